@@ -1,0 +1,127 @@
+"""What an audit is asked to do: one frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from dataprops.errors import DatapropsError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LABEL_KINDS = ("auto", "classes", "numbers")
+SCALES = ("full-range", "per-image-max")
+ESTIMATORS = ("mle", "twonn", "geomle")
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Options of one audit.
+
+    Attributes
+    ----------
+    source : str
+        Folder, manifest (.csv, .parquet), or ``name:location``.
+    store : str
+        Folder for shards, states and results. Nothing is written anywhere else.
+    name : str
+        Name of the dataset in the store; default: from the source.
+    size : int
+        Side of the canonical image in pixels.
+    channels : int or None
+        1, 3, or None: by what the set holds.
+    scale : str
+        "full-range", or "per-image-max" (x * 255 / max, the paper's).
+    labels : str
+        "auto", "classes" or "numbers".
+    path_column, label_column, split_column, group_column : str
+        Names of a manifest's columns.
+    group_pattern : str or None
+        Regular expression over the relative path; its first group names the patient.
+    k : int
+        Neighbours of the dimension estimates.
+    near_rms : float
+        Two images are near-identical when their root-mean-square difference is at most this many grey levels.
+    estimators : tuple of str
+        Of "mle", "twonn", "geomle".
+    sample : int
+        M of the paper's label sharpness.
+    draws : int
+        Draws of M images.
+    seed : int
+        Of every draw.
+    thresholds : str or None
+        TOML file that overrides the default thresholds.
+    memory : int or None
+        Bytes of working memory for each worker; default: from what is free.
+    reason : str
+        Why the audit runs; shown with the run.
+    """
+
+    source: str
+    store: str = "dataprops-store"
+    name: str = ""
+    size: int = 224
+    channels: int | None = None
+    scale: str = "full-range"
+    labels: str = "auto"
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    group_column: str = "group"
+    group_pattern: str | None = None
+    k: int = 20
+    near_rms: float = 2.0
+    estimators: tuple[str, ...] = ESTIMATORS
+    sample: int = 1000
+    draws: int = 20
+    seed: int = 0
+    thresholds: str | None = None
+    memory: int | None = None
+    reason: str = "by hand"
+
+    def __post_init__(self) -> None:
+        _require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
+        _require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
+        _require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
+        _require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
+        _require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
+        _require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
+        _require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
+        _require(self.sample >= 2, "sample", self.sample, "at least 2 images")
+        _require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
+        _require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
+        for estimator in self.estimators:
+            _require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
+        if self.name and not NAME.fullmatch(self.name):
+            raise DatapropsError(f"the dataset name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset in the store."""
+        if self.name:
+            return self.name
+        kind, colon, location = self.source.partition(":")
+        path = Path(location) if colon and not Path(self.source).exists() else Path(self.source)
+        stem = path.resolve().stem if path.suffix.lower() in (".csv", ".parquet") else path.resolve().name
+        if colon and not location:
+            stem = kind
+        cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+        return cleaned or "dataset"
+
+
+def from_dict(values: dict) -> AuditConfig:
+    """A config from plain values, as a deployment's parameters give them; unknown names are an error."""
+    known = {field.name for field in fields(AuditConfig)}
+    for name in values:
+        if name not in known:
+            raise DatapropsError(f"unknown audit option {name!r}; options are {', '.join(sorted(known))}")
+    values = dict(values)
+    if "estimators" in values:
+        values["estimators"] = tuple(values["estimators"])
+    return AuditConfig(**values)
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")

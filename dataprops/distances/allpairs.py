@@ -1,0 +1,342 @@
+"""Passes over pairs of rows of any number: jobs, one after the other in this process or on a pool of workers.
+
+The rows come from anything that can read some of them (memory-mapped shards, an array). While one job is computed the
+next block is read. From time to time the state is checkpointed, so that a killed pass goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
+from dataprops.distances.passes import Block, PassSpec, run_unit, shift_into
+from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
+from dataprops.distances.state import NearPairs, State, empty, finalize, merge
+
+CHECKPOINT_SECONDS = 20.0
+
+
+class RowReader(Protocol):
+    """Reads rows by number: uint8 [len(rows), D]. Must be picklable to travel to workers, and thread-safe."""
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
+class ArrayReader(NamedTuple):
+    """A `RowReader` over an array."""
+
+    pixels: np.ndarray
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray:
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
+            return self.pixels[rows[0] : rows[-1] + 1]  # a view: no copy of what is read once
+        return self.pixels[rows]
+
+
+class Rows(NamedTuple):
+    """The rows of a pass.
+
+    Attributes
+    ----------
+    read : RowReader
+    features : int
+        D.
+    y : float64 [n]
+        Labels (class codes or numbers), NaN = unlabelled.
+    primary : bool [n]
+        One row for each distinct image is primary: only primary rows stand in neighbour lists.
+    """
+
+    read: RowReader
+    features: int
+    y: np.ndarray
+    primary: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+
+def array_rows(pixels: np.ndarray, y: np.ndarray | None = None, primary: np.ndarray | None = None) -> Rows:
+    """Rows of an array in memory, uint8 [n, D]."""
+    n = len(pixels)
+    return Rows(
+        ArrayReader(pixels),
+        pixels.shape[1],
+        np.full(n, np.nan) if y is None else np.asarray(y, np.float64),
+        np.ones(n, bool) if primary is None else primary,
+    )
+
+
+class PassResult(NamedTuple):
+    """Finalized state of all rows, the near pairs, and the number of pairs that were computed for it."""
+
+    state: State
+    near: NearPairs
+    pairs: int
+
+
+class JobResult(NamedTuple):
+    """What one job found for its blocks (state_b None if only block a was asked for)."""
+
+    state_a: State
+    state_b: State | None
+    near: tuple[np.ndarray, np.ndarray, np.ndarray]
+    near_count: int
+
+
+class JobArguments(NamedTuple):
+    """All that a worker needs for one job; bounds are upper bounds of the rows' k-th squared distances, if known."""
+
+    number: int
+    rows: Rows
+    index_a: np.ndarray
+    index_b: np.ndarray | None
+    both: bool
+    spec: PassSpec
+    bound_a: np.ndarray | None
+    bound_b: np.ndarray | None
+    edge: int
+
+
+# A pool computes `compute_job` for the arguments it is given, in any order and place; it takes them one by one, when a worker is
+# free for the next, and yields (number, result) as results come.
+UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
+
+
+def load_block(rows: Rows, index: np.ndarray, step: int = 512) -> Block:
+    """Read and shift the rows with these numbers, a few at a time so that pixels are never in memory twice as a whole."""
+    import torch
+
+    index = np.asarray(index, np.int32)
+    shifted = torch.empty((len(index), rows.features), dtype=torch.int8)
+    norm = np.empty(len(index))
+    for start in range(0, len(index), step):
+        part = slice(start, start + step)
+        shift_into(rows.read(index[part]), shifted[part].numpy(), norm[part])
+    return Block(shifted, norm, rows.y[index], index, rows.primary[index])
+
+
+def run_on(
+    device: str,
+    a: Block,
+    b: Block | None,
+    state_a: State,
+    state_b: State | None,
+    spec: PassSpec,
+    near: NearPairs,
+    *,
+    threads: int,
+    edge: int,
+    on_pairs: Callable[[int], None] | None = None,
+) -> None:
+    """`passes.run_unit` on this device."""
+    if device == "cpu":
+        run_unit(a, b, state_a, state_b, spec, near, threads=threads, edge=edge, on_pairs=on_pairs)
+    else:
+        from dataprops.distances.gpu import run_unit_on_device
+
+        run_unit_on_device(a, b, state_a, state_b, spec, near, device=device, on_pairs=on_pairs)
+
+
+def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResult:
+    """One job from nothing: what a worker runs."""
+    spec = job.spec
+    a = load_block(job.rows, job.index_a)
+    b = None if job.index_b is None else load_block(job.rows, job.index_b)
+    state_a = empty(a.n, spec.k, job.bound_a)
+    state_b = None if b is None or not job.both else empty(b.n, spec.k, job.bound_b)
+    near = NearPairs(spec.near_limit)
+    run_on(device, a, b, state_a, state_b, spec, near, threads=threads, edge=job.edge)
+    return JobResult(state_a, state_b, near.arrays(), near.count)
+
+
+def run_jobs(
+    rows: Rows,
+    jobs: list[Job],
+    blocks: list[np.ndarray],
+    state: State,
+    near: NearPairs,
+    *,
+    edge: int,
+    threads: int = 1,
+    device: str = "cpu",
+    pool: UnitPool | None = None,
+    on_pairs: Callable[[int], None] | None = None,
+    checkpoint: Path | None = None,
+    key: str = "",
+) -> int:
+    """Fold jobs into the state of all rows; returns the number of pairs computed (less than all after a resume).
+
+    Parameters
+    ----------
+    blocks : list of int32 arrays
+        Ascending row numbers; jobs name blocks by position.
+    state, near
+        Updated in place (or from the checkpoint).
+    pool : callable, optional
+        Computes the jobs elsewhere; see `UnitPool`.
+    on_pairs : callable, optional
+        Told how many pairs were done since the last call.
+    checkpoint : Path, optional
+        File that the state is written to from time to time and resumed from, if it was written under this `key`.
+    """
+    tell = on_pairs or (lambda pairs: None)
+    done = load_checkpoint(checkpoint, key, state, near) if checkpoint else set()
+    tell(sum(job_pairs(jobs[number], blocks) for number in done))
+    todo = [number for number in range(len(jobs)) if number not in done]
+    last_save = time.monotonic()
+    if pool is None:
+        finished = _run_here(rows, jobs, todo, blocks, state, near, edge, threads, device, tell)
+    else:
+        finished = _run_on_pool(rows, jobs, todo, blocks, state, near, edge, pool, tell)
+    for number in finished:
+        done.add(number)
+        if checkpoint and time.monotonic() - last_save > CHECKPOINT_SECONDS and len(done) < len(jobs):
+            save_checkpoint(checkpoint, key, state, near, done)
+            last_save = time.monotonic()
+    return sum(job_pairs(jobs[number], blocks) for number in todo)
+
+
+def all_pairs(
+    rows: Rows,
+    spec: PassSpec,
+    plan: Plan,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    pool: UnitPool | None = None,
+    on_pairs: Callable[[int], None] | None = None,
+    checkpoint: Path | None = None,
+    key: str = "",
+) -> PassResult:
+    """Fold every unordered pair of n rows once; the cuts of `plan` never change the result. See `run_jobs`."""
+    n = rows.n
+    state, near = empty(n, spec.k), NearPairs(spec.near_limit)
+    blocks = cut(np.arange(n, dtype=np.int32), plan.block)
+    jobs = triangle_jobs(range(len(blocks)), spec)
+    pairs = run_jobs(
+        rows,
+        jobs,
+        blocks,
+        state,
+        near,
+        edge=plan.edge,
+        threads=threads,
+        device=device,
+        pool=pool,
+        on_pairs=on_pairs,
+        checkpoint=checkpoint,
+        key=f"{key} all n={n} block={plan.block} {spec}",
+    )
+    return PassResult(finalize(state), near, pairs)
+
+
+def _select(state: State, index: np.ndarray, spec: PassSpec) -> State:
+    """Some rows of a state, as the job's spec sees them: views where the rows are contiguous, else copies."""
+    contiguous = len(index) > 0 and index[-1] - index[0] == len(index) - 1
+    part = state.part(slice(int(index[0]), int(index[-1]) + 1)) if contiguous else State(*(x[index] for x in state))
+    return part if spec.k else part._replace(knn_d2=part.knn_d2[:, :0], knn_index=part.knn_index[:, :0])
+
+
+def _put_back(state: State, index: np.ndarray, part: State) -> None:
+    """Write the rows of `_select` back, unless they are views."""
+    for whole, some in zip(state, part, strict=True):
+        if some.size and not np.shares_memory(whole, some):
+            whole[index] = some
+
+
+def _run_on_pool(
+    rows: Rows,
+    jobs: list[Job],
+    todo: list[int],
+    blocks: list[np.ndarray],
+    state: State,
+    near: NearPairs,
+    edge: int,
+    pool: UnitPool,
+    tell: Callable[[int], None],
+) -> Iterator[int]:
+    def bound(index: np.ndarray, spec: PassSpec) -> np.ndarray | None:
+        return state.knn_d2[index, 0] if spec.k else None
+
+    # made one by one as workers become free, so that each job starts with the bounds known by then
+    arguments = (
+        JobArguments(
+            number,
+            rows,
+            blocks[job.a],
+            None if job.a == job.b else blocks[job.b],
+            job.both,
+            job.spec,
+            bound(blocks[job.a], job.spec),
+            bound(blocks[job.b], job.spec),
+            edge,
+        )
+        for number in todo
+        for job in [jobs[number]]
+    )
+    for number, result in pool(arguments):
+        job = jobs[number]
+        for index, found in ((blocks[job.a], result.state_a), (blocks[job.b], result.state_b)):
+            if found is not None:
+                part = _select(state, index, job.spec)
+                merge(part, found)
+                _put_back(state, index, part)
+        near.add(*result.near, count=result.near_count)
+        tell(job_pairs(job, blocks))
+        yield number
+
+
+def _run_here(
+    rows: Rows,
+    jobs: list[Job],
+    todo: list[int],
+    blocks: list[np.ndarray],
+    state: State,
+    near: NearPairs,
+    edge: int,
+    threads: int,
+    device: str,
+    tell: Callable[[int], None],
+) -> Iterator[int]:
+    held: dict[int, Block] = {}
+    with ThreadPoolExecutor(1, "read") as reader:
+        for position, number in enumerate(todo):
+            job = jobs[number]
+            following = jobs[todo[position + 1]] if position + 1 < len(todo) else job
+            for block in {job.a, job.b} - held.keys():
+                held[block] = load_block(rows, blocks[block])
+            for block in held.keys() - {job.a, job.b, following.a, following.b}:
+                del held[block]
+            next_block = min({following.a, following.b} - held.keys(), default=None)
+            ahead = None if next_block is None else reader.submit(load_block, rows, blocks[next_block])
+            within = job.a == job.b
+            part_a = _select(state, blocks[job.a], job.spec)
+            part_b = None if within or not job.both else _select(state, blocks[job.b], job.spec)
+            run_on(
+                device,
+                held[job.a],
+                None if within else held[job.b],
+                part_a,
+                part_b,
+                job.spec,
+                near,
+                threads=threads,
+                edge=edge,
+                on_pairs=tell,
+            )
+            _put_back(state, blocks[job.a], part_a)
+            if part_b is not None:
+                _put_back(state, blocks[job.b], part_b)
+            for block in held.keys() - {following.a, following.b}:
+                del held[block]
+            if ahead is not None and next_block is not None:
+                held[next_block] = ahead.result()
+            yield number

@@ -1,0 +1,55 @@
+"""The state of an unfinished pass on disk: one .npz, written aside and renamed, so that it is whole or absent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from dataprops.distances.state import NearPairs, State
+
+log = logging.getLogger(__name__)
+
+
+def save_checkpoint(path: Path, key: str, state: State, near: NearPairs, done: set[int]) -> None:
+    """Write the state and the numbers of the finished jobs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    a, b, d2 = near.arrays()
+    with aside.open("wb") as file:
+        np.savez(
+            file,
+            key=np.array(key),
+            done=np.array(sorted(done), np.int64),
+            near_a=a,
+            near_b=b,
+            near_d2=d2,
+            near_count=np.array(near.count),
+            **state._asdict(),
+        )
+    os.replace(aside, path)
+
+
+def load_checkpoint(path: Path, key: str, state: State, near: NearPairs) -> set[int]:
+    """Bring `state` and `near` to where this very pass was saved; returns the finished jobs, none if there is no such file."""
+    if not path.is_file():
+        return set()
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            if str(saved["key"]) != key:
+                return set()
+            arrays = {name: saved[name] for name in State._fields}
+            done = {int(number) for number in saved["done"]}
+            pairs = saved["near_a"], saved["near_b"], saved["near_d2"]
+            count = int(saved["near_count"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        log.warning("the checkpoint %s cannot be read (%s): starting again", path.name, error)
+        return set()
+    for name, values in arrays.items():
+        getattr(state, name)[:] = values
+    near.add(*pairs, count=count)
+    log.info("resuming the pass over pairs: %d jobs were done before", len(done))
+    return done

@@ -1,0 +1,139 @@
+"""All pairs of one or two blocks on a torch device: the twin of `passes.run_unit`, bit for bit.
+
+The strips of a block are copied to the device on a stream of their own, from pinned memory, while the products of earlier strips
+run; a product waits only for its own strips. Runs on a bare CUDA machine with torch and numpy alone, and on ``device="cpu"`` for
+tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from dataprops.distances.passes import Block, PassSpec, rectangle_tiles, triangle_strips
+from dataprops.distances.product import choose_route, product
+from dataprops.distances.state import NearPairs, State, finalize
+from dataprops.distances.torch_tiles import TorchRows, TorchState, fold
+
+EDGE = 4096  # rows of a tile: its int64 scratch is about 1 GB
+
+
+class _Strips:
+    """The strips of a block on a device, arriving in order."""
+
+    def __init__(self, block: Block, edge: int, device: torch.device, stream: object):
+        self.pixels: list[torch.Tensor] = []
+        self.rows: list[TorchRows] = []
+        self.ready: list[object] = []
+        cuda = device.type == "cuda"
+        with torch.cuda.stream(stream) if cuda else nullcontext():
+            for start in range(0, block.n, edge):
+                part = slice(start, start + edge)
+                host = block.shifted[part]
+                self.pixels.append((host.pin_memory() if cuda else host).to(device, non_blocking=cuda))
+                self.rows.append(
+                    TorchRows(
+                        torch.from_numpy(block.norm[part]).to(device).long(),
+                        torch.from_numpy(block.y[part]).to(device),
+                        torch.from_numpy(block.index[part]).to(device).long(),
+                        torch.from_numpy(block.primary[part]).to(device),
+                    )
+                )
+                if cuda:
+                    event = torch.cuda.Event()
+                    event.record(stream)
+                    self.ready.append(event)
+
+    def wait(self, number: int) -> None:
+        if self.ready:
+            torch.cuda.current_stream().wait_event(self.ready[number])
+
+
+def _to_device(state: State, edge: int, device: torch.device) -> list[TorchState]:
+    final = finalize(state)
+    return [
+        TorchState(
+            torch.from_numpy(final.knn_d2[part]).to(device),
+            torch.from_numpy(final.knn_index[part].astype(np.int64)).to(device),
+            torch.from_numpy(final.sharp[part]).to(device),
+            torch.from_numpy(final.sharp_d2[part]).to(device),
+            torch.from_numpy(final.sharp_index[part].astype(np.int64)).to(device),
+        )
+        for start in range(0, len(state.sharp), edge)
+        for part in [slice(start, start + edge)]
+    ]
+
+
+def _from_device(state: State, strips: list[TorchState], edge: int) -> None:
+    for number, strip in enumerate(strips):
+        part = slice(number * edge, (number + 1) * edge)
+        state.knn_d2[part] = strip.knn_d2.cpu().numpy()[:, ::-1]  # descending: a max-heap
+        state.knn_index[part] = strip.knn_index.cpu().numpy()[:, ::-1].astype(np.int32)
+        state.sharp[part] = strip.sharp.cpu().numpy()
+        state.sharp_d2[part] = strip.sharp_d2.cpu().numpy()
+        state.sharp_index[part] = strip.sharp_index.cpu().numpy().astype(np.int32)
+
+
+def run_unit_on_device(
+    a: Block,
+    b: Block | None,
+    state_a: State,
+    state_b: State | None,
+    spec: PassSpec,
+    near: NearPairs,
+    *,
+    device: str = "cuda",
+    edge: int = EDGE,
+    on_pairs: Callable[[int], None] | None = None,
+) -> None:
+    """See `passes.run_unit`; `device` is any torch device string.
+
+    Raises
+    ------
+    RuntimeError
+        If the device has no exact integer product.
+    """
+    target = torch.device(device)
+    route = choose_route(device)
+    if not spec.sharp:
+        a = a._replace(y=np.full(a.n, np.nan))
+        b = None if b is None else b._replace(y=np.full(b.n, np.nan))
+    stream = torch.cuda.Stream() if target.type == "cuda" else None
+    strips_a = _Strips(a, edge, target, stream)
+    strips_b = strips_a if b is None else _Strips(b, edge, target, stream)
+    known_a = _to_device(state_a, edge, target)
+    known_b = known_a if b is None else None if state_b is None else _to_device(state_b, edge, target)
+    tiles = triangle_strips(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
+    for tile in tiles:
+        i, j = tile.rows.start // edge, tile.columns.start // edge
+        strips_a.wait(i)
+        strips_b.wait(j)
+        g = product(strips_a.pixels[i], strips_b.pixels[j], route)
+        rows, columns = strips_a.rows[i], strips_b.rows[j]
+        if tile.triangle and not torch.equal(g.diagonal().long(), rows.norm):
+            raise RuntimeError(f"the {route} product gave wrong integers on {device}: its results cannot be used")
+        known_a[i], other, pairs = fold(
+            g,
+            rows,
+            columns,
+            known_a[i],
+            None if known_b is None else known_b[j],
+            numeric=spec.numeric,
+            near2=spec.near2,
+            triangle=tile.triangle,
+        )
+        if known_b is not None and other is not None and not tile.triangle:
+            known_b[j] = other
+        if len(pairs[0]):
+            near.add(
+                pairs[0].cpu().numpy().astype(np.int32), pairs[1].cpu().numpy().astype(np.int32), pairs[2].cpu().numpy()
+            )
+        if on_pairs:
+            m, n = g.shape
+            on_pairs(m * (m - 1) // 2 if tile.triangle else m * n)
+    _from_device(state_a, known_a, edge)
+    if b is not None and state_b is not None and known_b is not None:
+        _from_device(state_b, known_b, edge)

@@ -1,0 +1,276 @@
+"""From what the last pass found to what a pass over the changed rows would find, computing only what the change touches.
+
+Rows are known by (content, label), contents by their pixels. With the old final state in hand:
+
+- a *fresh* content meets every row (new x (old + new) pairs, both directions);
+- a row whose neighbour list named a content that is gone is *stale*: its list is computed again, against all, one direction;
+- a content that only changed its label keeps its neighbour lists; just the sharpest pairs that it may take part in are computed,
+  and those of rows that named the vanished (content, label).
+
+The result is bit-equal to a full pass. The one danger is ties: equal distances are ordered by row number, and a change may
+put kept rows in another order. So only a set of rows whose order is unchanged counts as kept (a longest increasing run of
+new row numbers); the few others are treated as gone and fresh.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs
+from dataprops.distances.kernel import EMPTY
+from dataprops.distances.passes import PassSpec
+from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
+from dataprops.distances.state import NearPairs, State, empty, finalize, to_heaps
+
+FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
+
+
+class Known(NamedTuple):
+    """What an earlier pass found.
+
+    Attributes
+    ----------
+    pixels : str [n]
+        Content of each row.
+    y : float64 [n]
+    primary : bool [n]
+    state : State
+        Finalized.
+    near_a, near_b, near_d2 : int32, int32, float64
+        All near pairs; `near_count` says whether these are all.
+    near_count : int
+    spec : PassSpec
+    """
+
+    pixels: np.ndarray
+    y: np.ndarray
+    primary: np.ndarray
+    state: State
+    near_a: np.ndarray
+    near_b: np.ndarray
+    near_d2: np.ndarray
+    near_count: int
+    spec: PassSpec
+
+
+class Change(NamedTuple):
+    """How old rows became new ones: new numbers of old contents (by primary row) and of old rows, -1 where not kept."""
+
+    content: np.ndarray
+    row: np.ndarray
+
+
+def increasing_run(values: np.ndarray) -> np.ndarray:
+    """Which entries form a longest strictly increasing subsequence; negative entries never do. bool [n]."""
+    tails: list[int] = []
+    tail_at: list[int] = []
+    before = np.full(len(values), -1, np.int64)
+    for position in np.nonzero(values >= 0)[0]:
+        value = int(values[position])
+        place = bisect_left(tails, value)
+        if place == len(tails):
+            tails.append(value)
+            tail_at.append(position)
+        else:
+            tails[place] = value
+            tail_at[place] = position
+        if place:
+            before[position] = tail_at[place - 1]
+    keep = np.zeros(len(values), bool)
+    at = tail_at[-1] if tail_at else -1
+    while at >= 0:
+        keep[at] = True
+        at = before[at]
+    return keep
+
+
+def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Change:
+    """Find the old rows among the new ones."""
+
+    def numbers(keys: list, rows: np.ndarray) -> dict:
+        return dict(zip(keys, rows.tolist(), strict=True))
+
+    def look_up(keys: list, table: dict) -> np.ndarray:
+        found = np.array([table.get(key, -1) for key in keys], np.int64)
+        return np.where(increasing_run(found), found, -1)
+
+    def row_keys(contents: np.ndarray, labels: np.ndarray) -> list:
+        # the bytes of a label: an unlabelled row (NaN) is equal to another one
+        return list(zip(contents.tolist(), labels.astype(np.float64).view(np.int64).tolist(), strict=True))
+
+    new_contents = numbers(pixels[primary].tolist(), np.nonzero(primary)[0])
+    content = np.full(len(known.pixels), -1, np.int64)
+    content[known.primary] = look_up(known.pixels[known.primary].tolist(), new_contents)
+    row = look_up(row_keys(known.pixels, known.y), numbers(row_keys(pixels, y), np.arange(len(pixels))))
+    return Change(content, row)
+
+
+class Carried(NamedTuple):
+    """The old state in new numbers, and the new rows that it does not settle.
+
+    `fresh`: contents seen for the first time; `relabelled`: rows that are new by their label alone; `stale`: primary rows
+    whose neighbours, `blunt`: rows whose sharpest pair must be computed again.
+    """
+
+    state: State
+    near: tuple[np.ndarray, np.ndarray, np.ndarray]
+    fresh: np.ndarray
+    relabelled: np.ndarray
+    stale: np.ndarray
+    blunt: np.ndarray
+
+
+def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
+    """Move the old state to the new rows."""
+    old = known.state
+    state = finalize(empty(n, known.spec.k))
+
+    kept = np.nonzero(change.content >= 0)[0]
+    new = change.content[kept]
+    listed = old.knn_index[kept]
+    moved = np.where(listed == EMPTY, EMPTY, change.content[np.where(listed == EMPTY, 0, listed)])
+    whole = (moved >= 0).all(axis=1) if known.spec.k else np.ones(len(kept), bool)
+    state.knn_d2[new[whole]] = old.knn_d2[kept[whole]]
+    state.knn_index[new[whole]] = moved[whole]
+    stale = np.sort(new[~whole])
+    is_kept_content = np.zeros(n, bool)
+    is_kept_content[new] = True
+
+    kept_rows = np.nonzero(change.row >= 0)[0]
+    new_rows = change.row[kept_rows]
+    named = old.sharp_index[kept_rows]
+    moved_named = np.where(named == EMPTY, EMPTY, change.row[np.where(named == EMPTY, 0, named)])
+    stands = moved_named >= 0
+    for target, source in ((state.sharp, old.sharp), (state.sharp_d2, old.sharp_d2)):
+        target[new_rows[stands]] = source[kept_rows[stands]]
+    state.sharp_index[new_rows[stands]] = moved_named[stands]
+    is_kept_row = np.zeros(n, bool)
+    is_kept_row[new_rows] = True
+
+    a, b = change.content[known.near_a], change.content[known.near_b]
+    stay = (a >= 0) & (b >= 0)
+    # a row of a kept content is never fresh; a secondary row of a fresh content is new by its label alone
+    fresh = np.nonzero(primary & ~is_kept_content)[0]
+    is_fresh = np.zeros(n, bool)
+    is_fresh[fresh] = True
+    # a fresh content is computed as a whole: its row cannot be carried, even where (content, label) kept its place
+    lost = is_fresh & is_kept_row
+    state.sharp[lost], state.sharp_d2[lost], state.sharp_index[lost] = 0.0, 0.0, EMPTY
+    relabelled = np.nonzero(~is_kept_row & ~is_fresh)[0]
+    blunt = np.setdiff1d(new_rows[~stands], fresh)
+    return Carried(state, (a[stay], b[stay], known.near_d2[stay]), fresh, relabelled, stale, blunt)
+
+
+def incremental_jobs(
+    carried: Carried, n: int, primary: np.ndarray, spec: PassSpec, block: int
+) -> tuple[list, list[Job]]:
+    """Blocks and jobs that complete a carried state."""
+    every = np.arange(n, dtype=np.int32)
+    blocks: list[np.ndarray] = []
+
+    def add(index: np.ndarray) -> range:
+        start = len(blocks)
+        blocks.extend(cut(index.astype(np.int32), block))
+        return range(start, len(blocks))
+
+    def rectangle(rows: range, columns: range, both: bool, job_spec: PassSpec) -> list[Job]:
+        return [Job(a, b, both, job_spec) for a in rows for b in columns]
+
+    labels_only = spec._replace(k=0, near2=-1.0)
+    neighbours_only = spec._replace(sharp=False, near2=-1.0)
+    jobs: list[Job] = []
+    fresh = add(carried.fresh)
+    rest = np.setdiff1d(every, carried.fresh)
+    if len(fresh):
+        jobs += triangle_jobs(fresh, spec) + rectangle(fresh, add(rest), True, spec)
+    if len(carried.relabelled):
+        relabelled = add(carried.relabelled)
+        others = add(np.setdiff1d(rest, carried.relabelled))
+        jobs += triangle_jobs(relabelled, labels_only) + rectangle(relabelled, others, True, labels_only)
+    if len(carried.stale):
+        jobs += rectangle(add(carried.stale), add(rest[primary[rest]]), False, neighbours_only)
+    if len(carried.blunt):
+        settled = np.setdiff1d(rest, carried.relabelled)
+        jobs += rectangle(add(carried.blunt), add(settled), False, labels_only)
+    return blocks, jobs
+
+
+def usable(known: Known, spec: PassSpec) -> bool:
+    """Whether an earlier pass collected the same things, all of them."""
+    return known.spec == spec and known.near_count == len(known.near_a)
+
+
+def update(
+    known: Known | None,
+    rows: Rows,
+    pixels: np.ndarray,
+    spec: PassSpec,
+    plan: Plan,
+    *,
+    content_row: np.ndarray,
+    threads: int = 1,
+    device: str = "cpu",
+    pool: UnitPool | None = None,
+    on_pairs: Callable[[int], None] | None = None,
+    on_plan: Callable[[int], None] | None = None,
+    **resume: object,
+) -> PassResult:
+    """The result of a full pass over `rows`, computed from an earlier one where that is cheaper.
+
+    Parameters
+    ----------
+    known : Known or None
+        The earlier pass.
+    pixels : str [n]
+        Content of each row.
+    content_row : int32 [n]
+        The primary row with the same content.
+    on_plan : callable, optional
+        Told the number of pairs that will be computed, before they are.
+    resume : checkpoint, key
+        See `run_jobs`.
+
+    Returns
+    -------
+    PassResult
+        Bit-equal to `all_pairs`.
+    """
+    n = rows.n
+    full = n * (n - 1) // 2
+    carried = None
+    if known is not None and usable(known, spec):
+        carried = carry(known, match(known, pixels, rows.y, rows.primary), n, rows.primary)
+        touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.blunt))
+        if touched > FULL_SHARE * n:
+            carried = None
+    if carried is None:
+        if on_plan:
+            on_plan(full)
+        return all_pairs(rows, spec, plan, threads=threads, device=device, pool=pool, on_pairs=on_pairs, **resume)
+    blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)
+    if on_plan:
+        on_plan(sum(job_pairs(job, blocks) for job in jobs))
+    state, near = to_heaps(carried.state), NearPairs(spec.near_limit)
+    near.add(*carried.near)
+    resume = {**resume, "key": f"{resume.get('key', '')} incremental n={n} jobs={len(jobs)} block={plan.block} {spec}"}
+    pairs = run_jobs(
+        rows,
+        jobs,
+        blocks,
+        state,
+        near,
+        edge=plan.edge,
+        threads=threads,
+        device=device,
+        pool=pool,
+        on_pairs=on_pairs,
+        **resume,
+    )
+    final = finalize(state)
+    # rows of one content have one neighbour list
+    final = final._replace(knn_d2=final.knn_d2[content_row], knn_index=final.knn_index[content_row])
+    return PassResult(final, near, pairs)

@@ -1,0 +1,229 @@
+"""The epilogue: fold one tile of inner products into the state of its rows and of its columns, in one scan.
+
+For row i and column j the squared distance is ``norm_i + norm_j - 2 g_ij``. Almost every pair of a tile is too far
+away to matter, so the scan asks, for a strip of columns at a time and without branches (it vectorises), whether any pair could
+enter a neighbour list (distance within the larger of the two k-th distances), be the sharpest pair of one of its images,
+or be near-identical. Only strips that say yes are walked pair by pair. Both directions come from the same scan: rows are
+updated, and columns through a copy of their k-th distances.
+
+Order is total - (distance, index) for neighbours, (sharpness descending, index) for the sharpest pair - so the state after
+all tiles does not depend on the order of the tiles, their shape or the number of threads.
+
+Neighbour lists are binary max-heaps by (distance, index): the root is the k-th neighbour, the number to beat. An empty
+slot is (bound, `EMPTY`): with a known upper bound of the k-th distance in place of infinity, pruning starts at once.
+
+`torch_tiles.py` is this module's twin in plain torch operations: the oracle of the tests, and the route on CUDA.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
+STRIP = 64  # columns asked at once: long enough to vectorise, short enough that a hit costs little
+_SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must reach the exact comparison
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _after(d2, index, other_d2, other_index):
+    """Whether (d2, index) comes after (other_d2, other_index)."""
+    return d2 > other_d2 or (d2 == other_d2 and index > other_index)
+
+
+@njit(nogil=True, cache=True)
+def push(heap_d2, heap_index, d2, index):
+    """Replace the root of one row's heap by (d2, index), which must come before it, and restore the heap."""
+    size = heap_d2.shape[0]
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= size:
+            break
+        right = child + 1
+        if right < size and _after(heap_d2[right], heap_index[right], heap_d2[child], heap_index[child]):
+            child = right
+        if not _after(heap_d2[child], heap_index[child], d2, index):
+            break
+        heap_d2[hole] = heap_d2[child]
+        heap_index[hole] = heap_index[child]
+        hole = child
+    heap_d2[hole] = d2
+    heap_index[hole] = index
+
+
+@njit(nogil=True, cache=True)
+def push_entries(knn_d2, knn_index, rows, d2, index):
+    """Offer neighbour entries (row, d2, index) to the heaps; a pair must be offered only once."""
+    for e in range(rows.shape[0]):
+        r = rows[e]
+        if _after(knn_d2[r, 0], knn_index[r, 0], d2[e], index[e]):
+            push(knn_d2[r], knn_index[r], d2[e], index[e])
+
+
+@njit(nogil=True, cache=True)
+def push_sharpest(sharp, sharp_d2, sharp_index, rows, value, d2, index):
+    """Offer sharpest-pair entries (row, squared sharpness, d2, index)."""
+    for e in range(rows.shape[0]):
+        r = rows[e]
+        if value[e] > sharp[r] or (value[e] == sharp[r] and value[e] > 0.0 and index[e] < sharp_index[r]):
+            sharp[r] = value[e]
+            sharp_d2[r] = d2[e]
+            sharp_index[r] = index[e]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _strip_matters(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numeric):
+    """Whether any pair of row i with a strip of columns could change the state; a superset, without branches.
+
+    The arguments are slices counted from 0: the compiler then proves the accesses simple and vectorises them.
+    """
+    hit = 0
+    if numeric:
+        for j in range(g.shape[0]):
+            d2 = norm_i + norm_b[j] - 2.0 * g[j]
+            step = y_i - y_b[j]
+            hit |= (d2 <= max(reach_i, reach_b[j])) | (step * step > d2 * min(floor_i, floor_b[j]))
+    else:
+        for j in range(g.shape[0]):
+            d2 = norm_i + norm_b[j] - 2.0 * g[j]
+            step = 1.0 if (y_i < y_b[j]) | (y_i > y_b[j]) else 0.0
+            hit |= (d2 <= max(reach_i, reach_b[j])) | (step > d2 * min(floor_i, floor_b[j]))
+    return hit != 0
+
+
+@njit(nogil=True, cache=True)
+def reduce_tile(
+    g,
+    norm_a,
+    norm_b,
+    y_a,
+    y_b,
+    index_a,
+    index_b,
+    primary_a,
+    primary_b,
+    numeric,
+    near2,
+    triangle,
+    both,
+    knn_d2_a,
+    knn_index_a,
+    sharp_a,
+    sharp_d2_a,
+    sharp_index_a,
+    knn_d2_b,
+    knn_index_b,
+    sharp_b,
+    sharp_d2_b,
+    sharp_index_b,
+    near_a,
+    near_b,
+    near_d2,
+):
+    """Fold one tile; return the number of near pairs written.
+
+    Parameters
+    ----------
+    g : int32 or int64 [m, n]
+        Inner products of the shifted images.
+    norm_a, norm_b : float64 [m], [n]
+        Squared norms of the shifted images; integers, exact.
+    y_a, y_b : float64
+        Labels: class codes, or numbers if `numeric`; NaN = unlabelled (equal to nothing, different from nothing).
+    index_a, index_b : int32
+        Global row numbers.
+    primary_a, primary_b : bool
+        Whether the row may stand in a neighbour list (one row for each distinct image).
+    near2 : float
+        Squared near-duplicate distance; negative: do not collect near pairs.
+    triangle : bool
+        The tile lies on the diagonal: only pairs with column > row, and a and b are the same rows.
+    both : bool
+        Update the columns too.
+    near_a, near_b, near_d2 : int32 [m * n], int32, float64
+        Buffers that the near pairs are written to.
+    """
+    m, n = g.shape
+    k_a = knn_d2_a.shape[1]
+    k_b = knn_d2_b.shape[1] if both else 0
+    reach_b = np.full(n, near2)  # a pair within this distance of column j matters to it
+    floor_b = np.full(n, np.inf)  # a pair sharper than this matters to column j
+    if both:
+        for j in range(n):
+            if k_b > 0:
+                reach_b[j] = max(near2, knn_d2_b[j, 0])
+            floor_b[j] = sharp_b[j] * _SLACK
+    n_near = 0
+    for i in range(m):
+        norm_i = norm_a[i]
+        y_i = y_a[i]
+        reach_i = near2
+        if k_a > 0:
+            reach_i = max(near2, knn_d2_a[i, 0])
+        floor_i = sharp_a[i] * _SLACK
+        first = i + 1 if triangle else 0
+        start = first
+        while start < n:
+            stop = min(n, start + STRIP)
+            hit = _strip_matters(
+                g[i, start:stop],
+                norm_i,
+                norm_b[start:stop],
+                reach_i,
+                reach_b[start:stop],
+                y_i,
+                y_b[start:stop],
+                floor_i,
+                floor_b[start:stop],
+                numeric,
+            )
+            if hit:
+                for j in range(start, stop):
+                    d2 = norm_i + norm_b[j] - 2.0 * g[i, j]
+                    if d2 <= 0.0:
+                        continue  # identical images: found by their content, not here
+                    if primary_b[j] and k_a > 0 and _after(knn_d2_a[i, 0], knn_index_a[i, 0], d2, index_b[j]):
+                        push(knn_d2_a[i], knn_index_a[i], d2, index_b[j])
+                        reach_i = max(near2, knn_d2_a[i, 0])
+                    if primary_a[i] and k_b > 0 and _after(knn_d2_b[j, 0], knn_index_b[j, 0], d2, index_a[i]):
+                        push(knn_d2_b[j], knn_index_b[j], d2, index_a[i])
+                        reach_b[j] = max(near2, knn_d2_b[j, 0])
+                    if d2 <= near2 and primary_a[i] and primary_b[j]:
+                        near_a[n_near] = index_a[i]
+                        near_b[n_near] = index_b[j]
+                        near_d2[n_near] = d2
+                        n_near += 1
+                    step = y_i - y_b[j]
+                    if not (step < 0.0 or step > 0.0):
+                        continue
+                    value = (step * step if numeric else 1.0) / d2
+                    if value > sharp_a[i] or (value == sharp_a[i] and index_b[j] < sharp_index_a[i]):
+                        sharp_a[i] = value
+                        sharp_d2_a[i] = d2
+                        sharp_index_a[i] = index_b[j]
+                        floor_i = value * _SLACK
+                    if both and (value > sharp_b[j] or (value == sharp_b[j] and index_a[i] < sharp_index_b[j])):
+                        sharp_b[j] = value
+                        sharp_d2_b[j] = d2
+                        sharp_index_b[j] = index_a[i]
+                        floor_b[j] = value * _SLACK
+            start = stop
+    return n_near
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _shift(pixels, shifted):
+    total = 0
+    for j in range(pixels.shape[0]):
+        v = pixels[j] - 128
+        shifted[j] = v
+        total += v * v
+    return total
+
+
+@njit(nogil=True, cache=True)
+def shift_rows(pixels, shifted, norms):
+    """Write uint8 pixels as int8 ``x - 128`` and the exact squared norm of each shifted row."""
+    for i in range(pixels.shape[0]):
+        norms[i] = _shift(pixels[i], shifted[i])

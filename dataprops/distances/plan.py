@@ -1,0 +1,115 @@
+"""How a pass is cut: into blocks and jobs that fit the memory; refused before any work when it cannot fit.
+
+A *block* is a run of row numbers that is in memory at once; a *job* is a pair of blocks (or one block with itself), the piece
+of work that is resumed after a kill or sent to a worker.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.distances.passes import EDGE, SMALLEST_EDGE, PassSpec
+from dataprops.distances.state import state_bytes
+from dataprops.errors import DatapropsError
+
+JOB_OPERATIONS = 1.5e13  # about half a minute of products on two cores: what a killed run may lose
+BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
+MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
+
+
+class Plan(NamedTuple):
+    """Cuts of a pass: rows of a block, rows of a tile, and the projected working memory in bytes."""
+
+    block: int
+    edge: int
+    bytes: int
+
+
+class Job(NamedTuple):
+    """All pairs of block `a` with block `b`; a == b: each unordered pair within it once; `both`: rows of b are updated too."""
+
+    a: int
+    b: int
+    both: bool
+    spec: PassSpec
+
+
+def cut(index: np.ndarray, block: int) -> list[np.ndarray]:
+    """Row numbers of each block."""
+    return [index[start : start + block] for start in range(0, len(index), block)]
+
+
+def triangle_jobs(numbers: range, spec: PassSpec) -> list[Job]:
+    """Each unordered pair of blocks once: the diagonal first (it gives every row a k-th distance to prune with)."""
+    count = len(numbers)
+    return [Job(numbers[i], numbers[i + offset], True, spec) for offset in range(count) for i in range(count - offset)]
+
+
+def job_pairs(job: Job, blocks: list[np.ndarray]) -> int:
+    """Number of pairs that a job computes."""
+    a, b = len(blocks[job.a]), len(blocks[job.b])
+    return a * (a - 1) // 2 if job.a == job.b else a * b
+
+
+def free_memory() -> int:
+    """Bytes that a new process could take now without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def working_bytes(n: int, features: int, k: int, threads: int, block: int, edge: int) -> int:
+    """Projected memory of a pass over n rows: state, blocks, and for each thread a tile with its near-pair buffers."""
+    blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
+    rows = min(block, n)
+    state = state_bytes(n, k) + state_bytes(2 * rows, k)  # one more copy of a job's rows while its result is merged
+    tile = min(edge, rows) ** 2 * (4 + 16) + min(edge, rows) * features
+    return state + blocks * rows * (features + 24) + threads * tile
+
+
+def plan_pass(
+    n: int, features: int, k: int, *, memory: int | None = None, threads: int = 1, jobs: int = 1, workers: int = 1
+) -> Plan:
+    """Choose block and tile so that the pass fits.
+
+    Parameters
+    ----------
+    n, features, k : int
+        Rows, features of a row, neighbours.
+    memory : int, optional
+        Bytes that this process (each worker) may use; default: `MEMORY_SHARE` of what is free, divided by the workers.
+    threads : int
+        Threads of one worker.
+    jobs : int
+        Least number of jobs wanted, to keep several workers busy.
+    workers : int
+        Workers that share this machine's memory.
+
+    Raises
+    ------
+    DatapropsError
+        If even the smallest cut does not fit; the message has the number.
+    """
+    budget = memory if memory is not None else int(free_memory() * MEMORY_SHARE / workers)
+    most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS / max(1, features))))
+    if jobs > 1:
+        pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
+        most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
+    block = max(1, min(n, most))
+    edge = EDGE
+    while (need := working_bytes(n, features, k, threads, block, edge)) > budget:
+        if block > edge:
+            block = max(edge, block // 2)
+        elif edge > SMALLEST_EDGE:
+            edge //= 2
+            block = min(block, edge)
+        else:
+            raise DatapropsError(
+                f"{n:,} images of {features:,} features with {k} neighbours need {need / 2**20:,.0f} MiB at least, and"
+                f" {budget / 2**20:,.0f} MiB are allowed: give more with --memory, use a smaller --size, or"
+                " leave out GeoMLE (--estimators mle,twonn), which alone needs 160 neighbours"
+            )
+    return Plan(block, edge, need)

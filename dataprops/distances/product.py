@@ -1,0 +1,121 @@
+"""Exact inner products of int8 rows, by the fastest route that this machine computes correctly.
+
+uint8 images are shifted to int8 (x - 128: distances do not change), so their inner products are integers. A product of D
+features is at most D * 2^14, which int32 holds for D <= 131,071; more features are split and summed in int64.
+
+Routes, tried in this order by `choose_route` (a table; `probe` decides with the extreme values, where saturating
+instructions are known to go wrong, and with a stopwatch):
+
+- ``int8``: `torch._int_mm`, int8 x int8 -> int32.
+- ``float32``: float32 products over 1,024 features at a time: |sum| <= 2^24, so every partial sum is an integer that float32
+  holds, whatever the order of summation. Exact on any hardware (without reduced-precision float32 modes).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+INT32_FEATURES = 131_071  # D * 128 * 128 < 2^31
+FLOAT32_FEATURES = 1_024  # D * 128 * 128 <= 2^24
+LEAST_FEATURES = 8  # torch 2.13's `_int_mm` returns garbage for a single feature on CPU; zeros change nothing
+
+
+def _pad(x: Tensor, rows: int, features: int) -> Tensor:
+    return torch.nn.functional.pad(x, (0, features - x.shape[1], 0, rows - x.shape[0]))
+
+
+def _int8(a: Tensor, b: Tensor) -> Tensor:
+    if a.is_cuda:
+        # cuBLASLt wants more than 16 rows and multiples of 8; zeros change nothing
+        m, n, d = max(32, -(-a.shape[0] // 8) * 8), max(32, -(-b.shape[0] // 8) * 8), -(-a.shape[1] // 8) * 8
+        if (m, d) != a.shape or (n, d) != b.shape:
+            return torch._int_mm(_pad(a, m, d), _pad(b, n, d).t())[: a.shape[0], : b.shape[0]]
+    if a.shape[1] < LEAST_FEATURES:
+        return torch._int_mm(_pad(a, a.shape[0], LEAST_FEATURES), _pad(b, b.shape[0], LEAST_FEATURES).t())
+    return torch._int_mm(a, b.t())
+
+
+def _float32(a: Tensor, b: Tensor) -> Tensor:
+    total = torch.zeros(a.shape[0], b.shape[0], dtype=torch.int32, device=a.device)
+    for start in range(0, a.shape[1], FLOAT32_FEATURES):
+        part = slice(start, start + FLOAT32_FEATURES)
+        total += (a[:, part].float() @ b[:, part].float().t()).int()
+    return total
+
+
+ROUTES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"int8": _int8, "float32": _float32}
+
+
+def product(a: Tensor, b: Tensor, route: str) -> Tensor:
+    """Exact inner products of all rows of `a` with all rows of `b`.
+
+    Parameters
+    ----------
+    a, b : int8 [m, D], [n, D]
+        Shifted images.
+    route : str
+        A key of `ROUTES`, from `choose_route`.
+
+    Returns
+    -------
+    Tensor [m, n]
+        int32 where D <= 131,071, else int64.
+    """
+    multiply = ROUTES[route]
+    if a.shape[1] <= INT32_FEATURES:
+        return multiply(a, b)
+    parts = -(-a.shape[1] // INT32_FEATURES)
+    width = -(-a.shape[1] // (parts * 64)) * 64
+    total = torch.zeros(a.shape[0], b.shape[0], dtype=torch.int64, device=a.device)
+    for start in range(0, a.shape[1], width):
+        total += multiply(a[:, start : start + width], b[:, start : start + width])
+    return total
+
+
+def probe(route: str, device: str) -> float:
+    """Seconds that one medium product takes on this route; infinity if the route is missing or wrong here.
+
+    The corners are checked where int8 units go wrong: saturation of pairs of large products, and signs.
+    """
+    try:
+        extremes = torch.tensor([[-128], [127], [-1], [1], [0]], dtype=torch.int8, device=device).repeat(8, 513)
+        wide = extremes.long()
+        exact = (wide.unsqueeze(1) * wide.unsqueeze(0)).sum(-1)
+        if not torch.equal(ROUTES[route](extremes, extremes).long(), exact):
+            log.warning("the %s product gives wrong integers on %s and is not used", route, device)
+            return float("inf")
+        values = (torch.arange(512 * 2048, device=device) * 37 % 256 - 128).to(torch.int8).reshape(512, 2048)
+        seconds = float("inf")
+        for _ in range(3):
+            begin = time.perf_counter()
+            ROUTES[route](values, values)[0, 0].item()
+            seconds = min(seconds, time.perf_counter() - begin)
+        return seconds
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        log.warning("the %s product is not available on %s: %s", route, device, error)
+        return float("inf")
+
+
+@functools.cache
+def choose_route(device: str = "cpu") -> str:
+    """The fastest correct route on `device`, probed once for each process.
+
+    Raises
+    ------
+    RuntimeError
+        If no route gives exact integers.
+    """
+    seconds = {route: probe(route, device) for route in ROUTES}
+    best = min(seconds, key=seconds.__getitem__)
+    if seconds[best] == float("inf"):
+        raise RuntimeError(f"no exact integer product works on {device}; routes tried: {', '.join(ROUTES)}")
+    log.info("exact products on %s by the %s route", device, best)
+    return best

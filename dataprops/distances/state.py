@@ -1,0 +1,137 @@
+"""What a pass over pairs collects, as data: empty, fold in (`kernel.reduce_tile`), merge, finalize.
+
+Every part has a fixed width and a total order, so any tiling, any number of workers, a resumed and an incremental run end in
+bit-equal results.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.distances import kernel
+from dataprops.distances.kernel import EMPTY
+
+
+class State(NamedTuple):
+    """The running result of n rows. Arrays are updated in place.
+
+    Attributes
+    ----------
+    knn_d2, knn_index : float64 [n, k], int32 [n, k]
+        Max-heap of the k nearest rows by (squared distance, index); see `kernel`.
+    sharp : float64 [n]
+        Squared label sharpness of the row's sharpest pair, (y_i - y_j)^2 / d^2; 0 = none yet.
+    sharp_d2, sharp_index : float64 [n], int32 [n]
+        That pair's squared distance and other row.
+    """
+
+    knn_d2: np.ndarray
+    knn_index: np.ndarray
+    sharp: np.ndarray
+    sharp_d2: np.ndarray
+    sharp_index: np.ndarray
+
+    @property
+    def k(self) -> int:
+        return self.knn_d2.shape[1]
+
+    def part(self, rows: slice) -> State:
+        """Views of some rows."""
+        return State(*(array[rows] for array in self))
+
+
+def state_bytes(n: int, k: int) -> int:
+    """Memory of the state of n rows, in bytes."""
+    return n * (12 * k + 20)
+
+
+def empty(n: int, k: int, bound: np.ndarray | None = None) -> State:
+    """A state that has seen no pair.
+
+    Parameters
+    ----------
+    bound : float64 [n], optional
+        Upper bounds of the k-th squared distances, if known: pairs beyond are pruned at once. They never change a result
+        that is merged with the pairs the bounds came from.
+    """
+    d2 = np.full((n, k), np.inf)
+    if bound is not None and k:
+        d2[:] = bound[:, None]
+    return State(d2, np.full((n, k), EMPTY, np.int32), np.zeros(n), np.zeros(n), np.full(n, EMPTY, np.int32))
+
+
+def merge(into: State, other: State) -> None:
+    """Fold the state `other` of the same rows into `into`; no pair may be in both."""
+    if into.k:
+        rows, slots = np.nonzero(other.knn_index != EMPTY)
+        kernel.push_entries(into.knn_d2, into.knn_index, rows, other.knn_d2[rows, slots], other.knn_index[rows, slots])
+    rows = np.nonzero(other.sharp > 0.0)[0]
+    kernel.push_sharpest(
+        into.sharp,
+        into.sharp_d2,
+        into.sharp_index,
+        rows,
+        other.sharp[rows],
+        other.sharp_d2[rows],
+        other.sharp_index[rows],
+    )
+
+
+def finalize(state: State) -> State:
+    """Neighbours in ascending order of (distance, index); empty slots last as (inf, EMPTY). A new state."""
+    d2 = np.where(state.knn_index == EMPTY, np.inf, state.knn_d2)
+    order = np.lexsort((state.knn_index, d2), axis=1)
+    return state._replace(
+        knn_d2=np.take_along_axis(d2, order, axis=1), knn_index=np.take_along_axis(state.knn_index, order, axis=1)
+    )
+
+
+def to_heaps(final: State) -> State:
+    """A finalized state as heaps again (descending order is a max-heap)."""
+    return final._replace(
+        knn_d2=np.ascontiguousarray(final.knn_d2[:, ::-1]), knn_index=np.ascontiguousarray(final.knn_index[:, ::-1])
+    )
+
+
+class NearPairs:
+    """Near-identical pairs, the closest `limit` of them in full and the number of all; safe to use from several threads.
+
+    Truncation keeps the smallest by (d2, a, b), so the outcome does not depend on the order of arrival.
+    """
+
+    def __init__(self, limit: int = 1_000_000):
+        self.limit = limit
+        self.count = 0
+        self._lock = threading.Lock()
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._held = 0
+
+    def add(self, a: np.ndarray, b: np.ndarray, d2: np.ndarray, count: int | None = None) -> None:
+        """Add pairs of row numbers; `count` when they stand for more pairs than are listed (a truncated part)."""
+        with self._lock:
+            self.count += len(a) if count is None else count
+            self._parts.append((np.minimum(a, b), np.maximum(a, b), d2.copy()))
+            self._held += len(a)
+            if self._held > 2 * self.limit:
+                self._shorten()
+
+    def _shorten(self) -> None:
+        a, b, d2 = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.lexsort((b, a, d2))[: self.limit]
+        self._parts = [(a[order], b[order], d2[order])]
+        self._held = len(order)
+
+    @property
+    def truncated(self) -> bool:
+        return self.count > self.limit
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(a, b, d2), int32, int32, float64, ordered by (d2, a, b), a < b."""
+        with self._lock:
+            if not self._parts:
+                return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
+            self._shorten()
+            return self._parts[0]

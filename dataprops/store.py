@@ -1,0 +1,172 @@
+"""The store: one folder that holds everything the system writes.
+
+    STORE/
+      version.json                      schema of the store
+      shards/<preprocess>/              canonical images, content-addressed (see `shards`)
+      states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
+      work/<run>/                       an unfinished run; removed when its results stand
+      results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
+      locks/<dataset>.lock              held while the dataset is audited
+      prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
+
+A result folder appears by one rename when everything in it is written: it is whole or absent. Tables are plain Parquet; the
+schema version stands in their metadata and in run.parquet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+
+SCHEMA = 1
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One audit: its options and where it works. Small and picklable: this is what stages hand on."""
+
+    config: AuditConfig
+    run_id: str
+    created: str
+    store: str
+
+    @property
+    def work(self) -> Path:
+        return Path(self.store) / "work" / self.run_id
+
+    @property
+    def results(self) -> Path:
+        return Path(self.store) / "results" / self.config.dataset / self.run_id
+
+    @property
+    def shards(self) -> Path:
+        return Path(self.store) / "shards"
+
+    @property
+    def states(self) -> Path:
+        return Path(self.store) / "states" / self.config.dataset
+
+
+def open_store(path: str | Path) -> Path:
+    """Make or check a store.
+
+    Raises
+    ------
+    DatapropsError
+        If the folder cannot be written, is no store though it is not empty, or was written by another schema.
+    """
+    folder = Path(path).expanduser().resolve()
+    marker = folder / "version.json"
+    if marker.is_file():
+        try:
+            schema = json.loads(marker.read_text())["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatapropsError(f"{marker} is damaged ({error}): restore it, or choose another --store") from error
+        if schema != SCHEMA:
+            raise DatapropsError(
+                f"the store {folder} has schema {schema}, this version writes {SCHEMA}: use another --store, or the version"
+                " of dataprops that wrote it"
+            )
+        return folder
+    if folder.is_dir() and any(entry.name != "prefect" for entry in folder.iterdir()):
+        raise DatapropsError(f"{folder} is not empty and no dataprops store: choose another --store")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(marker, json.dumps({"schema": SCHEMA, "made_by": "dataprops"}) + "\n")
+    except OSError as error:
+        raise DatapropsError(
+            f"the store {folder} cannot be written: {error.strerror}: choose another --store"
+        ) from error
+    return folder
+
+
+def start_run(config: AuditConfig) -> Run:
+    """Open the store and make the folder of a new run."""
+    store = open_store(config.store)
+    source = Path(config.source)
+    if source.is_dir() and store.is_relative_to(source.resolve()):
+        raise DatapropsError(f"the store {store} lies inside the source {source}: choose a --store outside of it")
+    now = datetime.now(UTC)
+    run = Run(config, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", now.isoformat(timespec="seconds"), str(store))
+    run.work.mkdir(parents=True)
+    return run
+
+
+@contextmanager
+def locked(store: Path, dataset: str) -> Iterator[None]:
+    """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back."""
+    from filelock import FileLock, Timeout
+
+    path = store / "locks" / f"{dataset}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DatapropsError(
+            f"another audit of {dataset!r} is running in {store}: wait for it, or give this one another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write aside, then rename."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet file with the schema version in its metadata, aside, then rename."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # attributes of a frame are for the running process: Parquet metadata that pandas would choke on otherwise
+    arrow = pa.Table.from_pandas(pd.DataFrame(table.to_dict("series")), preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"dataprops.schema": str(SCHEMA).encode()})
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pq.write_table(arrow, aside, compression="zstd")
+    os.replace(aside, path)
+
+
+def publish(run: Run, folder: Path) -> Path:
+    """Move a finished result folder to its place, in one rename; remove the work folder."""
+    run.results.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, run.results)
+    shutil.rmtree(run.work, ignore_errors=True)
+    return run.results
+
+
+def finished_runs(store: Path, dataset: str) -> list[Path]:
+    """Result folders of a dataset, oldest first."""
+    folder = store / "results" / dataset
+    return sorted(path.parent for path in folder.glob("*/summary.json"))
+
+
+def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
+    """Summary of the newest finished run of the dataset before the run with this id."""
+    for folder in reversed(finished_runs(store, dataset)):
+        if folder.name < before:
+            try:
+                return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
+    return None

@@ -1,0 +1,79 @@
+"""What a stage may use beside its data: a way to run pieces in parallel, and a way to tell how far it is.
+
+The stages are the same whether they run alone in a process (`inline_tools`) or as Prefect tasks over Dask (`tasks.tools`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from dataprops.distances.allpairs import UnitPool
+
+# progress(what, total, unit) gives a context whose value is told how much was done since the last call
+Advance = Callable[[int], None]
+Progress = Callable[[str, int, str], AbstractContextManager[Advance]]
+
+
+class Tools(NamedTuple):
+    """Means of a stage.
+
+    Attributes
+    ----------
+    map : callable
+        map(function, arguments) runs function(*args) for each args, in parallel, and yields results as they come.
+    unit_pool : callable or None
+        unit_pool(path of a rows file) gives a `distances.allpairs.UnitPool` on workers that can read that file; None: the
+        pass runs on threads of this process.
+    workers : int
+        Workers that compute units; 1 without a pool.
+    threads : int
+        Threads of each worker.
+    device : str
+        "cpu" or "cuda": where the pass over pairs computes.
+    progress : callable
+    """
+
+    map: Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]
+    unit_pool: Callable[[str], UnitPool] | None
+    workers: int
+    threads: int
+    device: str
+    progress: Progress
+
+
+def no_progress(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+    """A progress that tells nobody."""
+    return nullcontext(lambda done: None)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_map(threads: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
+    """A `Tools.map` on threads, with at most twice as many pieces in flight as threads."""
+
+    def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
+        with ThreadPoolExecutor(threads) as pool:
+            waiting: set[Future] = set()
+            for args in arguments:
+                waiting.add(pool.submit(function, *args))
+                if len(waiting) >= 2 * threads:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+
+    return run
+
+
+def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:
+    """Everything in this process."""
+    count = threads or cores()
+    return Tools(thread_map(count), None, 1, count, device, progress)

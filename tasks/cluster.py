@@ -1,0 +1,114 @@
+"""The Dask cluster of a run: local threads, local processes, one process for each GPU, or one that is already there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from distributed import Client, LocalCluster
+
+from dataprops.errors import DatapropsError
+from dataprops.tools import cores
+
+log = logging.getLogger(__name__)
+
+KINDS = "local, processes, cuda or an address such as tcp://host:8786"
+
+
+@contextmanager
+def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[Client]:
+    """A client of the cluster.
+
+    Parameters
+    ----------
+    cluster : str
+        "local": threads of this process - the pixel work releases the interpreter's lock, and nothing is started or copied.
+        "processes": one process for each core. "cuda": one process for each GPU. "tcp://host:port": a running scheduler,
+        whose workers must see the store under the same path.
+    store : Path
+        For the workers' scratch files, and the check that they see it.
+    workers : int, optional
+        Threads or processes; default: the cores.
+
+    Raises
+    ------
+    DatapropsError
+        If the cluster cannot be had.
+    """
+    count = workers or cores()
+    with ExitStack() as opened:
+        if cluster == "local":
+            made = LocalCluster(
+                n_workers=1, threads_per_worker=count, processes=False, dashboard_address=":0", memory_limit=0
+            )
+        elif cluster == "processes":
+            made = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                local_directory=str(store / "work"),
+            )
+        elif cluster == "cuda":
+            made = _cuda_cluster(store)
+        elif "://" in cluster:
+            made = None
+        else:
+            raise DatapropsError(f"unknown cluster {cluster!r}: use {KINDS}")
+        if made is not None:
+            opened.enter_context(made)
+        try:
+            client = opened.enter_context(Client(made if made is not None else cluster, timeout="20s"))
+        except (OSError, TimeoutError) as error:
+            raise DatapropsError(
+                f"no Dask scheduler answers at {cluster}: start it (dask scheduler), or use --cluster local"
+            ) from error
+        if made is None:
+            _check_workers(client, cluster, store)
+        yield client
+
+
+def device_of(cluster: str) -> str:
+    """Where the workers of this kind of cluster compute products."""
+    return "cuda" if cluster == "cuda" and _cuda_is_there() else "cpu"
+
+
+def _cuda_is_there() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _cuda_cluster(store: Path) -> LocalCluster:
+    if not _cuda_is_there():
+        log.warning("no CUDA device is available here: CPU workers are used")
+        return LocalCluster(
+            n_workers=1, threads_per_worker=cores(), processes=False, dashboard_address=":0", memory_limit=0
+        )
+    try:
+        from dask_cuda import LocalCUDACluster  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise DatapropsError("--cluster cuda needs dask-cuda: pip install 'dataprops[gpu]'") from error
+    return LocalCUDACluster(dashboard_address=":0", local_directory=str(store / "work"))
+
+
+def _check_workers(client: Client, cluster: str, store: Path) -> None:
+    try:
+        client.wait_for_workers(1, timeout=30)
+    except TimeoutError as error:
+        raise DatapropsError(
+            f"the scheduler at {cluster} has no workers: start some (dask worker {cluster})"
+        ) from error
+    marker = str(store / "version.json")
+    blind = [address for address, sees in client.run(_sees, marker).items() if not sees]
+    if blind:
+        raise DatapropsError(
+            f"{len(blind)} workers of {cluster} do not see the store {store} (first: {blind[0]}): put it on a file system that"
+            " all workers share, under the same path"
+        )
+
+
+def _sees(path: str) -> bool:
+    return Path(path).is_file()

@@ -1,0 +1,101 @@
+"""Pieces of a stage on a Dask cluster, as plain futures.
+
+Only paths and small records travel to the workers; they read images and shards themselves. What comes back is small too. A
+worker that dies has its pieces computed again by another one; results do not depend on where or in which order pieces run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from distributed import Client, Future, as_completed
+
+from dataprops.distances.allpairs import JobArguments, JobResult, UnitPool, compute_job
+from dataprops.rowsfile import open_rows
+from dataprops.tools import Progress, Tools
+
+RETRIES = 3  # a piece whose worker died is tried elsewhere
+
+
+def dask_map(client: Client) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
+    """A `Tools.map` on the cluster, with at most two pieces in flight for each thread."""
+
+    def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
+        window = 2 * max(1, sum(client.nthreads().values()))
+
+        def submit(args: tuple) -> Future:
+            return client.submit(function, *args, pure=False, retries=RETRIES)
+
+        return (result for _, result in _windowed(submit, arguments, window))
+
+    return run
+
+
+def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int) -> Iterator[tuple[Future, Any]]:
+    """Keep a window of futures in flight; arguments are taken one by one as room is made."""
+    waiting = iter(arguments)
+    running = as_completed(with_results=True)
+    in_flight = 0
+    exhausted = False
+    while True:
+        while not exhausted and in_flight < window:
+            args = next(waiting, _END)
+            if args is _END:
+                exhausted = True
+                break
+            running.add(submit(args))
+            in_flight += 1
+        if not in_flight:
+            return
+        future, result = next(running)
+        in_flight -= 1
+        yield future, result
+
+
+_END = object()
+
+
+def run_job(job: JobArguments, rows_path: str, threads: int, device: str) -> tuple[int, JobResult]:
+    """One job of a pass, on a worker."""
+    return job.number, compute_job(job._replace(rows=open_rows(rows_path)), threads, device)
+
+
+def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
+    """`Tools.unit_pool` on the cluster: one job at a time for each worker, which gives it all its threads.
+
+    A job is sent when a worker is free for it, so that it starts with the neighbour distances that are known by then and has
+    nothing to return that is already beaten.
+    """
+
+    def pool_of(rows_path: str) -> UnitPool:
+        def pool(arguments: Iterable[JobArguments]) -> Iterator[tuple[int, JobResult]]:
+            workers = max(1, len(client.nthreads()))
+            threads = max(1, min(client.nthreads().values(), default=1))
+
+            def submit(job: JobArguments) -> Future:
+                # the rows stay behind: the worker opens them by path
+                light = job._replace(rows=None)
+                return client.submit(
+                    run_job, light, rows_path, threads, device, pure=False, retries=RETRIES, resources=None
+                )
+
+            for _, result in _windowed(submit, arguments, workers):
+                yield result
+
+        return pool
+
+    return pool_of
+
+
+def dask_tools(client: Client, progress: Progress, device: str) -> Tools:
+    """Tools on this cluster."""
+    threads = client.nthreads()
+    return Tools(
+        dask_map(client),
+        dask_pool(client, device),
+        max(1, len(threads)),
+        max(1, min(threads.values(), default=1)),
+        device,
+        progress,
+    )

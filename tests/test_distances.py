@@ -1,0 +1,250 @@
+"""The exact engine: every route, cut, thread count and order gives what a brute force over integers gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataprops.distances import gpu, passes, product
+from dataprops.distances.allpairs import Rows, all_pairs, array_rows, compute_job, load_block
+from dataprops.distances.kernel import EMPTY
+from dataprops.distances.passes import PassSpec, rectangle_tiles, run_unit, triangle_tiles
+from dataprops.distances.plan import Plan, plan_pass, working_bytes
+from dataprops.distances.state import NearPairs, empty, finalize
+from dataprops.errors import DatapropsError
+
+WHOLE = Plan(10_000, 1024, 0)
+
+
+def brute_force(rows: Rows, pixels: np.ndarray, spec: PassSpec):
+    """Neighbours, sharpest pair and near pairs by loops over Python integers."""
+    wide = pixels.astype(np.int64)
+    d2 = ((wide[:, None] - wide[None]) ** 2).sum(-1)
+    n, y, primary = len(pixels), rows.y, rows.primary
+    neighbours = [
+        sorted((int(d2[i, j]), j) for j in range(n) if d2[i, j] > 0 and primary[j])[: spec.k] for i in range(n)
+    ]
+    sharpest = []
+    for i in range(n):
+        best = (0.0, 0, int(EMPTY))
+        for j in range(n):
+            if d2[i, j] > 0 and (y[i] < y[j] or y[i] > y[j]):
+                value = ((y[i] - y[j]) ** 2 if spec.numeric else 1.0) / float(d2[i, j])
+                if value > best[0]:
+                    best = (value, int(d2[i, j]), j)
+        sharpest.append(best)
+    near = sorted(
+        (int(d2[i, j]), i, j)
+        for i in range(n)
+        for j in range(i + 1, n)
+        if 0 < d2[i, j] <= spec.near2 and primary[i] and primary[j]
+    )
+    return neighbours, sharpest, near
+
+
+def assert_equals_brute_force(result, rows: Rows, pixels: np.ndarray, spec: PassSpec) -> None:
+    neighbours, sharpest, near = brute_force(rows, pixels, spec)
+    state = result.state
+    for i, wanted in enumerate(neighbours):
+        m = len(wanted)
+        assert list(zip(state.knn_d2[i, :m], state.knn_index[i, :m], strict=True)) == wanted
+        assert (state.knn_index[i, m:] == EMPTY).all()
+        assert np.isinf(state.knn_d2[i, m:]).all()
+    assert list(zip(state.sharp, state.sharp_d2, state.sharp_index, strict=True)) == sharpest
+    a, b, d2 = result.near.arrays()
+    assert list(zip(d2, a, b, strict=True)) == near
+    assert result.near.count == len(near)
+
+
+@st.composite
+def cases(draw):
+    """Small sets with many ties: few features, few values, some labels missing, some rows not primary."""
+    n = draw(st.integers(0, 40))
+    features = draw(st.integers(1, 4))
+    seed = draw(st.integers(0, 2**32 - 1))
+    numeric = draw(st.booleans())
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, draw(st.sampled_from([2, 5, 256])), (n, features)).astype(np.uint8)
+    y = rng.choice([0.5, 1.0, 4.25], n) if numeric else rng.integers(0, 3, n).astype(float)
+    y[rng.random(n) < 0.1] = np.nan
+    spec = PassSpec(draw(st.integers(0, 50)), numeric, draw(st.sampled_from([-1.0, 1.0, 100.0])))
+    return pixels, array_rows(pixels, y, rng.random(n) < 0.9), spec
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.integers(1, 45), st.sampled_from([3, 17, 256]), st.integers(1, 3), st.booleans())
+def test_tiling_and_thread_agnosticism(case, block, smallest, threads, on_pool):
+    pixels, rows, spec = case
+    pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "SMALLEST_EDGE", smallest)
+        result = all_pairs(rows, spec, Plan(block, 256, 0), threads=threads, pool=pool)
+    assert_equals_brute_force(result, rows, pixels, spec)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.randoms(use_true_random=False))
+def test_order_agnosticism_up_to_renaming(case, random):
+    pixels, rows, spec = case
+    spec = spec._replace(k=0)  # ties make neighbour lists depend on names; distances do not
+    n = len(pixels)
+    order = list(range(n))
+    random.shuffle(order)
+    turned = array_rows(pixels[order], rows.y[order], rows.primary[order])
+    one, two = all_pairs(rows, spec, WHOLE), all_pairs(turned, spec, WHOLE)
+    assert np.array_equal(one.state.sharp[order], two.state.sharp)
+    assert one.near.count == two.near.count
+    assert sorted(one.near.arrays()[2]) == sorted(two.near.arrays()[2])
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.sampled_from([5, 16, 64]), st.integers(0, 40))
+def test_torch_twin_equals_compiled_epilogue(case, edge, split):
+    pixels, rows, spec = case
+    n = len(pixels)
+    split = min(split, n)
+
+    def run(unit, **how):
+        near = NearPairs()
+        a = load_block(rows, np.arange(split))
+        states = [empty(split, spec.k)]
+        if split < n:
+            states.append(empty(n - split, spec.k))
+            unit(a, load_block(rows, np.arange(split, n)), *states, spec, near, **how)
+        else:
+            unit(a, None, states[0], None, spec, near, **how)
+        return [finalize(state) for state in states], near.arrays()
+
+    compiled, twin = run(run_unit, threads=2), run(gpu.run_unit_on_device, device="cpu", edge=edge)
+    for one, two in zip(compiled[0], twin[0], strict=True):
+        for x, y in zip(one, two, strict=True):
+            assert np.array_equal(x, y)
+    for x, y in zip(compiled[1], twin[1], strict=True):
+        assert np.array_equal(x, y)
+
+
+@pytest.mark.parametrize("route", sorted(product.ROUTES))
+@pytest.mark.parametrize("features", [1, 2, 7, 1023, 1025, 131_071, 131_072, 150_528])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 5)])
+def test_products_are_exact_at_the_corners(route, features, shape):
+    m, n = shape
+    rng = np.random.default_rng(0)
+    a = rng.choice([-128, 127], (m, features)).astype(np.int8)
+    b = rng.choice([-128, 127], (n, features)).astype(np.int8)
+    a[0], b[0] = -128, -128  # the largest sum there is
+    got = product.product(torch.from_numpy(a), torch.from_numpy(b), route).numpy()
+    assert np.array_equal(got, a.astype(np.int64) @ b.astype(np.int64).T)
+
+
+@pytest.mark.parametrize("features", [1, 131_071, 131_072, 150_528])
+def test_all_black_against_all_white(features):
+    pixels = np.zeros((3, features), np.uint8)
+    pixels[1] = 255
+    pixels[2, 0] = 1
+    state = all_pairs(array_rows(pixels, np.array([0.0, 1.0, 1.0])), PassSpec(5), WHOLE).state
+    assert state.knn_d2[0, :2].tolist() == [1.0, 65025.0 * features]
+    assert state.knn_index[1, :2].tolist() == [2, 0]
+    assert state.sharp[0] == 1.0
+    assert state.sharp_d2[1] == 65025.0 * features
+
+
+def test_a_wrong_product_is_found_out_and_another_route_taken(monkeypatch):
+    def saturating(a, b):
+        return (a.short() @ b.short().t()).int()
+
+    monkeypatch.setitem(product.ROUTES, "int8", saturating)
+    product.choose_route.cache_clear()
+    try:
+        assert product.choose_route("cpu") == "float32"
+    finally:
+        product.choose_route.cache_clear()
+
+
+def test_a_product_that_goes_wrong_later_stops_the_pass(monkeypatch):
+    monkeypatch.setattr(passes, "product", lambda a, b, route: torch.zeros(len(a), len(b), dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="wrong integers"):
+        all_pairs(array_rows(np.full((3, 4), 7, np.uint8)), PassSpec(1), WHOLE)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 3000), st.integers(0, 3000), st.sampled_from([256, 1024]))
+def test_tiles_cover_each_pair_once(m, n, edge):
+    assert (
+        sum((t.rows.stop - t.rows.start) * (t.columns.stop - t.columns.start) for t in rectangle_tiles(m, n, edge))
+        == m * n
+    )
+    total = 0
+    for tile in triangle_tiles(m, edge):
+        rows, columns = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+        assert tile.triangle or tile.rows.stop <= tile.columns.start
+        total += rows * (rows - 1) // 2 if tile.triangle else rows * columns
+    assert total == m * (m - 1) // 2
+
+
+def test_near_pairs_beyond_the_limit_are_counted_and_the_closest_kept():
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 4, (60, 6)).astype(np.uint8)
+    rows = array_rows(pixels)
+    every = all_pairs(rows, PassSpec(0, near2=30.0), WHOLE).near
+    few = all_pairs(rows, PassSpec(0, near2=30.0, near_limit=10), Plan(7, 256, 0), threads=2).near
+    assert few.count == every.count > 10
+    assert few.truncated
+    for x, y in zip(few.arrays(), every.arrays(), strict=True):
+        assert np.array_equal(x, y[:10])
+
+
+def test_a_killed_pass_resumes_without_computing_its_finished_jobs_again(tmp_path, monkeypatch):
+    from dataprops.distances import allpairs
+
+    rng = np.random.default_rng(4)
+    rows = array_rows(rng.integers(0, 256, (50, 3)).astype(np.uint8), rng.integers(0, 2, 50).astype(float))
+    spec, plan, file = PassSpec(4, near2=900.0), Plan(10, 256, 0), tmp_path / "pass.npz"
+    whole = all_pairs(rows, spec, plan)
+    monkeypatch.setattr(allpairs, "CHECKPOINT_SECONDS", -1.0)
+    seen = []
+
+    def killed(pairs):
+        seen.append(pairs)
+        if len(seen) > 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        all_pairs(rows, spec, plan, on_pairs=killed, checkpoint=file, key="this")
+    assert file.is_file()
+    other = all_pairs(rows, spec, plan, checkpoint=file, key="another")
+    assert other.pairs == whole.pairs  # a checkpoint of another pass is not used
+    with pytest.raises(KeyboardInterrupt):
+        seen.clear()
+        all_pairs(rows, spec, plan, on_pairs=killed, checkpoint=file, key="this")
+    resumed = all_pairs(rows, spec, plan, checkpoint=file, key="this")
+    assert 0 < resumed.pairs < whole.pairs
+    for x, y in zip(resumed.state, whole.state, strict=True):
+        assert np.array_equal(x, y)
+    for x, y in zip(resumed.near.arrays(), whole.near.arrays(), strict=True):
+        assert np.array_equal(x, y)
+
+
+def test_a_damaged_checkpoint_is_no_obstacle(tmp_path):
+    rows = array_rows(np.arange(30, dtype=np.uint8).reshape(10, 3))
+    (tmp_path / "pass.npz").write_bytes(b"PK\x03\x04 nothing")
+    result = all_pairs(rows, PassSpec(2), WHOLE, checkpoint=tmp_path / "pass.npz", key="k")
+    assert result.pairs == 45
+
+
+def test_plans_fit_the_memory_they_are_given_and_refuse_with_the_number():
+    plan = plan_pass(200_000, 50_176, 20, memory=4 * 2**30, threads=2)
+    assert plan.bytes <= 4 * 2**30
+    assert plan.bytes == working_bytes(200_000, 50_176, 20, 2, plan.block, plan.edge)
+    assert plan_pass(1, 1, 20, memory=2**26).block == 1
+    with pytest.raises(DatapropsError, match=r"need [\d,]+ MiB at least, and 64 MiB are allowed"):
+        plan_pass(1_000_000, 50_176, 20, memory=64 * 2**20)
+
+
+def test_sets_of_no_one_and_two_images():
+    for n in range(3):
+        pixels = np.arange(n * 2, dtype=np.uint8).reshape(n, 2)
+        rows = array_rows(pixels, np.arange(n, dtype=float))
+        assert_equals_brute_force(all_pairs(rows, PassSpec(3), WHOLE), rows, pixels, PassSpec(3))

@@ -1,0 +1,152 @@
+"""An incremental pass is bit-equal to a full one after any sequence of additions, deletions, relabellings and renamings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataprops.distances import incremental
+from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
+from dataprops.distances.incremental import Known, increasing_run, update
+from dataprops.distances.passes import PassSpec
+from dataprops.distances.plan import Plan
+from dataprops.distinct import distinct_rows
+
+WHOLE = Plan(10_000, 1024, 0)
+
+Contents = st.tuples(st.integers(0, 6), st.integers(0, 3))
+Labels = st.sampled_from([0.0, 1.0, 2.5, np.nan])
+Files = st.dictionaries(st.integers(0, 10**4), st.tuples(Contents, Labels), min_size=3, max_size=30)
+Steps = st.lists(
+    st.tuples(st.sampled_from(["add", "delete", "relabel", "rename"]), st.integers(0, 10**4), Contents, Labels),
+    max_size=4,
+)
+
+
+def rows_of(files: dict):
+    names = sorted(files)
+    images = pd.DataFrame(
+        {
+            "image": np.arange(len(names)),
+            "pixels": pd.Series([str(files[name][0]) for name in names], dtype=object),
+            "y": np.array([files[name][1] for name in names], float),
+        }
+    )
+    distinct = distinct_rows(images)
+    pixels = np.array([eval_pair(text) for text in distinct.pixels], np.uint8).reshape(-1, 2)
+    return distinct, array_rows(pixels, distinct.y, distinct.primary)
+
+
+def eval_pair(text: str) -> tuple[int, int]:
+    left, right = text.strip("()").split(",")
+    return int(left), int(right)
+
+
+def known_of(distinct, result, spec) -> Known:
+    a, b, d2 = result.near.arrays()
+    return Known(distinct.pixels, distinct.y, distinct.primary, result.state, a, b, d2, result.near.count, spec)
+
+
+def apply(files: dict, step) -> None:
+    what, number, content, label = step
+    if what == "add" or not files:
+        files[number] = (content, label)
+        return
+    chosen = sorted(files)[number % len(files)]
+    if what == "delete":
+        del files[chosen]
+    elif what == "relabel":
+        files[chosen] = (files[chosen][0], label)
+    else:
+        files[number] = files.pop(chosen)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    Files, st.lists(Steps, min_size=1, max_size=3), st.integers(0, 6), st.booleans(), st.integers(1, 12), st.booleans()
+)
+def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool):
+    spec = PassSpec(k, numeric, 4.0)
+    pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
+    distinct, rows = rows_of(files)
+    known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "FULL_SHARE", 2.0)  # never take the shortcut of a full pass
+        for steps in rounds:
+            for step in steps:
+                apply(files, step)
+            distinct, rows = rows_of(files)
+            result = update(
+                known, rows, distinct.pixels, spec, Plan(block, 256, 0), content_row=distinct.content_row, pool=pool
+            )
+            full = all_pairs(rows, spec, WHOLE)
+            for one, two in zip(result.state, full.state, strict=True):
+                assert np.array_equal(one, two)
+            for one, two in zip(result.near.arrays(), full.near.arrays(), strict=True):
+                assert np.array_equal(one, two)
+            assert result.near.count == full.near.count
+            known = known_of(distinct, result, spec)
+
+
+def big_set(n: int = 400):
+    rng = np.random.default_rng(5)
+    return {
+        i: ((int(a), int(b)), float(i % 2))
+        for i, (a, b) in enumerate(rng.permutation(60 * 60)[:n, None] // [60, 1] % 60)
+    }
+
+
+def pairs_computed(before: dict, after: dict, k: int = 3) -> int:
+    spec = PassSpec(k)
+    distinct, rows = rows_of(before)
+    known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
+    distinct, rows = rows_of(after)
+    return update(known, rows, distinct.pixels, spec, WHOLE, content_row=distinct.content_row).pairs
+
+
+def test_nothing_new_computes_nothing():
+    files = big_set()
+    assert pairs_computed(files, files) == 0
+
+
+def test_new_images_meet_every_image_once():
+    files = big_set()
+    after = {**files, 10_000: ((200, 0), 0.0), 10_001: ((201, 0), 1.0)}
+    assert pairs_computed(files, after) == 1 + 2 * len(files)
+
+
+def test_a_relabelled_image_costs_no_neighbours():
+    files = big_set()
+    after = {**files, 17: (files[17][0], 1.0 - files[17][1])}
+    # the image itself against all, and the few whose sharpest pair it was
+    assert len(files) - 1 <= pairs_computed(files, after, k=0) <= 12 * len(files)
+
+
+def test_a_deleted_image_costs_the_rows_that_pointed_at_it():
+    files = big_set()
+    after = {name: value for name, value in files.items() if name != 17}
+    assert 0 < pairs_computed(files, after) <= 16 * len(files)
+
+
+@given(st.lists(st.integers(-1, 30), max_size=30))
+def test_increasing_run_is_a_longest_one(values):
+    from itertools import combinations
+
+    keep = increasing_run(np.array(values, np.int64))
+    chosen = [value for value, kept in zip(values, keep, strict=True) if kept]
+    assert all(a < b for a, b in zip(chosen, chosen[1:], strict=False))
+    assert all(value >= 0 for value in chosen)
+    if len(values) <= 10:
+        best = max(
+            (
+                len(c)
+                for r in range(len(values) + 1)
+                for c in combinations([v for v in values if v >= 0], r)
+                if all(a < b for a, b in zip(c, c[1:], strict=False))
+            ),
+            default=0,
+        )
+        assert len(chosen) == best
