@@ -11,33 +11,51 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from dataprops import distinct, knowledge, shards
-from dataprops.dimension import GEOMLE_NEIGHBOURS, estimate_all, local_dimension
-from dataprops.distances.allpairs import Rows, all_pairs
-from dataprops.distances.incremental import update
+from dataprops import distinct, shards
+from dataprops.dimension import Estimate, estimate_all, local_dimension, neighbours_needed
+from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
+from dataprops.distances.incremental import Known, update
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
+from dataprops.distances.product import choose_route, product
+from dataprops.distances.state import State
+from dataprops.alerts import raise_alerts
+from dataprops.checks import run_checks
 from dataprops.errors import DatapropsError
-from dataprops.images import Preprocess, default_channels
+from dataprops.findings import FindOptions, measures, shortcut_scores
+from dataprops.findings import find as find_all
+from dataprops.images import Preprocess, UnreadableImage, default_channels, is_grey
+from dataprops.images import decode as decode_image
+from dataprops.knowledge import load_known, save_known
 from dataprops.rowsfile import open_rows, save_rows
+from dataprops.report import markdown_summary, render
 from dataprops.sharpness import draw_samples, sharpness_summary
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.labels import label_values
-from dataprops.store import Run, write_table, write_text
+from dataprops.store import Run, previous_summary, publish, write_table, write_text
+from dataprops.summary import base_summary, pairs_table, predict, property_measures, run_table, to_json
+from dataprops.thresholds import load_thresholds
 from dataprops.tools import Tools
 
 log = logging.getLogger(__name__)
 
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
 SHARPEST_PAIRS = 50
+SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
+CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,8 @@ class Scanned:
     n_images: int
     label_kind: str
     classes: tuple[str, ...]
-    ignored: int
+    ignored: tuple[str, ...]
+    empty_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,22 @@ class Passed:
     planned_bytes: int
 
 
+Record = TypeVar("Record", Scanned, Decoded, Passed)
+
+
+def save_record(run: Run, record: Scanned | Decoded | Passed) -> None:
+    """Keep a stage's record in the work folder for the stages after it."""
+    write_text(run.work / f"{type(record).__name__}.json", json.dumps(asdict(record)))
+
+
+def load_record(run: Run, kind: type[Record]) -> Record:
+    """The record of an earlier stage."""
+    values = json.loads((run.work / f"{kind.__name__}.json").read_text(encoding="utf-8"))
+    if "preprocess" in values:
+        values["preprocess"] = Preprocess(**values["preprocess"])
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
 def source_of(run: Run) -> OpenSource:
     """The run's source, opened."""
     config = run.config
@@ -87,33 +122,430 @@ def source_of(run: Run) -> OpenSource:
 
 def scan(run: Run, tools: Tools) -> Scanned:
     """List the images of the source, with labels, splits and groups. Decodes nothing."""
-    source = source_of(run)
-    table = source.scan()
+    table = source_of(run).scan()
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
-    table = table.assign(image=np.arange(len(table), dtype=np.int64), y=y)
-    ignored = len(table.attrs.get("ignored", ()))
+    ignored, empty = table.attrs.get("ignored", ()), table.attrs.get("empty_classes", ())
     if ignored:
-        log.info("%d files are no images and were left out (first: %s)", ignored, table.attrs["ignored"][0])
+        log.info("%d files are no images and were left out (first: %s)", len(ignored), ignored[0])
+    # a key may hold bytes that are no UTF-8
+    keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
+    table = table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys)
     write_table(run.work / "scan.parquet", table)
-    return Scanned(len(table), kind, tuple(classes), ignored)
+    scanned = Scanned(len(table), kind, tuple(classes), tuple(ignored), tuple(empty))
+    save_record(run, scanned)
+    return scanned
 
 
 def decode(run: Run, tools: Tools) -> Decoded:
     """Read every image, and decode those that no shard holds yet."""
     source = source_of(run)
     table = pd.read_parquet(run.work / "scan.parquet")
-    with tools.progress("reading files", len(table), "images") as advance:
-        prints = shards.fingerprints(source, table, run.shards / "files" / f"{run.config.dataset}.parquet", advance)
-    table = pd.concat([table, prints], axis=1)
-    preprocess = Preprocess(run.config.size, _channels(run, source, table), run.config.scale)
+    keys = [os.fsdecode(key) for key in table.pop("key")]
+    prints = _fingerprints(run, tools, source, keys)
+    preprocess = Preprocess(run.config.size, _channels(run.config.channels, source, keys), run.config.scale)
     folder = run.shards / preprocess.key
-    batches = shards.plan_batches(folder, table, preprocess)
+    contents = prints["content"].tolist()
+    batches = shards.plan_batches(folder, keys, contents, preprocess)
     missing = sum(len(batch.keys) for batch in batches)
-    with tools.progress("decoding", missing, "images") as advance:
-        arguments = ((source, batch, preprocess, str(folder)) for batch in batches)
-        for done in tools.map(shards.decode_batch, arguments):
-            advance(done.n_images)
-    images = shards.open_shards(folder).describe(table)
+    if missing:
+        with tools.progress("decoding", missing, "images") as advance:
+            for done in tools.map(shards.decode_batch, ((source, batch, preprocess, str(folder)) for batch in batches)):
+                advance(done)
+    facts = shards.describe(shards.open_shards(folder), contents)
+    gone = facts["shard"].isna() & prints["content"].notna()
+    facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
+    images = pd.concat([table, prints[["content", "bytes"]], facts], axis=1)
+    whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
+    images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     write_table(run.work / "images.parquet", images)
     unreadable = int(images["pixels"].isna().sum())
-    return Decoded(len(images) - unreadable, unreadable, missing, preprocess)
+    decoded = Decoded(len(images) - unreadable, unreadable, missing, preprocess)
+    save_record(run, decoded)
+    return decoded
+
+
+def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -> pd.DataFrame:
+    """Content, size and reason of each image; files that did not change since the last run are not read."""
+    cache = run.shards / "files" / f"{run.config.dataset}.parquet"
+    table = shards.known_prints(source, keys, cache)
+    table["error"] = pd.Series([None] * len(keys), dtype=object)
+    new = np.nonzero(table["content"].isna().to_numpy())[0]
+    if len(new):
+        pieces = ((source, start, [keys[i] for i in new[start : start + 256]]) for start in range(0, len(new), 256))
+        with tools.progress("reading files", len(new), "images") as advance:
+            for prints in tools.map(shards.fingerprint_batch, pieces):
+                at = new[prints.first : prints.first + len(prints.content)]
+                for name in ("content", "bytes", "time", "error"):
+                    table.loc[at, name] = getattr(prints, name)
+                advance(len(at))
+        shards.save_prints(keys, table, cache)
+    return table
+
+
+def _channels(wanted: int | None, source: OpenSource, keys: list[str]) -> int:
+    """The wanted channels, or by what an even sample of the readable images holds."""
+    if wanted is not None:
+        return wanted
+    grey = []
+    for key in keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]:
+        try:
+            image = source.read(key)
+            grey.append(is_grey(decode_image(image) if isinstance(image, bytes) else image))
+        except (OSError, UnreadableImage):
+            continue
+    return default_channels(grey)
+
+
+def distances(run: Run, tools: Tools) -> Passed:
+    """One pass over all pairs of distinct images, or as much of it as the last audit leaves open."""
+    decoded = load_record(run, Decoded)
+    scanned = load_record(run, Scanned)
+    images = pd.read_parquet(run.work / "images.parquet")
+    rows = distinct.distinct_rows(images)
+    if not rows.n:
+        reasons = images["error"].value_counts()
+        raise DatapropsError(
+            f"none of the {len(images)} images of {run.config.source} can be read: {reasons.index[0]}"
+            f" ({images['path'].iloc[0]} is the first)"
+        )
+    features = decoded.preprocess.features
+    place = images.set_index("image").loc[rows.first]
+    rows_path = run.work / "rows.npz"
+    save_rows(
+        rows_path,
+        run.shards / decoded.preprocess.key,
+        place["shard"].to_numpy(),
+        place["row"].to_numpy(),
+        features,
+        rows.y,
+        rows.primary,
+    )
+    spec = PassSpec(
+        k=neighbours_needed(run.config.estimators, run.config.k),
+        numeric=scanned.label_kind == "numbers",
+        near2=near_squared(run.config.near_rms, features),
+    )
+    plan = plan_pass(
+        rows.n,
+        features,
+        spec.k,
+        memory=run.config.memory,
+        threads=tools.threads,
+        jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
+        workers=tools.workers,
+    )
+    known_path = run.states / f"{decoded.preprocess.key}.npz"
+    key = hashlib.blake2b(
+        "\n".join([decoded.preprocess.key, *rows.pixels]).encode() + rows.y.tobytes(), digest_size=16
+    ).hexdigest()
+    checkpoint = run.states / f"{decoded.preprocess.key}.unfinished.npz"
+    with ExitStack() as shown:
+        advance: list[Callable[[int], None]] = []
+        result = update(
+            load_known(known_path, scanned.classes),
+            open_rows(str(rows_path)),
+            rows.pixels,
+            spec,
+            plan,
+            content_row=rows.content_row,
+            threads=tools.threads,
+            device=tools.device,
+            pool=tools.unit_pool(str(rows_path)) if tools.unit_pool else None,
+            on_plan=lambda pairs: advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs"))),
+            on_pairs=lambda pairs: advance[0](pairs),
+            checkpoint=checkpoint,
+            key=key,
+        )
+    a, b, d2 = result.near.arrays()
+    save_known(
+        known_path,
+        Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec),
+        scanned.classes,
+    )
+    checkpoint.unlink(missing_ok=True)
+    shutil.copyfile(known_path, run.work / "pass.npz")
+    passed = Passed(rows.n, features, result.pairs, rows.n * (rows.n - 1) // 2, result.near.count, plan.bytes)
+    save_record(run, passed)
+    return passed
+
+
+def near_squared(rms: float, features: int) -> float:
+    """Squared distance of two images that differ by `rms` grey levels in the root mean square."""
+    return rms * rms * features
+
+
+def measure(run: Run, tools: Tools) -> int:
+    """Dimension and sharpness of the set, and local values of each image."""
+    config = run.config
+    scanned = load_record(run, Scanned)
+    passed = load_record(run, Passed)
+    images = pd.read_parquet(run.work / "images.parquet")
+    rows = distinct.distinct_rows(images)
+    known = load_known(run.work / "pass.npz", scanned.classes)
+    if known is None:
+        raise DatapropsError(f"the work folder {run.work} is damaged: run the audit again")
+    state = known.state
+    everything = open_rows(str(run.work / "rows.npz"))
+
+    primary = np.nonzero(rows.primary)[0]
+    distance, neighbour = contents_only(state, primary)
+    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, config.estimators)
+    subsets = _subset_estimates(run, tools, everything, primary)
+    sharp = np.sqrt(state.sharp[rows.row])
+    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
+    draws = _sampled_sharpness(run, tools, everything, rows, len(scanned.classes), scanned.label_kind)
+
+    write_table(run.work / "properties.parquet", properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample))
+    _write_image_values(run, images, rows, state, distance, primary)
+    pairs = sharpest_pairs(everything, rows, state, numeric=scanned.label_kind == "numbers")
+    write_table(run.work / "sharpest.parquet", pairs)
+    near = pd.DataFrame({"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)})
+    write_table(run.work / "near.parquet", near)
+    return len(draws)
+
+
+def contents_only(state: State, primary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1."""
+    number = np.full(len(state.sharp) + 1, -1, np.int64)
+    number[primary] = np.arange(len(primary))
+    listed = state.knn_index[primary]
+    neighbour = number[np.where(listed == EMPTY, len(state.sharp), listed)]
+    return np.sqrt(state.knn_d2[primary]), neighbour
+
+
+def _subset_estimates(run: Run, tools: Tools, rows: Rows, primary: np.ndarray) -> list[tuple[int, Estimate]]:
+    """The maximum-likelihood dimension of random subsets of fixed sizes."""
+    sizes = [size for size in SUBSETS if size < len(primary)]
+    if not sizes or "mle" not in run.config.estimators:
+        return []
+    out = []
+    total = sum(size * (size - 1) // 2 for size in sizes)
+    with tools.progress("dimension against N", total, "pairs") as advance:
+        for size in sizes:
+            chosen = np.sort(np.random.default_rng([run.config.seed, size]).choice(primary, size, replace=False))
+            part = subset(rows, chosen)
+            spec = PassSpec(run.config.k, sharp=False)
+            plan = plan_pass(size, rows.features, run.config.k, memory=run.config.memory, threads=tools.threads)
+            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device, on_pairs=advance).state
+            estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, run.config.k, 0, ("mle",))["mle"]
+            out.append((size, estimate))
+    return out
+
+
+def _sampled_sharpness(
+    run: Run, tools: Tools, rows: Rows, images: distinct.Distinct, classes: int, kind: str
+) -> list[float]:
+    """The paper's label sharpness of each draw of M images; empty where no two labels differ."""
+    if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
+        return []
+    draws = draw_samples(len(images.images), run.config.sample, run.config.draws, run.config.seed)
+    spec = PassSpec(0, numeric=kind == "numbers")
+    out = []
+    with tools.progress("sharpness of samples", len(draws), "draws") as advance:
+        for draw in draws:
+            chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
+            plan = plan_pass(len(chosen), rows.features, 0, memory=run.config.memory, threads=tools.threads)
+            part = subset(rows, chosen)
+            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
+            out.append(float(np.sqrt(state.sharp.max(initial=0.0))))
+            advance(1)
+    return out
+
+
+def properties_table(
+    estimates: dict[str, Estimate],
+    subsets: list[tuple[int, Estimate]],
+    summary: dict[str, float],
+    draws: list[float],
+    n: int,
+    sample: int,
+) -> pd.DataFrame:
+    """The properties of a set, one row each: property, value, se, n, k, m, note."""
+    nan = float("nan")
+    rows: list[tuple] = [
+        (f"intrinsic_dimension.{name}", e.value, e.se, e.n, e.k, 0, e.note) for name, e in estimates.items()
+    ]
+    rows += [(f"intrinsic_dimension.mle@{size}", e.value, e.se, e.n, e.k, size, e.note) for size, e in subsets]
+    missing = "" if np.isfinite(summary["max"]) else "no two images with different labels"
+    rows.append(("label_sharpness.all_pairs", summary["max"], nan, n, 0, 0, missing))
+    m = min(sample, n)
+    note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
+    mean, spread = (float(np.mean(draws)), float(np.std(draws, ddof=1))) if draws else (nan, nan)
+    rows.append(("label_sharpness.m1000", mean, spread, n, 0, m, note))
+    rows += [(f"label_sharpness.{name}", summary[name], nan, n, 0, 0, missing) for name in ("q50", "q95", "q99")]
+    return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "note"])
+
+
+def _write_image_values(
+    run: Run, images: pd.DataFrame, rows: distinct.Distinct, state: State, distance: np.ndarray, primary: np.ndarray
+) -> None:
+    """The per-image table with its local values, and the neighbour lists."""
+    k = run.config.k
+    neighbours, apart = distinct.image_neighbours(rows, state.knn_d2, state.knn_index, k)
+    place = np.full(rows.n, -1)
+    place[primary] = np.arange(len(primary))
+    content = place[rows.content_row[rows.row]]
+    full = distance.shape[1] >= k
+    kth = np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan) if full else np.full(len(primary), np.nan)
+    local = np.full(len(primary), np.nan)
+    has = np.isfinite(kth)
+    local[has] = local_dimension(distance[has], k)
+    sharp, named = state.sharp[rows.row], state.sharp_index[rows.row]
+    found = named != EMPTY
+    values = {
+        "duplicate_of": distinct.duplicate_of(rows),
+        "neighbour": neighbours[:, 0],
+        "neighbour_distance": apart[:, 0],
+        "knn_distance": kth[content],
+        "local_dimension": local[content],
+        "sharpness": np.where(found, np.sqrt(sharp), np.nan),
+        "sharpest_image": np.where(found, rows.first[np.where(found, named, 0)], -1),
+        "sharpest_distance": np.where(found, np.sqrt(state.sharp_d2[rows.row]), np.nan),
+    }
+    table = images.drop(columns=["row", "shard", "grey"]).set_index("image")
+    for name, column in values.items():
+        fill = -1 if column.dtype.kind == "i" else np.nan
+        table[name] = pd.Series(column, index=rows.images).reindex(table.index, fill_value=fill)
+    write_table(run.work / "image_values.parquet", table.reset_index())
+    m = len(rows.images)
+    long = pd.DataFrame(
+        {
+            "image": np.repeat(rows.images, k),
+            "rank": np.tile(np.arange(1, k + 1), m),
+            "neighbour": neighbours.reshape(-1),
+            "distance": apart.reshape(-1),
+        }
+    )
+    write_table(run.work / "neighbours.parquet", long[long["neighbour"] >= 0])
+
+
+def sharpest_pairs(
+    rows: Rows, images: distinct.Distinct, state: State, *, numeric: bool, limit: int = SHARPEST_PAIRS
+) -> pd.DataFrame:
+    """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
+
+    Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
+    Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
+    """
+    found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
+    named = state.sharp_index[found]
+    own = pd.DataFrame({"a": np.minimum(found, named), "b": np.maximum(found, named), "sharp": state.sharp[found]})
+    best = own.drop_duplicates(["a", "b"]).nlargest(limit, "sharp")
+    if best.empty:
+        return pd.DataFrame({"a": [], "b": [], "distance": [], "sharpness": []}).astype({"a": np.int64, "b": np.int64})
+    bound = best["sharp"].min()
+    strong = np.nonzero(state.sharp > bound)[0]
+    equal = np.nonzero(state.sharp == bound)[0][: max(0, SHARPEST_ROWS - len(strong))]
+    block = load_block(rows, np.sort(np.concatenate([strong, equal])))
+    g = product(block.shifted, block.shifted, choose_route("cpu")).numpy()
+    d2 = block.norm[:, None] + block.norm[None, :] - 2.0 * g
+    step = block.y[:, None] - block.y[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sharp = (step * step if numeric else (step != 0).astype(float)) / d2
+    one, two = np.nonzero(np.triu((d2 > 0) & (sharp >= bound), 1))
+    ids = images.first[block.index]
+    pairs = pd.DataFrame(
+        {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
+    )
+    return pairs.sort_values(["sharpness", "a", "b"], ascending=[False, True, True]).head(limit).reset_index(drop=True)
+
+
+def find(run: Run, tools: Tools) -> dict[str, int]:
+    """Findings, and the numbers that checks look at; returns how many there are of each kind."""
+    scanned = load_record(run, Scanned)
+    passed = load_record(run, Passed)
+    images = pd.read_parquet(run.work / "image_values.parquet")
+    near = pd.read_parquet(run.work / "near.parquet")
+    sharpest = pd.read_parquet(run.work / "sharpest.parquet")
+    options = FindOptions(features=passed.features, kind=scanned.label_kind, seed=run.config.seed)
+    scores = shortcut_scores(images, options)
+    found = find_all(images, near, sharpest, scores, options)
+    write_table(run.work / "findings.parquet", found)
+    write_table(run.work / "shortcuts.parquet", scores)
+    numbers = measures(images, near, passed.near_pairs, scores, options)
+    write_text(run.work / "measures.json", json.dumps(numbers))
+    return found["kind"].value_counts().to_dict()
+
+
+def check(run: Run, tools: Tools) -> bool:
+    """Predictions, checks and alerts; returns whether every check passed."""
+    checks = load_thresholds(run.config.thresholds)
+    images = pd.read_parquet(run.work / "image_values.parquet")
+    properties = pd.read_parquet(run.work / "properties.parquet")
+    found = pd.read_parquet(run.work / "findings.parquet")
+    numbers: dict[str, float] = json.loads((run.work / "measures.json").read_text(encoding="utf-8"))
+    decoded, passed = load_record(run, Decoded), load_record(run, Passed)
+    summary = base_summary(
+        run,
+        kind=load_record(run, Scanned).label_kind,
+        size=decoded.preprocess.size,
+        channels=decoded.preprocess.channels,
+        features=passed.features,
+        properties=properties,
+        images=images,
+        findings=found,
+        sharpest=pd.read_parquet(run.work / "sharpest.parquet"),
+    )
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    predictions = predict(summary, previous, images)
+    numbers |= property_measures(summary, predictions)
+    folder = run.work / "results"
+    folder.mkdir(exist_ok=True)
+    outcome = run_checks(numbers, images, properties, checks, folder / "data_docs")
+    alerts = raise_alerts(numbers, checks, found)
+    write_table(folder / "checks.parquet", outcome.results)
+    columns = ["severity", "name", "sentence", "measure", "value", "threshold", "images", "paths", "findings"]
+    write_table(folder / "alerts.parquet", pd.DataFrame([alert.as_dict() for alert in alerts], columns=columns))
+    done = outcome.results["success"]
+    summary |= {
+        "alerts": [{**alert.as_dict(), "images": list(alert.paths)} for alert in alerts],
+        "predictions": [prediction.as_dict() for prediction in predictions],
+        "checks": {
+            "passed": int(done.fillna(False).sum()),
+            "failed": int((~done.fillna(True)).sum()),
+            "skipped": int(done.isna().sum()),
+            "success": outcome.success,
+        },
+        "previous": None if previous is None else previous["run_id"],
+        "data_docs": str(run.results / "data_docs" / "index.html"),
+    }
+    write_text(run.work / "summary.json", to_json(summary))
+    return outcome.success
+
+
+def picture_reader(run: Run) -> Callable[[int], np.ndarray | None]:
+    """A function: image id -> canonical image uint8 [size, size, channels], or None if it is unreadable."""
+    preprocess = load_record(run, Decoded).preprocess
+    index = shards.open_shards(run.shards / preprocess.key)
+    images = pd.read_parquet(run.work / "images.parquet", columns=["shard", "row", "pixels"])
+    shard, row, readable = images["shard"].to_numpy(), images["row"].to_numpy(), images["pixels"].notna().to_numpy()
+
+    def picture(image: int) -> np.ndarray | None:
+        if not readable[image]:
+            return None
+        pixels = index.rows(shard[image : image + 1], row[image : image + 1])
+        return pixels.reshape(preprocess.size, preprocess.size, preprocess.channels)
+
+    return picture
+
+
+def report(run: Run, tools: Tools) -> str:
+    """Write the result tables and the report, and publish them in one step; returns the folder."""
+    folder = run.work / "results"
+    summary = json.loads((run.work / "summary.json").read_text(encoding="utf-8"))
+    tables = {name: pd.read_parquet(run.work / f"{name}.parquet") for name in ("properties", "findings", "near", "sharpest")}
+    tables |= {"images": pd.read_parquet(run.work / "image_values.parquet")}
+    tables |= {"shortcuts": pd.read_parquet(run.work / "shortcuts.parquet")}
+    tables |= {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("checks", "alerts")}
+    write_table(folder / "images.parquet", tables["images"])
+    write_table(folder / "properties.parquet", tables["properties"])
+    write_table(folder / "findings.parquet", tables["findings"])
+    write_table(folder / "shortcuts.parquet", tables["shortcuts"])
+    write_table(folder / "neighbours.parquet", pd.read_parquet(run.work / "neighbours.parquet"))
+    write_table(folder / "pairs.parquet", pairs_table(tables["near"], tables["sharpest"], tables["images"]))
+    write_table(folder / "run.parquet", run_table(run, summary))
+    picture = picture_reader(run)
+    write_text(folder / "report.html", render(summary, tables, picture))
+    write_text(folder / "summary.md", markdown_summary(summary, tables, picture))
+    write_text(folder / "summary.json", to_json(summary))  # last: a folder that has it is whole
+    return str(publish(run, folder))

@@ -74,6 +74,21 @@ def array_rows(pixels: np.ndarray, y: np.ndarray | None = None, primary: np.ndar
     )
 
 
+class SubsetReader(NamedTuple):
+    """A `RowReader` over some rows of another."""
+
+    read: RowReader
+    chosen: np.ndarray
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray:
+        return self.read(self.chosen[rows])
+
+
+def subset(rows: Rows, chosen: np.ndarray) -> Rows:
+    """Some rows, as rows 0..len(chosen)-1 of their own; each of them may be a neighbour."""
+    return Rows(SubsetReader(rows.read, chosen), rows.features, rows.y[chosen], np.ones(len(chosen), bool))
+
+
 class PassResult(NamedTuple):
     """Finalized state of all rows, the near pairs, and the number of pairs that were computed for it."""
 

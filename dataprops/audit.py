@@ -1,0 +1,76 @@
+"""The one composition of the stages. Inline, as a Prefect flow, or from a notebook: the same stages in the same order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dataprops import stages
+from dataprops.config import AuditConfig
+from dataprops.store import Run, locked, open_store, start_run
+from dataprops.tools import Tools, inline_tools
+
+STAGES = (
+    stages.scan,
+    stages.decode,
+    stages.distances,
+    stages.measure,
+    stages.find,
+    stages.check,
+    stages.report,
+)
+
+# call(stage, run, tools) runs one stage: here, or as a task of an orchestrator
+Call = Callable[[Callable[..., Any], Run, Tools], Any]
+
+
+def call_directly(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
+    """Run a stage in this process."""
+    return stage(run, tools)
+
+
+def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly) -> Path:
+    """Audit a dataset; returns the folder of its results.
+
+    Raises
+    ------
+    DatapropsError
+        If the input or an option is unusable, or another audit of the dataset is running.
+    """
+    with locked(open_store(config.store), config.dataset):
+        run = start_run(config)
+        try:
+            for stage in STAGES:
+                call(stage, run, tools)
+        except BaseException:
+            # what is worth keeping (shards, checkpoints of a pass) does not live in the work folder
+            shutil.rmtree(run.work, ignore_errors=True)
+            raise
+    return run.results
+
+
+def audit(source: str, *, tools: Tools | None = None, **options: Any) -> dict:
+    """Audit a folder, a manifest or a named source in this process; returns the summary (see README.md, the store).
+
+    Parameters
+    ----------
+    source : str
+        Folder, manifest, or ``name:location``.
+    options
+        Any other field of `config.AuditConfig`, e.g. ``store``, ``size``, ``channels``.
+
+    Raises
+    ------
+    DatapropsError
+        If the input or an option is unusable.
+    """
+    results = run_stages(AuditConfig(source=str(source), **options), tools or inline_tools())
+    return load_summary(results)
+
+
+def load_summary(results: Path) -> dict:
+    """The summary of a finished run."""
+    return json.loads((results / "summary.json").read_text(encoding="utf-8"))

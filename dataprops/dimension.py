@@ -1,0 +1,306 @@
+"""Estimators of the intrinsic dimension from the distances of each image to its nearest others.
+
+T_j(x) is the distance from x to its j-th nearest neighbour, itself not counted; exact duplicates are collapsed beforehand, so that
+every distance is positive.
+
+- ``mle``: Levina & Bickel 2004 with the averaging of MacKay & Ghahramani 2005. L_i = sum_{j=1}^{k-1} log(T_k / T_j);
+  d = (k-1) / mean_i L_i. ``mle_paper`` is (k-2) / mean_i L_i, the factor in the code of Konz & Mazurowski 2024.
+- ``twonn``: Facco et al. 2017. mu_i = T_2 / T_1; the slope through the origin of -log(1 - F(mu)) against log mu, the largest
+  10 % dropped. ``twonn_paper`` drops only the largest, as the paper's code does. ``twonn_closed`` = N / sum log mu needs no fit.
+- ``geomle``: Gomtsyan et al. 2019. Levina-Bickel estimates at each point for k = k1..k2, averaged over bootstrap samples of the
+  others, extrapolated to distance 0 by a ridge regression on R_k and R_k^2 at each point; d is the mean of the intercepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+K1, K2, BOOTSTRAPS, RIDGE = 25, 55, 20, 5e-3  # GeoMLE as in the paper's code
+# A bootstrap keeps a share of 1 - 1/e of the images. Of 160 neighbours 101 +- 6 are kept: fewer than 55 practically never.
+GEOMLE_NEIGHBOURS = 160
+TWONN_DISCARD = 0.1
+RESAMPLES = 200
+_CHUNK = 4_000_000  # elements of a scratch array
+
+
+class Estimate(NamedTuple):
+    """An estimated dimension.
+
+    Attributes
+    ----------
+    value, se : float
+        The estimate and its standard error over images; NaN where it cannot be had.
+    n, k : int
+        Images, and neighbours of each, that it rests on.
+    note : str
+        Why it is missing.
+    """
+
+    value: float
+    se: float
+    n: int
+    k: int
+    note: str = ""
+
+
+def levina_bickel_terms(distances: np.ndarray, k: int) -> np.ndarray:
+    """L_i = sum_{j=1}^{k-1} log(T_k / T_j), float64 [n], from ascending distances [n, >= k]."""
+    logs = np.log(distances[:, :k])
+    return (k - 1) * logs[:, -1] - logs[:, :-1].sum(axis=1)
+
+
+def local_dimension(distances: np.ndarray, k: int) -> np.ndarray:
+    """The Levina-Bickel estimate at each image, (k-1) / L_i; infinite where all k distances are equal."""
+    with np.errstate(divide="ignore"):
+        return (k - 1) / levina_bickel_terms(distances, k)
+
+
+def _ratio(top: float, mean: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return top / mean
+
+
+def two_nn_ratios(distances: np.ndarray) -> np.ndarray:
+    """log mu_i = log(T_2 / T_1), ascending, float64 [n]."""
+    return np.sort(np.log(distances[:, 1] / distances[:, 0]))
+
+
+def two_nn_slope(log_mu: np.ndarray, keep: int, weight: np.ndarray | None = None) -> float:
+    """Slope through the origin of -log(1 - F) against the `keep` smallest log mu; F(mu_(i)) = i / N.
+
+    `weight` counts how often each value is drawn in a bootstrap sample; values are then taken as if repeated.
+    """
+    n = len(log_mu)
+    if weight is not None:
+        log_mu = np.repeat(log_mu, weight)
+    x = log_mu[:keep]
+    y = -np.log1p(-np.arange(1, keep + 1) / n)
+    top, bottom = float(x @ y), float(x @ x)
+    return top / bottom if bottom > 0 else float("inf")
+
+
+def _twonn_keep(n: int) -> int:
+    return int(n * (1 - TWONN_DISCARD))
+
+
+def _mle_value(distances: np.ndarray, k: int, top: float, rng: np.random.Generator) -> tuple[float, float]:
+    terms = levina_bickel_terms(distances, k)
+    n = len(terms)
+    value = float(_ratio(top, terms.mean()))
+    means = np.concatenate([terms[rng.integers(0, n, (m, n))].mean(axis=1) for m in _chunks(n)])
+    return value, float(np.std(_ratio(top, means), ddof=1))
+
+
+def _chunks(n: int) -> list[int]:
+    step = max(1, _CHUNK // max(1, n))
+    return [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
+
+
+def _twonn_value(
+    distances: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray | None], float], rng: np.random.Generator
+) -> tuple[float, float]:
+    log_mu = two_nn_ratios(distances)
+    n = len(log_mu)
+    draws = [statistic(log_mu, np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(RESAMPLES)]
+    return statistic(log_mu, None), float(np.std(draws, ddof=1))
+
+
+def _slope_of(keep_of: Callable[[int], int]) -> Callable[[np.ndarray, np.ndarray | None], float]:
+    return lambda log_mu, weight: two_nn_slope(log_mu, keep_of(len(log_mu)), weight)
+
+
+def _closed(log_mu: np.ndarray, weight: np.ndarray | None) -> float:
+    total = float(log_mu.sum() if weight is None else log_mu @ weight)
+    return len(log_mu) / total if total > 0 else float("inf")
+
+
+def geomle_points(
+    distances: np.ndarray,
+    neighbours: np.ndarray,
+    seed: int,
+    k1: int = K1,
+    k2: int = K2,
+    bootstraps: int = BOOTSTRAPS,
+    alpha: float = RIDGE,
+) -> np.ndarray:
+    """The GeoMLE estimate at each point, float64 [n]; NaN where too few neighbours are known.
+
+    Parameters
+    ----------
+    distances, neighbours : float64, int [n, K]
+        Ascending; K about 1.6 k2 and a margin (`GEOMLE_NEIGHBOURS`). Slots without a neighbour: NaN or infinite, -1.
+    seed : int
+        Of the bootstrap samples.
+    """
+    n = len(distances)
+    kept = [_bootstrap(n, seed, b) for b in range(bootstraps)]
+    step = max(1, _CHUNK // max(1, distances.shape[1]))
+    parts = [
+        _geomle_chunk(distances[s : s + step], neighbours[s : s + step], kept, k1, k2, alpha) for s in range(0, n, step)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _bootstrap(n: int, seed: int, number: int) -> np.ndarray:
+    """Which of n images a bootstrap sample holds, bool [n]."""
+    inside = np.zeros(n, bool)
+    inside[np.random.default_rng([seed, number]).integers(0, n, n)] = True
+    return inside
+
+
+def _geomle_chunk(
+    distances: np.ndarray, neighbours: np.ndarray, kept: list[np.ndarray], k1: int, k2: int, alpha: float
+) -> np.ndarray:
+    n = len(distances)
+    ks = np.arange(k1, k2 + 1)
+    known = np.isfinite(distances) & (neighbours >= 0)
+    safe = np.where(known, neighbours, 0)
+    logs = np.log(np.where(known, distances, 1.0))
+    count = np.zeros((n, len(ks)))
+    mean, spread, radius = np.zeros((n, len(ks))), np.zeros((n, len(ks))), np.zeros((n, len(ks)))
+    for inside in kept:
+        chosen = inside[safe] & known
+        place = chosen.cumsum(axis=1)
+        rows, columns = np.nonzero(chosen & (place <= k2))
+        of = np.full((n, k2), np.nan)
+        of[rows, place[rows, columns] - 1] = logs[rows, columns]
+        below = of.cumsum(axis=1)  # sum of log T_1..log T_j
+        log_r = of[:, k1 - 1 :]
+        total = (ks - 1) * log_r - below[:, k1 - 2 : -1]  # sum_{j<k} log(T_k / T_j)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            d = (ks - 2) / total
+        valid = np.isfinite(d)
+        count += valid
+        # Welford's running mean and sum of squared deviations
+        step = np.where(valid, d - mean, 0.0)
+        with np.errstate(invalid="ignore"):
+            mean += np.where(valid, step / np.maximum(count, 1), 0.0)
+        spread += np.where(valid, step * (d - mean), 0.0)
+        radius += np.where(valid, np.exp(np.where(valid, log_r, 0.0)), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        radius = np.where(count > 0, radius / count, np.nan)
+        mean = np.where(count > 0, mean, np.nan)
+        std = np.sqrt(np.where(count > 1, spread / (count - 1), np.nan))
+    return _ridge_intercepts(radius, mean, std, alpha)
+
+
+def _ridge_intercepts(radius: np.ndarray, d: np.ndarray, std: np.ndarray, alpha: float) -> np.ndarray:
+    """Intercept of a weighted ridge regression of d on (R, R^2), row by row.
+
+    The penalty is that of the raw columns; these are scaled for the arithmetic, and the penalty with them.
+    """
+    plain = ~(np.isfinite(std) & (std > 0)).all(axis=1)
+    weight = np.where(plain[:, None], 1.0, 1.0 / np.where(plain[:, None], 1.0, std))
+    scale = np.abs(radius).max(axis=1, keepdims=True)
+    columns = (radius / scale, (radius / scale) ** 2)
+    penalties = (alpha / scale[:, 0] ** 2, alpha / scale[:, 0] ** 4)
+    total = weight.sum(axis=1, keepdims=True)
+
+    def centre(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        middle = (weight * values).sum(axis=1, keepdims=True) / total
+        return values - middle, middle[:, 0]
+
+    (x1, m1), (x2, m2), (y, my) = centre(columns[0]), centre(columns[1]), centre(d)
+    s11 = (weight * x1 * x1).sum(axis=1) + penalties[0]
+    s22 = (weight * x2 * x2).sum(axis=1) + penalties[1]
+    s12 = (weight * x1 * x2).sum(axis=1)
+    t1, t2 = (weight * x1 * y).sum(axis=1), (weight * x2 * y).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = s11 * s22 - s12 * s12
+        b1 = (s22 * t1 - s12 * t2) / determinant
+        b2 = (s11 * t2 - s12 * t1) / determinant
+        return my - b1 * m1 - b2 * m2
+
+
+def _geomle_value(
+    distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int
+) -> tuple[float, float, str]:
+    points = geomle_points(distances, neighbours, seed)
+    points = points[np.isfinite(points)]
+    if len(points) < 2:
+        return float("nan"), float("nan"), "too few neighbours remain in the bootstrap samples"
+    value = float(np.clip(points.mean(), 0.0, n_features))
+    return value, float(points.std(ddof=1) / np.sqrt(len(points))), ""
+
+
+class Estimator(NamedTuple):
+    """A row of `ESTIMATORS`: its group (the option that asks for it), least number of images, neighbours used (0: the audit's k)."""
+
+    group: str
+    least: Callable[[int], int]
+    neighbours: int
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "mle": Estimator("mle", lambda k: k + 1, 0),
+    "mle_paper": Estimator("mle", lambda k: k + 1, 0),
+    "twonn": Estimator("twonn", lambda k: 11, 2),
+    "twonn_paper": Estimator("twonn", lambda k: 3, 2),
+    "twonn_closed": Estimator("twonn", lambda k: 3, 2),
+    "geomle": Estimator("geomle", lambda k: 2 * K2, K2),
+}
+
+
+def neighbours_needed(groups: tuple[str, ...], k: int) -> int:
+    """Neighbours that the pass over pairs must collect for these groups of estimators."""
+    return max(k, GEOMLE_NEIGHBOURS) if "geomle" in groups else k
+
+
+def estimate_all(
+    distances: np.ndarray,
+    neighbours: np.ndarray,
+    n_features: int,
+    k: int = 20,
+    seed: int = 0,
+    groups: tuple[str, ...] = ("mle", "twonn", "geomle"),
+) -> dict[str, Estimate]:
+    """All estimates of the wanted groups.
+
+    Parameters
+    ----------
+    distances, neighbours : float64, int [n, K]
+        Ascending distances of the n distinct images to their K nearest others, and their numbers 0..n-1; slots without a
+        neighbour are infinite and -1.
+    n_features : int
+        D: no estimate exceeds it by design of GeoMLE.
+    k : int
+        Neighbours of the maximum-likelihood estimates.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        Name -> Estimate; a missing estimate is NaN with a note, k is never changed silently.
+    """
+    n = len(distances)
+    out: dict[str, Estimate] = {}
+    for name, row in ESTIMATORS.items():
+        if row.group not in groups:
+            continue
+        used = row.neighbours or k
+        if n < row.least(k):
+            note = f"needs at least {row.least(k)} distinct images, has {n}"
+            out[name] = Estimate(float("nan"), float("nan"), n, used, note)
+            continue
+        rng = np.random.default_rng([seed, len(out)])
+        note = ""
+        if name == "mle":
+            value, se = _mle_value(distances, k, k - 1, rng)
+        elif name == "mle_paper":
+            value, se = _mle_value(distances, k, k - 2, rng)
+        elif name == "twonn":
+            value, se = _twonn_value(distances, _slope_of(_twonn_keep), rng)
+        elif name == "twonn_paper":
+            value, se = _twonn_value(distances, _slope_of(lambda m: m - 1), rng)
+        elif name == "twonn_closed":
+            value, se = _twonn_value(distances, _closed, rng)
+        else:
+            value, se, note = _geomle_value(distances, neighbours, n_features, seed)
+        if not np.isfinite(value):
+            value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"
+        out[name] = Estimate(value, se, n, used, note)
+    return out

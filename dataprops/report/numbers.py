@@ -1,0 +1,44 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "–"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """6.37e-4 -> '6.37 × 10⁻⁴', 1234.5 -> '1,234', None and NaN -> '–'."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -2:
+        return f"{value / 10**exponent:.{digits - 1}f} × 10{str(exponent).translate(_RAISED)}"
+    if exponent >= digits:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
+
+
+def percent(value: float | None) -> str:
+    """0.0123 -> '1.2 %'."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    return f"{value * 100:.3g} %"
+
+
+def plus_minus(value: float | None, se: float | None) -> str:
+    """'20.8 ± 0.13'."""
+    if value is None or se is None or math.isnan(value) or math.isnan(se) or se == 0:
+        return number(value)
+    exponent = math.floor(math.log10(se))
+    if -2 <= exponent and abs(value) >= 0.01:
+        places = max(0, 1 - exponent)
+        return f"{value:.{places}f} ± {se:.{places}f}"
+    return f"{number(value)} ± {number(se, 2)}"

@@ -1,0 +1,343 @@
+"""Canonical images on disk, addressed by content: what was decoded once under the same rules is never decoded again.
+
+    STORE/shards/version.json
+    STORE/shards/files/<dataset>.parquet       size and time of each file -> content: unchanged files are not read again
+    STORE/shards/<preprocess>/<shard>.npy      uint8 [n, D]
+    STORE/shards/<preprocess>/<shard>.parquet  content, row, pixels and facts of each image of the shard
+
+A shard counts only once its .parquet exists, which is written last. It is named by the contents it holds, so two processes
+that write the same shard write the same bytes. Unreadable images are recorded too, with the reason, and not tried again
+every night. A shard that is damaged is left out with a warning, and its images are decoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprops.errors import DatapropsError
+from dataprops.images import Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey
+from dataprops.sources import OpenSource
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+SHARD_BYTES = 64 * 2**20
+SHARD_IMAGES = 1024
+LEAST_BATCHES = 16  # of a large set, so that every core has work
+LEAST_BATCH = 32
+_KNOWN = ("key", "content", "bytes", "time")
+
+_INDEX = pa.schema(
+    [
+        ("content", pa.string()),
+        ("row", pa.int64()),
+        ("pixels", pa.string()),
+        ("format", pa.string()),
+        ("mode", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("peak", pa.int64()),
+        ("grey", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def hash_bytes(data: bytes | memoryview) -> str:
+    """BLAKE2b, 16 bytes, in hexadecimal."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def hash_image(image: bytes | RawImage) -> str:
+    """Content of a file, or of a decoded image (its type, shape and pixels)."""
+    if isinstance(image, bytes):
+        return hash_bytes(image)
+    head = f"{image.pixels.dtype} {image.pixels.shape} {image.mode} ".encode()
+    return hash_bytes(head + np.ascontiguousarray(image.pixels).tobytes())
+
+
+def read_reason(error: OSError | ValueError) -> str:
+    """Why a file could not be read, without its path."""
+    return f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def changed_at(file: Path) -> tuple[int, int]:
+    """Size of a file, and when it last changed (ns).
+
+    The later of the times of its contents and of its entry: archives and copies set the former back, so that two files of one
+    size that change places would otherwise look unchanged.
+    """
+    stat = file.stat()
+    return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+class Prints(NamedTuple):
+    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason."""
+
+    first: int
+    content: list[str | None]
+    bytes: list[int]
+    time: list[int]
+    error: list[str | None]
+
+
+def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
+    """Read and hash some images. A piece of work for `Tools.map`."""
+    prints = Prints(first, [], [], [], [])
+    for key in keys:
+        try:
+            file = source.file(key)
+            time = -1 if file is None else changed_at(file)[1]
+            image = source.read(key)
+            size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
+            content, error = hash_image(image), None
+        except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
+            content, size, time, error = None, 0, -1, read_reason(problem)
+        prints.content.append(content)
+        prints.bytes.append(size)
+        prints.time.append(time)
+        prints.error.append(error)
+    return prints
+
+
+def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
+    """What an earlier run knows of these images: content (None: must be read), bytes, time; files by size and time."""
+    table = pd.DataFrame({"content": pd.Series([None] * len(keys), dtype=object), "bytes": 0, "time": -1})
+    if not cache.is_file():
+        return table
+    try:
+        old = pq.read_table(cache, columns=list(_KNOWN)).to_pydict()
+        if set(old) != set(_KNOWN):
+            raise ValueError("it lacks columns")
+    except (OSError, ValueError) as error:  # Arrow's are ValueErrors
+        log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, error)
+        return table
+    known = {key: (c, b, t) for key, c, b, t in zip(*(old[name] for name in _KNOWN), strict=True)}
+    contents, sizes, times = [None] * len(keys), [0] * len(keys), [-1] * len(keys)
+    for i, key in enumerate(keys):
+        file, entry = source.file(key), known.get(os.fsencode(key))
+        if file is None or entry is None:
+            continue
+        try:
+            now = changed_at(file)
+        except (OSError, ValueError):
+            continue
+        if now == entry[1:]:
+            contents[i], sizes[i], times[i] = entry
+    return pd.DataFrame({"content": pd.Series(contents, dtype=object), "bytes": sizes, "time": times})
+
+
+def save_prints(keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
+    """Remember the contents of files for the next run."""
+    held = prints["content"].notna() & (prints["time"] >= 0)
+    # keys may hold bytes that are no UTF-8
+    table = pa.table(
+        {
+            "key": pa.array([os.fsencode(key) for key, keep in zip(keys, held, strict=True) if keep], pa.binary()),
+            "content": pa.array(prints["content"][held].tolist(), pa.string()),
+            "bytes": pa.array(prints["bytes"][held].tolist(), pa.int64()),
+            "time": pa.array(prints["time"][held].tolist(), pa.int64()),
+        }
+    )
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    _write_aside(cache, lambda aside: pq.write_table(table, aside))
+
+
+def _write_aside(path: Path, write) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        write(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def batch_images(features: int, wanted: int) -> int:
+    """Images of one shard, when `wanted` images must be decoded."""
+    fit = max(1, SHARD_BYTES // max(1, features))
+    return min(SHARD_IMAGES, fit, max(LEAST_BATCH, math.ceil(wanted / LEAST_BATCHES)))
+
+
+class Batch(NamedTuple):
+    """Images to decode into one shard."""
+
+    keys: list[str]
+    contents: list[str]
+
+
+def plan_batches(
+    folder: Path, keys: Sequence[str], contents: Sequence[str | None], preprocess: Preprocess
+) -> list[Batch]:
+    """Batches for the contents that no shard holds yet, each content once."""
+    held = set(open_shards(folder).position)
+    wanted: dict[str, str] = {}
+    for key, content in zip(keys, contents, strict=True):
+        if content is not None and content not in held and content not in wanted:
+            wanted[content] = key
+    step = batch_images(preprocess.features, len(wanted))
+    items = list(wanted.items())
+    return [
+        Batch([key for _, key in items[i : i + step]], [content for content, _ in items[i : i + step]])
+        for i in range(0, len(items), step)
+    ]
+
+
+def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
+    """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
+
+    A file that changed since it was hashed is recorded under the content it has now.
+    """
+    pixels = np.zeros((len(batch.keys), preprocess.features), np.uint8)
+    index: dict[str, list] = {name: [] for name in _INDEX.names}
+    for row, key in enumerate(batch.keys):
+        facts = _decode_one(source, key, preprocess, pixels[row])
+        facts["row"] = row
+        for name in index:
+            index[name].append(facts[name])
+    # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
+    name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+
+    def write_pixels(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.save(file, pixels)
+
+    _write_aside(path / f"{name}.npy", write_pixels)
+    table = pa.table(index, schema=_INDEX)
+    _write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
+    return len(batch.keys)
+
+
+def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray) -> dict:
+    facts: dict = dict.fromkeys(_INDEX.names)
+    facts.update(width=0, height=0, peak=-1, grey=False)
+    try:
+        image = source.read(key)
+        facts["content"] = hash_image(image)
+        raw = decode(image) if isinstance(image, bytes) else image
+        pixels, peak = canonical(raw, preprocess)
+    except OSError as problem:
+        facts["error"] = read_reason(problem)
+        return facts
+    except UnreadableImage as reason:
+        facts["error"] = str(reason)
+        return facts
+    out[:] = pixels.reshape(-1)
+    facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
+    facts["pixels"] = hash_bytes(out.tobytes())
+    return facts
+
+
+class ShardIndex(NamedTuple):
+    """The shards of a folder.
+
+    Attributes
+    ----------
+    files : list of Path
+        Shard files, in order of their names.
+    table : DataFrame
+        The index rows of all shards, each content once, with the shard's number.
+    position : dict
+        Content -> row of `table`.
+    """
+
+    files: list[Path]
+    table: pd.DataFrame
+    position: dict[str, int]
+
+    def rows(self, shard: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Canonical images by shard number and row, uint8 [len(at), D], in the order asked for."""
+        if not len(at):
+            features = np.load(self.files[0], mmap_mode="r").shape[1] if self.files else 0
+            return np.empty((0, features), np.uint8)
+        parts = list(_runs(np.asarray(shard), np.asarray(at)))
+        if len(parts) == 1:
+            number, start, stop, _, _ = parts[0]
+            return np.load(self.files[number], mmap_mode="r")[start:stop]
+        out = None
+        opened: dict[int, np.ndarray] = {}
+        for number, start, stop, to, to_stop in parts:
+            if number not in opened:
+                opened[number] = np.load(self.files[number], mmap_mode="r")
+            if out is None:
+                out = np.empty((len(at), opened[number].shape[1]), np.uint8)
+            out[to:to_stop] = opened[number][start:stop]
+        assert out is not None
+        return out
+
+
+def _runs(shard: np.ndarray, at: np.ndarray) -> Iterator[tuple[int, int, int, int, int]]:
+    """Split positions into runs of consecutive rows of one shard: (shard, start, stop, to, to_stop)."""
+    breaks = np.nonzero((np.diff(shard) != 0) | (np.diff(at) != 1))[0] + 1
+    starts = np.concatenate([[0], breaks])
+    stops = np.concatenate([breaks, [len(at)]])
+    for to, to_stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        yield int(shard[to]), int(at[to]), int(at[to_stop - 1]) + 1, to, to_stop
+
+
+def open_shards(folder: Path) -> ShardIndex:
+    """Read the indices of a folder's shards; damaged ones are left out with a warning.
+
+    Raises
+    ------
+    DatapropsError
+        If the shards were written by another version.
+    """
+    _check_version(folder.parent)
+    files: list[Path] = []
+    tables: list[pa.Table] = []
+    for index in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+        try:
+            table = pq.read_table(index, schema=_INDEX)
+            file = index.with_suffix(".npy")
+            pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+            if pixels.ndim != 2 or pixels.dtype != np.uint8 or len(pixels) != table.num_rows:
+                raise ValueError(f"it holds {pixels.dtype} {list(pixels.shape)}, its index {table.num_rows} images")
+            if file.stat().st_size != pixels.offset + pixels.nbytes:
+                raise ValueError("its size is not what its header says")
+        except (OSError, ValueError, EOFError, pa.ArrowInvalid) as error:
+            log.warning("the shard %s is damaged (%s): its images are decoded again", index.stem, error)
+            continue
+        tables.append(table.append_column("shard", pa.array([len(files)] * table.num_rows, pa.int64())))
+        files.append(file)
+    whole = pa.concat_tables(tables) if tables else _INDEX.append(pa.field("shard", pa.int64())).empty_table()
+    table = whole.to_pandas()
+    table = table[table["content"].notna()].drop_duplicates("content").reset_index(drop=True)
+    return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
+
+
+def describe(index: ShardIndex, contents: Sequence[str | None]) -> pd.DataFrame:
+    """Index rows of these contents, in their order; rows of NaN / None where a content is in no shard."""
+    rows = [index.position.get(content, -1) if content is not None else -1 for content in contents]
+    return index.table.reindex(rows).drop(columns="content").reset_index(drop=True)
+
+
+def _check_version(shards: Path) -> None:
+    marker = shards / "version.json"
+    if marker.is_file():
+        try:
+            schema = json.loads(marker.read_text())["schema"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatapropsError(
+                f"{marker} is damaged ({error}): restore it, or remove that folder (the images are then decoded again)"
+            ) from error
+        if schema != SCHEMA:
+            raise DatapropsError(
+                f"the shards in {shards} have schema {schema}, this version reads {SCHEMA}: use another --store, or"
+                " remove that folder (the images are then decoded again)"
+            )
+    elif shards.is_dir():
+        _write_aside(marker, lambda aside: aside.write_text(json.dumps({"schema": SCHEMA}) + "\n"))

@@ -1,0 +1,66 @@
+"""The table that every source gives: what images there are, and what is known of each before it is read."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+
+
+class SourceOptions(NamedTuple):
+    """How a source is read: names of a manifest's columns, and the pattern that finds the patient in a path."""
+
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    group_column: str = "group"
+    group_pattern: str | None = None
+
+
+def shown(key: str) -> str:
+    r"""A key as text: bytes that are no UTF-8, control characters and line ends appear as escapes.
+
+    So does a backslash, so that two keys are never shown alike.
+
+    >>> shown("a\nb"), shown("a\\nb"), shown("caf\u00e9"), shown("caf\udce9")
+    ('a\\nb', 'a\\\\nb', 'café', 'caf\\xe9')
+    """
+    if key.isascii() and key.isprintable() and "\\" not in key:
+        return key
+    text = os.fsencode(key.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
+    return "".join(c.encode("unicode_escape").decode("ascii") if _is_control(c) else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp")
+
+
+def image_table(
+    key: Sequence[str],
+    label: Sequence[str | None],
+    split: Sequence[str | None],
+    group: Sequence[str | None],
+    path: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """One row for each image, in order of the bytes of its path: key, path, label, split, group.
+
+    Raises
+    ------
+    DatapropsError
+        If two images have one path.
+    """
+    paths = [shown(k) for k in key] if path is None else list(path)
+    order = sorted(range(len(paths)), key=lambda i: os.fsencode(paths[i]))
+    columns = {"key": key, "path": paths, "label": label, "split": split, "group": group}
+    table = pd.DataFrame(
+        {name: pd.Series([values[i] for i in order], dtype=object) for name, values in columns.items()}
+    )
+    twice = table["path"].duplicated()
+    if twice.any():
+        raise DatapropsError(f"two images have the same path {table['path'][twice].iloc[0]!r}: give each its own")
+    return table

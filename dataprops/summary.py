@@ -1,0 +1,191 @@
+"""The summary of an audit: the one object that --json prints, the report shows, and the next audit compares with."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings import KINDS
+from dataprops.laws import Prediction, predicted_change, predicted_doubling, predicted_penalty
+from dataprops.store import SCHEMA, Run
+
+ESTIMATES = ("mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle")
+CONFLICTS = 1000  # listed in the summary; all are counted, and listed in findings.parquet
+
+
+def finite(value: Any) -> float | None:
+    """A number that JSON can hold, or None."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def to_json(summary: dict[str, Any]) -> str:
+    """Strict JSON: what is no finite number becomes null."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): clean(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(item) for item in value]
+        if isinstance(value, float | np.floating):
+            return finite(value)
+        return value.item() if isinstance(value, np.generic) else value
+
+    return json.dumps(clean(summary), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def package_version() -> str:
+    """Version of this package."""
+    try:
+        return version("dataprops")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
+
+
+def base_summary(
+    run: Run,
+    *,
+    kind: str,
+    size: int,
+    channels: int,
+    features: int,
+    properties: pd.DataFrame,
+    images: pd.DataFrame,
+    findings: pd.DataFrame,
+    sharpest: pd.DataFrame,
+) -> dict[str, Any]:
+    """All of the summary that is measured."""
+    config = run.config
+    by_name = properties.set_index("property")
+    path = images["path"].to_numpy(object)
+
+    def estimate(name: str) -> dict[str, float | None] | None:
+        key = f"intrinsic_dimension.{name}"
+        if key not in by_name.index:
+            return None
+        return {"value": finite(by_name.at[key, "value"]), "se": finite(by_name.at[key, "se"])}
+
+    def sharpness(name: str) -> float | None:
+        return finite(by_name.at[f"label_sharpness.{name}", "value"])
+
+    sample = by_name.loc["label_sharpness.m1000"]
+    top = None
+    if len(sharpest):
+        a, b = int(sharpest["a"].iloc[0]), int(sharpest["b"].iloc[0])
+        top = {"a": path[a], "b": path[b], "distance": float(sharpest["distance"].iloc[0])}
+    conflicts = findings.loc[findings["kind"] == "label_conflicts", "paths"].head(CONFLICTS)
+    counts = findings["kind"].value_counts()
+    classes = images.loc[images["label"].notna(), "label"].value_counts().sort_index()
+    return {
+        "dataset": config.dataset,
+        "run_id": run.run_id,
+        "created": run.created,
+        "reason": config.reason,
+        "version": package_version(),
+        "schema": SCHEMA,
+        "source": config.source,
+        "n_images": len(images),
+        "n_unreadable": int(images["pixels"].isna().sum()),
+        "labels": {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}},
+        "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": config.scale},
+        "features": features,
+        "k": config.k,
+        "seed": config.seed,
+        "near_rms": config.near_rms,
+        "near_distance": config.near_rms * math.sqrt(features),
+        "intrinsic_dimension": {name: e for name in ESTIMATES if (e := estimate(name)) is not None},
+        "label_sharpness": {
+            "all_pairs": sharpness("all_pairs"),
+            "m1000": {
+                "mean": finite(sample["value"]),
+                "std": finite(sample["se"]),
+                "m": int(sample["m"]),
+                "draws": config.draws,
+            },
+            "q50": sharpness("q50"),
+            "q95": sharpness("q95"),
+            "q99": sharpness("q99"),
+            "sharpest_pair": top,
+        },
+        "findings": {name: int(counts.get(name, 0)) for name in KINDS},
+        "conflicts": [[str(p) for p in pair] for pair in conflicts],
+        "results": str(run.results),
+        "report": str(run.results / "report.html"),
+    }
+
+
+def predict(summary: dict[str, Any], previous: dict[str, Any] | None, images: pd.DataFrame) -> list[Prediction]:
+    """What the laws say of the measured set."""
+    sample = summary["label_sharpness"]["m1000"]
+    mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
+    return [
+        predicted_change(previous, summary),
+        predicted_penalty(
+            sample["mean"],
+            m=sample["m"],
+            size=summary["preprocess"]["size"],
+            scale=summary["preprocess"]["scale"],
+            kind=summary["labels"]["kind"],
+            peaks=images.loc[images["pixels"].notna(), "peak"].to_numpy(),
+        ),
+        predicted_doubling(mle["value"], mle["se"]),
+    ]
+
+
+def property_measures(summary: dict[str, Any], predictions: list[Prediction]) -> dict[str, float]:
+    """The measured and predicted numbers that checks look at; absent where there is none."""
+    out: dict[str, float] = {}
+    mle = summary["intrinsic_dimension"].get("mle")
+    if mle and mle["value"]:
+        out["dimension"] = mle["value"]
+        if mle["se"] is not None:
+            out["dimension_relative_se"] = mle["se"] / mle["value"]
+    if summary["label_sharpness"]["m1000"]["mean"] is not None:
+        out["sharpness_m1000"] = summary["label_sharpness"]["m1000"]["mean"]
+    names = {"log_loss_change": "predicted_log_loss_change", "attack_penalty": "predicted_penalty"}
+    for prediction in predictions:
+        if prediction.withheld is None and prediction.name in names:
+            out[names[prediction.name]] = prediction.value or 0.0
+            out[f"{names[prediction.name]}_low"] = prediction.low or 0.0
+    return out
+
+
+def pairs_table(near: pd.DataFrame, sharpest: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Near-identical and sharpest pairs in one table: kind, a, b, path_a, path_b, label_a, label_b, distance, sharpness."""
+    parts = [near.assign(kind="near_duplicate", sharpness=float("nan")), sharpest.assign(kind="sharpest")]
+    pairs = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    for side in ("a", "b"):
+        at = pairs[side].to_numpy(np.int64)
+        pairs[f"path_{side}"] = images["path"].to_numpy(object)[at]
+        pairs[f"label_{side}"] = images["label"].to_numpy(object)[at]
+    return pairs[["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]]
+
+
+def run_table(run: Run, summary: dict[str, Any]) -> pd.DataFrame:
+    """One row that describes the run."""
+    return pd.DataFrame(
+        [
+            {
+                "dataset": summary["dataset"],
+                "run_id": run.run_id,
+                "created": run.created,
+                "schema": SCHEMA,
+                "version": summary["version"],
+                "source": summary["source"],
+                "n_images": summary["n_images"],
+                "n_unreadable": summary["n_unreadable"],
+                "label_kind": summary["labels"]["kind"],
+                "size": summary["preprocess"]["size"],
+                "channels": summary["preprocess"]["channels"],
+                "scale": summary["preprocess"]["scale"],
+                "previous": summary["previous"],
+                "options": json.dumps(asdict(run.config)),
+                "summary": to_json(summary),
+            }
+        ]
+    )

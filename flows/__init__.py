@@ -1,0 +1,1 @@
+"""The wiring: the Prefect flow `audit.audit`, and the command line `cli`."""
