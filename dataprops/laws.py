@@ -185,17 +185,21 @@ def images_needed(d: float, sharpness: float, a: float, target_loss: float) -> f
     return math.exp(d * (math.log(sharpness) + a - math.log(target_loss)))
 
 
+def _common_sample(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The largest size of samples that both audits measured the sharpness of."""
+    one, two = old["label_sharpness"].get("samples", {}), new["label_sharpness"].get("samples", {})
+    common = [m for m in one if m in two and one[m]["mean"] and two[m]["mean"]]
+    return max(common, key=int, default=None)
+
+
 def _comparable(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """Why two audits do not compare, or None."""
     if old["preprocess"] != new["preprocess"]:
         return "the previous audit used another preprocessing"
     if old["labels"]["kind"] != new["labels"]["kind"]:
         return "the previous audit read the labels in another way"
-    one, two = old["label_sharpness"]["m1000"], new["label_sharpness"]["m1000"]
-    if one["mean"] is None or two["mean"] is None:
-        return "there is no label sharpness to compare"
-    if one["m"] != two["m"]:
-        return f"the sharpness of samples of {one['m']} and of {two['m']} images do not compare"
+    if not _common_sample(old, new):
+        return "there is no label sharpness of samples of one size to compare (sets of 100 images or more have some)"
     if not all((audit["intrinsic_dimension"].get("mle") or {}).get("value") for audit in (old, new)):
         return "there is no intrinsic dimension to compare"
     return None
@@ -220,10 +224,11 @@ def predicted_change(old: dict[str, Any] | None, new: dict[str, Any], seed: int 
     if reason:
         return Prediction(name, withheld=reason)
     rng = np.random.default_rng(seed)
+    m = _common_sample(old, new) or ""
 
     def term(audit: dict[str, Any]) -> tuple[float, np.ndarray]:
         d, se = audit["intrinsic_dimension"]["mle"]["value"], audit["intrinsic_dimension"]["mle"]["se"] or 0.0
-        k = audit["label_sharpness"]["m1000"]
+        k = audit["label_sharpness"]["samples"][m]
         error = (k["std"] or 0.0) / math.sqrt(k["draws"])
         n = audit["n_images"] - audit["n_unreadable"]
         dimensions = np.maximum(rng.normal(d, se, draws), 0.5)
@@ -242,7 +247,7 @@ def predicted_change(old: dict[str, Any] | None, new: dict[str, Any], seed: int 
         float(low),
         float(high),
         "log loss",
-        f"generalization law of Konz & Mazurowski 2024, against run {old['run_id']}",
+        f"generalization law of Konz & Mazurowski 2024, against run {old['run_id']}, K at M = {m}",
         f"Against the audit of {old['created'][:10]} the expected test loss changes by {math.expm1(value):+.1%} (95 % interval"
         f" {math.expm1(low):+.1%} to {math.expm1(high):+.1%}): {verdict}.",
     )

@@ -5,9 +5,9 @@
     STORE/shards/<preprocess>/<shard>.npy      uint8 [n, D]
     STORE/shards/<preprocess>/<shard>.parquet  content, row, pixels and facts of each image of the shard
 
-A shard counts only once its .parquet exists, which is written last. It is named by the contents it holds, so two processes
-that write the same shard write the same bytes. Unreadable images are recorded too, with the reason, and not tried again
-every night. A shard that is damaged is left out with a warning, and its images are decoded again.
+A shard counts only once its .parquet exists, which is written last. It is named by the contents it holds, so two
+processes that write the same shard write the same bytes. Unreadable images are recorded too, with the reason, and not
+tried again every night. A shard that is damaged is left out with a warning, and its images are decoded again.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def read_reason(error: OSError | ValueError) -> str:
 def changed_at(file: Path) -> tuple[int, int]:
     """Size of a file, and when it last changed (ns).
 
-    The later of the times of its contents and of its entry: archives and copies set the former back, so that two files of one
-    size that change places would otherwise look unchanged.
+    The later of the times of its contents and of its entry: archives and copies set the former back, so that two files
+    of one size that change places would otherwise look unchanged.
     """
     stat = file.stat()
     return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)

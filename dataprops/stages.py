@@ -52,6 +52,7 @@ from dataprops.tools import Tools
 log = logging.getLogger(__name__)
 
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
+SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
 SHARPEST_PAIRS = 50
 SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
@@ -293,7 +294,7 @@ def measure(run: Run, tools: Tools) -> int:
     subsets = _subset_estimates(run, tools, everything, primary)
     sharp = np.sqrt(state.sharp[rows.row])
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
-    draws = _sampled_sharpness(run, tools, everything, rows, len(scanned.classes), scanned.label_kind)
+    draws = _sampled_sharpness(run, tools, everything, rows, state, scanned.label_kind)
 
     write_table(run.work / "properties.parquet", properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample))
     _write_image_values(run, images, rows, state, distance, primary)
@@ -301,7 +302,7 @@ def measure(run: Run, tools: Tools) -> int:
     write_table(run.work / "sharpest.parquet", pairs)
     near = pd.DataFrame({"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)})
     write_table(run.work / "near.parquet", near)
-    return len(draws)
+    return sum(len(values) for values in draws.values())
 
 
 def contents_only(state: State, primary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -333,22 +334,32 @@ def _subset_estimates(run: Run, tools: Tools, rows: Rows, primary: np.ndarray) -
 
 
 def _sampled_sharpness(
-    run: Run, tools: Tools, rows: Rows, images: distinct.Distinct, classes: int, kind: str
-) -> list[float]:
-    """The paper's label sharpness of each draw of M images; empty where no two labels differ."""
+    run: Run, tools: Tools, rows: Rows, images: distinct.Distinct, whole: State, kind: str
+) -> dict[int, list[float]]:
+    """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
+
+    The last size is the wanted M, or the whole set where that is smaller.
+    """
+    n = len(images.images)
     if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
-        return []
-    draws = draw_samples(len(images.images), run.config.sample, run.config.draws, run.config.seed)
+        return {}
+    m = min(run.config.sample, n)
+    sizes = [size for size in SAMPLES if size < m] + [m]
+    out: dict[int, list[float]] = {size: [] for size in sizes}
     spec = PassSpec(0, numeric=kind == "numbers")
-    out = []
-    with tools.progress("sharpness of samples", len(draws), "draws") as advance:
-        for draw in draws:
-            chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
-            plan = plan_pass(len(chosen), rows.features, 0, memory=run.config.memory, threads=tools.threads)
-            part = subset(rows, chosen)
-            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
-            out.append(float(np.sqrt(state.sharp.max(initial=0.0))))
-            advance(1)
+    with tools.progress("sharpness of samples", len(sizes) * run.config.draws, "draws") as advance:
+        for size in sizes:
+            if size == n:  # every sample is the whole set
+                out[size] = [float(np.sqrt(whole.sharp.max(initial=0.0)))] * run.config.draws
+                advance(run.config.draws)
+                continue
+            for draw in draw_samples(n, size, run.config.draws, run.config.seed):
+                chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
+                plan = plan_pass(len(chosen), rows.features, 0, memory=run.config.memory, threads=tools.threads)
+                part = subset(rows, chosen)
+                state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
+                out[size].append(float(np.sqrt(state.sharp.max(initial=0.0))))
+                advance(1)
     return out
 
 
@@ -356,7 +367,7 @@ def properties_table(
     estimates: dict[str, Estimate],
     subsets: list[tuple[int, Estimate]],
     summary: dict[str, float],
-    draws: list[float],
+    draws: dict[int, list[float]],
     n: int,
     sample: int,
 ) -> pd.DataFrame:
@@ -370,8 +381,12 @@ def properties_table(
     rows.append(("label_sharpness.all_pairs", summary["max"], nan, n, 0, 0, missing))
     m = min(sample, n)
     note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
-    mean, spread = (float(np.mean(draws)), float(np.std(draws, ddof=1))) if draws else (nan, nan)
-    rows.append(("label_sharpness.m1000", mean, spread, n, 0, m, note))
+    *smaller, wanted = sorted(draws) or [m]
+    for size in (wanted, *smaller):
+        values = draws.get(size, [nan, nan])
+        name = "m1000" if size == wanted else f"m{size}"
+        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+        rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, note if size == wanted else ""))
     rows += [(f"label_sharpness.{name}", summary[name], nan, n, 0, 0, missing) for name in ("q50", "q95", "q99")]
     return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "note"])
 

@@ -8,6 +8,7 @@
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
       locks/<dataset>.lock              held while the dataset is audited
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
+      cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
 
 A result folder appears by one rename when everything in it is written: it is whole or absent. Tables are plain Parquet; the
 schema version stands in their metadata and in run.parquet.
@@ -82,7 +83,7 @@ def open_store(path: str | Path) -> Path:
                 " of dataprops that wrote it"
             )
         return folder
-    if folder.is_dir() and any(entry.name != "prefect" for entry in folder.iterdir()):
+    if folder.is_dir() and any(entry.name not in ("prefect", "cache") for entry in folder.iterdir()):
         raise DatapropsError(f"{folder} is not empty and no dataprops store: choose another --store")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -106,6 +107,11 @@ def base_summary(
                 "std": finite(sample["se"]),
                 "m": int(sample["m"]),
                 "draws": config.draws,
+            },
+            "samples": {
+                str(int(row.m)): {"mean": finite(row.value), "std": finite(row.se), "draws": config.draws}
+                for row in properties.itertuples()
+                if re.fullmatch(r"label_sharpness\.m\d+", row.property)
             },
             "q50": sharpness("q50"),
             "q95": sharpness("q95"),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +118,8 @@ def audit(
 
     Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
     """
+    # matplotlib would put its list of fonts into the home folder
+    os.environ.setdefault("MPLCONFIGDIR", str(Path(options["store"]).expanduser().resolve() / "cache"))
     try:
         config = AuditConfig(channels=int(channels) if channels else None, **options)
         summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
@@ -174,12 +175,39 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     progress = _progress(quiet)
     with server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
-        ahead = threading.Thread(target=_decode_ahead, args=(config, progress, workers), name="decode-ahead")
-        ahead.start()
-        ready()
-        ahead.join()
+        _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
         from flows.audit import show_progress_on
 
+        _import_ahead()
+        ready()
         show_progress_on(progress)
         return flow(asdict(config), cluster, workers)
+
+
+def _import_ahead() -> None:
+    """Load what later stages import when they use it, while there is nothing else to do."""
+    import great_expectations  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import sklearn.tree  # noqa: F401
+
+
+def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> None:
+    """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it."""
+    import shutil
+
+    from dataprops import stages
+    from dataprops.store import start_run
+    from dataprops.tools import inline_tools
+
+    run = start_run(config)
+    try:
+        tools = inline_tools(progress, workers)
+        stages.scan(run, tools)
+        stages.decode(run, tools)
+    finally:
+        shutil.rmtree(run.work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

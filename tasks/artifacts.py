@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
-SUMMARY_BYTES = 400_000  # of an artifact: pictures are inline
 
 
 def artifact_key(kind: str, dataset: str) -> str:
@@ -19,6 +16,8 @@ def artifact_key(kind: str, dataset: str) -> str:
 
 def publish_artifacts(results: Path, summary: dict[str, Any]) -> None:
     """Create the artifacts of a run from its results."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
     properties = pd.read_parquet(results / "properties.parquet")
     dataset = summary["dataset"]
     rows = [

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dataprops.tools import Advance, Progress
+from tasks.artifacts import artifact_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +42,13 @@ def terminal_progress(console: Console) -> Progress:
 
     @contextmanager
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
+        if not console.is_terminal:
+            begin = time.monotonic()
+            yield lambda done: None
+            console.print(f"{what}: {short_number(total)} {unit} in {time.monotonic() - begin:.1f} s", soft_wrap=True)
+            return
         columns = (TextColumn("{task.description:<28}"), BarColumn(bar_width=24), Amount(), TimeRemainingColumn(compact=True))
-        with Bars(*columns, console=console, transient=not console.is_terminal) as bars:
+        with Bars(*columns, console=console) as bars:
             task = bars.add_task(what, total=total, unit=unit)
             yield lambda done: bars.advance(task, done)
 
@@ -56,10 +62,10 @@ def prefect_progress(inner: Progress) -> Progress:
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        key = f"progress-{what.replace(' ', '-')}"
+        key = artifact_key("progress", what)
         artifact = create_progress_artifact(progress=0.0, key=key, description=f"{what}: {total:,} {unit}")
         lock = threading.Lock()
-        done, last = 0, time.monotonic()
+        done = 0
         with inner(what, total, unit) as advance:
 
             def both(more: int) -> None:
@@ -75,7 +81,6 @@ def prefect_progress(inner: Progress) -> Progress:
                 while not ticking.wait(ARTIFACT_SECONDS):
                     update_progress_artifact(artifact_id=artifact, progress=100.0 * done / max(1, total))
 
-            del last
             teller = threading.Thread(target=tell, daemon=True, name="progress")
             teller.start()
             try:

@@ -111,6 +111,7 @@ def measures(
             out["group_leaks"] = float(sum(1 for _ in leakage.group_leakage(images, options)))
         if options.kind == "classes":
             out["groups_in_classes"] = float(sum(1 for _ in leakage.group_in_classes(images, options)))
-    if len(scores):
-        out["shortcut_score"] = float(scores["score"].iloc[0])
+    best = shortcut.best_property(scores)
+    if best is not None:
+        out["shortcut_score"] = float(best["score"])
     return out

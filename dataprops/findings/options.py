@@ -34,6 +34,6 @@ class FindOptions:
     outlier_fence: float = 3.0
     class_ratio: float = 3.0
     small_class: int = 10
-    shortcut_score: float = 0.5
+    shortcut_score: float = 0.33
     limit: int = 100_000
     seed: int = 0

@@ -13,6 +13,8 @@ from dataprops.findings.table import Row
 
 FOLDS = 5
 DEPTH, LEAF = 4, 5
+# The size of a compressed file follows from what the picture shows: it is reported, but no shortcut by itself
+CONTENT = ("file size",)
 COLUMNS = ["property", "balanced_accuracy", "chance", "score"]
 
 
@@ -83,11 +85,17 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, options: FindOp
     return accuracy, chance, max(0.0, (accuracy - chance) / (1 - chance))
 
 
+def best_property(scores: pd.DataFrame) -> pd.Series | None:
+    """The property that tells the class best, of those that have nothing to do with what the picture shows."""
+    told = scores[~scores["property"].isin(CONTENT)]
+    return None if told.empty else told.iloc[0]
+
+
 def shortcut(scores: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
     """One row for the best property, if it tells the class too well; its value is the score."""
-    if scores.empty or scores["score"].iloc[0] < options.shortcut_score:
+    best = best_property(scores)
+    if best is None or best["score"] < options.shortcut_score:
         return
-    best = scores.iloc[0]
     if options.kind == "numbers":
         yield (), best["score"], f"The {best['property']} of a file alone explains {best['score']:.0%} of the label's variance."
         return

@@ -1,8 +1,8 @@
 """Where images come from.
 
-A source is a row of `SOURCES`: one function lists what images there are, without decoding any, and one reads one of them -
-as the bytes of an image file, or as an array that is decoded already. What needs more than a folder (DICOM, archives,
-object stores) becomes another row.
+A source is a row of `SOURCES`: one function lists what images there are, without decoding any, and one reads one of
+them - as the bytes of an image file, or as an array that is decoded already. What needs more than a folder (DICOM,
+archives, object stores) becomes another row.
 """
 
 from __future__ import annotations

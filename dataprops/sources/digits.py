@@ -1,4 +1,4 @@
-"""The handwritten digits that ship with scikit-learn: 1,797 images of 8 x 8 pixels, ten classes. Nothing to download."""
+"""The handwritten digits that ship with scikit-learn: 1,797 images of 8 x 8 pixels, ten classes; no download."""
 
 from __future__ import annotations
 

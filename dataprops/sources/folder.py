@@ -30,10 +30,10 @@ SPLITS = {
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """List the images below a folder; see `sources.Source`.
 
-    Top-level folders are classes; or splits, if every one that holds images is named like a split. Deeper folders belong to
-    their class. Images that lie in no class folder have no label. What is left out is listed in ``attrs["ignored"]``: hidden
-    files, files with other extensions, what is no file (a pipe), folders that cannot be listed, and links to a folder
-    that is walked already (so loops end; a real folder goes before a link to it).
+    Top-level folders are classes; or splits, if every one that holds images is named like a split. Deeper folders
+    belong to their class. Images that lie in no class folder have no label. What is left out is listed in
+    ``attrs["ignored"]``: hidden files, files with other extensions, what is no file (a pipe), folders that cannot be
+    listed, and links to a folder that is walked already (so loops end; a real folder goes before a link to it).
 
     Raises
     ------
@@ -81,13 +81,13 @@ def _walk(root: Path) -> tuple[list[str], list[str], list[str]]:
     ignored: list[str] = []
     folders: list[str] = []
     seen: set[str] = set()
-    waiting = [("", False)]
+    waiting = [""]
     links: list[str] = []
     while waiting or links:
         if not waiting:  # links last: which of two names of a folder counts must not depend on the order of the disk
             links.sort(key=os.fsencode, reverse=True)
-            waiting.append((links.pop(), True))
-        folder, linked = waiting.pop()
+            waiting.append(links.pop())
+        folder = waiting.pop()
         real = os.path.realpath(root / folder)
         if real in seen:
             ignored.append(folder)
@@ -114,7 +114,7 @@ def _walk(root: Path) -> tuple[list[str], list[str], list[str]]:
                 if entry.is_symlink():
                     links.append(key)
                 else:
-                    waiting.append((key, False))
+                    waiting.append(key)
             elif _is_image(entry):
                 keys.append(key)
             else:
@@ -130,7 +130,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_image(entry: os.DirEntry) -> bool:
-    """By its name; a link that leads nowhere counts, and becomes an unreadable image. A pipe would block who reads it."""
+    """By its name. A link that leads nowhere counts, as an unreadable image. A pipe would block who reads it."""
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 - a million names, no Path for each
         return False
     try:

@@ -79,7 +79,8 @@ def _load(path: Path) -> pd.DataFrame:
         raise DatapropsError(f"{path} cannot be read as a table: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column by one
         raise DatapropsError(
-            f"{path} has rows with more values than its header has names: name every column, and quote values that hold commas"
+            f"{path} has rows with more values than its header has names: name every column, and quote values that hold"
+            " commas"
         )
     return table
 

@@ -1,0 +1,122 @@
+"""The Prefect server of a command: the one the user has, or a temporary one that starts while images are decoded.
+
+A temporary server keeps its database under the store and listens on this machine alone. It has no UI: for that, start
+``prefect server start`` and set PREFECT_API_URL; the same command then shows its runs there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 90.0  # seconds; a first start makes the database
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # a failing run raises here, and the command says why: the console need not say it again, three times
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "DASK_LOGGING__DISTRIBUTED": "error",
+}
+# A temporary server serves one run: nothing to schedule, no log to read in a UI, no other process to watch over
+TEMPORARY = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}
+
+
+def configured_url(home: Path) -> str | None:
+    """The API address that the environment or the user's active Prefect profile names."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    profiles = home / "profiles.toml"
+    if not profiles.is_file():
+        return None
+    try:
+        table = tomllib.loads(profiles.read_text(encoding="utf-8"))
+        name = os.environ.get("PREFECT_PROFILE") or table.get("active", "ephemeral")
+        return table.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        log.warning("the Prefect profiles in %s cannot be read: %s", profiles, error)
+        return None
+
+
+@contextmanager
+def server_for(store: Path) -> Iterator[Callable[[], None]]:
+    """Have a server while the context lasts; the value waits until it answers.
+
+    Sets the environment that Prefect reads when it is imported, which must not have happened yet.
+    """
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if configured_url(home):
+        yield lambda: None
+        return
+    if "PREFECT_HOME" not in os.environ and not home.exists():
+        os.environ["PREFECT_HOME"] = str(store / "prefect")  # nothing appears in the home folder
+    for name, value in TEMPORARY.items():
+        os.environ.setdefault(name, value)
+    with _temporary_server(store) as ready:
+        yield ready
+
+
+@contextmanager
+def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/api"
+    logs = store / "prefect" / "server.log"
+    logs.parent.mkdir(parents=True, exist_ok=True)
+    with logs.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
+            ],
+            # what Prefect's own temporary server is started with
+            env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+
+        os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, perhaps before the server answers
+        yield lambda: _wait(process, address, logs)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        os.environ.pop("PREFECT_API_URL", None)
+
+
+def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310 - our own address
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    from dataprops.errors import DatapropsError
+
+    raise DatapropsError(f"the temporary Prefect server did not start: see {logs}, or use --inline, which needs none")

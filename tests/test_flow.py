@@ -1,0 +1,173 @@
+"""The flow and the command line: the same numbers as inline, what the exit codes say, nothing in the home folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.make_images import SIZE, random_folder, save
+
+MEASURED = ("n_images", "preprocess", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
+
+
+def run(arguments: list[str], home: Path, **options) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("MPLCONFIGDIR", None)
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory) -> dict:
+    """One small set with a conflict, audited as a flow and inline by the command line."""
+    root = tmp_path_factory.mktemp("flow")
+    images = random_folder(root / "set", {"a": 130, "b": 120})
+    save(root / "set/b/twin.png", images["a/000.png"])
+    (root / "home").mkdir()
+    common = ["audit", str(root / "set"), "--size", str(SIZE), "--k", "5", "--json"]
+    out = {"root": root}
+    out["flow"] = run([*common, "--store", str(root / "flow")], root / "home")
+    out["inline"] = run([*common, "--store", str(root / "inline"), "--inline", "--fail-on", "never"], root / "home")
+    return out
+
+
+def test_flow_and_inline_give_the_same_numbers(audited):
+    flow, inline = json.loads(audited["flow"].stdout), json.loads(audited["inline"].stdout)
+    for name in MEASURED:
+        assert flow[name] == inline[name]
+    assert flow["conflicts"] == [["a/000.png", "b/twin.png"]]
+
+
+def test_exit_codes(audited):
+    assert audited["flow"].returncode == 1, audited["flow"].stderr  # a conflict is critical
+    assert audited["inline"].returncode == 0, audited["inline"].stderr
+
+
+def test_json_mode_prints_one_object_and_progress_goes_to_the_other_stream(audited):
+    json.loads(audited["flow"].stdout)
+    assert "decoding" in audited["flow"].stderr
+    assert "comparing pairs" in audited["flow"].stderr
+
+
+def test_nothing_is_written_to_the_home_folder_or_the_source(audited):
+    assert list((audited["root"] / "home").rglob("*")) == []
+    assert {path.suffix for path in (audited["root"] / "set").rglob("*") if path.is_file()} == {".png"}
+
+
+def test_the_flow_left_its_traces_in_prefect(audited):
+    """Stages as task runs in order, progress and result artifacts, in the database of the temporary server."""
+    import sqlite3
+
+    with sqlite3.connect(audited["root"] / "flow" / "prefect" / "prefect.db") as database:
+        flows = database.execute("select name, state_type from flow_run").fetchall()
+        tasks = database.execute("select name, state_type from task_run order by start_time").fetchall()
+        artifacts = dict(database.execute("select key, type from artifact").fetchall())
+    assert flows == [("set (by hand)", "COMPLETED")]
+    stages = ["scan", "decode", "distances", "measure", "find", "check", "report"]
+    assert tasks == [(name, "COMPLETED") for name in stages]
+    assert artifacts["audit-set"] == "markdown"
+    assert artifacts["properties-set"] == "table"
+    assert artifacts["findings-set"] == "table"
+    assert artifacts["progress-comparing-pairs"] == "progress"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["audit", "/no/such/place"], "/no/such/place does not exist"),
+        (["audit", "digits:", "--size", "0"], "size is 0"),
+        (["audit", "digits:", "--memory", "lots"], "is no amount of memory"),
+        (["audit", "digits:", "--estimators", "mle,pca"], "'pca' is none of mle, twonn, geomle"),
+        (["audit", "digits:", "--size", "8", "--inline", "--memory", "1K"], "are allowed: give more with --memory"),
+        (["audit", "digits:", "--size", "8", "--inline", "--thresholds", "none.toml"], "none.toml cannot be read"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_the_way_out(arguments, message, tmp_path):
+    done = run([*arguments, "--store", str(tmp_path / "store")], tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_has_examples_and_imports_nothing_heavy(tmp_path):
+    done = run(["audit", "--help"], tmp_path)
+    assert done.returncode == 0
+    assert "dataprops audit digits:" in done.stdout
+    heavy = "import sys, flows.cli; print([m for m in ('torch', 'prefect', 'pandas', 'numpy', 'dask') if m in sys.modules])"
+    root = Path(__file__).parents[1]
+    seen = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, cwd=root, check=True)
+    assert seen.stdout.strip() == "[]"
+
+
+def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp_path):
+    """Jobs of a pass on Dask worker processes, one of them killed in the middle."""
+    import numpy as np
+    from distributed import Client, LocalCluster
+
+    from dataprops.distances.allpairs import all_pairs, array_rows
+    from dataprops.distances.passes import PassSpec
+    from dataprops.distances.plan import Plan
+    from dataprops.rowsfile import save_rows
+    from tasks.parallel import dask_pool
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (600, 48)).astype(np.uint8)
+    y = rng.integers(0, 2, 600).astype(float)
+    whole = all_pairs(array_rows(pixels, y), PassSpec(7, near2=40_000.0), Plan(1000, 256, 0))
+    folder = shards_of(tmp_path, pixels)
+    save_rows(tmp_path / "rows.npz", folder, np.zeros(600, int), np.arange(600), 48, y, np.ones(600, bool))
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
+    with cluster, Client(cluster) as client:
+        killed = []
+
+        def kill_once(pairs: int) -> None:
+            if not killed:
+                killed.append(next(iter(cluster.workers.values())))
+                client.sync(killed[0].kill)
+
+        rows = array_rows(np.zeros((600, 48), np.uint8), y)  # the workers read the shards, not this
+        result = all_pairs(
+            rows,
+            PassSpec(7, near2=40_000.0),
+            Plan(100, 256, 0),
+            pool=dask_pool(client, "cpu")(str(tmp_path / "rows.npz")),
+            on_pairs=lambda pairs: kill_once(pairs) if pairs else None,
+        )
+    assert killed
+    for one, two in zip(result.state, whole.state, strict=True):
+        assert np.array_equal(one, two)
+    for one, two in zip(result.near.arrays(), whole.near.arrays(), strict=True):
+        assert np.array_equal(one, two)
+
+
+def shards_of(tmp_path: Path, pixels) -> Path:
+    """One shard with these rows."""
+    import numpy as np
+    import pandas as pd
+
+    folder = tmp_path / "shards" / "any"
+    folder.mkdir(parents=True)
+    np.save(folder / "one.npy", pixels)
+    n = len(pixels)
+    index = pd.DataFrame(
+        {
+            "content": [f"{i:032x}" for i in range(n)],
+            "row": np.arange(n),
+            "pixels": [f"{i:032x}" for i in range(n)],
+            "format": "PNG",
+            "mode": "L",
+            "width": 1,
+            "height": 1,
+            "peak": 255,
+            "grey": True,
+            "error": pd.Series([None] * n, dtype=object),
+        }
+    )
+    index.to_parquet(folder / "one.parquet")
+    return folder
