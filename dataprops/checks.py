@@ -173,7 +173,8 @@ def _run(
         for result in done.run_results.values():
             # an expectation that raised has success False, too
             for one in result.results:
-                outcome[one.expectation_config.meta["check"]] = bool(one.success)
+                meta = one.expectation_config.meta if one.expectation_config else None
+                outcome[(meta or {})["check"]] = bool(one.success)
     page = None if docs is None else docs / "index.html"
     return CheckReport(all(outcome.values()), _results_table(measures, checks, outcome), page)
 
@@ -210,7 +211,17 @@ def _results_table(measures: Mapping[str, float], checks: Sequence[Check], outco
         for check in checks
     ]
     rows += [
-        (rule.name, rule.table, rule.options["column"], None, None, None, "critical", outcome.get(rule.name), rule.title)
+        (
+            rule.name,
+            rule.table,
+            rule.options["column"],
+            None,
+            None,
+            None,
+            "critical",
+            outcome.get(rule.name),
+            rule.title,
+        )
         for rule in STRUCTURE
     ]
     table = pd.DataFrame(rows, columns=columns)

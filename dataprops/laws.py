@@ -6,8 +6,8 @@ the prediction changes:
     log L <= -(1/d_data) log N + log K_F + a        (generalization)
     log R >= -log K_F + b                           (robustness)
 
-The constants belong to a family of networks and cancel between two audits of one dataset. The laws are correlational, found on CNNs with
-two classes; every prediction says what it rests on and has a 95 % interval, or says why it is withheld.
+The constants belong to a family of networks and cancel between two audits of one dataset. The laws are correlational, found on
+CNNs with two classes; every prediction says what it rests on and has a 95 % interval, or says why it is withheld.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from dataprops.shards import ShardIndex, open_shards
 class ShardReader(NamedTuple):
     """A `RowReader` over shards: row i is row `at[i]` of shard `shard[i]`."""
 
-    index: ShardIndex
+    shards: ShardIndex
     shard: np.ndarray
     at: np.ndarray
 
     def __call__(self, rows: np.ndarray, /) -> np.ndarray:
-        return self.index.rows(self.shard[rows], self.at[rows])
+        return self.shards.rows(self.shard[rows], self.at[rows])
 
 
 def save_rows(

@@ -17,6 +17,4 @@ def sharpness_summary(per_image: np.ndarray) -> dict[str, float]:
 
 def draw_samples(n: int, m: int, draws: int, seed: int) -> list[np.ndarray]:
     """Samples of min(m, n) of n images without replacement, ascending; each draw has a seed of its own."""
-    return [
-        np.sort(np.random.default_rng([seed, draw]).choice(n, min(m, n), replace=False)) for draw in range(draws)
-    ]
+    return [np.sort(np.random.default_rng([seed, draw]).choice(n, min(m, n), replace=False)) for draw in range(draws)]

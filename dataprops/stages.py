@@ -1,4 +1,4 @@
-"""The stages of an audit, in order: each reads files of the run's work folder, calls the library, writes files, returns a small record.
+"""The stages of an audit: each reads files of the run's work folder, calls the library, writes files, returns a small record.
 
     scan -> decode -> distances -> measure -> find -> check -> report
 
@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops import distinct, shards
+from dataprops.alerts import raise_alerts
+from dataprops.checks import run_checks
 from dataprops.dimension import Estimate, estimate_all, local_dimension, neighbours_needed
 from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
 from dataprops.distances.incremental import Known, update
@@ -31,16 +33,14 @@ from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import State
-from dataprops.alerts import raise_alerts
-from dataprops.checks import run_checks
 from dataprops.errors import DatapropsError
 from dataprops.findings import FindOptions, measures, shortcut_scores
 from dataprops.findings import find as find_all
 from dataprops.images import Preprocess, UnreadableImage, default_channels, is_grey
 from dataprops.images import decode as decode_image
 from dataprops.knowledge import load_known, save_known
-from dataprops.rowsfile import open_rows, save_rows
 from dataprops.report import markdown_summary, render
+from dataprops.rowsfile import open_rows, save_rows
 from dataprops.sharpness import draw_samples, sharpness_summary
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.labels import label_values
@@ -123,6 +123,7 @@ def source_of(run: Run) -> OpenSource:
 
 def scan(run: Run, tools: Tools) -> Scanned:
     """List the images of the source, with labels, splits and groups. Decodes nothing."""
+    load_thresholds(run.config.thresholds)  # a wrong file is refused before any work
     table = source_of(run).scan()
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
     ignored, empty = table.attrs.get("ignored", ()), table.attrs.get("empty_classes", ())
@@ -252,7 +253,9 @@ def distances(run: Run, tools: Tools) -> Passed:
             threads=tools.threads,
             device=tools.device,
             pool=tools.unit_pool(str(rows_path)) if tools.unit_pool else None,
-            on_plan=lambda pairs: advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs"))),
+            on_plan=lambda pairs: advance.append(
+                shown.enter_context(tools.progress("comparing pairs", pairs, "pairs"))
+            ),
             on_pairs=lambda pairs: advance[0](pairs),
             checkpoint=checkpoint,
             key=key,
@@ -296,11 +299,16 @@ def measure(run: Run, tools: Tools) -> int:
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
     draws = _sampled_sharpness(run, tools, everything, rows, state, scanned.label_kind)
 
-    write_table(run.work / "properties.parquet", properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample))
+    write_table(
+        run.work / "properties.parquet",
+        properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample),
+    )
     _write_image_values(run, images, rows, state, distance, primary)
     pairs = sharpest_pairs(everything, rows, state, numeric=scanned.label_kind == "numbers")
     write_table(run.work / "sharpest.parquet", pairs)
-    near = pd.DataFrame({"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)})
+    near = pd.DataFrame(
+        {"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)}
+    )
     write_table(run.work / "near.parquet", near)
     return sum(len(values) for values in draws.values())
 
@@ -328,7 +336,9 @@ def _subset_estimates(run: Run, tools: Tools, rows: Rows, primary: np.ndarray) -
             spec = PassSpec(run.config.k, sharp=False)
             plan = plan_pass(size, rows.features, run.config.k, memory=run.config.memory, threads=tools.threads)
             state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device, on_pairs=advance).state
-            estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, run.config.k, 0, ("mle",))["mle"]
+            estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, run.config.k, 0, ("mle",))[
+                "mle"
+            ]
             out.append((size, estimate))
     return out
 
@@ -401,7 +411,9 @@ def _write_image_values(
     place[primary] = np.arange(len(primary))
     content = place[rows.content_row[rows.row]]
     full = distance.shape[1] >= k
-    kth = np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan) if full else np.full(len(primary), np.nan)
+    kth = (
+        np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan) if full else np.full(len(primary), np.nan)
+    )
     local = np.full(len(primary), np.nan)
     has = np.isfinite(kth)
     local[has] = local_dimension(distance[has], k)
@@ -458,7 +470,7 @@ def sharpest_pairs(
     with np.errstate(divide="ignore", invalid="ignore"):
         sharp = (step * step if numeric else (step != 0).astype(float)) / d2
     one, two = np.nonzero(np.triu((d2 > 0) & (sharp >= bound), 1))
-    ids = images.first[block.index]
+    ids = images.first[block.number]
     pairs = pd.DataFrame(
         {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
     )
@@ -548,7 +560,9 @@ def report(run: Run, tools: Tools) -> str:
     """Write the result tables and the report, and publish them in one step; returns the folder."""
     folder = run.work / "results"
     summary = json.loads((run.work / "summary.json").read_text(encoding="utf-8"))
-    tables = {name: pd.read_parquet(run.work / f"{name}.parquet") for name in ("properties", "findings", "near", "sharpest")}
+    tables = {
+        name: pd.read_parquet(run.work / f"{name}.parquet") for name in ("properties", "findings", "near", "sharpest")
+    }
     tables |= {"images": pd.read_parquet(run.work / "image_values.parquet")}
     tables |= {"shortcuts": pd.read_parquet(run.work / "shortcuts.parquet")}
     tables |= {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("checks", "alerts")}

@@ -75,7 +75,11 @@ def main() -> None:
     help="Grey levels as they are, or x * 255 / max of each image, as the paper has it.",
 )
 @click.option(
-    "--labels", type=click.Choice(LABEL_KINDS), default=AuditConfig.labels, show_default=True, help="Kind of the labels."
+    "--labels",
+    type=click.Choice(LABEL_KINDS),
+    default=AuditConfig.labels,
+    show_default=True,
+    help="Kind of the labels.",
 )
 @click.option("--path-column", default=AuditConfig.path_column, show_default=True, help="Of a manifest.")
 @click.option("--label-column", default=AuditConfig.label_column, show_default=True, help="Of a manifest.")
@@ -96,7 +100,9 @@ def main() -> None:
 @click.option("--draws", default=AuditConfig.draws, show_default=True, help="Draws of M images.")
 @click.option("--seed", default=AuditConfig.seed, show_default=True, help="Of every draw.")
 @click.option("--thresholds", type=click.Path(), help="TOML file that overrides the default thresholds.")
-@click.option("--memory", callback=memory_amount, help="Working memory of each worker, e.g. 4G [default: what is free].")
+@click.option(
+    "--memory", callback=memory_amount, help="Working memory of each worker, e.g. 4G [default: what is free]."
+)
 @click.option("--reason", default=AuditConfig.reason, show_default=True, help="Why; shown with the run.")
 @click.option("--inline", is_flag=True, help="In this process, with neither Prefect nor Dask.")
 @click.option("--cluster", default="local", show_default=True, help="local, processes, cuda or tcp://host:port.")
@@ -127,7 +133,9 @@ def audit(
         click.echo(f"dataprops: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo("dataprops: stopped; what was decoded and computed is kept, the same command goes on from there", err=True)
+        click.echo(
+            "dataprops: stopped; what was decoded and computed is kept, the same command goes on from there", err=True
+        )
         sys.exit(130)
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))

@@ -88,13 +88,17 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
                 *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
             ],
             # what Prefect's own temporary server is started with
-            env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+            env={
+                **os.environ,
+                "PREFECT_UI_ENABLED": "0",
+                "PREFECT__SERVER_EPHEMERAL": "1",
+                "PREFECT__SERVER_FINAL": "1",
+            },
             stdout=out,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
     try:
-
         os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, perhaps before the server answers
         yield lambda: _wait(process, address, logs)
     finally:
@@ -112,7 +116,7 @@ def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

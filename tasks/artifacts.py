@@ -24,7 +24,9 @@ def publish_artifacts(results: Path, summary: dict[str, Any]) -> None:
         {"property": row.property, "value": f"{row.value:.6g}", "standard error": f"{row.se:.2g}", "images": row.n}
         for row in properties.itertuples()
     ]
-    create_table_artifact(rows, key=artifact_key("properties", dataset), description=f"Measured properties of {dataset}")
+    create_table_artifact(
+        rows, key=artifact_key("properties", dataset), description=f"Measured properties of {dataset}"
+    )
     findings = [{"finding": kind, "count": count} for kind, count in summary["findings"].items()]
     create_table_artifact(findings, key=artifact_key("findings", dataset), description=f"Findings in {dataset}")
     text = (results / "summary.md").read_text(encoding="utf-8")

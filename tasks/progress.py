@@ -31,14 +31,17 @@ def short_number(value: float) -> str:
 
 def terminal_progress(console: Console) -> Progress:
     """Bars with rate and time left, on `console` (the terminal's error stream: the results have the other one)."""
-    from rich.progress import BarColumn, Progress as Bars, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
     from rich.text import Text
 
     class Amount(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
             rate = f", {short_number(speed)}/s" if speed else ""
-            return Text(f"{short_number(task.completed)} of {short_number(task.total or 0)} {task.fields['unit']}{rate}")
+            return Text(
+                f"{short_number(task.completed)} of {short_number(task.total or 0)} {task.fields['unit']}{rate}"
+            )
 
     @contextmanager
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
@@ -47,7 +50,12 @@ def terminal_progress(console: Console) -> Progress:
             yield lambda done: None
             console.print(f"{what}: {short_number(total)} {unit} in {time.monotonic() - begin:.1f} s", soft_wrap=True)
             return
-        columns = (TextColumn("{task.description:<28}"), BarColumn(bar_width=24), Amount(), TimeRemainingColumn(compact=True))
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=24),
+            Amount(),
+            TimeRemainingColumn(compact=True),
+        )
         with Bars(*columns, console=console) as bars:
             task = bars.add_task(what, total=total, unit=unit)
             yield lambda done: bars.advance(task, done)

@@ -49,7 +49,9 @@ def brute_force(pixels: np.ndarray, y: np.ndarray, k: int) -> dict:
         out[name] = (a @ b) / (a @ a)
     out["twonn_closed"] = m / np.log(mu).sum()
 
-    sharp = np.where((y[:, None] != y[None, :]) & (d2 > 0) & np.isfinite(d2), 1.0, 0.0) / np.sqrt(np.where(d2 > 0, d2, 1.0))
+    sharp = np.where((y[:, None] != y[None, :]) & (d2 > 0) & np.isfinite(d2), 1.0, 0.0) / np.sqrt(
+        np.where(d2 > 0, d2, 1.0)
+    )
     out["k_j"] = sharp.max(1)
     out["all_pairs"] = sharp.max()
     # copies of a pair are one pair: the first image of each (picture, label) stands for it
@@ -260,7 +262,10 @@ def test_tiny_sets_give_an_answer_without_inventing_numbers(tmp_path, count):
     assert summary["intrinsic_dimension"]["mle"] == {"value": None, "se": None}
     assert summary["label_sharpness"]["all_pairs"] is None
     assert "needs at least 21 distinct images" in tables_of(summary)["properties"]["note"].iloc[0]
-    assert Path(summary["report"]).read_text().startswith("<!DOCTYPE html>") or "<html" in Path(summary["report"]).read_text()
+    assert (
+        Path(summary["report"]).read_text().startswith("<!DOCTYPE html>")
+        or "<html" in Path(summary["report"]).read_text()
+    )
 
 
 def test_nothing_readable_is_an_error_that_names_a_file(tmp_path):
@@ -306,7 +311,10 @@ def test_two_audits_of_one_dataset_do_not_run_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: (p / "store").mkdir() or (p / "store/other.txt").write_text("x"), "not empty and no dataprops store"),
+        (
+            lambda p: (p / "store").mkdir() or (p / "store/other.txt").write_text("x"),
+            "not empty and no dataprops store",
+        ),
         (lambda p: (p / "store").mkdir() or (p / "store/version.json").write_text('{"schema": 99}'), "has schema 99"),
         (lambda p: (p / "store").mkdir() or (p / "store/version.json").write_text("x"), "is damaged"),
     ],

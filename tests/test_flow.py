@@ -99,7 +99,9 @@ def test_help_has_examples_and_imports_nothing_heavy(tmp_path):
     done = run(["audit", "--help"], tmp_path)
     assert done.returncode == 0
     assert "dataprops audit digits:" in done.stdout
-    heavy = "import sys, flows.cli; print([m for m in ('torch', 'prefect', 'pandas', 'numpy', 'dask') if m in sys.modules])"
+    heavy = (
+        "import sys, flows.cli; print([m for m in ('torch', 'prefect', 'pandas', 'numpy', 'dask') if m in sys.modules])"
+    )
     root = Path(__file__).parents[1]
     seen = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, cwd=root, check=True)
     assert seen.stdout.strip() == "[]"

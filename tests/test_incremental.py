@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,11 +135,9 @@ def test_a_deleted_image_costs_the_rows_that_pointed_at_it():
 
 @given(st.lists(st.integers(-1, 30), max_size=30))
 def test_increasing_run_is_a_longest_one(values):
-    from itertools import combinations
-
     keep = increasing_run(np.array(values, np.int64))
     chosen = [value for value, kept in zip(values, keep, strict=True) if kept]
-    assert all(a < b for a, b in zip(chosen, chosen[1:], strict=False))
+    assert all(a < b for a, b in pairwise(chosen))
     assert all(value >= 0 for value in chosen)
     if len(values) <= 10:
         best = max(
@@ -145,7 +145,7 @@ def test_increasing_run_is_a_longest_one(values):
                 len(c)
                 for r in range(len(values) + 1)
                 for c in combinations([v for v in values if v >= 0], r)
-                if all(a < b for a, b in zip(c, c[1:], strict=False))
+                if all(a < b for a, b in pairwise(c))
             ),
             default=0,
         )

@@ -38,7 +38,7 @@ class _Strips:
                     TorchRows(
                         torch.from_numpy(block.norm[part]).to(device).long(),
                         torch.from_numpy(block.y[part]).to(device),
-                        torch.from_numpy(block.index[part]).to(device).long(),
+                        torch.from_numpy(block.number[part]).to(device).long(),
                         torch.from_numpy(block.primary[part]).to(device),
                     )
                 )

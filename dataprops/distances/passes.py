@@ -1,10 +1,11 @@
 """All pairs of one or two blocks in this process: tiles over threads.
 
-A *block* is some rows in memory, shifted to int8, with norms and labels. A *unit* is all pairs of one block, or of two. A *tile* is one product, small enough that the epilogue finds it in
-cache. Threads take tiles from one list; each multiplies and reduces alone (torch runs single-threaded inside), so product and
-epilogue of different tiles overlap without synchronisation. Two tiles that share rows take turns in the epilogue by a
-lock for each run of rows. Tiles go along diagonals, so that neighbours in the list rarely share rows and the
-diagonal itself - which gives every row a first k-th distance to prune with - comes first.
+A *block* is some rows in memory, shifted to int8, with norms and labels. A *unit* is all pairs of one block, or of two. A
+*tile* is one product, small enough that the epilogue finds it in cache. Threads take tiles from one list; each multiplies and
+reduces alone (torch runs single-threaded inside), so product and epilogue of different tiles overlap without
+synchronisation. Two tiles that share rows take turns in the epilogue by a lock for each run of rows. Tiles go along diagonals,
+so that neighbours in the list rarely share rows and the diagonal itself - which gives every row a first k-th distance to
+prune with - comes first.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ class PassSpec(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global index, primary flag."""
+    """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global number, primary flag."""
 
     shifted: torch.Tensor
     norm: np.ndarray
     y: np.ndarray
-    index: np.ndarray
+    number: np.ndarray
     primary: np.ndarray
 
     @property
@@ -137,8 +138,8 @@ def fold_tile(
         b.norm[columns],
         a.y[rows],
         b.y[columns],
-        a.index[rows],
-        b.index[columns],
+        a.number[rows],
+        b.number[columns],
         a.primary[rows],
         b.primary[columns],
         spec.numeric,

@@ -35,7 +35,7 @@ class TorchRows(NamedTuple):
 
     norm: Tensor
     y: Tensor
-    index: Tensor
+    number: Tensor
     primary: Tensor
 
 
@@ -62,7 +62,7 @@ def _nearest(state: TorchState, d2: Tensor, allowed: Tensor, other: TorchRows) -
     found = best < _FAR
     column = torch.where(found, best & ((1 << bits) - 1), 0)
     new_d2 = torch.where(found, (best >> bits).double(), torch.inf)
-    new_index = torch.where(found, other.index[column], _EMPTY)
+    new_index = torch.where(found, other.number[column], _EMPTY)
     all_d2 = torch.cat([state.knn_d2, new_d2], dim=1)
     all_index = torch.cat([state.knn_index, new_index], dim=1)
     by_index = all_index.argsort(dim=1, stable=True)
@@ -80,7 +80,7 @@ def _sharpest(
     value, column = gain.max(dim=1)
     # max() may name any of several equal columns: take the first
     column = (gain == value[:, None]).to(torch.uint8).argmax(dim=1)
-    index = other.index[column]
+    index = other.number[column]
     better = (value > state.sharp) | ((value == state.sharp) & (value > 0) & (index < state.sharp_index))
     return state._replace(
         sharp=torch.where(better, value, state.sharp),
@@ -122,7 +122,7 @@ def fold(
         once = torch.ones_like(distinct)
     near = distinct & once & (d2 <= near2) & rows.primary[:, None] & columns.primary[None, :]
     at, to = near.nonzero(as_tuple=True)
-    pairs = (rows.index[at], columns.index[to], d2[at, to].double())
+    pairs = (rows.number[at], columns.number[to], d2[at, to].double())
     state_a = _nearest(state_a, d2, distinct & columns.primary[None, :], columns)
     state_a = _sharpest(state_a, d2, rows, columns, numeric, distinct)
     if state_b is not None and not triangle:

@@ -25,9 +25,13 @@ def exact_duplicates(images: pd.DataFrame, options: FindOptions) -> Iterator[Row
     content = images["content"].to_numpy(object)
     path = images["path"].to_numpy(object)
     for members in duplicate_groups(images):
-        same = len({content[i] for i in members}) == 1
+        same = bool((content[members] == content[members[0]]).all())
         what = "the files are identical, too" if same else "the pixels are identical, the files are not"
-        yield members, len(members), f"{len(members)} images are the same picture as {quoted(path[members[0]])}; {what}."
+        yield (
+            members,
+            len(members),
+            f"{len(members)} images are the same picture as {quoted(path[members[0]])}; {what}.",
+        )
 
 
 def conflict_count(images: pd.DataFrame) -> int:
@@ -58,4 +62,8 @@ def near_duplicates(images: pd.DataFrame, near: pd.DataFrame, options: FindOptio
     path = images["path"].to_numpy(object)
     for a, b, distance in near[["a", "b", "distance"]].itertuples(index=False):
         rms = distance / np.sqrt(options.features)
-        yield (a, b), distance, f"{quoted(path[a])} and {quoted(path[b])} differ by {rms:.2f} grey levels on average (RMS)."
+        yield (
+            (a, b),
+            distance,
+            f"{quoted(path[a])} and {quoted(path[b])} differ by {rms:.2f} grey levels on average (RMS).",
+        )

@@ -29,7 +29,11 @@ def split_leakage(images: pd.DataFrame, near: pd.DataFrame, options: FindOptions
     for members in groups.values():
         for a, b in combinations(members, 2):
             if across(a, b):
-                yield (a, b), 0.0, f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) are the same picture."
+                yield (
+                    (a, b),
+                    0.0,
+                    f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) are the same picture.",
+                )
     for first, second, distance in near[["a", "b", "distance"]].itertuples(index=False):
         rms = distance / np.sqrt(options.features)
         for a in groups.get(first, (first,)):
@@ -53,7 +57,9 @@ def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
     for a, b in near[["a", "b"]].itertuples(index=False):
         if a in by_content and b in by_content:
             one, two = by_content[a], by_content[b]
-            between += int(one.sum()) * int(two.sum()) - sum(int(one[s]) * int(two[s]) for s in one.index if s in two.index)
+            between += int(one.sum()) * int(two.sum()) - sum(
+                int(one[s]) * int(two[s]) for s in one.index if s in two.index
+            )
     return within + between
 
 

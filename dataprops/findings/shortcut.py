@@ -74,7 +74,9 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, options: FindOp
         folds = kind(FOLDS, shuffle=True, random_state=options.seed)
         model = DecisionTreeClassifier(class_weight="balanced", **tree)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class missing from a fold of groups: its images count as missed
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # a class missing from a fold of groups: its images count as missed
         found = cross_val_predict(
             model, values[:, None], y, cv=folds, groups=groups.to_numpy(object) if by_group else None
         )
@@ -97,7 +99,11 @@ def shortcut(scores: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
     if best is None or best["score"] < options.shortcut_score:
         return
     if options.kind == "numbers":
-        yield (), best["score"], f"The {best['property']} of a file alone explains {best['score']:.0%} of the label's variance."
+        yield (
+            (),
+            best["score"],
+            f"The {best['property']} of a file alone explains {best['score']:.0%} of the label's variance.",
+        )
         return
     yield (
         (),

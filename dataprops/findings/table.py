@@ -65,7 +65,9 @@ KINDS: dict[str, Kind] = {
         "One class holds many more images than another; a network can score well by ignoring the small one.",
     ),
     "small_class": Kind(
-        "warning", "Very small classes", "A class with so few images can be neither learnt nor tested. Add images or merge it."
+        "warning",
+        "Very small classes",
+        "A class with so few images can be neither learnt nor tested. Add images or merge it.",
     ),
     "shortcut": Kind(
         "warning",

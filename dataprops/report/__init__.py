@@ -24,7 +24,11 @@ GROUP_PICTURES, ALERT_PICTURES = 8, 6
 PAIR_KINDS = ("label_conflicts", "split_leakage", "near_duplicates", "sharpest_pairs")
 GROUP_KINDS = ("exact_duplicates", "group_leakage", "group_in_classes", "small_class")
 IMAGE_KINDS = ("outliers", "unlabelled")
-WORDS = {"critical": "Do not train on this set as it is", "warning": "Look at the warnings first", "info": "Nothing serious"}
+WORDS = {
+    "critical": "Do not train on this set as it is",
+    "warning": "Look at the warnings first",
+    "info": "Nothing serious",
+}
 PREDICTION_NAMES = {
     "log_loss_change": "Change of the test loss since the previous audit",
     "attack_penalty": "Loss under attack",
@@ -45,7 +49,12 @@ class _Album:
             pixels = self._picture(image)
             self._uris[image] = None if pixels is None else data_uri(pixels)
         label = self._label[image]
-        return {"uri": self._uris[image], "path": self._path[image], "label": "" if label is None else label, "note": note}
+        return {
+            "uri": self._uris[image],
+            "path": self._path[image],
+            "label": "" if label is None else label,
+            "note": note,
+        }
 
 
 def _verdict(summary: dict[str, Any]) -> dict[str, str]:
@@ -165,11 +174,11 @@ def render(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture:
     template = environment.from_string((folder / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         s=summary,
-        css=Markup((folder / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        css=Markup((folder / "style.css").read_text(encoding="utf-8")),
         verdict=_verdict(summary),
         keys=_keys(summary),
         alerts=alerts,
-        plots=[Markup(plot) for plot in drawn if plot],  # noqa: S704 - drawn here; labels are escaped by matplotlib
+        plots=[Markup(plot) for plot in drawn if plot],
         properties=properties.to_dict("records"),
         sections=sections,
         shortcuts=tables["shortcuts"].to_dict("records"),

@@ -38,7 +38,7 @@ def plus_minus(value: float | None, se: float | None) -> str:
     if value is None or se is None or math.isnan(value) or math.isnan(se) or se == 0:
         return number(value)
     exponent = math.floor(math.log10(se))
-    if -2 <= exponent and abs(value) >= 0.01:
+    if exponent >= -2 and abs(value) >= 0.01:
         places = max(0, 1 - exponent)
         return f"{value:.{places}f} ± {se:.{places}f}"
     return f"{number(value)} ± {number(se, 2)}"

@@ -149,7 +149,9 @@ def class_counts(images: pd.DataFrame, most: int = 25) -> str | None:
     axes.set_yticks(at, [str(name)[:28] for name in kept], fontsize=8)
     if len(table.columns) > 1:
         axes.legend(fontsize=7, frameon=False)
-    axes.set_xlabel("images" if len(kept) == len(sizes) else f"images (the {most} largest of {len(sizes)} classes)", fontsize=8)
+    axes.set_xlabel(
+        "images" if len(kept) == len(sizes) else f"images (the {most} largest of {len(sizes)} classes)", fontsize=8
+    )
     return _svg(figure, "Images of each class")
 
 
