@@ -8,7 +8,9 @@ every distance is positive.
 - ``twonn``: Facco et al. 2017. mu_i = T_2 / T_1; the slope through the origin of -log(1 - F(mu)) against log mu, the largest
   10 % dropped. ``twonn_paper`` drops only the largest, as the paper's code does. ``twonn_closed`` = N / sum log mu needs no fit.
 - ``geomle``: Gomtsyan et al. 2019. Levina-Bickel estimates at each point for k = k1..k2, averaged over bootstrap samples of the
-  others, extrapolated to distance 0 by a ridge regression on R_k and R_k^2 at each point; d is the mean of the intercepts.
+  others, extrapolated to distance 0 by a ridge regression on R_k and R_k^2 at each point; d is the mean of the intercepts. Its
+  penalty has a scale: with distances of images in [0, 1], as in the published code, it steadies the extrapolation (CIFAR-10
+  airplane/automobile: 52.3 +- 0.6); with the same distances in [0, 255] it does not act (73 +- 48).
 """
 
 from __future__ import annotations
@@ -256,6 +258,7 @@ def estimate_all(
     k: int = 20,
     seed: int = 0,
     groups: tuple[str, ...] = ("mle", "twonn", "geomle"),
+    unit: float = 1.0,
 ) -> dict[str, Estimate]:
     """All estimates of the wanted groups.
 
@@ -270,6 +273,8 @@ def estimate_all(
         Neighbours of the maximum-likelihood estimates.
     seed : int
         Of the bootstrap.
+    unit : float
+        Distances are divided by this for GeoMLE alone: 255 for images in [0, 255].
 
     Returns
     -------
@@ -299,7 +304,7 @@ def estimate_all(
         elif name == "twonn_closed":
             value, se = _twonn_value(distances, _closed, rng)
         else:
-            value, se, note = _geomle_value(distances, neighbours, n_features, seed)
+            value, se, note = _geomle_value(distances / unit, neighbours, n_features, seed)
         if not np.isfinite(value):
             value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"
         out[name] = Estimate(value, se, n, used, note)

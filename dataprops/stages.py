@@ -293,7 +293,7 @@ def measure(run: Run, tools: Tools) -> int:
 
     primary = np.nonzero(rows.primary)[0]
     distance, neighbour = contents_only(state, primary)
-    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, config.estimators)
+    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, config.estimators, unit=255.0)
     subsets = _subset_estimates(run, tools, everything, primary)
     sharp = np.sqrt(state.sharp[rows.row])
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
@@ -395,7 +395,8 @@ def properties_table(
     for size in (wanted, *smaller):
         values = draws.get(size, [nan, nan])
         name = "m1000" if size == wanted else f"m{size}"
-        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+        # equal values have no spread, not the rounding error of their mean
+        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
         rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, note if size == wanted else ""))
     rows += [(f"label_sharpness.{name}", summary[name], nan, n, 0, 0, missing) for name in ("q50", "q95", "q99")]
     return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "note"])

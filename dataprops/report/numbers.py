@@ -41,4 +41,7 @@ def plus_minus(value: float | None, se: float | None) -> str:
     if exponent >= -2 and abs(value) >= 0.01:
         places = max(0, 1 - exponent)
         return f"{value:.{places}f} ± {se:.{places}f}"
-    return f"{number(value)} ± {number(se, 2)}"
+    top = math.floor(math.log10(abs(value))) if value else exponent
+    places = max(0, top - exponent + 1)
+    power = str(top).translate(_RAISED)
+    return f"({value / 10**top:.{places}f} ± {se / 10**top:.{places}f}) × 10{power}"

@@ -1,0 +1,19 @@
+"""Arrays for the benchmarks: images that resemble natural ones in what matters for time (spread of distances, few ties)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+RANK = 24
+
+
+def images(n: int, features: int, seed: int = 0) -> np.ndarray:
+    """uint8 [n, features]: a random mixture of `RANK` random patterns, with noise. The engine's time hardly depends on them."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.normal(size=(RANK, features)).astype(np.float32)
+    out = np.empty((n, features), np.uint8)
+    for start in range(0, n, 1000):
+        weights = rng.normal(size=(min(1000, n - start), RANK)).astype(np.float32)
+        mixed = 128 + 11 * (weights @ patterns) + rng.normal(0, 6, (len(weights), features)).astype(np.float32)
+        out[start : start + 1000] = np.clip(mixed, 0, 255)
+    return out

@@ -1,0 +1,196 @@
+"""The distance engine beside its peers, in one run on the same arrays: ``python -m tests.benchmarks.engine``.
+
+Prints one JSON line. Ratios are of medians, peer over us (how many times faster we are); utilisation is the rate of the pass, half
+the pairs counted, over the rate of bare int8 products of the same tiles in the same run; `incremental_1pct` is the cost of 1 % new
+images over that of a full pass. ``--quick`` leaves out the large peers, ``--gpu`` measures the engine on a CUDA device alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from dataprops.distances.allpairs import all_pairs, array_rows, load_block
+from dataprops.distances.incremental import Known, update
+from dataprops.distances.passes import EDGE, PassSpec
+from dataprops.distances.plan import plan_pass
+from dataprops.distances.product import choose_route, product
+from dataprops.tools import cores
+from tests.benchmarks.data import images
+
+K = 20
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def median_seconds(work: Callable[[], object], runs: int) -> float:
+    """Median of some runs after one that warms up."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def ours(pixels: np.ndarray, y: np.ndarray | None, spec: PassSpec, threads: int):
+    """A pass over an array as the audit makes it."""
+    n, features = pixels.shape
+    plan = plan_pass(n, features, spec.k, threads=threads)
+    return all_pairs(array_rows(pixels, y), spec, plan, threads=threads)
+
+
+def tile_rate(pixels: np.ndarray, threads: int, runs: int = 3) -> float:
+    """Operations per second of bare products of the pass's tiles, one tile for each thread at a time."""
+    block = load_block(array_rows(pixels), np.arange(min(len(pixels), 2 * EDGE * threads)))
+    route = choose_route("cpu")
+    tiles = [block.shifted[i * EDGE : (i + 1) * EDGE] for i in range(len(block.shifted) // EDGE)]
+    pairs = [(a, b) for a in tiles for b in tiles][: max(4, 3_000_000_000 // (EDGE * pixels.shape[1] * 10))]
+
+    def one(number: int) -> None:
+        torch.set_num_threads(1)
+        for a, b in pairs[number::threads]:
+            product(a, b, route)
+
+    def all_threads() -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, range(threads)))
+
+    seconds = median_seconds(all_threads, runs)
+    return 2.0 * EDGE * EDGE * pixels.shape[1] * len(pairs) / seconds
+
+
+def faiss_search(pixels: np.ndarray, threads: int) -> Callable[[], object]:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    vectors = pixels.astype(np.float32)
+
+    def work() -> object:
+        index = faiss.IndexFlatL2(vectors.shape[1])
+        index.add(vectors)
+        return index.search(vectors, K + 1)
+
+    return work
+
+
+def sklearn_search(pixels: np.ndarray) -> Callable[[], object]:
+    from sklearn.neighbors import NearestNeighbors
+
+    vectors = pixels.astype(np.float32)
+    return lambda: NearestNeighbors(n_neighbors=K, algorithm="brute").fit(vectors).kneighbors()
+
+
+def measure(n: int, features: int, threads: int, runs: int, peers: bool, out: dict) -> None:
+    """Fill `out` with the ratios for one shape."""
+    pixels = images(n, features)
+    y = np.arange(n) % 2.0
+    rate = tile_rate(pixels, threads)
+    plain = median_seconds(lambda: ours(pixels, None, PassSpec(K), threads), runs)
+    near2 = 4.0 * features
+    full = median_seconds(lambda: ours(pixels, y, PassSpec(K, near2=near2), threads), runs)
+    name = str(features)
+    out[f"seconds_{name}"] = round(plain, 3)
+    out[f"tile_gops_{name}"] = round(rate / 1e9)
+    out[f"utilisation_{name}"] = round(n * (n - 1) * features / rate / plain, 3)
+    out[f"reductions_{name}"] = round(full / plain - 1, 3)
+    say(f"{n} x {features}: {plain:.3f} s, everything collected {full:.3f} s")
+    if not peers:
+        return
+    torch.set_num_threads(threads)
+    for peer, work in (("faiss", faiss_search(pixels, threads)), ("sklearn", sklearn_search(pixels))):
+        seconds = median_seconds(work, max(1, runs // 2) if features < 10_000 else 1)
+        out[f"{peer}_{name}"] = round(seconds / plain, 2)
+        say(f"{peer}: {seconds:.2f} s")
+
+
+def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> None:
+    """The cost of 1 % new images."""
+    pixels = images(n + n // 100, features, seed=1)
+    y = np.arange(len(pixels)) % 2.0
+    spec = PassSpec(K, near2=4.0 * features)
+    names = np.array([f"{i:08d}" for i in range(len(pixels))], dtype=object)
+    every = np.ones(len(pixels), bool)
+    full_seconds = median_seconds(lambda: ours(pixels[:n], y[:n], spec, threads), runs)
+    first = ours(pixels[:n], y[:n], spec, threads)
+    known = Known(names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec)
+    plan = plan_pass(len(pixels), features, K, threads=threads)
+    rows = array_rows(pixels, y)
+    content = np.arange(len(pixels), dtype=np.int32)
+    seconds = median_seconds(lambda: update(known, rows, names, spec, plan, content_row=content, threads=threads), runs)
+    out["incremental_1pct"] = round(seconds / full_seconds, 4)
+    say(f"1 % more than {n}: {seconds:.3f} s, a full pass {full_seconds:.3f} s")
+
+
+def scaling(features: int, threads: int, out: dict) -> None:
+    """Pairs per second against N."""
+    rates = {}
+    for n in (5_000, 10_000, 20_000, 40_000):
+        pixels = images(n, features)
+        seconds = median_seconds(lambda pixels=pixels: ours(pixels, None, PassSpec(K), threads), 2)
+        rates[n] = round(n * (n - 1) / 2 / seconds / 1e6)
+        say(f"N = {n}: {seconds:.2f} s, {rates[n]} M pairs/s")
+    out["million_pairs_per_second"] = rates
+
+
+def gpu(out: dict) -> None:
+    """The engine on a CUDA device: rate of bare products, a pass, and equality with the CPU."""
+    device = "cuda"
+    pixels = images(5_000, 150_528)
+    rows, y = array_rows(pixels, np.arange(5_000) % 2.0), None
+    spec = PassSpec(K, near2=4.0 * 150_528)
+    plan = plan_pass(5_000, 150_528, K)
+    one = all_pairs(rows, spec, plan, threads=cores())
+    two = all_pairs(rows, spec, plan, device=device)
+    out["equal_to_cpu"] = all(np.array_equal(x, z) for x, z in zip(one.state, two.state, strict=True))
+    out["device"] = torch.cuda.get_device_name()
+    for n in (50_000, 200_000):
+        large = np.tile(pixels, (n // 5_000, 1))
+        large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
+        for features in (3_072, 150_528):
+            part = array_rows(np.ascontiguousarray(large[:, :features]), y)
+            begin = time.perf_counter()
+            all_pairs(part, PassSpec(K), plan_pass(n, features, K), device=device)
+            seconds = time.perf_counter() - begin
+            out[f"gpu_{n}_{features}"] = {
+                "seconds": round(seconds, 2),
+                "tops": round(n * (n - 1) * features / seconds / 1e12, 1),
+            }
+            say(f"GPU, {n} x {features}: {seconds:.2f} s")
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="small shape only, no scaling")
+    parser.add_argument("--gpu", action="store_true", help="on a CUDA device")
+    options = parser.parse_args()
+    out: dict = {"threads": options.threads, "torch": torch.__version__, "route": choose_route("cpu")}
+    if options.gpu:
+        if not torch.cuda.is_available():
+            parser.error("no CUDA device is available here")
+        gpu(out)
+    else:
+        measure(10_000, 3_072, options.threads, options.runs, True, out)
+        incremental(20_000, 3_072, options.threads, options.runs, out)
+        if not options.quick:
+            measure(10_000, 50_176, options.threads, 3, True, out)
+            scaling(3_072, options.threads, out)
+    print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()
