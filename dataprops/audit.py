@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataprops import stages
 from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+from dataprops.sources.arrays import drop, hold
 from dataprops.store import Run, locked, open_store, start_run
 from dataprops.tools import Tools, inline_tools
 
@@ -52,23 +56,39 @@ def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly) ->
     return run.results
 
 
-def audit(source: str, *, tools: Tools | None = None, **options: Any) -> dict:
-    """Audit a folder, a manifest or a named source in this process; returns the summary (see README.md, the store).
+def audit(
+    source: str | Path | np.ndarray, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any
+) -> dict:
+    """Audit a folder, a manifest, a named source or an array in this process; returns the summary (see README.md).
 
     Parameters
     ----------
-    source : str
-        Folder, manifest, or ``name:location``.
+    source : str, Path or array
+        Folder, manifest, ``name:location``; or images [n, height, width] or [n, height, width, 1 or 3].
+    labels : sequence of n, optional
+        Of an array: classes or numbers.
     options
-        Any other field of `config.AuditConfig`, e.g. ``store``, ``size``, ``channels``.
+        Any other field of `config.AuditConfig`, e.g. ``store``, ``name``, ``size`` (of an array: its height, if square, by
+        default), ``channels``.
 
     Raises
     ------
     DatapropsError
         If the input or an option is unusable.
     """
-    results = run_stages(AuditConfig(source=str(source), **options), tools or inline_tools())
-    return load_summary(results)
+    tools = tools or inline_tools()
+    if isinstance(source, str | Path):
+        if labels is not None:
+            raise DatapropsError("labels go with an array; those of files come from folders or a manifest")
+        return load_summary(run_stages(AuditConfig(source=str(source), **options), tools))
+    name = options.setdefault("name", "array")
+    spec = hold(source, labels, name)
+    try:
+        if source.shape[1] == source.shape[2]:
+            options.setdefault("size", source.shape[1])
+        return load_summary(run_stages(AuditConfig(source=spec, **options), tools))
+    finally:
+        drop(name)
 
 
 def load_summary(results: Path) -> dict:

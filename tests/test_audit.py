@@ -268,6 +268,22 @@ def test_tiny_sets_give_an_answer_without_inventing_numbers(tmp_path, count):
     )
 
 
+def test_arrays_give_the_same_numbers_as_their_files(tmp_path):
+    images = random_folder(tmp_path / "set", {"cat": 30, "dog": 28})
+    names = sorted(images)
+    array = np.stack([images[name] for name in names])
+    from_files = audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE, k=5)
+    from_array = audit(array, [name.split("/")[0] for name in names], store=str(tmp_path / "store"), k=5)
+    for name in ("n_images", "labels", "preprocess", "intrinsic_dimension", "findings"):
+        assert from_array[name] == from_files[name]
+    sharpness = [summary["label_sharpness"] | {"sharpest_pair": None} for summary in (from_array, from_files)]
+    assert sharpness[0] == sharpness[1]
+    scaled = audit(array / 255.0, store=str(tmp_path / "store"), name="floats", k=5)
+    assert scaled["intrinsic_dimension"] == from_files["intrinsic_dimension"]
+    with pytest.raises(DatapropsError, match="58 images and 3 labels"):
+        audit(array, ["a", "b", "c"], store=str(tmp_path / "store"))
+
+
 def test_nothing_readable_is_an_error_that_names_a_file(tmp_path):
     (tmp_path / "set/a").mkdir(parents=True)
     (tmp_path / "set/a/x.png").write_text("no image")

@@ -17,7 +17,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
-from dataprops.sources import digits, folder, manifest
+from dataprops.sources import arrays, digits, folder, manifest
 from dataprops.sources.table import SourceOptions
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
@@ -46,6 +46,7 @@ SOURCES: dict[str, Source] = {
     "folder": Source(folder.scan, folder.read, True),
     "manifest": Source(manifest.scan, manifest.read, True),
     "digits": Source(digits.scan, digits.read, False),
+    "array": Source(arrays.scan, arrays.read, False),
 }
 
 
