@@ -485,7 +485,9 @@ def find(run: Run, tools: Tools) -> dict[str, int]:
     images = pd.read_parquet(run.work / "image_values.parquet")
     near = pd.read_parquet(run.work / "near.parquet")
     sharpest = pd.read_parquet(run.work / "sharpest.parquet")
-    options = FindOptions(features=passed.features, kind=scanned.label_kind, seed=run.config.seed)
+    options = FindOptions(
+        features=passed.features, kind=scanned.label_kind, empty_classes=scanned.empty_classes, seed=run.config.seed
+    )
     scores = shortcut_scores(images, options)
     found = find_all(images, near, sharpest, scores, options)
     write_table(run.work / "findings.parquet", found)
@@ -503,9 +505,11 @@ def check(run: Run, tools: Tools) -> bool:
     found = pd.read_parquet(run.work / "findings.parquet")
     numbers: dict[str, float] = json.loads((run.work / "measures.json").read_text(encoding="utf-8"))
     decoded, passed = load_record(run, Decoded), load_record(run, Passed)
+    scanned = load_record(run, Scanned)
     summary = base_summary(
         run,
-        kind=load_record(run, Scanned).label_kind,
+        kind=scanned.label_kind,
+        left_out=scanned.ignored,
         size=decoded.preprocess.size,
         channels=decoded.preprocess.channels,
         features=passed.features,
@@ -520,7 +524,7 @@ def check(run: Run, tools: Tools) -> bool:
     folder = run.work / "results"
     folder.mkdir(exist_ok=True)
     outcome = run_checks(numbers, images, properties, checks, folder / "data_docs")
-    alerts = raise_alerts(numbers, checks, found)
+    alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
     write_table(folder / "checks.parquet", outcome.results)
     columns = ["severity", "name", "sentence", "measure", "value", "threshold", "images", "paths", "findings"]
     write_table(folder / "alerts.parquet", pd.DataFrame([alert.as_dict() for alert in alerts], columns=columns))

@@ -4,7 +4,7 @@
       version.json                      schema of the store
       shards/<preprocess>/              canonical images, content-addressed (see `shards`)
       states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
-      work/<run>/                       an unfinished run; removed when its results stand
+      work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
       locks/<dataset>.lock              held while the dataset is audited
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def work(self) -> Path:
-        return Path(self.store) / "work" / self.run_id
+        return Path(self.store) / "work" / self.config.dataset / self.run_id
 
     @property
     def results(self) -> Path:
@@ -96,13 +96,17 @@ def open_store(path: str | Path) -> Path:
 
 
 def start_run(config: AuditConfig) -> Run:
-    """Open the store and make the folder of a new run."""
+    """Open the store and make the folder of a new run; the caller holds the dataset's lock.
+
+    What a killed run left in its work folder is removed: all that is worth keeping lies elsewhere.
+    """
     store = open_store(config.store)
     source = Path(config.source)
     if source.is_dir() and store.is_relative_to(source.resolve()):
         raise DatapropsError(f"the store {store} lies inside the source {source}: choose a --store outside of it")
     now = datetime.now(UTC)
     run = Run(config, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", now.isoformat(timespec="seconds"), str(store))
+    shutil.rmtree(run.work.parent, ignore_errors=True)
     run.work.mkdir(parents=True)
     return run
 

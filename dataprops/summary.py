@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings import KINDS
-from dataprops.laws import Prediction, predicted_change, predicted_doubling, predicted_penalty
+from dataprops.laws import Prediction, loss_change, loss_if_doubled, penalty_prediction
 from dataprops.store import SCHEMA, Run
 
 ESTIMATES = ("mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle")
 CONFLICTS = 1000  # listed in the summary; all are counted, and listed in findings.parquet
+
+LEFT_OUT = 20  # files that are no images, named in the summary
 
 
 def finite(value: Any) -> float | None:
@@ -52,6 +54,7 @@ def base_summary(
     run: Run,
     *,
     kind: str,
+    left_out: tuple[str, ...],
     size: int,
     channels: int,
     features: int,
@@ -92,6 +95,7 @@ def base_summary(
         "source": config.source,
         "n_images": len(images),
         "n_unreadable": int(images["pixels"].isna().sum()),
+        "left_out": {"count": len(left_out), "files": list(left_out[:LEFT_OUT])},
         "labels": {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}},
         "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": config.scale},
         "features": features,
@@ -127,19 +131,12 @@ def base_summary(
 
 def predict(summary: dict[str, Any], previous: dict[str, Any] | None, images: pd.DataFrame) -> list[Prediction]:
     """What the laws say of the measured set."""
-    sample = summary["label_sharpness"]["m1000"]
     mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
+    peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
     return [
-        predicted_change(previous, summary),
-        predicted_penalty(
-            sample["mean"],
-            m=sample["m"],
-            size=summary["preprocess"]["size"],
-            scale=summary["preprocess"]["scale"],
-            kind=summary["labels"]["kind"],
-            peaks=images.loc[images["pixels"].notna(), "peak"].to_numpy(),
-        ),
-        predicted_doubling(mle["value"], mle["se"]),
+        loss_change(previous, summary),
+        penalty_prediction(summary, peaks),
+        loss_if_doubled(mle["value"], mle["se"]),
     ]
 
 

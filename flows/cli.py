@@ -205,16 +205,17 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     import shutil
 
     from dataprops import stages
-    from dataprops.store import start_run
+    from dataprops.store import locked, open_store, start_run
     from dataprops.tools import inline_tools
 
-    run = start_run(config)
-    try:
-        tools = inline_tools(progress, workers)
-        stages.scan(run, tools)
-        stages.decode(run, tools)
-    finally:
-        shutil.rmtree(run.work, ignore_errors=True)
+    with locked(open_store(config.store), config.dataset):
+        run = start_run(config)
+        try:
+            tools = inline_tools(progress, workers)
+            stages.scan(run, tools)
+            stages.decode(run, tools)
+        finally:
+            shutil.rmtree(run.work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     # a failing run raises here, and the command says why: the console need not say it again, three times
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
     "DASK_LOGGING__DISTRIBUTED": "error",
 }
 # A temporary server serves one run: nothing to schedule, no log to read in a UI, no other process to watch over

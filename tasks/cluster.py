@@ -14,6 +14,7 @@ from dataprops.tools import cores
 
 log = logging.getLogger(__name__)
 
+PATIENCE = "20s"  # for a scheduler to answer
 KINDS = "local, processes, cuda or an address such as tcp://host:8786"
 
 
@@ -60,7 +61,7 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
         if made is not None:
             opened.enter_context(made)
         try:
-            client = opened.enter_context(Client(made if made is not None else cluster, timeout="20s"))
+            client = opened.enter_context(Client(made if made is not None else cluster, timeout=PATIENCE))
         except (OSError, TimeoutError) as error:
             raise DatapropsError(
                 f"no Dask scheduler answers at {cluster}: start it (dask scheduler), or use --cluster local"

@@ -6,13 +6,24 @@ Nothing is cached or persisted by Prefect: a stage reads and writes files of the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from dataprops.store import Run
 from dataprops.tools import Tools
+
+
+def said(result: Any) -> str:
+    """A stage's record as a person reads it: its numbers, with their names."""
+    values = result if isinstance(result, dict) else asdict(result) if is_dataclass(result) else {"result": result}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | str) and value != ""}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:,}" if type(value) is int else f"{name} {value}"
+        for name, value in numbers.items()
+    )
 
 
 def call_as_task(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
@@ -20,6 +31,8 @@ def call_as_task(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
 
     @task(name=stage.__name__, task_run_name=stage.__name__, description=stage.__doc__, cache_policy=NO_CACHE)
     def run_stage() -> Any:
-        return stage(run, tools)
+        result = stage(run, tools)
+        get_run_logger().info("%s: %s", stage.__name__, said(result))
+        return result
 
     return run_stage()

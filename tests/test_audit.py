@@ -298,7 +298,7 @@ def test_tables_read_with_pandas_alone_and_carry_the_schema(tmp_path):
     assert len(tables["images"]) == 50
     assert tables["run"]["schema"].tolist() == [1]
     assert set(tables["properties"]["property"]) >= {"intrinsic_dimension.mle", "label_sharpness.m1000"}
-    assert not list((tmp_path / "store" / "work").iterdir())
+    assert not list((tmp_path / "store" / "work").glob("*/*"))
     assert json.loads(tables["run"]["summary"].iloc[0])["run_id"] == summary["run_id"]
 
 

@@ -125,16 +125,25 @@ class JobArguments(NamedTuple):
 UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
 
 
-def load_block(rows: Rows, index: np.ndarray, step: int = 512) -> Block:
+def load_block(rows: Rows, index: np.ndarray, threads: int = 1, step: int = 512) -> Block:
     """Read and shift the rows with these numbers, a few at a time so that pixels are never in memory twice as a whole."""
     import torch
 
     index = np.asarray(index, np.int32)
     shifted = torch.empty((len(index), rows.features), dtype=torch.int8)
     norm = np.empty(len(index))
-    for start in range(0, len(index), step):
+
+    def load(start: int) -> None:
         part = slice(start, start + step)
         shift_into(rows.read(index[part]), shifted[part].numpy(), norm[part])
+
+    starts = range(0, len(index), step)
+    if threads > 1 and len(starts) > 1:
+        with ThreadPoolExecutor(threads, "load") as pool:
+            list(pool.map(load, starts))
+    else:
+        for start in starts:
+            load(start)
     return Block(shifted, norm, rows.y[index], index, rows.primary[index])
 
 
@@ -163,8 +172,8 @@ def run_on(
 def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResult:
     """One job from nothing: what a worker runs."""
     spec = job.spec
-    a = load_block(job.rows, job.index_a)
-    b = None if job.index_b is None else load_block(job.rows, job.index_b)
+    a = load_block(job.rows, job.index_a, threads)
+    b = None if job.index_b is None else load_block(job.rows, job.index_b, threads)
     state_a = empty(a.n, spec.k, job.bound_a)
     state_b = None if b is None or not job.both else empty(b.n, spec.k, job.bound_b)
     near = NearPairs(spec.near_limit)
@@ -327,7 +336,7 @@ def _run_here(
             job = jobs[number]
             following = jobs[todo[position + 1]] if position + 1 < len(todo) else job
             for block in {job.a, job.b} - held.keys():
-                held[block] = load_block(rows, blocks[block])
+                held[block] = load_block(rows, blocks[block], threads)
             for block in held.keys() - {job.a, job.b, following.a, following.b}:
                 del held[block]
             next_block = min({following.a, following.b} - held.keys(), default=None)

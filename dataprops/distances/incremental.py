@@ -66,6 +66,9 @@ class Change(NamedTuple):
 
 def increasing_run(values: np.ndarray) -> np.ndarray:
     """Which entries form a longest strictly increasing subsequence; negative entries never do. bool [n]."""
+    kept = values >= 0
+    if np.all(np.diff(values[kept]) > 0):
+        return kept  # what nearly every change leaves
     tails: list[int] = []
     tail_at: list[int] = []
     before = np.full(len(values), -1, np.int64)

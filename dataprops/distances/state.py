@@ -82,11 +82,15 @@ def merge(into: State, other: State) -> None:
 
 def finalize(state: State) -> State:
     """Neighbours in ascending order of (distance, index); empty slots last as (inf, EMPTY). A new state."""
-    d2 = np.where(state.knn_index == EMPTY, np.inf, state.knn_d2)
-    order = np.lexsort((state.knn_index, d2), axis=1)
-    return state._replace(
-        knn_d2=np.take_along_axis(d2, order, axis=1), knn_index=np.take_along_axis(state.knn_index, order, axis=1)
-    )
+    d2 = np.where(state.knn_index == EMPTY, np.inf, state.knn_d2)[:, ::-1].copy()
+    index = state.knn_index[:, ::-1].copy()
+    # a heap that nothing was pushed to since `to_heaps` is in order already
+    later = (d2[:, 1:] > d2[:, :-1]) | ((d2[:, 1:] == d2[:, :-1]) & (index[:, 1:] >= index[:, :-1]))
+    mixed = np.nonzero(~later.all(axis=1))[0]
+    order = np.lexsort((index[mixed], d2[mixed]), axis=1)
+    d2[mixed] = np.take_along_axis(d2[mixed], order, axis=1)
+    index[mixed] = np.take_along_axis(index[mixed], order, axis=1)
+    return state._replace(knn_d2=d2, knn_index=index)
 
 
 def to_heaps(final: State) -> State:

@@ -100,8 +100,8 @@ def measures(
         out["conflict_pairs"] = float(copies.conflict_count(images))
     if options.kind == "classes":
         sizes = single.class_sizes(images)
-        out["n_classes"] = float(len(sizes))
-        out["smallest_class"] = float(sizes.iloc[-1])
+        out["n_classes"] = float(len(sizes) + len(options.empty_classes))
+        out["smallest_class"] = 0.0 if options.empty_classes else float(sizes.iloc[-1])
         if sizes.iloc[-1] > 0 and len(sizes) > 1:
             out["class_ratio"] = float(sizes.iloc[0] / sizes.iloc[-1])
     if images["split"].notna().any():

@@ -23,6 +23,8 @@ class FindOptions:
         A class with fewer images is very small.
     shortcut_score : float
         Score of a file property from which it is a shortcut.
+    empty_classes : tuple of str
+        Classes that are there by name only.
     limit : int
         Rows listed of one kind.
     seed : int
@@ -35,5 +37,6 @@ class FindOptions:
     class_ratio: float = 3.0
     small_class: int = 10
     shortcut_score: float = 0.33
+    empty_classes: tuple[str, ...] = ()
     limit: int = 100_000
     seed: int = 0

@@ -16,7 +16,7 @@ LEAST_FOR_OUTLIERS = 20
 def unreadable(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
     """One row for each image that could not be decoded."""
     for image, path, error in images.loc[images["pixels"].isna(), ["image", "path", "error"]].itertuples(index=False):
-        yield (image,), 0.0, f"{quoted(path)} cannot be read: {error}."
+        yield (image,), 0.0, f"{quoted(path)}: {error}."
 
 
 def unlabelled(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
@@ -89,6 +89,8 @@ def small_class(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
     """One row for each class with too few readable images; its value is their number."""
     if options.kind != "classes":
         return
+    for name in options.empty_classes:
+        yield (), 0, f"Class {name} has no images at all."
     sizes = class_sizes(images)
     for label, size in sizes[sizes < options.small_class].items():
         members = images.loc[(images["label"] == label) & images["pixels"].notna(), "image"].to_numpy()

@@ -50,8 +50,9 @@ def markdown_summary(
         one, two = picture(int(a)), picture(int(b))
         if one is not None and two is not None:
             label = tables["images"]["label"].to_numpy(object)
+            both = np.concatenate([one, two], axis=1)
             pairs.append(
-                f"![image {a}]({data_uri(one, SIDE)}) ![image {b}]({data_uri(two, SIDE)})\n\n"
+                f"![images {a} and {b}]({data_uri(both, 2 * SIDE)})\n\n"
                 f"{_plain(str(label[int(a)]))} against {_plain(str(label[int(b)]))}, sharpness {number(sharpness)}\n"
             )
     if pairs:

@@ -11,13 +11,15 @@ LARGEST, SMALLEST = 160, 96  # pixels: bigger pictures are reduced, tiny ones en
 
 
 def png(pixels: np.ndarray, largest: int = LARGEST) -> bytes:
-    """A uint8 [size, size, 1 or 3] image as PNG."""
+    """A uint8 [height, width, 1 or 3] image as PNG, its longer side at most `largest`."""
     from PIL import Image
 
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     side = max(image.size)
     if side > largest:
-        image = image.resize((largest, largest), Image.Resampling.LANCZOS)
+        image = image.resize(
+            [max(1, round(length * largest / side)) for length in image.size], Image.Resampling.LANCZOS
+        )
     elif side < SMALLEST:
         times = -(-SMALLEST // side)
         image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
