@@ -1,0 +1,144 @@
+"""Nearest neighbours of float vectors (representations), exact to float64 though the products are float32.
+
+The expanded formula |a|^2 + |b|^2 - 2 a.b in float32 is garbage exactly where it matters, between near-duplicates. So it only chooses
+candidates: after centring, the computed product of two float32 vectors of D features is off by at most
+(D + 4) 2^-24 |a| |b| (Higham 2002, section 3.1, any order of summation, rounding of the inputs included), hence
+
+    |a - b|^2  >=  (|a|^2 + |b|^2) (1 - c) - 2 fl(a.b),   c = (D + 4) 2^-24,
+
+and a pair whose bound lies beyond the k-th distances found so far of both rows is out. Every other pair is decided by the sum of
+squared differences in float64. Where the margin is useless (vectors much closer to each other than to their mean), all pairs are
+decided that way: slower, never wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+
+from dataprops.distances.kernel import STRIP, _after, push
+from dataprops.distances.passes import triangle_strips
+from dataprops.distances.state import empty, finalize
+from dataprops.errors import DatapropsError
+
+UNIT_ROUNDOFF = 2.0**-24
+UNDERFLOW = 2.0**-120  # of a product of float32 numbers too small for its range, generously
+EDGE, SMALLEST_EDGE = 1024, 16
+TILE_MEMORY = 512 * 2**20  # bytes of the two strips of a tile, in float64 and float32
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _may_matter(g, low_i, low_b, reach_i, reach_b):
+    hit = 0
+    for j in range(g.shape[0]):
+        hit |= low_i + low_b[j] - 2.0 * g[j] <= max(reach_i, reach_b[j])
+    return hit != 0
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _squared_distance(a, b):
+    total = 0.0
+    for f in range(a.shape[0]):
+        step = a[f] - b[f]
+        total += step * step
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _reduce(g, low_a, low_b, a, b, first_a, first_b, triangle, d2_a, index_a, d2_b, index_b):
+    """Fold a tile of float32 products into the neighbour heaps of its rows and columns; returns the pairs decided."""
+    m, n = g.shape
+    reach_b = d2_b[:, 0].copy()
+    decided = 0
+    for i in range(m):
+        reach_i = d2_a[i, 0]
+        start = i + 1 if triangle else 0
+        while start < n:
+            stop = min(n, start + STRIP)
+            if _may_matter(g[i, start:stop], low_a[i], low_b[start:stop], reach_i, reach_b[start:stop]):
+                for j in range(start, stop):
+                    if low_a[i] + low_b[j] - 2.0 * g[i, j] > max(reach_i, reach_b[j]):
+                        continue
+                    d2 = _squared_distance(a[i], b[j])
+                    decided += 1
+                    if _after(d2_a[i, 0], index_a[i, 0], d2, np.int32(first_b + j)):
+                        push(d2_a[i], index_a[i], d2, np.int32(first_b + j))
+                        reach_i = d2_a[i, 0]
+                    if _after(d2_b[j, 0], index_b[j, 0], d2, np.int32(first_a + i)):
+                        push(d2_b[j], index_b[j], d2, np.int32(first_a + i))
+                        reach_b[j] = d2_b[j, 0]
+            start = stop
+    return decided
+
+
+def nearest_vectors(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest other vectors of each vector.
+
+    Parameters
+    ----------
+    vectors : float32 or float64 [n, D]
+        An array or memory map, read a strip at a time; finite.
+    k : int
+        Neighbours.
+
+    Returns
+    -------
+    distance : float64 [n, k]
+        Ascending, ties by index; infinite where there are fewer than k others. Identical vectors are neighbours at 0.
+    neighbour : int32 [n, k]
+        `kernel.EMPTY` where there are fewer.
+
+    Raises
+    ------
+    DatapropsError
+        If a value is NaN or infinite.
+    """
+    n, features = vectors.shape
+    edge = int(np.clip(TILE_MEMORY // (2 * 12 * max(1, features)), SMALLEST_EDGE, EDGE))
+    starts = range(0, n, edge)
+    centre = sum((vectors[s : s + edge].sum(axis=0, dtype=np.float64) for s in starts), np.zeros(features)) / max(1, n)
+    if not np.isfinite(centre).all():
+        raise DatapropsError(
+            "the vectors hold values that are not finite: a diverged network has no representation to measure"
+        )
+    margin = 1.0 - (features + 4) * UNIT_ROUNDOFF
+    slack = (features + 4) * UNDERFLOW
+    # far beyond float32's range the products would overflow: scale by a power of two, which changes no digit
+    top = max((float(np.abs(vectors[s : s + edge] - centre).max(initial=0.0)) for s in starts), default=0.0)
+    scale = 2.0 ** -np.ceil(np.log2(top)) if top > 0 else 1.0
+
+    def strip(rows: slice) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
+        exact = np.asarray(vectors[rows], np.float64)
+        centred = (exact - centre) * scale
+        return (
+            exact * scale,
+            torch.from_numpy(centred.astype(np.float32)),
+            (centred * centred).sum(axis=1) * margin - slack,
+        )
+
+    state = empty(n, k)
+    held: tuple[slice, tuple] | None = None
+    for tile in triangle_strips(n, edge) if k else ():
+        if held is None or held[0] != tile.rows:
+            held = tile.rows, strip(tile.rows)
+        a, a32, low_a = held[1]
+        b, b32, low_b = held[1] if tile.triangle else strip(tile.columns)
+        g = (a32 @ b32.t()).numpy()
+        part_a, part_b = state.part(tile.rows), state.part(tile.columns)
+        _reduce(
+            g,
+            low_a,
+            low_b,
+            a,
+            b,
+            tile.rows.start,
+            tile.columns.start,
+            tile.triangle,
+            part_a.knn_d2,
+            part_a.knn_index,
+            part_b.knn_d2,
+            part_b.knn_index,
+        )
+    final = finalize(state)
+    return np.sqrt(final.knn_d2) / scale, final.knn_index
