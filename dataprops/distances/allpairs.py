@@ -130,12 +130,13 @@ def load_block(rows: Rows, index: np.ndarray, threads: int = 1, step: int = 512)
     import torch
 
     index = np.asarray(index, np.int32)
-    shifted = torch.empty((len(index), rows.features), dtype=torch.int8)
+    # numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting
+    shifted = np.empty((len(index), rows.features), np.int8)
     norm = np.empty(len(index))
 
     def load(start: int) -> None:
         part = slice(start, start + step)
-        shift_into(rows.read(index[part]), shifted[part].numpy(), norm[part])
+        shift_into(rows.read(index[part]), shifted[part], norm[part])
 
     starts = range(0, len(index), step)
     if threads > 1 and len(starts) > 1:
@@ -144,7 +145,7 @@ def load_block(rows: Rows, index: np.ndarray, threads: int = 1, step: int = 512)
     else:
         for start in starts:
             load(start)
-    return Block(shifted, norm, rows.y[index], index, rows.primary[index])
+    return Block(torch.from_numpy(shifted), norm, rows.y[index], index, rows.primary[index])
 
 
 def run_on(

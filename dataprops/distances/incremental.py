@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs
 from dataprops.distances.kernel import EMPTY
@@ -94,22 +95,21 @@ def increasing_run(values: np.ndarray) -> np.ndarray:
 def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Change:
     """Find the old rows among the new ones."""
 
-    def numbers(keys: list, rows: np.ndarray) -> dict:
-        return dict(zip(keys, rows.tolist(), strict=True))
+    n_old = len(known.pixels)
+    contents, _ = pd.factorize(np.concatenate([known.pixels, pixels]).astype(object))
+    # the bytes of a label: an unlabelled row (NaN) is equal to another one
+    labels, _ = pd.factorize(np.concatenate([known.y, y]).astype(np.float64).view(np.int64))
+    keys = contents.astype(np.int64) * (labels.max(initial=0) + 1) + labels
 
-    def look_up(keys: list, table: dict) -> np.ndarray:
-        found = np.array([table.get(key, -1) for key in keys], np.int64)
+    def look_up(old: np.ndarray, new: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        at = pd.Index(new).get_indexer(old)
+        found = np.where(at >= 0, numbers[at], -1) if len(new) else np.full(len(old), -1)
         return np.where(increasing_run(found), found, -1)
 
-    def row_keys(contents: np.ndarray, labels: np.ndarray) -> list:
-        # the bytes of a label: an unlabelled row (NaN) is equal to another one
-        return list(zip(contents.tolist(), labels.astype(np.float64).view(np.int64).tolist(), strict=True))
-
-    new_contents = numbers(pixels[primary].tolist(), np.nonzero(primary)[0])
-    content = np.full(len(known.pixels), -1, np.int64)
-    content[known.primary] = look_up(known.pixels[known.primary].tolist(), new_contents)
-    row = look_up(row_keys(known.pixels, known.y), numbers(row_keys(pixels, y), np.arange(len(pixels))))
-    return Change(content, row)
+    old_primary, new_primary = np.nonzero(known.primary)[0], np.nonzero(primary)[0]
+    content = np.full(n_old, -1, np.int64)
+    content[old_primary] = look_up(contents[old_primary], contents[n_old:][new_primary], new_primary)
+    return Change(content, look_up(keys[:n_old], keys[n_old:], np.arange(len(pixels))))
 
 
 class Carried(NamedTuple):
