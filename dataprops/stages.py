@@ -25,23 +25,27 @@ import pandas as pd
 from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
 from dataprops.checks import run_checks
-from dataprops.dimension import Estimate, estimate_all, local_dimension, neighbours_needed
-from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
+from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.incremental import Known, update
-from dataprops.distances.kernel import EMPTY
 from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
-from dataprops.distances.product import choose_route, product
-from dataprops.distances.state import State
 from dataprops.errors import DatapropsError
 from dataprops.findings import FindOptions, measures, shortcut_scores
 from dataprops.findings import find as find_all
 from dataprops.images import Preprocess, UnreadableImage, default_channels, is_grey
 from dataprops.images import decode as decode_image
 from dataprops.knowledge import load_known, save_known
+from dataprops.properties import (
+    contents_only,
+    image_values,
+    properties_table,
+    sampled_sharpness,
+    sharpest_pairs,
+    subset_estimates,
+)
 from dataprops.report import markdown_summary, render
 from dataprops.rowsfile import open_rows, save_rows
-from dataprops.sharpness import draw_samples, sharpness_summary
+from dataprops.sharpness import sharpness_summary
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.labels import label_values
 from dataprops.store import Run, previous_summary, publish, write_table, write_text
@@ -51,10 +55,6 @@ from dataprops.tools import Tools
 
 log = logging.getLogger(__name__)
 
-SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
-SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
-SHARPEST_PAIRS = 50
-SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
@@ -294,16 +294,18 @@ def measure(run: Run, tools: Tools) -> int:
     primary = np.nonzero(rows.primary)[0]
     distance, neighbour = contents_only(state, primary)
     estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, config.estimators, unit=255.0)
-    subsets = _subset_estimates(run, tools, everything, primary)
+    subsets = subset_estimates(config, tools, everything, primary)
     sharp = np.sqrt(state.sharp[rows.row])
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
-    draws = _sampled_sharpness(run, tools, everything, rows, state, scanned.label_kind)
+    draws = sampled_sharpness(config, tools, everything, rows, state, scanned.label_kind)
 
     write_table(
         run.work / "properties.parquet",
         properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample),
     )
-    _write_image_values(run, images, rows, state, distance, primary)
+    table, neighbours = image_values(images, rows, state, config.k)
+    write_table(run.work / "image_values.parquet", table)
+    write_table(run.work / "neighbours.parquet", neighbours)
     pairs = sharpest_pairs(everything, rows, state, numeric=scanned.label_kind == "numbers")
     write_table(run.work / "sharpest.parquet", pairs)
     near = pd.DataFrame(
@@ -311,171 +313,6 @@ def measure(run: Run, tools: Tools) -> int:
     )
     write_table(run.work / "near.parquet", near)
     return sum(len(values) for values in draws.values())
-
-
-def contents_only(state: State, primary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1."""
-    number = np.full(len(state.sharp) + 1, -1, np.int64)
-    number[primary] = np.arange(len(primary))
-    listed = state.knn_index[primary]
-    neighbour = number[np.where(listed == EMPTY, len(state.sharp), listed)]
-    return np.sqrt(state.knn_d2[primary]), neighbour
-
-
-def _subset_estimates(run: Run, tools: Tools, rows: Rows, primary: np.ndarray) -> list[tuple[int, Estimate]]:
-    """The maximum-likelihood dimension of random subsets of fixed sizes."""
-    sizes = [size for size in SUBSETS if size < len(primary)]
-    if not sizes or "mle" not in run.config.estimators:
-        return []
-    out = []
-    total = sum(size * (size - 1) // 2 for size in sizes)
-    with tools.progress("dimension against N", total, "pairs") as advance:
-        for size in sizes:
-            chosen = np.sort(np.random.default_rng([run.config.seed, size]).choice(primary, size, replace=False))
-            part = subset(rows, chosen)
-            spec = PassSpec(run.config.k, sharp=False)
-            plan = plan_pass(size, rows.features, run.config.k, memory=run.config.memory, threads=tools.threads)
-            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device, on_pairs=advance).state
-            estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, run.config.k, 0, ("mle",))[
-                "mle"
-            ]
-            out.append((size, estimate))
-    return out
-
-
-def _sampled_sharpness(
-    run: Run, tools: Tools, rows: Rows, images: distinct.Distinct, whole: State, kind: str
-) -> dict[int, list[float]]:
-    """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
-
-    The last size is the wanted M, or the whole set where that is smaller.
-    """
-    n = len(images.images)
-    if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
-        return {}
-    m = min(run.config.sample, n)
-    sizes = [size for size in SAMPLES if size < m] + [m]
-    out: dict[int, list[float]] = {size: [] for size in sizes}
-    spec = PassSpec(0, numeric=kind == "numbers")
-    with tools.progress("sharpness of samples", len(sizes) * run.config.draws, "draws") as advance:
-        for size in sizes:
-            if size == n:  # every sample is the whole set
-                out[size] = [float(np.sqrt(whole.sharp.max(initial=0.0)))] * run.config.draws
-                advance(run.config.draws)
-                continue
-            for draw in draw_samples(n, size, run.config.draws, run.config.seed):
-                chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
-                plan = plan_pass(len(chosen), rows.features, 0, memory=run.config.memory, threads=tools.threads)
-                part = subset(rows, chosen)
-                state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
-                out[size].append(float(np.sqrt(state.sharp.max(initial=0.0))))
-                advance(1)
-    return out
-
-
-def properties_table(
-    estimates: dict[str, Estimate],
-    subsets: list[tuple[int, Estimate]],
-    summary: dict[str, float],
-    draws: dict[int, list[float]],
-    n: int,
-    sample: int,
-) -> pd.DataFrame:
-    """The properties of a set, one row each: property, value, se, n, k, m, note."""
-    nan = float("nan")
-    rows: list[tuple] = [
-        (f"intrinsic_dimension.{name}", e.value, e.se, e.n, e.k, 0, e.note) for name, e in estimates.items()
-    ]
-    rows += [(f"intrinsic_dimension.mle@{size}", e.value, e.se, e.n, e.k, size, e.note) for size, e in subsets]
-    missing = "" if np.isfinite(summary["max"]) else "no two images with different labels"
-    rows.append(("label_sharpness.all_pairs", summary["max"], nan, n, 0, 0, missing))
-    m = min(sample, n)
-    note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
-    *smaller, wanted = sorted(draws) or [m]
-    for size in (wanted, *smaller):
-        values = draws.get(size, [nan, nan])
-        name = "m1000" if size == wanted else f"m{size}"
-        # equal values have no spread, not the rounding error of their mean
-        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
-        rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, note if size == wanted else ""))
-    rows += [(f"label_sharpness.{name}", summary[name], nan, n, 0, 0, missing) for name in ("q50", "q95", "q99")]
-    return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "note"])
-
-
-def _write_image_values(
-    run: Run, images: pd.DataFrame, rows: distinct.Distinct, state: State, distance: np.ndarray, primary: np.ndarray
-) -> None:
-    """The per-image table with its local values, and the neighbour lists."""
-    k = run.config.k
-    neighbours, apart = distinct.image_neighbours(rows, state.knn_d2, state.knn_index, k)
-    place = np.full(rows.n, -1)
-    place[primary] = np.arange(len(primary))
-    content = place[rows.content_row[rows.row]]
-    full = distance.shape[1] >= k
-    kth = (
-        np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan) if full else np.full(len(primary), np.nan)
-    )
-    local = np.full(len(primary), np.nan)
-    has = np.isfinite(kth)
-    local[has] = local_dimension(distance[has], k)
-    sharp, named = state.sharp[rows.row], state.sharp_index[rows.row]
-    found = named != EMPTY
-    values = {
-        "duplicate_of": distinct.duplicate_of(rows),
-        "neighbour": neighbours[:, 0],
-        "neighbour_distance": apart[:, 0],
-        "knn_distance": kth[content],
-        "local_dimension": local[content],
-        "sharpness": np.where(found, np.sqrt(sharp), np.nan),
-        "sharpest_image": np.where(found, rows.first[np.where(found, named, 0)], -1),
-        "sharpest_distance": np.where(found, np.sqrt(state.sharp_d2[rows.row]), np.nan),
-    }
-    table = images.drop(columns=["row", "shard", "grey"]).set_index("image")
-    for name, column in values.items():
-        fill = -1 if column.dtype.kind == "i" else np.nan
-        table[name] = pd.Series(column, index=rows.images).reindex(table.index, fill_value=fill)
-    write_table(run.work / "image_values.parquet", table.reset_index())
-    m = len(rows.images)
-    long = pd.DataFrame(
-        {
-            "image": np.repeat(rows.images, k),
-            "rank": np.tile(np.arange(1, k + 1), m),
-            "neighbour": neighbours.reshape(-1),
-            "distance": apart.reshape(-1),
-        }
-    )
-    write_table(run.work / "neighbours.parquet", long[long["neighbour"] >= 0])
-
-
-def sharpest_pairs(
-    rows: Rows, images: distinct.Distinct, state: State, *, numeric: bool, limit: int = SHARPEST_PAIRS
-) -> pd.DataFrame:
-    """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
-
-    Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
-    Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
-    """
-    found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
-    named = state.sharp_index[found]
-    own = pd.DataFrame({"a": np.minimum(found, named), "b": np.maximum(found, named), "sharp": state.sharp[found]})
-    best = own.drop_duplicates(["a", "b"]).nlargest(limit, "sharp")
-    if best.empty:
-        return pd.DataFrame({"a": [], "b": [], "distance": [], "sharpness": []}).astype({"a": np.int64, "b": np.int64})
-    bound = best["sharp"].min()
-    strong = np.nonzero(state.sharp > bound)[0]
-    equal = np.nonzero(state.sharp == bound)[0][: max(0, SHARPEST_ROWS - len(strong))]
-    block = load_block(rows, np.sort(np.concatenate([strong, equal])))
-    g = product(block.shifted, block.shifted, choose_route("cpu")).numpy()
-    d2 = block.norm[:, None] + block.norm[None, :] - 2.0 * g
-    step = block.y[:, None] - block.y[None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sharp = (step * step if numeric else (step != 0).astype(float)) / d2
-    one, two = np.nonzero(np.triu((d2 > 0) & (sharp >= bound), 1))
-    ids = images.first[block.number]
-    pairs = pd.DataFrame(
-        {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
-    )
-    return pairs.sort_values(["sharpness", "a", "b"], ascending=[False, True, True]).head(limit).reset_index(drop=True)
 
 
 def find(run: Run, tools: Tools) -> dict[str, int]:
