@@ -1,0 +1,156 @@
+"""Estimators of the intrinsic dimension: reference values, peers, literal rewritings of the definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import skdim
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import NearestNeighbors
+
+from dataprops import dimension
+from dataprops.dimension import estimate_all, geomle_points, levina_bickel_terms, local_dimension, two_nn_ratios
+
+N = 2500
+
+
+def neighbours(x: np.ndarray, k: int = dimension.GEOMLE_NEIGHBOURS) -> tuple[np.ndarray, np.ndarray]:
+    return NearestNeighbors(n_neighbors=min(k, len(x) - 1)).fit(x).kneighbors()
+
+
+def manifold(name: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if name == "gaussian":
+        return rng.normal(size=(N, 40))
+    if name.startswith("sphere"):
+        x = rng.normal(size=(N, int(name[6:]) + 1))
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+    if name == "ball":
+        x = rng.normal(size=(N, 20))
+        return x / np.linalg.norm(x, axis=1, keepdims=True) * rng.uniform(size=(N, 1)) ** (1 / 20)
+    return np.asarray(skdim.datasets.BenchmarkManifolds(random_state=0).generate(n=N, name="M7_Roll", dim=3, d=2))
+
+
+# of METHOD.md: MLE with k - 2, with k - 1, TwoNN with 10 % discarded; one draw, so a few percent
+REFERENCE = {
+    "roll": (1.84, 1.94, 2.00),
+    "sphere5": (4.65, 4.91, 4.82),
+    "sphere10": (8.62, 9.10, 9.47),
+    "ball": (14.24, 15.03, 16.60),
+    "gaussian": (23.24, 24.53, 28.85),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_known_manifolds_have_the_reference_values(name):
+    x = manifold(name)
+    distances, index = neighbours(x, 20)
+    found = estimate_all(distances, index, x.shape[1], groups=("mle", "twonn"))
+    paper, mle, twonn = REFERENCE[name]
+    assert found["mle_paper"].value == pytest.approx(paper, rel=0.04)
+    assert found["mle"].value == pytest.approx(mle, rel=0.04)
+    assert found["twonn"].value == pytest.approx(twonn, rel=0.06)
+
+
+@pytest.mark.parametrize("name", ["roll", "sphere10", "gaussian"])
+def test_equal_to_scikit_dimension(name):
+    x = manifold(name)[:600]
+    distances, index = neighbours(x, 20)
+    found = estimate_all(distances, index, x.shape[1], groups=("mle", "twonn"))
+    assert found["twonn"].value == pytest.approx(skdim.id.TwoNN().fit(x).dimension_, rel=1e-9)
+    last = skdim.id.TwoNN(discard_fraction=1 / 600 - 1e-12).fit(x).dimension_
+    assert found["twonn_paper"].value == pytest.approx(last, rel=1e-9)
+    local = skdim.id.MLE(K=20).fit(x).dimension_pw_  # (k - 1) / L_i in scikit-dimension's own convention
+    np.testing.assert_allclose(local_dimension(distances, 20), local, rtol=1e-9)
+
+
+def test_levina_bickel_by_the_letter():
+    distances = np.sort(np.random.default_rng(1).uniform(1, 2, (7, 9)), axis=1)
+    for k in (2, 5, 9):
+        literal = [sum(math.log(t[k - 1] / t[j]) for j in range(k - 1)) for t in distances]
+        np.testing.assert_allclose(levina_bickel_terms(distances, k), literal, rtol=1e-12)
+
+
+def literal_geomle(distances, index, kept, k1, k2, alpha):
+    """The published procedure with loops and scikit-learn's ridge, point by point."""
+    points = []
+    for i in range(len(distances)):
+        d, r = [], []
+        for inside in kept:
+            t = [distances[i, j] for j in range(distances.shape[1]) if inside[index[i, j]]]
+            d.append([(k - 2) / sum(math.log(t[k - 1] / t[j]) for j in range(k - 1)) for k in range(k1, k2 + 1)])
+            r.append([t[k - 1] for k in range(k1, k2 + 1)])
+        radius, mean, std = np.mean(r, 0), np.mean(d, 0), np.std(d, 0, ddof=1)
+        model = Ridge(alpha=alpha).fit(np.column_stack([radius, radius**2]), mean, 1 / std)
+        points.append(model.intercept_)
+    return np.array(points)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_geomle_equals_the_published_procedure(unit):
+    x = unit * np.random.default_rng(2).normal(size=(80, 4))
+    distances, index = neighbours(x, 79)
+    kept = [dimension._bootstrap(80, 5, number) for number in range(6)]
+    found = geomle_points(distances, index, 5, k1=6, k2=14, bootstraps=6, alpha=5e-3)
+    np.testing.assert_allclose(found, literal_geomle(distances, index, kept, 6, 14, 5e-3), rtol=1e-6)
+
+
+def test_geomle_corrects_the_curse_of_dimension():
+    x = manifold("ball")
+    found = estimate_all(*neighbours(x), x.shape[1])
+    assert abs(found["geomle"].value - 20) < abs(found["mle"].value - 20)
+
+
+def test_geomle_does_not_depend_on_the_chunks(monkeypatch):
+    x = np.random.default_rng(3).normal(size=(300, 5))
+    whole = geomle_points(*neighbours(x), seed=1)
+    monkeypatch.setattr(dimension, "_CHUNK", 1000)
+    assert np.array_equal(whole, geomle_points(*neighbours(x), seed=1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6))
+def test_scale_and_order_do_not_matter(seed, scale):
+    rng = np.random.default_rng(seed)
+    distances, index = neighbours(rng.normal(size=(60, 3)), 20)
+    order = rng.permutation(60)
+    one = estimate_all(distances, index, 3, groups=("mle", "twonn"))
+    two = estimate_all(scale * distances[order], index[order], 3, groups=("mle", "twonn"))
+    for name in one:
+        assert two[name].value == pytest.approx(one[name].value, rel=1e-9)
+
+
+def test_standard_errors_are_the_spread_over_new_draws():
+    values, errors = [], []
+    for seed in range(40):
+        x = np.random.default_rng(seed).normal(size=(400, 5))
+        found = estimate_all(*neighbours(x, 20), 5, groups=("mle", "twonn"))
+        values.append([found[name].value for name in ("mle", "twonn", "twonn_closed")])
+        errors.append([found[name].se for name in ("mle", "twonn", "twonn_closed")])
+    ratio = np.mean(errors, 0) / np.std(values, 0, ddof=1)
+    assert (ratio > 0.6).all()
+    assert (ratio < 1.7).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 20, 21, 50])
+def test_too_few_images_give_no_number_and_the_reason(n):
+    x = np.random.default_rng(4).normal(size=(n, 3))
+    distances = np.full((n, 20), np.inf)
+    index = np.full((n, 20), -1)
+    if n > 1:
+        known = neighbours(x, 20)
+        distances[:, : known[0].shape[1]], index[:, : known[1].shape[1]] = known
+    found = estimate_all(distances, index, 3)
+    assert math.isfinite(found["mle"].value) == (n >= 21)
+    assert math.isfinite(found["twonn_closed"].value) == (n >= 3)
+    for estimate in found.values():
+        assert math.isfinite(estimate.value) or f"has {n}" in estimate.note
+
+
+def test_ratios_are_sorted_logs():
+    distances = np.array([[1.0, 3.0], [2.0, 2.0], [1.0, 2.0]])
+    np.testing.assert_allclose(two_nn_ratios(distances), [0.0, math.log(2), math.log(3)])
