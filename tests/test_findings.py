@@ -1,0 +1,208 @@
+"""Findings: what is planted is found, counts are exact where lists are cut, nothing is found where nothing is."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataprops.findings import KINDS, FindOptions, find, measures, shortcut_scores
+
+NO_PAIRS = pd.DataFrame({"a": [], "b": [], "distance": []}).astype({"a": np.int64, "b": np.int64, "distance": float})
+NO_SHARP = NO_PAIRS.assign(sharpness=[])
+
+
+def table(n: int, **columns) -> pd.DataFrame:
+    """n readable, distinct images of two classes without anything to find."""
+    rng = np.random.default_rng(0)
+    base = {
+        "image": np.arange(n),
+        "path": [f"{'ab'[i % 2]}/{i:04d}.png" for i in range(n)],
+        "label": ["ab"[i % 2] for i in range(n)],
+        "y": np.arange(n) % 2.0,
+        "split": pd.Series([None] * n, dtype=object),
+        "group": pd.Series([None] * n, dtype=object),
+        "bytes": 100 + rng.integers(0, 50, n),
+        "content": [f"c{i}" for i in range(n)],
+        "pixels": [f"p{i}" for i in range(n)],
+        "format": "PNG",
+        "mode": "L",
+        "width": 10,
+        "height": 10,
+        "peak": 255,
+        "error": pd.Series([None] * n, dtype=object),
+        "duplicate_of": np.arange(n),
+        "knn_distance": rng.uniform(90, 110, n),
+    }
+    return pd.DataFrame(base | columns)
+
+
+def near_pairs(*pairs: tuple[int, int, float]) -> pd.DataFrame:
+    return pd.DataFrame(list(pairs), columns=["a", "b", "distance"]) if pairs else NO_PAIRS
+
+
+def run(images, near=NO_PAIRS, sharpest=NO_SHARP, **options):
+    options = FindOptions(features=100, **options)
+    scores = shortcut_scores(images, options)
+    found = find(images, near, sharpest, scores, options)
+    return found, measures(images, near, len(near), scores, options)
+
+
+def kinds(found: pd.DataFrame) -> dict[str, int]:
+    return found["kind"].value_counts().to_dict()
+
+
+def test_nothing_is_found_where_nothing_is():
+    found, numbers = run(table(200))
+    assert kinds(found) == {}
+    assert list(found.columns) == ["kind", "severity", "images", "paths", "value", "detail"]
+    assert numbers["redundant_share"] == numbers["outlier_share"] == numbers["conflict_pairs"] == 0
+    assert "split_leaks" not in numbers  # there are no splits
+    assert "group_leaks" not in numbers
+
+
+def test_each_planted_fault_is_named():
+    images = table(60)
+    images.loc[10, "duplicate_of"] = 4  # same label
+    images.loc[11, "duplicate_of"] = 6  # another label
+    images.loc[20, ["pixels", "error"]] = [None, "the file is empty"]
+    images.loc[20, "duplicate_of"] = -1
+    images.loc[30, "knn_distance"] = 5000.0
+    images.loc[40, ["y", "label"]] = [np.nan, None]
+    images["split"] = np.where(np.arange(60) < 30, "train", "test")
+    images["group"] = [f"patient {i // 2}" for i in range(60)]
+    images.loc[59, "group"] = "patient 0"
+    found, numbers = run(images, near_pairs((2, 50, 7.0)))
+    named = {kind: part["images"].map(list).tolist() for kind, part in found.groupby("kind")}
+    assert named["unreadable"] == [[20]]
+    assert named["exact_duplicates"] == [[4, 10], [6, 11]]
+    assert named["label_conflicts"] == [[6, 11]]
+    assert named["near_duplicates"] == [[2, 50]]
+    assert named["split_leakage"] == [[2, 50]]
+    assert named["group_leakage"] == [[0, 1, 59]]
+    assert named["outliers"] == [[30]]
+    assert named["unlabelled"] == [[40]]
+    # every patient has both classes, but one whose other image has no label and one whose other image went to patient 0
+    assert len(named["group_in_classes"]) == 28
+    assert set(named) == {*named} & set(KINDS)
+    assert numbers["conflict_pairs"] == numbers["split_leaks"] == numbers["group_leaks"] == 1
+    assert numbers["redundant_share"] == 2 / 59
+    assert found["kind"].map(list(KINDS).index).is_monotonic_increasing
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.sampled_from(["train", "test", None])), max_size=25))
+def test_conflicts_and_leaks_are_counted_exactly(rows):
+    """Images given as (picture, label, split): counts equal those of all pairs, also when the lists are cut."""
+    n = len(rows)
+    if not n:
+        return
+    first: dict[int, int] = {}
+    images = table(n)
+    images["duplicate_of"] = [first.setdefault(picture, i) for i, (picture, _, _) in enumerate(rows)]
+    images["y"] = [float(label) for _, label, _ in rows]
+    images["label"] = [str(label) for _, label, _ in rows]
+    images["split"] = pd.Series([split for _, _, split in rows], dtype=object)
+    near = near_pairs((first[0], first[1], 1.0)) if 0 in first and 1 in first else NO_PAIRS
+    if len(near) and near["a"].iloc[0] > near["b"].iloc[0]:
+        near = near.rename(columns={"a": "b", "b": "a"})
+    conflicts = [(i, j) for i, j in combinations(range(n), 2) if rows[i][0] == rows[j][0] and rows[i][1] != rows[j][1]]
+    close = {(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (0, 1), (1, 0)}
+    leaks = [
+        (i, j)
+        for i, j in combinations(range(n), 2)
+        if (rows[i][0], rows[j][0]) in close and None not in (rows[i][2], rows[j][2]) and rows[i][2] != rows[j][2]
+    ]
+    found, numbers = run(images, near)
+    cut, same = run(images, near, limit=2)
+    assert numbers["conflict_pairs"] == same["conflict_pairs"] == len(conflicts)
+    assert numbers.get("split_leaks", 0) == same.get("split_leaks", 0) == len(leaks)
+    named = found.loc[found["kind"] == "split_leakage", "images"].map(lambda ids: tuple(sorted(ids)))
+    assert sorted(named) == leaks
+    assert cut["kind"].value_counts().max() <= 2 if len(cut) else True
+
+
+def test_random_distances_hold_no_outlier_and_copies_of_one_are_named_with_it():
+    for seed in range(20):
+        distances = np.exp(np.random.default_rng(seed).normal(5, 0.1, 1000))
+        assert kinds(run(table(1000, knn_distance=distances))[0]) == {}
+    images = table(100)
+    images.loc[[7, 9], "knn_distance"] = 3000.0
+    images.loc[9, "duplicate_of"] = 7
+    found, numbers = run(images)
+    assert found.loc[found["kind"] == "outliers", "images"].map(list).tolist() == [[7, 9]]
+    assert numbers["outlier_share"] == 0.02
+
+
+def test_unequal_small_and_empty_classes():
+    images = table(100)
+    images["label"] = ["a"] * 90 + ["b"] * 9 + ["c"]
+    images["y"] = [0.0] * 90 + [1.0] * 9 + [2.0]
+    found, numbers = run(images, empty_classes=("d",))
+    assert kinds(found) == {"class_imbalance": 1, "small_class": 3}
+    assert numbers["class_ratio"] == 90
+    assert numbers["smallest_class"] == 0
+    assert numbers["n_classes"] == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "property_name"),
+    [
+        ("format", ["PNG", "JPEG"], "file format"),
+        ("mode", ["L", "RGB"], "colour mode"),
+        ("width", [10, 12], "width"),
+        ("height", [10, 14], "height"),
+    ],
+)
+def test_a_property_that_tells_the_class_is_a_shortcut(column, values, property_name):
+    images = table(100)
+    images[column] = [values[i % 2] for i in range(100)]
+    found, numbers = run(images)
+    assert kinds(found) == {"shortcut": 1}
+    assert property_name in found["detail"].iloc[0] or column in ("width", "height")
+    assert numbers["shortcut_score"] == 1.0
+
+
+def test_file_size_is_reported_but_no_shortcut():
+    images = table(100, bytes=[100 + 50 * (i % 2) for i in range(100)])
+    found, numbers = run(images)
+    assert kinds(found) == {}
+    assert "shortcut_score" not in numbers
+    scores = shortcut_scores(images, FindOptions(features=1))
+    assert scores["property"].tolist() == ["file size"]
+    assert scores["score"].iloc[0] == 1.0
+
+
+def test_properties_without_a_bearing_score_near_chance():
+    rng = np.random.default_rng(1)
+    images = table(400, width=rng.integers(10, 200, 400), height=rng.integers(10, 200, 400))
+    scores = shortcut_scores(images, FindOptions(features=1))
+    assert scores["chance"].unique().tolist() == [0.5]
+    assert (scores["score"] < 0.25).all()
+
+
+def test_numeric_labels_have_no_classes_but_shortcuts():
+    images = table(100, y=np.linspace(0, 1, 100), label=[str(v) for v in np.linspace(0, 1, 100)])
+    images["width"] = np.arange(100) * 3 + 5
+    found, numbers = run(images, kind="numbers")
+    assert kinds(found) == {"shortcut": 1}
+    assert "class_ratio" not in numbers
+    assert numbers["shortcut_score"] > 0.8
+
+
+def test_sets_of_one_unreadable_or_unlabelled_image():
+    one = table(1)
+    assert kinds(run(one)[0]) == {"small_class": 1}
+    one.loc[0, ["pixels", "error"]] = [None, "damaged"]
+    one.loc[0, "duplicate_of"] = -1
+    found, numbers = run(one)
+    assert kinds(found) == {"unreadable": 1, "small_class": 1}
+    assert numbers["unreadable_share"] == 1.0
+    bare = table(30, y=np.nan, label=pd.Series([None] * 30, dtype=object))
+    found, numbers = run(bare, kind="none")
+    assert kinds(found) == {}
+    assert "conflict_pairs" not in numbers

@@ -1,0 +1,189 @@
+"""The report: one self-contained page, right numbers and pictures, names escaped, robust where things are missing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from dataprops.audit import audit
+from dataprops.report import markdown_summary, render
+from dataprops.report.numbers import number, percent, plus_minus
+from dataprops.report.pictures import data_uri
+from dataprops.report.terminal import print_summary
+from tests.make_images import SIZE, noise, random_folder, save
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.alts: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[name] for name in ("src", "href", "xlink:href", "data") if values.get(name)]
+        if tag == "img":
+            self.alts.append(values.get("alt", ""))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """A set with one of many faults, audited."""
+    root = tmp_path_factory.mktemp("report")
+    images = random_folder(root / "set", {"benign <b>": 30, "malignant": 28})
+    save(root / "set/malignant/twin.png", images["benign <b>/000.png"])
+    save(root / "set/malignant/copy.png", images["malignant/001.png"])
+    (root / "set/malignant/broken<script>.png").write_bytes(b"nothing")
+    summary = audit(root / "set", store=str(root / "store"), size=SIZE, k=5)
+    results = Path(summary["results"])
+    names = ("images", "findings", "properties", "alerts", "checks", "shortcuts", "pairs")
+    tables = {name: pd.read_parquet(results / f"{name}.parquet") for name in names}
+    tables["sharpest"] = tables["pairs"].query("kind == 'sharpest'")
+    return summary, tables, images
+
+
+def test_the_page_needs_nothing_else(audited):
+    page = Page(Path(audited[0]["report"]).read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    kinds = {re.split(r"[:/#]", address)[0] for address in page.addresses}
+    assert kinds <= {"data", "data_docs", ""}, kinds
+    assert all(page.alts)
+    assert page.tags.count("h1") == 1
+
+
+def test_names_are_escaped(audited):
+    text = Path(audited[0]["report"]).read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert "broken&lt;script&gt;.png" in text
+    assert "benign <b>" not in text
+
+
+def test_the_page_says_what_was_measured_and_found(audited):
+    summary, tables, _ = audited
+    text = Page(Path(summary["report"]).read_text(encoding="utf-8")).text
+    mle = summary["intrinsic_dimension"]["mle"]
+    for words in (
+        f"{summary['n_images']:,}",
+        plus_minus(mle["value"], mle["se"]),
+        number(summary["label_sharpness"]["all_pairs"]),
+        "Identical images with different labels",
+        "Unreadable files",
+        "Exact duplicates",
+        "Do not train on this set as it is",
+        "run " + summary["run_id"],
+    ):
+        assert words in text, words
+    for alert in summary["alerts"]:
+        assert re.sub(r"\s+", " ", alert["sentence"]) in text
+    assert f"{len(tables['sharpest'])} pairs" in text
+    assert "Leak" in text  # the glossary
+
+
+def test_pictures_are_the_canonical_images(audited):
+    _, _, images = audited
+    pixels = images["malignant/001.png"]
+    shown = Image.open(io.BytesIO(base64.b64decode(data_uri(pixels[..., None]).split(",")[1])))
+    times = shown.width // SIZE
+    assert shown.width == shown.height == times * SIZE >= 96
+    assert np.array_equal(np.asarray(shown)[::times, ::times], pixels)
+    wide = Image.open(io.BytesIO(base64.b64decode(data_uri(np.zeros((300, 600, 3), np.uint8)).split(",")[1])))
+    assert wide.size == (160, 80)
+    uri = data_uri(pixels[..., None])
+    assert uri in Path(audited[0]["report"]).read_text(encoding="utf-8")
+
+
+def test_markdown_has_the_key_figures_and_pictures(audited):
+    summary, tables, images = audited
+    by_path = dict(zip(tables["images"]["image"], tables["images"]["path"], strict=True))
+    text = markdown_summary(summary, tables, lambda i: images[by_path[i]][..., None] if by_path[i] in images else None)
+    assert text.count("data:image/png;base64,") == 3
+    assert f"| images | {summary['n_images']}" in text
+    assert "- **critical**" in text
+    assert r"benign \<b\>" in text
+
+
+def test_terminal_summary_fits_its_width(audited):
+    out = io.StringIO()
+    print_summary(audited[0], Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines if not line.startswith(("report", "results")))
+    assert "critical" in out.getvalue()
+
+
+def test_a_page_without_labels_alerts_or_pictures(audited):
+    summary, tables, _ = audited
+    bare = summary | {"alerts": [], "labels": {"kind": "none", "classes": {}}, "predictions": []}
+    bare["label_sharpness"] = dict.fromkeys(("all_pairs", "q50", "q95", "q99", "sharpest_pair")) | {
+        "m1000": {"mean": None, "std": None, "m": 50, "draws": 20}
+    }
+    bare["intrinsic_dimension"] = {"mle": {"value": None, "se": None}}
+    empty = {name: table.iloc[:0] for name, table in tables.items()} | {
+        "images": tables["images"].assign(
+            label=None, sharpness=np.nan, local_dimension=np.nan, neighbour_distance=np.nan
+        ),
+        "properties": tables["properties"].assign(value=np.nan),
+    }
+    text = Page(render(bare, empty, lambda image: None)).text
+    assert "No alert" in text
+    assert "Nothing was found" in text
+    print_summary(bare, Console(file=io.StringIO()))
+    assert "None." in markdown_summary(bare, empty, lambda image: None)
+
+
+def test_colour_images_and_numeric_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(25):
+        save(tmp_path / "set" / f"{i}.png", noise(rng, 3))
+    pd.DataFrame({"path": [f"{i}.png" for i in range(25)], "label": np.arange(25) + 0.5}).to_csv(
+        tmp_path / "set" / "list.csv", index=False
+    )
+    summary = audit(tmp_path / "set/list.csv", store=str(tmp_path / "store"), size=SIZE, k=5, draws=2)
+    assert summary["preprocess"]["channels"] == 3
+    assert "numeric labels" in Page(Path(summary["report"]).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0, "0"),
+        (6.37e-4, "6.37 × 10⁻⁴"),
+        (1234.0, "1,234"),
+        (1234.5, "1,234"),
+        (2.345, "2.35"),
+    ],
+)
+def test_numbers_as_people_read_them(value, text):
+    assert number(value) == text
+
+
+def test_numbers_with_their_errors():
+    assert plus_minus(20.826, 0.134) == "20.83 ± 0.13"
+    assert plus_minus(5.54e-4, 4.0e-5) == "(5.54 ± 0.40) × 10⁻⁴"
+    assert plus_minus(117.9, 45.4) == "118 ± 45"
+    assert plus_minus(3.0, None) == "3"
+    assert percent(0.0123) == "1.23 %"
