@@ -29,7 +29,7 @@ class AuditConfig:
     size : int
         Side of the canonical image in pixels.
     channels : int or None
-        1, 3, or None: by what the set holds.
+        1, 3, or None: as in the last audit of the dataset, else by what the set holds.
     scale : str
         "full-range", or "per-image-max" (x * 255 / max, the paper's).
     labels : str

@@ -144,7 +144,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = pd.read_parquet(run.work / "scan.parquet")
     keys = [os.fsdecode(key) for key in table.pop("key")]
     prints = _fingerprints(run, tools, source, keys)
-    preprocess = Preprocess(run.config.size, _channels(run.config.channels, source, keys), run.config.scale)
+    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
     batches = shards.plan_batches(folder, keys, contents, preprocess)
@@ -184,10 +184,13 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
     return table
 
 
-def _channels(wanted: int | None, source: OpenSource, keys: list[str]) -> int:
-    """The wanted channels, or by what an even sample of the readable images holds."""
-    if wanted is not None:
-        return wanted
+def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
+    """The wanted channels; else those of the last audit, which the numbers shall compare with; else what the set holds."""
+    if run.config.channels is not None:
+        return run.config.channels
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    if previous is not None:
+        return int(previous["preprocess"]["channels"])
     grey = []
     for key in keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]:
         try:

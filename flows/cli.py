@@ -66,7 +66,11 @@ def main() -> None:
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder for everything that is written.")
 @click.option("--name", default="", help="Name of the dataset in the store [default: from SOURCE].")
 @click.option("--size", default=AuditConfig.size, show_default=True, help="Side of the canonical image, pixels.")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or colour [default: by what the set holds].")
+@click.option(
+    "--channels",
+    type=click.Choice(["1", "3"]),
+    help="Grey or colour [default: as in the last audit, else by what the set holds].",
+)
 @click.option(
     "--scale",
     type=click.Choice(SCALES),

@@ -239,6 +239,17 @@ def test_the_second_audit_decodes_and_compares_only_what_is_new(tmp_path):
     assert change["low"] <= change["value"] <= change["high"]
 
 
+def test_channels_are_found_once_and_stay(tmp_path):
+    random_folder(tmp_path / "set", {"a": 25, "b": 25})
+    options = {"store": str(tmp_path / "store"), "size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",)}
+    assert audit(tmp_path / "set", **options)["preprocess"]["channels"] == 1
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        save(tmp_path / "set" / "b" / f"colour{i}.png", noise(rng, 3))
+    assert audit(tmp_path / "set", **options)["preprocess"]["channels"] == 1
+    assert audit(tmp_path / "set", **options, name="new")["preprocess"]["channels"] == 3
+
+
 def test_numeric_labels_give_slopes(tmp_path):
     images = random_folder(tmp_path / "set", {"x": 40})
     ages = np.random.default_rng(2).uniform(20, 90, len(images)).round(1) + 0.05
