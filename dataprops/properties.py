@@ -118,10 +118,7 @@ def image_values(images: pd.DataFrame, rows: Distinct, state: State, k: int) -> 
     place = np.full(rows.n, -1)
     place[primary] = np.arange(len(primary))
     content = place[rows.content_row[rows.row]]
-    full = distance.shape[1] >= k
-    kth = (
-        np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan) if full else np.full(len(primary), np.nan)
-    )
+    kth = np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan)
     local = np.full(len(primary), np.nan)
     has = np.isfinite(kth)
     local[has] = local_dimension(distance[has], k)
