@@ -38,6 +38,8 @@ class AuditConfig:
         Names of a manifest's columns.
     group_pattern : str or None
         Regular expression over the relative path; its first group names the patient.
+    rules : tuple of str
+        How a named source makes its labels: ``name=value``, e.g. "uncertain=positive".
     k : int
         Neighbours of the dimension estimates.
     near_rms : float
@@ -70,6 +72,7 @@ class AuditConfig:
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
+    rules: tuple[str, ...] = ()
     k: int = 20
     near_rms: float = 2.0
     estimators: tuple[str, ...] = ESTIMATORS
@@ -91,6 +94,8 @@ class AuditConfig:
         _require(self.sample >= 2, "sample", self.sample, "at least 2 images")
         _require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
         _require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
+        for rule in self.rules:
+            _require("=" in rule, "rule", rule, "name=value")
         for estimator in self.estimators:
             _require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
         if self.name and not NAME.fullmatch(self.name):
@@ -117,8 +122,8 @@ def from_dict(values: dict) -> AuditConfig:
         if name not in known:
             raise DatapropsError(f"unknown audit option {name!r}; options are {', '.join(sorted(known))}")
     values = dict(values)
-    if "estimators" in values:
-        values["estimators"] = tuple(values["estimators"])
+    for name in {"estimators", "rules"} & set(values):
+        values[name] = tuple(values[name])
     return AuditConfig(**values)
 
 

@@ -117,6 +117,7 @@ def source_of(run: Run) -> OpenSource:
         split_column=config.split_column,
         group_column=config.group_column,
         group_pattern=config.group_pattern,
+        rules=config.rules,
     )
     return open_source(config.source, options)
 

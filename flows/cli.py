@@ -1,225 +1,37 @@
-"""The command line. Imports what a command needs when it runs: `--help` answers at once."""
+"""The command line: a table of commands, each a module that is imported when it is asked for, so that `--help` answers at once."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
 
 import click
 
-from dataprops.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
-from dataprops.errors import DatapropsError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from dataprops.tools import Progress
-
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-EXAMPLES = """\b
-Examples:
-  dataprops audit digits:                          the digits that ship with scikit-learn
-  dataprops audit scans/ --store audits            class/file or split/class/file
-  dataprops audit scans.csv --label-column finding --group-column patient
-  dataprops audit scans/ --size 224 --scale per-image-max --channels 1
-  dataprops audit scans/ --inline --json | jq .intrinsic_dimension
-  dataprops audit scans/ --cluster tcp://scheduler:8786 --fail-on warning
-"""
-
-EXITS = """\b
-Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable input.
-"""
+# name -> (module with a click command `command`, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "audit": ("flows.commands.audit", "Audit a dataset: numbers, findings, alerts and a report."),
+}
 
 
-def memory_amount(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """'4G', '512 MiB' -> bytes."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if not match:
-        raise click.BadParameter(f"{text!r} is no amount of memory: write 4G, 512M or 800000000")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+class _Commands(click.Group):
+    """Commands of the table `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(COMMANDS[cmd_name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
-def estimator_names(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
-    """'mle,twonn' -> ('mle', 'twonn')."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in ESTIMATORS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(ESTIMATORS)}")
-    return names
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dataprops")
 def main() -> None:
     """Audit image datasets for training: what they hold, how hard and how vulnerable they make a network."""
-
-
-@main.command(epilog=EXAMPLES + "\n" + EXITS)
-@click.argument("source")
-@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder for everything that is written.")
-@click.option("--name", default="", help="Name of the dataset in the store [default: from SOURCE].")
-@click.option("--size", default=AuditConfig.size, show_default=True, help="Side of the canonical image, pixels.")
-@click.option(
-    "--channels",
-    type=click.Choice(["1", "3"]),
-    help="Grey or colour [default: as in the last audit, else by what the set holds].",
-)
-@click.option(
-    "--scale",
-    type=click.Choice(SCALES),
-    default=AuditConfig.scale,
-    show_default=True,
-    help="Grey levels as they are, or x * 255 / max of each image, as the paper has it.",
-)
-@click.option(
-    "--labels",
-    type=click.Choice(LABEL_KINDS),
-    default=AuditConfig.labels,
-    show_default=True,
-    help="Kind of the labels.",
-)
-@click.option("--path-column", default=AuditConfig.path_column, show_default=True, help="Of a manifest.")
-@click.option("--label-column", default=AuditConfig.label_column, show_default=True, help="Of a manifest.")
-@click.option("--split-column", default=AuditConfig.split_column, show_default=True, help="Of a manifest.")
-@click.option("--group-column", default=AuditConfig.group_column, show_default=True, help="Of a manifest: patient.")
-@click.option("--group-pattern", help="Regular expression over the path; its first group names the patient.")
-@click.option("--k", default=AuditConfig.k, show_default=True, help="Neighbours of the dimension estimates.")
-@click.option(
-    "--near-rms",
-    default=AuditConfig.near_rms,
-    show_default=True,
-    help="Near-identical: root-mean-square difference of at most this many grey levels.",
-)
-@click.option(
-    "--estimators", default=",".join(ESTIMATORS), show_default=True, callback=estimator_names, help="Of the dimension."
-)
-@click.option("--sample", default=AuditConfig.sample, show_default=True, help="M of the paper's label sharpness.")
-@click.option("--draws", default=AuditConfig.draws, show_default=True, help="Draws of M images.")
-@click.option("--seed", default=AuditConfig.seed, show_default=True, help="Of every draw.")
-@click.option("--thresholds", type=click.Path(), help="TOML file that overrides the default thresholds.")
-@click.option(
-    "--memory", callback=memory_amount, help="Working memory of each worker, e.g. 4G [default: what is free]."
-)
-@click.option("--reason", default=AuditConfig.reason, show_default=True, help="Why; shown with the run.")
-@click.option("--inline", is_flag=True, help="In this process, with neither Prefect nor Dask.")
-@click.option("--cluster", default="local", show_default=True, help="local, processes, cuda or tcp://host:port.")
-@click.option("--workers", type=click.IntRange(1), help="Threads or processes of a local cluster [default: the cores].")
-@click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
-def audit(
-    inline: bool,
-    cluster: str,
-    workers: int | None,
-    fail_on: str,
-    as_json: bool,
-    quiet: bool,
-    channels: str | None,
-    **options: Any,
-) -> None:
-    """Audit a dataset: a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION.
-
-    Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
-    """
-    # matplotlib would put its list of fonts into the home folder
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(options["store"]).expanduser().resolve() / "cache"))
-    try:
-        config = AuditConfig(channels=int(channels) if channels else None, **options)
-        summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo(
-            "dataprops: stopped; what was decoded and computed is kept, the same command goes on from there", err=True
-        )
-        sys.exit(130)
-    if as_json:
-        click.echo(json.dumps(summary, allow_nan=False))
-    else:
-        from rich.console import Console
-
-        from dataprops.report.terminal import print_summary
-
-        print_summary(summary, Console())
-    from dataprops.alerts import exit_code
-
-    sys.exit(exit_code(summary["alerts"], fail_on))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _progress(quiet: bool) -> Progress:
-    from dataprops.tools import no_progress
-
-    if quiet:
-        return no_progress
-    from tasks.progress import terminal_progress
-
-    return terminal_progress(_console())
-
-
-def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict[str, Any]:
-    from dataprops.audit import load_summary, run_stages
-    from dataprops.tools import inline_tools
-
-    return load_summary(run_stages(config, inline_tools(_progress(quiet), workers)))
-
-
-def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: bool) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from dataprops.store import open_store
-    from flows.server import server_for
-
-    store = open_store(config.store)
-    progress = _progress(quiet)
-    with server_for(store) as ready:
-        # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
-        _decode_ahead(config, progress, workers)
-        from flows.audit import audit as flow
-        from flows.audit import show_progress_on
-
-        _import_ahead()
-        ready()
-        show_progress_on(progress)
-        return flow(asdict(config), cluster, workers)
-
-
-def _import_ahead() -> None:
-    """Load what later stages import when they use it, while there is nothing else to do."""
-    import great_expectations  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import sklearn.tree  # noqa: F401
-
-
-def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> None:
-    """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it."""
-    import shutil
-
-    from dataprops import stages
-    from dataprops.store import locked, open_store, start_run
-    from dataprops.tools import inline_tools
-
-    with locked(open_store(config.store), config.dataset):
-        run = start_run(config)
-        try:
-            tools = inline_tools(progress, workers)
-            stages.scan(run, tools)
-            stages.decode(run, tools)
-        finally:
-            shutil.rmtree(run.work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,7 +19,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
 from dataprops.sources import arrays, digits, folder, manifest
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import SourceOptions, chosen_rules
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
 
@@ -35,11 +36,14 @@ class Source(NamedTuple):
         read(location, key) -> bytes of an image file, or a `RawImage`. Raises OSError if it cannot be read.
     local : bool
         Whether key is a path below (or beside) location, so that an unchanged file is known by its size and time.
+    rules : dict
+        Its label rules: name -> values, the default first (see `table.chosen_rules`).
     """
 
     scan: Callable[[str, SourceOptions], pd.DataFrame]
     read: Callable[[str, str], bytes | RawImage]
     local: bool
+    rules: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 SOURCES: dict[str, Source] = {
@@ -59,6 +63,7 @@ class OpenSource(NamedTuple):
 
     def scan(self) -> pd.DataFrame:
         """The images; see `Source`."""
+        chosen_rules(self.options, SOURCES[self.kind].rules)  # an unknown one is refused
         return SOURCES[self.kind].scan(self.location, self.options)
 
     def read(self, key: str) -> bytes | RawImage:

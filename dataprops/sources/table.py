@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,13 +13,52 @@ from dataprops.errors import DatapropsError
 
 
 class SourceOptions(NamedTuple):
-    """How a source is read: names of a manifest's columns, and the pattern that finds the patient in a path."""
+    """How a source is read.
+
+    Attributes
+    ----------
+    path_column, label_column, split_column, group_column : str
+        Names of a manifest's columns.
+    group_pattern : str or None
+        Finds the patient in a path.
+    rules : tuple of str
+        How a named source makes its labels: ``name=value``; see `chosen_rules`.
+    """
 
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
+    rules: tuple[str, ...] = ()
+
+
+def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The value of each rule that a source knows: the chosen one, else the first.
+
+    Parameters
+    ----------
+    known : dict
+        Name of a rule -> its values, the default first; () where any text will do (the default is "").
+
+    Raises
+    ------
+    DatapropsError
+        If a rule or a value is unknown.
+
+    >>> chosen_rules(SourceOptions(rules=("uncertain=positive",)), {"uncertain": ("negative", "positive")})
+    {'uncertain': 'positive'}
+    """
+    chosen = {name: values[0] if values else "" for name, values in known.items()}
+    for rule in options.rules:
+        name, _, value = rule.partition("=")
+        if name not in known:
+            have = f"rules are {', '.join(known)}" if known else "it has none"
+            raise DatapropsError(f"this source has no rule {name!r}: {have}")
+        if known[name] and value not in known[name]:
+            raise DatapropsError(f"the rule {name!r} is {value!r}, wanted: {', '.join(known[name])}")
+        chosen[name] = value
+    return chosen
 
 
 def shown(key: str) -> str:
