@@ -13,7 +13,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from dataprops.distances.passes import Block, PassSpec, rectangle_tiles, triangle_strips
+from dataprops.distances.passes import Block, PassSpec, rectangle_tiles, triangle_tiles
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import NearPairs, State, finalize
 from dataprops.distances.torch_tiles import TorchRows, TorchState, fold
@@ -106,7 +106,7 @@ def run_unit_on_device(
     strips_b = strips_a if b is None else _Strips(b, edge, target, stream)
     known_a = _to_device(state_a, edge, target)
     known_b = known_a if b is None else None if state_b is None else _to_device(state_b, edge, target)
-    tiles = triangle_strips(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
+    tiles = triangle_tiles(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
     for tile in tiles:
         i, j = tile.rows.start // edge, tile.columns.start // edge
         strips_a.wait(i)

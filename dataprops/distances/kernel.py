@@ -1,9 +1,9 @@
 """The epilogue: fold one tile of inner products into the state of its rows and of its columns, in one scan.
 
 For row i and column j the squared distance is ``norm_i + norm_j - 2 g_ij``. Almost every pair of a tile is too far
-away to matter, so the scan asks, for a strip of columns at a time and without branches (it vectorises), whether any pair could
+away to matter, so the scan marks, for a strip of columns at a time and without branches (it vectorises), the pairs that could
 enter a neighbour list (distance within the larger of the two k-th distances), be the sharpest pair of one of its images,
-or be near-identical. Only strips that say yes are walked pair by pair. Both directions come from the same scan: rows are
+or be near-identical. Only marked pairs are looked at one by one. Both directions come from the same scan: rows are
 updated, and columns through a copy of their k-th distances.
 
 Order is total - (distance, index) for neighbours, (sharpness descending, index) for the sharpest pair - so the state after
@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
-STRIP = 64  # columns asked at once: long enough to vectorise, short enough that a hit costs little
+STRIP = 64  # columns marked at once: long enough to vectorise, short enough that the bounds stay fresh
 _SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must reach the exact comparison
 
 
@@ -73,23 +73,140 @@ def push_sharpest(sharp, sharp_d2, sharp_index, rows, value, d2, index):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _strip_matters(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numeric):
-    """Whether any pair of row i with a strip of columns could change the state; a superset, without branches.
+def _mark(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numeric, marks):
+    """Mark the columns of a strip whose pair with row i could change the state; a superset, without branches.
 
     The arguments are slices counted from 0: the compiler then proves the accesses simple and vectorises them.
     """
-    hit = 0
     if numeric:
         for j in range(g.shape[0]):
             d2 = norm_i + norm_b[j] - 2.0 * g[j]
             step = y_i - y_b[j]
-            hit |= (d2 <= max(reach_i, reach_b[j])) | (step * step > d2 * min(floor_i, floor_b[j]))
+            marks[j] = (d2 <= max(reach_i, reach_b[j])) | (step * step > d2 * min(floor_i, floor_b[j]))
     else:
         for j in range(g.shape[0]):
             d2 = norm_i + norm_b[j] - 2.0 * g[j]
             step = 1.0 if (y_i < y_b[j]) | (y_i > y_b[j]) else 0.0
-            hit |= (d2 <= max(reach_i, reach_b[j])) | (step > d2 * min(floor_i, floor_b[j]))
-    return hit != 0
+            marks[j] = (d2 <= max(reach_i, reach_b[j])) | (step > d2 * min(floor_i, floor_b[j]))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _fold_pair(
+    i,
+    j,
+    d2,
+    step,
+    index_a,
+    index_b,
+    primary_a,
+    primary_b,
+    numeric,
+    near2,
+    both,
+    knn_d2_a,
+    knn_index_a,
+    sharp_a,
+    sharp_d2_a,
+    sharp_index_a,
+    knn_d2_b,
+    knn_index_b,
+    sharp_b,
+    sharp_d2_b,
+    sharp_index_b,
+    near_a,
+    near_b,
+    near_d2,
+    n_near,
+):
+    """Fold one pair of different images; returns 1 if it was written as a near pair. Arguments: see `reduce_tile`."""
+    if primary_b[j] and knn_d2_a.shape[1] > 0 and _after(knn_d2_a[i, 0], knn_index_a[i, 0], d2, index_b[j]):
+        push(knn_d2_a[i], knn_index_a[i], d2, index_b[j])
+    if both and primary_a[i] and knn_d2_b.shape[1] > 0 and _after(knn_d2_b[j, 0], knn_index_b[j, 0], d2, index_a[i]):
+        push(knn_d2_b[j], knn_index_b[j], d2, index_a[i])
+    if step < 0.0 or step > 0.0:
+        value = (step * step if numeric else 1.0) / d2
+        if value > sharp_a[i] or (value == sharp_a[i] and index_b[j] < sharp_index_a[i]):
+            sharp_a[i] = value
+            sharp_d2_a[i] = d2
+            sharp_index_a[i] = index_b[j]
+        if both and (value > sharp_b[j] or (value == sharp_b[j] and index_a[i] < sharp_index_b[j])):
+            sharp_b[j] = value
+            sharp_d2_b[j] = d2
+            sharp_index_b[j] = index_a[i]
+    near = d2 <= near2 and primary_a[i] and primary_b[j]
+    if near:
+        near_a[n_near] = index_a[i]
+        near_b[n_near] = index_b[j]
+        near_d2[n_near] = d2
+    return 1 if near else 0
+
+
+@njit(nogil=True, cache=True)
+def fold_pairs(
+    rows,
+    columns,
+    products,
+    norm_a,
+    norm_b,
+    y_a,
+    y_b,
+    index_a,
+    index_b,
+    primary_a,
+    primary_b,
+    numeric,
+    near2,
+    both,
+    knn_d2_a,
+    knn_index_a,
+    sharp_a,
+    sharp_d2_a,
+    sharp_index_a,
+    knn_d2_b,
+    knn_index_b,
+    sharp_b,
+    sharp_d2_b,
+    sharp_index_b,
+    near_a,
+    near_b,
+    near_d2,
+):
+    """Fold single pairs of a tile (rows[e], columns[e]) with their inner products; the rest as in `reduce_tile`."""
+    n_near = 0
+    for e in range(rows.shape[0]):
+        i = rows[e]
+        j = columns[e]
+        d2 = norm_a[i] + norm_b[j] - 2.0 * products[e]
+        if d2 <= 0.0:
+            continue
+        n_near += _fold_pair(
+            i,
+            j,
+            d2,
+            y_a[i] - y_b[j],
+            index_a,
+            index_b,
+            primary_a,
+            primary_b,
+            numeric,
+            near2,
+            both,
+            knn_d2_a,
+            knn_index_a,
+            sharp_a,
+            sharp_d2_a,
+            sharp_index_a,
+            knn_d2_b,
+            knn_index_b,
+            sharp_b,
+            sharp_d2_b,
+            sharp_index_b,
+            near_a,
+            near_b,
+            near_d2,
+            n_near,
+        )
+    return n_near
 
 
 @njit(nogil=True, cache=True)
@@ -154,6 +271,8 @@ def reduce_tile(
             if k_b > 0:
                 reach_b[j] = max(near2, knn_d2_b[j, 0])
             floor_b[j] = sharp_b[j] * _SLACK
+    marks = np.zeros(STRIP, np.uint8)
+    eights = marks.view(np.uint64)  # eight columns at a look
     n_near = 0
     for i in range(m):
         norm_i = norm_a[i]
@@ -166,7 +285,9 @@ def reduce_tile(
         start = first
         while start < n:
             stop = min(n, start + STRIP)
-            hit = _strip_matters(
+            if stop - start < STRIP:
+                marks[:] = 0
+            _mark(
                 g[i, start:stop],
                 norm_i,
                 norm_b[start:stop],
@@ -177,37 +298,56 @@ def reduce_tile(
                 floor_i,
                 floor_b[start:stop],
                 numeric,
+                marks,
             )
-            if hit:
-                for j in range(start, stop):
+            for eight in range(STRIP // 8):
+                if eights[eight] == 0:
+                    continue
+                for place in range(8 * eight, 8 * eight + 8):
+                    if marks[place] == 0:
+                        continue
+                    j = start + place
                     d2 = norm_i + norm_b[j] - 2.0 * g[i, j]
                     if d2 <= 0.0:
                         continue  # identical images: found by their content, not here
-                    if primary_b[j] and k_a > 0 and _after(knn_d2_a[i, 0], knn_index_a[i, 0], d2, index_b[j]):
-                        push(knn_d2_a[i], knn_index_a[i], d2, index_b[j])
-                        reach_i = max(near2, knn_d2_a[i, 0])
-                    if primary_a[i] and k_b > 0 and _after(knn_d2_b[j, 0], knn_index_b[j, 0], d2, index_a[i]):
-                        push(knn_d2_b[j], knn_index_b[j], d2, index_a[i])
-                        reach_b[j] = max(near2, knn_d2_b[j, 0])
-                    if d2 <= near2 and primary_a[i] and primary_b[j]:
-                        near_a[n_near] = index_a[i]
-                        near_b[n_near] = index_b[j]
-                        near_d2[n_near] = d2
-                        n_near += 1
                     step = y_i - y_b[j]
-                    if not (step < 0.0 or step > 0.0):
+                    rise = step * step if numeric else 1.0 if (step < 0.0) | (step > 0.0) else 0.0
+                    if not ((d2 <= max(reach_i, reach_b[j])) | (rise > d2 * min(floor_i, floor_b[j]))):
                         continue
-                    value = (step * step if numeric else 1.0) / d2
-                    if value > sharp_a[i] or (value == sharp_a[i] and index_b[j] < sharp_index_a[i]):
-                        sharp_a[i] = value
-                        sharp_d2_a[i] = d2
-                        sharp_index_a[i] = index_b[j]
-                        floor_i = value * _SLACK
-                    if both and (value > sharp_b[j] or (value == sharp_b[j] and index_a[i] < sharp_index_b[j])):
-                        sharp_b[j] = value
-                        sharp_d2_b[j] = d2
-                        sharp_index_b[j] = index_a[i]
-                        floor_b[j] = value * _SLACK
+                    n_near += _fold_pair(
+                        i,
+                        j,
+                        d2,
+                        step,
+                        index_a,
+                        index_b,
+                        primary_a,
+                        primary_b,
+                        numeric,
+                        near2,
+                        both,
+                        knn_d2_a,
+                        knn_index_a,
+                        sharp_a,
+                        sharp_d2_a,
+                        sharp_index_a,
+                        knn_d2_b,
+                        knn_index_b,
+                        sharp_b,
+                        sharp_d2_b,
+                        sharp_index_b,
+                        near_a,
+                        near_b,
+                        near_d2,
+                        n_near,
+                    )
+                    if both:
+                        if k_b > 0:
+                            reach_b[j] = max(near2, knn_d2_b[j, 0])
+                        floor_b[j] = sharp_b[j] * _SLACK
+                    if k_a > 0:
+                        reach_i = max(near2, knn_d2_a[i, 0])
+                    floor_i = sharp_a[i] * _SLACK
             start = stop
     return n_near
 

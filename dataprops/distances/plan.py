@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataprops.distances.passes import EDGE, SMALLEST_EDGE, PassSpec
+from dataprops.distances.sketch import CHUNK, width
 from dataprops.distances.state import state_bytes
 from dataprops.errors import DatapropsError
 
@@ -62,12 +63,17 @@ def free_memory() -> int:
 
 
 def working_bytes(n: int, features: int, k: int, threads: int, block: int, edge: int) -> int:
-    """Projected memory of a pass over n rows: state, blocks, and for each thread a tile with its near-pair buffers."""
+    """Projected memory of a pass over n rows: state, blocks with sketches, for each thread a tile with its buffers and rows."""
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
     state = state_bytes(n, k) + state_bytes(2 * rows, k)  # one more copy of a job's rows while its result is merged
-    tile = min(edge, rows) ** 2 * (4 + 16) + min(edge, rows) * features
-    return state + blocks * rows * (features + 24) + threads * tile
+    coordinates = width(features, rows)
+    # codes in two orders, landmarks, and what a thread needs to sketch a chunk
+    sketches = (
+        2 * min(2, blocks) * rows * (coordinates + 16) + coordinates * features + threads * CHUNK * coordinates * 20
+    )
+    tile = min(edge, rows) ** 2 * (4 + 16) + 2 * min(edge, rows) * features
+    return state + blocks * rows * (features + 24) + sketches + threads * tile
 
 
 def plan_pass(

@@ -18,7 +18,7 @@ import torch
 from numba import njit
 
 from dataprops.distances.kernel import STRIP, _after, push
-from dataprops.distances.passes import triangle_strips
+from dataprops.distances.passes import triangle_tiles
 from dataprops.distances.state import empty, finalize
 from dataprops.errors import DatapropsError
 
@@ -119,7 +119,7 @@ def nearest_vectors(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray
 
     state = empty(n, k)
     held: tuple[slice, tuple] | None = None
-    for tile in triangle_strips(n, edge) if k else ():
+    for tile in triangle_tiles(n, edge) if k else ():
         if held is None or held[0] != tile.rows:
             held = tile.rows, strip(tile.rows)
         a, a32, low_a = held[1]

@@ -1,0 +1,366 @@
+"""Lower bounds of distances from short sketches, so that most pairs need no product of all their features.
+
+The idea is filter-and-refine (Faloutsos et al. 1994: a filter that never overestimates a distance dismisses nothing
+wrongly). With A an orthogonal projection onto the span of some of the images (the landmarks) and r the length of what A
+leaves of an image, the map x -> (Ax, r) never lengthens a distance:
+
+    ||x - y||^2 = ||A(x - y)||^2 + ||(I - A)(x - y)||^2 >= ||Ax - Ay||^2 + (r_x - r_y)^2.
+
+The vector (Ax, r) is turned by a fixed orthogonal matrix, so that its energy is spread over its coordinates, and rounded to int8
+steps; the length of what rounding changed is kept as the row's `error`. Then, in steps,
+
+    ||x - y|| >= ||code_x - code_y|| - error_x - error_y,
+
+where the codes' distance comes from the same exact int8 product as everything else, over `WIDTHS` features in place of D. Whatever
+the images, the bound holds; how tight it is only decides how many pairs must be looked at in full.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from scipy.linalg import hadamard
+
+from dataprops.distances.product import choose_route, product
+
+WIDTHS = ((16_384, 512), (1_024, 256))  # from so many features on: coordinates of a sketch
+ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
+CHUNK = 1_024  # rows sketched at once by a thread
+TRIAL_REACH = 4  # neighbours, itself among them, within whose distance the trial counts pairs
+TRIAL_SHARE = 0.5  # of a sample's pairs: where there are clusters, tiles between them are spared at least
+SORTED_COORDINATES = 64  # random turns of all: enough to tell like from unlike
+ROUND_UP = 1.0 + 1e-5  # float32 loses less
+STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
+SAFE_FEATURES = 65_536  # times 2^14 fits int32
+LEAST_EIGENVALUE = 1e-6  # of the largest: landmarks that (nearly) depend on others add nothing
+ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
+# A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x||, and Ax by less; rounding in float64 is smaller still
+MARGIN = 1e-4  # of ||x||
+
+
+class Basis(NamedTuple):
+    """How sketches are made.
+
+    Attributes
+    ----------
+    landmarks : int8 [p, D]
+        The last is zero.
+    turn : float64 [p, p]
+        From products with the landmarks to turned coordinates of Ax.
+    axis : float64 [p]
+        Turned coordinate axis of r.
+    centre : float64 [p]
+        Subtracted from every vector.
+    step : float
+        Length of one int8 step.
+    """
+
+    landmarks: torch.Tensor
+    turn: torch.Tensor
+    axis: np.ndarray
+    centre: np.ndarray
+    step: float
+
+
+class Sketch(NamedTuple):
+    """Sketches of n rows.
+
+    Attributes
+    ----------
+    codes : int8 [n, p]
+    norm : float32 [n]
+        Squared norms of the codes.
+    error : float32 [n]
+        What rounding changed at most, in steps.
+    step : float
+        Of the basis.
+    """
+
+    codes: torch.Tensor
+    norm: np.ndarray
+    error: np.ndarray
+    step: float
+
+    def take(self, order: np.ndarray) -> Sketch:
+        """Rows in another order."""
+        return Sketch(self.codes[torch.from_numpy(order)], self.norm[order], self.error[order], self.step)
+
+
+def width(features: int, rows: int) -> int:
+    """Coordinates of a sketch; 0 where sketches do not pay."""
+    for least, coordinates in WIDTHS:
+        if features >= least:
+            return coordinates if rows >= ROWS_PER_COORDINATE * coordinates else 0
+    return 0
+
+
+def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Basis | None:
+    """A basis from landmarks at even spaces; None if the numbers do not allow one.
+
+    Parameters
+    ----------
+    shifted : int8 [n, D]
+    norm : float64 [n]
+        Squared norms of the rows.
+    coordinates : int
+        A power of two.
+    """
+    n = len(norm)
+    route = choose_route("cpu")
+    # one of r, and so one landmark less; a row of zeros in its place keeps the product's shape even
+    landmarks = shifted[torch.linspace(0, n - 1, coordinates).long()]
+    landmarks[-1] = 0
+    gram = product(landmarks, landmarks, route).double()
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > LEAST_EIGENVALUE * values[-1]
+    if not kept.any():
+        return None
+    onto = vectors[:, kept] / values[kept].sqrt()
+    off = onto.T @ gram @ onto - torch.eye(onto.shape[1], dtype=torch.float64)
+    if torch.linalg.matrix_norm(off) > ORTHOGONAL:
+        return None
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), coordinates)
+    rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
+    turn = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
+    axis = np.ascontiguousarray(rotation[:, -1])
+    # rows between the landmarks show the range of coordinates: of the landmarks themselves nothing is left over
+    between = torch.linspace(0, n - 1, 2 * coordinates).long()[1::2]
+    along = torch.mm(product(shifted[between], landmarks, route).double(), turn).numpy()
+    left = np.sqrt(np.maximum(0.0, norm[between.numpy()] - (along * along).sum(axis=1)))
+    vectors = along + left[:, None] * axis
+    centre = vectors.mean(axis=0)
+    step = float(np.abs(vectors - centre).max()) / 127
+    if not step > 0:
+        return None
+    basis = Basis(landmarks, turn, axis, centre, step)
+    return basis if tight_enough(basis, shifted[between], norm[between.numpy()]) else None
+
+
+@njit(nogil=True, cache=True)
+def quantise(along, norm, axis, centre, step, codes, code_norm, error):
+    """Round the vectors (Ax, r), turned and centred, to int8 steps; see `Basis` and `Sketch` for the arguments.
+
+    along : float64 [n, p]
+        Turned coordinates of Ax.
+    """
+    p = along.shape[1]
+    inverse = 1.0 / step
+    for i in range(along.shape[0]):
+        inside = 0.0
+        for j in range(p):
+            inside += along[i, j] * along[i, j]
+        left = np.sqrt(max(0.0, norm[i] - inside))
+        lost = 0.0
+        total = 0
+        for j in range(p):
+            exact = (along[i, j] + left * axis[j] - centre[j]) * inverse
+            code = min(127.0, max(-127.0, np.rint(exact)))
+            lost += (exact - code) * (exact - code)
+            codes[i, j] = np.int8(code)
+            total += np.int32(code) * np.int32(code)
+        code_norm[i] = total
+        error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
+
+
+def tight_enough(basis: Basis, shifted: torch.Tensor, norm: np.ndarray) -> bool:
+    """Whether bounds between some rows leave few enough pairs: on data without structure they leave nearly all.
+
+    shifted, norm
+        A sample of rows.
+    """
+    sketch = make_sketch(basis, shifted, norm)
+    route = choose_route("cpu")
+    g = product(shifted, shifted, route).numpy()
+    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
+    codes = product(sketch.codes, sketch.codes, route).numpy()
+    apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
+    bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
+    # about as many rows as a tile's share come within this reach; the bounds let a few times more pass
+    reach = np.partition(distance, TRIAL_REACH, axis=1)[:, TRIAL_REACH]
+    return float((bound <= reach[:, None]).mean()) <= TRIAL_SHARE
+
+
+def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
+    """Sketch all rows.
+
+    Parameters
+    ----------
+    shifted : int8 [n, D]
+    norm : float64 [n]
+        Squared norms of the rows.
+    """
+    n, p = len(norm), len(basis.axis)
+    route = choose_route("cpu")
+    codes, code_norm, error = np.empty((n, p), np.int8), np.empty(n, np.float32), np.empty(n, np.float32)
+
+    def work(start: int) -> None:
+        torch.set_num_threads(1)
+        part = slice(start, start + CHUNK)
+        along = torch.mm(product(shifted[part], basis.landmarks, route).double(), basis.turn).numpy()
+        quantise(along, norm[part], basis.axis, basis.centre, basis.step, codes[part], code_norm[part], error[part])
+
+    run_over(range(0, n, CHUNK), work, threads)
+    return Sketch(torch.from_numpy(codes), code_norm, error, basis.step)
+
+
+def run_over(items: range, work: Callable[[int], None], threads: int) -> None:
+    """Run `work` for every item, on threads."""
+    with ThreadPoolExecutor(threads, "sketch") as pool:
+        for future in [pool.submit(work, item) for item in items]:
+            future.result()
+
+
+def run_length(n: int, most: int) -> int:
+    """Length of the runs that n rows are halved into, at most `most`."""
+    return -(-n // 2 ** max(0, math.ceil(math.log2(n / most))))
+
+
+def alike_together(sketch: Sketch, run: int) -> np.ndarray:
+    """An order of the rows in which similar ones lie together: halved along their widest direction down to runs of this length.
+
+    Neighbours then meet in the first tiles, and what they found prunes the others. int64 [n].
+    """
+    points = sketch.codes[:, :SORTED_COORDINATES].numpy().astype(np.float32)
+    order = np.arange(len(points))
+    waiting = [(0, len(points))]
+    while waiting:
+        start, stop = waiting.pop()
+        if stop - start <= run:
+            continue
+        rows = points[order[start:stop]]
+        rows -= rows.mean(axis=0)
+        direction = rows[np.argmax((rows * rows).sum(axis=1))]
+        for _ in range(2):  # steps of the power method: about the first principal axis
+            direction = (rows @ direction) @ rows
+            direction /= max(float(np.linalg.norm(direction)), 1e-30)
+        middle = (stop - start) // 2
+        order[start:stop] = order[start:stop][np.argpartition(rows @ direction, middle)]
+        waiting += [(start, start + middle), (start + middle, stop)]
+    return order
+
+
+class Limits(NamedTuple):
+    """What the pairs of some rows must stay within to matter; float32 [n] each, lengths in steps.
+
+    Attributes
+    ----------
+    norm, error
+        Of the sketch.
+    reach
+        Distance within which a pair matters to the row's neighbours, or as near-identical.
+    slope
+        Times the difference of two labels: distance within which the pair is as sharp as the row's sharpest.
+    y
+        Labels; NaN = unlabelled.
+    """
+
+    norm: np.ndarray
+    error: np.ndarray
+    reach: np.ndarray
+    slope: np.ndarray
+    y: np.ndarray
+
+
+def limits(sketch: Sketch, rows: slice, reach2: np.ndarray, sharp: np.ndarray, y: np.ndarray) -> Limits:
+    """Limits of some rows from their running results.
+
+    Parameters
+    ----------
+    reach2 : float64 [rows]
+        Squared distance within which a pair matters.
+    sharp : float64 [rows]
+        Squared sharpness of the row's sharpest pair; infinity: sharper pairs are not asked for.
+    y : float64 [rows]
+    """
+    with np.errstate(divide="ignore"):
+        slope = np.minimum(ROUND_UP / (np.sqrt(sharp) * sketch.step), STEEPEST)
+    reach = np.sqrt(np.maximum(0.0, reach2)) * (ROUND_UP / sketch.step)
+    return Limits(
+        sketch.norm[rows],
+        sketch.error[rows] * np.float32(ROUND_UP),
+        reach.astype(np.float32),
+        slope.astype(np.float32),
+        y.astype(np.float32),
+    )
+
+
+@njit(nogil=True, cache=True)
+def _mark_close(g, norm_i, norm, error_i, error, reach_i, reach, slope_i, slope, y_i, y, most, least, marks):
+    """Mark the columns whose bound from row i is within what matters to one of the two; no branches: it vectorises."""
+    for j in range(g.shape[0]):
+        step = min(abs(y_i - y[j]) + least, most)
+        step = step if step > np.float32(0.0) else np.float32(0.0)  # NaN is not
+        within = max(max(reach_i, reach[j]), step * max(slope_i, slope[j])) + (error_i + error[j])
+        marks[j] = norm_i + norm[j] - np.float32(2.0) * np.float32(g[j]) <= within * within
+
+
+@njit(nogil=True, cache=True)
+def candidates(g, a, b, most, least, rows, columns):
+    """Pairs of a tile that could matter, by the bounds; their number, or -1 if there are more than the buffers hold.
+
+    Parameters
+    ----------
+    g : int32 [m, n]
+        Inner products of the codes: exact in float32, as are the norms and their sums.
+    a, b : Limits
+        Of the rows and the columns.
+    most, least : float32
+        Differences of labels count `least` more (for what float32 lost of them) and at most `most`.
+    rows, columns : int32
+        Buffers that the pairs are written to, row by row.
+    """
+    m, n = g.shape
+    marks = np.zeros(-(-n // 8) * 8, np.uint8)
+    eights = marks.view(np.uint64)  # eight columns at a look: most have no mark
+    found = 0
+    for i in range(m):
+        _mark_close(
+            g[i],
+            a.norm[i],
+            b.norm,
+            a.error[i],
+            b.error,
+            a.reach[i],
+            b.reach,
+            a.slope[i],
+            b.slope,
+            a.y[i],
+            b.y,
+            most,
+            least,
+            marks,
+        )
+        for word in range(eights.shape[0]):
+            if eights[word] == 0:
+                continue
+            if found + 8 > rows.shape[0]:
+                return -1
+            for j in range(8 * word, 8 * word + 8):
+                rows[found] = i
+                columns[found] = j
+                found += marks[j]
+    return found
+
+
+@njit(nogil=True, cache=True)
+def pair_products(a, b, rows, columns, out):
+    """Exact inner products of single pairs: int8 [., D] rows a[rows[e]] and b[columns[e]] -> int64 out[e]."""
+    features = a.shape[1]
+    for e in range(rows.shape[0]):
+        x = a[rows[e]]
+        y = b[columns[e]]
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            part = x[start : start + SAFE_FEATURES]
+            other = y[start : start + SAFE_FEATURES]
+            some = np.int32(0)
+            for j in range(part.shape[0]):
+                some = np.int32(some + np.int32(part[j]) * np.int32(other[j]))
+            total += some
+        out[e] = total

@@ -1,0 +1,155 @@
+"""Lower bounds: never above a distance, whatever the images; passes that use them end in the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataprops.distances import passes, sketch
+from dataprops.distances.allpairs import all_pairs, array_rows, load_block
+from dataprops.distances.passes import PassSpec, run_unit
+from dataprops.distances.plan import Plan
+from dataprops.distances.state import NearPairs, empty, finalize
+from tests.test_distances import assert_equals_brute_force
+
+
+def structured(n: int, features: int, rank: int, noise: float, seed: int) -> np.ndarray:
+    """Images of few patterns."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.normal(size=(rank, features))
+    mixed = 128 + 20 * rng.normal(size=(n, rank)) @ patterns + rng.normal(0, noise, (n, features))
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+@st.composite
+def images(draw) -> np.ndarray:
+    """Sets of every kind: of few patterns, without structure, of extremes alone, full of copies, all but constant."""
+    n, features = draw(st.integers(20, 90)), draw(st.integers(3, 80))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    kind = draw(st.sampled_from(["patterns", "noise", "extremes", "copies", "nearly constant"]))
+    if kind == "patterns":
+        return structured(n, features, 3, 4.0, seed)
+    if kind == "noise":
+        return rng.integers(0, 256, (n, features)).astype(np.uint8)
+    if kind == "extremes":
+        return rng.choice(np.array([0, 255], np.uint8), (n, features))
+    if kind == "copies":
+        return np.repeat(rng.integers(0, 256, (-(-n // 4), features)).astype(np.uint8), 4, axis=0)[:n]
+    return (200 + (rng.random((n, features)) < 0.02)).astype(np.uint8)
+
+
+@settings(max_examples=80, deadline=None)
+@given(images(), st.sampled_from([4, 16, 32]))
+def test_bounds_never_exceed_distances(pixels: np.ndarray, coordinates: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sketch, "TRIAL_REACH", 1)
+        patch.setattr(sketch, "TRIAL_SHARE", 1.0)
+        block = load_block(array_rows(pixels), np.arange(len(pixels)))
+        basis = sketch.make_basis(block.shifted, block.norm, coordinates)
+        if basis is None:
+            return
+        some = sketch.make_sketch(basis, block.shifted, block.norm)
+    codes = some.codes.numpy().astype(np.float64)
+    apart = np.sqrt(((codes[:, None] - codes) ** 2).sum(-1))
+    bound = basis.step * (apart - some.error[:, None].astype(np.float64) - some.error)
+    wide = pixels.astype(np.float64)
+    assert (bound <= np.sqrt(((wide[:, None] - wide) ** 2).sum(-1))).all()
+
+
+def test_bounds_are_tight_where_images_have_few_patterns() -> None:
+    pixels = structured(600, 200, 5, 1.0, 0)
+    block = load_block(array_rows(pixels), np.arange(600))
+    basis = sketch.make_basis(block.shifted, block.norm, 32)
+    assert basis is not None
+    some = sketch.make_sketch(basis, block.shifted, block.norm)
+    codes = some.codes.numpy().astype(np.float64)
+    bound = basis.step * (np.sqrt(((codes[0] - codes[1:]) ** 2).sum(-1)) - some.error[0] - some.error[1:])
+    distance = np.sqrt(((pixels[0].astype(float) - pixels[1:]) ** 2).sum(-1))
+    assert np.median(bound / distance) > 0.9
+
+
+def test_data_without_structure_is_not_sketched() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3000, 1024)).astype(np.uint8)
+    block = load_block(array_rows(pixels), np.arange(3000))
+    assert sketch.make_basis(block.shifted, block.norm, 256) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    images(),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+    st.sampled_from([0, 1, 5, 30]),
+    st.sampled_from([-1.0, 100.0, 1e6]),
+    st.sampled_from([0.0, 1 / 16, 2.0]),
+    st.sampled_from([16, 40, 100]),
+    st.integers(1, 3),
+)
+def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, share, block, threads) -> None:
+    rng = np.random.default_rng(seed)
+    n = len(pixels)
+    y = rng.choice([0.5, 1e6, 1e6 + 0.125], n) if numeric else rng.integers(0, 3, n).astype(float)
+    y[rng.random(n) < 0.1] = np.nan
+    spec = PassSpec(k, numeric, near2)
+    rows = array_rows(pixels, y, rng.random(n) < 0.9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sketch, "WIDTHS", ((1, 8),))
+        patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
+        patch.setattr(sketch, "TRIAL_REACH", 1)
+        patch.setattr(sketch, "TRIAL_SHARE", 1.0)
+        patch.setattr(passes, "CHOSEN_SHARE", share)
+        patch.setattr(passes, "SMALLEST_EDGE", 8)
+        result = all_pairs(rows, spec, Plan(block, 16, 0), threads=threads)
+    assert_equals_brute_force(result, rows, pixels, spec)
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("numeric", [True, False])
+def test_products_are_spared_and_nothing_changes(monkeypatch: pytest.MonkeyPatch, both: bool, numeric: bool) -> None:
+    """At the real sizes: two blocks, with bounds known, most of the work is gone and every bit is the same."""
+    pixels = structured(4400, 1200, 12, 2.0, 1)
+    rows = array_rows(pixels, np.arange(4400) % 7.0)
+    spec = PassSpec(12, numeric, near2=4.0 * 1200)
+    a, b = load_block(rows, np.arange(2200)), load_block(rows, np.arange(2200, 4400))
+    pairs = 0
+    plain = passes.product
+
+    def counted(x: torch.Tensor, z: torch.Tensor, route: str) -> torch.Tensor:
+        nonlocal pairs
+        pairs += len(x) * len(z) if x.shape[1] == 1200 else 0
+        return plain(x, z, route)
+
+    monkeypatch.setattr(passes, "product", counted)
+
+    def run(sketches: bool):
+        nonlocal pairs
+        state_a, state_b, near = empty(a.n, 12), empty(b.n, 12), NearPairs()
+        for block, state in ((a, state_a), (b, state_b)):
+            run_unit(block, None, state, state, spec, near, threads=2, edge=512, sketches=sketches)
+        pairs = 0
+        run_unit(a, b, state_a, state_b if both else None, spec, near, threads=2, edge=512, sketches=sketches)
+        return finalize(state_a), finalize(state_b), near.arrays(), pairs
+
+    with_sketches, without = run(True), run(False)
+    for one, two in zip(with_sketches[:3], without[:3], strict=True):
+        assert all(np.array_equal(x, z) for x, z in zip(one, two, strict=True))
+    assert without[3] == 2200 * 2200
+    assert with_sketches[3] < 0.5 * without[3]
+
+
+def test_similar_rows_lie_together() -> None:
+    rng = np.random.default_rng(3)
+    centres = rng.integers(40, 215, (4, 300))
+    kind = rng.integers(0, 4, 1000)
+    pixels = np.clip(centres[kind] + rng.normal(0, 5, (1000, 300)), 0, 255).astype(np.uint8)
+    block = load_block(array_rows(pixels), np.arange(1000))
+    basis = sketch.make_basis(block.shifted, block.norm, 32)
+    assert basis is not None
+    order = sketch.alike_together(sketch.make_sketch(basis, block.shifted, block.norm), 125)
+    assert sorted(order) == list(range(1000))
+    together = np.mean([np.bincount(kind[order[i : i + 125]]).max() / 125 for i in range(0, 1000, 125)])
+    assert together > 0.6  # at random it is about 0.3
