@@ -32,6 +32,7 @@ from dataprops.distances.sketch import (
     make_sketch,
     pair_products,
     run_length,
+    take_rows,
     width,
 )
 from dataprops.distances.state import NearPairs, State
@@ -140,7 +141,7 @@ class Side(NamedTuple):
         """int8 [rows, D]."""
         if self.order is None:
             return self.block.shifted[rows]
-        return torch.from_numpy(np.take(self.block.shifted.numpy(), self.order[rows], axis=0))
+        return take_rows(self.block.shifted, self.order[rows])
 
 
 def sketch_sides(a: Side, b: Side | None, edge: int, threads: int) -> tuple[Side, Side | None] | None:
