@@ -52,6 +52,9 @@ class AuditConfig:
         Draws of M images.
     seed : int
         Of every draw.
+    anchors : int or None
+        Compare a random sample of so many images with all, in place of all pairs: estimates with intervals, for sets where
+        all pairs are too many.
     thresholds : str or None
         TOML file that overrides the default thresholds.
     memory : int or None
@@ -79,6 +82,7 @@ class AuditConfig:
     sample: int = 1000
     draws: int = 20
     seed: int = 0
+    anchors: int | None = None
     thresholds: str | None = None
     memory: int | None = None
     reason: str = "by hand"
@@ -93,6 +97,7 @@ class AuditConfig:
         _require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
         _require(self.sample >= 2, "sample", self.sample, "at least 2 images")
         _require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
+        _require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")
         _require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
         for rule in self.rules:
             _require("=" in rule, "rule", rule, "name=value")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -14,12 +16,13 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import State
 from dataprops.distinct import Distinct, duplicate_of, image_neighbours
-from dataprops.sharpness import draw_samples
+from dataprops.sharpness import Figure, draw_samples
 from dataprops.tools import Tools
 
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
 SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
 SHARPEST_PAIRS = 50
+NORMAL = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 
 
@@ -52,11 +55,12 @@ def subset_estimates(config: AuditConfig, tools: Tools, rows: Rows, primary: np.
 
 
 def sampled_sharpness(
-    config: AuditConfig, tools: Tools, rows: Rows, images: Distinct, whole: State, kind: str
+    config: AuditConfig, tools: Tools, rows: Rows, images: Distinct, whole: State | None, kind: str
 ) -> dict[int, list[float]]:
     """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
 
-    The last size is the wanted M, or the whole set where that is smaller.
+    The last size is the wanted M, or the whole set where that is smaller. `whole` is what a pass over all pairs found, if
+    there was one.
     """
     n = len(images.images)
     if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
@@ -67,7 +71,7 @@ def sampled_sharpness(
     spec = PassSpec(0, numeric=kind == "numbers")
     with tools.progress("sharpness of samples", len(sizes) * config.draws, "draws") as advance:
         for size in sizes:
-            if size == n:  # every sample is the whole set
+            if size == n and whole is not None:  # every sample is the whole set
                 out[size] = [float(np.sqrt(whole.sharp.max(initial=0.0)))] * config.draws
                 advance(config.draws)
                 continue
@@ -84,19 +88,28 @@ def sampled_sharpness(
 def properties_table(
     estimates: dict[str, Estimate],
     subsets: list[tuple[int, Estimate]],
-    summary: dict[str, float],
+    summary: dict[str, Figure],
     draws: dict[int, list[float]],
     n: int,
     sample: int,
+    anchors: int | None = None,
 ) -> pd.DataFrame:
-    """The properties of a set, one row each: property, value, se, n, k, m, note."""
+    """The properties of a set, one row each: property, value, se, n, k, m, low, high, note.
+
+    low and high bound the 95 % interval of what is estimated; what was computed from all pairs has none.
+    """
     nan = float("nan")
-    rows: list[tuple] = [
-        (f"intrinsic_dimension.{name}", e.value, e.se, e.n, e.k, 0, e.note) for name, e in estimates.items()
-    ]
-    rows += [(f"intrinsic_dimension.mle@{size}", e.value, e.se, e.n, e.k, size, e.note) for size, e in subsets]
-    missing = "" if np.isfinite(summary["max"]) else "no two images with different labels"
-    rows.append(("label_sharpness.all_pairs", summary["max"], nan, n, 0, 0, missing))
+    rows: list[tuple] = []
+    named = [(f"intrinsic_dimension.{name}", e, 0) for name, e in estimates.items()]
+    named += [(f"intrinsic_dimension.mle@{size}", e, size) for size, e in subsets]
+    for name, e, size in named:
+        rows.append((name, e.value, e.se, e.n, e.k, size, e.value - NORMAL * e.se, e.value + NORMAL * e.se, e.note))
+    top = summary["max"]
+    labelled = np.isfinite(top.value) or np.isfinite(top.low)
+    missing = "" if labelled else "no two images with different labels"
+    n_sharp = n if anchors is None else anchors
+    bounded = "" if anchors is None else "not measured: at least the largest value of the sample"
+    rows.append(("label_sharpness.all_pairs", top.value, nan, n_sharp, 0, 0, top.low, top.high, missing or bounded))
     m = min(sample, n)
     note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
     *smaller, wanted = sorted(draws) or [m]
@@ -105,9 +118,13 @@ def properties_table(
         name = "m1000" if size == wanted else f"m{size}"
         # equal values have no spread, not the rounding error of their mean
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
-        rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, note if size == wanted else ""))
-    rows += [(f"label_sharpness.{name}", summary[name], nan, n, 0, 0, missing) for name in ("q50", "q95", "q99")]
-    return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "note"])
+        half = NORMAL * spread / math.sqrt(len(values))
+        told = note if size == wanted else ""
+        rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, mean - half, mean + half, told))
+    for name in ("q50", "q95", "q99"):
+        value, low, high = summary[name]
+        rows.append((f"label_sharpness.{name}", value, nan, n_sharp, 0, 0, low, high, missing))
+    return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "low", "high", "note"])
 
 
 def image_values(images: pd.DataFrame, rows: Distinct, state: State, k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -151,12 +168,19 @@ def image_values(images: pd.DataFrame, rows: Distinct, state: State, k: int) -> 
 
 
 def sharpest_pairs(
-    rows: Rows, images: Distinct, state: State, *, numeric: bool, limit: int = SHARPEST_PAIRS
+    rows: Rows,
+    images: Distinct,
+    state: State,
+    *,
+    numeric: bool,
+    sampled: bool = False,
+    limit: int = SHARPEST_PAIRS,
 ) -> pd.DataFrame:
     """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
 
     Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
     Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
+    Where only a sample was compared with all (`sampled`), these are the sampled images' own sharpest pairs.
     """
     found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
     named = state.sharp_index[found]
@@ -164,6 +188,16 @@ def sharpest_pairs(
     best = own.drop_duplicates(["a", "b"]).nlargest(limit, "sharp")
     if best.empty:
         return pd.DataFrame({"a": [], "b": [], "distance": [], "sharpness": []}).astype({"a": np.int64, "b": np.int64})
+    if sampled:
+        d2 = state.sharp_d2[found][best.index]
+        return pd.DataFrame(
+            {
+                "a": images.first[best["a"]],
+                "b": images.first[best["b"]],
+                "distance": np.sqrt(d2),
+                "sharpness": np.sqrt(best["sharp"]),
+            }
+        ).reset_index(drop=True)
     bound = best["sharp"].min()
     strong = np.nonzero(state.sharp > bound)[0]
     equal = np.nonzero(state.sharp == bound)[0][: max(0, SHARPEST_ROWS - len(strong))]

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 QUANTILES = {"q50": 0.5, "q95": 0.95, "q99": 0.99}
+CONFIDENCE = 0.95
 
 
-def sharpness_summary(per_image: np.ndarray) -> dict[str, float]:
-    """Quantiles and maximum of the K_j, linearly interpolated; NaN entries (unlabelled) do not count; NaN if all are."""
-    values = per_image[~np.isnan(per_image)]
+class Figure(NamedTuple):
+    """A number with its 95 % interval; NaN where there is none. An exact number has none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[str, Figure]:
+    """Quantiles and maximum of the K_j, linearly interpolated; NaN entries (unlabelled) do not count; NaN if all are.
+
+    Parameters
+    ----------
+    sampled : bool
+        The values are those of a random sample of the images: quantiles get intervals (by order statistics, without
+        assumptions about the distribution), and the maximum is only known from below.
+    """
+    values = np.sort(per_image[~np.isnan(per_image)])
     if not len(values):
-        return dict.fromkeys([*QUANTILES, "max"], float("nan"))
-    return {name: float(np.quantile(values, q)) for name, q in QUANTILES.items()} | {"max": float(values.max())}
+        return {name: Figure(float("nan")) for name in (*QUANTILES, "max")}
+    out = {name: Figure(float(np.quantile(values, q))) for name, q in QUANTILES.items()}
+    largest = float(values[-1])
+    if not sampled:
+        return out | {"max": Figure(largest)}
+    out = {name: Figure(out[name].value, *quantile_interval(values, q)) for name, q in QUANTILES.items()}
+    return out | {"max": Figure(float("nan"), largest)}
+
+
+def quantile_interval(values: np.ndarray, q: float) -> tuple[float, float]:
+    """Distribution-free 95 % interval of a quantile from an ascending random sample; NaN on a side that it does not reach.
+
+    The number of values below the quantile is binomial (n, q); the interval runs between two order statistics (David &
+    Nagaraja 2003, section 7.1).
+    """
+    from scipy.stats import binom
+
+    n = len(values)
+    low = int(
+        binom.ppf((1 - CONFIDENCE) / 2, n, q)
+    )  # the low-th value, counted from 1, is below with the wanted confidence
+    high = int(binom.ppf((1 + CONFIDENCE) / 2, n, q)) + 1
+    return (
+        float(values[low - 1]) if low >= 1 else float("nan"),
+        float(values[high - 1]) if high <= n else float("nan"),
+    )
 
 
 def draw_samples(n: int, m: int, draws: int, seed: int) -> list[np.ndarray]:

@@ -26,7 +26,9 @@ from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
 from dataprops.checks import run_checks
 from dataprops.dimension import estimate_all, neighbours_needed
+from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
+from dataprops.distances.memory import measured_memory
 from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.errors import DatapropsError
@@ -90,6 +92,8 @@ class Passed:
     pairs_in_full: int
     near_pairs: int
     planned_bytes: int
+    used_bytes: int
+    anchors: int | None
 
 
 Record = TypeVar("Record", Scanned, Decoded, Passed)
@@ -227,7 +231,7 @@ def distances(run: Run, tools: Tools) -> Passed:
         rows.primary,
     )
     spec = PassSpec(
-        k=neighbours_needed(run.config.estimators, run.config.k),
+        k=neighbours_needed(estimators_of(run), run.config.k),
         numeric=scanned.label_kind == "numbers",
         near2=near_squared(run.config.near_rms, features),
     )
@@ -240,41 +244,63 @@ def distances(run: Run, tools: Tools) -> Passed:
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
     )
+    anchors = None
+    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
+        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(
         "\n".join([decoded.preprocess.key, *rows.pixels]).encode() + rows.y.tobytes(), digest_size=16
     ).hexdigest()
     checkpoint = run.states / f"{decoded.preprocess.key}.unfinished.npz"
-    with ExitStack() as shown:
+    everything = open_rows(str(rows_path))
+    with ExitStack() as shown, measured_memory() as peak:
         advance: list[Callable[[int], None]] = []
-        result = update(
-            load_known(known_path, scanned.classes),
-            open_rows(str(rows_path)),
-            rows.pixels,
-            spec,
-            plan,
-            content_row=rows.content_row,
-            threads=tools.threads,
-            device=tools.device,
-            pool=tools.unit_pool(str(rows_path)) if tools.unit_pool else None,
-            on_plan=lambda pairs: advance.append(
-                shown.enter_context(tools.progress("comparing pairs", pairs, "pairs"))
-            ),
-            on_pairs=lambda pairs: advance[0](pairs),
-            checkpoint=checkpoint,
-            key=key,
-        )
+
+        def show(pairs: int) -> None:
+            advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs")))
+
+        how = {
+            "threads": tools.threads,
+            "device": tools.device,
+            "pool": tools.unit_pool(str(rows_path)) if tools.unit_pool else None,
+            "on_pairs": lambda pairs: advance[0](pairs),
+            "checkpoint": checkpoint,
+            "key": key,
+        }
+        if anchors is None:
+            known = load_known(known_path, scanned.classes)
+            result = update(
+                known, everything, rows.pixels, spec, plan, content_row=rows.content_row, on_plan=show, **how
+            )
+        else:
+            show(anchor_pairs(len(anchors), rows.n))
+            result = anchor_pass(everything, anchors, spec, plan, **how)
     a, b, d2 = result.near.arrays()
-    save_known(
-        known_path,
-        Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec),
-        scanned.classes,
-    )
+    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec)
+    # what is known of some images alone completes no later pass
+    saved = run.work / "pass.npz" if anchors is not None else known_path
+    save_known(saved, found, scanned.classes)
+    if anchors is None:
+        shutil.copyfile(known_path, run.work / "pass.npz")
     checkpoint.unlink(missing_ok=True)
-    shutil.copyfile(known_path, run.work / "pass.npz")
-    passed = Passed(rows.n, features, result.pairs, rows.n * (rows.n - 1) // 2, result.near.count, plan.bytes)
+    passed = Passed(
+        rows.n,
+        features,
+        result.pairs,
+        rows.n * (rows.n - 1) // 2,
+        result.near.count,
+        plan.bytes,
+        peak.bytes,
+        None if anchors is None else len(anchors),
+    )
+    log.info("working memory of the pass: %d MiB of %d MiB projected", peak.bytes >> 20, plan.bytes >> 20)
     save_record(run, passed)
     return passed
+
+
+def estimators_of(run: Run) -> tuple[str, ...]:
+    """The estimators; GeoMLE needs the neighbours of neighbours, which anchors do not have."""
+    return tuple(name for name in run.config.estimators if run.config.anchors is None or name != "geomle")
 
 
 def near_squared(rms: float, features: int) -> float:
@@ -296,21 +322,27 @@ def measure(run: Run, tools: Tools) -> int:
     everything = open_rows(str(run.work / "rows.npz"))
 
     primary = np.nonzero(rows.primary)[0]
-    distance, neighbour = contents_only(state, primary)
-    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, config.estimators, unit=255.0)
+    # all distinct images, or the anchors among them
+    asked = primary if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
+    distance, neighbour = contents_only(state, asked)
+    estimates = estimate_all(
+        distance, neighbour, passed.features, config.k, config.seed, estimators_of(run), unit=255.0
+    )
     subsets = subset_estimates(config, tools, everything, primary)
-    sharp = np.sqrt(state.sharp[rows.row])
-    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
-    draws = sampled_sharpness(config, tools, everything, rows, state, scanned.label_kind)
+    sharp = np.sqrt(state.sharp[rows.row if passed.anchors is None else asked])
+    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=passed.anchors is not None)
+    whole = state if passed.anchors is None else None
+    draws = sampled_sharpness(config, tools, everything, rows, whole, scanned.label_kind)
 
     write_table(
         run.work / "properties.parquet",
-        properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample),
+        properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors),
     )
     table, neighbours = image_values(images, rows, state, config.k)
     write_table(run.work / "image_values.parquet", table)
     write_table(run.work / "neighbours.parquet", neighbours)
-    pairs = sharpest_pairs(everything, rows, state, numeric=scanned.label_kind == "numbers")
+    numeric = scanned.label_kind == "numbers"
+    pairs = sharpest_pairs(everything, rows, state, numeric=numeric, sampled=passed.anchors is not None)
     write_table(run.work / "sharpest.parquet", pairs)
     near = pd.DataFrame(
         {"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)}
@@ -358,6 +390,7 @@ def check(run: Run, tools: Tools) -> bool:
         images=images,
         findings=found,
         sharpest=pd.read_parquet(run.work / "sharpest.parquet"),
+        anchors=passed.anchors,
     )
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     predictions = predict(summary, previous, images)

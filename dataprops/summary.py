@@ -62,17 +62,22 @@ def base_summary(
     images: pd.DataFrame,
     findings: pd.DataFrame,
     sharpest: pd.DataFrame,
+    anchors: int | None,
 ) -> dict[str, Any]:
     """All of the summary that is measured."""
     config = run.config
     by_name = properties.set_index("property")
     path = images["path"].to_numpy(object)
 
-    def estimate(name: str) -> dict[str, float | None] | None:
+    def estimate(name: str) -> dict[str, Any] | None:
         key = f"intrinsic_dimension.{name}"
         if key not in by_name.index:
             return None
-        return {"value": finite(by_name.at[key, "value"]), "se": finite(by_name.at[key, "se"])}
+        row = by_name.loc[key]
+        return {"value": finite(row["value"]), "se": finite(row["se"]), "interval": interval(row)}
+
+    def interval(row: pd.Series) -> list[float | None]:
+        return [finite(row["low"]), finite(row["high"])]
 
     def sharpness(name: str) -> float | None:
         return finite(by_name.at[f"label_sharpness.{name}", "value"])
@@ -101,11 +106,14 @@ def base_summary(
         "features": features,
         "k": config.k,
         "seed": config.seed,
+        # None: all pairs were compared; else a random sample was, with all, and every number is an estimate
+        "sampled": None if anchors is None else {"anchors": anchors, "of": int(images["pixels"].nunique())},
         "near_rms": config.near_rms,
         "near_distance": config.near_rms * math.sqrt(features),
         "intrinsic_dimension": {name: e for name in ESTIMATES if (e := estimate(name)) is not None},
         "label_sharpness": {
             "all_pairs": sharpness("all_pairs"),
+            "at_least": finite(by_name.at["label_sharpness.all_pairs", "low"]),
             "m1000": {
                 "mean": finite(sample["value"]),
                 "std": finite(sample["se"]),
@@ -120,6 +128,9 @@ def base_summary(
             "q50": sharpness("q50"),
             "q95": sharpness("q95"),
             "q99": sharpness("q99"),
+            "intervals": {
+                name: interval(by_name.loc[f"label_sharpness.{name}"]) for name in ("m1000", "q50", "q95", "q99")
+            },
             "sharpest_pair": top,
         },
         "findings": {name: int(counts.get(name, 0)) for name in KINDS},

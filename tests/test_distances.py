@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -248,3 +253,18 @@ def test_sets_of_no_one_and_two_images():
         pixels = np.arange(n * 2, dtype=np.uint8).reshape(n, 2)
         rows = array_rows(pixels, np.arange(n, dtype=float))
         assert_equals_brute_force(all_pairs(rows, PassSpec(3), WHOLE), rows, pixels, PassSpec(3))
+
+
+def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):
+    """In a process of its own; what the kernel keeps of the file is not counted."""
+    script = (
+        "import sys; from pathlib import Path; from tests.benchmarks.memory import measure;"
+        f"print(measure(6000, 12_288, 40 * 2**20, 2, {str(tmp_path)!r}))"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    out = ast.literal_eval(done.stdout)
+    assert out["projected_mib"] <= 40
+    assert out["block"] < 6000
+    # the interpreter's own pools, threads and compiled code take some, whatever the size of the set
+    assert out["used_mib"] <= out["projected_mib"] + 64

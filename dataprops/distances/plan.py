@@ -18,6 +18,7 @@ from dataprops.errors import DatapropsError
 
 JOB_OPERATIONS = 1.5e13  # about half a minute of products on two cores: what a killed run may lose
 BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
+SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
 MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
 
 
@@ -108,7 +109,7 @@ def plan_pass(
     edge = EDGE
     while (need := working_bytes(n, features, k, threads, block, edge)) > budget:
         if block > edge:
-            block = max(edge, block // 2)
+            block = max(edge, int(block * SHRINK))
         elif edge > SMALLEST_EDGE:
             edge //= 2
             block = min(block, edge)

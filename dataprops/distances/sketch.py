@@ -100,8 +100,8 @@ def take_rows(x: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
 def width(features: int, rows: int) -> int:
     """Coordinates of a sketch; 0 where sketches do not pay."""
     for least, coordinates in WIDTHS:
-        if features >= least:
-            return coordinates if rows >= ROWS_PER_COORDINATE * coordinates else 0
+        if features >= least and rows >= ROWS_PER_COORDINATE * coordinates:
+            return coordinates
     return 0
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from dataprops.findings.table import KINDS
 from dataprops.report import plots
 from dataprops.report.markdown import markdown_summary
-from dataprops.report.numbers import number, percent, plus_minus
+from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import data_uri
 
 __all__ = ["markdown_summary", "render"]
@@ -77,7 +77,7 @@ def _keys(summary: dict[str, Any]) -> list[dict[str, str]]:
         ("Images", f"{s['n_images']:,}", f"{s['n_unreadable']:,} unreadable; {kinds[s['labels']['kind']]}"),
         ("Compared at", shape, "values compare only at one size and channel count"),
         ("Intrinsic dimension", plus_minus(mle["value"], mle["se"]), f"maximum likelihood, k = {s['k']}"),
-        ("Label sharpness, all pairs", number(sharp["all_pairs"]), "1 / grey level, the largest of this set"),
+        ("Label sharpness, all pairs", largest_sharpness(s), "1 / grey level, the largest of this set"),
         (
             f"Label sharpness, M = {sample['m']:,}",
             plus_minus(sample["mean"], sample["std"]),
@@ -177,6 +177,7 @@ def render(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture:
         css=Markup((folder / "style.css").read_text(encoding="utf-8")),
         verdict=_verdict(summary),
         keys=_keys(summary),
+        how_compared=how_compared(summary),
         alerts=alerts,
         plots=[Markup(plot) for plot in drawn if plot],
         properties=properties.to_dict("records"),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings.table import KINDS
-from dataprops.report.numbers import number, plus_minus
+from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
 from dataprops.report.pictures import data_uri
 
 PAIRS = 3
@@ -35,9 +35,10 @@ def markdown_summary(
         "|---|---|",
         f"| images | {summary['n_images']:,} ({summary['n_unreadable']:,} unreadable) |",
         f"| intrinsic dimension (MLE) | {plus_minus(mle['value'], mle['se'])} |",
-        f"| label sharpness, all pairs | {number(summary['label_sharpness']['all_pairs'])} |",
+        f"| label sharpness, all pairs | {largest_sharpness(summary)} |",
         f"| label sharpness, M = {sample['m']} | {plus_minus(sample['mean'], sample['std'])} |",
         "",
+        *([how_compared(summary), ""] if how_compared(summary) else []),
         "## Alerts",
         "",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 NOTHING = "–"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -45,3 +46,21 @@ def plus_minus(value: float | None, se: float | None) -> str:
     places = max(0, top - exponent + 1)
     power = str(top).translate(_RAISED)
     return f"({value / 10**top:.{places}f} ± {se / 10**top:.{places}f}) × 10{power}"
+
+
+def largest_sharpness(summary: dict[str, Any]) -> str:
+    """The label sharpness over all pairs, or 'at least' what a sample of them shows."""
+    sharp = summary["label_sharpness"]
+    least = sharp.get("at_least")
+    return number(sharp["all_pairs"]) if least is None else f"at least {number(least)}"
+
+
+def how_compared(summary: dict[str, Any]) -> str:
+    """What was compared, where it was not every pair; else nothing."""
+    sampled = summary.get("sampled")
+    if sampled is None:
+        return ""
+    return (
+        f"Estimated: a random sample of {sampled['anchors']:,} images was compared with all {sampled['of']:,} distinct ones."
+        " Near-identical pairs, outliers and sharpest pairs are those of the sample."
+    )

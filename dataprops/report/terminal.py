@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dataprops.findings.table import KINDS
-from dataprops.report.numbers import number, plus_minus
+from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,10 +38,12 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     for name, estimate in s["intrinsic_dimension"].items():
         table.add_row(f"dimension, {NAMES[name]}", plus_minus(estimate["value"], estimate["se"]))
     sharp, sample = s["label_sharpness"], s["label_sharpness"]["m1000"]
-    table.add_row("label sharpness, all pairs", number(sharp["all_pairs"]))
+    table.add_row("label sharpness, all pairs", largest_sharpness(s))
     table.add_row(f"label sharpness, M = {sample['m']:,}", plus_minus(sample["mean"], sample["std"]))
     table.add_row("sharpness, 95 % and 99 % of images", f"{number(sharp['q95'])}, {number(sharp['q99'])}")
     console.print(table)
+    if how_compared(s):
+        console.print(Text(f"\n{how_compared(s)}"))
     counts = [(KINDS[kind].title, count) for kind, count in s["findings"].items() if count]
     console.print(Text("\nfindings", style="bold"))
     found = Table.grid(padding=(0, 2))

@@ -27,6 +27,7 @@ Examples:
   dataprops audit scans/ --store audits            class/file or split/class/file
   dataprops audit scans.csv --label-column finding --group-column patient
   dataprops audit scans/ --size 224 --scale per-image-max --channels 1
+  dataprops audit scans/ --anchors 5000            very many images: estimates from 5,000 of them
   dataprops audit scans/ --inline --json | jq .intrinsic_dimension
   dataprops audit scans/ --cluster tcp://scheduler:8786 --fail-on warning
 """
@@ -104,6 +105,11 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
 @click.option("--sample", default=AuditConfig.sample, show_default=True, help="M of the paper's label sharpness.")
 @click.option("--draws", default=AuditConfig.draws, show_default=True, help="Draws of M images.")
 @click.option("--seed", default=AuditConfig.seed, show_default=True, help="Of every draw.")
+@click.option(
+    "--anchors",
+    type=int,
+    help="Compare so many random images with all, not all pairs: estimates with intervals, for very large sets.",
+)
 @click.option("--thresholds", type=click.Path(), help="TOML file that overrides the default thresholds.")
 @click.option(
     "--memory", callback=memory_amount, help="Working memory of each worker, e.g. 4G [default: what is free]."

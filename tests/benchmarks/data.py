@@ -1,4 +1,4 @@
-"""Arrays for the benchmarks: images that resemble natural ones in what matters for time (spread of distances, few ties)."""
+"""Arrays for the benchmarks: images that resemble natural ones in what matters for time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import numpy as np
 RANK = 24
 
 
-def images(n: int, features: int, seed: int = 0) -> np.ndarray:
-    """uint8 [n, features]: a random mixture of `RANK` random patterns, with noise. The engine's time hardly depends on them."""
-    rng = np.random.default_rng(seed)
-    patterns = rng.normal(size=(RANK, features)).astype(np.float32)
+def images(n: int, features: int, seed: int = 0, first: int = 0) -> np.ndarray:
+    """uint8 [n, features]: random mixtures of `RANK` random patterns, with noise; `first` continues a set.
+
+    Like natural images, and unlike noise, they have few dimensions: the lower bounds of distances bite.
+    """
+    patterns = np.random.default_rng(seed).normal(size=(RANK, features)).astype(np.float32)
+    rng = np.random.default_rng([seed, first])
     out = np.empty((n, features), np.uint8)
     for start in range(0, n, 1000):
         weights = rng.normal(size=(min(1000, n - start), RANK)).astype(np.float32)

@@ -1,0 +1,74 @@
+"""Some images against all: what is measured where all pairs are too many.
+
+With A anchors the cost is A N D in place of N^2 D / 2, and every anchor's neighbours and sharpest pair are exact, over all N.
+Means over the anchors estimate means over the set, with an interval from the A values; the largest value over the set is only
+bounded from below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dataprops.distances.allpairs import PassResult, Rows, UnitPool, run_jobs
+from dataprops.distances.passes import PassSpec
+from dataprops.distances.plan import Job, Plan, cut, triangle_jobs
+from dataprops.distances.state import NearPairs, empty, finalize
+
+
+def choose_anchors(primary: np.ndarray, anchors: int, seed: int) -> np.ndarray:
+    """A simple random sample of the distinct images, ascending int32 [min(anchors, number of them)]."""
+    contents = np.nonzero(primary)[0].astype(np.int32)
+    if anchors >= len(contents):
+        return contents
+    return np.sort(np.random.default_rng([seed, anchors]).choice(contents, anchors, replace=False))
+
+
+def anchor_pairs(anchors: int, n: int) -> int:
+    """Number of pairs with at least one anchor."""
+    return anchors * (anchors - 1) // 2 + anchors * (n - anchors)
+
+
+def anchor_pass(
+    rows: Rows,
+    anchors: np.ndarray,
+    spec: PassSpec,
+    plan: Plan,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    pool: UnitPool | None = None,
+    on_pairs: Callable[[int], None] | None = None,
+    checkpoint: Path | None = None,
+    key: str = "",
+) -> PassResult:
+    """All pairs with at least one anchor. Rows that are no anchors have an empty state. See `allpairs.run_jobs`.
+
+    Parameters
+    ----------
+    anchors : int32 [A]
+        Ascending row numbers.
+    """
+    rest = np.setdiff1d(np.arange(rows.n, dtype=np.int32), anchors)
+    ours, others = cut(anchors, plan.block), cut(rest, plan.block)
+    numbers = range(len(ours))
+    jobs = triangle_jobs(numbers, spec)
+    jobs += [Job(a, len(ours) + b, False, spec) for a in numbers for b in range(len(others))]
+    state, near = empty(rows.n, spec.k), NearPairs(spec.near_limit)
+    pairs = run_jobs(
+        rows,
+        jobs,
+        ours + others,
+        state,
+        near,
+        edge=plan.edge,
+        threads=threads,
+        device=device,
+        pool=pool,
+        on_pairs=on_pairs,
+        checkpoint=checkpoint,
+        key=f"{key} anchors={len(anchors)} n={rows.n} block={plan.block} {spec}",
+    )
+    return PassResult(finalize(state), near, pairs)

@@ -1,0 +1,54 @@
+"""Working memory, measured: what a process holds for itself, without the pages of files that the kernel keeps for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SECONDS = 0.05
+
+
+def own_memory() -> int:
+    """Bytes of this process that are no pages of files: anonymous memory on Linux, all resident memory elsewhere."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+class Peak:
+    """The most that was held, beyond what was held at the start, in bytes."""
+
+    def __init__(self) -> None:
+        self.start = own_memory()
+        self.bytes = 0
+
+    def look(self) -> None:
+        """Look once more."""
+        self.bytes = max(self.bytes, own_memory() - self.start)
+
+
+@contextmanager
+def measured_memory() -> Iterator[Peak]:
+    """Look at the memory many times a second while the body runs."""
+    peak, done = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(SECONDS):
+            peak.look()
+
+    thread = threading.Thread(target=watch, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+        peak.look()
