@@ -270,7 +270,7 @@ def test_numeric_labels_give_slopes(tmp_path):
 def test_tiny_sets_give_an_answer_without_inventing_numbers(tmp_path, count):
     random_folder(tmp_path / "set", {"only": count})
     summary = audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE)
-    assert summary["intrinsic_dimension"]["mle"] == {"value": None, "se": None}
+    assert summary["intrinsic_dimension"]["mle"] == {"value": None, "se": None, "interval": [None, None]}
     assert summary["label_sharpness"]["all_pairs"] is None
     assert "needs at least 21 distinct images" in tables_of(summary)["properties"]["note"].iloc[0]
     assert (
