@@ -33,7 +33,7 @@ class Source(NamedTuple):
         scan(location, options) -> DataFrame with columns key, path, label, split, group (see `table.image_table`);
         ``attrs`` hold what was left out.
     read : callable
-        read(location, key) -> bytes of an image file, or a `RawImage`. Raises OSError if it cannot be read.
+        read(location, key, options) -> bytes of an image file, or a `RawImage`. Raises OSError if it cannot be read.
     local : bool
         Whether key is a path below (or beside) location, so that an unchanged file is known by its size and time.
     rules : dict
@@ -41,7 +41,7 @@ class Source(NamedTuple):
     """
 
     scan: Callable[[str, SourceOptions], pd.DataFrame]
-    read: Callable[[str, str], bytes | RawImage]
+    read: Callable[[str, str, SourceOptions], bytes | RawImage]
     local: bool
     rules: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -68,7 +68,7 @@ class OpenSource(NamedTuple):
 
     def read(self, key: str) -> bytes | RawImage:
         """One image; see `Source`."""
-        return SOURCES[self.kind].read(self.location, key)
+        return SOURCES[self.kind].read(self.location, key, self.options)
 
     def file(self, key: str) -> Path | None:
         """The local file behind a key, if there is one."""

@@ -60,7 +60,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     return table
 
 
-def read(location: str, key: str) -> RawImage:
+def read(location: str, key: str, options: SourceOptions) -> RawImage:
     """One image of an array."""
     pixels = _HELD[location][0][int(key)]
     if pixels.ndim == 3 and pixels.shape[-1] == 1:

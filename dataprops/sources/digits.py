@@ -29,7 +29,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     return table
 
 
-def read(location: str, key: str) -> RawImage:
+def read(location: str, key: str, options: SourceOptions) -> RawImage:
     """One digit."""
     images, _ = _digits()
     pixels = images[int(key.rsplit("/", 1)[1])]

@@ -153,6 +153,6 @@ def _groups(keys: list[str], pattern: str | None) -> list[str | None]:
     return [match.group(number) if match else None for match in found]
 
 
-def read(location: str, key: str) -> bytes:
+def read(location: str, key: str, options: SourceOptions) -> bytes:
     """The bytes of one file."""
     return (Path(location) / key).read_bytes()

@@ -95,7 +95,7 @@ def _optional(table: pd.DataFrame, column: str) -> list[str | None]:
     return _texts(table[column]) if column in table.columns else [None] * len(table)
 
 
-def read(location: str, key: str) -> bytes:
+def read(location: str, key: str, options: SourceOptions) -> bytes:
     """The bytes of one listed file."""
     file = Path(location).parent / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
