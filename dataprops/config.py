@@ -7,8 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dataprops.errors import DatapropsError
+from dataprops.redact import is_url, withhold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SUFFIXES = (  # of files, which are no part of a dataset's name
+    *(".csv", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
+)
 LABEL_KINDS = ("auto", "classes", "numbers")
 SCALES = ("full-range", "per-image-max")
 ESTIMATORS = ("mle", "twonn", "geomle")
@@ -21,7 +26,8 @@ class AuditConfig:
     Attributes
     ----------
     source : str
-        Folder, manifest (.csv, .parquet), or ``name:location``.
+        Folder, manifest (.csv, .parquet), container, address, or ``name:location``. What an address holds of passwords and
+        signatures is withheld (see `redact`): the record, and whatever it is written to, has ``***`` in their place.
     store : str
         Folder for shards, states and results. Nothing is written anywhere else.
     name : str
@@ -88,6 +94,7 @@ class AuditConfig:
     reason: str = "by hand"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", withhold(self.source))
         _require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
         _require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
         _require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
@@ -113,7 +120,10 @@ class AuditConfig:
             return self.name
         kind, colon, location = self.source.partition(":")
         path = Path(location) if colon and not Path(self.source).exists() else Path(self.source)
-        stem = path.resolve().stem if path.suffix.lower() in (".csv", ".parquet") else path.resolve().name
+        if is_url(self.source):
+            path = Path("/", self.source.partition("://")[2].partition("?")[0].rpartition("@")[2])
+        name = path.resolve().name
+        stem = next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), name)
         if colon and not location:
             stem = kind
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")

@@ -156,6 +156,12 @@ def decode(data: bytes) -> RawImage:
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0])
 
 
+def from_pillow(image: Image.Image) -> RawImage:
+    """A Pillow image that is decoded already, by rules 2 and 3."""
+    pixels = _grey_levels(image)
+    return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0])
+
+
 def _grey_levels(image: Image.Image) -> np.ndarray:
     mode = image.mode
     if mode.startswith("I;16"):

@@ -17,7 +17,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,8 +113,12 @@ def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Pr
 
 
 def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
-    """What an earlier run knows of these images: content (None: must be read), bytes, time; files by size and time."""
-    table = pd.DataFrame({"content": pd.Series([None] * len(keys), dtype=object), "bytes": 0, "time": -1})
+    """What an earlier run knows of these images: content (None: must be read), bytes, time.
+
+    Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
+    """
+    stamps = source.stamps(keys)
+    table = pd.DataFrame({"content": pd.Series([None] * len(keys), dtype=object), "bytes": 0, "time": stamps})
     if not cache.is_file():
         return table
     try:
@@ -125,10 +129,15 @@ def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.Dat
         log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, error)
         return table
     known = {key: (c, b, t) for key, c, b, t in zip(*(old[name] for name in _KNOWN), strict=True)}
-    contents, sizes, times = [None] * len(keys), [0] * len(keys), [-1] * len(keys)
+    contents, sizes, times = [None] * len(keys), [0] * len(keys), list(stamps)
     for i, key in enumerate(keys):
-        file, entry = source.file(key), known.get(os.fsencode(key))
-        if file is None or entry is None:
+        entry = known.get(os.fsencode(key))
+        if entry is None:
+            continue
+        if stamps[i] >= 0 and stamps[i] == entry[2]:
+            contents[i], sizes[i], _ = entry
+        file = source.file(key)
+        if file is None:
             continue
         try:
             now = changed_at(file)
@@ -192,6 +201,20 @@ def plan_batches(
         Batch([key for _, key in items[i : i + step]], [content for content, _ in items[i : i + step]])
         for i in range(0, len(items), step)
     ]
+
+
+def split_batches(batches: Sequence[Batch], size_of: Mapping[str, int], most: int) -> list[Batch]:
+    """The same images in batches whose files have at most `most` bytes together, for batches that travel with their files."""
+    out = []
+    for batch in batches:
+        total, first = 0, 0
+        for at, key in enumerate(batch.keys):
+            total += size_of[key]
+            if total > most and at > first:
+                out.append(Batch(batch.keys[first:at], batch.contents[first:at]))
+                total, first = size_of[key], at
+        out.append(Batch(batch.keys[first:], batch.contents[first:]))
+    return out
 
 
 def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:

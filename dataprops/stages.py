@@ -58,6 +58,8 @@ from dataprops.tools import Tools
 log = logging.getLogger(__name__)
 
 JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
+READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
+CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
@@ -152,11 +154,17 @@ def decode(run: Run, tools: Tools) -> Decoded:
     preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
-    batches = shards.plan_batches(folder, keys, contents, preprocess)
+    order = source.order(keys)
+    in_order = range(len(keys)) if order is None else order
+    batches = shards.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
+    if order is not None:
+        batches = shards.split_batches(batches, dict(zip(keys, prints["bytes"].tolist(), strict=True)), CARRIED_BYTES)
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
+        carried = zip(source.carry(batch.keys for batch in batches), batches, strict=True)
+        pieces = ((bearer, batch, preprocess, str(folder)) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
-            for done in tools.map(shards.decode_batch, ((source, batch, preprocess, str(folder)) for batch in batches)):
+            for done in tools.map(shards.decode_batch, pieces):
                 advance(done)
     facts = shards.describe(shards.open_shards(folder), contents)
     gone = facts["shard"].isna() & prints["content"].notna()
@@ -178,12 +186,18 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
     table["error"] = pd.Series([None] * len(keys), dtype=object)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     if len(new):
-        pieces = ((source, start, [keys[i] for i in new[start : start + 256]]) for start in range(0, len(new), 256))
+        order = source.order([keys[i] for i in new])
+        new, step = (new, READ_AT_ONCE) if order is None else (new[order], CARRIED)
+        starts = range(0, len(new), step)
+        batches = [[keys[i] for i in new[start : start + step]] for start in starts]
+        pieces = zip(source.carry(batches), starts, batches, strict=True)
         with tools.progress("reading files", len(new), "images") as advance:
             for prints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[prints.first : prints.first + len(prints.content)]
-                for name in ("content", "bytes", "time", "error"):
+                for name in ("content", "bytes", "error"):
                     table.loc[at, name] = getattr(prints, name)
+                # what is no file has its stamp already
+                table.loc[at, "time"] = np.maximum(prints.time, table.loc[at, "time"])
                 advance(len(at))
         shards.save_prints(keys, table, cache)
     return table
@@ -197,11 +211,10 @@ def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
     if previous is not None:
         return int(previous["preprocess"]["channels"])
     grey = []
-    for key in keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]:
+    for image in source.read_some(keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]):
         try:
-            image = source.read(key)
             grey.append(is_grey(decode_image(image) if isinstance(image, bytes) else image))
-        except (OSError, UnreadableImage):
+        except UnreadableImage:
             continue
     return default_channels(grey)
 

@@ -45,20 +45,32 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         raise DatapropsError(
             f"{location} is no folder: give a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION"
         )
-    keys, ignored, folders = _walk(root)
+    return layout(location, *_walk(root), options)
+
+
+def layout(
+    location: str, keys: list[str], ignored: list[str], folders: list[str], options: SourceOptions
+) -> pd.DataFrame:
+    """The table of images by their relative paths with forward slashes, of a folder or of what holds one.
+
+    Raises
+    ------
+    DatapropsError
+        If there is no image.
+    """
     if not keys:
         extensions = " ".join(sorted(ext[1:] for ext in EXTENSIONS))
         raise DatapropsError(f"{location} holds no images (looked for {extensions} in class/file or split/class/file)")
     parts = [key.split("/") for key in keys]
     tops = {part[0] for part in parts if len(part) > 1}
     split_of = {top: SPLITS[top.lower()] for top in tops} if tops and all(t.lower() in SPLITS for t in tops) else {}
-    groups = _groups(keys, options.group_pattern)
+    group = groups(keys, options.group_pattern)
     depth = 1 if split_of else 0
     table = image_table(
         key=keys,
         label=[shown(part[depth]) if len(part) > depth + 1 else None for part in parts],
         split=[split_of.get(part[0]) if len(part) > 1 else None for part in parts],
-        group=groups,
+        group=group,
     )
     label_folders = {"/".join(part[: depth + 1]) for part in parts if len(part) > depth + 1}
     empty = [
@@ -122,6 +134,16 @@ def _walk(root: Path) -> tuple[list[str], list[str], list[str]]:
     return sorted(keys, key=os.fsencode), sorted(ignored, key=os.fsencode), folders
 
 
+def has_image(root: Path) -> bool:
+    """Whether there is an image anywhere below; ends at the first."""
+    return any(
+        os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+        for _, _, names in os.walk(root, followlinks=False)
+        for name in names
+        if not name.startswith(".")
+    )
+
+
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
@@ -139,7 +161,8 @@ def _is_image(entry: os.DirEntry) -> bool:
         return True
 
 
-def _groups(keys: list[str], pattern: str | None) -> list[str | None]:
+def groups(keys: list[str], pattern: str | None) -> list[str | None]:
+    """The patient of each path by a regular expression; see `SourceOptions`."""
     if pattern is None:
         return [None] * len(keys)
     try:
