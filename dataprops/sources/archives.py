@@ -149,7 +149,7 @@ def _zip_member(reader: Reader, member: Member) -> bytes:
         packed = reader.range(member.start + begin, member.start + begin + member.packed)
     try:
         with zipfile.ZipExtFile(io.BytesIO(packed), "r", info) as file:
-            content = file.read()
+            content = file.read(member.size)  # read() would inflate all before it cuts
     except _DAMAGED as error:
         raise OSError(errno.EIO, f"the archive is damaged: {_plain_reason(error)}") from None
     if len(content) != member.size:
@@ -166,16 +166,21 @@ def _plain_reason(error: BaseException) -> str:
 
 
 class _Inflated(io.RawIOBase):
-    """A decompressed stream that ends where it turns out to be a bomb."""
+    """A decompressed stream; damage ends it (`cut`), and a bomb is an error."""
 
-    def __init__(self, inner: IO[bytes], raw: IO[bytes]) -> None:
-        self.inner, self.raw, self.total = inner, raw, 0
+    def __init__(self, inner: Any, raw: IO[bytes]) -> None:
+        self.inner, self.raw, self.total, self.cut = inner, raw, 0, False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self.inner.read(len(buffer))
+        try:
+            data = self.inner.read1(len(buffer))  # what there is: all that comes before the damage counts
+        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            if not self.total or getattr(error, "errno", None):  # no stream at all, or a file that cannot be read
+                raise
+            self.cut, data = True, b""
         self.total += len(data)
         if self.total > LARGEST and self.total > RATIO * max(1, self.raw.tell()):
             raise OSError(errno.EFBIG, f"it inflates more than {RATIO} times (decompression bomb?)")
@@ -189,9 +194,9 @@ def _tar_members(name: str, reader: Reader) -> Iterator[tuple[tarfile.TarFile, t
     if is_packed(name):
         suffix = next(suffix for suffix in PACKED if name.lower().endswith(suffix))
         opened = PACKED[suffix](file, "rb")
-        archive = tarfile.open(fileobj=io.BufferedReader(_Inflated(opened, file), BUFFER), mode="r|")
+        archive = tarfile.open(fileobj=io.BufferedReader(_Inflated(opened, file), BUFFER), mode="r|")  # noqa: SIM115 - closed below
     else:
-        archive = tarfile.open(fileobj=file, mode="r:")
+        archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - closed below
     with archive:
         while (member := archive.next()) is not None:
             archive.members = []  # else it remembers every one
@@ -227,13 +232,13 @@ def _tar_index(name: str, reader: Reader) -> Index:
                         texts[member.name] = file.read().decode("utf-8", "replace").strip()
     except (*_DAMAGED, OSError) as error:
         # what came before the cut stands; the member that it goes through is listed and cannot be read
-        if last is None or getattr(error, "errno", None) == errno.EFBIG:
+        if last is None or getattr(error, "errno", None):  # a bomb, or a file that cannot be read
             raise
         cut = True
     if not is_packed(name):
-        # tarfile ends at a damaged header as at the end; a whole archive ends with zeros, or with the file
+        # tarfile ends at a damaged header as at the end; a whole archive ends with zeros
         tail = reader.range(end, end + tarfile.BLOCKSIZE)
-        cut |= end > reader.size or any(tail)
+        cut |= not tail or any(tail)
     return Index(images, others, texts, cut)
 
 

@@ -184,14 +184,14 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
                     column = rules.get("column", "") if name == part.labels else ""
                     texts[name] = arraysets.label_texts(location, name, _whole(reader, known[name]), column)
         for rule, file in beside.items():
-            place = places.joined(places.parent(location), file) if not os.path.isabs(file) else file  # noqa: PTH117
+            place = file if os.path.isabs(file) else places.joined(places.parent(location), file)  # noqa: PTH117
             other, (stored, *_) = _opened(place, access)
-            texts[rule] = arraysets.label_texts(
-                place, file, _whole(other, stored), rules.get("column", "") if rule == "labels" else ""
-            )
-            if len(texts[rule]) != parts[0].images.shape[0]:
+            column = rules.get("column", "") if rule == "labels" else ""
+            texts[rule] = arraysets.label_texts(place, file, _whole(other, stored), column)
+            images = parts[0].images.shape[0]
+            if len(texts[rule]) != images:
                 raise DatapropsError(
-                    f"{file} has {len(texts[rule])} values and {redacted(location)} {parts[0].images.shape[0]} images: give one for each"
+                    f"{file} has {len(texts[rule])} values and {redacted(location)} {images} images: give one for each"
                 )
             parts = [parts[0]._replace(**{rule: rule})]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -8,6 +8,7 @@ reason that may pass (no connection, 429, 5xx) is tried `TRIES` times. Errors ar
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import hashlib
 import html
@@ -46,6 +47,9 @@ WHOLE = 2**30  # bytes of a container that is held in memory where a server send
 REQUESTS = 16  # at once, where each object is asked about
 DEPTH = 32  # of folders in an HTML listing
 MINUTES_KNOWN = 15  # that an open remote container is taken to be the same
+
+# what services tell of a version of an object
+MARKS = ("ETag", "etag", "LastModified", "Last-Modified", "updated", "md5Hash", "mtime", "created")
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -134,8 +138,7 @@ def _system(url: str, access: Access) -> tuple[Any, str]:
 
                 client: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(None, sock_connect=CONNECT, sock_read=READ)}
                 if user:
-                    name, _, password = user.partition(":")
-                    client["auth"] = aiohttp.BasicAuth(unquote(name), unquote(password))
+                    client["headers"] = {"Authorization": f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}"}
                 options |= {"client_kwargs": client, "encoded": True}
             elif scheme == "s3":
                 options["anon"] = access.anonymous
@@ -311,7 +314,7 @@ def _remote(location: str, access: Access) -> Reader:
     if scheme_of(location).startswith("http") and size > 1:
         # a server that knows no ranges answers with the whole file
         if size <= WHOLE:
-            first = patiently(lambda: system.cat_file(path, 0, 1))
+            first = patiently(lambda: system.cat_file(path, start=0, end=1))
             if len(first) == size:
                 return Reader(size, lambda start, stop: first[start:stop])
         elif not _sends_ranges(system, path):
@@ -320,7 +323,7 @@ def _remote(location: str, access: Access) -> Reader:
     def fetch(start: int, stop: int) -> bytes:
         if start >= stop:
             return b""
-        data = patiently(lambda: system.cat_file(path, start, stop))
+        data = patiently(lambda: system.cat_file(path, start=start, end=stop))
         if len(data) > stop - start:
             raise OSError(errno.EIO, "the server sends more than was asked for")
         return data
@@ -343,11 +346,7 @@ def _sends_ranges(system: Any, path: str) -> bool:
 
 def _token(info: dict) -> int:
     """A number that changes when the object does; -1 where the service tells nothing that would."""
-    known = [
-        str(info[name])
-        for name in ("ETag", "etag", "LastModified", "Last-Modified", "updated", "md5Hash", "mtime")
-        if info.get(name)
-    ]
+    known = [str(info[name]) for name in MARKS if info.get(name)]
     if not known:
         return -1
     text = "\n".join([str(info.get("size")), *known])
