@@ -165,7 +165,7 @@ def _system(url: str, access: Access) -> tuple[Any, str]:
 
 def _failures() -> tuple[type[BaseException], ...]:
     """What the libraries in use raise when a request fails."""
-    known: list[type[BaseException]] = [OSError, asyncio.TimeoutError]
+    known: list[type[BaseException]] = [OSError, ValueError, asyncio.TimeoutError]
     for module, names in (
         ("aiohttp", ("ClientError",)),
         ("botocore.exceptions", ("BotoCoreError", "ClientError")),
@@ -178,8 +178,12 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 def _judged(error: BaseException) -> tuple[int, str, bool]:
     """Code and reason of a failure, and whether it may pass."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, _failures()):
+        error = error.__cause__  # fsspec calls a web server's every answer so when it asks about an object
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kind = type(error).__name__
+    if isinstance(error, ValueError):
+        return errno.EINVAL, "the address is not well formed", False
     if kind in ("NoCredentialsError", "PartialCredentialsError"):
         return errno.EACCES, "no credentials are configured (--rule anonymous=yes asks without)", False
     if isinstance(error, PermissionError) or status in (401, 403):
