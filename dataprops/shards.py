@@ -222,23 +222,27 @@ def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folde
 
     A file that changed since it was hashed is recorded under the content it has now.
     """
-    pixels = np.zeros((len(batch.keys), preprocess.features), np.uint8)
     index: dict[str, list] = {name: [] for name in _INDEX.names}
-    for row, key in enumerate(batch.keys):
-        facts = _decode_one(source, key, preprocess, pixels[row])
-        facts["row"] = row
-        for name in index:
-            index[name].append(facts[name])
-    # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
-    name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-
-    def write_pixels(aside: Path) -> None:
+    aside = path / f".{os.getpid()}.{os.urandom(4).hex()}.part"
+    try:
         with aside.open("wb") as file:
-            np.save(file, pixels)
-
-    _write_aside(path / f"{name}.npy", write_pixels)
+            # image by image, so that memory does not grow with the shard
+            shape = (len(batch.keys), preprocess.features)
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for row, key in enumerate(batch.keys):
+                pixels = np.zeros(preprocess.features, np.uint8)
+                facts = _decode_one(source, key, preprocess, pixels)
+                facts["row"] = row
+                for name in index:
+                    index[name].append(facts[name])
+                file.write(pixels)
+        # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
+        name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
+        aside.replace(path / f"{name}.npy")
+    finally:
+        aside.unlink(missing_ok=True)
     table = pa.table(index, schema=_INDEX)
     _write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
     return len(batch.keys)
