@@ -204,6 +204,7 @@ def patiently(request: Callable[[], Result]) -> Result:
         With a reason that holds no address.
     """
     failures = _failures()
+    code, reason = errno.EIO, ""
     for attempt in range(TRIES):
         try:
             return request()
