@@ -235,6 +235,9 @@ def distances(run: Run, tools: Tools) -> Passed:
         numeric=scanned.label_kind == "numbers",
         near2=near_squared(run.config.near_rms, features),
     )
+    anchors = None
+    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
+        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
     plan = plan_pass(
         rows.n,
         features,
@@ -243,10 +246,8 @@ def distances(run: Run, tools: Tools) -> Passed:
         threads=tools.threads,
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
+        anchors=None if anchors is None else len(anchors),
     )
-    anchors = None
-    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
-        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(
         "\n".join([decoded.preprocess.key, *rows.pixels]).encode() + rows.y.tobytes(), digest_size=16
@@ -322,27 +323,26 @@ def measure(run: Run, tools: Tools) -> int:
     everything = open_rows(str(run.work / "rows.npz"))
 
     primary = np.nonzero(rows.primary)[0]
-    # all distinct images, or the anchors among them
-    asked = primary if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
-    distance, neighbour = contents_only(state, asked)
+    anchors = None if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
+    distance, neighbour = contents_only(state, rows, anchors)
     estimates = estimate_all(
         distance, neighbour, passed.features, config.k, config.seed, estimators_of(run), unit=255.0
     )
     subsets = subset_estimates(config, tools, everything, primary)
-    sharp = np.sqrt(state.sharp[rows.row if passed.anchors is None else asked])
-    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=passed.anchors is not None)
-    whole = state if passed.anchors is None else None
+    sharp = np.sqrt(state.sharp[rows.row] if anchors is None else state.sharp)
+    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=anchors is not None)
+    whole = state if anchors is None else None
     draws = sampled_sharpness(config, tools, everything, rows, whole, scanned.label_kind)
 
     write_table(
         run.work / "properties.parquet",
         properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors),
     )
-    table, neighbours = image_values(images, rows, state, config.k)
+    table, neighbours = image_values(images, rows, state, config.k, anchors)
     write_table(run.work / "image_values.parquet", table)
     write_table(run.work / "neighbours.parquet", neighbours)
     numeric = scanned.label_kind == "numbers"
-    pairs = sharpest_pairs(everything, rows, state, numeric=numeric, sampled=passed.anchors is not None)
+    pairs = sharpest_pairs(everything, rows, state, numeric=numeric, anchors=anchors)
     write_table(run.work / "sharpest.parquet", pairs)
     near = pd.DataFrame(
         {"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)}
