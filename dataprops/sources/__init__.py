@@ -18,7 +18,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
-from dataprops.sources import arrays, digits, folder, manifest
+from dataprops.sources import arrays, digits, folder, manifest, paper
 from dataprops.sources.table import SourceOptions, chosen_rules
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
@@ -51,6 +51,10 @@ SOURCES: dict[str, Source] = {
     "manifest": Source(manifest.scan, manifest.read, True),
     "digits": Source(digits.scan, digits.read, False),
     "array": Source(arrays.scan, arrays.read, False),
+    **{
+        name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
+        for name, row in paper.READERS.items()
+    },
 }
 
 
@@ -75,7 +79,7 @@ class OpenSource(NamedTuple):
         if not SOURCES[self.kind].local:
             return None
         base = Path(self.location)
-        return (base if self.kind == "folder" else base.parent) / key
+        return (base.parent if self.kind == "manifest" else base) / key
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
@@ -94,7 +98,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource("manifest", str(path), options)
     kind, colon, location = spec.partition(":")
     if colon and kind in SOURCES:
-        return OpenSource(kind, location, options)
+        return OpenSource(kind, os.path.expanduser(location), options)  # noqa: PTH111 - as above
     if path.is_file():
         raise DatapropsError(
             f"{spec} is a single file: give a folder of images, or a manifest that ends in .csv or .parquet"
