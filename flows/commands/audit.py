@@ -26,6 +26,7 @@ Examples:
   dataprops audit digits:                          the digits that ship with scikit-learn
   dataprops audit scans/ --store audits            class/file or split/class/file
   dataprops audit scans.csv --label-column finding --group-column patient
+  dataprops audit chexpert:CheXpert-v1.0-small --rule uncertain=positive --rule subset=1750
   dataprops audit scans/ --size 224 --scale per-image-max --channels 1
   dataprops audit scans/ --anchors 5000            very many images: estimates from 5,000 of them
   dataprops audit scans/ --inline --json | jq .intrinsic_dimension

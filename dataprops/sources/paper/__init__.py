@@ -42,7 +42,7 @@ class Reader(NamedTuple):
         scan(root, rules) -> listing of all images (`layout.listing`), labelled by the rules. Raises DatapropsError that
         names the first thing missing and shows the tree.
     read : callable
-        read(root, key, rules) -> bytes of a file or a `RawImage`. Raises OSError with the reason.
+        read(root, key) -> bytes of a file or a `RawImage`. Raises OSError with the reason.
     rules : dict
         Of its own; see `table.chosen_rules`.
     tree : str
@@ -52,28 +52,24 @@ class Reader(NamedTuple):
     """
 
     scan: Callable[[Path, Mapping[str, str]], pd.DataFrame]
-    read: Callable[[Path, str, Mapping[str, str]], bytes | RawImage]
+    read: Callable[[Path, str], bytes | RawImage]
     rules: Rules
     tree: str
     files: bool
-
-
-def _read_file(root: Path, key: str, rules: Mapping[str, str]) -> bytes:
-    return read_file(root, key)
 
 
 READERS: dict[str, Reader] = {
     "mnist": Reader(mnist.scan, mnist.read, mnist.RULES, mnist.TREE, False),
     "cifar10": Reader(cifar.scan, cifar.read, cifar.RULES, cifar.TREE, False),
     "svhn": Reader(svhn.scan, svhn.read, svhn.RULES, svhn.TREE, False),
-    "imagenet": Reader(imagenet.scan, _read_file, imagenet.RULES, imagenet.TREE, True),
+    "imagenet": Reader(imagenet.scan, read_file, imagenet.RULES, imagenet.TREE, True),
     "brats": Reader(brats.scan, brats.read, brats.RULES, brats.TREE, False),
-    "dbc": Reader(dbc.scan, _read_file, dbc.RULES, dbc.TREE, True),
-    "oai": Reader(oai.scan, _read_file, oai.RULES, oai.TREE, True),
-    "chexpert": Reader(chexpert.scan, _read_file, chexpert.RULES, chexpert.TREE, True),
-    "mura": Reader(mura.scan, _read_file, mura.RULES, mura.TREE, True),
-    "rsna": Reader(rsna.scan, _read_file, rsna.RULES, rsna.TREE, True),
-    "prostate": Reader(prostate.scan, _read_file, prostate.RULES, prostate.TREE, True),
+    "dbc": Reader(dbc.scan, read_file, dbc.RULES, dbc.TREE, True),
+    "oai": Reader(oai.scan, read_file, oai.RULES, oai.TREE, True),
+    "chexpert": Reader(chexpert.scan, read_file, chexpert.RULES, chexpert.TREE, True),
+    "mura": Reader(mura.scan, read_file, mura.RULES, mura.TREE, True),
+    "rsna": Reader(rsna.scan, read_file, rsna.RULES, rsna.TREE, True),
+    "prostate": Reader(prostate.scan, read_file, prostate.RULES, prostate.TREE, True),
 }
 
 
@@ -96,6 +92,6 @@ def read(name: str) -> Callable[[str, str, SourceOptions], bytes | RawImage]:
     """The `read` of `sources.Source` for a dataset."""
 
     def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-        return READERS[name].read(Path(location), key, chosen_rules(options, rules_of(name)))
+        return READERS[name].read(Path(location), key)
 
     return read

@@ -241,7 +241,7 @@ def slice_labels(brain: np.ndarray, pixels: int, tumour: np.ndarray, margin: int
     return labels
 
 
-def read(root: Path, key: str, rules: Mapping[str, str]) -> bytes | RawImage:
+def read(root: Path, key: str) -> bytes | RawImage:
     """One slice."""
     name, mark, number = key.rpartition("#")
     if not mark or not number.isdigit():

@@ -65,8 +65,9 @@ def _python(data: bytes, name: str) -> Batch:
         held = load_arrays(data)
     except ValueError as error:
         raise unreadable(f"{name}: {error}") from None
-    entries = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in _items(held)}
-    pixels, labels = entries.get("data"), entries.get("labels")
+    pixels, labels = held.get("data"), held.get("labels")
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "ui":
+        labels = labels.reshape(-1).tolist()
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (VALUES,):
         raise unreadable(f"{name} holds no data of shape [n, {VALUES}]")
     if not isinstance(labels, list) or not all(isinstance(label, int) and 0 <= label < 256 for label in labels):
@@ -76,20 +77,15 @@ def _python(data: bytes, name: str) -> Batch:
     return Batch(np.array(labels, np.uint8), np.ascontiguousarray(pixels), 0)
 
 
-def _items(held: object) -> list[tuple]:
-    return list(held.items()) if isinstance(held, dict) else []
-
-
 def _classes(base: Path) -> list[str]:
     """The names of the classes as the set gives them; the published ones if it does not."""
     names: list[str] = []
     if (base / "batches.meta").is_file():
         try:
-            held = dict(_items(load_arrays((base / "batches.meta").read_bytes())))
+            given = load_arrays((base / "batches.meta").read_bytes()).get("label_names")
         except (OSError, ValueError) as error:
             log.warning("%s/batches.meta cannot be read (%s): the published names of the classes are used", base, error)
-            held = {}
-        given = held.get(b"label_names", held.get("label_names"))
+            given = None
         if isinstance(given, list):
             names = [name.decode("latin1") if isinstance(name, bytes) else str(name) for name in given]
     elif (base / "batches.meta.txt").is_file():
@@ -129,7 +125,7 @@ def _batch_file(root: Path, name: str) -> Path:
     return file
 
 
-def read(root: Path, key: str, rules: Mapping[str, str]) -> RawImage:
+def read(root: Path, key: str) -> RawImage:
     """One image."""
     _, name, *number = key.split("/")
     file = _batch_file(root, name)

@@ -69,6 +69,8 @@ def _open(file: Path, axes: int) -> Idx:
         raise DatapropsError(f"{file} cannot be used: {error.strerror}: download it again") from error
     if len(idx.shape) != axes:
         raise DatapropsError(f"{file} has {len(idx.shape)} axes, wanted: {axes}")
+    if 0 in idx.shape[1:]:
+        raise DatapropsError(f"{file} holds images of {idx.shape[1]} x {idx.shape[2]} pixels")
     return idx
 
 
@@ -108,7 +110,7 @@ def _images_file(root: Path, split: str) -> Path:
     return file
 
 
-def read(root: Path, key: str, rules: Mapping[str, str]) -> RawImage:
+def read(root: Path, key: str) -> RawImage:
     """One digit."""
     split, _, number = key.partition("/")
     file = _images_file(root, split)

@@ -85,7 +85,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     return listing(images, damaged=damaged)
 
 
-def read(root: Path, key: str, rules: Mapping[str, str]) -> RawImage:
+def read(root: Path, key: str) -> RawImage:
     """One digit."""
     split, _, number = key.partition("/")
     file = root / f"{split}_32x32.mat"
