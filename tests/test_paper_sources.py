@@ -462,6 +462,7 @@ def test_cifar10_batches_that_do_not_fit_are_findings(tmp_path: Path, held: obje
     table = source.scan()
     assert table["key"].tolist()[0] == "test/test_batch"
     assert len(table) == 11
+    assert opened("cifar10", tmp_path, "split=train").scan()["label"].notna().all()
     with pytest.raises(OSError, match=words):
         source.read("test/test_batch")
 

@@ -33,8 +33,8 @@ def rank(seed: int, text: str) -> bytes:
 def choose(table: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
     """Rows of a listing that the rules ask for; ``attrs["chosen"]`` says what was done.
 
-    Images that cannot be told apart from a damaged file (``attrs["damaged"]``) always stay. Images without a label are
-    in no class: they go once classes or a subset are chosen.
+    Damaged files of many images (``attrs["damaged"]``) stay, whatever classes are chosen: nobody can tell what is in them.
+    Other images without a label are in no class: they go once classes or a subset are chosen.
 
     Raises
     ------
@@ -48,6 +48,7 @@ def choose(table: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
     if wanted := _names(rules["split"]):
         _known(wanted, sorted(set(table["split"].dropna())), "split")
         keep &= table["split"].isin(wanted)
+        damaged &= keep
     labels = table["label"].where(keep & ~damaged)
     classes = label_values([None if pd.isna(label) else label for label in labels], "classes")[2]
     if wanted := _names(rules["classes"]):
