@@ -24,6 +24,7 @@ import pandas as pd
 
 from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
+from dataprops.calibrations import newest_calibration, points_behind
 from dataprops.checks import run_checks
 from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
@@ -393,7 +394,7 @@ def check(run: Run, tools: Tools) -> bool:
         anchors=passed.anchors,
     )
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
-    predictions = predict(summary, previous, images)
+    predictions = predict(summary, previous, images, newest_calibration(Path(run.store)))
     numbers |= property_measures(summary, predictions)
     folder = run.work / "results"
     folder.mkdir(exist_ok=True)
@@ -453,7 +454,8 @@ def report(run: Run, tools: Tools) -> str:
     write_table(folder / "pairs.parquet", pairs_table(tables["near"], tables["sharpest"], tables["images"]))
     write_table(folder / "run.parquet", run_table(run, summary))
     picture = picture_reader(run)
-    write_text(folder / "report.html", render(summary, tables, picture))
+    points = points_behind(Path(run.store), summary["predictions"])
+    write_text(folder / "report.html", render(summary, tables, picture, points))
     write_text(folder / "summary.md", markdown_summary(summary, tables, picture))
     write_text(folder / "summary.json", to_json(summary))  # last: a folder that has it is whole
     return str(publish(run, folder))

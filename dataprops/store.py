@@ -6,6 +6,7 @@
       states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
       work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
+      calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
       locks/<dataset>.lock              held while the dataset is audited
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
       cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
@@ -166,12 +167,17 @@ def finished_runs(store: Path, dataset: str) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/summary.json"))
 
 
+def load_summary(results: Path) -> dict:
+    """The summary of a finished run."""
+    return json.loads((results / "summary.json").read_text(encoding="utf-8"))
+
+
 def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
     """Summary of the newest finished run of the dataset before the run with this id."""
     for folder in reversed(finished_runs(store, dataset)):
         if folder.name < before:
             try:
-                return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+                return load_summary(folder)
             except (OSError, ValueError) as error:
                 log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
     return None

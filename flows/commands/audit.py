@@ -168,7 +168,7 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _progress(quiet: bool) -> Progress:
+def progress_shown(quiet: bool) -> Progress:
     from dataprops.tools import no_progress
 
     if quiet:
@@ -182,7 +182,7 @@ def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict
     from dataprops.audit import load_summary, run_stages
     from dataprops.tools import inline_tools
 
-    return load_summary(run_stages(config, inline_tools(_progress(quiet), workers)))
+    return load_summary(run_stages(config, inline_tools(progress_shown(quiet), workers)))
 
 
 def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: bool) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     from flows.server import server_for
 
     store = open_store(config.store)
-    progress = _progress(quiet)
+    progress = progress_shown(quiet)
     with server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
         _decode_ahead(config, progress, workers)
