@@ -147,7 +147,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> Statistic:
 def spearman(x: np.ndarray, y: np.ndarray) -> Statistic:
     """Spearman's rho (Pearson's r of the mid-ranks) of float [datasets] and [datasets] as a statistic."""
     # of each pair: 1 if below, half if tied; weighted, that is the rank in the resample up to a constant
-    below = [0.5 * ((v[:, None] < v) + (v[:, None] <= v)) for v in (np.asarray(x), np.asarray(y))]
+    below = [(v[:, None] < v) + 0.5 * (v[:, None] == v) for v in (np.asarray(x), np.asarray(y))]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         return _weighted_r(weights, *(weights @ b for b in below))
