@@ -65,7 +65,7 @@ class Calibration:
         return pd.read_parquet(self.folder / "points.parquet")
 
 
-def save_calibration(store: Path, fit: Fit, source: str) -> Calibration:
+def save_calibration(store: Path, fit: Fit, source: str, *, draw: bool = True) -> Calibration:
     """Keep a fit in the store, with its figures.
 
     Parameters
@@ -75,6 +75,8 @@ def save_calibration(store: Path, fit: Fit, source: str) -> Calibration:
     fit : Fit
     source : str
         What was fitted, in words.
+    draw : bool
+        Whether to draw the figures, which takes seconds.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def save_calibration(store: Path, fit: Fit, source: str) -> Calibration:
             "lines": {law: line.as_dict() for law, line in fit.lines.items()},
             "fit": fit.result,
         }
-        for figure, drawn in calibration_figures(fit.points.table, fit.lines).items():
+        for figure, drawn in (calibration_figures(fit.points.table, fit.lines) if draw else {}).items():
             drawn.savefig(aside / "figures" / f"{figure}.png", dpi=144)
         write_table(aside / "points.parquet", fit.points.table)
         write_text(aside / "calibration.json", to_json(record))

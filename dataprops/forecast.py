@@ -117,6 +117,11 @@ def _caveat(line: Line, measured: Mapping[str, float | None]) -> str:
             remarks.append(
                 f"an extrapolation, since the {NAMES[name]} {value:.4g} is outside the calibration's {low:.4g} to {high:.4g}"
             )
+    if (measured["m"] or 0) < min(PAPER_SAMPLE, measured["n_train"] or 0):
+        remarks.append(
+            f"label sharpness was measured on samples of {measured['m']:,} images, and those of {PAPER_SAMPLE:,} have larger"
+            f" maxima: use --sample {PAPER_SAMPLE}"
+        )
     if line.beats is False:
         remarks.append(
             "in this calibration the law predicts datasets it has not seen no better than the mean or log N alone do"

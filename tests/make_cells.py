@@ -27,6 +27,8 @@ def planted_cells(
     representation=0.6,
     channels=(1,),
     preprocess="per-image-max",
+    size=224,
+    sharpness=(0.6e-4, 4e-4),
 ) -> pd.DataFrame:
     """All columns of cells.parquet; log L = -s1 log(N)/d + s2 log K + a, penalty = 9e4 K + b, R = e / K, d_repr = 0.6 d.
 
@@ -34,7 +36,7 @@ def planted_cells(
     """
     rows = []
     for i in range(datasets):
-        d, k = rng.uniform(5, 18), np.exp(rng.uniform(np.log(0.6e-4), np.log(4e-4)))
+        d, k = rng.uniform(5, 18), np.exp(rng.uniform(*np.log(sharpness)))
         off_loss, off_penalty, off_flip = dataset_noise * rng.normal(), penalty_noise * rng.normal(), 0.1 * rng.normal()
         side = channels[i % len(channels)]
         for model, a in models.items():
@@ -51,9 +53,9 @@ def planted_cells(
                         "n_test": 750,
                         "seed": 0,
                         "preset": "quick",
-                        "preprocess": Preprocess(224, side, preprocess).key,
+                        "preprocess": Preprocess(size, side, preprocess).key,
                         "channels": side,
-                        "size": 224,
+                        "size": size,
                         "classes": 2,
                         "split": "random",
                         "d_data": d_here,

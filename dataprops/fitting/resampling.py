@@ -5,11 +5,11 @@ resample is a row of weights, leaving a dataset out is a weight less, and thousa
 
 `interval` is the bootstrap-t [1]_ over datasets: each resample's distance from the estimate in units of its own standard
 error, which is the jackknife's over datasets. Where there are too few datasets for that, Student's t times the jackknife's
-standard error stands in; where there are fewer still, there is no interval.
+standard error stands in; with fewer still there is no interval.
 
-How often 95 % intervals of a slope hold the truth, simulated (datasets of different levels; one slope, then the worse of two;
-1,000 tables each, so +-1.4 %), by percentiles of the resamples, by the bootstrap-t, by the jackknife: see
-`tests/test_resampling.py`, which counts again.
+Simulated, 1,000 tables each of datasets whose levels differ, 95 % intervals of a slope (of two: the worse) hold the truth in
+94 % of them with 4 datasets (jackknife), in 93 to 96 % with 5 to 15; of two slopes in 94 % with 5 and 6 (jackknife), in 93 to
+95 % with 7 to 11. Plain percentiles of the resamples do in 67 to 92 %.
 
 References
 ----------
