@@ -263,7 +263,7 @@ Form = tuple[dict[str, Any], Whole | None, Design]
 
 
 def _forms(design: Design, law: Law, seed: int) -> dict[str, Form]:
-    """Form -> (what is told of it, fit, design that its slopes are free in)."""
+    """Form -> (what is told of it, fit, its design)."""
     forms = {"free": _fitted(design, law, None, seed)}
     if law.theory is not None:
         forms["fixed"] = _fitted(design.without(np.array(law.theory)), law, law.theory, seed)
@@ -280,14 +280,12 @@ def _fitted(design: Design, law: Law, fixed: tuple[float, ...] | None, seed: int
         )
     count = 0 if fixed else len(law.terms)
     found = interval(coefficients(design), len(design.datasets), count, seed=seed)
-    slopes = (
-        {
-            term: numbers(found, i) | ({"theory": law.theory[i]} if law.theory else {})
-            for i, term in enumerate(law.terms)
-        }
-        if not fixed
-        else {term: {"value": slope, "fixed": True} for term, slope in zip(law.terms, fixed, strict=True)}
-    )
+    if fixed:
+        slopes = {term: {"value": slope, "fixed": True} for term, slope in zip(law.terms, fixed, strict=True)}
+    else:
+        slopes = {term: numbers(found, i) for i, term in enumerate(law.terms)}
+        for slope, theory in zip(slopes.values(), law.theory or (), strict=False):
+            slope["theory"] = theory
     told = {
         "slopes": slopes,
         "intercepts": {family: numbers(found, count + i) for i, family in enumerate(design.families)},

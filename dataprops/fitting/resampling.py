@@ -25,6 +25,7 @@ import numpy as np
 
 LEVEL = 0.95
 DRAWS = 2000
+CELLS = 2**22  # weights held at once
 FLAT = 1e-9  # a standard error below this share of the estimate is rounding
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -59,6 +60,13 @@ def resamples(datasets: int, draws: int = DRAWS, seed: int = 0, distinct: int = 
 
 def jackknife_error(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     """Standard errors float [draws, values], leaving out one of the drawn datasets at a time."""
+    draws, datasets = weights.shape
+    at_once = max(1, CELLS // datasets**2)
+    parts = [_jackknife_part(statistic, weights[i : i + at_once]) for i in range(0, draws, at_once)]
+    return np.concatenate(parts)
+
+
+def _jackknife_part(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     draws, datasets = weights.shape
     less = np.maximum(weights[:, None, :] - np.eye(datasets, dtype=weights.dtype), 0)
     values = statistic(less.reshape(-1, datasets)).reshape(draws, datasets, -1)

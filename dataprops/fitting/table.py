@@ -89,13 +89,11 @@ def points_of(table: pd.DataFrame) -> Points:
     nothing_left = out["test_loss"] <= 0
     if nothing_left.any():
         notes.append(
-            f"{nothing_left.sum():,} rows have a test loss of 0 or less, which has no logarithm: the laws of the loss leave"
-            " them out"
+            f"{_rows(nothing_left)} a test loss of 0 or less, which has no logarithm, and no part in the laws of the loss"
         )
     if (out["penalty_2"] < 0).any():
         notes.append(
-            f"{(out['penalty_2'] < 0).sum():,} rows have a negative penalty (the attack lowered the loss): they stay, since"
-            " the law of robustness is linear"
+            f"{_rows(out['penalty_2'] < 0)} a negative penalty (the attack lowered the loss), which stays: that law is linear"
         )
     channels = sorted(out["channels"].dropna().unique())
     if len(channels) > 1:
@@ -112,6 +110,12 @@ def points_of(table: pd.DataFrame) -> Points:
         )
     absent = tuple(name for name in NUMBERS if out[name].isna().all())
     return Points(out, absent, tuple(notes))
+
+
+def _rows(which: pd.Series) -> str:
+    """'1 row has', '1,200 rows have'."""
+    count = int(which.sum())
+    return "1 row has" if count == 1 else f"{count:,} rows have"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
