@@ -433,7 +433,7 @@ def _readable(audit: Mapping[str, Any]) -> int:
 def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Why two audits do not compare, or None."""
     for key, now in new["preprocess"].items():
-        before = old["preprocess"].get(key)
+        before = old["preprocess"].get(key, "auto" if key == "window" else None)  # older audits knew no other window
         if before != now:
             return f"the previous audit has {key} {before}, this one {now}: they compare only under one preprocessing"
     if old["labels"]["kind"] != new["labels"]["kind"]:

@@ -51,7 +51,7 @@ from dataprops.rowsfile import open_rows, save_rows
 from dataprops.sharpness import sharpness_summary
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.labels import label_values
-from dataprops.store import Run, previous_summary, publish, write_table, write_text
+from dataprops.store import Run, open_salt, previous_summary, publish, write_table, write_text
 from dataprops.summary import base_summary, pairs_table, predict, property_measures, run_table, to_json
 from dataprops.thresholds import load_thresholds
 from dataprops.tools import Tools
@@ -123,6 +123,8 @@ def source_of(run: Run) -> OpenSource:
         group_column=config.group_column,
         group_pattern=config.group_pattern,
         rules=config.rules,
+        window=config.window,
+        salt=open_salt(Path(run.store)),
     )
     return open_source(config.source, options)
 
@@ -150,7 +152,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = pd.read_parquet(run.work / "scan.parquet")
     keys = [os.fsdecode(key) for key in table.pop("key")]
     prints = _fingerprints(run, tools, source, keys)
-    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale)
+    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
     batches = shards.plan_batches(folder, keys, contents, preprocess)
@@ -162,7 +164,9 @@ def decode(run: Run, tools: Tools) -> Decoded:
     facts = shards.describe(shards.open_shards(folder), contents)
     gone = facts["shard"].isna() & prints["content"].notna()
     facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
-    images = pd.concat([table, prints[["content", "bytes"]], facts], axis=1)
+    if table["group"].isna().all():  # nobody named the patients: DICOM files do
+        table["group"] = prints["patient"].fillna(prints["study"])
+    images = pd.concat([table, prints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
     whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
     images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     write_table(run.work / "images.parquet", images)
@@ -183,10 +187,10 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
         with tools.progress("reading files", len(new), "images") as advance:
             for prints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[prints.first : prints.first + len(prints.content)]
-                for name in ("content", "bytes", "time", "error"):
+                for name in ("content", "bytes", "time", "error", *shards.IDENTITY):
                     table.loc[at, name] = getattr(prints, name)
                 advance(len(at))
-        shards.save_prints(keys, table, cache)
+        shards.save_prints(source, keys, table, cache)
     return table
 
 
@@ -386,6 +390,7 @@ def check(run: Run, tools: Tools) -> bool:
         left_out=scanned.ignored,
         size=decoded.preprocess.size,
         channels=decoded.preprocess.channels,
+        window=decoded.preprocess.window,
         features=passed.features,
         properties=properties,
         images=images,

@@ -2,6 +2,7 @@
 
     STORE/
       version.json                      schema of the store
+      salt                              random key of the hashes of patient, study and series ids, made once
       shards/<preprocess>/              canonical images, content-addressed (see `shards`)
       states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
       work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
@@ -94,6 +95,29 @@ def open_store(path: str | Path) -> Path:
             f"the store {folder} cannot be written: {error.strerror}: choose another --store"
         ) from error
     return folder
+
+
+def open_salt(store: Path) -> bytes:
+    """The key of the store's hashes; made when it is first asked for. Who has it can test guesses of an id."""
+    from filelock import FileLock
+
+    path = store / "salt"
+    if not path.is_file():
+        with FileLock(store / ".salt.lock"):
+            if not path.is_file():
+                aside = store / f".salt.{os.getpid()}.part"
+                aside.touch(mode=0o600)
+                aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+                os.replace(aside, path)
+    try:
+        salt = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        if len(salt) < 16:
+            raise ValueError("it is too short")
+    except (OSError, ValueError) as error:
+        raise DatapropsError(
+            f"{path} is damaged ({error}): restore it, or remove it (hashes of patients then differ from earlier runs)"
+        ) from error
+    return salt
 
 
 def start_run(config: AuditConfig) -> Run:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
-from dataprops.sources import arrays, digits, folder, manifest, paper
+from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper
 from dataprops.sources.table import SourceOptions, chosen_rules
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
@@ -51,6 +51,8 @@ SOURCES: dict[str, Source] = {
     "manifest": Source(manifest.scan, manifest.read, True),
     "digits": Source(digits.scan, digits.read, False),
     "array": Source(arrays.scan, arrays.read, False),
+    "dicom": Source(frames.scan, frames.read, True, frames.RULES),
+    "nifti": Source(nifti.scan, nifti.read, False, nifti.RULES),
     **{
         name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
         for name, row in paper.READERS.items()
@@ -78,6 +80,8 @@ class OpenSource(NamedTuple):
         """The local file behind a key, if there is one."""
         if not SOURCES[self.kind].local:
             return None
+        if self.kind == "dicom":
+            return frames.base(self.location) / key.partition(frames.MARK)[0]
         base = Path(self.location)
         return (base.parent if self.kind == "manifest" else base) / key
 

@@ -23,6 +23,10 @@ class SourceOptions(NamedTuple):
         Finds the patient in a path.
     rules : tuple of str
         How a named source makes its labels: ``name=value``; see `chosen_rules`.
+    window : str
+        Which values become black and white, for a source that gives decoded images; see `dataprops.windows`.
+    salt : bytes
+        Key of the hashes of ids; empty: none are made.
     """
 
     path_column: str = "path"
@@ -31,6 +35,8 @@ class SourceOptions(NamedTuple):
     group_column: str = "group"
     group_pattern: str | None = None
     rules: tuple[str, ...] = ()
+    window: str = "auto"
+    salt: bytes = b""
 
 
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

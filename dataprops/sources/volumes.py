@@ -9,18 +9,29 @@ Read volumes are kept, up to `CACHE_BYTES`: slices are asked for one at a time, 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dataprops.images import RawImage, UnreadableImage
+from dataprops.levels import percentile_levels, to_levels
+from dataprops.sources.held import Held
+
+__all__ = [
+    "AXES",
+    "Volume",
+    "is_volume",
+    "load_volume",
+    "open_volume",
+    "percentile_levels",
+    "plane",
+    "slice_image",
+    "to_levels",
+]
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-LOW, HIGH = 0.5, 99.5  # percentiles of a volume that become black and white
 MAX_VOXELS = 2**29  # of one volume: 2 GiB in float32
 CACHE_BYTES = 2**30
 
@@ -30,17 +41,17 @@ class Volume(NamedTuple):
 
     Attributes
     ----------
-    values : float32 [x, y, z]
+    voxels : float32 [x, y, z]
         As stored, rescaled by the header; canonical orientation; what is no finite number is the least finite value.
     spacing : tuple of 3 floats
         Size of a voxel in mm, along x, y, z.
     levels : tuple of 2 floats
-        `percentile_levels` of the values.
+        `percentile_levels` of the voxels.
     calibrated : tuple of 2 floats or None
         cal_min and cal_max of the header: the display range its writer meant.
     """
 
-    values: np.ndarray
+    voxels: np.ndarray
     spacing: tuple[float, float, float]
     levels: tuple[float, float]
     calibrated: tuple[float, float] | None
@@ -52,8 +63,8 @@ def is_volume(name: str) -> bool:
 
 
 def load_volume(path: str | Path, time: int = 0) -> np.ndarray:
-    """The values of `open_volume`: float32 [x, y, z], canonical; not to be written to."""
-    return open_volume(path, time).values
+    """The voxels of `open_volume`: float32 [x, y, z], canonical; not to be written to."""
+    return open_volume(path, time).voxels
 
 
 def open_volume(path: str | Path, time: int = 0) -> Volume:
@@ -76,28 +87,10 @@ def open_volume(path: str | Path, time: int = 0) -> Volume:
     file = Path(path)
     stat = file.stat()
     key = (str(file), time, stat.st_size, stat.st_mtime_ns)
-    with _lock:
-        gate = _gates.setdefault(key, threading.Lock())
-    with gate:  # one thread reads, the others wait for what it read
-        with _lock:
-            if key in _cache:
-                _cache.move_to_end(key)
-                return _cache[key]
-        try:
-            volume = _read(file, time)
-        finally:
-            with _lock:
-                _gates.pop(key, None)
-        with _lock:
-            _cache[key] = volume
-            while len(_cache) > 1 and sum(held.values.nbytes for held in _cache.values()) > CACHE_BYTES:
-                _cache.popitem(last=False)
-    return volume
+    return _held.get(key, lambda: _read(file, time))
 
 
-_lock = threading.Lock()
-_gates: dict[tuple, threading.Lock] = {}
-_cache: OrderedDict[tuple, Volume] = OrderedDict()
+_held: Held[Volume] = Held(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
 
 
 def _read(file: Path, time: int) -> Volume:
@@ -147,33 +140,6 @@ def _read(file: Path, time: int) -> Volume:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def percentile_levels(volume: np.ndarray, low: float = LOW, high: float = HIGH) -> tuple[float, float]:
-    """The values that become black and white: two percentiles of the finite values, or all of their range if those are equal.
-
-    >>> percentile_levels(np.arange(1001.0))
-    (5.0, 995.0)
-    >>> percentile_levels(np.array([0.0] * 999 + [3.0]))
-    (0.0, 3.0)
-    """
-    values = volume[np.isfinite(volume)] if not np.isfinite(volume).all() else volume.ravel()
-    if not values.size:
-        return 0.0, 0.0
-    bottom, top = (float(value) for value in np.percentile(values, (low, high)))
-    return (bottom, top) if top > bottom else (float(values.min()), float(values.max()))
-
-
-def to_levels(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
-    """Numbers as grey levels: float32 on [0, 255], what lies beyond the two levels cut off.
-
-    >>> to_levels(np.array([-1.0, 0.0, 5.0, 20.0]), (0, 10)).tolist()
-    [0.0, 0.0, 127.5, 255.0]
-    """
-    low, high = levels
-    if not high > low:
-        return np.zeros(values.shape, np.float32)
-    return (np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255).astype(np.float32)
 
 
 def plane(volume: np.ndarray, axis: str | int, index: int) -> np.ndarray:

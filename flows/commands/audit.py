@@ -28,6 +28,7 @@ Examples:
   dataprops audit scans.csv --label-column finding --group-column patient
   dataprops audit chexpert:CheXpert-v1.0-small --rule uncertain=positive --rule subset=1750
   dataprops audit scans/ --size 224 --scale per-image-max --channels 1
+  dataprops audit ct/ --window lung                DICOM; dicom:ct/ for every frame, nifti:brains/ for slices
   dataprops audit scans/ --anchors 5000            very many images: estimates from 5,000 of them
   dataprops audit scans/ --inline --json | jq .intrinsic_dimension
   dataprops audit scans/ --cluster tcp://scheduler:8786 --fail-on warning
@@ -73,6 +74,12 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     default=AuditConfig.scale,
     show_default=True,
     help="Grey levels as they are, or x * 255 / max of each image, as the paper has it.",
+)
+@click.option(
+    "--window",
+    default=AuditConfig.window,
+    show_default=True,
+    help="Of DICOM and NIfTI: auto (the file's own), file, percentiles, a preset such as lung or brain, or CENTRE/WIDTH.",
 )
 @click.option(
     "--labels",
