@@ -157,13 +157,13 @@ def _refuse_inflation(data: bytes) -> None:
         raise UnreadableDicom("damaged DICOM: what is deflated does not inflate") from None
 
 
-def identity(data: bytes, salt: bytes) -> Identity:
+def identity(data: bytes, salt: str) -> Identity:
     """Whose image a file is. Damaged files are nobody's.
 
     Parameters
     ----------
-    salt : bytes
-        The store's; without one (empty) nothing is said.
+    salt : str
+        The store's, in hexadecimal; without one (empty) nothing is said.
     """
     if not salt:
         return Identity(None, None, None, 1)
@@ -183,8 +183,9 @@ def identity(data: bytes, salt: bytes) -> Identity:
     )
 
 
-def _hashed(what: str, value: str, salt: bytes) -> str:
-    code = hashlib.blake2b(value.encode("utf-8", "surrogateescape"), key=salt[:64], person=what.encode(), digest_size=8)
+def _hashed(what: str, value: str, salt: str) -> str:
+    key = bytes.fromhex(salt)[:64]
+    code = hashlib.blake2b(value.encode("utf-8", "surrogateescape"), key=key, person=what.encode(), digest_size=8)
     return f"{what}-{code.hexdigest()}"
 
 
@@ -408,7 +409,8 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
         raise UnreadableDicom("it has no such frame")
     one = pydicom.Dataset()
     for element in header.group_dataset(0x0028):
-        one.add(element)
+        if element.keyword != "NumberOfFrames":  # elements are shared: to set it would change the file's
+            one.add(element)
     for keyword in ("SOPClassUID", "Modality", *_IDS):
         if keyword in header:
             one.add(header[keyword])
@@ -418,7 +420,7 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
     lift_frame(one, frame)
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         one.pop(keyword, None)
-    one.NumberOfFrames = 1
+    one.add(pydicom.DataElement("NumberOfFrames", "IS", 1))
     data = header[name].value
     if syntax.is_encapsulated:
         pixels = encapsulate([_encoded_frame(data, header, frame, size.frames)])

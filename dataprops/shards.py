@@ -162,7 +162,7 @@ _SALTED = b"dataprops.salt"
 
 def _salt_mark(source: OpenSource) -> bytes:
     """What tells two salts apart, and tells nothing of them."""
-    return hash_bytes(b"mark" + source.options.salt).encode()
+    return hash_bytes(f"mark {source.options.salt}".encode()).encode()
 
 
 def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:

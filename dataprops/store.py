@@ -97,8 +97,8 @@ def open_store(path: str | Path) -> Path:
     return folder
 
 
-def open_salt(store: Path) -> bytes:
-    """The key of the store's hashes; made when it is first asked for. Who has it can test guesses of an id."""
+def open_salt(store: Path) -> str:
+    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Who has it can test guesses of an id."""
     from filelock import FileLock
 
     path = store / "salt"
@@ -110,8 +110,8 @@ def open_salt(store: Path) -> bytes:
                 aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
                 os.replace(aside, path)
     try:
-        salt = bytes.fromhex(path.read_text(encoding="ascii").strip())
-        if len(salt) < 16:
+        salt = path.read_text(encoding="ascii").strip()
+        if len(bytes.fromhex(salt)) < 16:
             raise ValueError("it is too short")
     except (OSError, ValueError) as error:
         raise DatapropsError(

@@ -125,8 +125,8 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
         return manifest.read(location, key, options) if is_manifest(location) else (base(location) / key).read_bytes()
     file = base(location) / name
     stat = file.stat()
-    whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(file.read_bytes()))
     with quiet():
+        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(file.read_bytes()))
         return whole.file(int(number) - 1)
 
 

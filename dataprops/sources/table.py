@@ -21,12 +21,12 @@ class SourceOptions(NamedTuple):
         Names of a manifest's columns.
     group_pattern : str or None
         Finds the patient in a path.
-    rules : tuple of str
-        How a named source makes its labels: ``name=value``; see `chosen_rules`.
     window : str
         Which values become black and white, for a source that gives decoded images; see `dataprops.windows`.
-    salt : bytes
-        Key of the hashes of ids; empty: none are made.
+    salt : str
+        Key of the hashes of ids, in hexadecimal; empty: none are made.
+    rules : tuple of str
+        How a named source makes its labels: ``name=value``; see `chosen_rules`.
     """
 
     path_column: str = "path"
@@ -34,9 +34,9 @@ class SourceOptions(NamedTuple):
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
-    rules: tuple[str, ...] = ()
     window: str = "auto"
-    salt: bytes = b""
+    salt: str = ""
+    rules: tuple[str, ...] = ()
 
 
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
