@@ -463,7 +463,7 @@ def lift_frame(header: Dataset, frame: int) -> None:
         if at >= len(groups):
             continue
         for sequence, names in inner.items():
-            item = (_value(groups[at], sequence) or [None])[0]
+            item = next(iter(_value(groups[at], sequence) or ()), None)
             for name in names if item is not None else ():
                 if name in item:
                     header[name] = item[name]
