@@ -464,7 +464,9 @@ def lift_frame(header: Dataset, frame: int) -> None:
             continue
         for sequence, names in inner.items():
             item = next(iter(_value(groups[at], sequence) or ()), None)
-            for name in names if item is not None else ():
+            if item is None:
+                continue
+            for name in names:
                 if name in item:
                     header[name] = item[name]
 
