@@ -26,6 +26,7 @@ from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
 from dataprops.calibrations import newest_calibration, points_behind
 from dataprops.checks import run_checks
+from dataprops.config import AuditConfig
 from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
@@ -115,8 +116,12 @@ def load_record(run: Run, kind: type[Record]) -> Record:
 
 def source_of(run: Run) -> OpenSource:
     """The run's source, opened."""
-    config = run.config
-    options = SourceOptions(
+    return open_source(run.config.source, source_options(run.config))
+
+
+def source_options(config: AuditConfig) -> SourceOptions:
+    """How a config wants its source read."""
+    return SourceOptions(
         path_column=config.path_column,
         label_column=config.label_column,
         split_column=config.split_column,
@@ -124,9 +129,8 @@ def source_of(run: Run) -> OpenSource:
         group_pattern=config.group_pattern,
         rules=config.rules,
         window=config.window,
-        salt=open_salt(Path(run.store)),
+        salt=open_salt(Path(config.store)),
     )
-    return open_source(config.source, options)
 
 
 def scan(run: Run, tools: Tools) -> Scanned:

@@ -8,6 +8,7 @@
       work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
       calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
+      experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
       locks/<dataset>.lock              held while the dataset is audited
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
       cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
@@ -23,7 +24,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -160,6 +161,13 @@ def write_text(path: Path, text: str) -> None:
     """Write aside, then rename."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write(aside)
     os.replace(aside, path)
 
 
