@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -218,8 +219,8 @@ def _resume(
             raise ValueError("it belongs to another recipe")
         net.load_state_dict(state["net"])
         adam.load_state_dict(state["adam"])
-    except (OSError, ValueError, RuntimeError, KeyError, EOFError) as error:
-        log.warning("the checkpoint %s cannot be used (%s): training starts anew", path.name, error)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        log.warning("the checkpoint %s cannot be used (%s): training starts anew", path.name, str(error).split("\n")[0])
         net.load_state_dict(build(recipe).state_dict())
         return []
     scaler.load_state_dict(state["scaler"])
