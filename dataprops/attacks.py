@@ -71,7 +71,7 @@ def pgd(
     high: float = 1.0,
 ) -> torch.Tensor:
     """The attacked images, as x: of the points passed those with the largest loss."""
-    best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+    best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     at = x
     with frozen(net):
         for step in range(steps + 1):

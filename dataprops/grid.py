@@ -67,13 +67,12 @@ PRESETS: dict[str, Preset] = {
     "quick": Preset(
         size=32,
         scale="per-image-max",
-        sizes=(100, 150, 200, 300),
-        test=200,
+        sizes=(60, 100, 150, 220),
+        test=150,
         epochs=8,
-        batch={"resnet18": 20, "resnet34": 20, "resnet50": 20, "vgg13": 20, "vgg16": 20, "vgg19": 20},
-        lr={"vgg13": 2e-4, "vgg16": 2e-4, "vgg19": 2e-4},
-        attacked=80,
-        pgd=24,
+        batch=dict.fromkeys(("resnet18", "resnet34", "resnet50", "vgg13", "vgg16", "vgg19"), 10),
+        attacked=50,
+        pgd=16,
     ),
 }
 
