@@ -28,7 +28,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -646,14 +645,15 @@ def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]],
     """A `Tools.map` on processes: torch's generator belongs to a process, so only one network is trained in each."""
 
     def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
-        import multiprocessing
+        # unlike the standard library's processes these do not run the main script again
+        from joblib.externals.loky import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
         if workers == 1:
             for args in arguments:
                 yield function(*args)
             return
-        waiting: set[Future] = set()
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        waiting = set()
+        pool = ProcessPoolExecutor(workers)
         try:
             for args in arguments:
                 waiting.add(pool.submit(function, *args))
@@ -663,8 +663,10 @@ def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]],
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:
+            pool.shutdown(kill_workers=True)
+            raise
+        pool.shutdown()
 
     return run
 

@@ -15,6 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment, task_classes
 from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, load_grid, parse_sizes, plan_cells
 from dataprops.splits import Impossible, draw, quotas, units
+from dataprops.store import open_store
 from tests.make_images import random_folder, save
 from tests.test_flow import run
 
@@ -146,7 +147,7 @@ def test_patients_and_copies_stay_on_one_side_and_may_not_by_image(tmp_path):
     for number in range(20):
         save(tmp_path / f"set/b/copy{number:02d}.png", images[f"b/{number:03d}.png"])
     source = Dataset(str(tmp_path / "set"), group_pattern=r"/(\d)\d\d")  # ten images of each class and patient
-    base = replace(digits(tmp_path / "store"), datasets=(source,))
+    base = replace(digits(open_store(tmp_path / "store")), datasets=(source,))
 
     def sides(split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         experiment = replace(base, split=split, name=split, settings=replace(SETTINGS, sizes=(40,), test=40))
