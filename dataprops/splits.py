@@ -81,25 +81,34 @@ def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) 
     members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
     need = np.array(quotas(n_test, classes))
     test: list[int] = []
-    rest: list[int] = []
-    for number in order:
-        inside = members[number]
+    rest: list[np.ndarray] = []
+    for number in order:  # whole units first
+        inside = rng.permutation(members[number])
         count = np.bincount(y[inside], minlength=classes)
         if need.any() and (count <= need).all():
-            test.extend(rng.permutation(inside))
+            test.extend(inside)
             need -= count
         else:
-            rest.extend(rng.permutation(inside))
+            rest.append(inside)
+    left: list[np.ndarray] = []
+    for inside in rest:  # then parts of units, whose other images are left out
+        if not need[y[inside]].any():
+            left.append(inside)
+            continue
+        for c in range(classes):
+            part = inside[y[inside] == c][: need[c]]
+            test.extend(part)
+            need[c] -= len(part)
     if need.any():
         short = int(np.argmax(need))
+        wanted = quotas(n_test, classes)[short]
         raise Impossible(
-            f"impossible: {n_test} test images need {quotas(n_test, classes)[short]} of class {short}, and whole groups"
-            f" give {quotas(n_test, classes)[short] - need[short]}: lower test, or use more images"
+            f"impossible: {n_test} test images need {wanted} of class {short}, and there are {wanted - need[short]}"
         )
-    pool = np.array(rest, np.int64)
+    pool = np.concatenate([np.empty(0, np.int64), *left])
     train: list[np.ndarray] = []
     for c, wanted in enumerate(quotas(n_train, classes)):
-        of = pool[y[pool] == c] if len(pool) else pool
+        of = pool[y[pool] == c]
         if len(of) < wanted:
             raise Impossible(
                 f"impossible: N = {n_train} needs {wanted} training images of class {c}, and {len(of)} remain"

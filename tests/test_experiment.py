@@ -177,8 +177,10 @@ def test_larger_samples_hold_smaller_ones_and_the_test_images_stay():
     assert np.array_equal(small.test, large.test)
     assert np.array_equal(draw(y, unit, 40, 50, 7).train, small.train)
     assert not np.array_equal(draw(y, unit, 40, 50, 8).test, small.test)
-    with pytest.raises(Impossible, match="whole groups give"):
+    with pytest.raises(Impossible, match="N = 40 needs 20 training images of class 0, and 0 remain"):
         draw(y, np.zeros(200, int), 40, 50, 0)
+    with pytest.raises(Impossible, match="300 test images need 150 of class 0, and there are 100"):
+        draw(y, unit, 40, 300, 0)
 
 
 def test_units_join_through_copies_and_quotas_differ_by_one():
