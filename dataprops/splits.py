@@ -27,7 +27,7 @@ def units(group: list[str | None], pixels: list[str]) -> np.ndarray:
     Parameters
     ----------
     group : list of n
-        Patient, or None: the image is its own group.
+        Patient; None or NaN: the image is its own group.
     pixels : list of n
         Content of the canonical image.
 
@@ -38,7 +38,7 @@ def units(group: list[str | None], pixels: list[str]) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     n = len(pixels)
-    own = [f"image {i}" if name is None else f"group {name}" for i, name in enumerate(group)]
+    own = [f"image {i}" if pd.isna(name) else f"group {name}" for i, name in enumerate(group)]
     by_group, _ = pd.factorize(np.array(own, object))
     by_pixels, _ = pd.factorize(np.array(pixels, object))
     nodes = n + n

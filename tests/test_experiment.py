@@ -146,7 +146,7 @@ def test_patients_and_copies_stay_on_one_side_and_may_not_by_image(tmp_path):
     images = random_folder(tmp_path / "set", {"a": 60, "b": 60})
     for number in range(20):
         save(tmp_path / f"set/b/copy{number:02d}.png", images[f"b/{number:03d}.png"])
-    source = Dataset(str(tmp_path / "set"), group_pattern=r"/(\d)\d\d")  # ten images of each class and patient
+    source = Dataset(str(tmp_path / "set"), group_pattern=r"/\d(\d)\d")  # ten images of each class and patient
     base = replace(digits(open_store(tmp_path / "store")), datasets=(source,))
 
     def sides(split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,6 +185,7 @@ def test_larger_samples_hold_smaller_ones_and_the_test_images_stay():
 
 def test_units_join_through_copies_and_quotas_differ_by_one():
     assert units(["p", "q", None, None], ["a", "b", "b", "c"]).tolist() == [0, 1, 1, 2]
+    assert units(["p", np.nan, np.nan, "p"], ["a", "b", "c", "d"]).tolist() == [0, 1, 2, 0]  # as a table gives them
     assert units(["p", "q", "q", None], ["a", "a", "b", "b"]).tolist() == [0, 0, 0, 0]
     assert quotas(10, 3) == [4, 3, 3]
 
