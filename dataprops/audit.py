@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +11,10 @@ from dataprops import stages
 from dataprops.config import AuditConfig
 from dataprops.errors import DatapropsError
 from dataprops.sources.arrays import drop, hold, square_side
-from dataprops.store import Run, locked, open_store, start_run
+from dataprops.store import Run, load_summary, locked, open_store, start_run
 from dataprops.tools import Tools, inline_tools
+
+__all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
 STAGES = (
     stages.scan,
@@ -87,8 +88,3 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
         return load_summary(run_stages(AuditConfig(source=spec, **options), tools))
     finally:
         drop(name)
-
-
-def load_summary(results: Path) -> dict:
-    """The summary of a finished run."""
-    return json.loads((results / "summary.json").read_text(encoding="utf-8"))

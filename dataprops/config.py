@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dataprops.errors import DatapropsError
 from dataprops.redact import is_url, withhold
+from dataprops.windows import window_numbers
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (  # of files, which are no part of a dataset's name
@@ -38,6 +39,9 @@ class AuditConfig:
         1, 3, or None: as in the last audit of the dataset, else by what the set holds.
     scale : str
         "full-range", or "per-image-max" (x * 255 / max, the paper's).
+    window : str
+        Which values of a DICOM or NIfTI image become black and white: "auto" (the file's own window, else by modality),
+        "file", "percentiles", a preset of `windows.PRESETS`, or "CENTRE/WIDTH".
     labels : str
         "auto", "classes" or "numbers".
     path_column, label_column, split_column, group_column : str
@@ -75,6 +79,7 @@ class AuditConfig:
     size: int = 224
     channels: int | None = None
     scale: str = "full-range"
+    window: str = "auto"
     labels: str = "auto"
     path_column: str = "path"
     label_column: str = "label"
@@ -99,6 +104,7 @@ class AuditConfig:
         _require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
         _require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
         _require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
+        window_numbers(self.window)
         _require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
         _require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
         _require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")

@@ -20,7 +20,21 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
 from dataprops.redact import is_url, redacted, reveal
-from dataprops.sources import archives, arrays, arraysets, digits, folder, hdf5, manifest, numpyfiles, parquet, remote
+from dataprops.sources import (
+    archives,
+    arrays,
+    arraysets,
+    digits,
+    folder,
+    frames,
+    hdf5,
+    manifest,
+    nifti,
+    numpyfiles,
+    paper,
+    parquet,
+    remote,
+)
 from dataprops.sources.places import ACCESS
 from dataprops.sources.table import SourceOptions, chosen_rules
 
@@ -66,6 +80,12 @@ SOURCES: dict[str, Source] = {
     "manifest": Source(manifest.scan, manifest.read, True, ACCESS, manifest.stamps),
     "digits": Source(digits.scan, digits.read, False),
     "array": Source(arrays.scan, arrays.read, False),
+    "dicom": Source(frames.scan, frames.read, True, frames.RULES),
+    "nifti": Source(nifti.scan, nifti.read, False, nifti.RULES),
+    **{
+        name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
+        for name, row in paper.READERS.items()
+    },
     "url": Source(remote.scan, remote.read, False, ACCESS, remote.stamps),
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,
@@ -116,8 +136,10 @@ class OpenSource(NamedTuple):
         """The local file behind a key, if there is one."""
         if not SOURCES[self.kind].local or is_url(self.location) or is_url(key):
             return None
+        if self.kind == "dicom":
+            return frames.base(self.location) / key.partition(frames.MARK)[0]
         base = Path(self.location)
-        return (base if self.kind == "folder" else base.parent) / key
+        return (base.parent if self.kind == "manifest" else base) / key
 
     def stamps(self, keys: Sequence[str]) -> list[int]:
         """For each image a number as `Source.stamps` says, of this place and these rules; -1: unknown."""
@@ -190,7 +212,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource(by_suffix, str(path), options)
     kind, colon, location = spec.partition(":")
     if colon and kind in SOURCES:
-        return OpenSource(kind, location, options)
+        return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
     if path.is_file():
         raise DatapropsError(
             f"{spec} is a single file: give a folder of images, a manifest that ends in .csv or .parquet, or a container"
