@@ -73,18 +73,19 @@ def pgd(
     """The attacked images, as x: of the points passed those with the largest loss."""
     best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     at = x
+
+    def keep(losses: torch.Tensor) -> None:
+        better = losses > worst
+        best[better], worst[better] = at[better], losses[better]
+
     with frozen(net):
-        for step in range(steps + 1):
-            if step < steps:
-                sign, losses = _slope(net, at, y)
-            else:
-                with torch.no_grad():
-                    losses = functional.cross_entropy(net(at), y, reduction="none")
-            better = losses > worst
-            best[better], worst[better] = at[better], losses[better]
-            if step < steps:
-                moved = at + (2.5 * eps / steps) * sign
-                at = torch.clamp(torch.minimum(torch.maximum(moved, x - eps), x + eps), low, high)
+        for _ in range(steps):
+            sign, losses = _slope(net, at, y)
+            keep(losses)
+            moved = at + (2.5 * eps / steps) * sign
+            at = torch.clamp(torch.minimum(torch.maximum(moved, x - eps), x + eps), low, high)
+        with torch.no_grad():
+            keep(functional.cross_entropy(net(at), y, reduction="none"))
     return best
 
 

@@ -184,10 +184,12 @@ def _flow(experiment: Experiment, cluster: str, workers: int | None, quiet: bool
         from dataprops.experiment import check
 
         check(experiment)  # before a server is waited for
+        from flows.audit import show_progress_on
         from flows.experiment import experiment_flow
 
         ready()
-        return experiment_flow(experiment, cluster, workers, _progress(quiet))
+        show_progress_on(_progress(quiet))
+        return experiment_flow(experiment, cluster, workers)
 
 
 def _show(folder: Path, as_json: bool) -> int:
