@@ -364,6 +364,34 @@ def _samples(audit: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     return {m: sample for m, sample in found.items() if _positive(sample["mean"])}
 
 
+def _drawn(
+    previous: Mapping[str, Any], current: Mapping[str, Any], m: int
+) -> tuple[list[int], list[Mapping[str, Any]], list[float]]:
+    """Of two audits: readable images, draws of m images, and the relative spread of the sharpness over these."""
+    audits = (previous, current)
+    sizes, samples = [_readable(audit) for audit in audits], [_samples(audit)[m] for audit in audits]
+    # where no draw differs from another the other audit's spread stands in: it is the same kind of images
+    spreads = [(sample["std"] or 0.0) / sample["mean"] for sample in samples]
+    spreads = [one or other for one, other in zip(spreads, reversed(spreads), strict=True)]
+    return sizes, samples, spreads
+
+
+def sharpness_change(
+    previous: Mapping[str, Any], current: Mapping[str, Any], m: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Label sharpness at samples of m images of two audits, and the half widths of the 95 % intervals of its log.
+
+    `m` is one that both drew and that is smaller than both sets (`common_sample`). The half widths are those of
+    `sharpness_error`.
+    """
+    sizes, samples, spreads = _drawn(previous, current, m)
+    one, two = (
+        sharpness_error(spread, 1.0, m, n, sample["draws"])
+        for spread, n, sample in zip(spreads, sizes, samples, strict=True)
+    )
+    return (float(samples[0]["mean"]), float(samples[1]["mean"])), (one, two)
+
+
 def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) -> Prediction:
     """log L2 - log L1 = log(K2/K1) - log(N2)/d2 + log(N1)/d1 between two audits of one dataset.
 
@@ -395,10 +423,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
             f" before and after with --sample {max(2, min(map(_readable, (previous, current))) // 2)}",
         )
     audits = (previous, current)
-    sizes, samples = [_readable(audit) for audit in audits], [_samples(audit)[m] for audit in audits]
-    # where no draw differs from another the other audit's spread stands in: it is the same kind of images
-    spreads = [(sample["std"] or 0.0) / sample["mean"] for sample in samples]
-    spreads = [one or other for one, other in zip(spreads, reversed(spreads), strict=True)]
+    sizes, samples, spreads = _drawn(previous, current, m)
     terms, squares = [], 0.0
     for audit, n, sample, spread in zip(audits, sizes, samples, spreads, strict=True):
         d, se = audit["intrinsic_dimension"]["mle"]["value"], audit["intrinsic_dimension"]["mle"]["se"]
@@ -430,12 +455,20 @@ def _readable(audit: Mapping[str, Any]) -> int:
     return audit["n_images"] - audit["n_unreadable"]
 
 
-def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Why two audits do not compare, or None."""
+def preprocessing_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Why the numbers of two audits do not compare at all, or None."""
     for key, now in new["preprocess"].items():
         before = old["preprocess"].get(key, "auto" if key == "window" else None)  # older audits knew no other window
         if before != now:
             return f"the previous audit has {key} {before}, this one {now}: they compare only under one preprocessing"
+    return None
+
+
+def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Why two audits do not compare, or None."""
+    reason = preprocessing_differs(old, new)
+    if reason:
+        return reason
     if old["labels"]["kind"] != new["labels"]["kind"]:
         return f"the previous audit read the labels as {old['labels']['kind']}, this one as {new['labels']['kind']}"
     if set(old["labels"].get("classes") or ()) != set(new["labels"].get("classes") or ()):

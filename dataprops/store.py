@@ -10,6 +10,7 @@
       calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
       experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
       locks/<dataset>.lock              held while the dataset is audited
+      gone/                             what `prune` is removing
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
       cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
 
@@ -25,7 +26,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,9 @@ from dataprops.config import AuditConfig
 from dataprops.errors import DatapropsError
 
 SCHEMA = 1
+# schema -> a function of the store's folder that makes the next schema of it. It may be killed and run again at any point, and
+# so must do no harm to what it has done already.
+MIGRATIONS: dict[int, Callable[[Path], None]] = {}
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +70,7 @@ class Run:
 
 
 def open_store(path: str | Path) -> Path:
-    """Make or check a store.
+    """Make or check a store; one of an older schema is migrated (`MIGRATIONS`).
 
     Raises
     ------
@@ -76,15 +80,8 @@ def open_store(path: str | Path) -> Path:
     folder = Path(path).expanduser().resolve()
     marker = folder / "version.json"
     if marker.is_file():
-        try:
-            schema = json.loads(marker.read_text())["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatapropsError(f"{marker} is damaged ({error}): restore it, or choose another --store") from error
-        if schema != SCHEMA:
-            raise DatapropsError(
-                f"the store {folder} has schema {schema}, this version writes {SCHEMA}: use another --store, or the version"
-                " of dataprops that wrote it"
-            )
+        if _schema(marker) != SCHEMA:
+            _migrate(folder)
         return folder
     if folder.is_dir() and any(entry.name not in ("prefect", "cache") for entry in folder.iterdir()):
         raise DatapropsError(f"{folder} is not empty and no dataprops store: choose another --store")
@@ -96,6 +93,47 @@ def open_store(path: str | Path) -> Path:
             f"the store {folder} cannot be written: {error.strerror}: choose another --store"
         ) from error
     return folder
+
+
+def existing_store(path: str | Path) -> Path:
+    """The store at this path; none is made.
+
+    Raises
+    ------
+    DatapropsError
+        If there is none, or see `open_store`.
+    """
+    folder = Path(path).expanduser().resolve()
+    if not (folder / "version.json").is_file():
+        raise DatapropsError(f"{folder} is no dataprops store: name one with --store")
+    return open_store(folder)
+
+
+def _schema(marker: Path) -> int:
+    try:
+        return int(json.loads(marker.read_text())["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatapropsError(f"{marker} is damaged ({error}): restore it, or choose another --store") from error
+
+
+def _migrate(folder: Path) -> None:
+    """Bring a store to `SCHEMA`, step by step under a lock; version.json is rewritten when a step is done."""
+    from filelock import FileLock
+
+    marker = folder / "version.json"
+    with FileLock(folder / ".migrate.lock"), ExitStack() as held:
+        schema = _schema(marker)  # another process may have done it meanwhile
+        if schema > SCHEMA or any(step not in MIGRATIONS for step in range(schema, SCHEMA)):
+            raise DatapropsError(
+                f"the store {folder} has schema {schema}, this version writes {SCHEMA}: use another --store, or the"
+                " version of dataprops that wrote it"
+            )
+        for lock in sorted((folder / "locks").glob("*.lock")):
+            held.enter_context(locked(folder, lock.stem))
+        for step in range(schema, SCHEMA):
+            log.info("the store %s goes from schema %d to %d", folder, step, step + 1)
+            MIGRATIONS[step](folder)
+            write_text(marker, json.dumps({"schema": step + 1, "made_by": "dataprops"}) + "\n")
 
 
 def open_salt(store: Path) -> str:

@@ -1,0 +1,100 @@
+"""The history of a dataset, and what changed between two audits, on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dataprops.findings.table import KINDS
+from dataprops.report.numbers import NOTHING, number, plus_minus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BARS = "▁▂▃▄▅▆▇█"
+NAMED = 3  # findings shown of each kind
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """One bar for each value, from the least to the largest; a point where there is none.
+
+    Examples
+    --------
+    >>> sparkline([1.0, 2.0, None, 8.0]), sparkline([5.0, 5.0])
+    ('▁▂·█', '▄▄')
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        return "·" * len(values)
+    low, span = min(known), max(known) - min(known)
+    return "".join(
+        "·"
+        if value is None or not math.isfinite(value)
+        else BARS[3]
+        if not span
+        else BARS[round((value - low) / span * (len(BARS) - 1))]
+        for value in values
+    )
+
+
+def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
+    """A row for each audit, and a line of bars for each property."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("run", "images", "dimension", "sharpness", "penalty", "copies", "conflicts", "more than noise"):
+        table.add_column(heading, justify="left" if heading in ("run", "more than noise") else "right", overflow="fold")
+    for run in runs:
+        drift = run["drift"]
+        told = "other preprocessing" if run["not_compared"] else NOTHING if drift is None else ", ".join(drift) or "no"
+        table.add_row(
+            Text(run["run_id"]),
+            f"{run['n_images']:,}",
+            plus_minus(run["d_data"], run["d_data_se"]),
+            number(run["k_f"]),
+            number(run["penalty"]),
+            f"{run['duplicates']:,}",
+            f"{run['conflicts']:,}",
+            Text(told),
+        )
+    console.print(table)
+    bars = Table.grid(padding=(0, 2))
+    for name, key in (("images", "n_images"), ("dimension", "d_data"), ("sharpness", "k_f"), ("penalty", "penalty")):
+        bars.add_row(name, sparkline([run[key] for run in runs]))
+    console.print(bars)
+
+
+def print_comparison(found: dict[str, Any], console: Console) -> None:
+    """The changes with their intervals, and what the new images brought."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
+    counts = found["images"]
+    console.print(Text(", ".join(f"{count:,} {what}" for what, count in counts.items())))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "before", "after", "change (95 % interval)", "more than noise"):
+        table.add_column(heading, overflow="fold")
+    for change in found["changes"]:
+        ends = number(change["before"]), number(change["after"])
+        if change["withheld"]:
+            table.add_row(Text(change["title"]), *ends, Text(f"withheld: {change['withheld']}"), "")
+            continue
+        values = [change[name] for name in ("value", "low", "high")]
+        if change["scale"] == "log ratio":
+            value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
+        else:
+            value, low, high = (number(x) for x in values)
+        told = {True: "yes", False: "no", None: "cannot tell"}[change["significant"]]
+        table.add_row(Text(change["title"]), *ends, f"{value} ({low} to {high})", told)
+    console.print(table)
+    if found["class_mix_p"] is not None:
+        console.print(Text(f"one mix of classes in kept, added and removed images: p = {found['class_mix_p']:.2g}"))
+    if found["brought"]:
+        console.print(Text("\nwith the new images came", style="bold"))
+        for kind, part in found["brought"].items():
+            console.print(Text(f"{part['count']:>8,}  {KINDS[kind].title} (of {part['of']:,})"))
+            for example in part["first"][:NAMED]:
+                console.print(Text(f"            {example['detail']}", style="dim"))

@@ -1,0 +1,51 @@
+"""`dataprops compare`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+
+EXAMPLES = """\b
+Examples:
+  dataprops compare scans latest --store audits    the last two audits of a dataset
+  dataprops compare scans 20261101T030000Z-ab12    an earlier run with the latest
+  dataprops compare 20261101T030000Z-ab12 20261124T030000Z-cd34 --json | jq .drift
+
+\b
+Exit code: 0 shown, 2 wrong usage, or runs that do not compare (the message says why).
+"""
+
+
+@click.command("compare", epilog=EXAMPLES)
+@click.argument("a")
+@click.argument("b")
+@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+def command(a: str, b: str, store: str, as_json: bool) -> None:
+    """Compare two audits: run ids A and B, or a dataset A and its `latest` (or `previous`, or a run id).
+
+    Each change has a 95 % interval: what it does not exclude may be sampling noise. Findings that came with new images are
+    listed.
+    """
+    from dataprops.history import compare, find_runs
+    from dataprops.store import existing_store
+
+    try:
+        found = compare(*find_runs(existing_store(store), a, b))
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        from dataprops.summary import to_json
+
+        click.echo(to_json(found), nl=False)
+        return
+    from rich.console import Console
+
+    from dataprops.report.terminal_history import print_comparison
+
+    print_comparison(found, Console())

@@ -1,0 +1,46 @@
+"""`dataprops history`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+
+EXAMPLES = """\b
+Examples:
+  dataprops history scans --store audits           every audit of it, and what drifted between them
+  dataprops history scans --last 10 --json | jq '.runs[] | {run_id, d_data, drift}'
+
+\b
+Exit code: 0 shown, 2 wrong usage or no finished audit.
+"""
+
+
+@click.command("history", epilog=EXAMPLES)
+@click.argument("name")
+@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@click.option("--last", type=click.IntRange(1), help="Only so many of the newest runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+def command(name: str, store: str, last: int | None, as_json: bool) -> None:
+    """Show the audits of the dataset NAME, and what changed by more than sampling noise from each to the next."""
+    from dataprops.history import timeline
+    from dataprops.store import existing_store
+
+    try:
+        runs = timeline(existing_store(store), name, last)
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        from dataprops.summary import to_json
+
+        click.echo(to_json({"dataset": name, "runs": runs}), nl=False)
+        return
+    from rich.console import Console
+
+    from dataprops.report.terminal_history import print_history
+
+    print_history(name, runs, Console())

@@ -1,0 +1,64 @@
+"""`dataprops prune`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+
+EXAMPLES = """\b
+Examples:
+  dataprops prune --store audits --keep-last 30              shows what would go, and how much it is
+  dataprops prune --store audits --keep-last 30 --yes
+  dataprops prune --keep-last 5 --keep-days 90 --shards --yes  the last 5, all of 90 days, and shards in use
+
+\b
+Exit code: 0 shown or done, 2 wrong usage.
+"""
+
+
+@click.command("prune", epilog=EXAMPLES)
+@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@click.option("--keep-last", type=click.IntRange(1), help="Of each dataset, keep so many of the newest runs.")
+@click.option("--keep-days", type=click.FloatRange(0), help="Of each dataset, keep the runs of so many days.")
+@click.option("--shards", is_flag=True, help="Remove decoded images, too, that no kept run or list of files refers to.")
+@click.option("--yes", is_flag=True, help="Remove; without it, what would go is shown.")
+def command(store: str, keep_last: int | None, keep_days: float | None, shards: bool, yes: bool) -> None:
+    """Remove old results, and what killed runs left behind.
+
+    A run is kept if --keep-last or --keep-days keeps it; without both all runs are kept. The newest run of a dataset always
+    stays, and a dataset that is being audited is passed over.
+    """
+    from dataprops.prune import Policy, holding, plan, remove
+    from dataprops.store import existing_store
+
+    try:
+        folder = existing_store(store)
+        with holding(folder) as (free, busy):
+            going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
+            for name in busy:
+                click.echo(f"{name} is being audited and is passed over", err=True)
+            for item in going:
+                click.echo(f"{_amount(item.bytes):>10}  {item.paths[0].relative_to(folder)}: {item.why}")
+            total = _amount(sum(item.bytes for item in going))
+            if not going:
+                click.echo("nothing to remove")
+            elif yes:
+                remove(folder, going)
+                click.echo(f"removed {total}")
+            else:
+                click.echo(f"{total} would go; nothing was removed: say --yes to remove it")
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+
+
+def _amount(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
