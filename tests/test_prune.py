@@ -1,0 +1,259 @@
+"""What goes and what stays; kills anywhere; stores of another schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from dataprops import prune, store
+from dataprops.errors import DatapropsError
+from dataprops.prune import Policy, holding, plan
+from dataprops.store import finished_runs, locked, open_store
+from flows.cli import main
+from tests.make_images import random_folder
+from tests.make_results import images_table, write_result
+
+RUNS = [f"202611{day:02d}T000000Z-aaaa" for day in (1, 5, 10, 20)]
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+GONE_PROCESS = 2**22 + 7  # no pid is larger than 2^22
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return open_store(tmp_path / "store")
+
+
+def going(folder, **policy) -> list[str]:
+    with holding(folder) as (free, busy):
+        found = plan(folder, Policy(**policy), free, busy, NOW)
+    return [str(item.paths[-1].relative_to(folder)) for item in found]
+
+
+def old_file(path, text="x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (time.time() - 7200,) * 2)
+    return path
+
+
+def write_shard(folder, name, contents):
+    place = folder / "shards" / "preprocess"
+    place.mkdir(parents=True, exist_ok=True)
+    np.save(place / f"{name}.npy", np.zeros((len(contents), 4), np.uint8))
+    pq.write_table(pa.table({"content": pa.array(contents, pa.string())}), place / f"{name}.parquet")
+
+
+@pytest.mark.parametrize(
+    ("policy", "gone"),
+    [
+        ({}, 0),
+        ({"keep_last": 3}, 1),
+        ({"keep_last": 9}, 0),
+        ({"keep_days": 12}, 2),
+        ({"keep_days": 0}, 3),  # the newest stays
+        ({"keep_last": 2, "keep_days": 17}, 1),  # either keeps
+    ],
+)
+def test_the_policy_lets_old_runs_go(folder, policy, gone):
+    for run in RUNS:
+        write_result(folder, run, images_table(["a", "b"], ["cat", "dog"]))
+    assert going(folder, **policy) == [f"results/scans/{run}" for run in RUNS[:gone]]
+
+
+def test_leftovers_of_dead_processes_go_and_those_of_the_living_stay(folder):
+    (folder / "work" / "scans" / "run").mkdir(parents=True)
+    old_file(folder / "shards" / "p" / f".{GONE_PROCESS}.0a1b2c3d.part")
+    old_file(folder / "states" / "scans" / f"key.npz.{GONE_PROCESS}.part")
+    old_file(folder / "states" / "scans" / f"key.npz.{os.getpid()}.part")
+    (folder / "states" / "scans" / f"new.npz.{GONE_PROCESS}.part").write_text("of another machine, perhaps")
+    assert going(folder) == [
+        "work/scans/run",
+        f"shards/p/.{GONE_PROCESS}.0a1b2c3d.part",
+        f"states/scans/key.npz.{GONE_PROCESS}.part",
+    ]
+
+
+def test_shards_go_that_no_kept_run_and_no_list_names(folder):
+    write_result(folder, RUNS[0], images_table(["old"], ["cat"]))
+    write_result(folder, RUNS[1], images_table(["kept"], ["cat"]))
+    listed = folder / "shards" / "files" / "other.parquet"
+    listed.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"content": pa.array(["listed", None], pa.string())}), listed)
+    for name in ("old", "kept", "listed"):
+        write_shard(folder, name, [name, f"{name}-too", None])
+    assert going(folder, shards=True) == []  # all runs are kept
+    assert going(folder, shards=True, keep_last=1) == [f"results/scans/{RUNS[0]}", "shards/preprocess/old.npy"]
+    (folder / "results" / "scans" / RUNS[1] / "images.parquet").write_bytes(b"damaged")
+    with pytest.raises(DatapropsError, match="no shard goes"):
+        going(folder, shards=True, keep_last=1)
+
+
+def test_a_dataset_that_is_being_audited_is_passed_over(folder):
+    for name in ("busy", "free"):
+        for run in RUNS:
+            write_result(folder, run, images_table(["a"], ["cat"]), dataset=name)
+    with locked(folder, "busy"):
+        assert going(folder, keep_last=3) == [f"results/free/{RUNS[0]}"]
+        with pytest.raises(DatapropsError, match="busy is being audited"):
+            going(folder, shards=True)
+
+
+def test_the_command_shows_first_and_removes_when_told(folder):
+    for run in RUNS:
+        write_result(folder, run, images_table(["a"], ["cat"]))
+    shown = CliRunner().invoke(main, ["prune", "--store", str(folder), "--keep-last", "1"])
+    assert shown.exit_code == 0 and "nothing was removed" in shown.stdout and RUNS[0] in shown.stdout
+    assert len(finished_runs(folder, "scans")) == 4
+    done = CliRunner().invoke(main, ["prune", "--store", str(folder), "--keep-last", "1", "--yes"])
+    assert done.exit_code == 0 and "removed" in done.stdout
+    assert [run.name for run in finished_runs(folder, "scans")] == RUNS[-1:]
+    assert not list((folder / "gone").iterdir())
+
+
+def test_a_killed_prune_leaves_whole_runs_and_is_finished_by_the_next(folder, monkeypatch):
+    for run in RUNS:
+        write_result(folder, run, images_table(["a"], ["cat"]))
+
+    def killed(path):
+        (path / "summary.json").unlink()
+        raise KeyboardInterrupt
+
+    with holding(folder) as (free, busy):
+        found = plan(folder, Policy(keep_last=1), free, busy, NOW)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(prune.shutil, "rmtree", killed)
+            prune.remove(folder, found)
+    assert [run.name for run in finished_runs(folder, "scans")] == RUNS[1:]
+    assert not (folder / "results" / "scans" / RUNS[0]).exists()
+    CliRunner().invoke(main, ["prune", "--store", str(folder), "--yes"])
+    assert not list((folder / "gone").iterdir())
+    assert [run.name for run in finished_runs(folder, "scans")] == RUNS[1:]
+
+
+# --- schema ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_older_store_is_migrated_and_a_killed_migration_goes_on(folder, monkeypatch):
+    (folder / "version.json").write_text('{"schema": -1}')
+    calls = []
+
+    def step(number, dies=False):
+        def run(path):
+            calls.append(number)
+            if dies and calls.count(number) == 1:
+                raise KeyboardInterrupt
+            (path / f"step{number}").touch()
+
+        return run
+
+    monkeypatch.setattr(store, "MIGRATIONS", {-1: step(-1), 0: step(0, dies=True)})
+    with pytest.raises(KeyboardInterrupt):
+        open_store(folder)
+    assert json.loads((folder / "version.json").read_text())["schema"] == 0
+    assert open_store(folder) == folder
+    assert calls == [-1, 0, 0] and (folder / "step0").exists()
+    assert json.loads((folder / "version.json").read_text())["schema"] == store.SCHEMA
+    open_store(folder)
+    assert calls == [-1, 0, 0]
+
+
+@pytest.mark.parametrize("schema", [0, 2])
+def test_a_store_that_cannot_be_migrated_is_refused(folder, schema):
+    (folder / "version.json").write_text(json.dumps({"schema": schema}))
+    with pytest.raises(DatapropsError, match=f"has schema {schema}, this version writes 1: use another --store"):
+        open_store(folder)
+    assert json.loads((folder / "version.json").read_text())["schema"] == schema
+
+
+def test_no_migration_while_an_audit_runs(folder, monkeypatch):
+    monkeypatch.setattr(store, "MIGRATIONS", {0: lambda path: None})
+    with locked(folder, "scans"):
+        (folder / "version.json").write_text('{"schema": 0}')
+        with pytest.raises(DatapropsError, match="is running"):
+            open_store(folder)
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+AUDIT = """
+import os, signal, sys
+from contextlib import contextmanager
+
+from dataprops import audit, stages
+from dataprops.config import AuditConfig
+from dataprops.distances import allpairs
+from dataprops.distances.plan import Plan
+from dataprops.tools import inline_tools
+
+source, store, victim = sys.argv[1:]
+allpairs.CHECKPOINT_SECONDS = 0.0
+stages.plan_pass = lambda *args, **how: Plan(32, 256, 0)  # many jobs
+
+
+@contextmanager
+def progress(what, total, unit):
+    print(what, total, flush=True)
+    done = 0
+
+    def advance(count):
+        nonlocal done
+        done += count
+        if what == victim and done > total / 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    yield advance
+
+
+config = AuditConfig(source, store, size=12, k=4, sample=50, draws=3, estimators=("mle",))
+audit.run_stages(config, inline_tools(progress, 1))
+"""
+
+
+def test_an_audit_killed_in_decoding_and_in_the_pass_ends_with_the_same_results(tmp_path):
+    """SIGKILL in the middle of decoding, then of the pass; the third run computes what is left, to the same tables."""
+    random_folder(tmp_path / "scans", {"cat": 120, "dog": 120})
+
+    def run(name, victim):
+        return subprocess.run(
+            [sys.executable, "-c", AUDIT, str(tmp_path / "scans"), str(tmp_path / name), victim],
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    whole = run("undisturbed", "nothing")
+    assert whole.returncode == 0, whole.stderr
+    decoding = run("store", "decoding")
+    assert decoding.returncode == -signal.SIGKILL
+    assert "decoding 240" in decoding.stdout
+    folder = open_store(tmp_path / "store")
+    assert finished_runs(folder, "scans") == []
+    with locked(folder, "scans"):  # the lock went with the process
+        assert list((folder / "work" / "scans").iterdir())
+    passing = run("store", "comparing pairs")
+    assert passing.returncode == -signal.SIGKILL
+    left = int(passing.stdout.partition("decoding ")[2].split()[0])
+    assert 0 < left <= 160  # what was decoded is not decoded again
+    assert list((folder / "states" / "scans").glob("*.unfinished.npz"))
+    last = run("store", "nothing")
+    assert last.returncode == 0, last.stderr
+    assert "decoding" not in last.stdout
+    (one,) = finished_runs(tmp_path / "undisturbed", "scans")
+    (two,) = finished_runs(folder, "scans")
+    for table in ("images", "properties", "neighbours", "pairs", "findings", "shortcuts"):
+        read = [pd.read_parquet(run / f"{table}.parquet") for run in (one, two)]
+        pd.testing.assert_frame_equal(*read, check_exact=True)
+    assert not list((folder / "work" / "scans").iterdir())
+    assert not list((folder / "states" / "scans").glob("*.unfinished.npz"))
