@@ -187,7 +187,8 @@ def test_commands_print_and_give_strict_json(store):
         write_result(store, run, plain(1000), d=d)
     run = CliRunner().invoke
     shown = run(main, ["history", "scans", "--store", str(store)])
-    assert shown.exit_code == 0 and ONE in shown.stdout and "▁█" in shown.stdout
+    assert shown.exit_code == 0 and "▁█" in shown.stdout
+    assert f"{TWO}  d_data, log_loss" in shown.stdout and ONE in shown.stdout
     found = json.loads(run(main, ["history", "scans", "--store", str(store), "--json"]).stdout)
     assert [entry["drift"] for entry in found["runs"]] == [None, ["d_data", "log_loss"]]
     shown = run(main, ["compare", "scans", "latest", "--store", str(store)])

@@ -190,6 +190,9 @@ def test_no_migration_while_an_audit_runs(folder, monkeypatch):
 AUDIT = """
 import os, signal, sys
 from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pandas as pd
 
 from dataprops import audit, stages
 from dataprops.config import AuditConfig
@@ -200,6 +203,11 @@ from dataprops.tools import inline_tools
 source, store, victim = sys.argv[1:]
 allpairs.CHECKPOINT_SECONDS = 0.0
 stages.plan_pass = lambda *args, **how: Plan(32, 256, 0)  # many jobs
+# what comes after the tables takes long to import, and is not what is killed here
+checks = pd.DataFrame({"check": [], "table": [], "success": []}).astype({"success": bool})
+stages.run_checks = lambda *args: SimpleNamespace(results=checks, success=True)
+stages.render = lambda *args: ""
+stages.markdown_summary = lambda *args: ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataprops.findings.table import KINDS
-from dataprops.report.numbers import NOTHING, number, plus_minus
+from dataprops.report.numbers import number, plus_minus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,12 +43,10 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("run", "images", "dimension", "sharpness", "penalty", "copies", "conflicts", "more than noise"):
-        table.add_column(heading, justify="left" if heading in ("run", "more than noise") else "right", overflow="fold")
+    table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    for heading in ("run", "images", "dimension", "sharpness", "penalty", "copies", "conflicts"):
+        table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
     for run in runs:
-        drift = run["drift"]
-        told = "other preprocessing" if run["not_compared"] else NOTHING if drift is None else ", ".join(drift) or "no"
         table.add_row(
             Text(run["run_id"]),
             f"{run['n_images']:,}",
@@ -57,13 +55,17 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
             number(run["penalty"]),
             f"{run['duplicates']:,}",
             f"{run['conflicts']:,}",
-            Text(told),
         )
     console.print(table)
     bars = Table.grid(padding=(0, 2))
     for name, key in (("images", "n_images"), ("dimension", "d_data"), ("sharpness", "k_f"), ("penalty", "penalty")):
         bars.add_row(name, sparkline([run[key] for run in runs]))
     console.print(bars)
+    if len(runs) > 1:
+        console.print(Text("\nsince the run before, changed by more than sampling noise", style="bold"))
+    for run in runs[1:]:
+        told = run["not_compared"] or ", ".join(run["drift"] or ()) or "nothing"
+        console.print(Text(f"{run['run_id']}  {told}"))
 
 
 def print_comparison(found: dict[str, Any], console: Console) -> None:
