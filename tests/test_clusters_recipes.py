@@ -65,7 +65,7 @@ def test_the_slurm_configuration_makes_a_job_script(monkeypatch):
     settings = yaml.safe_load((RECIPES / "jobqueue.yaml").read_text())
     known = dask.config.get("jobqueue.slurm")
     assert set(settings["jobqueue"]["slurm"]) <= set(known)  # no option that dask-jobqueue does not have
-    with dask.config.set(settings):
+    with dask.config.set({"jobqueue.slurm": {**known, **settings["jobqueue"]["slurm"]}}):
         script = SLURMJob("tcp://scheduler:8786", name="w").job_script()
     for line in ("#SBATCH --cpus-per-task=8", "#SBATCH -t 04:00:00", "export OMP_NUM_THREADS=1", "--nthreads 8"):
         assert line in script

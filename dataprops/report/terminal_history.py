@@ -76,22 +76,25 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
     console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
     counts = found["images"]
     console.print(Text(", ".join(f"{count:,} {what}" for what, count in counts.items())))
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "before", "after", "change (95 % interval)", "more than noise"):
-        table.add_column(heading, overflow="fold")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("", "before", "after", "change (95 % interval)", "noise?"):
+        table.add_column(heading, overflow="fold", no_wrap=not heading)
     for change in found["changes"]:
         ends = number(change["before"]), number(change["after"])
         if change["withheld"]:
-            table.add_row(Text(change["title"]), *ends, Text(f"withheld: {change['withheld']}"), "")
+            table.add_row(Text(change["title"]), *ends, "withheld", "")
             continue
         values = [change[name] for name in ("value", "low", "high")]
         if change["scale"] == "log ratio":
             value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
         else:
             value, low, high = (number(x) for x in values)
-        told = {True: "yes", False: "no", None: "cannot tell"}[change["significant"]]
+        told = {True: "more", False: "perhaps", None: "cannot tell"}[change["significant"]]
         table.add_row(Text(change["title"]), *ends, f"{value} ({low} to {high})", told)
     console.print(table)
+    for change in found["changes"]:
+        if change["withheld"]:
+            console.print(Text(f"{change['title']}: withheld, {change['withheld']}"))
     if found["class_mix_p"] is not None:
         console.print(Text(f"one mix of classes in kept, added and removed images: p = {found['class_mix_p']:.2g}"))
     if found["brought"]:
