@@ -81,7 +81,7 @@ def test_the_kubernetes_cluster_is_valid_under_the_operators_schema():
     schema = version["schema"]["openAPIV3Schema"]
     resource = yaml.safe_load((RECIPES / "kubernetes.yaml").read_text())
     assert resource["apiVersion"] == f"kubernetes.dask.org/{version['name']}"
-    jsonschema.validate(resource, schema)
+    validator = jsonschema.Draft7Validator(schema)
+    assert validator.is_valid(resource)
     del resource["spec"]["worker"]["spec"]["containers"][0]["name"]
-    with pytest.raises(jsonschema.ValidationError):  # the schema does look
-        jsonschema.validate(resource, schema)
+    assert not validator.is_valid(resource)  # the schema does look
