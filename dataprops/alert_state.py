@@ -67,11 +67,18 @@ def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, 
 
     def is_news(name: str, alert: Mapping[str, Any]) -> bool:
         before = opened_before.get(name)
-        return before is None or SEVERITIES.index(alert["severity"]) > SEVERITIES.index(before["severity"])
+        # against the worst that was told: a value that swings around a bound is no news each time
+        return before is None or SEVERITIES.index(alert["severity"]) > SEVERITIES.index(_told(before))
 
     opened = [alert for name, alert in present.items() if is_news(name, alert)]
-    closed = [dict(alert) for name, alert in opened_before.items() if name not in present]
+    # told to whoever heard that it opened: by the worst severity, not by the last
+    closed = [{**alert, "severity": _told(alert)} for name, alert in opened_before.items() if name not in present]
     return opened, closed
+
+
+def _told(alert: Mapping[str, Any]) -> str:
+    """The worst severity that was told of an open alert."""
+    return alert.get("told", alert["severity"])
 
 
 def news(dataset: str, kind: str, alert: Mapping[str, Any], run_id: str, when: str) -> News:
@@ -97,13 +104,16 @@ def plain(value: Any) -> Any:
 
 def settled(state: State, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> State:
     """The state after an audit with these alerts: what is open now, and the outbox with what is new."""
+    from dataprops.alerts import SEVERITIES
+
     alerts = list(alerts)
     opened, closed = changes(state["open"], alerts)
     still = {name: dict(alert) for name, alert in state["open"].items() if name in {a["name"] for a in alerts}}
     for alert in alerts:
         kept = {name: plain(alert[name]) for name in ("name", *STILL_OPEN) if name in alert}
-        since = still.get(alert["name"], {}).get("since", run_id)
-        still[alert["name"]] = {**kept, "since": since}
+        before = still.get(alert["name"], {})
+        told = max(alert["severity"], _told(before) if before else "info", key=SEVERITIES.index)
+        still[alert["name"]] = {**kept, "since": before.get("since", run_id), "told": told}
     fresh = [news(dataset, OPENED, alert, run_id, when) for alert in opened]
     fresh += [news(dataset, CLOSED, alert, run_id, when) for alert in closed]
     known = {item["id"] for item in state["outbox"]}

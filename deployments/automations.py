@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 # a run tells every 30 s that it lives; one that was silent for so long is dead with its machine
 SILENT = timedelta(minutes=5)
-EVENT_PAYLOAD = {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"}}
+EVENT_PAYLOAD = {
+    "__prefect_kind": "json",
+    "value": {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"},
+}
 HEARTBEAT = "prefect.flow-run.heartbeat"
 STARTED_OR_OVER = ("Running", "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "AwaitingConcurrencySlot")
 
@@ -122,9 +125,7 @@ def _late(
             threshold=1,
             within=timedelta(minutes=dataset.late),
         ),
-        actions=[
-            SendNotification(block_document_id=blocks[name], subject=subject, body=body) for name in dataset.tell
-        ],
+        actions=[SendNotification(block_document_id=blocks[name], subject=subject, body=body) for name in dataset.tell],
     )
 
 

@@ -64,7 +64,7 @@ def _teams(values: Mapping[str, Any]) -> Block:
     return MicrosoftTeamsWebhook(url=values["url"])
 
 
-def _mail(values: Mapping[str, Any]) -> Block:
+def _mail(values: Mapping[str, Any]) -> Any:
     from tasks.channels import Mail
 
     return Mail(url=values["url"])

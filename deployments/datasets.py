@@ -50,13 +50,15 @@ class Dataset:
         Names of channels.
     level : str
         Severity from which on alerts are told.
-    late : int
+    late : float
         Minutes after which a run that did not start is told.
     watch : str
         What the watcher looks at: a folder, a file or a remote prefix; "" for nothing.
     settle, poll : float
         Seconds without a change after which a copy is taken for finished; seconds between two looks at a remote prefix, or at a
         folder that does not report changes.
+    again : float
+        Seconds after which an arrival that no audit followed is said once more.
     cluster, workers
         As of `flows.audit.audit`.
     """
@@ -67,10 +69,11 @@ class Dataset:
     timezone: str = "UTC"
     tell: tuple[str, ...] = ()
     level: str = "warning"
-    late: int = 15
+    late: float = 15.0
     watch: str = ""
     settle: float = 10.0
     poll: float = 300.0
+    again: float = 3600.0
     cluster: str = "local"
     workers: int | None = None
 
@@ -112,6 +115,8 @@ class Operations:
 
 TOP = ("project", "store", "pool", "base_url", "datasets", "experiments", "channels")
 OPTIONS = {option.name for option in fields(AuditConfig)} - {"name", "store", "reason"}
+OPTION_TYPES = {option.name: str(option.type) for option in fields(AuditConfig)}
+OPTION_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "tuple[str, ...]": list}
 OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
 EXPERIMENT_FLOW = "flows.experiment.experiment"
 
@@ -200,7 +205,9 @@ def read_operations(path: str | Path) -> Operations:
     names = tuple(channel.name for channel in channels)
     datasets = tuple(_dataset(file, name, row, store, names) for name, row in table.get("datasets", {}).items())
     experiments = tuple(_experiment(file, name, row) for name, row in table.get("experiments", {}).items())
-    return Operations(project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels)
+    return Operations(
+        project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels
+    )
 
 
 def _table(file: _File, where: tuple[str, ...], value: Any) -> Mapping[str, Any]:
@@ -263,6 +270,10 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
         kind = KINDS[key]
         if isinstance(value, bool) or not isinstance(value, kind):
             raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
+    for key, value in options.items():
+        kind = OPTION_KINDS[OPTION_TYPES[key].partition(" |")[0]]
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
     own["tell"] = tuple(own.get("tell", ()))
     for channel in own["tell"]:
         if channel not in channels:
@@ -278,7 +289,7 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     options |= {"name": name, "store": str(store)}
     try:
         from_dict(options)
-    except (DatapropsError, TypeError) as error:
+    except DatapropsError as error:
         named = [key for key in options if str(error).startswith((key, key.replace("_", "-")))]
         raise file.wrong((*where, *named[:1]), str(error)) from error
     if "watch" in row:
@@ -351,9 +362,12 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "tell": lambda value: (
         "" if isinstance(value, list) and all(isinstance(v, str) for v in value) else "a list of channels"
     ),
-    "late": _not_positive,
+    "late": lambda value: (
+        _not_positive(value) or ("" if value >= 1 / 6 else "at least 10 seconds, that is 0.17 minutes")
+    ),
     "settle": _not_positive,
     "poll": _not_positive,
+    "again": _not_positive,
     "workers": _not_positive,
 }
 KINDS: dict[str, Any] = {
@@ -361,10 +375,11 @@ KINDS: dict[str, Any] = {
     "timezone": str,
     "tell": list,
     "level": str,
-    "late": int,
+    "late": int | float,
     "watch": str,
     "settle": int | float,
     "poll": int | float,
+    "again": int | float,
     "cluster": str,
     "workers": int,
 }

@@ -1,8 +1,8 @@
 """From the file of datasets to Prefect: deployments, automations and notification blocks, each compared before it is written.
 
-What is ours carries two tags, `dataprops` and `project:NAME` (a block, which has no tags, its name's first part): what vanished from the
-file is found by them and removed, and nothing else is touched. What a person changed in the UI and the file does not speak of - a paused
-schedule - stays.
+What is ours carries two tags, `dataprops` and `project:NAME` (a block has no tags: its name begins with both). What vanished
+from the file is found by them and removed, and nothing else is touched. What a person changed in the UI and the file does not
+speak of - a paused schedule, an automation that was switched off - stays.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from flows.operation import Operation
 from flows.server import configured_url
 
 if TYPE_CHECKING:
+    from prefect.blocks.core import Block
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.schemas.automations import AutomationCore
 
@@ -224,7 +225,9 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> Change:
         )
         client.create_work_pool(pool)
         return Change("work pool", name, "created")
-    return Change("work pool", name, "unchanged")  # its owner may have changed it: it is a place, not a wish of the file
+    return Change(
+        "work pool", name, "unchanged"
+    )  # its owner may have changed it: it is a place, not a wish of the file
 
 
 def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Change]:

@@ -8,12 +8,14 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
 
 from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
-from deployments.deploy import operation_for
+from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.operation import sweep
+from flows.operation import hand_back, revive, sweep
 from tasks.events import send_events
 
 log = logging.getLogger(__name__)
@@ -62,11 +64,17 @@ def _sweep_on(operations: Operations, datasets: Sequence[Dataset], stop: threadi
                 sweep(operations.store, dataset.name, operation_for(operations, dataset))
             except Exception as error:  # noqa: BLE001 - the server may restart; the news waits in the outbox
                 log.warning("news of %s waits: %s", dataset.name, error)
+        try:
+            revive(tags_of(operations))
+        except Exception as error:  # noqa: BLE001
+            log.warning("runs that never started were not looked for: %s", error)
 
 
 def run_worker(pool: str) -> None:
-    """Run what is due, in processes of this machine, until SIGINT or SIGTERM."""
+    """Run what is due, in processes of this machine, until SIGINT or SIGTERM. What is cut short then runs again at the next start."""
     from prefect.workers.process import ProcessWorker
+
+    cut_short: set[UUID] = set()
 
     async def work() -> None:
         task = asyncio.current_task()
@@ -74,12 +82,26 @@ def run_worker(pool: str) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         worker = ProcessWorker(work_pool_name=pool, create_pool_if_not_found=False)
+        inner = worker.run
+
+        async def noted(flow_run: Any, *args: Any, **options: Any) -> Any:
+            cut_short.add(flow_run.id)
+            result = await inner(flow_run, *args, **options)
+            cut_short.discard(flow_run.id)
+            return result
+
+        worker.run = noted
         try:
             await worker.start(printer=lambda *words: log.info(*words))
         except asyncio.CancelledError:
             log.info("stopping")
 
     asyncio.run(work())
+    for run in cut_short:
+        try:
+            hand_back(run, "its worker was stopped")
+        except Exception as error:  # noqa: BLE001 - the server may be stopping too
+            log.warning("run %s is left as it is: %s", run, error)
 
 
 def wait_for_signal() -> None:

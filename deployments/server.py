@@ -1,7 +1,7 @@
 """A small read-only server for results: reports, Data Docs and tables, so that links in the UI and in messages work.
 
-It serves `STORE/results` and nothing else, lists datasets and runs and no folders, follows no link out of it, and answers only to the names
-it was told: a page of another site in somebody's browser cannot read the images through it (DNS rebinding).
+It serves `STORE/results` and nothing else, lists datasets and runs and no folders, follows no link out of it, and answers only
+to the names it was told: a page of another site in somebody's browser cannot read the images through it (DNS rebinding).
 """
 
 from __future__ import annotations

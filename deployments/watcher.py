@@ -2,9 +2,9 @@
 
     look -> wait until nothing changes for `settle` seconds -> compare with what was said last -> one event -> write down
 
-What was said last lies in `STORE/watch/<dataset>.parquet` (path, size, time), so that a restart finds what arrived meanwhile. It is written
-after the event was taken: a crash between the two says the same once more, with the same id, and costs one audit that finds
-nothing new. If no audit follows an event - its run was lost - the watcher says it again after a while.
+What was said last lies in `STORE/watch/<dataset>.parquet` (path, size, time), so that a restart finds what arrived meanwhile.
+It is written after the event was taken: a crash between the two says the same once more, with the same id, and costs one
+audit that finds nothing new. If no audit follows an event - its run was lost - the watcher says it again after a while.
 
 A local folder wakes the watcher by the system's notices (watchfiles); a network folder may give none, and a remote prefix gives
 none at all: both are looked at every `poll` seconds, whatever happens.
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 NAMES = 5  # told with an event
 LONGEST = 60.0  # in units of `settle`: a folder that is never quiet that long is told about all the same
-AGAIN = 3600.0  # seconds after which an arrival that no audit followed is said again
 
 Listing = dict[str, tuple[int, int]]  # path -> size, time in nanoseconds (or a number that stands for a version)
 Send = Callable[[list[Event]], None]
@@ -94,7 +93,7 @@ def _list_local(place: str) -> Listing:
                 continue
             seen.add(real)
             try:
-                entries = list(os.scandir(os.path.join(place, folder)))  # noqa: PTH118, PTH208
+                entries = list(os.scandir(os.path.join(place, folder)))  # noqa: PTH118
             except OSError:
                 if not folder:
                     raise
@@ -246,7 +245,10 @@ class Watcher:
         if not now or not self.path.is_file():
             return None
         said = self.path.stat().st_mtime
-        if time.time() - said < AGAIN or last_audit(self.store, self.dataset.name) >= said - self.dataset.settle:
+        if (
+            time.time() - said < self.dataset.again
+            or last_audit(self.store, self.dataset.name) >= said - self.dataset.settle
+        ):
             return None
         payload = {"dataset": self.dataset.name, "place": self.dataset.watch, "files": len(now), "reason": "said again"}
         return self._say(event(ARRIVED, self.dataset.name, payload), now)

@@ -34,7 +34,8 @@ def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[
     dict
         Channel -> "sent" or "had it already".
     """
-    waiting = {name: send.submit(name, block, news, news.get("report"), store) for name, block in channels.items()}
+    task: Any = send
+    waiting = {name: task.submit(name, block, news, news.get("report"), store) for name, block in channels.items()}
     sent = {name: future.result(raise_on_failure=False) for name, future in waiting.items()}
     failed = {name: said for name, said in sent.items() if isinstance(said, Exception)}
     if failed:

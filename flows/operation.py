@@ -6,11 +6,12 @@ A plain `dataprops audit` does none of this: its flow gets no `Operation`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from dataprops.alert_state import News, forget, load_state, receipts, record_failure, settle
 from dataprops.alerts import SEVERITIES
@@ -20,7 +21,7 @@ from tasks.events import event, known_events, send_events
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(minutes=2)  # after which news without a receipt is sent by another way
-NAMES = 3  # of files, in a run's name
+NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Operation:
     """
 
     level: str = "warning"
-    channels: Mapping[str, str] = ()  # type: ignore[assignment]
+    channels: Mapping[str, str] = field(default_factory=dict)
     deliver: str | None = None
     base_url: str | None = None
 
 
 def operation_of(values: Mapping[str, Any] | None) -> Operation | None:
     """From a deployment's parameters; names of a later version are left out."""
-    known = {field.name for field in fields(Operation)}
+    known = {row.name for row in fields(Operation)}
     return None if values is None else Operation(**{name: value for name, value in values.items() if name in known})
 
 
@@ -107,6 +108,36 @@ def _same_work(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
         return {name: value for name, value in parameters["options"].items() if name != "reason"}
 
     return work(one) == work(two)
+
+
+def hand_back(run: UUID, why: str) -> None:
+    """Let a run that was cut short, or never started, run once more; nothing if it is over."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Scheduled
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+        if state is None or not (state.is_final() or state.is_scheduled()):
+            # by force: a worker's own rules would keep a run that is being submitted
+            client.set_flow_run_state(run, Scheduled(message=f"runs again: {why}"), force=True)
+
+
+def revive(tags: Sequence[str]) -> int:
+    """Schedule anew the runs with these tags that a worker took and never started: it died in between. Returns how many."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.objects import StateType
+
+    with get_client(sync_client=True) as client:
+        taken = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(
+                {"tags": {"all_": list(tags)}, "state": {"type": {"any_": [StateType.PENDING]}}}
+            )
+        )
+    lost = [run for run in taken if run.state and datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
+    for run in lost:
+        hand_back(run.id, "the worker that took it never started it")
+    return len(lost)
 
 
 def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[News]:
@@ -171,7 +202,13 @@ def payload(item: News, operation: Operation) -> dict[str, Any]:
 
 def _emit(items: Iterable[News], operation: Operation) -> None:
     send_events(
-        event(item["event"], item["dataset"], payload(item, operation), item["id"], {"dataprops.severity": item["severity"]})
+        event(
+            item["event"],
+            item["dataset"],
+            payload(item, operation),
+            item["id"],
+            {"dataprops.severity": item["severity"]},
+        )
         for item in items
     )
 
