@@ -65,7 +65,7 @@ def _teams(values: Mapping[str, Any]) -> Block:
 
 
 def _mail(values: Mapping[str, Any]) -> Any:
-    from tasks.channels import Mail
+    from tasks.mail import Mail
 
     return Mail(url=values["url"])
 

@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.blocks.notifications import AppriseNotificationBlock
 from prefect.cache_policies import NO_CACHE
 
 from dataprops.alert_state import CLOSED, RUN_FAILED, receipts, sending, write_receipt
+from tasks.mail import Mail
+
+__all__ = ["Mail", "message", "send"]  # a block is loaded by its name: its class must have been imported
 
 PATHS_SHOWN = 5
 # a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.operation.sweep`
 RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
-
-
-class Mail(AppriseNotificationBlock):
-    """Mail by SMTP: an Apprise address such as mailtos://user:password@mail.example.org?to=ward@example.org.
-
-    Prefect has a block for Slack and one for Teams, but none for a mail server of one's own.
-    """
-
-    _block_type_name = "Dataprops Mail"
-    _block_type_slug = "dataprops-mail"
 
 
 def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, str]:

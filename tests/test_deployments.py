@@ -96,7 +96,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):
 
 def test_a_wrong_mail_address_is_refused_and_a_good_one_is_not(tmp_path):
     mail = GOOD.replace('kind = "webhook"', 'kind = "mail"')
-    wrong = mail.replace("http://127.0.0.1:9/hook", "mailto://me:secret@127.0.0.1")
+    wrong = mail.replace("http://127.0.0.1:9/hook", "mailto://me:secret@127.0.0.1:2525?to=w@example.org")
     with pytest.raises(DatapropsError, match="line 6: url must be an Apprise mail address"):
         read_operations(written(tmp_path, wrong))
     right = mail.replace(
