@@ -24,6 +24,7 @@ from deployments.channels import CHANNELS
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 REMOTE = re.compile(r"[a-z][a-z0-9+]*://")
 FROM_ENVIRONMENT = "env:"
+PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what may be part of a block's name
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Operations:
 
     Attributes
     ----------
+    file : Path
     project : str
         Marks what is deployed from this file, so that another file's is left alone.
     store : Path
@@ -104,6 +106,7 @@ class Operations:
         Where results are served, for the links in the UI and in messages.
     """
 
+    file: Path
     project: str
     store: Path
     pool: str
@@ -194,9 +197,10 @@ def read_operations(path: str | Path) -> Operations:
                 raise file.wrong((name, key), f"the name {key!r} may hold letters, digits, '.', '_' and '-' only")
     if not table.get("datasets") and not table.get("experiments"):
         raise file.wrong((), "no dataset: write a table [datasets.NAME] with its source")
-    project = _text(file, table, "project", path.stem)
-    if not NAME.fullmatch(project):
-        raise file.wrong(("project",), f"the name {project!r} may hold letters, digits, '.', '_' and '-' only")
+    project = _text(file, table, "project", re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "datasets")
+    for where, name in [(("project",), project), *((("channels", name), name) for name in table.get("channels", {}))]:
+        if not PLAIN.fullmatch(name):
+            raise file.wrong(where, f"the name {name!r} may hold small letters, digits and single '-' only")
     base_url = _text(file, table, "base_url", "http://127.0.0.1:4280")
     if not URL.fullmatch(base_url):
         raise file.wrong(("base_url",), f"base_url is {base_url!r}, wanted: http://host:port")
@@ -206,7 +210,7 @@ def read_operations(path: str | Path) -> Operations:
     datasets = tuple(_dataset(file, name, row, store, names) for name, row in table.get("datasets", {}).items())
     experiments = tuple(_experiment(file, name, row) for name, row in table.get("experiments", {}).items())
     return Operations(
-        project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels
+        path, project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels
     )
 
 

@@ -69,16 +69,15 @@ def tags_of(operations: Operations) -> tuple[str, str]:
 
 
 def block_name(operations: Operations, channel: str) -> str:
-    """Block names are lower-case letters, digits and dashes."""
-    import re
-
-    return re.sub(r"[^a-z0-9]+", "-", f"{MARK}-{operations.project}-{channel}".lower())
+    """Name of a channel's block. No name of a project or channel holds two dashes: nobody else's begins like ours."""
+    return f"{MARK}-{operations.project}--{channel}"
 
 
 def operation_for(operations: Operations, dataset: Dataset) -> Operation:
     """How a dataset is operated, as its runs are told."""
     blocks = {name: _slug(operations, name) for name in dataset.tell}
-    return Operation(dataset.level, blocks, f"deliver/{operations.project}" if blocks else None, operations.base_url)
+    deliver = f"deliver/{operations.project}" if blocks else None
+    return Operation(dataset.level, blocks, deliver, operations.base_url, str(operations.file))
 
 
 def _slug(operations: Operations, channel: str) -> str:
@@ -193,6 +192,14 @@ def deploy(operations: Operations) -> list[Change]:
 
 
 def _refuse_foreign(client: SyncPrefectClient, operations: Operations, wanted: list[Wanted]) -> None:
+    mark = set(tags_of(operations))
+    for found in _pages(client.read_deployments):
+        file = (found.parameters.get("operation") or {}).get("file") if mark <= set(found.tags) else None
+        if file and Path(file) != operations.file and Path(file).is_file():
+            raise DatapropsError(
+                f'project {operations.project!r} was deployed from {file}: write `project = "NAME"` at the top of one of the'
+                " two files, or remove the old one"
+            )
     for row in wanted:
         found = _read_deployment(client, row.full_name)
         if found is not None and not set(tags_of(operations)) <= set(found.tags):

@@ -38,12 +38,15 @@ class Operation:
         The deployment that delivers, as "deliver/name".
     base_url : str or None
         Where results are served, for links.
+    file : str or None
+        The file that it was deployed from.
     """
 
     level: str = "warning"
     channels: Mapping[str, str] = field(default_factory=dict)
     deliver: str | None = None
     base_url: str | None = None
+    file: str | None = None
 
 
 def operation_of(values: Mapping[str, Any] | None) -> Operation | None:

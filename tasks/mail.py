@@ -1,6 +1,7 @@
 """A notification block for a mail server of one's own: Prefect has one for Slack and one for Teams, but none for SMTP.
 
-Imports Prefect alone: as an entry point of `prefect.collections` it is loaded by every Prefect process, so that the server and the UI know it.
+Imports Prefect alone: as an entry point of `prefect.collections` it is loaded by every Prefect process, so that the server and
+the UI know it.
 """
 
 from __future__ import annotations

@@ -79,6 +79,7 @@ def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path):
         ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "env:NO_SUCH_NAME"', 6, "NO_SUCH_NAME is not set"),
         ("[datasets.chest]", '[datasets."a b"]', 8, "may hold letters"),
+        ("[channels.ward]", "[channels.Ward]", 4, "may hold small letters"),
         ('source = "digits:"', "", 16, "has no source"),
         ('store = "audits"', "stor = 1", 2, "did you mean 'store'?"),
         ("size = 64", 'thresholds = "none.toml"', 10, "none.toml cannot be read"),

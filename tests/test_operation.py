@@ -253,7 +253,12 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
     names = {row["name"] for row in operated.server.ask("/deployments/filter", {})}
     assert {"chest", "broken", "clock", "one"} <= names
     assert "two" not in names
-    # a file that would take another one's deployment is refused
+    # another file of the same project is refused, or it would remove what is this one's
+    shutil.copy(file, operated.root / "other.toml")
+    refused = operated.server.command("deploy", "other.toml", cwd=operated.root, check=False)
+    assert refused.returncode == 2
+    assert "project 'again' was deployed from" in refused.stderr
+    # and one that would take another project's deployment
     file.write_text(file.read_text().replace("datasets.one", "datasets.chest"))
     refused = operated.server.command("deploy", "again.toml", cwd=operated.root, check=False)
     assert refused.returncode == 2
