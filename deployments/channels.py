@@ -34,8 +34,14 @@ def _web_address(values: Mapping[str, Any]) -> str:
 
 
 def _mail_address(values: Mapping[str, Any]) -> str:
-    good = isinstance(values["url"], str) and values["url"].startswith(("mailto://", "mailtos://"))
-    return "" if good else "url must be an Apprise mail address: mailtos://user:password@host?to=somebody@example.org"
+    import logging
+
+    wanted = "url must be an Apprise mail address: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
+    if not isinstance(values["url"], str) or not values["url"].startswith(("mailto://", "mailtos://")):
+        return wanted
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would print the address, which may hold a password
+    # Apprise leaves out what it cannot use, and would then send nothing
+    return "" if len(_mail(values)._apprise_client) else f"{wanted} (sender and recipient must be whole addresses)"
 
 
 def _webhook(values: Mapping[str, Any]) -> Block:
