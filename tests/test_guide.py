@@ -36,10 +36,10 @@ def guided(prefect_server, inbox, tmp_path_factory):
     launcher.chmod(0o755)
     environment["PATH"] = f"{launcher.parent}:{environment['PATH']}"
 
-    def shell(text: str, **options) -> subprocess.CompletedProcess:
+    def shell(command: str, **options) -> subprocess.CompletedProcess:
         # the dataset of the other tests on this server has the same name
-        text = text.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
-        return subprocess.run(["bash", "-euc", text], env=environment, cwd=root, check=False, timeout=300, **options)
+        command = command.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
+        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=300, **options)
 
     outputs = []
     for text in blocks("bash run"):

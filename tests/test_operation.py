@@ -86,7 +86,7 @@ def operated(prefect_server, inbox, tmp_path_factory):
     """`dataprops serve` at work, from an empty store to an alert that opened and closed; every step waits for its effect."""
     root = tmp_path_factory.mktemp("operated")
     random_folder(root / "chest", {"a": 40, "b": 40})
-    (root / "thresholds.toml").write_text("[enough_images]\nenabled = false\n")
+    (root / "thresholds.toml").write_text("[enough_images]\nenabled = false\n[duplicates]\nenabled = false\n")
     port = free_port()
     (root / "served.toml").write_text(SERVED.format(port=port, inbox=inbox.url))
     (root / "unserved.toml").write_text(UNSERVED.format(inbox=inbox.url))
@@ -204,7 +204,7 @@ def test_the_page_of_the_run_shows_its_artifacts_in_a_browser(operated, tmp_path
     origin = operated.server.url.removesuffix("/api")
     page = rendered(f"{origin}/runs/flow-run/{run['id']}", tmp_path)
     assert "chest (80 added)" in page
-    assert "every check passed" in page  # its log
+    assert "scan: n images 80" in page  # its log
     assert "report-chest" in rendered(f"{origin}/v2/runs/flow-run/{run['id']}?tab=Artifacts", tmp_path)
     page = rendered(f"{origin}/artifacts/artifact/{summary}", tmp_path)
     assert "Sharpest pairs" in page
