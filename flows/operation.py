@@ -147,13 +147,16 @@ def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[
     """Tell what an audit changed: alerts that opened or closed."""
     from httpx import HTTPError
 
-    dataset = summary["dataset"]
-    waiting = settle(store, dataset, summary["alerts"], summary["run_id"], _now())
+    dataset, when = summary["dataset"], _now()
+    fresh = [
+        item for item in settle(store, dataset, summary["alerts"], summary["run_id"], when) if item["occurred"] == when
+    ]
     try:
-        _emit(waiting, operation)
+        _emit(fresh, operation)
+        sweep(store, dataset, operation)
     except HTTPError as error:  # the audit itself is done; the news lies in the outbox
         log.warning("the server did not take the news of %s (%s): it is sent later", dataset, error)
-    return waiting
+    return fresh
 
 
 def sweep(store: Path, dataset: str, operation: Operation) -> int:
@@ -226,7 +229,9 @@ def tell_failure(flow: Any, run: Any, state: Any) -> None:
         store = Path(config.store).expanduser().resolve()
         words = (state.message or state.name).strip().splitlines()[-1]
         sentence = f"The audit of {config.dataset} did not finish: {words}"
-        _emit(record_failure(store, config.dataset, sentence, str(run.id), _now()), operation)
+        when = _now()
+        waiting = record_failure(store, config.dataset, sentence, str(run.id), when)
+        _emit([item for item in waiting if item["occurred"] == when], operation)
     except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
         log.warning("the failure of run %s could not be told: %s", run.name, error)
 

@@ -235,6 +235,31 @@ def test_a_run_says_why_it_runs():
     assert reason_of({}, {"added": 1200, "changed": 0, "removed": 2}, False) == "1,200 added, 2 removed"
 
 
+def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkeypatch):
+    from flows import operation as module
+
+    known, sent, delivered = set(), [], []
+    monkeypatch.setattr(module, "known_events", lambda ids: known & set(ids))
+    monkeypatch.setattr(module, "send_events", lambda events: sent.extend(event["id"] for event in events))
+    monkeypatch.setattr(module, "_deliver", lambda item, store, operation: delivered.append(item["id"]))
+    how = Operation("warning", {"ward": "custom-webhook/x"}, "deliver/ward")
+    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
+    assert module.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
+    assert (sent, delivered) == ([item["id"]], [])
+    known.add(item["id"])
+    assert module.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
+    assert (sent, delivered) == ([item["id"]], [item["id"]])
+    alert_state.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
+    module.sweep(tmp_path, "chest", how)
+    assert module.sweep(tmp_path, "chest", how) == 0
+    assert (len(sent), len(delivered)) == (1, 1)
+    # an audit tells its own news, and does not repeat what is on its way
+    summary = {"dataset": "chest", "alerts": [alert("conflicts"), alert("leaks")], "run_id": "r2"}
+    assert [news["name"] for news in module.tell(tmp_path, summary, how)] == ["leaks"]
+    module.tell(tmp_path, summary | {"run_id": "r3"}, how)
+    assert len(sent) == 2
+
+
 # ---- the watcher ------------------------------------------------------------------------------------------------
 
 
