@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ def guided(prefect_server, inbox, tmp_path_factory):
     (file,) = blocks("toml datasets.toml")
     (root / "datasets.toml").write_text(file.replace("datasets.chest", "datasets.guide"))
     environment = {**prefect_server.environment, "WARD_URL": f"{inbox.url}/guide"}
-    launcher = root / "bin" / "dataprops"  # the console script of an installed package
-    launcher.parent.mkdir()
-    launcher.write_text('#!/bin/sh\nexec python -m flows.cli "$@"\n')
-    launcher.chmod(0o755)
-    environment["PATH"] = f"{launcher.parent}:{environment['PATH']}"
+    tools = root / "bin"  # the console scripts of installed packages, by the Python that runs the tests
+    tools.mkdir()
+    for name, module in (("dataprops", "flows.cli"), ("prefect", "prefect")):
+        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        (tools / name).chmod(0o755)
+    environment["PATH"] = f"{tools}:{environment['PATH']}"
 
     def shell(command: str, **options) -> subprocess.CompletedProcess:
         # the dataset of the other tests on this server has the same name
