@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dataprops import stages
 from dataprops.config import AuditConfig
 from dataprops.errors import DatapropsError
-from dataprops.sources.arrays import drop, hold
-from dataprops.store import Run, locked, open_store, start_run
+from dataprops.sources.arrays import drop, hold, square_side
+from dataprops.store import Run, load_summary, locked, open_store, start_run
 from dataprops.tools import Tools, inline_tools
+
+__all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
 STAGES = (
     stages.scan,
@@ -56,20 +55,19 @@ def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly, wa
     return run.results
 
 
-def audit(
-    source: str | Path | np.ndarray, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any
-) -> dict:
-    """Audit a folder, a manifest, a named source or an array in this process; returns the summary (see README.md).
+def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any) -> dict:
+    """Audit a folder, a manifest, a container, an address, an array or a Dataset in this process; returns the summary.
 
     Parameters
     ----------
-    source : str, Path or array
-        Folder, manifest, ``name:location``; or images [n, height, width] or [n, height, width, 1 or 3].
+    source : str, Path, array or Dataset
+        Folder, manifest, container, address, ``name:location``; or images in memory, see `sources.arrays.hold`. A Dataset's items
+        are asked for three times: for labels, contents, and decoding; they must be the same each time.
     labels : sequence of n, optional
         Of an array: classes or numbers.
     options
-        Any other field of `config.AuditConfig`, e.g. ``store``, ``name``, ``size`` (of an array: its height, if square, by
-        default), ``channels``.
+        Any other field of `config.AuditConfig`, e.g. ``store``, ``name``, ``size`` (of images in memory: their
+        height, if square, by default), ``channels``.
 
     Raises
     ------
@@ -84,13 +82,9 @@ def audit(
     name = options.setdefault("name", "array")
     spec = hold(source, labels, name)
     try:
-        if source.shape[1] == source.shape[2]:
-            options.setdefault("size", source.shape[1])
+        side = square_side(spec)
+        if side is not None:
+            options.setdefault("size", side)
         return load_summary(run_stages(AuditConfig(source=spec, **options), tools))
     finally:
         drop(name)
-
-
-def load_summary(results: Path) -> dict:
-    """The summary of a finished run."""
-    return json.loads((results / "summary.json").read_text(encoding="utf-8"))

@@ -7,8 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dataprops.errors import DatapropsError
+from dataprops.redact import is_url, withhold
+from dataprops.windows import window_numbers
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SUFFIXES = (  # of files, which are no part of a dataset's name
+    *(".csv", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
+)
 LABEL_KINDS = ("auto", "classes", "numbers")
 SCALES = ("full-range", "per-image-max")
 ESTIMATORS = ("mle", "twonn", "geomle")
@@ -21,7 +27,8 @@ class AuditConfig:
     Attributes
     ----------
     source : str
-        Folder, manifest (.csv, .parquet), or ``name:location``.
+        Folder, manifest (.csv, .parquet), container, address, or ``name:location``. What an address holds of passwords and
+        signatures is withheld (see `redact`): the record, and whatever it is written to, has ``***`` in their place.
     store : str
         Folder for shards, states and results. Nothing is written anywhere else.
     name : str
@@ -32,6 +39,9 @@ class AuditConfig:
         1, 3, or None: as in the last audit of the dataset, else by what the set holds.
     scale : str
         "full-range", or "per-image-max" (x * 255 / max, the paper's).
+    window : str
+        Which values of a DICOM or NIfTI image become black and white: "auto" (the file's own window, else by modality),
+        "file", "percentiles", a preset of `windows.PRESETS`, or "CENTRE/WIDTH".
     labels : str
         "auto", "classes" or "numbers".
     path_column, label_column, split_column, group_column : str
@@ -69,6 +79,7 @@ class AuditConfig:
     size: int = 224
     channels: int | None = None
     scale: str = "full-range"
+    window: str = "auto"
     labels: str = "auto"
     path_column: str = "path"
     label_column: str = "label"
@@ -88,10 +99,12 @@ class AuditConfig:
     reason: str = "by hand"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", withhold(self.source))
         _require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
         _require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
         _require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
         _require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
+        window_numbers(self.window)
         _require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
         _require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
         _require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
@@ -113,7 +126,11 @@ class AuditConfig:
             return self.name
         kind, colon, location = self.source.partition(":")
         path = Path(location) if colon and not Path(self.source).exists() else Path(self.source)
-        stem = path.resolve().stem if path.suffix.lower() in (".csv", ".parquet") else path.resolve().name
+        if is_url(self.source):
+            path = Path("/", self.source.partition("://")[2].partition("?")[0].rpartition("@")[2])
+        name = path.resolve().name
+        stem = next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), name)
+        stem = re.sub(r"[-_.]?\{\d+\.\.\d+\}", "", stem)  # of numbered shards
         if colon and not location:
             stem = kind
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")

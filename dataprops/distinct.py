@@ -80,26 +80,30 @@ def duplicate_of(rows: Distinct) -> np.ndarray:
     return rows.first[rows.content_row[rows.row]]
 
 
-def image_neighbours(rows: Distinct, knn_d2: np.ndarray, knn_row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest other images of every readable image, duplicates at distance 0, ties by image id.
+def image_neighbours(
+    rows: Distinct, asked: np.ndarray, near_d2: np.ndarray, near_row: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest other images of some readable images, duplicates at distance 0, ties by image id.
 
     Parameters
     ----------
     rows : Distinct
-    knn_d2, knn_row : float64, int32 [n, K], K >= k
-        Nearest primary rows of each row, ascending; empty slots are (inf, EMPTY).
+    asked : int [a]
+        Positions in `rows.images`.
+    near_d2, near_row : float64, int32 [a, K], K >= k
+        Nearest primary rows of each of them, ascending; empty slots are (inf, EMPTY).
     k : int
 
     Returns
     -------
-    neighbour : int64 [m, k]
+    neighbour : int64 [a, k]
         Image ids, -1 where there are fewer.
-    distance : float64 [m, k]
+    distance : float64 [a, k]
         Euclidean, grey levels; NaN where there are fewer.
     """
-    m = len(rows.images)
-    k_in = min(k, knn_row.shape[1])
-    near_row, near_d2 = knn_row[rows.row, :k_in], knn_d2[rows.row, :k_in]
+    m = len(asked)
+    k_in = min(k, near_row.shape[1])
+    near_row, near_d2 = near_row[:, :k_in], near_d2[:, :k_in]
     known = near_row != EMPTY
     neighbour = np.full((m, k), -1, np.int64)
     distance = np.full((m, k), np.nan)
@@ -109,19 +113,19 @@ def image_neighbours(rows: Distinct, knn_d2: np.ndarray, knn_row: np.ndarray, k:
 
     content = rows.content_row[rows.row]  # of each image
     copies = np.bincount(content, minlength=rows.n)
-    affected = (copies[content] > 1) | np.any(known & (copies[safe] > 1), axis=1)
+    affected = (copies[content[asked]] > 1) | np.any(known & (copies[safe] > 1), axis=1)
     if not affected.any():
         return neighbour, distance
     by_content = np.argsort(content, kind="stable")  # images of one content together, ascending
     starts = np.concatenate([[0], np.cumsum(copies)])
     for i in np.nonzero(affected)[0]:
-        sources = np.concatenate([[content[i]], near_row[i][known[i]]])
+        sources = np.concatenate([[content[asked[i]]], near_row[i][known[i]]])
         d2 = np.concatenate([[0.0], near_d2[i][known[i]]])
         # more than k + 1 copies of one content cannot all be among the k nearest
         lists = [by_content[starts[c] : min(starts[c + 1], starts[c] + k + 1)] for c in sources]
         members = np.concatenate(lists)
         member_d2 = np.repeat(d2, [len(part) for part in lists])
-        other = members != i
+        other = members != asked[i]
         members, member_d2 = members[other], member_d2[other]
         order = np.lexsort((members, member_d2))[:k]
         neighbour[i] = -1

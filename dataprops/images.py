@@ -2,7 +2,8 @@
 
 Rules, in order:
 
-1. Decode with Pillow (PNG, JPEG, BMP, TIFF, WebP; the first frame of several), and apply the EXIF orientation.
+1. Decode with Pillow (PNG, JPEG, BMP, TIFF, WebP; the first frame of several), and apply the EXIF orientation; DICOM as
+   `dicom` says, by the window that was asked for.
 2. To grey levels on [0, 255]: 8-bit values stay; 1-bit becomes 0 and 255; 16-bit integers are divided by 257, so that
    their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times 255
    if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and
@@ -17,9 +18,11 @@ Rules, in order:
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +31,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dataprops import dicom
 from dataprops.errors import DatapropsError
+from dataprops.windows import window_key, window_numbers
 
 VERSION = 1  # of these rules: part of the key of the shards
 # No format that would start another program. MPO is not named: Pillow has no opener of that name, it opens it as JPEG.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SCALES = ("full-range", "per-image-max")
+UNSUPPORTED = "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)"
+# Reasons that may pass - with another version, with a plug-in that was installed since: such files are tried again
+PASSING = ("not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)", dicom.NEEDS_EXTRA)
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_SHARE = 0.75
@@ -75,11 +83,14 @@ class Preprocess:
         1 (grey) or 3 (RGB).
     scale : str
         "full-range" (grey levels as they are) or "per-image-max" (x * 255 / max).
+    window : str
+        Of DICOM files; see `windows`.
     """
 
     size: int = 224
     channels: int = 1
     scale: str = "full-range"
+    window: str = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096:
@@ -88,6 +99,7 @@ class Preprocess:
             raise DatapropsError(f"channels is {self.channels}, wanted: 1 (grey) or 3 (colour)")
         if self.scale not in SCALES:
             raise DatapropsError(f"scale is {self.scale!r}, wanted: {' or '.join(SCALES)}")
+        window_numbers(self.window)
 
     @property
     def features(self) -> int:
@@ -97,17 +109,22 @@ class Preprocess:
     @property
     def key(self) -> str:
         """Name of these rules: two images compare only under the same one."""
-        return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}"
+        window = "" if self.window == "auto" else f"-window-{window_key(self.window)}"
+        return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}{window}"
 
 
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters: warnings.catch_warnings | None = None
+_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg")
+_quiet_levels: dict[str, int] = {}
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's remarks on odd metadata and large images to itself: the pixels count.
+def quiet() -> Iterator[None]:
+    """Keep the libraries' remarks on odd metadata and large images to themselves: the pixels count.
+
+    Those of pydicom must not be heard at all: they quote what stands in the file, a patient's name for instance.
 
     The filters of `warnings` belong to the process, and images are decoded in threads: the first one in sets them, the
     last one out puts the old ones back. (A `catch_warnings` of each thread would restore them in the wrong order.)
@@ -119,6 +136,9 @@ def _quiet() -> Iterator[None]:
             _quiet_filters.__enter__()
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
+            for name in _LOGGERS:
+                _quiet_levels[name] = logging.getLogger(name).level
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         _quiet_users += 1
     try:
         yield
@@ -128,10 +148,18 @@ def _quiet() -> Iterator[None]:
             if _quiet_users == 0 and _quiet_filters is not None:
                 _quiet_filters.__exit__(None, None, None)
                 _quiet_filters = None
+                for name in _LOGGERS:
+                    logging.getLogger(name).setLevel(_quiet_levels[name])
 
 
-def decode(data: bytes) -> RawImage:
+def decode(data: bytes, window: str = "auto") -> RawImage:
     """Decode the bytes of an image file.
+
+    Parameters
+    ----------
+    data : bytes
+    window : str
+        Of DICOM files; see `windows`.
 
     Raises
     ------
@@ -140,20 +168,46 @@ def decode(data: bytes) -> RawImage:
     """
     if not data:
         raise UnreadableImage("the file is empty")
+    if dicom.is_dicom(data[: dicom.HEAD]):
+        try:
+            with quiet():
+                grey = dicom.decode(data, window)
+        except dicom.UnreadableDicom as reason:
+            raise UnreadableImage(str(reason)) from None
+        return RawImage(grey.pixels, "DICOM", grey.mode, grey.pixels.shape[1], grey.pixels.shape[0])
     try:
-        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             name, mode = image.format or "", image.mode
             image.load()
             upright = ImageOps.exif_transpose(image)
             pixels = _grey_levels(upright)
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)") from None
+        raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
     except Image.DecompressionBombError:
         raise UnreadableImage("far more pixels than an image should have (decompression bomb?)") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         # what Pillow's decoders raise for damaged files
         raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0])
+
+
+def _volume(data: bytes) -> str | None:
+    """What to say of a NIfTI file: it is no image, but holds some."""
+    head = data[:352]
+    if data[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data[:4096], 552)
+        except zlib.error:
+            return None
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+        return "a NIfTI volume: give its folder as nifti:FOLDER, which cuts it into slices"
+    return None
+
+
+def from_pillow(image: Image.Image) -> RawImage:
+    """A Pillow image that is decoded already, by rules 2 and 3."""
+    pixels = _grey_levels(image)
+    return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0])
 
 
 def _grey_levels(image: Image.Image) -> np.ndarray:

@@ -13,6 +13,8 @@ withheld.
 - `loss_change`: log L2 - log L1 between two audits, its interval by the delta method.
 - `penalty_prediction`: the rise of the loss under attack, by the least-squares line through the paper's eleven sets.
 - `loss_if_doubled`: what twice as many images would bring.
+
+The laws fitted to a user's own networks, and what these predict: `fitting`, `calibrations`, `forecast`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import pandas as pd
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+PAPER = "konz2024"
 PAPER_SIZE = 224
 PAPER_RANGE = (0, 255)
 PAPER_SCALE = "per-image-max"
@@ -50,7 +53,7 @@ class Prediction:
     ----------
     name : str
     value, low, high : float or None
-        The prediction and its 95 % interval; None if withheld.
+        The prediction and its 95 % interval (or at `level`); None if withheld.
     unit : str
     basis : str
         What it rests on, and what was assumed.
@@ -60,6 +63,10 @@ class Prediction:
         The reason, and the way to get the prediction.
     significant : bool or None
         Whether the interval excludes 0; None where that is no question.
+    level : float or None
+        Of the interval, where it is not 95 %.
+    calibration : str or None
+        The table of trained networks that it rests on: `PAPER`, or the id of one in the store.
     """
 
     name: str
@@ -71,6 +78,8 @@ class Prediction:
     sentence: str = ""
     withheld: str | None = None
     significant: bool | None = None
+    level: float | None = None
+    calibration: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -113,7 +122,7 @@ def load_calibration() -> pd.DataFrame:
         dataset, domain ("medical", "natural"), channels, d_data, label_sharpness (at M = 1000, 1 / grey level),
         attack_loss_penalty (nats; FGSM, eps 2/255).
     """
-    with (files("dataprops") / "calibration" / "konz2024.csv").open(encoding="utf-8") as file:
+    with (files("dataprops") / "calibration" / f"{PAPER}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, comment="#")
 
 
@@ -220,6 +229,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         f" {_nats(low)} to {_nats(high)}; the paper's everyday pictures reach {natural:.0f}, its radiology sets"
         f" {medical['min']:.0f} to {medical['max']:.0f}).{caveat}",
         significant=low > 0,
+        calibration=PAPER,
     )
 
 
@@ -423,7 +433,7 @@ def _readable(audit: Mapping[str, Any]) -> int:
 def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Why two audits do not compare, or None."""
     for key, now in new["preprocess"].items():
-        before = old["preprocess"].get(key)
+        before = old["preprocess"].get(key, "auto" if key == "window" else None)  # older audits knew no other window
         if before != now:
             return f"the previous audit has {key} {before}, this one {now}: they compare only under one preprocessing"
     if old["labels"]["kind"] != new["labels"]["kind"]:

@@ -26,13 +26,18 @@ NORMAL = 1.959963984540054  # 97.5 % quantile of the standard normal distributio
 SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 
 
-def contents_only(state: State, primary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1."""
-    number = np.full(len(state.sharp) + 1, -1, np.int64)
+def contents_only(state: State, rows: Distinct, asked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1.
+
+    One row for each distinct content, or for each of the anchors (`asked`, ascending row numbers): then the state has no others.
+    """
+    primary = np.nonzero(rows.primary)[0]
+    number = np.full(rows.n + 1, -1, np.int64)
     number[primary] = np.arange(len(primary))
-    listed = state.knn_index[primary]
-    neighbour = number[np.where(listed == EMPTY, len(state.sharp), listed)]
-    return np.sqrt(state.knn_d2[primary]), neighbour
+    at = primary if asked is None else slice(None)
+    listed = state.knn_index[at]
+    neighbour = number[np.where(listed == EMPTY, rows.n, listed)]
+    return np.sqrt(state.knn_d2[at]), neighbour
 
 
 def subset_estimates(config: AuditConfig, tools: Tools, rows: Rows, primary: np.ndarray) -> list[tuple[int, Estimate]]:
@@ -127,38 +132,50 @@ def properties_table(
     return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "low", "high", "note"])
 
 
-def image_values(images: pd.DataFrame, rows: Distinct, state: State, k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The per-image table with its local values, and the neighbour lists (image, rank, neighbour, distance)."""
-    primary = np.nonzero(rows.primary)[0]
-    distance, _ = contents_only(state, primary)
-    neighbours, apart = image_neighbours(rows, state.knn_d2, state.knn_index, k)
-    place = np.full(rows.n, -1)
-    place[primary] = np.arange(len(primary))
-    content = place[rows.content_row[rows.row]]
-    kth = np.where(np.isfinite(distance[:, k - 1]), distance[:, k - 1], np.nan)
-    local = np.full(len(primary), np.nan)
-    has = np.isfinite(kth)
-    local[has] = local_dimension(distance[has], k)
-    sharp, named = state.sharp[rows.row], state.sharp_index[rows.row]
+def image_values(
+    images: pd.DataFrame, rows: Distinct, state: State, k: int, anchors: np.ndarray | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The per-image table with its local values, and the neighbour lists (image, rank, neighbour, distance).
+
+    Parameters
+    ----------
+    anchors : int32 [A], optional
+        Row numbers of the state's rows, if it has not all; only images of these rows get values.
+    """
+    place = np.arange(rows.n)
+    if anchors is not None:
+        place = np.full(rows.n, -1)
+        place[anchors] = np.arange(len(anchors))
+    asked = np.nonzero(place[rows.row] >= 0)[0]
+    own = place[rows.row[asked]]
+    content = place[rows.content_row[rows.row[asked]]]
+    neighbours, apart = image_neighbours(rows, asked, state.knn_d2[own], state.knn_index[own], k)
+    kth = np.sqrt(state.knn_d2[:, k - 1])
+    local = np.full(len(kth), np.nan)
+    # a row that is not primary stands beside one with the same content, and its place is not asked for
+    has = np.isfinite(kth) & (rows.primary if anchors is None else True)
+    local[has] = local_dimension(np.sqrt(state.knn_d2[has]), k)
+    kth[~has] = np.nan
+    named = state.sharp_index[own]
     found = named != EMPTY
-    values = {
-        "duplicate_of": duplicate_of(rows),
+    of_asked = {
         "neighbour": neighbours[:, 0],
         "neighbour_distance": apart[:, 0],
         "knn_distance": kth[content],
         "local_dimension": local[content],
-        "sharpness": np.where(found, np.sqrt(sharp), np.nan),
+        "sharpness": np.where(found, np.sqrt(state.sharp[own]), np.nan),
         "sharpest_image": np.where(found, rows.first[np.where(found, named, 0)], -1),
-        "sharpest_distance": np.where(found, np.sqrt(state.sharp_d2[rows.row]), np.nan),
+        "sharpest_distance": np.where(found, np.sqrt(state.sharp_d2[own]), np.nan),
     }
+    values = {"duplicate_of": pd.Series(duplicate_of(rows), index=rows.images)}
+    values |= {name: pd.Series(column, index=rows.images[asked]) for name, column in of_asked.items()}
     table = images.drop(columns=["row", "shard", "grey"]).set_index("image")
     for name, column in values.items():
-        fill = -1 if column.dtype.kind == "i" else np.nan
-        table[name] = pd.Series(column, index=rows.images).reindex(table.index, fill_value=fill)
-    m = len(rows.images)
+        table[name] = column.reindex(table.index, fill_value=-1 if column.dtype.kind == "i" else np.nan)
+    m = len(asked)
     long = pd.DataFrame(
         {
-            "image": np.repeat(rows.images, k),
+            "image": np.repeat(rows.images[asked], k),
             "rank": np.tile(np.arange(1, k + 1), m),
             "neighbour": neighbours.reshape(-1),
             "distance": apart.reshape(-1),
@@ -173,22 +190,23 @@ def sharpest_pairs(
     state: State,
     *,
     numeric: bool,
-    sampled: bool = False,
+    anchors: np.ndarray | None = None,
     limit: int = SHARPEST_PAIRS,
 ) -> pd.DataFrame:
     """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
 
     Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
     Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
-    Where only a sample was compared with all (`sampled`), these are the sampled images' own sharpest pairs.
+    Where only some rows were compared with all (`anchors`, the state's rows), these are their own sharpest pairs.
     """
     found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
+    row = found if anchors is None else anchors[found]
     named = state.sharp_index[found]
-    own = pd.DataFrame({"a": np.minimum(found, named), "b": np.maximum(found, named), "sharp": state.sharp[found]})
+    own = pd.DataFrame({"a": np.minimum(row, named), "b": np.maximum(row, named), "sharp": state.sharp[found]})
     best = own.drop_duplicates(["a", "b"]).nlargest(limit, "sharp")
     if best.empty:
         return pd.DataFrame({"a": [], "b": [], "distance": [], "sharpness": []}).astype({"a": np.int64, "b": np.int64})
-    if sampled:
+    if anchors is not None:
         d2 = state.sharp_d2[found][best.index]
         return pd.DataFrame(
             {

@@ -17,7 +17,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +26,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataprops import dicom
 from dataprops.errors import DatapropsError
-from dataprops.images import Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey
+from dataprops.images import PASSING, Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey, quiet
 from dataprops.sources import OpenSource
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,10 @@ SHARD_BYTES = 64 * 2**20
 SHARD_IMAGES = 1024
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
-_KNOWN = ("key", "content", "bytes", "time")
+# Whose image it is, as hashes, and how many frames its file holds: known of DICOM files alone
+IDENTITY = dicom.Identity._fields
+_NOBODY = dicom.Identity(None, None, None, 1)
+_KNOWN = ("key", "content", "bytes", "time", *IDENTITY)
 
 _INDEX = pa.schema(
     [
@@ -84,62 +88,104 @@ def changed_at(file: Path) -> tuple[int, int]:
 
 
 class Prints(NamedTuple):
-    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason."""
+    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`."""
 
     first: int
     content: list[str | None]
     bytes: list[int]
     time: list[int]
     error: list[str | None]
+    patient: list[str | None]
+    study: list[str | None]
+    series: list[str | None]
+    frames: list[int]
 
 
 def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
     """Read and hash some images. A piece of work for `Tools.map`."""
-    prints = Prints(first, [], [], [], [])
+    prints = Prints(first, *([] for _ in Prints._fields[1:]))
     for key in keys:
+        whose = _NOBODY
         try:
             file = source.file(key)
             time = -1 if file is None else changed_at(file)[1]
             image = source.read(key)
             size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
             content, error = hash_image(image), None
+            if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
+                with quiet():
+                    whose = dicom.identity(image, source.options.salt)
+        except UnreadableImage as reason:
+            content, size, time, error = None, 0, -1, str(reason)
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
             content, size, time, error = None, 0, -1, read_reason(problem)
         prints.content.append(content)
         prints.bytes.append(size)
         prints.time.append(time)
         prints.error.append(error)
+        for name, value in zip(IDENTITY, whose, strict=True):
+            getattr(prints, name).append(value)
     return prints
 
 
 def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
-    """What an earlier run knows of these images: content (None: must be read), bytes, time; files by size and time."""
-    table = pd.DataFrame({"content": pd.Series([None] * len(keys), dtype=object), "bytes": 0, "time": -1})
+    """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`.
+
+    Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
+    """
+    stamps = source.stamps(keys)
+    entries: list[tuple] = [(None, 0, stamp, *_NOBODY) for stamp in stamps]
     if not cache.is_file():
-        return table
+        return _prints_table(entries)
     try:
-        old = pq.read_table(cache, columns=list(_KNOWN)).to_pydict()
+        read = pq.read_table(cache, columns=list(_KNOWN))
+        if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
+            return _prints_table(entries)  # the hashes of another salt
+        old = read.to_pydict()
         if set(old) != set(_KNOWN):
             raise ValueError("it lacks columns")
     except (OSError, ValueError) as error:  # Arrow's are ValueErrors
         log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, error)
-        return table
-    known = {key: (c, b, t) for key, c, b, t in zip(*(old[name] for name in _KNOWN), strict=True)}
-    contents, sizes, times = [None] * len(keys), [0] * len(keys), [-1] * len(keys)
+        return _prints_table(entries)
+    known = {key: entry for key, *entry in zip(*(old[name] for name in _KNOWN), strict=True)}
     for i, key in enumerate(keys):
-        file, entry = source.file(key), known.get(os.fsencode(key))
-        if file is None or entry is None:
+        entry = known.get(os.fsencode(key))
+        if entry is None:
+            continue
+        if stamps[i] >= 0 and stamps[i] == entry[2]:
+            entries[i] = tuple(entry)
+        file = source.file(key)
+        if file is None:
             continue
         try:
             now = changed_at(file)
         except (OSError, ValueError):
             continue
-        if now == entry[1:]:
-            contents[i], sizes[i], times[i] = entry
-    return pd.DataFrame({"content": pd.Series(contents, dtype=object), "bytes": sizes, "time": times})
+        if now == tuple(entry[1:3]):
+            entries[i] = tuple(entry)
+    return _prints_table(entries)
 
 
-def save_prints(keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
+_SALTED = b"dataprops.salt"
+
+
+def _salt_mark(source: OpenSource) -> bytes:
+    """What tells two salts apart, and tells nothing of them."""
+    return hash_bytes(f"mark {source.options.salt}".encode()).encode()
+
+
+def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:
+    columns = zip(*entries, strict=True) if entries else [()] * len(_KNOWN[1:])
+    types = {"bytes": np.int64, "time": np.int64, "frames": np.int64}
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype=types.get(name, object))
+            for name, values in zip(_KNOWN[1:], columns, strict=True)
+        }
+    )
+
+
+def save_prints(source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
     """Remember the contents of files for the next run."""
     held = prints["content"].notna() & (prints["time"] >= 0)
     # keys may hold bytes that are no UTF-8
@@ -149,8 +195,12 @@ def save_prints(keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
             "content": pa.array(prints["content"][held].tolist(), pa.string()),
             "bytes": pa.array(prints["bytes"][held].tolist(), pa.int64()),
             "time": pa.array(prints["time"][held].tolist(), pa.int64()),
+            **{
+                name: pa.array(prints[name][held].tolist(), pa.int64() if name == "frames" else pa.string())
+                for name in IDENTITY
+            },
         }
-    )
+    ).replace_schema_metadata({_SALTED: _salt_mark(source)})
     cache.parent.mkdir(parents=True, exist_ok=True)
     _write_aside(cache, lambda aside: pq.write_table(table, aside))
 
@@ -181,7 +231,9 @@ def plan_batches(
     folder: Path, keys: Sequence[str], contents: Sequence[str | None], preprocess: Preprocess
 ) -> list[Batch]:
     """Batches for the contents that no shard holds yet, each content once."""
-    held = set(open_shards(folder).position)
+    index = open_shards(folder)
+    passing = index.table["error"].isin(PASSING)
+    held = set(index.position) - set(index.table.loc[passing, "content"])
     wanted: dict[str, str] = {}
     for key, content in zip(keys, contents, strict=True):
         if content is not None and content not in held and content not in wanted:
@@ -194,28 +246,46 @@ def plan_batches(
     ]
 
 
+def split_batches(batches: Sequence[Batch], size_of: Mapping[str, int], most: int) -> list[Batch]:
+    """The same images in batches whose files have at most `most` bytes together, for batches that travel with their files."""
+    out = []
+    for batch in batches:
+        total, first = 0, 0
+        for at, key in enumerate(batch.keys):
+            total += size_of[key]
+            if total > most and at > first:
+                out.append(Batch(batch.keys[first:at], batch.contents[first:at]))
+                total, first = size_of[key], at
+        out.append(Batch(batch.keys[first:], batch.contents[first:]))
+    return out
+
+
 def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
     """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
 
     A file that changed since it was hashed is recorded under the content it has now.
     """
-    pixels = np.zeros((len(batch.keys), preprocess.features), np.uint8)
     index: dict[str, list] = {name: [] for name in _INDEX.names}
-    for row, key in enumerate(batch.keys):
-        facts = _decode_one(source, key, preprocess, pixels[row])
-        facts["row"] = row
-        for name in index:
-            index[name].append(facts[name])
-    # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
-    name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-
-    def write_pixels(aside: Path) -> None:
+    aside = path / f".{os.getpid()}.{os.urandom(4).hex()}.part"
+    try:
         with aside.open("wb") as file:
-            np.save(file, pixels)
-
-    _write_aside(path / f"{name}.npy", write_pixels)
+            # image by image, so that memory does not grow with the shard
+            shape = (len(batch.keys), preprocess.features)
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for row, key in enumerate(batch.keys):
+                pixels = np.zeros(preprocess.features, np.uint8)
+                facts = _decode_one(source, key, preprocess, pixels)
+                facts["row"] = row
+                for name in index:
+                    index[name].append(facts[name])
+                file.write(pixels)
+        # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
+        name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
+        aside.replace(path / f"{name}.npy")
+    finally:
+        aside.unlink(missing_ok=True)
     table = pa.table(index, schema=_INDEX)
     _write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
     return len(batch.keys)
@@ -227,7 +297,7 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
     try:
         image = source.read(key)
         facts["content"] = hash_image(image)
-        raw = decode(image) if isinstance(image, bytes) else image
+        raw = decode(image, preprocess.window) if isinstance(image, bytes) else image
         pixels, peak = canonical(raw, preprocess)
     except OSError as problem:
         facts["error"] = read_reason(problem)
@@ -315,7 +385,10 @@ def open_shards(folder: Path) -> ShardIndex:
         files.append(file)
     whole = pa.concat_tables(tables) if tables else _INDEX.append(pa.field("shard", pa.int64())).empty_table()
     table = whole.to_pandas()
-    table = table[table["content"].notna()].drop_duplicates("content").reset_index(drop=True)
+    table = table[table["content"].notna()]
+    # what was tried again and read counts, not the old reason
+    table = table.sort_values("error", key=lambda column: column.isin(PASSING), kind="stable")
+    table = table.drop_duplicates("content").reset_index(drop=True)
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
 
 

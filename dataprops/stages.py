@@ -24,7 +24,9 @@ import pandas as pd
 
 from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
+from dataprops.calibrations import newest_calibration, points_behind
 from dataprops.checks import run_checks
+from dataprops.config import AuditConfig
 from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
@@ -50,7 +52,7 @@ from dataprops.rowsfile import open_rows, save_rows
 from dataprops.sharpness import sharpness_summary
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.labels import label_values
-from dataprops.store import Run, previous_summary, publish, write_table, write_text
+from dataprops.store import Run, open_salt, previous_summary, publish, write_table, write_text
 from dataprops.summary import base_summary, pairs_table, predict, property_measures, run_table, to_json
 from dataprops.thresholds import load_thresholds
 from dataprops.tools import Tools
@@ -58,6 +60,8 @@ from dataprops.tools import Tools
 log = logging.getLogger(__name__)
 
 JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
+READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
+CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
@@ -114,16 +118,21 @@ def load_record(run: Run, kind: type[Record]) -> Record:
 
 def source_of(run: Run) -> OpenSource:
     """The run's source, opened."""
-    config = run.config
-    options = SourceOptions(
+    return open_source(run.config.source, source_options(run.config))
+
+
+def source_options(config: AuditConfig) -> SourceOptions:
+    """How a config wants its source read."""
+    return SourceOptions(
         path_column=config.path_column,
         label_column=config.label_column,
         split_column=config.split_column,
         group_column=config.group_column,
         group_pattern=config.group_pattern,
         rules=config.rules,
+        window=config.window,
+        salt=open_salt(Path(config.store)),
     )
-    return open_source(config.source, options)
 
 
 def scan(run: Run, tools: Tools) -> Scanned:
@@ -149,19 +158,27 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = pd.read_parquet(run.work / "scan.parquet")
     keys = [os.fsdecode(key) for key in table.pop("key")]
     prints = _fingerprints(run, tools, source, keys)
-    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale)
+    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
-    batches = shards.plan_batches(folder, keys, contents, preprocess)
+    order = source.order(keys)
+    in_order = range(len(keys)) if order is None else order
+    batches = shards.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
+    if order is not None:
+        batches = shards.split_batches(batches, dict(zip(keys, prints["bytes"].tolist(), strict=True)), CARRIED_BYTES)
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
+        carried = zip(source.carry(batch.keys for batch in batches), batches, strict=True)
+        pieces = ((bearer, batch, preprocess, str(folder)) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
-            for done in tools.map(shards.decode_batch, ((source, batch, preprocess, str(folder)) for batch in batches)):
+            for done in tools.map(shards.decode_batch, pieces):
                 advance(done)
     facts = shards.describe(shards.open_shards(folder), contents)
     gone = facts["shard"].isna() & prints["content"].notna()
     facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
-    images = pd.concat([table, prints[["content", "bytes"]], facts], axis=1)
+    if table["group"].isna().all():  # nobody named the patients: DICOM files do
+        table["group"] = prints["patient"].fillna(prints["study"])
+    images = pd.concat([table, prints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
     whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
     images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     write_table(run.work / "images.parquet", images)
@@ -178,14 +195,20 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
     table["error"] = pd.Series([None] * len(keys), dtype=object)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     if len(new):
-        pieces = ((source, start, [keys[i] for i in new[start : start + 256]]) for start in range(0, len(new), 256))
+        order = source.order([keys[i] for i in new])
+        new, step = (new, READ_AT_ONCE) if order is None else (new[order], CARRIED)
+        starts = range(0, len(new), step)
+        batches = [[keys[i] for i in new[start : start + step]] for start in starts]
+        pieces = zip(source.carry(batches), starts, batches, strict=True)
         with tools.progress("reading files", len(new), "images") as advance:
             for prints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[prints.first : prints.first + len(prints.content)]
-                for name in ("content", "bytes", "time", "error"):
+                for name in ("content", "bytes", "error", *shards.IDENTITY):
                     table.loc[at, name] = getattr(prints, name)
+                # what is no file has its stamp already
+                table.loc[at, "time"] = np.maximum(prints.time, table.loc[at, "time"])
                 advance(len(at))
-        shards.save_prints(keys, table, cache)
+        shards.save_prints(source, keys, table, cache)
     return table
 
 
@@ -197,11 +220,10 @@ def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
     if previous is not None:
         return int(previous["preprocess"]["channels"])
     grey = []
-    for key in keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]:
+    for image in source.read_some(keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]):
         try:
-            image = source.read(key)
             grey.append(is_grey(decode_image(image) if isinstance(image, bytes) else image))
-        except (OSError, UnreadableImage):
+        except UnreadableImage:
             continue
     return default_channels(grey)
 
@@ -235,6 +257,9 @@ def distances(run: Run, tools: Tools) -> Passed:
         numeric=scanned.label_kind == "numbers",
         near2=near_squared(run.config.near_rms, features),
     )
+    anchors = None
+    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
+        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
     plan = plan_pass(
         rows.n,
         features,
@@ -243,10 +268,8 @@ def distances(run: Run, tools: Tools) -> Passed:
         threads=tools.threads,
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
+        anchors=None if anchors is None else len(anchors),
     )
-    anchors = None
-    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
-        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(
         "\n".join([decoded.preprocess.key, *rows.pixels]).encode() + rows.y.tobytes(), digest_size=16
@@ -322,27 +345,26 @@ def measure(run: Run, tools: Tools) -> int:
     everything = open_rows(str(run.work / "rows.npz"))
 
     primary = np.nonzero(rows.primary)[0]
-    # all distinct images, or the anchors among them
-    asked = primary if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
-    distance, neighbour = contents_only(state, asked)
+    anchors = None if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
+    distance, neighbour = contents_only(state, rows, anchors)
     estimates = estimate_all(
         distance, neighbour, passed.features, config.k, config.seed, estimators_of(run), unit=255.0
     )
     subsets = subset_estimates(config, tools, everything, primary)
-    sharp = np.sqrt(state.sharp[rows.row if passed.anchors is None else asked])
-    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=passed.anchors is not None)
-    whole = state if passed.anchors is None else None
+    sharp = np.sqrt(state.sharp[rows.row] if anchors is None else state.sharp)
+    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=anchors is not None)
+    whole = state if anchors is None else None
     draws = sampled_sharpness(config, tools, everything, rows, whole, scanned.label_kind)
 
     write_table(
         run.work / "properties.parquet",
         properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors),
     )
-    table, neighbours = image_values(images, rows, state, config.k)
+    table, neighbours = image_values(images, rows, state, config.k, anchors)
     write_table(run.work / "image_values.parquet", table)
     write_table(run.work / "neighbours.parquet", neighbours)
     numeric = scanned.label_kind == "numbers"
-    pairs = sharpest_pairs(everything, rows, state, numeric=numeric, sampled=passed.anchors is not None)
+    pairs = sharpest_pairs(everything, rows, state, numeric=numeric, anchors=anchors)
     write_table(run.work / "sharpest.parquet", pairs)
     near = pd.DataFrame(
         {"a": rows.first[known.near_a], "b": rows.first[known.near_b], "distance": np.sqrt(known.near_d2)}
@@ -385,6 +407,7 @@ def check(run: Run, tools: Tools) -> bool:
         left_out=scanned.ignored,
         size=decoded.preprocess.size,
         channels=decoded.preprocess.channels,
+        window=decoded.preprocess.window,
         features=passed.features,
         properties=properties,
         images=images,
@@ -393,7 +416,7 @@ def check(run: Run, tools: Tools) -> bool:
         anchors=passed.anchors,
     )
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
-    predictions = predict(summary, previous, images)
+    predictions = predict(summary, previous, images, newest_calibration(Path(run.store)))
     numbers |= property_measures(summary, predictions)
     folder = run.work / "results"
     folder.mkdir(exist_ok=True)
@@ -453,7 +476,8 @@ def report(run: Run, tools: Tools) -> str:
     write_table(folder / "pairs.parquet", pairs_table(tables["near"], tables["sharpest"], tables["images"]))
     write_table(folder / "run.parquet", run_table(run, summary))
     picture = picture_reader(run)
-    write_text(folder / "report.html", render(summary, tables, picture))
+    points = points_behind(Path(run.store), summary["predictions"])
+    write_text(folder / "report.html", render(summary, tables, picture, points))
     write_text(folder / "summary.md", markdown_summary(summary, tables, picture))
     write_text(folder / "summary.json", to_json(summary))  # last: a folder that has it is whole
     return str(publish(run, folder))

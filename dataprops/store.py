@@ -2,10 +2,13 @@
 
     STORE/
       version.json                      schema of the store
+      salt                              random key of the hashes of patient, study and series ids, made once
       shards/<preprocess>/              canonical images, content-addressed (see `shards`)
       states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
       work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
+      calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
+      experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
       locks/<dataset>.lock              held while the dataset is audited
       alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `alert_state`)
       watch/<dataset>.parquet           files as the watcher last reported them
@@ -23,7 +26,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +100,29 @@ def open_store(path: str | Path) -> Path:
     return folder
 
 
+def open_salt(store: Path) -> str:
+    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Who has it can test guesses of an id."""
+    from filelock import FileLock
+
+    path = store / "salt"
+    if not path.is_file():
+        with FileLock(store / ".salt.lock"):
+            if not path.is_file():
+                aside = store / f".salt.{os.getpid()}.part"
+                aside.touch(mode=0o600)
+                aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+                os.replace(aside, path)
+    try:
+        salt = path.read_text(encoding="ascii").strip()
+        if len(bytes.fromhex(salt)) < 16:
+            raise ValueError("it is too short")
+    except (OSError, ValueError) as error:
+        raise DatapropsError(
+            f"{path} is damaged ({error}): restore it, or remove it (hashes of patients then differ from earlier runs)"
+        ) from error
+    return salt
+
+
 def start_run(config: AuditConfig) -> Run:
     """Open the store and make the folder of a new run; the caller holds the dataset's lock.
 
@@ -143,6 +169,13 @@ def write_text(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write(aside)
+    os.replace(aside, path)
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file with the schema version in its metadata, aside, then rename."""
     import pyarrow as pa
@@ -171,12 +204,17 @@ def finished_runs(store: Path, dataset: str) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/summary.json"))
 
 
+def load_summary(results: Path) -> dict:
+    """The summary of a finished run."""
+    return json.loads((results / "summary.json").read_text(encoding="utf-8"))
+
+
 def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
     """Summary of the newest finished run of the dataset before the run with this id."""
     for folder in reversed(finished_runs(store, dataset)):
         if folder.name < before:
             try:
-                return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+                return load_summary(folder)
             except (OSError, ValueError) as error:
                 log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
     return None

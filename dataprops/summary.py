@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dataprops.calibrations import Calibration
 from dataprops.findings import KINDS
-from dataprops.laws import Prediction, loss_change, loss_if_doubled, penalty_prediction
+from dataprops.forecast import expected_loss, expected_penalty
+from dataprops.laws import Prediction, loss_change, loss_if_doubled
 from dataprops.store import SCHEMA, Run
 
 ESTIMATES = ("mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle")
@@ -57,6 +59,7 @@ def base_summary(
     left_out: tuple[str, ...],
     size: int,
     channels: int,
+    window: str,
     features: int,
     properties: pd.DataFrame,
     images: pd.DataFrame,
@@ -102,7 +105,7 @@ def base_summary(
         "n_unreadable": int(images["pixels"].isna().sum()),
         "left_out": {"count": len(left_out), "files": list(left_out[:LEFT_OUT])},
         "labels": {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}},
-        "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": config.scale},
+        "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": config.scale, "window": window},
         "features": features,
         "k": config.k,
         "seed": config.seed,
@@ -140,13 +143,19 @@ def base_summary(
     }
 
 
-def predict(summary: dict[str, Any], previous: dict[str, Any] | None, images: pd.DataFrame) -> list[Prediction]:
-    """What the laws say of the measured set."""
+def predict(
+    summary: dict[str, Any],
+    previous: dict[str, Any] | None,
+    images: pd.DataFrame,
+    calibration: Calibration | None = None,
+) -> list[Prediction]:
+    """What the laws say of the measured set: by the store's calibration where it holds, else by the paper's table."""
     mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
     peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
     return [
         loss_change(previous, summary),
-        penalty_prediction(summary, peaks),
+        expected_penalty(summary, peaks, calibration),
+        *([] if calibration is None else [expected_loss(summary, peaks, calibration)]),
         loss_if_doubled(mle["value"], mle["se"]),
     ]
 

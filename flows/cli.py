@@ -9,6 +9,12 @@ import click
 # name -> (module with a click command `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("flows.commands.audit", "Audit a dataset: numbers, findings, alerts and a report."),
+    "experiment": (
+        "flows.commands.experiment",
+        "Train networks on samples of datasets: what the properties do to them.",
+    ),
+    "fit": ("flows.commands.fit", "Fit the laws to trained networks: slopes, left-out errors, a calibration."),
+    "predict": ("flows.commands.predict", "Test loss and loss under attack of networks trained on a dataset."),
     # floor above this one: named, not imported, so that flows runs without deployments
     "deploy": ("deployments.commands.deploy", "Deploy audits from a file of datasets: schedules, triggers, channels."),
     "serve": ("deployments.commands.serve", "Operate a file of datasets on this machine."),

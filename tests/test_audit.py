@@ -110,7 +110,8 @@ def test_medical_images_equal_a_brute_force(name, real_data, tmp_path):
 
     source = real_data(name)
     summary = audit(source, store=str(tmp_path / "store"))
-    assert summary["preprocess"] == {"size": 224, "channels": 1, "range": [0, 255], "scale": "full-range"}
+    shape = {"size": 224, "channels": 1, "range": [0, 255], "scale": "full-range", "window": "auto"}
+    assert summary["preprocess"] == shape
     images = tables_of(summary)["images"]
     index = open_shards(tmp_path / "store" / "shards" / "224x224x1-full-range-v1")
     facts = index.table.iloc[[index.position[content] for content in images["content"]]]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.distances import gpu, passes, product
-from dataprops.distances.allpairs import Rows, all_pairs, array_rows, compute_job, load_block
+from dataprops.distances.allpairs import JobArguments, Rows, all_pairs, array_rows, compute_job, load_block
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.passes import PassSpec, rectangle_tiles, run_unit, triangle_tiles
 from dataprops.distances.plan import Plan, plan_pass, working_bytes
@@ -230,6 +230,19 @@ def test_a_killed_pass_resumes_without_computing_its_finished_jobs_again(tmp_pat
         assert np.array_equal(x, y)
     for x, y in zip(resumed.near.arrays(), whole.near.arrays(), strict=True):
         assert np.array_equal(x, y)
+
+
+def test_a_worker_sends_only_what_is_not_beaten_already():
+    rng = np.random.default_rng(0)
+    rows = array_rows(rng.integers(0, 256, (400, 6)).astype(np.uint8), rng.integers(0, 2, 400).astype(float))
+    spec, index = PassSpec(5), np.arange(200, dtype=np.int32)
+    bound = all_pairs(rows, spec, WHOLE).state.knn_d2[:, -1]
+    job = JobArguments(0, rows, index, index + 200, True, spec, None, None, 256)
+    blind = compute_job(job, 1)
+    told = compute_job(job._replace(bound_a=bound[:200], bound_b=bound[200:]), 1)
+    assert len(blind.found_a.row) == len(blind.found_b.row) == 200 * 5
+    assert 0 < len(told.found_a.row) < 200 * 5
+    assert (told.found_a.d2 <= bound[told.found_a.row]).all()
 
 
 def test_a_damaged_checkpoint_is_no_obstacle(tmp_path):

@@ -321,7 +321,7 @@ def prints_of(source: OpenSource, keys: list[str], cache: Path) -> tuple[pd.Data
     prints = fingerprint_batch(source, 0, [keys[i] for i in new])
     for name in ("content", "bytes", "time"):
         table.loc[new, name] = getattr(prints, name)
-    shards.save_prints(keys, table, cache)
+    shards.save_prints(source, keys, table, cache)
     return table, new.tolist()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.passes import Block, PassSpec, run_unit, shift_into
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
-from dataprops.distances.state import NearPairs, State, empty, finalize, merge
+from dataprops.distances.state import Found, NearPairs, State, empty, finalize, found_in, merge
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -98,10 +98,10 @@ class PassResult(NamedTuple):
 
 
 class JobResult(NamedTuple):
-    """What one job found for its blocks (state_b None if only block a was asked for)."""
+    """What one job found for its blocks (found_b None if only block a was asked for)."""
 
-    state_a: State
-    state_b: State | None
+    found_a: Found
+    found_b: Found | None
     near: tuple[np.ndarray, np.ndarray, np.ndarray]
     near_count: int
 
@@ -179,7 +179,7 @@ def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResu
     state_b = None if b is None or not job.both else empty(b.n, spec.k, job.bound_b)
     near = NearPairs(spec.near_limit)
     run_on(device, a, b, state_a, state_b, spec, near, threads=threads, edge=job.edge)
-    return JobResult(state_a, state_b, near.arrays(), near.count)
+    return JobResult(found_in(state_a), None if state_b is None else found_in(state_b), near.arrays(), near.count)
 
 
 def run_jobs(
@@ -196,8 +196,9 @@ def run_jobs(
     on_pairs: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
     key: str = "",
+    places: list[np.ndarray] | None = None,
 ) -> int:
-    """Fold jobs into the state of all rows; returns the number of pairs computed (less than all after a resume).
+    """Fold jobs into the state of the rows; returns the number of pairs computed (less than all after a resume).
 
     Parameters
     ----------
@@ -211,16 +212,19 @@ def run_jobs(
         Told how many pairs were done since the last call.
     checkpoint : Path, optional
         File that the state is written to from time to time and resumed from, if it was written under this `key`.
+    places : list of int arrays, optional
+        Where the rows of each block stand in `state`; default: row i at i. Blocks beyond this list have no state.
     """
+    places = blocks if places is None else places
     tell = on_pairs or (lambda pairs: None)
     done = load_checkpoint(checkpoint, key, state, near) if checkpoint else set()
     tell(sum(job_pairs(jobs[number], blocks) for number in done))
     todo = [number for number in range(len(jobs)) if number not in done]
     last_save = time.monotonic()
     if pool is None:
-        finished = _run_here(rows, jobs, todo, blocks, state, near, edge, threads, device, tell)
+        finished = _run_here(rows, jobs, todo, blocks, places, state, near, edge, threads, device, tell)
     else:
-        finished = _run_on_pool(rows, jobs, todo, blocks, state, near, edge, pool, tell)
+        finished = _run_on_pool(rows, jobs, todo, blocks, places, state, near, edge, pool, tell)
     for number in finished:
         done.add(number)
         if checkpoint and time.monotonic() - last_save > CHECKPOINT_SECONDS and len(done) < len(jobs):
@@ -282,14 +286,15 @@ def _run_on_pool(
     jobs: list[Job],
     todo: list[int],
     blocks: list[np.ndarray],
+    places: list[np.ndarray],
     state: State,
     near: NearPairs,
     edge: int,
     pool: UnitPool,
     tell: Callable[[int], None],
 ) -> Iterator[int]:
-    def bound(index: np.ndarray, spec: PassSpec) -> np.ndarray | None:
-        return state.knn_d2[index, 0] if spec.k else None
+    def bound(block: int, spec: PassSpec) -> np.ndarray | None:
+        return state.knn_d2[places[block], 0] if spec.k else None
 
     # made one by one as workers become free, so that each job starts with the bounds known by then
     arguments = (
@@ -300,8 +305,8 @@ def _run_on_pool(
             None if job.a == job.b else blocks[job.b],
             job.both,
             job.spec,
-            bound(blocks[job.a], job.spec),
-            bound(blocks[job.b], job.spec),
+            bound(job.a, job.spec),
+            bound(job.b, job.spec) if job.both else None,
             edge,
         )
         for number in todo
@@ -309,11 +314,11 @@ def _run_on_pool(
     )
     for number, result in pool(arguments):
         job = jobs[number]
-        for index, found in ((blocks[job.a], result.state_a), (blocks[job.b], result.state_b)):
+        for block, found in ((job.a, result.found_a), (job.b, result.found_b)):
             if found is not None:
-                part = _select(state, index, job.spec)
+                part = _select(state, places[block], job.spec)
                 merge(part, found)
-                _put_back(state, index, part)
+                _put_back(state, places[block], part)
         near.add(*result.near, count=result.near_count)
         tell(job_pairs(job, blocks))
         yield number
@@ -324,6 +329,7 @@ def _run_here(
     jobs: list[Job],
     todo: list[int],
     blocks: list[np.ndarray],
+    places: list[np.ndarray],
     state: State,
     near: NearPairs,
     edge: int,
@@ -343,8 +349,8 @@ def _run_here(
             next_block = min({following.a, following.b} - held.keys(), default=None)
             ahead = None if next_block is None else reader.submit(load_block, rows, blocks[next_block])
             within = job.a == job.b
-            part_a = _select(state, blocks[job.a], job.spec)
-            part_b = None if within or not job.both else _select(state, blocks[job.b], job.spec)
+            part_a = _select(state, places[job.a], job.spec)
+            part_b = None if within or not job.both else _select(state, places[job.b], job.spec)
             run_on(
                 device,
                 held[job.a],
@@ -357,9 +363,9 @@ def _run_here(
                 edge=edge,
                 on_pairs=tell,
             )
-            _put_back(state, blocks[job.a], part_a)
+            _put_back(state, places[job.a], part_a)
             if part_b is not None:
-                _put_back(state, blocks[job.b], part_b)
+                _put_back(state, places[job.b], part_b)
             for block in held.keys() - {following.a, following.b}:
                 del held[block]
             if ahead is not None and next_block is not None:

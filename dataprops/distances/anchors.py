@@ -44,7 +44,7 @@ def anchor_pass(
     checkpoint: Path | None = None,
     key: str = "",
 ) -> PassResult:
-    """All pairs with at least one anchor. Rows that are no anchors have an empty state. See `allpairs.run_jobs`.
+    """All pairs with at least one anchor; the state has a row for each anchor, no other. See `allpairs.run_jobs`.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def anchor_pass(
     numbers = range(len(ours))
     jobs = triangle_jobs(numbers, spec)
     jobs += [Job(a, len(ours) + b, False, spec) for a in numbers for b in range(len(others))]
-    state, near = empty(rows.n, spec.k), NearPairs(spec.near_limit)
+    state, near = empty(len(anchors), spec.k), NearPairs(spec.near_limit)
     pairs = run_jobs(
         rows,
         jobs,
@@ -69,6 +69,7 @@ def anchor_pass(
         pool=pool,
         on_pairs=on_pairs,
         checkpoint=checkpoint,
+        places=cut(np.arange(len(anchors)), plan.block),
         key=f"{key} anchors={len(anchors)} n={rows.n} block={plan.block} {spec}",
     )
     return PassResult(finalize(state), near, pairs)

@@ -63,11 +63,15 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def working_bytes(n: int, features: int, k: int, threads: int, block: int, edge: int) -> int:
+def working_bytes(
+    n: int, features: int, k: int, threads: int, block: int, edge: int, anchors: int | None = None
+) -> int:
     """Projected memory of a pass over n rows: state, blocks with sketches, for each thread a tile with its buffers and rows."""
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
-    state = state_bytes(n, k) + state_bytes(2 * rows, k)  # one more copy of a job's rows while its result is merged
+    state = state_bytes(n if anchors is None else anchors, k) + state_bytes(
+        2 * rows, k
+    )  # one more copy of a job's rows while its result is merged
     coordinates = width(features, rows)
     # codes in two orders, landmarks, and what a thread needs to sketch a chunk
     sketches = (
@@ -78,7 +82,15 @@ def working_bytes(n: int, features: int, k: int, threads: int, block: int, edge:
 
 
 def plan_pass(
-    n: int, features: int, k: int, *, memory: int | None = None, threads: int = 1, jobs: int = 1, workers: int = 1
+    n: int,
+    features: int,
+    k: int,
+    *,
+    memory: int | None = None,
+    threads: int = 1,
+    jobs: int = 1,
+    workers: int = 1,
+    anchors: int | None = None,
 ) -> Plan:
     """Choose block and tile so that the pass fits.
 
@@ -94,6 +106,8 @@ def plan_pass(
         Least number of jobs wanted, to keep several workers busy.
     workers : int
         Workers that share this machine's memory.
+    anchors : int, optional
+        Rows that are compared with all, if not every row is: only these have a state.
 
     Raises
     ------
@@ -107,7 +121,7 @@ def plan_pass(
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
     block = max(1, min(n, most))
     edge = EDGE
-    while (need := working_bytes(n, features, k, threads, block, edge)) > budget:
+    while (need := working_bytes(n, features, k, threads, block, edge, anchors)) > budget:
         if block > edge:
             block = max(edge, int(block * SHRINK))
         elif edge > SMALLEST_EDGE:

@@ -63,20 +63,55 @@ def empty(n: int, k: int, bound: np.ndarray | None = None) -> State:
     return State(d2, np.full((n, k), EMPTY, np.int32), np.zeros(n), np.zeros(n), np.full(n, EMPTY, np.int32))
 
 
-def merge(into: State, other: State) -> None:
-    """Fold the state `other` of the same rows into `into`; no pair may be in both."""
+class Found(NamedTuple):
+    """What a state holds, without its empty places: what travels from a worker.
+
+    Once neighbours are known most pairs of a job are pruned by their bounds, so little is left to send.
+
+    Attributes
+    ----------
+    row, d2, index : int32, float64, int32 [e]
+        Neighbours: of the row at this position, its squared distance and number.
+    sharp_row, sharp, sharp_d2, sharp_index : int32, float64, float64, int32 [s]
+        Sharpest pairs of these rows.
+    """
+
+    row: np.ndarray
+    d2: np.ndarray
+    index: np.ndarray
+    sharp_row: np.ndarray
+    sharp: np.ndarray
+    sharp_d2: np.ndarray
+    sharp_index: np.ndarray
+
+
+def found_in(state: State) -> Found:
+    """The filled places of a state."""
+    rows, slots = np.nonzero(state.knn_index != EMPTY)
+    sharp = np.nonzero(state.sharp > 0.0)[0]
+    return Found(
+        rows.astype(np.int32),
+        state.knn_d2[rows, slots],
+        state.knn_index[rows, slots],
+        sharp.astype(np.int32),
+        state.sharp[sharp],
+        state.sharp_d2[sharp],
+        state.sharp_index[sharp],
+    )
+
+
+def merge(into: State, found: Found) -> None:
+    """Fold what another state of the same rows holds into `into`; no pair may be in both."""
     if into.k:
-        rows, slots = np.nonzero(other.knn_index != EMPTY)
-        kernel.push_entries(into.knn_d2, into.knn_index, rows, other.knn_d2[rows, slots], other.knn_index[rows, slots])
-    rows = np.nonzero(other.sharp > 0.0)[0]
+        kernel.push_entries(into.knn_d2, into.knn_index, found.row, found.d2, found.index)
     kernel.push_sharpest(
         into.sharp,
         into.sharp_d2,
         into.sharp_index,
-        rows,
-        other.sharp[rows],
-        other.sharp_d2[rows],
-        other.sharp_index[rows],
+        found.sharp_row,
+        found.sharp,
+        found.sharp_d2,
+        found.sharp_index,
     )
 
 

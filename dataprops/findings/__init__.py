@@ -60,6 +60,7 @@ def find(
         "near_duplicates": copies.near_duplicates(images, near, options),
         "group_in_classes": leakage.group_in_classes(images, options),
         "unlabelled": single.unlabelled(images, options),
+        "several_frames": single.several_frames(images, options),
         "class_imbalance": single.class_imbalance(images, options),
         "small_class": single.small_class(images, options),
         "shortcut": shortcut.shortcut(scores, options),

@@ -28,6 +28,15 @@ def unlabelled(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
         yield (image,), 0.0, f"{quoted(path)} has no label."
 
 
+def several_frames(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
+    """One row for each readable file of which other frames were not looked at; its value is the number of its frames."""
+    if "frames" not in images:  # tables of before
+        return
+    several = images[(images["frames"] > 1) & images["pixels"].notna()]
+    for image, path, frames in several[["image", "path", "frames"]].itertuples(index=False):
+        yield (image,), frames, f"{quoted(path)} holds {frames:,} frames; the middle one was taken."
+
+
 def outlier_images(images: pd.DataFrame, fence: float) -> pd.DataFrame:
     """Distinct images whose distance to their neighbours is far beyond the others': image, ratio to the median.
 

@@ -59,6 +59,11 @@ KINDS: dict[str, Kind] = {
         "Images without a label",
         "These images have no label while others have one. They took part in the dimension, not in the sharpness.",
     ),
+    "several_frames": Kind(
+        "info",
+        "Files of several frames",
+        "Of each of these DICOM files one frame, the middle one, took part. Audit them as dicom:FOLDER to have them all.",
+    ),
     "class_imbalance": Kind(
         "warning",
         "Unequal classes",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataprops.findings.table import KINDS
 from dataprops.report import plots
+from dataprops.report.figures import placed_figures
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import data_uri
@@ -32,6 +33,7 @@ WORDS = {
 PREDICTION_NAMES = {
     "log_loss_change": "Change of the test loss since the previous audit",
     "attack_penalty": "Loss under attack",
+    "test_loss": "Test loss",
     "loss_if_doubled": "Gain from more images",
 }
 
@@ -131,7 +133,12 @@ def _outcome(success: Any) -> str:
     return "skipped" if success is None or pd.isna(success) else "passed" if success else "failed"
 
 
-def render(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture: Picture) -> str:
+def render(
+    summary: dict[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    picture: Picture,
+    points: pd.DataFrame | None = None,
+) -> str:
     """The report of an audit as one HTML document that needs nothing else.
 
     Parameters
@@ -142,6 +149,8 @@ def render(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture:
         images, findings, properties, alerts, checks, shortcuts.
     picture : callable
         Image id -> canonical uint8 [size, size, channels], or None.
+    points : DataFrame, optional
+        The table of trained networks that predictions rest on: the set is shown among its datasets.
     """
     from jinja2 import Environment, select_autoescape
     from markupsafe import Markup
@@ -180,6 +189,7 @@ def render(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture:
         how_compared=how_compared(summary),
         alerts=alerts,
         plots=[Markup(plot) for plot in drawn if plot],
+        placed=[Markup(plot) for plot in placed_figures(points, summary)],
         properties=properties.to_dict("records"),
         sections=sections,
         shortcuts=tables["shortcuts"].to_dict("records"),

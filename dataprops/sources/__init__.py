@@ -1,15 +1,16 @@
 """Where images come from.
 
 A source is a row of `SOURCES`: one function lists what images there are, without decoding any, and one reads one of
-them - as the bytes of an image file, or as an array that is decoded already. What needs more than a folder (DICOM,
-archives, object stores) becomes another row.
+them - as the bytes of an image file, or as an array that is decoded already. Containers and object stores are rows as folders
+are; `open_source` tells by the suffix, the scheme and a look inside which row a place needs.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -18,7 +19,23 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
-from dataprops.sources import arrays, digits, folder, manifest
+from dataprops.redact import is_url, redacted, reveal
+from dataprops.sources import (
+    archives,
+    arrays,
+    arraysets,
+    digits,
+    folder,
+    frames,
+    hdf5,
+    manifest,
+    nifti,
+    numpyfiles,
+    paper,
+    parquet,
+    remote,
+)
+from dataprops.sources.places import ACCESS
 from dataprops.sources.table import SourceOptions, chosen_rules
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
@@ -38,28 +55,68 @@ class Source(NamedTuple):
         Whether key is a path below (or beside) location, so that an unchanged file is known by its size and time.
     rules : dict
         Its label rules: name -> values, the default first (see `table.chosen_rules`).
+    stamps : callable or None
+        stamps(location, keys, options) -> for each image a number that changes when the image may have, -1 if that cannot be told:
+        an image whose number is that of the last audit is not read again.
+    order, stream : callable or None
+        Where images cannot be had in any order at equal cost: order(location, keys, options) -> positions of the keys in the
+        order of the place, or None; stream(location, keys in that order, options) yields (key, image or OSError) in one pass.
     """
 
     scan: Callable[[str, SourceOptions], pd.DataFrame]
     read: Callable[[str, str, SourceOptions], bytes | RawImage]
     local: bool
     rules: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    stamps: Callable[[str, Sequence[str], SourceOptions], list[int]] | None = None
+    order: Callable[[str, Sequence[str], SourceOptions], list[int] | None] | None = None
+    stream: Callable[[str, Sequence[str], SourceOptions], Iterator[tuple[str, bytes | RawImage | OSError]]] | None = (
+        None
+    )
 
 
+_ARCHIVE = Source(archives.scan, archives.read, False, ACCESS, archives.stamps, archives.order, archives.stream)
 SOURCES: dict[str, Source] = {
     "folder": Source(folder.scan, folder.read, True),
-    "manifest": Source(manifest.scan, manifest.read, True),
+    "manifest": Source(manifest.scan, manifest.read, True, ACCESS, manifest.stamps),
     "digits": Source(digits.scan, digits.read, False),
     "array": Source(arrays.scan, arrays.read, False),
+    "dicom": Source(frames.scan, frames.read, True, frames.RULES),
+    "nifti": Source(nifti.scan, nifti.read, False, nifti.RULES),
+    **{
+        name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
+        for name, row in paper.READERS.items()
+    },
+    "url": Source(remote.scan, remote.read, False, ACCESS, remote.stamps),
+    "zip": _ARCHIVE,
+    "tar": _ARCHIVE,
+    "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.stamps),
+    "hdf5": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.stamps),
+    "numpy": Source(
+        numpyfiles.scan, numpyfiles.read, False, arraysets.RULES, numpyfiles.stamps, numpyfiles.order, numpyfiles.stream
+    ),
+}
+# suffix of a file -> its row; .csv and .parquet may be manifests
+CONTAINERS: dict[str, str] = {
+    **dict.fromkeys(archives.ZIP, "zip"),
+    **dict.fromkeys(archives.TAR, "tar"),
+    **dict.fromkeys(hdf5.SUFFIXES, "hdf5"),
+    **dict.fromkeys(numpyfiles.SUFFIXES, "numpy"),
 }
 
 
 class OpenSource(NamedTuple):
-    """A source with its location; small and picklable."""
+    """A source with its location; small and picklable.
+
+    `held` are images that were read already and travel with it; see `carry`.
+    """
 
     kind: str
     location: str
     options: SourceOptions
+    held: Mapping[str, bytes | RawImage | OSError] | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenSource({self.kind}:{redacted(self.location)})"
 
     def scan(self) -> pd.DataFrame:
         """The images; see `Source`."""
@@ -68,18 +125,70 @@ class OpenSource(NamedTuple):
 
     def read(self, key: str) -> bytes | RawImage:
         """One image; see `Source`."""
+        if self.held is not None:
+            image = self.held[key]
+            if isinstance(image, OSError):
+                raise image
+            return image
         return SOURCES[self.kind].read(self.location, key, self.options)
 
     def file(self, key: str) -> Path | None:
         """The local file behind a key, if there is one."""
-        if not SOURCES[self.kind].local:
+        if not SOURCES[self.kind].local or is_url(self.location) or is_url(key):
             return None
+        if self.kind == "dicom":
+            return frames.base(self.location) / key.partition(frames.MARK)[0]
         base = Path(self.location)
-        return (base if self.kind == "folder" else base.parent) / key
+        return (base.parent if self.kind == "manifest" else base) / key
+
+    def stamps(self, keys: Sequence[str]) -> list[int]:
+        """For each image a number as `Source.stamps` says, of this place and these rules; -1: unknown."""
+        row = SOURCES[self.kind]
+        if row.stamps is None or not keys:
+            return [-1] * len(keys)
+        here = "\n".join([self.kind, redacted(self.location), *self.options.rules])
+        salt = int.from_bytes(hashlib.blake2b(os.fsencode(here), digest_size=8).digest()) >> 1
+        return [stamp if stamp < 0 else stamp ^ salt for stamp in row.stamps(self.location, keys, self.options)]
+
+    def order(self, keys: Sequence[str]) -> list[int] | None:
+        """Positions of the keys in the only order that they can be read in at a bearable cost; None: any order will do."""
+        row = SOURCES[self.kind]
+        return row.order(self.location, keys, self.options) if row.order is not None and keys else None
+
+    def carry(self, batches: Iterable[Sequence[str]]) -> Iterator[OpenSource]:
+        """A source for each batch of keys: this one; or, where images are read in one order only, one that holds the batch.
+
+        Together the batches must be in that order (see `order`). They are read one after the other, as they are asked for.
+        """
+        batches = list(batches)
+        row, keys = SOURCES[self.kind], [key for batch in batches for key in batch]
+        if row.stream is None or self.order(keys) is None:
+            yield from (self for _ in batches)
+            return
+        flow = row.stream(self.location, keys, self.options)
+        early: dict[str, bytes | RawImage | OSError] = {}
+        for batch in batches:
+            missing = set(batch) - set(early)
+            while missing and (found := next(flow, None)) is not None:
+                early[found[0]] = found[1]
+                if found[0] not in missing:  # of a later batch: what is missing was passed, and is gone
+                    break
+                missing.discard(found[0])
+            yield self._replace(held={key: early.pop(key, OSError(0, "the container lost it")) for key in batch})
+
+    def read_some(self, keys: Sequence[str]) -> Iterator[bytes | RawImage]:
+        """Those of the images that can be read."""
+        order = self.order(keys)
+        keys = list(keys) if order is None else [keys[i] for i in order]
+        for key, source in zip(keys, self.carry([key] for key in keys), strict=True):
+            try:
+                yield source.read(key)
+            except OSError:
+                continue
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
-    """Open a folder, a manifest (.csv, .parquet), or ``name:location``.
+    """Open a folder, a manifest (.csv, .parquet), a container, an address, or ``name:location``.
 
     Raises
     ------
@@ -87,22 +196,62 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         If nothing is there, or the name is unknown.
     """
     options = options or SourceOptions()
+    spec = reveal(spec)
+    if is_url(spec):
+        return OpenSource(_kind_of_url(spec, options), spec, options)
     path = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for a folder that is named ~x
     if path.is_dir():
-        return OpenSource("folder", str(path), options)
+        return OpenSource(_kind_of_folder(path), str(path), options)
+    by_suffix = _by_suffix(path.name)
     if path.is_file() and path.suffix.lower() in manifest.SUFFIXES:
-        return OpenSource("manifest", str(path), options)
+        images = by_suffix == "parquet" and parquet.holds_images(str(path), options)
+        return OpenSource("parquet" if images else "manifest", str(path), options)
+    if by_suffix in ("zip", "tar", "parquet") and archives.numbered(path.name) and path.parent.is_dir():
+        return OpenSource(by_suffix, str(path), options)
+    if path.is_file() and by_suffix:
+        return OpenSource(by_suffix, str(path), options)
     kind, colon, location = spec.partition(":")
     if colon and kind in SOURCES:
-        return OpenSource(kind, location, options)
+        return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
     if path.is_file():
         raise DatapropsError(
-            f"{spec} is a single file: give a folder of images, or a manifest that ends in .csv or .parquet"
+            f"{spec} is a single file: give a folder of images, a manifest that ends in .csv or .parquet, or a container"
+            f" ({' '.join(CONTAINERS)})"
         )
     if colon and kind.isidentifier():
         near = difflib.get_close_matches(kind, SOURCES, 1)
         hint = f"did you mean {near[0]}:? " if near else ""
         raise DatapropsError(f"unknown source {kind!r}: {hint}sources are {', '.join(SOURCES)}")
     raise DatapropsError(
-        f"{spec} does not exist: give a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION"
+        f"{spec} does not exist: give a folder of images, a manifest (.csv, .parquet), a container, an address, or NAME:LOCATION"
     )
+
+
+def _by_suffix(name: str) -> str | None:
+    name = name.lower()
+    if name.endswith(parquet.SUFFIX):
+        return "parquet"
+    return next((kind for suffix, kind in CONTAINERS.items() if name.endswith(suffix)), None)
+
+
+def _kind_of_url(url: str, options: SourceOptions) -> str:
+    plain = url.partition("?")[0]
+    kind = _by_suffix(plain)
+    if kind == "parquet" and not archives.numbered(plain):
+        return "parquet" if parquet.holds_images(url, options) else "manifest"
+    if kind is not None or plain.lower().endswith(manifest.SUFFIXES):
+        return kind or "manifest"
+    return remote.kind_of(url, options, _kind_of_names)
+
+
+def _kind_of_names(names: Iterable[str]) -> str | None:
+    """The row of a place without images, by the containers that lie there."""
+    kinds = {_by_suffix(name) for name in names if not os.path.basename(name).startswith(".")}  # noqa: PTH119
+    return next((kind for kind in ("parquet", "tar", "zip") if kind in kinds), None)
+
+
+def _kind_of_folder(path: Path) -> str:
+    """A folder of images, or of shards: then there are containers near its top, and no image anywhere."""
+    near = [file.name for pattern in ("*", "*/*", "*/*/*") for file in path.glob(pattern) if _by_suffix(file.name)]
+    kind = _kind_of_names(near)
+    return "folder" if kind is None or folder.has_image(path) else kind

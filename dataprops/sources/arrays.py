@@ -1,58 +1,233 @@
-"""Images that are in memory already: arrays of a notebook, as a source of this process alone."""
+"""Images that are in memory already: arrays or a torch Dataset of a notebook, as a source of this process alone.
+
+Grey levels: uint8 as they are; booleans are 0 and 255; floats of an image within [0, 1] are multiplied by 255; other numbers
+within [0, 255] are taken as they are; what lies outside is stretched from the image's least value to its largest (which loses
+how bright images are beside each other: give uint8, or floats within [0, 1]). NaN and infinity: unreadable.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage, UnreadableImage, float_levels
+from dataprops.images import RawImage, UnreadableImage, float_levels, from_pillow
 from dataprops.sources.table import SourceOptions, image_table
 
-_HELD: dict[str, tuple[np.ndarray, list[str | None]]] = {}
+# what a dataset's own code raises for an item that it cannot give
+ITEM_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError, LookupError, TypeError, AttributeError)
 
 
-def hold(images: np.ndarray, labels: Sequence | None = None, name: str = "array") -> str:
-    """Keep arrays for an audit in this process; returns the source to audit, ``array:name``.
+class Items:
+    """A torch Dataset, or anything with a length and items: (image, label, ...), a dict with image and label, or an image.
+
+    An image is a Pillow image, or a tensor or array [height, width], with 1 or 3 channels first or last (a tensor: first, if both
+    fit). Items are asked for one at a time, as a Dataset need not be safe for threads, and must be the same each time.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise DatapropsError(
+                f"{type(dataset).__name__} has no length or no items by number: give a map-style Dataset, or arrays"
+            )
+        self.dataset, self._lock = dataset, threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def item(self, number: int) -> tuple[Any, Any]:
+        """Image and label (None: none)."""
+        with self._lock:
+            item = self.dataset[number]
+        if isinstance(item, dict):
+            label = next((item[name] for name in ("label", "labels", "target") if name in item), None)
+            image = next((item[name] for name in ("image", "img", "pixel_values") if name in item), None)
+            if image is None:
+                raise DatapropsError(
+                    f"items have the keys {', '.join(map(str, item))}: an image and a label are wanted"
+                )
+            return image, label
+        if isinstance(item, tuple | list):
+            return item[0], item[1] if len(item) > 1 else None
+        return item, None
+
+    def image(self, number: int) -> RawImage:
+        """One image."""
+        return to_raw(self.item(number)[0])
+
+
+_HELD: dict[str, tuple[np.ndarray | Items, list[str | None] | None]] = {}
+
+
+def channels_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis of 1 or 3 channels of an array of images: the last if it can be, else the second; None: grey without one.
+
+    Raises
+    ------
+    DatapropsError
+        If the shape is of no images.
+
+    >>> channels_axis((9, 8, 8)), channels_axis((9, 8, 8, 3)), channels_axis((9, 1, 8, 8))
+    (None, 3, 1)
+    """
+    if len(shape) == 3:
+        return None
+    if len(shape) == 4 and shape[-1] in (1, 3):
+        return 3
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return 1
+    raise DatapropsError(
+        f"images have shape {shape}, wanted: [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
+    )
+
+
+def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> str:
+    """Keep images for an audit in this process; returns the source to audit, ``array:name``.
 
     Parameters
     ----------
-    images : array [n, height, width] or [n, height, width, 1 or 3]
-        uint8 grey levels, or numbers that are brought to [0, 255] image by image as `images` states for floats.
+    images : array or Dataset
+        Array [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels
+        as the module's docstring has them.
     labels : sequence of n, optional
-        Classes or numbers; None or NaN = unlabelled.
+        Classes or numbers of an array's images; None or NaN = unlabelled.
 
     Raises
     ------
     DatapropsError
         If the shapes do not fit.
     """
-    images = np.asarray(images)
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
-        raise DatapropsError(
-            f"images have shape {images.shape}, wanted: [n, height, width] or [n, height, width, 1 or 3]"
-        )
+    if is_dataset(images):
+        if labels is not None:
+            raise DatapropsError("labels go with an array; those of a Dataset are in its items")
+        _HELD[name] = Items(images), None
+        return f"array:{name}"
+    images = as_array(images)
+    channels_axis(images.shape)
     if labels is not None and len(labels) != len(images):
         raise DatapropsError(f"there are {len(images)} images and {len(labels)} labels: give one for each")
-    given = [None] * len(images) if labels is None else [None if pd.isna(label) else str(label) for label in labels]
-    _HELD[name] = images, given
+    _HELD[name] = images, [None] * len(images) if labels is None else [label_text(label) for label in labels]
     return f"array:{name}"
 
 
+def square_side(source: str) -> int | None:
+    """Height of the images of a source of `hold`, if they are square: of an array; of a Dataset by its first readable item."""
+    images = _HELD[source.partition(":")[2]][0]
+    if isinstance(images, Items):
+        for number in range(min(len(images), 10)):
+            try:
+                height, width = images.image(number).pixels.shape[:2]
+            except ITEM_ERRORS:
+                continue
+            return height if height == width else None
+        return None
+    axis = channels_axis(images.shape)
+    height, width = images.shape[2:] if axis == 1 else images.shape[1:3]
+    return height if height == width else None
+
+
+def is_dataset(images: Any) -> bool:
+    """Whether images come item by item, rather than as one array or tensor."""
+    if isinstance(images, list) and images:
+        return isinstance(images[0], tuple | dict) or hasattr(images[0], "getbands")
+    return not (isinstance(images, np.ndarray | tuple | list) or hasattr(images, "__array__"))
+
+
+def as_array(images: Any) -> np.ndarray:
+    """An array of an array, a tensor (of any device), or a list of equal arrays."""
+    if hasattr(images, "detach"):
+        images = images.detach().cpu()
+    return np.asarray(images)
+
+
+def label_text(label: Any) -> str | None:
+    """A label as text; None, NaN and empty text are none.
+
+    Raises
+    ------
+    DatapropsError
+        If it is more than one value.
+
+    >>> label_text(np.int64(3)), label_text(0.5), label_text(float("nan")), label_text("cat"), label_text(np.array([2]))
+    ('3', '0.5', None, 'cat', '2')
+    """
+    if hasattr(label, "detach") or isinstance(label, np.ndarray):
+        values = as_array(label)
+        if values.size != 1:
+            raise DatapropsError(f"a label has {values.size} values, wanted one: choose the one to audit")
+        label = values.reshape(-1)[0]
+    if isinstance(label, np.generic):
+        label = label.item()
+    if isinstance(label, list | tuple | dict):
+        raise DatapropsError(f"a label is {label!r}, wanted one class or number: choose the one to audit")
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "backslashreplace")
+    return None if pd.isna(label) or label == "" else str(label)
+
+
+def to_raw(image: Any) -> RawImage:
+    """A Pillow image, tensor or array as a decoded image.
+
+    Raises
+    ------
+    OSError
+        If it is none.
+    """
+    if hasattr(image, "getbands"):
+        return from_pillow(image)
+    pixels = as_array(image)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and not {pixels.shape[0], pixels.shape[-1]} & {1, 3}):
+        raise OSError(0, f"it has shape {pixels.shape}, wanted [height, width] with 1 or 3 channels first or last")
+    first = pixels.ndim == 3 and pixels.shape[0] in (1, 3)
+    if first and pixels.shape[-1] in (1, 3):
+        first = hasattr(image, "detach")
+    return raw_image(pixels, channels_first=first)
+
+
+def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
+    """A decoded image from numbers [height, width] or with channels; the rules stand in the module's docstring.
+
+    Raises
+    ------
+    OSError
+        If a value is no finite number, or there is none.
+    """
+    if channels_first:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if not pixels.size:
+        raise OSError(0, "it has no pixels")
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    elif pixels.dtype != np.uint8:
+        try:
+            pixels = float_levels(pixels, is_float=pixels.dtype.kind == "f")
+        except UnreadableImage as reason:
+            raise OSError(0, str(reason)) from None
+    mode = "L" if pixels.ndim == 2 else "RGB"
+    return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0])
+
+
 def drop(name: str) -> None:
-    """Forget the arrays of `hold`."""
+    """Forget the images of `hold`."""
     _HELD.pop(name, None)
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of an array; see `sources.Source`."""
+    """List the images of an array or a Dataset; see `sources.Source`. A Dataset's items are read for their labels."""
     if location not in _HELD:
         raise DatapropsError(f"there is no array {location!r} in this process: pass arrays to dataprops.audit.audit")
     images, labels = _HELD[location]
     if not len(images):
         raise DatapropsError("the array holds no images")
+    if labels is None:
+        assert isinstance(images, Items)
+        labels = [_item_label(images, number) for number in range(len(images))]
     width = len(str(len(images) - 1))
     keys = [f"{number:0{width}d}" for number in range(len(images))]
     table = image_table(keys, labels, [None] * len(keys), [None] * len(keys))
@@ -60,15 +235,21 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     return table
 
 
+def _item_label(items: Items, number: int) -> str | None:
+    try:
+        return label_text(items.item(number)[1])
+    except ITEM_ERRORS:  # it becomes a finding when its image is read
+        return None
+
+
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One image of an array."""
-    pixels = _HELD[location][0][int(key)]
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.dtype != np.uint8:
+    """One image of an array or a Dataset."""
+    images = _HELD[location][0]
+    if isinstance(images, Items):
         try:
-            pixels = float_levels(pixels, is_float=pixels.dtype.kind == "f")
-        except UnreadableImage as reason:
-            raise OSError(0, str(reason)) from None
-    mode = "L" if pixels.ndim == 2 else "RGB"
-    return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0])
+            return images.image(int(key))
+        except OSError:
+            raise
+        except ITEM_ERRORS as error:
+            raise OSError(0, f"the dataset gives no item: {type(error).__name__}: {error}") from None
+    return raw_image(images[int(key)], channels_first=channels_axis(images.shape) == 1)

@@ -21,6 +21,10 @@ class SourceOptions(NamedTuple):
         Names of a manifest's columns.
     group_pattern : str or None
         Finds the patient in a path.
+    window : str
+        Which values become black and white, for a source that gives decoded images; see `dataprops.windows`.
+    salt : str
+        Key of the hashes of ids, in hexadecimal; empty: none are made.
     rules : tuple of str
         How a named source makes its labels: ``name=value``; see `chosen_rules`.
     """
@@ -30,6 +34,8 @@ class SourceOptions(NamedTuple):
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
+    window: str = "auto"
+    salt: str = ""
     rules: tuple[str, ...] = ()
 
 

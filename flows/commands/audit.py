@@ -26,7 +26,9 @@ Examples:
   dataprops audit digits:                          the digits that ship with scikit-learn
   dataprops audit scans/ --store audits            class/file or split/class/file
   dataprops audit scans.csv --label-column finding --group-column patient
+  dataprops audit chexpert:CheXpert-v1.0-small --rule uncertain=positive --rule subset=1750
   dataprops audit scans/ --size 224 --scale per-image-max --channels 1
+  dataprops audit ct/ --window lung                DICOM; dicom:ct/ for every frame, nifti:brains/ for slices
   dataprops audit scans/ --anchors 5000            very many images: estimates from 5,000 of them
   dataprops audit scans/ --inline --json | jq .intrinsic_dimension
   dataprops audit scans/ --cluster tcp://scheduler:8786 --fail-on warning
@@ -72,6 +74,12 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     default=AuditConfig.scale,
     show_default=True,
     help="Grey levels as they are, or x * 255 / max of each image, as the paper has it.",
+)
+@click.option(
+    "--window",
+    default=AuditConfig.window,
+    show_default=True,
+    help="Of DICOM and NIfTI: auto (the file's own), file, percentiles, a preset such as lung or brain, or CENTRE/WIDTH.",
 )
 @click.option(
     "--labels",
@@ -167,7 +175,7 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _progress(quiet: bool) -> Progress:
+def progress_shown(quiet: bool) -> Progress:
     from dataprops.tools import no_progress
 
     if quiet:
@@ -181,7 +189,7 @@ def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict
     from dataprops.audit import load_summary, run_stages
     from dataprops.tools import inline_tools
 
-    return load_summary(run_stages(config, inline_tools(_progress(quiet), workers)))
+    return load_summary(run_stages(config, inline_tools(progress_shown(quiet), workers)))
 
 
 def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: bool) -> dict[str, Any]:
@@ -191,7 +199,7 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     from flows.server import server_for
 
     store = open_store(config.store)
-    progress = _progress(quiet)
+    progress = progress_shown(quiet)
     with server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
         _decode_ahead(config, progress, workers)

@@ -1,23 +1,31 @@
 """The distance engine beside its peers, in one run on the same arrays: ``python -m tests.benchmarks.engine``.
 
-Prints one JSON line. Ratios are of medians, peer over us (how many times faster we are); utilisation is the rate of the pass, half
-the pairs counted, over the rate of bare int8 products of the same tiles in the same run; `incremental_1pct` is the cost of 1 % new
-images over that of a full pass. ``--quick`` leaves out the large peers, ``--gpu`` measures the engine on a CUDA device alone.
+Prints one JSON line. Ratios are of medians, peer over us (how many times faster we are): faiss and scikit-learn against the
+neighbours alone, scikit-dimension's MLE and DADApy's TwoNN against the pass that collects everything, with these estimates.
+Utilisation is the rate of the pass, half the pairs counted, over the rate of bare products of the same tiles in the same run;
+`incremental_1pct` is the cost of 1 % new images over that of a full pass. ``--quick`` leaves out the large shapes, ``--gpu`` measures
+the engine on a CUDA device alone. DADApy's wheels need NumPy 1: name a Python that has it by ``--dadapy``, and it is timed there, on
+the same arrays.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
 from dataprops.distances.incremental import Known, update
 from dataprops.distances.passes import EDGE, PassSpec
@@ -92,7 +100,51 @@ def sklearn_search(pixels: np.ndarray) -> Callable[[], object]:
     return lambda: NearestNeighbors(n_neighbors=K, algorithm="brute").fit(vectors).kneighbors()
 
 
-def measure(n: int, features: int, threads: int, runs: int, peers: bool, out: dict) -> None:
+def skdim_mle(pixels: np.ndarray, threads: int) -> Callable[[], object]:
+    from skdim.id import MLE
+
+    vectors = pixels.astype(np.float32)
+    return lambda: MLE().fit(vectors, n_neighbors=K, n_jobs=threads)
+
+
+# one run to warm up, as everywhere here
+DADAPY = """
+import sys, time, numpy as np
+from dadapy import Data
+vectors, threads, seconds = np.load(sys.argv[1]).astype(float), int(sys.argv[2]), 0.0
+for _ in range(2):
+    begin = time.perf_counter()
+    data = Data(vectors, verbose=False, n_jobs=threads)
+    data.compute_distances(maxk=2)
+    data.compute_id_2NN()
+    seconds = time.perf_counter() - begin
+print(seconds)
+"""
+
+
+def dadapy_seconds(pixels: np.ndarray, threads: int, python: str) -> float:
+    """Seconds of DADApy's TwoNN in a Python of its own, reading and starting not counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pixels.npy"
+        np.save(file, pixels)
+        limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        done = subprocess.run(
+            [python, "-c", DADAPY, str(file), str(threads)],
+            env=os.environ | limits,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return float(done.stdout.split()[-1])
+
+
+def measured_set(pixels: np.ndarray, y: np.ndarray, spec: PassSpec, threads: int) -> None:
+    """The pass with everything collected, and the two families of estimates that the peers give."""
+    state = ours(pixels, y, spec, threads).state
+    estimate_all(np.sqrt(state.knn_d2), state.knn_index, pixels.shape[1], K, groups=("mle", "twonn"))
+
+
+def measure(n: int, features: int, threads: int, runs: int, dadapy: str | None, out: dict) -> None:
     """Fill `out` with the ratios for one shape."""
     pixels = images(n, features)
     y = np.arange(n) % 2.0
@@ -105,14 +157,22 @@ def measure(n: int, features: int, threads: int, runs: int, peers: bool, out: di
     out[f"tile_gops_{name}"] = round(rate / 1e9)
     out[f"utilisation_{name}"] = round(n * (n - 1) * features / rate / plain, 3)
     out[f"reductions_{name}"] = round(full / plain - 1, 3)
-    say(f"{n} x {features}: {plain:.3f} s, everything collected {full:.3f} s")
-    if not peers:
-        return
+    estimates = median_seconds(lambda: measured_set(pixels, y, PassSpec(K, near2=near2), threads), runs)
+    say(f"{n} x {features}: {plain:.3f} s, everything collected {full:.3f} s, with estimates {estimates:.3f} s")
     torch.set_num_threads(threads)
-    for peer, work in (("faiss", faiss_search(pixels, threads)), ("sklearn", sklearn_search(pixels))):
+    peers = {
+        "faiss": (faiss_search(pixels, threads), plain),
+        "sklearn": (sklearn_search(pixels), plain),
+        "skdim": (skdim_mle(pixels, threads), estimates),
+    }
+    for peer, (work, mine) in peers.items():
         seconds = median_seconds(work, max(1, runs // 2) if features < 10_000 else 1)
-        out[f"{peer}_{name}"] = round(seconds / plain, 2)
+        out[f"{peer}_{name}"] = round(seconds / mine, 2)
         say(f"{peer}: {seconds:.2f} s")
+    if dadapy:
+        seconds = dadapy_seconds(pixels, threads, dadapy)
+        out[f"dadapy_{name}"] = round(seconds / estimates, 2)
+        say(f"dadapy: {seconds:.2f} s")
 
 
 def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> None:
@@ -176,6 +236,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small shape only, no scaling")
+    parser.add_argument("--dadapy", metavar="PYTHON", help="a Python that imports dadapy")
     parser.add_argument("--gpu", action="store_true", help="on a CUDA device")
     options = parser.parse_args()
     out: dict = {"threads": options.threads, "torch": torch.__version__, "route": choose_route("cpu")}
@@ -184,10 +245,10 @@ def main() -> None:
             parser.error("no CUDA device is available here")
         gpu(out)
     else:
-        measure(10_000, 3_072, options.threads, options.runs, True, out)
+        measure(10_000, 3_072, options.threads, options.runs, options.dadapy, out)
         incremental(20_000, 3_072, options.threads, options.runs, out)
         if not options.quick:
-            measure(10_000, 50_176, options.threads, 3, True, out)
+            measure(10_000, 50_176, options.threads, 3, options.dadapy, out)
             scaling(3_072, options.threads, out)
     print(json.dumps(out))
 

@@ -1,0 +1,179 @@
+"""Intervals over datasets: whole datasets are drawn again, never rows, since rows of one dataset are not independent.
+
+A statistic is a function of weights: int [draws, datasets], how often each dataset counts, to float [draws, values]. So a
+resample is a row of weights, leaving a dataset out is a weight less, and thousands of them are one call.
+
+`interval` is the bootstrap-t [1]_ over datasets: each resample's distance from the estimate in units of its own standard
+error, which is the jackknife's over datasets. Where there are too few datasets for that, Student's t times the jackknife's
+standard error stands in; with fewer still there is no interval.
+
+Simulated, 1,000 tables each of datasets whose levels differ, 95 % intervals of a slope (of two: the worse) hold the truth in
+94 % of them with 4 datasets (jackknife), in 93 to 96 % with 5 to 15; of two slopes in 94 % with 5 and 6 (jackknife), in 93 to
+95 % with 7 to 11. Plain percentiles of the resamples do in 67 to 92 %.
+
+References
+----------
+.. [1] B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.95
+DRAWS = 2000
+CELLS = 2**22  # weights held at once
+FLAT = 1e-9  # a standard error below this share of the estimate is rounding
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+class Intervals(NamedTuple):
+    """Values of a statistic with their intervals.
+
+    Attributes
+    ----------
+    value, low, high : float [values]
+        NaN where there is none.
+    method : str
+        How, or why there is none.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    method: str
+
+
+def resamples(datasets: int, draws: int = DRAWS, seed: int = 0, distinct: int = 3) -> np.ndarray:
+    """Multiplicities int [at most draws, datasets] of datasets drawn with replacement.
+
+    Resamples of fewer than `distinct` different datasets, through which no line with a spread goes, are left out.
+    """
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(datasets, np.full(datasets, 1 / datasets), size=draws)
+    return counts[(counts > 0).sum(axis=1) >= distinct]
+
+
+def jackknife_error(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
+    """Standard errors float [draws, values], leaving out one of the drawn datasets at a time."""
+    draws, datasets = weights.shape
+    at_once = max(1, CELLS // datasets**2)
+    parts = [_jackknife_part(statistic, weights[i : i + at_once]) for i in range(0, draws, at_once)]
+    return np.concatenate(parts)
+
+
+def _jackknife_part(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
+    draws, datasets = weights.shape
+    less = np.maximum(weights[:, None, :] - np.eye(datasets, dtype=weights.dtype), 0)
+    values = statistic(less.reshape(-1, datasets)).reshape(draws, datasets, -1)
+    n = weights.sum(axis=1)[:, None]
+    share = (weights / n)[:, :, None]  # a dataset that was not drawn cannot be left out
+    values = np.where(share > 0, values, 0.0)
+    mean = (share * values).sum(axis=1)
+    return np.sqrt((n - 1) * (share * (values - mean[:, None, :]) ** 2).sum(axis=1))
+
+
+def interval(
+    statistic: Statistic,
+    datasets: int,
+    slopes: int = 1,
+    *,
+    correlation: bool = False,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Intervals:
+    """A statistic of all datasets and its interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        int [draws, datasets] -> float [draws, values].
+    datasets : int
+    slopes : int
+        Slopes that the datasets' levels determine: each takes more datasets.
+    correlation : bool
+        Compute on Fisher's scale, atanh.
+    """
+    from scipy.special import stdtrit
+
+    def scaled(weights: np.ndarray) -> np.ndarray:
+        values = statistic(weights)
+        return np.arctanh(np.clip(values, -1 + 1e-12, 1 - 1e-12)) if correlation else values
+
+    back = np.tanh if correlation else np.asarray
+    everything = np.ones((1, datasets), np.int64)
+    value = scaled(everything)[0]
+    nothing = np.full(len(value), np.nan)
+    slopes = max(1, slopes)
+    if datasets < slopes + 3:
+        count = "1 dataset" if datasets == 1 else f"{datasets} datasets"
+        return Intervals(back(value), nothing, nothing, f"no interval: {count}, it takes {slopes + 3} to draw from")
+    error = jackknife_error(scaled, everything)[0]
+    error = np.where(error > FLAT * np.abs(value), error, np.nan)
+    tail = (1 + level) / 2
+    if datasets < 2 * slopes + 3:
+        half = float(stdtrit(datasets - 1, tail)) * error
+        method = f"jackknife over {datasets} datasets, Student's t (too few for a bootstrap)"
+        return Intervals(back(value), back(value - half), back(value + half), method)
+    weights = resamples(datasets, draws, seed, slopes + 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (scaled(weights) - value) / jackknife_error(scaled, weights)
+    low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
+    for i in range(len(value)):
+        known = t[np.isfinite(t[:, i]), i]
+        if len(known) >= draws / 2:
+            upper, lower = np.quantile(known, [tail, 1 - tail])
+            low[i], high[i] = value[i] - upper * error[i], value[i] - lower * error[i]
+    return Intervals(back(value), back(low), back(high), f"bootstrap-t, {draws:,} draws of {datasets} whole datasets")
+
+
+def mean_of(values: np.ndarray) -> Statistic:
+    """Weighted mean of float [datasets] as a statistic."""
+    return lambda weights: (weights @ values / weights.sum(axis=1))[:, None]
+
+
+def share_of(hits: np.ndarray, rows: np.ndarray) -> Statistic:
+    """Hits over rows, both [datasets], as a statistic."""
+    return lambda weights: ((weights @ hits) / np.maximum(weights @ rows, 1))[:, None]
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> Statistic:
+    """Pearson's r of float [datasets] and [datasets] as a statistic."""
+    x, y = _standard(x), _standard(y)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return _weighted_r(weights, np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape))
+
+    return statistic
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> Statistic:
+    """Spearman's rho (Pearson's r of the mid-ranks) of float [datasets] and [datasets] as a statistic."""
+    # of each pair: 1 if below, half if tied; weighted, that is the rank in the resample up to a constant
+    below = [(v[:, None] < v) + 0.5 * (v[:, None] == v) for v in (np.asarray(x), np.asarray(y))]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return _weighted_r(weights, *(weights @ b for b in below))
+
+    return statistic
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    spread = np.std(values)
+    return (values - np.mean(values)) / (spread if spread > 0 else 1.0)
+
+
+def _weighted_r(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlation of each row of x and y under its weights; all float [draws, datasets]."""
+    n = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / n
+    y = y - (weights * y).sum(axis=1, keepdims=True) / n
+    xx, yy, xy = ((weights * a * b).sum(axis=1) for a, b in ((x, x), (y, y), (x, y)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = xy / np.sqrt(xx * yy)
+    return np.where((xx > 1e-12) & (yy > 1e-12), r, np.nan)[:, None]

@@ -1,0 +1,311 @@
+"""What an experiment is asked to do: frozen records, checked when they are made; the grid as a list of cells.
+
+A *cell* is one network trained on one sample: (dataset, model, N, seed). It is the unit that is computed, spread over workers,
+resumed and recorded. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataprops.config import NAME, SCALES, AuditConfig
+from dataprops.errors import DatapropsError
+
+DOMAINS = ("medical", "natural", "unknown")
+SPLITS = ("group", "image")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How networks are trained and attacked.
+
+    Attributes
+    ----------
+    size, scale : int, str
+        Of the canonical image; see `images.Preprocess`.
+    sizes : tuple of int
+        Training images N.
+    test : int
+        Test images.
+    epochs : int
+    batch : dict
+        Model -> images of a batch; others as in `models.MODELS`.
+    lr : dict
+        Model -> learning rate; others as in `models.MODELS`.
+    weight_decay : float
+        Of Adam: added to the gradient.
+    attacked : int
+        Test images that are attacked: the first of the test set, which is in an order by chance; 0 = all.
+    pgd : int
+        Of them, those that the ten-step attack is tried on; 0 = all that are attacked.
+    patience : int or None
+        Stop when the training loss has not fallen for so many epochs; None: never.
+    """
+
+    size: int
+    scale: str
+    sizes: tuple[int, ...]
+    test: int
+    epochs: int
+    batch: dict[str, int] = field(default_factory=dict)
+    lr: dict[str, float] = field(default_factory=dict)
+    weight_decay: float = 1e-4
+    attacked: int = 0
+    pgd: int = 0
+    patience: int | None = None
+
+
+PRESETS: dict[str, Preset] = {
+    # Konz & Mazurowski 2024; batch and learning rate as in `models.MODELS`
+    "paper": Preset(224, "per-image-max", (500, 750, 1000, 1250, 1500, 1750), 750, 100),
+    # six sets with two ResNets in less than an hour on two old cores; see README.md for what it teaches and what not
+    "quick": Preset(
+        size=32,
+        scale="per-image-max",
+        sizes=(80, 120, 180, 270),
+        test=150,
+        epochs=12,
+        batch=dict.fromkeys(("resnet18", "resnet34", "resnet50", "vgg13", "vgg16", "vgg19"), 25),
+        attacked=50,
+        pgd=16,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of a grid.
+
+    Attributes
+    ----------
+    source : str
+        As for an audit.
+    name : str
+        In the store and in the results; default: from the source.
+    domain : str
+        "medical", "natural" or "unknown".
+    classes : tuple of str
+        The labels of the task; () = the two largest classes; ("*",) = all classes.
+    test : int or None
+        Test images, where the experiment's number is too large for this set.
+    sizes : tuple of int
+        Training images N, where those of the experiment do not fit; () = as the experiment.
+    channels : int or None
+        1, 3, or None: by what the set holds.
+    labels, path_column, label_column, split_column, group_column, group_pattern, rules
+        As for an audit; group_pattern or group_column names the patient.
+    """
+
+    source: str
+    name: str = ""
+    domain: str = "unknown"
+    classes: tuple[str, ...] = ()
+    test: int | None = None
+    sizes: tuple[int, ...] = ()
+    channels: int | None = None
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    group_column: str = "group"
+    group_pattern: str | None = None
+    rules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.domain in DOMAINS, f"domain of {self.source}", self.domain, ", ".join(DOMAINS))
+        _require(self.test is None or self.test >= 2, f"test of {self.source}", self.test, "at least 2 images")
+        alone = len(self.classes) == 1 and self.classes != ("*",)
+        _require(not alone, f"classes of {self.source}", self.classes, "two or more labels, or '*' for all")
+
+    def audit(self, store: str, preset: Preset) -> AuditConfig:
+        """The options of the audit stages that list and decode the images."""
+        return AuditConfig(
+            source=self.source,
+            store=store,
+            name=self.name,
+            size=preset.size,
+            scale=preset.scale,
+            channels=self.channels,
+            labels="classes",
+            path_column=self.path_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+            group_column=self.group_column,
+            group_pattern=self.group_pattern,
+            rules=self.rules,
+            reason="experiment",
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid: every dataset with every model, every N and every seed.
+
+    Attributes
+    ----------
+    datasets : tuple of Dataset
+    models : tuple of str
+        Rows of `models.MODELS`, or ``module:Name``.
+    store, name : str
+        Results go to STORE/experiments/NAME.
+    preset : str
+        The name of what `settings` started from.
+    settings : Preset
+    seeds : tuple of int
+    split : str
+        "group": no patient, and no two identical images, on both sides. "image": the paper's.
+    device : str
+        "auto", "cpu" or "cuda".
+    threads : int
+        Of torch, for each cell on a CPU. Sums of floats depend on it: cells compare bit for bit at equal threads only.
+    """
+
+    datasets: tuple[Dataset, ...]
+    models: tuple[str, ...] = ("resnet18", "vgg13")
+    store: str = "dataprops-store"
+    name: str = "grid"
+    preset: str = "paper"
+    settings: Preset = PRESETS["paper"]
+    seeds: tuple[int, ...] = (0,)
+    split: str = "group"
+    device: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        _require(bool(self.datasets), "datasets", self.datasets, "at least one source, or --grid FILE")
+        _require(bool(self.models), "models", self.models, "at least one model")
+        _require(bool(self.seeds), "seeds", self.seeds, "at least one number")
+        _require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
+        _require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
+        _require(self.threads >= 1, "threads", self.threads, "at least 1")
+        settings = self.settings
+        _require(settings.epochs >= 1, "epochs", settings.epochs, "at least 1")
+        _require(settings.test >= 2, "test", settings.test, "at least 2 images")
+        _require(settings.scale in SCALES, "scale", settings.scale, " or ".join(SCALES))
+        _require(bool(settings.sizes), "sizes", settings.sizes, "at least one number of images")
+        _require(min(settings.sizes) >= 4, "sizes", settings.sizes, "at least 4 training images")
+        if not NAME.fullmatch(self.name):
+            raise DatapropsError(f"the experiment's name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+        names = [dataset_name(dataset) for dataset in self.datasets]
+        for name in names:
+            if names.count(name) > 1:
+                raise DatapropsError(
+                    f"two datasets have the name {name!r}: give one of them another (name=..., or --grid)"
+                )
+
+    @property
+    def folder(self) -> Path:
+        """Where the results lie."""
+        return Path(self.store) / "experiments" / self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network trained on one sample."""
+
+    dataset: str
+    model: str
+    n_train: int
+    n_test: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of its files."""
+        model = re.sub(r"[^A-Za-z0-9._-]+", "-", self.model)
+        return f"{self.dataset}-{model}-{self.n_train}-{self.seed}"
+
+
+def dataset_name(dataset: Dataset) -> str:
+    """Its name in the store."""
+    return AuditConfig(source=dataset.source, name=dataset.name).dataset
+
+
+def plan_cells(experiment: Experiment) -> list[Cell]:
+    """All cells of the grid, the largest N first: what takes longest starts first, and shows early whether all will do."""
+    settings = experiment.settings
+    cells = [
+        Cell(dataset_name(dataset), model, n, dataset.test or settings.test, seed)
+        for dataset in experiment.datasets
+        for n in dataset.sizes or settings.sizes
+        for model in experiment.models
+        for seed in experiment.seeds
+    ]
+    return sorted(dict.fromkeys(cells), key=lambda cell: -cell.n_train)
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """'500:1750:250' or '125,250,500' -> numbers of training images; the end of a range belongs to it.
+
+    >>> parse_sizes("500:1000:250"), parse_sizes("64,128")
+    ((500, 750, 1000), (64, 128))
+    """
+    try:
+        if ":" in text:
+            first, last, step = (int(part) for part in text.split(":"))
+            sizes = tuple(range(first, last + 1, step))
+        else:
+            sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise DatapropsError(f"sizes is {text!r}, wanted: FIRST:LAST:STEP or numbers with commas, as 500:1750:250")
+    return sizes
+
+
+def parse_source(text: str, **defaults: Any) -> Dataset:
+    """'medical=scans/' -> a Dataset of that domain; a source alone has the default options.
+
+    >>> parse_source("natural=digits:").domain, parse_source("digits:", domain="medical").domain
+    ('natural', 'medical')
+    """
+    domain, equals, source = text.partition("=")
+    if equals and domain in DOMAINS:
+        return Dataset(source, **{**defaults, "domain": domain})
+    return Dataset(text, **defaults)
+
+
+def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
+    """Read a grid file: a ``[[dataset]]`` table for each set (fields of `Dataset`), and options of the experiment above them.
+
+    A source that is a relative path is taken from the file's folder.
+
+    Raises
+    ------
+    DatapropsError
+        If the file cannot be read or holds an unknown name.
+    """
+    file = Path(path)
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatapropsError(f"the grid file {file} cannot be read: {error}") from error
+    known = {item.name for item in fields(Dataset)}
+    datasets = []
+    for number, row in enumerate(table.pop("dataset", []), 1):
+        for name in row:
+            if name not in known:
+                raise DatapropsError(
+                    f"{file}, dataset {number}: unknown option {name!r}; options are {', '.join(sorted(known))}"
+                )
+        if "source" not in row:
+            raise DatapropsError(f"{file}, dataset {number}: it has no source")
+        row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        beside = file.resolve().parent / row["source"]
+        if beside.exists() or ":" not in row["source"]:
+            row["source"] = str(beside)
+        datasets.append(Dataset(**row))
+    options = ("models", "sizes", "test", "epochs", "preset", "seeds", "split", "name")
+    for name in table:
+        if name not in options:
+            raise DatapropsError(f"{file}: unknown option {name!r}; options are dataset, {', '.join(options)}")
+    return tuple(datasets), table
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")

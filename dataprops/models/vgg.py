@@ -1,0 +1,77 @@
+"""VGG-13, -16 and -19 without batch norm (Simonyan & Zisserman 2015), with the parameter names and shapes of torchvision.
+
+Five poolings shrink the image by 32. Torchvision then pools what is left to 7 x 7, whatever its size; of an image of less than 64
+pixels one position is left, repeated 49 times before a layer of 103 million weights. For those images this network takes the
+one position as it is: the functions it can compute are the same (a sum of 49 weights for each input is one weight), with 101 million
+weights less to train. The first linear layer then starts with 7 times the spread: that of a sum of 49.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+STAGES = (64, 128, 256, 512, 512)
+HIDDEN = 4096
+GRID = 7  # positions along a side after torchvision's pooling
+SHRINK = 32
+
+
+def sides(size: int) -> int:
+    """Positions along a side that the classifier sees: 7, or 1 where pooling would only repeat one position."""
+    return 1 if size < 2 * SHRINK else GRID
+
+
+class VGG(nn.Module):
+    """Stages of 3 x 3 convolutions, each ended by a pooling; three linear layers.
+
+    Parameters
+    ----------
+    counts : sequence of 5 int
+        Convolutions of each stage.
+    channels, classes : int
+    size : int
+        Side of the images, pixels; at least 32.
+    """
+
+    def __init__(self, counts: Sequence[int], channels: int, classes: int, size: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = channels
+        for width, count in zip(STAGES, counts, strict=True):
+            for _ in range(count):
+                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+                inputs = width
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
+        grid = sides(size)
+        self.avgpool = nn.AdaptiveAvgPool2d(grid)
+        self.classifier = nn.Sequential(
+            *(nn.Linear(inputs * grid * grid, HIDDEN), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Dropout()),
+            nn.Linear(HIDDEN, classes),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
+        if grid == 1:
+            with torch.no_grad():
+                self.classifier[0].weight.mul_(GRID)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
+
+
+def vgg(*counts: int) -> Callable[..., VGG]:
+    """A builder: build(channels=, classes=, size=) -> VGG."""
+
+    def build(channels: int = 3, classes: int = 1000, size: int = 224) -> VGG:
+        return VGG(counts, channels, classes, size)
+
+    return build

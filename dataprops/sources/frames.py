@@ -1,0 +1,133 @@
+"""DICOM with every frame of every file: ``dicom:FOLDER`` or ``dicom:MANIFEST``. Reads all headers when it scans.
+
+A file of one frame has its path as key, frame i (from 1) of several ``path#frame=i``. Classes, splits and groups come from the folders
+or the manifest, as for single images; patients, studies and series as hashes from the files, as everywhere.
+
+Rules: ``frames=all`` (default), ``frames=middle`` (one of each file) or ``frames=N`` (every N-th: neighbouring frames of a cine
+loop or a volume are nearly the same picture); ``label=KEYWORD``, an element that names no person, in place of the folder's name.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from dataprops import dicom
+from dataprops.errors import DatapropsError
+from dataprops.images import quiet
+from dataprops.sources import folder, manifest
+from dataprops.sources.held import Held
+from dataprops.sources.table import SourceOptions, chosen_rules, image_table
+
+MARK = "#frame="
+LABELS = (
+    "folder",
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "Laterality",
+    "ImageLaterality",
+    "ScanningSequence",
+    "ConvolutionKernel",
+    "Manufacturer",
+    "ManufacturerModelName",
+)
+RULES: dict[str, tuple[str, ...]] = {"frames": (), "label": LABELS}
+HELD_BYTES = 2**29
+
+
+def is_manifest(location: str) -> bool:
+    """Whether a location is a table of files rather than a folder."""
+    return location.lower().endswith(manifest.SUFFIXES)
+
+
+def base(location: str) -> Path:
+    """The folder that keys count from."""
+    path = Path(location)
+    return path if path.is_dir() else path.parent
+
+
+def scan(location: str, options: SourceOptions) -> pd.DataFrame:
+    """List the frames; see `sources.Source`.
+
+    Raises
+    ------
+    DatapropsError
+        If there is nothing, or a rule is wrong.
+    """
+    rules = chosen_rules(options, RULES)
+    step = _step(rules["frames"] or "all")
+    files = (
+        manifest.scan(location, options)
+        if is_manifest(location)
+        else folder.listed(location, options, _is_dicom, "DICOM files")
+    )
+    root, tag = base(location), None if rules["label"] == "folder" else rules["label"]
+    look = functools.partial(_look, tag=tag)
+    with quiet(), ThreadPoolExecutor(8) as pool:
+        looks = list(pool.map(look, (root / key for key in files["key"])))
+    keys, rows, labels = [], [], []
+    for row, (key, (frames, label)) in enumerate(zip(files["key"], looks, strict=True)):
+        for name in _keys(key, frames, step):
+            keys.append(name)
+            rows.append(row)
+            labels.append(files["label"].iloc[row] if tag is None else label)
+    table = image_table(keys, labels, files["split"].iloc[rows].tolist(), files["group"].iloc[rows].tolist())
+    table.attrs.update(files.attrs)
+    return table
+
+
+def _is_dicom(entry: os.DirEntry) -> bool:
+    if entry.name.lower().endswith(dicom.SUFFIXES):
+        return folder.is_there(entry)
+    return folder.begins_as_dicom(entry)
+
+
+def _step(frames: str) -> int:
+    """Every how many frames; 0 for the middle one."""
+    if frames in ("all", "middle"):
+        return 1 if frames == "all" else 0
+    if frames.isascii() and frames.isdigit() and int(frames) >= 1:
+        return int(frames)
+    raise DatapropsError(
+        f"the rule 'frames' is {frames!r}, wanted: all, middle, or a whole number N for every N-th frame"
+    )
+
+
+def _keys(key: str, frames: int, step: int) -> Iterator[str]:
+    if frames == 1:
+        yield key
+    elif step == 0:
+        yield f"{key}{MARK}{frames // 2 + 1}"
+    else:
+        width = len(str(frames))
+        yield from (f"{key}{MARK}{frame + 1:0{width}d}" for frame in range(0, frames, step))
+
+
+def _look(file: Path, tag: str | None) -> tuple[int, str | None]:
+    """Frames that a file can hold, and its label. 1 for one that cannot be read: reading it says why."""
+    try:
+        header = dicom.read_header(file, [*dicom.SIZE_TAGS, *([tag] if tag else [])])
+        return dicom.plausible_frames(header, file.stat().st_size), dicom.text_of(header, tag) or None if tag else None
+    except (dicom.UnreadableDicom, OSError, ValueError):
+        return 1, None
+
+
+def read(location: str, key: str, options: SourceOptions) -> bytes:
+    """The bytes of a file, or of a file with one of its frames alone."""
+    name, _, number = key.partition(MARK)
+    if not number:
+        return manifest.read(location, key, options) if is_manifest(location) else (base(location) / key).read_bytes()
+    file = base(location) / name
+    stat = file.stat()
+    with quiet():
+        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(file.read_bytes()))
+        return whole.file(int(number) - 1)
+
+
+_held: Held[dicom.Frames] = Held(HELD_BYTES, lambda frames: frames.nbytes)

@@ -1,0 +1,97 @@
+"""The eleven datasets of Konz & Mazurowski 2024, by name, in the layout in which they are published.
+
+A dataset is a row of `READERS`. Each has label rules of its own, and those of `choose` that all share: splits, classes and a
+balanced subset by seed. What is expected where, and where to get it, says dataprops/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.images import RawImage
+from dataprops.sources.paper import (
+    brats,
+    chexpert,
+    choose,
+    cifar,
+    dbc,
+    imagenet,
+    mnist,
+    mura,
+    oai,
+    prostate,
+    rsna,
+    svhn,
+)
+from dataprops.sources.paper.layout import read_file
+from dataprops.sources.table import SourceOptions, chosen_rules
+
+Rules = Mapping[str, tuple[str, ...]]
+
+
+class Reader(NamedTuple):
+    """A dataset of the paper.
+
+    Attributes
+    ----------
+    scan : callable
+        scan(root, rules) -> listing of all images (`layout.listing`), labelled by the rules. Raises DatapropsError that
+        names the first thing missing and shows the tree.
+    read : callable
+        read(root, key) -> bytes of a file or a `RawImage`. Raises OSError with the reason.
+    rules : dict
+        Of its own; see `table.chosen_rules`.
+    tree : str
+        What is expected below the root.
+    files : bool
+        Whether each image is a file of its own below the root.
+    """
+
+    scan: Callable[[Path, Mapping[str, str]], pd.DataFrame]
+    read: Callable[[Path, str], bytes | RawImage]
+    rules: Rules
+    tree: str
+    files: bool
+
+
+READERS: dict[str, Reader] = {
+    "mnist": Reader(mnist.scan, mnist.read, mnist.RULES, mnist.TREE, False),
+    "cifar10": Reader(cifar.scan, cifar.read, cifar.RULES, cifar.TREE, False),
+    "svhn": Reader(svhn.scan, svhn.read, svhn.RULES, svhn.TREE, False),
+    "imagenet": Reader(imagenet.scan, read_file, imagenet.RULES, imagenet.TREE, True),
+    "brats": Reader(brats.scan, brats.read, brats.RULES, brats.TREE, False),
+    "dbc": Reader(dbc.scan, read_file, dbc.RULES, dbc.TREE, True),
+    "oai": Reader(oai.scan, read_file, oai.RULES, oai.TREE, True),
+    "chexpert": Reader(chexpert.scan, read_file, chexpert.RULES, chexpert.TREE, True),
+    "mura": Reader(mura.scan, read_file, mura.RULES, mura.TREE, True),
+    "rsna": Reader(rsna.scan, read_file, rsna.RULES, rsna.TREE, True),
+    "prostate": Reader(prostate.scan, read_file, prostate.RULES, prostate.TREE, True),
+}
+
+
+def rules_of(name: str) -> dict[str, tuple[str, ...]]:
+    """All rules of a dataset: its own and the shared ones."""
+    return {**READERS[name].rules, **choose.RULES}
+
+
+def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
+    """The `scan` of `sources.Source` for a dataset."""
+
+    def scan(location: str, options: SourceOptions) -> pd.DataFrame:
+        rules = chosen_rules(options, rules_of(name))
+        return choose.choose(READERS[name].scan(Path(location), rules), rules)
+
+    return scan
+
+
+def read(name: str) -> Callable[[str, str, SourceOptions], bytes | RawImage]:
+    """The `read` of `sources.Source` for a dataset."""
+
+    def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
+        return READERS[name].read(Path(location), key)
+
+    return read

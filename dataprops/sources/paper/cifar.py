@@ -1,0 +1,139 @@
+"""CIFAR-10: the Python batches, by a reader of pickles that runs nothing, or the binary ones."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.images import RawImage
+from dataprops.sources.paper.held import Held
+from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
+from dataprops.sources.paper.unpickle import load_arrays
+
+log = logging.getLogger(__name__)
+
+TREE = """\
+    PATH/cifar-10-batches-py/data_batch_1 ... data_batch_5, test_batch, batches.meta
+    or  PATH/cifar-10-batches-bin/data_batch_1.bin ... data_batch_5.bin, test_batch.bin, batches.meta.txt
+    (PATH may be the inner folder)
+"""
+RULES: dict[str, tuple[str, ...]] = {}
+FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
+BATCHES = (*(("train", f"data_batch_{number}") for number in range(1, 6)), ("test", "test_batch"))
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+SIDE = 32
+VALUES = 3 * SIDE * SIDE
+
+
+class Batch(NamedTuple):
+    """Labels and pixels of a batch: uint8 [n], uint8 [n, 3072], of which the last may be cut off."""
+
+    labels: np.ndarray
+    data: np.ndarray
+    cut: int
+
+
+_held: Held[Batch] = Held()
+
+
+def _load(file: Path) -> tuple[Batch, int]:
+    data = file.read_bytes()
+    batch = _binary(data) if file.suffix == ".bin" else _python(data, file.name)
+    if batch.labels.size and int(batch.labels.max()) >= len(CLASSES):
+        raise unreadable(f"{file.name} holds the label {int(batch.labels.max())}: it is no CIFAR-10 batch")
+    return batch, batch.data.nbytes
+
+
+def _binary(data: bytes) -> Batch:
+    """Records of a label and 3 x 32 x 32 values."""
+    record = 1 + VALUES
+    count = -(-len(data) // record)
+    padded = np.zeros(count * record, np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    rows = padded.reshape(count, record)
+    return Batch(rows[:, 0], rows[:, 1:], len(data) % record)
+
+
+def _python(data: bytes, name: str) -> Batch:
+    try:
+        held = load_arrays(data)
+    except ValueError as error:
+        raise unreadable(f"{name}: {error}") from None
+    pixels, labels = held.get("data"), held.get("labels")
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "ui":
+        labels = labels.reshape(-1).tolist()
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (VALUES,):
+        raise unreadable(f"{name} holds no data of shape [n, {VALUES}]")
+    if not isinstance(labels, list) or not all(isinstance(label, int) and 0 <= label < 256 for label in labels):
+        raise unreadable(f"{name} holds no list of labels")
+    if len(labels) != len(pixels):
+        raise unreadable(f"{name} holds {len(pixels)} images and {len(labels)} labels")
+    return Batch(np.array(labels, np.uint8), np.ascontiguousarray(pixels), 0)
+
+
+def _classes(base: Path) -> list[str]:
+    """The names of the classes as the set gives them; the published ones if it does not."""
+    names: list[str] = []
+    if (base / "batches.meta").is_file():
+        try:
+            given = load_arrays((base / "batches.meta").read_bytes()).get("label_names")
+        except (OSError, ValueError) as error:
+            log.warning("%s/batches.meta cannot be read (%s): the published names of the classes are used", base, error)
+            given = None
+        if isinstance(given, list):
+            names = [name.decode("latin1") if isinstance(name, bytes) else str(name) for name in given]
+    elif (base / "batches.meta.txt").is_file():
+        names = (base / "batches.meta.txt").read_text("latin1").split()
+    return names if len(set(names)) == len(CLASSES) else CLASSES
+
+
+def _base(root: Path) -> Path:
+    return base_of(root, FOLDERS, ("data_batch_1", "data_batch_1.bin"))
+
+
+def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
+    """List the images; see `paper.Reader`."""
+    base = _base(root)
+    ending = need("cifar10", TREE, base, "data_batch_1", "data_batch_1.bin").suffix
+    classes = _classes(base)
+    images: list[Image] = []
+    damaged: list[Image] = []
+    for split, name in BATCHES:
+        file = need("cifar10", TREE, base, name + ending)
+        try:
+            batch = _held.get(file, _load)
+        except OSError as error:
+            log.warning("%s cannot be read (%s): it counts as one image that cannot be read", file, error.strerror)
+            damaged.append(Image(f"{split}/{name}", None, split))
+            continue
+        labels = [classes[label] for label in batch.labels.tolist()]
+        images += [Image(f"{split}/{name}/{number:05d}", label, split) for number, label in enumerate(labels)]
+    return listing(images, damaged=damaged)
+
+
+@functools.lru_cache(64)  # looked up for each image otherwise
+def _batch_file(root: Path, name: str) -> Path:
+    file = have(_base(root), name, f"{name}.bin")
+    if file is None:
+        raise unreadable("the batch is gone")
+    return file
+
+
+def read(root: Path, key: str) -> RawImage:
+    """One image."""
+    _, name, *number = key.split("/")
+    file = _batch_file(root, name)
+    batch = _held.get(file, _load)
+    if not number:
+        raise unreadable(f"{name} could not be read when the set was listed, now it can: audit again")
+    row = int(number[0])
+    if row >= len(batch.data) or (batch.cut and row == len(batch.data) - 1):
+        raise unreadable(f"{file.name} is cut off in image {row}")
+    planes = batch.data[row].reshape(3, SIDE, SIDE)
+    return RawImage(np.ascontiguousarray(planes.transpose(1, 2, 0)), "cifar", "RGB", SIDE, SIDE)

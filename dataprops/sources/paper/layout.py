@@ -1,0 +1,241 @@
+"""What the readers share: where things must lie, what lies in a folder, tables, and files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.folder import EXTENSIONS, SPLITS
+from dataprops.sources.table import image_table, shown
+
+IMAGES = EXTENSIONS | {".dcm"}
+
+
+class Image(NamedTuple):
+    """One image of a listing; the fields are the columns of `table.image_table`."""
+
+    key: str
+    label: str | None
+    split: str | None = None
+    group: str | None = None
+
+
+def listing(
+    images: Iterable[Image], ignored: Iterable[str] = (), empty: Iterable[str] = (), damaged: Iterable[Image] = ()
+) -> pd.DataFrame:
+    """The table of a source.
+
+    Parameters
+    ----------
+    ignored, empty : iterable of str
+        What was left out, and classes without images.
+    damaged : iterable of Image
+        A file of many images that cannot be opened counts as one image that cannot be read. No choice of classes leaves
+        it out: it stays in the table, as a finding.
+    """
+    broken = list(damaged)
+    rows = [*images, *broken]
+    table = image_table(*(list(column) for column in zip(*rows, strict=True))) if rows else image_table([], [], [], [])
+    table.attrs.update(
+        ignored=sorted(shown(name) for name in ignored),
+        empty_classes=sorted(shown(name) for name in empty),
+        damaged=frozenset(image.key for image in broken),
+    )
+    return table
+
+
+def missing(source: str, where: Path, tree: str) -> DatapropsError:
+    """The error for a tree that is not as published: names the first thing missing, and shows the tree."""
+    return DatapropsError(f"{source}: there is no {where}; expected is\n\n{tree.rstrip()}\n\n(see dataprops/README.md)")
+
+
+def need(source: str, tree: str, folder: Path, *names: str) -> Path:
+    """The first of these names (patterns of `Path.glob` are allowed) that lies in a folder.
+
+    Raises
+    ------
+    DatapropsError
+        If the folder or every name is missing.
+    """
+    if not folder.is_dir():
+        raise missing(source, folder, tree)
+    found = have(folder, *names)
+    if found is None:
+        raise missing(source, folder / names[0], tree)
+    return found
+
+
+def have(folder: Path, *names: str) -> Path | None:
+    """As `need`, or None."""
+    for name in names:
+        if any(letter in name for letter in "*?["):
+            matches = sorted(path for path in folder.glob(name) if not path.name.startswith("."))
+            if matches:
+                return matches[0]
+        elif (folder / name).exists():
+            return folder / name
+    return None
+
+
+def base_of(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
+    """The root, or the first of the named folders in it that holds one of the names: a set may be given by its parent."""
+    for folder in (root, *(root / name for name in folders)):
+        if have(folder, *names) is not None:
+            return folder
+    return root
+
+
+def key_of(path: Path, root: Path) -> str:
+    """A path below the root as a key, with forward slashes."""
+    return path.relative_to(root).as_posix()
+
+
+def files_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the files below a folder, and of hidden ones, relative to it, in order of their bytes."""
+    names: list[str] = []
+    hidden: list[str] = []
+    for place, folders, files in os.walk(folder):
+        inside = os.path.relpath(place, folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            relative = name if inside == "." else f"{inside}/{name}"
+            (hidden if name.startswith(".") else names).append(relative)
+    return sorted(names, key=os.fsencode), sorted(hidden, key=os.fsencode)
+
+
+def images_in(folder: Path, extensions: frozenset[str] = IMAGES) -> tuple[list[str], list[str]]:
+    """As `files_in`: names of images, and of all other files."""
+    names, others = files_in(folder)
+    images = [name for name in names if os.path.splitext(name)[1].lower() in extensions]  # noqa: PTH122 - a million names
+    return images, sorted({*names, *others} - set(images), key=os.fsencode)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, in order of the bytes of their names."""
+    inside = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(inside, key=lambda entry: os.fsencode(entry.name))
+
+
+def class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None, str, Path]]:
+    """Folders that are named like classes, in the root or in folders named like splits: (split, class, folder).
+
+    Parameters
+    ----------
+    names : dict
+        Name of a folder in lower case -> class.
+    """
+    if not root.is_dir():
+        return []
+    found = []
+    for folder in folders_in(root):
+        if folder.name.lower() in names:
+            found.append((None, names[folder.name.lower()], folder))
+        elif folder.name.lower() in SPLITS:
+            split = SPLITS[folder.name.lower()]
+            found += [
+                (split, names[inner.name.lower()], inner) for inner in folders_in(folder) if inner.name.lower() in names
+            ]
+    return found
+
+
+def images_of_folders(
+    root: Path, folders: Iterable[tuple[str | None, str, Path]], patient: re.Pattern[str]
+) -> tuple[list[tuple[Image, str]], list[str], list[str]]:
+    """The images of class folders, each with the class of its folder; what was left out; empty folders.
+
+    Parameters
+    ----------
+    patient : Pattern
+        Searched in the name of a file; its first group that took part names the patient.
+    """
+    found: list[tuple[Image, str]] = []
+    ignored: list[str] = []
+    empty: list[str] = []
+    for split, name, folder in folders:
+        images, others = images_in(folder)
+        place = key_of(folder, root)
+        ignored += [f"{place}/{other}" for other in others]
+        if not images:
+            empty.append(place)
+        for image in images:
+            found.append((Image(f"{place}/{image}", name, split, first_group(patient, image.rsplit("/", 1)[-1])), name))
+    return found, ignored, empty
+
+
+def first_group(pattern: re.Pattern[str], text: str) -> str | None:
+    """What the first group that took part in a match holds."""
+    match = pattern.search(text)
+    return None if match is None else next((shown(group) for group in match.groups() if group is not None), None)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of a CSV or Excel table, as text; "" where a cell is empty.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be read or lacks a column.
+    """
+    import zipfile
+
+    try:
+        if path.suffix.lower() in (".xlsx", ".xls"):
+            table = pd.read_excel(path, dtype=str, keep_default_na=False)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # parsing errors are ValueErrors
+        raise DatapropsError(f"{path} cannot be read as a table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column by one
+        raise DatapropsError(f"{path} has rows with more values than its header has names")
+    table.columns = [str(column).strip() for column in table.columns]
+    for column in columns:
+        if column not in table.columns:
+            raise DatapropsError(f"{path} has no column {column!r} (it has {', '.join(table.columns)})")
+    return table
+
+
+def whole(text: str, path: Path, row: int, column: str) -> int:
+    """A cell as a whole number ("3", "3.0")."""
+    try:
+        value = float(text)
+        if value != int(value):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise DatapropsError(f"{path}, row {row + 1}, column {column!r}: {text!r} is no whole number") from None
+    return int(value)
+
+
+def rule_number(rules: Mapping[str, str], name: str, default: int, least: int = 0) -> int:
+    """The value of a rule that is a whole number; the default where it is not given."""
+    text = rules[name].strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise DatapropsError(f"the rule {name!r} is {text!r}, wanted: a whole number, at least {least}")
+    return int(text)
+
+
+def read_file(root: Path, key: str) -> bytes:
+    """The bytes of a file below the root."""
+    file = root / key
+    if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
+        raise OSError(errno.EINVAL, "it is no file")
+    return file.read_bytes()
+
+
+def unreadable(reason: str) -> OSError:
+    """The reason why an image cannot be read, as `shards.read_reason` shows it."""
+    return OSError(errno.EIO, reason)
+
+
+def numbered(names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Files by the last number in their name, in its order: slices of a series ("1-007.dcm" is 7)."""
+    found = ((re.findall(r"\d+", Path(name).stem), name) for name in names)
+    yield from sorted((int(numbers[-1]), name) for numbers, name in found if numbers)

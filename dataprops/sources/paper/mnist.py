@@ -1,0 +1,124 @@
+"""MNIST: idx files, compressed or not. Ten digits; the paper draws two."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.images import RawImage
+from dataprops.sources.paper.held import Held
+from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
+
+TREE = """\
+    PATH/train-images-idx3-ubyte[.gz]    PATH/train-labels-idx1-ubyte[.gz]
+    PATH/t10k-images-idx3-ubyte[.gz]     PATH/t10k-labels-idx1-ubyte[.gz]     (may be absent)
+"""
+RULES: dict[str, tuple[str, ...]] = {}
+SPLITS = {"train": "train", "test": "t10k"}
+FOLDERS = ("raw", "MNIST/raw")
+
+
+class Idx(NamedTuple):
+    """A file of bytes: its shape by its header, and what of it is there."""
+
+    shape: tuple[int, ...]
+    data: np.ndarray
+
+
+_held: Held[Idx] = Held()
+
+
+def _names(split: str, what: str) -> tuple[str, ...]:
+    kind = {"images": "idx3", "labels": "idx1"}[what]
+    stems = [f"{SPLITS[split]}-{what}{between}{kind}-ubyte" for between in "-."]
+    return tuple(f"{stem}{end}" for stem in stems for end in ("", ".gz"))
+
+
+def _contents(file: Path) -> np.ndarray:
+    """The bytes of a file, uncompressed as far as they go."""
+    if file.suffix != ".gz":
+        return np.memmap(file, np.uint8, "r") if file.stat().st_size else np.zeros(0, np.uint8)
+    inflate = zlib.decompressobj(wbits=31)  # gzip; unlike that module, it gives what stands before a cut
+    try:
+        return np.frombuffer(inflate.decompress(file.read_bytes()), np.uint8)
+    except zlib.error as error:
+        raise unreadable(f"the archive {file.name} is damaged: {error}") from None
+
+
+def _load(file: Path) -> tuple[Idx, int]:
+    data = _contents(file)
+    head = data[:4].tobytes()
+    if len(head) < 4 or head[:3] != b"\0\0\x08" or len(data) < 4 + 4 * head[3]:
+        raise unreadable(f"{file.name} is no idx file of bytes")
+    start = 4 + 4 * head[3]
+    shape = tuple(int(n) for n in data[4:start].view(">u4"))
+    return Idx(shape, data[start:]), 0 if isinstance(data, np.memmap) else data.nbytes
+
+
+def _open(file: Path, axes: int) -> Idx:
+    try:
+        idx = _held.get(file, _load)
+    except OSError as error:
+        raise DatapropsError(f"{file} cannot be used: {error.strerror}: download it again") from error
+    if len(idx.shape) != axes:
+        raise DatapropsError(f"{file} has {len(idx.shape)} axes, wanted: {axes}")
+    if 0 in idx.shape[1:]:
+        raise DatapropsError(f"{file} holds images of {idx.shape[1]} x {idx.shape[2]} pixels")
+    return idx
+
+
+def _base(root: Path) -> Path:
+    return base_of(root, FOLDERS, (*_names("train", "images"), *_names("test", "images")))
+
+
+def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
+    """List the digits; see `paper.Reader`."""
+    base = _base(root)
+    images: list[Image] = []
+    for split in SPLITS:
+        if split == "test" and have(base, *_names(split, "images")) is None:
+            continue
+        pictures_file = need("mnist", TREE, base, *_names(split, "images"))
+        labels_file = need("mnist", TREE, base, *_names(split, "labels"))
+        pictures, labels = _open(pictures_file, 3), _open(labels_file, 1)
+        if pictures.shape[0] != labels.shape[0]:
+            raise DatapropsError(
+                f"{pictures_file} holds {pictures.shape[0]} images and {labels_file} {labels.shape[0]} labels: they are"
+                " no pair"
+            )
+        if len(labels.data) < labels.shape[0]:
+            raise DatapropsError(
+                f"{labels_file} is cut off after {len(labels.data)} of {labels.shape[0]} labels: download it again"
+            )
+        digits = labels.data[: labels.shape[0]].tolist()
+        images += [Image(f"{split}/{number:05d}", str(digit), split) for number, digit in enumerate(digits)]
+    return listing(images)
+
+
+@functools.lru_cache(64)  # looked up for each image otherwise
+def _images_file(root: Path, split: str) -> Path:
+    file = have(_base(root), *_names(split, "images"))
+    if file is None:
+        raise unreadable("the file of the images is gone")
+    return file
+
+
+def read(root: Path, key: str) -> RawImage:
+    """One digit."""
+    split, _, number = key.partition("/")
+    file = _images_file(root, split)
+    idx = _held.get(file, _load)
+    count, height, width = idx.shape
+    start = int(number) * height * width
+    pixels = np.array(idx.data[start : start + height * width])
+    if len(pixels) < height * width:
+        there = len(idx.data) // (height * width)
+        raise unreadable(f"{file.name} is cut off after {there} of {count} images")
+    return RawImage(pixels.reshape(height, width), "idx", "L", width, height)

@@ -1,0 +1,178 @@
+"""Volumes (NIfTI, Analyze) and the slices cut from them.
+
+A volume is float32 [x, y, z] in the closest canonical orientation: x runs from the patient's left to the right, y from back to
+front, z from the feet to the head (RAS+). Its grey levels follow from the percentiles of the WHOLE volume, so that slices of one
+volume compare with each other. Slices are shown with the head, or the front, on top; x and y of a slice run to the right.
+
+Read volumes are kept, up to `CACHE_BYTES`: slices are asked for one at a time, from several threads, and twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.images import RawImage, UnreadableImage
+from dataprops.levels import percentile_levels, to_levels
+from dataprops.sources.held import Held
+
+__all__ = [
+    "AXES",
+    "Volume",
+    "is_volume",
+    "load_volume",
+    "open_volume",
+    "percentile_levels",
+    "plane",
+    "slice_image",
+    "to_levels",
+]
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+MAX_VOXELS = 2**29  # of one volume: 2 GiB in float32
+CACHE_BYTES = 2**30
+
+
+class Volume(NamedTuple):
+    """A volume that was read.
+
+    Attributes
+    ----------
+    voxels : float32 [x, y, z]
+        As stored, rescaled by the header; canonical orientation; what is no finite number is the least finite value.
+    spacing : tuple of 3 floats
+        Size of a voxel in mm, along x, y, z.
+    levels : tuple of 2 floats
+        `percentile_levels` of the voxels.
+    calibrated : tuple of 2 floats or None
+        cal_min and cal_max of the header: the display range its writer meant.
+    """
+
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+    levels: tuple[float, float]
+    calibrated: tuple[float, float] | None
+
+
+def is_volume(name: str) -> bool:
+    """Whether a file is named like a volume; of a pair .hdr + .img, both are."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def load_volume(path: str | Path, time: int = 0) -> np.ndarray:
+    """The voxels of `open_volume`: float32 [x, y, z], canonical; not to be written to."""
+    return open_volume(path, time).voxels
+
+
+def open_volume(path: str | Path, time: int = 0) -> Volume:
+    """Read a volume, or take it from what was read last. Safe to call from several threads.
+
+    Parameters
+    ----------
+    path : str or Path
+        .nii, .nii.gz, or either file of a pair .hdr + .img.
+    time : int
+        Which volume of a 4D file (time point, echo or channel); further dimensions are counted on.
+
+    Raises
+    ------
+    UnreadableImage
+        With the reason: no volume, damaged, far too large, or no such time.
+    OSError
+        If the file cannot be opened.
+    """
+    file = Path(path)
+    stat = file.stat()
+    key = (str(file), time, stat.st_size, stat.st_mtime_ns)
+    return _held.get(key, lambda: _read(file, time))
+
+
+_held: Held[Volume] = Held(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
+
+
+def _read(file: Path, time: int) -> Volume:
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    try:
+        image = nibabel.load(file)
+    except ImageFileError:
+        raise UnreadableImage("no volume in a supported format (NIfTI, Analyze)") from None
+    except Exception as error:  # noqa: BLE001 - whatever a damaged header leads to
+        raise UnreadableImage(f"damaged header: {type(error).__name__}") from None
+    shape = tuple(int(side) for side in image.shape)
+    if not isinstance(image, nibabel.spatialimages.SpatialImage) or sum(side > 1 for side in shape) < 2:
+        raise UnreadableImage(f"no volume of voxels ({type(image).__name__}, shape {_shape(shape)})")
+    if len(shape) < 3:
+        shape = (*shape, 1)
+    if np.prod([float(side) for side in shape[:3]]) > MAX_VOXELS:
+        raise UnreadableImage(f"far more voxels than a volume should have ({_shape(shape)})")
+    if image.get_data_dtype().names is not None or image.get_data_dtype().kind == "c":
+        raise UnreadableImage("colour or complex voxels are not supported")
+    times = int(np.prod(shape[3:]))
+    if not 0 <= time < times:
+        raise UnreadableImage(f"there is no volume {time} in it (it holds {times})")
+    at = np.unravel_index(time, shape[3:]) if len(shape) > 3 else ()
+    try:
+        with np.errstate(all="ignore"):
+            values = np.asarray(image.dataobj[(..., *(int(i) for i in at))], np.float32).reshape(shape[:3])
+            orientation = io_orientation(image.affine)
+    except Exception as error:  # noqa: BLE001 - whatever damaged data lead to: short, no gzip, no such type
+        raise UnreadableImage(f"damaged: {type(error).__name__}") from None
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise UnreadableImage("holds no finite number")
+    if not finite.all():
+        values = np.where(finite, values, values[finite].min())
+    spacing = np.abs(np.resize(image.header.get_zooms()[:3], 3)).astype(float)
+    if np.isfinite(orientation).all():  # else an axis has no direction: as stored
+        values = apply_orientation(values, orientation)
+        spacing = spacing[np.argsort(orientation[:, 0])]
+    values = np.ascontiguousarray(values, np.float32)
+    values.flags.writeable = False
+    low, high = (float(image.header.get(name, 0) or 0) for name in ("cal_min", "cal_max"))
+    return Volume(values, tuple(spacing.tolist()), percentile_levels(values), (low, high) if high > low else None)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def plane(volume: np.ndarray, axis: str | int, index: int) -> np.ndarray:
+    """A slice as it is shown: [height, width], the head (or the front, of an axial one) on top.
+
+    Parameters
+    ----------
+    axis : str or int
+        A name of `AXES`, or 0, 1, 2 for x, y, z.
+    """
+    return np.rot90(np.take(volume, index, axis=AXES[axis] if isinstance(axis, str) else axis))
+
+
+def slice_image(
+    volume: np.ndarray,
+    axis: str | int,
+    index: int,
+    levels: tuple[float, float] | None = None,
+    format: str = "NIFTI",
+) -> RawImage:
+    """A slice of a volume as an image.
+
+    Parameters
+    ----------
+    volume : float32 [x, y, z]
+        Canonical, as `load_volume` gives it.
+    axis : str or int
+        "axial", "coronal", "sagittal", or 0, 1, 2 for x, y, z.
+    index : int
+    levels : tuple of 2 floats, optional
+        Values that become 0 and 255; default: `percentile_levels` of the volume. Give them when you cut many slices.
+    format : str
+        What the image says it was read from.
+    """
+    pixels = to_levels(plane(volume, axis, index), percentile_levels(volume) if levels is None else levels)
+    return RawImage(np.ascontiguousarray(pixels), format, "F", pixels.shape[1], pixels.shape[0])

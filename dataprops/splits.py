@@ -1,0 +1,119 @@
+"""Training and test images: balanced over the classes, disjoint, and - by group - with no patient on both sides."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+
+
+class Impossible(DatapropsError):
+    """A sample that the set is too small for; the message has the numbers."""
+
+
+class Sample(NamedTuple):
+    """Positions in the table of images: train int64 [N], test int64 [n_test], in an order by chance."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def units(group: list[str | None], pixels: list[str]) -> np.ndarray:
+    """What must stay on one side, as a number for each image: images of one group, and identical images, joined.
+
+    Parameters
+    ----------
+    group : list of n
+        Patient; None or NaN: the image is its own group.
+    pixels : list of n
+        Content of the canonical image.
+
+    >>> units(["p", "p", None, None], ["a", "b", "b", "c"])
+    array([0, 0, 0, 1])
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(pixels)
+    own = [f"image {i}" if pd.isna(name) else f"group {name}" for i, name in enumerate(group)]
+    by_group, _ = pd.factorize(np.array(own, object))
+    by_pixels, _ = pd.factorize(np.array(pixels, object))
+    nodes = n + n
+    # image -> its group, image -> its content
+    rows = np.concatenate([by_group, by_group])
+    columns = np.concatenate([by_group, n + by_pixels])
+    graph = coo_matrix((np.ones(2 * n), (rows, columns)), shape=(nodes, nodes))
+    _, component = connected_components(graph, directed=False)
+    number, _ = pd.factorize(component[by_group])
+    return number
+
+
+def quotas(n: int, classes: int) -> list[int]:
+    """n images over the classes as evenly as can be; the first classes have one more.
+
+    >>> quotas(7, 3)
+    [3, 2, 2]
+    """
+    return [n // classes + (c < n % classes) for c in range(classes)]
+
+
+def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) -> Sample:
+    """A balanced sample. The test images of a seed do not depend on N, and a larger training set holds every smaller one.
+
+    Parameters
+    ----------
+    y : int64 [n]
+        Classes 0..c-1.
+    unit : int64 [n]
+        What must stay on one side; see `units`.
+
+    Raises
+    ------
+    Impossible
+        If the set is too small.
+    """
+    classes = int(y.max(initial=0)) + 1
+    rng = np.random.default_rng([seed, n_test])
+    order = rng.permutation(int(unit.max(initial=-1)) + 1)
+    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
+    need = np.array(quotas(n_test, classes))
+    test: list[int] = []
+    rest: list[np.ndarray] = []
+    for number in order:  # whole units first
+        inside = rng.permutation(members[number])
+        count = np.bincount(y[inside], minlength=classes)
+        if need.any() and (count <= need).all():
+            test.extend(inside)
+            need -= count
+        else:
+            rest.append(inside)
+    left: list[np.ndarray] = []
+    for inside in rest:  # then parts of units, whose other images are left out
+        if not need[y[inside]].any():
+            left.append(inside)
+            continue
+        for c in range(classes):
+            part = inside[y[inside] == c][: need[c]]
+            test.extend(part)
+            need[c] -= len(part)
+    if need.any():
+        short = int(np.argmax(need))
+        wanted = quotas(n_test, classes)[short]
+        raise Impossible(
+            f"impossible: {n_test} test images need {wanted} of class {short}, and there are {wanted - need[short]}"
+        )
+    pool = np.concatenate([np.empty(0, np.int64), *left])
+    train: list[np.ndarray] = []
+    for c, wanted in enumerate(quotas(n_train, classes)):
+        of = pool[y[pool] == c]
+        if len(of) < wanted:
+            raise Impossible(
+                f"impossible: N = {n_train} needs {wanted} training images of class {c}, and {len(of)} remain"
+                f" beside {n_test} test images"
+            )
+        train.append(of[:wanted])
+    chosen = np.concatenate(train)
+    return Sample(np.random.default_rng([seed, n_train, 1]).permutation(chosen), rng.permutation(np.array(test)))

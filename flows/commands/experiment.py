@@ -1,0 +1,221 @@
+"""`dataprops experiment`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataprops.errors import DatapropsError
+from dataprops.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment, load_grid, parse_sizes, parse_source
+
+if TYPE_CHECKING:
+    from dataprops.tools import Progress
+
+EXAMPLES = """\b
+Examples:
+  dataprops experiment digits: --preset quick --models resnet18 --sizes 100,200
+  dataprops experiment medical=scans/ natural=photos/ --models resnet18,vgg13 --sizes 500:1750:250
+  dataprops experiment --grid sets.toml --preset quick --name first
+  dataprops experiment scans/ --classes benign,malignant --group-pattern '^[^/]+/(\\d+)_'
+  dataprops experiment scans/ --models my.networks:Net      imports my.networks: your own code runs
+"""
+
+EXITS = """\b
+Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A stopped grid goes on with the same command.
+"""
+
+
+@click.command("experiment", epilog=EXAMPLES + "\n" + EXITS)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--grid", type=click.Path(), help="TOML file that lists datasets with their options, beside the SOURCEs.")
+@click.option(
+    "--models", help="With commas; resnet18, 34, 50, vgg13, 16, 19, or module:Name  [default: resnet18,vgg13]"
+)
+@click.option("--sizes", help="Training images: FIRST:LAST:STEP, or numbers with commas  [default: of the preset]")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="paper (for a GPU) or quick  [default: paper]")
+@click.option("--store", default=Experiment.store, show_default=True, help="Folder for everything that is written.")
+@click.option("--name", help="Of the experiment in the store  [default: the preset]")
+@click.option(
+    "--domain",
+    type=click.Choice(DOMAINS),
+    default="unknown",
+    show_default=True,
+    help="Of the SOURCEs; one of them: medical=scans/.",
+)
+@click.option("--classes", help="Labels of the task, with commas; * for all  [default: the two largest classes]")
+@click.option("--group-pattern", help="Regular expression over the path; its first group names the patient.")
+@click.option("--group-column", default="group", show_default=True, help="Of a manifest: patient.")
+@click.option("--label-column", default="label", show_default=True, help="Of a manifest.")
+@click.option("--rule", "rules", multiple=True, metavar="NAME=VALUE", help="How a named source makes its labels.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or colour  [default: by what the set holds]")
+@click.option("--test", type=int, help="Test images  [default: of the preset]")
+@click.option("--epochs", type=int, help="[default: of the preset]")
+@click.option("--size", type=int, help="Side of the images, pixels  [default: of the preset]")
+@click.option("--batch", type=int, help="Images of a batch, of all models  [default: of the preset]")
+@click.option("--lr", type=float, help="Learning rate, of all models  [default: of the preset]")
+@click.option("--patience", type=int, help="Stop after so many epochs without a lower training loss  [default: never]")
+@click.option("--attacked", type=int, help="Test images under attack; 0 for all  [default: of the preset]")
+@click.option("--seeds", help="With commas  [default: 0]")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    help="No patient on both sides, or by image as the paper has it  [default: group]",
+)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@click.option("--threads", default=1, show_default=True, help="Of each cell on a CPU; cells run in parallel.")
+@click.option("--inline", is_flag=True, help="With neither Prefect nor Dask.")
+@click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
+@click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def command(
+    inline: bool,
+    cluster: str,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    threads: int,
+    device: str,
+    **options: Any,
+) -> None:
+    """Train networks on samples of datasets, and measure what the sets' properties do to them.
+
+    Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and looked into;
+    STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: the same command goes on where it stood.
+    """
+    try:
+        experiment = replace(make_experiment(**options), threads=threads, device=device)
+        folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, cluster, workers, quiet)
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("dataprops: stopped; finished cells are kept, the same command goes on from there", err=True)
+        sys.exit(130)
+    sys.exit(_show(folder, as_json))
+
+
+def make_experiment(
+    *,
+    sources: tuple[str, ...],
+    grid: str | None,
+    models: str | None,
+    sizes: str | None,
+    preset: str | None,
+    store: str,
+    name: str | None,
+    seeds: str | None,
+    split: str | None,
+    **options: Any,
+) -> Experiment:
+    """The experiment of a command line; what is not given comes from the grid file, then from the preset."""
+    of_sets = {key: options.pop(key) for key in ("domain", "group_pattern", "group_column", "label_column", "rules")}
+    classes, channels = options.pop("classes"), options.pop("channels")
+    of_sets["classes"] = tuple(classes.split(",")) if classes else ()
+    of_sets["channels"] = int(channels) if channels else None
+    listed, file = load_grid(grid) if grid else ((), {})
+    datasets = (*listed, *(parse_source(source, **of_sets) for source in sources))
+    chosen = preset or file.get("preset", "paper")
+    if chosen not in PRESETS:
+        raise DatapropsError(f"preset is {chosen!r}, wanted: {' or '.join(PRESETS)}")
+    settings = PRESETS[chosen]
+    names = tuple(models.split(",")) if models else tuple(file.get("models", Experiment.models))
+    given = {key: options[key] if options[key] is not None else file.get(key) for key in ("test", "epochs")}
+    given |= {key: options[key] for key in ("size", "patience", "attacked")}
+    given["sizes"] = parse_sizes(sizes) if sizes else tuple(file["sizes"]) if "sizes" in file else None
+    for key in ("batch", "lr"):
+        given[key] = None if options[key] is None else dict.fromkeys(names, options[key])
+    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
+    try:
+        numbers = tuple(int(seed) for seed in seeds.split(",")) if seeds else tuple(file.get("seeds", (0,)))
+    except ValueError:
+        raise DatapropsError(f"seeds is {seeds!r}, wanted: whole numbers with commas") from None
+    return Experiment(
+        datasets,
+        names,
+        str(Path(store).expanduser().resolve()),
+        name or file.get("name", chosen),
+        chosen,
+        settings,
+        numbers,
+        split or file.get("split", "group"),
+    )
+
+
+def _progress(quiet: bool) -> Progress:
+    """Bars, and a line for each finished cell above them."""
+    from dataprops.tools import no_progress
+
+    if quiet:
+        return no_progress
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from tasks.progress import terminal_progress
+
+    console = Console(stderr=True)
+    logger = logging.getLogger("dataprops.experiment")
+    logger.addHandler(RichHandler(console=console, show_path=False, show_level=False, markup=False))
+    logger.setLevel(logging.INFO)
+    return terminal_progress(console)
+
+
+def _inline(experiment: Experiment, workers: int | None, quiet: bool) -> Path:
+    os.environ.setdefault("OMP_NUM_THREADS", str(experiment.threads))  # read when torch loads
+    from dataprops.experiment import experiment_tools, run_experiment
+
+    return run_experiment(experiment, experiment_tools(experiment, _progress(quiet), workers))
+
+
+def _flow(experiment: Experiment, cluster: str, workers: int | None, quiet: bool) -> Path:
+    os.environ.setdefault("OMP_NUM_THREADS", str(experiment.threads))
+    from dataprops.store import open_store
+    from flows.server import server_for
+
+    store = open_store(experiment.store)
+    with server_for(store) as ready:
+        from dataprops.experiment import check
+
+        check(experiment)  # before a server is waited for
+        from flows.audit import show_progress_on
+        from flows.experiment import experiment_flow
+
+        ready()
+        show_progress_on(_progress(quiet))
+        return experiment_flow(experiment, cluster, workers)
+
+
+def _show(folder: Path, as_json: bool) -> int:
+    """Print what came out; the exit code."""
+    import pandas as pd
+
+    cells = pd.read_parquet(folder / "cells.parquet")
+    failed = int((cells["status"] == "failed").sum())
+    if as_json:
+        told = {"table": str(folder / "cells.parquet"), "done": len(cells) - failed, "failed": failed}
+        click.echo(json.dumps(told | {"cells": json.loads(cells.to_json(orient="records"))}, allow_nan=False))
+        return 1 if failed else 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(cells) - failed} cells done, {failed} failed")
+    shown = ("dataset", "model", "n_train", "d_data", "k_f", "train_loss", "test_loss", "test_accuracy", "penalty_2")
+    for name in (*shown, "flip_eps", "d_repr_last", "seconds"):
+        table.add_column(name, justify="left" if name in ("dataset", "model") else "right")
+    for row in cells.to_dict("records"):
+        if row["status"] == "done":
+            values = [row[name] for name in (*shown, "flip_eps", "d_repr_last", "seconds")]
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
+    console = Console()
+    console.print(table)
+    for row in cells[cells["status"] == "failed"].to_dict("records"):
+        console.print(f"{row['dataset']}, {row['model']}, N = {row['n_train']}: {row['reason']}", markup=False)
+    console.print(f"Table: {folder / 'cells.parquet'}", soft_wrap=True, markup=False)
+    return 1 if failed else 0

@@ -1,0 +1,74 @@
+"""`dataprops fit`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+
+EXAMPLES = """\b
+Examples:
+  dataprops fit --store audits                     all experiments of the store; kept there as its calibration
+  dataprops fit --table losses.csv --json          a table of one's own; nothing is written
+  dataprops fit --table losses.csv --store audits  and kept as the store's calibration
+"""
+
+EXITS = """\b
+Exit code: 0 fitted, as far as the columns go; 2 wrong usage or unusable input.
+"""
+
+
+@click.command("fit", epilog=EXAMPLES + "\n" + EXITS)
+@click.option("--store", help=f"Folder with experiments/ [default without --table: {AuditConfig.store}].")
+@click.option("--table", type=click.Path(), help="CSV or Parquet to fit in place of the store's experiments.")
+@click.option("--preprocess", help="Key of the rows to fit, where there are several, e.g. 224x224-per-image-max-v1.")
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+def command(store: str | None, table: str | None, preprocess: str | None, seed: int, as_json: bool) -> None:
+    """Fit the laws to trained networks, and keep them as the calibration of later predictions.
+
+    Slopes and correlations with bootstrap intervals over whole datasets, the error on datasets left out, and two baselines
+    that a law must beat: the mean, and log N alone.
+    """
+    try:
+        result = _fit(store, table, preprocess, seed)
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        from dataprops.summary import to_json
+
+        click.echo(to_json(result), nl=False)
+        return
+    from rich.console import Console
+
+    from dataprops.report.terminal_laws import print_fit
+
+    print_fit(result, Console())
+
+
+def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int) -> dict:
+    from dataprops.calibrations import save_calibration
+    from dataprops.fitting import fit_laws
+    from dataprops.fitting.table import one_preprocessing, read_experiments, read_table
+    from dataprops.store import open_store
+
+    folder = None
+    if table is None or store is not None:
+        folder = open_store(store or AuditConfig.store)
+        # matplotlib would put its list of fonts into the home folder
+        os.environ.setdefault("MPLCONFIGDIR", str(folder / "cache"))
+    rows = read_experiments(folder) if table is None and folder is not None else read_table(table or "")
+    source = str(Path(table)) if table else f"{rows['experiment'].nunique()} experiments of the store"
+    fit = fit_laws(one_preprocessing(rows, preprocess), seed=seed)
+    kept = None if folder is None else save_calibration(folder, fit, source)
+    return fit.result | {
+        "source": source,
+        "calibration": None if kept is None else kept.id,
+        "folder": None if kept is None else str(kept.folder),
+    }

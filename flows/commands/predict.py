@@ -1,0 +1,87 @@
+"""`dataprops predict`. Imports what it needs when it runs: `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataprops.config import LABEL_KINDS, AuditConfig
+from dataprops.errors import DatapropsError
+
+EXAMPLES = """\b
+Examples:
+  dataprops predict scans/ --store audits          test loss, and what an attack would do to it
+  dataprops predict scans/ --store audits --target-loss 0.2
+  dataprops predict scans.csv --name scans         of a set that `dataprops audit` was told more about
+"""
+
+EXITS = """\b
+Exit code: 0 predicted, or withheld with the reason; 2 wrong usage or unusable input.
+"""
+
+
+@click.command("predict", epilog=EXAMPLES + "\n" + EXITS)
+@click.argument("source")
+@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the calibration and audits.")
+@click.option("--name", default="", help="Name of the dataset in the store [default: from SOURCE].")
+@click.option("--target-loss", type=click.FloatRange(0, min_open=True), help="Test loss to reach, nats: images needed.")
+@click.option("--labels", type=click.Choice(LABEL_KINDS), default=AuditConfig.labels, show_default=True)
+@click.option("--again", is_flag=True, help="Audit the source even if the store has an audit of it that serves.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def command(
+    source: str,
+    store: str,
+    name: str,
+    target_loss: float | None,
+    labels: str,
+    again: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Predict the test loss of networks trained on a set, and its rise under attack.
+
+    By the store's newest calibration (`dataprops fit`), else by the paper's eleven sets. The newest audit of SOURCE under
+    the calibration's preprocessing is used; without one, SOURCE is audited.
+    """
+    # matplotlib would put its list of fonts into the home folder
+    os.environ.setdefault("MPLCONFIGDIR", str(Path(store).expanduser().resolve() / "cache"))
+    try:
+        result = _predict(AuditConfig(source=source, store=store, name=name, labels=labels), target_loss, again, quiet)
+    except DatapropsError as error:
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        from dataprops.summary import to_json
+
+        click.echo(to_json(result), nl=False)
+        return
+    from rich.console import Console
+
+    from dataprops.report.terminal_laws import print_predictions
+
+    print_predictions(result, Console())
+
+
+def _predict(config: AuditConfig, target_loss: float | None, again: bool, quiet: bool) -> dict[str, Any]:
+    from dataprops.calibrations import newest_calibration
+    from dataprops.forecast import audit_options, forecast, serving_audit
+    from dataprops.store import open_store
+
+    store = open_store(config.store)
+    calibration = newest_calibration(store)
+    folder = None if again else serving_audit(store, config, calibration)
+    if folder is None:
+        from dataclasses import replace
+
+        from dataprops.audit import run_stages
+        from dataprops.tools import inline_tools
+        from flows.commands.audit import progress_shown
+
+        wanted = replace(config, **audit_options(calibration), reason="for a prediction")
+        folder = run_stages(wanted, inline_tools(progress_shown(quiet)))
+    return forecast(folder, calibration, target_loss)

@@ -1,0 +1,770 @@
+"""Containers: the same images give the same audit however they are packed, nothing is unpacked, and hostile files are refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickle
+import struct
+import tarfile
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from dataprops import stages
+from dataprops.audit import audit
+from dataprops.config import AuditConfig
+from dataprops.errors import DatapropsError
+from dataprops.images import RawImage, UnreadableImage, decode
+from dataprops.sources import OpenSource, SourceOptions, archives, open_source
+from dataprops.sources.kept import Kept
+from dataprops.store import start_run
+from dataprops.tools import inline_tools
+from tests.make_images import SIZE, noise, random_folder, save
+
+QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",)}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def pngs(n: int, seed: int = 0) -> list[bytes]:
+    rng = np.random.default_rng(seed)
+    return [png(noise(rng)) for _ in range(n)]
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    archive.addfile(info, io.BytesIO(data))
+
+
+def tar_of(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            add(archive, name, data)
+    return path
+
+
+def zip_of(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def run(source: Path | str, tmp_path: Path, **options) -> dict:
+    return audit(source, store=str(tmp_path / "store"), **{**QUICK, **options})
+
+
+def looked(source: Path | str, tmp_path: Path, **options) -> dict:
+    """The first two stages alone: what is listed, what cannot be read and why, what was left out."""
+    config = AuditConfig(str(source), store=str(tmp_path / "store"), **{**QUICK, **options})
+    tools = inline_tools(threads=2)
+    run = start_run(config)
+    scanned, decoded = stages.scan(run, tools), stages.decode(run, tools)
+    images = pd.read_parquet(run.work / "images.parquet")
+    bad = images[images["error"].notna()]
+    return {
+        "n_images": scanned.n_images,
+        "n_unreadable": decoded.n_unreadable,
+        "left_out": scanned.ignored,
+        "unreadable": [f"{path}: {error}" for path, error in zip(bad["path"], bad["error"], strict=True)],
+        "pixels": images["pixels"].dropna().tolist(),
+    }
+
+
+def findings(summary: dict, kind: str) -> list[str]:
+    table = pd.read_parquet(Path(summary["results"]) / "findings.parquet")
+    return table.loc[table["kind"] == kind, "detail"].tolist()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], dict]:
+    """Files of a folder with a broken one, and what an audit of the folder says."""
+    root = tmp_path_factory.mktemp("plain")
+    random_folder(root / "set", {"cat": 14, "dog": 12})
+    (root / "set/cat/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    files = {p.relative_to(root / "set").as_posix(): p.read_bytes() for p in sorted((root / "set").rglob("*.png"))}
+    return files, run(root / "set", root)
+
+
+MEASURED = ("intrinsic_dimension", "label_sharpness", "labels", "n_images", "n_unreadable")
+
+
+def test_kept_things_are_made_once_and_bounded() -> None:
+    made = []
+    kept: Kept[int] = Kept(100, lambda value: value)
+    threads = [threading.Thread(target=lambda: kept.get("a", lambda: made.append(1) or 60)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+    kept.get("b", lambda: 60)
+    assert list(kept.values) == ["b"]
+    kept.put("b", 500)
+    assert (list(kept.values), kept.weight) == (["b"], 500)
+
+
+PACKERS = {
+    "set.zip": lambda path, files: zip_of(path, files),
+    "stored.zip": lambda path, files: zip_of(path, files, zipfile.ZIP_STORED),
+    "set.tar": tar_of,
+    "set.tar.gz": lambda path, files: tar_of(path, files, "w:gz"),
+    "set.tgz": lambda path, files: tar_of(path, files, "w:gz"),
+    "set.tar.bz2": lambda path, files: tar_of(path, files, "w:bz2"),
+    "set.tar.xz": lambda path, files: tar_of(path, files, "w:xz"),
+}
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("root", ["", "scans/", "./"])
+def test_an_archive_lists_and_gives_what_its_folder_does(name: str, root: str, plain, tmp_path: Path) -> None:
+    files, _ = plain
+    shuffled = list(files)
+    np.random.default_rng(1).shuffle(shuffled)  # in no order, as tar packs what a disk gives
+    path = PACKERS[name](tmp_path / name, {root + key: files[key] for key in shuffled})
+    source = open_source(str(path))
+    table = source.scan()
+    assert [p.removeprefix("scans/") for p in table["path"]] == list(files)
+    assert table["label"].tolist() == [key.split("/")[0] for key in files]
+    assert [source.read(key) for key in table["key"]] == list(files.values())
+    assert [file.name for file in tmp_path.iterdir()] == [name]  # nothing was unpacked
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.xz"])
+def test_an_audit_of_an_archive_equals_that_of_its_folder(name: str, plain, tmp_path: Path) -> None:
+    files, of_folder = plain
+    summary = run(PACKERS[name](tmp_path / name, files), tmp_path)
+    assert {key: summary[key] for key in MEASURED} == {key: of_folder[key] for key in MEASURED}
+    assert summary["dataset"] == "set"
+    assert "cat/broken.png" in findings(summary, "unreadable")[0]
+
+
+@pytest.mark.parametrize("name", ["set.tar.gz", "packed.npz"])
+def test_what_has_no_random_access_is_read_in_few_passes(name: str, tmp_path: Path, monkeypatch) -> None:
+    """300 images: more than a piece of work holds, in another order than their names'."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (300, SIZE, SIZE)).astype(np.uint8)
+    if name.endswith("gz"):
+        order = rng.permutation(300)
+        tar_of(tmp_path / name, {f"{'ab'[i % 2]}/{i:03d}.png": png(images[i]) for i in order}, "w:gz")
+    else:
+        np.savez_compressed(tmp_path / name, images=images, labels=np.arange(300) % 2)
+    passes = []
+    original, rows = archives._tar_members, archives.zipfile.ZipFile.open
+
+    def counted(*args):
+        passes.append(args[0])
+        return original(*args)
+
+    def counted_rows(self, member, *args, **more):
+        if getattr(member, "filename", member) == "images.npy":
+            passes.append("images.npy")
+        return rows(self, member, *args, **more)
+
+    monkeypatch.setattr(archives, "_tar_members", counted)
+    monkeypatch.setattr(zipfile.ZipFile, "open", counted_rows)
+    seen = looked(tmp_path / name, tmp_path, channels=1)
+    assert (seen["n_images"], seen["n_unreadable"], len(set(seen["pixels"]))) == (300, 0, 300)
+    assert len(passes) == 3  # the list (or the header), the contents, the decoding
+    passes.clear()
+    assert looked(tmp_path / name, tmp_path, channels=1)["pixels"] == seen["pixels"]
+    assert len(passes) == 0  # an archive that did not change is not even opened again by this process
+
+
+def test_a_changed_archive_is_read_again(tmp_path: Path) -> None:
+    a, b = pngs(8), pngs(8, seed=1)
+    path = tmp_path / "set.zip"
+    first = looked(zip_of(path, {f"{'xy'[i % 2]}/{i}.png": data for i, data in enumerate(a)}), tmp_path)
+    path.unlink()
+    second = looked(zip_of(path, {f"{'xy'[i % 2]}/{i}.png": data for i, data in enumerate(b)}), tmp_path)
+    assert not set(first["pixels"]) & set(second["pixels"])
+
+
+def test_an_open_archive_travels_and_is_read_by_many_threads(plain, tmp_path: Path) -> None:
+    files, _ = plain
+    source: OpenSource = pickle.loads(pickle.dumps(open_source(str(zip_of(tmp_path / "a.zip", files)))))  # noqa: S301
+    keys = source.scan()["key"].tolist() * 20
+    wrong = []
+
+    def work() -> None:
+        wrong.extend(key for key in keys if source.read(key) != files[key])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_carried_images_are_those_asked_for_even_if_some_are_gone(plain, tmp_path: Path) -> None:
+    files, _ = plain
+    source = open_source(str(tar_of(tmp_path / "a.tar.gz", files, "w:gz")))
+    keys = [list(files)[i] for i in (1, 2, 5, 7)] + ["cat/gone.png"]
+    order = source.order(keys)
+    assert order is not None
+    keys = [keys[i] for i in order]
+    carried = list(source.carry([keys[:2], keys[2:]]))
+    for bearer, batch in zip(carried, (keys[:2], keys[2:]), strict=True):
+        assert set(bearer.held) == set(batch)
+        for key in batch:
+            if key in files:
+                assert bearer.read(key) == files[key]
+            else:
+                with pytest.raises(OSError, match="lost"):
+                    bearer.read(key)
+
+
+# WebDataset
+
+
+def test_webdataset_shards(tmp_path: Path) -> None:
+    data = pngs(12)
+    for shard, split in enumerate(("train", "train", "val")):
+        files = {}
+        for i in range(4):
+            name = f"{shard}{i}"
+            files[f"{name}.png"] = data[4 * shard + i]
+            if i == 0:
+                files[f"{name}.cls"] = b"3\n"
+            elif i == 1:
+                files[f"{name}.json"] = json.dumps({"label": "owl", "group": "p7", "width": 3}).encode()
+            elif i == 2:
+                files[f"{name}.txt"] = b"cat"
+            else:
+                files[f"{name}.txt"] = b"A long report.\nIt is no label."
+        tar_of(_made(tmp_path / "shards") / f"{split}-{shard:03d}.tar", files)
+    for spec in (tmp_path / "shards", tmp_path / "shards" / "train-{000..001}.tar"):
+        source = open_source(str(spec))
+        table = source.scan()
+        assert source.kind == "tar"
+        rows = list(table[["path", "label", "split", "group"]].itertuples(index=False, name=None))
+        assert rows[:4] == [
+            ("train-000.tar/00.png", "3", "train", None),
+            ("train-000.tar/01.png", "owl", "train", "p7"),
+            ("train-000.tar/02.png", "cat", "train", None),
+            ("train-000.tar/03.png", None, "train", None),
+        ]
+        assert len(rows) == (12 if spec.is_dir() else 8)
+        assert table.attrs["ignored"] == []
+        assert [source.read(key) for key in table["key"]] == data[: len(rows)]
+    other = open_source(str(tmp_path / "shards"), SourceOptions(label_column="width")).scan()
+    assert other["label"].tolist()[1] == "3"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# Parquet
+
+
+def hub_table(data: list[bytes | None], labels: list, names: list[str] | None = None) -> pa.Table:
+    rows = [{"bytes": item, "path": f"P{i:02d}_a.png"} for i, item in enumerate(data)]
+    table = pa.table(
+        {
+            "image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            "label": pa.array(labels, pa.int64()),
+        }
+    )
+    features: dict = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    return table.replace_schema_metadata(meta) if names else table
+
+
+def test_parquet_as_the_hub_writes_it(tmp_path: Path) -> None:
+    data = pngs(12)
+    folder = _made(tmp_path / "hub" / "data")
+    names = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"]
+    for shard, name in enumerate(names):
+        part = hub_table(data[4 * shard : 4 * shard + 4], [0, 1, -1, None], ["cat", "dog"])
+        pq.write_table(part, folder / f"{name}.parquet", row_group_size=3)
+    (tmp_path / "hub" / "README.md").write_text("a dataset card")
+    source = open_source(str(tmp_path / "hub"), SourceOptions(group_pattern=r"/(P\d+)_"))
+    table = source.scan()
+    assert source.kind == "parquet"
+    assert table["split"].tolist() == ["test"] * 4 + ["train"] * 8
+    assert table["label"].tolist() == ["cat", "dog", None, None] * 3
+    assert table["group"].tolist()[:2] == ["P00", "P01"]
+    assert table["path"][0] == "data/test-00000-of-00001.parquet/0/P00_a.png"
+    assert [source.read(key) for key in table["key"]] == [*data[8:], *data[:8]]
+    single = open_source(str(folder / "train-00000-of-00002.parquet"))
+    assert [single.read(key) for key in single.scan()["key"]] == data[:4]
+    summary = run(tmp_path / "hub", tmp_path)
+    assert summary["dataset"] == "hub"
+    assert summary["labels"]["classes"] == {"cat": 3, "dog": 3}
+    assert len(findings(summary, "unlabelled")) == 6
+
+
+def test_parquet_of_plain_bytes_and_rows_without_an_image(tmp_path: Path) -> None:
+    data = pngs(3)
+    pq.write_table(pa.table({"png": [data[0], None, data[2]], "y": ["a", "b", "a"]}), tmp_path / "x.parquet")
+    source = open_source(str(tmp_path / "x.parquet"), SourceOptions(label_column="y"))
+    assert source.scan()["label"].tolist() == ["a", "b", "a"]
+    assert source.read("x.parquet/2") == data[2]
+    with pytest.raises(OSError, match="no image"):
+        source.read("x.parquet/1")
+    with pytest.raises(DatapropsError, match=r"no column 'z' \(it has png, y\)"):
+        open_source(str(tmp_path / "x.parquet"), SourceOptions(label_column="z")).scan()
+
+
+def test_a_parquet_manifest_stays_a_manifest(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": [b"a.png"], "label": ["x"]}), tmp_path / "m.parquet")
+    assert open_source(str(tmp_path / "m.parquet")).kind == "manifest"
+
+
+def test_several_class_columns_must_be_chosen_from(tmp_path: Path) -> None:
+    table = hub_table(pngs(2), [0, 1]).rename_columns(["img", "coarse"]).append_column("fine", pa.array([1, 0]))
+    one = {"_type": "ClassLabel", "names": ["u", "v"]}
+    meta = {"huggingface": json.dumps({"info": {"features": {"img": {"_type": "Image"}, "coarse": one, "fine": one}}})}
+    pq.write_table(table.replace_schema_metadata(meta), tmp_path / "c.parquet")
+    with pytest.raises(DatapropsError, match=r"coarse, fine.*--label-column"):
+        open_source(str(tmp_path / "c.parquet")).scan()
+    fine = open_source(str(tmp_path / "c.parquet"), SourceOptions(label_column="fine")).scan()
+    assert fine["label"].tolist() == ["v", "u"]
+
+
+# HDF5 and NumPy
+
+
+def arrays(n: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    images = np.random.default_rng(0).integers(0, 256, (n, 6, 6, 3)).astype(np.uint8)
+    return images, np.arange(n) % 3
+
+
+def write_h5(path: Path, **values) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, value in values.items():
+            file.create_dataset(name.replace("__", "/"), data=value)
+    return path
+
+
+def write_npz(path: Path, **values) -> Path:
+    np.savez(path, **values)
+    return path
+
+
+def write_packed(path: Path, **values) -> Path:
+    np.savez_compressed(path, **values)
+    return path
+
+
+WRITERS = {"s.h5": write_h5, "s.npz": write_npz, "packed.npz": write_packed}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("first", [False, True])
+def test_arrays_and_labels_by_name(name: str, first: bool, tmp_path: Path) -> None:
+    images, y = arrays()
+    stored = np.moveaxis(images, -1, 1) if first else images
+    path = WRITERS[name](tmp_path / name, images=stored, labels=y[:, None], ids=np.arange(9))
+    source = open_source(str(path))
+    table = source.scan()
+    assert table["label"].tolist() == ["0", "1", "2"] * 3
+    for key, pixels in zip(table["key"], images, strict=True):
+        image = source.read(key)
+        assert isinstance(image, RawImage)
+        np.testing.assert_array_equal(image.pixels, pixels)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_split_arrays_as_medmnist_has_them(name: str, tmp_path: Path) -> None:
+    images, y = arrays()
+    parts = {}
+    for split, at in (("train", slice(6)), ("val", slice(6, 9))):
+        parts |= {f"{split}_images": images[at], f"{split}_labels": y[at]}
+    table = open_source(str(WRITERS[name](tmp_path / name, **parts))).scan()
+    assert table["split"].tolist() == ["train"] * 6 + ["val"] * 3
+    assert table["label"].tolist() == ["0", "1", "2"] * 3
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_names_that_tell_nothing_are_chosen_by_rule(name: str, tmp_path: Path) -> None:
+    images, y = arrays()
+    path = WRITERS[name](tmp_path / name, a=images, b=images[::-1].copy(), c=y, d=np.stack([y, y == 1], 1), p=y + 5)
+    with pytest.raises(DatapropsError, match=r"a \[9, 6, 6, 3\].*--rule images=NAME"):
+        open_source(str(path)).scan()
+    chosen = open_source(str(path), SourceOptions(rules=("images=b", "labels=c", "groups=p")))
+    table = chosen.scan()
+    assert (table["label"].tolist()[1], table["group"].tolist()[1]) == ("1", "6")
+    np.testing.assert_array_equal(chosen.read(table["key"][0]).pixels, images[-1])
+    several = ("images=a", "labels=d")
+    with pytest.raises(DatapropsError, match=r"2 labels for each image.*column=0 to column=1"):
+        open_source(str(path), SourceOptions(rules=several)).scan()
+    assert open_source(str(path), SourceOptions(rules=(*several, "column=1"))).scan()["label"].tolist()[1] in (
+        "1",
+        "True",
+    )
+    with pytest.raises(DatapropsError, match=r"no array 'zz'.*it has a \[9"):
+        open_source(str(path), SourceOptions(rules=("images=zz",))).scan()
+    with pytest.raises(DatapropsError, match="no rule 'image'"):
+        open_source(str(path), SourceOptions(rules=("image=a",))).scan()
+
+
+def test_npy_with_labels_beside_it(tmp_path: Path) -> None:
+    images, y = arrays()
+    np.save(tmp_path / "x.npy", images[..., 0] / 255.0)
+    np.save(tmp_path / "y.npy", y)
+    source = open_source(str(tmp_path / "x.npy"), SourceOptions(rules=("labels=y.npy",)))
+    table = source.scan()
+    assert table["label"].tolist() == ["0", "1", "2"] * 3
+    np.testing.assert_allclose(source.read(table["key"][4]).pixels, images[4, ..., 0], rtol=1e-6)
+    np.save(tmp_path / "y.npy", y[:4])
+    with pytest.raises(DatapropsError, match=r"4 values .* 9 images"):
+        source.scan()
+    np.save(tmp_path / "f.npy", np.asfortranarray(images))
+    with pytest.raises(DatapropsError, match="ascontiguousarray"):
+        open_source(str(tmp_path / "f.npy")).scan()
+
+
+def test_hdf5_of_encoded_images_and_text_labels(tmp_path: Path) -> None:
+    data = pngs(4)
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        encoded = file.create_dataset("scan/files", (4,), h5py.vlen_dtype(np.uint8))
+        for i, item in enumerate(data):
+            encoded[i] = np.frombuffer(item, np.uint8)
+        file["scan/label"] = ["a", "b", "a", "b"]
+    source = open_source(str(tmp_path / "e.h5"))
+    table = source.scan()
+    assert table["label"].tolist() == ["a", "b", "a", "b"]
+    assert [source.read(key) for key in table["key"]] == data
+
+
+def test_an_audit_of_arrays_in_files_equals_that_of_arrays_in_memory(tmp_path: Path) -> None:
+    images, y = arrays(30)
+    options = {"size": 6, "k": 4, "draws": 2, "estimators": ("mle",)}
+    held = audit(images, y, store=str(tmp_path / "held"), **options)
+    packed = run(write_packed(tmp_path / "packed.npz", images=images, labels=y), tmp_path, **options)
+    for summary in (packed, held):
+        del summary["label_sharpness"]["sharpest_pair"]  # named by the arrays' names
+    assert {key: packed[key] for key in MEASURED} == {key: held[key] for key in MEASURED}
+    seen = [
+        looked(writer(tmp_path / name, images=images, labels=y), tmp_path, size=6) for name, writer in WRITERS.items()
+    ]
+    assert seen[0]["pixels"] == seen[1]["pixels"] == seen[2]["pixels"]
+
+
+# hostile and broken files
+
+
+def test_a_png_of_50000_by_50000_is_an_unreadable_image(plain, tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(UnreadableImage, match="decompression bomb"):
+        decode(bomb)
+    files, _ = plain
+    seen = looked(zip_of(tmp_path / "b.zip", {**files, "cat/bomb.png": bomb}), tmp_path)
+    assert any("bomb.png" in text and "decompression bomb" in text for text in seen["unreadable"])
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_zip_member_that_inflates_a_thousand_times_is_not_inflated(
+    honest: bool, plain, tmp_path: Path, monkeypatch
+) -> None:
+    files, _ = plain
+    size = 64 * 2**20
+    path = zip_of(tmp_path / "b.zip", {**files, "cat/bomb.png": bytes(size)})
+    if not honest:  # the directory promises little
+        data = bytearray(path.read_bytes())
+        at = data.rindex(b"PK\x01\x02", 0, data.rindex(b"cat/bomb.png"))
+        data[at + 24 : at + 28] = struct.pack("<I", 1000)
+        path.write_bytes(bytes(data))
+    largest = []
+    original = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, *args):
+            self.inner = original(*args)
+
+        def decompress(self, data, most=0):
+            out = self.inner.decompress(data, most)
+            largest.append(len(out))
+            return out
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    with pytest.raises(OSError, match=r"inflates 1,0.. times|damaged"):
+        open_source(str(path)).read("cat/bomb.png")
+    assert sum(largest) < 2**20
+    monkeypatch.undo()
+    assert "bomb.png" in " ".join(looked(path, tmp_path)["unreadable"])
+
+
+def test_a_packed_array_that_inflates_a_thousand_times_is_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "b.npz", images=np.zeros((80, 1000, 1000), np.uint8))
+    with pytest.raises(DatapropsError, match=r"inflates [\d,]+ times to 80,000,128 bytes .*np.savez"):
+        open_source(str(tmp_path / "b.npz")).scan()
+
+
+def test_a_packed_tar_that_is_a_bomb_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(archives, "LARGEST", 2**20)
+    tar_of(tmp_path / "b.tar.gz", {"a/x.png": bytes(2**25)}, "w:gz")
+    with pytest.raises(DatapropsError, match="decompression bomb"):
+        open_source(str(tmp_path / "b.tar.gz")).scan()
+
+
+EVIL = ["../../evil.png", "/abs/evil.png", "a/../../evil\n.png", "C:/evil.png", "..\\evil.png"]
+
+
+@pytest.mark.parametrize("name", ["slip.zip", "slip.tar", "slip.tar.gz"])
+def test_members_that_would_leave_the_folder_are_refused_and_shown_escaped(name: str, plain, tmp_path: Path) -> None:
+    files, _ = plain
+    data = png(np.zeros((4, 4), np.uint8))
+    place = _made(tmp_path / "deep" / "er")
+    path = PACKERS[name.replace("slip", "set")](place / name, {**files, **dict.fromkeys(EVIL, data)})
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    source = open_source(str(path))
+    table = source.scan()
+    assert table["path"].tolist() == list(files)
+    assert sorted(table.attrs["ignored"]) == sorted(e.replace("\\", "\\\\").replace("\n", "\\n") for e in EVIL)
+    for evil in EVIL:
+        with pytest.raises(OSError, match="no such member"):
+            source.read(evil)
+    assert len(looked(path, tmp_path / "out")["left_out"]) == len(EVIL)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert {p: p.stat().st_mtime_ns for p in place.rglob("*")} == {
+        p: t for p, t in before.items() if p.is_relative_to(path)
+    }
+
+
+def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "l.tar", "w") as archive:
+        add(archive, "a/x.png", pngs(1)[0])
+        for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "a/x.png")):
+            link = tarfile.TarInfo(f"a/{kind.decode()}.png")
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+    table = open_source(str(tmp_path / "l.tar")).scan()
+    assert table["path"].tolist() == ["a/x.png"]
+    assert sorted(table.attrs["ignored"]) == ["a/1.png", "a/2.png"]
+
+
+class Evil:
+    """Pickles to a call that makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.npz", "packed.npz", "labels.npz"])
+def test_a_pickle_that_would_run_code_is_refused(name: str, tmp_path: Path) -> None:
+    mark = tmp_path / "it-ran"
+    evil = np.array([Evil(mark)] * 3, dtype=object)
+    images = arrays(3)[0]
+    if name == "e.npy":
+        np.save(tmp_path / name, evil, allow_pickle=True)
+    elif name == "labels.npz":
+        np.savez(tmp_path / name, images=images, labels=evil)
+    else:
+        WRITERS["packed.npz" if "packed" in name else "s.npz"](tmp_path / name, images=evil)
+    for use in (lambda s: s.scan(), lambda s: s.read("images/0")):
+        with pytest.raises((DatapropsError, OSError), match="holds Python objects, and to load them could run code"):
+            use(open_source(str(tmp_path / name)))
+    with pytest.raises(DatapropsError, match="Python objects"):
+        looked(tmp_path / name, tmp_path)
+    assert not mark.exists()
+
+
+def whole(name: str, tmp_path: Path, files: dict[str, bytes]) -> Path:
+    images, y = arrays(40)
+    path = tmp_path / name
+    if name in PACKERS:
+        return PACKERS[name](path, files)
+    if name == "x.parquet":
+        pq.write_table(hub_table(pngs(40), [0] * 40), path)
+    elif name == "x.npy":
+        np.save(path, images)
+    else:
+        return WRITERS[name](path, images=images, labels=y)
+    return path
+
+
+@pytest.mark.parametrize("name", ["set.zip", "x.parquet", "s.h5", "s.npz", "packed.npz", "x.npy"])
+@pytest.mark.parametrize("share", [0.6, 0.02, 0.0])
+def test_a_truncated_file_is_named(name: str, share: float, plain, tmp_path: Path) -> None:
+    path = whole(name, tmp_path, plain[0])
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(DatapropsError) as error:
+        looked(path, tmp_path)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["set.tar", "set.tar.gz", "set.tar.xz"])
+def test_a_truncated_tar_gives_what_came_before_and_says_so(name: str, plain, tmp_path: Path) -> None:
+    files = plain[0]
+    path = PACKERS[name](tmp_path / name, files)
+    os.truncate(path, int(path.stat().st_size * 0.6))
+    seen = looked(path, tmp_path)
+    assert 5 < seen["n_images"] < len(files)
+    assert any("ends early" in text for text in seen["left_out"])
+    if name == "set.tar":
+        os.truncate(path, 1024 + 300)  # within the second member's header or data
+    else:
+        os.truncate(path, 20)
+    source = open_source(str(path))
+    try:
+        table = source.scan()
+    except DatapropsError as error:
+        assert name in str(error)
+    else:
+        assert len(table) == 1
+
+
+def test_a_zip_that_is_damaged_inside_has_an_unreadable_image(plain, tmp_path: Path) -> None:
+    files = plain[0]
+    path = zip_of(tmp_path / "d.zip", files)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"cat/003.png") + 40
+    data[at : at + 30] = bytes(30)
+    path.write_bytes(bytes(data))
+    assert any("cat/003.png" in text and "damaged" in text for text in looked(path, tmp_path)["unreadable"])
+
+
+def test_an_encrypted_member_is_unreadable(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "e.zip", {"a/x.png": pngs(1)[0]})
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + at] |= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(OSError, match="encrypted"):
+        open_source(str(path)).read("a/x.png")
+
+
+def test_hdf5_does_not_lead_out_of_the_file(tmp_path: Path) -> None:
+    images, y = arrays()
+    write_h5(tmp_path / "secret.h5", images=images)
+    np.save(tmp_path / "raw.npy", images)
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("secret.h5", "images")
+        file["loop"] = h5py.SoftLink("/")
+        layout = h5py.VirtualLayout(images.shape, images.dtype)
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "images", images.shape)
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset(
+            "outside", images.shape, images.dtype, external=[(str(tmp_path / "raw.npy"), 128, images.nbytes)]
+        )
+        file["labels"] = y
+    with pytest.raises(DatapropsError, match=r"it has labels \[9\]"):
+        open_source(str(tmp_path / "e.h5")).scan()
+    for name in ("virtual", "outside"):
+        with pytest.raises(OSError, match="another file"):
+            open_source(str(tmp_path / "e.h5")).read(f"{name}/0")
+
+
+def test_headers_that_promise_too_much_are_not_believed(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)})
+    (tmp_path / "n.npy").write_bytes(header.getvalue() + bytes(64))
+    with pytest.raises(DatapropsError, match="cut short"):
+        open_source(str(tmp_path / "n.npy")).scan()
+    with h5py.File(tmp_path / "n.h5", "w") as file:
+        file.create_dataset("images", (10**10, 8, 8), np.uint8, chunks=(1, 8, 8))
+        file.create_dataset("large", (2, 10**6, 10**6), np.uint8, chunks=(1, 64, 64))
+    for name, word in (("images", "promises 10,000,000,000 images"), ("large", "promises images of")):
+        with pytest.raises(DatapropsError, match=word):
+            open_source(str(tmp_path / "n.h5"), SourceOptions(rules=(f"images={name}",))).scan()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_what_is_no_archive_is_named(compress, tmp_path: Path) -> None:
+    suffix = {gzip.compress: "tar.gz", bz2.compress: "tar.bz2", lzma.compress: "tar.xz", bytes: "tar"}[compress]
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(compress(b"no tar at all" * 100))
+    with pytest.raises(DatapropsError, match=f"x.{suffix} cannot be read as an archive"):
+        open_source(str(path)).scan()
+
+
+def test_an_archive_without_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatapropsError, match="holds no images"):
+        open_source(str(zip_of(tmp_path / "t.zip", {"readme.txt": b"x"}))).scan()
+
+
+# what a folder may hold, end to end
+
+
+def test_odd_folders_are_audited_and_everything_odd_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    images = random_folder(root, {"cat": 12, "dog": 12})
+    save(root / "dog" / "twin of a cat.png", images["cat/003.png"])  # one picture, two labels
+    save(
+        root / "one" / "000.png", noise(np.random.default_rng(9))
+    )  # a class with one image; a name that others have, too
+    (root / "nothing").mkdir()
+    save(root / "lost.png", noise(np.random.default_rng(10)))  # no label
+    (root / "cat" / "loop").symlink_to(root)
+    for number, name in enumerate([b"new\nline.png", b"caf\xe9.png", b" space .png"]):
+        (Path(os.fsdecode(os.fsencode(root / "cat") + b"/" + name))).write_bytes(pngs(4, seed=20)[number])
+    summary = run(root, tmp_path)
+    assert summary["n_images"] == 30
+    assert summary["n_unreadable"] == 0
+    assert summary["conflicts"] == [["cat/003.png", "dog/twin of a cat.png"]]
+    assert summary["labels"]["classes"] == {"cat": 15, "dog": 13, "one": 1}
+    assert any("lost.png" in text for text in findings(summary, "unlabelled"))
+    small = " ".join(findings(summary, "small_class"))
+    assert "Class one has 1 readable image only" in small
+    assert "Class nothing has no images" in small
+    assert "cat/loop" in summary["left_out"]["files"]
+    paths = pd.read_parquet(Path(summary["results"]) / "images.parquet")["path"]
+    assert {r"cat/new\nline.png", r"cat/caf\xe9.png", "cat/ space .png", "cat/000.png", "one/000.png"} <= set(paths)
+    report = (Path(summary["results"]) / "report.html").read_text(encoding="utf-8")
+    assert "new\nline" not in report
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/scans.tar.gz", "scans"),
+        ("s3://bucket/sets/chest.zip", "chest"),
+        ("s3://bucket/sets/chest", "chest"),
+        ("s3://bucket", "bucket"),
+        ("https://me:secret@host:8/x/list.csv?sig=1", "list"),
+        ("x/train-{000..012}.tar", "train"),
+        ("digits:", "digits"),
+    ],
+)
+def test_the_name_of_a_dataset(source: str, name: str) -> None:
+    assert AuditConfig(source).dataset == name
+
+
+def test_a_real_medical_set_as_tar_gz_equals_its_folder(real_data, tmp_path: Path) -> None:
+    folder = real_data("brain_mri_yesno")
+    with tarfile.open(tmp_path / "brain.tar.gz", "w:gz", compresslevel=1) as archive:
+        archive.add(folder, "brain_mri_yesno")
+    source, packed = open_source(str(folder)), open_source(str(tmp_path / "brain.tar.gz"))
+    table, inside = source.scan(), packed.scan()
+    assert inside["path"].str.removeprefix("brain_mri_yesno/").tolist() == table["path"].tolist()
+    assert inside["label"].tolist() == table["label"].tolist()
+    order = packed.order(inside["key"].tolist())
+    keys = [inside["key"][i] for i in order]
+    for key, bearer in zip(keys, packed.carry([key] for key in keys), strict=True):
+        assert bearer.read(key) == source.read(key.removeprefix("brain_mri_yesno/"))

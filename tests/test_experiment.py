@@ -1,0 +1,281 @@
+"""Grids: splits without leaks, cells that are possible and those that are not, resuming, failing, and the flow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataprops import experiment as grid_run
+from dataprops.errors import DatapropsError
+from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment, task_classes
+from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, load_grid, parse_sizes, plan_cells
+from dataprops.splits import Impossible, draw, quotas, units
+from dataprops.store import open_store
+from tests.make_images import random_folder, save
+from tests.test_flow import run
+
+MLP = "tests.tiny_nets:Mlp"
+SETTINGS = Preset(size=8, scale="per-image-max", sizes=(40, 80), test=60, epochs=4, lr={MLP: 3e-3}, attacked=30, pgd=10)
+
+
+def digits(store: Path, **changes) -> Experiment:
+    base = Experiment((Dataset("digits:", domain="natural"),), (MLP,), str(store), "small", "quick", SETTINGS)
+    return replace(base, **{"device": "cpu", **changes})
+
+
+def compute(experiment: Experiment) -> pd.DataFrame:
+    folder = run_experiment(experiment, experiment_tools(experiment, workers=1))
+    return pd.read_parquet(folder / "cells.parquet")
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory) -> tuple[Experiment, pd.DataFrame]:
+    experiment = digits(tmp_path_factory.mktemp("grid") / "store")
+    return experiment, compute(experiment)
+
+
+def test_the_table_holds_the_promised_columns_with_measured_values(computed):
+    _, cells = computed
+    assert list(cells.columns) == list(COLUMNS)
+    assert cells["status"].tolist() == ["done", "done"]
+    assert cells["n_train"].tolist() == [40, 80]
+    row = cells.iloc[1]
+    assert (row["dataset"], row["domain"], row["split"], row["preprocess"]) == (
+        "digits",
+        "natural",
+        "group",
+        "8x8x1-per-image-max-v1",
+    )
+    numbers = cells.select_dtypes("number").drop(columns=["k_f_100"])
+    assert np.isfinite(numbers.to_numpy()).all()
+    assert row["test_accuracy"] > 0.8
+    assert row["adv_loss_1"] <= row["adv_loss_2"] <= row["adv_loss_4"] <= row["adv_loss_8"]
+    assert row["penalty_8"] > 0
+    assert row["pgd_penalty_2"] > 0
+    assert 0 < row["flip_eps"] < 255
+    layers = json.loads(row["d_repr_layers"])
+    assert list(layers) == ["hidden"]
+    assert layers["hidden"]["mle_paper"] == pytest.approx(row["d_repr_last"], abs=1e-5)
+    assert row["d_repr_peak"] == row["d_repr_last"]
+
+
+def test_the_properties_are_those_of_exactly_the_training_images(computed):
+    from scipy.spatial.distance import cdist
+
+    experiment, cells = computed
+    table = pd.read_parquet(experiment.folder / "data" / "digits.parquet")
+    with np.load(experiment.folder / "samples" / "digits-80-0.npz") as saved:
+        train = table.iloc[saved["train"]]
+    from dataprops.images import Preprocess
+
+    pixels = grid_run.load_images(
+        Path(experiment.store), Preprocess(8, 1, "per-image-max"), train["content"].tolist()
+    ).astype(float)
+    y = train["y"].to_numpy()
+    distance = cdist(pixels, pixels)
+    row = cells.iloc[1]
+    assert row["k_f_all"] == pytest.approx(1 / distance[y[:, None] != y[None, :]].min())
+    assert row["k_f"] == pytest.approx(row["k_f_all"])  # M = N: every draw is the whole sample
+    assert row["k_f_m"] == 80
+    near = np.sort(distance, axis=1)[:, 1:21]
+    terms = np.log(near[:, -1:] / near[:, :-1]).sum(1)
+    assert row["d_data"] == pytest.approx(18 / terms.mean())
+    assert row["d_data_mle"] == pytest.approx(19 / terms.mean())
+
+
+def test_a_finished_grid_is_not_computed_again_and_a_changed_one_is(computed, monkeypatch):
+    experiment, cells = computed
+    asked: list[Cell] = []
+    real = grid_run.run_cell
+    monkeypatch.setattr(grid_run, "run_cell", lambda e, cell, device: (asked.append(cell), real(e, cell, device))[1])
+    again = compute(experiment)
+    assert asked == []
+    pd.testing.assert_frame_equal(again, cells)
+    compute(replace(experiment, settings=replace(SETTINGS, epochs=2)))
+    assert len(asked) == 2
+
+
+def test_a_killed_grid_goes_on_to_the_same_results(computed, tmp_path, monkeypatch):
+    """Killed in the second cell, between epochs: the first is kept, the second goes on from its checkpoint."""
+    from dataprops import training
+
+    experiment = digits(tmp_path / "store")
+    real = training.fit
+    fits: list[list[int]] = []
+
+    def killed(recipe, images, y, *, checkpoint, on_epoch):
+        fits.append([])
+
+        def kill(epochs: int, loss: float) -> None:
+            on_epoch(epochs, loss)
+            fits[-1].append(epochs)
+            if len(fits) == 2 and epochs == 2:
+                raise KeyboardInterrupt
+
+        return real(recipe, images, y, checkpoint=checkpoint, every=0, on_epoch=kill)
+
+    monkeypatch.setattr(training, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compute(experiment)
+    assert not (experiment.folder / "cells.parquet").exists()
+    cells = compute(experiment)
+    assert fits == [[1, 2, 3, 4], [1, 2], [3, 4]]
+    timing = ["seconds"]
+    pd.testing.assert_frame_equal(cells.drop(columns=timing), computed[1].drop(columns=timing), check_exact=True)
+    assert not (experiment.folder / "work").exists()
+
+
+def test_impossible_and_failing_cells_are_rows_with_a_reason(tmp_path):
+    experiment = digits(tmp_path / "store", models=("tests.tiny_nets:Broken", MLP))
+    experiment = replace(experiment, settings=replace(SETTINGS, sizes=(40, 5000)))
+    cells = compute(experiment).set_index(["model", "n_train"])
+    assert cells.loc[(MLP, 40), "status"] == "done"
+    assert cells.loc[("tests.tiny_nets:Broken", 40), "reason"] == "RuntimeError: the network is broken"
+    reason = cells.loc[(MLP, 5000), "reason"]
+    assert reason.startswith("impossible: N = 5000 needs 2500 training images of class '")
+    assert "remain beside 60 test images" in reason
+    assert cells["status"].value_counts().to_dict() == {"failed": 3, "done": 1}
+
+
+def test_patients_and_copies_stay_on_one_side_and_may_not_by_image(tmp_path):
+    images = random_folder(tmp_path / "set", {"a": 60, "b": 60})
+    for number in range(20):
+        save(tmp_path / f"set/b/copy{number:02d}.png", images[f"b/{number:03d}.png"])
+    source = Dataset(str(tmp_path / "set"), group_pattern=r"/\d(\d)\d")  # ten images of each class and patient
+    base = replace(digits(open_store(tmp_path / "store")), datasets=(source,))
+
+    def sides(split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        experiment = replace(base, split=split, name=split, settings=replace(SETTINGS, sizes=(40,), test=40))
+        tools = experiment_tools(experiment, workers=1)
+        experiment.folder.mkdir(parents=True)
+        grid_run.gather(experiment, tools)
+        assert grid_run.describe(experiment, tools) == 1
+        table = pd.read_parquet(experiment.folder / "data" / "set.parquet")
+        with np.load(experiment.folder / "samples" / "set-40-0.npz") as saved:
+            return table.iloc[saved["train"]], table.iloc[saved["test"]]
+
+    train, test = sides("group")
+    assert set(train["group"].dropna()).isdisjoint(test["group"].dropna())
+    assert set(train["pixels"]).isdisjoint(test["pixels"])
+    for part in (train, test):
+        assert part["label"].value_counts().to_dict() == {"a": 20, "b": 20}
+    train, test = sides("image")
+    assert set(train["path"]).isdisjoint(test["path"])
+    assert set(train["group"].dropna()) & set(test["group"].dropna())
+
+
+def test_larger_samples_hold_smaller_ones_and_the_test_images_stay():
+    y = np.arange(200) % 2
+    unit = np.arange(200)
+    small, large = draw(y, unit, 40, 50, 7), draw(y, unit, 90, 50, 7)
+    assert set(small.train) <= set(large.train)
+    assert np.array_equal(small.test, large.test)
+    assert np.array_equal(draw(y, unit, 40, 50, 7).train, small.train)
+    assert not np.array_equal(draw(y, unit, 40, 50, 8).test, small.test)
+    with pytest.raises(Impossible, match="N = 40 needs 20 training images of class 0, and 0 remain"):
+        draw(y, np.zeros(200, int), 40, 50, 0)
+    with pytest.raises(Impossible, match="300 test images need 150 of class 0, and there are 100"):
+        draw(y, unit, 40, 300, 0)
+
+
+def test_units_join_through_copies_and_quotas_differ_by_one():
+    assert units(["p", "q", None, None], ["a", "b", "b", "c"]).tolist() == [0, 1, 1, 2]
+    assert units(["p", np.nan, np.nan, "p"], ["a", "b", "c", "d"]).tolist() == [0, 1, 2, 0]  # as a table gives them
+    assert units(["p", "q", "q", None], ["a", "a", "b", "b"]).tolist() == [0, 0, 0, 0]
+    assert quotas(10, 3) == [4, 3, 3]
+
+
+def test_the_task_is_the_two_largest_classes_or_what_is_named():
+    counts = {"a": 5, "b": 9, "c": 7}
+    assert task_classes(Dataset("x"), ["a", "b", "c"], counts) == ["b", "c"]
+    assert task_classes(Dataset("x", classes=("*",)), ["a", "b", "c"], counts) == ["a", "b", "c"]
+    assert task_classes(Dataset("x", classes=("c", "a")), ["a", "b", "c"], counts) == ["c", "a"]
+    with pytest.raises(DatapropsError, match="no images of class 'd': classes are a, b, c"):
+        task_classes(Dataset("x", classes=("a", "d")), ["a", "b", "c"], counts)
+
+
+def test_a_grid_file_lists_datasets_with_their_options(tmp_path):
+    (tmp_path / "scans").mkdir()
+    file = tmp_path / "grid.toml"
+    file.write_text(
+        'models = ["resnet18"]\nsizes = [50]\n[[dataset]]\nsource = "scans"\ndomain = "medical"\nclasses = ["a", "b"]\n'
+        '[[dataset]]\nsource = "digits:"\n'
+    )
+    datasets, options = load_grid(file)
+    assert datasets[0] == Dataset(str(tmp_path / "scans"), domain="medical", classes=("a", "b"))
+    assert datasets[1].source == "digits:"
+    assert options == {"models": ["resnet18"], "sizes": [50]}
+    for text, message in (
+        ("[[dataset]]\nsize = 3", "unknown option 'size'"),
+        ("x = 1", "unknown option 'x'"),
+        ("[", "cannot be read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DatapropsError, match=message):
+            load_grid(file)
+
+
+def test_the_paper_preset_is_the_papers_setting():
+    from dataprops.models import MODELS
+
+    paper = PRESETS["paper"]
+    assert (paper.size, paper.scale, paper.epochs, paper.test, paper.weight_decay) == (
+        224,
+        "per-image-max",
+        100,
+        750,
+        1e-4,
+    )
+    assert paper.sizes == parse_sizes("500:1750:250") == (500, 750, 1000, 1250, 1500, 1750)
+    assert {name: (row.batch, row.lr) for name, row in MODELS.items()} == {
+        "resnet18": (40, 1e-3),
+        "resnet34": (25, 1e-3),
+        "resnet50": (12, 1e-3),
+        "vgg13": (6, 1e-4),
+        "vgg16": (6, 1e-4),
+        "vgg19": (6, 1e-4),
+    }
+    cells = plan_cells(Experiment((Dataset("digits:"),)))
+    assert len(cells) == 12
+    assert cells[0].n_train == 1750
+
+
+def test_the_flow_gives_the_same_table_as_inline(tmp_path):
+    common = ["experiment", "natural=digits:", "--models", MLP, "--preset", "quick", "--size", "8", "--sizes", "40,80"]
+    common += ["--test", "60", "--epochs", "2", "--name", "one", "--json"]
+    flow = run([*common, "--store", str(tmp_path / "flow"), "--workers", "1"], tmp_path)
+    inline = run([*common, "--store", str(tmp_path / "inline"), "--inline", "--workers", "2"], tmp_path)
+    assert flow.returncode == 0, flow.stderr
+    assert inline.returncode == 0, inline.stderr
+    told = json.loads(flow.stdout)
+    assert (told["done"], told["failed"]) == (2, 0)
+    one, two = (load_cells(tmp_path / name).drop(columns="seconds") for name in ("flow", "inline"))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert one["experiment"].tolist() == ["one", "one"]
+    assert "training" in inline.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["/no/such/place"], "/no/such/place does not exist"),
+        (["digits:", "--models", "resnet19"], "unknown model 'resnet19'"),
+        (["digits:", "--sizes", "few"], "sizes is 'few'"),
+        (["digits:", "--models", "vgg13", "--size", "16"], "vgg13 needs images of 32 pixels at least"),
+        (
+            ["digits:", "--classes", "1,eleven", "--preset", "quick", "--models", "resnet18"],
+            "no images of class 'eleven'",
+        ),
+        ([], "at least one source, or --grid FILE"),
+    ],
+)
+def test_wrong_usage_stops_before_any_work(arguments, message, tmp_path):
+    done = run(["experiment", *arguments, "--store", str(tmp_path / "store"), "--inline", "--workers", "1"], tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,105 @@
+"""Training: it learns, the seed decides, a killed run goes on to the same weights, and damage is survived."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dataprops.training import Diverged, Recipe, batches, evaluate, fit
+
+RECIPE = Recipe("tests.tiny_nets:Mlp", 1, 2, 6, lr=1e-2, batch=16, epochs=6, seed=3)
+
+
+def stripes(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise with a bright upper or lower half."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    pixels = rng.integers(0, 120, (n, 1, 6, 6))
+    for i in range(n):
+        pixels[i, 0, 3 * y[i] : 3 * y[i] + 3] += 60
+    return torch.from_numpy(pixels.astype(np.uint8)), torch.from_numpy(y)
+
+
+def equal(one, two) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_it_learns():
+    fitted = fit(RECIPE, *stripes(200))
+    assert fitted.losses[-1] < 0.5 * fitted.losses[0]
+    loss, accuracy = evaluate(fitted.net, *stripes(100, seed=1))
+    assert loss < 0.3
+    assert accuracy > 0.9
+
+
+def test_the_seed_decides_the_weights_and_the_process_generator_is_left_alone():
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first = fit(RECIPE, *stripes(60))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    second = fit(RECIPE, *stripes(60))
+    other = fit(replace(RECIPE, seed=4), *stripes(60))
+    assert first.losses == second.losses
+    assert equal(first.net, second.net)
+    assert not equal(first.net, other.net)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
+    data = stripes(60)
+    whole = fit(RECIPE, *data)
+
+    def kill(epochs: int, loss: float) -> None:
+        if epochs == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(RECIPE, *data, checkpoint=file, every=0, on_epoch=kill)
+    trained: list[int] = []
+    resumed = fit(RECIPE, *data, checkpoint=file, every=1e9, on_epoch=lambda epochs, loss: trained.append(epochs))
+    assert trained[0] == 3  # two epochs were not computed again
+    assert resumed.losses == whole.losses
+    assert equal(resumed.net, whole.net)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_checkpoint_that_cannot_be_used_is_left_out(tmp_path, damage, caplog):
+    file = tmp_path / "run.pt"
+    fit(replace(RECIPE, seed=9), *stripes(60), checkpoint=file, every=0)  # of another recipe
+    if damage is not None:
+        file.write_bytes(damage)
+    fitted = fit(RECIPE, *stripes(60), checkpoint=file)
+    assert "training starts anew" in caplog.text
+    assert equal(fitted.net, fit(RECIPE, *stripes(60)).net)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    file = tmp_path / "run.pt"
+    file.write_bytes(pickle.dumps(Trap(), protocol=2))
+    fit(replace(RECIPE, epochs=1), *stripes(20), checkpoint=file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_early_stop_and_divergence():
+    flat = torch.zeros(20, 1, 6, 6, dtype=torch.uint8)
+    stopped = fit(replace(RECIPE, lr=0.0, epochs=50, patience=2, model="tests.tiny_nets:Mlp"), flat, stripes(20)[1])
+    assert len(stopped.losses) < 50
+    with pytest.raises(Diverged, match="epoch"):
+        fit(replace(RECIPE, lr=1e30, epochs=5), *stripes(40))
+
+
+def test_batches_hold_each_image_once_and_never_one_alone():
+    parts = batches(41, 20, 0, 0)
+    assert sorted(np.concatenate(parts)) == list(range(41))
+    assert [len(part) for part in parts] == [14, 14, 13]
+    assert not np.array_equal(np.concatenate(parts), np.concatenate(batches(41, 20, 0, 1)))
