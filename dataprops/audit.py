@@ -35,15 +35,15 @@ def call_directly(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
     return stage(run, tools)
 
 
-def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly) -> Path:
-    """Audit a dataset; returns the folder of its results.
+def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly, wait: float = 0.0) -> Path:
+    """Audit a dataset; returns the folder of its results. Waits so many seconds for another audit of it to end.
 
     Raises
     ------
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
-    with locked(open_store(config.store), config.dataset):
+    with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:
             for stage in STAGES:

@@ -63,14 +63,14 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     # Konz & Mazurowski 2024; batch and learning rate as in `models.MODELS`
     "paper": Preset(224, "per-image-max", (500, 750, 1000, 1250, 1500, 1750), 750, 100),
-    # a grid of eleven sets and two networks in less than an hour on two cores
+    # six sets with two ResNets in less than an hour on two old cores; see README.md for what it teaches and what not
     "quick": Preset(
         size=32,
         scale="per-image-max",
-        sizes=(60, 100, 150, 220),
+        sizes=(80, 120, 180, 270),
         test=150,
-        epochs=8,
-        batch=dict.fromkeys(("resnet18", "resnet34", "resnet50", "vgg13", "vgg16", "vgg19"), 10),
+        epochs=12,
+        batch=dict.fromkeys(("resnet18", "resnet34", "resnet50", "vgg13", "vgg16", "vgg19"), 25),
         attacked=50,
         pgd=16,
     ),

@@ -145,7 +145,8 @@ def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.Dat
         if set(old) != set(_KNOWN):
             raise ValueError("it lacks columns")
     except (OSError, ValueError) as error:  # Arrow's are ValueErrors
-        log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, error)
+        reason = str(error).split("\n")[0]  # Arrow goes on with the whole schema
+        log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, reason)
         return _prints_table(entries)
     known = {key: entry for key, *entry in zip(*(old[name] for name in _KNOWN), strict=True)}
     for i, key in enumerate(keys):

@@ -11,6 +11,8 @@
       experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
       locks/<dataset>.lock              held while the dataset is audited
       gone/                             what `prune` is removing
+      alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `alert_state`)
+      watch/<dataset>.parquet           files as the watcher last reported them
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
       cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
 
@@ -176,13 +178,16 @@ def start_run(config: AuditConfig) -> Run:
 
 
 @contextmanager
-def locked(store: Path, dataset: str) -> Iterator[None]:
-    """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back."""
+def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back.
+
+    Who waits, waits at most so many seconds.
+    """
     from filelock import FileLock, Timeout
 
     path = store / "locks" / f"{dataset}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=wait)
     try:
         lock.acquire()
     except Timeout:

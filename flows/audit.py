@@ -5,26 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 
 from dataprops.audit import load_summary, run_stages
 from dataprops.config import from_dict
 from dataprops.store import open_store
 from dataprops.tools import Progress, no_progress
-from tasks.artifacts import publish_artifacts
+from flows.operation import operation_of, reason_of, results_url, take_over_waiting, tell, tell_failure
+from tasks.artifacts import publish_artifacts, publish_links
 from tasks.cluster import connect, device_of
 from tasks.parallel import dask_tools
 from tasks.progress import prefect_progress
 from tasks.stages import call_as_task
 
+LOCK_PATIENCE = 3600.0  # seconds that a deployed audit waits for one that a person started by hand
+
+
+def _reason(options: dict[str, Any], arrival: dict[str, Any] | None) -> str:
+    return reason_of(options, arrival, "auto-scheduled" in runtime.flow_run.tags)
+
 
 def _run_name() -> str:
-    options = runtime.flow_run.parameters["options"]
-    return f"{from_dict(options).dataset} ({options.get('reason', 'by hand')})"
+    given = runtime.flow_run.parameters
+    return f"{from_dict(given['options']).dataset} ({_reason(given['options'], given.get('arrival'))})"
 
 
-@flow(name="audit", flow_run_name=_run_name, validate_parameters=False)
-def audit(options: dict[str, Any], cluster: str = "local", workers: int | None = None) -> dict[str, Any]:
+@flow(
+    name="audit",
+    flow_run_name=_run_name,
+    validate_parameters=False,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
+def audit(
+    options: dict[str, Any],
+    cluster: str = "local",
+    workers: int | None = None,
+    arrival: dict[str, Any] | None = None,
+    operation: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Audit a dataset.
 
     Parameters
@@ -35,19 +54,32 @@ def audit(options: dict[str, Any], cluster: str = "local", workers: int | None =
         See `tasks.cluster.connect`.
     workers : int, optional
         Threads or processes of a local cluster.
+    arrival : dict, optional
+        The payload of the event that started the run: what is new.
+    operation : dict, optional
+        Fields of `flows.operation.Operation`, given by a deployment: then alerts are told when they open and close.
 
     Returns
     -------
     dict
         The summary.
     """
-    config = from_dict(options)
+    operated = operation_of(operation)
+    config = from_dict({**options, "reason": _reason(options, arrival)})
     store = open_store(config.store)
+    if operated is not None and runtime.deployment.id and (taken := take_over_waiting()):
+        get_run_logger().info("%d waiting runs of this dataset are part of this one", taken)
     with connect(cluster, store, workers) as client:
         tools = dask_tools(client, prefect_progress(terminal()), device_of(cluster))
-        results = run_stages(config, tools, call_as_task)
+        wait = 0.0 if operated is None else LOCK_PATIENCE
+        results = run_stages(config, tools, call_as_task, wait)
     summary = load_summary(results)
-    publish_artifacts(Path(results), summary)
+    link = results_url(operated and operated.base_url, summary["dataset"], summary["run_id"])
+    publish_artifacts(Path(results), summary, link)
+    if link:
+        publish_links(link, summary["dataset"])
+    if operated is not None:
+        tell(store, summary, operated)
     return summary
 
 

@@ -18,6 +18,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("flows.commands.compare", "What changed between two audits, and what is more than noise."),
     "prune": ("flows.commands.prune", "Remove old results and what killed runs left behind."),
     "predict": ("flows.commands.predict", "Test loss and loss under attack of networks trained on a dataset."),
+    # floor above this one: named, not imported, so that flows runs without deployments
+    "deploy": ("deployments.commands.deploy", "Deploy audits from a file of datasets: schedules, triggers, channels."),
+    "serve": ("deployments.commands.serve", "Operate a file of datasets on this machine."),
+    "watch": ("deployments.commands.watch", "Watch for new data; an audit follows."),
+    "notify": ("deployments.commands.notify", "Say that data arrived; an audit follows."),
 }
 
 

@@ -14,8 +14,8 @@ def artifact_key(kind: str, dataset: str) -> str:
     return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', dataset.lower()).strip('-')}"
 
 
-def publish_artifacts(results: Path, summary: dict[str, Any]) -> None:
-    """Create the artifacts of a run from its results."""
+def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None = None) -> None:
+    """Create the artifacts of a run from its results; with the address at which they are served, the summary links to it."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     properties = pd.read_parquet(results / "properties.parquet")
@@ -30,4 +30,19 @@ def publish_artifacts(results: Path, summary: dict[str, Any]) -> None:
     findings = [{"finding": kind, "count": count} for kind, count in summary["findings"].items()]
     create_table_artifact(findings, key=artifact_key("findings", dataset), description=f"Findings in {dataset}")
     text = (results / "summary.md").read_text(encoding="utf-8")
+    if link:
+        text += f"\n[Open the report]({link}/report.html) · [Open the Data Docs]({link}/data_docs/index.html)\n"
     create_markdown_artifact(text, key=artifact_key("audit", dataset), description=f"Audit of {dataset}")
+
+
+def publish_links(link: str, dataset: str) -> None:
+    """Link artifacts to the report and the Data Docs, where they are served."""
+    from prefect.artifacts import create_link_artifact
+
+    for kind, page, text in (("report", "report.html", "Report"), ("data-docs", "data_docs/index.html", "Data Docs")):
+        create_link_artifact(
+            link=f"{link}/{page}",
+            link_text=f"{text} of {dataset}",
+            key=artifact_key(kind, dataset),
+            description=f"{text} of this run",
+        )

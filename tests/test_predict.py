@@ -302,7 +302,13 @@ def test_fit_then_predict_audits_once_and_shows_where_the_set_lies(tmp_path):
     told = json.loads(run(predict_command, source, "--store", store, "--target-loss", "0.05", "--json", "--quiet"))
     assert told["run_id"] != first["run_id"]
     assert told["calibration"] == calibration.id
-    assert told["preprocess"] == {"size": 16, "channels": 1, "range": [0, 255], "scale": "per-image-max"}
+    assert told["preprocess"] == {
+        "size": 16,
+        "channels": 1,
+        "range": [0, 255],
+        "scale": "per-image-max",
+        "window": "auto",
+    }
     by_name = {p["name"]: p for p in told["predictions"]}
     assert set(by_name) == {"test_loss", "attack_penalty", "images_needed", "log_loss_change", "loss_if_doubled"}
     line, own = calibration.lines["robustness"], told["properties"]

@@ -27,8 +27,8 @@ from dataprops.distances.sketch import (
     Sketch,
     alike_together,
     candidates,
+    choose_basis,
     limits,
-    make_basis,
     make_sketch,
     pair_products,
     run_length,
@@ -38,7 +38,8 @@ from dataprops.distances.sketch import (
 from dataprops.distances.state import NearPairs, State
 
 EDGE = 1024  # rows of a tile: int32 4 MB; larger does not speed the product up, smaller does not speed the epilogue up
-CHOSEN_SHARE = 1 / 16  # of a tile's pairs: one by one, more would cost as much as the product of all
+# Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
+CHOSEN_SHARE = {"int8": 1 / 16, "float32": 1 / 4}
 SMALLEST_EDGE = 256  # diagonal tiles are halved down to this: half of a diagonal tile is wasted work
 
 
@@ -148,14 +149,14 @@ def sketch_sides(a: Side, b: Side | None, edge: int, threads: int) -> tuple[Side
     """Both sides with sketches, similar rows together in runs of about `edge`; None where it does not pay."""
     features = a.block.shifted.shape[1]
     coordinates = width(features, a.block.n if b is None else min(a.block.n, b.block.n))
-    basis = make_basis(a.block.shifted, a.block.norm, coordinates) if coordinates else None
+    basis = choose_basis(a.block.shifted, a.block.norm, coordinates) if coordinates else None
     if basis is None:
         return None
 
     def with_sketch(side: Side) -> Side:
         block, state = side.block, side.state
         sketch = make_sketch(basis, block.shifted, block.norm, threads)
-        order = alike_together(sketch, edge)
+        order = alike_together(sketch, min(edge, SMALLEST_EDGE))
         block = block._replace(
             norm=block.norm[order], y=block.y[order], number=block.number[order], primary=block.primary[order]
         )
@@ -198,8 +199,8 @@ Fold = Callable[[NearPairs], None]
 def look_at(a: Side, b: Side, tile: Tile, spec: PassSpec, odds: Odds) -> Iterator[Fold]:
     """Compute what a tile needs, without touching any state; yields what folds it in, to be called under the locks.
 
-    Where lower bounds prove that few of the pairs matter, these alone are computed; else the product of the whole tile. The
-    diagonal is computed whole: it is what gives every row its first bounds.
+    Where lower bounds prove that few of the pairs matter, these alone are computed; else the product of the whole tile. Of a tile
+    on the diagonal, small squares along it are computed whole: they are what gives every row its first bounds.
     """
     if a.sketch is not None and not tile.triangle and odds.good:
         chosen = close_pairs(a, b, tile, spec)
@@ -215,6 +216,11 @@ def look_at(a: Side, b: Side, tile: Tile, spec: PassSpec, odds: Odds) -> Iterato
         return
     start = tile.rows.start
     for part in halves(start, tile.rows.stop):
+        if a.sketch is not None and not part.triangle and odds.good:
+            chosen = close_pairs(a, b, part, spec)
+            if chosen is not None:
+                yield partial(fold_chosen, *chosen, chosen_products(*chosen, a, b, part), a, b, part, spec)
+                continue
         rows, columns = (slice(side.start - start, side.stop - start) for side in (part.rows, part.columns))
         g = product(x[rows], x[columns], route).numpy()
         if part.triangle and not np.array_equal(g.diagonal(), a.block.norm[part.rows]):
@@ -242,8 +248,9 @@ def close_pairs(a: Side, b: Side, tile: Tile, spec: PassSpec) -> tuple[np.ndarra
     """
     assert a.sketch is not None and b.sketch is not None
     rows, columns = tile.rows, tile.columns
-    g = product(a.sketch.codes[rows], b.sketch.codes[columns], choose_route("cpu")).numpy()
-    buffer = np.empty((2, 8 + int(g.size * CHOSEN_SHARE)), np.int32)
+    route = choose_route("cpu")
+    g = product(a.sketch.codes[rows], b.sketch.codes[columns], route).numpy()
+    buffer = np.empty((2, 8 + int(g.size * CHOSEN_SHARE[route])), np.int32)
     if spec.numeric:  # float32 keeps labels to one part in 2^23
         least, most = max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22, np.inf
     else:

@@ -29,7 +29,10 @@ from scipy.linalg import hadamard
 
 from dataprops.distances.product import choose_route, product
 
-WIDTHS = ((16_384, 512), (1_024, 256))  # from so many features on: coordinates of a sketch
+WIDTHS = ((16_384, 512), (1_024, 256))  # from so many features on: coordinates of a sketch at most
+NARROWER = (8, 4, 2)  # parts of them that are tried first: images with few patterns need few
+NARROW_ENOUGH = 1.25  # times the pairs that all coordinates let pass: so few more may a narrower sketch
+LEAST_SAMPLE = 256  # rows of the trial
 ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
 CHUNK = 1_024  # rows sketched at once by a thread
 TRIAL_REACH = 4  # neighbours, itself among them, within whose distance the trial counts pairs
@@ -105,8 +108,20 @@ def width(features: int, rows: int) -> int:
     return 0
 
 
-def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Basis | None:
-    """A basis from landmarks at even spaces; None if the numbers do not allow one.
+def choose_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Basis | None:
+    """A basis of so many coordinates, or the narrowest that is nearly as good; None where none pays. See `make_basis`."""
+    widest, least = make_basis(shifted, norm, coordinates)
+    if widest is None or least > TRIAL_SHARE:
+        return None
+    for part in NARROWER:
+        basis, passed = make_basis(shifted, norm, coordinates // part)
+        if basis is not None and passed <= NARROW_ENOUGH * least:
+            return basis
+    return widest
+
+
+def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> tuple[Basis | None, float]:
+    """A basis from landmarks at even spaces, and what it lets pass, see `trial`; None if the numbers do not allow one.
 
     Parameters
     ----------
@@ -125,17 +140,17 @@ def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Bas
     values, vectors = torch.linalg.eigh(gram)
     kept = values > LEAST_EIGENVALUE * values[-1]
     if not kept.any():
-        return None
+        return None, 1.0
     onto = vectors[:, kept] / values[kept].sqrt()
     off = onto.T @ gram @ onto - torch.eye(onto.shape[1], dtype=torch.float64)
     if torch.linalg.matrix_norm(off) > ORTHOGONAL:
-        return None
+        return None, 1.0
     signs = np.random.default_rng(0).choice((-1.0, 1.0), coordinates)
     rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
     turn = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
     axis = np.ascontiguousarray(rotation[:, -1])
     # rows between the landmarks show the range of coordinates: of the landmarks themselves nothing is left over
-    between = np.linspace(0, n - 1, 2 * coordinates).astype(np.int64)[1::2]
+    between = np.linspace(0, n - 1, 2 * max(LEAST_SAMPLE, coordinates)).astype(np.int64)[1::2]
     sample = take_rows(shifted, between)
     along = torch.mm(product(sample, landmarks, route).double(), turn).numpy()
     left = np.sqrt(np.maximum(0.0, norm[between] - (along * along).sum(axis=1)))
@@ -143,9 +158,9 @@ def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Bas
     centre = vectors.mean(axis=0)
     step = float(np.abs(vectors - centre).max()) / 127
     if not step > 0:
-        return None
+        return None, 1.0
     basis = Basis(landmarks, turn, axis, centre, step)
-    return basis if tight_enough(basis, sample, norm[between]) else None
+    return basis, trial(basis, sample, norm[between])
 
 
 @njit(nogil=True, cache=True)
@@ -174,8 +189,8 @@ def quantise(along, norm, axis, centre, step, codes, code_norm, error):
         error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
 
 
-def tight_enough(basis: Basis, shifted: torch.Tensor, norm: np.ndarray) -> bool:
-    """Whether bounds between some rows leave few enough pairs: on data without structure they leave nearly all.
+def trial(basis: Basis, shifted: torch.Tensor, norm: np.ndarray) -> float:
+    """Share of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
 
     shifted, norm
         A sample of rows.
@@ -188,8 +203,8 @@ def tight_enough(basis: Basis, shifted: torch.Tensor, norm: np.ndarray) -> bool:
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
     # about as many rows as a tile's share come within this reach; the bounds let a few times more pass
-    reach = np.partition(distance, TRIAL_REACH, axis=1)[:, TRIAL_REACH]
-    return float((bound <= reach[:, None]).mean()) <= TRIAL_SHARE
+    reach = np.partition(distance, min(TRIAL_REACH, len(norm) - 1), axis=1)[:, min(TRIAL_REACH, len(norm) - 1)]
+    return float((bound <= reach[:, None]).mean())
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:

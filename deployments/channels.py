@@ -1,0 +1,84 @@
+"""Channels: what each kind wants in the file, and the notification block of Prefect that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
+
+class Kind(NamedTuple):
+    """A kind of channel.
+
+    Attributes
+    ----------
+    wanted, optional : tuple of str
+        Keys in the file.
+    check : callable
+        values -> what is wrong with them, "" if nothing.
+    block : callable
+        values -> an unsaved block.
+    """
+
+    wanted: tuple[str, ...]
+    optional: tuple[str, ...]
+    check: Callable[[Mapping[str, Any]], str]
+    block: Callable[[Mapping[str, Any]], Block]
+
+
+def _web_address(values: Mapping[str, Any]) -> str:
+    good = isinstance(values["url"], str) and values["url"].startswith(("http://", "https://"))
+    return "" if good else "url must be a web address: http://... or https://..."
+
+
+def _mail_address(values: Mapping[str, Any]) -> str:
+    import logging
+
+    wanted = "url must be an Apprise mail address: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
+    if not isinstance(values["url"], str) or not values["url"].startswith(("mailto://", "mailtos://")):
+        return wanted
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would print the address, which may hold a password
+    # Apprise leaves out what it cannot use, and would then send nothing
+    return "" if len(_mail(values)._apprise_client) else f"{wanted} (sender and recipient must be whole addresses)"
+
+
+def _webhook(values: Mapping[str, Any]) -> Block:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    # a secret is put in when the message goes out, and the UI shows stars in its place
+    secrets = {"header_value": str(values["token"])} if "token" in values else {}
+    return CustomWebhookNotificationBlock(
+        name="dataprops",
+        url=values["url"],
+        json_data={"subject": "{{subject}}", "text": "{{body}}"},
+        headers={"Authorization": "Bearer {{header_value}}"} if secrets else None,
+        secrets=secrets,
+    )
+
+
+def _slack(values: Mapping[str, Any]) -> Block:
+    from prefect.blocks.notifications import SlackWebhook
+
+    return SlackWebhook(url=values["url"])
+
+
+def _teams(values: Mapping[str, Any]) -> Block:
+    from prefect.blocks.notifications import MicrosoftTeamsWebhook
+
+    return MicrosoftTeamsWebhook(url=values["url"])
+
+
+def _mail(values: Mapping[str, Any]) -> Any:
+    from tasks.mail import Mail
+
+    return Mail(url=values["url"])
+
+
+CHANNELS: dict[str, Kind] = {
+    "webhook": Kind(("url",), ("token",), _web_address, _webhook),
+    "slack": Kind(("url",), (), _web_address, _slack),
+    "teams": Kind(("url",), (), _web_address, _teams),
+    "mail": Kind(("url",), (), _mail_address, _mail),
+}

@@ -1,0 +1,56 @@
+"""What the commands of operation share: errors at the edge, log lines, the table of changes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataprops.errors import DatapropsError
+
+if TYPE_CHECKING:
+    from deployments.deploy import Change
+
+
+def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Say what the caller got wrong in one line, and exit with 2."""
+
+    @wraps(function)
+    def command(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except DatapropsError as error:
+            click.echo(f"dataprops: {error}", err=True)
+            sys.exit(2)
+
+    return command
+
+
+def quiet_prefect() -> None:
+    """Settings that Prefect reads when it is imported, which must not have happened yet: nothing is sent to its makers."""
+    for name in ("PREFECT_SERVER_ANALYTICS_ENABLED", "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY"):
+        os.environ.setdefault(name, "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+
+
+def show_log() -> None:
+    """Log lines of a process that stays, with the time, on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in ("deployments", "flows", "dataprops"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.propagate = False  # Prefect's handler would say it again
+
+
+def show_changes(changes: Iterable[Change], everything: bool = True) -> None:
+    """One line for each thing."""
+    for change in changes:
+        if everything or change.outcome != "unchanged":
+            click.echo(f"{change.outcome:<10} {change.kind:<11} {change.name}")

@@ -1,0 +1,34 @@
+"""`dataprops deploy`."""
+
+from __future__ import annotations
+
+import click
+
+from deployments.commands.common import at_the_edge, quiet_prefect, show_changes
+
+EXAMPLES = """\b
+Examples:
+  dataprops deploy datasets.toml           then: prefect worker start --pool dataprops
+  dataprops deploy datasets.toml --check   only read the file
+"""
+
+
+@click.command("deploy", epilog=EXAMPLES)
+@click.argument("file", type=click.Path())
+@click.option("--check", is_flag=True, help="Read and check the file; deploy nothing, ask no server.")
+@at_the_edge
+def command(file: str, check: bool) -> None:
+    """Make the Prefect server hold what FILE (TOML) says: deployments, automations, channels.
+
+    What did not change is left alone; what vanished from the file is removed.
+    """
+    quiet_prefect()
+    from deployments.datasets import read_operations
+    from deployments.deploy import deploy, require_server
+
+    operations = read_operations(file)
+    if check:
+        click.echo(f"{file}: {len(operations.datasets)} datasets, {len(operations.channels)} channels, nothing wrong")
+        return
+    require_server()
+    show_changes(deploy(operations))

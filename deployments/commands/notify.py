@@ -1,0 +1,38 @@
+"""`dataprops notify`."""
+
+from __future__ import annotations
+
+import click
+
+from deployments.commands.common import at_the_edge, quiet_prefect
+
+EXAMPLES = """\b
+Examples:
+  dataprops notify chest
+  dataprops notify chest --added 120 --reason "export of the night"
+"""
+
+
+@click.command("notify", epilog=EXAMPLES)
+@click.argument("name")
+@click.option("--added", type=click.IntRange(0), default=0, help="How many files; shown with the run.")
+@click.option("--changed", type=click.IntRange(0), default=0)
+@click.option("--removed", type=click.IntRange(0), default=0)
+@click.option("--reason", default="", help="Shown with the run, in place of the counts.")
+@at_the_edge
+def command(name: str, reason: str, **counts: int) -> None:
+    """Say that data of the deployed dataset NAME arrived, which starts an audit."""
+    quiet_prefect()
+    from dataprops.errors import DatapropsError
+    from deployments.deploy import deployed_datasets, require_server
+    from tasks.events import ARRIVED, event, send_events
+
+    require_server()
+    known = deployed_datasets()
+    if name not in known:
+        there = f"there are {', '.join(sorted(known))}" if known else "run `dataprops deploy FILE` first"
+        raise DatapropsError(f"no dataset {name!r} is deployed: {there}")
+    payload = {"dataset": name, **{what: count for what, count in counts.items() if count}}
+    told = event(ARRIVED, name, payload | ({"reason": reason} if reason else {}))
+    send_events([told])
+    click.echo(f"told       dataset.arrived {name} (event {told['id']})")

@@ -1,0 +1,47 @@
+"""`dataprops serve`."""
+
+from __future__ import annotations
+
+import click
+
+from deployments.commands.common import at_the_edge, quiet_prefect, show_changes, show_log
+
+EXAMPLES = """\b
+Examples:
+  dataprops serve datasets.toml
+  dataprops serve datasets.toml --host 0.0.0.0 --port 8080   results for the whole network: read deployments/README.md first
+"""
+
+
+@click.command("serve", epilog=EXAMPLES)
+@click.argument("file", type=click.Path())
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where the results are served; this machine alone."
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: that of base_url in the file]")
+@click.option("--no-watch", is_flag=True, help="Do not watch folders: `dataprops watch` does it elsewhere.")
+@at_the_edge
+def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
+    """Operate what FILE says on this machine: deploy it, run what is due, watch for new data, serve the results.
+
+    Until Ctrl-C. Needs a Prefect server (PREFECT_API_URL).
+    """
+    quiet_prefect()
+    from urllib.parse import urlsplit
+
+    from dataprops.store import open_store
+    from deployments.datasets import read_operations
+    from deployments.deploy import deploy, require_server
+    from deployments.operate import run_worker, watching
+    from deployments.server import serving
+
+    operations = read_operations(file)
+    require_server()
+    open_store(operations.store)
+    at = port if port is not None else urlsplit(operations.base_url).port or 4280
+    show_log()
+    with serving(operations.store, host, at, operations.base_url) as served:
+        show_changes(deploy(operations))
+        click.echo(f"results    http://{host}:{served}/")
+        with watching(operations, () if no_watch else operations.datasets):
+            run_worker(operations.pool)

@@ -1,0 +1,390 @@
+"""The file of datasets: what is audited, when, and who is told. Read and checked as a whole before anything is deployed.
+
+Every mistake is named with its file and line. Paths are relative to the file. A value "env:NAME" of a channel is taken from the
+environment when the file is deployed, so that no password stands in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataprops.alerts import SEVERITIES
+from dataprops.config import NAME, AuditConfig, from_dict
+from dataprops.errors import DatapropsError
+from dataprops.thresholds import load_thresholds
+from deployments.channels import CHANNELS
+
+URL = re.compile(r"https?://[^/\s]+(/\S*)?")
+REMOTE = re.compile(r"[a-z][a-z0-9+]*://")
+FROM_ENVIRONMENT = "env:"
+PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what may be part of a block's name
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A way to tell people; the kinds are in `channels.CHANNELS`."""
+
+    name: str
+    kind: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset in operation.
+
+    Attributes
+    ----------
+    name : str
+    options : mapping
+        Fields of `dataprops.config.AuditConfig`.
+    schedule, timezone : str
+        Cron expression, or "" for none; the clock it is read by.
+    tell : tuple of str
+        Names of channels.
+    level : str
+        Severity from which on alerts are told.
+    late : float
+        Minutes after which a run that did not start is told.
+    watch : str
+        What the watcher looks at: a folder, a file or a remote prefix; "" for nothing.
+    settle, poll : float
+        Seconds without a change after which a copy is taken for finished; seconds between two looks at a remote prefix, or at a
+        folder that does not report changes.
+    again : float
+        Seconds after which an arrival that no audit followed is said once more.
+    cluster, workers
+        As of `flows.audit.audit`.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    schedule: str = ""
+    timezone: str = "UTC"
+    tell: tuple[str, ...] = ()
+    level: str = "warning"
+    late: float = 15.0
+    watch: str = ""
+    settle: float = 10.0
+    poll: float = 300.0
+    again: float = 3600.0
+    cluster: str = "local"
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment grid in operation: the flow's entry point, its parameters and its schedule."""
+
+    name: str
+    flow: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    schedule: str = ""
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class Operations:
+    """A whole file.
+
+    Attributes
+    ----------
+    file : Path
+    project : str
+        Marks what is deployed from this file, so that another file's is left alone.
+    store : Path
+    pool : str
+        Work pool.
+    base_url : str
+        Where results are served, for the links in the UI and in messages.
+    """
+
+    file: Path
+    project: str
+    store: Path
+    pool: str
+    base_url: str
+    datasets: tuple[Dataset, ...]
+    experiments: tuple[Experiment, ...]
+    channels: tuple[Channel, ...]
+
+
+TOP = ("project", "store", "pool", "base_url", "datasets", "experiments", "channels")
+OPTIONS = {option.name for option in fields(AuditConfig)} - {"name", "store", "reason"}
+OPTION_TYPES = {option.name: str(option.type) for option in fields(AuditConfig)}
+OPTION_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "tuple[str, ...]": list}
+OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
+EXPERIMENT_FLOW = "flows.experiment.experiment"
+
+
+class _File:
+    """The text and its tables; makes errors that name the line of a key."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self.text = path.read_text(encoding="utf-8-sig")
+            self.table = tomllib.loads(self.text)
+        except OSError as error:
+            raise DatapropsError(f"{path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise DatapropsError(f"{path} is no UTF-8 text (byte {error.start})") from error
+        except tomllib.TOMLDecodeError as error:
+            raise DatapropsError(f"{_toml_place(path, self.text, str(error))}") from error
+
+    def wrong(self, where: tuple[str, ...], what: str) -> DatapropsError:
+        return DatapropsError(f"{self.path}, line {line_of(self.text, where)}: {what}")
+
+
+def _toml_place(path: Path, text: str, said: str) -> str:
+    found = re.search(r"\(at line (\d+), column (\d+)\)", said)
+    words = re.sub(r"\s*\(at .*\)", "", said)
+    if found:
+        return f"{path}, line {found[1]}, column {found[2]}: no TOML: {words}"
+    return f"{path}, line {text.count(chr(10)) + 1}: no TOML: {words}"
+
+
+def line_of(text: str, where: tuple[str, ...]) -> int:
+    """The line of a key, given by its path; of the nearest table above it where the key itself is not found.
+
+    Examples
+    --------
+    >>> text = 'store = "x"\\n[datasets.chest]\\nsource = "chest"\\nsize = 5'
+    >>> line_of(text, ("datasets", "chest", "size")), line_of(text, ("datasets", "chest", "tell")), line_of(text, ())
+    (4, 2, 1)
+    """
+    best, depth, header = 1, 0, ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if table := re.fullmatch(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?", line):
+            header = _keys(table[1])
+            path = header
+        elif key := re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""", line):
+            path = header + _keys(key[1])
+        else:
+            continue
+        if where[: len(path)] == path and len(path) > depth:
+            best, depth = number, len(path)
+    return best
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", text))
+
+
+def read_operations(path: str | Path) -> Operations:
+    """Read and check a file of datasets.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be read or anything in it is wrong; the message names file and line.
+    """
+    path = Path(path).expanduser().resolve()
+    file = _File(path)
+    table = file.table
+    _known(file, (), table, TOP)
+    for name in ("datasets", "experiments", "channels"):
+        for key, value in _table(file, (name,), table.get(name, {})).items():
+            _table(file, (name, key), value)
+            if not NAME.fullmatch(key):
+                raise file.wrong((name, key), f"the name {key!r} may hold letters, digits, '.', '_' and '-' only")
+    if not table.get("datasets") and not table.get("experiments"):
+        raise file.wrong((), "no dataset: write a table [datasets.NAME] with its source")
+    project = _text(file, table, "project", re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "datasets")
+    for where, name in [(("project",), project), *((("channels", name), name) for name in table.get("channels", {}))]:
+        if not PLAIN.fullmatch(name):
+            raise file.wrong(where, f"the name {name!r} may hold small letters, digits and single '-' only")
+    base_url = _text(file, table, "base_url", "http://127.0.0.1:4280")
+    if not URL.fullmatch(base_url):
+        raise file.wrong(("base_url",), f"base_url is {base_url!r}, wanted: http://host:port")
+    store = (path.parent / Path(_text(file, table, "store", AuditConfig.store)).expanduser()).resolve()
+    channels = tuple(_channel(file, name, dict(row)) for name, row in table.get("channels", {}).items())
+    names = tuple(channel.name for channel in channels)
+    datasets = tuple(_dataset(file, name, row, store, names) for name, row in table.get("datasets", {}).items())
+    experiments = tuple(_experiment(file, name, row) for name, row in table.get("experiments", {}).items())
+    return Operations(
+        path, project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels
+    )
+
+
+def _table(file: _File, where: tuple[str, ...], value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise file.wrong(where, f"{'.'.join(where)} must be a table: write [{'.'.join(where)}] and its keys below")
+    return value
+
+
+def _known(file: _File, where: tuple[str, ...], table: Mapping[str, Any], known: Any) -> None:
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, list(known), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise file.wrong((*where, key), f"unknown key {key!r}: {hint}")
+
+
+def _text(file: _File, table: Mapping[str, Any], key: str, default: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str) or not value:
+        raise file.wrong((key,), f"{key} is {value!r}, wanted: a text")
+    return value
+
+
+def _channel(file: _File, name: str, row: dict[str, Any]) -> Channel:
+    where = ("channels", name)
+    kind = row.pop("kind", None)
+    if kind not in CHANNELS:
+        near = difflib.get_close_matches(str(kind), CHANNELS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise file.wrong((*where, "kind"), f"kind is {kind!r}, wanted: {', '.join(CHANNELS)}{hint}")
+    spec = CHANNELS[kind]
+    _known(file, where, row, {*spec.wanted, *spec.optional})
+    for key in spec.wanted:
+        if key not in row:
+            raise file.wrong(where, f"a channel of kind {kind!r} needs {key!r}")
+    values = {}
+    for key, value in row.items():
+        if isinstance(value, str) and value.startswith(FROM_ENVIRONMENT):
+            variable = value.removeprefix(FROM_ENVIRONMENT)
+            if variable not in os.environ:
+                raise file.wrong((*where, key), f"the environment variable {variable} is not set")
+            value = os.environ[variable]
+        values[key] = value
+    if said := spec.check(values):
+        raise file.wrong((*where, "url"), said)
+    return Channel(name, kind, values)
+
+
+def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channels: tuple[str, ...]) -> Dataset:
+    where = ("datasets", name)
+    _known(file, where, row, OPTIONS | OWN)
+    if "source" not in row:
+        raise file.wrong(where, f"the dataset {name!r} has no source")
+    options = {key: value for key, value in row.items() if key in OPTIONS}
+    own = {key: value for key, value in row.items() if key in OWN}
+    for key, check in CHECKS.items():
+        if key in own and (wanted := check(own[key])):
+            raise file.wrong((*where, key), f"{key} is {own[key]!r}, wanted: {wanted}")
+    for key, value in own.items():
+        kind = KINDS[key]
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
+    for key, value in options.items():
+        kind = OPTION_KINDS[OPTION_TYPES[key].partition(" |")[0]]
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
+    own["tell"] = tuple(own.get("tell", ()))
+    for channel in own["tell"]:
+        if channel not in channels:
+            there = f"there are {', '.join(channels)}" if channels else "write [channels.NAME] for it"
+            raise file.wrong((*where, "tell"), f"no channel is named {channel!r}: {there}")
+    options["source"] = _absolute(file.path.parent, str(row["source"]))
+    if "thresholds" in options:
+        options["thresholds"] = _absolute(file.path.parent, str(options["thresholds"]))
+        try:
+            load_thresholds(options["thresholds"])
+        except DatapropsError as error:
+            raise file.wrong((*where, "thresholds"), str(error)) from error
+    options |= {"name": name, "store": str(store)}
+    try:
+        from_dict(options)
+    except DatapropsError as error:
+        named = [key for key in options if str(error).startswith((key, key.replace("_", "-")))]
+        raise file.wrong((*where, *named[:1]), str(error)) from error
+    if "watch" in row:
+        own["watch"] = _absolute(file.path.parent, str(row["watch"]))
+    return Dataset(name, options, **own)
+
+
+def _experiment(file: _File, name: str, row: Mapping[str, Any]) -> Experiment:
+    from importlib.util import find_spec
+
+    where = ("experiments", name)
+    _known(file, where, row, {"flow", "parameters", "schedule", "timezone"})
+    for key in ("schedule", "timezone"):
+        if key in row and (wanted := CHECKS[key](row[key])):
+            raise file.wrong((*where, key), f"{key} is {row[key]!r}, wanted: {wanted}")
+    entry = row.get("flow", EXPERIMENT_FLOW)
+    module = str(entry).rpartition(".")[0]
+    try:
+        found = bool(module) and find_spec(module) is not None
+    except ImportError:
+        found = False
+    if not found:
+        raise file.wrong((*where, "flow"), f"there is no flow {entry!r}: write module.function of an installed package")
+    parameters = dict(_table(file, (*where, "parameters"), row.get("parameters", {})))
+    return Experiment(name, entry, parameters, row.get("schedule", ""), row.get("timezone", "UTC"))
+
+
+def _absolute(folder: Path, text: str) -> str:
+    """A path of the file as an absolute one; ``name:location`` and remote addresses as they are."""
+    if REMOTE.match(text):
+        return text
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises for a folder that is named ~x
+    kind, colon, location = text.partition(":")
+    if colon and kind.isidentifier() and not (folder / path).exists():
+        place = folder / Path(location)
+        return f"{kind}:{place.resolve()}" if location and place.exists() else text
+    return os.path.abspath(folder / path)  # noqa: PTH100 - a link stays a link
+
+
+def _no_cron(value: Any) -> str:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=value)
+    except ValueError:  # pydantic's is one
+        return 'a cron expression such as "0 3 * * *"'
+    return ""
+
+
+def _no_zone(value: Any) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, TypeError, OSError):
+        return "a time zone such as Europe/Berlin"
+    return ""
+
+
+def _not_positive(value: Any) -> str:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return "" if good else "a positive number"
+
+
+# what a key of a dataset must be: value -> what is wanted instead, "" if it will do
+CHECKS: dict[str, Callable[[Any], str]] = {
+    "schedule": _no_cron,
+    "timezone": _no_zone,
+    "level": lambda value: "" if value in SEVERITIES else ", ".join(SEVERITIES),
+    "tell": lambda value: (
+        "" if isinstance(value, list) and all(isinstance(v, str) for v in value) else "a list of channels"
+    ),
+    "late": lambda value: (
+        _not_positive(value) or ("" if value >= 1 / 6 else "at least 10 seconds, that is 0.17 minutes")
+    ),
+    "settle": _not_positive,
+    "poll": _not_positive,
+    "again": _not_positive,
+    "workers": _not_positive,
+}
+KINDS: dict[str, Any] = {
+    "schedule": str,
+    "timezone": str,
+    "tell": list,
+    "level": str,
+    "late": int | float,
+    "watch": str,
+    "settle": int | float,
+    "poll": int | float,
+    "again": int | float,
+    "cluster": str,
+    "workers": int,
+}
+NAMES_OF_KINDS: dict[Any, str] = {str: "a text", list: "a list", int: "a whole number", int | float: "a number"}

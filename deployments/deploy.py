@@ -1,0 +1,379 @@
+"""From the file of datasets to Prefect: deployments, automations and notification blocks, each compared before it is written.
+
+What is ours carries two tags, `dataprops` and `project:NAME` (a block has no tags: its name begins with both). What vanished
+from the file is found by them and removed, and nothing else is touched. What a person changed in the UI and the file does not
+speak of - a paused schedule, an automation that was switched off - stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from dataprops.errors import DatapropsError
+from deployments import automations
+from deployments.channels import CHANNELS
+from deployments.datasets import Channel, Dataset, Operations
+from flows.operation import Operation
+from flows.server import configured_url
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import AutomationCore
+
+MARK = "dataprops"
+AUDIT, DELIVER = "flows.audit.audit", "flows.deliver.deliver"
+POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
+# for every run, on whatever worker: the library's log lines in the UI, and no others
+RUN_ENVIRONMENT = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "DASK_LOGGING__DISTRIBUTED": "error",
+}
+
+
+class Change(NamedTuple):
+    """What became of one thing: created, updated, unchanged or removed."""
+
+    kind: str
+    name: str
+    outcome: str
+
+
+class Wanted(NamedTuple):
+    """A deployment as the file wants it."""
+
+    flow: str
+    name: str
+    entrypoint: str
+    description: str
+    parameters: Mapping[str, Any]
+    tags: tuple[str, ...]
+    schedule: tuple[str, str] | None
+    one_at_a_time: bool
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.flow}/{self.name}"
+
+
+def tags_of(operations: Operations) -> tuple[str, str]:
+    """What marks everything that is made from this file."""
+    return MARK, f"project:{operations.project}"
+
+
+def block_name(operations: Operations, channel: str) -> str:
+    """Name of a channel's block. No name of a project or channel holds two dashes: nobody else's begins like ours."""
+    return f"{MARK}-{operations.project}--{channel}"
+
+
+def operation_for(operations: Operations, dataset: Dataset) -> Operation:
+    """How a dataset is operated, as its runs are told."""
+    blocks = {name: _slug(operations, name) for name in dataset.tell}
+    deliver = f"deliver/{operations.project}" if blocks else None
+    return Operation(dataset.level, blocks, deliver, operations.base_url, str(operations.file))
+
+
+def _slug(operations: Operations, channel: str) -> str:
+    kind = next(row.kind for row in operations.channels if row.name == channel)
+    row = next(row for row in operations.channels if row.name == channel)
+    return f"{CHANNELS[kind].block(row.values).get_block_type_slug()}/{block_name(operations, channel)}"
+
+
+def wanted_deployments(operations: Operations) -> list[Wanted]:
+    """One for each dataset and experiment, and one that delivers."""
+    mark = tags_of(operations)
+    wanted = []
+    for dataset in operations.datasets:
+        parameters = {
+            "options": _plain(dataset.options),
+            "cluster": dataset.cluster,
+            "workers": dataset.workers,
+            "operation": asdict(operation_for(operations, dataset)),
+        }
+        schedule = (dataset.schedule, dataset.timezone) if dataset.schedule else None
+        text = f"Audit of {dataset.name}: {dataset.options['source']}"
+        wanted.append(Wanted("audit", dataset.name, AUDIT, text, parameters, (*mark, dataset.name), schedule, True))
+    for experiment in operations.experiments:
+        schedule = (experiment.schedule, experiment.timezone) if experiment.schedule else None
+        flow = _load(experiment.flow).name
+        tags = (*mark, experiment.name)
+        text = f"Experiment {experiment.name}"
+        parameters = experiment.parameters
+        wanted.append(Wanted(flow, experiment.name, experiment.flow, text, parameters, tags, schedule, True))
+    if operations.channels:
+        text = "Sends one alert to its channels; started by an automation"
+        parameters = {"store": str(operations.store)}
+        wanted.append(Wanted("deliver", operations.project, DELIVER, text, parameters, mark, None, False))
+    return wanted
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _load(entrypoint: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = entrypoint.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def require_server() -> str:
+    """The address of the Prefect server.
+
+    Raises
+    ------
+    DatapropsError
+        If none is configured or it does not answer.
+    """
+    import os
+    import urllib.error
+    import urllib.request
+
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    url = configured_url(home)
+    way_out = "start one (prefect server start) and set PREFECT_API_URL to its address, e.g. http://127.0.0.1:4200/api"
+    if not url:
+        raise DatapropsError(f"no Prefect server is configured: {way_out}")
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+            return url
+    except (urllib.error.URLError, OSError) as error:
+        raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def deployed_datasets() -> set[str]:
+    """Names of the datasets that have an audit on the server."""
+    with _client() as client:
+        flows = {flow.id: flow.name for flow in _pages(client.read_flows)}
+        deployments = list(_pages(client.read_deployments))
+    return {found.name for found in deployments if MARK in found.tags and flows.get(found.flow_id) == "audit"}
+
+
+def deploy(operations: Operations) -> list[Change]:
+    """Make the server hold what the file says; returns what became of each thing.
+
+    Raises
+    ------
+    DatapropsError
+        If something of the same name is there and was not made by us from this project; then nothing is written.
+    """
+    with _client() as client:
+        wanted = wanted_deployments(operations)
+        _refuse_foreign(client, operations, wanted)
+        changes = [_ensure_pool(client, operations.pool)]
+        blocks: dict[str, UUID] = {}
+        for channel in operations.channels:
+            blocks[channel.name], change = _ensure_block(client, operations, channel)
+            changes.append(change)
+        ids: dict[str, UUID] = {}
+        for row in wanted:
+            ids[row.full_name], change = _ensure_deployment(client, operations, row)
+            changes.append(change)
+        rules = automations.wanted(operations, tags_of(operations), ids, blocks, lambda d: operation_for(operations, d))
+        changes += [_ensure_automation(client, rule) for rule in rules]
+        changes += _remove_vanished(client, operations, wanted, {rule.name for rule in rules}, set(blocks.values()))
+    return changes
+
+
+def _refuse_foreign(client: SyncPrefectClient, operations: Operations, wanted: list[Wanted]) -> None:
+    mark = set(tags_of(operations))
+    for found in _pages(client.read_deployments):
+        file = (found.parameters.get("operation") or {}).get("file") if mark <= set(found.tags) else None
+        if file and Path(file) != operations.file and Path(file).is_file():
+            raise DatapropsError(
+                f'project {operations.project!r} was deployed from {file}: write `project = "NAME"` at the top of one of the'
+                " two files, or remove the old one"
+            )
+    for row in wanted:
+        found = _read_deployment(client, row.full_name)
+        if found is not None and not set(tags_of(operations)) <= set(found.tags):
+            raise DatapropsError(
+                f"a deployment {row.full_name!r} is there already and was not made from project {operations.project!r} (its"
+                f" tags: {', '.join(found.tags) or 'none'}): name the dataset otherwise, or delete that deployment"
+            )
+
+
+def _read_deployment(client: SyncPrefectClient, name: str) -> Any | None:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def _ensure_pool(client: SyncPrefectClient, name: str) -> Change:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        pool = WorkPoolCreate(
+            name=name, type="process", base_job_template=template, concurrency_limit=POOL_LIMIT, description="dataprops"
+        )
+        client.create_work_pool(pool)
+        return Change("work pool", name, "created")
+    return Change(
+        "work pool", name, "unchanged"
+    )  # its owner may have changed it: it is a place, not a wish of the file
+
+
+def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Change]:
+    from prefect.blocks.core import Block
+
+    name = block_name(operations, channel.name)
+    block = CHANNELS[channel.kind].block(channel.values)
+    slug = f"{block.get_block_type_slug()}/{name}"
+    try:
+        found: Any = Block.load(slug)
+    except ValueError:
+        return block.save(name), Change("channel", channel.name, "created")
+    if _block_values(found) == _block_values(block):
+        return found._block_document_id, Change("channel", channel.name, "unchanged")
+    return block.save(name, overwrite=True), Change("channel", channel.name, "updated")
+
+
+def _block_values(block: Block) -> dict[str, Any]:
+    values = block.model_dump(mode="json", context={"include_secrets": True})
+    return {name: value for name, value in values.items() if not name.startswith("_")}  # a saved one knows its own id
+
+
+def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: Wanted) -> tuple[UUID, Change]:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.utilities.callables import parameter_schema
+
+    found = _read_deployment(client, row.full_name)
+    desired = {
+        "description": row.description,
+        "tags": sorted(row.tags),
+        "parameters": dict(row.parameters),
+        "entrypoint": row.entrypoint,
+        "pool": operations.pool,
+        "variables": {"env": {**RUN_ENVIRONMENT, "MPLCONFIGDIR": str(operations.store / "cache")}},
+        "schedule": row.schedule,
+        "limit": (1, "ENQUEUE") if row.one_at_a_time else None,
+    }
+    if found is not None and _as_desired(found) == desired:
+        return found.id, Change("deployment", row.full_name, "unchanged")
+    active = True
+    if found is not None and found.schedules and _as_desired(found)["schedule"] == row.schedule:
+        active = found.schedules[0].active  # a person may have paused it
+    schedules = []
+    if row.schedule:
+        cron = CronSchedule(cron=row.schedule[0], timezone=row.schedule[1])
+        schedules = [DeploymentScheduleCreate(schedule=cron, active=active, slug="schedule")]
+    flow = _load(row.entrypoint)
+    made = client.create_deployment(
+        client.create_flow(flow),
+        row.name,
+        schedules=schedules,
+        concurrency_limit=1 if row.one_at_a_time else None,
+        concurrency_options=(
+            ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE) if row.one_at_a_time else None
+        ),
+        parameters=dict(row.parameters),
+        description=row.description,
+        work_pool_name=operations.pool,
+        tags=list(row.tags),
+        entrypoint=row.entrypoint,
+        parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+        enforce_parameter_schema=False,
+        job_variables=desired["variables"],
+    )
+    return made, Change("deployment", row.full_name, "created" if found is None else "updated")
+
+
+def _as_desired(found: Any) -> dict[str, Any]:
+    """A deployment of the server in the words of `_ensure_deployment`."""
+    schedules = [(row.schedule.cron, row.schedule.timezone) for row in found.schedules if hasattr(row.schedule, "cron")]
+    limit = found.global_concurrency_limit
+    strategy = found.concurrency_options.collision_strategy.value if found.concurrency_options else None
+    return {
+        "description": found.description,
+        "tags": sorted(found.tags),
+        "parameters": found.parameters,
+        "entrypoint": found.entrypoint,
+        "pool": found.work_pool_name,
+        "variables": found.job_variables,
+        "schedule": schedules[0] if len(schedules) == len(found.schedules) == 1 else schedules or None,
+        "limit": None if limit is None else (limit.limit, strategy),
+    }
+
+
+def _ensure_automation(client: SyncPrefectClient, rule: AutomationCore) -> Change:
+    found = client.read_automations_by_name(rule.name)
+    if not found:
+        client.create_automation(rule)
+        return Change("automation", rule.name, "created")
+    for double in found[1:]:  # two deploys at once
+        client.delete_automation(double.id)
+    if automations.comparable(found[0]) == automations.comparable(rule):
+        return Change("automation", rule.name, "unchanged")
+    rule = rule.model_copy(update={"enabled": found[0].enabled})  # a person may have switched it off
+    client.update_automation(found[0].id, rule)
+    return Change("automation", rule.name, "updated")
+
+
+def _remove_vanished(
+    client: SyncPrefectClient, operations: Operations, wanted: list[Wanted], rules: set[str], blocks: set[UUID]
+) -> list[Change]:
+    """Remove what carries our tags and is not wanted any more."""
+    mark = set(tags_of(operations))
+    removed = []
+    for rule in _pages(client.read_automations):
+        if mark <= set(rule.tags) and rule.name not in rules:
+            client.delete_automation(rule.id)
+            removed.append(Change("automation", rule.name, "removed"))
+    names = {row.full_name for row in wanted}
+    flows: dict[UUID, str] = {}
+    for found in _pages(client.read_deployments):
+        if mark <= set(found.tags):
+            name = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name) + f"/{found.name}"
+            if name not in names:
+                client.delete_deployment(found.id)
+                removed.append(Change("deployment", name, "removed"))
+    prefix = block_name(operations, "")
+    for document in _pages(client.read_block_documents):
+        if (document.name or "").startswith(prefix) and document.id not in blocks and _is_channel(document):
+            client.delete_block_document(document.id)
+            removed.append(Change("channel", (document.name or "").removeprefix(prefix), "removed"))
+    return removed
+
+
+def _is_channel(document: Any) -> bool:
+    return document.block_schema is not None and "notify" in document.block_schema.capabilities
+
+
+def _pages(read: Callable[..., Any]) -> Iterator[Any]:
+    """All rows of a listing; the list is complete before anything is removed from it."""
+    import inspect
+
+    rows: list[Any] = []
+    if "limit" not in inspect.signature(read).parameters:
+        return iter(read())
+    while page := read(limit=100, offset=len(rows)):
+        rows += page
+        if len(page) < 100:
+            break
+    return iter(rows)

@@ -1,0 +1,120 @@
+"""A small read-only server for results: reports, Data Docs and tables, so that links in the UI and in messages work.
+
+It serves `STORE/results` and nothing else, lists datasets and runs and no folders, follows no link out of it, and answers only
+to the names it was told: a page of another site in somebody's browser cannot read the images through it (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from dataprops.errors import DatapropsError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+RUNS_SHOWN = 50
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>dataprops</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em}}</style>
+<h1>Audits</h1>{body}</html>"""
+
+
+def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
+    """The server as an ASGI application.
+
+    Parameters
+    ----------
+    store : Path
+    hosts : tuple of str
+        Names under which it may be asked.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse, Response
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    results = store / "results"
+
+    class Results(StaticFiles):
+        """Files of finished runs; hidden ones are parts that are being written."""
+
+        async def get_response(self, path: str, scope: Any) -> Response:
+            if any(part.startswith(".") for part in Path(path).parts):
+                return Response(status_code=404)
+            answer = await super().get_response(path, scope)
+            answer.headers["X-Content-Type-Options"] = "nosniff"
+            answer.headers["Referrer-Policy"] = "no-referrer"
+            return answer
+
+    async def index(request: Request) -> Response:
+        return HTMLResponse(PAGE.format(body=_listing(results)))
+
+    return Starlette(
+        routes=[Route("/", index), Mount("/results", Results(directory=results, check_dir=False))],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
+    )
+
+
+def _listing(results: Path) -> str:
+    """Datasets, and their runs from the newest on."""
+    parts = []
+    for dataset in sorted(path for path in results.glob("*") if path.is_dir()):
+        runs = sorted((path.parent.name for path in dataset.glob("*/summary.json")), reverse=True)[:RUNS_SHOWN]
+        rows = "".join(
+            f'<li>{html.escape(run)}: <a href="/results/{quote(dataset.name)}/{quote(run)}/report.html">report</a>,'
+            f' <a href="/results/{quote(dataset.name)}/{quote(run)}/data_docs/index.html">Data Docs</a></li>'
+            for run in runs
+        )
+        parts.append(f"<h2>{html.escape(dataset.name)}</h2><ul>{rows}</ul>")
+    return "".join(parts) or "<p>No audit has finished yet.</p>"
+
+
+def hosts_for(base_url: str, host: str) -> tuple[str, ...]:
+    """Names under which the server may be asked: those of this machine, the one it listens on, and the one in the links."""
+    name = urlsplit(base_url).hostname
+    return (*LOCAL, *(n for n in (name, host) if n and n not in LOCAL))
+
+
+@contextmanager
+def serving(store: Path, host: str, port: int, base_url: str) -> Iterator[int]:
+    """Serve the results from a thread while the context lasts; the value is the port.
+
+    Raises
+    ------
+    DatapropsError
+        If the address cannot be had.
+    """
+    import socket
+
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise DatapropsError(
+            f"results cannot be served at {host}:{port}: {error.strerror}; choose another --port, and name it in base_url"
+        ) from error
+    config = uvicorn.Config(application(store, hosts_for(base_url, host)), log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True, name="results")
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()

@@ -1,0 +1,45 @@
+"""The Prefect flow `deliver`: one piece of news to its channels. An automation starts it, with the event's payload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+
+from dataprops.alert_state import forget
+from tasks.channels import send
+
+
+def _run_name() -> str:
+    news = runtime.flow_run.parameters["news"]
+    return f"{news['dataset']}: {news['name']} {news['event'].rpartition('.')[2]}"
+
+
+@flow(name="deliver", flow_run_name=_run_name, validate_parameters=False)
+def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[str, str]:
+    """Send news to every channel; each is tried again by itself, and fails only its own part.
+
+    Parameters
+    ----------
+    news : dict
+        See `dataprops.alert_state.news`; `report` is the address of the run's report.
+    channels : dict
+        Name -> notification block, as "custom-webhook/name".
+    store : str
+        Where receipts are kept.
+
+    Returns
+    -------
+    dict
+        Channel -> "sent" or "had it already".
+    """
+    task: Any = send
+    waiting = {name: task.submit(name, block, news, news.get("report"), store) for name, block in channels.items()}
+    sent = {name: future.result(raise_on_failure=False) for name, future in waiting.items()}
+    failed = {name: said for name, said in sent.items() if isinstance(said, Exception)}
+    if failed:
+        # the news stays in the outbox: it is tried again later
+        raise RuntimeError("; ".join(f"{name} did not take it: {error}" for name, error in failed.items()))
+    forget(Path(store), news["dataset"], [news["id"]])
+    return {name: "sent" if now else "had it already" for name, now in sent.items()}

@@ -1,0 +1,74 @@
+"""Messages to people: what an alert says, and how it goes through one of Prefect's notification blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from dataprops.alert_state import CLOSED, RUN_FAILED, receipts, sending, write_receipt
+from tasks.mail import Mail
+
+__all__ = ["Mail", "message", "send"]  # a block is loaded by its name: its class must have been imported
+
+PATHS_SHOWN = 5
+# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.operation.sweep`
+RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
+
+
+def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, str]:
+    """Subject and text of a message.
+
+    Examples
+    --------
+    >>> subject, text = message({"event": "audit.alert.closed", "name": "conflicts", "severity": "critical",
+    ...     "dataset": "chest", "sentence": "2 pairs carry different labels.", "run_id": "r", "id": "i"})
+    >>> subject
+    '[closed] chest: conflicts'
+    >>> text.splitlines()[0]
+    'No longer so: 2 pairs carry different labels.'
+    """
+    closed = news["event"] == CLOSED
+    subject = f"[{'closed' if closed else news['severity']}] {news['dataset']}: {news['name']}"
+    lines = [f"No longer so: {news['sentence']}" if closed else news["sentence"]]
+    paths = news.get("paths") or []
+    if paths and not closed:
+        more = f" (and {len(paths) - PATHS_SHOWN} more)" if len(paths) > PATHS_SHOWN else ""
+        lines += ["", "Images: " + ", ".join(paths[:PATHS_SHOWN]) + more]
+    if report and news["name"] != RUN_FAILED:
+        lines += ["", f"Report: {report}"]
+    return subject, "\n".join([*lines, "", f"(audit {news['run_id']}, message {news['id']})"])
+
+
+@task(
+    task_run_name="send to {channel}",
+    retries=len(RETRY_SECONDS),
+    retry_delay_seconds=RETRY_SECONDS,
+    cache_policy=NO_CACHE,
+)
+def send(channel: str, block: str, news: Mapping[str, Any], report: str | None, store: str) -> bool:
+    """Send a piece of news through a block, unless its receipt says that it was; returns whether it was sent now.
+
+    Raises
+    ------
+    Exception
+        Whatever the channel raises: Prefect tries again.
+    """
+    from prefect.blocks.core import Block
+
+    folder, dataset = Path(store), news["dataset"]
+    with sending(folder, dataset):
+        if channel in receipts(folder, dataset, news["id"]):
+            get_run_logger().info("%s has it already", channel)
+            return False
+        opened: Any = Block.load(block)
+        subject, text = message(news, report)
+        with opened.raise_on_failure():
+            opened.notify(text, subject=subject)
+        write_receipt(folder, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
+    get_run_logger().info("sent to %s: %s", channel, subject)
+    return True

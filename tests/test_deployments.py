@@ -1,0 +1,494 @@
+"""The pieces of operation, each by itself: the file of datasets, alerts that are told once, the watcher, the file server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataprops import alert_state
+from dataprops.errors import DatapropsError
+from dataprops.store import open_store
+from deployments.datasets import read_operations
+from deployments.server import application, hosts_for
+from deployments.watcher import Watcher, difference, list_files
+from flows.operation import Operation, reason_of
+from tests.make_images import random_folder
+
+GOOD = """
+store = "audits"
+
+[channels.ward]
+kind = "webhook"
+url = "http://127.0.0.1:9/hook"
+
+[datasets.chest]
+source = "chest"
+size = 64
+schedule = "0 3 * * *"
+timezone = "Europe/Berlin"
+tell = ["ward"]
+watch = "chest"
+
+[datasets.digits]
+source = "digits:"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "datasets.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path):
+    operations = read_operations(written(tmp_path, GOOD))
+    chest, digits = operations.datasets
+    assert operations.project == "datasets"
+    assert operations.store == tmp_path / "audits"
+    assert chest.options == {
+        "source": str(tmp_path / "chest"),
+        "size": 64,
+        "name": "chest",
+        "store": str(tmp_path / "audits"),
+    }
+    assert (chest.watch, chest.tell, chest.level) == (str(tmp_path / "chest"), ("ward",), "warning")
+    assert digits.options["source"] == "digits:"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ('source = "digits:"', "source = ", 17, "no TOML"),
+        ("size = 64", "size = 0", 10, "size is 0, wanted: 1 to 4096 pixels"),
+        ("size = 64", "sise = 64", 10, "unknown key 'sise': did you mean 'size'?"),
+        ("size = 64", 'size = "64"', 10, "size is '64', wanted: a whole number"),
+        ('"0 3 * * *"', '"at night"', 11, "schedule is 'at night', wanted: a cron expression"),
+        ("Europe/Berlin", "Europe/Berln", 12, "wanted: a time zone"),
+        ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),
+        ('tell = ["ward"]', 'tell = "ward"', 13, "wanted: a list of channels"),
+        ('kind = "webhook"', 'kind = "webhok"', 5, "did you mean 'webhook'?"),
+        ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),
+        ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
+        ('url = "http://127.0.0.1:9/hook"', 'url = "env:NO_SUCH_NAME"', 6, "NO_SUCH_NAME is not set"),
+        ("[datasets.chest]", '[datasets."a b"]', 8, "may hold letters"),
+        ("[channels.ward]", "[channels.Ward]", 4, "may hold small letters"),
+        ('source = "digits:"', "", 16, "has no source"),
+        ('store = "audits"', "stor = 1", 2, "did you mean 'store'?"),
+        ("size = 64", 'thresholds = "none.toml"', 10, "none.toml cannot be read"),
+        ("size = 64", "late = 0.01", 10, "at least 10 seconds"),
+        ('watch = "chest"', "watch = true", 14, "watch is True, wanted: a text"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(DatapropsError) as error:
+        read_operations(path)
+    assert f"{path}, line {line}" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_wrong_mail_address_is_refused_and_a_good_one_is_not(tmp_path):
+    mail = GOOD.replace('kind = "webhook"', 'kind = "mail"')
+    wrong = mail.replace("http://127.0.0.1:9/hook", "mailto://me:secret@127.0.0.1:2525?to=w@example.org")
+    with pytest.raises(DatapropsError, match="line 6: url must be an Apprise mail address"):
+        read_operations(written(tmp_path, wrong))
+    right = mail.replace(
+        "http://127.0.0.1:9/hook", "mailtos://me:secret@example.org?smtp=mail.example.org&to=w@example.org"
+    )
+    assert read_operations(written(tmp_path, right)).channels[0].kind == "mail"
+
+
+def test_an_experiment_without_its_flow_is_refused(tmp_path):
+    text = GOOD + '\n[experiments.grid]\nflow = "flows.no_such.experiment"\n'
+    with pytest.raises(DatapropsError, match="line 20: there is no flow"):
+        read_operations(written(tmp_path, text))
+
+
+# ---- alerts -----------------------------------------------------------------------------------------------------
+
+
+def alert(name: str, severity: str = "critical", value: float = 1.0) -> dict:
+    return {"name": name, "severity": severity, "sentence": f"{name} is wrong", "value": value, "paths": []}
+
+
+def test_an_alert_is_news_when_it_opens_and_when_it_closes_and_not_in_between(tmp_path):
+    def audit(run: str, *alerts: dict) -> list[tuple[str, str]]:
+        fresh = alert_state.settle(tmp_path, "chest", alerts, run, "2026-01-01T00:00:00+00:00")
+        alert_state.forget(tmp_path, "chest", [item["id"] for item in fresh])
+        return [(item["event"].rpartition(".")[2], item["name"]) for item in fresh]
+
+    assert audit("r1", alert("conflicts"), alert("leaks", "warning")) == [("opened", "conflicts"), ("opened", "leaks")]
+    assert audit("r2", alert("conflicts", value=2.0), alert("leaks", "warning")) == []
+    assert audit("r3", alert("conflicts"), alert("leaks", "critical")) == [("opened", "leaks")]  # it became worse
+    assert audit("r4", alert("leaks", "warning")) == [("closed", "conflicts")]
+    assert audit("r5") == [("closed", "leaks")]
+    assert audit("r6") == []
+    assert alert_state.load_state(tmp_path, "chest")["open"] == {}
+
+
+def test_news_survives_a_crash_before_it_is_sent_and_keeps_its_id(tmp_path):
+    first = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+    again = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r2", "t")  # nothing was sent in between
+    assert [item["id"] for item in again] == [item["id"] for item in first]
+    closed = alert_state.settle(tmp_path, "chest", [], "r3", "t")
+    assert [item["event"] for item in closed] == [alert_state.OPENED, alert_state.CLOSED]
+
+
+def test_a_failed_audit_is_one_alert_until_one_succeeds(tmp_path):
+    assert len(alert_state.record_failure(tmp_path, "chest", "the disk is full", "run-1", "t")) == 1
+    assert len(alert_state.record_failure(tmp_path, "chest", "the disk is full", "run-2", "t")) == 1
+    waiting = alert_state.settle(tmp_path, "chest", [], "r3", "t")
+    assert [(item["event"], item["name"]) for item in waiting] == [
+        (alert_state.OPENED, "audit_failed"),
+        (alert_state.CLOSED, "audit_failed"),
+    ]
+
+
+def test_numbers_that_json_does_not_know_become_null(tmp_path):
+    alert_state.settle(tmp_path, "chest", [alert("structure", value=float("nan"))], "r1", "t")
+    state = json.loads(alert_state.state_path(tmp_path, "chest").read_text())
+    assert state["outbox"][0]["value"] is None
+
+
+def test_a_damaged_state_is_named_and_not_started_anew(tmp_path):
+    path = alert_state.state_path(tmp_path, "chest")
+    path.parent.mkdir()
+    path.write_text("{")
+    with pytest.raises(DatapropsError, match=r"chest\.json is damaged"):
+        alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+
+
+severities = st.sampled_from(["info", "warning", "critical"])
+audits = st.lists(st.dictionaries(st.sampled_from("abc"), severities), max_size=8)
+
+
+@given(audits)
+def test_whoever_follows_the_news_knows_what_is_open(sequence):
+    """Any sequence of audits: opened minus closed is what the last one found, and nothing opens twice at one severity."""
+    state, told = alert_state.empty_state(), {}
+    for number, found in enumerate(sequence):
+        alerts = [alert(name, severity) for name, severity in found.items()]
+        state = alert_state.settled({**state, "outbox": []}, "chest", alerts, f"r{number}", "t")
+        for item in state["outbox"]:
+            if item["event"] == alert_state.OPENED:
+                assert told.get(item["name"]) != item["severity"]
+                told[item["name"]] = item["severity"]
+            else:
+                del told[item["name"]]
+        assert set(told) == set(found)
+        assert len({item["id"] for item in state["outbox"]}) == len(state["outbox"])
+
+
+def test_a_channel_with_a_receipt_gets_no_second_message(tmp_path, monkeypatch):
+    from prefect.blocks.core import Block
+
+    from tasks import channels
+
+    sent = []
+
+    class Told:
+        def raise_on_failure(self):
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def notify(self, text, subject):
+            sent.append(subject)
+
+    monkeypatch.setattr(Block, "load", lambda name: Told())
+    monkeypatch.setattr(channels, "get_run_logger", lambda: __import__("logging").getLogger())
+    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+    assert channels.send.fn("ward", "custom-webhook/x", item, None, str(tmp_path)) is True
+    assert channels.send.fn("ward", "custom-webhook/x", item, None, str(tmp_path)) is False
+    assert channels.send.fn("other", "custom-webhook/x", item, None, str(tmp_path)) is True
+    assert sent == ["[critical] chest: conflicts"] * 2
+
+
+def test_old_receipts_go_and_those_of_news_that_waits_stay(tmp_path):
+    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+    other = "00000000-0000-0000-0000-000000000001"
+    for news_id in (item["id"], other):
+        alert_state.write_receipt(tmp_path, "chest", news_id, "ward", "t")
+        path = alert_state.receipts_folder(tmp_path, "chest") / f"{news_id}.json"
+        os.utime(path, (0, 0))
+    with alert_state.sending(tmp_path, "chest"):
+        pass
+    assert alert_state.receipts(tmp_path, "chest", item["id"])
+    assert not alert_state.receipts(tmp_path, "chest", other)
+
+
+def test_a_run_says_why_it_runs():
+    assert reason_of({"reason": "by hand"}, None, True) == "schedule"
+    assert reason_of({}, None, False) == "by hand"
+    assert reason_of({}, {"added": 1200, "changed": 0, "removed": 2}, False) == "1,200 added, 2 removed"
+
+
+def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkeypatch):
+    from flows import operation as module
+
+    known, sent, delivered = set(), [], []
+    monkeypatch.setattr(module, "known_events", lambda ids: known & set(ids))
+    monkeypatch.setattr(module, "send_events", lambda events: sent.extend(event["id"] for event in events))
+    monkeypatch.setattr(module, "_deliver", lambda item, store, operation: delivered.append(item["id"]))
+    how = Operation("warning", {"ward": "custom-webhook/x"}, "deliver/ward")
+    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
+    assert module.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
+    assert (sent, delivered) == ([item["id"]], [])
+    known.add(item["id"])
+    assert module.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
+    assert (sent, delivered) == ([item["id"]], [item["id"]])
+    alert_state.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
+    module.sweep(tmp_path, "chest", how)
+    assert module.sweep(tmp_path, "chest", how) == 0
+    assert (len(sent), len(delivered)) == (1, 1)
+    # an audit tells its own news, and does not repeat what is on its way
+    summary = {"dataset": "chest", "alerts": [alert("conflicts"), alert("leaks")], "run_id": "r2"}
+    assert [news["name"] for news in module.tell(tmp_path, summary, how)] == ["leaks"]
+    module.tell(tmp_path, summary | {"run_id": "r3"}, how)
+    assert len(sent) == 2
+
+
+# ---- the watcher ------------------------------------------------------------------------------------------------
+
+
+def watcher(root: Path, place: Path | str, events: list, **options) -> Watcher:
+    more = "".join(f"{name} = {value}\n" for name, value in {"settle": 0.2, "poll": 0.2, **options}.items())
+    text = f'store = "store"\n[datasets.chest]\nsource = "digits:"\nwatch = "{place}"\n{more}'
+    operations = read_operations(written(root, text))
+    open_store(operations.store)
+    return Watcher(operations.datasets[0], operations.store, lambda told: events.extend(told))
+
+
+def test_one_event_for_one_batch_and_none_for_the_same_state_after_a_restart(tmp_path):
+    random_folder(tmp_path / "chest", {"a": 3, "b": 2})
+    (tmp_path / "chest/a/.hidden").write_text("no image")
+    events = []
+    watcher(tmp_path, tmp_path / "chest", events).once()
+    watcher(tmp_path, tmp_path / "chest", events).once()
+    assert [event["payload"]["added"] for event in events] == [5]
+    (tmp_path / "chest/a/000.png").unlink()
+    shutil.copy(tmp_path / "chest/a/001.png", tmp_path / "chest/b/new.png")
+    (tmp_path / "chest/a/002.png").write_bytes(b"something else")
+    watcher(tmp_path, tmp_path / "chest", events).once()  # while it was down
+    last = events[-1]["payload"]
+    assert (last["added"], last["changed"], last["removed"], last["files"]) == (1, 1, 1, 5)
+    assert last["names"] == ["b/new.png", "a/002.png", "a/000.png"]
+    assert events[-1]["resource"]["prefect.resource.id"] == "dataset.chest"
+
+
+def test_an_event_that_was_not_taken_is_sent_again_with_its_id(tmp_path):
+    random_folder(tmp_path / "chest", {"a": 2})
+    tried = []
+    watching = watcher(tmp_path, tmp_path / "chest", [])
+
+    def fails(told):
+        tried.extend(told)
+        raise OSError("the server is away")
+
+    watching.send = fails
+    for _ in range(2):
+        with pytest.raises(OSError, match="away"):
+            watching.once()
+    assert tried[0]["id"] == tried[1]["id"]
+    watching.send = tried.extend
+    watching.once()
+    assert [event["id"] for event in tried] == [tried[0]["id"]] * 3
+    watching.once()
+    assert len(tried) == 3
+
+
+def test_a_copy_that_is_not_finished_is_waited_for(tmp_path):
+    """A writer that keeps writing: the event comes after its last byte, and tells of it once."""
+    place = tmp_path / "chest"
+    place.mkdir()
+    events: list = []
+    watching = watcher(tmp_path, place, events, settle=1.0)
+    done = threading.Event()
+
+    def write_slowly():
+        for number in range(12):
+            with (place / "slow.png").open("ab") as file:
+                file.write(bytes(100))
+            (place / f"{number}.png").write_bytes(b"x")
+            time.sleep(0.15)
+        done.set()
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    while not list_files(str(place)):
+        time.sleep(0.01)
+    watching.once()
+    assert done.is_set()
+    writer.join()
+    assert [event["payload"]["added"] for event in events] == [13]
+
+
+def test_a_folder_that_is_never_quiet_is_told_about_all_the_same(tmp_path, monkeypatch):
+    from deployments import watcher as module
+
+    monkeypatch.setattr(module, "LONGEST", 3.0)
+    place = tmp_path / "chest"
+    random_folder(place, {"a": 2})
+    events: list = []
+    watching = watcher(tmp_path, place, events, settle=0.4)
+    stop = threading.Event()
+
+    def write_on():
+        while not stop.is_set():
+            with (place / "busy.png").open("ab") as file:
+                file.write(b"x")
+            time.sleep(0.02)
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        while "busy.png" not in list_files(str(place)):
+            time.sleep(0.01)
+        watching.once()
+    finally:
+        stop.set()
+        writer.join()
+    assert [event["payload"]["added"] for event in events] == [2]  # not the busy one
+    watching.once()
+    assert events[-1]["payload"]["names"] == ["busy.png"]
+
+
+def test_an_arrival_that_no_audit_followed_is_said_again_and_one_that_was_audited_is_not(tmp_path):
+    random_folder(tmp_path / "chest", {"a": 2})
+    events: list = []
+    watching = watcher(tmp_path, tmp_path / "chest", events, again=60)
+    watching.once()
+    watching.once()
+    assert len(events) == 1
+    long_ago = time.time() - 3600
+    os.utime(watching.path, (long_ago, long_ago))
+    watching.once()
+    assert [event["payload"].get("reason") for event in events] == [None, "said again"]
+    os.utime(watching.path, (long_ago, long_ago))
+    run = tmp_path / "store/results/chest/20990101T000000Z-abcd"
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text("{}")
+    watching.once()
+    assert len(events) == 2
+
+
+def test_a_remote_prefix_is_polled(tmp_path):
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.pipe({"/bucket/set/a/1.png": b"one", "/bucket/set/b/2.png": b"two", "/bucket/other.png": b"no"})
+    events: list = []
+    watching = watcher(tmp_path, "memory://bucket/set", events)
+    try:
+        watching.once()
+        assert (events[-1]["payload"]["added"], events[-1]["payload"]["names"]) == (2, ["a/1.png", "b/2.png"])
+        system.pipe({"/bucket/set/a/1.png": b"uno"})  # the same size
+        watching.once()
+        assert (events[-1]["payload"]["changed"], len(events)) == (1, 2)
+    finally:
+        system.rm("/bucket", recursive=True)
+
+
+def test_a_watcher_that_runs_notices_files_by_itself_and_survives_what_fails(tmp_path):
+    place = tmp_path / "chest"
+    events: list = []
+    watching = watcher(tmp_path, place, events)
+    thread = threading.Thread(target=watching.run)
+    thread.start()  # the folder is not there yet: a share that is away
+    try:
+        time.sleep(0.3)
+        random_folder(place, {"a": 2})
+        deadline = time.monotonic() + 60
+        while not events and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [event["payload"]["added"] for event in events] == [2]
+    finally:
+        watching.stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=3)
+listings = st.dictionaries(names, st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=6)
+
+
+@given(listings, listings)
+def test_a_difference_leads_from_one_listing_to_the_other(before, now):
+    what = difference(before, now)
+    rebuilt = {path: state for path, state in before.items() if path not in what.removed}
+    rebuilt |= {path: now[path] for path in (*what.added, *what.changed)}
+    assert rebuilt == now
+    assert bool(what) == (before != now)
+
+
+# ---- the server of results --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser(tmp_path):
+    from starlette.testclient import TestClient
+
+    run = tmp_path / "results/chest/20260101T000000Z-abcd"
+    run.mkdir(parents=True)
+    (run / "report.html").write_text("<html>the report</html>")
+    (run / "summary.json").write_text("{}")
+    (run / ".summary.json.1.part").write_text("half")
+    (run / "out").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "alerts").mkdir()
+    return TestClient(application(tmp_path, hosts_for("http://audits.example.org:80", "127.0.0.1")), "http://localhost")
+
+
+def test_results_are_served_read_only(browser):
+    path = "/results/chest/20260101T000000Z-abcd/report.html"
+    assert browser.get(path).text == "<html>the report</html>"
+    assert f'href="{path}"' in browser.get("/").text
+    assert browser.get(path, headers={"Host": "audits.example.org"}).status_code == 200
+    for method in ("post", "put", "delete"):
+        assert getattr(browser, method)(path).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/results/../secret.txt",
+        "/results/%2e%2e/secret.txt",
+        "/results/chest/..%2f..%2fsecret.txt",
+        "/results/chest/20260101T000000Z-abcd/out",
+        "/results/chest/20260101T000000Z-abcd/.summary.json.1.part",
+        "/results/chest/",
+        "/results/",
+        "/secret.txt",
+        "/results//etc/passwd",
+    ],
+)
+def test_nothing_else_is_served(browser, path):
+    answer = browser.get(path)
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+
+
+def test_a_page_of_another_name_gets_nothing(browser):
+    assert browser.get("/", headers={"Host": "evil.example.com"}).status_code == 400
+
+
+def test_operation_travels_as_plain_values():
+    from dataclasses import asdict
+
+    from flows.operation import operation_of
+
+    operation = Operation("critical", {"ward": "custom-webhook/x"}, "deliver/ward", "http://127.0.0.1:4280")
+    assert operation_of(json.loads(json.dumps({**asdict(operation), "of a later version": 1}))) == operation
+    assert operation_of(None) is None

@@ -1,0 +1,278 @@
+"""Operation from end to end, on a real Prefect server: new data, alerts that arrive, schedules, the UI, one audit at a time."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.make_images import random_folder
+from tests.prefect_server import Inbox, PrefectServer, free_port, until
+
+pytestmark = pytest.mark.timeout(1500)  # the first test waits for everything that happens
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+SERVED = """
+project = "ward"
+store = "store"
+pool = "ward"
+base_url = "http://127.0.0.1:{port}"
+
+[channels.hook]
+kind = "webhook"
+url = "{inbox}/hook"
+
+[channels.flaky]
+kind = "webhook"
+url = "{inbox}/flaky"
+
+[datasets.chest]
+source = "chest"
+size = 12
+k = 5
+estimators = ["mle"]
+draws = 2
+thresholds = "thresholds.toml"
+tell = ["hook"]
+watch = "chest"
+settle = 1
+
+[datasets.broken]
+source = "missing"
+size = 12
+tell = ["flaky"]
+"""
+
+# nobody works for this pool: its runs are late
+UNSERVED = """
+project = "clock"
+store = "clock-store"
+pool = "nobody"
+
+[channels.hook]
+kind = "webhook"
+url = "{inbox}/clock"
+
+[datasets.clock]
+source = "digits:"
+size = 8
+schedule = "* * * * *"
+tell = ["hook"]
+late = 0.2
+"""
+
+
+@dataclass(frozen=True)
+class Operated:
+    """What the tests look at."""
+
+    server: PrefectServer
+    inbox: Inbox
+    root: Path
+    port: int
+
+    def finished(self) -> list[dict]:
+        return [run for run in self.server.runs("audit", "chest") if run["state_type"] == "COMPLETED"]
+
+
+@pytest.fixture(scope="module")
+def operated(prefect_server, inbox, tmp_path_factory):
+    """`dataprops serve` at work, from an empty store to an alert that opened and closed; every step waits for its effect."""
+    root = tmp_path_factory.mktemp("operated")
+    random_folder(root / "chest", {"a": 40, "b": 40})
+    (root / "thresholds.toml").write_text("[enough_images]\nenabled = false\n[duplicates]\nenabled = false\n")
+    port = free_port()
+    (root / "served.toml").write_text(SERVED.format(port=port, inbox=inbox.url))
+    (root / "unserved.toml").write_text(UNSERVED.format(inbox=inbox.url))
+    prefect_server.command("deploy", "unserved.toml", cwd=root)
+    it = Operated(prefect_server, inbox, root, port)
+    with prefect_server.running("serve", "served.toml", cwd=root, log=root / "serve.log"):
+        # the folder as the watcher finds it; and meanwhile more arrives, and others say so, more often than it is audited
+        until(lambda: any(r["state_type"] == "RUNNING" for r in it.server.runs("audit", "chest")), "a running audit")
+        shutil.copy(root / "chest/a/000.png", root / "chest/b/twin.png")
+        for number in range(3):
+            prefect_server.command("notify", "chest", "--reason", f"export {number}", cwd=root)
+        prefect_server.command("notify", "broken", cwd=root)
+        until(lambda: inbox.subjects("/hook"), "the alert")
+        until(lambda: not waiting(it), "the end of all audits")
+        (root / "chest/b/twin.png").unlink()
+        until(lambda: len(inbox.subjects("/hook")) > 1, "the end of the alert")
+        until(lambda: inbox.subjects("/flaky"), "the alert of the broken audit")
+        until(lambda: inbox.subjects("/clock"), "the alert of the late audit")
+        yield it
+
+
+def waiting(it: Operated) -> list[dict]:
+    return [r for r in it.server.runs("audit", "chest") if r["state_type"] in ("SCHEDULED", "PENDING", "RUNNING")]
+
+
+def test_files_in_the_watched_folder_start_an_audit_with_parameters_from_the_event(operated):
+    first, last = operated.finished()[0], operated.finished()[-1]
+    assert first["name"] == "chest (80 added)"
+    assert first["parameters"]["arrival"]["files"] == 80
+    assert first["parameters"]["arrival"]["names"][0] == "a/000.png"
+    assert last["name"] == "chest (1 removed)"
+    assert last["parameters"]["arrival"]["names"] == ["b/twin.png"]
+    assert set(last["tags"]) == {"dataprops", "project:ward", "chest"}
+
+
+def test_many_arrivals_during_one_audit_become_one_more(operated):
+    runs = operated.server.runs("audit", "chest")
+    meanwhile = [run for run in runs if _is_meanwhile(run["parameters"]["arrival"])]
+    assert len(meanwhile) == 4  # three exports, and what the watcher saw itself
+    states = [run["state_type"] for run in meanwhile]
+    # one more audit; two where the machine was so slow that the first had begun before the last was said
+    assert states.count("COMPLETED") in (1, 2)
+    cancelled = [run for run in meanwhile if run["state_type"] == "CANCELLED"]
+    assert len(cancelled) == 4 - states.count("COMPLETED")
+    assert all("is part of run chest" in run["state"]["message"] for run in cancelled)
+    # never two at once
+    finished = sorted(operated.finished(), key=lambda run: run["start_time"])
+    assert all(one["end_time"] <= two["start_time"] for one, two in itertools.pairwise(finished))
+
+
+def _is_meanwhile(arrival: dict) -> bool:
+    return arrival.get("reason", "").startswith("export") or arrival.get("added") == 1
+
+
+def test_an_alert_is_told_once_when_it_opens_and_once_when_it_closes(operated):
+    assert operated.inbox.subjects("/hook") == ["[critical] chest: conflicts", "[closed] chest: conflicts"]
+    text = operated.inbox.messages[[m["path"] for m in operated.inbox.messages].index("/hook")]["text"]
+    assert "a/000.png, b/twin.png" in text
+
+
+def test_the_link_in_the_message_leads_to_the_report(operated):
+    text = next(message["text"] for message in operated.inbox.messages if message["path"] == "/hook")
+    link = next(line for line in text.splitlines() if line.startswith("Report: ")).removeprefix("Report: ")
+    with urllib.request.urlopen(link, timeout=10) as page:
+        assert b"different labels" in page.read()
+    docs = link.replace("report.html", "data_docs/index.html")
+    with urllib.request.urlopen(docs, timeout=10) as page:
+        assert b"<html" in page.read().lower()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{operated.port}/results/../alerts/chest.json", timeout=10)
+
+
+def test_alerts_are_events_with_the_dataset_as_their_resource(operated):
+    when = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
+    names = ["audit.alert.opened", "audit.alert.closed"]
+    query = {"filter": {"occurred": when, "event": {"name": names}, "resource": {"id": ["dataset.chest"]}}, "limit": 50}
+    found = operated.server.ask("/events/filter", query)["events"]
+    assert sorted(event["event"] for event in found) == ["audit.alert.closed", "audit.alert.opened"]
+    assert {event["payload"]["name"] for event in found} == {"conflicts"}
+
+
+def test_a_failed_audit_is_an_alert_and_a_channel_that_fails_is_tried_again(operated):
+    (run,) = operated.server.runs("audit", "broken")
+    assert run["state_type"] == "FAILED"
+    assert operated.inbox.refused  # the first try
+    (message,) = [message for message in operated.inbox.messages if message["path"] == "/flaky"]
+    assert message["subject"] == "[critical] broken: audit_failed"
+    assert "missing does not exist" in message["text"]
+
+
+def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
+    runs = operated.server.runs("audit", "clock")
+    assert any("auto-scheduled" in run["tags"] for run in runs)
+    assert operated.inbox.subjects("/clock")[0] == "[critical] clock: audit_late"
+
+
+def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
+    run = operated.finished()[0]
+    tasks = operated.server.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}, "limit": 50})
+    names = [task["name"] for task in sorted(tasks, key=lambda task: task["start_time"])]
+    assert names == ["scan", "decode", "distances", "measure", "find", "check", "report"]
+    found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    texts = {artifact["key"]: str(artifact["data"]) for artifact in found}
+    assert {"audit-chest", "findings-chest", "properties-chest", "report-chest", "data-docs-chest"} <= set(texts)
+    assert "progress-comparing-pairs" in texts
+    assert f"http://127.0.0.1:{operated.port}/results/chest/" in texts["report-chest"]
+    assert "data:image/png;base64" in texts["audit-chest"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+def test_the_page_of_the_run_shows_its_artifacts_in_a_browser(operated, tmp_path):
+    run = operated.finished()[0]
+    found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    summary = next(artifact["id"] for artifact in found if artifact["key"] == "audit-chest")
+    origin = operated.server.url.removesuffix("/api")
+    # the scripts of a page have so much of a virtual clock: on a busy machine it is asked for again
+    shown(f"{origin}/runs/flow-run/{run['id']}", ("chest (80 added)", "Completed", "7 Task runs"), tmp_path)
+    shown(f"{origin}/v2/runs/flow-run/{run['id']}?tab=Artifacts", ("report-chest", "audit-chest"), tmp_path)
+    shown(f"{origin}/artifacts/artifact/{summary}", ("Sharpest pairs", "Open the report"), tmp_path)
+
+
+def shown(url: str, texts: tuple[str, ...], folder: Path) -> None:
+    """Wait until the page shows all these texts."""
+
+    def complete() -> bool:
+        page = rendered(url, folder)
+        return all(text in page for text in texts)
+
+    until(complete, f"{texts} at {url}")
+
+
+def rendered(url: str, folder: Path) -> str:
+    """The page as a browser has it after its scripts ran."""
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={folder}", "--virtual-time-budget=15000", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_deploying_again_changes_what_changed_and_nothing_else(operated):
+    """On the same server, after all that happened."""
+    file = operated.root / "again.toml"
+    text = (
+        SERVED.replace('"ward"', '"again"')
+        .replace("datasets.chest", "datasets.one")
+        .replace("datasets.broken", "datasets.two")
+    )
+    file.write_text(text.format(port=operated.port, inbox=operated.inbox.url))
+
+    def outcomes() -> dict[str, str]:
+        lines = operated.server.command("deploy", "again.toml", cwd=operated.root).stdout.splitlines()
+        return {line[11:]: line[:10].strip() for line in lines}
+
+    assert set(outcomes().values()) == {"created"}
+    assert set(outcomes().values()) == {"unchanged"}
+    changed = (
+        file.read_text()
+        .replace('tell = ["flaky"]', 'tell = ["flaky"]\nschedule = "0 3 * * *"')
+        .replace("/hook", "/other")
+    )
+    file.write_text(changed)
+    assert {name: outcome for name, outcome in outcomes().items() if outcome != "unchanged"} == {
+        "channel     hook": "updated",
+        "deployment  audit/two": "updated",
+    }
+    start = changed.index("[datasets.two]")
+    file.write_text(changed[:start])
+    gone = {name for name, outcome in outcomes().items() if outcome == "removed"}
+    assert "deployment  audit/two" in gone
+    assert "automation  dataprops again: new data of two" in gone
+    assert not any("one" in name or "ward" in name for name in gone)
+    names = {row["name"] for row in operated.server.ask("/deployments/filter", {})}
+    assert {"chest", "broken", "clock", "one"} <= names
+    assert "two" not in names
+    # another file of the same project is refused, or it would remove what is this one's
+    shutil.copy(file, operated.root / "other.toml")
+    refused = operated.server.command("deploy", "other.toml", cwd=operated.root, check=False)
+    assert refused.returncode == 2
+    assert "project 'again' was deployed from" in refused.stderr
+    # and one that would take another project's deployment
+    file.write_text(file.read_text().replace("datasets.one", "datasets.chest"))
+    refused = operated.server.command("deploy", "again.toml", cwd=operated.root, check=False)
+    assert refused.returncode == 2
+    assert "was not made from project 'again'" in refused.stderr
+
+
+def test_notify_names_what_is_deployed(operated):
+    refused = operated.server.command("notify", "chst", cwd=operated.root, check=False)
+    assert refused.returncode == 2
+    assert "no dataset 'chst' is deployed: there are" in refused.stderr
