@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dataprops.distances.allpairs import Rows
-from dataprops.shards import ShardIndex, open_shards
+from dataprops.shards import ShardIndex, pinned
 
 
 class ShardReader(NamedTuple):
@@ -24,14 +25,22 @@ class ShardReader(NamedTuple):
 
 
 def save_rows(
-    path: Path, folder: Path, shard: np.ndarray, at: np.ndarray, features: int, y: np.ndarray, primary: np.ndarray
+    path: Path,
+    folder: Path,
+    names: Sequence[str],
+    shard: np.ndarray,
+    at: np.ndarray,
+    features: int,
+    y: np.ndarray,
+    primary: np.ndarray,
 ) -> None:
-    """Write which shard rows, with which labels, make up a pass."""
+    """Write which shard rows, with which labels, make up a pass; `shard` numbers the shard files `names`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         np.savez(
             file,
             folder=np.array(str(folder)),
+            names=np.array(names, dtype=str),
             shard=shard,
             at=at,
             features=np.array(features),
@@ -44,5 +53,5 @@ def save_rows(
 def open_rows(path: str) -> Rows:
     """The rows that `save_rows` described."""
     with np.load(path, allow_pickle=False) as saved:
-        reader = ShardReader(open_shards(Path(str(saved["folder"]))), saved["shard"], saved["at"])
+        reader = ShardReader(pinned(Path(str(saved["folder"])), saved["names"].tolist()), saved["shard"], saved["at"])
         return Rows(reader, int(saved["features"]), saved["y"], saved["primary"])

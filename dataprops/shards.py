@@ -393,6 +393,15 @@ def open_shards(folder: Path) -> ShardIndex:
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
 
 
+def pinned(folder: Path, names: Sequence[str]) -> ShardIndex:
+    """These shards of a folder, numbered in this order, without their indices.
+
+    What holds shard numbers keeps the names beside them: meanwhile an audit of another dataset may add shards to the folder,
+    and its list would number them anew.
+    """
+    return ShardIndex([folder / name for name in names], _INDEX.empty_table().to_pandas(), {})
+
+
 def describe(index: ShardIndex, contents: Sequence[str | None]) -> pd.DataFrame:
     """Index rows of these contents, in their order; rows of NaN / None where a content is in no shard."""
     rows = [index.position.get(content, -1) if content is not None else -1 for content in contents]

@@ -173,7 +173,9 @@ def decode(run: Run, tools: Tools) -> Decoded:
         with tools.progress("decoding", missing, "images") as advance:
             for done in tools.map(shards.decode_batch, pieces):
                 advance(done)
-    facts = shards.describe(shards.open_shards(folder), contents)
+    index = shards.open_shards(folder)
+    write_text(run.work / "shards.json", json.dumps([file.name for file in index.files]))
+    facts = shards.describe(index, contents)
     gone = facts["shard"].isna() & prints["content"].notna()
     facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
     if table["group"].isna().all():  # nobody named the patients: DICOM files do
@@ -246,6 +248,7 @@ def distances(run: Run, tools: Tools) -> Passed:
     save_rows(
         rows_path,
         run.shards / decoded.preprocess.key,
+        shard_names(run),
         place["shard"].to_numpy(),
         place["row"].to_numpy(),
         features,
@@ -442,10 +445,15 @@ def check(run: Run, tools: Tools) -> bool:
     return outcome.success
 
 
+def shard_names(run: Run) -> list[str]:
+    """The shard files that the numbers in the run's tables stand for."""
+    return json.loads((run.work / "shards.json").read_text(encoding="utf-8"))
+
+
 def picture_reader(run: Run) -> Callable[[int], np.ndarray | None]:
     """A function: image id -> canonical image uint8 [size, size, channels], or None if it is unreadable."""
     preprocess = load_record(run, Decoded).preprocess
-    index = shards.open_shards(run.shards / preprocess.key)
+    index = shards.pinned(run.shards / preprocess.key, shard_names(run))
     images = pd.read_parquet(run.work / "images.parquet", columns=["shard", "row", "pixels"])
     shard, row, readable = images["shard"].to_numpy(), images["row"].to_numpy(), images["pixels"].notna().to_numpy()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dataprops import stages
 from dataprops.audit import audit, run_stages
 from dataprops.config import AuditConfig
 from dataprops.errors import DatapropsError
-from dataprops.store import locked, open_store
+from dataprops.store import locked, open_store, start_run
 from dataprops.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
@@ -327,6 +329,36 @@ def test_a_failed_run_leaves_no_half_result(tmp_path):
         run_stages(config, inline_tools(), fail_at_report)
     assert not list((tmp_path / "store").glob("results/*/*"))
     assert audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE, k=5)["previous"] is None
+
+
+def test_shards_that_another_audit_adds_meanwhile_change_nothing(tmp_path):
+    """Two datasets share the folder of a preprocessing, and its list of shards grows between the stages of an audit."""
+    random_folder(tmp_path / "one", {"a": 40, "b": 40}, seed=1)
+    alone = audit(tmp_path / "one", store=str(tmp_path / "alone"), size=SIZE, k=5)
+    before = tables_of(alone)["neighbours"]
+    added = 0
+
+    def disturbed(stage, run, tools):
+        nonlocal added
+        result = stage(run, tools)
+        if stage.__name__ in ("decode", "distances", "check"):
+            added += 1
+            random_folder(tmp_path / f"other{added}", {"a": 60, "b": 60}, seed=10 + added)
+            config = AuditConfig(source=str(tmp_path / f"other{added}"), store=str(tmp_path / "shared"), size=SIZE, k=5)
+            with locked(open_store(config.store), config.dataset):
+                other = start_run(config)
+                stages.scan(other, tools)
+                stages.decode(other, tools)
+        return result
+
+    config = AuditConfig(source=str(tmp_path / "one"), store=str(tmp_path / "shared"), size=SIZE, k=5)
+    results = run_stages(config, inline_tools(), disturbed)
+    assert added == 3
+    assert before.equals(pd.read_parquet(results / "neighbours.parquet"))
+    page = re.sub(r"data:image/png;base64,", "\n", (results / "report.html").read_text())
+    wanted = re.sub(r"data:image/png;base64,", "\n", Path(alone["report"]).read_text())
+    pictures = [re.findall(r"^[A-Za-z0-9+/=]{40,}", text, re.MULTILINE) for text in (page, wanted)]
+    assert pictures[0] == pictures[1] != []
 
 
 def test_two_audits_of_one_dataset_do_not_run_at_once(tmp_path):

@@ -123,7 +123,7 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     y = rng.integers(0, 2, 600).astype(float)
     whole = all_pairs(array_rows(pixels, y), PassSpec(7, near2=40_000.0), Plan(1000, 256, 0))
     folder = shards_of(tmp_path, pixels)
-    save_rows(tmp_path / "rows.npz", folder, np.zeros(600, int), np.arange(600), 48, y, np.ones(600, bool))
+    save_rows(tmp_path / "rows.npz", folder, ["one.npy"], np.zeros(600, int), np.arange(600), 48, y, np.ones(600, bool))
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         killed = []

@@ -70,7 +70,7 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    row, d2, index : int32, float64, int32 [e]
+    row, d2, neighbour : int32, float64, int32 [e]
         Neighbours: of the row at this position, its squared distance and number.
     sharp_row, sharp, sharp_d2, sharp_index : int32, float64, float64, int32 [s]
         Sharpest pairs of these rows.
@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
     row: np.ndarray
     d2: np.ndarray
-    index: np.ndarray
+    neighbour: np.ndarray
     sharp_row: np.ndarray
     sharp: np.ndarray
     sharp_d2: np.ndarray
@@ -103,7 +103,7 @@ def found_in(state: State) -> Found:
 def merge(into: State, found: Found) -> None:
     """Fold what another state of the same rows holds into `into`; no pair may be in both."""
     if into.k:
-        kernel.push_entries(into.knn_d2, into.knn_index, found.row, found.d2, found.index)
+        kernel.push_entries(into.knn_d2, into.knn_index, found.row, found.d2, found.neighbour)
     kernel.push_sharpest(
         into.sharp,
         into.sharp_d2,
