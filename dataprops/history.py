@@ -202,7 +202,7 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
             size = max(common)
             values, ses = zip(*(found[size] for found in subsets), strict=True)
             at_equal, shared = True, f"of {size:,} random images of each set; {shared}"
-    value, half = values[1] - values[0], Z * math.hypot(*ses)
+    value, half = float(values[1]) - float(values[0]), Z * math.hypot(*ses)
     interval = (value, value - half, value + half)
     if at_equal:
         return _changed(name, title, values, interval, basis=shared)
@@ -265,7 +265,7 @@ def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
             name, title, *values, withheld="the sharpness behind them is not of samples of one size (--sample)"
         )
     (k_a, k_b), (error_a, error_b) = sharpness_change(a, b, m)
-    value = values[1] - values[0]
+    value = float(values[1]) - float(values[0])
     half = abs(value / (k_b - k_a)) * math.hypot(k_a * error_a, k_b * error_b) if k_a != k_b else 0.0
     return _changed(
         name,
