@@ -100,22 +100,22 @@ class AuditConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", withhold(self.source))
-        _require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
-        _require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
-        _require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
-        _require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
+        require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
+        require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
+        require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
+        require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
         window_numbers(self.window)
-        _require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
-        _require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
-        _require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
-        _require(self.sample >= 2, "sample", self.sample, "at least 2 images")
-        _require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
-        _require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")
-        _require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
+        require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
+        require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
+        require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
+        require(self.sample >= 2, "sample", self.sample, "at least 2 images")
+        require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
+        require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")
+        require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
         for rule in self.rules:
-            _require("=" in rule, "rule", rule, "name=value")
+            require("=" in rule, "rule", rule, "name=value")
         for estimator in self.estimators:
-            _require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
+            require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
         if self.name and not NAME.fullmatch(self.name):
             raise DatapropsError(f"the dataset name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
 
@@ -149,6 +149,13 @@ def from_dict(values: dict) -> AuditConfig:
     return AuditConfig(**values)
 
 
-def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+def require(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Refuse a value, saying what is wanted.
+
+    Raises
+    ------
+    DatapropsError
+        If it does not hold.
+    """
     if not holds:
         raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dataprops.config import NAME, SCALES, AuditConfig
+from dataprops.config import NAME, SCALES, AuditConfig, require
 from dataprops.errors import DatapropsError
 
 DOMAINS = ("medical", "natural", "unknown")
@@ -116,10 +116,10 @@ class Dataset:
     rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.domain in DOMAINS, f"domain of {self.source}", self.domain, ", ".join(DOMAINS))
-        _require(self.test is None or self.test >= 2, f"test of {self.source}", self.test, "at least 2 images")
+        require(self.domain in DOMAINS, f"domain of {self.source}", self.domain, ", ".join(DOMAINS))
+        require(self.test is None or self.test >= 2, f"test of {self.source}", self.test, "at least 2 images")
         alone = len(self.classes) == 1 and self.classes != ("*",)
-        _require(not alone, f"classes of {self.source}", self.classes, "two or more labels, or '*' for all")
+        require(not alone, f"classes of {self.source}", self.classes, "two or more labels, or '*' for all")
 
     def audit(self, store: str, preset: Preset) -> AuditConfig:
         """The options of the audit stages that list and decode the images."""
@@ -176,18 +176,18 @@ class Experiment:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        _require(bool(self.datasets), "datasets", self.datasets, "at least one source, or --grid FILE")
-        _require(bool(self.models), "models", self.models, "at least one model")
-        _require(bool(self.seeds), "seeds", self.seeds, "at least one number")
-        _require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
-        _require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
-        _require(self.threads >= 1, "threads", self.threads, "at least 1")
+        require(bool(self.datasets), "datasets", self.datasets, "at least one source, or --grid FILE")
+        require(bool(self.models), "models", self.models, "at least one model")
+        require(bool(self.seeds), "seeds", self.seeds, "at least one number")
+        require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
+        require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
+        require(self.threads >= 1, "threads", self.threads, "at least 1")
         settings = self.settings
-        _require(settings.epochs >= 1, "epochs", settings.epochs, "at least 1")
-        _require(settings.test >= 2, "test", settings.test, "at least 2 images")
-        _require(settings.scale in SCALES, "scale", settings.scale, " or ".join(SCALES))
-        _require(bool(settings.sizes), "sizes", settings.sizes, "at least one number of images")
-        _require(min(settings.sizes) >= 4, "sizes", settings.sizes, "at least 4 training images")
+        require(settings.epochs >= 1, "epochs", settings.epochs, "at least 1")
+        require(settings.test >= 2, "test", settings.test, "at least 2 images")
+        require(settings.scale in SCALES, "scale", settings.scale, " or ".join(SCALES))
+        require(bool(settings.sizes), "sizes", settings.sizes, "at least one number of images")
+        require(min(settings.sizes) >= 4, "sizes", settings.sizes, "at least 4 training images")
         if not NAME.fullmatch(self.name):
             raise DatapropsError(f"the experiment's name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
         names = [dataset_name(dataset) for dataset in self.datasets]
@@ -304,8 +304,3 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
         if name not in options:
             raise DatapropsError(f"{file}: unknown option {name!r}; options are dataset, {', '.join(options)}")
     return tuple(datasets), table
-
-
-def _require(holds: bool, name: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")

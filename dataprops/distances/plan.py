@@ -69,9 +69,8 @@ def working_bytes(
     """Projected memory of a pass over n rows: state, blocks with sketches, for each thread a tile with its buffers and rows."""
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
-    state = state_bytes(n if anchors is None else anchors, k) + state_bytes(
-        2 * rows, k
-    )  # one more copy of a job's rows while its result is merged
+    # one more copy of a job's rows while its result is merged
+    state = state_bytes(n if anchors is None else anchors, k) + state_bytes(2 * rows, k)
     coordinates = width(features, rows)
     # codes in two orders, landmarks, and what a thread needs to sketch a chunk
     sketches = (
