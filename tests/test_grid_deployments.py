@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment import experiment_tools, run_experiment
 from dataprops.grid_options import experiment_from
 from dataprops.store import open_store
-from deployments.datasets import read_operations
+from deployments.datasets import GRID_OPTIONS, OWN_OF_GRID, read_operations
 from deployments.deploy import wanted_deployments
 from tests.make_images import random_folder
 from tests.test_deployments import GOOD, written
@@ -81,6 +82,16 @@ def test_a_wrong_experiment_is_refused_with_its_line(tmp_path, old, new, line, s
         read_operations(path)
     assert f"{path}, line {line}:" in str(error.value)
     assert says in str(error.value)
+
+
+def test_the_guides_experiment_is_read_and_every_key_is_in_its_table(tmp_path):
+    guide = (Path(__file__).parents[1] / "deployments/README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml experiments.toml\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    (experiment,) = read_operations(written(tmp_path, text)).experiments
+    assert experiment.options["sizes"] == (80, 120, 160)
+    table = guide.split("| key of an experiment")[1].split("\n\n")[0]
+    named = [key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(GRID_OPTIONS | OWN_OF_GRID)
 
 
 RUN = """
