@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
+SAFE_FEATURES = 65_536  # times 2^14 fits int32
 STRIP = 64  # columns marked at once: long enough to vectorise, short enough that the bounds stay fresh
 _SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must reach the exact comparison
 
@@ -354,16 +355,22 @@ def reduce_tile(
 
 @njit(nogil=True, cache=True, inline="always")
 def _shift(pixels, shifted):
-    total = 0
+    total = np.int32(0)
     for j in range(pixels.shape[0]):
-        v = pixels[j] - 128
+        v = np.int8(pixels[j] ^ 128)  # x - 128, in as many bits
         shifted[j] = v
-        total += v * v
+        # a square fits int16: the compiler then multiplies and adds twice as many at once
+        total = np.int32(total + np.int32(np.int16(np.int16(v) * np.int16(v))))
     return total
 
 
 @njit(nogil=True, cache=True)
 def shift_rows(pixels, shifted, norms):
     """Write uint8 pixels as int8 ``x - 128`` and the exact squared norm of each shifted row."""
+    features = pixels.shape[1]
     for i in range(pixels.shape[0]):
-        norms[i] = _shift(pixels[i], shifted[i])
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            stop = min(features, start + SAFE_FEATURES)
+            total += _shift(pixels[i, start:stop], shifted[i, start:stop])
+        norms[i] = total

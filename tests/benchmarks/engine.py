@@ -28,9 +28,10 @@ import torch
 from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
 from dataprops.distances.incremental import Known, update
-from dataprops.distances.passes import EDGE, PassSpec
+from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
+from dataprops.distances.tiles import EDGE
 from dataprops.tools import cores
 from tests.benchmarks.data import images
 
@@ -184,7 +185,9 @@ def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> No
     every = np.ones(len(pixels), bool)
     full_seconds = median_seconds(lambda: ours(pixels[:n], y[:n], spec, threads), runs)
     first = ours(pixels[:n], y[:n], spec, threads)
-    known = Known(names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec)
+    known = Known(
+        names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec, first.sketches
+    )
     plan = plan_pass(len(pixels), features, K, threads=threads)
     rows = array_rows(pixels, y)
     content = np.arange(len(pixels), dtype=np.int32)
