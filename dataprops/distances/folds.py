@@ -25,6 +25,7 @@ from dataprops.distances.tiles import Tile, halves
 
 # Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
 CHOSEN_SHARE = {"int8": 1 / 16, "float32": 1 / 3}
+GROUPS = 3  # for each neighbour: that two of them share one is then rare
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
 
@@ -184,19 +185,45 @@ def seeds(
             first, second = np.minimum(first, second), np.maximum(first, second)
         wanted[first, second] = 1
 
-    apart = a.sketch.norm[rows][needy][:, None] + b.sketch.norm[columns] - 2 * codes[needy]
-    if spec.k:
-        listed = np.where(b.block.primary[columns], apart, np.inf)
-        nearest = min(spec.k + tile.triangle, codes.shape[1])  # one of a triangle's is the row itself
-        want(np.argpartition(listed, nearest - 1, axis=1)[:, :nearest])
+    apart = codes[needy].astype(np.float32, copy=False)
+    apart *= -2
+    apart += b.sketch.norm[columns]
+    apart += a.sketch.norm[rows][needy][:, None]
     if spec.sharp:
-        rise = np.abs(a.block.y[rows][needy][:, None] - b.block.y[columns]).astype(np.float32)
-        rise = np.nan_to_num(rise if spec.numeric else (rise > 0).astype(np.float32))
-        want((rise * rise / np.maximum(apart, 1)).argmax(axis=1)[:, None])
+        want(_about_sharpest(apart, a.block.y[rows][needy], b.block.y[columns], spec.numeric))
+    if spec.k:
+        apart[:, ~b.block.primary[columns]] = np.inf
+        want(about_smallest(apart, spec.k + tile.triangle))  # one of a triangle's is the row itself
     if skip.size:
         wanted &= 1 - skip
     i, j = np.nonzero(wanted)
     return Chosen(i.astype(np.int32), j.astype(np.int32)), wanted | skip if skip.size else wanted
+
+
+def _about_sharpest(apart: np.ndarray, y_a: np.ndarray, y_b: np.ndarray, numeric: bool) -> np.ndarray:
+    """The column of each row's sharpest pair by these squared distances, int64 [m, 1]."""
+    if not numeric:
+        other = (y_a[:, None] != y_b) & ~np.isnan(y_b)
+        return np.where(other, apart, np.inf).argmin(axis=1)[:, None]
+    rise = np.nan_to_num(y_a[:, None] - y_b)
+    return (rise * rise / np.maximum(apart, 1)).argmax(axis=1)[:, None]
+
+
+def about_smallest(values: np.ndarray, k: int) -> np.ndarray:
+    """Columns of k of each row's smallest values, nearly: the smallest of those that lead one of `GROUPS` * k groups each.
+
+    Several times as fast as exactly the smallest. int64 [m, at most k].
+    """
+    m, n = values.shape
+    size = n // (GROUPS * k)
+    if size < 2:
+        return np.argpartition(values, min(k, n) - 1, axis=1)[:, :k]
+    groups = GROUPS * k
+    grouped = values[:, : groups * size].reshape(m, groups, size)
+    lead = grouped.argmin(axis=2)
+    least = np.take_along_axis(grouped, lead[:, :, None], axis=2)[:, :, 0]
+    best = np.argpartition(least, k - 1, axis=1)[:, :k]
+    return best * size + np.take_along_axis(lead, best, axis=1)
 
 
 def close_pairs(codes: np.ndarray, skip: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec) -> Chosen | None:
