@@ -272,6 +272,7 @@ def distances(run: Run, tools: Tools) -> Passed:
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
         anchors=None if anchors is None else len(anchors),
+        device=tools.device,
     )
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(

@@ -269,6 +269,26 @@ def test_sets_of_no_one_and_two_images():
         assert_equals_brute_force(all_pairs(rows, PassSpec(3), WHOLE), rows, pixels, PassSpec(3))
 
 
+def test_plans_for_a_gpu_take_large_blocks_within_its_memory(monkeypatch):
+    whole = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda")
+    assert whole.block == 50_000  # where this process sees no GPU, its workers may
+    monkeypatch.setattr("dataprops.distances.plan.free_device_memory", lambda device: 2**32 if device == "cuda:1" else None)
+    part = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda:1")
+    assert plan_pass(50_000, 50_176, 20, memory=2**40).block < part.block
+    assert part.block * 50_176 * 2 <= 2**32
+
+
+def test_the_script_for_a_gpu_runs(monkeypatch):
+    """All of it but the device, on the CPU and small."""
+    from tests.benchmarks import engine
+
+    monkeypatch.setattr(engine, "GPU_EDGE", 64)
+    out: dict = {}
+    engine.gpu(out, device="cpu", sizes=(90,), widths=(48, 300), equal=60)
+    assert out["equal_to_cpu"] is True
+    assert out["gpu_90_300"]["seconds"] >= 0 and out["gpu_90_48"]["utilisation"] > 0
+
+
 def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):
     """In a process of its own; what the kernel keeps of the file is not counted."""
     script = (

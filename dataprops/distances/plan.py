@@ -16,7 +16,8 @@ from dataprops.distances.state import PassSpec, state_bytes
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
 from dataprops.errors import DatapropsError
 
-JOB_OPERATIONS = 1.5e13  # about half a minute of products on two cores: what a killed run may lose
+# about half a minute of products on two cores, or on a large GPU: what a killed run may lose
+JOB_OPERATIONS = {"cpu": 1.5e13, "cuda": 1.5e16}
 BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
 SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
 MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
@@ -64,6 +65,15 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def free_device_memory(device: str) -> int | None:
+    """Bytes that are free on a CUDA device; None where this process sees none (its workers may)."""
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.mem_get_info(torch.device(device))[0])
+
+
 def working_bytes(
     n: int,
     features: int,
@@ -101,6 +111,7 @@ def plan_pass(
     jobs: int = 1,
     workers: int = 1,
     anchors: int | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """Choose block and tile so that the pass fits.
 
@@ -118,6 +129,8 @@ def plan_pass(
         Workers that share this machine's memory.
     anchors : int, optional
         Rows that are compared with all, if not every row is: only these have a state.
+    device : str
+        A GPU is fast and far away: its blocks are larger, within its own memory too.
 
     Raises
     ------
@@ -125,7 +138,10 @@ def plan_pass(
         If even the smallest cut does not fit; the message has the number.
     """
     budget = memory if memory is not None else int(free_memory() * MEMORY_SHARE / workers)
-    most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS / max(1, features))))
+    most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS[device.partition(":")[0]] / max(1, features))))
+    on_device = free_device_memory(device)
+    if on_device is not None:  # two blocks of a job, beside what its tiles take
+        most = min(most, max(SMALLEST_EDGE, int(on_device * MEMORY_SHARE / 2 / max(1, features))))
     if jobs > 1:
         pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
