@@ -37,7 +37,7 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
 
     try:
         folder = existing_store(store)
-        with holding(folder) as (free, busy):
+        with holding(folder, shards) as (free, busy):
             going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
             for name in busy:
                 click.echo(f"{name} is being audited and is passed over", err=True)
