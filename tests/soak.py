@@ -20,8 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -149,15 +151,16 @@ class Soak:
         self.server.start()
         self.serve()
         try:
-            until(lambda: last_audit(self.root / "store", "set") > 0, "the first audit", 600)
+            self.wait(lambda: last_audit(self.root / "store", "set") > 0, "the first audit", 1200)
             for number, kind in enumerate(deck(arrivals, self.fate)):
                 self.happened[f"arrivals: {change(self.root / 'set', self.rng, number)}"] += 1
                 time.sleep(self.fate.random() * pause)
+                self.wait(lambda: True, "`serve`", 60)
                 if kind is not None:
                     self.kill(kind)
                 if number == arrivals // 2:
                     self.restart_server()
-            until(self.quiet, "the end of all audits and messages", 1800)
+            self.wait(self.quiet, "the end of all audits and messages", 2400)
             left = [process.pid for process, _ in processes(self.server.url, "worker")]
             assert not left, f"workers {left} of killed audits are still there"
             runs = [*self.server.runs("audit"), *self.server.runs("deliver")]
@@ -173,10 +176,21 @@ class Soak:
         results = len(list((self.root / "store/results/set").iterdir()))
         return dict(sorted(self.happened.items())) | {"messages": len(self.inbox.messages), "results": results}
 
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
+        """Wait for a condition; `serve` is started again if it ended by itself, as a service manager would do."""
+
+        def checked() -> Any:
+            if self.process.poll() is not None:
+                self.happened["serve ended by itself"] += 1
+                self.serve()
+            return condition()
+
+        return until(checked, what, seconds)
+
     def kill(self, kind: str) -> None:
         """Kill something of a kind that is running; wait for it, if nothing is."""
         if kind in ("run", "worker"):
-            chosen = until(lambda: processes(self.server.url, kind), f"a {kind} to kill", 900)
+            chosen = self.wait(lambda: processes(self.server.url, kind), f"a {kind} to kill", 1200)
             process, run = self.fate.choice(chosen)
             process.kill()
             self.killed[kind].append(run)
@@ -198,9 +212,6 @@ class Soak:
         self.server.stop()
         self.server.start()
         self.happened["server restarts"] += 1
-        if self.process.poll() is not None:  # a service manager would do it
-            self.happened["serve ended with the server"] += 1
-            self.serve()
 
     def quiet(self) -> bool:
         """Nothing to do and nothing to say, and the last audit began after the last change was said."""

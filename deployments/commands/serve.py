@@ -37,7 +37,7 @@ def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
     from deployments.server import serving
 
     operations = read_operations(file)
-    require_server()
+    require_server(patience=60.0)
     open_store(operations.store)
     at = port if port is not None else urlsplit(operations.base_url).port or 4280
     show_log()
