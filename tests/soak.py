@@ -35,7 +35,7 @@ from tests.make_images import random_folder
 from tests.prefect_server import Inbox, PrefectServer, end, free_port, until
 
 # share of the arrivals after which something is killed; of each kind at least one
-KILLS = {"run": 0.1, "worker": 0.12, "serve": 0.02, "machine": 0.01}
+KILLS = {"run": 0.06, "worker": 0.06, "serve": 0.02, "machine": 0.005}
 MEASURED = ("n_images", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
 # what is written of images and pairs; the others tell of the run and of what changed since the one before
 TABLES = ("images", "findings", "neighbours", "pairs", "properties", "shortcuts")
