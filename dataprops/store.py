@@ -191,7 +191,7 @@ def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
     with dataset_lock(store, dataset, wait):
         gate = FileLock(store / GATE)
         try:
-            gate.acquire(timeout=0)
+            gate.acquire(timeout=1.0)  # another audit holds it for an instant, a prune for longer
         except Timeout:
             log.info("shards of %s are being removed: the audit of %s waits for that to end", store, dataset)
             gate.acquire()
