@@ -59,7 +59,7 @@ draws = 2
 tell = ["hook"]
 settle = 1
 poll = 5
-again = 40
+again = 120
 """
 OPTIONS = {"size": 12, "k": 5, "estimators": ("mle",), "draws": 2}
 
