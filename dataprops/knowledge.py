@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from dataprops.distances.incremental import Known
 from dataprops.distances.sketch import Basis, basis_arrays, basis_from
 from dataprops.distances.sketches import Sketches
 from dataprops.distances.state import PassSpec, State
+from dataprops.store import write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -22,27 +22,23 @@ SKETCHES = 1  # what a sketch promises: one of another number is made again
 
 def save_known(path: Path, known: Known, classes: tuple[str, ...]) -> None:
     """Write a finished pass, aside, then rename; `classes` names the label codes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with aside.open("wb") as file:
-        np.savez(
-            file,
-            classes=np.array(classes, dtype=str),
-            pixels=known.pixels.astype("U32"),
-            y=known.y,
-            primary=known.primary,
-            near_a=known.near_a,
-            near_b=known.near_b,
-            near_d2=known.near_d2,
-            near_count=np.array(known.near_count),
-            k=np.array(known.spec.k),
-            numeric=np.array(known.spec.numeric),
-            near2=np.array(known.spec.near2),
-            near_limit=np.array(known.spec.near_limit),
-            **known.state._asdict(),
-            **_sketches_as_arrays(known.sketches),
-        )
-    os.replace(aside, path)
+    write_arrays(
+        path,
+        classes=np.array(classes, dtype=str),
+        pixels=known.pixels.astype("U32"),
+        y=known.y,
+        primary=known.primary,
+        near_a=known.near_a,
+        near_b=known.near_b,
+        near_d2=known.near_d2,
+        near_count=np.array(known.near_count),
+        k=np.array(known.spec.k),
+        numeric=np.array(known.spec.numeric),
+        near2=np.array(known.spec.near2),
+        near_limit=np.array(known.spec.near_limit),
+        **known.state._asdict(),
+        **_sketches_as_arrays(known.sketches),
+    )
 
 
 def load_known(path: Path, classes: tuple[str, ...]) -> Known | None:

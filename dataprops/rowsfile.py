@@ -13,7 +13,7 @@ import numpy as np
 from dataprops.distances.allpairs import Rows
 from dataprops.distances.sketch import Basis, basis_arrays, basis_from
 from dataprops.shards import ShardIndex, pinned
-from dataprops.store import write_aside
+from dataprops.store import write_arrays
 
 
 class ShardReader(NamedTuple):
@@ -38,18 +38,16 @@ def save_rows(
     primary: np.ndarray,
 ) -> None:
     """Write which shard rows, with which labels, make up a pass; `shard` numbers the shard files `names`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            folder=np.array(str(folder)),
-            names=np.array(names, dtype=str),
-            shard=shard,
-            at=at,
-            features=np.array(features),
-            y=y,
-            primary=primary,
-        )
+    write_arrays(
+        path,
+        folder=np.array(str(folder)),
+        names=np.array(names, dtype=str),
+        shard=shard,
+        at=at,
+        features=np.array(features),
+        y=y,
+        primary=primary,
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -67,13 +65,8 @@ def save_basis(folder: Path, basis: Basis) -> Path:
     for name in sorted(arrays):
         digest.update(arrays[name].tobytes())
     path = folder / f"basis-{digest.hexdigest()}.npz"
-
-    def write(aside: Path) -> None:
-        with aside.open("wb") as file:
-            np.savez(file, **arrays)
-
     if not path.exists():
-        write_aside(path, write)
+        write_arrays(path, **arrays)
     return path
 
 

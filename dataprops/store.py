@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dataprops.config import AuditConfig
@@ -250,6 +251,17 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write aside, then rename."""
     write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write an .npz file aside, then rename."""
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:  # given a path, numpy would add its own suffix
+            np.savez(file, **arrays)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, write)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -272,7 +272,9 @@ def test_sets_of_no_one_and_two_images():
 def test_plans_for_a_gpu_take_large_blocks_within_its_memory(monkeypatch):
     whole = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda")
     assert whole.block == 50_000  # where this process sees no GPU, its workers may
-    monkeypatch.setattr("dataprops.distances.plan.free_device_memory", lambda device: 2**32 if device == "cuda:1" else None)
+    monkeypatch.setattr(
+        "dataprops.distances.plan.free_device_memory", lambda device: 2**32 if device == "cuda:1" else None
+    )
     part = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda:1")
     assert plan_pass(50_000, 50_176, 20, memory=2**40).block < part.block
     assert part.block * 50_176 * 2 <= 2**32
