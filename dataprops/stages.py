@@ -263,6 +263,7 @@ def distances(run: Run, tools: Tools) -> Passed:
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
         anchors=None if anchors is None else len(anchors),
+        device=tools.device,
     )
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(
@@ -293,7 +294,7 @@ def distances(run: Run, tools: Tools) -> Passed:
             show(anchor_pairs(len(anchors), rows.n))
             result = anchor_pass(everything, anchors, spec, plan, **how)
     a, b, d2 = result.near.arrays()
-    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec)
+    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec, result.sketches)
     # what is known of some images alone completes no later pass
     saved = run.work / "pass.npz" if anchors is not None else known_path
     save_known(saved, found, scanned.classes)

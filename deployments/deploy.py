@@ -7,6 +7,7 @@ speak of - a paused schedule, an automation that was switched off - stays.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -125,8 +126,10 @@ def _load(entrypoint: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def require_server() -> str:
+def require_server(patience: float = 0.0) -> str:
     """The address of the Prefect server.
+
+    A process that stays waits so many seconds for it: both may have been started at once, and a busy server is slow to answer.
 
     Raises
     ------
@@ -142,11 +145,15 @@ def require_server() -> str:
     way_out = "start one (prefect server start) and set PREFECT_API_URL to its address, e.g. http://127.0.0.1:4200/api"
     if not url:
         raise DatapropsError(f"no Prefect server is configured: {way_out}")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
-            return url
-    except (urllib.error.URLError, OSError) as error:
-        raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+                return url
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() >= deadline:
+                raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
+            time.sleep(1.0)
 
 
 @contextmanager

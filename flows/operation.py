@@ -219,21 +219,24 @@ def _emit(items: Iterable[News], operation: Operation) -> None:
     )
 
 
-def tell_failure(flow: Any, run: Any, state: Any) -> None:
-    """Hook of a run that failed or crashed: an alert of its own, which the next finished audit closes. Never raises."""
-    operation = operation_of(run.parameters.get("operation"))
+def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
+    """Hook of a run that failed or crashed: an alert of its own, which the next finished audit closes. Never raises.
+
+    (The engine passes these by place, a worker that finds the process dead by name.)
+    """
+    operation = operation_of(flow_run.parameters.get("operation"))
     if operation is None:
         return
     try:
-        config = from_dict(run.parameters["options"])
+        config = from_dict(flow_run.parameters["options"])
         store = Path(config.store).expanduser().resolve()
         words = (state.message or state.name).strip().splitlines()[-1]
         sentence = f"The audit of {config.dataset} did not finish: {words}"
         when = _now()
-        waiting = record_failure(store, config.dataset, sentence, str(run.id), when)
+        waiting = record_failure(store, config.dataset, sentence, str(flow_run.id), when)
         _emit([item for item in waiting if item["occurred"] == when], operation)
     except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
-        log.warning("the failure of run %s could not be told: %s", run.name, error)
+        log.warning("the failure of run %s could not be told: %s", flow_run.name, error)
 
 
 def _now() -> str:

@@ -15,6 +15,30 @@ from dataprops.distances import kernel
 from dataprops.distances.kernel import EMPTY
 
 
+class PassSpec(NamedTuple):
+    """What to collect.
+
+    Attributes
+    ----------
+    k : int
+        Neighbours of each row; 0 = none.
+    numeric : bool
+        Labels are numbers (sharpness (y_i - y_j)^2 / d^2) rather than classes (1 / d^2 where they differ).
+    near2 : float
+        Squared near-duplicate distance; negative = do not collect near pairs.
+    near_limit : int
+        Near pairs listed at most; all are counted.
+    sharp : bool
+        Collect the sharpest pair of each row.
+    """
+
+    k: int
+    numeric: bool = False
+    near2: float = -1.0
+    near_limit: int = 1_000_000
+    sharp: bool = True
+
+
 class State(NamedTuple):
     """The running result of n rows. Arrays are updated in place.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import at_the_edge, quiet_prefect, show_changes
+from deployments.commands.common import quiet_prefect, show_changes
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:

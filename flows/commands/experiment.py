@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.errors import DatapropsError
 from dataprops.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment
 from dataprops.grid_options import experiment_from
+from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
     from dataprops.tools import Progress
@@ -75,6 +75,8 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@at_the_edge
+@stoppable("finished cells are kept")
 def command(
     inline: bool,
     cluster: str,
@@ -88,15 +90,8 @@ def command(
     Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and looked into;
     STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: the same command goes on where it stood.
     """
-    try:
-        experiment = experiment_from(options)
-        folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, options, cluster, workers, quiet)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("dataprops: stopped; finished cells are kept, the same command goes on from there", err=True)
-        sys.exit(130)
+    experiment = experiment_from(options)
+    folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, options, cluster, workers, quiet)
     sys.exit(_show(folder, as_json))
 
 
