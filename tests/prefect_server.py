@@ -11,11 +11,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,6 +103,14 @@ class PrefectServer:
             query["deployments"] = {"name": {"any_": [dataset]}}
         return sorted(self.ask("/flow_runs/filter", query), key=lambda run: run["created"])
 
+    def client(self) -> AbstractContextManager[SyncPrefectClient]:
+        """Prefect's own client, in this process."""
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: self.url}):
+            return get_client(sync_client=True)
+
     def command(self, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         """Run `dataprops ARGUMENTS` to its end."""
         done = subprocess.run(
@@ -115,12 +126,14 @@ class PrefectServer:
         return done
 
     @contextmanager
-    def running(self, *arguments: str, cwd: Path, log: Path) -> Iterator[subprocess.Popen]:
-        """`dataprops ARGUMENTS` as a process that stays, while the context lasts."""
+    def running(
+        self, *arguments: str, cwd: Path, log: Path, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen]:
+        """`dataprops ARGUMENTS` as a process that stays, while the context lasts; with more in its environment."""
         with log.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.cli", *arguments],
-                env=self.environment,
+                env=self.environment | dict(environment or {}),
                 cwd=cwd,
                 stdout=out,
                 stderr=out,
@@ -170,7 +183,7 @@ class Inbox:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def subjects(self, path: str) -> list[str]:
         """Subjects of the messages to a path, in the order in which they came."""
