@@ -70,6 +70,7 @@ class Places:
         proxy = f"http://127.0.0.1:{self.web.server_address[1]}"
         self.environment = {
             **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), proxy),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
             **dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), str(bundle)),
         }
         self.addresses = {
