@@ -30,13 +30,13 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 900) -> Any:
     """Wait for a condition; its value. Long enough for a busy machine, and no test judges how long it took."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.25)
+        time.sleep(0.1)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
@@ -129,7 +129,7 @@ class PrefectServer:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr

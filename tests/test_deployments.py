@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 from dataprops import alert_state
 from dataprops.errors import DatapropsError
 from dataprops.store import open_store
+from deployments import watcher as watcher_module
 from deployments.datasets import read_operations
 from deployments.server import application, hosts_for
-from deployments.watcher import Watcher, difference, list_files
+from deployments.watcher import Watcher, difference
 from flows import telling
 from flows.operation import Operation, reason_of
 from tests.make_images import random_folder
+from tests.prefect_server import until
 
 GOOD = """
 store = "audits"
@@ -398,58 +401,60 @@ def test_an_event_that_was_not_taken_is_sent_again_with_its_id(tmp_path):
     assert len(tried) == 3
 
 
-def test_a_copy_that_is_not_finished_is_waited_for(tmp_path):
+class Clock:
+    """Stands for `threading.Event` and the clock: waiting takes no time, and lets somebody do something at each wait."""
+
+    def __init__(self, watching: Watcher, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]):
+        self.now, self.meanwhile = 1000.0, meanwhile
+        watching.stop = self  # type: ignore[assignment]
+        monkeypatch.setattr(watcher_module.time, "monotonic", lambda: self.now)
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        self.meanwhile()
+        return False
+
+    def is_set(self) -> bool:
+        return False
+
+
+def test_a_copy_that_is_not_finished_is_waited_for(tmp_path, monkeypatch):
     """A writer that keeps writing: the event comes after its last byte, and tells of it once."""
     place = tmp_path / "chest"
-    place.mkdir()
+    random_folder(place, {"a": 1})
     events: list = []
     watching = watcher(tmp_path, place, events, settle=1.0)
-    done = threading.Event()
+    numbers = iter(range(12))
 
-    def write_slowly():
-        for number in range(12):
+    def write() -> None:
+        if (number := next(numbers, None)) is not None:
             with (place / "slow.png").open("ab") as file:
                 file.write(bytes(100))
             (place / f"{number}.png").write_bytes(b"x")
-            time.sleep(0.15)
-        done.set()
 
-    writer = threading.Thread(target=write_slowly)
-    writer.start()
-    while not list_files(str(place)):
-        time.sleep(0.01)
+    clock = Clock(watching, monkeypatch, write)
     watching.once()
-    assert done.is_set()
-    writer.join()
-    assert [event["payload"]["added"] for event in events] == [13]
+    assert next(numbers, None) is None
+    assert [event["payload"]["added"] for event in events] == [14]
+    assert clock.now >= 1000 + 12 * 0.25 + 1.0
 
 
 def test_a_folder_that_is_never_quiet_is_told_about_all_the_same(tmp_path, monkeypatch):
-    from deployments import watcher as module
-
-    monkeypatch.setattr(module, "LONGEST", 3.0)
+    monkeypatch.setattr(watcher_module, "LONGEST", 3.0)
     place = tmp_path / "chest"
     random_folder(place, {"a": 2})
     events: list = []
     watching = watcher(tmp_path, place, events, settle=0.4)
-    stop = threading.Event()
 
-    def write_on():
-        while not stop.is_set():
-            with (place / "busy.png").open("ab") as file:
-                file.write(b"x")
-            time.sleep(0.02)
+    def write() -> None:
+        with (place / "busy.png").open("ab") as file:
+            file.write(b"x")
 
-    writer = threading.Thread(target=write_on)
-    writer.start()
-    try:
-        while "busy.png" not in list_files(str(place)):
-            time.sleep(0.01)
-        watching.once()
-    finally:
-        stop.set()
-        writer.join()
+    write()
+    Clock(watching, monkeypatch, write)
+    watching.once()
     assert [event["payload"]["added"] for event in events] == [2]  # not the busy one
+    Clock(watching, monkeypatch, lambda: None)
     watching.once()
     assert events[-1]["payload"]["names"] == ["busy.png"]
 
@@ -490,22 +495,20 @@ def test_a_remote_prefix_is_polled(tmp_path):
         system.rm("/bucket", recursive=True)
 
 
-def test_a_watcher_that_runs_notices_files_by_itself_and_survives_what_fails(tmp_path):
+def test_a_watcher_that_runs_notices_files_by_itself_and_survives_what_fails(tmp_path, caplog):
     place = tmp_path / "chest"
     events: list = []
     watching = watcher(tmp_path, place, events)
     thread = threading.Thread(target=watching.run)
     thread.start()  # the folder is not there yet: a share that is away
     try:
-        time.sleep(0.3)
+        until(lambda: "cannot be listed" in caplog.text, "a look in vain")
         random_folder(place, {"a": 2})
-        deadline = time.monotonic() + 60
-        while not events and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: events, "the event")
         assert [event["payload"]["added"] for event in events] == [2]
     finally:
         watching.stop.set()
-        thread.join(30)
+        thread.join(300)
     assert not thread.is_alive()
 
 

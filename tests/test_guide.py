@@ -11,7 +11,7 @@ import pytest
 from tests.make_images import random_folder
 from tests.prefect_server import console_environment, end, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 GUIDE = Path(__file__).parents[1] / "deployments" / "README.md"
 
 
@@ -35,7 +35,7 @@ def guided(prefect_server, inbox, tmp_path_factory):
     def shell(command: str, **options) -> subprocess.CompletedProcess:
         # the dataset of the other tests on this server has the same name
         command = command.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
-        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=300, **options)
+        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=900, **options)
 
     outputs = []
     for text in blocks("bash run"):

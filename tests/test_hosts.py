@@ -25,10 +25,10 @@ from tests.prefect_server import ROOT, console_environment, end, until
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 TABLES = ("images", "properties", "neighbours", "pairs", "findings", "shortcuts")
-OPTIONS = {"size": 8, "k": 5, "draws": 3, "sample": 200}
+OPTIONS = {"size": 8, "k": 5, "draws": 3, "sample": 100}
 
 
 def recipe() -> tuple[str, str, str]:
@@ -46,7 +46,7 @@ def shared(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp("shared")
     images, classes = load_digits(return_X_y=True)
-    for number, (pixels, label) in enumerate(zip(images[:400], classes[:400], strict=True)):
+    for number, (pixels, label) in enumerate(zip(images[:200], classes[:200], strict=True)):
         path = root / "scans" / str(label) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels.reshape(8, 8) * 15).astype("uint8")).save(path)
@@ -108,7 +108,7 @@ def test_the_commands_of_the_guide_on_four_hosts_give_the_results_of_one_machine
     options = " ".join(f"--{name} {value}" for name, value in OPTIONS.items())
     process = cluster.start(cluster.desk, f"{cluster.command} {options} --fail-on never")
     log = cluster.folder / f"{cluster.desk.namespace}.log"
-    assert process.wait(600) == 0, log.read_text()
+    assert process.wait(1800) == 0, log.read_text()
     (run,) = finished_runs(shared / "audits", "scans")
     same(run, alone)
     # both hosts did some of it
@@ -149,7 +149,7 @@ def progress(what, total, unit):
 
 
 with connect(address, open_store(store)) as client:
-    client.wait_for_workers(2, timeout=300)
+    client.wait_for_workers(2, timeout=900)
     audit.run_stages(AuditConfig(source, store, **options), dask_tools(client, progress, "cpu"))
     print(len(client.scheduler_info()["workers"]), "left", flush=True)
 """
@@ -172,7 +172,7 @@ def test_a_worker_killed_in_the_middle_of_the_pass_changes_nothing(cluster, shar
     victim = cluster.workers[0]
     end(victim, signal.SIGKILL)
     until(lambda: victim.poll() is not None, "the end of the worker")
-    out, _ = process.communicate("go on\n", timeout=600)
+    out, _ = process.communicate("go on\n", timeout=1800)
     assert process.returncode == 0, (cluster.folder / "audit.log").read_text()
     assert out == "1 left\n"
     (run,) = finished_runs(Path(store), "scans")

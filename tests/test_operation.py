@@ -9,7 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -23,7 +23,9 @@ from tests.make_images import random_folder
 from tests.message_places import Places
 from tests.prefect_server import Inbox, PrefectServer, free_port, until
 
-pytestmark = pytest.mark.timeout(1500)  # the first test waits for everything that happens
+pytestmark = pytest.mark.timeout(
+    3600
+)  # the first test waits for everything that happens; only a busy machine takes so long
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 SERVED = """
@@ -169,19 +171,19 @@ def operated(prefect_server, inbox, places, tmp_path_factory):
 
 
 def with_rules_that_do_not_wait(it: Operated) -> None:
-    """The rules about silence, as deployed but that silence is ten seconds; and a sign of life of a machine that has no other."""
+    """The rules about silence, as deployed but that silence is ten seconds; and a sign of life of a process that has no other."""
     operations = read_operations(it.root / "unserved.toml")
     with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
         patch.setattr(automations, "SILENT", timedelta(seconds=10))
-        patch.setattr(socket, "gethostname", lambda: "ghost")
+        patch.setattr(socket, "gethostname", lambda: "mars")
         audit = client.read_deployment_by_name("audit/clock").id
         hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
         for rule in (
             automations._dead(operations, "clock", (), audit),
-            automations._silent(operations, (), [hook]),
+            automations._silent(replace(operations, project="ghost"), (), [hook]),
         ):
             client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"}))
-        client.request("POST", "/events", json=[operator_event(OPERATING, "clock")]).raise_for_status()
+        client.request("POST", "/events", json=[operator_event(OPERATING, "ghost")]).raise_for_status()
 
 
 def a_run_of_the_clock_falls_silent(it: Operated) -> None:
@@ -296,8 +298,8 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
 
 def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):
     (message,) = [message for message in operated.inbox.messages if message["path"] == "/clock"]
-    assert message["subject"] == "[critical] clock: nobody looks after it"
-    assert "(dataprops.operator.clock.ghost) fell silent" in message["text"]
+    assert message["subject"] == "[critical] ghost: nobody looks after it"
+    assert "(dataprops.operator.ghost.mars) fell silent" in message["text"]
 
 
 def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
@@ -339,7 +341,7 @@ def rendered(url: str, folder: Path) -> str:
     """The page as a browser has it after its scripts ran."""
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={folder}", "--virtual-time-budget=15000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
 
 
 def test_deploying_again_changes_what_changed_and_nothing_else(operated):
@@ -362,7 +364,7 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
     changed = (
         file.read_text()
         .replace('tell = ["flaky"]', 'tell = ["flaky"]\nschedule = "0 3 * * *"')
-        .replace("/hook", "/other")
+        .replace('/hook"', '/other"')
     )
     file.write_text(changed)
     assert {name: outcome for name, outcome in outcomes().items() if outcome != "unchanged"} == {
