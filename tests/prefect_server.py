@@ -102,7 +102,7 @@ class PrefectServer:
         """POST to the server's API."""
         body = json.dumps(query).encode()
         request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             text = answer.read()
             return json.loads(text) if text else None
 

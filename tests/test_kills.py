@@ -1,4 +1,4 @@
-"""An audit killed in every stage, at random, twice: the store stays whole, and the next run ends with the same results."""
+"""An audit killed in every stage, at random: the store stays whole, and the next run ends with the same results."""
 
 from __future__ import annotations
 

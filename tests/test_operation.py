@@ -248,13 +248,13 @@ def test_an_alert_is_told_once_when_it_opens_and_once_when_it_closes(operated):
 def test_the_link_in_the_message_leads_to_the_report(operated):
     text = next(message["text"] for message in operated.inbox.messages if message["path"] == "/hook")
     link = next(line for line in text.splitlines() if line.startswith("Report: ")).removeprefix("Report: ")
-    with urllib.request.urlopen(link, timeout=10) as page:
+    with urllib.request.urlopen(link, timeout=120) as page:
         assert b"different labels" in page.read()
     docs = link.replace("report.html", "data_docs/index.html")
-    with urllib.request.urlopen(docs, timeout=10) as page:
+    with urllib.request.urlopen(docs, timeout=120) as page:
         assert b"<html" in page.read().lower()
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"http://127.0.0.1:{operated.port}/results/../alerts/chest.json", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{operated.port}/results/../alerts/chest.json", timeout=120)
 
 
 def test_alerts_are_events_with_the_dataset_as_their_resource(operated):
