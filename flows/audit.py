@@ -36,7 +36,6 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     validate_parameters=False,
     on_failure=[tell_failure],
-    on_crashed=[tell_failure],
 )
 def audit(
     options: dict[str, Any],

@@ -1,7 +1,7 @@
 """What is told of an audit: what it changed, that it failed, that it is late - and again, until it arrived.
 
     tell (an audit that finished)  -+
-    tell_failure (a run's hook)    -+-> outbox in the store -> event -> automation -> `deliver` -> channels -> receipts
+    tell_failure (one that failed) -+-> outbox in the store -> event -> automation -> `deliver` -> channels -> receipts
     notice (whoever stays)         -+        |                                                       ^
                                              +-- sweep: the event once more; send_waiting: directly -+
 
@@ -39,6 +39,7 @@ from tasks.events import event, known_events, send_events
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(minutes=2)  # after which news without a receipt is sent by another way
+HANDED_BACK = timedelta(seconds=10)  # in which a worker that is stopped lets the run that it cut short run again
 FIRST_WAIT, LONGEST_WAIT = 15.0, 3600.0  # seconds between two tries of a channel; each wait is twice the one before
 RUNS_SEEN = 20  # of those that failed or are late, the newest: one of them is enough to tell
 
@@ -61,7 +62,10 @@ def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[
 
 
 def tell_failure(flow: Any, run: Any, state: Any) -> None:
-    """Hook of a run that failed or crashed: an alert of its own, which the next finished audit closes. Never raises."""
+    """Hook of a run that failed: an alert of its own, which the next finished audit closes. Never raises.
+
+    One that crashed is left to `notice`: where its worker was stopped, it runs again, and there is nothing to tell.
+    """
     operation = operation_of(run.parameters.get("operation"))
     if operation is None:
         return
@@ -104,7 +108,7 @@ def notice(store: Path, dataset: str, late: float, operation: Operation) -> list
         name = RUN_LATE if run.state.is_scheduled() else RUN_FAILED
         if began <= since or name in state["open"] or name in fresh:
             continue
-        if name == RUN_LATE and datetime.now(UTC) - run.state.timestamp < timedelta(minutes=late):
+        if datetime.now(UTC) - run.state.timestamp < (timedelta(minutes=late) if name == RUN_LATE else HANDED_BACK):
             continue
         sentence = _late(dataset, run, late) if name == RUN_LATE else _unfinished(dataset, run.state)
         waiting = record_failure(store, dataset, sentence, str(run.id), when, name=name, began=began)

@@ -317,6 +317,14 @@ def test_a_run_that_is_not_late_for_long_is_not_told(tmp_path, server_runs):
     assert opened_by_notice(tmp_path) == ["audit_late"]
 
 
+def test_a_run_that_a_stopped_worker_hands_back_is_not_told(tmp_path, server_runs):
+    server_runs.add("r1", "Crashed", 4, said="Execution was aborted by a termination signal.")
+    server_runs.listed[0].state.timestamp = datetime.now(UTC)
+    assert opened_by_notice(tmp_path) == []
+    server_runs.listed[0].state.timestamp -= telling.HANDED_BACK
+    assert opened_by_notice(tmp_path) == ["audit_failed"]
+
+
 def test_a_store_of_before_does_not_tell_of_failures_that_an_audit_made_good(tmp_path, server_runs):
     """Its state does not say when an audit was settled; its results do."""
     run = tmp_path / "results/chest/20260101T050000Z-abcd"
