@@ -26,7 +26,7 @@ from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
 from dataprops.calibrations import newest_calibration, points_behind
 from dataprops.checks import run_checks
-from dataprops.config import AuditConfig
+from dataprops.config import AuditConfig, same_fields
 from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
@@ -123,16 +123,7 @@ def source_of(run: Run) -> OpenSource:
 
 def source_options(config: AuditConfig) -> SourceOptions:
     """How a config wants its source read."""
-    return SourceOptions(
-        path_column=config.path_column,
-        label_column=config.label_column,
-        split_column=config.split_column,
-        group_column=config.group_column,
-        group_pattern=config.group_pattern,
-        rules=config.rules,
-        window=config.window,
-        salt=open_salt(Path(config.store)),
-    )
+    return SourceOptions(**same_fields(config, SourceOptions), salt=open_salt(Path(config.store)))
 
 
 def scan(run: Run, tools: Tools) -> Scanned:

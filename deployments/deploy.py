@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
 MARK = "dataprops"
-AUDIT, DELIVER = "flows.audit.audit", "flows.deliver.deliver"
+AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
 # for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
 RUN_ENVIRONMENT = {
@@ -104,11 +104,11 @@ def wanted_deployments(operations: Operations) -> list[Wanted]:
         wanted.append(Wanted("audit", dataset.name, AUDIT, text, parameters, (*mark, dataset.name), schedule, True))
     for experiment in operations.experiments:
         schedule = (experiment.schedule, experiment.timezone) if experiment.schedule else None
-        flow = _load(experiment.flow).name
+        options = _plain(experiment.options)
+        parameters = {"options": options, "cluster": experiment.cluster, "workers": experiment.workers}
+        text = f"Experiment {experiment.name}: {', '.join([*options['sources'], *filter(None, [options.get('grid')])])}"
         tags = (*mark, experiment.name)
-        text = f"Experiment {experiment.name}"
-        parameters = experiment.parameters
-        wanted.append(Wanted(flow, experiment.name, experiment.flow, text, parameters, tags, schedule, True))
+        wanted.append(Wanted("experiment", experiment.name, EXPERIMENT, text, parameters, tags, schedule, True))
     if operations.channels:
         text = "Sends one alert to its channels; started by an automation"
         parameters = {"store": str(operations.store)}

@@ -64,7 +64,8 @@ def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
     """Hook of a run that failed: an alert of its own, which the next finished audit closes. Never raises.
 
-    (The engine passes these by place, a worker by name.) One that crashed is left to `notice`: where its worker was stopped, it runs again, and there is nothing to tell.
+    (The engine passes these by place, a worker by name.) One that crashed is left to `notice`: where its worker was stopped, it
+    runs again, and there is nothing to tell.
     """
     operation = operation_of(flow_run.parameters.get("operation"))
     if operation is None:

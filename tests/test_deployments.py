@@ -124,12 +124,6 @@ def test_a_wrong_mail_address_is_refused_and_a_good_one_is_not(tmp_path):
     assert read_operations(written(tmp_path, right)).channels[0].kind == "mail"
 
 
-def test_an_experiment_without_its_flow_is_refused(tmp_path):
-    text = GOOD + '\n[experiments.grid]\nflow = "flows.no_such.experiment"\n'
-    with pytest.raises(DatapropsError, match="line 20: there is no flow"):
-        read_operations(written(tmp_path, text))
-
-
 # ---- alerts -----------------------------------------------------------------------------------------------------
 
 
