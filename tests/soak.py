@@ -164,6 +164,8 @@ class Soak:
             left = [process.pid for process, _ in processes(self.server.url, "worker")]
             assert not left, f"workers {left} of killed audits are still there"
             runs = [*self.server.runs("audit"), *self.server.runs("deliver")]
+            seen = {"runs": runs, "messages": self.inbox.messages, "killed": self.killed, "happened": self.happened}
+            (self.root / "seen.json").write_text(json.dumps(seen | {"disturbed": sorted(self.disturbed)}, indent=1))
         finally:
             end(self.process)
             for process, _ in [*processes(self.server.url), *processes(self.server.url, "worker")]:
