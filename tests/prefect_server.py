@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,13 +118,14 @@ class PrefectServer:
             offset += len(page)
         return sorted(found.values(), key=lambda run: run["created"])
 
-    def client(self) -> AbstractContextManager[SyncPrefectClient]:
-        """Prefect's own client, in this process."""
+    @contextmanager
+    def client(self) -> Iterator[SyncPrefectClient]:
+        """Prefect's own client; and meanwhile all of Prefect in this process means this server."""
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: self.url}):
-            return get_client(sync_client=True)
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            yield client
 
     def command(self, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         """Run `dataprops ARGUMENTS` to its end."""

@@ -16,8 +16,10 @@ from uuid import uuid4
 
 import pytest
 
+from dataprops.errors import DatapropsError
 from deployments import automations
 from deployments.datasets import read_operations
+from deployments.deploy import deploy
 from tasks.events import OPERATING, operator_event
 from tests.make_images import random_folder
 from tests.message_places import Places
@@ -355,9 +357,9 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
     )
     file.write_text(text)
 
-    def outcomes() -> dict[str, str]:
-        lines = operated.server.command("deploy", "again.toml", cwd=operated.root).stdout.splitlines()
-        return {line[11:]: line[:10].strip() for line in lines}
+    def outcomes(path: Path = file) -> dict[str, str]:
+        with operated.server.client():
+            return {f"{change.kind} {change.name}": change.outcome for change in deploy(read_operations(path))}
 
     assert set(outcomes().values()) == {"created"}
     assert set(outcomes().values()) == {"unchanged"}
@@ -368,28 +370,26 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
     )
     file.write_text(changed)
     assert {name: outcome for name, outcome in outcomes().items() if outcome != "unchanged"} == {
-        "channel     hook": "updated",
-        "deployment  audit/two": "updated",
+        "channel hook": "updated",
+        "deployment audit/two": "updated",
     }
     start = changed.index("[datasets.two]")
     file.write_text(changed[:start])
     gone = {name for name, outcome in outcomes().items() if outcome == "removed"}
-    assert "deployment  audit/two" in gone
-    assert "automation  dataprops again: new data of two" in gone
+    assert "deployment audit/two" in gone
+    assert "automation dataprops again: new data of two" in gone
     assert not any("one" in name or "ward" in name for name in gone)
     names = {row["name"] for row in operated.server.ask("/deployments/filter", {})}
     assert {"chest", "broken", "clock", "one"} <= names
     assert "two" not in names
     # another file of the same project is refused, or it would remove what is this one's
     shutil.copy(file, operated.root / "other.toml")
-    refused = operated.server.command("deploy", "other.toml", cwd=operated.root, check=False)
-    assert refused.returncode == 2
-    assert "project 'again' was deployed from" in refused.stderr
+    with pytest.raises(DatapropsError, match="project 'again' was deployed from"):
+        outcomes(operated.root / "other.toml")
     # and one that would take another project's deployment
     file.write_text(file.read_text().replace("datasets.one", "datasets.chest"))
-    refused = operated.server.command("deploy", "again.toml", cwd=operated.root, check=False)
-    assert refused.returncode == 2
-    assert "was not made from project 'again'" in refused.stderr
+    with pytest.raises(DatapropsError, match="was not made from project 'again'"):
+        outcomes()
 
 
 def test_notify_names_what_is_deployed(operated):
