@@ -159,6 +159,8 @@ def experiment_from(options: Mapping[str, Any]) -> Experiment:
     models = asked.get("models", Experiment.models)
     changed = {name: asked[name] for name in OF_THE_PRESET if name in asked}
     changed |= {name: dict.fromkeys(models, asked[name]) for name in OF_EVERY_MODEL if name in asked}
+    if "epochs" in asked:  # of all models, as it says
+        changed["longer"] = {}
     return Experiment(
         datasets,
         models,

@@ -13,6 +13,7 @@ import pytest
 from dataprops.errors import DatapropsError
 from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment
 from dataprops.experiment import run as grid_run
+from dataprops.experiment.cell import recipe_of
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather, load_images, task_classes
 from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, plan_cells
@@ -295,6 +296,18 @@ def test_every_option_of_the_command_is_an_option_of_the_flow_and_every_field_of
     of_the_run = {"inline", "cluster", "workers", "as_json", "quiet"}
     assert {parameter.name for parameter in command.params} - of_the_run == OPTIONS.keys()
     assert {field.name for field in fields(Dataset)} == OF_A_SET.keys()
+
+
+def test_vggs_are_trained_longer_by_the_quick_preset_unless_epochs_are_asked_for(tmp_path):
+    def epochs(**options) -> dict[str, int]:
+        made = experiment_from(
+            {"sources": ["digits:"], "models": ["resnet18", "vgg13"], "store": str(tmp_path), **options}
+        )
+        return {c.model: recipe_of(made, c, 1, 2, "cpu").epochs for c in plan_cells(made)}
+
+    assert epochs(preset="quick") == {"resnet18": 12, "vgg13": 24}
+    assert epochs(preset="quick", epochs=3) == {"resnet18": 3, "vgg13": 3}
+    assert epochs(preset="paper") == {"resnet18": 100, "vgg13": 100}
 
 
 def test_the_paper_preset_is_the_papers_setting():

@@ -59,7 +59,7 @@ def recipe_of(experiment: Experiment, cell: Cell, channels: int, classes: int, d
         settings.size,
         settings.lr.get(cell.model, model.lr),
         settings.batch.get(cell.model, model.batch),
-        settings.epochs,
+        settings.epochs_of(cell.model),
         settings.weight_decay,
         settings.patience,
         cell.seed,

@@ -89,7 +89,7 @@ def train(experiment: Experiment, tools: Tools) -> dict[str, int]:
     (experiment.folder / "cells").mkdir(parents=True, exist_ok=True)
     work.mkdir(exist_ok=True)
     missing = [cell for cell in cells if not finished(experiment, cell, device)]
-    images = sum(cell.n_train for cell in missing) * experiment.settings.epochs
+    images = sum(cell.n_train * experiment.settings.epochs_of(cell.model) for cell in missing)
     if missing:
         with tools.progress("training", images, "images") as advance, _watching(work, missing, advance):
             for line in tools.map(run_cell, ((experiment, cell, device) for cell in missing)):

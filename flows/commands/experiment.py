@@ -56,7 +56,7 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
 @click.option("--rule", "rules", multiple=True, metavar="NAME=VALUE", help="How a named source makes its labels.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or colour  [default: by what the set holds]")
 @click.option("--test", type=int, help="Test images  [default: of the preset]")
-@click.option("--epochs", type=int, help="[default: of the preset]")
+@click.option("--epochs", type=int, help="Of all models  [default: of the preset]")
 @click.option("--size", type=int, help="Side of the images, pixels  [default: of the preset]")
 @click.option("--batch", type=int, help="Images of a batch, of all models  [default: of the preset]")
 @click.option("--lr", type=float, help="Learning rate, of all models  [default: of the preset]")
@@ -68,8 +68,8 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
     type=click.Choice(SPLITS),
     help="No patient on both sides, or by image as the paper has it  [default: group]",
 )
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Of each cell on a CPU; cells run in parallel.")
+@click.option("--device", type=click.Choice(DEVICES), help="[default: auto]")
+@click.option("--threads", type=int, help="Of each cell on a CPU; cells run in parallel  [default: 1]")
 @click.option("--inline", is_flag=True, help="With neither Prefect nor Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
