@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("6f1f6d0e-6c0a-5d43-9a58-3a4f2f0c7d1b")
 OPENED, CLOSED = "audit.alert.opened", "audit.alert.closed"
-RUN_FAILED = "audit_failed"  # the alert of an audit that did not finish; the next one that does closes it
+# alerts of audits that did not finish or did not start; the next one that finishes closes them
+RUN_FAILED, RUN_LATE = "audit_failed", "audit_late"
 RECEIPT_DAYS = 90
 STILL_OPEN = {"severity", "sentence", "measure", "value", "threshold", "paths"}
 
@@ -103,7 +104,7 @@ def plain(value: Any) -> Any:
 
 
 def settled(state: State, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> State:
-    """The state after an audit with these alerts: what is open now, and the outbox with what is new."""
+    """The state after an audit with these alerts: what is open now, the outbox with what is new, and when that was."""
     from dataprops.alerts import SEVERITIES
 
     alerts = list(alerts)
@@ -117,17 +118,30 @@ def settled(state: State, dataset: str, alerts: Iterable[Mapping[str, Any]], run
     fresh = [news(dataset, OPENED, alert, run_id, when) for alert in opened]
     fresh += [news(dataset, CLOSED, alert, run_id, when) for alert in closed]
     known = {item["id"] for item in state["outbox"]}
-    return {**state, "open": still, "outbox": state["outbox"] + [item for item in fresh if item["id"] not in known]}
+    outbox = state["outbox"] + [item for item in fresh if item["id"] not in known]
+    return {**state, "open": still, "outbox": outbox, "settled": when}
 
 
-def with_failure(state: State, dataset: str, sentence: str, run_id: str, when: str) -> State:
-    """The state after a run that failed: one alert more, unless it is open already."""
-    if RUN_FAILED in state["open"]:
+def with_failure(
+    state: State,
+    dataset: str,
+    sentence: str,
+    run_id: str,
+    when: str,
+    *,
+    name: str = RUN_FAILED,
+    began: str | None = None,
+) -> State:
+    """The state after a run that failed or is late: one alert more, unless it is open already.
+
+    Nor if the run `began` (UTC, ISO 8601) before the last audit that finished: that one made it good.
+    """
+    if name in state["open"] or (began is not None and began <= state.get("settled", "")):
         return state
-    alert = {"name": RUN_FAILED, "severity": "critical", "sentence": sentence}
+    alert = {"name": name, "severity": "critical", "sentence": sentence}
     return {
         **state,
-        "open": {**state["open"], RUN_FAILED: {**alert, "since": run_id}},
+        "open": {**state["open"], name: {**alert, "since": run_id}},
         "outbox": [*state["outbox"], news(dataset, OPENED, alert, run_id, when)],
     }
 
@@ -189,10 +203,10 @@ def settle(store: Path, dataset: str, alerts: Iterable[Mapping[str, Any]], run_i
         return list(state["outbox"])
 
 
-def record_failure(store: Path, dataset: str, sentence: str, run_id: str, when: str) -> list[News]:
-    """Write down that a run failed, before anyone is told; returns all that is to be said."""
+def record_failure(store: Path, dataset: str, sentence: str, run_id: str, when: str, **how: Any) -> list[News]:
+    """Write down that a run failed or is late, before anyone is told; returns all that is to be said. See `with_failure`."""
     with changing(store, dataset) as state:
-        state.update(with_failure(state, dataset, sentence, run_id, when))
+        state.update(with_failure(state, dataset, sentence, run_id, when, **how))
         return list(state["outbox"])
 
 

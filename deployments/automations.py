@@ -11,19 +11,18 @@ from dataprops.alert_state import CLOSED, OPENED
 from dataprops.alerts import SEVERITIES
 from deployments.datasets import Dataset, Operations
 from flows.operation import Operation
-from tasks.events import ARRIVED
+from tasks.events import ARRIVED, OPERATING, OPERATOR, STOPPED
 
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
-# a run tells every 30 s that it lives; one that was silent for so long is dead with its machine
+# runs tell every 30 s that they live (`deploy.RUN_ENVIRONMENT`), and so do `serve` and `watch`; who was silent for so long is dead
 SILENT = timedelta(minutes=5)
 EVENT_PAYLOAD = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"},
 }
 HEARTBEAT = "prefect.flow-run.heartbeat"
-STARTED_OR_OVER = ("Running", "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "AwaitingConcurrencySlot")
 
 
 def wanted(
@@ -39,12 +38,12 @@ def wanted(
     for dataset in operations.datasets:
         audit = deployments[f"audit/{dataset.name}"]
         rules.append(_arrivals(operations, dataset, tags, audit))
-        rules.append(_dead(operations, dataset.name, tags, audit, [blocks[name] for name in dataset.tell]))
+        rules.append(_dead(operations, dataset.name, tags, audit))
         if dataset.tell and deliver:
             rules.append(_alerts(operations, dataset, tags, deliver, operation_for(dataset)))
-            rules.append(_late(operations, dataset, tags, audit, blocks))
     if deliver:
-        rules.append(_dead(operations, f"the delivery of {operations.project}", tags, deliver, ()))
+        rules.append(_dead(operations, f"the delivery of {operations.project}", tags, deliver))
+        rules.append(_silent(operations, tags, blocks.values()))
     return rules
 
 
@@ -95,51 +94,13 @@ def _alerts(
     )
 
 
-def _late(
-    operations: Operations,
-    dataset: Dataset,
-    tags: tuple[str, ...],
-    deployment: UUID,
-    blocks: Mapping[str, UUID],
-) -> AutomationCore:
-    """The server itself sends this one: what is late is late because no worker is there that could."""
-    from prefect.events.actions import SendNotification
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
-    subject = f"[critical] {dataset.name}: audit_late"
-    body = (
-        f"An audit of {dataset.name} did not start within {dataset.late} minutes: is a worker of the pool {operations.pool!r}"
-        " running? Run: {{ flow_run.name }}"
-    )
-    return AutomationCore(
-        name=_named(operations, f"late audits of {dataset.name}"),
-        description="Tells when a run did not start in time.",
-        tags=list(tags),
-        trigger=EventTrigger(
-            after={"prefect.flow-run.Late"},
-            expect={f"prefect.flow-run.{state}" for state in STARTED_OR_OVER},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=_of(deployment),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(minutes=dataset.late),
-        ),
-        actions=[SendNotification(block_document_id=blocks[name], subject=subject, body=body) for name in dataset.tell],
-    )
-
-
-def _dead(
-    operations: Operations, name: str, tags: tuple[str, ...], deployment: UUID, blocks: Iterable[UUID]
-) -> AutomationCore:
-    """A run whose machine died would stay Running for ever, and keep its dataset's only place. Told by the server too."""
+def _dead(operations: Operations, name: str, tags: tuple[str, ...], deployment: UUID) -> AutomationCore:
+    """A run whose machine died would stay Running for ever, and keep its dataset's only place. Told by `telling.notice`."""
     from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState, SendNotification
+    from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     over = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
-    minutes = int(SILENT.total_seconds() // 60)
-    body = f"A run of {name} stopped telling that it lives {minutes} minutes ago and counts as crashed: {{{{ flow_run.name }}}}"
     return AutomationCore(
         name=_named(operations, f"dead runs of {name}"),
         description="Marks runs as crashed that stopped telling that they live, so that others may start.",
@@ -154,13 +115,35 @@ def _dead(
             threshold=1,
             within=SILENT,
         ),
-        actions=[
-            ChangeFlowRunState(state=StateType.CRASHED, message="it stopped telling that it lives"),
-            *(
-                SendNotification(block_document_id=block, subject=f"[critical] {name}: audit_dead", body=body)
-                for block in blocks
-            ),
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it stopped telling that it lives")],
+    )
+
+
+def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID]) -> AutomationCore:
+    """The last that is there to say something is the server: it tells if `serve` or `watch` died, which tell all else."""
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    minutes = SILENT.total_seconds() / 60
+    body = (
+        f"`dataprops serve` or `watch` of {operations.file.name} ({{{{ labels.prefect.resource.id }}}}) fell silent {minutes:g}"
+        " minutes ago: audits may be late, and alerts wait until it runs again."
+    )
+    subject = f"[critical] {operations.project}: nobody looks after it"
+    return AutomationCore(
+        name=_named(operations, "is looked after"),
+        description="Tells when the process that looks after late audits and waiting alerts died.",
+        tags=list(tags),
+        trigger=EventTrigger(
+            after={OPERATING},
+            expect={OPERATING, STOPPED},
+            match={"prefect.resource.id": f"{OPERATOR}.{operations.project}.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENT,
+        ),
+        actions=[SendNotification(block_document_id=block, subject=subject, body=body) for block in blocks],
     )
 
 

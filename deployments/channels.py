@@ -33,15 +33,38 @@ def _web_address(values: Mapping[str, Any]) -> str:
     return "" if good else "url must be a web address: http://... or https://..."
 
 
+def _slack_address(values: Mapping[str, Any]) -> str:
+    good = "url must be that of a Slack webhook: https://hooks.slack.com/services/T.../B.../..."
+    return "" if _understood(_slack, values) else good
+
+
+def _teams_address(values: Mapping[str, Any]) -> str:
+    good = "url must be that of a Teams workflow: https://....logic.azure.com/workflows/...?api-version=...&sig=..."
+    return "" if _understood(_teams, values) else good
+
+
 def _mail_address(values: Mapping[str, Any]) -> str:
+    good = (
+        "url must be an Apprise mail address: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
+        " (sender and recipient must be whole addresses)"
+    )
+    mail = isinstance(values["url"], str) and values["url"].startswith(("mailto://", "mailtos://"))
+    return "" if mail and _understood(_mail, values) else good
+
+
+def _understood(block: Callable[[Mapping[str, Any]], Any], values: Mapping[str, Any]) -> bool:
+    """Whether Apprise makes a service of the address; it leaves out what it cannot use, and would then send nothing."""
     import logging
 
-    wanted = "url must be an Apprise mail address: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
-    if not isinstance(values["url"], str) or not values["url"].startswith(("mailto://", "mailtos://")):
-        return wanted
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would print the address, which may hold a password
-    # Apprise leaves out what it cannot use, and would then send nothing
-    return "" if len(_mail(values)._apprise_client) else f"{wanted} (sender and recipient must be whole addresses)"
+    apprise = logging.getLogger("apprise")
+    level = apprise.level
+    apprise.setLevel(logging.CRITICAL)  # it would print the address, which may hold a password
+    try:
+        return bool(len(block(values)._apprise_client))
+    except ValueError:  # pydantic's is one: no text, or an address that Prefect itself refuses
+        return False
+    finally:
+        apprise.setLevel(level)
 
 
 def _webhook(values: Mapping[str, Any]) -> Block:
@@ -78,7 +101,7 @@ def _mail(values: Mapping[str, Any]) -> Any:
 
 CHANNELS: dict[str, Kind] = {
     "webhook": Kind(("url",), ("token",), _web_address, _webhook),
-    "slack": Kind(("url",), (), _web_address, _slack),
-    "teams": Kind(("url",), (), _web_address, _teams),
+    "slack": Kind(("url",), (), _slack_address, _slack),
+    "teams": Kind(("url",), (), _teams_address, _teams),
     "mail": Kind(("url",), (), _mail_address, _mail),
 }

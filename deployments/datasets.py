@@ -289,18 +289,24 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     _known(file, where, row, OPTIONS | OWN)
     if "source" not in row:
         raise file.wrong(where, f"the dataset {name!r} has no source")
-    options = {key: value for key, value in row.items() if key in OPTIONS}
     own = {key: value for key, value in row.items() if key in OWN}
     _own_values(file, where, own)
-    for key, value in options.items():
-        kind = OPTION_KINDS[OPTION_TYPES[key].partition(" |")[0]]
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
     own["tell"] = tuple(own.get("tell", ()))
     for channel in own["tell"]:
         if channel not in channels:
             there = f"there are {', '.join(channels)}" if channels else "write [channels.NAME] for it"
             raise file.wrong((*where, "tell"), f"no channel is named {channel!r}: {there}")
+    if "watch" in row:
+        own["watch"] = _absolute(file.path.parent, str(row["watch"]))
+    return Dataset(name, _audit_options(file, name, row, store), **own)
+
+
+def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) -> dict[str, Any]:
+    """Those keys of a dataset that are options of an audit, as `AuditConfig` takes them."""
+    where = ("datasets", name)
+    options = {key: value for key, value in row.items() if key in OPTIONS}
+    for key, value in options.items():
+        _of_kind(file, (*where, key), value, OPTION_KINDS[OPTION_TYPES[key].partition(" |")[0]])
     options["source"] = _absolute(file.path.parent, str(row["source"]))
     if "thresholds" in options:
         options["thresholds"] = _absolute(file.path.parent, str(options["thresholds"]))
@@ -314,9 +320,12 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     except DatapropsError as error:
         named = [key for key in options if str(error).startswith((key, key.replace("_", "-")))]
         raise file.wrong((*where, *named[:1]), str(error)) from error
-    if "watch" in row:
-        own["watch"] = _absolute(file.path.parent, str(row["watch"]))
-    return Dataset(name, options, **own)
+    return options
+
+
+def _of_kind(file: _File, where: tuple[str, ...], value: Any, kind: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise file.wrong(where, f"{where[-1]} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
 
 
 def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> None:
@@ -325,9 +334,7 @@ def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> 
         if key in own and (wanted := check(own[key])):
             raise file.wrong((*where, key), f"{key} is {own[key]!r}, wanted: {wanted}")
     for key, value in own.items():
-        kind = KINDS[key]
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise file.wrong((*where, key), f"{key} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
+        _of_kind(file, (*where, key), value, KINDS[key])
 
 
 def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> Experiment:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 MARK = "dataprops"
 AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
-# for every run, on whatever worker: the library's log lines in the UI, and no others
+# for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
 RUN_ENVIRONMENT = {
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops,tasks,flows",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "DASK_LOGGING__DISTRIBUTED": "error",
@@ -76,15 +77,15 @@ def block_name(operations: Operations, channel: str) -> str:
 
 def operation_for(operations: Operations, dataset: Dataset) -> Operation:
     """How a dataset is operated, as its runs are told."""
-    blocks = {name: _slug(operations, name) for name in dataset.tell}
-    deliver = f"deliver/{operations.project}" if blocks else None
-    return Operation(dataset.level, blocks, deliver, operations.base_url, str(operations.file))
+    channels = {row.name: row for row in operations.channels}
+    blocks = {name: _slug(operations, channels[name]) for name in dataset.tell}
+    return Operation(dataset.level, blocks, operations.base_url, str(operations.file))
 
 
-def _slug(operations: Operations, channel: str) -> str:
-    kind = next(row.kind for row in operations.channels if row.name == channel)
-    row = next(row for row in operations.channels if row.name == channel)
-    return f"{CHANNELS[kind].block(row.values).get_block_type_slug()}/{block_name(operations, channel)}"
+def _slug(operations: Operations, channel: Channel) -> str:
+    """A channel's block as Prefect loads it: "custom-webhook/name"."""
+    block = CHANNELS[channel.kind].block(channel.values)
+    return f"{block.get_block_type_slug()}/{block_name(operations, channel.name)}"
 
 
 def wanted_deployments(operations: Operations) -> list[Wanted]:
@@ -239,9 +240,8 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> Change:
         )
         client.create_work_pool(pool)
         return Change("work pool", name, "created")
-    return Change(
-        "work pool", name, "unchanged"
-    )  # its owner may have changed it: it is a place, not a wish of the file
+    # its owner may have changed it: it is a place, not a wish of the file
+    return Change("work pool", name, "unchanged")
 
 
 def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Change]:
@@ -249,9 +249,8 @@ def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Ch
 
     name = block_name(operations, channel.name)
     block = CHANNELS[channel.kind].block(channel.values)
-    slug = f"{block.get_block_type_slug()}/{name}"
     try:
-        found: Any = Block.load(slug)
+        found: Any = Block.load(_slug(operations, channel))
     except ValueError:
         return block.save(name), Change("channel", channel.name, "created")
     if _block_values(found) == _block_values(block):
@@ -265,13 +264,21 @@ def _block_values(block: Block) -> dict[str, Any]:
 
 
 def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: Wanted) -> tuple[UUID, Change]:
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
-    from prefect.client.schemas.schedules import CronSchedule
-    from prefect.utilities.callables import parameter_schema
-
     found = _read_deployment(client, row.full_name)
-    desired = {
+    desired = _desired(operations, row)
+    there = None if found is None else _as_desired(found)
+    if found is not None and there == desired:
+        return found.id, Change("deployment", row.full_name, "unchanged")
+    active = True
+    if found is not None and found.schedules and there and there["schedule"] == row.schedule:
+        active = found.schedules[0].active  # a person may have paused it
+    made = _write_deployment(client, row, desired, active)
+    return made, Change("deployment", row.full_name, "created" if found is None else "updated")
+
+
+def _desired(operations: Operations, row: Wanted) -> dict[str, Any]:
+    """What the server shall hold of a deployment."""
+    return {
         "description": row.description,
         "tags": sorted(row.tags),
         "parameters": dict(row.parameters),
@@ -281,38 +288,41 @@ def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: W
         "schedule": row.schedule,
         "limit": (1, "ENQUEUE") if row.one_at_a_time else None,
     }
-    if found is not None and _as_desired(found) == desired:
-        return found.id, Change("deployment", row.full_name, "unchanged")
-    active = True
-    if found is not None and found.schedules and _as_desired(found)["schedule"] == row.schedule:
-        active = found.schedules[0].active  # a person may have paused it
-    schedules = []
+
+
+def _write_deployment(client: SyncPrefectClient, row: Wanted, desired: Mapping[str, Any], active: bool) -> UUID:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.utilities.callables import parameter_schema
+
+    flow = _load(row.entrypoint)
+    schedules, limits = [], {}
     if row.schedule:
         cron = CronSchedule(cron=row.schedule[0], timezone=row.schedule[1])
         schedules = [DeploymentScheduleCreate(schedule=cron, active=active, slug="schedule")]
-    flow = _load(row.entrypoint)
-    made = client.create_deployment(
+    if desired["limit"]:
+        count, strategy = desired["limit"]
+        options = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(strategy))
+        limits = {"concurrency_limit": count, "concurrency_options": options}
+    return client.create_deployment(
         client.create_flow(flow),
         row.name,
         schedules=schedules,
-        concurrency_limit=1 if row.one_at_a_time else None,
-        concurrency_options=(
-            ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE) if row.one_at_a_time else None
-        ),
-        parameters=dict(row.parameters),
-        description=row.description,
-        work_pool_name=operations.pool,
-        tags=list(row.tags),
-        entrypoint=row.entrypoint,
+        parameters=desired["parameters"],
+        description=desired["description"],
+        work_pool_name=desired["pool"],
+        tags=desired["tags"],
+        entrypoint=desired["entrypoint"],
         parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
         enforce_parameter_schema=False,
         job_variables=desired["variables"],
+        **limits,
     )
-    return made, Change("deployment", row.full_name, "created" if found is None else "updated")
 
 
 def _as_desired(found: Any) -> dict[str, Any]:
-    """A deployment of the server in the words of `_ensure_deployment`."""
+    """A deployment of the server in the words of `_desired`."""
     schedules = [(row.schedule.cron, row.schedule.timezone) for row in found.schedules if hasattr(row.schedule, "cron")]
     limit = found.global_concurrency_limit
     strategy = found.concurrency_options.collision_strategy.value if found.concurrency_options else None

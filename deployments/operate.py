@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -15,12 +15,14 @@ from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.operation import hand_back, revive, sweep
-from tasks.events import send_events
+from flows.operation import hand_back, revive
+from flows.telling import Tries, notice, send_waiting, sweep
+from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 60.0
+LOOK_SECONDS = 15.0  # between two looks at runs and at what waits to be told
+SAY_SECONDS = 30.0  # between two signs of life; `automations.SILENT` is ten of them
 
 
 def chosen(operations: Operations, names: Sequence[str]) -> list[Dataset]:
@@ -40,11 +42,12 @@ def chosen(operations: Operations, names: Sequence[str]) -> list[Dataset]:
 
 @contextmanager
 def watching(operations: Operations, datasets: Sequence[Dataset]) -> Iterator[list[Watcher]]:
-    """Watch the datasets that want it, and bring lost news on its way again, in threads, while the context lasts."""
+    """Watch the datasets that want it, and look after all, in threads, while the context lasts."""
     watchers = [Watcher(dataset, operations.store, send_events) for dataset in datasets if dataset.watch]
     stop = threading.Event()
     threads = [threading.Thread(target=w.run, name=f"watch {w.dataset.name}", daemon=True) for w in watchers]
-    threads.append(threading.Thread(target=_sweep_on, args=(operations, datasets, stop), name="sweep", daemon=True))
+    for keep_on in (_look_after_on, _say_on):
+        threads.append(threading.Thread(target=keep_on, args=(operations, stop), name=keep_on.__name__, daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -57,17 +60,44 @@ def watching(operations: Operations, datasets: Sequence[Dataset]) -> Iterator[li
             thread.join(10)
 
 
-def _sweep_on(operations: Operations, datasets: Sequence[Dataset], stop: threading.Event) -> None:
-    while not stop.wait(SWEEP_SECONDS):
-        for dataset in datasets:
-            try:
-                sweep(operations.store, dataset.name, operation_for(operations, dataset))
-            except Exception as error:  # noqa: BLE001 - the server may restart; the news waits in the outbox
-                log.warning("news of %s waits: %s", dataset.name, error)
-        try:
-            revive(tags_of(operations))
-        except Exception as error:  # noqa: BLE001
-            log.warning("runs that never started were not looked for: %s", error)
+def _look_after_on(operations: Operations, stop: threading.Event) -> None:
+    tried: Tries = {}
+    while not stop.is_set():
+        look_after(operations, tried)
+        stop.wait(LOOK_SECONDS)
+
+
+def _say_on(operations: Operations, stop: threading.Event) -> None:
+    """Tell the server that this process lives; in a thread of its own, since a channel may take its time."""
+
+    def say(what: str) -> None:
+        _try(f"the server did not take {what}", send_events, [operator_event(what, operations.project)])
+
+    while not stop.is_set():
+        say(OPERATING)
+        stop.wait(SAY_SECONDS)
+    say(STOPPED)
+
+
+def look_after(operations: Operations, tried: Tries) -> None:
+    """Once: tell of late and dead audits, bring on its way what was told and did not arrive, revive runs that never started.
+
+    Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
+    """
+    for dataset in operations.datasets:
+        place = (operations.store, dataset.name)
+        how = operation_for(operations, dataset)
+        _try(f"late audits of {dataset.name} were not looked for", notice, *place, dataset.late, how)
+        _try(f"news of {dataset.name} waits", sweep, *place, how)
+        _try(f"news of {dataset.name} waits", send_waiting, *place, how, tried)
+    _try("runs that never started were not looked for", revive, tags_of(operations))
+
+
+def _try(otherwise: str, function: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        function(*arguments)
+    except Exception as error:  # noqa: BLE001 - a process that stays outlives a server that restarts
+        log.warning("%s: %s", otherwise, error)
 
 
 def run_worker(pool: str) -> None:

@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,9 @@ import pandas as pd
 
 from dataprops.alert_state import NAMESPACE
 from dataprops.errors import DatapropsError
-from dataprops.store import dataset_lock, finished_runs, write_table
+from dataprops.store import dataset_lock, write_table
 from deployments.datasets import REMOTE, Dataset
+from flows.telling import last_audit
 from tasks.events import ARRIVED, Event, event
 
 log = logging.getLogger(__name__)
@@ -279,11 +279,3 @@ def _is_audited(store: Path, dataset: str) -> bool:
             return False
     except DatapropsError:
         return True
-
-
-def last_audit(store: Path, dataset: str) -> float:
-    """When the last finished audit began, in seconds since 1970; 0 if there is none."""
-    runs = finished_runs(store, dataset)
-    if not runs:
-        return 0.0
-    return datetime.strptime(runs[-1].name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()

@@ -11,7 +11,8 @@ from dataprops.audit import load_summary, run_stages
 from dataprops.config import from_dict
 from dataprops.store import open_store
 from dataprops.tools import Progress, no_progress
-from flows.operation import operation_of, reason_of, results_url, take_over_waiting, tell, tell_failure
+from flows.operation import operation_of, reason_of, results_url, take_over_waiting
+from flows.telling import tell, tell_failure
 from tasks.artifacts import publish_artifacts, publish_links
 from tasks.cluster import connect, device_of
 from tasks.parallel import dask_tools
@@ -35,7 +36,6 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     validate_parameters=False,
     on_failure=[tell_failure],
-    on_crashed=[tell_failure],
 )
 def audit(
     options: dict[str, Any],

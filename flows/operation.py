@@ -1,26 +1,16 @@
-"""What an audit does beside auditing when it runs as a deployment: takes over what waits, tells what changed.
+"""How a run fits among the others when it runs as a deployment: its name, what it takes over, what is run again.
 
 A plain `dataprops audit` does none of this: its flow gets no `Operation`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from dataprops.alert_state import News, forget, load_state, receipts, record_failure, settle
-from dataprops.alerts import SEVERITIES
-from dataprops.config import from_dict
-from tasks.events import event, known_events, send_events
-
-log = logging.getLogger(__name__)
-
-PATIENCE = timedelta(minutes=2)  # after which news without a receipt is sent by another way
 NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
 
 
@@ -34,8 +24,6 @@ class Operation:
         Severity from which on alerts go to the channels.
     channels : mapping
         Name -> notification block.
-    deliver : str or None
-        The deployment that delivers, as "deliver/name".
     base_url : str or None
         Where results are served, for links.
     file : str or None
@@ -44,7 +32,6 @@ class Operation:
 
     level: str = "warning"
     channels: Mapping[str, str] = field(default_factory=dict)
-    deliver: str | None = None
     base_url: str | None = None
     file: str | None = None
 
@@ -141,103 +128,3 @@ def revive(tags: Sequence[str]) -> int:
     for run in lost:
         hand_back(run.id, "the worker that took it never started it")
     return len(lost)
-
-
-def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[News]:
-    """Tell what an audit changed: alerts that opened or closed."""
-    from httpx import HTTPError
-
-    dataset, when = summary["dataset"], _now()
-    fresh = [
-        item for item in settle(store, dataset, summary["alerts"], summary["run_id"], when) if item["occurred"] == when
-    ]
-    try:
-        _emit(fresh, operation)
-        sweep(store, dataset, operation)
-    except HTTPError as error:  # the audit itself is done; the news lies in the outbox
-        log.warning("the server did not take the news of %s (%s): it is sent later", dataset, error)
-    return fresh
-
-
-def sweep(store: Path, dataset: str, operation: Operation) -> int:
-    """Bring what was said and did not arrive on its way again; returns how much still waits.
-
-    Events that the server does not know are sent again, with their ids; news that it knows but that a channel did not get
-    for a while goes to `deliver` directly, at most once an hour.
-    """
-    waiting = load_state(store, dataset)["outbox"]
-    if not waiting:
-        return 0
-    known = known_events(item["id"] for item in waiting)
-    done = [item["id"] for item in waiting if item["id"] in known and _arrived(store, item, operation)]
-    forget(store, dataset, done)
-    left = [item for item in waiting if item["id"] not in done]
-    old = (datetime.now(UTC) - PATIENCE).isoformat()
-    # an event on its way is not written down yet: it is not sent twice for that
-    _emit([item for item in left if item["id"] not in known and item["occurred"] < old], operation)
-    for item in left:
-        if item["id"] in known and item["occurred"] < old and operation.deliver:
-            _deliver(item, store, operation)
-    return len(left)
-
-
-def _arrived(store: Path, item: News, operation: Operation) -> bool:
-    """Whether everybody who is to be told was told; below the level the event alone is the news."""
-    if SEVERITIES.index(item["severity"]) < SEVERITIES.index(operation.level):
-        return True
-    return set(operation.channels) <= set(receipts(store, item["dataset"], item["id"]))
-
-
-def _deliver(item: News, store: Path, operation: Operation) -> None:
-    from prefect.deployments import run_deployment
-
-    run_deployment(
-        operation.deliver,
-        parameters={"news": payload(item, operation), "channels": dict(operation.channels), "store": str(store)},
-        timeout=0,
-        idempotency_key=f"{item['id']} {datetime.now(UTC):%Y-%m-%d %H}",
-        as_subflow=False,
-    )
-
-
-def payload(item: News, operation: Operation) -> dict[str, Any]:
-    """What an event about an alert carries."""
-    link = results_url(operation.base_url, item["dataset"], item["run_id"])
-    return {**item, "report": f"{link}/report.html" if link else None}
-
-
-def _emit(items: Iterable[News], operation: Operation) -> None:
-    send_events(
-        event(
-            item["event"],
-            item["dataset"],
-            payload(item, operation),
-            item["id"],
-            {"dataprops.severity": item["severity"]},
-        )
-        for item in items
-    )
-
-
-def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Hook of a run that failed or crashed: an alert of its own, which the next finished audit closes. Never raises.
-
-    (The engine passes these by place, a worker that finds the process dead by name.)
-    """
-    operation = operation_of(flow_run.parameters.get("operation"))
-    if operation is None:
-        return
-    try:
-        config = from_dict(flow_run.parameters["options"])
-        store = Path(config.store).expanduser().resolve()
-        words = (state.message or state.name).strip().splitlines()[-1]
-        sentence = f"The audit of {config.dataset} did not finish: {words}"
-        when = _now()
-        waiting = record_failure(store, config.dataset, sentence, str(flow_run.id), when)
-        _emit([item for item in waiting if item["occurred"] == when], operation)
-    except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
-        log.warning("the failure of run %s could not be told: %s", flow_run.name, error)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from dataprops.alert_state import CLOSED, RUN_FAILED, receipts, sending, write_receipt
+from dataprops.alert_state import CLOSED, receipts, sending, write_receipt
 from tasks.mail import Mail
 
-__all__ = ["Mail", "message", "send"]  # a block is loaded by its name: its class must have been imported
+__all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its name: its class must have been imported
+
+log = logging.getLogger(__name__)
 
 PATHS_SHOWN = 5
-# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.operation.sweep`
+# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.outbox.send_waiting`
 RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
 
 
@@ -39,9 +42,50 @@ def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, st
     if paths and not closed:
         more = f" (and {len(paths) - PATHS_SHOWN} more)" if len(paths) > PATHS_SHOWN else ""
         lines += ["", "Images: " + ", ".join(paths[:PATHS_SHOWN]) + more]
-    if report and news["name"] != RUN_FAILED:
+    if report:
         lines += ["", f"Report: {report}"]
     return subject, "\n".join([*lines, "", f"(audit {news['run_id']}, message {news['id']})"])
+
+
+def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | None, store: Path) -> bool:
+    """Send a piece of news through a block, unless its receipt says that it was; returns whether it was sent now.
+
+    Parameters
+    ----------
+    channel : str
+        Its name in the receipt.
+    block : str
+        As "custom-webhook/name".
+    news : mapping
+        See `dataprops.alert_state.news`.
+    report : str or None
+        Address of the run's report.
+    store : Path
+        Where receipts are kept.
+
+    Raises
+    ------
+    Exception
+        Whatever the channel raises.
+    """
+    from prefect.blocks.abstract import NotificationError
+    from prefect.blocks.core import Block
+
+    dataset = news["dataset"]
+    with sending(store, dataset):
+        if channel in receipts(store, dataset, news["id"]):
+            log.info("%s has it already", channel)
+            return False
+        opened: Any = Block.load(block)
+        subject, text = message(news, report)
+        try:
+            with opened.raise_on_failure():
+                opened.notify(text, subject=subject)
+        except NotificationError as error:  # its own text is empty
+            raise NotificationError(f"{channel} did not take it: {error.log.strip()}") from error
+        write_receipt(store, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
+    log.info("sent to %s: %s", channel, subject)
+    return True
 
 
 @task(
@@ -51,24 +95,5 @@ def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, st
     cache_policy=NO_CACHE,
 )
 def send(channel: str, block: str, news: Mapping[str, Any], report: str | None, store: str) -> bool:
-    """Send a piece of news through a block, unless its receipt says that it was; returns whether it was sent now.
-
-    Raises
-    ------
-    Exception
-        Whatever the channel raises: Prefect tries again.
-    """
-    from prefect.blocks.core import Block
-
-    folder, dataset = Path(store), news["dataset"]
-    with sending(folder, dataset):
-        if channel in receipts(folder, dataset, news["id"]):
-            get_run_logger().info("%s has it already", channel)
-            return False
-        opened: Any = Block.load(block)
-        subject, text = message(news, report)
-        with opened.raise_on_failure():
-            opened.notify(text, subject=subject)
-        write_receipt(folder, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
-    get_run_logger().info("sent to %s: %s", channel, subject)
-    return True
+    """`send_once` as a task: whatever the channel raises, Prefect tries again."""
+    return send_once(channel, block, news, report, Path(store))

@@ -6,12 +6,18 @@ nothing.) The same call without Prefect is one POST; deployments/README.md shows
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 ARRIVED = "dataset.arrived"
+OPERATING, STOPPED = (
+    "dataprops.operating",
+    "dataprops.stopped",
+)  # of a process that stays: it lives; it ends because it was told to
+OPERATOR = "dataprops.operator"
 Event = dict[str, Any]
 
 
@@ -32,12 +38,25 @@ def event(
     labels : mapping, optional
         More labels of the resource, which an automation can match.
     """
-    resource = {"prefect.resource.id": f"dataset.{dataset}", "prefect.resource.name": dataset, **(labels or {})}
+    return _event(name, {**_resource(f"dataset.{dataset}", dataset), **(labels or {})}, payload, id)
+
+
+def operator_event(name: str, project: str) -> Event:
+    """An event whose resource is the process of this machine that operates a project (`dataprops serve`, `watch`)."""
+    machine = socket.gethostname()
+    return _event(name, _resource(f"{OPERATOR}.{project}.{machine}", f"{project} on {machine}"), {})
+
+
+def _resource(id: str, name: str) -> dict[str, str]:
+    return {"prefect.resource.id": id, "prefect.resource.name": name}
+
+
+def _event(name: str, resource: Mapping[str, str], payload: Mapping[str, Any], id: str | None = None) -> Event:
     return {
         "id": id or str(uuid.uuid4()),
         "event": name,
         "occurred": datetime.now(UTC).isoformat(),
-        "resource": resource,
+        "resource": dict(resource),
         "payload": dict(payload),
     }
 

@@ -11,11 +11,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,14 +30,24 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 900) -> Any:
     """Wait for a condition; its value. Long enough for a busy machine, and no test judges how long it took."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.25)
+        time.sleep(0.1)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def console_environment(folder: Path) -> dict[str, str]:
+    """An environment whose PATH has the console scripts of installed packages, run by the Python that runs the tests."""
+    folder.mkdir()
+    for name, module in (("dataprops", "flows.cli"), ("prefect", "prefect"), ("dask", "dask")):
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        (folder / name).chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return clean | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
 class PrefectServer:
@@ -89,7 +102,7 @@ class PrefectServer:
         """POST to the server's API."""
         body = json.dumps(query).encode()
         request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             text = answer.read()
             return json.loads(text) if text else None
 
@@ -105,6 +118,15 @@ class PrefectServer:
             offset += len(page)
         return sorted(found.values(), key=lambda run: run["created"])
 
+    @contextmanager
+    def client(self) -> Iterator[SyncPrefectClient]:
+        """Prefect's own client; and meanwhile all of Prefect in this process means this server."""
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: self.url}), get_client(sync_client=True) as client:
+            yield client
+
     def command(self, *arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         """Run `dataprops ARGUMENTS` to its end."""
         done = subprocess.run(
@@ -113,19 +135,21 @@ class PrefectServer:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
     @contextmanager
-    def running(self, *arguments: str, cwd: Path, log: Path) -> Iterator[subprocess.Popen]:
-        """`dataprops ARGUMENTS` as a process that stays, while the context lasts."""
+    def running(
+        self, *arguments: str, cwd: Path, log: Path, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen]:
+        """`dataprops ARGUMENTS` as a process that stays, while the context lasts; with more in its environment."""
         with log.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.cli", *arguments],
-                env=self.environment,
+                env=self.environment | dict(environment or {}),
                 cwd=cwd,
                 stdout=out,
                 stderr=out,
@@ -175,7 +199,7 @@ class Inbox:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def subjects(self, path: str) -> list[str]:
         """Subjects of the messages to a path, in the order in which they came."""

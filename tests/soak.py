@@ -148,6 +148,7 @@ class Soak:
         AssertionError
             If something was lost, wrong, or said twice.
         """
+        self.pause = pause
         self.server.start()
         self.serve()
         try:
@@ -164,6 +165,8 @@ class Soak:
             left = [process.pid for process, _ in processes(self.server.url, "worker")]
             assert not left, f"workers {left} of killed audits are still there"
             runs = [*self.server.runs("audit"), *self.server.runs("deliver")]
+            seen = {"runs": runs, "messages": self.inbox.messages, "killed": self.killed, "happened": self.happened}
+            (self.root / "seen.json").write_text(json.dumps(seen | {"disturbed": sorted(self.disturbed)}, indent=1))
         finally:
             end(self.process)
             for process, _ in [*processes(self.server.url), *processes(self.server.url, "worker")]:
@@ -191,8 +194,11 @@ class Soak:
         """Kill something of a kind that is running; wait for it, if nothing is."""
         if kind in ("run", "worker"):
             chosen = self.wait(lambda: processes(self.server.url, kind), f"a {kind} to kill", 1200)
-            process, run = self.fate.choice(chosen)
-            process.kill()
+            time.sleep(self.fate.random() * self.pause)  # not always right after it began
+            process, run = self.fate.choice(processes(self.server.url, kind) or chosen)
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile: nothing is killed
+                process.kill()
+                self.happened[f"killed: {kind}"] += 1
             self.killed[kind].append(run)
             if kind == "run":
                 self.disturbed.add(run)
@@ -204,7 +210,7 @@ class Soak:
                     process.kill()
                 self.disturbed.add(run)
             self.serve()
-        self.happened[f"killed: {kind}"] += 1
+            self.happened[f"killed: {kind}"] += 1
 
     def restart_server(self) -> None:
         """The Prefect server goes and comes."""

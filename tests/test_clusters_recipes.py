@@ -43,8 +43,8 @@ def test_a_scheduler_and_workers_that_share_nothing_but_the_store(tmp_path):
             for number in (1, 2):
                 own = ["--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path / f"host{number}")]
                 started.append(subprocess.Popen([*worker, *own], **how))
-            with Client(scheduler_file=str(found), timeout="120s") as client:
-                client.wait_for_workers(2, timeout=180)
+            with Client(scheduler_file=str(found), timeout="600s") as client:
+                client.wait_for_workers(2, timeout=900)
                 address = client.scheduler.address
             with connect(address, store) as client:
                 tools = dask_tools(client, no_progress, "cpu")

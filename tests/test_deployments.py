@@ -7,7 +7,10 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,11 +19,14 @@ from hypothesis import strategies as st
 from dataprops import alert_state
 from dataprops.errors import DatapropsError
 from dataprops.store import locked, open_store
+from deployments import watcher as watcher_module
 from deployments.datasets import read_operations
 from deployments.server import application, hosts_for
-from deployments.watcher import Watcher, difference, list_files
+from deployments.watcher import Watcher, difference
+from flows import telling
 from flows.operation import Operation, reason_of
 from tests.make_images import random_folder
+from tests.prefect_server import until
 
 GOOD = """
 store = "audits"
@@ -78,6 +84,18 @@ def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path):
         ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "env:NO_SUCH_NAME"', 6, "NO_SUCH_NAME is not set"),
+        (
+            '"webhook"\nurl = "http://127.0.0.1:9/hook"',
+            '"slack"\nurl = "https://example.org/x"',
+            6,
+            "of a Slack webhook",
+        ),
+        (
+            '"webhook"\nurl = "http://127.0.0.1:9/hook"',
+            '"teams"\nurl = "https://example.org/x"',
+            6,
+            "of a Teams workflow",
+        ),
         ("[datasets.chest]", '[datasets."a b"]', 8, "may hold letters"),
         ("[channels.ward]", "[channels.Ward]", 4, "may hold small letters"),
         ('source = "digits:"', "", 16, "has no source"),
@@ -181,35 +199,6 @@ def test_whoever_follows_the_news_knows_what_is_open(sequence):
         assert len({item["id"] for item in state["outbox"]}) == len(state["outbox"])
 
 
-def test_a_channel_with_a_receipt_gets_no_second_message(tmp_path, monkeypatch):
-    from prefect.blocks.core import Block
-
-    from tasks import channels
-
-    sent = []
-
-    class Told:
-        def raise_on_failure(self):
-            return self
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            return None
-
-        def notify(self, text, subject):
-            sent.append(subject)
-
-    monkeypatch.setattr(Block, "load", lambda name: Told())
-    monkeypatch.setattr(channels, "get_run_logger", lambda: __import__("logging").getLogger())
-    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
-    assert channels.send.fn("ward", "custom-webhook/x", item, None, str(tmp_path)) is True
-    assert channels.send.fn("ward", "custom-webhook/x", item, None, str(tmp_path)) is False
-    assert channels.send.fn("other", "custom-webhook/x", item, None, str(tmp_path)) is True
-    assert sent == ["[critical] chest: conflicts"] * 2
-
-
 def test_old_receipts_go_and_those_of_news_that_waits_stay(tmp_path):
     (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
     other = "00000000-0000-0000-0000-000000000001"
@@ -230,28 +219,139 @@ def test_a_run_says_why_it_runs():
 
 
 def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkeypatch):
-    from flows import operation as module
-
-    known, sent, delivered = set(), [], []
-    monkeypatch.setattr(module, "known_events", lambda ids: known & set(ids))
-    monkeypatch.setattr(module, "send_events", lambda events: sent.extend(event["id"] for event in events))
-    monkeypatch.setattr(module, "_deliver", lambda item, store, operation: delivered.append(item["id"]))
-    how = Operation("warning", {"ward": "custom-webhook/x"}, "deliver/ward")
+    known, sent = set(), []
+    monkeypatch.setattr(telling, "known_events", lambda ids: known & set(ids))
+    monkeypatch.setattr(telling, "send_events", lambda events: sent.extend(event["id"] for event in events))
+    how = Operation("warning", {"ward": "custom-webhook/x"})
     (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
-    assert module.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
-    assert (sent, delivered) == ([item["id"]], [])
+    assert telling.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
+    assert sent == [item["id"]]
     known.add(item["id"])
-    assert module.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
-    assert (sent, delivered) == ([item["id"]], [item["id"]])
+    assert telling.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
+    assert sent == [item["id"]]
     alert_state.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
-    module.sweep(tmp_path, "chest", how)
-    assert module.sweep(tmp_path, "chest", how) == 0
-    assert (len(sent), len(delivered)) == (1, 1)
+    telling.sweep(tmp_path, "chest", how)
+    assert telling.sweep(tmp_path, "chest", how) == 0
+    assert len(sent) == 1
     # an audit tells its own news, and does not repeat what is on its way
     summary = {"dataset": "chest", "alerts": [alert("conflicts"), alert("leaks")], "run_id": "r2"}
-    assert [news["name"] for news in module.tell(tmp_path, summary, how)] == ["leaks"]
-    module.tell(tmp_path, summary | {"run_id": "r3"}, how)
+    assert [news["name"] for news in telling.tell(tmp_path, summary, how)] == ["leaks"]
+    telling.tell(tmp_path, summary | {"run_id": "r3"}, how)
     assert len(sent) == 2
+
+
+# ---- audits that are late or died ---------------------------------------------------------------------------------
+
+
+class Runs:
+    """Runs as a Prefect server would list them, on one day in 2026."""
+
+    def __init__(self) -> None:
+        self.listed: list = []
+        self.sent: list = []
+
+    def add(self, name: str, state: str, hour: int, started: bool = True, said: str | None = None) -> None:
+        when = datetime(2026, 1, 1, hour, tzinfo=UTC)
+        scheduled = state == "Late"
+        kept = SimpleNamespace(name=state, message=said, timestamp=when, is_scheduled=lambda: scheduled)
+        self.listed.insert(
+            0,
+            SimpleNamespace(
+                id=name,
+                name=name,
+                state=kept,
+                start_time=when if started and not scheduled else None,
+                expected_start_time=when,
+                work_pool_name="ward",
+            ),
+        )
+
+
+@pytest.fixture
+def server_runs(monkeypatch):
+    """What `notice` sees; `sent` are the events that it sends."""
+    runs = Runs()
+    monkeypatch.setattr(telling, "_troubled_runs", lambda dataset: list(runs.listed))
+    monkeypatch.setattr(telling, "send_events", runs.sent.extend)
+    return runs
+
+
+def opened_by_notice(store: Path, late: float = 15.0) -> list[str]:
+    return [item["name"] for item in telling.notice(store, "chest", late, Operation())]
+
+
+def at(hour: int) -> str:
+    return datetime(2026, 1, 1, hour, tzinfo=UTC).isoformat()
+
+
+def test_a_late_and_a_dead_audit_open_one_alert_each_and_the_next_that_finishes_closes_both(tmp_path, server_runs):
+    server_runs.add("r1", "Late", 3)
+    server_runs.add("r2", "Crashed", 4, said="it stopped telling that it lives")
+    assert sorted(opened_by_notice(tmp_path)) == ["audit_failed", "audit_late"]
+    sentences = {event["payload"]["name"]: event["payload"]["sentence"] for event in server_runs.sent}
+    assert sentences["audit_failed"] == "The audit of chest did not finish: it stopped telling that it lives"
+    assert "due at 2026-01-01 03:00 UTC did not start within 15 minutes" in sentences["audit_late"]
+    assert all(event["payload"]["report"] is None for event in server_runs.sent)
+    server_runs.add("r3", "Late", 5)
+    assert opened_by_notice(tmp_path) == []  # told already
+    closed = alert_state.settle(tmp_path, "chest", [], "r4", at(6))[2:]
+    assert {(item["event"], item["name"]) for item in closed} == {
+        (alert_state.CLOSED, "audit_failed"),
+        (alert_state.CLOSED, "audit_late"),
+    }
+    assert opened_by_notice(tmp_path) == []  # runs of before that audit say nothing any more
+    server_runs.add("r5", "Failed", 7, said="the disk is full")
+    assert opened_by_notice(tmp_path) == ["audit_failed"]
+
+
+def test_a_run_that_is_not_late_for_long_is_not_told(tmp_path, server_runs):
+    server_runs.add("r1", "Late", 3)
+    years = 60 * 24 * 365 * 200.0
+    assert opened_by_notice(tmp_path, years) == []
+    assert opened_by_notice(tmp_path) == ["audit_late"]
+
+
+def test_a_run_that_a_stopped_worker_hands_back_is_not_told(tmp_path, server_runs):
+    server_runs.add("r1", "Crashed", 4, said="Execution was aborted by a termination signal.")
+    server_runs.listed[0].state.timestamp = datetime.now(UTC)
+    assert opened_by_notice(tmp_path) == []
+    server_runs.listed[0].state.timestamp -= telling.HANDED_BACK
+    assert opened_by_notice(tmp_path) == ["audit_failed"]
+
+
+def test_a_store_of_before_does_not_tell_of_failures_that_an_audit_made_good(tmp_path, server_runs):
+    """Its state does not say when an audit was settled; its results do."""
+    run = tmp_path / "results/chest/20260101T050000Z-abcd"
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text("{}")
+    server_runs.add("r1", "Failed", 4)
+    server_runs.add("r2", "Crashed", 4, started=False)
+    assert opened_by_notice(tmp_path) == []
+    server_runs.add("r3", "Crashed", 6, started=False)
+    assert opened_by_notice(tmp_path) == ["audit_failed"]
+
+
+def test_a_run_that_told_its_failure_itself_is_told_once(tmp_path, server_runs):
+    alert_state.record_failure(tmp_path, "chest", "the disk is full", "r1", at(4))
+    server_runs.add("r1", "Failed", 4, said="the disk is full")
+    assert opened_by_notice(tmp_path) == []
+
+
+def test_looking_after_goes_on_when_a_part_of_it_fails(tmp_path, monkeypatch, caplog):
+    from deployments import operate
+
+    did = []
+
+    def broken(*arguments):
+        raise OSError("the server restarts")
+
+    monkeypatch.setattr(operate, "notice", broken)
+    monkeypatch.setattr(operate, "sweep", broken)
+    monkeypatch.setattr(operate, "send_waiting", lambda store, dataset, *how: did.append(dataset))
+    monkeypatch.setattr(operate, "revive", did.append)
+    operate.look_after(read_operations(written(tmp_path, GOOD)), {})
+    assert did == ["chest", "digits", ("dataprops", "project:datasets")]
+    assert "late audits of chest were not looked for: the server restarts" in caplog.text
 
 
 # ---- the watcher ------------------------------------------------------------------------------------------------
@@ -303,58 +403,60 @@ def test_an_event_that_was_not_taken_is_sent_again_with_its_id(tmp_path):
     assert len(tried) == 3
 
 
-def test_a_copy_that_is_not_finished_is_waited_for(tmp_path):
+class Clock:
+    """Stands for `threading.Event` and the clock: waiting takes no time, and lets somebody do something at each wait."""
+
+    def __init__(self, watching: Watcher, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]):
+        self.now, self.meanwhile = 1000.0, meanwhile
+        watching.stop = self  # type: ignore[assignment]
+        monkeypatch.setattr(watcher_module.time, "monotonic", lambda: self.now)
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        self.meanwhile()
+        return False
+
+    def is_set(self) -> bool:
+        return False
+
+
+def test_a_copy_that_is_not_finished_is_waited_for(tmp_path, monkeypatch):
     """A writer that keeps writing: the event comes after its last byte, and tells of it once."""
     place = tmp_path / "chest"
-    place.mkdir()
+    random_folder(place, {"a": 1})
     events: list = []
     watching = watcher(tmp_path, place, events, settle=1.0)
-    done = threading.Event()
+    numbers = iter(range(12))
 
-    def write_slowly():
-        for number in range(12):
+    def write() -> None:
+        if (number := next(numbers, None)) is not None:
             with (place / "slow.png").open("ab") as file:
                 file.write(bytes(100))
             (place / f"{number}.png").write_bytes(b"x")
-            time.sleep(0.15)
-        done.set()
 
-    writer = threading.Thread(target=write_slowly)
-    writer.start()
-    while not list_files(str(place)):
-        time.sleep(0.01)
+    clock = Clock(watching, monkeypatch, write)
     watching.once()
-    assert done.is_set()
-    writer.join()
-    assert [event["payload"]["added"] for event in events] == [13]
+    assert next(numbers, None) is None
+    assert [event["payload"]["added"] for event in events] == [14]
+    assert clock.now >= 1000 + 12 * 0.25 + 1.0
 
 
 def test_a_folder_that_is_never_quiet_is_told_about_all_the_same(tmp_path, monkeypatch):
-    from deployments import watcher as module
-
-    monkeypatch.setattr(module, "LONGEST", 3.0)
+    monkeypatch.setattr(watcher_module, "LONGEST", 3.0)
     place = tmp_path / "chest"
     random_folder(place, {"a": 2})
     events: list = []
     watching = watcher(tmp_path, place, events, settle=0.4)
-    stop = threading.Event()
 
-    def write_on():
-        while not stop.is_set():
-            with (place / "busy.png").open("ab") as file:
-                file.write(b"x")
-            time.sleep(0.02)
+    def write() -> None:
+        with (place / "busy.png").open("ab") as file:
+            file.write(b"x")
 
-    writer = threading.Thread(target=write_on)
-    writer.start()
-    try:
-        while "busy.png" not in list_files(str(place)):
-            time.sleep(0.01)
-        watching.once()
-    finally:
-        stop.set()
-        writer.join()
+    write()
+    Clock(watching, monkeypatch, write)
+    watching.once()
     assert [event["payload"]["added"] for event in events] == [2]  # not the busy one
+    Clock(watching, monkeypatch, lambda: None)
     watching.once()
     assert events[-1]["payload"]["names"] == ["busy.png"]
 
@@ -398,22 +500,20 @@ def test_a_remote_prefix_is_polled(tmp_path):
         system.rm("/bucket", recursive=True)
 
 
-def test_a_watcher_that_runs_notices_files_by_itself_and_survives_what_fails(tmp_path):
+def test_a_watcher_that_runs_notices_files_by_itself_and_survives_what_fails(tmp_path, caplog):
     place = tmp_path / "chest"
     events: list = []
     watching = watcher(tmp_path, place, events)
     thread = threading.Thread(target=watching.run)
     thread.start()  # the folder is not there yet: a share that is away
     try:
-        time.sleep(0.3)
+        until(lambda: "cannot be listed" in caplog.text, "a look in vain")
         random_folder(place, {"a": 2})
-        deadline = time.monotonic() + 60
-        while not events and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: events, "the event")
         assert [event["payload"]["added"] for event in events] == [2]
     finally:
         watching.stop.set()
-        thread.join(30)
+        thread.join(300)
     assert not thread.is_alive()
 
 
@@ -486,6 +586,6 @@ def test_operation_travels_as_plain_values():
 
     from flows.operation import operation_of
 
-    operation = Operation("critical", {"ward": "custom-webhook/x"}, "deliver/ward", "http://127.0.0.1:4280")
+    operation = Operation("critical", {"ward": "custom-webhook/x"}, "http://127.0.0.1:4280")
     assert operation_of(json.loads(json.dumps({**asdict(operation), "of a later version": 1}))) == operation
     assert operation_of(None) is None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.make_images import random_folder
-from tests.prefect_server import end, until
+from tests.prefect_server import console_environment, end, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 GUIDE = Path(__file__).parents[1] / "deployments" / "README.md"
 
 
@@ -31,17 +30,12 @@ def guided(prefect_server, inbox, tmp_path_factory):
     (file,) = blocks("toml datasets.toml")
     (root / "datasets.toml").write_text(file.replace("datasets.chest", "datasets.guide"))
     environment = {**prefect_server.environment, "WARD_URL": f"{inbox.url}/guide"}
-    tools = root / "bin"  # the console scripts of installed packages, by the Python that runs the tests
-    tools.mkdir()
-    for name, module in (("dataprops", "flows.cli"), ("prefect", "prefect")):
-        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
-        (tools / name).chmod(0o755)
-    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    environment["PATH"] = console_environment(root / "bin")["PATH"]
 
     def shell(command: str, **options) -> subprocess.CompletedProcess:
         # the dataset of the other tests on this server has the same name
         command = command.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
-        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=300, **options)
+        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=900, **options)
 
     outputs = []
     for text in blocks("bash run"):

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from dataprops.errors import DatapropsError
+from deployments import automations
+from deployments.datasets import read_operations
+from deployments.deploy import deploy
+from tasks.events import OPERATING, operator_event
 from tests.make_images import random_folder
+from tests.message_places import Places
 from tests.prefect_server import Inbox, PrefectServer, free_port, until
 
-pytestmark = pytest.mark.timeout(1500)  # the first test waits for everything that happens
+pytestmark = pytest.mark.timeout(
+    3600
+)  # the first test waits for everything that happens; only a busy machine takes so long
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 SERVED = """
@@ -32,6 +44,18 @@ url = "{inbox}/hook"
 kind = "webhook"
 url = "{inbox}/flaky"
 
+[channels.slack]
+kind = "slack"
+url = "{slack}"
+
+[channels.teams]
+kind = "teams"
+url = "{teams}"
+
+[channels.mail]
+kind = "mail"
+url = "{mail}"
+
 [datasets.chest]
 source = "chest"
 size = 12
@@ -39,7 +63,7 @@ k = 5
 estimators = ["mle"]
 draws = 2
 thresholds = "thresholds.toml"
-tell = ["hook"]
+tell = ["hook", "slack", "teams", "mail"]
 watch = "chest"
 settle = 1
 
@@ -49,21 +73,31 @@ size = 12
 tell = ["flaky"]
 """
 
-# nobody works for this pool: its runs are late
+# at first nobody works for this pool: its runs are late
 UNSERVED = """
 project = "clock"
 store = "clock-store"
 pool = "nobody"
+base_url = "http://127.0.0.1:{port}"
+
+[channels.flaky]
+kind = "webhook"
+url = "{inbox}/flaky-clock"
 
 [channels.hook]
 kind = "webhook"
 url = "{inbox}/clock"
 
 [datasets.clock]
-source = "digits:"
-size = 8
-schedule = "* * * * *"
-tell = ["hook"]
+source = "clock"
+watch = "clock"
+settle = 0.5
+size = 12
+k = 5
+estimators = ["mle"]
+draws = 2
+thresholds = "thresholds.toml"
+tell = ["flaky"]
 late = 0.2
 """
 
@@ -74,25 +108,47 @@ class Operated:
 
     server: PrefectServer
     inbox: Inbox
+    places: Places
     root: Path
     port: int
 
     def finished(self) -> list[dict]:
         return [run for run in self.server.runs("audit", "chest") if run["state_type"] == "COMPLETED"]
 
+    def served(self) -> str:
+        """The file of what is served."""
+        return SERVED.format(port=self.port, inbox=self.inbox.url, **self.places.addresses)
+
 
 @pytest.fixture(scope="module")
-def operated(prefect_server, inbox, tmp_path_factory):
+def places(tmp_path_factory):
+    """Where mail, Slack and Teams messages go; each refuses the first try of a message."""
+    opened = Places(tmp_path_factory.mktemp("places"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def operated(prefect_server, inbox, places, tmp_path_factory):
     """`dataprops serve` at work, from an empty store to an alert that opened and closed; every step waits for its effect."""
     root = tmp_path_factory.mktemp("operated")
     random_folder(root / "chest", {"a": 40, "b": 40})
+    random_folder(root / "clock", {"a": 20, "b": 20})
     (root / "thresholds.toml").write_text("[enough_images]\nenabled = false\n[duplicates]\nenabled = false\n")
-    port = free_port()
-    (root / "served.toml").write_text(SERVED.format(port=port, inbox=inbox.url))
-    (root / "unserved.toml").write_text(UNSERVED.format(inbox=inbox.url))
-    prefect_server.command("deploy", "unserved.toml", cwd=root)
-    it = Operated(prefect_server, inbox, root, port)
-    with prefect_server.running("serve", "served.toml", cwd=root, log=root / "serve.log"):
+    it = Operated(prefect_server, inbox, places, root, free_port())
+    (root / "served.toml").write_text(it.served())
+    unserved = UNSERVED.format(port=free_port(), inbox=inbox.url)
+    (root / "unserved.toml").write_text(f'{unserved}schedule = "* * * * *"\n')
+    with ExitStack() as staying:
+
+        def stays(command: str, file: str, **options) -> None:
+            log = root / f"{command}-{file}.log"
+            staying.enter_context(prefect_server.running(command, file, cwd=root, log=log, **options))
+
+        prefect_server.command("deploy", "unserved.toml", cwd=root)
+        stays("watch", "unserved.toml")
+        with_rules_that_do_not_wait(it)
+        stays("serve", "served.toml", environment=places.environment)
         # the folder as the watcher finds it; and meanwhile more arrives, and others say so, more often than it is audited
         until(lambda: any(r["state_type"] == "RUNNING" for r in it.server.runs("audit", "chest")), "a running audit")
         shutil.copy(root / "chest/a/000.png", root / "chest/b/twin.png")
@@ -102,10 +158,54 @@ def operated(prefect_server, inbox, tmp_path_factory):
         until(lambda: inbox.subjects("/hook"), "the alert")
         until(lambda: not waiting(it), "the end of all audits")
         (root / "chest/b/twin.png").unlink()
+        until(lambda: inbox.subjects("/flaky-clock"), "the alert of the late audit")
+        a_run_of_the_clock_falls_silent(it)
+        until(lambda: len(inbox.subjects("/flaky-clock")) > 1, "the alert of the dead audit")
+        (root / "unserved.toml").write_text(unserved)
+        stays("serve", "unserved.toml")
+        until(lambda: len(inbox.subjects("/flaky-clock")) > 3, "the end of the alerts of late and dead audits")
         until(lambda: len(inbox.subjects("/hook")) > 1, "the end of the alert")
+        for kind in places.addresses:
+            until(lambda kind=kind: len(places.subjects(kind)) > 1, f"the alert and its end by {kind}")
         until(lambda: inbox.subjects("/flaky"), "the alert of the broken audit")
-        until(lambda: inbox.subjects("/clock"), "the alert of the late audit")
+        until(lambda: inbox.subjects("/clock"), "the word that nobody looks after the clock")
         yield it
+
+
+def with_rules_that_do_not_wait(it: Operated) -> None:
+    """The rules about silence, as deployed but that silence is ten seconds; and a sign of life of a process that has no other."""
+    operations = read_operations(it.root / "unserved.toml")
+    with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
+        patch.setattr(automations, "SILENT", timedelta(seconds=10))
+        patch.setattr(socket, "gethostname", lambda: "mars")
+        audit = client.read_deployment_by_name("audit/clock").id
+        hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
+        for rule in (
+            automations._dead(operations, "clock", (), audit),
+            automations._silent(replace(operations, project="ghost"), (), [hook]),
+        ):
+            client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"}))
+        client.request("POST", "/events", json=[operator_event(OPERATING, "ghost")]).raise_for_status()
+
+
+def a_run_of_the_clock_falls_silent(it: Operated) -> None:
+    """It says once that it lives, and then nothing."""
+    run = next(
+        run for run in it.server.runs("audit", "clock") if run["state"]["name"] == "Late" and run["auto_scheduled"]
+    )
+    life = {
+        "id": str(uuid4()),
+        "event": automations.HEARTBEAT,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
+        "related": [
+            {
+                "prefect.resource.id": f"prefect.deployment.{run['deployment_id']}",
+                "prefect.resource.role": "deployment",
+            }
+        ],
+    }
+    it.server.ask("/events", [life])
 
 
 def waiting(it: Operated) -> list[dict]:
@@ -150,13 +250,13 @@ def test_an_alert_is_told_once_when_it_opens_and_once_when_it_closes(operated):
 def test_the_link_in_the_message_leads_to_the_report(operated):
     text = next(message["text"] for message in operated.inbox.messages if message["path"] == "/hook")
     link = next(line for line in text.splitlines() if line.startswith("Report: ")).removeprefix("Report: ")
-    with urllib.request.urlopen(link, timeout=10) as page:
+    with urllib.request.urlopen(link, timeout=120) as page:
         assert b"different labels" in page.read()
     docs = link.replace("report.html", "data_docs/index.html")
-    with urllib.request.urlopen(docs, timeout=10) as page:
+    with urllib.request.urlopen(docs, timeout=120) as page:
         assert b"<html" in page.read().lower()
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"http://127.0.0.1:{operated.port}/results/../alerts/chest.json", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{operated.port}/results/../alerts/chest.json", timeout=120)
 
 
 def test_alerts_are_events_with_the_dataset_as_their_resource(operated):
@@ -177,10 +277,31 @@ def test_a_failed_audit_is_an_alert_and_a_channel_that_fails_is_tried_again(oper
     assert "missing does not exist" in message["text"]
 
 
+@pytest.mark.parametrize("kind", ["slack", "teams", "mail"])
+def test_each_kind_of_channel_is_tried_again_and_fails_no_audit(operated, kind):
+    """Opened and closed: each was refused once, and arrived once."""
+    assert operated.places.subjects(kind) == ["[critical] chest: conflicts", "[closed] chest: conflicts"]
+    refused = [message.subject for message in operated.places.refused if message.place == kind]
+    assert refused == operated.places.subjects(kind)
+    assert not [run for run in operated.server.runs("audit", "chest") if run["state_type"] in ("FAILED", "CRASHED")]
+
+
 def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
-    runs = operated.server.runs("audit", "clock")
-    assert any("auto-scheduled" in run["tags"] for run in runs)
-    assert operated.inbox.subjects("/clock")[0] == "[critical] clock: audit_late"
+    """Told by the process that stays, since nobody delivers; opened and closed, each refused once and told once."""
+    subjects = operated.inbox.subjects("/flaky-clock")
+    assert subjects[:2] == ["[critical] clock: audit_late", "[critical] clock: audit_failed"]
+    assert sorted(subjects[2:]) == ["[closed] clock: audit_failed", "[closed] clock: audit_late"]
+    late, dead = (
+        m["text"] for m in operated.inbox.messages if m["path"] == "/flaky-clock" and "critical" in m["subject"]
+    )
+    assert "did not start within 0.2 minutes: does a worker of the pool 'nobody' run?" in late
+    assert "it stopped telling that it lives" in dead
+
+
+def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):
+    (message,) = [message for message in operated.inbox.messages if message["path"] == "/clock"]
+    assert message["subject"] == "[critical] ghost: nobody looks after it"
+    assert "(dataprops.operator.ghost.mars) fell silent" in message["text"]
 
 
 def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
@@ -222,54 +343,53 @@ def rendered(url: str, folder: Path) -> str:
     """The page as a browser has it after its scripts ran."""
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={folder}", "--virtual-time-budget=15000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
 
 
 def test_deploying_again_changes_what_changed_and_nothing_else(operated):
     """On the same server, after all that happened."""
     file = operated.root / "again.toml"
     text = (
-        SERVED.replace('"ward"', '"again"')
+        operated.served()
+        .replace('"ward"', '"again"')
         .replace("datasets.chest", "datasets.one")
         .replace("datasets.broken", "datasets.two")
     )
-    file.write_text(text.format(port=operated.port, inbox=operated.inbox.url))
+    file.write_text(text)
 
-    def outcomes() -> dict[str, str]:
-        lines = operated.server.command("deploy", "again.toml", cwd=operated.root).stdout.splitlines()
-        return {line[11:]: line[:10].strip() for line in lines}
+    def outcomes(path: Path = file) -> dict[str, str]:
+        with operated.server.client():
+            return {f"{change.kind} {change.name}": change.outcome for change in deploy(read_operations(path))}
 
     assert set(outcomes().values()) == {"created"}
     assert set(outcomes().values()) == {"unchanged"}
     changed = (
         file.read_text()
         .replace('tell = ["flaky"]', 'tell = ["flaky"]\nschedule = "0 3 * * *"')
-        .replace("/hook", "/other")
+        .replace('/hook"', '/other"')
     )
     file.write_text(changed)
     assert {name: outcome for name, outcome in outcomes().items() if outcome != "unchanged"} == {
-        "channel     hook": "updated",
-        "deployment  audit/two": "updated",
+        "channel hook": "updated",
+        "deployment audit/two": "updated",
     }
     start = changed.index("[datasets.two]")
     file.write_text(changed[:start])
     gone = {name for name, outcome in outcomes().items() if outcome == "removed"}
-    assert "deployment  audit/two" in gone
-    assert "automation  dataprops again: new data of two" in gone
+    assert "deployment audit/two" in gone
+    assert "automation dataprops again: new data of two" in gone
     assert not any("one" in name or "ward" in name for name in gone)
     names = {row["name"] for row in operated.server.ask("/deployments/filter", {})}
     assert {"chest", "broken", "clock", "one"} <= names
     assert "two" not in names
     # another file of the same project is refused, or it would remove what is this one's
     shutil.copy(file, operated.root / "other.toml")
-    refused = operated.server.command("deploy", "other.toml", cwd=operated.root, check=False)
-    assert refused.returncode == 2
-    assert "project 'again' was deployed from" in refused.stderr
+    with pytest.raises(DatapropsError, match="project 'again' was deployed from"):
+        outcomes(operated.root / "other.toml")
     # and one that would take another project's deployment
     file.write_text(file.read_text().replace("datasets.one", "datasets.chest"))
-    refused = operated.server.command("deploy", "again.toml", cwd=operated.root, check=False)
-    assert refused.returncode == 2
-    assert "was not made from project 'again'" in refused.stderr
+    with pytest.raises(DatapropsError, match="was not made from project 'again'"):
+        outcomes()
 
 
 def test_notify_names_what_is_deployed(operated):

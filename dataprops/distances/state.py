@@ -141,11 +141,10 @@ def merge(into: State, found: Found) -> None:
 
 def finalize(state: State) -> State:
     """Neighbours in ascending order of (distance, index); empty slots last as (inf, EMPTY). A new state."""
-    d2 = np.where(state.knn_index == EMPTY, np.inf, state.knn_d2)[:, ::-1].copy()
-    index = state.knn_index[:, ::-1].copy()
+    d2, index = state.knn_d2[:, ::-1].copy(), state.knn_index[:, ::-1].copy()
+    d2[index == EMPTY] = np.inf
     # a heap that nothing was pushed to since `to_heaps` is in order already
-    later = (d2[:, 1:] > d2[:, :-1]) | ((d2[:, 1:] == d2[:, :-1]) & (index[:, 1:] >= index[:, :-1]))
-    mixed = np.nonzero(~later.all(axis=1))[0]
+    mixed = np.nonzero(~(d2[:, 1:] > d2[:, :-1]).all(axis=1))[0]
     order = np.lexsort((index[mixed], d2[mixed]), axis=1)
     d2[mixed] = np.take_along_axis(d2[mixed], order, axis=1)
     index[mixed] = np.take_along_axis(index[mixed], order, axis=1)
