@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MARK = "dataprops"
 AUDIT, DELIVER = "flows.audit.audit", "flows.deliver.deliver"
+PATIENCE = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
 # for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
 RUN_ENVIRONMENT = {
@@ -144,7 +145,7 @@ def require_server() -> str:
     if not url:
         raise DatapropsError(f"no Prefect server is configured: {way_out}")
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=PATIENCE):
             return url
     except (urllib.error.URLError, OSError) as error:
         raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
