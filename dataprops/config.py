@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from inspect import get_annotations
 from pathlib import Path
+from typing import Any
 
 from dataprops.errors import DatapropsError
 from dataprops.redact import is_url, withhold
@@ -147,6 +149,12 @@ def from_dict(values: dict) -> AuditConfig:
     for name in {"estimators", "rules"} & set(values):
         values[name] = tuple(values[name])
     return AuditConfig(**values)
+
+
+def same_fields(record: Any, kind: type) -> dict[str, Any]:
+    """The fields of a dataclass that another kind of record (a dataclass or a named tuple) has too, by their names."""
+    wanted = get_annotations(kind)
+    return {field.name: getattr(record, field.name) for field in fields(record) if field.name in wanted}
 
 
 def require(holds: bool, name: str, value: object, wanted: str) -> None:

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dataprops.distances.incremental import Known
-from dataprops.distances.passes import PassSpec
-from dataprops.distances.state import State
+from dataprops.distances.sketch import Basis, basis_arrays, basis_from
+from dataprops.distances.sketches import Sketches
+from dataprops.distances.state import PassSpec, State
+from dataprops.store import write_arrays
 
 log = logging.getLogger(__name__)
+
+SKETCHES = 1  # what a sketch promises: one of another number is made again
 
 
 def save_known(path: Path, known: Known, classes: tuple[str, ...]) -> None:
     """Write a finished pass, aside, then rename; `classes` names the label codes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with aside.open("wb") as file:
-        np.savez(
-            file,
-            classes=np.array(classes, dtype=str),
-            pixels=known.pixels.astype("U32"),
-            y=known.y,
-            primary=known.primary,
-            near_a=known.near_a,
-            near_b=known.near_b,
-            near_d2=known.near_d2,
-            near_count=np.array(known.near_count),
-            k=np.array(known.spec.k),
-            numeric=np.array(known.spec.numeric),
-            near2=np.array(known.spec.near2),
-            near_limit=np.array(known.spec.near_limit),
-            **known.state._asdict(),
-        )
-    os.replace(aside, path)
+    write_arrays(
+        path,
+        classes=np.array(classes, dtype=str),
+        pixels=known.pixels.astype("U32"),
+        y=known.y,
+        primary=known.primary,
+        near_a=known.near_a,
+        near_b=known.near_b,
+        near_d2=known.near_d2,
+        near_count=np.array(known.near_count),
+        k=np.array(known.spec.k),
+        numeric=np.array(known.spec.numeric),
+        near2=np.array(known.spec.near2),
+        near_limit=np.array(known.spec.near_limit),
+        **known.state._asdict(),
+        **_sketches_as_arrays(known.sketches),
+    )
 
 
 def load_known(path: Path, classes: tuple[str, ...]) -> Known | None:
@@ -56,10 +57,28 @@ def load_known(path: Path, classes: tuple[str, ...]) -> Known | None:
                 saved["near_d2"],
                 int(saved["near_count"]),
                 PassSpec(int(saved["k"]), bool(saved["numeric"]), float(saved["near2"]), int(saved["near_limit"])),
+                _sketches_from_arrays(saved),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         log.warning("what the last pass found cannot be read (%s): all pairs are computed again", error)
         return None
+
+
+def _sketches_as_arrays(sketches: Sketches | None) -> dict[str, np.ndarray]:
+    if sketches is None:
+        return {}
+    kept = {name: getattr(sketches, name) for name in ("rows", "codes", "norm", "error", "done")}
+    return {"sketch_version": np.array(SKETCHES)} | {
+        f"sketch_{name}": np.asarray(value) for name, value in (basis_arrays(sketches.basis) | kept).items()
+    }
+
+
+def _sketches_from_arrays(saved: Mapping[str, np.ndarray]) -> Sketches | None:
+    if "sketch_version" not in saved or int(saved["sketch_version"]) != SKETCHES:
+        return None
+    basis = basis_from({name: saved[f"sketch_{name}"] for name in Basis._fields})
+    kept = (saved[f"sketch_{name}"] for name in ("codes", "norm", "error", "done"))
+    return Sketches(basis, int(saved["sketch_rows"]), *kept)
 
 
 def _recode(y: np.ndarray, old: list[str], new: tuple[str, ...]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What of a store may go: old results, what killed runs left behind, shards that nobody refers to.
 
-    plan      look, under the locks of all datasets that are not being audited; nothing is changed
+    holding   the locks of all datasets that are not being audited; where shards may go, no audit begins meanwhile
+    plan      look; nothing is changed
     remove    rename into STORE/gone/, then delete there: a kill at any point leaves results whole or absent, and the
               next prune deletes the rest
 
@@ -23,11 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
-from dataprops.store import finished_runs, locked
+from dataprops.store import closed, dataset_lock, finished_runs
 
 log = logging.getLogger(__name__)
 
-# .<name>.<pid>.part, .<name>.<pid>.<8 hex digits>.part: see `store.write_aside` and `shards`
+# .<name>.<pid>.<8 hex digits>.part: see `store.write_aside`; <name>.<pid>.part: see `knowledge` and `checkpoint`
 PART = re.compile(r"(?:^|\.)(\d+)(?:\.[0-9a-f]{8})?\.part$")
 STALE_SECONDS = 3600.0  # a process on another machine that shares the store cannot be seen; one that writes can
 
@@ -57,13 +58,19 @@ def datasets_of(store: Path) -> list[str]:
 
 
 @contextmanager
-def holding(store: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """Hold the locks of all datasets that are not being audited: names held, names busy."""
+def holding(store: Path, shards: bool = False) -> Iterator[tuple[list[str], list[str]]]:
+    """Hold the locks of all datasets that are not being audited: names held, names busy.
+
+    Where shards may go, audits that would begin wait until this ends: the first audit of a dataset is known to no list and
+    no result, and its shards would look idle.
+    """
     with ExitStack() as held:
+        if shards:
+            held.enter_context(closed(store))
         free, busy = [], []
         for name in datasets_of(store):
             try:
-                held.enter_context(locked(store, name))
+                held.enter_context(dataset_lock(store, name))
                 free.append(name)
             except DatapropsError:
                 busy.append(name)
@@ -71,7 +78,7 @@ def holding(store: Path) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: datetime | None = None) -> list[Going]:
-    """What the policy lets go; the caller holds the locks of `free`.
+    """What the policy lets go; the caller holds the locks of `free`, and the store closed if shards are to go (`holding`).
 
     Raises
     ------

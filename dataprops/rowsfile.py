@@ -1,8 +1,9 @@
-"""The rows of a pass as a file: what workers need to read them from the shards, wherever they run."""
+"""The rows of a pass as a file, and the basis of their sketches: what workers need to read, wherever they run."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dataprops.distances.allpairs import Rows
+from dataprops.distances.sketch import Basis, basis_arrays, basis_from
 from dataprops.shards import ShardIndex, pinned
+from dataprops.store import write_arrays
 
 
 class ShardReader(NamedTuple):
@@ -35,18 +38,16 @@ def save_rows(
     primary: np.ndarray,
 ) -> None:
     """Write which shard rows, with which labels, make up a pass; `shard` numbers the shard files `names`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            folder=np.array(str(folder)),
-            names=np.array(names, dtype=str),
-            shard=shard,
-            at=at,
-            features=np.array(features),
-            y=y,
-            primary=primary,
-        )
+    write_arrays(
+        path,
+        folder=np.array(str(folder)),
+        names=np.array(names, dtype=str),
+        shard=shard,
+        at=at,
+        features=np.array(features),
+        y=y,
+        primary=primary,
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -55,3 +56,22 @@ def open_rows(path: str) -> Rows:
     with np.load(path, allow_pickle=False) as saved:
         reader = ShardReader(pinned(Path(str(saved["folder"])), saved["names"].tolist()), saved["shard"], saved["at"])
         return Rows(reader, int(saved["features"]), saved["y"], saved["primary"])
+
+
+def save_basis(folder: Path, basis: Basis) -> Path:
+    """Write a basis into a file that is named by its content: a worker that has read one never takes another for it."""
+    arrays = basis_arrays(basis)
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    path = folder / f"basis-{digest.hexdigest()}.npz"
+    if not path.exists():
+        write_arrays(path, **arrays)
+    return path
+
+
+@functools.lru_cache(maxsize=2)
+def open_basis(path: str) -> Basis:
+    """The basis that `save_basis` wrote."""
+    with np.load(path, allow_pickle=False) as saved:
+        return basis_from(dict(saved))

@@ -30,6 +30,7 @@ from dataprops import dicom
 from dataprops.errors import DatapropsError
 from dataprops.images import PASSING, Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey, quiet
 from dataprops.sources import OpenSource
+from dataprops.store import write_aside
 
 log = logging.getLogger(__name__)
 
@@ -203,16 +204,7 @@ def save_prints(source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, c
         }
     ).replace_schema_metadata({_SALTED: _salt_mark(source)})
     cache.parent.mkdir(parents=True, exist_ok=True)
-    _write_aside(cache, lambda aside: pq.write_table(table, aside))
-
-
-def _write_aside(path: Path, write) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-    try:
-        write(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_aside(cache, lambda aside: pq.write_table(table, aside))
 
 
 def batch_images(features: int, wanted: int) -> int:
@@ -288,7 +280,7 @@ def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folde
     finally:
         aside.unlink(missing_ok=True)
     table = pa.table(index, schema=_INDEX)
-    _write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
+    write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
     return len(batch.keys)
 
 
@@ -423,4 +415,4 @@ def _check_version(shards: Path) -> None:
                 " remove that folder (the images are then decoded again)"
             )
     elif shards.is_dir():
-        _write_aside(marker, lambda aside: aside.write_text(json.dumps({"schema": SCHEMA}) + "\n"))
+        write_aside(marker, lambda aside: aside.write_text(json.dumps({"schema": SCHEMA}) + "\n"))

@@ -26,7 +26,7 @@ from dataprops import distinct, shards
 from dataprops.alerts import raise_alerts
 from dataprops.calibrations import newest_calibration, points_behind
 from dataprops.checks import run_checks
-from dataprops.config import AuditConfig
+from dataprops.config import AuditConfig, same_fields
 from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
@@ -123,16 +123,7 @@ def source_of(run: Run) -> OpenSource:
 
 def source_options(config: AuditConfig) -> SourceOptions:
     """How a config wants its source read."""
-    return SourceOptions(
-        path_column=config.path_column,
-        label_column=config.label_column,
-        split_column=config.split_column,
-        group_column=config.group_column,
-        group_pattern=config.group_pattern,
-        rules=config.rules,
-        window=config.window,
-        salt=open_salt(Path(config.store)),
-    )
+    return SourceOptions(**same_fields(config, SourceOptions), salt=open_salt(Path(config.store)))
 
 
 def scan(run: Run, tools: Tools) -> Scanned:
@@ -272,6 +263,7 @@ def distances(run: Run, tools: Tools) -> Passed:
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
         anchors=None if anchors is None else len(anchors),
+        device=tools.device,
     )
     known_path = run.states / f"{decoded.preprocess.key}.npz"
     key = hashlib.blake2b(
@@ -302,7 +294,7 @@ def distances(run: Run, tools: Tools) -> Passed:
             show(anchor_pairs(len(anchors), rows.n))
             result = anchor_pass(everything, anchors, spec, plan, **how)
     a, b, d2 = result.near.arrays()
-    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec)
+    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec, result.sketches)
     # what is known of some images alone completes no later pass
     saved = run.work / "pass.npz" if anchors is not None else known_path
     save_known(saved, found, scanned.classes)

@@ -10,7 +10,7 @@
       calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
       experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
       locks/<dataset>.lock              held while the dataset is audited
-      gone/                             what `prune` is removing
+      gone/                             what `prune` is removing; it holds .prune.lock while it looks for shards and removes them
       alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `alert_state`)
       watch/<dataset>.parquet           files as the watcher last reported them
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dataprops.config import AuditConfig
@@ -42,6 +43,7 @@ SCHEMA = 1
 # schema -> a function of the store's folder that makes the next schema of it. It may be killed and run again at any point, and
 # so must do no harm to what it has done already.
 MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+GATE = ".prune.lock"
 log = logging.getLogger(__name__)
 
 
@@ -146,10 +148,7 @@ def open_salt(store: Path) -> str:
     if not path.is_file():
         with FileLock(store / ".salt.lock"):
             if not path.is_file():
-                aside = store / f".salt.{os.getpid()}.part"
-                aside.touch(mode=0o600)
-                aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
-                os.replace(aside, path)
+                write_aside(path, _write_salt)
     try:
         salt = path.read_text(encoding="ascii").strip()
         if len(bytes.fromhex(salt)) < 16:
@@ -159,6 +158,11 @@ def open_salt(store: Path) -> str:
             f"{path} is damaged ({error}): restore it, or remove it (hashes of patients then differ from earlier runs)"
         ) from error
     return salt
+
+
+def _write_salt(aside: Path) -> None:
+    aside.touch(mode=0o600)
+    aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
 
 
 def start_run(config: AuditConfig) -> Run:
@@ -181,7 +185,41 @@ def start_run(config: AuditConfig) -> Run:
 def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back.
 
-    Who waits, waits at most so many seconds.
+    Who waits, waits at most so many seconds; and then, with the lock in hand, until no shards are being removed (`closed`).
+    """
+    from filelock import FileLock, Timeout
+
+    with dataset_lock(store, dataset, wait):
+        gate = FileLock(store / GATE)
+        try:
+            gate.acquire(timeout=1.0)  # another audit holds it for an instant, a prune for longer
+        except Timeout:
+            log.info("shards of %s are being removed: the audit of %s waits for that to end", store, dataset)
+            gate.acquire()
+        gate.release()
+        yield
+
+
+@contextmanager
+def closed(store: Path) -> Iterator[None]:
+    """No audit begins meanwhile, not even the first one of a dataset, whose lock nobody could know and hold.
+
+    Inside, a lock is taken by `dataset_lock`. Audits that run hold theirs already: whoever closes the store looks for those.
+    """
+    from filelock import FileLock
+
+    with FileLock(store / GATE):
+        yield
+
+
+@contextmanager
+def dataset_lock(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
+    """The dataset's lock alone, also while the store is closed.
+
+    Raises
+    ------
+    DatapropsError
+        If another process holds it.
     """
     from filelock import FileLock, Timeout
 
@@ -200,18 +238,30 @@ def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it. Threads and processes may write the same at once."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write aside, then rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write(aside)
-    os.replace(aside, path)
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write an .npz file aside, then rename."""
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:  # given a path, numpy would add its own suffix
+            np.savez(file, **arrays)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, write)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -223,9 +273,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     # attributes of a frame are for the running process: Parquet metadata that pandas would choke on otherwise
     arrow = pa.Table.from_pandas(pd.DataFrame(table.to_dict("series")), preserve_index=False)
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"dataprops.schema": str(SCHEMA).encode()})
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(arrow, aside, compression="zstd")
-    os.replace(aside, path)
+    write_aside(path, lambda aside: pq.write_table(arrow, aside, compression="zstd"))
 
 
 def publish(run: Run, folder: Path) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -56,21 +56,53 @@ def cores() -> int:
 
 
 def thread_map(threads: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
-    """A `Tools.map` on threads, with at most twice as many pieces in flight as threads."""
+    """A `Tools.map` on threads."""
 
     def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
         with ThreadPoolExecutor(threads) as pool:
-            waiting: set[Future] = set()
-            for args in arguments:
-                waiting.add(pool.submit(function, *args))
-                if len(waiting) >= 2 * threads:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+            yield from _as_they_come(pool, function, arguments, 2 * threads)
 
     return run
+
+
+def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
+    """A `Tools.map` on processes, or in this one if it is one: for pieces that need a process of their own, as torch's generator does.
+
+    What is left early - by an error, or by Ctrl-C - leaves no process behind.
+    """
+
+    def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
+        # unlike the standard library's processes these do not run the main script again
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        if workers == 1:
+            for args in arguments:
+                yield function(*args)
+            return
+        pool = ProcessPoolExecutor(workers)
+        try:
+            yield from _as_they_come(pool, function, arguments, 2 * workers)
+        except BaseException:
+            pool.shutdown(kill_workers=True)
+            raise
+        pool.shutdown()
+
+    return run
+
+
+def _as_they_come(
+    pool: Executor, function: Callable[..., Any], arguments: Iterable[tuple], window: int
+) -> Iterator[Any]:
+    """Results in the order in which they are ready, with at most a window of pieces in flight."""
+    waiting: set[Future] = set()
+    for args in arguments:
+        waiting.add(pool.submit(function, *args))
+        if len(waiting) >= window:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
 
 
 def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:

@@ -2,8 +2,13 @@
 
 Images go in as x / 255. The order of an epoch depends on the seed and the epoch alone, and a checkpoint holds the state of
 torch's generator (dropout draws from it), so that a run that is killed and goes on ends in the same weights, bit for bit, on a CPU
-with equal threads; on a GPU as far as its kernels are deterministic. An epoch is cut into batches of nearly equal size: no last batch
-of one image, of which batch norm could make nothing.
+with equal threads. On a GPU two runs may differ in the last bits, and then in more: cuDNN's convolutions are asked to be
+deterministic, but the backward passes of poolings may add in the order in which threads come. An epoch is cut into batches of nearly
+equal size: no last batch of one image, of which batch norm could make nothing.
+
+On a GPU the passes of training run in float16 where autocast allows it, weights and Adam in float32; the loss is scaled so that
+small gradients do not vanish, a step whose gradients overflow is left out and the scale halved (`GradScaler`, whose state is in the
+checkpoint). Evaluation, attacks and representations are float32 everywhere, without cuDNN's shorter mantissa (TF32).
 
 Torch's generator belongs to the process, so one network is trained at a time in each process.
 """
@@ -33,6 +38,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_BATCH = 64
+MIXED: dict[str, torch.dtype] = {
+    "cuda": torch.float16
+}  # device -> what the passes of training compute in, where not float32
 _ALONE = threading.RLock()
 
 
@@ -67,18 +75,22 @@ class Fit(NamedTuple):
 
 @contextlib.contextmanager
 def alone(threads: int) -> Iterator[None]:
-    """Have torch's generator and threads for oneself; both are put back."""
+    """Have torch's generators, threads and switches for oneself; all are put back."""
+    cudnn = torch.backends.cudnn
     with _ALONE:
         before, state = torch.get_num_threads(), torch.get_rng_state()
-        deterministic = torch.backends.cudnn.deterministic
+        states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        switches = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
         torch.set_num_threads(threads)
-        torch.backends.cudnn.deterministic = True
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
         try:
             yield
         finally:
             torch.set_num_threads(before)
             torch.set_rng_state(state)
-            torch.backends.cudnn.deterministic = deterministic
+            if states:
+                torch.cuda.set_rng_state_all(states)
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = switches
 
 
 def as_input(images: torch.Tensor, device: str) -> torch.Tensor:
@@ -130,7 +142,7 @@ def fit(
     with alone(recipe.threads):
         net = build(recipe)
         adam = torch.optim.Adam(net.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-        scaler = torch.amp.GradScaler(enabled=recipe.device == "cuda")
+        scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.device in MIXED)
         losses = _resume(checkpoint, recipe, net, adam, scaler)
         saved = time.monotonic()
         y = y.to(recipe.device)
@@ -166,7 +178,7 @@ def _epoch(
     for part in batches(len(images), recipe.batch, recipe.seed, epoch):
         index = torch.from_numpy(part)
         adam.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", dtype=torch.float16, enabled=recipe.device == "cuda"):
+        with torch.autocast(recipe.device, dtype=MIXED.get(recipe.device), enabled=recipe.device in MIXED):
             loss = functional.cross_entropy(net(as_input(images[index], recipe.device)), y[index.to(y.device)])
         scaler.scale(loss).backward()
         scaler.step(adam)
@@ -217,17 +229,18 @@ def _resume(
         state = torch.load(path, map_location=recipe.device, weights_only=True)
         if state["recipe"] != repr(recipe):
             raise ValueError("it belongs to another recipe")
+        scale, random, losses = state["scaler"], state["random"], list(state["losses"])
         net.load_state_dict(state["net"])
         adam.load_state_dict(state["adam"])
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         log.warning("the checkpoint %s cannot be used (%s): training starts anew", path.name, str(error).split("\n")[0])
         net.load_state_dict(build(recipe).state_dict())
         return []
-    scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(state["random"]["cpu"].cpu())
+    scaler.load_state_dict(scale)
+    torch.set_rng_state(random["cpu"].cpu())
     if recipe.device == "cuda":
-        torch.cuda.set_rng_state(state["random"]["cuda"].cpu())
-    return list(state["losses"])
+        torch.cuda.set_rng_state(random["cuda"].cpu())
+    return losses
 
 
 @torch.no_grad()

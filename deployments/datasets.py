@@ -10,14 +10,17 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dataprops import grid_options
 from dataprops.alerts import SEVERITIES
 from dataprops.config import NAME, AuditConfig, from_dict
 from dataprops.errors import DatapropsError
+from dataprops.grid import DOMAINS
 from dataprops.thresholds import load_thresholds
 from deployments.channels import CHANNELS
 
@@ -81,13 +84,25 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment grid in operation: the flow's entry point, its parameters and its schedule."""
+    """An experiment grid in operation.
+
+    Attributes
+    ----------
+    name : str
+    options : mapping
+        As of `flows.experiment.experiment`.
+    schedule, timezone : str
+        Cron expression, or "" for none; the clock it is read by.
+    cluster, workers
+        As of `flows.experiment.experiment`.
+    """
 
     name: str
-    flow: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
     schedule: str = ""
     timezone: str = "UTC"
+    cluster: str = "processes"
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,8 @@ OPTIONS = {option.name for option in fields(AuditConfig)} - {"name", "store", "r
 OPTION_TYPES = {option.name: str(option.type) for option in fields(AuditConfig)}
 OPTION_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "tuple[str, ...]": list}
 OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
-EXPERIMENT_FLOW = "flows.experiment.experiment"
+GRID_OPTIONS = grid_options.OPTIONS.keys() - {"name", "store"}
+OWN_OF_GRID = {option.name for option in fields(Experiment)} - {"name", "options"}
 
 
 class _File:
@@ -141,6 +157,14 @@ class _File:
 
     def wrong(self, where: tuple[str, ...], what: str) -> DatapropsError:
         return DatapropsError(f"{self.path}, line {line_of(self.text, where)}: {what}")
+
+    @contextmanager
+    def naming(self, *where: str) -> Iterator[None]:
+        """Errors of the library name the line too."""
+        try:
+            yield
+        except DatapropsError as error:
+            raise self.wrong(where, str(error)) from error
 
 
 def _toml_place(path: Path, text: str, said: str) -> str:
@@ -208,7 +232,7 @@ def read_operations(path: str | Path) -> Operations:
     channels = tuple(_channel(file, name, dict(row)) for name, row in table.get("channels", {}).items())
     names = tuple(channel.name for channel in channels)
     datasets = tuple(_dataset(file, name, row, store, names) for name, row in table.get("datasets", {}).items())
-    experiments = tuple(_experiment(file, name, row) for name, row in table.get("experiments", {}).items())
+    experiments = tuple(_experiment(file, name, row, store) for name, row in table.get("experiments", {}).items())
     return Operations(
         path, project, store, _text(file, table, "pool", "dataprops"), base_url, datasets, experiments, channels
     )
@@ -266,9 +290,7 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     if "source" not in row:
         raise file.wrong(where, f"the dataset {name!r} has no source")
     own = {key: value for key, value in row.items() if key in OWN}
-    _checked(file, where, own)
-    for key, value in own.items():
-        _of_kind(file, (*where, key), value, KINDS[key])
+    _own_values(file, where, own)
     own["tell"] = tuple(own.get("tell", ()))
     for channel in own["tell"]:
         if channel not in channels:
@@ -301,33 +323,55 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
     return options
 
 
-def _checked(file: _File, where: tuple[str, ...], values: Mapping[str, Any]) -> None:
-    for key, check in CHECKS.items():
-        if key in values and (wanted := check(values[key])):
-            raise file.wrong((*where, key), f"{key} is {values[key]!r}, wanted: {wanted}")
-
-
 def _of_kind(file: _File, where: tuple[str, ...], value: Any, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         raise file.wrong(where, f"{where[-1]} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
 
 
-def _experiment(file: _File, name: str, row: Mapping[str, Any]) -> Experiment:
-    from importlib.util import find_spec
+def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> None:
+    """Refuse a value of what is no option of the flow's."""
+    for key, check in CHECKS.items():
+        if key in own and (wanted := check(own[key])):
+            raise file.wrong((*where, key), f"{key} is {own[key]!r}, wanted: {wanted}")
+    for key, value in own.items():
+        _of_kind(file, (*where, key), value, KINDS[key])
+
+
+def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> Experiment:
+    from dataprops.models import check_model
 
     where = ("experiments", name)
-    _known(file, where, row, {"flow", "parameters", "schedule", "timezone"})
-    _checked(file, where, {key: row[key] for key in ("schedule", "timezone") if key in row})
-    entry = row.get("flow", EXPERIMENT_FLOW)
-    module = str(entry).rpartition(".")[0]
+    _known(file, where, row, GRID_OPTIONS | OWN_OF_GRID)
+    if "sources" not in row and "grid" not in row:
+        raise file.wrong(where, f"the experiment {name!r} has neither sources nor grid")
+    own = {key: value for key, value in row.items() if key in OWN_OF_GRID}
+    _own_values(file, where, own)
+    options: dict[str, Any] = {}
+    for key in row.keys() & GRID_OPTIONS:
+        with file.naming(*where, key):
+            options[key] = grid_options.OPTIONS[key](key, row[key])
+    options["sources"] = tuple(_place(file.path.parent, source) for source in options.get("sources", ()))
+    if "grid" in options:
+        options["grid"] = _absolute(file.path.parent, options["grid"])
+        with file.naming(*where, "grid"):
+            grid_options.load_grid(options["grid"])
+    options |= {"name": name, "store": str(store)}
     try:
-        found = bool(module) and find_spec(module) is not None
-    except ImportError:
-        found = False
-    if not found:
-        raise file.wrong((*where, "flow"), f"there is no flow {entry!r}: write module.function of an installed package")
-    parameters = dict(_table(file, (*where, "parameters"), row.get("parameters", {})))
-    return Experiment(name, entry, parameters, row.get("schedule", ""), row.get("timezone", "UTC"))
+        grid = grid_options.experiment_from(options)
+    except DatapropsError as error:
+        named = [key for key in row if str(error).startswith(f"{key} is ")]
+        raise file.wrong((*where, *named[:1]), str(error)) from error
+    with file.naming(*where, "models"):
+        for model in grid.models:
+            if ":" not in model:  # one's own is imported where it is trained
+                check_model(model, grid.settings.size)
+    return Experiment(name, options, **own)
+
+
+def _place(folder: Path, source: str) -> str:
+    """A source of a grid with an absolute path; its domain may stand before it."""
+    domain, equals, place = source.partition("=")
+    return f"{domain}={_absolute(folder, place)}" if equals and domain in DOMAINS else _absolute(folder, source)
 
 
 def _absolute(folder: Path, text: str) -> str:

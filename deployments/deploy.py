@@ -7,6 +7,7 @@ speak of - a paused schedule, an automation that was switched off - stays.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
 MARK = "dataprops"
-AUDIT, DELIVER = "flows.audit.audit", "flows.deliver.deliver"
-PATIENCE = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
+AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
+ANSWER = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
 # for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
 RUN_ENVIRONMENT = {
@@ -104,11 +105,11 @@ def wanted_deployments(operations: Operations) -> list[Wanted]:
         wanted.append(Wanted("audit", dataset.name, AUDIT, text, parameters, (*mark, dataset.name), schedule, True))
     for experiment in operations.experiments:
         schedule = (experiment.schedule, experiment.timezone) if experiment.schedule else None
-        flow = _load(experiment.flow).name
+        options = _plain(experiment.options)
+        parameters = {"options": options, "cluster": experiment.cluster, "workers": experiment.workers}
+        text = f"Experiment {experiment.name}: {', '.join([*options['sources'], *filter(None, [options.get('grid')])])}"
         tags = (*mark, experiment.name)
-        text = f"Experiment {experiment.name}"
-        parameters = experiment.parameters
-        wanted.append(Wanted(flow, experiment.name, experiment.flow, text, parameters, tags, schedule, True))
+        wanted.append(Wanted("experiment", experiment.name, EXPERIMENT, text, parameters, tags, schedule, True))
     if operations.channels:
         text = "Sends one alert to its channels; started by an automation"
         parameters = {"store": str(operations.store)}
@@ -127,8 +128,10 @@ def _load(entrypoint: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def require_server() -> str:
+def require_server(patience: float = 0.0) -> str:
     """The address of the Prefect server.
+
+    A process that stays waits so many seconds for it: both may have been started at once, and a busy server is slow to answer.
 
     Raises
     ------
@@ -144,11 +147,15 @@ def require_server() -> str:
     way_out = "start one (prefect server start) and set PREFECT_API_URL to its address, e.g. http://127.0.0.1:4200/api"
     if not url:
         raise DatapropsError(f"no Prefect server is configured: {way_out}")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=PATIENCE):
-            return url
-    except (urllib.error.URLError, OSError) as error:
-        raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER):
+                return url
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() >= deadline:
+                raise DatapropsError(f"no Prefect server answers at {url} ({error}): {way_out}") from error
+            time.sleep(1.0)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ import pandas as pd
 
 from dataprops.alert_state import NAMESPACE
 from dataprops.errors import DatapropsError
-from dataprops.store import write_table
+from dataprops.store import dataset_lock, write_table
 from deployments.datasets import REMOTE, Dataset
 from flows.telling import last_audit
 from tasks.events import ARRIVED, Event, event
@@ -241,13 +241,18 @@ class Watcher:
         return now
 
     def _once_more(self, now: Listing) -> Event | None:
-        """Say again what no audit followed: its run was lost, or nobody listened."""
+        """Say again what no audit followed: its run was lost, or nobody listened.
+
+        Not while one runs: it may have begun after what was said, and to say it again would make one more of it. (An audit that
+        takes longer than `again` would be followed by the next one for ever.)
+        """
         if not now or not self.path.is_file():
             return None
         said = self.path.stat().st_mtime
         if (
             time.time() - said < self.dataset.again
             or last_audit(self.store, self.dataset.name) >= said - self.dataset.settle
+            or _is_audited(self.store, self.dataset.name)
         ):
             return None
         payload = {"dataset": self.dataset.name, "place": self.dataset.watch, "files": len(now), "reason": "said again"}
@@ -265,3 +270,12 @@ class Watcher:
         # one notice, or none for a while, is all that is asked: what changed is found by comparing
         for _ in watch(folder, stop_event=self.stop, rust_timeout=limit, yield_on_timeout=True, raise_interrupt=False):
             return
+
+
+def _is_audited(store: Path, dataset: str) -> bool:
+    """Whether an audit of the dataset is running, here or on another machine that shares the store."""
+    try:
+        with dataset_lock(store, dataset):
+            return False
+    except DatapropsError:
+        return True

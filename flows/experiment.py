@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from prefect import flow
+from prefect import flow, runtime
 
 from dataprops.experiment import check, run_experiment
-from dataprops.grid import Experiment
+from dataprops.grid_options import experiment_from
 from dataprops.store import open_store
-from flows.audit import terminal
+from flows.audit import LOCK_PATIENCE, terminal
 from tasks.cluster import connect
 from tasks.experiment import publish_cells
 from tasks.parallel import dask_tools
@@ -18,22 +20,29 @@ from tasks.progress import prefect_progress
 from tasks.stages import call_as_task
 
 
-@flow(name="experiment", flow_run_name="{experiment.name}", validate_parameters=False)
-def experiment_flow(experiment: Experiment, cluster: str = "processes", workers: int | None = None) -> Path:
+def _run_name() -> str:
+    return experiment_from(runtime.flow_run.parameters["options"]).name
+
+
+@flow(name="experiment", flow_run_name=_run_name, validate_parameters=False)
+def experiment(options: dict[str, Any], cluster: str = "processes", workers: int | None = None) -> Path:
     """Compute a grid of trainings, or what is missing of it; returns its folder.
 
     Parameters
     ----------
-    experiment : Experiment
+    options : dict
+        The options of `dataprops experiment` by their names, see `dataprops.grid_options.OPTIONS`; `sources` or `grid` at least.
     cluster : str
         See `tasks.cluster.connect`. A process trains one network at a time, so threads ("local") wait for each other.
     workers : int, optional
         Processes of a local cluster.
     """
-    check(experiment)
-    store = open_store(experiment.store)
-    with connect(cluster, store, workers) as client:
+    asked = experiment_from(options)
+    if runtime.deployment.id:  # nobody sits there to start it again when a nightly audit is over
+        asked = replace(asked, wait=LOCK_PATIENCE)
+    check(asked)
+    with connect(cluster, open_store(asked.store), workers) as client:
         # a cell decides for itself where it computes: its workers may see other devices than this process
-        folder = run_experiment(experiment, dask_tools(client, prefect_progress(terminal()), "cpu"), call_as_task)
-    publish_cells(pd.read_parquet(folder / "cells.parquet"), experiment.name)
+        folder = run_experiment(asked, dask_tools(client, prefect_progress(terminal()), "cpu"), call_as_task)
+    publish_cells(pd.read_parquet(folder / "cells.parquet"), asked.name)
     return folder

@@ -61,22 +61,23 @@ def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[
     return fresh
 
 
-def tell_failure(flow: Any, run: Any, state: Any) -> None:
+def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
     """Hook of a run that failed: an alert of its own, which the next finished audit closes. Never raises.
 
-    One that crashed is left to `notice`: where its worker was stopped, it runs again, and there is nothing to tell.
+    (The engine passes these by place, a worker by name.) One that crashed is left to `notice`: where its worker was stopped, it
+    runs again, and there is nothing to tell.
     """
-    operation = operation_of(run.parameters.get("operation"))
+    operation = operation_of(flow_run.parameters.get("operation"))
     if operation is None:
         return
     try:
-        config = from_dict(run.parameters["options"])
+        config = from_dict(flow_run.parameters["options"])
         store = Path(config.store).expanduser().resolve()
         when = _now()
-        waiting = record_failure(store, config.dataset, _unfinished(config.dataset, state), str(run.id), when)
+        waiting = record_failure(store, config.dataset, _unfinished(config.dataset, state), str(flow_run.id), when)
         _emit(_of(waiting, when), operation)
     except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
-        log.warning("the failure of run %s could not be told: %s", run.name, error)
+        log.warning("the failure of run %s could not be told: %s", flow_run.name, error)
 
 
 def _unfinished(dataset: str, state: Any) -> str:

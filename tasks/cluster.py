@@ -15,6 +15,7 @@ from dataprops.tools import cores
 log = logging.getLogger(__name__)
 
 PATIENCE = "20s"  # for a scheduler to answer
+STARTS = 3  # a worker that dies while it starts takes its cluster with it; one that dies later is replaced by Dask
 KINDS = "local, processes, cuda or an address such as tcp://host:8786"
 
 
@@ -45,13 +46,7 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
                 n_workers=1, threads_per_worker=count, processes=False, dashboard_address=":0", memory_limit=0
             )
         elif cluster == "processes":
-            made = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",
-                local_directory=str(store / "work"),
-            )
+            made = _process_cluster(count, store)
         elif cluster == "cuda":
             made = _cuda_cluster(store)
         elif "://" in cluster:
@@ -80,6 +75,25 @@ def _cuda_is_there() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def _process_cluster(count: int, store: Path, starts: int = STARTS) -> LocalCluster:
+    try:
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            local_directory=str(store / "work"),
+        )
+    except RuntimeError as error:
+        if starts == 1:
+            raise DatapropsError(
+                f"the {count} worker processes did not start ({error}), {STARTS} times: is there memory for them?"
+                " --workers takes fewer, --cluster local needs none"
+            ) from error
+        log.warning("a worker process did not start (%s): all are started again", error)
+    return _process_cluster(count, store, starts - 1)
 
 
 def _cuda_cluster(store: Path) -> LocalCluster:

@@ -7,12 +7,13 @@ worker that dies has its pieces computed again by another one; results do not de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, as_completed
 
 from dataprops.distances.allpairs import JobArguments, JobResult, UnitPool, compute_job
-from dataprops.rowsfile import open_rows
+from dataprops.rowsfile import open_basis, open_rows, save_basis
 from dataprops.tools import Progress, Tools
 
 RETRIES = 3  # a piece whose worker died is tried elsewhere
@@ -56,9 +57,12 @@ def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int)
 _END = object()
 
 
-def run_job(job: JobArguments, rows_path: str, threads: int, device: str) -> tuple[int, JobResult]:
+def run_job(
+    job: JobArguments, rows_path: str, basis_path: str | None, threads: int, device: str
+) -> tuple[int, JobResult]:
     """One job of a pass, on a worker."""
-    return job.number, compute_job(job._replace(rows=open_rows(rows_path)), threads, device)
+    basis = None if basis_path is None else open_basis(basis_path)
+    return job.number, compute_job(job._replace(rows=open_rows(rows_path), basis=basis), threads, device)
 
 
 def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
@@ -73,11 +77,16 @@ def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
             workers = max(1, len(client.nthreads()))
             threads = max(1, min(client.nthreads().values(), default=1))
 
+            basis_path: str | None = None
+
             def submit(job: JobArguments) -> Future:
-                # the rows stay behind: the worker opens them by path
-                light = job._replace(rows=None)
+                nonlocal basis_path
+                if basis_path is None and job.basis is not None:
+                    basis_path = str(save_basis(Path(rows_path).parent, job.basis))
+                # rows and basis stay behind: the worker opens them by path
+                light = job._replace(rows=None, basis=None)
                 return client.submit(
-                    run_job, light, rows_path, threads, device, pure=False, retries=RETRIES, resources=None
+                    run_job, light, rows_path, basis_path, threads, device, pure=False, retries=RETRIES, resources=None
                 )
 
             for _, result in _windowed(submit, arguments, workers):

@@ -109,10 +109,15 @@ class PrefectServer:
 
     def runs(self, flow: str, dataset: str = "") -> list[dict]:
         """Runs of a flow whose name begins with the dataset's, in the order of their creation."""
-        query = {"flows": {"name": {"any_": [flow]}}, "limit": 200, "sort": "EXPECTED_START_TIME_ASC"}
+        query: dict[str, Any] = {"flows": {"name": {"any_": [flow]}}, "limit": 200, "sort": "ID_DESC"}
         if dataset:
             query["deployments"] = {"name": {"any_": [dataset]}}
-        return sorted(self.ask("/flow_runs/filter", query), key=lambda run: run["created"])
+        found: dict[str, dict] = {}
+        offset = 0
+        while page := self.ask("/flow_runs/filter", {**query, "offset": offset}):
+            found |= {run["id"]: run for run in page}
+            offset += len(page)
+        return sorted(found.values(), key=lambda run: run["created"])
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:

@@ -1,10 +1,12 @@
 """Operation under stress: ``python -m tests.soak --arrivals 200``.
 
-Files come and go in random order and overlap while `dataprops serve` watches; audits are killed, `serve` is killed, the Prefect
-server is restarted. At the end
-- the newest results equal one audit of the final folder in a new store,
+Files come and go in random order and overlap while `dataprops serve` watches. Meanwhile runs are killed, Dask workers of audits
+are killed, `serve` is killed alone and with all that runs below it (as if its machine had died), and the Prefect server is
+restarted once. At the end
+- the newest results equal one audit of the final folder in a new store, number by number and table by table,
+- an audit that lost a worker finished, and no run ended badly that was left alone,
 - no message was sent twice, each alert opened before it closed, and the messages tell what is open,
-- nothing waits: no run, no news.
+- nothing waits: no run, no news, and no process is left of what was killed.
 """
 
 from __future__ import annotations
@@ -17,8 +19,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import psutil
 
 from dataprops.alert_state import load_state
@@ -27,7 +34,12 @@ from deployments.watcher import difference, last_audit, list_files, load_listing
 from tests.make_images import random_folder
 from tests.prefect_server import Inbox, PrefectServer, end, free_port, until
 
+# share of the arrivals after which something is killed; of each kind at least one
+KILLS = {"run": 0.06, "worker": 0.06, "serve": 0.02, "machine": 0.005}
 MEASURED = ("n_images", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
+# what is written of images and pairs; the others tell of the run and of what changed since the one before
+TABLES = ("images", "findings", "neighbours", "pairs", "properties", "shortcuts")
+PLACES = ["row", "shard"]  # in the store, which depend on the order of arrivals
 FILE = """
 store = "store"
 pool = "soak"
@@ -40,12 +52,14 @@ source = "set"
 watch = "set"
 size = 12
 k = 5
+cluster = "processes"
+workers = 2
 estimators = ["mle"]
 draws = 2
 tell = ["hook"]
 settle = 1
 poll = 5
-again = 40
+again = 120
 """
 OPTIONS = {"size": 12, "k": 5, "estimators": ("mle",), "draws": 2}
 
@@ -70,93 +84,190 @@ def change(folder: Path, rng: random.Random, number: int) -> str:
     return kind
 
 
-def runs_of(process_id: int) -> list[psutil.Process]:
-    """Processes of flow runs below a process."""
+def deck(arrivals: int, rng: random.Random) -> list[str | None]:
+    """What is killed after each arrival."""
+    kills = [kind for kind, share in KILLS.items() for _ in range(max(1, round(share * arrivals)))]
+    cards: list[str | None] = [*kills, *[None] * (arrivals - len(kills))]
+    rng.shuffle(cards)
+    return cards
+
+
+def run_of(process: psutil.Process, url: str) -> str | None:
+    """The flow run that a process belongs to, of the server with this address; "" if it belongs to no run."""
     try:
-        children = psutil.Process(process_id).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+        environment = process.environ()
+    except psutil.Error:
+        return None
+    return environment.get("PREFECT__FLOW_RUN_ID", "") if environment.get("PREFECT_API_URL") == url else None
+
+
+def processes(url: str, kind: str = "run") -> list[tuple[psutil.Process, str]]:
+    """Processes of flow runs, or the Dask workers below them, and the runs that they belong to."""
     found = []
-    for child in children:
+    for process in psutil.process_iter():
+        run = run_of(process, url)
         try:
-            if "prefect" in " ".join(child.cmdline()):
-                found.append(child)
+            words = " ".join(process.cmdline())
         except psutil.Error:
             continue
+        if run and ("spawn_main" if kind == "worker" else "prefect") in words:
+            found.append((process, run))
     return found
 
 
-def soak(arrivals: int, seed: int, root: Path, pause: float) -> dict[str, int]:
-    """Run it; returns what happened. Raises AssertionError if something was lost, wrong, or said twice."""
-    rng = random.Random(seed)
-    did = dict.fromkeys(("arrivals", "audits killed", "serve killed", "server restarts"), 0)
-    random_folder(root / "set", {"a": 40, "b": 40})
-    inbox, server = Inbox(), PrefectServer(root / "prefect")
-    (root / "soak.toml").write_text(FILE.format(port=free_port(), inbox=inbox.url))
-    server.start()
-    serving = server.running("serve", "soak.toml", cwd=root, log=root / "serve.log")
-    process = serving.__enter__()
-    try:
-        until(lambda: last_audit(root / "store", "set") > 0, "the first audit", 600)
-        restart_at = arrivals // 2
-        for number in range(arrivals):
-            change(root / "set", rng, number)
-            did["arrivals"] += 1
-            time.sleep(rng.random() * pause)
-            if rng.random() < 0.15 and (running := runs_of(process.pid)):
-                rng.choice(running).kill()
-                did["audits killed"] += 1
-            if rng.random() < 0.05:
-                end(process, signal.SIGKILL)
-                did["serve killed"] += 1
-                serving = server.running("serve", "soak.toml", cwd=root, log=root / "serve.log")
-                process = serving.__enter__()
-            if number == restart_at:
-                server.stop()
-                server.start()
-                did["server restarts"] += 1
-                if process.poll() is not None:  # a service manager would do it
-                    serving = server.running("serve", "soak.toml", cwd=root, log=root / "serve.log")
-                    process = serving.__enter__()
-        until(lambda: _quiet(root, server), "the end of all audits and messages", 1800)
-    finally:
-        end(process)
-        server.stop()
-        inbox.close()
-    _check(root, inbox)
-    return did | {"messages": len(inbox.messages), "audits": len(list((root / "store/results/set").iterdir()))}
+class Soak:
+    """One soak: a folder, a server, a place that takes messages, and `dataprops serve`.
 
+    Parameters
+    ----------
+    root : Path
+        Where everything is kept.
+    seed : int
+        Of the arrivals and, apart from them, of the kills: the folder at the end depends on nothing else.
+    """
 
-def _quiet(root: Path, server: PrefectServer) -> bool:
-    """Nothing to do and nothing to say, and the last audit began after the last change was said."""
-    time.sleep(1)
-    said = root / "store/watch/set.parquet"
-    if difference(load_listing(said), list_files(str(root / "set"))):
-        return False
-    if last_audit(root / "store", "set") < said.stat().st_mtime - 1:
-        return False
-    busy = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
-    return not load_state(root / "store", "set")["outbox"] and not any(
-        run["state_type"] in busy for flow in ("audit", "deliver") for run in server.runs(flow)
-    )
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root, self.rng, self.fate = root, random.Random(seed), random.Random(seed + 1)
+        self.killed: dict[str, list[str]] = {kind: [] for kind in KILLS}  # kind -> runs that were hit
+        self.disturbed: set[str] = set()  # runs that may end badly: killed, or without a server
+        self.happened = Counter[str]()
+        random_folder(root / "set", {"a": 40, "b": 40})
+        self.inbox, self.server = Inbox(), PrefectServer(root / "prefect")
+        (root / "soak.toml").write_text(FILE.format(port=free_port(), inbox=self.inbox.url))
 
+    def serve(self) -> None:
+        """Start `dataprops serve`."""
+        self.serving = self.server.running("serve", "soak.toml", cwd=self.root, log=self.root / "serve.log")
+        self.process = self.serving.__enter__()
 
-def _check(root: Path, inbox: Inbox) -> None:
-    newest = sorted((root / "store/results/set").glob("*/summary.json"))[-1]
-    kept = json.loads(newest.read_text(encoding="utf-8"))
-    fresh = audit(root / "set", store=str(root / "fresh"), name="set", **OPTIONS)
-    for name in MEASURED:
-        assert kept[name] == fresh[name], f"{name}: {kept[name]} after the soak, {fresh[name]} afresh"
-    numbers = [message["text"].rpartition("message ")[2] for message in inbox.messages]
-    assert len(set(numbers)) == len(numbers), "a message was sent twice"
-    opened = load_state(root / "store", "set")["open"]
-    told: dict[str, int] = {}
-    for message in inbox.messages:
-        mark, _, name = message["subject"].partition("] set: ")
-        told[name] = told.get(name, 0) + (-1 if mark == "[closed" else 1)
-    # what opened as a warning and became critical was told twice with good reason; nothing here does
-    assert {name for name, balance in told.items() if balance} == set(opened), (told, opened)
-    assert set(told.values()) <= {0, 1}, told
+    def run(self, arrivals: int, pause: float) -> dict[str, int]:
+        """All of it; returns what happened.
+
+        Raises
+        ------
+        AssertionError
+            If something was lost, wrong, or said twice.
+        """
+        self.pause = pause
+        self.server.start()
+        self.serve()
+        try:
+            self.wait(lambda: last_audit(self.root / "store", "set") > 0, "the first audit", 1200)
+            for number, kind in enumerate(deck(arrivals, self.fate)):
+                self.happened[f"arrivals: {change(self.root / 'set', self.rng, number)}"] += 1
+                time.sleep(self.fate.random() * pause)
+                self.wait(lambda: True, "`serve`", 60)
+                if kind is not None:
+                    self.kill(kind)
+                if number == arrivals // 2:
+                    self.restart_server()
+            self.wait(self.quiet, "the end of all audits and messages", 2400)
+            left = [process.pid for process, _ in processes(self.server.url, "worker")]
+            assert not left, f"workers {left} of killed audits are still there"
+            runs = [*self.server.runs("audit"), *self.server.runs("deliver")]
+            seen = {"runs": runs, "messages": self.inbox.messages, "killed": self.killed, "happened": self.happened}
+            (self.root / "seen.json").write_text(json.dumps(seen | {"disturbed": sorted(self.disturbed)}, indent=1))
+        finally:
+            end(self.process)
+            for process, _ in [*processes(self.server.url), *processes(self.server.url, "worker")]:
+                process.kill()
+            self.server.stop()
+            self.inbox.close()
+        self.check(runs)
+        for run in runs:
+            self.happened[f"runs: {run['state_type'].lower()}"] += 1
+        results = len(list((self.root / "store/results/set").iterdir()))
+        return dict(sorted(self.happened.items())) | {"messages": len(self.inbox.messages), "results": results}
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
+        """Wait for a condition; `serve` is started again if it ended by itself, as a service manager would do."""
+
+        def checked() -> Any:
+            if self.process.poll() is not None:
+                self.happened["serve ended by itself"] += 1
+                self.serve()
+            return condition()
+
+        return until(checked, what, seconds)
+
+    def kill(self, kind: str) -> None:
+        """Kill something of a kind that is running; wait for it, if nothing is."""
+        if kind in ("run", "worker"):
+            chosen = self.wait(lambda: processes(self.server.url, kind), f"a {kind} to kill", 1200)
+            time.sleep(self.fate.random() * self.pause)  # not always right after it began
+            process, run = self.fate.choice(processes(self.server.url, kind) or chosen)
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile: nothing is killed
+                process.kill()
+                self.happened[f"killed: {kind}"] += 1
+            self.killed[kind].append(run)
+            if kind == "run":
+                self.disturbed.add(run)
+        else:
+            below = processes(self.server.url) if kind == "machine" else []
+            end(self.process, signal.SIGKILL)
+            for process, run in below:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+                self.disturbed.add(run)
+            self.serve()
+            self.happened[f"killed: {kind}"] += 1
+
+    def restart_server(self) -> None:
+        """The Prefect server goes and comes."""
+        self.disturbed |= {run for _, run in processes(self.server.url)}
+        self.server.stop()
+        self.server.start()
+        self.happened["server restarts"] += 1
+
+    def quiet(self) -> bool:
+        """Nothing to do and nothing to say, and the last audit began after the last change was said."""
+        time.sleep(1)
+        said = self.root / "store/watch/set.parquet"
+        if difference(load_listing(said), list_files(str(self.root / "set"))):
+            return False
+        if last_audit(self.root / "store", "set") < said.stat().st_mtime - 1:
+            return False
+        busy = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING")
+        return not load_state(self.root / "store", "set")["outbox"] and not any(
+            run["state_type"] in busy for flow in ("audit", "deliver") for run in self.server.runs(flow)
+        )
+
+    def check(self, runs: list[dict]) -> None:
+        """What must be so at the end."""
+        newest = sorted((self.root / "store/results/set").glob("*/summary.json"))[-1]
+        kept = json.loads(newest.read_text(encoding="utf-8"))
+        fresh = audit(self.root / "set", store=str(self.root / "fresh"), name="set", **OPTIONS)
+        for name in MEASURED:
+            assert kept[name] == fresh[name], f"{name}: {kept[name]} after the soak, {fresh[name]} afresh"
+        afresh = self.root / "fresh/results/set" / fresh["run_id"]
+        for name in TABLES:
+            one, two = (
+                pd.read_parquet(folder / f"{name}.parquet").drop(columns=PLACES, errors="ignore")
+                for folder in (newest.parent, afresh)
+            )
+            pd.testing.assert_frame_equal(one, two, check_exact=True, obj=name)
+        ended = {run["id"]: run["state_type"] for run in runs}
+        bad = {run: state for run, state in ended.items() if state not in ("COMPLETED", "CANCELLED")}
+        assert set(bad) <= self.disturbed, f"runs that were left alone ended badly: {set(bad) - self.disturbed}"
+        lost = {run: ended[run] for run in self.killed["worker"] if run not in self.disturbed}
+        assert set(lost.values()) <= {"COMPLETED"}, f"audits that lost a worker: {lost}"
+        self.happened["audits that lost a worker and finished"] = len(lost)
+        self._check_messages()
+
+    def _check_messages(self) -> None:
+        # what the server itself says (a run fell silent) has no number and is never closed
+        ours = [message for message in self.inbox.messages if "message " in message["text"]]
+        self.happened["messages of the server"] = len(self.inbox.messages) - len(ours)
+        numbers = [message["text"].rpartition("message ")[2] for message in ours]
+        assert len(set(numbers)) == len(numbers), "a message was sent twice"
+        opened = load_state(self.root / "store", "set")["open"]
+        told: dict[str, int] = {}
+        for message in ours:
+            mark, _, name = message["subject"].partition("] set: ")
+            told[name] = told.get(name, 0) + (-1 if mark == "[closed" else 1)
+        # what opened as a warning and became critical was told twice with good reason; nothing here does
+        assert {name for name, balance in told.items() if balance} == set(opened), (told, opened)
+        assert set(told.values()) <= {0, 1}, told
 
 
 def main() -> int:
@@ -169,10 +280,10 @@ def main() -> int:
     given = parser.parse_args()
     if given.keep:
         given.keep.mkdir(parents=True)
-        print(soak(given.arrivals, given.seed, given.keep.resolve(), given.pause))
+        print(json.dumps(Soak(given.keep.resolve(), given.seed).run(given.arrivals, given.pause), indent=1))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        print(soak(given.arrivals, given.seed, Path(folder), given.pause))
+        print(json.dumps(Soak(Path(folder), given.seed).run(given.arrivals, given.pause), indent=1))
     return 0
 
 

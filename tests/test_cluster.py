@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import time
 
 import pytest
 from distributed import LocalCluster
@@ -16,6 +19,11 @@ from tasks.parallel import dask_tools
 
 def double(value: int) -> int:
     return 2 * value
+
+
+def slow_pid(value: int) -> tuple[int, int]:
+    time.sleep(0.2)
+    return value, os.getpid()
 
 
 def test_local_threads_run_pieces(tmp_path):
@@ -51,3 +59,39 @@ def test_cuda_without_a_device_says_that_cpu_workers_are_used(tmp_path, caplog, 
         assert sum(client.nthreads().values()) >= 1
     assert "CPU workers are used" in caplog.text
     assert device_of("cuda") == "cpu"
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_pieces_are_computed(tmp_path):
+    with connect("processes", open_store(tmp_path / "store"), workers=2) as client:
+        victim, _ = sorted(client.run(os.getpid).values())
+        found = []
+        for value, pid in dask_tools(client, no_progress, "cpu").map(slow_pid, ((i,) for i in range(20))):
+            if not found:
+                os.kill(victim, signal.SIGKILL)
+            found.append((value, pid))
+        assert sorted(value for value, _ in found) == list(range(20))
+
+
+def test_workers_that_die_while_they_start_are_started_again(tmp_path, monkeypatch, caplog):
+    starts = []
+
+    def dies(times):
+        def make(**options):
+            starts.append(options)
+            if len(starts) <= times:
+                raise RuntimeError("Nanny failed to start.")
+            return LocalCluster(n_workers=1, processes=False, dashboard_address=":0")
+
+        starts.clear()
+        return make
+
+    monkeypatch.setattr("tasks.cluster.LocalCluster", dies(2))
+    with connect("processes", open_store(tmp_path / "store"), workers=1) as client:
+        assert client.nthreads()
+    assert len(starts) == 3 and caplog.text.count("all are started again") == 2
+    monkeypatch.setattr("tasks.cluster.LocalCluster", dies(9))
+    with (
+        pytest.raises(DatapropsError, match=r"did not start .* 3 times"),
+        connect("processes", open_store(tmp_path / "store")),
+    ):
+        pass

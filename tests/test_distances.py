@@ -13,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import gpu, passes, product
+from dataprops.distances import folds, gpu, product, tiles
 from dataprops.distances.allpairs import JobArguments, Rows, all_pairs, array_rows, compute_job, load_block
 from dataprops.distances.kernel import EMPTY
-from dataprops.distances.passes import PassSpec, rectangle_tiles, run_unit, triangle_tiles
+from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan, plan_pass, working_bytes
-from dataprops.distances.state import NearPairs, empty, finalize
+from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
+from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.errors import DatapropsError
 
 WHOLE = Plan(10_000, 1024, 0)
@@ -85,7 +86,7 @@ def test_tiling_and_thread_agnosticism(case, block, smallest, threads, on_pool):
     pixels, rows, spec = case
     pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "SMALLEST_EDGE", smallest)
+        patch.setattr(tiles, "SMALLEST_EDGE", smallest)
         result = all_pairs(rows, spec, Plan(block, 256, 0), threads=threads, pool=pool)
     assert_equals_brute_force(result, rows, pixels, spec)
 
@@ -169,7 +170,7 @@ def test_a_wrong_product_is_found_out_and_another_route_taken(monkeypatch):
 
 
 def test_a_product_that_goes_wrong_later_stops_the_pass(monkeypatch):
-    monkeypatch.setattr(passes, "product", lambda a, b, route: torch.zeros(len(a), len(b), dtype=torch.int32))
+    monkeypatch.setattr(folds, "product", lambda a, b, route: torch.zeros(len(a), len(b), dtype=torch.int32))
     with pytest.raises(RuntimeError, match="wrong integers"):
         all_pairs(array_rows(np.full((3, 4), 7, np.uint8)), PassSpec(1), WHOLE)
 
@@ -237,7 +238,7 @@ def test_a_worker_sends_only_what_is_not_beaten_already():
     rows = array_rows(rng.integers(0, 256, (400, 6)).astype(np.uint8), rng.integers(0, 2, 400).astype(float))
     spec, index = PassSpec(5), np.arange(200, dtype=np.int32)
     bound = all_pairs(rows, spec, WHOLE).state.knn_d2[:, -1]
-    job = JobArguments(0, rows, index, index + 200, True, spec, None, None, 256)
+    job = JobArguments(0, rows, index, index + 200, True, spec, None, None, None, None, None, 256)
     blind = compute_job(job, 1)
     told = compute_job(job._replace(bound_a=bound[:200], bound_b=bound[200:]), 1)
     assert len(blind.found_a.row) == len(blind.found_b.row) == 200 * 5
@@ -266,6 +267,28 @@ def test_sets_of_no_one_and_two_images():
         pixels = np.arange(n * 2, dtype=np.uint8).reshape(n, 2)
         rows = array_rows(pixels, np.arange(n, dtype=float))
         assert_equals_brute_force(all_pairs(rows, PassSpec(3), WHOLE), rows, pixels, PassSpec(3))
+
+
+def test_plans_for_a_gpu_take_large_blocks_within_its_memory(monkeypatch):
+    whole = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda")
+    assert whole.block == 50_000  # where this process sees no GPU, its workers may
+    monkeypatch.setattr(
+        "dataprops.distances.plan.free_device_memory", lambda device: 2**32 if device == "cuda:1" else None
+    )
+    part = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda:1")
+    assert plan_pass(50_000, 50_176, 20, memory=2**40).block < part.block
+    assert part.block * 50_176 * 2 <= 2**32
+
+
+def test_the_script_for_a_gpu_runs(monkeypatch):
+    """All of it but the device, on the CPU and small."""
+    from tests.benchmarks import engine
+
+    monkeypatch.setattr(engine, "GPU_EDGE", 64)
+    out: dict = {}
+    engine.gpu(out, device="cpu", sizes=(90,), widths=(48, 300), equal=60)
+    assert out["equal_to_cpu"] is True
+    assert out["gpu_90_300"]["seconds"] >= 0 and out["gpu_90_48"]["utilisation"] > 0
 
 
 def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):

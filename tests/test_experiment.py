@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataprops import experiment as grid_run
 from dataprops.errors import DatapropsError
-from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment, task_classes
-from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, load_grid, parse_sizes, plan_cells
+from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment
+from dataprops.experiment import run as grid_run
+from dataprops.experiment.cell import recipe_of
+from dataprops.experiment.samples import describe
+from dataprops.experiment.sets import gather, load_images, task_classes
+from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, plan_cells
+from dataprops.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid, parse_sizes
 from dataprops.splits import Impossible, draw, quotas, units
 from dataprops.store import open_store
 from tests.make_images import random_folder, save
@@ -73,9 +77,9 @@ def test_the_properties_are_those_of_exactly_the_training_images(computed):
         train = table.iloc[saved["train"]]
     from dataprops.images import Preprocess
 
-    pixels = grid_run.load_images(
-        Path(experiment.store), Preprocess(8, 1, "per-image-max"), train["content"].tolist()
-    ).astype(float)
+    pixels = load_images(Path(experiment.store), Preprocess(8, 1, "per-image-max"), train["content"].tolist()).astype(
+        float
+    )
     y = train["y"].to_numpy()
     distance = cdist(pixels, pixels)
     row = cells.iloc[1]
@@ -153,8 +157,8 @@ def test_patients_and_copies_stay_on_one_side_and_may_not_by_image(tmp_path):
         experiment = replace(base, split=split, name=split, settings=replace(SETTINGS, sizes=(40,), test=40))
         tools = experiment_tools(experiment, workers=1)
         experiment.folder.mkdir(parents=True)
-        grid_run.gather(experiment, tools)
-        assert grid_run.describe(experiment, tools) == 1
+        gather(experiment, tools)
+        assert describe(experiment, tools) == 1
         table = pd.read_parquet(experiment.folder / "data" / "set.parquet")
         with np.load(experiment.folder / "samples" / "set-40-0.npz") as saved:
             return table.iloc[saved["train"]], table.iloc[saved["test"]]
@@ -209,15 +213,101 @@ def test_a_grid_file_lists_datasets_with_their_options(tmp_path):
     datasets, options = load_grid(file)
     assert datasets[0] == Dataset(str(tmp_path / "scans"), domain="medical", classes=("a", "b"))
     assert datasets[1].source == "digits:"
-    assert options == {"models": ["resnet18"], "sizes": [50]}
+    assert options == {"models": ("resnet18",), "sizes": (50,)}
     for text, message in (
-        ("[[dataset]]\nsize = 3", "unknown option 'size'"),
-        ("x = 1", "unknown option 'x'"),
+        ("[[dataset]]\nsize = 3", "grid.toml, dataset 1: unknown option 'size'"),
+        ('[[dataset]]\nsource = "x"\n[[dataset]]\nname = "y"', "grid.toml, dataset 2: source is None"),
+        ('[[dataset]]\nsource = "x"\ntest = "many"', "dataset 1: test is 'many', wanted: a whole number"),
+        ('[[dataset]]\nsource = "x"\ndomain = "medcal"', "dataset 1: domain is 'medcal', wanted: medical or natural"),
+        ("x = 1", "grid.toml: unknown option 'x'"),
+        ('epochs = "many"', "grid.toml: epochs is 'many'"),
         ("[", "cannot be read"),
     ):
         file.write_text(text)
         with pytest.raises(DatapropsError, match=message):
             load_grid(file)
+
+
+def test_options_are_words_of_a_command_line_or_plain_values_and_overrule_the_grid_file(tmp_path):
+    words = {
+        "sources": ["natural=digits:", "scans/a,b"],
+        "models": "resnet18,vgg13",
+        "sizes": "40:80:20",
+        "seeds": "0,1",
+    }
+    words |= {
+        "classes": "3,8",
+        "channels": "1",
+        "preset": "quick",
+        "lr": 0.01,
+        "store": str(tmp_path),
+        "domain": "medical",
+    }
+    plain = words | {
+        "models": ["resnet18", "vgg13"],
+        "sizes": [40, 60, 80],
+        "seeds": [0, 1],
+        "classes": ["3", "8"],
+        "channels": 1,
+    }
+    made = experiment_from(words)
+    assert made == experiment_from(json.loads(json.dumps(plain)))
+    assert [(d.source, d.domain, d.classes, d.channels) for d in made.datasets] == [
+        ("digits:", "natural", ("3", "8"), 1),
+        ("scans/a,b", "medical", ("3", "8"), 1),
+    ]
+    assert (made.name, made.settings.sizes, made.seeds) == ("quick", (40, 60, 80), (0, 1))
+    assert made.settings.lr == {"resnet18": 0.01, "vgg13": 0.01}
+    assert made.settings.epochs == PRESETS["quick"].epochs
+    (tmp_path / "grid.toml").write_text(
+        'epochs = 3\nname = "filed"\nmodels = ["resnet34"]\n[[dataset]]\nsource = "digits:"'
+    )
+    made = experiment_from({"grid": str(tmp_path / "grid.toml"), "epochs": 5, "models": None})
+    assert (made.settings.epochs, made.name, made.models, made.preset) == (5, "filed", ("resnet34",), "paper")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modles": "vgg13"}, "unknown option 'modles': did you mean 'models'?"),
+        ({"sizes": [40, "x"]}, "sizes is"),
+        ({"sizes": []}, "sizes is"),
+        ({"sizes": 0}, "sizes is 0"),
+        ({"seeds": [0.5]}, "seeds is"),
+        ({"seeds": "1,b"}, "seeds is '1,b', wanted: whole numbers"),
+        ({"models": [18]}, "models is"),
+        ({"epochs": True}, "epochs is True, wanted: a whole number"),
+        ({"channels": 2}, "channels is 2"),
+        ({"preset": "fast"}, "preset is 'fast', wanted: paper or quick"),
+        ({"sources": "digits:", "epochs": 0}, "epochs is 0"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_its_name(options, message):
+    with pytest.raises(DatapropsError) as error:
+        experiment_from(options)
+    assert message in str(error.value)
+
+
+def test_every_option_of_the_command_is_an_option_of_the_flow_and_every_field_of_a_dataset_one_of_the_grid_file():
+    from dataclasses import fields
+
+    from flows.commands.experiment import command
+
+    of_the_run = {"inline", "cluster", "workers", "as_json", "quiet"}
+    assert {parameter.name for parameter in command.params} - of_the_run == OPTIONS.keys()
+    assert {field.name for field in fields(Dataset)} == OF_A_SET.keys()
+
+
+def test_vggs_are_trained_longer_by_the_quick_preset_unless_epochs_are_asked_for(tmp_path):
+    def epochs(**options) -> dict[str, int]:
+        made = experiment_from(
+            {"sources": ["digits:"], "models": ["resnet18", "vgg13"], "store": str(tmp_path), **options}
+        )
+        return {c.model: recipe_of(made, c, 1, 2, "cpu").epochs for c in plan_cells(made)}
+
+    assert epochs(preset="quick") == {"resnet18": 12, "vgg13": 24}
+    assert epochs(preset="quick", epochs=3) == {"resnet18": 3, "vgg13": 3}
+    assert epochs(preset="paper") == {"resnet18": 100, "vgg13": 100}
 
 
 def test_the_paper_preset_is_the_papers_setting():

@@ -113,17 +113,19 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     from distributed import Client, LocalCluster
 
     from dataprops.distances.allpairs import all_pairs, array_rows
-    from dataprops.distances.passes import PassSpec
     from dataprops.distances.plan import Plan
+    from dataprops.distances.state import PassSpec
     from dataprops.rowsfile import save_rows
     from tasks.parallel import dask_pool
+    from tests.test_sketch import structured
 
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (600, 48)).astype(np.uint8)
-    y = rng.integers(0, 2, 600).astype(float)
-    whole = all_pairs(array_rows(pixels, y), PassSpec(7, near2=40_000.0), Plan(1000, 256, 0))
+    n, features = 2_200, 1_100  # as few as have sketches
+    pixels = structured(n, features, 12, 2.0, 0)
+    y = np.random.default_rng(0).integers(0, 2, n).astype(float)
+    spec = PassSpec(7, near2=100.0 * features)
+    whole = all_pairs(array_rows(pixels, y), spec, Plan(n, 256, 0))
     folder = shards_of(tmp_path, pixels)
-    save_rows(tmp_path / "rows.npz", folder, ["one.npy"], np.zeros(600, int), np.arange(600), 48, y, np.ones(600, bool))
+    save_rows(tmp_path / "rows.npz", folder, ["one.npy"], np.zeros(n, int), np.arange(n), features, y, np.ones(n, bool))
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         killed = []
@@ -133,15 +135,17 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
                 killed.append(next(iter(cluster.workers.values())))
                 client.sync(killed[0].kill)
 
-        rows = array_rows(np.zeros((600, 48), np.uint8), y)  # the workers read the shards, not this
         result = all_pairs(
-            rows,
-            PassSpec(7, near2=40_000.0),
-            Plan(100, 256, 0),
+            array_rows(pixels, y),
+            spec,
+            Plan(400, 256, 0),
             pool=dask_pool(client, "cpu")(str(tmp_path / "rows.npz")),
             on_pairs=lambda pairs: kill_once(pairs) if pairs else None,
         )
     assert killed
+    assert len(list(tmp_path.glob("basis-*.npz"))) == 1  # the workers read it, once
+    assert whole.sketches is not None and result.sketches is not None and result.sketches.done.all()
+    assert np.array_equal(result.sketches.codes, whole.sketches.codes)
     for one, two in zip(result.state, whole.state, strict=True):
         assert np.array_equal(one, two)
     for one, two in zip(result.near.arrays(), whole.near.arrays(), strict=True):

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import incremental
+from dataprops.distances import allpairs, folds, incremental, sketch, sketches
 from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
 from dataprops.distances.incremental import Known, increasing_run, update
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import Plan
+from dataprops.distances.state import PassSpec
 from dataprops.distinct import distinct_rows
+from dataprops.knowledge import load_known, save_known
+from tests.test_sketch import structured
 
 WHOLE = Plan(10_000, 1024, 0)
 
@@ -49,7 +51,8 @@ def eval_pair(text: str) -> tuple[int, int]:
 
 def known_of(distinct, result, spec) -> Known:
     a, b, d2 = result.near.arrays()
-    return Known(distinct.pixels, distinct.y, distinct.primary, result.state, a, b, d2, result.near.count, spec)
+    primary, count = distinct.primary, result.near.count
+    return Known(distinct.pixels, distinct.y, primary, result.state, a, b, d2, count, spec, result.sketches)
 
 
 def apply(files: dict, step) -> None:
@@ -68,15 +71,24 @@ def apply(files: dict, step) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    Files, st.lists(Steps, min_size=1, max_size=3), st.integers(0, 6), st.booleans(), st.integers(1, 12), st.booleans()
+    Files,
+    st.lists(Steps, min_size=1, max_size=3),
+    st.integers(0, 6),
+    st.booleans(),
+    st.integers(1, 12),
+    st.booleans(),
+    st.booleans(),
 )
-def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool):
+def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sketched):
     spec = PassSpec(k, numeric, 4.0)
     pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
-    distinct, rows = rows_of(files)
-    known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incremental, "FULL_SHARE", 2.0)  # never take the shortcut of a full pass
+        if sketched:
+            for name, value in (("WIDTHS", ((1, 8),)), ("ROWS_PER_COORDINATE", 1), ("TRIAL_SHARE", 1.0)):
+                patch.setattr(sketch, name, value)
+        distinct, rows = rows_of(files)
+        known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
         for steps in rounds:
             for step in steps:
                 apply(files, step)
@@ -91,6 +103,42 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool):
                 assert np.array_equal(one, two)
             assert result.near.count == full.near.count
             known = known_of(distinct, result, spec)
+
+
+def test_sketches_are_kept_between_passes(tmp_path, monkeypatch):
+    """New images are compared through the sketches of the known ones, which are read from the store, not made again."""
+    features, n = 1_100, 2_300
+    pixels = structured(n, features, 12, 2.0, 0)
+    y = np.arange(n) % 3.0
+    names = np.array([f"{i:08d}" for i in range(n)], dtype=object)
+    every, spec, old = np.ones(n, bool), PassSpec(5, near2=100.0 * features), n - 30
+    first = all_pairs(array_rows(pixels[:old], y[:old]), spec, WHOLE)
+    near = first.near.arrays()
+    known = Known(names[:old], y[:old], every[:old], first.state, *near, first.near.count, spec, first.sketches)
+    save_known(tmp_path / "known.npz", known, ())
+    known = load_known(tmp_path / "known.npz", ())
+    assert known is not None and known.sketches is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(allpairs, "begin_sketches", None)  # nobody chooses a basis
+        made = []
+        plain = sketches.make_sketch
+        patch.setattr(sketches, "make_sketch", lambda *args: made.append(len(args[2])) or plain(*args))
+        patch.setattr(folds, "product", lambda a, b, route: pytest.fail("a whole tile was multiplied"))
+        content = np.arange(n, dtype=np.int32)
+        result = update(known, array_rows(pixels, y), names, spec, WHOLE, content_row=content)
+    assert made == [30]
+    full = all_pairs(array_rows(pixels, y), spec, WHOLE)
+    for one, two in zip((*result.state, *result.near.arrays()), (*full.state, *full.near.arrays()), strict=True):
+        assert np.array_equal(one, two)
+    assert result.sketches is not None and result.sketches.done.all()
+
+
+def test_a_set_that_outgrew_its_basis_gets_a_new_one():
+    basis = sketch.Basis(None, None, np.zeros(4), np.zeros(4), 1.0)  # pyright: ignore[reportArgumentType]
+    small = sketches.no_sketches(basis, 100, 100)
+    content = np.arange(500, dtype=np.int32)
+    assert sketches.carry_sketches(small, np.arange(100), np.arange(100), content) is None
+    assert sketches.carry_sketches(small, np.arange(100), np.arange(100), content[:400]) is not None
 
 
 def big_set(n: int = 400):

@@ -52,18 +52,48 @@ def test_names_shapes_and_counts_are_torchvisions(name):
         assert tuple(state[entry].shape) == shape
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg13"])
-def test_outputs_are_torchvisions(name):
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_torchvisions(name, channels):
+    """With copied weights, where torchvision imports; with running means that are not those of the start, and with dropout too."""
     try:
         from torchvision import models
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"torchvision does not import: {error}")
-    theirs = getattr(models, name)().eval()
-    ours = MODELS[name].build().eval()
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.rand(2, 3, 64, 64)
+    torch.manual_seed(0)
+    theirs = getattr(models, name)(num_classes=5)
+    if channels == 1:  # as the paper changes it
+        if name.startswith("resnet"):
+            theirs.conv1 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+        else:
+            theirs.features[0] = torch.nn.Conv2d(1, 64, 3, padding=1)
+    x = torch.rand(3, channels, 96, 96)
     with torch.no_grad():
+        theirs.train()(x)  # moves the running means of batch norms
+    ours = MODELS[name].build(channels=channels, classes=5)
+    with torch.no_grad():
+        assert not torch.equal(ours.eval()(x), theirs.eval()(x))  # the weights decide
+        ours.load_state_dict(theirs.state_dict())
         assert torch.equal(ours(x), theirs(x))
+        outputs = []
+        for net in (ours.train(), theirs.train()):
+            torch.manual_seed(1)
+            outputs.append(net(x))
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg13"])
+def test_a_seed_gives_the_weights_that_it_gives_torchvision(name):
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"torchvision does not import: {error}")
+    states = []
+    for build in (lambda: getattr(models, name)(num_classes=2), lambda: MODELS[name].build(classes=2)):
+        torch.manual_seed(4)
+        states.append(build().state_dict())
+    for entry, values in states[0].items():
+        assert torch.equal(values, states[1][entry]), entry
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -15,7 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.images import UnreadableImage, decode
 from dataprops.shards import fingerprint_batch
 from dataprops.sources import SourceOptions, open_source
-from dataprops.sources.held import Held
+from dataprops.sources.kept import Kept
 from dataprops.sources.volumes import load_volume, open_volume, percentile_levels, plane, slice_image, to_levels
 
 RAS = np.diag([1.0, 1.0, 2.5, 1.0])
@@ -241,7 +241,7 @@ def test_volumes_in_a_plain_folder_are_told_of(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_what_is_held_is_bounded_and_read_once_by_many_threads() -> None:
-    held: Held[bytes] = Held(100, len)
+    held: Kept[bytes] = Kept(100, len)
     reads: list[str] = []
     waiting = threading.Barrier(8)
 

@@ -18,8 +18,8 @@ from dataprops.audit import audit
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
 from dataprops.sources import SOURCES, OpenSource, SourceOptions, open_source
+from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper import READERS
-from dataprops.sources.paper.held import Held
 from dataprops.sources.paper.unpickle import load_arrays
 from tests import make_paper
 from tests.make_paper import WNIDS, png, put, put_csv, put_images
@@ -195,7 +195,7 @@ def test_held_values_load_once_in_threads_and_are_bounded(tmp_path: Path) -> Non
         loads.append(file.name)
         return file.read_bytes(), 40_000
 
-    held: Held[bytes] = Held(limit=100_000)
+    held: KeptFiles[bytes] = KeptFiles(limit=100_000)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: held.get(files[0], load), range(64))) == {b"\0"}
     assert loads == ["0"]
@@ -216,7 +216,7 @@ def test_held_failures_are_not_tried_again(tmp_path: Path) -> None:
         tries.append(path)
         raise OSError(5, "is damaged")
 
-    held: Held[bytes] = Held()
+    held: KeptFiles[bytes] = KeptFiles()
     for _ in range(3):
         with pytest.raises(OSError, match="is damaged") as error:
             held.get(file, load)

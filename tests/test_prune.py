@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -36,7 +37,7 @@ def folder(tmp_path):
 
 
 def going(folder, **policy) -> list[str]:
-    with holding(folder) as (free, busy):
+    with holding(folder, policy.get("shards", False)) as (free, busy):
         found = plan(folder, Policy(**policy), free, busy, NOW)
     return [str(item.paths[-1].relative_to(folder)) for item in found]
 
@@ -98,6 +99,36 @@ def test_shards_go_that_no_kept_run_and_no_list_names(folder):
     (folder / "results" / "scans" / RUNS[1] / "images.parquet").write_bytes(b"damaged")
     with pytest.raises(DatapropsError, match="no shard goes"):
         going(folder, shards=True, keep_last=1)
+
+
+def test_a_first_audit_that_begins_while_shards_go_waits_for_that(folder):
+    write_result(folder, RUNS[0], images_table(["kept"], ["cat"]))
+    began = threading.Event()
+
+    def first_audit():
+        with locked(folder, "new"):
+            write_shard(folder, "new", ["new"])
+            began.set()
+
+    audit = threading.Thread(target=first_audit)
+    with holding(folder, shards=True) as (free, busy):
+        audit.start()
+        assert not began.wait(0.5)
+        prune.remove(folder, plan(folder, Policy(shards=True), free, busy, NOW))
+    audit.join(60)
+    assert (folder / "shards/preprocess/new.npy").is_file() and (folder / "shards/preprocess/new.parquet").is_file()
+
+
+def test_a_prune_without_shards_lets_first_audits_begin(folder):
+    with holding(folder), locked(folder, "new"):
+        assert (folder / "locks/new.lock").is_file()
+
+
+def test_shards_of_a_first_audit_that_runs_stay(folder):
+    with locked(folder, "new"):
+        write_shard(folder, "new", ["new"])
+        with pytest.raises(DatapropsError, match="new is being audited"):
+            going(folder, shards=True)
 
 
 def test_a_dataset_that_is_being_audited_is_passed_over(folder):

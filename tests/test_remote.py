@@ -6,6 +6,7 @@ import io
 import logging
 import socket
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -351,8 +352,6 @@ def s3(files) -> Iterator[tuple[str, object]]:
     for key, data in files.items():
         client.put_object(Bucket="scans", Key=f"deep/set/{key}", Body=data, ACL="public-read")
     buffer = io.BytesIO()
-    import zipfile
-
     with zipfile.ZipFile(buffer, "w") as archive:
         for key, data in files.items():
             archive.writestr(key, data)
@@ -459,3 +458,53 @@ def test_denied_access_is_told(credentials) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+# Google Cloud Storage
+
+
+@pytest.fixture(scope="module")
+def gs(files) -> Iterator[str]:
+    """A server that speaks Google's JSON interface, with the files in a bucket; its address."""
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    gcsfs = pytest.importorskip("gcsfs")
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="scans")
+    server.start()
+    url = "http://{}:{}".format(*server._api._httpd.server_address)
+    system = gcsfs.core.GCSFileSystem(token="anon", endpoint_url=url, skip_instance_cache=True)
+    for key, data in files.items():
+        system.pipe_file(f"scans/deep/set/{key}", data)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for key, data in files.items():
+            archive.writestr(key, data)
+    system.pipe_file("scans/set.zip", buffer.getvalue())
+    rows = "".join(f"gs://scans/deep/set/{key},{key.split('/')[0]}\n" for key in images_of(files))
+    system.pipe_file("scans/list.csv", f"path,label\n{rows}".encode())
+    yield url
+    server.stop()
+
+
+def test_gs_folders_containers_and_manifests(gs, files, monkeypatch, tmp_path: Path) -> None:
+    rules = (f"endpoint={gs}", "anonymous=yes")
+    options = SourceOptions(rules=rules)
+    for name in ("deep/set", "set.zip"):
+        assert_same(open_source(f"gs://scans/{name}", options), files)
+    source = open_source("gs://scans/list.csv", options)
+    assert [source.read(key) for key in source.scan()["key"]] == list(images_of(files).values())
+    with pytest.raises(DatapropsError, match="nothing is there"):
+        open_source("gs://scans/other.zip", options).scan()
+    first = looked("gs://scans/deep/set", tmp_path / "store", rules=rules)
+    assert first["error"].isna().all()
+    read = []
+    original = places.read_bytes
+    monkeypatch.setattr(places, "read_bytes", lambda *place: read.append(place[0]) or original(*place))
+    looked("gs://scans/deep/set", tmp_path / "store", rules=rules)
+    assert read == []  # what the listing tells of each object is enough
+
+
+def test_an_audit_of_gs_equals_that_of_the_folder(gs, files, tmp_path: Path) -> None:
+    here = audit(unpacked(tmp_path / "here", files), store=str(tmp_path / "store"), **QUICK)
+    rules = (f"endpoint={gs}", "anonymous=yes")
+    there = audit("gs://scans/deep/set", store=str(tmp_path / "store"), rules=rules, **QUICK)
+    assert {key: there[key] for key in MEASURED} == {key: here[key] for key in MEASURED}

@@ -10,12 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import passes, sketch
+from dataprops.distances import folds, passes, sketch, tiles
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
-from dataprops.distances.passes import PassSpec, run_unit
+from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan
-from dataprops.distances.state import NearPairs, empty, finalize
+from dataprops.distances.sketches import begin_sketches
+from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 from tests.test_distances import assert_equals_brute_force
+
+
+def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
+    """A basis of a block's own rows."""
+    landmarks, others = sketch.sampled_rows(block.n, coordinates)
+    basis, _ = sketch.make_basis(block.shifted[landmarks], block.shifted[others], block.norm[others])
+    return basis
 
 
 def structured(n: int, features: int, rank: int, noise: float, seed: int) -> np.ndarray:
@@ -51,7 +59,7 @@ def test_bounds_never_exceed_distances(pixels: np.ndarray, coordinates: int) -> 
         patch.setattr(sketch, "TRIAL_REACH", 1)
         patch.setattr(sketch, "TRIAL_SHARE", 1.0)
         block = load_block(array_rows(pixels), np.arange(len(pixels)))
-        basis, _ = sketch.make_basis(block.shifted, block.norm, coordinates)
+        basis = basis_of(block, coordinates)
         if basis is None:
             return
         some = sketch.make_sketch(basis, block.shifted, block.norm)
@@ -65,7 +73,7 @@ def test_bounds_never_exceed_distances(pixels: np.ndarray, coordinates: int) -> 
 def test_bounds_are_tight_where_images_have_few_patterns() -> None:
     pixels = structured(600, 200, 5, 1.0, 0)
     block = load_block(array_rows(pixels), np.arange(600))
-    basis, _ = sketch.make_basis(block.shifted, block.norm, 32)
+    basis = basis_of(block, 32)
     assert basis is not None
     some = sketch.make_sketch(basis, block.shifted, block.norm)
     codes = some.codes.numpy().astype(np.float64)
@@ -76,8 +84,8 @@ def test_bounds_are_tight_where_images_have_few_patterns() -> None:
 
 def test_data_without_structure_is_not_sketched() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3000, 1024)).astype(np.uint8)
-    block = load_block(array_rows(pixels), np.arange(3000))
-    assert sketch.choose_basis(block.shifted, block.norm, 256) is None
+    rows = array_rows(pixels)
+    assert begin_sketches(lambda index: load_block(rows, index), 3000, 1024, 3000, True) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -103,7 +111,8 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
         patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
         patch.setattr(sketch, "TRIAL_REACH", 1)
         patch.setattr(sketch, "TRIAL_SHARE", 1.0)
-        patch.setattr(passes, "CHOSEN_SHARE", dict.fromkeys(passes.CHOSEN_SHARE, share))
+        patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, share))
+        patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)
         result = all_pairs(rows, spec, Plan(block, 16, 0), threads=threads)
     assert_equals_brute_force(result, rows, pixels, spec)
@@ -119,7 +128,7 @@ def test_products_are_spared_and_nothing_changes(monkeypatch: pytest.MonkeyPatch
     a, b = load_block(rows, np.arange(2200)), load_block(rows, np.arange(2200, 4400))
     pairs = 0
     counting = threading.Lock()
-    plain = passes.product
+    plain = folds.product
 
     def counted(x: torch.Tensor, z: torch.Tensor, route: str) -> torch.Tensor:
         nonlocal pairs
@@ -127,15 +136,20 @@ def test_products_are_spared_and_nothing_changes(monkeypatch: pytest.MonkeyPatch
             pairs += len(x) * len(z) if x.shape[1] == 1200 else 0
         return plain(x, z, route)
 
-    monkeypatch.setattr(passes, "product", counted)
+    monkeypatch.setattr(folds, "product", counted)
+
+    known = begin_sketches(lambda index: load_block(rows, index), 4400, 1200, 4400, True)
+    assert known is not None
 
     def run(sketches: bool):
         nonlocal pairs
+        one, two = (known.of(block, 2) if sketches else None for block in (a, b))
         state_a, state_b, near = empty(a.n, 12), empty(b.n, 12), NearPairs()
-        for block, state in ((a, state_a), (b, state_b)):
-            run_unit(block, None, state, state, spec, near, threads=2, edge=512, sketches=sketches)
+        how = {"threads": 2, "edge": 512}
+        for block, state, some in ((a, state_a, one), (b, state_b, two)):
+            run_unit(block, None, state, state, spec, near, sketch_a=some, **how)
         pairs = 0
-        run_unit(a, b, state_a, state_b if both else None, spec, near, threads=2, edge=512, sketches=sketches)
+        run_unit(a, b, state_a, state_b if both else None, spec, near, sketch_a=one, sketch_b=two, **how)
         return finalize(state_a), finalize(state_b), near.arrays(), pairs
 
     with_sketches, without = run(True), run(False)
@@ -151,7 +165,7 @@ def test_similar_rows_lie_together() -> None:
     kind = rng.integers(0, 4, 1000)
     pixels = np.clip(centres[kind] + rng.normal(0, 5, (1000, 300)), 0, 255).astype(np.uint8)
     block = load_block(array_rows(pixels), np.arange(1000))
-    basis, _ = sketch.make_basis(block.shifted, block.norm, 32)
+    basis = basis_of(block, 32)
     assert basis is not None
     order = sketch.alike_together(sketch.make_sketch(basis, block.shifted, block.norm), 125)
     assert sorted(order) == list(range(1000))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dataprops.training import Diverged, Recipe, batches, evaluate, fit
+from dataprops import training
+from dataprops.training import Diverged, Recipe, alone, batches, evaluate, fit
+from tests import tiny_nets
 
 RECIPE = Recipe("tests.tiny_nets:Mlp", 1, 2, 6, lr=1e-2, batch=16, epochs=6, seed=3)
 
@@ -64,6 +66,62 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
     assert trained[0] == 3  # two epochs were not computed again
     assert resumed.losses == whole.losses
     assert equal(resumed.net, whole.net)
+
+
+def test_mixed_precision_learns_in_float16_keeps_its_scale_and_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    """The code of a GPU, on a CPU: autocast, scaled loss, a step that overflows left out, the scale in the checkpoint."""
+    monkeypatch.setitem(training.MIXED, "cpu", torch.float16)
+    computed: set[torch.dtype] = set()
+
+    class Watched(tiny_nets.Mlp):
+        def forward(self, x):
+            logits = super().forward(x)
+            computed.add(logits.dtype)
+            return logits
+
+    monkeypatch.setattr(tiny_nets, "Mlp", Watched)
+    scales: list[float] = []
+    started = torch.amp.GradScaler.__init__
+
+    def high(self, *args, **options):  # the first steps overflow: float16 ends at 65504
+        started(self, *args, init_scale=2.0**24, **options)
+
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", high)
+    updated = torch.amp.GradScaler.update
+    monkeypatch.setattr(
+        torch.amp.GradScaler, "update", lambda self: (updated(self), scales.append(self.get_scale()))[0]
+    )
+    data = stripes(200)
+    whole = fit(RECIPE, *data)
+    assert computed == {torch.float16}
+    assert {value.dtype for value in whole.net.state_dict().values()} == {torch.float32, torch.int64}
+    assert 1 < scales[-1] < 2.0**24
+    assert whole.losses[-1] < 0.5 * whole.losses[0]
+    assert evaluate(whole.net, *stripes(100, seed=1))[1] > 0.9
+    assert computed == {torch.float16, torch.float32}  # evaluation
+
+    def kill(epochs: int, loss: float) -> None:
+        if epochs == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(RECIPE, *data, checkpoint=file, every=0, on_epoch=kill)
+    assert torch.load(file, weights_only=True)["scaler"]["scale"] == scales[-1]
+    del scales[:]
+    resumed = fit(RECIPE, *data, checkpoint=file)
+    assert max(scales) < 2.0**24
+    assert resumed.losses == whole.losses
+    assert equal(resumed.net, whole.net)
+
+
+def test_switches_of_the_process_are_put_back():
+    cudnn = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.get_num_threads())
+    with pytest.raises(ValueError, match="out"), alone(1):
+        assert (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32) == (True, False, False)
+        raise ValueError("out")
+    assert before == (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.get_num_threads())
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])

@@ -15,9 +15,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
-from dataprops.distances.passes import Block, PassSpec, run_unit, shift_into
+from dataprops.distances.folds import Block, shift_into
+from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
-from dataprops.distances.state import Found, NearPairs, State, empty, finalize, found_in, merge
+from dataprops.distances.sketch import Basis, Sketch, make_sketch
+from dataprops.distances.sketches import Sketches, begin_sketches
+from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -90,24 +93,31 @@ def subset(rows: Rows, chosen: np.ndarray) -> Rows:
 
 
 class PassResult(NamedTuple):
-    """Finalized state of all rows, the near pairs, and the number of pairs that were computed for it."""
+    """Finalized state of all rows, the near pairs, the number of pairs that were computed for it, and the rows' sketches."""
 
     state: State
     near: NearPairs
     pairs: int
+    sketches: Sketches | None = None
 
 
 class JobResult(NamedTuple):
-    """What one job found for its blocks (found_b None if only block a was asked for)."""
+    """What one job found for its blocks (found_b None if only block a was asked for), and the sketches that it had to make."""
 
     found_a: Found
     found_b: Found | None
     near: tuple[np.ndarray, np.ndarray, np.ndarray]
     near_count: int
+    sketch_a: Sketch | None
+    sketch_b: Sketch | None
 
 
 class JobArguments(NamedTuple):
-    """All that a worker needs for one job; bounds are upper bounds of the rows' k-th squared distances, if known."""
+    """All that a worker needs for one job.
+
+    Bounds are upper bounds of the rows' k-th squared distances, sketches those of the rows, if known; without a basis there are
+    no sketches.
+    """
 
     number: int
     rows: Rows
@@ -117,6 +127,9 @@ class JobArguments(NamedTuple):
     spec: PassSpec
     bound_a: np.ndarray | None
     bound_b: np.ndarray | None
+    basis: Basis | None
+    sketch_a: Sketch | None
+    sketch_b: Sketch | None
     edge: int
 
 
@@ -160,10 +173,13 @@ def run_on(
     threads: int,
     edge: int,
     on_pairs: Callable[[int], None] | None = None,
+    sketch_a: Sketch | None = None,
+    sketch_b: Sketch | None = None,
 ) -> None:
     """`passes.run_unit` on this device."""
     if device == "cpu":
-        run_unit(a, b, state_a, state_b, spec, near, threads=threads, edge=edge, on_pairs=on_pairs)
+        sketches = {"sketch_a": sketch_a, "sketch_b": sketch_b}
+        run_unit(a, b, state_a, state_b, spec, near, threads=threads, edge=edge, on_pairs=on_pairs, **sketches)
     else:
         from dataprops.distances.gpu import run_unit_on_device
 
@@ -178,8 +194,23 @@ def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResu
     state_a = empty(a.n, spec.k, job.bound_a)
     state_b = None if b is None or not job.both else empty(b.n, spec.k, job.bound_b)
     near = NearPairs(spec.near_limit)
-    run_on(device, a, b, state_a, state_b, spec, near, threads=threads, edge=job.edge)
-    return JobResult(found_in(state_a), None if state_b is None else found_in(state_b), near.arrays(), near.count)
+
+    def sketch_of(block: Block | None, given: Sketch | None) -> Sketch | None:
+        if given is not None or block is None or job.basis is None:
+            return given
+        return make_sketch(job.basis, block.shifted, block.norm, threads)
+
+    sketch_a, sketch_b = sketch_of(a, job.sketch_a), sketch_of(b, job.sketch_b)
+    edge = job.edge
+    run_on(device, a, b, state_a, state_b, spec, near, threads=threads, edge=edge, sketch_a=sketch_a, sketch_b=sketch_b)
+    return JobResult(
+        found_in(state_a),
+        None if state_b is None else found_in(state_b),
+        near.arrays(),
+        near.count,
+        sketch_a if job.sketch_a is None else None,
+        sketch_b if job.sketch_b is None else None,
+    )
 
 
 def run_jobs(
@@ -197,6 +228,7 @@ def run_jobs(
     checkpoint: Path | None = None,
     key: str = "",
     places: list[np.ndarray] | None = None,
+    sketches: Sketches | None = None,
 ) -> int:
     """Fold jobs into the state of the rows; returns the number of pairs computed (less than all after a resume).
 
@@ -214,6 +246,8 @@ def run_jobs(
         File that the state is written to from time to time and resumed from, if it was written under this `key`.
     places : list of int arrays, optional
         Where the rows of each block stand in `state`; default: row i at i. Blocks beyond this list have no state.
+    sketches : Sketches, optional
+        Of the rows: used, and completed in place.
     """
     places = blocks if places is None else places
     tell = on_pairs or (lambda pairs: None)
@@ -222,9 +256,9 @@ def run_jobs(
     todo = [number for number in range(len(jobs)) if number not in done]
     last_save = time.monotonic()
     if pool is None:
-        finished = _run_here(rows, jobs, todo, blocks, places, state, near, edge, threads, device, tell)
+        finished = _run_here(rows, jobs, todo, blocks, places, state, near, edge, threads, device, tell, sketches)
     else:
-        finished = _run_on_pool(rows, jobs, todo, blocks, places, state, near, edge, pool, tell)
+        finished = _run_on_pool(rows, jobs, todo, blocks, places, state, near, edge, pool, tell, sketches)
     for number in finished:
         done.add(number)
         if checkpoint and time.monotonic() - last_save > CHECKPOINT_SECONDS and len(done) < len(jobs):
@@ -248,6 +282,7 @@ def all_pairs(
     """Fold every unordered pair of n rows once; the cuts of `plan` never change the result. See `run_jobs`."""
     n = rows.n
     state, near = empty(n, spec.k), NearPairs(spec.near_limit)
+    sketches = sketches_of(rows, n, plan, threads, device)
     blocks = cut(np.arange(n, dtype=np.int32), plan.block)
     jobs = triangle_jobs(range(len(blocks)), spec)
     pairs = run_jobs(
@@ -263,8 +298,19 @@ def all_pairs(
         on_pairs=on_pairs,
         checkpoint=checkpoint,
         key=f"{key} all n={n} block={plan.block} {spec}",
+        sketches=sketches,
     )
-    return PassResult(finalize(state), near, pairs)
+    return PassResult(finalize(state), near, pairs, sketches)
+
+
+def sketches_of(rows: Rows, least: int, plan: Plan, threads: int, device: str, keep: bool = True) -> Sketches | None:
+    """A basis for these rows, `least` of which are compared with all.
+
+    None where sketches do not pay or have no room, and on a GPU.
+    """
+    if device != "cpu" or not plan.sketches:
+        return None
+    return begin_sketches(lambda index: load_block(rows, index, threads), rows.n, rows.features, least, keep)
 
 
 def _select(state: State, index: np.ndarray, spec: PassSpec) -> State:
@@ -292,9 +338,13 @@ def _run_on_pool(
     edge: int,
     pool: UnitPool,
     tell: Callable[[int], None],
+    sketches: Sketches | None,
 ) -> Iterator[int]:
     def bound(block: int, spec: PassSpec) -> np.ndarray | None:
         return state.knn_d2[places[block], 0] if spec.k else None
+
+    def sketched(block: int) -> Sketch | None:
+        return None if sketches is None else sketches.part(blocks[block])
 
     # made one by one as workers become free, so that each job starts with the bounds known by then
     arguments = (
@@ -307,6 +357,9 @@ def _run_on_pool(
             job.spec,
             bound(job.a, job.spec),
             bound(job.b, job.spec) if job.both else None,
+            None if sketches is None else sketches.basis,
+            sketched(job.a),
+            None if job.a == job.b else sketched(job.b),
             edge,
         )
         for number in todo
@@ -319,6 +372,9 @@ def _run_on_pool(
                 part = _select(state, places[block], job.spec)
                 merge(part, found)
                 _put_back(state, places[block], part)
+        for block, sketch in ((job.a, result.sketch_a), (job.b, result.sketch_b)):
+            if sketch is not None and sketches is not None:
+                sketches.put(blocks[block], sketch)
         near.add(*result.near, count=result.near_count)
         tell(job_pairs(job, blocks))
         yield number
@@ -336,6 +392,7 @@ def _run_here(
     threads: int,
     device: str,
     tell: Callable[[int], None],
+    sketches: Sketches | None,
 ) -> Iterator[int]:
     held: dict[int, Block] = {}
     with ThreadPoolExecutor(1, "read") as reader:
@@ -362,6 +419,8 @@ def _run_here(
                 threads=threads,
                 edge=edge,
                 on_pairs=tell,
+                sketch_a=None if sketches is None else sketches.of(held[job.a], threads),
+                sketch_b=None if sketches is None or within else sketches.of(held[job.b], threads),
             )
             _put_back(state, places[job.a], part_a)
             if part_b is not None:

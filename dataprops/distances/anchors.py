@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataprops.distances.allpairs import PassResult, Rows, UnitPool, run_jobs
-from dataprops.distances.passes import PassSpec
+from dataprops.distances.allpairs import PassResult, Rows, UnitPool, run_jobs, sketches_of
 from dataprops.distances.plan import Job, Plan, cut, triangle_jobs
-from dataprops.distances.state import NearPairs, empty, finalize
+from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 
 
 def choose_anchors(primary: np.ndarray, anchors: int, seed: int) -> np.ndarray:
@@ -70,6 +69,7 @@ def anchor_pass(
         on_pairs=on_pairs,
         checkpoint=checkpoint,
         places=cut(np.arange(len(anchors)), plan.block),
+        sketches=sketches_of(rows, len(anchors), plan, threads, device, keep=False),
         key=f"{key} anchors={len(anchors)} n={rows.n} block={plan.block} {spec}",
     )
     return PassResult(finalize(state), near, pairs)

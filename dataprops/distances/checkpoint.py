@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from dataprops.distances.state import NearPairs, State
+from dataprops.store import write_arrays
 
 log = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, key: str, state: State, near: NearPairs, done: set[int]) -> None:
     """Write the state and the numbers of the finished jobs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     a, b, d2 = near.arrays()
-    with aside.open("wb") as file:
-        np.savez(
-            file,
-            key=np.array(key),
-            done=np.array(sorted(done), np.int64),
-            near_a=a,
-            near_b=b,
-            near_d2=d2,
-            near_count=np.array(near.count),
-            **state._asdict(),
-        )
-    os.replace(aside, path)
+    write_arrays(
+        path,
+        key=np.array(key),
+        done=np.array(sorted(done), np.int64),
+        near_a=a,
+        near_b=b,
+        near_d2=d2,
+        near_count=np.array(near.count),
+        **state._asdict(),
+    )
 
 
 def load_checkpoint(path: Path, key: str, state: State, near: NearPairs) -> set[int]:

@@ -13,9 +13,10 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from dataprops.distances.passes import Block, PassSpec, rectangle_tiles, triangle_tiles
+from dataprops.distances.folds import Block
 from dataprops.distances.product import choose_route, product
-from dataprops.distances.state import NearPairs, State, finalize
+from dataprops.distances.state import NearPairs, PassSpec, State, finalize
+from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.distances.torch_tiles import TorchRows, TorchState, fold
 
 EDGE = 4096  # rows of a tile: its int64 scratch is about 1 GB

@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs
+from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs, sketches_of
 from dataprops.distances.kernel import EMPTY
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
-from dataprops.distances.state import NearPairs, State, empty, finalize, to_heaps
+from dataprops.distances.sketches import Sketches, carry_sketches
+from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize, to_heaps
 
 FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
 
@@ -45,6 +45,8 @@ class Known(NamedTuple):
         All near pairs; `near_count` says whether these are all.
     near_count : int
     spec : PassSpec
+    sketches : Sketches, optional
+        Of the rows.
     """
 
     pixels: np.ndarray
@@ -56,6 +58,7 @@ class Known(NamedTuple):
     near_d2: np.ndarray
     near_count: int
     spec: PassSpec
+    sketches: Sketches | None = None
 
 
 class Change(NamedTuple):
@@ -130,7 +133,7 @@ class Carried(NamedTuple):
 def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
     """Move the old state to the new rows."""
     old = known.state
-    state = finalize(empty(n, known.spec.k))
+    state = empty(n, known.spec.k)
 
     kept = np.nonzero(change.content >= 0)[0]
     new = change.content[kept]
@@ -189,7 +192,8 @@ def incremental_jobs(
     fresh = add(carried.fresh)
     rest = np.setdiff1d(every, carried.fresh)
     if len(fresh):
-        jobs += triangle_jobs(fresh, spec) + rectangle(fresh, add(rest), True, spec)
+        # against the many first: what they leave to beat spares most of the rest
+        jobs += rectangle(fresh, add(rest), True, spec) + triangle_jobs(fresh, spec)
     if len(carried.relabelled):
         relabelled = add(carried.relabelled)
         others = add(np.setdiff1d(rest, carried.relabelled))
@@ -244,16 +248,23 @@ def update(
     """
     n = rows.n
     full = n * (n - 1) // 2
-    carried = None
+    change = carried = None
     if known is not None and usable(known, spec):
-        carried = carry(known, match(known, pixels, rows.y, rows.primary), n, rows.primary)
+        change = match(known, pixels, rows.y, rows.primary)
+        carried = carry(known, change, n, rows.primary)
         touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.blunt))
         if touched > FULL_SHARE * n:
             carried = None
-    if carried is None:
+    if known is None or change is None or carried is None:
         if on_plan:
             on_plan(full)
         return all_pairs(rows, spec, plan, threads=threads, device=device, pool=pool, on_pairs=on_pairs, **resume)
+    sketches = None
+    if known.sketches is not None and plan.sketches and device == "cpu":
+        kept = np.nonzero(change.content >= 0)[0]
+        sketches = carry_sketches(known.sketches, kept, change.content[kept], content_row)
+    if sketches is None and len(carried.fresh):  # made once, they serve all later passes too
+        sketches = sketches_of(rows, n, plan, threads, device)
     blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)
     if on_plan:
         on_plan(sum(job_pairs(job, blocks) for job in jobs))
@@ -271,9 +282,10 @@ def update(
         device=device,
         pool=pool,
         on_pairs=on_pairs,
+        sketches=sketches,
         **resume,
     )
     final = finalize(state)
     # rows of one content have one neighbour list
     final = final._replace(knn_d2=final.knn_d2[content_row], knn_index=final.knn_index[content_row])
-    return PassResult(final, near, pairs)
+    return PassResult(final, near, pairs, sketches)

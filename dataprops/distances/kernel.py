@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
+SAFE_FEATURES = 65_536  # times 2^14 fits int32
 STRIP = 64  # columns marked at once: long enough to vectorise, short enough that the bounds stay fresh
 _SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must reach the exact comparison
 
@@ -91,54 +92,16 @@ def _mark(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numer
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _fold_pair(
-    i,
-    j,
-    d2,
-    step,
-    index_a,
-    index_b,
-    primary_a,
-    primary_b,
-    numeric,
-    near2,
-    both,
-    knn_d2_a,
-    knn_index_a,
-    sharp_a,
-    sharp_d2_a,
-    sharp_index_a,
-    knn_d2_b,
-    knn_index_b,
-    sharp_b,
-    sharp_d2_b,
-    sharp_index_b,
-    near_a,
-    near_b,
-    near_d2,
-    n_near,
-):
-    """Fold one pair of different images; returns 1 if it was written as a near pair. Arguments: see `reduce_tile`."""
-    if primary_b[j] and knn_d2_a.shape[1] > 0 and _after(knn_d2_a[i, 0], knn_index_a[i, 0], d2, index_b[j]):
-        push(knn_d2_a[i], knn_index_a[i], d2, index_b[j])
-    if both and primary_a[i] and knn_d2_b.shape[1] > 0 and _after(knn_d2_b[j, 0], knn_index_b[j, 0], d2, index_a[i]):
-        push(knn_d2_b[j], knn_index_b[j], d2, index_a[i])
-    if step < 0.0 or step > 0.0:
-        value = (step * step if numeric else 1.0) / d2
-        if value > sharp_a[i] or (value == sharp_a[i] and index_b[j] < sharp_index_a[i]):
-            sharp_a[i] = value
-            sharp_d2_a[i] = d2
-            sharp_index_a[i] = index_b[j]
-        if both and (value > sharp_b[j] or (value == sharp_b[j] and index_a[i] < sharp_index_b[j])):
-            sharp_b[j] = value
-            sharp_d2_b[j] = d2
-            sharp_index_b[j] = index_a[i]
-    near = d2 <= near2 and primary_a[i] and primary_b[j]
-    if near:
-        near_a[n_near] = index_a[i]
-        near_b[n_near] = index_b[j]
-        near_d2[n_near] = d2
-    return 1 if near else 0
+def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sharp_index):
+    """Offer one row a pair: its squared distance and squared sharpness (0 = labels do not differ), the other row's number, and
+    whether that may stand in a neighbour list. Few arrays: each one handed on costs as much as the comparison.
+    """
+    if listed and knn_d2.shape[1] > 0 and _after(knn_d2[row, 0], knn_index[row, 0], d2, other):
+        push(knn_d2[row], knn_index[row], d2, other)
+    if value > sharp[row] or (value == sharp[row] and value > 0.0 and other < sharp_index[row]):
+        sharp[row] = value
+        sharp_d2[row] = d2
+        sharp_index[row] = other
 
 
 @njit(nogil=True, cache=True)
@@ -172,6 +135,8 @@ def fold_pairs(
     near_d2,
 ):
     """Fold single pairs of a tile (rows[e], columns[e]) with their inner products; the rest as in `reduce_tile`."""
+    k_a = knn_d2_a.shape[1]
+    k_b = knn_d2_b.shape[1] if both else 0
     n_near = 0
     for e in range(rows.shape[0]):
         i = rows[e]
@@ -179,33 +144,28 @@ def fold_pairs(
         d2 = norm_a[i] + norm_b[j] - 2.0 * products[e]
         if d2 <= 0.0:
             continue
-        n_near += _fold_pair(
-            i,
-            j,
-            d2,
-            y_a[i] - y_b[j],
-            index_a,
-            index_b,
-            primary_a,
-            primary_b,
-            numeric,
-            near2,
-            both,
-            knn_d2_a,
-            knn_index_a,
-            sharp_a,
-            sharp_d2_a,
-            sharp_index_a,
-            knn_d2_b,
-            knn_index_b,
-            sharp_b,
-            sharp_d2_b,
-            sharp_index_b,
-            near_a,
-            near_b,
-            near_d2,
-            n_near,
-        )
+        # most pairs change nothing, which is quick to see
+        step = y_a[i] - y_b[j]
+        rise = step * step if numeric else 1.0 if (step < 0.0) | (step > 0.0) else 0.0
+        reach = near2
+        if k_a > 0:
+            reach = max(reach, knn_d2_a[i, 0])
+        floor = sharp_a[i]
+        if both:
+            if k_b > 0:
+                reach = max(reach, knn_d2_b[j, 0])
+            floor = min(floor, sharp_b[j])
+        if not ((d2 <= reach) | (rise > d2 * (floor * _SLACK))):
+            continue
+        value = rise / d2
+        _offer(i, d2, value, index_b[j], primary_b[j], knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a)
+        if both:
+            _offer(j, d2, value, index_a[i], primary_a[i], knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b)
+        if d2 <= near2 and primary_a[i] and primary_b[j]:
+            near_a[n_near] = index_a[i]
+            near_b[n_near] = index_b[j]
+            near_d2[n_near] = d2
+            n_near += 1
     return n_near
 
 
@@ -314,33 +274,37 @@ def reduce_tile(
                     rise = step * step if numeric else 1.0 if (step < 0.0) | (step > 0.0) else 0.0
                     if not ((d2 <= max(reach_i, reach_b[j])) | (rise > d2 * min(floor_i, floor_b[j]))):
                         continue
-                    n_near += _fold_pair(
+                    value = rise / d2
+                    _offer(
                         i,
-                        j,
                         d2,
-                        step,
-                        index_a,
-                        index_b,
-                        primary_a,
-                        primary_b,
-                        numeric,
-                        near2,
-                        both,
+                        value,
+                        index_b[j],
+                        primary_b[j],
                         knn_d2_a,
                         knn_index_a,
                         sharp_a,
                         sharp_d2_a,
                         sharp_index_a,
-                        knn_d2_b,
-                        knn_index_b,
-                        sharp_b,
-                        sharp_d2_b,
-                        sharp_index_b,
-                        near_a,
-                        near_b,
-                        near_d2,
-                        n_near,
                     )
+                    if both:
+                        _offer(
+                            j,
+                            d2,
+                            value,
+                            index_a[i],
+                            primary_a[i],
+                            knn_d2_b,
+                            knn_index_b,
+                            sharp_b,
+                            sharp_d2_b,
+                            sharp_index_b,
+                        )
+                    if d2 <= near2 and primary_a[i] and primary_b[j]:
+                        near_a[n_near] = index_a[i]
+                        near_b[n_near] = index_b[j]
+                        near_d2[n_near] = d2
+                        n_near += 1
                     if both:
                         if k_b > 0:
                             reach_b[j] = max(near2, knn_d2_b[j, 0])
@@ -354,16 +318,22 @@ def reduce_tile(
 
 @njit(nogil=True, cache=True, inline="always")
 def _shift(pixels, shifted):
-    total = 0
+    total = np.int32(0)
     for j in range(pixels.shape[0]):
-        v = pixels[j] - 128
+        v = np.int8(pixels[j] ^ 128)  # x - 128, in as many bits
         shifted[j] = v
-        total += v * v
+        # a square fits int16: the compiler then multiplies and adds twice as many at once
+        total = np.int32(total + np.int32(np.int16(np.int16(v) * np.int16(v))))
     return total
 
 
 @njit(nogil=True, cache=True)
 def shift_rows(pixels, shifted, norms):
     """Write uint8 pixels as int8 ``x - 128`` and the exact squared norm of each shifted row."""
+    features = pixels.shape[1]
     for i in range(pixels.shape[0]):
-        norms[i] = _shift(pixels[i], shifted[i])
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            stop = min(features, start + SAFE_FEATURES)
+            total += _shift(pixels[i, start:stop], shifted[i, start:stop])
+        norms[i] = total

@@ -11,23 +11,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.distances.passes import EDGE, SMALLEST_EDGE, PassSpec
 from dataprops.distances.sketch import CHUNK, width
-from dataprops.distances.state import state_bytes
+from dataprops.distances.state import PassSpec, state_bytes
+from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
 from dataprops.errors import DatapropsError
 
-JOB_OPERATIONS = 1.5e13  # about half a minute of products on two cores: what a killed run may lose
+# about half a minute of products on two cores, or on a large GPU: what a killed run may lose
+JOB_OPERATIONS = {"cpu": 1.5e13, "cuda": 1.5e16}
 BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
 SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
 MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
 
 
 class Plan(NamedTuple):
-    """Cuts of a pass: rows of a block, rows of a tile, and the projected working memory in bytes."""
+    """Cuts of a pass: rows of a block, rows of a tile, the projected working memory in bytes, and whether it has room for sketches."""
 
     block: int
     edge: int
     bytes: int
+    sketches: bool = True
 
 
 class Job(NamedTuple):
@@ -63,20 +65,39 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def free_device_memory(device: str) -> int | None:
+    """Bytes that are free on a CUDA device; None where this process sees none (its workers may)."""
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.mem_get_info(torch.device(device))[0])
+
+
 def working_bytes(
-    n: int, features: int, k: int, threads: int, block: int, edge: int, anchors: int | None = None
+    n: int,
+    features: int,
+    k: int,
+    threads: int,
+    block: int,
+    edge: int,
+    anchors: int | None = None,
+    sketched: bool = True,
 ) -> int:
     """Projected memory of a pass over n rows: state, blocks with sketches, for each thread a tile with its buffers and rows."""
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
     # one more copy of a job's rows while its result is merged
     state = state_bytes(n if anchors is None else anchors, k) + state_bytes(2 * rows, k)
-    coordinates = width(features, rows)
-    # codes in two orders, landmarks, and what a thread needs to sketch a chunk
+    coordinates = width(features, n if anchors is None else anchors) if sketched else 0
+    # those of all rows are kept; a job has its own in their order; a basis is chosen from its landmarks and as many others
     sketches = (
-        2 * min(2, blocks) * rows * (coordinates + 16) + coordinates * features + threads * CHUNK * coordinates * 20
+        (0 if anchors is not None else n * (coordinates + 9))
+        + 2 * min(2, blocks) * rows * (coordinates + 16)
+        + 3 * coordinates * features
+        + threads * CHUNK * coordinates * 20
     )
-    tile = min(edge, rows) ** 2 * (4 + 16) + 2 * min(edge, rows) * features
+    tile = min(edge, rows) ** 2 * (4 + 16 + 8) + 2 * min(edge, rows) * features
     return state + blocks * rows * (features + 24) + sketches + threads * tile
 
 
@@ -90,6 +111,7 @@ def plan_pass(
     jobs: int = 1,
     workers: int = 1,
     anchors: int | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """Choose block and tile so that the pass fits.
 
@@ -107,6 +129,8 @@ def plan_pass(
         Workers that share this machine's memory.
     anchors : int, optional
         Rows that are compared with all, if not every row is: only these have a state.
+    device : str
+        A GPU is fast and far away: its blocks are larger, within its own memory too.
 
     Raises
     ------
@@ -114,22 +138,26 @@ def plan_pass(
         If even the smallest cut does not fit; the message has the number.
     """
     budget = memory if memory is not None else int(free_memory() * MEMORY_SHARE / workers)
-    most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS / max(1, features))))
+    most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS[device.partition(":")[0]] / max(1, features))))
+    on_device = free_device_memory(device)
+    if on_device is not None:  # two blocks of a job, beside what its tiles take
+        most = min(most, max(SMALLEST_EDGE, int(on_device * MEMORY_SHARE / 2 / max(1, features))))
     if jobs > 1:
         pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
-    block = max(1, min(n, most))
-    edge = EDGE
-    while (need := working_bytes(n, features, k, threads, block, edge, anchors)) > budget:
+    block, edge, sketched = max(1, min(n, most)), EDGE, True
+    while (need := working_bytes(n, features, k, threads, block, edge, anchors, sketched)) > budget:
         if block > edge:
             block = max(edge, int(block * SHRINK))
         elif edge > SMALLEST_EDGE:
             edge //= 2
             block = min(block, edge)
+        elif sketched:  # slower, and smaller
+            block, edge, sketched = max(1, min(n, most)), EDGE, False
         else:
             raise DatapropsError(
                 f"{n:,} images of {features:,} features with {k} neighbours need {need / 2**20:,.0f} MiB at least, and"
                 f" {budget / 2**20:,.0f} MiB are allowed: give more with --memory, use a smaller --size, or"
                 " leave out GeoMLE (--estimators mle,twonn), which alone needs 160 neighbours"
             )
-    return Plan(block, edge, need)
+    return Plan(block, edge, need, sketched)

@@ -47,8 +47,13 @@ def _float32(a: Tensor, b: Tensor) -> Tensor:
     total = torch.zeros(a.shape[0], b.shape[0], dtype=torch.int32, device=a.device)
     for start in range(0, a.shape[1], FLOAT32_FEATURES):
         part = slice(start, start + FLOAT32_FEATURES)
-        total += (a[:, part].float() @ b[:, part].float().t()).int()
+        total += _float32_part(a[:, part], b[:, part]).int()
     return total
+
+
+def _float32_part(a: Tensor, b: Tensor) -> Tensor:
+    """Integers as float32, of at most `FLOAT32_FEATURES` features."""
+    return a.float() @ b.float().t()
 
 
 ROUTES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"int8": _int8, "float32": _float32}
@@ -78,6 +83,13 @@ def product(a: Tensor, b: Tensor, route: str) -> Tensor:
     for start in range(0, a.shape[1], width):
         total += multiply(a[:, start : start + width], b[:, start : start + width])
     return total
+
+
+def code_product(a: Tensor, b: Tensor, route: str) -> Tensor:
+    """`product` of few features, its integers in whatever type the route computes them: float32 or int32."""
+    if route == "float32" and a.shape[1] <= FLOAT32_FEATURES:
+        return _float32_part(a, b)
+    return product(a, b, route)
 
 
 def probe(route: str, device: str) -> float:

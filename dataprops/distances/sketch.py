@@ -18,7 +18,7 @@ the images, the bound holds; how tight it is only decides how many pairs must be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ import torch
 from numba import njit
 from scipy.linalg import hadamard
 
+from dataprops.distances.kernel import SAFE_FEATURES
 from dataprops.distances.product import choose_route, product
 
 WIDTHS = ((16_384, 512), (1_024, 256))  # from so many features on: coordinates of a sketch at most
@@ -40,7 +41,6 @@ TRIAL_SHARE = 0.5  # of a sample's pairs: where there are clusters, tiles betwee
 SORTED_COORDINATES = 32  # random turns of all: enough to tell like from unlike
 ROUND_UP = 1.0 + 1e-5  # float32 loses less
 STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
-SAFE_FEATURES = 65_536  # times 2^14 fits int32
 LEAST_EIGENVALUE = 1e-6  # of the largest: landmarks that (nearly) depend on others add nothing
 ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
 # A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x||, and Ax by less; rounding in float64 is smaller still
@@ -69,6 +69,17 @@ class Basis(NamedTuple):
     axis: np.ndarray
     centre: np.ndarray
     step: float
+
+
+def basis_arrays(basis: Basis) -> dict[str, np.ndarray]:
+    """A basis as arrays, by the names of its attributes: to be kept in a file."""
+    return {name: np.asarray(value) for name, value in basis._asdict().items()}
+
+
+def basis_from(arrays: Mapping[str, np.ndarray]) -> Basis:
+    """A basis from the arrays of `basis_arrays`."""
+    landmarks, turn = (torch.from_numpy(arrays[name]) for name in ("landmarks", "turn"))
+    return Basis(landmarks, turn, arrays["axis"], arrays["centre"], float(arrays["step"]))
 
 
 class Sketch(NamedTuple):
@@ -108,33 +119,43 @@ def width(features: int, rows: int) -> int:
     return 0
 
 
-def choose_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> Basis | None:
+def sampled_rows(n: int, coordinates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of n that a basis is made from, at even spaces: the landmarks, and others to try it on. int64."""
+    most = max(LEAST_SAMPLE, coordinates)
+    between = np.linspace(0, n - 1, 2 * most).astype(np.int64)[1::2]
+    return np.linspace(0, n - 1, coordinates).astype(np.int64), between
+
+
+def choose_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Basis | None:
     """A basis of so many coordinates, or the narrowest that is nearly as good; None where none pays. See `make_basis`."""
-    widest, least = make_basis(shifted, norm, coordinates)
+    coordinates = len(landmarks)
+    widest, least = make_basis(landmarks, sample, norm)
     if widest is None or least > TRIAL_SHARE:
         return None
     for part in NARROWER:
-        basis, passed = make_basis(shifted, norm, coordinates // part)
+        fewer = take_rows(landmarks, np.linspace(0, coordinates - 1, coordinates // part).astype(np.int64))
+        basis, passed = make_basis(fewer, sample, norm)
         if basis is not None and passed <= NARROW_ENOUGH * least:
             return basis
     return widest
 
 
-def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> tuple[Basis | None, float]:
-    """A basis from landmarks at even spaces, and what it lets pass, see `trial`; None if the numbers do not allow one.
+def make_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> tuple[Basis | None, float]:
+    """A basis onto the span of some images, and what it lets pass, see `trial`; None if the numbers do not allow one.
 
     Parameters
     ----------
-    shifted : int8 [n, D]
-    norm : float64 [n]
-        Squared norms of the rows.
-    coordinates : int
-        A power of two.
+    landmarks : int8 [p, D]
+        p is a power of two.
+    sample : int8 [s, D]
+        Other images, which show the range of coordinates: of the landmarks themselves nothing is left over.
+    norm : float64 [s]
+        Squared norms of the sample.
     """
-    n = len(norm)
+    coordinates = len(landmarks)
     route = choose_route("cpu")
-    # one of r, and so one landmark less; a row of zeros in its place keeps the product's shape even
-    landmarks = take_rows(shifted, np.linspace(0, n - 1, coordinates).astype(np.int64))
+    # one coordinate of r, and so one landmark less; a row of zeros in its place keeps the product's shape even
+    landmarks = landmarks.clone()
     landmarks[-1] = 0
     gram = product(landmarks, landmarks, route).double()
     values, vectors = torch.linalg.eigh(gram)
@@ -149,18 +170,15 @@ def make_basis(shifted: torch.Tensor, norm: np.ndarray, coordinates: int) -> tup
     rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
     turn = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
     axis = np.ascontiguousarray(rotation[:, -1])
-    # rows between the landmarks show the range of coordinates: of the landmarks themselves nothing is left over
-    between = np.linspace(0, n - 1, 2 * max(LEAST_SAMPLE, coordinates)).astype(np.int64)[1::2]
-    sample = take_rows(shifted, between)
     along = torch.mm(product(sample, landmarks, route).double(), turn).numpy()
-    left = np.sqrt(np.maximum(0.0, norm[between] - (along * along).sum(axis=1)))
+    left = np.sqrt(np.maximum(0.0, norm - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
     step = float(np.abs(vectors - centre).max()) / 127
     if not step > 0:
         return None, 1.0
     basis = Basis(landmarks, turn, axis, centre, step)
-    return basis, trial(basis, sample, norm[between])
+    return basis, trial(basis, sample, norm)
 
 
 @njit(nogil=True, cache=True)
@@ -322,17 +340,19 @@ def _mark_close(g, norm_i, norm, error_i, error, reach_i, reach, slope_i, slope,
 
 
 @njit(nogil=True, cache=True)
-def candidates(g, a, b, most, least, rows, columns):
+def candidates(g, a, b, most, least, skip, rows, columns):
     """Pairs of a tile that could matter, by the bounds; their number, or -1 if there are more than the buffers hold.
 
     Parameters
     ----------
-    g : int32 [m, n]
+    g : int32 or float32 [m, n]
         Inner products of the codes: exact in float32, as are the norms and their sums.
     a, b : Limits
         Of the rows and the columns.
     most, least : float32
         Differences of labels count `least` more (for what float32 lost of them) and at most `most`.
+    skip : uint8 [m, n] or [0, 0]
+        1 where a pair is not asked for.
     rows, columns : int32
         Buffers that the pairs are written to, row by row.
     """
@@ -357,6 +377,9 @@ def candidates(g, a, b, most, least, rows, columns):
             least,
             marks,
         )
+        if skip.shape[0]:
+            for j in range(n):
+                marks[j] &= 1 - skip[i, j]
         for word in range(eights.shape[0]):
             if eights[word] == 0:
                 continue
@@ -382,6 +405,7 @@ def pair_products(a, b, rows, columns, out):
             other = y[start : start + SAFE_FEATURES]
             some = np.int32(0)
             for j in range(part.shape[0]):
-                some = np.int32(some + np.int32(part[j]) * np.int32(other[j]))
+                # a product fits int16: the compiler then multiplies and adds twice as many at once
+                some = np.int32(some + np.int32(np.int16(np.int16(part[j]) * np.int16(other[j]))))
             total += some
         out[e] = total

@@ -15,6 +15,30 @@ from dataprops.distances import kernel
 from dataprops.distances.kernel import EMPTY
 
 
+class PassSpec(NamedTuple):
+    """What to collect.
+
+    Attributes
+    ----------
+    k : int
+        Neighbours of each row; 0 = none.
+    numeric : bool
+        Labels are numbers (sharpness (y_i - y_j)^2 / d^2) rather than classes (1 / d^2 where they differ).
+    near2 : float
+        Squared near-duplicate distance; negative = do not collect near pairs.
+    near_limit : int
+        Near pairs listed at most; all are counted.
+    sharp : bool
+        Collect the sharpest pair of each row.
+    """
+
+    k: int
+    numeric: bool = False
+    near2: float = -1.0
+    near_limit: int = 1_000_000
+    sharp: bool = True
+
+
 class State(NamedTuple):
     """The running result of n rows. Arrays are updated in place.
 
@@ -117,11 +141,10 @@ def merge(into: State, found: Found) -> None:
 
 def finalize(state: State) -> State:
     """Neighbours in ascending order of (distance, index); empty slots last as (inf, EMPTY). A new state."""
-    d2 = np.where(state.knn_index == EMPTY, np.inf, state.knn_d2)[:, ::-1].copy()
-    index = state.knn_index[:, ::-1].copy()
+    d2, index = state.knn_d2[:, ::-1].copy(), state.knn_index[:, ::-1].copy()
+    d2[index == EMPTY] = np.inf
     # a heap that nothing was pushed to since `to_heaps` is in order already
-    later = (d2[:, 1:] > d2[:, :-1]) | ((d2[:, 1:] == d2[:, :-1]) & (index[:, 1:] >= index[:, :-1]))
-    mixed = np.nonzero(~later.all(axis=1))[0]
+    mixed = np.nonzero(~(d2[:, 1:] > d2[:, :-1]).all(axis=1))[0]
     order = np.lexsort((index[mixed], d2[mixed]), axis=1)
     d2[mixed] = np.take_along_axis(d2[mixed], order, axis=1)
     index[mixed] = np.take_along_axis(index[mixed], order, axis=1)

@@ -18,8 +18,8 @@ import torch
 from numba import njit
 
 from dataprops.distances.kernel import STRIP, _after, push
-from dataprops.distances.passes import triangle_tiles
 from dataprops.distances.state import empty, finalize
+from dataprops.distances.tiles import triangle_tiles
 from dataprops.errors import DatapropsError
 
 UNIT_ROUNDOFF = 2.0**-24

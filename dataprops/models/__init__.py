@@ -100,3 +100,16 @@ def find_model(name: str) -> Model:
         return made
 
     return OWN._replace(build=call)
+
+
+def check_model(name: str, size: int) -> None:
+    """Refuse a network that there is not, or that cannot take images of this side.
+
+    Raises
+    ------
+    DatapropsError
+        Naming it.
+    """
+    least = find_model(name).least
+    if size < least:
+        raise DatapropsError(f"{name} needs images of {least} pixels at least, size is {size}")

@@ -21,7 +21,7 @@ from dataprops import dicom
 from dataprops.errors import DatapropsError
 from dataprops.images import quiet
 from dataprops.sources import folder, manifest
-from dataprops.sources.held import Held
+from dataprops.sources.kept import Kept
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 
 MARK = "#frame="
@@ -130,4 +130,4 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
         return whole.file(int(number) - 1)
 
 
-_held: Held[dicom.Frames] = Held(HELD_BYTES, lambda frames: frames.nbytes)
+_held: Kept[dicom.Frames] = Kept(HELD_BYTES, lambda frames: frames.nbytes)

@@ -1,13 +1,19 @@
-"""What a process keeps of opened containers: safe for threads, bounded by weight, the least recently used goes first."""
+"""What a process keeps of what it opened and will be asked for again: large files that many images are cut from.
+
+Safe for threads, bounded by weight, the least recently used goes first.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+FILES_LIMIT = 512 * 2**20  # bytes of loaded files in each process
+LEAST = 1024  # what a reason counts
 
 
 class Kept(Generic[Value]):
@@ -42,13 +48,14 @@ class Kept(Generic[Value]):
         with making:
             with self._lock:
                 if key in self.values:
+                    self.values.move_to_end(key)
                     return self.values[key]
             try:
                 value = make()
+                self.put(key, value)
             finally:
                 with self._lock:
                     self._making.pop(key, None)
-            self.put(key, value)
             return value
 
     def put(self, key: Hashable, value: Value) -> None:
@@ -61,3 +68,39 @@ class Kept(Generic[Value]):
             while self.weight > self.limit and len(self.values) > 1:
                 _, old = self.values.popitem(last=False)  # a thread that reads it holds it still
                 self.weight -= self.weigh(old)
+
+
+class KeptFiles(Generic[Value]):
+    """What was loaded of files. A file that changed is loaded anew.
+
+    Failures are kept too: ten thousand images of a damaged file ask once.
+    """
+
+    def __init__(self, limit: int = FILES_LIMIT) -> None:
+        self._kept: Kept[tuple[Value | OSError, int]] = Kept(limit, lambda entry: entry[1])
+
+    def get(self, file: Path, load: Callable[[Path], tuple[Value, int]]) -> Value:
+        """The value of a file.
+
+        Parameters
+        ----------
+        load : callable
+            load(file) -> value, bytes it takes. Raises OSError with the reason if it cannot.
+
+        Raises
+        ------
+        OSError
+            What `load` raised.
+        """
+
+        def entry() -> tuple[Value | OSError, int]:
+            try:
+                return load(file)
+            except OSError as error:
+                return error.with_traceback(None), LEAST
+
+        stat = file.stat()
+        value, _ = self._kept.get((str(file), stat.st_size, stat.st_mtime_ns), entry)
+        if isinstance(value, OSError):
+            raise OSError(*value.args)  # a new one: tracebacks of threads must not pile up on it
+        return value

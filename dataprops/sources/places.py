@@ -149,7 +149,14 @@ def _system(url: str, access: Access) -> tuple[Any, str]:
                     options["token"] = "anon"
                 if access.endpoint:
                     options["endpoint_url"] = access.endpoint
-            system = fsspec.filesystem(scheme, **options)
+            if scheme in ("gs", "gcs") and access.endpoint:
+                # the default one would first ask a gRPC service what kind of bucket it is, which an endpoint of one's own
+                # does not have, and wait a minute for the answer
+                from gcsfs.core import GCSFileSystem  # pyright: ignore[reportMissingImports]
+
+                system = GCSFileSystem(**options)
+            else:
+                system = fsspec.filesystem(scheme, **options)
         except ImportError as error:
             way = f"pip install 'dataprops[{extra}]'" if extra else f"pip install {package}"
             raise DatapropsError(f"{scheme}:// needs the package {package}: {way}") from error

@@ -16,7 +16,7 @@ import numpy as np
 
 from dataprops.images import RawImage, UnreadableImage
 from dataprops.levels import percentile_levels, to_levels
-from dataprops.sources.held import Held
+from dataprops.sources.kept import Kept
 
 __all__ = [
     "AXES",
@@ -90,7 +90,7 @@ def open_volume(path: str | Path, time: int = 0) -> Volume:
     return _held.get(key, lambda: _read(file, time))
 
 
-_held: Held[Volume] = Held(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
+_held: Kept[Volume] = Kept(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
 
 
 def _read(file: Path, time: int) -> Volume:

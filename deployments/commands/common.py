@@ -1,34 +1,16 @@
-"""What the commands of operation share: errors at the edge, log lines, the table of changes."""
+"""What the commands of operation share: log lines, the table of changes."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
-from dataprops.errors import DatapropsError
-
 if TYPE_CHECKING:
     from deployments.deploy import Change
-
-
-def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Say what the caller got wrong in one line, and exit with 2."""
-
-    @wraps(function)
-    def command(*args: Any, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except DatapropsError as error:
-            click.echo(f"dataprops: {error}", err=True)
-            sys.exit(2)
-
-    return command
 
 
 def quiet_prefect() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import at_the_edge, quiet_prefect, show_changes
+from deployments.commands.common import quiet_prefect, show_changes
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:
@@ -28,7 +29,9 @@ def command(file: str, check: bool) -> None:
 
     operations = read_operations(file)
     if check:
-        click.echo(f"{file}: {len(operations.datasets)} datasets, {len(operations.channels)} channels, nothing wrong")
+        grids = f"{len(operations.experiments)} experiments, " if operations.experiments else ""
+        counts = f"{len(operations.datasets)} datasets, {grids}{len(operations.channels)} channels"
+        click.echo(f"{file}: {counts}, nothing wrong")
         return
     require_server()
     show_changes(deploy(operations))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import at_the_edge, quiet_prefect
+from deployments.commands.common import quiet_prefect
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deployments.commands.common import at_the_edge, quiet_prefect, show_changes, show_log
+from deployments.commands.common import quiet_prefect, show_changes, show_log
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:
@@ -36,7 +37,7 @@ def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
     from deployments.server import serving
 
     operations = read_operations(file)
-    require_server()
+    require_server(patience=60.0)
     open_store(operations.store)
     at = port if port is not None else urlsplit(operations.base_url).port or 4280
     show_log()

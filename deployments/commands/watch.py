@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from deployments.commands.common import at_the_edge, quiet_prefect, show_log
+from deployments.commands.common import quiet_prefect, show_log
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataprops.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,6 +129,8 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
 @click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@at_the_edge
+@stoppable("what was decoded and computed is kept")
 def command(
     inline: bool,
     cluster: str,
@@ -145,17 +147,8 @@ def command(
     """
     # matplotlib would put its list of fonts into the home folder
     os.environ.setdefault("MPLCONFIGDIR", str(Path(options["store"]).expanduser().resolve() / "cache"))
-    try:
-        config = AuditConfig(channels=int(channels) if channels else None, **options)
-        summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo(
-            "dataprops: stopped; what was decoded and computed is kept, the same command goes on from there", err=True
-        )
-        sys.exit(130)
+    config = AuditConfig(channels=int(channels) if channels else None, **options)
+    summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
         click.echo(json.dumps(summary, allow_nan=False))
     else:

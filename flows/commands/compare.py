@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from dataprops.config import AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
@@ -25,6 +23,7 @@ Exit code: 0 shown, 2 wrong usage, or runs that do not compare (the message says
 @click.argument("b")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@at_the_edge
 def command(a: str, b: str, store: str, as_json: bool) -> None:
     """Compare two audits: run ids A and B, or a dataset A and its `latest` (or `previous`, or a run id).
 
@@ -32,20 +31,7 @@ def command(a: str, b: str, store: str, as_json: bool) -> None:
     listed.
     """
     from dataprops.history import compare, find_runs
+    from dataprops.report.terminal_history import print_comparison
     from dataprops.store import existing_store
 
-    try:
-        found = compare(*find_runs(existing_store(store), a, b))
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    if as_json:
-        from dataprops.summary import to_json
-
-        click.echo(to_json(found), nl=False)
-        return
-    from rich.console import Console
-
-    from dataprops.report.terminal_history import print_comparison
-
-    print_comparison(found, Console())
+    show(compare(*find_runs(existing_store(store), a, b)), as_json, print_comparison)

@@ -6,14 +6,14 @@ import json
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.errors import DatapropsError
-from dataprops.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment, load_grid, parse_sizes, parse_source
+from dataprops.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment
+from dataprops.grid_options import experiment_from
+from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
     from dataprops.tools import Progress
@@ -56,7 +56,7 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
 @click.option("--rule", "rules", multiple=True, metavar="NAME=VALUE", help="How a named source makes its labels.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or colour  [default: by what the set holds]")
 @click.option("--test", type=int, help="Test images  [default: of the preset]")
-@click.option("--epochs", type=int, help="[default: of the preset]")
+@click.option("--epochs", type=int, help="Of all models  [default: of the preset]")
 @click.option("--size", type=int, help="Side of the images, pixels  [default: of the preset]")
 @click.option("--batch", type=int, help="Images of a batch, of all models  [default: of the preset]")
 @click.option("--lr", type=float, help="Learning rate, of all models  [default: of the preset]")
@@ -68,21 +68,21 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
     type=click.Choice(SPLITS),
     help="No patient on both sides, or by image as the paper has it  [default: group]",
 )
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--threads", default=1, show_default=True, help="Of each cell on a CPU; cells run in parallel.")
+@click.option("--device", type=click.Choice(DEVICES), help="[default: auto]")
+@click.option("--threads", type=int, help="Of each cell on a CPU; cells run in parallel  [default: 1]")
 @click.option("--inline", is_flag=True, help="With neither Prefect nor Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@at_the_edge
+@stoppable("finished cells are kept")
 def command(
     inline: bool,
     cluster: str,
     workers: int | None,
     as_json: bool,
     quiet: bool,
-    threads: int,
-    device: str,
     **options: Any,
 ) -> None:
     """Train networks on samples of datasets, and measure what the sets' properties do to them.
@@ -90,63 +90,9 @@ def command(
     Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and looked into;
     STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: the same command goes on where it stood.
     """
-    try:
-        experiment = replace(make_experiment(**options), threads=threads, device=device)
-        folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, cluster, workers, quiet)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("dataprops: stopped; finished cells are kept, the same command goes on from there", err=True)
-        sys.exit(130)
+    experiment = experiment_from(options)
+    folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, options, cluster, workers, quiet)
     sys.exit(_show(folder, as_json))
-
-
-def make_experiment(
-    *,
-    sources: tuple[str, ...],
-    grid: str | None,
-    models: str | None,
-    sizes: str | None,
-    preset: str | None,
-    store: str,
-    name: str | None,
-    seeds: str | None,
-    split: str | None,
-    **options: Any,
-) -> Experiment:
-    """The experiment of a command line; what is not given comes from the grid file, then from the preset."""
-    of_sets = {key: options.pop(key) for key in ("domain", "group_pattern", "group_column", "label_column", "rules")}
-    classes, channels = options.pop("classes"), options.pop("channels")
-    of_sets["classes"] = tuple(classes.split(",")) if classes else ()
-    of_sets["channels"] = int(channels) if channels else None
-    listed, file = load_grid(grid) if grid else ((), {})
-    datasets = (*listed, *(parse_source(source, **of_sets) for source in sources))
-    chosen = preset or file.get("preset", "paper")
-    if chosen not in PRESETS:
-        raise DatapropsError(f"preset is {chosen!r}, wanted: {' or '.join(PRESETS)}")
-    settings = PRESETS[chosen]
-    names = tuple(models.split(",")) if models else tuple(file.get("models", Experiment.models))
-    given = {key: options[key] if options[key] is not None else file.get(key) for key in ("test", "epochs")}
-    given |= {key: options[key] for key in ("size", "patience", "attacked")}
-    given["sizes"] = parse_sizes(sizes) if sizes else tuple(file["sizes"]) if "sizes" in file else None
-    for key in ("batch", "lr"):
-        given[key] = None if options[key] is None else dict.fromkeys(names, options[key])
-    settings = replace(settings, **{key: value for key, value in given.items() if value is not None})
-    try:
-        numbers = tuple(int(seed) for seed in seeds.split(",")) if seeds else tuple(file.get("seeds", (0,)))
-    except ValueError:
-        raise DatapropsError(f"seeds is {seeds!r}, wanted: whole numbers with commas") from None
-    return Experiment(
-        datasets,
-        names,
-        str(Path(store).expanduser().resolve()),
-        name or file.get("name", chosen),
-        chosen,
-        settings,
-        numbers,
-        split or file.get("split", "group"),
-    )
 
 
 def _progress(quiet: bool) -> Progress:
@@ -174,7 +120,7 @@ def _inline(experiment: Experiment, workers: int | None, quiet: bool) -> Path:
     return run_experiment(experiment, experiment_tools(experiment, _progress(quiet), workers))
 
 
-def _flow(experiment: Experiment, cluster: str, workers: int | None, quiet: bool) -> Path:
+def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers: int | None, quiet: bool) -> Path:
     os.environ.setdefault("OMP_NUM_THREADS", str(experiment.threads))
     from dataprops.store import open_store
     from flows.server import server_for
@@ -185,11 +131,11 @@ def _flow(experiment: Experiment, cluster: str, workers: int | None, quiet: bool
 
         check(experiment)  # before a server is waited for
         from flows.audit import show_progress_on
-        from flows.experiment import experiment_flow
+        from flows.experiment import experiment as run
 
         ready()
         show_progress_on(_progress(quiet))
-        return experiment_flow(experiment, cluster, workers)
+        return run(options | {"store": experiment.store}, cluster, workers)
 
 
 def _show(folder: Path, as_json: bool) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from dataprops.config import AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
@@ -29,27 +28,16 @@ Exit code: 0 fitted, as far as the columns go; 2 wrong usage or unusable input.
 @click.option("--preprocess", help="Key of the rows to fit, where there are several, e.g. 224x224-per-image-max-v1.")
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@at_the_edge
 def command(store: str | None, table: str | None, preprocess: str | None, seed: int, as_json: bool) -> None:
     """Fit the laws to trained networks, and keep them as the calibration of later predictions.
 
     Slopes and correlations with bootstrap intervals over whole datasets, the error on datasets left out, and two baselines
     that a law must beat: the mean, and log N alone.
     """
-    try:
-        result = _fit(store, table, preprocess, seed)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    if as_json:
-        from dataprops.summary import to_json
-
-        click.echo(to_json(result), nl=False)
-        return
-    from rich.console import Console
-
     from dataprops.report.terminal_laws import print_fit
 
-    print_fit(result, Console())
+    show(_fit(store, table, preprocess, seed), as_json, print_fit)
 
 
 def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int) -> dict:

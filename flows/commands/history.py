@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from dataprops.config import AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
@@ -24,23 +22,12 @@ Exit code: 0 shown, 2 wrong usage or no finished audit.
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--last", type=click.IntRange(1), help="Only so many of the newest runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@at_the_edge
 def command(name: str, store: str, last: int | None, as_json: bool) -> None:
     """Show the audits of the dataset NAME, and what changed by more than sampling noise from each to the next."""
     from dataprops.history import timeline
+    from dataprops.report.terminal_history import print_history
     from dataprops.store import existing_store
 
-    try:
-        runs = timeline(existing_store(store), name, last)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    if as_json:
-        from dataprops.summary import to_json
-
-        click.echo(to_json({"dataset": name, "runs": runs}), nl=False)
-        return
-    from rich.console import Console
-
-    from dataprops.report.terminal_history import print_history
-
-    print_history(name, runs, Console())
+    runs = timeline(existing_store(store), name, last)
+    show({"dataset": name, "runs": runs}, as_json, lambda _, console: print_history(name, runs, console))

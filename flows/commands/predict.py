@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dataprops.config import LABEL_KINDS, AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
@@ -33,6 +32,7 @@ Exit code: 0 predicted, or withheld with the reason; 2 wrong usage or unusable i
 @click.option("--again", is_flag=True, help="Audit the source even if the store has an audit of it that serves.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@at_the_edge
 def command(
     source: str,
     store: str,
@@ -50,21 +50,10 @@ def command(
     """
     # matplotlib would put its list of fonts into the home folder
     os.environ.setdefault("MPLCONFIGDIR", str(Path(store).expanduser().resolve() / "cache"))
-    try:
-        result = _predict(AuditConfig(source=source, store=store, name=name, labels=labels), target_loss, again, quiet)
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
-    if as_json:
-        from dataprops.summary import to_json
-
-        click.echo(to_json(result), nl=False)
-        return
-    from rich.console import Console
-
     from dataprops.report.terminal_laws import print_predictions
 
-    print_predictions(result, Console())
+    config = AuditConfig(source=source, store=store, name=name, labels=labels)
+    show(_predict(config, target_loss, again, quiet), as_json, print_predictions)
 
 
 def _predict(config: AuditConfig, target_loss: float | None, again: bool, quiet: bool) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from dataprops.config import AuditConfig
-from dataprops.errors import DatapropsError
+from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:
@@ -26,6 +24,7 @@ Exit code: 0 shown or done, 2 wrong usage.
 @click.option("--keep-days", type=click.FloatRange(0), help="Of each dataset, keep the runs of so many days.")
 @click.option("--shards", is_flag=True, help="Remove decoded images, too, that no kept run or list of files refers to.")
 @click.option("--yes", is_flag=True, help="Remove; without it, what would go is shown.")
+@at_the_edge
 def command(store: str, keep_last: int | None, keep_days: float | None, shards: bool, yes: bool) -> None:
     """Remove old results, and what killed runs left behind.
 
@@ -35,25 +34,21 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
     from dataprops.prune import Policy, holding, plan, remove
     from dataprops.store import existing_store
 
-    try:
-        folder = existing_store(store)
-        with holding(folder) as (free, busy):
-            going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
-            for name in busy:
-                click.echo(f"{name} is being audited and is passed over", err=True)
-            for item in going:
-                click.echo(f"{_amount(item.bytes):>10}  {item.paths[0].relative_to(folder)}: {item.why}")
-            total = _amount(sum(item.bytes for item in going))
-            if not going:
-                click.echo("nothing to remove")
-            elif yes:
-                remove(folder, going)
-                click.echo(f"removed {total}")
-            else:
-                click.echo(f"{total} would go; nothing was removed: say --yes to remove it")
-    except DatapropsError as error:
-        click.echo(f"dataprops: {error}", err=True)
-        sys.exit(2)
+    folder = existing_store(store)
+    with holding(folder, shards) as (free, busy):
+        going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
+        for name in busy:
+            click.echo(f"{name} is being audited and is passed over", err=True)
+        for item in going:
+            click.echo(f"{_amount(item.bytes):>10}  {item.paths[0].relative_to(folder)}: {item.why}")
+        total = _amount(sum(item.bytes for item in going))
+        if not going:
+            click.echo("nothing to remove")
+        elif yes:
+            remove(folder, going)
+            click.echo(f"removed {total}")
+        else:
+            click.echo(f"{total} would go; nothing was removed: say --yes to remove it")
 
 
 def _amount(count: float) -> str:

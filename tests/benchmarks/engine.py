@@ -27,23 +27,27 @@ import torch
 
 from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
+from dataprops.distances.gpu import EDGE as GPU_EDGE
 from dataprops.distances.incremental import Known, update
-from dataprops.distances.passes import EDGE, PassSpec
+from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
+from dataprops.distances.tiles import EDGE
 from dataprops.tools import cores
 from tests.benchmarks.data import images
 
 K = 20
+IMAGENET = 1_281_167  # training images, at 224 x 224 x 3
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def median_seconds(work: Callable[[], object], runs: int) -> float:
+def median_seconds(work: Callable[[], object], runs: int, warm: bool = True) -> float:
     """Median of some runs after one that warms up."""
-    work()
+    if warm:
+        work()
     seconds = []
     for _ in range(runs):
         begin = time.perf_counter()
@@ -166,7 +170,9 @@ def measure(n: int, features: int, threads: int, runs: int, dadapy: str | None, 
         "skdim": (skdim_mle(pixels, threads), estimates),
     }
     for peer, (work, mine) in peers.items():
-        seconds = median_seconds(work, max(1, runs // 2) if features < 10_000 else 1)
+        # minutes each at the large shape: one run, for which nothing needs to be warm
+        wide = features >= 10_000
+        seconds = median_seconds(work, 1 if wide else max(1, runs // 2), warm=not wide)
         out[f"{peer}_{name}"] = round(seconds / mine, 2)
         say(f"{peer}: {seconds:.2f} s")
     if dadapy:
@@ -184,7 +190,9 @@ def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> No
     every = np.ones(len(pixels), bool)
     full_seconds = median_seconds(lambda: ours(pixels[:n], y[:n], spec, threads), runs)
     first = ours(pixels[:n], y[:n], spec, threads)
-    known = Known(names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec)
+    known = Known(
+        names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec, first.sketches
+    )
     plan = plan_pass(len(pixels), features, K, threads=threads)
     rows = array_rows(pixels, y)
     content = np.arange(len(pixels), dtype=np.int32)
@@ -204,30 +212,48 @@ def scaling(features: int, threads: int, out: dict) -> None:
     out["million_pairs_per_second"] = rates
 
 
-def gpu(out: dict) -> None:
-    """The engine on a CUDA device: rate of bare products, a pass, and equality with the CPU."""
-    device = "cuda"
-    pixels = images(5_000, 150_528)
-    rows, y = array_rows(pixels, np.arange(5_000) % 2.0), None
-    spec = PassSpec(K, near2=4.0 * 150_528)
-    plan = plan_pass(5_000, 150_528, K)
-    one = all_pairs(rows, spec, plan, threads=cores())
-    two = all_pairs(rows, spec, plan, device=device)
-    out["equal_to_cpu"] = all(np.array_equal(x, z) for x, z in zip(one.state, two.state, strict=True))
-    out["device"] = torch.cuda.get_device_name()
-    for n in (50_000, 200_000):
-        large = np.tile(pixels, (n // 5_000, 1))
-        large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
-        for features in (3_072, 150_528):
-            part = array_rows(np.ascontiguousarray(large[:, :features]), y)
+def device_rate(features: int, device: str) -> float:
+    """Operations per second of bare products of the pass's tiles on a device."""
+    route = choose_route(device)
+    tiles = [torch.randint(-128, 128, (GPU_EDGE, features), dtype=torch.int8).to(device) for _ in range(2)]
+
+    def work() -> None:
+        for _ in range(8):
+            product(*tiles, route)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return 8 * 2.0 * GPU_EDGE * GPU_EDGE * features / median_seconds(work, 3)
+
+
+def gpu(out: dict, device: str = "cuda", sizes=(50_000, 200_000), widths=(3_072, 150_528), equal=5_000) -> None:
+    """The engine on a device: equality with the CPU, passes, and what ImageNet would take."""
+    pixels = images(equal, max(widths))
+    rows = array_rows(pixels, np.arange(equal) % 2.0)
+    spec = PassSpec(K, near2=4.0 * max(widths))
+    one = all_pairs(rows, spec, plan_pass(equal, max(widths), K, threads=cores()), threads=cores())
+    two = all_pairs(rows, spec, plan_pass(equal, max(widths), K, device=device), device=device)
+    pairs = zip((*one.state, *one.near.arrays()), (*two.state, *two.near.arrays()), strict=True)
+    out["equal_to_cpu"] = all(np.array_equal(x, z) for x, z in pairs)
+    out["device"] = torch.cuda.get_device_name() if device.startswith("cuda") else device
+    out["date"] = time.strftime("%Y-%m-%d")
+    for features in widths:
+        rate = device_rate(features, device)
+        for n in sizes:
+            large = np.tile(pixels[:, :features], (-(-n // equal), 1))[:n]
+            large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
+            plan = plan_pass(n, features, K, device=device)
             begin = time.perf_counter()
-            all_pairs(part, PassSpec(K), plan_pass(n, features, K), device=device)
+            all_pairs(array_rows(large), PassSpec(K), plan, device=device)
             seconds = time.perf_counter() - begin
+            done = n * (n - 1) * features / seconds
             out[f"gpu_{n}_{features}"] = {
                 "seconds": round(seconds, 2),
-                "tops": round(n * (n - 1) * features / seconds / 1e12, 1),
+                "tops": round(done / 1e12, 1),
+                "utilisation": round(done / rate, 3),
+                "imagenet_hours": round(IMAGENET**2 * 150_528 / done / 3600, 2),
             }
-            say(f"GPU, {n} x {features}: {seconds:.2f} s")
+            say(f"{device}, {n} x {features}: {seconds:.2f} s")
 
 
 def main() -> None:
@@ -248,8 +274,8 @@ def main() -> None:
         measure(10_000, 3_072, options.threads, options.runs, options.dadapy, out)
         incremental(20_000, 3_072, options.threads, options.runs, out)
         if not options.quick:
-            measure(10_000, 50_176, options.threads, 3, options.dadapy, out)
             scaling(3_072, options.threads, out)
+            measure(10_000, 50_176, options.threads, 3, None, out)  # DADApy's copies in float64 would take the memory
     print(json.dumps(out))
 
 

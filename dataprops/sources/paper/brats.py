@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.images import RawImage
-from dataprops.sources.paper.held import Held
+from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper.layout import (
     Image,
     class_folders,
@@ -95,8 +95,8 @@ class Slices(NamedTuple):
     pixels: int
 
 
-_volumes: Held[Volume] = Held()
-_slices: Held[Slices] = Held()
+_volumes: KeptFiles[Volume] = KeptFiles()
+_slices: KeptFiles[Slices] = KeptFiles()
 
 
 def voxels_of(file: Path) -> np.ndarray:

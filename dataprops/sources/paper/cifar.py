@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.images import RawImage
-from dataprops.sources.paper.held import Held
+from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
 from dataprops.sources.paper.unpickle import load_arrays
 
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     cut: int
 
 
-_held: Held[Batch] = Held()
+_held: KeptFiles[Batch] = KeptFiles()
 
 
 def _load(file: Path) -> tuple[Batch, int]:

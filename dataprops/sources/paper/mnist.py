@@ -13,7 +13,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.images import RawImage
-from dataprops.sources.paper.held import Held
+from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
 
 TREE = """\
@@ -32,7 +32,7 @@ class Idx(NamedTuple):
     data: np.ndarray
 
 
-_held: Held[Idx] = Held()
+_held: KeptFiles[Idx] = KeptFiles()
 
 
 def _names(split: str, what: str) -> tuple[str, ...]:

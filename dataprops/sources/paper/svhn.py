@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.images import RawImage
-from dataprops.sources.paper.held import Held
+from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper.layout import Image, have, listing, need, unreadable
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ SPLITS = ("train", "test", "extra")
 # what scipy raises for damaged files
 DAMAGES = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, zlib.error, EOFError, MemoryError)
 
-_images: Held[np.ndarray] = Held()
-_labels: Held[np.ndarray] = Held()
+_images: KeptFiles[np.ndarray] = KeptFiles()
+_labels: KeptFiles[np.ndarray] = KeptFiles()
 
 
 def _variable(file: Path, name: str) -> np.ndarray:

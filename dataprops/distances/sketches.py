@@ -1,0 +1,118 @@
+"""The sketches of all rows of a pass: one basis, and codes that are filled in as blocks are read.
+
+One basis serves all jobs, wherever they are computed, and later passes over a set that changed: what is known of a row is kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from dataprops.distances.folds import Block
+from dataprops.distances.sketch import Basis, Sketch, choose_basis, make_sketch, sampled_rows, width
+
+GROWTH = 4.0  # times the rows that a basis was made from: beyond, a new one is made
+
+
+class Sketches(NamedTuple):
+    """Sketches of n rows. Arrays are updated in place; arrays of no rows keep nothing, and each job makes its own.
+
+    Attributes
+    ----------
+    basis : Basis
+    rows : int
+        Of the set that the basis was made from.
+    codes, norm, error : int8 [n, p], float32 [n], float32 [n]
+        As in `Sketch`.
+    done : bool [n]
+        Rows whose sketch is there.
+    """
+
+    basis: Basis
+    rows: int
+    codes: np.ndarray
+    norm: np.ndarray
+    error: np.ndarray
+    done: np.ndarray
+
+    def part(self, index: np.ndarray) -> Sketch | None:
+        """Of some rows; None unless all of them are there."""
+        if not len(self.done) or not self.done[index].all():
+            return None
+        return Sketch(torch.from_numpy(self.codes[index]), self.norm[index], self.error[index], self.basis.step)
+
+    def put(self, index: np.ndarray, sketch: Sketch) -> None:
+        """Keep the sketches of some rows."""
+        if not len(self.done):
+            return
+        self.codes[index] = sketch.codes.numpy()
+        self.norm[index], self.error[index], self.done[index] = sketch.norm, sketch.error, True
+
+    def of(self, block: Block, threads: int) -> Sketch:
+        """Of a block's rows, made if need be."""
+        sketch = self.part(block.number)
+        if sketch is None:
+            sketch = make_sketch(self.basis, block.shifted, block.norm, threads)
+            self.put(block.number, sketch)
+        return sketch
+
+
+class Loader(Protocol):
+    """Reads rows by number into a block."""
+
+    def __call__(self, index: np.ndarray, /) -> Block: ...
+
+
+def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
+    """Sketches of n rows, none of them made yet."""
+    p = len(basis.axis)
+    codes = np.empty((n, p), np.int8)
+    return Sketches(basis, rows, codes, np.empty(n, np.float32), np.empty(n, np.float32), np.zeros(n, bool))
+
+
+def begin_sketches(load: Loader, n: int, features: int, least: int, keep: bool) -> Sketches | None:
+    """Choose a basis for n rows; None where sketches do not pay.
+
+    Parameters
+    ----------
+    load : callable
+        Reads the rows that the basis is made from.
+    least : int
+        Rows that will be compared with all.
+    keep : bool
+        Whether to keep the sketches of all rows.
+    """
+    coordinates = width(features, least)
+    if not coordinates:
+        return None
+    landmarks, others = (load(index) for index in sampled_rows(n, coordinates))
+    basis = choose_basis(landmarks.shifted, others.shifted, others.norm)
+    return None if basis is None else no_sketches(basis, n, n if keep else 0)
+
+
+def carry_sketches(known: Sketches, old: np.ndarray, new: np.ndarray, content_row: np.ndarray) -> Sketches | None:
+    """Sketches for the rows of a set that changed; None if it has outgrown the basis.
+
+    Parameters
+    ----------
+    old, new : int64 [m]
+        Numbers before and after of the primary rows that stayed.
+    content_row : int32 [n]
+        The primary row with the same content, after the change.
+    """
+    n = len(content_row)
+    if n > GROWTH * known.rows:
+        return None
+    carried = no_sketches(known.basis, known.rows, n)
+    from_old = np.full(n, -1, np.int64)
+    from_old[new] = old
+    from_old = from_old[content_row]
+    there = np.nonzero(from_old >= 0)[0]
+    there = there[known.done[from_old[there]]]
+    source = from_old[there]
+    if len(there):
+        carried.codes[there] = np.take(known.codes, source, axis=0)
+        carried.norm[there], carried.error[there], carried.done[there] = known.norm[source], known.error[source], True
+    return carried

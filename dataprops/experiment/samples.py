@@ -1,0 +1,117 @@
+"""The samples of a grid - a dataset, N, a seed: drawn, and the properties of exactly their training images measured."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.dimension import estimate_all
+from dataprops.distances.allpairs import all_pairs, array_rows
+from dataprops.distances.passes import PassSpec
+from dataprops.distances.plan import plan_pass
+from dataprops.distinct import distinct_rows
+from dataprops.experiment.sets import facts_of, load_images
+from dataprops.grid import Cell, Experiment, plan_cells
+from dataprops.images import Preprocess
+from dataprops.properties import contents_only, sampled_sharpness
+from dataprops.sharpness import sharpness_summary
+from dataprops.splits import Impossible, draw, units
+from dataprops.store import write_aside, write_text
+from dataprops.tools import Tools, inline_tools
+
+DRAWS = 20
+
+
+def sample_name(cell: Cell) -> str:
+    """Name of its files; models share it."""
+    return f"{cell.dataset}-{cell.n_train}-{cell.seed}"
+
+
+def describe(experiment: Experiment, tools: Tools) -> int:
+    """Draw every sample and measure the properties of its training images; returns how many samples are possible."""
+    samples = {sample_name(cell): cell for cell in plan_cells(experiment)}
+    possible = 0
+    with tools.progress("measuring samples", len(samples), "samples") as advance:
+        for done in tools.map(describe_sample, ((experiment, cell) for cell in samples.values())):
+            possible += done
+            advance(1)
+    return possible
+
+
+def describe_sample(experiment: Experiment, cell: Cell) -> bool:
+    """Draw and measure one sample, unless that is done; False if the set is too small for it. A piece for `Tools.map`."""
+    folder = experiment.folder
+    facts = facts_of(folder, cell.dataset)
+    table = pd.read_parquet(folder / "data" / f"{cell.dataset}.parquet")
+    where = folder / "samples" / f"{sample_name(cell)}.json"
+    where.parent.mkdir(parents=True, exist_ok=True)
+    group = [None] * len(table) if experiment.split == "image" else table["group"].tolist()
+    pixels = [str(i) for i in range(len(table))] if experiment.split == "image" else table["pixels"].tolist()
+    try:
+        sample = draw(table["y"].to_numpy(), units(group, pixels), cell.n_train, cell.n_test, cell.seed)
+    except Impossible as reason:
+        named = str(reason)
+        for code, label in enumerate(facts["classes"]):
+            named = named.replace(f"class {code}", f"class {label!r}")
+        write_text(where, json.dumps({"reason": named}) + "\n")
+        return False
+    preprocess = Preprocess(**facts["preprocess"])
+    train = table.iloc[sample.train]
+    marks = [preprocess.key, *train["content"], "|", *table["content"].iloc[sample.test], *table["y"].astype(str)]
+    key = hashlib.blake2b("\n".join(marks).encode(), digest_size=16).hexdigest()
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(where.read_text(encoding="utf-8")).get("key") == key:
+            return True
+    write_aside(where.with_suffix(".npz"), lambda aside: _save_npz(aside, train=sample.train, test=sample.test))
+    values = measure_sample(
+        load_images(Path(experiment.store), preprocess, train["content"].tolist()), train, cell.seed
+    )
+    known = train["group"].fillna(train["path"]).nunique()
+    write_text(where, json.dumps({"key": key, "n_groups": int(known), **values}) + "\n")
+    return True
+
+
+def _save_npz(path: Path, **arrays: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Dimension and sharpness of some images (uint8 [n, D], and their rows of the table), as columns of the results."""
+    k = 20
+    numbered = table.assign(image=np.arange(len(table)))
+    rows = distinct_rows(numbered)
+    everything = array_rows(images[rows.first], rows.y, rows.primary)
+    plan = plan_pass(rows.n, everything.features, k)
+    state = all_pairs(everything, PassSpec(k), plan).state
+    distance, neighbour = contents_only(state, rows, None)
+    d = estimate_all(distance, neighbour, everything.features, k, seed, ("mle", "twonn"))
+    sharp = np.sqrt(state.sharp[rows.row])
+    summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
+    draws = sampled_sharpness(_SharpnessOptions(seed), inline_tools(threads=1), everything, rows, state, "classes")
+    m = max(draws, default=0)
+    return {
+        "d_data": d["mle_paper"].value,
+        "d_data_se": d["mle_paper"].se,
+        "d_data_mle": d["mle"].value,
+        "d_data_twonn": d["twonn"].value,
+        "k_f": float(np.mean(draws[m])) if m else float("nan"),
+        "k_f_std": float(np.std(draws[m], ddof=1)) if m else float("nan"),
+        "k_f_m": m,
+        "k_f_all": summary["max"].value,
+        "k_q95": summary["q95"].value,
+        "k_f_100": float(np.mean(draws[100])) if 100 in draws else float("nan"),
+    }
+
+
+class _SharpnessOptions:
+    """What `properties.sampled_sharpness` reads of an audit's options."""
+
+    def __init__(self, seed: int):
+        self.sample, self.draws, self.seed, self.memory = 1000, DRAWS, seed, None

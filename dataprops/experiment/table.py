@@ -1,0 +1,109 @@
+"""Cells as files and as a table: the columns, and what JSON and Parquet make of a row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.grid import Cell, Experiment
+
+EPS = (1, 2, 4, 8)  # grey levels
+
+# name -> what it is; the order of the table
+COLUMNS: dict[str, str] = {
+    "dataset": "name of the set",
+    "domain": "medical, natural or unknown",
+    "model": "network",
+    "n_train": "training images N",
+    "n_test": "test images",
+    "seed": "of the sample, the weights and the order",
+    "preset": "where the settings come from",
+    "preprocess": "key of the canonical images",
+    "channels": "1 or 3",
+    "size": "side, pixels",
+    "classes": "number of classes",
+    "split": "group or image",
+    "d_data": "intrinsic dimension of the training images: MLE with factor k-2, k = 20",
+    "d_data_se": "its standard error (bootstrap over images)",
+    "d_data_mle": "the same with factor k-1",
+    "d_data_twonn": "TwoNN, 10 % discarded",
+    "k_f": "label sharpness, mean over 20 draws of M = min(1000, N) training images",
+    "k_f_std": "its standard deviation over the draws; 0 where M = N, as every draw is the whole sample",
+    "k_f_m": "M",
+    "k_f_all": "label sharpness over all pairs of the training images",
+    "k_q95": "95 % quantile of the K_j",
+    "train_loss": "mean cross-entropy of the training images after training, eval mode, nats",
+    "test_loss": "of the test images",
+    "test_accuracy": "share of the test images",
+    **{f"adv_loss_{e}": f"mean cross-entropy of the attacked images, FGSM with eps = {e} grey levels" for e in EPS},
+    **{f"adv_acc_{e}": f"accuracy under FGSM, eps = {e}" for e in EPS},
+    **{f"penalty_{e}": f"adv_loss_{e} - clean loss of the same images, nats" for e in EPS},
+    "pgd_loss_2": "mean cross-entropy under ten-step PGD, eps = 2, of n_pgd images",
+    "pgd_penalty_2": "pgd_loss_2 - clean loss of the same images",
+    "flip_eps": "mean smallest eps that changes the prediction, grey levels; an image that no eps changes counts as 255",
+    "d_repr_last": "MLE (k-2) dimension of the last hidden layer's output for the training images",
+    "d_repr_peak": "the largest over the layers",
+    "d_repr_layers": "JSON: layer -> estimator -> value",
+    "peak_layer": "name of the layer of d_repr_peak",
+    "seconds": "of the cell: training, attacks, representations",
+    "epochs": "epochs trained",
+    "device": "cpu or cuda",
+    "status": "done or failed",
+    "reason": "why it failed",
+    "k_f_100": "label sharpness, mean over 20 draws of M = 100: compares at unequal N",
+    "n_attacked": "test images under FGSM",
+    "n_pgd": "test images under PGD",
+    "flip_never": "attacked images that no eps changed",
+    "classes_named": "the labels of the task, joined by |",
+    "n_groups": "groups (patients) among the training images; images without one count alone",
+}
+
+
+def load_cell(experiment: Experiment, cell: Cell) -> dict[str, Any] | None:
+    """A cell's file; None where there is none that can be read."""
+    try:
+        return json.loads((experiment.folder / "cells" / f"{cell.key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: None."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+_TEXT = ("dataset", "domain", "model", "preset", "preprocess", "split", "device", "status", "reason", "peak_layer")
+_TEXT += ("d_repr_layers", "classes_named")
+_WHOLE = ("n_train", "n_test", "seed", "channels", "size", "classes")
+
+
+def cell_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Cells as a table, in the order of dataset, model, N, seed: numbers are float64 (NaN = not measured), no text is ""."""
+    rows = sorted(rows, key=lambda row: (row["dataset"], row["model"], row["n_train"], row["seed"]))
+    columns = {}
+    for name in COLUMNS:
+        values = [row.get(name) for row in rows]
+        if name in _TEXT:
+            columns[name] = pd.Series(["" if value is None else value for value in values], dtype=object)
+        elif name in _WHOLE:
+            columns[name] = pd.Series(values, dtype=np.int64)
+        else:
+            columns[name] = pd.Series([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    return pd.DataFrame(columns)
+
+
+def load_cells(store: str | Path, name: str = "*") -> pd.DataFrame:
+    """The cells of all experiments of a store (or of those whose name fits), with a column `experiment`."""
+    tables = [
+        pd.read_parquet(file).assign(experiment=file.parent.name)
+        for file in sorted(Path(store).glob(f"experiments/{name}/cells.parquet"))
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else cell_table([]).assign(experiment="")
