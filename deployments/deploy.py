@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MARK = "dataprops"
 AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
+ANSWER = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
 # for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
 RUN_ENVIRONMENT = {
@@ -149,7 +150,7 @@ def require_server(patience: float = 0.0) -> str:
     deadline = time.monotonic() + patience
     while True:
         try:
-            with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
+            with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER):
                 return url
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() >= deadline:
