@@ -133,6 +133,8 @@ class Soak:
         self.happened = Counter[str]()
         random_folder(root / "set", {"a": 40, "b": 40})
         self.inbox, self.server = Inbox(), PrefectServer(root / "prefect")
+        # a run whose machine died holds its place until the lease ends, by default for five minutes; an audit here takes less than one
+        self.server.environment["PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION"] = "120"
         (root / "soak.toml").write_text(FILE.format(port=free_port(), inbox=self.inbox.url))
 
     def serve(self) -> None:
@@ -161,6 +163,8 @@ class Soak:
                     self.kill(kind)
                 if number == arrivals // 2:
                     self.restart_server()
+                if (number + 1) % 10 == 0:
+                    print(f"{number + 1} of {arrivals} arrivals", dict(self.happened), file=sys.stderr, flush=True)
             self.wait(self.quiet, "the end of all audits and messages", 2400)
             left = [process.pid for process, _ in processes(self.server.url, "worker")]
             assert not left, f"workers {left} of killed audits are still there"
