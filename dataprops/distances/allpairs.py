@@ -23,6 +23,7 @@ from dataprops.distances.sketches import Sketches, begin_sketches
 from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge
 
 CHECKPOINT_SECONDS = 20.0
+READ_BYTES = 2**23  # read at once by a thread
 
 
 class RowReader(Protocol):
@@ -138,7 +139,7 @@ class JobArguments(NamedTuple):
 UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
 
 
-def load_block(rows: Rows, index: np.ndarray, threads: int = 1, step: int = 512) -> Block:
+def load_block(rows: Rows, index: np.ndarray, threads: int = 1) -> Block:
     """Read and shift the rows with these numbers, a few at a time so that pixels are never in memory twice as a whole."""
     import torch
 
@@ -151,6 +152,7 @@ def load_block(rows: Rows, index: np.ndarray, threads: int = 1, step: int = 512)
         part = slice(start, start + step)
         shift_into(rows.read(index[part]), shifted[part], norm[part])
 
+    step = max(1, min(READ_BYTES // max(1, rows.features), -(-len(index) // threads)))
     starts = range(0, len(index), step)
     if threads > 1 and len(starts) > 1:
         with ThreadPoolExecutor(threads, "load") as pool:

@@ -25,6 +25,7 @@ from dataprops.distances.tiles import Tile, halves
 
 # Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
 CHOSEN_SHARE = {"int8": 1 / 16, "float32": 1 / 3}
+SEED_COLUMNS = 2_048  # of a tile: more would cost more than their tighter bounds spare
 GROUPS = 3  # for each neighbour: that two of them share one is then rare
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
@@ -176,7 +177,8 @@ def seeds(
     Chosen, uint8 [m, n]
     """
     assert a.sketch is not None and b.sketch is not None
-    rows, columns = tile.rows, tile.columns
+    rows = tile.rows
+    columns = slice(tile.columns.start, min(tile.columns.stop, tile.columns.start + SEED_COLUMNS))
     wanted = np.zeros(codes.shape, np.uint8)
 
     def want(j: np.ndarray) -> None:
@@ -185,7 +187,7 @@ def seeds(
             first, second = np.minimum(first, second), np.maximum(first, second)
         wanted[first, second] = 1
 
-    apart = codes[needy].astype(np.float32, copy=False)
+    apart = codes[needy, : columns.stop - columns.start].astype(np.float32, copy=False)
     apart *= -2
     apart += b.sketch.norm[columns]
     apart += a.sketch.norm[rows][needy][:, None]

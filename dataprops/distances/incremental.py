@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 
 from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs, sketches_of
-from dataprops.distances.kernel import EMPTY
+from dataprops.distances.kernel import EMPTY, carry_lists
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.sketches import Sketches, carry_sketches
-from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize, to_heaps
+from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize
 
 FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
 
@@ -116,7 +116,7 @@ def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) 
 
 
 class Carried(NamedTuple):
-    """The old state in new numbers, and the new rows that it does not settle.
+    """The old state in new numbers, as heaps, and the new rows that it does not settle.
 
     `fresh`: contents seen for the first time; `relabelled`: rows that are new by their label alone; `stale`: primary rows
     whose neighbours, `blunt`: rows whose sharpest pair must be computed again.
@@ -137,11 +137,8 @@ def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
 
     kept = np.nonzero(change.content >= 0)[0]
     new = change.content[kept]
-    listed = old.knn_index[kept]
-    moved = np.where(listed == EMPTY, EMPTY, change.content[np.where(listed == EMPTY, 0, listed)])
-    whole = (moved >= 0).all(axis=1) if known.spec.k else np.ones(len(kept), bool)
-    state.knn_d2[new[whole]] = old.knn_d2[kept[whole]]
-    state.knn_index[new[whole]] = moved[whole]
+    whole = np.empty(len(kept), bool)
+    carry_lists(old.knn_d2, old.knn_index, kept, new, change.content, state.knn_d2, state.knn_index, whole)
     stale = np.sort(new[~whole])
     is_kept_content = np.zeros(n, bool)
     is_kept_content[new] = True
@@ -171,6 +168,13 @@ def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
     return Carried(state, (a[stay], b[stay], known.near_d2[stay]), fresh, relabelled, stale, blunt)
 
 
+def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Ascending row numbers without some."""
+    out = np.zeros(int(max(rows.max(initial=-1), others.max(initial=-1))) + 1, bool)
+    out[others] = True
+    return rows[~out[rows]]
+
+
 def incremental_jobs(
     carried: Carried, n: int, primary: np.ndarray, spec: PassSpec, block: int
 ) -> tuple[list, list[Job]]:
@@ -190,18 +194,18 @@ def incremental_jobs(
     neighbours_only = spec._replace(sharp=False, near2=-1.0)
     jobs: list[Job] = []
     fresh = add(carried.fresh)
-    rest = np.setdiff1d(every, carried.fresh)
+    rest = _without(every, carried.fresh)
     if len(fresh):
         # against the many first: what they leave to beat spares most of the rest
         jobs += rectangle(fresh, add(rest), True, spec) + triangle_jobs(fresh, spec)
     if len(carried.relabelled):
         relabelled = add(carried.relabelled)
-        others = add(np.setdiff1d(rest, carried.relabelled))
+        others = add(_without(rest, carried.relabelled))
         jobs += triangle_jobs(relabelled, labels_only) + rectangle(relabelled, others, True, labels_only)
     if len(carried.stale):
         jobs += rectangle(add(carried.stale), add(rest[primary[rest]]), False, neighbours_only)
     if len(carried.blunt):
-        settled = np.setdiff1d(rest, carried.relabelled)
+        settled = _without(rest, carried.relabelled)
         jobs += rectangle(add(carried.blunt), add(settled), False, labels_only)
     return blocks, jobs
 
@@ -268,7 +272,7 @@ def update(
     blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)
     if on_plan:
         on_plan(sum(job_pairs(job, blocks) for job in jobs))
-    state, near = to_heaps(carried.state), NearPairs(spec.near_limit)
+    state, near = carried.state, NearPairs(spec.near_limit)
     near.add(*carried.near)
     resume = {**resume, "key": f"{resume.get('key', '')} incremental n={n} jobs={len(jobs)} block={plan.block} {spec}"}
     pairs = run_jobs(

@@ -337,3 +337,52 @@ def shift_rows(pixels, shifted, norms):
             stop = min(features, start + SAFE_FEATURES)
             total += _shift(pixels[i, start:stop], shifted[i, start:stop])
         norms[i] = total
+
+
+@njit(nogil=True, cache=True)
+def sort_heaps(knn_d2, knn_index, out_d2, out_index):
+    """Write each heap in ascending order of (distance, index), empty slots last as (inf, `EMPTY`).
+
+    By insertion from the end: a heap that nothing was pushed to since it was made from a sorted list is in order already.
+    """
+    n, k = knn_d2.shape
+    for i in range(n):
+        for slot in range(k):
+            index = knn_index[i, k - 1 - slot]
+            d2 = knn_d2[i, k - 1 - slot] if index != EMPTY else np.inf
+            place = slot
+            while place > 0 and _after(out_d2[i, place - 1], out_index[i, place - 1], d2, index):
+                out_d2[i, place] = out_d2[i, place - 1]
+                out_index[i, place] = out_index[i, place - 1]
+                place -= 1
+            out_d2[i, place] = d2
+            out_index[i, place] = index
+
+
+@njit(nogil=True, cache=True)
+def carry_lists(old_d2, old_index, old_rows, new_rows, went, out_d2, out_index, whole):
+    """Move sorted neighbour lists to new row numbers, as heaps; a list that names a row that is gone is left alone.
+
+    Parameters
+    ----------
+    old_rows, new_rows : int64 [m]
+        The lists, before and after.
+    went : int64 [n]
+        New number of each old row, -1 if it is gone.
+    whole : bool [m]
+        Written: whether the list was moved.
+    """
+    k = old_d2.shape[1]
+    for e in range(old_rows.shape[0]):
+        i = old_rows[e]
+        j = new_rows[e]
+        whole[e] = True
+        for slot in range(k):
+            if old_index[i, slot] != EMPTY and went[old_index[i, slot]] < 0:
+                whole[e] = False
+                break
+        if whole[e]:
+            for slot in range(k):
+                index = old_index[i, slot]
+                out_d2[j, k - 1 - slot] = old_d2[i, slot]
+                out_index[j, k - 1 - slot] = index if index == EMPTY else np.int32(went[index])

@@ -83,7 +83,7 @@ def run_unit(
         # tiles and runs of similar rows are the same
         edge_a = edge_b = run_length(a.n, edge)
         if side_b is not None:
-            edge_b = run_length(side_b.block.n, max(edge, min(WIDEST_EDGE, edge * edge // edge_a)))
+            edge_b = run_length(side_b.block.n, max(edge, min(WIDEST_EDGE, edge * edge // (2 * edge_a))))
         if a.n > edge:  # else every row meets every column in one tile or two
             side_a = in_order(side_a, edge_a)
             side_b = None if side_b is None else in_order(side_b, edge_b)

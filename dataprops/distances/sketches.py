@@ -41,7 +41,8 @@ class Sketches(NamedTuple):
         """Of some rows; None unless all of them are there."""
         if not len(self.done) or not self.done[index].all():
             return None
-        return Sketch(torch.from_numpy(self.codes[index]), self.norm[index], self.error[index], self.basis.step)
+        some = _rows(index)
+        return Sketch(torch.from_numpy(self.codes[some]), self.norm[some], self.error[some], self.basis.step)
 
     def put(self, index: np.ndarray, sketch: Sketch) -> None:
         """Keep the sketches of some rows."""
@@ -57,6 +58,12 @@ class Sketches(NamedTuple):
             sketch = make_sketch(self.basis, block.shifted, block.norm, threads)
             self.put(block.number, sketch)
         return sketch
+
+
+def _rows(index: np.ndarray) -> np.ndarray | slice:
+    """The same rows, as a slice where they are a run: nothing is copied then."""
+    run = len(index) > 0 and index[-1] - index[0] == len(index) - 1
+    return slice(int(index[0]), int(index[-1]) + 1) if run else index
 
 
 class Loader(Protocol):

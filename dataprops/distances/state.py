@@ -141,21 +141,9 @@ def merge(into: State, found: Found) -> None:
 
 def finalize(state: State) -> State:
     """Neighbours in ascending order of (distance, index); empty slots last as (inf, EMPTY). A new state."""
-    d2, index = state.knn_d2[:, ::-1].copy(), state.knn_index[:, ::-1].copy()
-    d2[index == EMPTY] = np.inf
-    # a heap that nothing was pushed to since `to_heaps` is in order already
-    mixed = np.nonzero(~(d2[:, 1:] > d2[:, :-1]).all(axis=1))[0]
-    order = np.lexsort((index[mixed], d2[mixed]), axis=1)
-    d2[mixed] = np.take_along_axis(d2[mixed], order, axis=1)
-    index[mixed] = np.take_along_axis(index[mixed], order, axis=1)
+    d2, index = np.empty_like(state.knn_d2), np.empty_like(state.knn_index)
+    kernel.sort_heaps(state.knn_d2, state.knn_index, d2, index)
     return state._replace(knn_d2=d2, knn_index=index)
-
-
-def to_heaps(final: State) -> State:
-    """A finalized state as heaps again (descending order is a max-heap)."""
-    return final._replace(
-        knn_d2=np.ascontiguousarray(final.knn_d2[:, ::-1]), knn_index=np.ascontiguousarray(final.knn_index[:, ::-1])
-    )
 
 
 class NearPairs:
