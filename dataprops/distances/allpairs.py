@@ -17,13 +17,12 @@ import numpy as np
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.folds import Block, shift_into
 from dataprops.distances.passes import run_unit
-from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
+from dataprops.distances.plan import READ_BYTES, Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.sketch import Basis, Sketch, make_sketch
 from dataprops.distances.sketches import Sketches, begin_sketches
 from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge
 
 CHECKPOINT_SECONDS = 20.0
-READ_BYTES = 2**23  # read at once by a thread
 
 
 class RowReader(Protocol):

@@ -19,6 +19,7 @@ from dataprops.errors import DatapropsError
 # about half a minute of products on two cores, or on a large GPU: what a killed run may lose
 JOB_OPERATIONS = {"cpu": 1.5e13, "cuda": 1.5e16}
 BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
+READ_BYTES = 2**22  # read at once by a thread
 SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
 MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
 
@@ -98,7 +99,8 @@ def working_bytes(
         + threads * CHUNK * coordinates * 20
     )
     tile = min(edge, rows) ** 2 * (4 + 16 + 8) + 2 * min(edge, rows) * features
-    return state + blocks * rows * (features + 24) + sketches + threads * tile
+    read = (threads + 1) * min(READ_BYTES, rows * features)
+    return state + blocks * rows * (features + 24) + sketches + threads * tile + read
 
 
 def plan_pass(
