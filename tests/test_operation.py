@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -20,7 +22,7 @@ from dataprops.errors import DatapropsError
 from deployments import automations
 from deployments.datasets import read_operations
 from deployments.deploy import deploy
-from tasks.events import OPERATING, operator_event
+from tasks.events import OPERATING, event, operator_event
 from tests.make_images import random_folder
 from tests.message_places import Places
 from tests.prefect_server import Inbox, PrefectServer, free_port, until
@@ -147,7 +149,6 @@ def operated(prefect_server, inbox, places, tmp_path_factory):
 
         prefect_server.command("deploy", "unserved.toml", cwd=root)
         stays("watch", "unserved.toml")
-        with_rules_that_do_not_wait(it)
         stays("serve", "served.toml", environment=places.environment)
         # the folder as the watcher finds it; and meanwhile more arrives, and others say so, more often than it is audited
         until(lambda: any(r["state_type"] == "RUNNING" for r in it.server.runs("audit", "chest")), "a running audit")
@@ -159,8 +160,7 @@ def operated(prefect_server, inbox, places, tmp_path_factory):
         until(lambda: not waiting(it), "the end of all audits")
         (root / "chest/b/twin.png").unlink()
         until(lambda: inbox.subjects("/flaky-clock"), "the alert of the late audit")
-        a_run_of_the_clock_falls_silent(it)
-        until(lambda: len(inbox.subjects("/flaky-clock")) > 1, "the alert of the dead audit")
+        silence_is_told(it)
         (root / "unserved.toml").write_text(unserved)
         stays("serve", "unserved.toml")
         until(lambda: len(inbox.subjects("/flaky-clock")) > 3, "the end of the alerts of late and dead audits")
@@ -168,44 +168,57 @@ def operated(prefect_server, inbox, places, tmp_path_factory):
         for kind in places.addresses:
             until(lambda kind=kind: len(places.subjects(kind)) > 1, f"the alert and its end by {kind}")
         until(lambda: inbox.subjects("/flaky"), "the alert of the broken audit")
-        until(lambda: inbox.subjects("/clock"), "the word that nobody looks after the clock")
         yield it
 
 
-def with_rules_that_do_not_wait(it: Operated) -> None:
-    """The rules about silence, as deployed but that silence is ten seconds; and a sign of life of a process that has no other."""
+def silence_is_told(it: Operated) -> None:
+    """A run of the clock falls silent, and the process that looks after a project; seen by rules as deployed, but for ten seconds.
+
+    The rules are gone when both were told: living runs are silent for longer than that.
+    """
     operations = read_operations(it.root / "unserved.toml")
-    with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
-        patch.setattr(automations, "SILENT", timedelta(seconds=10))
-        patch.setattr(socket, "gethostname", lambda: "mars")
-        audit = client.read_deployment_by_name("audit/clock").id
-        hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
-        for rule in (
-            automations._dead(operations, "clock", (), audit),
-            automations._silent(replace(operations, project="ghost"), (), [hook]),
-        ):
-            client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"}))
-        client.request("POST", "/events", json=[operator_event(OPERATING, "ghost")]).raise_for_status()
-
-
-def a_run_of_the_clock_falls_silent(it: Operated) -> None:
-    """It says once that it lives, and then nothing."""
+    ghost = replace(operations, project="ghost")  # of which no process is there
     run = next(
         run for run in it.server.runs("audit", "clock") if run["state"]["name"] == "Late" and run["auto_scheduled"]
     )
-    life = {
-        "id": str(uuid4()),
-        "event": automations.HEARTBEAT,
-        "occurred": datetime.now(UTC).isoformat(),
-        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
-        "related": [
-            {
-                "prefect.resource.id": f"prefect.deployment.{run['deployment_id']}",
-                "prefect.resource.role": "deployment",
-            }
-        ],
-    }
-    it.server.ask("/events", [life])
+
+    def signs_of_life() -> list[dict]:
+        life = event(automations.HEARTBEAT, "clock", {})
+        deployment = {"prefect.resource.id": f"prefect.deployment.{run['deployment_id']}"}
+        return [
+            operator_event(OPERATING, ghost.project),
+            life
+            | {
+                "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
+                "related": [deployment | {"prefect.resource.role": "deployment"}],
+            },
+        ]
+
+    def told() -> bool:
+        return len(it.inbox.subjects("/flaky-clock")) > 1 and bool(it.inbox.subjects("/clock"))
+
+    with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
+        patch.setattr(automations, "SILENT", timedelta(seconds=10))
+        patch.setattr(socket, "gethostname", lambda: "mars")
+        hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
+        rules = (
+            automations._dead(operations, "clock", (), UUID(run["deployment_id"])),
+            automations._silent(ghost, (), [hook]),
+        )
+        made = [client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"})) for rule in rules]
+        patience, said = 10.0, -math.inf
+
+        def told_at_last() -> bool:
+            # the server takes a moment to follow a new rule: what it missed is said again, after ever longer silence
+            nonlocal patience, said
+            if time.monotonic() - said > patience:
+                patience, said = 2 * patience, time.monotonic()
+                it.server.ask("/events", signs_of_life())
+            return told()
+
+        until(told_at_last, "the alerts of a dead audit and a dead process")
+        for rule in made:
+            client.delete_automation(rule)
 
 
 def waiting(it: Operated) -> list[dict]:
@@ -299,7 +312,7 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
 
 
 def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):
-    (message,) = [message for message in operated.inbox.messages if message["path"] == "/clock"]
+    message = next(message for message in operated.inbox.messages if message["path"] == "/clock")
     assert message["subject"] == "[critical] ghost: nobody looks after it"
     assert "(dataprops.operator.ghost.mars) fell silent" in message["text"]
 
