@@ -21,8 +21,10 @@ from tests.test_distances import assert_equals_brute_force
 
 def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
     """A basis of a block's own rows."""
-    landmarks, others = sketch.sampled_rows(block.n, coordinates)
-    basis, _ = sketch.make_basis(block.shifted[landmarks], block.shifted[others], block.norm[others])
+    chosen, others = sketch.sampled_rows(block.n, coordinates)
+    landmarks = block.shifted[chosen]
+    products = sketch.products_of(landmarks, block.shifted[others], block.norm[others])
+    basis, _ = sketch.make_basis(landmarks, products, np.arange(coordinates))
     return basis
 
 

@@ -126,38 +126,73 @@ def sampled_rows(n: int, coordinates: int) -> tuple[np.ndarray, np.ndarray]:
     return np.linspace(0, n - 1, coordinates).astype(np.int64), between
 
 
-def choose_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Basis | None:
-    """A basis of so many coordinates, or the narrowest that is nearly as good; None where none pays. See `make_basis`."""
-    coordinates = len(landmarks)
-    widest, least = make_basis(landmarks, sample, norm)
-    if widest is None or least > TRIAL_SHARE:
-        return None
-    for part in NARROWER:
-        fewer = take_rows(landmarks, np.linspace(0, coordinates - 1, coordinates // part).astype(np.int64))
-        basis, passed = make_basis(fewer, sample, norm)
-        if basis is not None and passed <= NARROW_ENOUGH * least:
-            return basis
-    return widest
+class Products(NamedTuple):
+    """What bases are chosen by: of p landmarks and s other images, float64.
+
+    Attributes
+    ----------
+    gram, cross : [p, p], [s, p]
+        Inner products of the landmarks, and of the others with them.
+    distance, norm : [s, s], [s]
+        Of the others: distances, and squared norms.
+    """
+
+    gram: torch.Tensor
+    cross: torch.Tensor
+    distance: np.ndarray
+    norm: np.ndarray
 
 
-def make_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> tuple[Basis | None, float]:
-    """A basis onto the span of some images, and what it lets pass, see `trial`; None if the numbers do not allow one.
+def products_of(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Products:
+    """All products that a choice among bases needs: they are multiplied once, whatever the number of bases tried.
 
     Parameters
     ----------
     landmarks : int8 [p, D]
-        p is a power of two.
     sample : int8 [s, D]
         Other images, which show the range of coordinates: of the landmarks themselves nothing is left over.
     norm : float64 [s]
         Squared norms of the sample.
     """
-    coordinates = len(landmarks)
     route = choose_route("cpu")
+    g = product(sample, sample, route).numpy()
+    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
+    gram, cross = (product(x, landmarks, route).double() for x in (landmarks, sample))
+    return Products(gram, cross, distance, norm)
+
+
+def choose_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Basis | None:
+    """A basis of so many coordinates, or the narrowest that is nearly as good; None where none pays. See `products_of`."""
+    coordinates = len(landmarks)
+    products = products_of(landmarks, sample, norm)
+    widest, least = make_basis(landmarks, products, np.arange(coordinates))
+    if widest is None or least > TRIAL_SHARE:
+        return None
+    for part in NARROWER:
+        fewer = np.linspace(0, coordinates - 1, coordinates // part).astype(np.int64)
+        basis, passed = make_basis(landmarks, products, fewer)
+        if basis is not None and passed <= NARROW_ENOUGH * least:
+            return basis
+    return widest
+
+
+def make_basis(landmarks: torch.Tensor, products: Products, chosen: np.ndarray) -> tuple[Basis | None, float]:
+    """A basis onto the span of some of the landmarks, and what it lets pass, see `trial`; None if the numbers do not allow one.
+
+    Parameters
+    ----------
+    landmarks : int8 [p, D]
+    products : Products
+        Of these landmarks.
+    chosen : int64 [q]
+        Which of them; q is a power of two.
+    """
+    coordinates = len(chosen)
     # one coordinate of r, and so one landmark less; a row of zeros in its place keeps the product's shape even
-    landmarks = landmarks.clone()
+    landmarks = take_rows(landmarks, chosen)
     landmarks[-1] = 0
-    gram = product(landmarks, landmarks, route).double()
+    gram, cross = products.gram[chosen][:, chosen], products.cross[:, chosen]
+    gram[-1] = gram[:, -1] = cross[:, -1] = 0
     values, vectors = torch.linalg.eigh(gram)
     kept = values > LEAST_EIGENVALUE * values[-1]
     if not kept.any():
@@ -170,15 +205,15 @@ def make_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) 
     rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
     turn = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
     axis = np.ascontiguousarray(rotation[:, -1])
-    along = torch.mm(product(sample, landmarks, route).double(), turn).numpy()
-    left = np.sqrt(np.maximum(0.0, norm - (along * along).sum(axis=1)))
+    along = torch.mm(cross, turn).numpy()
+    left = np.sqrt(np.maximum(0.0, products.norm - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
     step = float(np.abs(vectors - centre).max()) / 127
     if not step > 0:
         return None, 1.0
     basis = Basis(landmarks, turn, axis, centre, step)
-    return basis, trial(basis, sample, norm)
+    return basis, trial(basis, along, products)
 
 
 @njit(nogil=True, cache=True)
@@ -207,22 +242,33 @@ def quantise(along, norm, axis, centre, step, codes, code_norm, error):
         error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
 
 
-def trial(basis: Basis, shifted: torch.Tensor, norm: np.ndarray) -> float:
+def trial(basis: Basis, along: np.ndarray, products: Products) -> float:
     """Share of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
 
-    shifted, norm
-        A sample of rows.
+    Parameters
+    ----------
+    along : float64 [s, p]
+        Turned coordinates of the rows.
     """
-    sketch = make_sketch(basis, shifted, norm)
-    route = choose_route("cpu")
-    g = product(shifted, shifted, route).numpy()
-    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
-    codes = product(sketch.codes, sketch.codes, route).numpy()
+    sketch = _empty_sketch(basis, len(along))
+    _quantise_into(sketch, slice(None), basis, along, products.norm)
+    codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
     # about as many rows as a tile's share come within this reach; the bounds let a few times more pass
-    reach = np.partition(distance, min(TRIAL_REACH, len(norm) - 1), axis=1)[:, min(TRIAL_REACH, len(norm) - 1)]
+    place = min(TRIAL_REACH, len(along) - 1)
+    reach = np.partition(products.distance, place, axis=1)[:, place]
     return float((bound <= reach[:, None]).mean())
+
+
+def _empty_sketch(basis: Basis, n: int) -> Sketch:
+    codes = np.empty((n, len(basis.axis)), np.int8)
+    return Sketch(torch.from_numpy(codes), np.empty(n, np.float32), np.empty(n, np.float32), basis.step)
+
+
+def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray, norm: np.ndarray) -> None:
+    codes = sketch.codes.numpy()[part]
+    quantise(along, norm, basis.axis, basis.centre, basis.step, codes, sketch.norm[part], sketch.error[part])
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -234,18 +280,18 @@ def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: 
     norm : float64 [n]
         Squared norms of the rows.
     """
-    n, p = len(norm), len(basis.axis)
+    n = len(norm)
     route = choose_route("cpu")
-    codes, code_norm, error = np.empty((n, p), np.int8), np.empty(n, np.float32), np.empty(n, np.float32)
+    sketch = _empty_sketch(basis, n)
 
     def work(start: int) -> None:
         torch.set_num_threads(1)
         part = slice(start, start + CHUNK)
         along = torch.mm(product(shifted[part], basis.landmarks, route).double(), basis.turn).numpy()
-        quantise(along, norm[part], basis.axis, basis.centre, basis.step, codes[part], code_norm[part], error[part])
+        _quantise_into(sketch, part, basis, along, norm[part])
 
     run_over(range(0, n, CHUNK), work, threads)
-    return Sketch(torch.from_numpy(codes), code_norm, error, basis.step)
+    return sketch
 
 
 def run_over(items: range, work: Callable[[int], None], threads: int) -> None:
