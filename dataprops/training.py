@@ -38,9 +38,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_BATCH = 64
-MIXED: dict[str, torch.dtype] = {
-    "cuda": torch.float16
-}  # device -> what the passes of training compute in, where not float32
+# device -> what the passes of training compute in, where that is not float32
+MIXED: dict[str, torch.dtype] = {"cuda": torch.float16}
 _ALONE = threading.RLock()
 
 

@@ -347,9 +347,10 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
     own = {key: value for key, value in row.items() if key in OWN_OF_GRID}
     _own_values(file, where, own)
     options: dict[str, Any] = {}
-    for key in row.keys() & GRID_OPTIONS:
-        with file.naming(*where, key):
-            options[key] = grid_options.OPTIONS[key](key, row[key])
+    for key, value in row.items():
+        if key in GRID_OPTIONS:
+            with file.naming(*where, key):
+                options[key] = grid_options.OPTIONS[key](key, value)
     options["sources"] = tuple(_place(file.path.parent, source) for source in options.get("sources", ()))
     if "grid" in options:
         options["grid"] = _absolute(file.path.parent, options["grid"])
