@@ -13,8 +13,8 @@ import numpy as np
 
 from dataprops.dimension import ESTIMATORS, Estimate, estimate_all, neighbours_needed
 from dataprops.distances.allpairs import Rows, all_pairs, array_rows, subset
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import free_memory, plan_pass
+from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.images import Preprocess, RawImage, canonical, default_channels, is_grey
 from dataprops.sharpness import draw_samples

@@ -11,10 +11,9 @@ from dataprops.config import AuditConfig
 from dataprops.dimension import Estimate, estimate_all, local_dimension
 from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
 from dataprops.distances.kernel import EMPTY
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
-from dataprops.distances.state import State
+from dataprops.distances.state import PassSpec, State
 from dataprops.distinct import Distinct, duplicate_of, image_neighbours
 from dataprops.sharpness import Figure, draw_samples
 from dataprops.tools import Tools

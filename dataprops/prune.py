@@ -28,7 +28,7 @@ from dataprops.store import closed, dataset_lock, finished_runs
 
 log = logging.getLogger(__name__)
 
-# .<name>.<pid>.<8 hex digits>.part: see `store.write_aside`; <name>.<pid>.part: see `knowledge` and `checkpoint`
+# .<name>.<pid>.<8 hex digits>.part: see `store.write_aside`; without the digits: of earlier versions
 PART = re.compile(r"(?:^|\.)(\d+)(?:\.[0-9a-f]{8})?\.part$")
 STALE_SECONDS = 3600.0  # a process on another machine that shares the store cannot be seen; one that writes can
 

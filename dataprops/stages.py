@@ -31,8 +31,8 @@ from dataprops.dimension import estimate_all, neighbours_needed
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.incremental import Known, update
 from dataprops.distances.memory import measured_memory
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
+from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.findings import FindOptions, measures, shortcut_scores
 from dataprops.findings import find as find_all

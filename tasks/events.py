@@ -13,10 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 ARRIVED = "dataset.arrived"
-OPERATING, STOPPED = (
-    "dataprops.operating",
-    "dataprops.stopped",
-)  # of a process that stays: it lives; it ends because it was told to
+# of a process that stays: it lives; it ends because it was told to
+OPERATING, STOPPED = "dataprops.operating", "dataprops.stopped"
 OPERATOR = "dataprops.operator"
 Event = dict[str, Any]
 

@@ -20,7 +20,7 @@ from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import READ_BYTES, Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.sketch import Basis, Sketch, make_sketch
 from dataprops.distances.sketches import Sketches, begin_sketches
-from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge
+from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge, run_of
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -37,9 +37,7 @@ class ArrayReader(NamedTuple):
     pixels: np.ndarray
 
     def __call__(self, rows: np.ndarray, /) -> np.ndarray:
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
-            return self.pixels[rows[0] : rows[-1] + 1]  # a view: no copy of what is read once
-        return self.pixels[rows]
+        return self.pixels[run_of(rows)]
 
 
 class Rows(NamedTuple):
@@ -304,20 +302,24 @@ def all_pairs(
     return PassResult(finalize(state), near, pairs, sketches)
 
 
+def sketchable(plan: Plan, device: str) -> bool:
+    """Whether a pass may use sketches: they have room, and are for CPUs."""
+    return plan.sketches and device == "cpu"
+
+
 def sketches_of(rows: Rows, least: int, plan: Plan, threads: int, device: str, keep: bool = True) -> Sketches | None:
     """A basis for these rows, `least` of which are compared with all.
 
     None where sketches do not pay or have no room, and on a GPU.
     """
-    if device != "cpu" or not plan.sketches:
+    if not sketchable(plan, device):
         return None
     return begin_sketches(lambda index: load_block(rows, index, threads), rows.n, rows.features, least, keep)
 
 
 def _select(state: State, index: np.ndarray, spec: PassSpec) -> State:
     """Some rows of a state, as the job's spec sees them: views where the rows are contiguous, else copies."""
-    contiguous = len(index) > 0 and index[-1] - index[0] == len(index) - 1
-    part = state.part(slice(int(index[0]), int(index[-1]) + 1)) if contiguous else State(*(x[index] for x in state))
+    part = state.part(run_of(index))
     return part if spec.k else part._replace(knn_d2=part.knn_d2[:, :0], knn_index=part.knn_index[:, :0])
 
 

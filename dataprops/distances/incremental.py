@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs, sketches_of
+from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs, sketchable, sketches_of
 from dataprops.distances.kernel import EMPTY, carry_lists
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.sketches import Sketches, carry_sketches
@@ -164,7 +164,7 @@ def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
     lost = is_fresh & is_kept_row
     state.sharp[lost], state.sharp_d2[lost], state.sharp_index[lost] = 0.0, 0.0, EMPTY
     relabelled = np.nonzero(~is_kept_row & ~is_fresh)[0]
-    blunt = np.setdiff1d(new_rows[~stands], fresh)
+    blunt = _without(new_rows[~stands], fresh)
     return Carried(state, (a[stay], b[stay], known.near_d2[stay]), fresh, relabelled, stale, blunt)
 
 
@@ -264,9 +264,8 @@ def update(
             on_plan(full)
         return all_pairs(rows, spec, plan, threads=threads, device=device, pool=pool, on_pairs=on_pairs, **resume)
     sketches = None
-    if known.sketches is not None and plan.sketches and device == "cpu":
-        kept = np.nonzero(change.content >= 0)[0]
-        sketches = carry_sketches(known.sketches, kept, change.content[kept], content_row)
+    if known.sketches is not None and sketchable(plan, device):
+        sketches = carry_sketches(known.sketches, change.content, content_row)
     if sketches is None and len(carried.fresh):  # made once, they serve all later passes too
         sketches = sketches_of(rows, n, plan, threads, device)
     blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)

@@ -33,7 +33,7 @@ def in_order(side: Side, edge: int) -> Side:
         norm=block.norm[order], y=block.y[order], number=block.number[order], primary=block.primary[order]
     )
     if state is not None:
-        state = State(*(array[order] for array in state))
+        state = state.part(order)
     return Side(block, state, sketch.take(order), order)
 
 

@@ -89,8 +89,9 @@ def working_bytes(
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
     # one more copy of a job's rows while its result is merged
-    state = state_bytes(n if anchors is None else anchors, k) + state_bytes(2 * rows, k)
-    coordinates = width(features, n if anchors is None else anchors) if sketched else 0
+    asked = n if anchors is None else anchors
+    state = state_bytes(asked, k) + state_bytes(2 * rows, k)
+    coordinates = width(features, asked) if sketched else 0
     # those of all rows are kept; a job has its own in their order; a basis is chosen from its landmarks and as many others
     sketches = (
         (0 if anchors is not None else n * (coordinates + 9))

@@ -5,13 +5,15 @@ One basis serves all jobs, wherever they are computed, and later passes over a s
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dataprops.distances.folds import Block
 from dataprops.distances.sketch import Basis, Sketch, choose_basis, make_sketch, sampled_rows, width
+from dataprops.distances.state import run_of
 
 GROWTH = 4.0  # times the rows that a basis was made from: beyond, a new one is made
 
@@ -41,7 +43,7 @@ class Sketches(NamedTuple):
         """Of some rows; None unless all of them are there."""
         if not len(self.done) or not self.done[index].all():
             return None
-        some = _rows(index)
+        some = run_of(index)
         return Sketch(torch.from_numpy(self.codes[some]), self.norm[some], self.error[some], self.basis.step)
 
     def put(self, index: np.ndarray, sketch: Sketch) -> None:
@@ -60,18 +62,6 @@ class Sketches(NamedTuple):
         return sketch
 
 
-def _rows(index: np.ndarray) -> np.ndarray | slice:
-    """The same rows, as a slice where they are a run: nothing is copied then."""
-    run = len(index) > 0 and index[-1] - index[0] == len(index) - 1
-    return slice(int(index[0]), int(index[-1]) + 1) if run else index
-
-
-class Loader(Protocol):
-    """Reads rows by number into a block."""
-
-    def __call__(self, index: np.ndarray, /) -> Block: ...
-
-
 def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
     """Sketches of n rows, none of them made yet."""
     p = len(basis.axis)
@@ -79,13 +69,15 @@ def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
     return Sketches(basis, rows, codes, np.empty(n, np.float32), np.empty(n, np.float32), np.zeros(n, bool))
 
 
-def begin_sketches(load: Loader, n: int, features: int, least: int, keep: bool) -> Sketches | None:
+def begin_sketches(
+    load: Callable[[np.ndarray], Block], n: int, features: int, least: int, keep: bool
+) -> Sketches | None:
     """Choose a basis for n rows; None where sketches do not pay.
 
     Parameters
     ----------
     load : callable
-        Reads the rows that the basis is made from.
+        Reads rows by number.
     least : int
         Rows that will be compared with all.
     keep : bool
@@ -99,13 +91,13 @@ def begin_sketches(load: Loader, n: int, features: int, least: int, keep: bool) 
     return None if basis is None else no_sketches(basis, n, n if keep else 0)
 
 
-def carry_sketches(known: Sketches, old: np.ndarray, new: np.ndarray, content_row: np.ndarray) -> Sketches | None:
+def carry_sketches(known: Sketches, content: np.ndarray, content_row: np.ndarray) -> Sketches | None:
     """Sketches for the rows of a set that changed; None if it has outgrown the basis.
 
     Parameters
     ----------
-    old, new : int64 [m]
-        Numbers before and after of the primary rows that stayed.
+    content : int64
+        New number of each old primary row; -1 where it is gone, and for rows that are not primary.
     content_row : int32 [n]
         The primary row with the same content, after the change.
     """
@@ -114,7 +106,8 @@ def carry_sketches(known: Sketches, old: np.ndarray, new: np.ndarray, content_ro
         return None
     carried = no_sketches(known.basis, known.rows, n)
     from_old = np.full(n, -1, np.int64)
-    from_old[new] = old
+    kept = np.nonzero(content >= 0)[0]
+    from_old[content[kept]] = kept
     from_old = from_old[content_row]
     there = np.nonzero(from_old >= 0)[0]
     there = there[known.done[from_old[there]]]

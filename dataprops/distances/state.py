@@ -62,9 +62,15 @@ class State(NamedTuple):
     def k(self) -> int:
         return self.knn_d2.shape[1]
 
-    def part(self, rows: slice) -> State:
-        """Views of some rows."""
+    def part(self, rows: slice | np.ndarray) -> State:
+        """Some rows: views of a slice, else copies."""
         return State(*(array[rows] for array in self))
+
+
+def run_of(index: np.ndarray) -> slice | np.ndarray:
+    """The same rows, as a slice where they are a run: nothing is copied then."""
+    run = len(index) > 0 and index[-1] - index[0] == len(index) - 1 and bool(np.all(np.diff(index) == 1))
+    return slice(int(index[0]), int(index[-1]) + 1) if run else index
 
 
 def state_bytes(n: int, k: int) -> int:

@@ -13,8 +13,8 @@ import pandas as pd
 
 from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
+from dataprops.distances.state import PassSpec
 from dataprops.distinct import distinct_rows
 from dataprops.experiment.sets import facts_of, load_images
 from dataprops.grid import Cell, Experiment, plan_cells
@@ -22,7 +22,7 @@ from dataprops.images import Preprocess
 from dataprops.properties import contents_only, sampled_sharpness
 from dataprops.sharpness import sharpness_summary
 from dataprops.splits import Impossible, draw, units
-from dataprops.store import write_aside, write_text
+from dataprops.store import write_arrays, write_text
 from dataprops.tools import Tools, inline_tools
 
 DRAWS = 20
@@ -68,18 +68,13 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if json.loads(where.read_text(encoding="utf-8")).get("key") == key:
             return True
-    write_aside(where.with_suffix(".npz"), lambda aside: _save_npz(aside, train=sample.train, test=sample.test))
+    write_arrays(where.with_suffix(".npz"), train=sample.train, test=sample.test)
     values = measure_sample(
         load_images(Path(experiment.store), preprocess, train["content"].tolist()), train, cell.seed
     )
     known = train["group"].fillna(train["path"]).nunique()
     write_text(where, json.dumps({"key": key, "n_groups": int(known), **values}) + "\n")
     return True
-
-
-def _save_npz(path: Path, **arrays: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
 
 
 def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[str, Any]:
