@@ -12,8 +12,8 @@ from dataprops.audit import audit
 from dataprops.config import AuditConfig
 from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import Plan
+from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 
 

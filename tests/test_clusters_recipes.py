@@ -15,6 +15,7 @@ from dataprops.store import open_store
 from dataprops.tools import no_progress
 from tasks.cluster import connect
 from tasks.parallel import dask_tools
+from tests.prefect_server import end
 
 RECIPES = Path(__file__).parents[1] / "deployments" / "clusters"
 
@@ -38,7 +39,12 @@ def test_a_scheduler_and_workers_that_share_nothing_but_the_store(tmp_path):
     started = []
     try:
         with (tmp_path / "log").open("wb") as log:
-            how = {"stdout": log, "stderr": subprocess.STDOUT, "cwd": Path(__file__).parents[1]}
+            how = {
+                "stdout": log,
+                "stderr": subprocess.STDOUT,
+                "cwd": Path(__file__).parents[1],
+                "start_new_session": True,
+            }
             started.append(subprocess.Popen([*dask, "--scheduler-file", str(found)], **how))
             for number in (1, 2):
                 own = ["--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path / f"host{number}")]
@@ -50,10 +56,9 @@ def test_a_scheduler_and_workers_that_share_nothing_but_the_store(tmp_path):
                 tools = dask_tools(client, no_progress, "cpu")
                 folders = set(tools.map(where, ((i,) for i in range(40))))
     finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.wait(30)
+        # workers before their scheduler: one that loses it while it closes may wait for it for ever
+        for process in reversed(started):
+            end(process)
     assert {Path(folder).relative_to(tmp_path).parts[0] for folder in folders} == {"host1", "host2"}
 
 

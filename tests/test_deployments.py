@@ -69,6 +69,14 @@ def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path):
     assert digits.options["source"] == "digits:"
 
 
+def assert_refused(path: Path, line: str, says: str) -> None:
+    """The file is refused, with this line ("line 7") and these words."""
+    with pytest.raises(DatapropsError) as error:
+        read_operations(path)
+    assert f"{path}, {line}" in str(error.value)
+    assert says in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
@@ -106,11 +114,7 @@ def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path):
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):
-    path = written(tmp_path, GOOD.replace(old, new, 1))
-    with pytest.raises(DatapropsError) as error:
-        read_operations(path)
-    assert f"{path}, line {line}" in str(error.value)
-    assert says in str(error.value)
+    assert_refused(written(tmp_path, GOOD.replace(old, new, 1)), f"line {line}", says)
 
 
 def test_a_wrong_mail_address_is_refused_and_a_good_one_is_not(tmp_path):

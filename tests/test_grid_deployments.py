@@ -12,14 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dataprops.errors import DatapropsError
 from dataprops.experiment import experiment_tools, run_experiment
 from dataprops.grid_options import experiment_from
 from dataprops.store import open_store
 from deployments.datasets import GRID_OPTIONS, OWN_OF_GRID, read_operations
 from deployments.deploy import wanted_deployments
 from tests.make_images import random_folder
-from tests.test_deployments import GOOD, written
+from tests.test_deployments import GOOD, assert_refused, written
 
 GRID = """
 [experiments.small]
@@ -77,11 +76,7 @@ def test_an_experiment_of_the_file_becomes_a_deployment_with_plain_parameters(tm
     ],
 )
 def test_a_wrong_experiment_is_refused_with_its_line(tmp_path, old, new, line, says):
-    path = written(tmp_path, GOOD + GRID.replace(old, new, 1))
-    with pytest.raises(DatapropsError) as error:
-        read_operations(path)
-    assert f"{path}, line {line}:" in str(error.value)
-    assert says in str(error.value)
+    assert_refused(written(tmp_path, GOOD + GRID.replace(old, new, 1)), f"line {line}:", says)
 
 
 def test_the_guides_experiment_is_read_and_every_key_is_in_its_table(tmp_path):

@@ -137,8 +137,8 @@ def test_a_set_that_outgrew_its_basis_gets_a_new_one():
     basis = sketch.Basis(None, None, np.zeros(4), np.zeros(4), 1.0)  # pyright: ignore[reportArgumentType]
     small = sketches.no_sketches(basis, 100, 100)
     content = np.arange(500, dtype=np.int32)
-    assert sketches.carry_sketches(small, np.arange(100), np.arange(100), content) is None
-    assert sketches.carry_sketches(small, np.arange(100), np.arange(100), content[:400]) is not None
+    assert sketches.carry_sketches(small, np.arange(100), content) is None
+    assert sketches.carry_sketches(small, np.arange(100), content[:400]) is not None
 
 
 def big_set(n: int = 400):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,17 +51,23 @@ def test_the_seed_decides_the_weights_and_the_process_generator_is_left_alone():
     assert not equal(first.net, other.net)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
-    data = stripes(60)
-    whole = fit(RECIPE, *data)
+def killed(file: Path, data: tuple) -> Path:
+    """Train, and be killed after two epochs; the checkpoint is left."""
 
     def kill(epochs: int, loss: float) -> None:
         if epochs == 2:
             raise KeyboardInterrupt
 
-    file = tmp_path / "run.pt"
     with pytest.raises(KeyboardInterrupt):
         fit(RECIPE, *data, checkpoint=file, every=0, on_epoch=kill)
+    return file
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path):
+    data = stripes(60)
+    whole = fit(RECIPE, *data)
+
+    file = killed(tmp_path / "run.pt", data)
     trained: list[int] = []
     resumed = fit(RECIPE, *data, checkpoint=file, every=1e9, on_epoch=lambda epochs, loss: trained.append(epochs))
     assert trained[0] == 3  # two epochs were not computed again
@@ -100,13 +107,7 @@ def test_mixed_precision_learns_in_float16_keeps_its_scale_and_goes_on_to_the_sa
     assert evaluate(whole.net, *stripes(100, seed=1))[1] > 0.9
     assert computed == {torch.float16, torch.float32}  # evaluation
 
-    def kill(epochs: int, loss: float) -> None:
-        if epochs == 2:
-            raise KeyboardInterrupt
-
-    file = tmp_path / "run.pt"
-    with pytest.raises(KeyboardInterrupt):
-        fit(RECIPE, *data, checkpoint=file, every=0, on_epoch=kill)
+    file = killed(tmp_path / "run.pt", data)
     assert torch.load(file, weights_only=True)["scaler"]["scale"] == scales[-1]
     del scales[:]
     resumed = fit(RECIPE, *data, checkpoint=file)

@@ -29,9 +29,9 @@ from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
 from dataprops.distances.gpu import EDGE as GPU_EDGE
 from dataprops.distances.incremental import Known, update
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
+from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
 from dataprops.tools import cores
 from tests.benchmarks.data import images

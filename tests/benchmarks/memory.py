@@ -18,8 +18,8 @@ import numpy as np
 
 from dataprops.distances.allpairs import all_pairs, array_rows
 from dataprops.distances.memory import measured_memory
-from dataprops.distances.passes import PassSpec
 from dataprops.distances.plan import plan_pass
+from dataprops.distances.state import PassSpec
 from tests.benchmarks.data import images
 
 
