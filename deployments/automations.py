@@ -1,4 +1,4 @@
-"""The automations of a file of datasets: new data starts an audit, alerts are delivered, what is late or dead is noticed."""
+"""The automations of a file of datasets: new data starts an audit, alerts are delivered, a silent `serve` or `watch` is noticed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from tasks.events import ARRIVED, OPERATING, OPERATOR, STOPPED
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
-# runs tell every 30 s that they live (`deploy.RUN_ENVIRONMENT`), and so do `serve` and `watch`; who was silent for so long is dead
-SILENT = timedelta(minutes=5)
+SILENT = timedelta(minutes=5)  # `serve` and `watch` tell every 30 s that they live; who was silent for so long is dead
 EVENT_PAYLOAD = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"},
 }
-HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 def wanted(
@@ -38,11 +36,9 @@ def wanted(
     for dataset in operations.datasets:
         audit = deployments[f"audit/{dataset.name}"]
         rules.append(_arrivals(operations, dataset, tags, audit))
-        rules.append(_dead(operations, dataset.name, tags, audit))
         if dataset.tell and deliver:
             rules.append(_alerts(operations, dataset, tags, deliver, operation_for(dataset)))
     if deliver:
-        rules.append(_dead(operations, f"the delivery of {operations.project}", tags, deliver))
         rules.append(_silent(operations, tags, blocks.values()))
     return rules
 
@@ -94,31 +90,6 @@ def _alerts(
     )
 
 
-def _dead(operations: Operations, name: str, tags: tuple[str, ...], deployment: UUID) -> AutomationCore:
-    """A run whose machine died would stay Running for ever, and keep its dataset's only place. Told by `telling.notice`."""
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
-    over = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
-    return AutomationCore(
-        name=_named(operations, f"dead runs of {name}"),
-        description="Marks runs as crashed that stopped telling that they live, so that others may start.",
-        tags=list(tags),
-        trigger=EventTrigger(
-            after={HEARTBEAT},
-            expect={HEARTBEAT, *over},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=_of(deployment),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENT,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it stopped telling that it lives")],
-    )
-
-
 def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID]) -> AutomationCore:
     """The last that is there to say something is the server: it tells if `serve` or `watch` died, which tell all else."""
     from prefect.events.actions import SendNotification
@@ -145,11 +116,6 @@ def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID
         ),
         actions=[SendNotification(block_document_id=block, subject=subject, body=body) for block in blocks],
     )
-
-
-def _of(deployment: UUID) -> dict[str, str]:
-    """Matches events of runs of a deployment."""
-    return {"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}
 
 
 def comparable(rule: Any) -> dict[str, Any]:

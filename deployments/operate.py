@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.operation import hand_back, revive
+from flows.lost import LOOKS, Suspects, bury, hand_back, revive
 from flows.telling import Tries, notice, send_waiting, sweep
 from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
@@ -62,8 +63,9 @@ def watching(operations: Operations, datasets: Sequence[Dataset]) -> Iterator[li
 
 def _look_after_on(operations: Operations, stop: threading.Event) -> None:
     tried: Tries = {}
+    suspects: Suspects = {}
     while not stop.is_set():
-        look_after(operations, tried)
+        look_after(operations, tried, suspects)
         stop.wait(LOOK_SECONDS)
 
 
@@ -79,18 +81,32 @@ def _say_on(operations: Operations, stop: threading.Event) -> None:
     say(STOPPED)
 
 
-def look_after(operations: Operations, tried: Tries) -> None:
-    """Once: tell of late and dead audits, bring on its way what was told and did not arrive, revive runs that never started.
+def look_after_once(operations: Operations) -> None:
+    """`look_after`, and again while a run seems silent, until it is sure: at most a minute."""
+    tried: Tries = {}
+    suspects: Suspects = {}
+    look_after(operations, tried, suspects)
+    for _ in range(LOOKS):
+        if not suspects:
+            return
+        time.sleep(LOOK_SECONDS)
+        look_after(operations, tried, suspects)
+
+
+def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None:
+    """Once: bury dead runs, tell of late and dead audits, bring on its way what was told and did not arrive, revive the lost.
 
     Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
     """
+    tags = tags_of(operations)
+    _try("dead runs were not looked for", bury, tags, suspects)
     for dataset in operations.datasets:
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)
         _try(f"late audits of {dataset.name} were not looked for", notice, *place, dataset.late, how)
         _try(f"news of {dataset.name} waits", sweep, *place, how)
         _try(f"news of {dataset.name} waits", send_waiting, *place, how, tried)
-    _try("runs that never started were not looked for", revive, tags_of(operations))
+    _try("runs that never started were not looked for", revive, tags)
 
 
 def _try(otherwise: str, function: Callable[..., Any], *arguments: Any) -> None:

@@ -1,17 +1,14 @@
-"""How a run fits among the others when it runs as a deployment: its name, what it takes over, what is run again.
+"""How a run fits among the others when it runs as a deployment: its name, and what it takes over.
 
 A plain `dataprops audit` does none of this: its flow gets no `Operation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
-
-NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
 
 
 @dataclass(frozen=True)
@@ -98,33 +95,3 @@ def _same_work(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
         return {name: value for name, value in parameters["options"].items() if name != "reason"}
 
     return work(one) == work(two)
-
-
-def hand_back(run: UUID, why: str) -> None:
-    """Let a run that was cut short, or never started, run once more; nothing if it is over."""
-    from prefect.client.orchestration import get_client
-    from prefect.states import Scheduled
-
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(run).state
-        if state is None or not (state.is_final() or state.is_scheduled()):
-            # by force: a worker's own rules would keep a run that is being submitted
-            client.set_flow_run_state(run, Scheduled(message=f"runs again: {why}"), force=True)
-
-
-def revive(tags: Sequence[str]) -> int:
-    """Schedule anew the runs with these tags that a worker took and never started: it died in between. Returns how many."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.client.schemas.objects import StateType
-
-    with get_client(sync_client=True) as client:
-        taken = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(
-                {"tags": {"all_": list(tags)}, "state": {"type": {"any_": [StateType.PENDING]}}}
-            )
-        )
-    lost = [run for run in taken if run.state and datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
-    for run in lost:
-        hand_back(run.id, "the worker that took it never started it")
-    return len(lost)

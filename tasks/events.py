@@ -77,15 +77,27 @@ def send_events(events: Iterable[Event]) -> None:
 
 def known_events(ids: Iterable[str]) -> set[str]:
     """Those of the ids that the server has written down."""
+    wanted = list(ids)
+    found = _find({"id": {"id": wanted}}, min(len(wanted), 200)) if wanted else []
+    return {str(event["id"]) for event in found}
+
+
+def newest_event(name: str, resource: str | None = None, related: str | None = None) -> str | None:
+    """When the newest event of a name occurred (ISO 8601), of a resource or with a related one; None if there is none."""
+    query: dict[str, Any] = {"event": {"name": [name]}, "order": "DESC"}
+    if resource:
+        query["resource"] = {"id": [resource]}
+    if related:
+        query["related"] = {"id": [related]}
+    return next((event["occurred"] for event in _find(query, 1)), None)
+
+
+def _find(query: Mapping[str, Any], limit: int) -> list[Event]:
     from prefect.client.orchestration import get_client
 
-    wanted = list(ids)
-    if not wanted:
-        return set()
     # without a time the server looks at the last day only
     when = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
-    query = {"filter": {"id": {"id": wanted}, "occurred": when}, "limit": min(len(wanted), 200)}
     with get_client(sync_client=True) as client:
-        answer = client.request("POST", "/events/filter", json=query)
+        answer = client.request("POST", "/events/filter", json={"filter": {**query, "occurred": when}, "limit": limit})
         answer.raise_for_status()
-        return {str(found["id"]) for found in answer.json()["events"]}
+        return answer.json()["events"]

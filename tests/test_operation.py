@@ -17,11 +17,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from prefect.states import Running
 
 from dataprops.errors import DatapropsError
 from deployments import automations
 from deployments.datasets import read_operations
-from deployments.deploy import deploy
+from deployments.deploy import deploy, tags_of
+from flows import lost
 from tasks.events import OPERATING, event, operator_event
 from tests.make_images import random_folder
 from tests.message_places import Places
@@ -172,9 +174,9 @@ def operated(prefect_server, inbox, places, tmp_path_factory):
 
 
 def silence_is_told(it: Operated) -> None:
-    """A run of the clock falls silent, and the process that looks after a project; seen by rules as deployed, but for ten seconds.
+    """A run of the clock falls silent, and the process that looks after a project: at once and after ten seconds, not minutes.
 
-    The rules are gone when both were told: living runs are silent for longer than that.
+    The rule is gone when it told: living processes are silent for longer than that.
     """
     operations = read_operations(it.root / "unserved.toml")
     ghost = replace(operations, project="ghost")  # of which no process is there
@@ -183,32 +185,24 @@ def silence_is_told(it: Operated) -> None:
         return [r for r in it.server.runs("audit", "clock") if r["state"]["name"] == "Late" and r["auto_scheduled"]]
 
     # the alert may have come of the watcher's run, before the schedule's first was late
-    run = until(late, "a late run of the schedule")[0]
-
-    def signs_of_life() -> list[dict]:
-        life = event(automations.HEARTBEAT, "clock", {})
-        deployment = {"prefect.resource.id": f"prefect.deployment.{run['deployment_id']}"}
-        return [
-            operator_event(OPERATING, ghost.project),
-            life
-            | {
-                "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
-                "related": [deployment | {"prefect.resource.role": "deployment"}],
-            },
-        ]
-
-    def told() -> bool:
-        return len(it.inbox.subjects("/flaky-clock")) > 1 and bool(it.inbox.subjects("/clock"))
-
+    run = UUID(until(late, "a late run of the schedule")[0]["id"])
     with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
         patch.setattr(automations, "SILENT", timedelta(seconds=10))
+        patch.setattr(lost, "SILENT", timedelta(0))
         patch.setattr(socket, "gethostname", lambda: "mars")
+        client.set_flow_run_state(run, Running(), force=True)
+        tags = tags_of(operations)
+        suspects: lost.Suspects = {}
+        for _ in range(lost.LOOKS):
+            assert lost.bury(tags, suspects) == 0  # nobody ever heard a sign of life
+        assert suspects == {}
+        life = event(lost.HEARTBEAT, "clock", {}) | {"resource": {"prefect.resource.id": f"prefect.flow-run.{run}"}}
+        it.server.ask("/events", [life])
+        until(lambda: lost.bury(tags, suspects), "a run that is silent look after look")
+        assert client.read_flow_run(run).state.name == "Crashed"
         hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
-        rules = (
-            automations._dead(operations, "clock", (), UUID(run["deployment_id"])),
-            automations._silent(ghost, (), [hook]),
-        )
-        made = [client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"})) for rule in rules]
+        rule = automations._silent(ghost, (), [hook])
+        made = client.create_automation(rule.model_copy(update={"name": f"quick: {rule.name}"}))
         patience, said = 10.0, -math.inf
 
         def told_at_last() -> bool:
@@ -216,12 +210,11 @@ def silence_is_told(it: Operated) -> None:
             nonlocal patience, said
             if time.monotonic() - said > patience:
                 patience, said = 2 * patience, time.monotonic()
-                it.server.ask("/events", signs_of_life())
-            return told()
+                it.server.ask("/events", [operator_event(OPERATING, ghost.project)])
+            return len(it.inbox.subjects("/flaky-clock")) > 1 and bool(it.inbox.subjects("/clock"))
 
         until(told_at_last, "the alerts of a dead audit and a dead process")
-        for rule in made:
-            client.delete_automation(rule)
+        client.delete_automation(made)
 
 
 def waiting(it: Operated) -> list[dict]:

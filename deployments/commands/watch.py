@@ -29,7 +29,7 @@ def command(file: str, names: tuple[str, ...], once: bool) -> None:
     from dataprops.store import open_store
     from deployments.datasets import read_operations
     from deployments.deploy import require_server
-    from deployments.operate import chosen, look_after, wait_for_signal, watching
+    from deployments.operate import chosen, look_after_once, wait_for_signal, watching
     from deployments.watcher import Watcher
     from tasks.events import send_events
 
@@ -44,7 +44,7 @@ def command(file: str, names: tuple[str, ...], once: bool) -> None:
         for dataset in datasets:
             told = Watcher(dataset, operations.store, send_events).once()
             click.echo(f"{dataset.name}: {'new data, told' if told else 'nothing new'}")
-        look_after(operations, {})
+        look_after_once(operations)
         sys.exit(0)
     with watching(operations, datasets) as watchers:
         for watcher in watchers:

@@ -1,0 +1,92 @@
+"""Runs that were lost with the process that ran them: run again, or marked as crashed so that others may start.
+
+Prefect's own means is an automation that waits for the silence of a run. It forgets what it waits for when the server restarts,
+and a server that was away hears of nobody; so this is done by the processes that stay (`dataprops serve` and `watch`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from tasks.events import newest_event
+
+log = logging.getLogger(__name__)
+
+NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
+# runs tell every 30 s that they live (`deployments.deploy.RUN_ENVIRONMENT`)
+HEARTBEAT = "prefect.flow-run.heartbeat"
+SILENT = timedelta(minutes=5)
+# a server that was away, or a clock that is wrong, makes the living look silent: they speak up before so many looks are over
+LOOKS = 4
+
+# runs that seem silent -> their last sign of life, and at how many looks in a row it was the last
+Suspects = dict[UUID, tuple[str, int]]
+
+
+def hand_back(run: UUID, why: str) -> None:
+    """Let a run that was cut short, or never started, run once more; nothing if it is over."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Scheduled
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+        if state is None or not (state.is_final() or state.is_scheduled()):
+            # by force: a worker's own rules would keep a run that is being submitted
+            client.set_flow_run_state(run, Scheduled(message=f"runs again: {why}"), force=True)
+
+
+def revive(tags: Sequence[str]) -> int:
+    """Schedule anew the runs with these tags that a worker took and never started: it died in between. Returns how many."""
+    lost = [run for run in _runs(tags, "PENDING") if datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
+    for run in lost:
+        hand_back(run.id, "the worker that took it never started it")
+    return len(lost)
+
+
+def bury(tags: Sequence[str], suspects: Suspects) -> int:
+    """Mark the runs with these tags as crashed that stopped telling that they live. Returns how many.
+
+    A run of whose deployment the server never heard a sign of life is left alone: its events may not come through.
+
+    Parameters
+    ----------
+    tags : sequence of str
+    suspects : dict
+        The same at every call, and calls about 15 s apart; empty afterwards if nobody seems silent.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed
+
+    before = dict(suspects)
+    suspects.clear()
+    buried = 0
+    for run in _runs(tags, "RUNNING"):
+        began = run.state.timestamp.isoformat()
+        sign = newest_event(HEARTBEAT, resource=f"prefect.flow-run.{run.id}")
+        if sign is None and newest_event(HEARTBEAT, related=f"prefect.deployment.{run.deployment_id}") is None:
+            continue
+        last = sign or began
+        if datetime.now(UTC) - max(datetime.fromisoformat(last), run.state.timestamp) < SILENT:
+            continue
+        known, looks = before.get(run.id, (last, 0))
+        suspects[run.id] = (last, looks + 1 if known == last else 1)
+        if suspects[run.id][1] >= LOOKS:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(run.id, Crashed(message="it stopped telling that it lives"))
+            log.warning("run %s stopped telling that it lives: marked as crashed", run.name)
+            del suspects[run.id]
+            buried += 1
+    return buried
+
+
+def _runs(tags: Sequence[str], state: str) -> list[Any]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    query = {"tags": {"all_": list(tags)}, "state": {"type": {"any_": [state]}}}
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(query))

@@ -1,0 +1,123 @@
+"""Runs whose process died: told apart from those whose server was away, or whose clock is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+
+from deployments import operate
+from flows import lost
+
+TAGS = ("dataprops", "project:ward")
+HOUR = timedelta(hours=1)
+
+
+class Server:
+    """Runs that are Running, and the last sign of life of each; `crashed` are those that were marked."""
+
+    def __init__(self) -> None:
+        self.runs: list = []
+        self.signs: dict[str, str] = {}
+        self.crashed: list[UUID] = []
+
+    def add(self, began: timedelta, sign: timedelta | None = None) -> UUID:
+        """A run; when it began and said something, as time ago."""
+        run = SimpleNamespace(id=uuid4(), name="chest", deployment_id="d")
+        run.state = SimpleNamespace(timestamp=datetime.now(UTC) - began)
+        self.runs.append(run)
+        if sign is not None:
+            self.say(run.id, sign)
+        return run.id
+
+    def say(self, run: UUID, ago: timedelta) -> None:
+        """The run says that it lives."""
+        when = (datetime.now(UTC) - ago).isoformat()
+        self.signs |= {f"prefect.flow-run.{run}": when, "prefect.deployment.d": when}
+
+    # a Prefect client, as far as it is asked here
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def read_flow_runs(self, flow_run_filter: object) -> list:
+        return [run for run in self.runs if run.id not in self.crashed]
+
+    def set_flow_run_state(self, run: UUID, state: object) -> None:
+        self.crashed.append(run)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    import prefect.client.orchestration
+
+    it = Server()
+    monkeypatch.setattr(prefect.client.orchestration, "get_client", lambda **options: it)
+    monkeypatch.setattr(
+        lost, "newest_event", lambda name, resource=None, related=None: it.signs.get(resource or related or "")
+    )
+    return it
+
+
+def looks(count: int, suspects: lost.Suspects | None = None) -> int:
+    suspects = {} if suspects is None else suspects
+    return sum(lost.bury(TAGS, suspects) for _ in range(count))
+
+
+def test_a_run_that_stays_silent_is_marked_once(server):
+    run = server.add(HOUR, sign=HOUR)
+    suspects: lost.Suspects = {}
+    assert looks(lost.LOOKS - 1, suspects) == 0
+    assert list(suspects) == [run]
+    assert looks(1, suspects) == 1
+    assert server.crashed == [run]
+    assert suspects == {}
+    assert looks(9, suspects) == 0
+
+
+def test_who_spoke_lately_or_began_lately_lives(server):
+    server.add(HOUR, sign=timedelta(minutes=4))
+    server.add(timedelta(minutes=4), sign=HOUR)  # it runs again: its last sign is of before
+    suspects: lost.Suspects = {}
+    assert looks(9, suspects) == 0
+    assert suspects == {}
+
+
+@pytest.mark.parametrize("ago", [timedelta(0), HOUR], ids=["the server was away", "its clock is an hour late"])
+def test_who_speaks_between_two_looks_lives(server, ago):
+    run = server.add(2 * HOUR, sign=2 * HOUR)
+    suspects: lost.Suspects = {}
+    for _ in range(5):
+        assert looks(lost.LOOKS - 1, suspects) == 0
+        server.say(run, ago)
+    assert server.crashed == []
+
+
+def test_without_any_sign_of_its_deployment_a_run_is_left_alone(server):
+    run = server.add(HOUR)
+    assert looks(9) == 0
+    server.say(server.add(HOUR), timedelta(0))  # another run speaks: signs do come through
+    assert looks(9) == 1
+    assert server.crashed == [run]
+
+
+def test_a_look_from_cron_waits_until_it_is_sure(server, monkeypatch):
+    waits: list[float] = []
+
+    def looked(operations, tried, suspects):
+        lost.bury(TAGS, suspects)
+
+    monkeypatch.setattr(operate, "look_after", looked)
+    monkeypatch.setattr(operate.time, "sleep", waits.append)
+    server.add(HOUR, sign=timedelta(0))
+    operate.look_after_once(None)  # type: ignore[arg-type]
+    assert waits == []
+    run = server.add(HOUR, sign=HOUR)
+    operate.look_after_once(None)  # type: ignore[arg-type]
+    assert server.crashed == [run]
+    assert waits == [operate.LOOK_SECONDS] * (lost.LOOKS - 1)
