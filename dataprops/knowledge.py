@@ -17,7 +17,8 @@ from dataprops.store import write_arrays
 
 log = logging.getLogger(__name__)
 
-SKETCHES = 1  # what a sketch promises: one of another number is made again
+SKETCHES = 2  # what a sketch promises: one of another number is made again
+PER_ROW = ("codes", "norm", "error", "pixel_norm", "done")
 
 
 def save_known(path: Path, known: Known, classes: tuple[str, ...]) -> None:
@@ -67,7 +68,7 @@ def load_known(path: Path, classes: tuple[str, ...]) -> Known | None:
 def _sketches_as_arrays(sketches: Sketches | None) -> dict[str, np.ndarray]:
     if sketches is None:
         return {}
-    kept = {name: getattr(sketches, name) for name in ("rows", "codes", "norm", "error", "done")}
+    kept = {name: getattr(sketches, name) for name in ("rows", *PER_ROW)}
     return {"sketch_version": np.array(SKETCHES)} | {
         f"sketch_{name}": np.asarray(value) for name, value in (basis_arrays(sketches.basis) | kept).items()
     }
@@ -77,7 +78,7 @@ def _sketches_from_arrays(saved: Mapping[str, np.ndarray]) -> Sketches | None:
     if "sketch_version" not in saved or int(saved["sketch_version"]) != SKETCHES:
         return None
     basis = basis_from({name: saved[f"sketch_{name}"] for name in Basis._fields})
-    kept = (saved[f"sketch_{name}"] for name in ("codes", "norm", "error", "done"))
+    kept = (saved[f"sketch_{name}"] for name in PER_ROW)
     return Sketches(basis, int(saved["sketch_rows"]), *kept)
 
 

@@ -295,12 +295,13 @@ def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):
     """In a process of its own; what the kernel keeps of the file is not counted."""
     script = (
         "import sys; from pathlib import Path; from tests.benchmarks.memory import measure;"
-        f"print(measure(6000, 12_288, 40 * 2**20, 2, {str(tmp_path)!r}))"
+        # the interpreter's own pools, threads and compiled code take some, whatever the size of the set: they are there before
+        f"print([measure(n, 12_288, 40 * 2**20, 2, {str(tmp_path)!r}) for n in (600, 6000)])"
     )
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    out = ast.literal_eval(done.stdout)
+    _, out = ast.literal_eval(done.stdout)
     assert out["projected_mib"] <= 40
     assert out["block"] < 6000
-    # the interpreter's own pools, threads and compiled code take some, whatever the size of the set
-    assert out["used_mib"] <= out["projected_mib"] + 64
+    # all rows are 70 MiB; what is freed is not given back at once
+    assert out["used_mib"] <= out["projected_mib"] + 30

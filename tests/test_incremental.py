@@ -105,8 +105,10 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sket
             known = known_of(distinct, result, spec)
 
 
-def test_sketches_are_kept_between_passes(tmp_path, monkeypatch):
-    """New images are compared through the sketches of the known ones, which are read from the store, not made again."""
+@pytest.mark.parametrize("whole", [False, True], ids=["single pairs", "whole tiles"])
+def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
+    """New images are compared through the sketches of the known ones, which are read from the store, not made again; only those
+    known images are read that are near to new ones."""
     features, n = 1_100, 2_300
     pixels = structured(n, features, 12, 2.0, 0)
     y = np.arange(n) % 3.0
@@ -123,10 +125,16 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch):
         made = []
         plain = sketches.make_sketch
         patch.setattr(sketches, "make_sketch", lambda *args: made.append(len(args[2])) or plain(*args))
-        patch.setattr(folds, "product", lambda a, b, route: pytest.fail("a whole tile was multiplied"))
-        content = np.arange(n, dtype=np.int32)
-        result = update(known, array_rows(pixels, y), names, spec, WHOLE, content_row=content)
+        if whole:
+            patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, 0.0))
+        else:
+            patch.setattr(folds, "product", lambda a, b, route: pytest.fail("a whole tile was multiplied"))
+        content, read = np.arange(n, dtype=np.int32), []
+        rows = array_rows(pixels, y)
+        spied = rows._replace(read=lambda index: read.extend(index) or rows.read(index))
+        result = update(known, spied, names, spec, WHOLE, content_row=content)
     assert made == [30]
+    assert len(set(read)) == n if whole else len(set(read)) < n / 2
     full = all_pairs(array_rows(pixels, y), spec, WHOLE)
     for one, two in zip((*result.state, *result.near.arrays()), (*full.state, *full.near.arrays()), strict=True):
         assert np.array_equal(one, two)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.folds import Block, shift_into
@@ -23,6 +24,7 @@ from dataprops.distances.sketches import Sketches, begin_sketches
 from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, finalize, found_in, merge, run_of
 
 CHECKPOINT_SECONDS = 20.0
+FEW = 1 / 8  # of a block's rows: so few others need not all of its pixels
 
 
 class RowReader(Protocol):
@@ -137,10 +139,24 @@ UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
 
 
 def load_block(rows: Rows, index: np.ndarray, threads: int = 1) -> Block:
-    """Read and shift the rows with these numbers, a few at a time so that pixels are never in memory twice as a whole."""
-    import torch
-
+    """Read and shift the rows with these numbers."""
     index = np.asarray(index, np.int32)
+    shifted, norm = _read_shifted(rows, index, threads)
+    return Block(shifted, norm, rows.y[index], index, rows.primary[index])
+
+
+def unread_block(rows: Rows, index: np.ndarray, norm: np.ndarray) -> Block:
+    """The rows with these numbers and squared norms, whose pixels are read when they are asked for."""
+
+    def later(positions: np.ndarray) -> torch.Tensor:
+        return _read_shifted(rows, index[positions], threads=1)[0]
+
+    nothing = torch.empty((0, rows.features), dtype=torch.int8)
+    return Block(nothing, norm, rows.y[index], index, rows.primary[index], later)
+
+
+def _read_shifted(rows: Rows, index: np.ndarray, threads: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Shifted rows and their squared norms; a few at a time, so that pixels are never in memory twice as a whole."""
     # numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting
     shifted = np.empty((len(index), rows.features), np.int8)
     norm = np.empty(len(index))
@@ -157,7 +173,17 @@ def load_block(rows: Rows, index: np.ndarray, threads: int = 1) -> Block:
     else:
         for start in starts:
             load(start)
-    return Block(torch.from_numpy(shifted), norm, rows.y[index], index, rows.primary[index])
+    return torch.from_numpy(shifted), norm
+
+
+def _second_block(
+    rows: Rows, index_a: np.ndarray, index_b: np.ndarray, sketch_b: Sketch | None, edge: int, threads: int
+) -> Block:
+    """Block b of a job. Where it is known by sketches and meets few rows, only those of its rows are read that pairs are chosen
+    of; few rows stand in one row of tiles, so that hardly any is asked for twice."""
+    if sketch_b is None or len(index_a) > min(edge, FEW * len(index_b)):
+        return load_block(rows, index_b, threads)
+    return unread_block(rows, index_b, sketch_b.pixel_norm)
 
 
 def run_on(
@@ -189,7 +215,9 @@ def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResu
     """One job from nothing: what a worker runs."""
     spec = job.spec
     a = load_block(job.rows, job.index_a, threads)
-    b = None if job.index_b is None else load_block(job.rows, job.index_b, threads)
+    b = None
+    if job.index_b is not None:
+        b = _second_block(job.rows, job.index_a, job.index_b, job.sketch_b, job.edge, threads)
     state_a = empty(a.n, spec.k, job.bound_a)
     state_b = None if b is None or not job.both else empty(b.n, spec.k, job.bound_b)
     near = NearPairs(spec.near_limit)
@@ -398,16 +426,23 @@ def _run_here(
     sketches: Sketches | None,
 ) -> Iterator[int]:
     held: dict[int, Block] = {}
+
+    def load(block: int, job: Job, threads: int) -> Block:
+        if job.a == job.b or block != job.b:
+            return load_block(rows, blocks[block], threads)
+        sketch = None if sketches is None else sketches.part(blocks[block])
+        return _second_block(rows, blocks[job.a], blocks[block], sketch, edge, threads)
+
     with ThreadPoolExecutor(1, "read") as reader:
         for position, number in enumerate(todo):
             job = jobs[number]
             following = jobs[todo[position + 1]] if position + 1 < len(todo) else job
             for block in {job.a, job.b} - held.keys():
-                held[block] = load_block(rows, blocks[block], threads)
+                held[block] = load(block, job, threads)
             for block in held.keys() - {job.a, job.b, following.a, following.b}:
                 del held[block]
             next_block = min({following.a, following.b} - held.keys(), default=None)
-            ahead = None if next_block is None else reader.submit(load_block, rows, blocks[next_block])
+            ahead = None if next_block is None else reader.submit(load, next_block, following, 1)
             within = job.a == job.b
             part_a = _select(state, places[job.a], job.spec)
             part_b = None if within or not job.both else _select(state, places[job.b], job.spec)

@@ -31,13 +31,17 @@ NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
 
 class Block(NamedTuple):
-    """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global number, primary flag."""
+    """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global number, primary flag.
+
+    With `later` the pixels are not in memory (`shifted` has no rows): it reads those of some positions, int8 [., D].
+    """
 
     shifted: torch.Tensor
     norm: np.ndarray
     y: np.ndarray
     number: np.ndarray
     primary: np.ndarray
+    later: Callable[[np.ndarray], torch.Tensor] | None = None
 
     @property
     def n(self) -> int:
@@ -67,6 +71,8 @@ class Side(NamedTuple):
 
     def pixels(self, rows: slice) -> torch.Tensor:
         """int8 [rows, D]."""
+        if self.block.later is not None:
+            return self.block.later(self.positions(rows))
         if self.order is None:
             return self.block.shifted[rows]
         return take_rows(self.block.shifted, self.order[rows])
@@ -142,14 +148,18 @@ def _check(g: np.ndarray, norm: np.ndarray) -> None:
 
 def _fold_of(chosen: Chosen, a: Side, b: Side, tile: Tile, spec: PassSpec) -> Fold:
     products = np.empty(len(chosen.rows), np.int64)
-    pair_products(
-        a.block.shifted.numpy(),
-        b.block.shifted.numpy(),
-        a.positions(tile.rows)[chosen.rows],
-        b.positions(tile.columns)[chosen.columns],
-        products,
-    )
+    pixels_a, rows = _pixels_at(a.block, a.positions(tile.rows)[chosen.rows])
+    pixels_b, columns = _pixels_at(b.block, b.positions(tile.columns)[chosen.columns])
+    pair_products(pixels_a, pixels_b, rows, columns, products)
     return partial(fold_chosen, *chosen, products, a, b, tile, spec)
+
+
+def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that hold those at these positions of a block, and where they stand in them."""
+    if block.later is None:
+        return block.shifted.numpy(), positions
+    needed, place = np.unique(positions, return_inverse=True)
+    return block.later(needed).numpy(), place
 
 
 def needy_rows(a: Side, b: Side, tile: Tile, spec: PassSpec) -> np.ndarray:
@@ -273,7 +283,7 @@ def _sides(a: Side, b: Side, tile: Tile, spec: PassSpec) -> tuple:
     assert a.state is not None
     target_a = a.state.part(rows)
     target_b = target_a if b.state is None else b.state.part(columns)
-    per_row = ((x[rows], y[columns]) for x, y in zip(a.block[1:], b.block[1:], strict=True))
+    per_row = ((x[rows], y[columns]) for x, y in zip(a.block[1:5], b.block[1:5], strict=True))
     return (*(part for pair in per_row for part in pair), spec.numeric, spec.near2), (*target_a, *target_b)
 
 

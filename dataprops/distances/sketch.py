@@ -92,6 +92,8 @@ class Sketch(NamedTuple):
         Squared norms of the codes.
     error : float32 [n]
         What rounding changed at most, in steps.
+    pixel_norm : float64 [n]
+        Squared norms of the rows themselves.
     step : float
         Of the basis.
     """
@@ -99,11 +101,14 @@ class Sketch(NamedTuple):
     codes: torch.Tensor
     norm: np.ndarray
     error: np.ndarray
+    pixel_norm: np.ndarray
     step: float
 
     def take(self, order: np.ndarray) -> Sketch:
         """Rows in another order."""
-        return Sketch(take_rows(self.codes, order), self.norm[order], self.error[order], self.step)
+        return Sketch(
+            take_rows(self.codes, order), self.norm[order], self.error[order], self.pixel_norm[order], self.step
+        )
 
 
 def take_rows(x: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
@@ -250,8 +255,8 @@ def trial(basis: Basis, along: np.ndarray, products: Products) -> float:
     along : float64 [s, p]
         Turned coordinates of the rows.
     """
-    sketch = _empty_sketch(basis, len(along))
-    _quantise_into(sketch, slice(None), basis, along, products.norm)
+    sketch = _empty_sketch(basis, products.norm)
+    _quantise_into(sketch, slice(None), basis, along)
     codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
@@ -261,14 +266,24 @@ def trial(basis: Basis, along: np.ndarray, products: Products) -> float:
     return float((bound <= reach[:, None]).mean())
 
 
-def _empty_sketch(basis: Basis, n: int) -> Sketch:
+def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
+    n = len(norm)
     codes = np.empty((n, len(basis.axis)), np.int8)
-    return Sketch(torch.from_numpy(codes), np.empty(n, np.float32), np.empty(n, np.float32), basis.step)
+    return Sketch(torch.from_numpy(codes), np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.step)
 
 
-def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray, norm: np.ndarray) -> None:
+def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray) -> None:
     codes = sketch.codes.numpy()[part]
-    quantise(along, norm, basis.axis, basis.centre, basis.step, codes, sketch.norm[part], sketch.error[part])
+    quantise(
+        along,
+        sketch.pixel_norm[part],
+        basis.axis,
+        basis.centre,
+        basis.step,
+        codes,
+        sketch.norm[part],
+        sketch.error[part],
+    )
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -282,13 +297,13 @@ def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: 
     """
     n = len(norm)
     route = choose_route("cpu")
-    sketch = _empty_sketch(basis, n)
+    sketch = _empty_sketch(basis, norm)
 
     def work(start: int) -> None:
         torch.set_num_threads(1)
         part = slice(start, start + CHUNK)
         along = torch.mm(product(shifted[part], basis.landmarks, route).double(), basis.turn).numpy()
-        _quantise_into(sketch, part, basis, along, norm[part])
+        _quantise_into(sketch, part, basis, along)
 
     run_over(range(0, n, CHUNK), work, threads)
     return sketch

@@ -26,7 +26,7 @@ class Sketches(NamedTuple):
     basis : Basis
     rows : int
         Of the set that the basis was made from.
-    codes, norm, error : int8 [n, p], float32 [n], float32 [n]
+    codes, norm, error, pixel_norm : int8 [n, p], float32 [n], float32 [n], float64 [n]
         As in `Sketch`.
     done : bool [n]
         Rows whose sketch is there.
@@ -37,6 +37,7 @@ class Sketches(NamedTuple):
     codes: np.ndarray
     norm: np.ndarray
     error: np.ndarray
+    pixel_norm: np.ndarray
     done: np.ndarray
 
     def part(self, index: np.ndarray) -> Sketch | None:
@@ -44,14 +45,16 @@ class Sketches(NamedTuple):
         if not len(self.done) or not self.done[index].all():
             return None
         some = run_of(index)
-        return Sketch(torch.from_numpy(self.codes[some]), self.norm[some], self.error[some], self.basis.step)
+        of_rows = (self.norm[some], self.error[some], self.pixel_norm[some])
+        return Sketch(torch.from_numpy(self.codes[some]), *of_rows, self.basis.step)
 
     def put(self, index: np.ndarray, sketch: Sketch) -> None:
         """Keep the sketches of some rows."""
         if not len(self.done):
             return
         self.codes[index] = sketch.codes.numpy()
-        self.norm[index], self.error[index], self.done[index] = sketch.norm, sketch.error, True
+        self.norm[index], self.error[index], self.pixel_norm[index] = sketch.norm, sketch.error, sketch.pixel_norm
+        self.done[index] = True
 
     def of(self, block: Block, threads: int) -> Sketch:
         """Of a block's rows, made if need be."""
@@ -64,9 +67,9 @@ class Sketches(NamedTuple):
 
 def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
     """Sketches of n rows, none of them made yet."""
-    p = len(basis.axis)
-    codes = np.empty((n, p), np.int8)
-    return Sketches(basis, rows, codes, np.empty(n, np.float32), np.empty(n, np.float32), np.zeros(n, bool))
+    codes = np.empty((n, len(basis.axis)), np.int8)
+    norm, error = np.empty(n, np.float32), np.empty(n, np.float32)
+    return Sketches(basis, rows, codes, norm, error, np.empty(n), np.zeros(n, bool))
 
 
 def begin_sketches(
@@ -114,5 +117,6 @@ def carry_sketches(known: Sketches, content: np.ndarray, content_row: np.ndarray
     source = from_old[there]
     if len(there):
         carried.codes[there] = np.take(known.codes, source, axis=0)
-        carried.norm[there], carried.error[there], carried.done[there] = known.norm[source], known.error[source], True
+        carried.norm[there], carried.error[there] = known.norm[source], known.error[source]
+        carried.pixel_norm[there], carried.done[there] = known.pixel_norm[source], True
     return carried
