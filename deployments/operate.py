@@ -16,7 +16,7 @@ from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.lost import LOOKS, Suspects, bury, hand_back, revive
+from flows.lost import LOOKS, Suspects, hand_back, recover
 from flows.telling import Tries, notice, send_waiting, sweep
 from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
@@ -94,19 +94,18 @@ def look_after_once(operations: Operations) -> None:
 
 
 def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None:
-    """Once: bury dead runs, tell of late and dead audits, bring on its way what was told and did not arrive, revive the lost.
+    """Once: recover lost runs, tell of late and dead audits, bring on its way what was told and did not arrive.
 
     Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
     """
     tags = tags_of(operations)
-    _try("dead runs were not looked for", bury, tags, suspects)
+    _try("lost runs were not looked for", recover, tags, suspects)
     for dataset in operations.datasets:
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)
         _try(f"late audits of {dataset.name} were not looked for", notice, *place, dataset.late, how)
         _try(f"news of {dataset.name} waits", sweep, *place, how)
         _try(f"news of {dataset.name} waits", send_waiting, *place, how, tried)
-    _try("runs that never started were not looked for", revive, tags)
 
 
 def _try(otherwise: str, function: Callable[..., Any], *arguments: Any) -> None:

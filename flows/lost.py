@@ -39,18 +39,12 @@ def hand_back(run: UUID, why: str) -> None:
             client.set_flow_run_state(run, Scheduled(message=f"runs again: {why}"), force=True)
 
 
-def revive(tags: Sequence[str]) -> int:
-    """Schedule anew the runs with these tags that a worker took and never started: it died in between. Returns how many."""
-    lost = [run for run in _runs(tags, "PENDING") if datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
-    for run in lost:
-        hand_back(run.id, "the worker that took it never started it")
-    return len(lost)
+def recover(tags: Sequence[str], suspects: Suspects) -> int:
+    """Mark the runs with these tags as crashed that stopped telling that they live, and schedule anew those that a worker took and
+    never started. Returns how many.
 
-
-def bury(tags: Sequence[str], suspects: Suspects) -> int:
-    """Mark the runs with these tags as crashed that stopped telling that they live. Returns how many.
-
-    A run of whose deployment the server never heard a sign of life is left alone: its events may not come through.
+    A lost run waits while another of its deployment is under way: the place of the lost one was given on when its lease ended, and
+    the server would free it a second time (Prefect 3.9) and let in one too many.
 
     Parameters
     ----------
@@ -61,26 +55,43 @@ def bury(tags: Sequence[str], suspects: Suspects) -> int:
     from prefect.client.orchestration import get_client
     from prefect.states import Crashed
 
-    before = dict(suspects)
-    suspects.clear()
-    buried = 0
-    for run in _runs(tags, "RUNNING"):
-        began = run.state.timestamp.isoformat()
-        sign = newest_event(HEARTBEAT, resource=f"prefect.flow-run.{run.id}")
-        if sign is None and newest_event(HEARTBEAT, related=f"prefect.deployment.{run.deployment_id}") is None:
+    running, pending = _runs(tags, "RUNNING"), _runs(tags, "PENDING")
+    silent = _silent(running, suspects)
+    unstarted = [run for run in pending if datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
+    under_way = {run.deployment_id for run in (*running, *pending) if run not in silent and run not in unstarted}
+    recovered = 0
+    for run in (*silent, *unstarted):
+        if run.deployment_id in under_way:
             continue
-        last = sign or began
-        if datetime.now(UTC) - max(datetime.fromisoformat(last), run.state.timestamp) < SILENT:
-            continue
-        known, looks = before.get(run.id, (last, 0))
-        suspects[run.id] = (last, looks + 1 if known == last else 1)
-        if suspects[run.id][1] >= LOOKS:
+        if run in unstarted:
+            hand_back(run.id, "the worker that took it never started it")
+        else:
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(run.id, Crashed(message="it stopped telling that it lives"))
             log.warning("run %s stopped telling that it lives: marked as crashed", run.name)
             del suspects[run.id]
-            buried += 1
-    return buried
+        recovered += 1
+    return recovered
+
+
+def _silent(running: Sequence[Any], suspects: Suspects) -> list[Any]:
+    """Those of the running that were silent for long, look after look.
+
+    A run of whose deployment the server never heard a sign of life is left alone: its events may not come through.
+    """
+    before = dict(suspects)
+    suspects.clear()
+    for run in running:
+        began = run.state.timestamp
+        sign = newest_event(HEARTBEAT, resource=f"prefect.flow-run.{run.id}")
+        if sign is None and newest_event(HEARTBEAT, related=f"prefect.deployment.{run.deployment_id}") is None:
+            continue
+        last = sign or began.isoformat()
+        if datetime.now(UTC) - max(datetime.fromisoformat(last), began) < SILENT:
+            continue
+        known, looks = before.get(run.id, (last, 0))
+        suspects[run.id] = (last, looks + 1 if known == last else 1)
+    return [run for run in running if suspects.get(run.id, ("", 0))[1] >= LOOKS]
 
 
 def _runs(tags: Sequence[str], state: str) -> list[Any]:

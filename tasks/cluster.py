@@ -15,7 +15,7 @@ from dataprops.tools import cores
 log = logging.getLogger(__name__)
 
 PATIENCE = "20s"  # for a scheduler to answer
-STARTS = 3  # a worker that dies while it starts takes its cluster with it; one that dies later is replaced by Dask
+STARTS = 5  # a worker that dies while it starts takes its cluster with it; one that dies later is replaced by Dask
 KINDS = "local, processes, cuda or an address such as tcp://host:8786"
 
 

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 from dataprops.errors import DatapropsError
 from dataprops.store import open_store
 from dataprops.tools import no_progress
-from tasks.cluster import connect, device_of
+from tasks.cluster import STARTS, connect, device_of
 from tasks.parallel import dask_tools
 
 
@@ -91,7 +91,7 @@ def test_workers_that_die_while_they_start_are_started_again(tmp_path, monkeypat
     assert len(starts) == 3 and caplog.text.count("all are started again") == 2
     monkeypatch.setattr("tasks.cluster.LocalCluster", dies(9))
     with (
-        pytest.raises(DatapropsError, match=r"did not start .* 3 times"),
+        pytest.raises(DatapropsError, match=rf"did not start .* {STARTS} times"),
         connect("processes", open_store(tmp_path / "store")),
     ):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,17 +17,20 @@ HOUR = timedelta(hours=1)
 
 
 class Server:
-    """Runs that are Running, and the last sign of life of each; `crashed` are those that were marked."""
+    """Runs, and the last sign of life of each; `crashed` are those that were marked, `scheduled` those that run again."""
 
     def __init__(self) -> None:
         self.runs: list = []
+        self.scheduled: list[UUID] = []
         self.signs: dict[str, str] = {}
         self.crashed: list[UUID] = []
 
-    def add(self, began: timedelta, sign: timedelta | None = None) -> UUID:
+    def add(
+        self, began: timedelta, sign: timedelta | None = None, state: str = "RUNNING", deployment: str = "d"
+    ) -> UUID:
         """A run; when it began and said something, as time ago."""
-        run = SimpleNamespace(id=uuid4(), name="chest", deployment_id="d")
-        run.state = SimpleNamespace(timestamp=datetime.now(UTC) - began)
+        run = SimpleNamespace(id=uuid4(), name="chest", deployment_id=deployment)
+        run.state = SimpleNamespace(timestamp=datetime.now(UTC) - began, type=state)
         self.runs.append(run)
         if sign is not None:
             self.say(run.id, sign)
@@ -45,8 +49,11 @@ class Server:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def read_flow_runs(self, flow_run_filter: object) -> list:
-        return [run for run in self.runs if run.id not in self.crashed]
+    def read_flow_runs(self, flow_run_filter: Any) -> list:
+        assert flow_run_filter.tags.all_ == list(TAGS)
+        (state,) = flow_run_filter.state.type.any_
+        over = {*self.crashed, *self.scheduled}
+        return [run for run in self.runs if run.id not in over and run.state.type == state.value]
 
     def set_flow_run_state(self, run: UUID, state: object) -> None:
         self.crashed.append(run)
@@ -58,6 +65,7 @@ def server(monkeypatch):
 
     it = Server()
     monkeypatch.setattr(prefect.client.orchestration, "get_client", lambda **options: it)
+    monkeypatch.setattr(lost, "hand_back", lambda run, why: it.scheduled.append(run))
     monkeypatch.setattr(
         lost, "newest_event", lambda name, resource=None, related=None: it.signs.get(resource or related or "")
     )
@@ -66,7 +74,7 @@ def server(monkeypatch):
 
 def looks(count: int, suspects: lost.Suspects | None = None) -> int:
     suspects = {} if suspects is None else suspects
-    return sum(lost.bury(TAGS, suspects) for _ in range(count))
+    return sum(lost.recover(TAGS, suspects) for _ in range(count))
 
 
 def test_a_run_that_stays_silent_is_marked_once(server):
@@ -101,20 +109,42 @@ def test_who_speaks_between_two_looks_lives(server, ago):
 def test_without_any_sign_of_its_deployment_a_run_is_left_alone(server):
     run = server.add(HOUR)
     assert looks(9) == 0
-    server.say(server.add(HOUR), timedelta(0))  # another run speaks: signs do come through
+    server.signs["prefect.deployment.d"] = "2026-01-01T00:00:00+00:00"  # another run spoke: signs do come through
     assert looks(9) == 1
     assert server.crashed == [run]
+
+
+def test_a_run_that_no_worker_started_runs_again(server):
+    run = server.add(HOUR, state="PENDING")
+    server.add(timedelta(minutes=4), state="PENDING", deployment="other")
+    assert looks(1) == 1
+    assert server.scheduled == [run]
+
+
+def test_a_lost_run_waits_while_another_of_its_deployment_is_under_way(server):
+    """Its place was given on, and would be freed a second time."""
+    dead, unstarted = server.add(HOUR, sign=HOUR), server.add(HOUR, state="PENDING")
+    server.add(HOUR, sign=timedelta(0))
+    server.signs["prefect.deployment.e"] = server.signs["prefect.deployment.d"]
+    other = server.add(HOUR, deployment="e")
+    suspects: lost.Suspects = {}
+    assert looks(9, suspects) == 1
+    assert server.crashed == [other]
+    server.runs.pop(2)  # it finished; the two lost ones do not wait for each other
+    assert looks(1, suspects) == 2
+    assert server.crashed == [other, dead]
+    assert server.scheduled == [unstarted]
 
 
 def test_a_look_from_cron_waits_until_it_is_sure(server, monkeypatch):
     waits: list[float] = []
 
     def looked(operations, tried, suspects):
-        lost.bury(TAGS, suspects)
+        lost.recover(TAGS, suspects)
 
     monkeypatch.setattr(operate, "look_after", looked)
     monkeypatch.setattr(operate.time, "sleep", waits.append)
-    server.add(HOUR, sign=timedelta(0))
+    server.add(HOUR, sign=timedelta(0), deployment="e")
     operate.look_after_once(None)  # type: ignore[arg-type]
     assert waits == []
     run = server.add(HOUR, sign=HOUR)

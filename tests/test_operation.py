@@ -194,11 +194,11 @@ def silence_is_told(it: Operated) -> None:
         tags = tags_of(operations)
         suspects: lost.Suspects = {}
         for _ in range(lost.LOOKS):
-            assert lost.bury(tags, suspects) == 0  # nobody ever heard a sign of life
+            assert lost.recover(tags, suspects) == 0  # nobody ever heard a sign of life
         assert suspects == {}
         life = event(lost.HEARTBEAT, "clock", {}) | {"resource": {"prefect.resource.id": f"prefect.flow-run.{run}"}}
         it.server.ask("/events", [life])
-        until(lambda: lost.bury(tags, suspects), "a run that is silent look after look")
+        until(lambda: lost.recover(tags, suspects), "a run that is silent look after look")
         assert client.read_flow_run(run).state.name == "Crashed"
         hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
         rule = automations._silent(ghost, (), [hook])
