@@ -208,7 +208,7 @@ def seeds(
         want(about_smallest(apart, spec.k + tile.triangle))  # one of a triangle's is the row itself
     if skip.size:
         wanted &= 1 - skip
-    i, j = np.nonzero(wanted)
+    i, j = np.nonzero(wanted.view(bool))  # of truth values it is ten times as fast
     return Chosen(i.astype(np.int32), j.astype(np.int32)), wanted | skip if skip.size else wanted
 
 

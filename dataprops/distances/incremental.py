@@ -97,22 +97,22 @@ def increasing_run(values: np.ndarray) -> np.ndarray:
 
 def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Change:
     """Find the old rows among the new ones."""
-
     n_old = len(known.pixels)
-    contents, _ = pd.factorize(np.concatenate([known.pixels, pixels]).astype(object))
+    contents, distinct = pd.factorize(np.concatenate([known.pixels, pixels]).astype(object, copy=False))
     # the bytes of a label: an unlabelled row (NaN) is equal to another one
     labels, _ = pd.factorize(np.concatenate([known.y, y]).astype(np.float64).view(np.int64))
-    keys = contents.astype(np.int64) * (labels.max(initial=0) + 1) + labels
+    keys, pairs = pd.factorize(contents * (labels.max(initial=0) + 1) + labels)
 
-    def look_up(old: np.ndarray, new: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        at = pd.Index(new).get_indexer(old)
-        found = np.where(at >= 0, numbers[at], -1) if len(new) else np.full(len(old), -1)
+    def look_up(old: np.ndarray, new: np.ndarray, numbers: np.ndarray, names: int) -> np.ndarray:
+        number_of = np.full(names, -1)
+        number_of[new] = numbers
+        found = number_of[old]
         return np.where(increasing_run(found), found, -1)
 
     old_primary, new_primary = np.nonzero(known.primary)[0], np.nonzero(primary)[0]
     content = np.full(n_old, -1, np.int64)
-    content[old_primary] = look_up(contents[old_primary], contents[n_old:][new_primary], new_primary)
-    return Change(content, look_up(keys[:n_old], keys[n_old:], np.arange(len(pixels))))
+    content[old_primary] = look_up(contents[old_primary], contents[n_old:][new_primary], new_primary, len(distinct))
+    return Change(content, look_up(keys[:n_old], keys[n_old:], np.arange(len(pixels)), len(pairs)))
 
 
 class Carried(NamedTuple):
