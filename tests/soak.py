@@ -207,11 +207,13 @@ class Soak:
             if kind == "run":
                 self.disturbed.add(run)
         else:
-            below = processes(self.server.url) if kind == "machine" else []
+            below = processes(self.server.url)
             end(self.process, signal.SIGKILL)
             for process, run in below:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+                if kind == "machine":
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+                # one that is just starting does not outlive the process that started it
                 self.disturbed.add(run)
             self.serve()
             self.happened[f"killed: {kind}"] += 1
