@@ -58,20 +58,17 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     running, pending = _runs(tags, "RUNNING"), _runs(tags, "PENDING")
     silent = _silent(running, suspects)
     unstarted = [run for run in pending if datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
-    under_way = {run.deployment_id for run in (*running, *pending) if run not in silent and run not in unstarted}
-    recovered = 0
-    for run in (*silent, *unstarted):
-        if run.deployment_id in under_way:
-            continue
-        if run in unstarted:
-            hand_back(run.id, "the worker that took it never started it")
-        else:
-            with get_client(sync_client=True) as client:
-                client.set_flow_run_state(run.id, Crashed(message="it stopped telling that it lives"))
-            log.warning("run %s stopped telling that it lives: marked as crashed", run.name)
-            del suspects[run.id]
-        recovered += 1
-    return recovered
+    lost = {run.id for run in (*silent, *unstarted)}
+    under_way = {run.deployment_id for run in (*running, *pending) if run.id not in lost}
+    silent, unstarted = ([run for run in runs if run.deployment_id not in under_way] for runs in (silent, unstarted))
+    for run in silent:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Crashed(message="it stopped telling that it lives"))
+        log.warning("run %s stopped telling that it lives: marked as crashed", run.name)
+        del suspects[run.id]
+    for run in unstarted:
+        hand_back(run.id, "the worker that took it never started it")
+    return len(silent) + len(unstarted)
 
 
 def _silent(running: Sequence[Any], suspects: Suspects) -> list[Any]:
