@@ -94,8 +94,8 @@ def working_bytes(
     coordinates = width(features, asked) if sketched else 0
     # those of all rows are kept; a job has its own in their order; a basis is chosen from its landmarks and as many others
     sketches = (
-        (0 if anchors is not None else n * (coordinates + 9))
-        + 2 * min(2, blocks) * rows * (coordinates + 16)
+        (0 if anchors is not None else n * (coordinates + 17))
+        + 2 * min(2, blocks) * rows * (coordinates + 24)
         + 3 * coordinates * features
         + threads * CHUNK * coordinates * 20
     )

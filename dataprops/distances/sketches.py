@@ -42,9 +42,9 @@ class Sketches(NamedTuple):
 
     def part(self, index: np.ndarray) -> Sketch | None:
         """Of some rows; None unless all of them are there."""
-        if not len(self.done) or not self.done[index].all():
-            return None
         some = run_of(index)
+        if not len(self.done) or not self.done[some].all():
+            return None
         of_rows = (self.norm[some], self.error[some], self.pixel_norm[some])
         return Sketch(torch.from_numpy(self.codes[some]), *of_rows, self.basis.step)
 
