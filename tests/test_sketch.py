@@ -14,6 +14,7 @@ from dataprops.distances import folds, passes, sketch, tiles
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
 from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan
+from dataprops.distances.seeds import choose_seeds
 from dataprops.distances.sketches import begin_sketches
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 from tests.test_distances import assert_equals_brute_force
@@ -173,3 +174,44 @@ def test_similar_rows_lie_together() -> None:
     assert sorted(order) == list(range(1000))
     together = np.mean([np.bincount(kind[order[i : i + 125]]).max() / 125 for i in range(0, 1000, 125)])
     assert together > 0.6  # at random it is about 0.3
+
+
+@pytest.mark.parametrize("triangle", [False, True])
+@pytest.mark.parametrize("numeric", [False, True])
+def test_seeds_are_the_nearest_and_the_sharpest_by_the_codes(triangle: bool, numeric: bool) -> None:
+    rng = np.random.default_rng(3)
+    n, k = 150, 4
+    codes = rng.integers(-40, 40, (n, 8)).astype(np.float32)
+    g, norm = codes @ codes.T, (codes * codes).sum(axis=1)
+    apart = norm[:, None] + norm - 2 * g
+    if triangle:
+        np.fill_diagonal(apart, np.inf)
+    y = rng.integers(0, 3, n).astype(np.float64)
+    y[::7] = np.nan
+    listed = np.arange(n) % 5 > 0
+    needy = np.array([0, 3, 7, 149])
+    taken = np.tri(n, dtype=np.uint8) if triangle else np.zeros((n, n), np.uint8)
+    first_nearest = np.where(listed, apart, np.inf).argmin(axis=1)
+    if not triangle:
+        taken[3, first_nearest[3]] = 1  # asked for before
+    before = taken.copy()
+    rows, columns = np.empty((2, len(needy) * (k + 1)), np.int32)
+    found = choose_seeds(g, needy, norm, norm, y, y, listed, k, True, numeric, triangle, taken, rows, columns)
+    pairs = list(zip(rows[:found].tolist(), columns[:found].tolist(), strict=True))
+    assert len(set(pairs)) == found and not any(before[pair] for pair in pairs)
+    assert {tuple(pair) for pair in np.argwhere(taken != before).tolist()} == set(pairs)
+    if triangle:
+        assert all(i < j for i, j in pairs)
+    for i in needy:
+        mine = {j if r == i else r for r, j in pairs if i in (r, j)}
+        rise = np.nan_to_num(np.abs(y[i] - y))
+        rise = rise if numeric else (rise > 0).astype(float)
+        sharpness = rise / np.sqrt(np.maximum(apart[i], 1))
+        if np.isnan(y[i]):
+            assert len(mine) >= k - 1
+        else:
+            assert max(sharpness[list(mine)]) == sharpness.max()
+        if before[min(i, first_nearest[i]), max(i, first_nearest[i])] == 0:
+            assert first_nearest[i] in mine
+        if not triangle:
+            assert sum(listed[j] for j in mine) >= k - 1

@@ -19,6 +19,7 @@ import torch
 
 from dataprops.distances import kernel
 from dataprops.distances.product import choose_route, code_product, product
+from dataprops.distances.seeds import choose_seeds
 from dataprops.distances.sketch import Limits, Sketch, candidates, limits, pair_products, take_rows
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
@@ -26,7 +27,6 @@ from dataprops.distances.tiles import Tile, halves
 # Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
 CHOSEN_SHARE = {"int8": 1 / 16, "float32": 1 / 3}
 SEED_COLUMNS = 2_048  # of a tile: more would cost more than their tighter bounds spare
-GROUPS = 3  # for each neighbour: that two of them share one is then rare
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
 
@@ -117,8 +117,8 @@ def look_at(a: Side, b: Side, tile: Tile, spec: PassSpec, odds: Odds) -> Iterato
             skip = np.tri(len(codes), dtype=np.uint8)
         needy = needy_rows(a, b, tile, spec)
         if len(needy):
-            chosen, skip = seeds(codes, needy, skip, a, b, tile, spec)
-            yield _fold_of(chosen, a, b, tile, spec)
+            skip = skip if skip.size else np.zeros(codes.shape, np.uint8)
+            yield _fold_of(seeds(codes, needy, skip, a, b, tile, spec), a, b, tile, spec)
         chosen = close_pairs(codes, skip, a, b, tile, spec)
         if chosen is not None:
             odds.paid += 1
@@ -178,64 +178,30 @@ def needy_rows(a: Side, b: Side, tile: Tile, spec: PassSpec) -> np.ndarray:
 
 
 def seeds(
-    codes: np.ndarray, needy: np.ndarray, skip: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec
-) -> tuple[Chosen, np.ndarray]:
-    """For the needy rows, the pairs that are best by their codes; and the pairs that are settled with them.
-
-    Returns
-    -------
-    Chosen, uint8 [m, n]
-    """
+    codes: np.ndarray, needy: np.ndarray, taken: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec
+) -> Chosen:
+    """For the needy rows, the pairs that are best by their codes; these are marked in `taken`, uint8 [m, n]."""
     assert a.sketch is not None and b.sketch is not None
     rows = tile.rows
     columns = slice(tile.columns.start, min(tile.columns.stop, tile.columns.start + SEED_COLUMNS))
-    wanted = np.zeros(codes.shape, np.uint8)
-
-    def want(j: np.ndarray) -> None:
-        first, second = np.broadcast_arrays(needy[:, None], j)
-        if tile.triangle:
-            first, second = np.minimum(first, second), np.maximum(first, second)
-        wanted[first, second] = 1
-
-    apart = codes[needy, : columns.stop - columns.start].astype(np.float32, copy=False)
-    apart *= -2
-    apart += b.sketch.norm[columns]
-    apart += a.sketch.norm[rows][needy][:, None]
-    if spec.sharp:
-        want(_about_sharpest(apart, a.block.y[rows][needy], b.block.y[columns], spec.numeric))
-    if spec.k:
-        apart[:, ~b.block.primary[columns]] = np.inf
-        want(about_smallest(apart, spec.k + tile.triangle))  # one of a triangle's is the row itself
-    if skip.size:
-        wanted &= 1 - skip
-    i, j = np.nonzero(wanted.view(bool))  # of truth values it is ten times as fast
-    return Chosen(i.astype(np.int32), j.astype(np.int32)), wanted | skip if skip.size else wanted
-
-
-def _about_sharpest(apart: np.ndarray, y_a: np.ndarray, y_b: np.ndarray, numeric: bool) -> np.ndarray:
-    """The column of each row's sharpest pair by these squared distances, int64 [m, 1]."""
-    if not numeric:
-        other = (y_a[:, None] != y_b) & ~np.isnan(y_b)
-        return np.where(other, apart, np.inf).argmin(axis=1)[:, None]
-    rise = np.nan_to_num(y_a[:, None] - y_b)
-    return (rise * rise / np.maximum(apart, 1)).argmax(axis=1)[:, None]
-
-
-def about_smallest(values: np.ndarray, k: int) -> np.ndarray:
-    """Columns of k of each row's smallest values, nearly: the smallest of those that lead one of `GROUPS` * k groups each.
-
-    Several times as fast as exactly the smallest. int64 [m, at most k].
-    """
-    m, n = values.shape
-    size = n // (GROUPS * k)
-    if size < 2:
-        return np.argpartition(values, min(k, n) - 1, axis=1)[:, :k]
-    groups = GROUPS * k
-    grouped = values[:, : groups * size].reshape(m, groups, size)
-    lead = grouped.argmin(axis=2)
-    least = np.take_along_axis(grouped, lead[:, :, None], axis=2)[:, :, 0]
-    best = np.argpartition(least, k - 1, axis=1)[:, :k]
-    return best * size + np.take_along_axis(lead, best, axis=1)
+    buffer = np.empty((2, len(needy) * (spec.k + 1)), np.int32)
+    found = choose_seeds(
+        codes,
+        needy,
+        a.sketch.norm[rows],
+        b.sketch.norm[columns],
+        a.block.y[rows],
+        b.block.y[columns],
+        b.block.primary[columns],
+        spec.k,
+        spec.sharp,
+        spec.numeric,
+        tile.triangle,
+        taken,
+        buffer[0],
+        buffer[1],
+    )
+    return Chosen(buffer[0, :found], buffer[1, :found])
 
 
 def close_pairs(codes: np.ndarray, skip: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec) -> Chosen | None:

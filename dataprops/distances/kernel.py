@@ -92,7 +92,7 @@ def _mark(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numer
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _rise(step, numeric):
+def label_rise(step, numeric):
     """Squared difference of two labels, NaN if one is missing; of classes 1 where they differ, else 0."""
     if numeric:
         return step * step
@@ -154,7 +154,7 @@ def fold_pairs(
             continue
         # most pairs change nothing, which is quick to see
         step = y_a[i] - y_b[j]
-        rise = _rise(step, numeric)
+        rise = label_rise(step, numeric)
         reach = near2
         if k_a > 0:
             reach = max(reach, knn_d2_a[i, 0])
@@ -279,7 +279,7 @@ def reduce_tile(
                     if d2 <= 0.0:
                         continue  # identical images: found by their content, not here
                     step = y_i - y_b[j]
-                    rise = _rise(step, numeric)
+                    rise = label_rise(step, numeric)
                     if not ((d2 <= max(reach_i, reach_b[j])) | (rise > d2 * min(floor_i, floor_b[j]))):
                         continue
                     value = rise / d2

@@ -111,12 +111,11 @@ def skdim_mle(pixels: np.ndarray, threads: int) -> Callable[[], object]:
     return lambda: MLE().fit(vectors, n_neighbors=K, n_jobs=threads)
 
 
-# one run to warm up, as everywhere here
 DADAPY = """
 import sys, time, numpy as np
 from dadapy import Data
 vectors, threads, seconds = np.load(sys.argv[1]).astype(float), int(sys.argv[2]), 0.0
-for _ in range(2):
+for _ in range(int(sys.argv[3])):
     begin = time.perf_counter()
     data = Data(vectors, verbose=False, n_jobs=threads)
     data.compute_distances(maxk=2)
@@ -126,14 +125,14 @@ print(seconds)
 """
 
 
-def dadapy_seconds(pixels: np.ndarray, threads: int, python: str) -> float:
-    """Seconds of DADApy's TwoNN in a Python of its own, reading and starting not counted."""
+def dadapy_seconds(pixels: np.ndarray, threads: int, python: str, warm: bool) -> float:
+    """Seconds of DADApy's TwoNN in a Python of its own, reading and starting not counted; after a run that warms up, if asked."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pixels.npy"
         np.save(file, pixels)
         limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         done = subprocess.run(
-            [python, "-c", DADAPY, str(file), str(threads)],
+            [python, "-c", DADAPY, str(file), str(threads), "2" if warm else "1"],
             env=os.environ | limits,
             capture_output=True,
             text=True,
@@ -169,14 +168,13 @@ def measure(n: int, features: int, threads: int, runs: int, dadapy: str | None, 
         "sklearn": (sklearn_search(pixels), plain),
         "skdim": (skdim_mle(pixels, threads), estimates),
     }
+    wide = features >= 10_000  # minutes each at the large shape: one run, for which nothing needs to be warm
     for peer, (work, mine) in peers.items():
-        # minutes each at the large shape: one run, for which nothing needs to be warm
-        wide = features >= 10_000
         seconds = median_seconds(work, 1 if wide else max(1, runs // 2), warm=not wide)
         out[f"{peer}_{name}"] = round(seconds / mine, 2)
         say(f"{peer}: {seconds:.2f} s")
     if dadapy:
-        seconds = dadapy_seconds(pixels, threads, dadapy)
+        seconds = dadapy_seconds(pixels, threads, dadapy, not wide)
         out[f"dadapy_{name}"] = round(seconds / estimates, 2)
         say(f"dadapy: {seconds:.2f} s")
 

@@ -1,0 +1,105 @@
+"""Seeds of a tile: for rows that know nothing to rule pairs out by, the pairs that look best by their sketches' codes.
+
+Once these are computed exactly a row has a k-th distance and a sharpest pair to beat. They never change a result, so the choice may
+be quick rather than exact: of the columns in groups, the best of each group, and of these the best.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from dataprops.distances.kernel import label_rise
+
+GROUPS = 3  # for each neighbour: that two of them share one is then rare
+
+
+@njit(nogil=True, cache=True)
+def _apart(g, norm_i, norm, out):
+    for j in range(g.shape[0]):
+        out[j] = norm_i + norm[j] - np.float32(2.0) * np.float32(g[j])
+
+
+@njit(nogil=True, cache=True)
+def _bluntness(apart, y_i, y, numeric, out):
+    """The inverse of squared sharpness by these squared distances; infinity where labels do not differ."""
+    for j in range(apart.shape[0]):
+        rise = label_rise(y_i - y[j], numeric)
+        out[j] = max(apart[j], np.float32(1.0)) / rise if rise > 0.0 else np.inf
+
+
+@njit(nogil=True, cache=True)
+def _leads(values, leads, least):
+    """The least value of each group and its column; infinity leads nothing. Columns take turns among the groups: like images lie
+    together and would share one. No branches."""
+    groups = leads.shape[0]
+    leads[:] = 0
+    least[:] = np.inf
+    for start in range(0, values.shape[0], groups):
+        row = values[start : start + groups]
+        for group in range(row.shape[0]):
+            better = row[group] < least[group]
+            leads[group] = np.int32(start + group) if better else leads[group]
+            least[group] = row[group] if better else least[group]
+
+
+@njit(nogil=True, cache=True)
+def _take(i, j, triangle, taken, rows, columns, found):
+    """Take a pair, unless it is taken; the number of pairs then."""
+    if triangle and i > j:
+        i, j = j, i
+    if taken[i, j]:
+        return found
+    taken[i, j] = 1
+    rows[found] = i
+    columns[found] = j
+    return found + 1
+
+
+@njit(nogil=True, cache=True)
+def choose_seeds(g, needy, norm_a, norm_b, y_a, y_b, listed, k, sharp, numeric, triangle, taken, rows, columns):
+    """Choose for each needy row its sharpest pair and about its k nearest; return their number.
+
+    Parameters
+    ----------
+    g : int32 or float32 [m, n]
+        Inner products of the codes.
+    needy : int64
+        Rows.
+    norm_a, norm_b : float32 [m], [n]
+        Squared norms of the codes.
+    y_a, y_b : float64 [m], [n]
+        Labels.
+    listed : bool [n]
+        Columns that may stand in a neighbour list.
+    sharp : bool
+        Whether sharpest pairs are asked for.
+    triangle : bool
+        Rows and columns are the same; pairs are written with column > row.
+    taken : uint8 [m, n]
+        1 where a pair is not asked for; seeds are marked in it.
+    rows, columns : int32
+        Buffers that the pairs are written to: (k + 1) for each needy row.
+    """
+    n = listed.shape[0]
+    leads = np.empty(min(n, GROUPS * max(1, k)), np.int32)
+    least = np.empty(len(leads), np.float32)
+    apart, blunt = np.empty(n, np.float32), np.empty(n, np.float32)
+    found = 0
+    for i in needy:
+        _apart(g[i, :n], norm_a[i], norm_b, apart)
+        if triangle and i < n:
+            apart[i] = np.inf
+        if sharp:
+            _bluntness(apart, y_a[i], y_b, numeric, blunt)
+            _leads(blunt, leads, least)
+            group = np.argmin(least)
+            if least[group] < np.inf:
+                found = _take(i, leads[group], triangle, taken, rows, columns, found)
+        for j in range(n):
+            apart[j] = apart[j] if listed[j] else np.inf
+        _leads(apart, leads, least)
+        for group in np.argsort(least)[:k]:
+            if least[group] < np.inf:
+                found = _take(i, leads[group], triangle, taken, rows, columns, found)
+    return found
