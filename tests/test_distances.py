@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,29 @@ def test_torch_twin_equals_compiled_epilogue(case, edge, split):
             assert np.array_equal(x, y)
     for x, y in zip(compiled[1], twin[1], strict=True):
         assert np.array_equal(x, y)
+
+
+@pytest.mark.parametrize("split", [40, 20])
+def test_products_begin_before_all_strips_are_on_the_device(monkeypatch, split):
+    rows, spec, edge = array_rows(np.arange(40 * 6, dtype=np.uint8).reshape(40, 6)), PassSpec(3), 10
+    a = load_block(rows, np.arange(split))
+    b = load_block(rows, np.arange(split, 40)) if split < 40 else None
+    begun, send, fold = threading.Event(), gpu._send, gpu.fold
+
+    def last_waits(block, part, *how):
+        if part.start == 10 * (split // 10 - 1):
+            assert begun.wait(60)
+        return send(block, part, *how)
+
+    def folding(*given, **how):
+        begun.set()
+        return fold(*given, **how)
+
+    monkeypatch.setattr(gpu, "_send", last_waits)
+    monkeypatch.setattr(gpu, "fold", folding)
+    states = [empty(split, 3), None if b is None else empty(40 - split, 3)]
+    gpu.run_unit_on_device(a, b, *states, spec, NearPairs(), device="cpu", edge=edge)
+    assert begun.is_set() and np.isfinite(states[0].knn_d2).all()
 
 
 @pytest.mark.parametrize("route", sorted(product.ROUTES))

@@ -1,14 +1,16 @@
 """All pairs of one or two blocks on a torch device: the twin of `passes.run_unit`, bit for bit.
 
-The strips of a block are copied to the device on a stream of their own, from pinned memory, while the products of earlier strips
-run; a product waits only for its own strips. Runs on a bare CUDA machine with torch and numpy alone, and on ``device="cpu"`` for
-tests.
+The strips of a block are pinned and copied to the device by a thread, on a stream of their own, while the products of earlier
+strips run; a product waits only for its own strips. Runs on a bare CUDA machine with torch and numpy alone, and on
+``device="cpu"`` for tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,35 +24,47 @@ from dataprops.distances.torch_tiles import TorchRows, TorchState, fold
 EDGE = 4096  # rows of a tile: its int64 scratch is about 1 GB
 
 
-class _Strips:
-    """The strips of a block on a device, arriving in order."""
+class _Strip(NamedTuple):
+    """Some rows of a block on a device, int8 [rows, D]; `ready` is the event of their arrival, None without streams."""
 
-    def __init__(self, block: Block, edge: int, device: torch.device, stream: object):
-        self.pixels: list[torch.Tensor] = []
-        self.rows: list[TorchRows] = []
-        self.ready: list[object] = []
-        cuda = device.type == "cuda"
-        with torch.cuda.stream(stream) if cuda else nullcontext():
-            for start in range(0, block.n, edge):
-                part = slice(start, start + edge)
-                host = block.shifted[part]
-                self.pixels.append((host.pin_memory() if cuda else host).to(device, non_blocking=cuda))
-                self.rows.append(
-                    TorchRows(
-                        torch.from_numpy(block.norm[part]).to(device).long(),
-                        torch.from_numpy(block.y[part]).to(device),
-                        torch.from_numpy(block.number[part]).to(device).long(),
-                        torch.from_numpy(block.primary[part]).to(device),
-                    )
-                )
-                if cuda:
-                    event = torch.cuda.Event()
-                    event.record(stream)
-                    self.ready.append(event)
+    pixels: torch.Tensor
+    rows: TorchRows
+    ready: torch.cuda.Event | None
 
-    def wait(self, number: int) -> None:
-        if self.ready:
-            torch.cuda.current_stream().wait_event(self.ready[number])
+
+def _send(block: Block, part: slice, device: torch.device, stream: torch.cuda.Stream | None) -> _Strip:
+    """Pin and copy a strip: pinning takes the host about as long as copying takes the bus, so both are a thread's."""
+    cuda = stream is not None
+    with torch.cuda.stream(stream) if cuda else nullcontext():
+        host = block.shifted[part]
+        pixels = (host.pin_memory() if cuda else host).to(device, non_blocking=cuda)
+        rows = TorchRows(
+            torch.from_numpy(block.norm[part]).to(device).long(),
+            torch.from_numpy(block.y[part]).to(device),
+            torch.from_numpy(block.number[part]).to(device).long(),
+            torch.from_numpy(block.primary[part]).to(device),
+        )
+        return _Strip(pixels, rows, stream.record_event() if cuda else None)
+
+
+def _send_in_turn(
+    blocks: list[Block], edge: int, device: torch.device, stream: torch.cuda.Stream | None, sender: Executor
+) -> list[list[Future[_Strip]]]:
+    """Send the strips of some blocks, the first of each before the second of any: the first tile then waits for little."""
+    sent: list[list[Future[_Strip]]] = [[] for _ in blocks]
+    for start in range(0, max(block.n for block in blocks), edge):
+        for block, strips in zip(blocks, sent, strict=True):
+            if start < block.n:
+                strips.append(sender.submit(_send, block, slice(start, start + edge), device, stream))
+    return sent
+
+
+def _arrived(sent: Future[_Strip]) -> _Strip:
+    """A strip that whatever is launched from now on may use."""
+    strip = sent.result()
+    if strip.ready is not None:
+        torch.cuda.current_stream(strip.pixels.device).wait_event(strip.ready)
+    return strip
 
 
 def _to_device(state: State, edge: int, device: torch.device) -> list[TorchState]:
@@ -102,39 +116,36 @@ def run_unit_on_device(
     if not spec.sharp:
         a = a._replace(y=np.full(a.n, np.nan))
         b = None if b is None else b._replace(y=np.full(b.n, np.nan))
-    stream = torch.cuda.Stream() if target.type == "cuda" else None
-    strips_a = _Strips(a, edge, target, stream)
-    strips_b = strips_a if b is None else _Strips(b, edge, target, stream)
-    known_a = _to_device(state_a, edge, target)
-    known_b = known_a if b is None else None if state_b is None else _to_device(state_b, edge, target)
-    tiles = triangle_tiles(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
-    for tile in tiles:
-        i, j = tile.rows.start // edge, tile.columns.start // edge
-        strips_a.wait(i)
-        strips_b.wait(j)
-        g = product(strips_a.pixels[i], strips_b.pixels[j], route)
-        rows, columns = strips_a.rows[i], strips_b.rows[j]
-        if tile.triangle and not torch.equal(g.diagonal().long(), rows.norm):
-            raise RuntimeError(f"the {route} product gave wrong integers on {device}: its results cannot be used")
-        known_a[i], other, pairs = fold(
-            g,
-            rows,
-            columns,
-            known_a[i],
-            None if known_b is None else known_b[j],
-            numeric=spec.numeric,
-            near2=spec.near2,
-            triangle=tile.triangle,
-        )
-        if known_b is not None and other is not None and not tile.triangle:
-            known_b[j] = other
-        if len(pairs[0]):
-            near.add(
-                pairs[0].cpu().numpy().astype(np.int32), pairs[1].cpu().numpy().astype(np.int32), pairs[2].cpu().numpy()
+    stream = torch.cuda.Stream(target) if target.type == "cuda" else None
+    with ThreadPoolExecutor(1, "strips") as sender:
+        strips = _send_in_turn([a] if b is None else [a, b], edge, target, stream, sender)
+        known_a = _to_device(state_a, edge, target)
+        known_b = known_a if b is None else None if state_b is None else _to_device(state_b, edge, target)
+        tiles = triangle_tiles(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
+        for tile in tiles:
+            i, j = tile.rows.start // edge, tile.columns.start // edge
+            x, y = _arrived(strips[0][i]), _arrived(strips[-1][j])
+            g = product(x.pixels, y.pixels, route)
+            if tile.triangle and not torch.equal(g.diagonal().long(), x.rows.norm):
+                raise RuntimeError(f"the {route} product gave wrong integers on {device}: its results cannot be used")
+            known_a[i], other, pairs = fold(
+                g,
+                x.rows,
+                y.rows,
+                known_a[i],
+                None if known_b is None else known_b[j],
+                numeric=spec.numeric,
+                near2=spec.near2,
+                triangle=tile.triangle,
             )
-        if on_pairs:
-            m, n = g.shape
-            on_pairs(m * (m - 1) // 2 if tile.triangle else m * n)
+            if known_b is not None and other is not None and not tile.triangle:
+                known_b[j] = other
+            if len(pairs[0]):
+                first, second, d2 = (part.cpu().numpy() for part in pairs)
+                near.add(first.astype(np.int32), second.astype(np.int32), d2)
+            if on_pairs:
+                m, n = g.shape
+                on_pairs(m * (m - 1) // 2 if tile.triangle else m * n)
     _from_device(state_a, known_a, edge)
     if b is not None and state_b is not None and known_b is not None:
         _from_device(state_b, known_b, edge)
