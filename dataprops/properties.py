@@ -58,6 +58,20 @@ def subset_estimates(config: AuditConfig, tools: Tools, rows: Rows, primary: np.
     return out
 
 
+def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
+    """What all pairs tell of some rows: the squared sharpness of a pair between them, and those that a sharper pair may lie between.
+
+    Where a row is chosen together with the other row of its sharpest pair in the whole set, that pair lies between them. No pair is
+    sharper than the sharpest of either of its rows, so only rows whose own is sharper can do better.
+    """
+    is_chosen = np.zeros(len(whole.sharp) + 1, bool)  # the last: the other of rows that have no such pair
+    is_chosen[chosen] = True
+    other = np.minimum(whole.sharp_index[chosen], len(whole.sharp))
+    sharp = whole.sharp[chosen]
+    found = float(sharp[is_chosen[other]].max(initial=0.0))
+    return found, chosen[sharp > found]
+
+
 def sampled_sharpness(
     config: AuditConfig, tools: Tools, rows: Rows, images: Distinct, whole: State | None, kind: str
 ) -> dict[int, list[float]]:
@@ -81,10 +95,15 @@ def sampled_sharpness(
                 continue
             for draw in draw_samples(n, size, config.draws, config.seed):
                 chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
-                plan = plan_pass(len(chosen), rows.features, 0, memory=config.memory, threads=tools.threads)
-                part = subset(rows, chosen)
-                state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
-                out[size].append(float(np.sqrt(state.sharp.max(initial=0.0))))
+                found = 0.0
+                if whole is not None:
+                    found, chosen = sharper_rows(chosen, whole)
+                if len(chosen) > 1:
+                    plan = plan_pass(len(chosen), rows.features, 0, memory=config.memory, threads=tools.threads)
+                    part = subset(rows, chosen)
+                    state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
+                    found = max(found, state.sharp.max(initial=0.0))
+                out[size].append(float(np.sqrt(found)))
                 advance(1)
     return out
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from dataprops import properties
+from dataprops.config import AuditConfig
+from dataprops.distances.allpairs import all_pairs, array_rows
+from dataprops.distances.plan import Plan
+from dataprops.distances.state import PassSpec
+from dataprops.distinct import Distinct
+from dataprops.properties import sampled_sharpness, sharper_rows
 from dataprops.sharpness import draw_samples, quantile_interval, sharpness_summary
+from dataprops.tools import inline_tools
 
 
 def test_quantiles_leave_missing_values_out():
@@ -54,3 +63,48 @@ def test_samples_are_distinct_images_and_repeat_by_seed():
     assert draw_samples(5, 20, 2, 0)[0].tolist() == [0, 1, 2, 3, 4]
     # the first draws do not depend on how many follow
     assert np.array_equal(draw_samples(50, 20, 9, 7)[2], one[2])
+
+
+def passed(seed: int, kind: str, n: int = 60, levels: int = 4) -> tuple:
+    """Images, some unlabelled and, with few levels, some copies of others with another label; and what a pass over them found."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, levels, (n, 4)).astype(np.uint8)
+    y = rng.integers(0, 3, n).astype(np.float64) if kind == "classes" else rng.normal(size=n).round(1)
+    y[rng.random(n) < 0.1] = np.nan
+    names = np.array([row.tobytes().hex() for row in pixels], dtype=object)
+    content_row = np.array([np.argmax(names == name) for name in names], np.int32)
+    primary = content_row == np.arange(n)
+    every = np.arange(n)
+    images = Distinct(every, every.astype(np.int32), every, names, y, primary, content_row)
+    rows = array_rows(pixels, y, primary)
+    whole = all_pairs(rows, PassSpec(0, numeric=kind == "numbers"), Plan(n, 1024, 0)).state
+    return rows, images, whole
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("size", [2, 3, 10, 40])
+@pytest.mark.parametrize("levels", [4, 256])
+def test_samples_are_as_sharp_by_what_all_pairs_tell(kind: str, size: int, levels: int) -> None:
+    for seed in range(5):
+        rows, images, whole = passed(seed, kind, levels=levels)
+        given = (AuditConfig("a", sample=size, draws=8, seed=seed), inline_tools(threads=1), rows, images)
+        assert sampled_sharpness(*given, whole, kind) == sampled_sharpness(*given, None, kind)
+
+
+def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, images, whole = passed(0, "classes", 400, levels=256)
+    looked: list[int] = []
+
+    def counting(part, *given, **how):
+        looked.append(part.n)
+        return all_pairs(part, *given, **how)
+
+    monkeypatch.setattr(properties, "all_pairs", counting)
+    monkeypatch.setattr(properties, "SAMPLES", ())
+    config = AuditConfig("a", sample=200, draws=20, seed=1)
+    sampled_sharpness(config, inline_tools(threads=1), rows, images, whole, "classes")
+    assert all(rows_seen < 60 for rows_seen in looked)
+    found, left = sharper_rows(np.arange(400), whole)
+    assert found == whole.sharp.max() and not len(left)
+    unlabelled = np.nonzero(np.isnan(rows.y))[0]
+    assert sharper_rows(unlabelled, whole)[0] == 0.0
