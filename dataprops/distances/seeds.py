@@ -96,6 +96,8 @@ def choose_seeds(g, needy, norm_a, norm_b, y_a, y_b, listed, k, sharp, numeric, 
             group = np.argmin(least)
             if least[group] < np.inf:
                 found = _take(i, leads[group], triangle, taken, rows, columns, found)
+        if k == 0:
+            continue
         for j in range(n):
             apart[j] = apart[j] if listed[j] else np.inf
         _leads(apart, leads, least)
