@@ -64,9 +64,11 @@ def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
     Where a row is chosen together with the other row of its sharpest pair in the whole set, that pair lies between them. No pair is
     sharper than the sharpest of either of its rows, so only rows whose own is sharper can do better.
     """
-    is_chosen = np.zeros(len(whole.sharp) + 1, bool)  # the last: the other of rows that have no such pair
+    n = len(whole.sharp)
+    is_chosen = np.zeros(n + 1, bool)  # the last: the other of rows that have no such pair
     is_chosen[chosen] = True
-    other = np.minimum(whole.sharp_index[chosen], len(whole.sharp))
+    named = whole.sharp_index[chosen]
+    other = np.where(named == EMPTY, n, named)
     sharp = whole.sharp[chosen]
     found = float(sharp[is_chosen[other]].max(initial=0.0))
     return found, chosen[sharp > found]
@@ -89,10 +91,6 @@ def sampled_sharpness(
     spec = PassSpec(0, numeric=kind == "numbers")
     with tools.progress("sharpness of samples", len(sizes) * config.draws, "draws") as advance:
         for size in sizes:
-            if size == n and whole is not None:  # every sample is the whole set
-                out[size] = [float(np.sqrt(whole.sharp.max(initial=0.0)))] * config.draws
-                advance(config.draws)
-                continue
             for draw in draw_samples(n, size, config.draws, config.seed):
                 chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
                 found = 0.0

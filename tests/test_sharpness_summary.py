@@ -82,7 +82,7 @@ def passed(seed: int, kind: str, n: int = 60, levels: int = 4) -> tuple:
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-@pytest.mark.parametrize("size", [2, 3, 10, 40])
+@pytest.mark.parametrize("size", [2, 3, 10, 40, 60])
 @pytest.mark.parametrize("levels", [4, 256])
 def test_samples_are_as_sharp_by_what_all_pairs_tell(kind: str, size: int, levels: int) -> None:
     for seed in range(5):
