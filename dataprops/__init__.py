@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataprops.direct import intrinsic_dimension, label_sharpness
+    from dataprops.properties.in_memory import intrinsic_dimension, label_sharpness
 
 __all__ = ["intrinsic_dimension", "label_sharpness"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from dataprops import direct
+        from dataprops.properties import in_memory
 
-        return getattr(direct, name)
+        return getattr(in_memory, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from dataprops.alert_state import CLOSED, OPENED
-from dataprops.alerts import SEVERITIES
+from dataprops.checks.alerts import SEVERITIES
+from dataprops.checks.open_alerts import CLOSED, OPENED
 from deployments.datasets import Dataset, Operations
 from flows.operation import Operation
 from tasks.events import ARRIVED, OPERATING, OPERATOR, STOPPED

@@ -16,12 +16,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dataprops import grid_options
-from dataprops.alerts import SEVERITIES
-from dataprops.config import NAME, AuditConfig, from_dict
+from dataprops.audit.config import NAME, AuditConfig, from_dict
+from dataprops.checks.alerts import SEVERITIES
+from dataprops.checks.thresholds import load_thresholds
 from dataprops.errors import DatapropsError
-from dataprops.grid import DOMAINS
-from dataprops.thresholds import load_thresholds
+from dataprops.experiment import grid_options
+from dataprops.experiment.grid import DOMAINS
 from deployments.channels import CHANNELS
 
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
@@ -47,7 +47,7 @@ class Dataset:
     ----------
     name : str
     options : mapping
-        Fields of `dataprops.config.AuditConfig`.
+        Fields of `dataprops.audit.config.AuditConfig`.
     schedule, timezone : str
         Cron expression, or "" for none; the clock it is read by.
     tell : tuple of str
@@ -338,7 +338,7 @@ def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> 
 
 
 def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> Experiment:
-    from dataprops.models import check_model
+    from dataprops.experiment.models import check_model
 
     where = ("experiments", name)
     _known(file, where, row, GRID_OPTIONS | OWN_OF_GRID)

@@ -25,9 +25,10 @@ from typing import Any
 
 import pandas as pd
 
-from dataprops.alert_state import NAMESPACE
+from dataprops.checks.open_alerts import NAMESPACE
 from dataprops.errors import DatapropsError
-from dataprops.store import dataset_lock, write_table
+from dataprops.store.folder import dataset_lock
+from dataprops.store.tables import write_table
 from deployments.datasets import REMOTE, Dataset
 from flows.telling import last_audit
 from tasks.events import ARRIVED, Event, event

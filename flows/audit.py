@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 
-from dataprops.audit import load_summary, run_stages
-from dataprops.config import from_dict
-from dataprops.store import open_store
-from dataprops.tools import Progress, no_progress
+from dataprops.audit.composition import run_stages
+from dataprops.audit.config import from_dict
+from dataprops.store.folder import load_summary, open_store
+from dataprops.util.tools import Progress, no_progress
 from flows.operation import operation_of, reason_of, results_url, take_over_waiting
 from flows.telling import tell, tell_failure
 from tasks.artifacts import publish_artifacts, publish_links
@@ -49,7 +49,7 @@ def audit(
     Parameters
     ----------
     options : dict
-        Fields of `dataprops.config.AuditConfig`; `source` at least.
+        Fields of `dataprops.audit.config.AuditConfig`; `source` at least.
     cluster : str
         See `tasks.cluster.connect`.
     workers : int, optional

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from dataprops.alert_state import forget
+from dataprops.checks.open_alerts import forget
 from tasks.channels import send
 
 

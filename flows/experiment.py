@@ -10,8 +10,8 @@ import pandas as pd
 from prefect import flow, runtime
 
 from dataprops.experiment import check, run_experiment
-from dataprops.grid_options import experiment_from
-from dataprops.store import open_store
+from dataprops.experiment.grid_options import experiment_from
+from dataprops.store.folder import open_store
 from flows.audit import LOCK_PATIENCE, terminal
 from tasks.cluster import connect
 from tasks.experiment import publish_cells

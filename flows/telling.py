@@ -18,7 +18,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dataprops.alert_state import (
+from dataprops.audit.config import from_dict
+from dataprops.checks.alerts import SEVERITIES
+from dataprops.checks.open_alerts import (
     OPENED,
     RUN_FAILED,
     RUN_LATE,
@@ -29,9 +31,7 @@ from dataprops.alert_state import (
     record_failure,
     settle,
 )
-from dataprops.alerts import SEVERITIES
-from dataprops.config import from_dict
-from dataprops.store import finished_runs
+from dataprops.store.folder import finished_runs
 from flows.operation import Operation, operation_of, results_url
 from tasks.channels import send_once
 from tasks.events import event, known_events, send_events

@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from dataprops.alert_state import CLOSED, receipts, sending, write_receipt
+from dataprops.checks.open_alerts import CLOSED, receipts, sending, write_receipt
 from tasks.mail import Mail
 
 __all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its name: its class must have been imported

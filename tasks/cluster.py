@@ -10,7 +10,7 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 
 from dataprops.errors import DatapropsError
-from dataprops.tools import cores
+from dataprops.util.tools import cores
 
 log = logging.getLogger(__name__)
 

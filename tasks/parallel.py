@@ -13,8 +13,8 @@ from typing import Any
 from distributed import Client, Future, as_completed
 
 from dataprops.distances.allpairs import JobArguments, JobResult, UnitPool, compute_job
-from dataprops.rowsfile import open_basis, open_rows, save_basis
-from dataprops.tools import Progress, Tools
+from dataprops.store.rows import open_basis, open_rows, save_basis
+from dataprops.util.tools import Progress, Tools
 
 RETRIES = 3  # a piece whose worker died is tried elsewhere
 

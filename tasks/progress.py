@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dataprops.tools import Advance, Progress
+from dataprops.util.tools import Advance, Progress
 from tasks.artifacts import artifact_key
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from dataprops.store import Run
-from dataprops.tools import Tools
+from dataprops.audit.workspace import Run
+from dataprops.util.tools import Tools
 
 # what a bare value of a stage means
 WORDS: dict[str, Callable[[Any], str]] = {

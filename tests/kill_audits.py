@@ -19,11 +19,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops import audit, stages
-from dataprops.config import AuditConfig
+from dataprops.audit import composition, stages
+from dataprops.audit.config import AuditConfig
 from dataprops.distances.plan import Plan
-from dataprops.store import finished_runs, locked, open_store
-from dataprops.tools import inline_tools, no_progress
+from dataprops.store.folder import finished_runs, locked, open_store
+from dataprops.util.tools import inline_tools, no_progress
 
 TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "shutil.copyfile"}
 KEEPING = ("scan", "decode", "distances")  # write what later runs use again: killed twice; the others once
@@ -59,7 +59,7 @@ def attempt(source: str, store: str, victim: str, touch: int) -> None:
 
     sys.addaudithook(see)
     config = AuditConfig(source, store, size=12, k=4, sample=50, draws=3, estimators=("mle", "twonn"))
-    audit.run_stages(config, inline_tools(no_progress, 1), call)
+    composition.run_stages(config, inline_tools(no_progress, 1), call)
 
 
 def forked(*arguments: Any) -> int:
@@ -81,7 +81,7 @@ def main() -> None:
     source, root, rng = Path(sys.argv[1]), Path(sys.argv[2]).resolve(), random.Random(int(sys.argv[3]))
     for name in HEAVY:
         import_module(name)
-    names = [stage.__name__ for stage in audit.STAGES]
+    names = [stage.__name__ for stage in composition.STAGES]
     victims = [name for name in names for _ in range(2 if name in KEEPING else 1)]
     for store, victim in [("whole", ""), *(("killed", name) for name in victims), ("killed", "")]:
         touch = rng.randint(1, 40)

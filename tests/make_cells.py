@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from dataprops.images import Preprocess
+from dataprops.imaging.decode import Preprocess
 
 TRAIN_SIZES = (500, 1000, 1750)
 MODELS = {"resnet18": 8.0, "vgg13": 8.4}

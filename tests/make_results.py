@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataprops.store import write_table
+from dataprops.store.tables import write_table
 
 
 def images_table(contents: list[str], labels: list[str], pixels: list[str] | None = None) -> pd.DataFrame:

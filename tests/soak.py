@@ -28,8 +28,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from dataprops.alert_state import load_state
 from dataprops.audit import audit
+from dataprops.checks.open_alerts import load_state
 from deployments.watcher import difference, last_audit, list_files, load_listing
 from tests.make_images import random_folder
 from tests.prefect_server import Inbox, PrefectServer, end, free_port, until

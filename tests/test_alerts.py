@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprops.alerts import EVIDENCE, Alert, exit_code, raise_alerts, worst
+from dataprops.checks.alerts import EVIDENCE, Alert, exit_code, raise_alerts, worst
+from dataprops.checks.thresholds import SEVERITIES, load_thresholds
 from dataprops.errors import DatapropsError
-from dataprops.laws import Prediction
-from dataprops.thresholds import SEVERITIES, load_thresholds
+from dataprops.laws.prediction import Prediction
 
 CHECKS = load_thresholds()
 NONE = pd.DataFrame({"kind": [], "severity": [], "images": [], "paths": [], "value": [], "detail": []})

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dataprops.audit import audit
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.plan import Plan

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dataprops.attacks import fgsm, fgsm_results, flip_distance, pgd, pgd_result
+from dataprops.experiment.attacks import fgsm, fgsm_results, flip_distance, pgd, pgd_result
 
 
 def logistic(features: int = 12, seed: int = 0) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dataprops import stages
-from dataprops.audit import audit, run_stages
-from dataprops.config import AuditConfig
+from dataprops.audit import audit, stages
+from dataprops.audit.composition import run_stages
+from dataprops.audit.config import AuditConfig
+from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.store import locked, open_store, start_run
-from dataprops.tools import inline_tools
+from dataprops.store.folder import locked, open_store
+from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
 TABLES = ("run", "properties", "images", "neighbours", "pairs", "findings", "alerts", "checks", "shortcuts")
@@ -108,7 +109,7 @@ def test_every_number_equals_a_brute_force(tmp_path):
 
 @pytest.mark.parametrize("name", ["covid_cxr3", "brain_mri_yesno"])
 def test_medical_images_equal_a_brute_force(name, real_data, tmp_path):
-    from dataprops.shards import open_shards
+    from dataprops.store.shards import open_shards
 
     source = real_data(name)
     summary = audit(source, store=str(tmp_path / "store"))

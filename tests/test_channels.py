@@ -8,7 +8,7 @@ import pytest
 from prefect.blocks.abstract import NotificationError
 from prefect.blocks.core import Block
 
-from dataprops import alert_state
+from dataprops.checks import open_alerts
 from deployments.channels import CHANNELS
 from flows import telling
 from flows.operation import Operation
@@ -58,12 +58,12 @@ def channel(request, places, monkeypatch):
 
 @pytest.mark.parametrize("channel", KINDS, indirect=True)
 def test_a_channel_that_fails_gets_the_message_at_the_next_try_and_once(channel, tmp_path):
-    (item,) = alert_state.settle(tmp_path, "chest", [ALERT], "r1", "t")
+    (item,) = open_alerts.settle(tmp_path, "chest", [ALERT], "r1", "t")
     sent = ("ward", "kind/name", item, "http://127.0.0.1/report.html", tmp_path)
     with pytest.raises(Exception, match=r"503|did not take it"):
         send_once(*sent)
     assert channel() == []
-    assert alert_state.receipts(tmp_path, "chest", item["id"]) == {}
+    assert open_alerts.receipts(tmp_path, "chest", item["id"]) == {}
     assert send_once(*sent) is True
     assert send_once(*sent) is False
     ((subject, text),) = channel()
@@ -82,8 +82,8 @@ def test_news_that_did_not_arrive_is_sent_again_by_the_process_that_stays(channe
     monkeypatch.setattr(telling.time, "monotonic", lambda: clock[0])
     long_ago = "2020-01-01T00:00:00+00:00"
     how, tried = Operation("warning", {"ward": "kind/name"}), {}
-    alert_state.record_failure(tmp_path, "chest", "An audit did not start.", "r1", long_ago, name=alert_state.RUN_LATE)
-    alert_state.settle(tmp_path, "chest", [], "r2", long_ago)
+    open_alerts.record_failure(tmp_path, "chest", "An audit did not start.", "r1", long_ago, name=open_alerts.RUN_LATE)
+    open_alerts.settle(tmp_path, "chest", [], "r2", long_ago)
     assert telling.send_waiting(tmp_path, "chest", how, tried) == 0  # both were tried, and refused
     assert telling.send_waiting(tmp_path, "chest", how, tried) == 0  # not tried: it is too early
     clock[0] += telling.FIRST_WAIT

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.checks import run_checks
-from dataprops.thresholds import Check, load_thresholds
+from dataprops.checks.expectations import run_checks
+from dataprops.checks.thresholds import Check, load_thresholds
 
 CHECKS = load_thresholds()
 NAN = float("nan")

@@ -11,8 +11,8 @@ import pytest
 from distributed import LocalCluster
 
 from dataprops.errors import DatapropsError
-from dataprops.store import open_store
-from dataprops.tools import no_progress
+from dataprops.store.folder import open_store
+from dataprops.util.tools import no_progress
 from tasks.cluster import STARTS, connect, device_of
 from tasks.parallel import dask_tools
 

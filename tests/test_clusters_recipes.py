@@ -11,8 +11,8 @@ import pytest
 import yaml
 from distributed import Client
 
-from dataprops.store import open_store
-from dataprops.tools import no_progress
+from dataprops.store.folder import open_store
+from dataprops.util.tools import no_progress
 from tasks.cluster import connect
 from tasks.parallel import dask_tools
 from tests.prefect_server import end

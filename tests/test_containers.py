@@ -24,15 +24,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dataprops import stages
-from dataprops.audit import audit
-from dataprops.config import AuditConfig
+from dataprops.audit import audit, stages
+from dataprops.audit.config import AuditConfig
+from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage, UnreadableImage, decode
-from dataprops.sources import OpenSource, SourceOptions, archives, open_source
-from dataprops.sources.kept import Kept
-from dataprops.store import start_run
-from dataprops.tools import inline_tools
+from dataprops.imaging.decode import RawImage, UnreadableImage, decode
+from dataprops.sources import OpenSource, SourceOptions, open_source
+from dataprops.sources.containers import archives
+from dataprops.util.cache import Kept
+from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
 QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",)}

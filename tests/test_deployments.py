@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprops import alert_state
+from dataprops.checks import open_alerts
 from dataprops.errors import DatapropsError
-from dataprops.store import locked, open_store
+from dataprops.store.folder import locked, open_store
 from deployments import watcher as watcher_module
 from deployments.datasets import read_operations
 from deployments.server import application, hosts_for
@@ -137,8 +137,8 @@ def alert(name: str, severity: str = "critical", value: float = 1.0) -> dict:
 
 def test_an_alert_is_news_when_it_opens_and_when_it_closes_and_not_in_between(tmp_path):
     def audit(run: str, *alerts: dict) -> list[tuple[str, str]]:
-        fresh = alert_state.settle(tmp_path, "chest", alerts, run, "2026-01-01T00:00:00+00:00")
-        alert_state.forget(tmp_path, "chest", [item["id"] for item in fresh])
+        fresh = open_alerts.settle(tmp_path, "chest", alerts, run, "2026-01-01T00:00:00+00:00")
+        open_alerts.forget(tmp_path, "chest", [item["id"] for item in fresh])
         return [(item["event"].rpartition(".")[2], item["name"]) for item in fresh]
 
     assert audit("r1", alert("conflicts"), alert("leaks", "warning")) == [("opened", "conflicts"), ("opened", "leaks")]
@@ -147,39 +147,39 @@ def test_an_alert_is_news_when_it_opens_and_when_it_closes_and_not_in_between(tm
     assert audit("r4", alert("leaks", "warning")) == [("closed", "conflicts")]
     assert audit("r5") == [("closed", "leaks")]
     assert audit("r6") == []
-    assert alert_state.load_state(tmp_path, "chest")["open"] == {}
+    assert open_alerts.load_state(tmp_path, "chest")["open"] == {}
 
 
 def test_news_survives_a_crash_before_it_is_sent_and_keeps_its_id(tmp_path):
-    first = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
-    again = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r2", "t")  # nothing was sent in between
+    first = open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+    again = open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r2", "t")  # nothing was sent in between
     assert [item["id"] for item in again] == [item["id"] for item in first]
-    closed = alert_state.settle(tmp_path, "chest", [], "r3", "t")
-    assert [item["event"] for item in closed] == [alert_state.OPENED, alert_state.CLOSED]
+    closed = open_alerts.settle(tmp_path, "chest", [], "r3", "t")
+    assert [item["event"] for item in closed] == [open_alerts.OPENED, open_alerts.CLOSED]
 
 
 def test_a_failed_audit_is_one_alert_until_one_succeeds(tmp_path):
-    assert len(alert_state.record_failure(tmp_path, "chest", "the disk is full", "run-1", "t")) == 1
-    assert len(alert_state.record_failure(tmp_path, "chest", "the disk is full", "run-2", "t")) == 1
-    waiting = alert_state.settle(tmp_path, "chest", [], "r3", "t")
+    assert len(open_alerts.record_failure(tmp_path, "chest", "the disk is full", "run-1", "t")) == 1
+    assert len(open_alerts.record_failure(tmp_path, "chest", "the disk is full", "run-2", "t")) == 1
+    waiting = open_alerts.settle(tmp_path, "chest", [], "r3", "t")
     assert [(item["event"], item["name"]) for item in waiting] == [
-        (alert_state.OPENED, "audit_failed"),
-        (alert_state.CLOSED, "audit_failed"),
+        (open_alerts.OPENED, "audit_failed"),
+        (open_alerts.CLOSED, "audit_failed"),
     ]
 
 
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
-    alert_state.settle(tmp_path, "chest", [alert("structure", value=float("nan"))], "r1", "t")
-    state = json.loads(alert_state.state_path(tmp_path, "chest").read_text())
+    open_alerts.settle(tmp_path, "chest", [alert("structure", value=float("nan"))], "r1", "t")
+    state = json.loads(open_alerts.state_path(tmp_path, "chest").read_text())
     assert state["outbox"][0]["value"] is None
 
 
 def test_a_damaged_state_is_named_and_not_started_anew(tmp_path):
-    path = alert_state.state_path(tmp_path, "chest")
+    path = open_alerts.state_path(tmp_path, "chest")
     path.parent.mkdir()
     path.write_text("{")
     with pytest.raises(DatapropsError, match=r"chest\.json is damaged"):
-        alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+        open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
 
 
 severities = st.sampled_from(["info", "warning", "critical"])
@@ -189,12 +189,12 @@ audits = st.lists(st.dictionaries(st.sampled_from("abc"), severities), max_size=
 @given(audits)
 def test_whoever_follows_the_news_knows_what_is_open(sequence):
     """Any sequence of audits: opened minus closed is what the last one found, and nothing opens twice at one severity."""
-    state, told = alert_state.empty_state(), {}
+    state, told = open_alerts.empty_state(), {}
     for number, found in enumerate(sequence):
         alerts = [alert(name, severity) for name, severity in found.items()]
-        state = alert_state.settled({**state, "outbox": []}, "chest", alerts, f"r{number}", "t")
+        state = open_alerts.settled({**state, "outbox": []}, "chest", alerts, f"r{number}", "t")
         for item in state["outbox"]:
-            if item["event"] == alert_state.OPENED:
+            if item["event"] == open_alerts.OPENED:
                 assert told.get(item["name"]) != item["severity"]
                 told[item["name"]] = item["severity"]
             else:
@@ -204,16 +204,16 @@ def test_whoever_follows_the_news_knows_what_is_open(sequence):
 
 
 def test_old_receipts_go_and_those_of_news_that_waits_stay(tmp_path):
-    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
+    (item,) = open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r1", "t")
     other = "00000000-0000-0000-0000-000000000001"
     for news_id in (item["id"], other):
-        alert_state.write_receipt(tmp_path, "chest", news_id, "ward", "t")
-        path = alert_state.receipts_folder(tmp_path, "chest") / f"{news_id}.json"
+        open_alerts.write_receipt(tmp_path, "chest", news_id, "ward", "t")
+        path = open_alerts.receipts_folder(tmp_path, "chest") / f"{news_id}.json"
         os.utime(path, (0, 0))
-    with alert_state.sending(tmp_path, "chest"):
+    with open_alerts.sending(tmp_path, "chest"):
         pass
-    assert alert_state.receipts(tmp_path, "chest", item["id"])
-    assert not alert_state.receipts(tmp_path, "chest", other)
+    assert open_alerts.receipts(tmp_path, "chest", item["id"])
+    assert not open_alerts.receipts(tmp_path, "chest", other)
 
 
 def test_a_run_says_why_it_runs():
@@ -227,13 +227,13 @@ def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkey
     monkeypatch.setattr(telling, "known_events", lambda ids: known & set(ids))
     monkeypatch.setattr(telling, "send_events", lambda events: sent.extend(event["id"] for event in events))
     how = Operation("warning", {"ward": "custom-webhook/x"})
-    (item,) = alert_state.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
+    (item,) = open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
     assert telling.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
     assert sent == [item["id"]]
     known.add(item["id"])
     assert telling.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
     assert sent == [item["id"]]
-    alert_state.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
+    open_alerts.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
     telling.sweep(tmp_path, "chest", how)
     assert telling.sweep(tmp_path, "chest", how) == 0
     assert len(sent) == 1
@@ -298,10 +298,10 @@ def test_a_late_and_a_dead_audit_open_one_alert_each_and_the_next_that_finishes_
     assert all(event["payload"]["report"] is None for event in server_runs.sent)
     server_runs.add("r3", "Late", 5)
     assert opened_by_notice(tmp_path) == []  # told already
-    closed = alert_state.settle(tmp_path, "chest", [], "r4", at(6))[2:]
+    closed = open_alerts.settle(tmp_path, "chest", [], "r4", at(6))[2:]
     assert {(item["event"], item["name"]) for item in closed} == {
-        (alert_state.CLOSED, "audit_failed"),
-        (alert_state.CLOSED, "audit_late"),
+        (open_alerts.CLOSED, "audit_failed"),
+        (open_alerts.CLOSED, "audit_late"),
     }
     assert opened_by_notice(tmp_path) == []  # runs of before that audit say nothing any more
     server_runs.add("r5", "Failed", 7, said="the disk is full")
@@ -336,7 +336,7 @@ def test_a_store_of_before_does_not_tell_of_failures_that_an_audit_made_good(tmp
 
 
 def test_a_run_that_told_its_failure_itself_is_told_once(tmp_path, server_runs):
-    alert_state.record_failure(tmp_path, "chest", "the disk is full", "r1", at(4))
+    open_alerts.record_failure(tmp_path, "chest", "the disk is full", "r1", at(4))
     server_runs.add("r1", "Failed", 4, said="the disk is full")
     assert opened_by_notice(tmp_path) == []
 

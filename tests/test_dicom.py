@@ -20,15 +20,15 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut, convert_color_space
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dataprops import dicom
 from dataprops.audit import audit
 from dataprops.errors import DatapropsError
-from dataprops.images import PASSING, Preprocess, UnreadableImage, decode, quiet
-from dataprops.levels import percentile_levels
-from dataprops.shards import decode_batch, open_shards, plan_batches
+from dataprops.imaging import dicom
+from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, decode, quiet
+from dataprops.imaging.levels import percentile_levels
+from dataprops.imaging.windows import PRESETS, window_key, window_numbers
 from dataprops.sources import SourceOptions, open_source
-from dataprops.store import open_salt, open_store
-from dataprops.windows import PRESETS, window_key, window_numbers
+from dataprops.store.folder import open_salt, open_store
+from dataprops.store.shards import decode_batch, open_shards, plan_batches
 from tests.make_dicoms import SERIES, STUDY, dicom_bytes
 
 RAMP = np.arange(-1000, 1000, 4, np.int16).reshape(20, 25)
@@ -340,7 +340,7 @@ def test_a_missing_plug_in_is_named_and_the_file_is_tried_again_once_it_is_there
         raise dicom.UnreadableDicom(dicom.NEEDS_EXTRA)
 
     def run() -> str | None:
-        from dataprops.shards import hash_image
+        from dataprops.store.shards import hash_image
 
         content = hash_image(source.read("1.dcm"))
         for batch in plan_batches(folder, ["1.dcm"], [content], preprocess):

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 
-from dataprops import dimension
-from dataprops.dimension import estimate_all, geomle_points, levina_bickel_terms, local_dimension, two_nn_ratios
+from dataprops.properties import dimension
+from dataprops.properties.dimension import (
+    estimate_all,
+    geomle_points,
+    levina_bickel_terms,
+    local_dimension,
+    two_nn_ratios,
+)
 
 N = 2500
 

@@ -14,12 +14,12 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment
 from dataprops.experiment import run as grid_run
 from dataprops.experiment.cell import recipe_of
+from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset, plan_cells
+from dataprops.experiment.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid, parse_sizes
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather, load_images, task_classes
-from dataprops.grid import PRESETS, Cell, Dataset, Experiment, Preset, plan_cells
-from dataprops.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid, parse_sizes
-from dataprops.splits import Impossible, draw, quotas, units
-from dataprops.store import open_store
+from dataprops.experiment.splits import Impossible, draw, quotas, units
+from dataprops.store.folder import open_store
 from tests.make_images import random_folder, save
 from tests.test_flow import run
 
@@ -75,7 +75,7 @@ def test_the_properties_are_those_of_exactly_the_training_images(computed):
     table = pd.read_parquet(experiment.folder / "data" / "digits.parquet")
     with np.load(experiment.folder / "samples" / "digits-80-0.npz") as saved:
         train = table.iloc[saved["train"]]
-    from dataprops.images import Preprocess
+    from dataprops.imaging.decode import Preprocess
 
     pixels = load_images(Path(experiment.store), Preprocess(8, 1, "per-image-max"), train["content"].tolist()).astype(
         float
@@ -106,7 +106,7 @@ def test_a_finished_grid_is_not_computed_again_and_a_changed_one_is(computed, mo
 
 def test_a_killed_grid_goes_on_to_the_same_results(computed, tmp_path, monkeypatch):
     """Killed in the second cell, between epochs: the first is kept, the second goes on from its checkpoint."""
-    from dataprops import training
+    from dataprops.experiment import training
 
     experiment = digits(tmp_path / "store")
     real = training.fit
@@ -311,7 +311,7 @@ def test_vggs_are_trained_longer_by_the_quick_preset_unless_epochs_are_asked_for
 
 
 def test_the_paper_preset_is_the_papers_setting():
-    from dataprops.models import MODELS
+    from dataprops.experiment.models import MODELS
 
     paper = PRESETS["paper"]
     assert (paper.size, paper.scale, paper.epochs, paper.test, paper.weight_decay) == (

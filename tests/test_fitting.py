@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from scipy import stats
 
 from dataprops.errors import DatapropsError
-from dataprops.fitting import LAWS, design_of, fit_laws, resampling
-from dataprops.fitting.lines import Design, coefficients, fit_whole, left_out_residuals
-from dataprops.fitting.resampling import interval, mean_of, pearson, resamples, spearman
-from dataprops.fitting.table import any_channels, one_preprocessing, points_of
-from dataprops.laws import load_calibration
-from dataprops.summary import to_json
+from dataprops.laws.fitting import LAWS, design_of, fit_laws, resampling
+from dataprops.laws.fitting.lines import Design, coefficients, fit_whole, left_out_residuals
+from dataprops.laws.fitting.resampling import interval, mean_of, pearson, resamples, spearman
+from dataprops.laws.fitting.table import any_channels, one_preprocessing, points_of
+from dataprops.laws.paper import load_calibration
+from dataprops.util.json import to_json
 from flows.commands.fit import command
 from tests.make_cells import MODELS, PENALTY_SLOPE, planted_cells
 

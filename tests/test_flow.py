@@ -115,7 +115,7 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     from dataprops.distances.allpairs import all_pairs, array_rows
     from dataprops.distances.plan import Plan
     from dataprops.distances.state import PassSpec
-    from dataprops.rowsfile import save_rows
+    from dataprops.store.rows import save_rows
     from tasks.parallel import dask_pool
     from tests.test_sketch import structured
 

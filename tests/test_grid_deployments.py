@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from dataprops.experiment import experiment_tools, run_experiment
-from dataprops.grid_options import experiment_from
-from dataprops.store import open_store
+from dataprops.experiment.grid_options import experiment_from
+from dataprops.store.folder import open_store
 from deployments.datasets import GRID_OPTIONS, OWN_OF_GRID, read_operations
 from deployments.deploy import wanted_deployments
 from tests.make_images import random_folder

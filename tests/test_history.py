@@ -10,9 +10,18 @@ import pytest
 from click.testing import CliRunner
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from dataprops.audit.history import (
+    class_changes,
+    compare,
+    copies_change,
+    find_runs,
+    match,
+    mix_test,
+    share_change,
+    timeline,
+)
 from dataprops.errors import DatapropsError
-from dataprops.history import class_changes, compare, copies_change, find_runs, match, mix_test, share_change, timeline
-from dataprops.store import open_store
+from dataprops.store.folder import open_store
 from flows.cli import main
 from tests.make_results import images_table, write_result
 

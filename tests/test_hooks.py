@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataprops.alert_state import RUN_FAILED, load_state
-from dataprops.store import open_store
+from dataprops.checks.open_alerts import RUN_FAILED, load_state
+from dataprops.store.folder import open_store
 
 RUN = "0f6f4a52-7f0e-4a4e-9a53-9a7a3a1c9f10"
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from dataprops.audit import audit
-from dataprops.store import finished_runs
+from dataprops.store.folder import finished_runs
 from tests.hosts import Host, hosts, why_not
 from tests.prefect_server import ROOT, console_environment, end, until
 
@@ -126,7 +126,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dataprops import audit, stages
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from dataprops.distances.plan import Plan
 from dataprops.store import open_store
 from tasks.cluster import connect

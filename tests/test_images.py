@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from dataprops import images
 from dataprops.errors import DatapropsError
-from dataprops.images import Preprocess, RawImage, UnreadableImage, canonical, decode, default_channels, is_grey
+from dataprops.imaging import decode as decoding
+from dataprops.imaging.decode import Preprocess, RawImage, UnreadableImage, canonical, decode, default_channels, is_grey
 from dataprops.sources import open_source
 
 RANDOM = np.random.default_rng(7)
@@ -400,7 +400,7 @@ shapes = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
     shapes.flatmap(lambda shape: arrays(np.uint8, shape)) | shapes.flatmap(lambda s: arrays(np.uint8, (*s, 3))),
     st.integers(1, 12),
     st.sampled_from([1, 3]),
-    st.sampled_from(images.SCALES),
+    st.sampled_from(decoding.SCALES),
     st.booleans(),
 )
 def test_a_canonical_image_has_its_shape_and_stays_in_range(
@@ -421,8 +421,8 @@ def test_a_canonical_image_has_its_shape_and_stays_in_range(
 
 
 def test_the_key_names_every_rule() -> None:
-    assert Preprocess().key == f"224x224x1-full-range-v{images.VERSION}"
-    assert Preprocess(32, 3, "per-image-max").key == f"32x32x3-per-image-max-v{images.VERSION}"
+    assert Preprocess().key == f"224x224x1-full-range-v{decoding.VERSION}"
+    assert Preprocess(32, 3, "per-image-max").key == f"32x32x3-per-image-max-v{decoding.VERSION}"
     assert Preprocess(32, 3).features == 3072
 
 

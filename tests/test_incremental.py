@@ -15,8 +15,8 @@ from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
 from dataprops.distances.incremental import Known, increasing_run, update
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
-from dataprops.distinct import distinct_rows
-from dataprops.knowledge import load_known, save_known
+from dataprops.properties.distinct import distinct_rows
+from dataprops.store.pass_cache import load_known, save_known
 from tests.test_sketch import structured
 
 WHOLE = Plan(10_000, 1024, 0)

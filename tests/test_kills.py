@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dataprops.audit import STAGES
-from dataprops.store import finished_runs, load_summary
+from dataprops.audit.composition import STAGES
+from dataprops.store.folder import finished_runs, load_summary
 from tests.make_images import random_folder, save
 
 TABLES = ("images", "properties", "neighbours", "pairs", "findings", "shortcuts", "checks", "alerts")

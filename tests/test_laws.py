@@ -12,18 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dataprops.laws import (
-    common_sample,
+from dataprops.laws.change import common_sample, loss_change, sharpness_error
+from dataprops.laws.paper import (
     fit_penalty,
     images_needed,
     load_calibration,
-    loss_change,
     loss_if_doubled,
     penalty_prediction,
-    percent,
     predict_penalty,
-    sharpness_error,
 )
+from dataprops.util.numbers import percent
 
 BRIGHT = np.full(100, 255)
 DIMENSIONS = st.floats(2, 60)

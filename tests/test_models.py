@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dataprops.errors import DatapropsError
-from dataprops.models import MODELS, find_model
+from dataprops.experiment.models import MODELS, find_model
 
 # of torchvision's networks with 1000 classes and 3 channels
 PARAMETERS = {
@@ -111,7 +111,7 @@ def test_layers_exist_and_channels_and_classes_are_free(name):
 
 def test_a_small_vgg_computes_what_torchvisions_form_computes():
     """One position repeated 49 times before a linear layer is that position before the sum of the 49 weights."""
-    from dataprops.models.vgg import VGG
+    from dataprops.experiment.models.vgg import VGG
 
     torch.manual_seed(0)
     counts = (1, 1, 1, 1, 1)

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from dataprops.audit import audit
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage
+from dataprops.imaging.decode import RawImage
 from dataprops.sources import SOURCES, OpenSource, SourceOptions, open_source
-from dataprops.sources.kept import KeptFiles
 from dataprops.sources.paper import READERS
 from dataprops.sources.paper.unpickle import load_arrays
+from dataprops.util.cache import KeptFiles
 from tests import make_paper
 from tests.make_paper import WNIDS, png, put, put_csv, put_images
 

@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from dataprops.audit import audit
-from dataprops.calibrations import (
+from dataprops.audit.serving import audit_options
+from dataprops.errors import DatapropsError
+from dataprops.laws.calibrations import (
     Calibration,
     load_calibration_folder,
     newest_calibration,
@@ -20,13 +22,14 @@ from dataprops.calibrations import (
     refused,
     save_calibration,
 )
-from dataprops.errors import DatapropsError
-from dataprops.fitting import Line, fit_laws
-from dataprops.fitting.table import points_of
-from dataprops.forecast import audit_options, expected_loss, expected_penalty, images_for_loss, miss_quantile
-from dataprops.laws import images_needed, load_calibration, penalty_prediction
+from dataprops.laws.fitting import Line, fit_laws
+from dataprops.laws.fitting.table import points_of
+from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, miss_quantile
+from dataprops.laws.paper import images_needed, load_calibration, penalty_prediction
 from dataprops.report import figures
-from dataprops.store import open_store, write_table
+from dataprops.report.figures import calibration_figures
+from dataprops.store.folder import open_store
+from dataprops.store.tables import write_table
 from flows.commands.fit import command as fit_command
 from flows.commands.predict import command as predict_command
 from tests.make_cells import MODELS, PENALTY_SLOPE, planted_cells
@@ -49,7 +52,9 @@ def summary(n=1000, d=10.0, k=2e-4, m=1000, size=224, channels=1, scale="per-ima
 
 
 def calibrated(tmp_path, cells, *, draw=False) -> Calibration:
-    return save_calibration(open_store(tmp_path / "store"), fit_laws(cells), "a test", draw=draw)
+    fit = fit_laws(cells)
+    figures = calibration_figures(fit.points.table, fit.lines) if draw else {}
+    return save_calibration(open_store(tmp_path / "store"), fit, "a test", figures)
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from dataprops import prune, store
 from dataprops.errors import DatapropsError
-from dataprops.prune import Policy, holding, plan
-from dataprops.store import finished_runs, locked, open_store
+from dataprops.store import folder as store_folder
+from dataprops.store import prune
+from dataprops.store.folder import finished_runs, locked, open_store
+from dataprops.store.prune import Policy, holding, plan
 from flows.cli import main
 from tests.make_images import random_folder
 from tests.make_results import images_table, write_result
@@ -189,13 +190,13 @@ def test_an_older_store_is_migrated_and_a_killed_migration_goes_on(folder, monke
 
         return run
 
-    monkeypatch.setattr(store, "MIGRATIONS", {-1: step(-1), 0: step(0, dies=True)})
+    monkeypatch.setattr(store_folder, "MIGRATIONS", {-1: step(-1), 0: step(0, dies=True)})
     with pytest.raises(KeyboardInterrupt):
         open_store(folder)
     assert json.loads((folder / "version.json").read_text())["schema"] == 0
     assert open_store(folder) == folder
     assert calls == [-1, 0, 0] and (folder / "step0").exists()
-    assert json.loads((folder / "version.json").read_text())["schema"] == store.SCHEMA
+    assert json.loads((folder / "version.json").read_text())["schema"] == store_folder.SCHEMA
     open_store(folder)
     assert calls == [-1, 0, 0]
 
@@ -209,7 +210,7 @@ def test_a_store_that_cannot_be_migrated_is_refused(folder, schema):
 
 
 def test_no_migration_while_an_audit_runs(folder, monkeypatch):
-    monkeypatch.setattr(store, "MIGRATIONS", {0: lambda path: None})
+    monkeypatch.setattr(store_folder, "MIGRATIONS", {0: lambda path: None})
     with locked(folder, "scans"):
         (folder / "version.json").write_text('{"schema": 0}')
         with pytest.raises(DatapropsError, match="is running"):
@@ -226,7 +227,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from dataprops import audit, stages
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from dataprops.distances import allpairs
 from dataprops.distances.plan import Plan
 from dataprops.tools import inline_tools

@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataprops import stages
-from dataprops.audit import audit
-from dataprops.config import AuditConfig
+from dataprops.audit import audit, stages
+from dataprops.audit.config import AuditConfig
+from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.redact import redacted
-from dataprops.sources import SourceOptions, open_source, places
-from dataprops.sources.places import Access
-from dataprops.store import start_run
-from dataprops.tools import inline_tools
+from dataprops.sources import SourceOptions, open_source
+from dataprops.sources.remote import filesystems
+from dataprops.sources.remote.filesystems import Access
+from dataprops.util.redact import redacted
+from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, random_folder
 from tests.test_containers import MEASURED, hub_table, tar_of, zip_of
 
@@ -36,7 +36,7 @@ SECRET = "pl4nted-s3cret"
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "PAUSE", 0.01)
+    monkeypatch.setattr(filesystems, "PAUSE", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +204,8 @@ def test_a_manifest_at_a_web_server_and_one_that_lists_addresses(files, serve, t
 def test_a_server_that_fails_twice_is_asked_again(files, serve, tmp_path: Path) -> None:
     url, server = serve(unpacked(tmp_path / "www", files))
     for request in (
-        lambda: places.read_bytes(f"{url}/cat/000.png"),
-        lambda: places.listing(url, Access()),
+        lambda: filesystems.read_bytes(f"{url}/cat/000.png"),
+        lambda: filesystems.listing(url, Access()),
         lambda: open_source(f"{url}/").scan(),
     ):
         server.failures = 2
@@ -213,12 +213,12 @@ def test_a_server_that_fails_twice_is_asked_again(files, serve, tmp_path: Path) 
         assert server.failures == 0
     server.failures = 10**6
     with pytest.raises(OSError, match="the server answers 503, 4 times"):
-        places.read_bytes(f"{url}/cat/000.png")
+        filesystems.read_bytes(f"{url}/cat/000.png")
     with pytest.raises(DatapropsError, match="cannot be listed: the server answers 503"):
         open_source(f"{url}/other").scan()
     server.failures, before = 0, server.seen["GET"]
     with pytest.raises(OSError, match="nothing is there"):
-        places.read_bytes(f"{url}/cat/gone.png")
+        filesystems.read_bytes(f"{url}/cat/gone.png")
     assert server.seen["GET"] == before + 1  # what will not pass is not tried again
 
 
@@ -368,7 +368,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    places._systems.values.clear()
+    filesystems._systems.values.clear()
 
 
 def test_s3_folders_containers_and_manifests(s3, credentials, files, tmp_path: Path, caplog) -> None:
@@ -383,13 +383,13 @@ def test_s3_folders_containers_and_manifests(s3, credentials, files, tmp_path: P
     first = looked("s3://scans/deep/set", tmp_path / "store", rules=rules)
     assert first["error"].isna().all()
     read = []
-    original = places.read_bytes
+    original = filesystems.read_bytes
 
     def counted(location, access=None):
         read.append(location)
         return original(location, access)
 
-    places.read_bytes = counted
+    filesystems.read_bytes = counted
     try:
         looked("s3://scans/deep/set", tmp_path / "store", rules=rules)
         assert read == []  # the listing's ETags are enough
@@ -397,7 +397,7 @@ def test_s3_folders_containers_and_manifests(s3, credentials, files, tmp_path: P
         third = looked("s3://scans/deep/set", tmp_path / "store", rules=rules)
         client.put_object(Bucket="scans", Key="deep/set/cat/000.png", Body=files["cat/000.png"])
     finally:
-        places.read_bytes = original
+        filesystems.read_bytes = original
     assert read[0].endswith("cat/000.png")
     assert len(set(read)) == 1
     assert third["content"][0] == third["content"][1]
@@ -420,7 +420,7 @@ def test_s3_without_credentials(s3, files, monkeypatch, tmp_path: Path) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    places._systems.values.clear()
+    filesystems._systems.values.clear()
     from botocore.exceptions import NoCredentialsError
 
     asked = []
@@ -430,7 +430,7 @@ def test_s3_without_credentials(s3, files, monkeypatch, tmp_path: Path) -> None:
         raise NoCredentialsError
 
     with pytest.raises(OSError, match=r"no credentials are configured .--rule anonymous=yes"):
-        places.patiently(ask)
+        filesystems.patiently(ask)
     assert len(asked) == 1
     assert_same(open_source("s3://scans/deep/set", SourceOptions(rules=(f"endpoint={url}", "anonymous=yes"))), files)
     with pytest.raises(DatapropsError, match="'anonymous' is 'maybe', wanted: no, yes"):
@@ -497,8 +497,8 @@ def test_gs_folders_containers_and_manifests(gs, files, monkeypatch, tmp_path: P
     first = looked("gs://scans/deep/set", tmp_path / "store", rules=rules)
     assert first["error"].isna().all()
     read = []
-    original = places.read_bytes
-    monkeypatch.setattr(places, "read_bytes", lambda *place: read.append(place[0]) or original(*place))
+    original = filesystems.read_bytes
+    monkeypatch.setattr(filesystems, "read_bytes", lambda *place: read.append(place[0]) or original(*place))
     looked("gs://scans/deep/set", tmp_path / "store", rules=rules)
     assert read == []  # what the listing tells of each object is enough
 

@@ -19,11 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dataprops import shards
 from dataprops.errors import DatapropsError
-from dataprops.images import Preprocess, RawImage
-from dataprops.shards import ShardIndex, decode_batch, describe, fingerprint_batch, hash_bytes, hash_image, open_shards
+from dataprops.imaging.decode import Preprocess, RawImage
 from dataprops.sources import OpenSource, open_source
+from dataprops.store import shards
+from dataprops.store.shards import (
+    ShardIndex,
+    decode_batch,
+    describe,
+    fingerprint_batch,
+    hash_bytes,
+    hash_image,
+    open_shards,
+)
 
 SIX = Preprocess(6, 1)
 

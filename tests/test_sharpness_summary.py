@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataprops import properties
-from dataprops.config import AuditConfig
 from dataprops.distances.allpairs import all_pairs, array_rows
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
-from dataprops.distinct import Distinct
-from dataprops.properties import sampled_sharpness, sharper_rows
-from dataprops.sharpness import draw_samples, quantile_interval, sharpness_summary
-from dataprops.tools import inline_tools
+from dataprops.properties import tables
+from dataprops.properties.distinct import Distinct
+from dataprops.properties.sharpness import draw_samples, quantile_interval, sharpness_summary
+from dataprops.properties.tables import sampled_sharpness, sharper_rows
+from dataprops.util.tools import inline_tools
 
 
 def test_quantiles_leave_missing_values_out():
@@ -87,8 +86,9 @@ def passed(seed: int, kind: str, n: int = 60, levels: int = 4) -> tuple:
 def test_samples_are_as_sharp_by_what_all_pairs_tell(kind: str, size: int, levels: int) -> None:
     for seed in range(5):
         rows, images, whole = passed(seed, kind, levels=levels)
-        given = (AuditConfig("a", sample=size, draws=8, seed=seed), inline_tools(threads=1), rows, images)
-        assert sampled_sharpness(*given, whole, kind) == sampled_sharpness(*given, None, kind)
+        given = (inline_tools(threads=1), rows, images)
+        how = {"numeric": kind == "numbers", "sample": size, "draws": 8, "seed": seed}
+        assert sampled_sharpness(*given, whole, **how) == sampled_sharpness(*given, None, **how)
 
 
 def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +99,9 @@ def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.
         looked.append(part.n)
         return all_pairs(part, *given, **how)
 
-    monkeypatch.setattr(properties, "all_pairs", counting)
-    monkeypatch.setattr(properties, "SAMPLES", ())
-    config = AuditConfig("a", sample=200, draws=20, seed=1)
-    sampled_sharpness(config, inline_tools(threads=1), rows, images, whole, "classes")
+    monkeypatch.setattr(tables, "all_pairs", counting)
+    monkeypatch.setattr(tables, "SAMPLES", ())
+    sampled_sharpness(inline_tools(threads=1), rows, images, whole, numeric=False, sample=200, draws=20, seed=1)
     assert all(rows_seen < 60 for rows_seen in looked)
     found, left = sharper_rows(np.arange(400), whole)
     assert found == whole.sharp.max() and not len(left)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage
+from dataprops.imaging.decode import RawImage
 from dataprops.sources import SOURCES, SourceOptions, open_source
 from dataprops.sources.labels import label_values
 from dataprops.sources.table import shown

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataprops.checks.thresholds import SEVERITIES, Check, Quantity, load_thresholds
 from dataprops.errors import DatapropsError
 from dataprops.findings import KINDS
-from dataprops.thresholds import SEVERITIES, Check, Quantity, load_thresholds
 
 # everything that an audit may count or predict
 MEASURES = {

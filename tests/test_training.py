@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dataprops import training
-from dataprops.training import Diverged, Recipe, alone, batches, evaluate, fit
+from dataprops.experiment import training
+from dataprops.experiment.training import Diverged, Recipe, alone, batches, evaluate, fit
 from tests import tiny_nets
 
 RECIPE = Recipe("tests.tiny_nets:Mlp", 1, 2, 6, lr=1e-2, batch=16, epochs=6, seed=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprops.distances.state import NearPairs, State
-from dataprops.store import write_arrays
+from dataprops.util.files import write_arrays
 
 log = logging.getLogger(__name__)
 

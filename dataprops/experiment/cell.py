@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dataprops.experiment.grid import Cell, Experiment
 from dataprops.experiment.samples import sample_name
 from dataprops.experiment.sets import facts_of, load_images
 from dataprops.experiment.table import EPS, load_cell, plain
-from dataprops.grid import Cell, Experiment
-from dataprops.images import Preprocess
-from dataprops.store import write_text
+from dataprops.imaging.decode import Preprocess
+from dataprops.util.files import write_text
 
 if TYPE_CHECKING:
-    from dataprops.training import Recipe
+    from dataprops.experiment.training import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def finished(experiment: Experiment, cell: Cell, device: str) -> bool:
 
 def recipe_of(experiment: Experiment, cell: Cell, channels: int, classes: int, device: str) -> Recipe:
     """How the network of a cell is trained."""
-    from dataprops.models import find_model
-    from dataprops.training import Recipe
+    from dataprops.experiment.models import find_model
+    from dataprops.experiment.training import Recipe
 
     settings, model = experiment.settings, find_model(cell.model)
     return Recipe(
@@ -118,8 +118,8 @@ def train_cell(
     """Train, test, attack and look into one network; the columns that come of it."""
     import torch
 
-    from dataprops import attacks
-    from dataprops.training import alone, evaluate, fit
+    from dataprops.experiment import attacks
+    from dataprops.experiment.training import alone, evaluate, fit
 
     settings, folder = experiment.settings, experiment.folder
     preprocess = Preprocess(**facts["preprocess"])
@@ -176,8 +176,8 @@ def train_cell(
 
 def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> dict[str, Any]:
     """FGSM on these test images, PGD on the first `tried` of them, and the eps that changes predictions."""
-    from dataprops.attacks import fgsm_results, flip_distance, pgd_result
-    from dataprops.training import as_input, evaluate
+    from dataprops.experiment.attacks import fgsm_results, flip_distance, pgd_result
+    from dataprops.experiment.training import as_input, evaluate
 
     x, target = as_input(images, device), y.to(device)
     clean, *results = fgsm_results(net, x, target, [0.0, *(eps / 255 for eps in EPS)])
@@ -198,9 +198,9 @@ def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> di
 
 def layer_columns(net: Any, model: str, images: Any, scratch: Path, seed: int, device: str) -> dict[str, Any]:
     """Dimension of the layers for distinct training images."""
-    from dataprops.models import find_model
-    from dataprops.representations import hidden_layers, layer_dimensions
-    from dataprops.training import as_input
+    from dataprops.experiment.models import find_model
+    from dataprops.experiment.representations import hidden_layers, layer_dimensions
+    from dataprops.experiment.training import as_input
 
     known = find_model(model)
     layers = known.layers or hidden_layers(net, as_input(images[:1], device))

@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprops import stages
-from dataprops.audit import Call, call_directly
+from dataprops.audit import stages
+from dataprops.audit.composition import Call, call_directly
 from dataprops.errors import DatapropsError
 from dataprops.experiment.cell import finished, run_cell
+from dataprops.experiment.grid import Cell, Experiment, plan_cells
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather
 from dataprops.experiment.table import cell_table, load_cell
-from dataprops.grid import Cell, Experiment, plan_cells
 from dataprops.sources import open_source
-from dataprops.store import locked, open_store, write_table, write_text
-from dataprops.tools import Progress, Tools, cores, no_progress, process_map
+from dataprops.store.folder import locked, open_store
+from dataprops.store.tables import write_table
+from dataprops.util.files import write_text
+from dataprops.util.tools import Progress, Tools, cores, no_progress, process_map
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ def check(experiment: Experiment) -> None:
     DatapropsError
         Naming the source or the model.
     """
-    from dataprops.models import check_model
+    from dataprops.experiment.models import check_model
 
     for dataset in experiment.datasets:
         config = dataset.audit(experiment.store, experiment.settings)

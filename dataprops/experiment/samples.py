@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.state import PassSpec
-from dataprops.distinct import distinct_rows
+from dataprops.experiment.grid import Cell, Experiment, plan_cells
 from dataprops.experiment.sets import facts_of, load_images
-from dataprops.grid import Cell, Experiment, plan_cells
-from dataprops.images import Preprocess
-from dataprops.properties import contents_only, sampled_sharpness
-from dataprops.sharpness import sharpness_summary
-from dataprops.splits import Impossible, draw, units
-from dataprops.store import write_arrays, write_text
-from dataprops.tools import Tools, inline_tools
+from dataprops.experiment.splits import Impossible, draw, units
+from dataprops.imaging.decode import Preprocess
+from dataprops.properties.dimension import estimate_all
+from dataprops.properties.distinct import distinct_rows
+from dataprops.properties.sharpness import sharpness_summary
+from dataprops.properties.tables import contents_only, sampled_sharpness
+from dataprops.util.files import write_arrays, write_text
+from dataprops.util.tools import Tools, inline_tools
 
 DRAWS = 20
 
@@ -89,7 +89,9 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
     d = estimate_all(distance, neighbour, everything.features, k, seed, ("mle", "twonn"))
     sharp = np.sqrt(state.sharp[rows.row])
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
-    draws = sampled_sharpness(_SharpnessOptions(seed), inline_tools(threads=1), everything, rows, state, "classes")
+    draws = sampled_sharpness(
+        inline_tools(threads=1), everything, rows, state, numeric=False, sample=1000, draws=DRAWS, seed=seed
+    )
     m = max(draws, default=0)
     return {
         "d_data": d["mle_paper"].value,
@@ -103,10 +105,3 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
         "k_q95": summary["q95"].value,
         "k_f_100": float(np.mean(draws[100])) if 100 in draws else float("nan"),
     }
-
-
-class _SharpnessOptions:
-    """What `properties.sampled_sharpness` reads of an audit's options."""
-
-    def __init__(self, seed: int):
-        self.sample, self.draws, self.seed, self.memory = 1000, DRAWS, seed, None

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops import stages
+from dataprops.audit import stages
+from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.grid import Dataset, Experiment, dataset_name
-from dataprops.images import Preprocess
-from dataprops.shards import describe as describe_shards
-from dataprops.shards import open_shards
-from dataprops.store import locked, start_run, write_table, write_text
-from dataprops.tools import Tools, inline_tools
+from dataprops.experiment.grid import Dataset, Experiment, dataset_name
+from dataprops.imaging.decode import Preprocess
+from dataprops.store.folder import locked
+from dataprops.store.shards import describe as describe_shards
+from dataprops.store.shards import open_shards
+from dataprops.store.tables import write_table
+from dataprops.util.files import write_text
+from dataprops.util.tools import Tools, inline_tools
 
 
 def gather(experiment: Experiment, tools: Tools) -> dict[str, int]:

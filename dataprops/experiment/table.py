@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.grid import Cell, Experiment
+from dataprops.experiment.grid import Cell, Experiment
 
 EPS = (1, 2, 4, 8)  # grey levels
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.fitting import LAWS, Line
+from dataprops.laws.fitting import LAWS, Line
 from dataprops.report.plots import BLUE, GREY, ORANGE, _figure, _svg
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dataprops.fitting.table import listed
+from dataprops.laws.fitting.table import listed
 from dataprops.report.numbers import NOTHING, number
 
 if TYPE_CHECKING:

@@ -18,25 +18,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage
-from dataprops.redact import is_url, redacted, reveal
-from dataprops.sources import (
-    archives,
-    arrays,
-    arraysets,
-    digits,
-    folder,
-    frames,
-    hdf5,
-    manifest,
-    nifti,
-    numpyfiles,
-    paper,
-    parquet,
-    remote,
-)
-from dataprops.sources.places import ACCESS
+from dataprops.imaging.decode import RawImage
+from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper
+from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
+from dataprops.sources.remote import listing
+from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.table import SourceOptions, chosen_rules
+from dataprops.util.redact import is_url, redacted, reveal
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
 
@@ -86,7 +74,7 @@ SOURCES: dict[str, Source] = {
         name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
         for name, row in paper.READERS.items()
     },
-    "url": Source(remote.scan, remote.read, False, ACCESS, remote.stamps),
+    "url": Source(listing.scan, listing.read, False, ACCESS, listing.stamps),
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,
     "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.stamps),
@@ -241,7 +229,7 @@ def _kind_of_url(url: str, options: SourceOptions) -> str:
         return "parquet" if parquet.holds_images(url, options) else "manifest"
     if kind is not None or plain.lower().endswith(manifest.SUFFIXES):
         return kind or "manifest"
-    return remote.kind_of(url, options, _kind_of_names)
+    return listing.kind_of(url, options, _kind_of_names)
 
 
 def _kind_of_names(names: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage, UnreadableImage, float_levels, from_pillow
+from dataprops.imaging.decode import RawImage, UnreadableImage, float_levels, from_pillow
 from dataprops.sources.table import SourceOptions, image_table
 
 # what a dataset's own code raises for an item that it cannot give

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from dataprops.images import RawImage
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.table import SourceOptions, image_table
 
 

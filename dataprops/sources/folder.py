@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataprops import dicom
 from dataprops.errors import DatapropsError
+from dataprops.imaging import dicom
 from dataprops.sources.table import SourceOptions, image_table, shown
 
 log = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataprops import dicom
 from dataprops.errors import DatapropsError
-from dataprops.images import quiet
+from dataprops.imaging import dicom
+from dataprops.imaging.decode import quiet
 from dataprops.sources import folder, manifest
-from dataprops.sources.kept import Kept
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
+from dataprops.util.cache import Kept
 
 MARK = "#frame="
 LABELS = (

@@ -17,12 +17,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError
-from dataprops.redact import HIDDEN, is_url, redacted
-from dataprops.sources import places
 from dataprops.sources.folder import SPLITS
-from dataprops.sources.kept import Kept
-from dataprops.sources.places import Access, access_of
+from dataprops.sources.remote import filesystems
+from dataprops.sources.remote.filesystems import Access, access_of
 from dataprops.sources.table import SourceOptions, image_table
+from dataprops.util.cache import Kept
+from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -80,7 +80,7 @@ def _load(location: str, access: Access) -> pd.DataFrame:
     if not is_url(location) and not Path(location).is_file():
         raise DatapropsError(f"there is no manifest {path}")
     try:
-        data = io.BytesIO(places.read_bytes(location, access)) if is_url(location) else location
+        data = io.BytesIO(filesystems.read_bytes(location, access)) if is_url(location) else location
         if location.partition("?")[0].lower().endswith(".parquet"):
             columns = pq.read_table(data)
             # not through pandas' types: whole numbers stay whole numbers where a label is missing
@@ -132,22 +132,22 @@ def _place(location: str, key: str, options: SourceOptions) -> str:
             paths = list(dict.fromkeys(path for path in rows if path is not None))
             return dict(zip(_keys(paths), paths, strict=True))
 
-        known = _addresses.get((places.identity(location, access), options.path_column), load)
+        known = _addresses.get((filesystems.identity(location, access), options.path_column), load)
         if key not in known:
             raise OSError(errno.ENOENT, "the manifest lists it no more")
         key = known[key]
     if is_url(key):
         scheme = key.partition("://")[0].lower()
-        if scheme not in places.SCHEMES:
+        if scheme not in filesystems.SCHEMES:
             raise OSError(errno.EINVAL, f"addresses of the scheme {scheme} are not read")
         return key
-    return places.joined(places.parent(location), key)
+    return filesystems.joined(filesystems.parent(location), key)
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
     """The bytes of one listed file."""
     if is_url(location) or is_url(key):
-        return places.read_bytes(_place(location, key, options), access_of(options))
+        return filesystems.read_bytes(_place(location, key, options), access_of(options))
     file = Path(location).parent / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
         raise OSError(errno.EINVAL, "it is no file")
@@ -162,6 +162,6 @@ def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[i
         where = [_place(location, keys[i], options) for i in asked]
     except OSError:
         return out
-    for i, stamp in zip(asked, places.stamps(where, access_of(options)), strict=True):
+    for i, stamp in zip(asked, filesystems.stamps(where, access_of(options)), strict=True):
         out[i] = stamp
     return out

@@ -34,12 +34,12 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage, UnreadableImage
+from dataprops.imaging.decode import RawImage, UnreadableImage
+from dataprops.imaging.windows import window_numbers
 from dataprops.sources import folder, manifest
 from dataprops.sources.frames import base, is_manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.sources.volumes import AXES, Volume, is_volume, open_volume, slice_image
-from dataprops.windows import window_numbers
 
 RULES: dict[str, tuple[str, ...]] = {
     "axis": ("axial", "coronal", "sagittal"),

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.images import RawImage, UnreadableImage
-from dataprops.levels import percentile_levels, to_levels
-from dataprops.sources.kept import Kept
+from dataprops.imaging.decode import RawImage, UnreadableImage
+from dataprops.imaging.levels import percentile_levels, to_levels
+from dataprops.util.cache import Kept
 
 __all__ = [
     "AXES",

@@ -30,7 +30,7 @@ def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
     quiet_prefect()
     from urllib.parse import urlsplit
 
-    from dataprops.store import open_store
+    from dataprops.store.folder import open_store
     from deployments.datasets import read_operations
     from deployments.deploy import deploy, require_server
     from deployments.operate import run_worker, watching

@@ -26,7 +26,7 @@ def command(file: str, names: tuple[str, ...], once: bool) -> None:
     """Watch folders and remote prefixes, and say `dataset.arrived` when files arrived: an automation then starts an audit."""
     quiet_prefect()
     from dataprops.errors import DatapropsError
-    from dataprops.store import open_store
+    from dataprops.store.folder import open_store
     from deployments.datasets import read_operations
     from deployments.deploy import require_server
     from deployments.operate import chosen, look_after_once, wait_for_signal, watching

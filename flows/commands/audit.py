@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
+from dataprops.audit.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
 from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dataprops.tools import Progress
+    from dataprops.util.tools import Progress
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -157,7 +157,7 @@ def command(
         from dataprops.report.terminal import print_summary
 
         print_summary(summary, Console())
-    from dataprops.alerts import exit_code
+    from dataprops.checks.alerts import exit_code
 
     sys.exit(exit_code(summary["alerts"], fail_on))
 
@@ -169,7 +169,7 @@ def _console() -> Console:
 
 
 def progress_shown(quiet: bool) -> Progress:
-    from dataprops.tools import no_progress
+    from dataprops.util.tools import no_progress
 
     if quiet:
         return no_progress
@@ -179,8 +179,9 @@ def progress_shown(quiet: bool) -> Progress:
 
 
 def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict[str, Any]:
-    from dataprops.audit import load_summary, run_stages
-    from dataprops.tools import inline_tools
+    from dataprops.audit.composition import run_stages
+    from dataprops.store.folder import load_summary
+    from dataprops.util.tools import inline_tools
 
     return load_summary(run_stages(config, inline_tools(progress_shown(quiet), workers)))
 
@@ -188,7 +189,7 @@ def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict
 def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from dataprops.store import open_store
+    from dataprops.store.folder import open_store
     from flows.server import server_for
 
     store = open_store(config.store)
@@ -216,9 +217,10 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it."""
     import shutil
 
-    from dataprops import stages
-    from dataprops.store import locked, open_store, start_run
-    from dataprops.tools import inline_tools
+    from dataprops.audit import stages
+    from dataprops.audit.workspace import start_run
+    from dataprops.store.folder import locked, open_store
+    from dataprops.util.tools import inline_tools
 
     with locked(open_store(config.store), config.dataset):
         run = start_run(config)

@@ -49,7 +49,7 @@ def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def show(result: dict[str, Any], as_json: bool, written: Callable[[Any, Console], None]) -> None:
     """One JSON object on stdout, or the result as `written` puts it on the terminal."""
     if as_json:
-        from dataprops.summary import to_json
+        from dataprops.util.json import to_json
 
         click.echo(to_json(result), nl=False)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
@@ -30,8 +30,8 @@ def command(a: str, b: str, store: str, as_json: bool) -> None:
     Each change has a 95 % interval: what it does not exclude may be sampling noise. Findings that came with new images are
     listed.
     """
-    from dataprops.history import compare, find_runs
+    from dataprops.audit.history import compare, find_runs
     from dataprops.report.terminal_history import print_comparison
-    from dataprops.store import existing_store
+    from dataprops.store.folder import existing_store
 
     show(compare(*find_runs(existing_store(store), a, b)), as_json, print_comparison)

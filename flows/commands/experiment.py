@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment
-from dataprops.grid_options import experiment_from
+from dataprops.experiment.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment
+from dataprops.experiment.grid_options import experiment_from
 from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
-    from dataprops.tools import Progress
+    from dataprops.util.tools import Progress
 
 EXAMPLES = """\b
 Examples:
@@ -97,7 +97,7 @@ def command(
 
 def _progress(quiet: bool) -> Progress:
     """Bars, and a line for each finished cell above them."""
-    from dataprops.tools import no_progress
+    from dataprops.util.tools import no_progress
 
     if quiet:
         return no_progress
@@ -122,7 +122,7 @@ def _inline(experiment: Experiment, workers: int | None, quiet: bool) -> Path:
 
 def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers: int | None, quiet: bool) -> Path:
     os.environ.setdefault("OMP_NUM_THREADS", str(experiment.threads))
-    from dataprops.store import open_store
+    from dataprops.store.folder import open_store
     from flows.server import server_for
 
     store = open_store(experiment.store)

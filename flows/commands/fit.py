@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
@@ -41,10 +41,11 @@ def command(store: str | None, table: str | None, preprocess: str | None, seed: 
 
 
 def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int) -> dict:
-    from dataprops.calibrations import save_calibration
-    from dataprops.fitting import fit_laws
-    from dataprops.fitting.table import one_preprocessing, read_experiments, read_table
-    from dataprops.store import open_store
+    from dataprops.laws.calibrations import save_calibration
+    from dataprops.laws.fitting import fit_laws
+    from dataprops.laws.fitting.table import one_preprocessing, read_experiments, read_table
+    from dataprops.report.figures import calibration_figures
+    from dataprops.store.folder import open_store
 
     folder = None
     if table is None or store is not None:
@@ -54,7 +55,11 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     rows = read_experiments(folder) if table is None and folder is not None else read_table(table or "")
     source = str(Path(table)) if table else f"{rows['experiment'].nunique()} experiments of the store"
     fit = fit_laws(one_preprocessing(rows, preprocess), seed=seed)
-    kept = None if folder is None else save_calibration(folder, fit, source)
+    kept = (
+        None
+        if folder is None
+        else save_calibration(folder, fit, source, calibration_figures(fit.points.table, fit.lines))
+    )
     return fit.result | {
         "source": source,
         "calibration": None if kept is None else kept.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
@@ -25,9 +25,9 @@ Exit code: 0 shown, 2 wrong usage or no finished audit.
 @at_the_edge
 def command(name: str, store: str, last: int | None, as_json: bool) -> None:
     """Show the audits of the dataset NAME, and what changed by more than sampling noise from each to the next."""
-    from dataprops.history import timeline
+    from dataprops.audit.history import timeline
     from dataprops.report.terminal_history import print_history
-    from dataprops.store import existing_store
+    from dataprops.store.folder import existing_store
 
     runs = timeline(existing_store(store), name, last)
     show({"dataset": name, "runs": runs}, as_json, lambda _, console: print_history(name, runs, console))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dataprops.config import LABEL_KINDS, AuditConfig
+from dataprops.audit.config import LABEL_KINDS, AuditConfig
 from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
@@ -57,9 +57,9 @@ def command(
 
 
 def _predict(config: AuditConfig, target_loss: float | None, again: bool, quiet: bool) -> dict[str, Any]:
-    from dataprops.calibrations import newest_calibration
-    from dataprops.forecast import audit_options, forecast, serving_audit
-    from dataprops.store import open_store
+    from dataprops.audit.serving import audit_options, forecast, serving_audit
+    from dataprops.laws.calibrations import newest_calibration
+    from dataprops.store.folder import open_store
 
     store = open_store(config.store)
     calibration = newest_calibration(store)
@@ -67,8 +67,8 @@ def _predict(config: AuditConfig, target_loss: float | None, again: bool, quiet:
     if folder is None:
         from dataclasses import replace
 
-        from dataprops.audit import run_stages
-        from dataprops.tools import inline_tools
+        from dataprops.audit.composition import run_stages
+        from dataprops.util.tools import inline_tools
         from flows.commands.audit import progress_shown
 
         wanted = replace(config, **audit_options(calibration), reason="for a prediction")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dataprops.config import AuditConfig
+from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
@@ -31,8 +31,8 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
     A run is kept if --keep-last or --keep-days keeps it; without both all runs are kept. The newest run of a dataset always
     stays, and a dataset that is being audited is passed over.
     """
-    from dataprops.prune import Policy, holding, plan, remove
-    from dataprops.store import existing_store
+    from dataprops.store.folder import existing_store
+    from dataprops.store.prune import Policy, holding, plan, remove
 
     folder = existing_store(store)
     with holding(folder, shards) as (free, busy):

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dataprops import stages
-from dataprops.config import AuditConfig
-from dataprops.distances.memory import measured_memory
-from dataprops.store import start_run
-from dataprops.tools import inline_tools
+from dataprops.audit import stages
+from dataprops.audit.config import AuditConfig
+from dataprops.audit.workspace import start_run
+from dataprops.util.memory import measured_memory
+from dataprops.util.tools import inline_tools
 
 SIDE = 256
 

@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dataprops.dimension import estimate_all
 from dataprops.distances.allpairs import all_pairs, array_rows, load_block
 from dataprops.distances.gpu import EDGE as GPU_EDGE
 from dataprops.distances.incremental import Known, update
@@ -33,7 +32,8 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
-from dataprops.tools import cores
+from dataprops.properties.dimension import estimate_all
+from dataprops.util.tools import cores
 from tests.benchmarks.data import images
 
 K = 20

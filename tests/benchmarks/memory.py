@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from dataprops.distances.allpairs import all_pairs, array_rows
-from dataprops.distances.memory import measured_memory
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.state import PassSpec
+from dataprops.util.memory import measured_memory
 from tests.benchmarks.data import images
 
 

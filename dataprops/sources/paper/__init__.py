@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dataprops.images import RawImage
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper import (
     brats,
     chexpert,

@@ -24,8 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.images import RawImage
-from dataprops.sources.kept import KeptFiles
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import (
     Image,
     class_folders,
@@ -37,6 +36,7 @@ from dataprops.sources.paper.layout import (
     rule_number,
     unreadable,
 )
+from dataprops.util.cache import KeptFiles
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.images import RawImage
-from dataprops.sources.kept import KeptFiles
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
 from dataprops.sources.paper.unpickle import load_arrays
+from dataprops.util.cache import KeptFiles
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.images import RawImage
-from dataprops.sources.kept import KeptFiles
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
+from dataprops.util.cache import KeptFiles
 
 TREE = """\
     PATH/train-images-idx3-ubyte[.gz]    PATH/train-labels-idx1-ubyte[.gz]

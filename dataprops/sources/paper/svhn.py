@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataprops.images import RawImage
-from dataprops.sources.kept import KeptFiles
+from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, have, listing, need, unreadable
+from dataprops.util.cache import KeptFiles
 
 log = logging.getLogger(__name__)
 

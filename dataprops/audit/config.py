@@ -1,0 +1,169 @@
+"""What an audit is asked to do: one frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from inspect import get_annotations
+from pathlib import Path
+from typing import Any
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.windows import window_numbers
+from dataprops.util.redact import is_url, withhold
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SUFFIXES = (  # of files, which are no part of a dataset's name
+    *(".csv", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
+)
+LABEL_KINDS = ("auto", "classes", "numbers")
+SCALES = ("full-range", "per-image-max")
+ESTIMATORS = ("mle", "twonn", "geomle")
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Options of one audit.
+
+    Attributes
+    ----------
+    source : str
+        Folder, manifest (.csv, .parquet), container, address, or ``name:location``. What an address holds of passwords and
+        signatures is withheld (see `redact`): the record, and whatever it is written to, has ``***`` in their place.
+    store : str
+        Folder for shards, states and results. Nothing is written anywhere else.
+    name : str
+        Name of the dataset in the store; default: from the source.
+    size : int
+        Side of the canonical image in pixels.
+    channels : int or None
+        1, 3, or None: as in the last audit of the dataset, else by what the set holds.
+    scale : str
+        "full-range", or "per-image-max" (x * 255 / max, the paper's).
+    window : str
+        Which values of a DICOM or NIfTI image become black and white: "auto" (the file's own window, else by modality),
+        "file", "percentiles", a preset of `windows.PRESETS`, or "CENTRE/WIDTH".
+    labels : str
+        "auto", "classes" or "numbers".
+    path_column, label_column, split_column, group_column : str
+        Names of a manifest's columns.
+    group_pattern : str or None
+        Regular expression over the relative path; its first group names the patient.
+    rules : tuple of str
+        How a named source makes its labels: ``name=value``, e.g. "uncertain=positive".
+    k : int
+        Neighbours of the dimension estimates.
+    near_rms : float
+        Two images are near-identical when their root-mean-square difference is at most this many grey levels.
+    estimators : tuple of str
+        Of "mle", "twonn", "geomle".
+    sample : int
+        M of the paper's label sharpness.
+    draws : int
+        Draws of M images.
+    seed : int
+        Of every draw.
+    anchors : int or None
+        Compare a random sample of so many images with all, in place of all pairs: estimates with intervals, for sets where
+        all pairs are too many.
+    thresholds : str or None
+        TOML file that overrides the default thresholds.
+    memory : int or None
+        Bytes of working memory for each worker; default: from what is free.
+    reason : str
+        Why the audit runs; shown with the run.
+    """
+
+    source: str
+    store: str = "dataprops-store"
+    name: str = ""
+    size: int = 224
+    channels: int | None = None
+    scale: str = "full-range"
+    window: str = "auto"
+    labels: str = "auto"
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    group_column: str = "group"
+    group_pattern: str | None = None
+    rules: tuple[str, ...] = ()
+    k: int = 20
+    near_rms: float = 2.0
+    estimators: tuple[str, ...] = ESTIMATORS
+    sample: int = 1000
+    draws: int = 20
+    seed: int = 0
+    anchors: int | None = None
+    thresholds: str | None = None
+    memory: int | None = None
+    reason: str = "by hand"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", withhold(self.source))
+        require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
+        require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
+        require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
+        require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
+        window_numbers(self.window)
+        require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
+        require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
+        require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
+        require(self.sample >= 2, "sample", self.sample, "at least 2 images")
+        require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
+        require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")
+        require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
+        for rule in self.rules:
+            require("=" in rule, "rule", rule, "name=value")
+        for estimator in self.estimators:
+            require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
+        if self.name and not NAME.fullmatch(self.name):
+            raise DatapropsError(f"the dataset name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset in the store."""
+        if self.name:
+            return self.name
+        kind, colon, location = self.source.partition(":")
+        path = Path(location) if colon and not Path(self.source).exists() else Path(self.source)
+        if is_url(self.source):
+            path = Path("/", self.source.partition("://")[2].partition("?")[0].rpartition("@")[2])
+        name = path.resolve().name
+        stem = next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), name)
+        stem = re.sub(r"[-_.]?\{\d+\.\.\d+\}", "", stem)  # of numbered shards
+        if colon and not location:
+            stem = kind
+        cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+        return cleaned or "dataset"
+
+
+def from_dict(values: dict) -> AuditConfig:
+    """A config from plain values, as a deployment's parameters give them; unknown names are an error."""
+    known = {field.name for field in fields(AuditConfig)}
+    for name in values:
+        if name not in known:
+            raise DatapropsError(f"unknown audit option {name!r}; options are {', '.join(sorted(known))}")
+    values = dict(values)
+    for name in {"estimators", "rules"} & set(values):
+        values[name] = tuple(values[name])
+    return AuditConfig(**values)
+
+
+def same_fields(record: Any, kind: type) -> dict[str, Any]:
+    """The fields of a dataclass that another kind of record (a dataclass or a named tuple) has too, by their names."""
+    wanted = get_annotations(kind)
+    return {field.name: getattr(record, field.name) for field in fields(record) if field.name in wanted}
+
+
+def require(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Refuse a value, saying what is wanted.
+
+    Raises
+    ------
+    DatapropsError
+        If it does not hold.
+    """
+    if not holds:
+        raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")

@@ -1,0 +1,90 @@
+"""Which finished audit a prediction can rest on, and all that is predicted for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.audit.config import AuditConfig
+from dataprops.laws.calibrations import Calibration, read_key, refused
+from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, measured_numbers
+from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
+from dataprops.store.folder import finished_runs, load_summary
+
+
+def audit_options(calibration: Calibration | None) -> dict[str, Any]:
+    """Options of an audit that a calibration speaks of; of one that the paper's table does, without a calibration."""
+    if calibration is None:
+        return {"size": PAPER_SIZE, "scale": PAPER_SCALE}
+    kinds = [read_key(key)[0] for key in calibration.preprocess]
+    channels = {kind.channels for kind in kinds}
+    options: dict[str, Any] = {"size": kinds[0].size, "scale": kinds[0].scale}
+    return options | ({"channels": channels.pop()} if len(channels) == 1 else {})
+
+
+def serving_audit(store: Path, config: AuditConfig, calibration: Calibration | None) -> Path | None:
+    """The newest audit of this source in the store that a prediction can rest on; None if there is none."""
+    for folder in reversed(finished_runs(store, config.dataset)):
+        try:
+            summary = load_summary(folder)
+        except (OSError, ValueError):
+            continue  # damaged: as if it were not there
+        if _same_source(summary["source"], config.source):
+            prediction = expected_penalty(summary, peaks_of(folder), calibration)
+            if prediction.calibration is not None and (calibration is None or prediction.calibration == calibration.id):
+                return folder
+            if calibration is not None and not refused(calibration, summary, peaks_of(folder)):
+                return folder  # a calibration without attacks
+    return None
+
+
+def _same_source(one: str, other: str) -> bool:
+    paths = [Path(source).expanduser() for source in (one, other)]
+    return one == other or (all(p.exists() for p in paths) and paths[0].resolve() == paths[1].resolve())
+
+
+def peaks_of(folder: Path) -> np.ndarray:
+    """Largest grey level of each readable image of a finished audit, int [n]."""
+    images = pd.read_parquet(folder / "images.parquet", columns=["pixels", "peak"])
+    return images.loc[images["pixels"].notna(), "peak"].to_numpy()
+
+
+def forecast(folder: Path, calibration: Calibration | None, target_loss: float | None = None) -> dict[str, Any]:
+    """All predictions for an audited set.
+
+    Parameters
+    ----------
+    folder : Path
+        Results of the audit.
+    calibration : Calibration or None
+        The store's.
+    target_loss : float, optional
+        Nats: how many images would reach it.
+
+    Returns
+    -------
+    dict
+        dataset, run_id, created, preprocess, properties {n_train, d_data, k_f, m}, calibration (its id; the paper's
+        table's name; None if nothing could be predicted), predictions.
+    """
+    summary, peaks = load_summary(folder), peaks_of(folder)
+    predictions = [expected_loss(summary, peaks, calibration), expected_penalty(summary, peaks, calibration)]
+    if target_loss is not None:
+        predictions.append(images_for_loss(summary, peaks, calibration, target_loss))
+    told = [p.as_dict() for p in predictions]
+    # the change since the audit before needs no calibration: constants cancel
+    told += [p for p in summary["predictions"] if p["name"] in ("log_loss_change", "loss_if_doubled")]
+    used = [p.calibration for p in predictions if p.calibration]
+    return {
+        "dataset": summary["dataset"],
+        "run_id": summary["run_id"],
+        "created": summary["created"],
+        "preprocess": summary["preprocess"],
+        "properties": measured_numbers(summary),
+        "calibration": used[0] if used else None,
+        "predictions": told,
+        "report": summary["report"],
+    }

@@ -1,0 +1,175 @@
+"""Alerts: what a person should know now, each with its number, its threshold and its evidence.
+
+One alert for each failed check, whose verdict is that of the checks' results where they are given; a critical one for
+each failed check of the result tables themselves; and one of severity info for each prediction whose interval excludes
+0 and that no failed check speaks of. The most severe come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from dataprops.checks.thresholds import SEVERITIES, Check
+from dataprops.errors import DatapropsError
+from dataprops.laws.prediction import Prediction
+
+EVIDENCE = 20  # images named with an alert
+FAIL_ON = ("critical", "warning", "never")
+# the measure that a prediction becomes
+PREDICTED = {"log_loss_change": "predicted_log_loss_change", "attack_penalty": "predicted_penalty"}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A failed expectation, or a prediction that deserves a look.
+
+    Attributes
+    ----------
+    severity : str
+        info, warning or critical.
+    name : str
+        Of the check or the prediction.
+    sentence : str
+        What is wrong, in plain words.
+    measure : str
+    value, threshold : float
+        The number, and the bound that it breaks.
+    images : tuple of int
+        Ids of images that are the evidence, the first `EVIDENCE` of them.
+    paths : tuple of str
+        Their paths.
+    findings : int
+        Findings of the check's kinds in all.
+    """
+
+    severity: str
+    name: str
+    sentence: str
+    measure: str
+    value: float
+    threshold: float
+    images: tuple[int, ...] = ()
+    paths: tuple[str, ...] = ()
+    findings: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"images": list(self.images), "paths": list(self.paths)}
+
+
+def raise_alerts(
+    measures: Mapping[str, float],
+    checks: Iterable[Check],
+    findings: pd.DataFrame,
+    results: pd.DataFrame | None = None,
+    predictions: Iterable[Prediction] = (),
+) -> list[Alert]:
+    """The alerts of an audit, the most severe first; of two checks on one measure only the more severe.
+
+    Parameters
+    ----------
+    measures : mapping
+        Name -> value.
+    checks : iterable of Check
+        From `thresholds.load_thresholds`.
+    findings : DataFrame
+        kind, images, paths: where the evidence is taken from.
+    results : DataFrame, optional
+        Of `checks.run_checks`: its verdicts. Without it the thresholds are compared here, and the result tables are not
+        judged.
+    predictions : iterable of Prediction, optional
+        Where an interval excludes 0 and no check failed on it, an alert of severity info.
+    """
+    failed = None if results is None else set(results.loc[~results["success"].fillna(True), "check"])
+    alerts = list(_failed_checks(measures, checks, findings, failed))
+    if results is not None and failed:
+        alerts += _failed_structure(results[(results["table"] != "measures") & results["check"].isin(failed)])
+    alerts.sort(key=lambda alert: -SEVERITIES.index(alert.severity))
+    kept, seen = [], set()
+    for alert in alerts:
+        if alert.measure not in seen:
+            kept.append(alert)
+        seen.add(alert.measure)
+    return kept + list(_told_predictions(predictions, seen))
+
+
+def _failed_checks(
+    measures: Mapping[str, float], checks: Iterable[Check], findings: pd.DataFrame, failed: set[str] | None
+) -> Iterator[Alert]:
+    for check in checks:
+        value = measures.get(check.measure)
+        if value is None or not (check.fails(value) if failed is None else check.name in failed):
+            continue
+        evidence = findings[findings["kind"].isin(check.kinds)]
+        named = _first_images(evidence)
+        yield Alert(
+            check.severity,
+            check.name,
+            check.words(value, measures),
+            check.measure,
+            float(value),
+            check.threshold(value),
+            tuple(named),
+            tuple(named.values()),
+            len(evidence),
+        )
+
+
+def _first_images(evidence: pd.DataFrame) -> dict[int, str]:
+    """Id -> path of the first `EVIDENCE` different images that findings name."""
+    named: dict[int, str] = {}
+    for ids, paths in evidence[["images", "paths"]].itertuples(index=False):
+        for image, path in zip(ids, paths, strict=True):
+            named.setdefault(int(image), str(path))
+            if len(named) == EVIDENCE:
+                return named
+    return named
+
+
+def _failed_structure(rows: pd.DataFrame) -> Iterator[Alert]:
+    for row in rows.to_dict("records"):
+        yield Alert(
+            row["severity"],
+            row["check"],
+            f"The audit contradicts itself: it does not hold that {row['title']} (table {row['table']}). Do not rely on"
+            " its numbers; this is a fault of the program, please report it.",
+            f"{row['table']}.{row['measure']}",
+            float("nan"),
+            row["min"],
+        )
+
+
+def _told_predictions(predictions: Iterable[Prediction], seen: set[str]) -> Iterator[Alert]:
+    for prediction in predictions:
+        measure = PREDICTED.get(prediction.name)
+        if measure is None or prediction.withheld is not None or not prediction.significant or prediction.value is None:
+            continue
+        if not any(name.startswith(measure) for name in seen):
+            yield Alert("info", prediction.name, prediction.sentence, measure, prediction.value, 0.0)
+
+
+def _severity(alert: Alert | Mapping[str, Any]) -> str:
+    return alert.severity if isinstance(alert, Alert) else alert["severity"]
+
+
+def worst(alerts: Iterable[Alert | Mapping[str, Any]]) -> str | None:
+    """The greatest severity among alerts (records, or what `as_dict` makes of them), None if there is none."""
+    return max(map(_severity, alerts), key=SEVERITIES.index, default=None)
+
+
+def exit_code(alerts: Iterable[Alert | Mapping[str, Any]], fail_on: str) -> int:
+    """1 if an alert is at or above `fail_on` ("critical", "warning", "never"), else 0.
+
+    Raises
+    ------
+    DatapropsError
+        If `fail_on` is none of these.
+    """
+    if fail_on not in FAIL_ON:
+        raise DatapropsError(f"fail-on is {fail_on!r}, wanted: {', '.join(FAIL_ON)}")
+    found = worst(alerts)
+    return int(fail_on != "never" and found is not None and SEVERITIES.index(found) >= SEVERITIES.index(fail_on))

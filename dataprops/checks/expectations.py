@@ -1,0 +1,255 @@
+"""The checks as Great Expectations: one over the measures for each threshold, structural ones over the result tables.
+
+Nothing leaves this process but the Data Docs, pages that go beside the results: the context lives in memory, is told
+to send no statistics, and gets no site of its own in the temporary folder. Since 1.0 a failed validation raises
+nothing: each result's `success` is read, and an expectation that could not be evaluated counts as failed. A measure
+that does not apply to a set (no splits, say) or is NaN, which Great Expectations would let pass as missing, is skipped
+and said to be.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dataprops.checks.thresholds import Check
+
+log = logging.getLogger(__name__)
+
+SITE = "results"
+
+
+class CheckReport(NamedTuple):
+    """Outcome of the checks.
+
+    Attributes
+    ----------
+    success : bool
+        No expectation failed, of whatever severity.
+    results : DataFrame
+        check, table, measure, value, min, max, severity, success (NA: skipped), title.
+    data_docs : Path or None
+        Index page of the Data Docs.
+    """
+
+    success: bool
+    results: pd.DataFrame
+    data_docs: Path | None
+
+
+class Structural(NamedTuple):
+    """A check of a result table itself: a failure is a fault of ours, not of the data."""
+
+    name: str
+    table: str
+    title: str
+    expectation: str
+    options: dict[str, Any]
+
+
+def _between(table: str, column: str, name: str, title: str) -> Structural:
+    return Structural(name, table, title, "ExpectColumnValuesToBeBetween", {"column": column, "min_value": 0})
+
+
+PATHS_GIVEN = Structural(
+    "paths_given", "images", "every image has a path", "ExpectColumnValuesToNotBeNull", {"column": "path"}
+)
+PATHS_UNIQUE = Structural(
+    "paths_unique", "images", "no path stands twice", "ExpectColumnValuesToBeUnique", {"column": "path"}
+)
+STRUCTURE: tuple[Structural, ...] = (
+    PATHS_GIVEN,
+    PATHS_UNIQUE,
+    _between("images", "neighbour_distance", "distances_valid", "distances to neighbours are not negative"),
+    _between("images", "knn_distance", "knn_distances_valid", "distances to the k-th neighbour are not negative"),
+    _between("images", "sharpest_distance", "sharpest_distances_valid", "distances of sharpest pairs are not negative"),
+    _between("images", "sharpness", "sharpness_valid", "label sharpness is not negative"),
+    _between("properties", "value", "values_valid", "properties are not negative"),
+    _between("properties", "se", "errors_valid", "standard errors are not negative"),
+)
+
+
+def structure(measures: Mapping[str, float]) -> tuple[Structural, ...]:
+    """The structural checks of a set; where it has classes, their codes are 0 to n_classes - 1."""
+    classes = measures.get("n_classes")
+    if classes is None or math.isnan(classes):
+        return STRUCTURE
+    options = {"column": "y", "value_set": list(range(int(classes)))}
+    title = "every label is the code of a class"
+    return (*STRUCTURE, Structural("labels_valid", "images", title, "ExpectColumnValuesToBeInSet", options))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Great Expectations' remarks about itself do not belong in an audit's log; its errors do."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"great_expectations\b|marshmallow\b|altair\b|jsonschema\b")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def run_checks(
+    measures: Mapping[str, float],
+    images: pd.DataFrame,
+    properties: pd.DataFrame,
+    checks: Sequence[Check],
+    docs: Path | None = None,
+) -> CheckReport:
+    """Validate the results of an audit.
+
+    Parameters
+    ----------
+    measures : mapping
+        Name -> value.
+    images, properties : DataFrame
+        Result tables.
+    checks : sequence of Check
+        From `thresholds.load_thresholds`.
+    docs : Path, optional
+        Folder for the Data Docs; nothing is written without it.
+    """
+    applicable = [check for check in checks if _given(measures.get(check.measure))]
+    rules = structure(measures)
+    frames = {
+        "measures": pd.DataFrame([{check.measure: float(measures[check.measure]) for check in applicable}]),
+        "images": _columns(images, rules, "images"),
+        "properties": _columns(properties, rules, "properties"),
+    }
+    with _quiet():
+        outcome = _validate(frames, applicable, rules, docs)
+    table = _results_table(measures, checks, rules, outcome)
+    return CheckReport(all(outcome.values()), table, None if docs is None else Path(docs) / "index.html")
+
+
+def _given(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
+
+
+def _columns(table: pd.DataFrame, rules: Sequence[Structural], name: str) -> pd.DataFrame:
+    """The columns that the rules look at. One that is missing stays missing, and its rule fails."""
+    wanted = dict.fromkeys(rule.options["column"] for rule in rules if rule.table == name)
+    return table[[column for column in wanted if column in table]]
+
+
+def _validate(
+    frames: Mapping[str, pd.DataFrame], checks: Sequence[Check], rules: Sequence[Structural], docs: Path | None
+) -> dict[str, bool]:
+    """Outcome of each check and rule by name; those of an empty table are left out."""
+    import great_expectations as gx
+    from great_expectations import expectations
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    library: Any = expectations  # its parts are exported without being said to be
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    suites: dict[str, list[Any]] = {name: [] for name in frames}
+    for check in checks:
+        suites["measures"].append(
+            library.ExpectColumnValuesToBeBetween(
+                column=check.measure,
+                min_value=check.min,
+                max_value=check.max,
+                severity=check.severity,
+                description=f"{check.title} ({check.name}: {check.measure}{_bounds(check)})",
+                meta={"check": check.name, "severity": check.severity},
+            )
+        )
+    for rule in rules:
+        make = getattr(library, rule.expectation)
+        description = f"{rule.title} ({rule.name}: {rule.options['column']})"
+        meta = {"check": rule.name, "severity": "critical"}
+        suites[rule.table].append(make(**rule.options, severity="critical", description=description, meta=meta))
+    if docs is not None:
+        _add_site(context, Path(docs))
+    source = context.data_sources.add_pandas("audit")
+    outcome: dict[str, bool] = {}
+    for name, wanted in suites.items():
+        if not wanted or not len(frames[name]):
+            continue
+        outcome |= {one.meta["check"]: False for one in wanted}  # until a result says otherwise
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+        validation = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        for one in validation.run(batch_parameters={"dataframe": frames[name]}).results:
+            about: Any = one.expectation_config
+            check = about.meta["check"]
+            outcome[check] = bool(one.success)
+            for reason in _exceptions(one.exception_info):
+                log.error("check %s could not be evaluated and counts as failed: %s", check, reason)
+    if docs is not None:
+        context.build_data_docs(site_names=[SITE])
+    return outcome
+
+
+def _bounds(check: Check) -> str:
+    low = "" if check.min is None else f" at least {check.min:g}"
+    high = "" if check.max is None else f" at most {check.max:g}"
+    return low + high
+
+
+def _exceptions(info: Mapping[str, Any] | None) -> set[str]:
+    """Messages of what an expectation raised; Great Expectations gives one record, or one for each of its metrics."""
+    records = [info, *(value for value in (info or {}).values() if isinstance(value, Mapping))]
+    return {str(record["exception_message"]) for record in records if record and record.get("raised_exception")}
+
+
+def _add_site(context: Any, docs: Path) -> None:
+    """A Data Docs site in this folder."""
+    # "$name" in a configuration stands for a variable
+    folder = str(docs.resolve()).replace("$", r"\$")
+    context.add_data_docs_site(
+        site_name=SITE,
+        site_config={
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder},
+        },
+    )
+
+
+def _results_table(
+    measures: Mapping[str, float], checks: Sequence[Check], rules: Sequence[Structural], outcome: Mapping[str, bool]
+) -> pd.DataFrame:
+    columns = ["check", "table", "measure", "value", "min", "max", "severity", "success", "title"]
+    rows: list[tuple] = [
+        (
+            check.name,
+            "measures",
+            check.measure,
+            measures.get(check.measure),
+            check.min,
+            check.max,
+            check.severity,
+            outcome.get(check.name),
+            check.title,
+        )
+        for check in checks
+    ]
+    for rule in rules:
+        low = rule.options.get("min_value")
+        success = outcome.get(rule.name)
+        rows.append((rule.name, rule.table, rule.options["column"], None, low, None, "critical", success, rule.title))
+    table = pd.DataFrame(rows, columns=columns)
+    numbers = ["value", "min", "max"]
+    table[numbers] = table[numbers].astype(float)
+    return table.astype({"success": "boolean"})

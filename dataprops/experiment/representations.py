@@ -1,0 +1,175 @@
+"""Intrinsic dimension of what the layers of a network make of the images.
+
+A forward hook on each layer writes its flattened (or pooled) output, in eval mode and without gradients, as float32 into a
+memory-mapped .npy; neighbours are found from there a strip at a time (`distances.vectors`). As many layers share one forward pass as
+the scratch space holds. Vectors that are equal to the last bit are collapsed to one, as images are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from dataprops.distances.vectors import nearest_vectors
+from dataprops.experiment.training import as_input
+from dataprops.properties.dimension import Estimate, estimate_all, neighbours_needed
+
+BATCH = 32
+SCRATCH_BYTES = 4 * 2**30  # of all layers that share a forward pass; a single layer may need more
+GROUPS = ("mle", "twonn", "geomle")
+
+
+class LayerDimension(NamedTuple):
+    """What was measured of a layer: estimates by name, its features, the distinct vectors among those of all images."""
+
+    estimates: dict[str, Estimate]
+    features: int
+    distinct: int
+
+
+def hidden_layers(net: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
+    """Names of the linear and convolution modules in the order in which they run for `x`, without the last one (the logits)."""
+    names: list[str] = []
+    with ExitStack() as hooks:
+        for name, module in net.named_modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                handle = module.register_forward_hook(lambda *_, name=name: names.append(name))
+                hooks.callback(handle.remove)
+        net.eval()
+        with torch.no_grad():
+            net(x)
+    return tuple(dict.fromkeys(names))[:-1]
+
+
+def _vectors(output: object, pooled: bool, name: str) -> torch.Tensor:
+    if not isinstance(output, torch.Tensor) or output.dim() < 2:
+        raise ValueError(f"the layer {name!r} gives no tensor of one row for each image")
+    if pooled and output.dim() > 2:
+        output = output.flatten(2).mean(2)
+    return output.flatten(1).to(torch.float32)
+
+
+def layer_features(net: nn.Module, layers: Sequence[str], x: torch.Tensor, *, pooled: bool = False) -> dict[str, int]:
+    """Features of each layer, from a forward pass of `x`."""
+    sizes: dict[str, int] = {}
+    _forward(net, layers, x, pooled, lambda name, vectors: sizes.__setitem__(name, vectors.shape[1]))
+    return sizes
+
+
+def _forward(net: nn.Module, layers: Sequence[str], x: torch.Tensor, pooled: bool, take) -> None:
+    with ExitStack() as hooks:
+        for name in layers:
+            handle = net.get_submodule(name).register_forward_hook(
+                lambda module, given, output, name=name: take(name, _vectors(output, pooled, name))
+            )
+            hooks.callback(handle.remove)
+        net.eval()
+        with torch.no_grad():
+            net(x)
+
+
+def layer_dimensions(
+    net: nn.Module,
+    layers: Sequence[str],
+    images: torch.Tensor,
+    scratch: Path,
+    *,
+    device: str = "cpu",
+    pooled: bool = False,
+    k: int = 20,
+    seed: int = 0,
+    groups: tuple[str, ...] = GROUPS,
+    scratch_bytes: int = SCRATCH_BYTES,
+) -> dict[str, LayerDimension]:
+    """Measure the outputs of some layers.
+
+    Parameters
+    ----------
+    net : nn.Module
+    layers : sequence of str
+        Names of submodules whose output is one tensor.
+    images : uint8 [n, c, h, w]
+        Distinct images.
+    scratch : Path
+        Folder for the activations, which are removed again.
+    pooled : bool
+        Mean over the positions of a feature map, in place of all its values.
+    k, seed, groups
+        As in `dimension.estimate_all`.
+
+    Raises
+    ------
+    DatapropsError
+        If activations are not finite.
+    """
+    if not len(layers) or not len(images):
+        return {}
+    sizes = layer_features(net, layers, as_input(images[:1], device), pooled=pooled)
+    scratch.mkdir(parents=True, exist_ok=True)
+    measured: dict[str, LayerDimension] = {}
+    for share in _shares(list(layers), sizes, len(images), scratch_bytes):
+        files = {name: scratch / f"{number}.npy" for number, name in enumerate(share)}
+        try:
+            counts = _write(net, files, images, sizes, device, pooled)
+            for name, file in files.items():
+                vectors = np.load(file, mmap_mode="r")[: counts[name]]
+                measured[name] = _measure(vectors, k, seed, groups)
+                del vectors
+                file.unlink()
+        finally:
+            for file in files.values():
+                file.unlink(missing_ok=True)
+    return measured
+
+
+def _shares(layers: list[str], sizes: dict[str, int], n: int, allowed: int) -> list[list[str]]:
+    """Consecutive layers that fit the scratch space together; at least one."""
+    shares: list[list[str]] = [[]]
+    held = 0
+    for name in layers:
+        need = 4 * n * sizes[name]
+        if shares[-1] and held + need > allowed:
+            shares.append([])
+            held = 0
+        shares[-1].append(name)
+        held += need
+    return shares
+
+
+def _write(
+    net: nn.Module, files: dict[str, Path], images: torch.Tensor, sizes: dict[str, int], device: str, pooled: bool
+) -> dict[str, int]:
+    """Write the distinct vectors of each layer; returns how many there are."""
+    out = {
+        name: np.lib.format.open_memmap(file, "w+", np.float32, (len(images), sizes[name]))
+        for name, file in files.items()
+    }
+    seen: dict[str, set[bytes]] = {name: set() for name in files}
+
+    def take(name: str, vectors: torch.Tensor) -> None:
+        rows = np.ascontiguousarray((vectors + 0.0).cpu().numpy())  # -0 becomes 0
+        for row in rows:
+            mark = hashlib.blake2b(memoryview(row).cast("B"), digest_size=16).digest()
+            if mark not in seen[name]:
+                out[name][len(seen[name])] = row
+                seen[name].add(mark)
+
+    for start in range(0, len(images), BATCH):
+        _forward(net, list(files), as_input(images[start : start + BATCH], device), pooled, take)
+    for array in out.values():
+        array.flush()
+    return {name: len(marks) for name, marks in seen.items()}
+
+
+def _measure(vectors: np.ndarray, k: int, seed: int, groups: tuple[str, ...]) -> LayerDimension:
+    distances, neighbours = nearest_vectors(vectors, neighbours_needed(groups, k))
+    neighbours = np.where(np.isfinite(distances), neighbours, -1)
+    estimates = estimate_all(distances, neighbours, vectors.shape[1], k, seed, groups)
+    return LayerDimension(estimates, vectors.shape[1], len(vectors))

@@ -1,0 +1,306 @@
+"""From the bytes of an image file to the canonical image of an audit.
+
+Rules, in order:
+
+1. Decode with Pillow (PNG, JPEG, BMP, TIFF, WebP; the first frame of several), and apply the EXIF orientation; DICOM as
+   `dicom` says, by the window that was asked for.
+2. To grey levels on [0, 255]: 8-bit values stay; 1-bit becomes 0 and 255; 16-bit integers are divided by 257, so that
+   their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times 255
+   if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and
+   infinity: unreadable. Pillow has no 16-bit colour: of such files it gives the upper 8 bits.
+3. To 1 or 3 channels: palettes are looked up, transparency is laid over black, colour becomes grey by ITU-R 601 luma,
+   grey becomes colour by repetition.
+4. To size x size by bilinear interpolation with antialiasing. Images that are not square are stretched.
+5. Optionally x * 255 / max of the image, as in Konz & Mazurowski 2024.
+6. Rounded to uint8, half to even.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging import dicom
+from dataprops.imaging.windows import window_key, window_numbers
+
+VERSION = 1  # of these rules: part of the key of the shards
+# No format that would start another program. MPO is not named: Pillow has no opener of that name, it opens it as JPEG.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+SCALES = ("full-range", "per-image-max")
+UNSUPPORTED = "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)"
+# Reasons that may pass - with another version, with a plug-in that was installed since: such files are tried again
+PASSING = ("not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)", dicom.NEEDS_EXTRA)
+# Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
+# images of natural sets, 1 to 2 % are.
+GREY_SHARE = 0.75
+
+
+class UnreadableImage(Exception):
+    """The reason why an image cannot be read, in a few words; becomes a finding."""
+
+
+class RawImage(NamedTuple):
+    """A decoded image.
+
+    Attributes
+    ----------
+    pixels : uint8 or float32 [height, width] or [height, width, 3]
+        On [0, 255].
+    format, mode : str
+        Of the file, as Pillow names them.
+    width, height : int
+        After the EXIF orientation.
+    """
+
+    pixels: np.ndarray
+    format: str
+    mode: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How canonical images are made.
+
+    Attributes
+    ----------
+    size : int
+        Side in pixels.
+    channels : int
+        1 (grey) or 3 (RGB).
+    scale : str
+        "full-range" (grey levels as they are) or "per-image-max" (x * 255 / max).
+    window : str
+        Of DICOM files; see `windows`.
+    """
+
+    size: int = 224
+    channels: int = 1
+    scale: str = "full-range"
+    window: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 4096:
+            raise DatapropsError(f"size is {self.size}, wanted: 1 to 4096 pixels")
+        if self.channels not in (1, 3):
+            raise DatapropsError(f"channels is {self.channels}, wanted: 1 (grey) or 3 (colour)")
+        if self.scale not in SCALES:
+            raise DatapropsError(f"scale is {self.scale!r}, wanted: {' or '.join(SCALES)}")
+        window_numbers(self.window)
+
+    @property
+    def features(self) -> int:
+        """D, the number of values of a canonical image."""
+        return self.size * self.size * self.channels
+
+    @property
+    def key(self) -> str:
+        """Name of these rules: two images compare only under the same one."""
+        window = "" if self.window == "auto" else f"-window-{window_key(self.window)}"
+        return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}{window}"
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filters: warnings.catch_warnings | None = None
+_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg")
+_quiet_levels: dict[str, int] = {}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' remarks on odd metadata and large images to themselves: the pixels count.
+
+    Those of pydicom must not be heard at all: they quote what stands in the file, a patient's name for instance.
+
+    The filters of `warnings` belong to the process, and images are decoded in threads: the first one in sets them, the
+    last one out puts the old ones back. (A `catch_warnings` of each thread would restore them in the wrong order.)
+    """
+    global _quiet_users, _quiet_filters
+    with _quiet_lock:
+        if _quiet_users == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            for name in _LOGGERS:
+                _quiet_levels[name] = logging.getLogger(name).level
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        _quiet_users += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None
+                for name in _LOGGERS:
+                    logging.getLogger(name).setLevel(_quiet_levels[name])
+
+
+def decode(data: bytes, window: str = "auto") -> RawImage:
+    """Decode the bytes of an image file.
+
+    Parameters
+    ----------
+    data : bytes
+    window : str
+        Of DICOM files; see `windows`.
+
+    Raises
+    ------
+    UnreadableImage
+        With the reason.
+    """
+    if not data:
+        raise UnreadableImage("the file is empty")
+    if dicom.is_dicom(data[: dicom.HEAD]):
+        try:
+            with quiet():
+                grey = dicom.decode(data, window)
+        except dicom.UnreadableDicom as reason:
+            raise UnreadableImage(str(reason)) from None
+        return RawImage(grey.pixels, "DICOM", grey.mode, grey.pixels.shape[1], grey.pixels.shape[0])
+    try:
+        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            name, mode = image.format or "", image.mode
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            pixels = _grey_levels(upright)
+    except UnidentifiedImageError:
+        raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage("far more pixels than an image should have (decompression bomb?)") from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+        # what Pillow's decoders raise for damaged files
+        raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
+    return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0])
+
+
+def _volume(data: bytes) -> str | None:
+    """What to say of a NIfTI file: it is no image, but holds some."""
+    head = data[:352]
+    if data[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data[:4096], 552)
+        except zlib.error:
+            return None
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+        return "a NIfTI volume: give its folder as nifti:FOLDER, which cuts it into slices"
+    return None
+
+
+def from_pillow(image: Image.Image) -> RawImage:
+    """A Pillow image that is decoded already, by rules 2 and 3."""
+    pixels = _grey_levels(image)
+    return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0])
+
+
+def _grey_levels(image: Image.Image) -> np.ndarray:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        # Pillow widens 16-bit files of every byte order to the same numbers
+        return np.asarray(image.convert("I"), np.float32) / np.float32(257)
+    if mode in ("I", "F"):
+        return float_levels(np.asarray(image), is_float=mode == "F")
+    if mode == "1":
+        image = image.convert("L")
+    if mode in ("P", "PA"):
+        image = image.convert("RGBA" if mode == "PA" or "transparency" in image.info else "RGB")
+    elif "transparency" in image.info and mode in ("L", "RGB"):
+        image = image.convert("RGBA" if mode == "RGB" else "LA")
+    if image.mode in ("RGBA", "LA", "La", "RGBa"):
+        bands = "RGBA" if image.mode.startswith("RGB") else "LA"
+        image = image.convert(bands) if image.mode != bands else image
+        black = Image.new(bands, image.size, (0,) * (len(bands) - 1) + (255,))
+        image = Image.alpha_composite(black.convert("RGBA"), image.convert("RGBA")).convert(bands[:-1])
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return np.asarray(image)
+
+
+def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
+    """Rule 2 for numbers of no fixed range; float32 on [0, 255].
+
+    Raises
+    ------
+    UnreadableImage
+        If a value is NaN or infinite.
+    """
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UnreadableImage("holds values that are no finite numbers")
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if is_float and low >= 0 and high <= 1:
+        values = values * 255
+    elif low < 0 or high > 255:
+        values = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    return values.astype(np.float32)
+
+
+def is_grey(raw: RawImage) -> bool:
+    """Whether the image holds no colour: one channel, or three equal ones."""
+    pixels = raw.pixels
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+
+
+def default_channels(grey: list[bool]) -> int:
+    """1 if most of these images are grey (coloured marks on some do not make a set coloured), else 3."""
+    return 1 if grey and sum(grey) >= GREY_SHARE * len(grey) else 3
+
+
+def canonical(raw: RawImage, preprocess: Preprocess) -> tuple[np.ndarray, int]:
+    """The canonical image.
+
+    Returns
+    -------
+    pixels : uint8 [size, size, channels]
+    peak : int
+        Largest grey level before the per-image scaling.
+    """
+    pixels = _resized(raw.pixels, preprocess)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.dtype == np.uint8 and preprocess.scale == "full-range":
+        return np.ascontiguousarray(pixels), int(pixels.max())
+    levels = pixels.astype(np.float64)
+    peak = float(levels.max())
+    if preprocess.scale == "per-image-max" and peak > 0:
+        levels *= 255 / peak
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8), round(peak)
+
+
+def _resized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """Rules 3 and 4: the wanted channels and size, in the type the pixels have; a last axis only for three channels."""
+    size = (preprocess.size, preprocess.size)
+
+    def resized(image: Image.Image) -> np.ndarray:
+        return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
+
+    if pixels.dtype == np.uint8:
+        if pixels.shape == (size if preprocess.channels == 1 else (*size, 3)):
+            return pixels
+        image = Image.fromarray(pixels)
+        wanted = "L" if preprocess.channels == 1 else "RGB"
+        return resized(image if image.mode == wanted else image.convert(wanted))
+    planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, -1, 0))
+    if preprocess.channels == 1 and len(planes) == 3:
+        planes = [np.float32(0.299) * planes[0] + np.float32(0.587) * planes[1] + np.float32(0.114) * planes[2]]
+    planes = [resized(Image.fromarray(np.ascontiguousarray(plane, np.float32))) for plane in planes]
+    if preprocess.channels == 1:
+        return planes[0]
+    return np.stack(planes if len(planes) == 3 else planes * 3, axis=-1)

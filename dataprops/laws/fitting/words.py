@@ -1,0 +1,56 @@
+"""A fit in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dataprops.laws.fitting import Law
+    from dataprops.laws.fitting.resampling import Intervals
+
+BASELINES = {"mean": "the mean", "log_n": "log N alone"}
+
+
+def verdict_of(
+    law: Law, form: str, errors: dict[str, float], compared: dict[str, tuple[float, Intervals]]
+) -> dict[str, Any]:
+    """Whether a law beats the baselines on datasets it has not seen: {form, beats, clearly, sentence}.
+
+    Parameters
+    ----------
+    law : Law
+    form : str
+        "free" or "fixed", the form with the smaller error.
+    errors : dict
+        Form -> left-out error.
+    compared : dict
+        Baseline -> (left-out error, by how much its mean squared error is larger).
+    """
+    name = law.title.split(":")[0].capitalize()
+    how = law.title.partition(": ")[2]
+    slopes = "" if law.theory is None else f", slopes {form}"
+    if form not in errors or not compared:
+        return {
+            "form": form,
+            "beats": None,
+            "clearly": None,
+            "sentence": f"{name} ({how}): not judged, since there are too few datasets to leave one out and fit the rest.",
+        }
+    beaten = [b for b, (rmse, _) in compared.items() if errors[form] < rmse]
+    lost = [b for b in compared if b not in beaten]
+    clearly = all(np.isfinite(more.low[0]) and more.low[0] > 0 for _, more in compared.values())
+    against = " and ".join(f"{BASELINES[b]} by {rmse:.3g}" for b, (rmse, _) in compared.items())
+    start = f"{name} ({how}{slopes}): a dataset left out is missed by {errors[form]:.3g} {law.unit}, by {against}"
+    if lost:
+        end = f"the law does not beat {' and '.join(BASELINES[b] for b in lost)}, and predicts nothing here that it does not"
+        if len(lost) > 1:
+            end = "the law beats neither, and is of no use for prediction here"
+    elif clearly:
+        end = f"the law beats {'both' if len(beaten) > 1 else 'it'}"
+    else:
+        end = f"the law is ahead of {'both' if len(beaten) > 1 else 'it'}, but by no more than the choice of datasets may bring"
+    if "log_n" not in compared:
+        end += " (log N alone could not be compared: no N that varies)"
+    return {"form": form, "beats": not lost, "clearly": not lost and clearly, "sentence": f"{start}: {end}."}

@@ -1,0 +1,315 @@
+"""What a calibration predicts for a measured set: test loss, rise of the loss under attack, images for a target loss.
+
+Intervals come from what the fits missed datasets by that they had not seen (leave-one-dataset-out residuals), in the way of
+conformal prediction for grouped data [1]_: every dataset counts as one, its rows share its weight, and the half width is the
+quantile of the absolute residuals at level (1 + 1/G) times the wanted one. G datasets can promise at most G/(G+1): 95 % takes
+19. With fewer, the interval is as wide as the largest miss and says its own level, 92 % for 11 datasets, 83 % for 5; with
+fewer than 5 there is none. It assumes that the new set is one more of the calibration's kind.
+
+References
+----------
+.. [1] R. Dunn, L. Wasserman, A. Ramdas, Distribution-free prediction sets for two-layer hierarchical models, JASA 118 (2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dataprops.laws.calibrations import Calibration, refused
+from dataprops.laws.fitting import Line
+from dataprops.laws.paper import PAPER_SAMPLE, penalty_prediction
+from dataprops.laws.prediction import LEVEL, Prediction
+
+LEAST = 5  # datasets: an interval of fewer would promise less than 83 %
+REACH = 1e9  # images: more than any set of one kind has
+NO_CALIBRATION = (
+    "the store has no calibration, and the paper's table has no losses: run dataprops experiments, then dataprops fit"
+)
+
+
+def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL) -> tuple[float, float] | None:
+    """Half width of a prediction interval, and the level that it holds at; None with fewer than `LEAST` datasets.
+
+    Examples
+    --------
+    >>> miss_quantile({f"set {i}": [i / 10, -i / 10] for i in range(5)})
+    (0.4, 0.8333333333333334)
+    """
+    sets = [np.abs(np.asarray(values, float)) for values in residuals.values() if len(values)]
+    if len(sets) < LEAST:
+        return None
+    level = min(level, len(sets) / (len(sets) + 1))
+    misses = np.concatenate(sets)
+    weight = np.concatenate([np.full(len(s), 1 / (len(s) * len(sets))) for s in sets])
+    order = np.argsort(misses)
+    reached = np.cumsum(weight[order]) >= level * (1 + 1 / len(sets)) - 1e-9
+    return float(misses[order][np.argmax(reached)] if reached.any() else misses.max()), level
+
+
+def _interval_words(line: Line, spread: tuple[float, float] | None) -> tuple[str, str]:
+    """(how the interval is called, where it comes from)."""
+    sets = len(line.residuals)
+    if spread is None:
+        return (
+            "no interval",
+            f"no interval: it takes {LEAST} datasets that were each left out, the calibration has {sets}",
+        )
+    share = f"{math.floor(100 * spread[1] + 1e-9)} %"
+    if spread[1] < LEVEL:
+        return f"{share} interval", (
+            f"interval: the largest miss among {sets} datasets when each was left out, which {share} of new ones should keep"
+        )
+    return (
+        f"{share} interval",
+        f"interval: the {share} quantile of what {sets} datasets were missed by when each was left out",
+    )
+
+
+def measured_numbers(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """Numbers of a summary by the calibration's column names."""
+    dimension = (record["intrinsic_dimension"].get("mle_paper") or {}).get("value")
+    sample = record["label_sharpness"]["m1000"]
+    return {
+        "n_train": record["n_images"] - record["n_unreadable"],
+        "d_data": dimension,
+        "k_f": sample["mean"],
+        "m": sample["m"],
+        "classes": len(record["labels"].get("classes") or ()),
+    }
+
+
+NAMES = {
+    "n_train": "number of images",
+    "d_data": "intrinsic dimension (MLE as the paper has it)",
+    "k_f": "label sharpness",
+    "classes": "number of classes",
+}
+
+
+def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str | None:
+    """Why a law cannot be applied to a set, or None."""
+    for name in wanted:
+        value = measured[name]
+        if value is None or not math.isfinite(value) or value <= 0:
+            return f"the audit has no {NAMES[name]}"
+    if measured["m"] is not None and measured["m"] > PAPER_SAMPLE:
+        return (
+            f"a calibration holds for samples of {PAPER_SAMPLE} images, this audit has {measured['m']:.0f}:"
+            f" use --sample {PAPER_SAMPLE}"
+        )
+    return None
+
+
+def _caveat(line: Line, measured: Mapping[str, float | None]) -> str:
+    """What to mind, as a sentence that follows the prediction's; or nothing."""
+    remarks = []
+    for name, (low, high) in line.ranges.items():
+        value = measured.get(name)
+        if value is not None and not low <= value <= high:
+            remarks.append(
+                f"an extrapolation, since the {NAMES[name]} {value:.4g} is outside the calibration's {low:.4g} to {high:.4g}"
+            )
+    if (measured["m"] or 0) < min(PAPER_SAMPLE, measured["n_train"] or 0):
+        remarks.append(
+            f"label sharpness was measured on samples of {measured['m']:,} images, and those of {PAPER_SAMPLE:,} have larger"
+            f" maxima: use --sample {PAPER_SAMPLE}"
+        )
+    if line.beats is False:
+        remarks.append(
+            "in this calibration the law predicts datasets it has not seen no better than the mean or log N alone do"
+        )
+    return f" Read it with care: {'; '.join(remarks)}." if remarks else ""
+
+
+def _basis(calibration: Calibration, line: Line, where: str, families: str) -> str:
+    slopes = ", ".join(f"{value:.3g} for {term.replace('_', ' ')}" for term, value in line.slopes.items())
+    return (
+        f"calibration {calibration.id} of this store ({len(line.residuals)} datasets; {', '.join(line.intercepts)});"
+        f" slopes {line.form}: {slopes}; {families}{where}"
+    )
+
+
+def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None) -> Prediction:
+    """The rise of the test loss under FGSM (eps 2/255): by the store's calibration, else by the paper's eleven sets.
+
+    Parameters
+    ----------
+    record : mapping
+        A summary.
+    peaks : int [n]
+        See `calibrations.refused`.
+    calibration : Calibration or None
+    """
+    if calibration is None:
+        return penalty_prediction(record, peaks)
+    line = calibration.lines.get("robustness")
+    measured = measured_numbers(record)
+    reason = refused(calibration, record, peaks) or (
+        _without(measured, ["k_f"]) if line else f"the calibration {calibration.id} has no attacks (penalty_2)"
+    )
+    if reason or line is None:
+        paper = penalty_prediction(record, peaks)
+        if paper.withheld:
+            return replace(paper, withheld=f"{reason}; as to the paper's calibration, {paper.withheld}")
+        return replace(paper, basis=f"{paper.basis}. The store's own calibration is not used: {reason}")
+    k = float(measured["k_f"] or 0.0)
+    value = line.intercept + line.slopes["sharpness"] * k
+    spread = miss_quantile(line.residuals)
+    called, where = _interval_words(line, spread)
+    low, high = (None, None) if spread is None else (value - spread[0], value + spread[0])
+    ends = "" if low is None or high is None else f" {max(low, 0.0):.2g} to {max(high, 0.0):.2g}"
+    return Prediction(
+        "attack_penalty",
+        value,
+        low,
+        high,
+        "nats",
+        _basis(
+            calibration, line, where, _each(line, {f: a + value - line.intercept for f, a in line.intercepts.items()})
+        )
+        + "; FGSM, eps 2/255",
+        "Changing every picture on purpose by an amount nobody would see is expected to raise the test loss of a network"
+        f" trained on this set by {max(value, 0.0):.2g} nats ({called}{ends}; by the store's own calibration)."
+        f"{_caveat(line, measured)}",
+        significant=low is not None and low > 0,
+        level=None if spread is None else spread[1],
+        calibration=calibration.id,
+    )
+
+
+def _each(line: Line, values: Mapping[str, float]) -> str:
+    """What each family of networks is expected to do, if there are several."""
+    if len(line.intercepts) < 2:
+        return ""
+    return "each network: " + ", ".join(f"{family} {value:.3g}" for family, value in values.items()) + "; "
+
+
+def _log_loss(line: Line, measured: Mapping[str, float | None]) -> float:
+    """Expected log of the test loss of the average network."""
+    n, d, k = (float(measured[name] or 0.0) for name in ("n_train", "d_data", "k_f"))
+    return (
+        line.intercept
+        - line.slopes["log_n_per_dimension"] * math.log(n) / d
+        + line.slopes["log_sharpness"] * math.log(k)
+    )
+
+
+def _loss_line(
+    record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None
+) -> tuple[Line | None, dict[str, float | None], str]:
+    """The line of the loss, the set's numbers, and the reason why there is no prediction."""
+    measured = measured_numbers(record)
+    if calibration is None:
+        return None, measured, NO_CALIBRATION
+    line = calibration.lines.get("generalization")
+    if line is None:
+        why = calibration.fit["laws"]["generalization"].get("missing", "the law could not be fitted")
+        return None, measured, f"the calibration {calibration.id} has no law of the loss: {why}"
+    reason = refused(calibration, record, peaks) or _without(measured, ["n_train", "d_data", "k_f"])
+    return line, measured, reason or ""
+
+
+def expected_loss(record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None) -> Prediction:
+    """The test loss of a network like the calibration's, trained on all readable images of the set; nats."""
+    name = "test_loss"
+    line, measured, reason = _loss_line(record, peaks, calibration)
+    if reason or line is None or calibration is None:
+        return Prediction(name, withheld=reason)
+    log_loss = _log_loss(line, measured)
+    spread = miss_quantile(line.residuals)
+    called, where = _interval_words(line, spread)
+    value = math.exp(log_loss)
+    low, high = (None, None) if spread is None else (math.exp(log_loss - spread[0]), math.exp(log_loss + spread[0]))
+    ends = "" if low is None else f" {low:.2g} to {high:.2g}"
+    families = {family: math.exp(log_loss + a - line.intercept) for family, a in line.intercepts.items()}
+    return Prediction(
+        name,
+        value,
+        low,
+        high,
+        "nats",
+        _basis(calibration, line, where, _each(line, families)),
+        f"A network like those of the calibration, trained on these {measured['n_train']:,} images, is expected to have a"
+        f" test loss of {value:.2g} nats ({called}{ends}).{_caveat(line, measured)}",
+        level=None if spread is None else spread[1],
+        calibration=calibration.id,
+    )
+
+
+def images_for_loss(
+    record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None, target: float
+) -> Prediction:
+    """How many images of this kind a target test loss takes: N* = N (L / L*)^(d/s), s the slope of log N / d.
+
+    The interval moves the expected loss to the ends of its own interval, and the slope, where it is free, to the ends of
+    its bootstrap interval. Where that slope may be 0 there is no upper end.
+    """
+    name = "images_needed"
+    line, measured, reason = _loss_line(record, peaks, calibration)
+    if reason or line is None or calibration is None:
+        return Prediction(name, withheld=reason)
+    n, d = float(measured["n_train"] or 0), float(measured["d_data"] or 0)
+    log_loss, term = _log_loss(line, measured), "log_n_per_dimension"
+    spread = miss_quantile(line.residuals)
+    called, where = _interval_words(line, spread)
+    slopes = [end for end in (line.slope_low[term], line.slope_high[term]) if end is not None]
+    value = _needed(n, d, log_loss - math.log(target), line.slopes[term])
+    low = high = None
+    if spread is not None:
+        gaps = [log_loss - math.log(target) + sign * spread[0] for sign in (-1, 1)]
+        ends = [_needed(n, d, gap, slope) for gap in gaps for slope in [line.slopes[term], *slopes]]
+        low, high = min(ends), max(ends)
+    if not slopes:
+        where += "; the uncertainty of the slope is not known, and not in it"
+    sentence = _needed_words(target, n, value, low, high, called) + _caveat(line, measured)
+    return Prediction(
+        name,
+        value,
+        low,
+        high,
+        "images",
+        _basis(calibration, line, where, ""),
+        sentence,
+        level=None if spread is None else spread[1],
+        calibration=calibration.id,
+    )
+
+
+def _needed(n: float, d: float, gap: float, slope: float) -> float:
+    """Images that lower the log of the loss by `gap`; infinite if more images do not lower it."""
+    if gap > 0 and slope <= 0:
+        return math.inf
+    exponent = d * gap / slope if slope > 0 else -math.inf
+    return max(1.0, n * math.exp(exponent)) if exponent < 700 else math.inf
+
+
+def _count(images: float) -> str:
+    if images > REACH:
+        return "more than a billion"
+    digits = max(0, math.floor(math.log10(images)) - 1)  # two digits: more would pretend
+    return f"{round(images, -digits):,.0f}"
+
+
+def _needed_words(target: float, n: float, value: float, low: float | None, high: float | None, called: str) -> str:
+    start = f"A test loss of {target:.3g} nats"
+    if low is not None and low > REACH:
+        return (
+            f"{start} is not reachable by more data of this kind: even the favourable end of the {called} is beyond a"
+            " billion images."
+        )
+    if low is None:
+        told = f"({called})"
+    elif high is not None and high > REACH:
+        told = f"({called} {_count(low)} to no end in reach: it may not be reachable by more data of this kind)"
+    else:
+        told = f"({called} {_count(low)} to {_count(high or value)})"
+    if value > REACH:
+        return f"{start} is expected to take {_count(value)} images of this kind {told}."
+    if value <= n:
+        return f"{start} is expected already: {_count(value)} of the {n:,.0f} images are expected to do {told}."
+    return f"{start} is expected to take {_count(value)} images of this kind {told}; the set has {n:,.0f}."

@@ -1,0 +1,268 @@
+"""The scaling laws of Konz & Mazurowski 2024, and what they predict for a measured set.
+
+With L the test loss of a network trained to convergence on N images, and R the mean distance an image can be moved
+before the prediction changes:
+
+    log L <= -(1/d_data) log N + log K_F + a        (generalization)
+    log R >= -log K_F + b                           (robustness)
+
+The constants belong to a family of networks and cancel between two audits of one dataset. The laws are correlational,
+found on CNNs with two classes; every prediction says what it rests on and has a 95 % interval, or says why it is
+withheld.
+
+- `loss_change`: log L2 - log L1 between two audits, its interval by the delta method.
+- `penalty_prediction`: the rise of the loss under attack, by the least-squares line through the paper's eleven sets.
+- `loss_if_doubled`: what twice as many images would bring.
+
+The laws fitted to a user's own networks, and what these predict: `fitting`, `calibrations`, `forecast`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.laws.prediction import LEVEL, Prediction, Z, student
+from dataprops.util.numbers import percent
+
+PAPER = "konz2024"
+PAPER_SIZE = 224
+PAPER_RANGE = (0, 255)
+PAPER_SCALE = "per-image-max"
+PAPER_SAMPLE = 1000
+FULL_PEAK = 250  # an image whose brightest value is at least this is changed by at most 2 % by the paper's scaling
+FULL_SHARE = 0.95
+
+
+class PenaltyLaw(NamedTuple):
+    """Least-squares line penalty = slope K_F + intercept, with what a prediction interval needs.
+
+    Attributes
+    ----------
+    slope, intercept : float
+        Nats per unit of label sharpness (per grey level), nats.
+    residual_sd : float
+        Root of the residual sum of squares over n - 2, nats.
+    n : int
+        Datasets.
+    mean_k, ssx : float
+        Mean of their sharpness, and sum of squared deviations from it.
+    low_k, high_k : float
+        Range of their sharpness.
+    """
+
+    slope: float
+    intercept: float
+    residual_sd: float
+    n: int
+    mean_k: float
+    ssx: float
+    low_k: float
+    high_k: float
+
+
+def load_calibration() -> pd.DataFrame:
+    """The paper's eleven datasets, read off its figures.
+
+    Returns
+    -------
+    DataFrame
+        dataset, domain ("medical", "natural"), channels, d_data, label_sharpness (at M = 1000, 1 / grey level),
+        attack_loss_penalty (nats; FGSM, eps 2/255).
+    """
+    with (files("dataprops.laws") / "calibration" / f"{PAPER}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#")
+
+
+def fit_penalty(table: pd.DataFrame) -> PenaltyLaw:
+    """Ordinary least squares of attack_loss_penalty on label_sharpness.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With these two columns, at least three rows, not all of one sharpness.
+
+    Raises
+    ------
+    ValueError
+        If no line with a spread goes through the table.
+
+    Examples
+    --------
+    >>> law = fit_penalty(load_calibration())
+    >>> print(f"{law.slope:.1e} {law.intercept:.1f}")
+    9.6e+04 -5.6
+    """
+    k = table["label_sharpness"].to_numpy(float)
+    penalty = table["attack_loss_penalty"].to_numpy(float)
+    if len(k) < 3 or np.ptp(k) == 0:
+        raise ValueError(f"a line needs three datasets that differ in label_sharpness, got {len(k)} rows")
+    mean = float(k.mean())
+    ssx = float(((k - mean) ** 2).sum())
+    slope = float(((k - mean) * (penalty - penalty.mean())).sum()) / ssx
+    intercept = float(penalty.mean()) - slope * mean
+    residual = float(((penalty - slope * k - intercept) ** 2).sum())
+    return PenaltyLaw(
+        slope, intercept, math.sqrt(residual / (len(k) - 2)), len(k), mean, ssx, float(k.min()), float(k.max())
+    )
+
+
+def predict_penalty(law: PenaltyLaw, sharpness: float, level: float = LEVEL) -> tuple[float, float, float]:
+    """Penalty of a new dataset, and its prediction interval by Student's t with n - 2 degrees of freedom; nats.
+
+    The interval is that of one more dataset, not of the line: value -+ t s sqrt(1 + 1/n + (K - mean K)^2 / ssx).
+    """
+    value = law.slope * sharpness + law.intercept
+    spread = math.sqrt(1 + 1 / law.n + (sharpness - law.mean_k) ** 2 / law.ssx)
+    half = student(law.n - 2, level) * law.residual_sd * spread
+    return value, value - half, value + half
+
+
+def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndarray = ()) -> Prediction:
+    """The rise of the test loss under FGSM (eps 2/255) that the paper's eleven sets suggest for this one.
+
+    It holds only under the paper's preprocessing, and is withheld otherwise.
+
+    Parameters
+    ----------
+    record : mapping
+        Of a summary: `labels` {kind, classes}, `preprocess` {size, range, scale}, `label_sharpness.m1000` {mean, m}.
+    peaks : int [n]
+        Largest grey level of each readable image before scaling. Where nearly all reach the top, the paper's scaling
+        changes next to nothing, and its calibration holds without it.
+    """
+    name = "attack_penalty"
+    reason = _outside_calibration(record, np.asarray(peaks))
+    if reason:
+        return Prediction(name, withheld=reason)
+    table = load_calibration()
+    law = fit_penalty(table)
+    sample = record["label_sharpness"]["m1000"]
+    sharpness, m = float(sample["mean"]), int(sample["m"])
+    value, low, high = predict_penalty(law, sharpness)
+    remarks = []
+    if m < PAPER_SAMPLE:
+        remarks.append(
+            f"a lower bound, since sharpness was measured on {m:,} images instead of {PAPER_SAMPLE:,} and can only grow"
+            " with more"
+        )
+    if not law.low_k <= sharpness <= law.high_k:
+        remarks.append(
+            f"an extrapolation, since the sharpness {sharpness:.2e} is outside the range {law.low_k:.2e} to"
+            f" {law.high_k:.2e} of the {law.n} sets"
+        )
+    classes = len(record["labels"].get("classes") or ())
+    if classes > 2:
+        remarks.append(f"the {law.n} sets have two classes each, this one {classes}")
+    caveat = f" Read it with care: {'; '.join(remarks)}." if remarks else ""
+    by_domain = table.groupby("domain")["attack_loss_penalty"]
+    natural, medical = by_domain.max()["natural"], by_domain.agg(["min", "max"]).loc["medical"]
+    return Prediction(
+        name,
+        value,
+        low,
+        high,
+        "nats",
+        f"default calibration: least squares over the {law.n} datasets of Konz & Mazurowski 2024 (read off their"
+        " figures), interval for one more dataset; FGSM, eps 2/255",
+        "Changing every picture on purpose by an amount nobody would see is expected to raise the test loss of a"
+        f" network trained on this set by {'at least ' if m < PAPER_SAMPLE else ''}{_nats(value)} nats (95 % interval"
+        f" {_nats(low)} to {_nats(high)}; the paper's everyday pictures reach {natural:.0f}, its radiology sets"
+        f" {medical['min']:.0f} to {medical['max']:.0f}).{caveat}",
+        significant=low > 0,
+        calibration=PAPER,
+    )
+
+
+def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
+    """Why the paper's calibration says nothing of a set, or None."""
+    preprocess, sample = record["preprocess"], record["label_sharpness"]["m1000"]
+    if record["labels"]["kind"] != "classes":
+        return "the calibration holds for classes, and this set has none (--labels classes reads numbers as classes)"
+    if sample["mean"] is None or not math.isfinite(sample["mean"]) or sample["mean"] <= 0:
+        return "there is no label sharpness: it takes two images that differ, with different labels"
+    if preprocess["size"] != PAPER_SIZE:
+        return (
+            f"the calibration holds at {PAPER_SIZE} x {PAPER_SIZE} pixels, this audit is at {preprocess['size']} x"
+            f" {preprocess['size']}: use --size {PAPER_SIZE} --scale {PAPER_SCALE}"
+        )
+    if tuple(preprocess.get("range", PAPER_RANGE)) != PAPER_RANGE:
+        return f"the calibration holds for grey levels 0 to 255, this audit has {preprocess['range']}"
+    if sample["m"] > PAPER_SAMPLE:
+        return (
+            f"the calibration holds for samples of {PAPER_SAMPLE} images, this audit has {sample['m']}:"
+            f" use --sample {PAPER_SAMPLE}"
+        )
+    full = float(np.mean(peaks >= FULL_PEAK)) if len(peaks) else 0.0
+    if preprocess["scale"] != PAPER_SCALE and full < FULL_SHARE:
+        return (
+            "the calibration holds for images scaled to their brightest value, and only"
+            f" {math.floor(100 * full)} % of these reach the top of the range: use --scale {PAPER_SCALE}"
+        )
+    return None
+
+
+def _nats(value: float) -> str:
+    """Nats in a sentence: a loss that the line lets fall is no rise; the record keeps the number."""
+    return f"{max(value, 0.0):.0f}"
+
+
+def loss_if_doubled(d: float | None, se: float | None = None) -> Prediction:
+    """The relative change of the test loss when the set doubles, 2^(-1/d) - 1, from the generalization law.
+
+    Parameters
+    ----------
+    d, se : float or None
+        Intrinsic dimension and its standard error; without one there is no interval.
+    """
+    name = "loss_if_doubled"
+    if d is None or not math.isfinite(d) or d <= 0:
+        return Prediction(name, withheld="there is no intrinsic dimension: it takes more images than neighbours (--k)")
+
+    def change(dimension: float) -> float:
+        return math.expm1(-math.log(2) / dimension) if dimension > 0 else -1.0
+
+    value = change(d)
+    low = high = None
+    interval = "no interval: the standard error of the dimension is not known"
+    if se is not None and math.isfinite(se):
+        low, high = change(d - Z * se), change(d + Z * se)
+        interval = f"95 % interval {percent(-high)} to {percent(-low)}"
+    return Prediction(
+        name,
+        value,
+        low,
+        high,
+        "relative",
+        "generalization law of Konz & Mazurowski 2024, an upper bound observed for convolutional networks; the interval"
+        " holds the uncertainty of the dimension alone",
+        "Twice as many images of this kind are expected to lower the test loss by about"
+        f" {percent(-value)} ({interval}), as far as the law, an upper bound observed for convolutional networks,"
+        " holds here.",
+    )
+
+
+def images_needed(d: float, sharpness: float, a: float, target_loss: float) -> float:
+    """N* = exp(d (log K_F + a - log L*)): images for a target test loss, by the generalization law.
+
+    Parameters
+    ----------
+    d, sharpness : float
+        Intrinsic dimension and label sharpness.
+    a : float
+        The constant of the family of networks, from a trained one: a = log L + log(N) / d - log K_F.
+    target_loss : float
+        L*.
+
+    Returns
+    -------
+    float
+        Infinite where it is beyond any number of images.
+    """
+    exponent = d * (math.log(sharpness) + a - math.log(target_loss))
+    return math.exp(exponent) if exponent < 700 else math.inf

@@ -1,0 +1,60 @@
+"""A predicted number with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+LEVEL = 0.95
+
+
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted number with its interval, or the reason why there is none.
+
+    Attributes
+    ----------
+    name : str
+    value, low, high : float or None
+        The prediction and its 95 % interval (or at `level`); None if withheld.
+    unit : str
+    basis : str
+        What it rests on, and what was assumed.
+    sentence : str
+        In words.
+    withheld : str or None
+        The reason, and the way to get the prediction.
+    significant : bool or None
+        Whether the interval excludes 0; None where that is no question.
+    level : float or None
+        Of the interval, where it is not 95 %.
+    calibration : str or None
+        The table of trained networks that it rests on: `PAPER`, or the id of one in the store.
+    """
+
+    name: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    basis: str = ""
+    sentence: str = ""
+    withheld: str | None = None
+    significant: bool | None = None
+    level: float | None = None
+    calibration: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def student(degrees: float, level: float = LEVEL) -> float:
+    """Student's t that is exceeded on either side with probability 1 - level in all."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + level) / 2))

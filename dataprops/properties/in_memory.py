@@ -1,0 +1,255 @@
+"""The two properties of images in memory, one line each: no store, no files, the same exact engine and the same numbers as an audit.
+
+Images become canonical ones first (see `images`): uint8, one size, on [0, 255], so that values compare with those of audits. Grey
+levels of floats follow `sources.arrays`: within [0, 1] they are multiplied by 255 and rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dataprops.distances.allpairs import Rows, all_pairs, array_rows, subset
+from dataprops.distances.plan import free_memory, plan_pass
+from dataprops.distances.state import PassSpec
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey
+from dataprops.properties.dimension import ESTIMATORS, Estimate, estimate_all, neighbours_needed
+from dataprops.properties.sharpness import draw_samples
+from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
+from dataprops.sources.labels import label_values
+from dataprops.util.tools import cores
+
+MEMORY_SHARE = 0.5  # of the free memory that the canonical images may take
+LOOK = 64  # images looked at for the size and to tell grey from colour
+
+
+class Sharpness(NamedTuple):
+    """A label sharpness.
+
+    Attributes
+    ----------
+    value : float
+        Mean over the draws of max |y_j - y_k| / ||x_j - x_k||; of all pairs where m is None. Per grey level: distances are Euclidean
+        over the D values of a canonical image in [0, top]. NaN where no two labels differ.
+    std : float
+        Standard deviation over the draws; 0 where every draw is the whole set.
+    m : int
+        Images of each draw.
+    draws : int
+        Draws of m images.
+    """
+
+    value: float
+    std: float
+    m: int
+    draws: int
+
+
+class _Images(NamedTuple):
+    """Images by number: how many, a function that gives one, and the labels where items do not hold them."""
+
+    n: int
+    image: Any
+    labels_of: Sequence | None
+
+
+def label_sharpness(
+    dataset: Any,
+    labels: Sequence | None = None,
+    *,
+    m: int | None = 1000,
+    draws: int = 20,
+    seed: int = 0,
+    kind: str = "auto",
+    size: int | None = None,
+    channels: int | None = None,
+    scale: str = "full-range",
+    top: float = 255.0,
+    threads: int | None = None,
+) -> Sharpness:
+    """How similar two images of a dataset can be and still carry different labels.
+
+    Parameters
+    ----------
+    dataset : Dataset, array, or pair (images, labels)
+        Items (image, label) of a torch Dataset; or images [n, height, width], with 1 or 3 channels last or second.
+    labels : sequence of n, optional
+        Of an array: classes or numbers.
+    m : int or None
+        Images of each draw, the paper's M; None: all pairs of the set, once. Only images that are drawn are asked for.
+    draws, seed : int
+        Draws, and where their random numbers start.
+    kind : str
+        "auto", "classes" (any two count as 1 apart) or "numbers".
+    size, channels, scale
+        Of the canonical images, as in an audit. Default size: that of the images if they are square and alike, else 224.
+    top : float
+        Upper end of the range that images are taken to lie in: 255 (the default) or 1, which makes the value 255 times larger.
+    threads : int, optional
+        Default: the cores.
+
+    Raises
+    ------
+    DatapropsError
+        If an image or an option is unusable, or there are fewer than two images.
+
+    >>> images = np.zeros((4, 2, 2), np.uint8)
+    >>> images[1:] += np.arange(10, 40, 10, dtype=np.uint8)[:, None, None]
+    >>> label_sharpness(images, ["a", "a", "b", "b"], m=None)  # the nearest two of different classes lie 2 * 10 apart
+    Sharpness(value=0.05, std=0.0, m=4, draws=1)
+    """
+    if m is not None and m < 2:
+        raise DatapropsError(f"m is {m}, wanted: at least 2 images, or None for all")
+    if draws < 1:
+        raise DatapropsError(f"draws is {draws}, wanted: at least 1")
+    images = _images(dataset, labels)
+    count = images.n if m is None else min(m, images.n)
+    whole = count == images.n  # every draw would be the same
+    samples = [np.arange(images.n)] if whole else draw_samples(images.n, count, draws, seed)
+    used = np.unique(np.concatenate(samples))
+    pixels, given = _canonical(images, used, size, channels, scale)
+    kind, y, _ = label_values(given, kind)
+    rows, row, _ = _distinct(pixels, y)
+    spec = PassSpec(0, numeric=kind == "numbers")
+    values = []
+    for sample in samples:
+        chosen = np.unique(row[np.searchsorted(used, sample)])  # copies of an image in the draw add no pair
+        plan = plan_pass(len(chosen), rows.features, 0, threads=threads or cores())
+        state = all_pairs(subset(rows, chosen), spec, plan, threads=threads or cores()).state
+        values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
+    if len(np.unique(y[~np.isnan(y)])) < 2:
+        values = [float("nan")] * len(values)
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Sharpness(float(np.mean(values)), spread, count, len(values))
+
+
+def intrinsic_dimension(
+    dataset: Any,
+    labels: Sequence | None = None,
+    *,
+    estimator: str = "mle",
+    k: int = 20,
+    seed: int = 0,
+    size: int | None = None,
+    channels: int | None = None,
+    scale: str = "full-range",
+    threads: int | None = None,
+) -> Estimate:
+    """The number of degrees of freedom of the images of a dataset.
+
+    Parameters
+    ----------
+    dataset, labels, size, channels, scale, threads
+        As in `label_sharpness`; labels do not matter.
+    estimator : str
+        "mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed" or "geomle"; see `dimension`.
+    k : int
+        Neighbours of the maximum-likelihood estimates.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Estimate
+        value, se (standard error over images), n (distinct images), k, note (why it is missing: then value is NaN).
+
+    Raises
+    ------
+    DatapropsError
+        If an image or an option is unusable, or the images do not fit the memory.
+    """
+    if estimator not in ESTIMATORS:
+        raise DatapropsError(f"estimator is {estimator!r}, wanted: {', '.join(ESTIMATORS)}")
+    if not 3 <= k <= 1000:
+        raise DatapropsError(f"k is {k}, wanted: 3 to 1000 neighbours")
+    images = _images(dataset, labels)
+    pixels, _ = _canonical(images, np.arange(images.n), size, channels, scale)
+    rows, _, first = _distinct(pixels, np.zeros(images.n))
+    row = ESTIMATORS[estimator]
+    spec = PassSpec(neighbours_needed((row.group,), k), sharp=False)
+    plan = plan_pass(len(first), rows.features, spec.k, threads=threads or cores())
+    state = all_pairs(rows, spec, plan, threads=threads or cores()).state
+    found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), unit=255.0)
+    return found[estimator]
+
+
+def _images(dataset: Any, labels: Sequence | None) -> _Images:
+    if isinstance(dataset, tuple):
+        if len(dataset) != 2 or labels is not None:
+            raise DatapropsError("a tuple is taken as (images, labels): give two arrays, or a Dataset")
+        dataset, labels = dataset
+    if is_dataset(dataset):
+        if labels is not None:
+            raise DatapropsError("labels go with an array; those of a Dataset are in its items")
+        items = Items(dataset)
+        found = _Images(len(items), items.item, None)
+    else:
+        array = as_array(dataset)
+        first = channels_axis(array.shape) == 1
+        if labels is not None and len(labels) != len(array):
+            raise DatapropsError(f"there are {len(array)} images and {len(labels)} labels: give one for each")
+        found = _Images(len(array), lambda i: raw_image(array[i], channels_first=first), labels)
+    if found.n < 2:
+        raise DatapropsError(f"there are {found.n} images, wanted: at least 2")
+    return found
+
+
+def _read(images: _Images, number: int) -> tuple[RawImage, str | None]:
+    try:
+        if isinstance(found := images.image(number), RawImage):
+            return found, None if images.labels_of is None else label_text(images.labels_of[number])
+        return to_raw(found[0]), label_text(found[1])
+    except OSError as error:
+        raise DatapropsError(
+            f"image {number} cannot be used: {error.strerror or error}; leave it out, or run dataprops.audit.audit, which reports"
+            " such images and goes on"
+        ) from None
+
+
+def _canonical(
+    images: _Images, used: np.ndarray, size: int | None, channels: int | None, scale: str
+) -> tuple[np.ndarray, list[str | None]]:
+    """Canonical images uint8 [len(used), D] and labels of these numbers."""
+    look = (
+        [_read(images, int(number))[0] for number in used[:: max(1, len(used) // LOOK)]]
+        if not (size and channels)
+        else []
+    )
+    if size is None:
+        shapes = {raw.pixels.shape[:2] for raw in look}
+        side = next(iter(shapes))
+        size = side[0] if len(shapes) == 1 and side[0] == side[1] else 224
+    preprocess = Preprocess(size, channels or default_channels([is_grey(raw) for raw in look]), scale)
+    need, free = len(used) * preprocess.features, free_memory()
+    if need > MEMORY_SHARE * free:
+        raise DatapropsError(
+            f"{len(used):,} images of {preprocess.features:,} values need {need >> 20:,} MiB, and {free >> 20:,} MiB are free: use a"
+            " smaller size or m, or dataprops.audit.audit, which keeps them on disk"
+        )
+    pixels = np.empty((len(used), preprocess.features), np.uint8)
+    labels: list[str | None] = []
+    for at, number in enumerate(used):
+        raw, label = _read(images, int(number))
+        pixels[at] = canonical(raw, preprocess)[0].reshape(-1)
+        labels.append(label)
+    return pixels, labels
+
+
+def _distinct(pixels: np.ndarray, y: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Rows of distinct (pixels, label), the row of each image, and the first image of each row."""
+    seen: dict[tuple[bytes, float | None], int] = {}
+    row = np.empty(len(pixels), np.int64)
+    for at, key in enumerate(_keys(pixels, y)):
+        row[at] = seen.setdefault(key, len(seen))
+    first = np.unique(row, return_index=True)[1]
+    return array_rows(pixels if len(first) == len(pixels) else pixels[first], y[first]), row, first
+
+
+def _keys(pixels: np.ndarray, y: np.ndarray) -> Iterable[tuple[bytes, float | None]]:
+    import hashlib
+
+    for image, label in zip(pixels, y.tolist(), strict=True):
+        yield hashlib.blake2b(image, digest_size=16).digest(), None if label != label else label

@@ -1,0 +1,259 @@
+"""The measured properties of a set and of its images, from a finished pass over pairs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
+from dataprops.distances.kernel import EMPTY
+from dataprops.distances.plan import plan_pass
+from dataprops.distances.product import choose_route, product
+from dataprops.distances.state import PassSpec, State
+from dataprops.properties.dimension import Estimate, estimate_all, local_dimension
+from dataprops.properties.distinct import Distinct, duplicate_of, image_neighbours
+from dataprops.properties.sharpness import Figure, draw_samples
+from dataprops.util.tools import Tools
+
+SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
+SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
+SHARPEST_PAIRS = 50
+NORMAL = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
+
+
+def contents_only(state: State, rows: Distinct, asked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1.
+
+    One row for each distinct content, or for each of the anchors (`asked`, ascending row numbers): then the state has no others.
+    """
+    primary = np.nonzero(rows.primary)[0]
+    number = np.full(rows.n + 1, -1, np.int64)
+    number[primary] = np.arange(len(primary))
+    at = primary if asked is None else slice(None)
+    listed = state.knn_index[at]
+    neighbour = number[np.where(listed == EMPTY, rows.n, listed)]
+    return np.sqrt(state.knn_d2[at]), neighbour
+
+
+def subset_estimates(
+    tools: Tools, rows: Rows, primary: np.ndarray, *, k: int, seed: int, memory: int | None = None
+) -> list[tuple[int, Estimate]]:
+    """The maximum-likelihood dimension of random subsets of fixed sizes."""
+    sizes = [size for size in SUBSETS if size < len(primary)]
+    if not sizes:
+        return []
+    out = []
+    total = sum(size * (size - 1) // 2 for size in sizes)
+    with tools.progress("dimension against N", total, "pairs") as advance:
+        for size in sizes:
+            chosen = np.sort(np.random.default_rng([seed, size]).choice(primary, size, replace=False))
+            part = subset(rows, chosen)
+            spec = PassSpec(k, sharp=False)
+            plan = plan_pass(size, rows.features, k, memory=memory, threads=tools.threads)
+            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device, on_pairs=advance).state
+            estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, 0, ("mle",))["mle"]
+            out.append((size, estimate))
+    return out
+
+
+def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
+    """What all pairs tell of some rows: the squared sharpness of a pair between them, and those that a sharper pair may lie between.
+
+    Where a row is chosen together with the other row of its sharpest pair in the whole set, that pair lies between them. No pair is
+    sharper than the sharpest of either of its rows, so only rows whose own is sharper can do better.
+    """
+    n = len(whole.sharp)
+    is_chosen = np.zeros(n + 1, bool)  # the last: the other of rows that have no such pair
+    is_chosen[chosen] = True
+    named = whole.sharp_index[chosen]
+    other = np.where(named == EMPTY, n, named)
+    sharp = whole.sharp[chosen]
+    found = float(sharp[is_chosen[other]].max(initial=0.0))
+    return found, chosen[sharp > found]
+
+
+def sampled_sharpness(
+    tools: Tools,
+    rows: Rows,
+    images: Distinct,
+    whole: State | None,
+    *,
+    numeric: bool,
+    sample: int,
+    draws: int,
+    seed: int,
+    memory: int | None = None,
+) -> dict[int, list[float]]:
+    """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
+
+    The last size is the wanted M, or the whole set where that is smaller. `whole` is what a pass over all pairs found, if
+    there was one.
+    """
+    n = len(images.images)
+    if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
+        return {}
+    m = min(sample, n)
+    sizes = [size for size in SAMPLES if size < m] + [m]
+    out: dict[int, list[float]] = {size: [] for size in sizes}
+    spec = PassSpec(0, numeric=numeric)
+    with tools.progress("sharpness of samples", len(sizes) * draws, "draws") as advance:
+        for size in sizes:
+            for draw in draw_samples(n, size, draws, seed):
+                chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
+                found = 0.0
+                if whole is not None:
+                    found, chosen = sharper_rows(chosen, whole)
+                if len(chosen) > 1:
+                    plan = plan_pass(len(chosen), rows.features, 0, memory=memory, threads=tools.threads)
+                    part = subset(rows, chosen)
+                    state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
+                    found = max(found, state.sharp.max(initial=0.0))
+                out[size].append(float(np.sqrt(found)))
+                advance(1)
+    return out
+
+
+def properties_table(
+    estimates: dict[str, Estimate],
+    subsets: list[tuple[int, Estimate]],
+    summary: dict[str, Figure],
+    draws: dict[int, list[float]],
+    n: int,
+    sample: int,
+    anchors: int | None = None,
+) -> pd.DataFrame:
+    """The properties of a set, one row each: property, value, se, n, k, m, low, high, note.
+
+    low and high bound the 95 % interval of what is estimated; what was computed from all pairs has none.
+    """
+    nan = float("nan")
+    rows: list[tuple] = []
+    named = [(f"intrinsic_dimension.{name}", e, 0) for name, e in estimates.items()]
+    named += [(f"intrinsic_dimension.mle@{size}", e, size) for size, e in subsets]
+    for name, e, size in named:
+        rows.append((name, e.value, e.se, e.n, e.k, size, e.value - NORMAL * e.se, e.value + NORMAL * e.se, e.note))
+    top = summary["max"]
+    labelled = np.isfinite(top.value) or np.isfinite(top.low)
+    missing = "" if labelled else "no two images with different labels"
+    n_sharp = n if anchors is None else anchors
+    bounded = "" if anchors is None else "not measured: at least the largest value of the sample"
+    rows.append(("label_sharpness.all_pairs", top.value, nan, n_sharp, 0, 0, top.low, top.high, missing or bounded))
+    m = min(sample, n)
+    note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
+    *smaller, wanted = sorted(draws) or [m]
+    for size in (wanted, *smaller):
+        values = draws.get(size, [nan, nan])
+        name = "m1000" if size == wanted else f"m{size}"
+        # equal values have no spread, not the rounding error of their mean
+        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
+        half = NORMAL * spread / math.sqrt(len(values))
+        told = note if size == wanted else ""
+        rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, mean - half, mean + half, told))
+    for name in ("q50", "q95", "q99"):
+        value, low, high = summary[name]
+        rows.append((f"label_sharpness.{name}", value, nan, n_sharp, 0, 0, low, high, missing))
+    return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "low", "high", "note"])
+
+
+def image_values(
+    images: pd.DataFrame, rows: Distinct, state: State, k: int, anchors: np.ndarray | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The per-image table with its local values, and the neighbour lists (image, rank, neighbour, distance).
+
+    Parameters
+    ----------
+    anchors : int32 [A], optional
+        Row numbers of the state's rows, if it has not all; only images of these rows get values.
+    """
+    place = np.arange(rows.n)
+    if anchors is not None:
+        place = np.full(rows.n, -1)
+        place[anchors] = np.arange(len(anchors))
+    asked = np.nonzero(place[rows.row] >= 0)[0]
+    own = place[rows.row[asked]]
+    content = place[rows.content_row[rows.row[asked]]]
+    neighbours, apart = image_neighbours(rows, asked, state.knn_d2[own], state.knn_index[own], k)
+    kth = np.sqrt(state.knn_d2[:, k - 1])
+    local = np.full(len(kth), np.nan)
+    # a row that is not primary stands beside one with the same content, and its place is not asked for
+    has = np.isfinite(kth) & (rows.primary if anchors is None else True)
+    local[has] = local_dimension(np.sqrt(state.knn_d2[has]), k)
+    kth[~has] = np.nan
+    named = state.sharp_index[own]
+    found = named != EMPTY
+    of_asked = {
+        "neighbour": neighbours[:, 0],
+        "neighbour_distance": apart[:, 0],
+        "knn_distance": kth[content],
+        "local_dimension": local[content],
+        "sharpness": np.where(found, np.sqrt(state.sharp[own]), np.nan),
+        "sharpest_image": np.where(found, rows.first[np.where(found, named, 0)], -1),
+        "sharpest_distance": np.where(found, np.sqrt(state.sharp_d2[own]), np.nan),
+    }
+    values = {"duplicate_of": pd.Series(duplicate_of(rows), index=rows.images)}
+    values |= {name: pd.Series(column, index=rows.images[asked]) for name, column in of_asked.items()}
+    table = images.drop(columns=["row", "shard", "grey"]).set_index("image")
+    for name, column in values.items():
+        table[name] = column.reindex(table.index, fill_value=-1 if column.dtype.kind == "i" else np.nan)
+    m = len(asked)
+    long = pd.DataFrame(
+        {
+            "image": np.repeat(rows.images[asked], k),
+            "rank": np.tile(np.arange(1, k + 1), m),
+            "neighbour": neighbours.reshape(-1),
+            "distance": apart.reshape(-1),
+        }
+    )
+    return table.reset_index(), long[long["neighbour"] >= 0]
+
+
+def sharpest_pairs(
+    rows: Rows,
+    images: Distinct,
+    state: State,
+    *,
+    numeric: bool,
+    anchors: np.ndarray | None = None,
+    limit: int = SHARPEST_PAIRS,
+) -> pd.DataFrame:
+    """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
+
+    Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
+    Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
+    Where only some rows were compared with all (`anchors`, the state's rows), these are their own sharpest pairs.
+    """
+    found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
+    row = found if anchors is None else anchors[found]
+    named = state.sharp_index[found]
+    own = pd.DataFrame({"a": np.minimum(row, named), "b": np.maximum(row, named), "sharp": state.sharp[found]})
+    best = own.drop_duplicates(["a", "b"]).nlargest(limit, "sharp")
+    if best.empty:
+        return pd.DataFrame({"a": [], "b": [], "distance": [], "sharpness": []}).astype({"a": np.int64, "b": np.int64})
+    if anchors is not None:
+        d2 = state.sharp_d2[found][best.index]
+        return pd.DataFrame(
+            {
+                "a": images.first[best["a"]],
+                "b": images.first[best["b"]],
+                "distance": np.sqrt(d2),
+                "sharpness": np.sqrt(best["sharp"]),
+            }
+        ).reset_index(drop=True)
+    bound = best["sharp"].min()
+    strong = np.nonzero(state.sharp > bound)[0]
+    equal = np.nonzero(state.sharp == bound)[0][: max(0, SHARPEST_ROWS - len(strong))]
+    block = load_block(rows, np.sort(np.concatenate([strong, equal])))
+    g = product(block.shifted, block.shifted, choose_route("cpu")).numpy()
+    d2 = block.norm[:, None] + block.norm[None, :] - 2.0 * g
+    step = block.y[:, None] - block.y[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sharp = (step * step if numeric else (step != 0).astype(float)) / d2
+    one, two = np.nonzero(np.triu((d2 > 0) & (sharp >= bound), 1))
+    ids = images.first[block.number]
+    pairs = pd.DataFrame(
+        {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
+    )
+    return pairs.sort_values(["sharpness", "a", "b"], ascending=[False, True, True]).head(limit).reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""Files that hold many images: archives, HDF5, NumPy, Parquet."""

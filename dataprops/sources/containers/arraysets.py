@@ -1,0 +1,202 @@
+"""Which arrays of a file are images and which are their labels, by name and shape: for HDF5 and npz.
+
+Arrays of images have three or four dimensions: [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]. If there
+is one, it holds the images; if there are several, each must name a split (``train_images``, ``x_test``). Labels are the one array
+of as many values, named label, labels, y, target or the like, or the only one of that length. ``--rule images=NAME`` and ``--rule
+labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an image.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import RawImage
+from dataprops.sources import arrays
+from dataprops.sources.folder import SPLITS, groups
+from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
+from dataprops.util.redact import redacted
+
+RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": (), "labels": (), "groups": (), "column": ()}
+LABELS = frozenset({"label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"})
+MOST = 50_000_000  # images of one file: a header that promises more is not believed
+
+
+class Named(NamedTuple):
+    """An array of a file: name, shape, type; `encoded` where each element is the bytes of an image file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    encoded: bool = False
+
+
+class Part(NamedTuple):
+    """Images, their labels and patients (names of arrays), and their split."""
+
+    images: Named
+    labels: str | None
+    groups: str | None
+    split: str | None
+
+
+def words_of(name: str) -> list[str]:
+    """Words of an array's name.
+
+    >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
+    (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
+    """
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return [part.lower() for part in parts]
+
+
+def _split(name: str) -> str | None:
+    return next((SPLITS[word] for word in words_of(name) if word in SPLITS), None)
+
+
+def choose(location: str, known: Sequence[Named], options: SourceOptions) -> list[Part]:
+    """The parts of a file.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be told; the message lists the arrays.
+    """
+    rules = chosen_rules(options, RULES)
+    listed = ", ".join(f"{array.name} {list(array.shape)}" for array in known) or "none"
+    by_name = {array.name.lstrip("/"): array for array in known}
+
+    def wanted(rule: str) -> Named | None:
+        name = rules[rule].lstrip("/")
+        if name and name not in by_name:
+            raise DatapropsError(f"{redacted(location)} has no array {rules[rule]!r} (--rule {rule}=): it has {listed}")
+        return by_name.get(name)
+
+    given = wanted("images")
+    able = [array for array in known if array.encoded or (len(array.shape) in (3, 4) and array.dtype.kind in "uifb")]
+    # [n, 1, 1, 1] holds labels
+    able = [array for array in able if array.encoded or np.prod(array.shape[1:]) > 1] if given is None else [given]
+    splits = [_split(array.name) for array in able]
+    if not able or (len(able) > 1 and (None in splits or len(set(splits)) < len(splits))):
+        raise DatapropsError(
+            f"{redacted(location)}: it is not clear which array holds the images; it has {listed}: name it with --rule images=NAME"
+            " and --rule labels=NAME"
+        )
+    parts = []
+    for array, split in zip(able, splits, strict=True):
+        if not array.encoded:
+            check_shape(location, array)
+        if array.shape[0] > MOST:
+            raise DatapropsError(
+                f"{redacted(location)}: {array.name} promises {array.shape[0]:,} images: is the file damaged?"
+            )
+        groups, labels = wanted("groups"), wanted("labels")
+        if labels is None:
+            labels = _labels_of(array, [other for other in known if other not in able and other is not groups], split)
+        for other, rule in ((labels, "labels"), (groups, "groups")):
+            if other is not None and (not other.shape or other.shape[0] != array.shape[0]):
+                raise DatapropsError(
+                    f"{redacted(location)}: {other.name} has shape {list(other.shape)}, wanted one for each of the"
+                    f" {array.shape[0]} images of {array.name}: name it with --rule {rule}=NAME"
+                )
+        parts.append(Part(array, labels and labels.name, groups and groups.name, split))
+    return parts
+
+
+def _labels_of(images: Named, others: Sequence[Named], split: str | None) -> Named | None:
+    fitting = [
+        array for array in others if array.shape and array.shape[0] == images.shape[0] and _split(array.name) == split
+    ]
+    called = [array for array in fitting if LABELS & set(words_of(array.name.rpartition("/")[2]))]
+    return called[0] if len(called) == 1 else fitting[0] if len(fitting) == 1 else None
+
+
+def check_shape(location: str, array: Named) -> None:
+    """Refuse what holds no images, or larger ones than any.
+
+    Raises
+    ------
+    DatapropsError
+        With the shape.
+    """
+    shape = array.shape
+    if (
+        len(shape) not in (3, 4)
+        or (len(shape) == 4 and not {shape[1], shape[-1]} & {1, 3})
+        or array.dtype.kind not in "uifb"
+    ):
+        raise DatapropsError(
+            f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, wanted numbers [n, height, width],"
+            " [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
+        )
+    if np.prod(shape[1:], dtype=float) > 3 * 2 * (Image.MAX_IMAGE_PIXELS or 2**27):
+        raise DatapropsError(
+            f"{redacted(location)}: {array.name} promises images of {list(shape[1:])}: is the file damaged?"
+        )
+
+
+def label_texts(location: str, name: str, values: np.ndarray, column: str) -> list[str | None]:
+    """Labels as text, one for each image.
+
+    Raises
+    ------
+    DatapropsError
+        If an image has several.
+    """
+    flat = values.reshape(len(values), -1)
+    if flat.shape[1] != 1:
+        if not column.isdigit() or int(column) >= flat.shape[1]:
+            raise DatapropsError(
+                f"{redacted(location)}: {name} has {flat.shape[1]} labels for each image: choose one with --rule column=0 to"
+                f" column={flat.shape[1] - 1}"
+            )
+        flat = flat[:, int(column) : int(column) + 1]
+    return [arrays.label_text(value) for value in flat[:, 0].tolist()]
+
+
+def part_table(
+    location: str, parts: Sequence[Part], texts: Mapping[str, list[str | None]], options: SourceOptions
+) -> pd.DataFrame:
+    """The table of the images of these parts; `texts` holds the values of label and group arrays by name."""
+    columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
+    for part in parts:
+        n = part.images.shape[0]
+        width = len(str(max(n - 1, 0)))
+        columns["key"] += [f"{part.images.name.lstrip('/')}/{row:0{width}d}" for row in range(n)]
+        columns["split"] += [part.split if len(parts) > 1 else None] * n
+        for column, name in (("label", part.labels), ("group", part.groups)):
+            columns[column] += texts[name] if name else [None] * n
+    if not columns["key"]:
+        raise DatapropsError(f"{redacted(location)} holds no images")
+    if options.group_pattern is not None:
+        columns["group"] = groups([shown(key) for key in columns["key"]], options.group_pattern)
+    table = image_table(**columns)
+    table.attrs.update(ignored=[], empty_classes=[])
+    return table
+
+
+def key_parts(key: str) -> tuple[str, int]:
+    """Name of the array and number of the row.
+
+    Raises
+    ------
+    OSError
+        If the key is none.
+    """
+    name, _, row = key.rpartition("/")
+    if not row.isdigit():
+        raise OSError(errno.ENOENT, "there is no such row")
+    return name, int(row)
+
+
+def as_image(pixels: np.ndarray) -> RawImage:
+    """One image of an array; axes as the module's docstring has them."""
+    return arrays.raw_image(pixels, channels_first=pixels.ndim == 3 and pixels.shape[-1] not in (1, 3))

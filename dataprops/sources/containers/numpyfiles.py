@@ -1,0 +1,280 @@
+"""NumPy's files: .npy and .npz, never unpickled: an array of Python objects is refused, as to load it would run code.
+
+.npy, and arrays that lie unpacked in an .npz, are read by rows. A packed array (``np.savez_compressed``) has no random access: it
+is inflated from its start to its end by rows (`stream`), once for the contents and once for the decoding, and never held whole.
+Labels of an .npy come from another one, ``--rule labels=FILE`` (beside it); of an .npz see `arraysets`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import IO, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import RawImage
+from dataprops.sources.containers import arraysets
+from dataprops.sources.containers.arraysets import Named, key_parts
+from dataprops.sources.containers.members import LARGE, RATIO, is_safe
+from dataprops.sources.remote import filesystems
+from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
+from dataprops.sources.table import SourceOptions
+from dataprops.util.cache import Kept
+from dataprops.util.redact import is_url, redacted
+
+SUFFIXES = (".npy", ".npz")
+HEADER = 2**16  # bytes that an array's header may have
+LABELS = 2**30  # bytes of an array of labels
+ARRAY = "images"  # the name of an .npy's array
+
+
+class Stored(NamedTuple):
+    """An array of a file: its name, shape and type, where its values begin, and the member it is packed in, if it is."""
+
+    named: Named
+    start: int
+    fortran: bool
+    packed: zipfile.ZipInfo | None
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.named.shape[1:])) * self.named.dtype.itemsize
+
+
+_headers: Kept[dict[str, Stored]] = Kept(256)
+
+
+def _header(file: IO[bytes], name: str, size: int) -> tuple[Named, int, bool]:
+    """Name, shape and type, length of the header, order of the axes.
+
+    Raises
+    ------
+    ValueError
+        If it is no array, or one that would have to be unpickled, or shorter than it promises.
+    """
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"{name}: format {version} is not known")
+    shape, fortran, dtype = readers[version](file, max_header_size=HEADER)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, and to load them could run code: save plain numbers or text")
+    if dtype.fields or dtype.subdtype:
+        raise ValueError(f"{name} holds records: save plain numbers or text")
+    begin = file.tell()
+    need = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size - begin < need:
+        raise ValueError(f"{name} is cut short: its header promises {need:,} bytes, {size - begin:,} are there")
+    return Named(name, shape, dtype), begin, fortran
+
+
+def _arrays(reader: Reader, location: str) -> dict[str, Stored]:
+    if _bare(location).endswith(".npy"):
+        file = reader.file(HEADER)
+        named, begin, fortran = _header(file, ARRAY, reader.size)
+        return {ARRAY: Stored(named, begin, fortran, None)}
+    found: dict[str, Stored] = {}
+    with zipfile.ZipFile(reader.file(HEADER)) as archive:
+        for info in archive.infolist():
+            if not is_safe(info.filename) or not info.filename.endswith(".npy"):
+                continue
+            if info.file_size > LARGE and info.file_size > RATIO * max(1, info.compress_size):
+                raise ValueError(
+                    f"{info.filename} inflates {info.file_size // max(1, info.compress_size):,} times to {info.file_size:,} bytes"
+                    " (decompression bomb?); if it is none, save it with np.savez"
+                )
+            name = info.filename.removesuffix(".npy")
+            with archive.open(info) as member:
+                named, begin, fortran = _header(member, name, info.file_size)
+            if info.compress_type == zipfile.ZIP_STORED:
+                head = reader.range(info.header_offset, info.header_offset + 30)
+                begin += (
+                    info.header_offset
+                    + 30
+                    + int.from_bytes(head[26:28], "little")
+                    + int.from_bytes(head[28:30], "little")
+                )
+                found[name] = Stored(named, begin, fortran, None)
+            else:
+                found[name] = Stored(named, begin, fortran, info)
+    return found
+
+
+def _bare(location: str) -> str:
+    return (location.partition("?")[0] if is_url(location) else location).lower()
+
+
+def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
+    """Reader and arrays of a file.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be read without unpickling, or is damaged.
+    """
+    try:
+        reader = open_reader(location, access)
+        return reader, _headers.get(filesystems.identity(location, access), lambda: _arrays(reader, location))
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        SyntaxError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {reason}") from None
+
+
+def _opened(location: str, access: Access) -> tuple[Reader, list[Stored]]:
+    reader, known = _open(location, access)
+    return reader, list(known.values())
+
+
+def _whole(reader: Reader, stored: Stored) -> np.ndarray:
+    """All values of a small array."""
+    named = stored.named
+    need = int(np.prod(named.shape)) * named.dtype.itemsize
+    if need > LABELS:
+        raise ValueError(f"{named.name} has {need:,} bytes, too many for labels")
+    if stored.packed is None:
+        data = reader.range(stored.start, stored.start + need)
+    else:
+        with zipfile.ZipFile(reader.file()) as archive, archive.open(stored.packed) as member:
+            member.read(stored.start)
+            data = member.read(need)
+    return np.frombuffer(data, named.dtype).reshape(named.shape, order="F" if stored.fortran else "C")
+
+
+def scan(location: str, options: SourceOptions) -> pd.DataFrame:
+    """List the images of an .npy or .npz; see `sources.Source`.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be read, or it is not clear which array holds the images.
+    """
+    access = access_of(options)
+    reader, known = _open(location, access)
+    rules = dict(rule.partition("=")[::2] for rule in options.rules)
+    beside = {
+        rule: rules[rule] for rule in ("labels", "groups") if rules.get(rule) and _bare(location).endswith(".npy")
+    }
+    plain = options._replace(rules=tuple(rule for rule in options.rules if rule.partition("=")[0] not in beside))
+    parts = arraysets.choose(location, [stored.named for stored in known.values()], plain)
+    for part in parts:
+        if known[part.images.name].fortran:
+            raise DatapropsError(
+                f"{redacted(location)}: {part.images.name} is stored by columns (Fortran order), so that one image lies all over the"
+                " file: save np.ascontiguousarray(images)"
+            )
+    try:
+        texts: dict[str, list[str | None]] = {}
+        for part in parts:
+            for name in (part.labels, part.groups):
+                if name:
+                    column = rules.get("column", "") if name == part.labels else ""
+                    texts[name] = arraysets.label_texts(location, name, _whole(reader, known[name]), column)
+        for rule, file in beside.items():
+            place = file if os.path.isabs(file) else filesystems.joined(filesystems.parent(location), file)  # noqa: PTH117
+            other, (stored, *_) = _opened(place, access)
+            column = rules.get("column", "") if rule == "labels" else ""
+            texts[rule] = arraysets.label_texts(place, file, _whole(other, stored), column)
+            images = parts[0].images.shape[0]
+            if len(texts[rule]) != images:
+                raise DatapropsError(
+                    f"{file} has {len(texts[rule])} values and {redacted(location)} {images} images: give one for each"
+                )
+            parts = [parts[0]._replace(**{rule: rule})]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {error}") from None
+    return arraysets.part_table(location, parts, texts, options)
+
+
+def _stored(location: str, name: str, options: SourceOptions) -> tuple[Reader, Stored]:
+    try:
+        reader, known = _open(location, access_of(options))
+        return reader, known[name]
+    except DatapropsError as error:
+        raise OSError(errno.EIO, str(error)) from None
+    except KeyError:
+        raise OSError(errno.ENOENT, "there is no such array") from None
+
+
+def _image(stored: Stored, data: bytes) -> RawImage:
+    if len(data) < stored.row_bytes:
+        raise OSError(errno.EIO, "the file ends within it")
+    return arraysets.as_image(np.frombuffer(data, stored.named.dtype).reshape(stored.named.shape[1:]))
+
+
+def read(location: str, key: str, options: SourceOptions) -> RawImage:
+    """One image; of a packed array, by inflating what lies before it."""
+    name, row = key_parts(key)
+    reader, stored = _stored(location, name, options)
+    if stored.packed is not None:
+        content = next(content for _, content in _rows(reader, stored, {row: key}))
+        if isinstance(content, OSError):
+            raise content
+        return content
+    start = stored.start + row * stored.row_bytes
+    return _image(stored, reader.range(start, start + stored.row_bytes))
+
+
+def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tuple[str, RawImage | OSError]]:
+    """The wanted rows of a packed array in their order, in one pass."""
+    assert stored.packed is not None
+    left = dict(wanted)
+    try:
+        with zipfile.ZipFile(reader.file(2**20)) as archive, archive.open(stored.packed) as member:
+            member.read(stored.start)
+            for row in range(max(wanted) + 1):
+                data = member.read(stored.row_bytes)
+                if row in left:
+                    try:
+                        yield left.pop(row), _image(stored, data)
+                    except OSError as error:
+                        yield wanted[row], error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        reason = getattr(error, "strerror", None) or ("bad CRC-32" if "CRC" in str(error) else type(error).__name__)
+        for key in left.values():
+            yield key, OSError(errno.EIO, f"the file is damaged: {reason}")
+
+
+def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
+    """Positions of keys in the order of packed arrays; None where each image can be had alone."""
+    parts = [key_parts(key) for key in keys]
+    if all(_stored(location, name, options)[1].packed is None for name in {name for name, _ in parts}):
+        return None
+    return sorted(range(len(keys)), key=lambda i: parts[i])
+
+
+def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterator[tuple[str, RawImage | OSError]]:
+    """The images of keys, which are in the order that `order` gives; packed arrays are read once each."""
+    wanted: dict[str, dict[int, str]] = {}
+    for key in keys:
+        name, row = key_parts(key)
+        wanted.setdefault(name, {})[row] = key
+    for name, rows in wanted.items():
+        reader, stored = _stored(location, name, options)
+        if stored.packed is not None:
+            yield from _rows(reader, stored, rows)
+            continue
+        for key in rows.values():
+            try:
+                yield key, read(location, key, options)
+            except OSError as error:
+                yield key, error
+
+
+def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+    """A number for each image that changes when the file does."""
+    return filesystems.stamps([location], access_of(options)) * len(keys)

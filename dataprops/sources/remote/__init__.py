@@ -1,0 +1,1 @@
+"""Files elsewhere: addresses that fsspec opens, and listings of web servers."""

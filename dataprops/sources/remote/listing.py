@@ -1,0 +1,91 @@
+"""A folder at an address, ``s3://bucket/prefix`` or a listing of a web server, laid out as class/file or split/class/file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources import folder
+from dataprops.sources.containers.members import kind_of_member
+from dataprops.sources.remote import filesystems
+from dataprops.sources.remote.filesystems import access_of
+from dataprops.sources.table import SourceOptions
+from dataprops.util.cache import Kept
+from dataprops.util.redact import redacted
+
+_listed: Kept[dict[str, int]] = Kept(4_000_000, len)  # of this process's last scans: their stamps
+
+
+def list_files(location: str, options: SourceOptions) -> dict[str, int]:
+    """Files below an address: key -> stamp.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be listed.
+    """
+    try:
+        return filesystems.listing(location, access_of(options))
+    except OSError as error:
+        raise DatapropsError(
+            f"{redacted(location)} cannot be listed: {error.strerror}; give a folder that is there and may be listed, a manifest"
+            " or an archive"
+        ) from None
+
+
+_kinds: Kept[str] = Kept(1000)
+_handed: dict[tuple, dict[str, int]] = {}  # a listing that `kind_of` made is the one that the scan after it uses
+
+
+def kind_of(location: str, options: SourceOptions, of_containers: Callable[[Iterable[str]], str | None]) -> str:
+    """The row that a folder at an address needs: of images, or of containers if it holds no image."""
+    key = (location, access_of(options))
+
+    def look() -> str:
+        found = list_files(location, options)
+        kind = "url" if any(kind_of_member(name) == "image" for name in found) else of_containers(found) or "url"
+        if kind == "url":
+            _handed[key] = found
+        return kind
+
+    return _kinds.get(key, look)
+
+
+def scan(location: str, options: SourceOptions) -> pd.DataFrame:
+    """List the images below an address; see `sources.Source`. Nothing but the listing is asked for.
+
+    Raises
+    ------
+    DatapropsError
+        If it cannot be listed, or holds no image.
+    """
+    key = (location, access_of(options))
+    found = _handed.pop(key, None) or list_files(location, options)
+    _listed.put(key, found)
+    keys = sorted(found, key=os.fsencode)
+    kinds = [kind_of_member(key) for key in keys]
+    images = [key for key, kind in zip(keys, kinds, strict=True) if kind == "image"]
+    ignored = [key for key, kind in zip(keys, kinds, strict=True) if kind != "image"]
+    folders = sorted({"/".join(key.split("/")[:depth]) for key in keys for depth in range(1, key.count("/") + 1)})
+    return folder.layout(redacted(location), images, ignored, folders, options)
+
+
+def read(location: str, key: str, options: SourceOptions) -> bytes:
+    """The bytes of one object."""
+    return filesystems.read_bytes(filesystems.joined(location, key), access_of(options))
+
+
+def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+    """A number for each object that changes when it does: from the listing; a web server is asked for each (HEAD)."""
+    access = access_of(options)
+    known = _listed.get((location, access), lambda: list_files(location, options))
+    out = [known.get(key, -1) for key in keys]
+    asked = [i for i, stamp in enumerate(out) if stamp < 0]
+    for i, stamp in zip(
+        asked, filesystems.stamps([filesystems.joined(location, keys[i]) for i in asked], access), strict=True
+    ):
+        out[i] = stamp
+    return out

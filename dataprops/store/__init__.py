@@ -1,0 +1,1 @@
+"""The store: one folder that holds everything the system writes."""

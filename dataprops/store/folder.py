@@ -1,0 +1,211 @@
+"""The store: one folder that holds everything the system writes.
+
+    STORE/
+      version.json                      schema of the store
+      salt                              random key of the hashes of patient, study and series ids, made once
+      shards/<preprocess>/              canonical images, content-addressed (see `shards`)
+      states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
+      work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
+      results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
+      calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
+      experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
+      locks/<dataset>.lock              held while the dataset is audited
+      gone/                             what `prune` is removing; it holds .prune.lock while it looks for shards and removes them
+      alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `open_alerts`)
+      watch/<dataset>.parquet           files as the watcher last reported them
+      prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
+      cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
+
+A result folder appears by one rename when everything in it is written: it is whole or absent. Tables are plain Parquet; the
+schema version stands in their metadata and in run.parquet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from dataprops.errors import DatapropsError
+from dataprops.util.files import write_aside, write_text
+
+SCHEMA = 1
+# schema -> a function of the store's folder that makes the next schema of it. It may be killed and run again at any point, and
+# so must do no harm to what it has done already.
+MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+GATE = ".prune.lock"
+log = logging.getLogger(__name__)
+
+
+def open_store(path: str | Path) -> Path:
+    """Make or check a store; one of an older schema is migrated (`MIGRATIONS`).
+
+    Raises
+    ------
+    DatapropsError
+        If the folder cannot be written, is no store though it is not empty, or was written by another schema.
+    """
+    folder = Path(path).expanduser().resolve()
+    marker = folder / "version.json"
+    if marker.is_file():
+        if _schema(marker) != SCHEMA:
+            _migrate(folder)
+        return folder
+    if folder.is_dir() and any(entry.name not in ("prefect", "cache") for entry in folder.iterdir()):
+        raise DatapropsError(f"{folder} is not empty and no dataprops store: choose another --store")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(marker, json.dumps({"schema": SCHEMA, "made_by": "dataprops"}) + "\n")
+    except OSError as error:
+        raise DatapropsError(
+            f"the store {folder} cannot be written: {error.strerror}: choose another --store"
+        ) from error
+    return folder
+
+
+def existing_store(path: str | Path) -> Path:
+    """The store at this path; none is made.
+
+    Raises
+    ------
+    DatapropsError
+        If there is none, or see `open_store`.
+    """
+    folder = Path(path).expanduser().resolve()
+    if not (folder / "version.json").is_file():
+        raise DatapropsError(f"{folder} is no dataprops store: name one with --store")
+    return open_store(folder)
+
+
+def _schema(marker: Path) -> int:
+    try:
+        return int(json.loads(marker.read_text())["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatapropsError(f"{marker} is damaged ({error}): restore it, or choose another --store") from error
+
+
+def _migrate(folder: Path) -> None:
+    """Bring a store to `SCHEMA`, step by step under a lock; version.json is rewritten when a step is done."""
+    from filelock import FileLock
+
+    marker = folder / "version.json"
+    with FileLock(folder / ".migrate.lock"), ExitStack() as held:
+        schema = _schema(marker)  # another process may have done it meanwhile
+        if schema > SCHEMA or any(step not in MIGRATIONS for step in range(schema, SCHEMA)):
+            raise DatapropsError(
+                f"the store {folder} has schema {schema}, this version writes {SCHEMA}: use another --store, or the"
+                " version of dataprops that wrote it"
+            )
+        for lock in sorted((folder / "locks").glob("*.lock")):
+            held.enter_context(locked(folder, lock.stem))
+        for step in range(schema, SCHEMA):
+            log.info("the store %s goes from schema %d to %d", folder, step, step + 1)
+            MIGRATIONS[step](folder)
+            write_text(marker, json.dumps({"schema": step + 1, "made_by": "dataprops"}) + "\n")
+
+
+def open_salt(store: Path) -> str:
+    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Who has it can test guesses of an id."""
+    from filelock import FileLock
+
+    path = store / "salt"
+    if not path.is_file():
+        with FileLock(store / ".salt.lock"):
+            if not path.is_file():
+                write_aside(path, _write_salt)
+    try:
+        salt = path.read_text(encoding="ascii").strip()
+        if len(bytes.fromhex(salt)) < 16:
+            raise ValueError("it is too short")
+    except (OSError, ValueError) as error:
+        raise DatapropsError(
+            f"{path} is damaged ({error}): restore it, or remove it (hashes of patients then differ from earlier runs)"
+        ) from error
+    return salt
+
+
+def _write_salt(aside: Path) -> None:
+    aside.touch(mode=0o600)
+    aside.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+
+
+@contextmanager
+def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back.
+
+    Who waits, waits at most so many seconds; and then, with the lock in hand, until no shards are being removed (`closed`).
+    """
+    from filelock import FileLock, Timeout
+
+    with dataset_lock(store, dataset, wait):
+        gate = FileLock(store / GATE)
+        try:
+            gate.acquire(timeout=1.0)  # another audit holds it for an instant, a prune for longer
+        except Timeout:
+            log.info("shards of %s are being removed: the audit of %s waits for that to end", store, dataset)
+            gate.acquire()
+        gate.release()
+        yield
+
+
+@contextmanager
+def closed(store: Path) -> Iterator[None]:
+    """No audit begins meanwhile, not even the first one of a dataset, whose lock nobody could know and hold.
+
+    Inside, a lock is taken by `dataset_lock`. Audits that run hold theirs already: whoever closes the store looks for those.
+    """
+    from filelock import FileLock
+
+    with FileLock(store / GATE):
+        yield
+
+
+@contextmanager
+def dataset_lock(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
+    """The dataset's lock alone, also while the store is closed.
+
+    Raises
+    ------
+    DatapropsError
+        If another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = store / "locks" / f"{dataset}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=wait)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DatapropsError(
+            f"another audit of {dataset!r} is running in {store}: wait for it, or give this one another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def finished_runs(store: Path, dataset: str) -> list[Path]:
+    """Result folders of a dataset, oldest first."""
+    folder = store / "results" / dataset
+    return sorted(path.parent for path in folder.glob("*/summary.json"))
+
+
+def load_summary(results: Path) -> dict:
+    """The summary of a finished run."""
+    return json.loads((results / "summary.json").read_text(encoding="utf-8"))
+
+
+def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
+    """Summary of the newest finished run of the dataset before the run with this id."""
+    for folder in reversed(finished_runs(store, dataset)):
+        if folder.name < before:
+            try:
+                return load_summary(folder)
+            except (OSError, ValueError) as error:
+                log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
+    return None

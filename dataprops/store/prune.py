@@ -1,0 +1,207 @@
+"""What of a store may go: old results, what killed runs left behind, shards that nobody refers to.
+
+    holding   the locks of all datasets that are not being audited; where shards may go, no audit begins meanwhile
+    plan      look; nothing is changed
+    remove    rename into STORE/gone/, then delete there: a kill at any point leaves results whole or absent, and the
+              next prune deletes the rest
+
+Never removed: the newest finished run of a dataset, and anything of a dataset that is being audited. States, alerts,
+calibrations and experiments are left alone. A shard stays if one of its contents is in the images of a kept run or in a
+dataset's list of known files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from dataprops.errors import DatapropsError
+from dataprops.store.folder import closed, dataset_lock, finished_runs
+
+log = logging.getLogger(__name__)
+
+# .<name>.<pid>.<8 hex digits>.part: see `store.write_aside`; without the digits: of earlier versions
+PART = re.compile(r"(?:^|\.)(\d+)(?:\.[0-9a-f]{8})?\.part$")
+STALE_SECONDS = 3600.0  # a process on another machine that shares the store cannot be seen; one that writes can
+
+
+class Going(NamedTuple):
+    """Something that may go: `paths` in the order in which they are renamed, bytes, and why."""
+
+    paths: tuple[Path, ...]
+    bytes: int
+    why: str
+
+
+class Policy(NamedTuple):
+    """What to keep: so many runs of each dataset, or those of so many days (either keeps; neither: all runs stay)."""
+
+    keep_last: int | None = None
+    keep_days: float | None = None
+    shards: bool = False
+
+
+def datasets_of(store: Path) -> list[str]:
+    """Names of all datasets that the store knows."""
+    names = {path.stem for path in (store / "locks").glob("*.lock")}
+    names |= {path.stem for path in (store / "shards" / "files").glob("*.parquet")}
+    names |= {path.name for part in ("results", "work") for path in (store / part).glob("*") if path.is_dir()}
+    return sorted(names - {"dask-scratch-space"})
+
+
+@contextmanager
+def holding(store: Path, shards: bool = False) -> Iterator[tuple[list[str], list[str]]]:
+    """Hold the locks of all datasets that are not being audited: names held, names busy.
+
+    Where shards may go, audits that would begin wait until this ends: the first audit of a dataset is known to no list and
+    no result, and its shards would look idle.
+    """
+    with ExitStack() as held:
+        if shards:
+            held.enter_context(closed(store))
+        free, busy = [], []
+        for name in datasets_of(store):
+            try:
+                held.enter_context(dataset_lock(store, name))
+                free.append(name)
+            except DatapropsError:
+                busy.append(name)
+        yield free, busy
+
+
+def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: datetime | None = None) -> list[Going]:
+    """What the policy lets go; the caller holds the locks of `free`, and the store closed if shards are to go (`holding`).
+
+    Raises
+    ------
+    DatapropsError
+        If the policy keeps nothing, or shards are to go while a dataset is being audited.
+    """
+    if (policy.keep_last is not None and policy.keep_last < 1) or (
+        policy.keep_days is not None and policy.keep_days < 0
+    ):
+        raise DatapropsError("keep at least one run (--keep-last) and no negative number of days (--keep-days)")
+    if policy.shards and busy:
+        raise DatapropsError(f"{', '.join(busy)} is being audited: shards can go when no audit runs")
+    out = [Going((path,), size_of(path), "left by a killed prune") for path in sorted((store / "gone").glob("*"))]
+    gone: set[Path] = set()
+    for name in free:
+        for run in old_runs(store, name, policy, now or datetime.now(UTC)):
+            gone.add(run)
+            out.append(Going((run,), size_of(run), "an old run"))
+        for work in sorted((store / "work" / name).glob("*")):
+            out.append(Going((work,), size_of(work), "an unfinished run"))
+    inside = [going.paths[0] for going in out]
+    for part in stale_parts(store):
+        if not any(part.is_relative_to(folder) for folder in inside):
+            out.append(Going((part,), size_of(part), "left by a killed process"))
+    if policy.shards:
+        out += idle_shards(store, free, gone)
+    return out
+
+
+def old_runs(store: Path, dataset: str, policy: Policy, now: datetime) -> list[Path]:
+    """Finished runs that the policy lets go, oldest first; never the newest."""
+    if policy.keep_last is None and policy.keep_days is None:
+        return []
+    runs = finished_runs(store, dataset)
+    older = runs[:-1] if policy.keep_last is None else runs[: -policy.keep_last]
+    if policy.keep_days is None:
+        return older
+    first = now - timedelta(days=policy.keep_days)
+    return [run for run in older if (made := _made(run)) is not None and made < first]
+
+
+def _made(run: Path) -> datetime | None:
+    """When a run was started, from its id; None for a folder of another name, which is left alone."""
+    try:
+        return datetime.strptime(run.name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def stale_parts(store: Path) -> list[Path]:
+    """Unfinished files of processes that are gone."""
+    import psutil
+
+    out = []
+    for folder in sorted(store.glob("*")):
+        if folder.name in ("prefect", "cache", "gone"):
+            continue
+        for path in sorted(folder.rglob("*.part")) if folder.is_dir() else [folder]:
+            found = PART.search(path.name)
+            try:
+                old = time.time() - path.stat().st_mtime > STALE_SECONDS
+            except FileNotFoundError:
+                continue
+            if found and old and not psutil.pid_exists(int(found[1])):
+                out.append(path)
+    return out
+
+
+def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going]:
+    """Shards without a content that a kept run or a list of known files names.
+
+    Raises
+    ------
+    DatapropsError
+        If a list or a run cannot be read: then nobody knows what it refers to.
+    """
+    import pyarrow.parquet as pq
+
+    def contents(path: Path) -> set[str]:
+        try:
+            return set(pq.read_table(path, columns=["content"])["content"].to_pylist()) - {None}
+        except (OSError, ValueError, KeyError) as error:
+            raise DatapropsError(f"{path} cannot be read ({error}): no shard goes; restore or remove it") from error
+
+    wanted: set[str] = set()
+    for name in datasets:
+        files = store / "shards" / "files" / f"{name}.parquet"
+        listed = [files] if files.is_file() else []
+        for path in (*listed, *(run / "images.parquet" for run in finished_runs(store, name) if run not in gone)):
+            wanted |= contents(path)
+    out = []
+    for pixels in sorted((store / "shards").glob("*/*.npy")):
+        index = pixels.with_suffix(".parquet")
+        # the index goes first: without it a shard does not count
+        paths = (index, pixels) if index.is_file() else (pixels,)
+        if paths == (pixels,) and time.time() - pixels.stat().st_mtime < STALE_SECONDS:
+            continue
+        if paths == (pixels,) or not contents(index) & wanted:
+            out.append(Going(paths, sum(map(size_of, paths)), "a shard that no run or list of files refers to"))
+    return out
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file or of the files in a folder."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    return path.lstat().st_size if path.exists() else 0
+
+
+def remove(store: Path, going: list[Going]) -> None:
+    """Rename each into STORE/gone/, then delete."""
+    bin_ = store / "gone"
+    bin_.mkdir(exist_ok=True)
+    for number, item in enumerate(going):
+        for path in item.paths:
+            if path.parent != bin_:
+                aside = bin_ / f"{os.getpid()}.{number}.{path.name}"
+                try:
+                    os.replace(path, aside)
+                except FileNotFoundError:
+                    continue  # it went by itself
+                path = aside
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,418 @@
+"""Canonical images on disk, addressed by content: what was decoded once under the same rules is never decoded again.
+
+    STORE/shards/version.json
+    STORE/shards/files/<dataset>.parquet       size and time of each file -> content: unchanged files are not read again
+    STORE/shards/<preprocess>/<shard>.npy      uint8 [n, D]
+    STORE/shards/<preprocess>/<shard>.parquet  content, row, pixels and facts of each image of the shard
+
+A shard counts only once its .parquet exists, which is written last. It is named by the contents it holds, so two
+processes that write the same shard write the same bytes. Unreadable images are recorded too, with the reason, and not
+tried again every night. A shard that is damaged is left out with a warning, and its images are decoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging import dicom
+from dataprops.imaging.decode import PASSING, Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey, quiet
+from dataprops.sources import OpenSource
+from dataprops.util.files import write_aside
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+SHARD_BYTES = 64 * 2**20
+SHARD_IMAGES = 1024
+LEAST_BATCHES = 16  # of a large set, so that every core has work
+LEAST_BATCH = 32
+# Whose image it is, as hashes, and how many frames its file holds: known of DICOM files alone
+IDENTITY = dicom.Identity._fields
+_NOBODY = dicom.Identity(None, None, None, 1)
+_KNOWN = ("key", "content", "bytes", "time", *IDENTITY)
+
+_INDEX = pa.schema(
+    [
+        ("content", pa.string()),
+        ("row", pa.int64()),
+        ("pixels", pa.string()),
+        ("format", pa.string()),
+        ("mode", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("peak", pa.int64()),
+        ("grey", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def hash_bytes(data: bytes | memoryview) -> str:
+    """BLAKE2b, 16 bytes, in hexadecimal."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def hash_image(image: bytes | RawImage) -> str:
+    """Content of a file, or of a decoded image (its type, shape and pixels)."""
+    if isinstance(image, bytes):
+        return hash_bytes(image)
+    head = f"{image.pixels.dtype} {image.pixels.shape} {image.mode} ".encode()
+    return hash_bytes(head + np.ascontiguousarray(image.pixels).tobytes())
+
+
+def read_reason(error: OSError | ValueError) -> str:
+    """Why a file could not be read, without its path."""
+    return f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def changed_at(file: Path) -> tuple[int, int]:
+    """Size of a file, and when it last changed (ns).
+
+    The later of the times of its contents and of its entry: archives and copies set the former back, so that two files
+    of one size that change places would otherwise look unchanged.
+    """
+    stat = file.stat()
+    return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+class Prints(NamedTuple):
+    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`."""
+
+    first: int
+    content: list[str | None]
+    bytes: list[int]
+    time: list[int]
+    error: list[str | None]
+    patient: list[str | None]
+    study: list[str | None]
+    series: list[str | None]
+    frames: list[int]
+
+
+def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
+    """Read and hash some images. A piece of work for `Tools.map`."""
+    prints = Prints(first, *([] for _ in Prints._fields[1:]))
+    for key in keys:
+        whose = _NOBODY
+        try:
+            file = source.file(key)
+            time = -1 if file is None else changed_at(file)[1]
+            image = source.read(key)
+            size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
+            content, error = hash_image(image), None
+            if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
+                with quiet():
+                    whose = dicom.identity(image, source.options.salt)
+        except UnreadableImage as reason:
+            content, size, time, error = None, 0, -1, str(reason)
+        except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
+            content, size, time, error = None, 0, -1, read_reason(problem)
+        prints.content.append(content)
+        prints.bytes.append(size)
+        prints.time.append(time)
+        prints.error.append(error)
+        for name, value in zip(IDENTITY, whose, strict=True):
+            getattr(prints, name).append(value)
+    return prints
+
+
+def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
+    """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`.
+
+    Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
+    """
+    stamps = source.stamps(keys)
+    entries: list[tuple] = [(None, 0, stamp, *_NOBODY) for stamp in stamps]
+    if not cache.is_file():
+        return _prints_table(entries)
+    try:
+        read = pq.read_table(cache, columns=list(_KNOWN))
+        if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
+            return _prints_table(entries)  # the hashes of another salt
+        old = read.to_pydict()
+        if set(old) != set(_KNOWN):
+            raise ValueError("it lacks columns")
+    except (OSError, ValueError) as error:  # Arrow's are ValueErrors
+        reason = str(error).split("\n")[0]  # Arrow goes on with the whole schema
+        log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, reason)
+        return _prints_table(entries)
+    known = {key: entry for key, *entry in zip(*(old[name] for name in _KNOWN), strict=True)}
+    for i, key in enumerate(keys):
+        entry = known.get(os.fsencode(key))
+        if entry is None:
+            continue
+        if stamps[i] >= 0 and stamps[i] == entry[2]:
+            entries[i] = tuple(entry)
+        file = source.file(key)
+        if file is None:
+            continue
+        try:
+            now = changed_at(file)
+        except (OSError, ValueError):
+            continue
+        if now == tuple(entry[1:3]):
+            entries[i] = tuple(entry)
+    return _prints_table(entries)
+
+
+_SALTED = b"dataprops.salt"
+
+
+def _salt_mark(source: OpenSource) -> bytes:
+    """What tells two salts apart, and tells nothing of them."""
+    return hash_bytes(f"mark {source.options.salt}".encode()).encode()
+
+
+def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:
+    columns = zip(*entries, strict=True) if entries else [()] * len(_KNOWN[1:])
+    types = {"bytes": np.int64, "time": np.int64, "frames": np.int64}
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype=types.get(name, object))
+            for name, values in zip(_KNOWN[1:], columns, strict=True)
+        }
+    )
+
+
+def save_prints(source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
+    """Remember the contents of files for the next run."""
+    held = prints["content"].notna() & (prints["time"] >= 0)
+    # keys may hold bytes that are no UTF-8
+    table = pa.table(
+        {
+            "key": pa.array([os.fsencode(key) for key, keep in zip(keys, held, strict=True) if keep], pa.binary()),
+            "content": pa.array(prints["content"][held].tolist(), pa.string()),
+            "bytes": pa.array(prints["bytes"][held].tolist(), pa.int64()),
+            "time": pa.array(prints["time"][held].tolist(), pa.int64()),
+            **{
+                name: pa.array(prints[name][held].tolist(), pa.int64() if name == "frames" else pa.string())
+                for name in IDENTITY
+            },
+        }
+    ).replace_schema_metadata({_SALTED: _salt_mark(source)})
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(cache, lambda aside: pq.write_table(table, aside))
+
+
+def batch_images(features: int, wanted: int) -> int:
+    """Images of one shard, when `wanted` images must be decoded."""
+    fit = max(1, SHARD_BYTES // max(1, features))
+    return min(SHARD_IMAGES, fit, max(LEAST_BATCH, math.ceil(wanted / LEAST_BATCHES)))
+
+
+class Batch(NamedTuple):
+    """Images to decode into one shard."""
+
+    keys: list[str]
+    contents: list[str]
+
+
+def plan_batches(
+    folder: Path, keys: Sequence[str], contents: Sequence[str | None], preprocess: Preprocess
+) -> list[Batch]:
+    """Batches for the contents that no shard holds yet, each content once."""
+    index = open_shards(folder)
+    passing = index.table["error"].isin(PASSING)
+    held = set(index.position) - set(index.table.loc[passing, "content"])
+    wanted: dict[str, str] = {}
+    for key, content in zip(keys, contents, strict=True):
+        if content is not None and content not in held and content not in wanted:
+            wanted[content] = key
+    step = batch_images(preprocess.features, len(wanted))
+    items = list(wanted.items())
+    return [
+        Batch([key for _, key in items[i : i + step]], [content for content, _ in items[i : i + step]])
+        for i in range(0, len(items), step)
+    ]
+
+
+def split_batches(batches: Sequence[Batch], size_of: Mapping[str, int], most: int) -> list[Batch]:
+    """The same images in batches whose files have at most `most` bytes together, for batches that travel with their files."""
+    out = []
+    for batch in batches:
+        total, first = 0, 0
+        for at, key in enumerate(batch.keys):
+            total += size_of[key]
+            if total > most and at > first:
+                out.append(Batch(batch.keys[first:at], batch.contents[first:at]))
+                total, first = size_of[key], at
+        out.append(Batch(batch.keys[first:], batch.contents[first:]))
+    return out
+
+
+def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
+    """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
+
+    A file that changed since it was hashed is recorded under the content it has now.
+    """
+    index: dict[str, list] = {name: [] for name in _INDEX.names}
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    aside = path / f".{os.getpid()}.{os.urandom(4).hex()}.part"
+    try:
+        with aside.open("wb") as file:
+            # image by image, so that memory does not grow with the shard
+            shape = (len(batch.keys), preprocess.features)
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for row, key in enumerate(batch.keys):
+                pixels = np.zeros(preprocess.features, np.uint8)
+                facts = _decode_one(source, key, preprocess, pixels)
+                facts["row"] = row
+                for name in index:
+                    index[name].append(facts[name])
+                file.write(pixels)
+        # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
+        name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
+        aside.replace(path / f"{name}.npy")
+    finally:
+        aside.unlink(missing_ok=True)
+    table = pa.table(index, schema=_INDEX)
+    write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
+    return len(batch.keys)
+
+
+def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray) -> dict:
+    facts: dict = dict.fromkeys(_INDEX.names)
+    facts.update(width=0, height=0, peak=-1, grey=False)
+    try:
+        image = source.read(key)
+        facts["content"] = hash_image(image)
+        raw = decode(image, preprocess.window) if isinstance(image, bytes) else image
+        pixels, peak = canonical(raw, preprocess)
+    except OSError as problem:
+        facts["error"] = read_reason(problem)
+        return facts
+    except UnreadableImage as reason:
+        facts["error"] = str(reason)
+        return facts
+    out[:] = pixels.reshape(-1)
+    facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
+    facts["pixels"] = hash_bytes(out.tobytes())
+    return facts
+
+
+class ShardIndex(NamedTuple):
+    """The shards of a folder.
+
+    Attributes
+    ----------
+    files : list of Path
+        Shard files, in order of their names.
+    table : DataFrame
+        The index rows of all shards, each content once, with the shard's number.
+    position : dict
+        Content -> row of `table`.
+    """
+
+    files: list[Path]
+    table: pd.DataFrame
+    position: dict[str, int]
+
+    def rows(self, shard: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Canonical images by shard number and row, uint8 [len(at), D], in the order asked for."""
+        if not len(at):
+            features = np.load(self.files[0], mmap_mode="r").shape[1] if self.files else 0
+            return np.empty((0, features), np.uint8)
+        parts = list(_runs(np.asarray(shard), np.asarray(at)))
+        if len(parts) == 1:
+            number, start, stop, _, _ = parts[0]
+            return np.load(self.files[number], mmap_mode="r")[start:stop]
+        out = None
+        opened: dict[int, np.ndarray] = {}
+        for number, start, stop, to, to_stop in parts:
+            if number not in opened:
+                opened[number] = np.load(self.files[number], mmap_mode="r")
+            if out is None:
+                out = np.empty((len(at), opened[number].shape[1]), np.uint8)
+            out[to:to_stop] = opened[number][start:stop]
+        assert out is not None
+        return out
+
+
+def _runs(shard: np.ndarray, at: np.ndarray) -> Iterator[tuple[int, int, int, int, int]]:
+    """Split positions into runs of consecutive rows of one shard: (shard, start, stop, to, to_stop)."""
+    breaks = np.nonzero((np.diff(shard) != 0) | (np.diff(at) != 1))[0] + 1
+    starts = np.concatenate([[0], breaks])
+    stops = np.concatenate([breaks, [len(at)]])
+    for to, to_stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        yield int(shard[to]), int(at[to]), int(at[to_stop - 1]) + 1, to, to_stop
+
+
+def open_shards(folder: Path) -> ShardIndex:
+    """Read the indices of a folder's shards; damaged ones are left out with a warning.
+
+    Raises
+    ------
+    DatapropsError
+        If the shards were written by another version.
+    """
+    _check_version(folder.parent)
+    files: list[Path] = []
+    tables: list[pa.Table] = []
+    for index in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+        try:
+            table = pq.read_table(index, schema=_INDEX)
+            file = index.with_suffix(".npy")
+            pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+            if pixels.ndim != 2 or pixels.dtype != np.uint8 or len(pixels) != table.num_rows:
+                raise ValueError(f"it holds {pixels.dtype} {list(pixels.shape)}, its index {table.num_rows} images")
+            if file.stat().st_size != pixels.offset + pixels.nbytes:
+                raise ValueError("its size is not what its header says")
+        except (OSError, ValueError, EOFError, pa.ArrowInvalid) as error:
+            log.warning("the shard %s is damaged (%s): its images are decoded again", index.stem, error)
+            continue
+        tables.append(table.append_column("shard", pa.array([len(files)] * table.num_rows, pa.int64())))
+        files.append(file)
+    whole = pa.concat_tables(tables) if tables else _INDEX.append(pa.field("shard", pa.int64())).empty_table()
+    table = whole.to_pandas()
+    table = table[table["content"].notna()]
+    # what was tried again and read counts, not the old reason
+    table = table.sort_values("error", key=lambda column: column.isin(PASSING), kind="stable")
+    table = table.drop_duplicates("content").reset_index(drop=True)
+    return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
+
+
+def pinned(folder: Path, names: Sequence[str]) -> ShardIndex:
+    """These shards of a folder, numbered in this order, without their indices.
+
+    What holds shard numbers keeps the names beside them: meanwhile an audit of another dataset may add shards to the folder,
+    and its list would number them anew.
+    """
+    return ShardIndex([folder / name for name in names], _INDEX.empty_table().to_pandas(), {})
+
+
+def describe(index: ShardIndex, contents: Sequence[str | None]) -> pd.DataFrame:
+    """Index rows of these contents, in their order; rows of NaN / None where a content is in no shard."""
+    rows = [index.position.get(content, -1) if content is not None else -1 for content in contents]
+    return index.table.reindex(rows).drop(columns="content").reset_index(drop=True)
+
+
+def _check_version(shards: Path) -> None:
+    marker = shards / "version.json"
+    if marker.is_file():
+        try:
+            schema = json.loads(marker.read_text())["schema"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatapropsError(
+                f"{marker} is damaged ({error}): restore it, or remove that folder (the images are then decoded again)"
+            ) from error
+        if schema != SCHEMA:
+            raise DatapropsError(
+                f"the shards in {shards} have schema {schema}, this version reads {SCHEMA}: use another --store, or"
+                " remove that folder (the images are then decoded again)"
+            )
+    elif shards.is_dir():
+        write_aside(marker, lambda aside: aside.write_text(json.dumps({"schema": SCHEMA}) + "\n"))
