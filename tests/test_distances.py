@@ -257,6 +257,16 @@ def test_a_killed_pass_resumes_without_computing_its_finished_jobs_again(tmp_pat
         assert np.array_equal(x, y)
 
 
+def test_the_near_distance_may_be_an_int():
+    """An array of integers for what is within reach would lose the infinity that a row without neighbours starts from."""
+    pixels = np.random.default_rng(1).integers(0, 256, (70, 5)).astype(np.uint8)
+    rows = array_rows(pixels, np.arange(70) % 2.0)
+    spec = PassSpec(4)._replace(near2=3000)  # _replace sees to no types
+    assert isinstance(PassSpec(4, near2=3000).near2, float)
+    for given in (spec, PassSpec(4, near2=3000)):
+        assert_equals_brute_force(all_pairs(rows, given, WHOLE), rows, pixels, given)
+
+
 def test_a_worker_sends_only_what_is_not_beaten_already():
     rng = np.random.default_rng(0)
     rows = array_rows(rng.integers(0, 256, (400, 6)).astype(np.uint8), rng.integers(0, 2, 400).astype(float))

@@ -146,6 +146,7 @@ def fold_pairs(
     k_a = knn_d2_a.shape[1]
     k_b = knn_d2_b.shape[1] if both else 0
     n_near = 0
+    near2 = np.float64(near2)
     for e in range(rows.shape[0]):
         i = rows[e]
         j = columns[e]
@@ -232,6 +233,7 @@ def reduce_tile(
     m, n = g.shape
     k_a = knn_d2_a.shape[1]
     k_b = knn_d2_b.shape[1] if both else 0
+    near2 = np.float64(near2)
     reach_b = np.full(n, near2)  # a pair within this distance of column j matters to it
     floor_b = np.full(n, np.inf)  # a pair sharper than this matters to column j
     if both:

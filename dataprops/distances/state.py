@@ -15,7 +15,15 @@ from dataprops.distances import kernel
 from dataprops.distances.kernel import EMPTY
 
 
-class PassSpec(NamedTuple):
+class _Spec(NamedTuple):
+    k: int
+    numeric: bool
+    near2: float
+    near_limit: int
+    sharp: bool
+
+
+class PassSpec(_Spec):
     """What to collect.
 
     Attributes
@@ -32,11 +40,13 @@ class PassSpec(NamedTuple):
         Collect the sharpest pair of each row.
     """
 
-    k: int
-    numeric: bool = False
-    near2: float = -1.0
-    near_limit: int = 1_000_000
-    sharp: bool = True
+    __slots__ = ()
+
+    def __new__(
+        cls, k: int, numeric: bool = False, near2: float = -1.0, near_limit: int = 1_000_000, sharp: bool = True
+    ) -> PassSpec:
+        # an int for near2 would have the compiled kernels compute distances in integers
+        return super().__new__(cls, int(k), bool(numeric), float(near2), int(near_limit), bool(sharp))
 
 
 class State(NamedTuple):
