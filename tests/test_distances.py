@@ -263,8 +263,8 @@ def test_the_near_distance_may_be_an_int():
     rows = array_rows(pixels, np.arange(70) % 2.0)
     spec = PassSpec(4)._replace(near2=3000)  # _replace sees to no types
     assert isinstance(PassSpec(4, near2=3000).near2, float)
-    for given in (spec, PassSpec(4, near2=3000)):
-        assert_equals_brute_force(all_pairs(rows, given, WHOLE), rows, pixels, given)
+    for asked in (spec, PassSpec(4, near2=3000)):
+        assert_equals_brute_force(all_pairs(rows, asked, WHOLE), rows, pixels, asked)
 
 
 def test_a_worker_sends_only_what_is_not_beaten_already():
