@@ -193,15 +193,16 @@ for name in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, name, refuse)
 socket.getaddrinfo = socket.create_connection = refuse
 
-from dataprops import alerts, checks, laws, thresholds
+from dataprops import laws
+from dataprops.checks import alerts, expectations, thresholds
 assert not any(name.split(".")[0] in ("great_expectations", "scipy", "sklearn") for name in sys.modules)
 
 import pandas as pd
-from dataprops.thresholds import load_thresholds
+from dataprops.checks.thresholds import load_thresholds
 columns = ("y", "neighbour_distance", "knn_distance", "sharpness", "sharpest_distance")
 table = pd.DataFrame({name: [1.0] for name in columns})
 values = pd.DataFrame({"value": [1.0], "se": [1.0]})
-report = checks.run_checks({"n_images": 500.0}, table.assign(path="a"), values, load_thresholds(), Path(sys.argv[1]))
+report = expectations.run_checks({"n_images": 500.0}, table.assign(path="a"), values, load_thresholds(), Path(sys.argv[1]))
 assert report.success and report.data_docs.is_file()
 """
 

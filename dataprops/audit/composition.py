@@ -10,6 +10,7 @@ from typing import Any
 from dataprops.audit import stages
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.workspace import Run, start_run
+from dataprops.checks import validator
 from dataprops.errors import DatapropsError
 from dataprops.sources.arrays import drop, hold, square_side
 from dataprops.store.folder import load_summary, locked, open_store
@@ -44,6 +45,7 @@ def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly, wa
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
+    validator.start()
     with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:

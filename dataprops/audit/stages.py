@@ -25,6 +25,7 @@ import pandas as pd
 from dataprops.audit.config import AuditConfig, same_fields
 from dataprops.audit.summary import base_summary, pairs_table, predict, property_measures, run_table
 from dataprops.audit.workspace import Run, publish
+from dataprops.checks import validator
 from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
@@ -423,7 +424,7 @@ def check(run: Run, tools: Tools) -> bool:
     numbers |= property_measures(summary, predictions)
     folder = run.work / "results"
     folder.mkdir(exist_ok=True)
-    outcome = run_checks(numbers, images, properties, checks, folder / "data_docs")
+    outcome = run_checks(numbers, images, properties, checks, folder / "data_docs", validator.validate)
     alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
     write_table(folder / "checks.parquet", outcome.results)
     columns = ["severity", "name", "sentence", "measure", "value", "threshold", "images", "paths", "findings"]

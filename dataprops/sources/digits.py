@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import functools
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.table import SourceOptions, image_table
 
 
 @functools.lru_cache(maxsize=1)
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    # grey levels 0..16 become 0..255
-    return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
+    # the file alone: importing scikit-learn takes longer than auditing its digits
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise DatapropsError("digits: needs scikit-learn, which has them: pip install scikit-learn")
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    table = np.loadtxt(file, delimiter=",")
+    # grey levels 0..16 become 0..255; the last column is the label
+    return np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:

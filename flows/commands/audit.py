@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataprops.audit.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
+from dataprops.checks import validator
 from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def command(
 
     Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
     """
+    validator.start()  # takes longest: everything else happens beside it
     # matplotlib would put its list of fonts into the home folder
     os.environ.setdefault("MPLCONFIGDIR", str(Path(options["store"]).expanduser().resolve() / "cache"))
     config = AuditConfig(channels=int(channels) if channels else None, **options)
@@ -208,7 +210,6 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
 
 def _import_ahead() -> None:
     """Load what later stages import when they use it, while there is nothing else to do."""
-    import great_expectations  # noqa: F401
     import matplotlib.figure  # noqa: F401
     import sklearn.tree  # noqa: F401
 

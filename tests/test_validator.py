@@ -1,0 +1,89 @@
+"""Great Expectations in a process of its own: the same verdicts, and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataprops.checks import validator
+from dataprops.checks.expectations import run_checks
+from tests.prefect_server import ROOT, until
+from tests.test_checks import CHECKS, images, outcome, properties
+
+MEASURES = {"conflict_pairs": 3.0, "n_images": 500.0}
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """As in a process that has not imported Great Expectations."""
+    monkeypatch.delitem(sys.modules, "great_expectations", raising=False)
+    monkeypatch.setattr(validator, "_child", None)
+    yield
+    if validator._child is not None:
+        validator._child.pipe.close()
+        assert validator._child.process.wait(60) == 0
+
+
+def test_another_process_gives_the_same_verdicts(apart, tmp_path, caplog):
+    here = run_checks(MEASURES, images().drop(columns="sharpness"), properties(), CHECKS, tmp_path / "here")
+    sys.modules.pop("great_expectations", None)
+    caplog.clear()
+    validator.start()
+    first = validator._child
+    there = [
+        run_checks(
+            MEASURES, images().drop(columns="sharpness"), properties(), CHECKS, tmp_path / "there", validator.validate
+        )
+        for _ in range(2)
+    ]
+    assert validator._child is first  # one process, however many audits
+    assert all(report.results.equals(here.results) for report in there)
+    assert caplog.text.count("sharpness_valid could not be evaluated") == 2
+    pages = [{page.name for page in (tmp_path / name).rglob("*.html")} for name in ("here", "there")]
+    assert pages[0] <= pages[1]
+    # a killed one is replaced by this process
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    first.pipe.close()
+    again = run_checks(MEASURES, images(), properties(), CHECKS, None, validator.validate)
+    assert outcome(again)["enough_images"]
+
+
+def test_a_process_that_dies_at_work_costs_nothing_but_time(apart, caplog):
+    validator.start()
+    child = validator._child
+    os.kill(child.process.pid, signal.SIGSTOP)  # it takes the work and never answers
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {child.process.pid}"])
+    with caplog.at_level(logging.INFO, logger="dataprops"):
+        report = run_checks(MEASURES, images(), properties(), CHECKS, None, validator.validate)
+    killer.wait()
+    child.process.wait()
+    assert not outcome(report)["conflicts"]
+    assert "they run in this one" in caplog.text
+    assert validator._child is None
+
+
+def test_it_ends_with_the_process_that_asked(tmp_path):
+    (tmp_path / "great_expectations.py").touch()  # what is imported does not matter here
+    script = (
+        "import os, signal; from dataprops.checks import validator; validator.start(); "
+        "print(validator._child.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    died = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    until(lambda: not _runs(int(died.stdout)), "the end of the process", 60)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
