@@ -1,9 +1,13 @@
-"""The one error type of the package.
+"""The error types of the package.
 
-It stands for what the *caller* got wrong (a path, an option, too little memory); its message names the value and the way out.
-What is wrong with the *data* is a finding and never raises.
+`DatapropsError` stands for what the *caller* got wrong (a path, an option, too little memory); its message names the value
+and the way out. What is wrong with the *data* is a finding and never raises.
 """
 
 
 class DatapropsError(Exception):
     """Wrong usage or unusable input; the message names the file or value and the way out."""
+
+
+class MachineError(Exception):
+    """The machine refused: no file handles, a full disk. Neither the caller's nor the data's fault; ends the run (exit code 3)."""

@@ -34,6 +34,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
 from dataprops.imaging.windows import window_key, window_numbers
+from dataprops.util.guard import guarded, let_through, reason_of
 
 VERSION = 1  # of these rules: part of the key of the shards
 # No format that would start another program. MPO is not named: Pillow has no opener of that name, it opens it as JPEG.
@@ -168,6 +169,11 @@ def decode(data: bytes, window: str = "auto") -> RawImage:
     """
     if not data:
         raise UnreadableImage("the file is empty")
+    with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
+        return _decode(data, window)
+
+
+def _decode(data: bytes, window: str) -> RawImage:
     if dicom.is_dicom(data[: dicom.HEAD]):
         try:
             with quiet():
@@ -186,7 +192,8 @@ def decode(data: bytes, window: str = "auto") -> RawImage:
     except Image.DecompressionBombError:
         raise UnreadableImage("far more pixels than an image should have (decompression bomb?)") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
-        # what Pillow's decoders raise for damaged files
+        let_through(error)
+        # what Pillow's decoders raise for damaged files; their messages do not quote the file
         raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0])
 

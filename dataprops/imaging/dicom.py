@@ -30,14 +30,17 @@ import io
 import math
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dataprops.imaging.levels import linear_window, percentile_levels, to_levels
 from dataprops.imaging.windows import PRESETS, window_numbers
+from dataprops.util.guard import NO_MEMORY, guarded
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -119,17 +122,25 @@ def read_header(source: bytes | Path, tags: list[str] | None = None, *, pixels: 
                 source = source.read_bytes()
     if isinstance(source, bytes):
         _refuse_inflation(source)
-    try:
-        return pydicom.dcmread(
-            io.BytesIO(source) if isinstance(source, bytes) else source,
-            force=True,
-            stop_before_pixels=not pixels,
-            specific_tags=tags if tags else None,
-        )
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 - pydicom raises what it meets; its message may quote the file
-        raise UnreadableDicom(f"damaged DICOM: {type(error).__name__}") from None
+    with guarded(_damaged, passing=(UnreadableDicom,)), _opened(source) as file:
+        return pydicom.dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=tags if tags else None)
+
+
+@contextmanager
+def _opened(source: bytes | Path) -> Iterator[IO[bytes]]:
+    """The file, open."""
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+    else:
+        with source.open("rb") as file:
+            yield file
+
+
+def _damaged(error: BaseException) -> BaseException:
+    """What is said of a file that pydicom fails on: not its message, which may quote the file."""
+    if isinstance(error, OSError) and error.errno is not None:  # of the disk
+        return error
+    return UnreadableDicom(NO_MEMORY if isinstance(error, MemoryError) else f"damaged DICOM: {type(error).__name__}")
 
 
 def _refuse_inflation(data: bytes) -> None:
@@ -139,13 +150,11 @@ def _refuse_inflation(data: bytes) -> None:
     from pydicom.filereader import read_dataset
 
     stream = io.BytesIO(data)
-    try:
+    with guarded(_damaged):
         stream.seek(132 if data[128:132] == b"DICM" else 0)
         meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
         if str(meta.get("TransferSyntaxUID", "")).encode() != _DEFLATED:
             return
-    except Exception as error:  # noqa: BLE001 - see read_header
-        raise UnreadableDicom(f"damaged DICOM: {type(error).__name__}") from None
     inflate, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, stream.read()
     try:
         while rest:
@@ -165,12 +174,17 @@ def identity(data: bytes, salt: str) -> Identity:
     salt : str
         The store's, in hexadecimal; without one (empty) nothing is said.
     """
+    nobody = Identity(None, None, None, 1)
     if not salt:
-        return Identity(None, None, None, 1)
+        return nobody
     try:
-        header = read_header(data, [*_IDS, "NumberOfFrames"])
+        with guarded(_damaged, passing=(UnreadableDicom,)):
+            return _identity(read_header(data, [*_IDS, "NumberOfFrames"]), salt)
     except UnreadableDicom:
-        return Identity(None, None, None, 1)
+        return nobody
+
+
+def _identity(header: Dataset, salt: str) -> Identity:
     patient, issuer = text_of(header, "PatientID"), text_of(header, "IssuerOfPatientID")
     known = patient.lower() not in PLACEHOLDERS
     study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
@@ -228,12 +242,8 @@ def decode(data: bytes, window: str = "auto") -> Grey:
         With the reason.
     """
     header = read_header(data, pixels=True)
-    try:
+    with guarded(_damaged, passing=(UnreadableDicom,)):
         return _decode(header, window)
-    except (UnreadableDicom, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - see read_header
-        raise UnreadableDicom(f"damaged DICOM: {type(error).__name__}") from None
 
 
 def _decode(header: Dataset, window: str) -> Grey:
@@ -387,13 +397,10 @@ class Frames:
             if self._header is None:
                 raise OSError(0, self._error)
             try:
-                return _one_frame(self._header, frame)
-            except MemoryError:
-                raise
+                with guarded(_damaged, passing=(UnreadableDicom,)):
+                    return _one_frame(self._header, frame)
             except UnreadableDicom as reason:
                 raise OSError(0, str(reason)) from None
-            except Exception as error:  # noqa: BLE001 - see read_header
-                raise OSError(0, f"damaged DICOM: {type(error).__name__}") from None
 
 
 def _one_frame(header: Dataset, frame: int) -> bytes:

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import RawImage
+from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.table import SourceOptions, chosen_rules
+from dataprops.util.guard import guarded, let_through, reason_of
 from dataprops.util.redact import is_url, redacted, reveal
 
 __all__ = ["SOURCES", "OpenSource", "Source", "SourceOptions", "open_source"]
@@ -109,7 +110,13 @@ class OpenSource(NamedTuple):
     def scan(self) -> pd.DataFrame:
         """The images; see `Source`."""
         chosen_rules(self.options, SOURCES[self.kind].rules)  # an unknown one is refused
-        return SOURCES[self.kind].scan(self.location, self.options)
+        with guarded(self._unusable, passing=(DatapropsError,)):
+            return SOURCES[self.kind].scan(self.location, self.options)
+
+    def _unusable(self, error: BaseException) -> DatapropsError:
+        """What is said where a reader fails on the whole place."""
+        where = f"{self.kind}:{redacted(self.location)}"
+        return DatapropsError(f"{where} cannot be read: {reason_of(error)}; is it whole? Replace it, or leave it out")
 
     def read(self, key: str) -> bytes | RawImage:
         """One image; see `Source`."""
@@ -118,7 +125,8 @@ class OpenSource(NamedTuple):
             if isinstance(image, OSError):
                 raise image
             return image
-        return SOURCES[self.kind].read(self.location, key, self.options)
+        with guarded(_no_image, passing=(OSError, UnreadableImage)):
+            return SOURCES[self.kind].read(self.location, key, self.options)
 
     def file(self, key: str) -> Path | None:
         """The local file behind a key, if there is one."""
@@ -136,12 +144,14 @@ class OpenSource(NamedTuple):
             return [-1] * len(keys)
         here = "\n".join([self.kind, redacted(self.location), *self.options.rules])
         salt = int.from_bytes(hashlib.blake2b(os.fsencode(here), digest_size=8).digest()) >> 1
-        return [stamp if stamp < 0 else stamp ^ salt for stamp in row.stamps(self.location, keys, self.options)]
+        with guarded(self._unusable, passing=(DatapropsError,)):
+            return [stamp if stamp < 0 else stamp ^ salt for stamp in row.stamps(self.location, keys, self.options)]
 
     def order(self, keys: Sequence[str]) -> list[int] | None:
         """Positions of the keys in the only order that they can be read in at a bearable cost; None: any order will do."""
         row = SOURCES[self.kind]
-        return row.order(self.location, keys, self.options) if row.order is not None and keys else None
+        with guarded(self._unusable, passing=(DatapropsError,)):
+            return row.order(self.location, keys, self.options) if row.order is not None and keys else None
 
     def carry(self, batches: Iterable[Sequence[str]]) -> Iterator[OpenSource]:
         """A source for each batch of keys: this one; or, where images are read in one order only, one that holds the batch.
@@ -157,12 +167,17 @@ class OpenSource(NamedTuple):
         early: dict[str, bytes | RawImage | OSError] = {}
         for batch in batches:
             missing = set(batch) - set(early)
-            while missing and (found := next(flow, None)) is not None:
-                early[found[0]] = found[1]
-                if found[0] not in missing:  # of a later batch: what is missing was passed, and is gone
-                    break
-                missing.discard(found[0])
-            yield self._replace(held={key: early.pop(key, OSError(0, "the container lost it")) for key in batch})
+            lost = OSError(0, "the container lost it")
+            try:
+                while missing and (found := next(flow, None)) is not None:
+                    early[found[0]] = found[1]
+                    if found[0] not in missing:  # of a later batch: what is missing was passed, and is gone
+                        break
+                    missing.discard(found[0])
+            except BaseException as error:  # noqa: BLE001 - see util.guard; a generator that failed has ended
+                let_through(error)
+                lost = OSError(0, str(error) if isinstance(error, DatapropsError) else reason_of(error))
+            yield self._replace(held={key: early.pop(key, lost) for key in batch})
 
     def read_some(self, keys: Sequence[str]) -> Iterator[bytes | RawImage]:
         """Those of the images that can be read."""
@@ -170,9 +185,17 @@ class OpenSource(NamedTuple):
         keys = list(keys) if order is None else [keys[i] for i in order]
         for key, source in zip(keys, self.carry([key] for key in keys), strict=True):
             try:
-                yield source.read(key)
-            except OSError:
+                image = source.read(key)
+            except (OSError, UnreadableImage):
                 continue
+            yield image
+
+
+def _no_image(error: BaseException) -> BaseException:
+    """What a reader's failure on one image becomes."""
+    if isinstance(error, DatapropsError):  # of the place, which was fit to be listed: it changed meanwhile
+        return OSError(0, str(error))
+    return UnreadableImage(f"the file cannot be read: {reason_of(error)}")
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:

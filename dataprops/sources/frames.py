@@ -23,6 +23,7 @@ from dataprops.imaging.decode import quiet
 from dataprops.sources import folder, manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.util.cache import Kept
+from dataprops.util.guard import guarded, reason_of
 
 MARK = "#frame="
 LABELS = (
@@ -112,9 +113,11 @@ def _keys(key: str, frames: int, step: int) -> Iterator[str]:
 def _look(file: Path, tag: str | None) -> tuple[int, str | None]:
     """Frames that a file can hold, and its label. 1 for one that cannot be read: reading it says why."""
     try:
-        header = dicom.read_header(file, [*dicom.SIZE_TAGS, *([tag] if tag else [])])
-        return dicom.plausible_frames(header, file.stat().st_size), dicom.text_of(header, tag) or None if tag else None
-    except (dicom.UnreadableDicom, OSError, ValueError):
+        with guarded(lambda error: dicom.UnreadableDicom(reason_of(error))):
+            header = dicom.read_header(file, [*dicom.SIZE_TAGS, *([tag] if tag else [])])
+            frames = dicom.plausible_frames(header, file.stat().st_size)
+            return frames, dicom.text_of(header, tag) or None if tag else None
+    except dicom.UnreadableDicom:
         return 1, None
 
 

@@ -20,7 +20,7 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.folder import SPLITS
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
-from dataprops.sources.table import SourceOptions, image_table
+from dataprops.sources.table import SourceOptions, column_values, image_table
 from dataprops.util.cache import Kept
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
@@ -85,7 +85,7 @@ def _load(location: str, access: Access) -> pd.DataFrame:
             columns = pq.read_table(data)
             # not through pandas' types: whole numbers stay whole numbers where a label is missing
             return pd.DataFrame(
-                {name: pd.Series(columns[name].to_pylist(), dtype=object) for name in columns.column_names}
+                {name: pd.Series(column_values(columns[name]), dtype=object) for name in columns.column_names}
             )
         # labels stay the text they are: 007 is no 7
         table = pd.read_csv(data, dtype=str, keep_default_na=False, na_values=[""])

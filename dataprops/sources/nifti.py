@@ -40,6 +40,7 @@ from dataprops.sources import folder, manifest
 from dataprops.sources.frames import base, is_manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.sources.volumes import AXES, Volume, is_volume, open_volume, slice_image
+from dataprops.util.guard import guarded, reason_of
 
 RULES: dict[str, tuple[str, ...]] = {
     "axis": ("axial", "coronal", "sagittal"),
@@ -202,12 +203,11 @@ def _slices(what: tuple[Path, str, str | None], cut: Cut) -> tuple[list[tuple[in
     """Slices of a volume with content, each with its label; and why there are none, if it cannot be read."""
     root, key, mask_key = what
     try:
-        volume = open_volume(root / key, cut.time)
-        mask = None if mask_key is None else _mask_values(root / mask_key, volume)
+        with guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
+            volume = open_volume(root / key, cut.time)
+            mask = None if mask_key is None else _mask_values(root / mask_key, volume)
     except UnreadableImage as reason:
         return [], str(reason)
-    except (OSError, ValueError) as error:
-        return [], type(error).__name__
     axis = AXES[cut.axis]
     across = tuple(other for other in range(3) if other != axis)
     low, high = volume.levels

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 
 from dataprops.errors import DatapropsError
 
@@ -83,6 +84,19 @@ def shown(key: str) -> str:
 
 def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Zl", "Zp")
+
+
+def column_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column of a Parquet file; texts of which one is not UTF-8 come as bytes, so that the others still count.
+
+    >>> broken = pa.chunked_array([pa.array([b"caf\\xe9", None], pa.binary()).cast(pa.string(), safe=False)])
+    >>> column_values(broken)
+    [b'caf\\xe9', None]
+    """
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return column.cast(pa.binary()).to_pylist()
 
 
 def image_table(

@@ -31,6 +31,7 @@ from dataprops.imaging import dicom
 from dataprops.imaging.decode import PASSING, Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey, quiet
 from dataprops.sources import OpenSource
 from dataprops.util.files import write_aside
+from dataprops.util.guard import guarded, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -290,8 +291,9 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
     try:
         image = source.read(key)
         facts["content"] = hash_image(image)
-        raw = decode(image, preprocess.window) if isinstance(image, bytes) else image
-        pixels, peak = canonical(raw, preprocess)
+        with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
+            raw = decode(image, preprocess.window) if isinstance(image, bytes) else image
+            pixels, peak = canonical(raw, preprocess)
     except OSError as problem:
         facts["error"] = read_reason(problem)
         return facts

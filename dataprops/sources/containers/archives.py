@@ -140,6 +140,8 @@ def _zip_member(reader: Reader, member: Member) -> bytes:
     if info.flag_bits & 1:
         raise OSError(errno.EACCES, "the archive's member is encrypted")
     check_inflation(member.size, member.packed)
+    if member.start + member.packed > reader.size:
+        raise OSError(errno.EIO, "the archive is damaged: the member would end behind the archive's end")
     head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with room for what else it may hold
     data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
     if data[:4] != b"PK\x03\x04" or len(data) < 30:
@@ -246,7 +248,7 @@ def _tar_index(name: str, reader: Reader) -> Index:
 def _tar_member(reader: Reader, member: Member) -> bytes:
     if member.size > LARGEST:
         check_inflation(member.size, member.packed)
-    data = reader.range(member.start, member.start + member.size)
+    data = b"" if member.start + member.size > reader.size else reader.range(member.start, member.start + member.size)
     if len(data) < member.size:
         raise OSError(errno.EIO, "the archive ends within it")
     return data

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError
@@ -22,8 +24,9 @@ from dataprops.sources import folder
 from dataprops.sources.containers.members import shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
-from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
+from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
 from dataprops.util.cache import Kept
+from dataprops.util.guard import guarded, reason_of
 from dataprops.util.redact import redacted
 
 SUFFIX = (".parquet",)
@@ -78,9 +81,10 @@ def image_column(schema: pa.Schema, options: SourceOptions) -> str | None:
 def holds_images(location: str, options: SourceOptions) -> bool:
     """Whether a Parquet file holds images, rather than paths; False where it cannot be told."""
     try:
-        reader = open_reader(location, access_of(options))
-        return image_column(pq.read_schema(reader.file(BUFFER)), options) is not None
-    except (OSError, ValueError):
+        with guarded(lambda error: OSError(0, reason_of(error))):
+            reader = open_reader(location, access_of(options))
+            return image_column(pq.read_schema(reader.file(BUFFER)), options) is not None
+    except OSError:
         return False
 
 
@@ -167,9 +171,12 @@ def _rows(location: str, name: str, options: SourceOptions) -> dict[str, list]:
         if column is None or column not in table.column_names or column == shard.column:
             return [None] * n
         codes = _class_names(_features(schema).get(column))
-        return [_text(value, codes) for value in table[column].to_pylist()]
+        return [_text(value, codes) for value in column_values(table[column])]
 
-    inside = [row and row.get("path") for row in table[shard.column].to_pylist()] if has_path else [None] * n
+    inside = [None] * n
+    if has_path:
+        found = column_values(pc.struct_field(table[shard.column], "path"))
+        inside = [os.fsdecode(path) if isinstance(path, bytes) else path for path in found]
     width = len(str(max(n - 1, 0)))
     keys = [f"{name}/{row:0{width}d}" for row in range(n)]
     split = split_named(name)
@@ -240,9 +247,9 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     column = _groups.get(
         (filesystems.identity(place, access), shard.column, number), lambda: _read_group(place, shard, number, access)
     )
-    value = column[row - shard.first[number]].as_py()
-    if isinstance(value, dict):
-        value = value.get("bytes")
+    found = column[row - shard.first[number]]
+    # not the whole struct: its path may be no text
+    value = found["bytes"].as_py() if isinstance(found, pa.StructScalar) and found.is_valid else found.as_py()
     if not isinstance(value, bytes):
         raise OSError(errno.ENODATA, "the row holds no image")
     return value

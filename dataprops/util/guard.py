@@ -1,0 +1,85 @@
+"""One guard around code of others that is given a file from outside.
+
+Decoders and readers raise whatever they run into: `struct.error`, `TokenError`, `RecursionError`, and a decoder written in Rust a
+`PanicException`, which is not even an `Exception`. One such file must not end an audit of a million. The guard turns everything into
+the error that its caller handles, except what is not about the file: the user's interrupt, an orchestrator's signal, and a machine
+that has run out of what every file needs (`MachineError`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dataprops.errors import MachineError
+
+log = logging.getLogger(__name__)
+
+STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, MachineError)
+OUT_OF = {errno.EMFILE: "out of file handles", errno.ENFILE: "out of file handles"}
+NO_MEMORY = "reading it takes more memory than there is"
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an error is a request to stop, rather than a fault of what was read."""
+    return isinstance(error, STOPS) or any(kind.__module__.startswith("prefect.") for kind in type(error).__mro__)
+
+
+def let_through(error: BaseException) -> None:
+    """Raise what no guard may hold back.
+
+    Raises
+    ------
+    MachineError
+        If the process is out of file handles: the next file would fail likewise.
+    """
+    if is_stop(error):
+        raise error
+    if isinstance(error, OSError) and error.errno in OUT_OF:
+        raise MachineError(
+            f"the process is {OUT_OF[error.errno]}: raise the limit (ulimit -n), or use fewer --workers"
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Why, in one line: the operating system's words, else the kind of error. A message may quote the file: it is not used.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory")), reason_of(ValueError("Doe, John"))
+    ('No such file or directory', 'ValueError')
+    """
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    return str(getattr(error, "strerror", None) or type(error).__name__).partition("\n")[0]
+
+
+@contextmanager
+def guarded(
+    failure: Callable[[BaseException], BaseException], *, passing: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Turn whatever the body raises into one error.
+
+    Parameters
+    ----------
+    failure : callable
+        failure(error) -> the error to raise in its place; see `reason_of`.
+    passing : tuple of exception types
+        Errors that the caller knows, and gets as they are.
+
+    Raises
+    ------
+    BaseException
+        What `failure` gave, what is in `passing`, and what `let_through` raises.
+    """
+    try:
+        yield
+    except BaseException as error:
+        let_through(error)
+        if isinstance(error, passing):
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        log.debug("%s at %s:%s became a reason", type(error).__name__, where.filename, where.lineno)
+        raise failure(error) from None
