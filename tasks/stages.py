@@ -15,18 +15,9 @@ from prefect.cache_policies import NO_CACHE
 from dataprops.audit.workspace import Run
 from dataprops.util.tools import Tools
 
-# what a bare value of a stage means
-WORDS: dict[str, Callable[[Any], str]] = {
-    "measure": lambda draws: f"dimension and sharpness estimated, {draws:,} samples drawn",
-    "check": lambda passed: "every check passed" if passed else "some checks failed: see the alerts",
-    "report": lambda folder: f"results in {folder}",
-}
 
-
-def said(result: Any, stage: str = "") -> str:
+def said(result: Any) -> str:
     """A stage's record as a person reads it: its numbers, with their names."""
-    if stage in WORDS:
-        return WORDS[stage](result)
     values = result if isinstance(result, dict) else asdict(result) if is_dataclass(result) else {"result": result}
     numbers = {name: value for name, value in values.items() if isinstance(value, int | str) and value != ""}
     return ", ".join(
@@ -41,7 +32,7 @@ def call_as_task(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
     @task(name=stage.__name__, task_run_name=stage.__name__, description=stage.__doc__, cache_policy=NO_CACHE)
     def run_stage() -> Any:
         result = stage(run, tools)
-        get_run_logger().info("%s: %s", stage.__name__, said(result, stage.__name__))
+        get_run_logger().info("%s: %s", stage.__name__, said(result))
         return result
 
     return run_stage()

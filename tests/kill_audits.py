@@ -19,8 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import composition, stages
+from dataprops.audit import composition
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages import distances
 from dataprops.distances.plan import Plan
 from dataprops.store.folder import finished_runs, locked, open_store
 from dataprops.util.tools import inline_tools, no_progress
@@ -39,7 +40,7 @@ HEAVY = (
 
 def attempt(source: str, store: str, victim: str, touch: int) -> None:
     """Audit, and be killed at the `touch`-th time that files of the store are touched in a stage, or at its end."""
-    stages.plan_pass = lambda *arguments, **how: Plan(32, 256, 0)  # many jobs, as in a large set
+    distances.plan_pass = lambda *arguments, **how: Plan(32, 256, 0)  # many jobs, as in a large set
     stage, count = "", 0
 
     def see(event: str, arguments: tuple) -> None:

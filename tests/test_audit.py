@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dataprops.audit import audit, stages
+from dataprops.audit import audit
 from dataprops.audit.composition import run_stages
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import locked, open_store
@@ -348,8 +350,8 @@ def test_shards_that_another_audit_adds_meanwhile_change_nothing(tmp_path):
             config = AuditConfig(source=str(tmp_path / f"other{added}"), store=str(tmp_path / "shared"), size=SIZE, k=5)
             with locked(open_store(config.store), config.dataset):
                 other = start_run(config)
-                stages.scan(other, tools)
-                stages.decode(other, tools)
+                scan(other, tools)
+                decode(other, tools)
         return result
 
     config = AuditConfig(source=str(tmp_path / "one"), store=str(tmp_path / "shared"), size=SIZE, k=5)

@@ -21,6 +21,7 @@ from dataprops.checks.thresholds import Check, load_thresholds
 
 CHECKS = load_thresholds()
 NAN = float("nan")
+WORDS = {"severity": "warning", "title": "t", "sentence": "s"}
 
 
 def images(**columns):
@@ -61,7 +62,7 @@ BOUND = st.none() | st.sampled_from([-1.0, 0.0, 0.5, 1.0]) | st.floats(-1e6, 1e6
 def test_a_check_fails_exactly_when_its_measure_crosses(triples):
     kept = [t for t in triples if t[0] is not None or t[1] is not None]
     kept = [(low, high, v) if low is None or high is None or low <= high else (high, low, v) for low, high, v in kept]
-    checks = [Check(f"c{i}", f"m{i}", low, high, "warning", "t", "s") for i, (low, high, _) in enumerate(kept)]
+    checks = [Check(name=f"c{i}", measure=f"m{i}", min=low, max=high, **WORDS) for i, (low, high, _) in enumerate(kept)]
     report = run_checks({f"m{i}": value for i, (_, _, value) in enumerate(kept)}, images(), properties(), checks)
     success = outcome(report)
     for check, (_, _, value) in zip(checks, kept, strict=True):
@@ -71,9 +72,9 @@ def test_a_check_fails_exactly_when_its_measure_crosses(triples):
 
 def test_infinite_values_and_bounds_are_judged():
     checks = [
-        Check("above", "m", None, 5.0, "warning", "t", "s"),
-        Check("never", "m", None, math.inf, "warning", "t", "s"),
-        Check("below", "m", 5.0, None, "warning", "t", "s"),
+        Check(name="above", measure="m", max=5.0, **WORDS),
+        Check(name="never", measure="m", max=math.inf, **WORDS),
+        Check(name="below", measure="m", min=5.0, **WORDS),
     ]
     success = outcome(run_checks({"m": math.inf}, images(), properties(), checks))
     assert success[["above", "never", "below"]].tolist() == [False, True, True]
@@ -193,7 +194,7 @@ for name in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, name, refuse)
 socket.getaddrinfo = socket.create_connection = refuse
 
-from dataprops import laws
+from dataprops import findings, laws
 from dataprops.checks import alerts, expectations, thresholds
 assert not any(name.split(".")[0] in ("great_expectations", "scipy", "sklearn") for name in sys.modules)
 

@@ -24,8 +24,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dataprops.audit import audit, stages
+from dataprops.audit import audit
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages.decode import decode as decode_stage
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode
@@ -78,8 +80,8 @@ def looked(source: Path | str, tmp_path: Path, **options) -> dict:
     config = AuditConfig(str(source), store=str(tmp_path / "store"), **{**QUICK, **options})
     tools = inline_tools(threads=2)
     run = start_run(config)
-    scanned, decoded = stages.scan(run, tools), stages.decode(run, tools)
-    images = pd.read_parquet(run.work / "images.parquet")
+    scanned, decoded = scan(run, tools), decode_stage(run, tools)
+    images = run.files.files.read()
     bad = images[images["error"].notna()]
     return {
         "n_images": scanned.n_images,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.findings import KINDS, FindOptions, find, measures, shortcut_scores
+from dataprops.checks.alerts import raise_alerts
+from dataprops.checks.thresholds import load_thresholds
+from dataprops.errors import DatapropsError
+from dataprops.findings import (
+    FINDINGS,
+    Check,
+    Context,
+    Finding,
+    find,
+    measures,
+    register,
+    shortcut_scores,
+    unregister,
+)
 
 NO_PAIRS = pd.DataFrame({"a": [], "b": [], "distance": []}).astype({"a": np.int64, "b": np.int64, "distance": float})
 NO_SHARP = NO_PAIRS.assign(sharpness=[])
@@ -46,10 +60,9 @@ def near_pairs(*pairs: tuple[int, int, float]) -> pd.DataFrame:
 
 
 def run(images, near=NO_PAIRS, sharpest=NO_SHARP, **options):
-    options = FindOptions(features=100, **options)
-    scores = shortcut_scores(images, options)
-    found = find(images, near, sharpest, scores, options)
-    return found, measures(images, near, len(near), scores, options)
+    context = Context(images, near, sharpest, 100, checks=load_thresholds(), **options)
+    context = context._replace(shortcuts=shortcut_scores(images, context.kind, context.seed))
+    return find(context), measures(context)
 
 
 def kinds(found: pd.DataFrame) -> dict[str, int]:
@@ -88,10 +101,10 @@ def test_each_planted_fault_is_named():
     assert named["unlabelled"] == [[40]]
     # every patient has both classes, but one whose other image has no label and one whose other image went to patient 0
     assert len(named["group_in_classes"]) == 28
-    assert set(named) == {*named} & set(KINDS)
+    assert set(named) == {*named} & set(FINDINGS)
     assert numbers["conflict_pairs"] == numbers["split_leaks"] == numbers["group_leaks"] == 1
     assert numbers["redundant_share"] == 2 / 59
-    assert found["kind"].map(list(KINDS).index).is_monotonic_increasing
+    assert found["kind"].map(list(FINDINGS).index).is_monotonic_increasing
 
 
 @settings(max_examples=60, deadline=None)
@@ -172,7 +185,7 @@ def test_file_size_is_reported_but_no_shortcut():
     found, numbers = run(images)
     assert kinds(found) == {}
     assert "shortcut_score" not in numbers
-    scores = shortcut_scores(images, FindOptions(features=1))
+    scores = shortcut_scores(images)
     assert scores["property"].tolist() == ["file size"]
     assert scores["score"].iloc[0] == 1.0
 
@@ -180,7 +193,7 @@ def test_file_size_is_reported_but_no_shortcut():
 def test_properties_without_a_bearing_score_near_chance():
     rng = np.random.default_rng(1)
     images = table(400, width=rng.integers(10, 200, 400), height=rng.integers(10, 200, 400))
-    scores = shortcut_scores(images, FindOptions(features=1))
+    scores = shortcut_scores(images)
     assert scores["chance"].unique().tolist() == [0.5]
     assert (scores["score"] < 0.25).all()
 
@@ -206,3 +219,110 @@ def test_sets_of_one_unreadable_or_unlabelled_image():
     found, numbers = run(bare, kind="none")
     assert kinds(found) == {}
     assert "conflict_pairs" not in numbers
+
+
+# --- the table of findings -------------------------------------------------------------------------------------------
+
+
+def faulty_set() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A set with every fault that a finding with a check names; near pairs; sharpest pairs."""
+    images = table(60)
+    images.loc[10, "duplicate_of"] = 4
+    images.loc[11, "duplicate_of"] = 6
+    images.loc[20, ["pixels", "error"]] = [None, "the file is empty"]
+    images.loc[20, "duplicate_of"] = -1
+    images.loc[30, "knn_distance"] = 5000.0
+    images.loc[40, ["y", "label"]] = [np.nan, None]
+    images["split"] = np.where(np.arange(60) < 30, "train", "test")
+    images["group"] = [f"patient {i // 2}" for i in range(60)]
+    images.loc[59, "group"] = "patient 0"
+    sharpest = pd.DataFrame({"a": [0], "b": [1], "distance": [10.0], "sharpness": [0.1]})
+    return images, near_pairs((2, 50, 7.0)), sharpest
+
+
+BOUNDS = st.none() | st.sampled_from([-1.0, 0.0, 0.01, 1.0, 1.5, 3.0, 10.0]) | st.floats(-1e3, 1e3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    bounds=st.dictionaries(st.sampled_from(sorted(load.name for load in load_thresholds())), st.tuples(BOUNDS, BOUNDS))
+)
+@pytest.mark.parametrize("clean", [False, True])
+def test_every_alert_with_kinds_has_evidence_under_any_thresholds(clean, bounds):
+    images, near, sharpest = (table(60), NO_PAIRS, faulty_set()[2]) if clean else faulty_set()
+    checks = tuple(
+        replace(check, min=bounds[check.name][0], max=bounds[check.name][1]) if check.name in bounds else check
+        for check in load_thresholds()
+    )
+    context = Context(images, near, sharpest, 100, checks=checks, shortcuts=shortcut_scores(images))
+    numbers = measures(context)
+    for alert in raise_alerts(numbers, checks, find(context, numbers)):
+        kinds = next(check.kinds for check in checks if check.name == alert.name)
+        assert alert.findings > 0 or not kinds, alert
+
+
+def test_findings_are_judged_by_the_thresholds_in_force():
+    images = table(90)
+    images.loc[:53, "label"] = "a"  # 72 to 18: 4 to 1
+    checks = {check.name: check for check in load_thresholds()}
+    for bound, said in ((3.0, 1), (5.0, 0), (2.0, 1)):
+        mine = tuple((checks | {"class_ratio": replace(checks["class_ratio"], max=bound)}).values())
+        found = find(Context(images, NO_PAIRS, NO_SHARP, 100, checks=mine))
+        assert kinds(found).get("class_imbalance", 0) == said, bound
+    without = tuple(check for check in checks.values() if check.name != "class_ratio")
+    assert "class_imbalance" not in kinds(find(Context(images, NO_PAIRS, NO_SHARP, 100, checks=without)))
+
+
+def test_a_finding_of_ones_own_is_found_checked_and_can_be_removed():
+    def dark(context):
+        for image in context.images.loc[context.images["peak"] < 50, "image"]:
+            yield (image,), 0.0, "it is dark"
+
+    own = Finding(
+        name="dark",
+        severity="info",
+        title="Dark images",
+        explanation="Nothing can be seen on them.",
+        find=dark,
+        measures=lambda context: {"dark_share": float((context.images["peak"] < 50).mean())},
+        checks=(
+            Check(
+                name="dark",
+                measure="dark_share",
+                max=0.0,
+                severity="warning",
+                title="t",
+                sentence="{value:share} dark.",
+            ),
+        ),
+        shown="images",
+    )
+    register(own)
+    try:
+        with pytest.raises(DatapropsError, match="'dark' is taken"):
+            register(own)
+        images = table(50)
+        images.loc[3, "peak"] = 20
+        found, numbers = run(images)
+        assert kinds(found)["dark"] == 1
+        (alert,) = [a for a in raise_alerts(numbers, load_thresholds(), found) if a.name == "dark"]
+        assert (alert.sentence, alert.images) == ("2.0 % dark.", (3,))
+    finally:
+        unregister("dark")
+    assert "dark" not in FINDINGS
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "Not a name"}, "lower-case"),
+        ({"severity": "awful"}, "severity must be one of"),
+        ({"shown": "film"}, "shown must be one of"),
+        ({"checks": (replace(load_thresholds()[1], kinds=()),)}, "check name 'unreadable' is taken"),
+    ],
+)
+def test_a_finding_that_does_not_fit_is_refused(change, words):
+    fine = Finding(name="mine", severity="info", title="t", explanation="e", find=lambda context: ())
+    with pytest.raises(DatapropsError, match=words):
+        register(replace(fine, **change))
+    assert not {"mine", "Not a name"} & set(FINDINGS)

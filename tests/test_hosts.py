@@ -125,15 +125,16 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataprops import audit, stages
+from dataprops.audit import composition
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages import distances
 from dataprops.distances.plan import Plan
-from dataprops.store import open_store
+from dataprops.store.folder import open_store
 from tasks.cluster import connect
 from tasks.parallel import dask_tools
 
 address, source, store, options = *sys.argv[1:4], json.loads(sys.argv[4])
-stages.plan_pass = lambda *args, **how: Plan(32, 64, 0)  # many jobs
+distances.plan_pass = lambda *args, **how: Plan(32, 64, 0)  # many jobs
 
 
 @contextmanager
@@ -153,7 +154,7 @@ def progress(what, total, unit):
 
 with connect(address, open_store(store)) as client:
     client.wait_for_workers(2, timeout=900)
-    audit.run_stages(AuditConfig(source, store, **options), dask_tools(client, progress, "cpu"))
+    composition.run_stages(AuditConfig(source, store, **options), dask_tools(client, progress, "cpu"))
     print(len(client.scheduler_info()["workers"]), "left", flush=True)
 """
 

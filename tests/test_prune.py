@@ -226,20 +226,21 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from dataprops import audit, stages
+from dataprops.audit import composition
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages import check, distances, report
 from dataprops.distances import allpairs
 from dataprops.distances.plan import Plan
-from dataprops.tools import inline_tools
+from dataprops.util.tools import inline_tools
 
 source, store, victim = sys.argv[1:]
 allpairs.CHECKPOINT_SECONDS = 0.0
-stages.plan_pass = lambda *args, **how: Plan(32, 256, 0)  # many jobs
+distances.plan_pass = lambda *args, **how: Plan(32, 256, 0)  # many jobs
 # what comes after the tables takes long to import, and is not what is killed here
 checks = pd.DataFrame({"check": [], "table": [], "success": []}).astype({"success": bool})
-stages.run_checks = lambda *args: SimpleNamespace(results=checks, success=True)
-stages.render = lambda *args: ""
-stages.markdown_summary = lambda *args: ""
+check.run_checks = lambda *args: SimpleNamespace(results=checks, success=True)
+report.render = lambda *args: ""
+report.markdown_summary = lambda *args: ""
 
 
 @contextmanager
@@ -257,7 +258,7 @@ def progress(what, total, unit):
 
 
 config = AuditConfig(source, store, size=12, k=4, sample=50, draws=3, estimators=("mle",))
-audit.run_stages(config, inline_tools(progress, 1))
+composition.run_stages(config, inline_tools(progress, 1))
 """
 
 

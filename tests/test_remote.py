@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataprops.audit import audit, stages
+from dataprops.audit import audit
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.sources import SourceOptions, open_source
@@ -130,9 +132,9 @@ def looked(source: str, store: Path, **options) -> pd.DataFrame:
     """The first two stages; the images they found."""
     tools = inline_tools(threads=2)
     run = start_run(AuditConfig(source, store=str(store), **{**QUICK, **options}))
-    stages.scan(run, tools)
-    stages.decode(run, tools)
-    return pd.read_parquet(run.work / "images.parquet")
+    scan(run, tools)
+    decode(run, tools)
+    return run.files.files.read()
 
 
 # a web server

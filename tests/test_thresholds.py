@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dataprops.checks.thresholds import SEVERITIES, Check, Quantity, load_thresholds
 from dataprops.errors import DatapropsError
-from dataprops.findings import KINDS
+from dataprops.findings import FINDINGS
 
 # everything that an audit may count or predict
 MEASURES = {
@@ -34,7 +34,7 @@ def written(tmp_path, text, encoding="utf-8"):
 @pytest.mark.parametrize("check", DEFAULTS.values(), ids=list(DEFAULTS))
 def test_each_default_names_what_exists(check):
     assert check.measure in MEASURES
-    assert set(check.kinds) <= set(KINDS)
+    assert set(check.kinds) <= set(FINDINGS)
     assert check.severity in SEVERITIES
     assert (check.min is None) != (check.max is None)
     assert check.title
@@ -163,5 +163,12 @@ def test_numbers_in_sentences(value, spec, text):
 
 
 def test_a_sentence_may_use_any_measure():
-    check = Check("x", "m", None, 1.0, "info", "t", "{value:.0f} of {n_images:image|images}, {rise:share}.")
+    check = Check(
+        name="x",
+        measure="m",
+        max=1.0,
+        severity="info",
+        title="t",
+        sentence="{value:.0f} of {n_images:image|images}, {rise:share}.",
+    )
     assert check.words(2.0, {"n_images": 9.0}) == "2 of 9 images, 639 %."

@@ -7,8 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import stages
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages.check import check
+from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.distances import distances
+from dataprops.audit.stages.find import find
+from dataprops.audit.stages.measure import measure
+from dataprops.audit.stages.report import report
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import Run, start_run
 from dataprops.checks import validator
 from dataprops.errors import DatapropsError
@@ -19,13 +25,13 @@ from dataprops.util.tools import Tools, inline_tools
 __all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
 STAGES = (
-    stages.scan,
-    stages.decode,
-    stages.distances,
-    stages.measure,
-    stages.find,
-    stages.check,
-    stages.report,
+    scan,
+    decode,
+    distances,
+    measure,
+    find,
+    check,
+    report,
 )
 
 # call(stage, run, tools) runs one stage: here, or as a task of an orchestrator

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.findings.table import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.laws.change import common_sample, loss_change, preprocessing_differs, sharpness_change
 from dataprops.laws.prediction import LEVEL, Z
 from dataprops.store.folder import finished_runs, load_summary
@@ -365,7 +365,7 @@ def brought(images: pd.DataFrame, findings: pd.DataFrame, new: np.ndarray) -> di
                     for paths, detail in zip(some["paths"], some["detail"], strict=True)
                 ],
             }
-    return {kind: out[kind] for kind in KINDS if kind in out}
+    return {kind: out[kind] for kind in FINDINGS if kind in out}
 
 
 def compare(folder_a: Path, folder_b: Path) -> dict[str, Any]:

@@ -8,11 +8,10 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dataprops.audit.workspace import Run
-from dataprops.findings import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.laws.calibrations import Calibration
 from dataprops.laws.change import loss_change
 from dataprops.laws.forecast import expected_loss, expected_penalty
@@ -28,23 +27,12 @@ CONFLICTS = 1000  # listed in the summary; all are counted, and listed in findin
 LEFT_OUT = 20  # files that are no images, named in the summary
 
 
-def base_summary(
-    run: Run,
-    *,
-    kind: str,
-    left_out: tuple[str, ...],
-    size: int,
-    channels: int,
-    window: str,
-    features: int,
-    properties: pd.DataFrame,
-    images: pd.DataFrame,
-    findings: pd.DataFrame,
-    sharpest: pd.DataFrame,
-    anchors: int | None,
-) -> dict[str, Any]:
+def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Any]:
     """All of the summary that is measured."""
-    config = run.config
+    config, files = run.config, run.files
+    scanned, passed, preprocess = files.scanned.read(), files.passed.read(), files.decoded.read().preprocess
+    sharpest, anchors, kind = files.sharpest_pairs(), passed.anchors, scanned.label_kind
+    features, left_out = passed.features, scanned.ignored
     by_name = properties.set_index("property")
     path = images["path"].to_numpy(object)
 
@@ -81,7 +69,13 @@ def base_summary(
         "n_unreadable": int(images["pixels"].isna().sum()),
         "left_out": {"count": len(left_out), "files": list(left_out[:LEFT_OUT])},
         "labels": {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}},
-        "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": config.scale, "window": window},
+        "preprocess": {
+            "size": preprocess.size,
+            "channels": preprocess.channels,
+            "range": [0, 255],
+            "scale": config.scale,
+            "window": preprocess.window,
+        },
         "features": features,
         "k": config.k,
         "seed": config.seed,
@@ -112,7 +106,7 @@ def base_summary(
             },
             "sharpest_pair": top,
         },
-        "findings": {name: int(counts.get(name, 0)) for name in KINDS},
+        "findings": {name: int(counts.get(name, 0)) for name in FINDINGS},
         "conflicts": [[str(p) for p in pair] for pair in conflicts],
         "results": str(run.results),
         "report": str(run.results / "report.html"),
@@ -152,17 +146,6 @@ def property_measures(summary: dict[str, Any], predictions: list[Prediction]) ->
             out[names[prediction.name]] = prediction.value or 0.0
             out[f"{names[prediction.name]}_low"] = prediction.low or 0.0
     return out
-
-
-def pairs_table(near: pd.DataFrame, sharpest: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """Near-identical and sharpest pairs in one table: kind, a, b, path_a, path_b, label_a, label_b, distance, sharpness."""
-    parts = [near.assign(kind="near_duplicate", sharpness=float("nan")), sharpest.assign(kind="sharpest")]
-    pairs = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    for side in ("a", "b"):
-        at = pairs[side].to_numpy(np.int64)
-        pairs[f"path_{side}"] = images["path"].to_numpy(object)[at]
-        pairs[f"label_{side}"] = images["label"].to_numpy(object)[at]
-    return pairs[["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]]
 
 
 def run_table(run: Run, summary: dict[str, Any]) -> pd.DataFrame:

@@ -1,17 +1,208 @@
-"""One audit at work: its options, its folders in the store, and how its results appear there."""
+"""One audit at work: its options, its folders in the store, its files, and how its results appear in the store."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import pandas as pd
 
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.records import Decoded, Passed, Scanned, record_from
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import open_store
+from dataprops.store.tables import write_table
+from dataprops.util.files import write_text
+from dataprops.util.json import to_json
+
+Value = TypeVar("Value")
+Record = TypeVar("Record", Scanned, Decoded, Passed)
+
+
+class TableFile(NamedTuple):
+    """A table of the run: a Parquet file that is whole or absent."""
+
+    path: Path
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The table, or some of its columns."""
+        return pd.read_parquet(self.path, columns=None if columns is None else list(columns))
+
+    def write(self, table: pd.DataFrame) -> None:
+        """Write it whole."""
+        write_table(self.path, table)
+
+
+@dataclass(frozen=True)
+class ValueFile(Generic[Value]):
+    """A plain value of the run: a JSON file that is whole or absent."""
+
+    path: Path
+
+    def read(self) -> Value:
+        """The value."""
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+    def write(self, value: Value) -> None:
+        """Write it whole; NaN and infinity become null."""
+        write_text(self.path, to_json(value))
+
+
+@dataclass(frozen=True)
+class RecordFile(Generic[Record]):
+    """What a stage returned, for the stages after it."""
+
+    path: Path
+    kind: type[Record]
+
+    def read(self) -> Record:
+        """The record."""
+        return record_from(self.kind, json.loads(self.path.read_text(encoding="utf-8")))
+
+    def write(self, record: Record) -> Record:
+        """Write it whole; returns it."""
+        write_text(self.path, json.dumps(asdict(record)))
+        return record
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of an audit at work, by what they hold.
+
+    What becomes a result is written in `results` once, under its final name; the folder is published by one rename.
+    """
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        """The folder that is to be published."""
+        return self.folder / "results"
+
+    def _record(self, kind: type[Record]) -> RecordFile[Record]:
+        return RecordFile(self.folder / f"{kind.__name__.lower()}.json", kind)
+
+    def _result(self, name: str) -> TableFile:
+        return TableFile(self.results / f"{name}.parquet")
+
+    @property
+    def scanned(self) -> RecordFile[Scanned]:
+        """What `scan` saw."""
+        return self._record(Scanned)
+
+    @property
+    def decoded(self) -> RecordFile[Decoded]:
+        """What `decode` made."""
+        return self._record(Decoded)
+
+    @property
+    def passed(self) -> RecordFile[Passed]:
+        """What `distances` computed."""
+        return self._record(Passed)
+
+    @property
+    def listing(self) -> TableFile:
+        """The images of the source, undecoded: image, path, key (bytes), label, y, split, group. By `scan`."""
+        return TableFile(self.folder / "listing.parquet")
+
+    @property
+    def files(self) -> TableFile:
+        """The listing with content, pixels, shard, row and facts of each file. By `decode`."""
+        return TableFile(self.folder / "files.parquet")
+
+    @property
+    def shard_names(self) -> ValueFile[list[str]]:
+        """The shard files that the numbers in `files` stand for. By `decode`."""
+        return ValueFile(self.folder / "shards.json")
+
+    @property
+    def rows(self) -> Path:
+        """The rows of the pass: where their pixels lie, labels, which are compared. By `distances`."""
+        return self.folder / "rows.npz"
+
+    @property
+    def pass_state(self) -> Path:
+        """What the pass over pairs found. By `distances`."""
+        return self.folder / "pass.npz"
+
+    @property
+    def images(self) -> TableFile:
+        """Result: the images with their local values. By `measure`."""
+        return self._result("images")
+
+    @property
+    def neighbours(self) -> TableFile:
+        """Result: the nearest images of each. By `measure`."""
+        return self._result("neighbours")
+
+    @property
+    def properties(self) -> TableFile:
+        """Result: the measured properties of the set. By `measure`."""
+        return self._result("properties")
+
+    @property
+    def pairs(self) -> TableFile:
+        """Result: near-identical and sharpest pairs. By `measure`; see `near_pairs`, `sharpest_pairs`."""
+        return self._result("pairs")
+
+    @property
+    def findings(self) -> TableFile:
+        """Result: the findings. By `find`."""
+        return self._result("findings")
+
+    @property
+    def shortcuts(self) -> TableFile:
+        """Result: how well properties of the files tell the class. By `find`."""
+        return self._result("shortcuts")
+
+    @property
+    def measures(self) -> ValueFile[dict[str, float]]:
+        """The numbers that checks look at. By `find`."""
+        return ValueFile(self.folder / "measures.json")
+
+    @property
+    def checks(self) -> TableFile:
+        """Result: the checks with their outcome. By `check`."""
+        return self._result("checks")
+
+    @property
+    def alerts(self) -> TableFile:
+        """Result: the alerts. By `check`."""
+        return self._result("alerts")
+
+    @property
+    def data_docs(self) -> Path:
+        """Result: pages of Great Expectations. By `check`."""
+        return self.results / "data_docs"
+
+    @property
+    def summary(self) -> ValueFile[dict[str, Any]]:
+        """The summary, until `report` publishes it. By `check`."""
+        return ValueFile(self.folder / "summary.json")
+
+    @property
+    def run_row(self) -> TableFile:
+        """Result: one row that describes the run. By `report`."""
+        return self._result("run")
+
+    def near_pairs(self) -> pd.DataFrame:
+        """Near-identical pairs of distinct images: a, b, distance."""
+        return self._pairs("near_duplicate", ["a", "b", "distance"])
+
+    def sharpest_pairs(self) -> pd.DataFrame:
+        """The sharpest pairs, the sharpest first: a, b, distance, sharpness."""
+        return self._pairs("sharpest", ["a", "b", "distance", "sharpness"])
+
+    def _pairs(self, kind: str, columns: list[str]) -> pd.DataFrame:
+        pairs = self.pairs.read(["kind", *columns])
+        return pairs.loc[pairs["kind"] == kind, columns].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -25,18 +216,27 @@ class Run:
 
     @property
     def work(self) -> Path:
+        """Folder of the unfinished run."""
         return Path(self.store) / "work" / self.config.dataset / self.run_id
 
     @property
+    def files(self) -> Workspace:
+        """The files in it."""
+        return Workspace(self.work)
+
+    @property
     def results(self) -> Path:
+        """Folder of the finished run."""
         return Path(self.store) / "results" / self.config.dataset / self.run_id
 
     @property
     def shards(self) -> Path:
+        """Folder of the canonical images, of all runs."""
         return Path(self.store) / "shards"
 
     @property
     def states(self) -> Path:
+        """Folder of what passes over the dataset found."""
         return Path(self.store) / "states" / self.config.dataset
 
 
@@ -56,9 +256,9 @@ def start_run(config: AuditConfig) -> Run:
     return run
 
 
-def publish(run: Run, folder: Path) -> Path:
-    """Move a finished result folder to its place, in one rename; remove the work folder."""
+def publish(run: Run) -> Path:
+    """Move the finished results to their place, in one rename; remove the work folder."""
     run.results.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(folder, run.results)
+    os.replace(run.files.results, run.results)
     shutil.rmtree(run.work, ignore_errors=True)
     return run.results

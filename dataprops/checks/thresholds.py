@@ -1,4 +1,4 @@
-"""Thresholds of the checks: the defaults of thresholds.toml, and a user's TOML file over them, key by key."""
+"""Thresholds of the checks: the defaults, and a user's TOML file over them, key by key."""
 
 from __future__ import annotations
 
@@ -6,86 +6,15 @@ import difflib
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from dataprops.checks.defaults import default_checks
 from dataprops.errors import DatapropsError
-from dataprops.util.numbers import percent
+from dataprops.findings.check import SEVERITIES, Check, Quantity
 
-SEVERITIES = ("info", "warning", "critical")
-
-
-class Quantity(float):
-    """A number in a sentence; beside Python's formats it knows two of its own.
-
-    Examples
-    --------
-    >>> f"{Quantity(1):pair is|pairs are}", f"{Quantity(1200):pair is|pairs are}"
-    ('1 pair is', '1,200 pairs are')
-    >>> f"{Quantity(0.5):share}", f"{Quantity(0.00312):share}"
-    ('50 %', '0.31 %')
-    """
-
-    def __format__(self, spec: str) -> str:
-        if "|" in spec:
-            one, many = spec.split("|")
-            return f"1 {one}" if self == 1 else f"{float(self):,.0f} {many}"
-        return percent(self) if spec == "share" else format(float(self), spec)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A named expectation about one measure.
-
-    Attributes
-    ----------
-    name, measure : str
-    min, max : float or None
-        The measure must not be below, above.
-    severity : str
-        Of the alert when it fails.
-    title : str
-        What is expected, for the list of checks.
-    sentence : str
-        What is wrong. {value} and {threshold} are `Quantity`; {rise} and {rise_threshold} are the same two where they
-        are changes of a logarithm, as changes of the number itself; so is every measure by its name, as {n_images}.
-    kinds : tuple of str
-        Kinds of findings that are the evidence.
-    """
-
-    name: str
-    measure: str
-    min: float | None
-    max: float | None
-    severity: str
-    title: str
-    sentence: str
-    kinds: tuple[str, ...] = ()
-
-    def fails(self, value: float) -> bool:
-        """Whether this value of the measure breaks the expectation; NaN is no value, and breaks none."""
-        return (self.max is not None and value > self.max) or (self.min is not None and value < self.min)
-
-    def threshold(self, value: float) -> float:
-        """The bound that this value breaks, or else the one there is."""
-        broken_max = self.max is not None and (value > self.max or self.min is None)
-        bound = self.max if broken_max else self.min
-        return float("nan") if bound is None else bound
-
-    def words(self, value: float, measures: Mapping[str, float] = MappingProxyType({})) -> str:
-        """What is wrong, with the numbers filled in."""
-        threshold = self.threshold(value)
-        numbers = {name: Quantity(number) for name, number in measures.items() if number is not None}
-        numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
-        numbers |= {"rise": Quantity(_rise(value)), "rise_threshold": Quantity(_rise(threshold))}
-        return self.sentence.format_map(numbers)
-
-
-def _rise(log_change: float) -> float:
-    return math.expm1(min(log_change, 700.0))
+__all__ = ["SEVERITIES", "Check", "Quantity", "load_thresholds"]
 
 
 def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
@@ -101,28 +30,14 @@ def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
     DatapropsError
         If the file cannot be read, or names an unknown check, key or value.
     """
-    table = tomllib.loads((files("dataprops.checks") / "thresholds.toml").read_text(encoding="utf-8"))
-    if path is not None:
-        for name, keys in _user_table(Path(path), table).items():
-            table[name] = {**table[name], **keys}
-            low, high = table[name].get("min"), table[name].get("max")
-            if low is not None and high is not None and low > high:
-                raise DatapropsError(f"{path}: [{name}] has min = {low} above max = {high}: no value would pass")
-    return tuple(_check(name, row) for name, row in table.items() if row.get("enabled", True))
-
-
-def _check(name: str, row: dict[str, Any]) -> Check:
-    low, high = row.get("min"), row.get("max")
-    return Check(
-        name,
-        row["measure"],
-        None if low is None else float(low),
-        None if high is None else float(high),
-        row["severity"],
-        row["title"],
-        row["sentence"],
-        tuple(row.get("kinds", ())),
-    )
+    checks = {check.name: check for check in default_checks()}
+    given = {} if path is None else _user_table(Path(path), checks)
+    for name, keys in given.items():
+        bounds = {key: float(value) for key, value in keys.items() if key in ("min", "max")}
+        checks[name] = check = replace(checks[name], **{k: v for k, v in keys.items() if k == "severity"}, **bounds)
+        if check.min is not None and check.max is not None and check.min > check.max:
+            raise DatapropsError(f"{path}: [{name}] has min = {check.min} above max = {check.max}: no value would pass")
+    return tuple(check for name, check in checks.items() if given.get(name, {}).get("enabled", True))
 
 
 def _near(name: str, names: Iterable[str]) -> str:
@@ -130,15 +45,15 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else f" (there are {', '.join(names)})"
 
 
-def _near_check(name: str, defaults: Mapping[str, Mapping[str, Any]]) -> str:
+def _near_check(name: str, defaults: Mapping[str, Check]) -> str:
     """The check that was meant: by its name, or by the measure it looks at."""
-    by_measure = {row["measure"]: check for check, row in reversed(defaults.items())}
+    by_measure = {check.measure: name for name, check in reversed(defaults.items())}
     if name in by_measure:
         return f" (did you mean {by_measure[name]!r}? {name!r} is the measure it looks at)"
     return _near(name, defaults)
 
 
-def _user_table(path: Path, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     try:
         given = tomllib.loads(
             path.read_text(encoding="utf-8-sig")

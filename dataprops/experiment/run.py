@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprops.audit import stages
 from dataprops.audit.composition import Call, call_directly
+from dataprops.audit.stages.scan import source_options
 from dataprops.errors import DatapropsError
 from dataprops.experiment.cell import finished, run_cell
 from dataprops.experiment.grid import Cell, Experiment, plan_cells
@@ -60,7 +60,7 @@ def check(experiment: Experiment) -> None:
 
     for dataset in experiment.datasets:
         config = dataset.audit(experiment.store, experiment.settings)
-        open_source(config.source, stages.source_options(config))
+        open_source(config.source, source_options(config))
     for name in experiment.models:
         check_model(name, experiment.settings.size)
     if experiment.device == "cuda":

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from dataprops.audit import stages
+from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.experiment.grid import Dataset, Experiment, dataset_name
@@ -38,9 +38,9 @@ def _gather_one(experiment: Experiment, dataset: Dataset, tools: Tools) -> int:
     with locked(Path(experiment.store), config.dataset, experiment.wait):
         run = start_run(config)
         try:
-            scanned = stages.scan(run, tools)
-            decoded = stages.decode(run, tools)
-            images = pd.read_parquet(run.work / "images.parquet")
+            scanned = scan(run, tools)
+            decoded = decode(run, tools)
+            images = run.files.files.read()
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
     images = images[images["pixels"].notna() & images["y"].notna()]

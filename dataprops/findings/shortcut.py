@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from dataprops.findings.options import FindOptions
-from dataprops.findings.table import Row
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
 
 FOLDS = 5
 DEPTH, LEAF = 4, 5
@@ -32,8 +34,15 @@ def file_properties(images: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def shortcut_scores(images: pd.DataFrame, options: FindOptions) -> pd.DataFrame:
+def shortcut_scores(images: pd.DataFrame, kind: str = "classes", seed: int = 0) -> pd.DataFrame:
     """How well each property of the files tells the class, best first.
+
+    Parameters
+    ----------
+    kind : str
+        Of the labels: "classes", "numbers" or "none".
+    seed : int
+        Of the cross-validation's folds.
 
     Returns
     -------
@@ -42,36 +51,36 @@ def shortcut_scores(images: pd.DataFrame, options: FindOptions) -> pd.DataFrame:
         score = (balanced_accuracy - chance) / (1 - chance), at least 0. For numeric labels score is the R^2, the others NaN.
     """
     used = images[images["pixels"].notna() & images["y"].notna()]
-    if options.kind == "classes":
+    if kind == "classes":
         sizes = used["y"].value_counts()
         used = used[used["y"].isin(sizes.index[sizes >= FOLDS])]
         enough = used["y"].nunique() >= 2
     else:
-        enough = options.kind == "numbers" and len(used) >= 2 * FOLDS and used["y"].nunique() > 1
+        enough = kind == "numbers" and len(used) >= 2 * FOLDS and used["y"].nunique() > 1
     if not enough:
         return pd.DataFrame(columns=COLUMNS)
     rows = []
     for name, values in file_properties(used).items():
         if len(np.unique(values)) < 2:
             continue
-        rows.append((name, *_score(values, used["y"].to_numpy(), used["group"], options)))
+        rows.append((name, *_score(values, used["y"].to_numpy(), used["group"], kind, seed)))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, options: FindOptions) -> tuple[float, float, float]:
+def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed: int) -> tuple[float, float, float]:
     from sklearn.metrics import balanced_accuracy_score, r2_score
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     by_group = groups.notna().all() and groups.nunique() >= FOLDS
     tree = {"max_depth": DEPTH, "min_samples_leaf": LEAF, "random_state": 0}
-    if options.kind == "numbers":
-        folds = GroupKFold(FOLDS) if by_group else KFold(FOLDS, shuffle=True, random_state=options.seed)
+    if kind == "numbers":
+        folds = GroupKFold(FOLDS) if by_group else KFold(FOLDS, shuffle=True, random_state=seed)
         model = DecisionTreeRegressor(**tree)
     else:
-        kind = StratifiedGroupKFold if by_group else StratifiedKFold
-        folds = kind(FOLDS, shuffle=True, random_state=options.seed)
+        stratified = StratifiedGroupKFold if by_group else StratifiedKFold
+        folds = stratified(FOLDS, shuffle=True, random_state=seed)
         model = DecisionTreeClassifier(class_weight="balanced", **tree)
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -80,7 +89,7 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, options: FindOp
         found = cross_val_predict(
             model, values[:, None], y, cv=folds, groups=groups.to_numpy(object) if by_group else None
         )
-    if options.kind == "numbers":
+    if kind == "numbers":
         return float("nan"), float("nan"), max(0.0, float(r2_score(y, found)))
     chance = 1 / len(np.unique(y))
     accuracy = float(balanced_accuracy_score(y, found))
@@ -93,12 +102,12 @@ def best_property(scores: pd.DataFrame) -> pd.Series | None:
     return None if told.empty else told.iloc[0]
 
 
-def shortcut(scores: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
+def find(context: Context) -> Iterator[Row]:
     """One row for the best property, if it tells the class too well; its value is the score."""
-    best = best_property(scores)
-    if best is None or best["score"] < options.shortcut_score:
+    best = None if context.shortcuts is None else best_property(context.shortcuts)
+    if best is None or not context.fails(best["score"], "shortcut", "shortcut_certain"):
         return
-    if options.kind == "numbers":
+    if context.kind == "numbers":
         yield (
             (),
             best["score"],
@@ -111,3 +120,49 @@ def shortcut(scores: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
         f"The {best['property']} of a file alone tells the class with {best['balanced_accuracy']:.0%} balanced accuracy"
         f" (chance: {best['chance']:.0%}).",
     )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """shortcut_score: how far the best property goes from chance to certainty."""
+    best = None if context.shortcuts is None else best_property(context.shortcuts)
+    return {} if best is None else {"shortcut_score": float(best["score"])}
+
+
+FINDING = Finding(
+    name="shortcut",
+    severity="warning",
+    title="A property of the files tells the class",
+    explanation=(
+        "A network may learn where a picture came from instead of what it shows. Bring all files to one format and "
+        "size."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="shortcut",
+            measure="shortcut_score",
+            max=0.33,
+            severity="warning",
+            title="the files do not give the class away",
+            sentence=(
+                "A property of the files (format, size, colour mode) alone goes {value:.0%} of the way from guessing "
+                "to knowing the class: a network may learn that instead of the image."
+            ),
+            reason=("a third of the way from chance to certainty is more than image content puts into file properties"),
+        ),
+        Check(
+            name="shortcut_certain",
+            measure="shortcut_score",
+            max=0.9,
+            severity="critical",
+            title="the files do not all but name the class",
+            sentence=(
+                "A property of the files (format, size, colour mode) alone all but names the class ({value:.0%} of "
+                "the way from guessing to knowing): results of a training on this set would mean nothing."
+            ),
+            reason="whatever a network scores on such a set, it says nothing of what it sees in the image",
+        ),
+    ),
+    shown="text",
+)

@@ -257,3 +257,14 @@ def sharpest_pairs(
         {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
     )
     return pairs.sort_values(["sharpness", "a", "b"], ascending=[False, True, True]).head(limit).reset_index(drop=True)
+
+
+def pairs_table(near: pd.DataFrame, sharpest: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Near-identical and sharpest pairs in one table: kind, a, b, path_a, path_b, label_a, label_b, distance, sharpness."""
+    parts = [near.assign(kind="near_duplicate", sharpness=float("nan")), sharpest.assign(kind="sharpest")]
+    pairs = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    for side in ("a", "b"):
+        at = pairs[side].to_numpy(np.int64)
+        pairs[f"path_{side}"] = images["path"].to_numpy(object)[at]
+        pairs[f"label_{side}"] = images["label"].to_numpy(object)[at]
+    return pairs[["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.findings.table import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.report import plots
 from dataprops.report.figures import placed_figures
 from dataprops.report.markdown import markdown_summary
@@ -22,9 +22,7 @@ Picture = Callable[[int], np.ndarray | None]
 
 PAIRS_SHOWN, GROUPS_SHOWN, IMAGES_SHOWN, LINES_SHOWN = 12, 12, 24, 200
 GROUP_PICTURES, ALERT_PICTURES = 8, 6
-PAIR_KINDS = ("label_conflicts", "split_leakage", "near_duplicates", "sharpest_pairs")
-GROUP_KINDS = ("exact_duplicates", "group_leakage", "group_in_classes", "small_class")
-IMAGE_KINDS = ("outliers", "unlabelled")
+LEAST_IMAGES = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # of each row, to be shown like this
 WORDS = {
     "critical": "Do not train on this set as it is",
     "warning": "Look at the warnings first",
@@ -91,18 +89,23 @@ def _keys(summary: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _section(kind: str, found: pd.DataFrame, album: _Album, features: int, count: int) -> dict[str, Any]:
-    row = KINDS[kind]
+    row = FINDINGS[kind]
     section: dict[str, Any] = {
         "title": row.title,
         "explanation": row.explanation,
         "count": count,
-        "what": "pairs" if kind in PAIR_KINDS else "groups" if kind in GROUP_KINDS[:3] else "findings",
+        "what": "pairs"
+        if row.shown == "pairs"
+        else "groups"
+        if row.shown == "groups" and kind != "small_class"
+        else "findings",
         "pairs": [],
         "groups": [],
         "lines": [],
     }
+    shown = row.shown if found["images"].map(len).min() >= LEAST_IMAGES[row.shown] else "text"
     records = found[["images", "detail", "value"]].itertuples(index=False)
-    if kind in PAIR_KINDS:
+    if shown == "pairs":
         for images, detail, value in list(records)[:PAIRS_SHOWN]:
             text = detail
             if kind == "sharpest_pairs" and value > 0:
@@ -112,12 +115,12 @@ def _section(kind: str, found: pd.DataFrame, album: _Album, features: int, count
         section["shown"] = len(section["pairs"])
         section["lines"] = found["detail"].iloc[PAIRS_SHOWN:LINES_SHOWN].tolist()
         section["shown"] += len(section["lines"])
-    elif kind in GROUP_KINDS:
+    elif shown == "groups":
         for images, detail, _ in list(records)[:GROUPS_SHOWN]:
             section["groups"].append({"text": detail, "pictures": [album.item(i) for i in images[:GROUP_PICTURES]]})
         section["lines"] = found["detail"].iloc[GROUPS_SHOWN:LINES_SHOWN].tolist()
         section["shown"] = len(section["groups"]) + len(section["lines"])
-    elif kind in IMAGE_KINDS:
+    elif shown == "images":
         some = found.head(IMAGES_SHOWN)
         notes = [f"{number(v, 2)} × typical" if kind == "outliers" else "" for v in some["value"]]
         items = [album.item(images[0], note) for images, note in zip(some["images"], notes, strict=True)]
@@ -169,7 +172,7 @@ def render(
     ]
     sections = [
         _section(kind, part, album, features, len(part))
-        for kind in KINDS
+        for kind in FINDINGS
         if len(part := findings[findings["kind"] == kind])
     ]
     alerts = [

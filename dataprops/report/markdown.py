@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.findings.table import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
 from dataprops.report.pictures import data_uri
 
@@ -45,7 +45,7 @@ def markdown_summary(
     lines += [f"- **{alert['severity']}**: {_plain(alert['sentence'])}" for alert in summary["alerts"]] or ["None."]
     lines += ["", "## Findings", ""]
     counts = {kind: count for kind, count in summary["findings"].items() if count}
-    lines += [f"- {KINDS[kind].title}: {count:,}" for kind, count in counts.items()] or ["None."]
+    lines += [f"- {FINDINGS[kind].title}: {count:,}" for kind, count in counts.items()] or ["None."]
     pairs = []
     for a, b, sharpness in tables["sharpest"][["a", "b", "sharpness"]].head(PAIRS).itertuples(index=False):
         one, two = picture(int(a)), picture(int(b))

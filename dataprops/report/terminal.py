@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dataprops.findings.table import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(table)
     if how_compared(s):
         console.print(Text(f"\n{how_compared(s)}"))
-    counts = [(KINDS[kind].title, count) for kind, count in s["findings"].items() if count]
+    counts = [(FINDINGS[kind].title, count) for kind, count in s["findings"].items() if count]
     console.print(Text("\nfindings", style="bold"))
     found = Table.grid(padding=(0, 2))
     for title, count in counts:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataprops.findings.table import KINDS
+from dataprops.findings import FINDINGS
 from dataprops.report.numbers import number, plus_minus
 
 if TYPE_CHECKING:
@@ -100,6 +100,6 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
     if found["brought"]:
         console.print(Text("\nwith the new images came", style="bold"))
         for kind, part in found["brought"].items():
-            console.print(Text(f"{part['count']:>8,}  {KINDS[kind].title} (of {part['of']:,})"))
+            console.print(Text(f"{part['count']:>8,}  {FINDINGS[kind].title} (of {part['of']:,})"))
             for example in part["first"][:NAMED]:
                 console.print(Text(f"            {example['detail']}", style="dim"))

@@ -218,7 +218,8 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it."""
     import shutil
 
-    from dataprops.audit import stages
+    from dataprops.audit.stages.decode import decode
+    from dataprops.audit.stages.scan import scan
     from dataprops.audit.workspace import start_run
     from dataprops.store.folder import locked, open_store
     from dataprops.util.tools import inline_tools
@@ -227,7 +228,7 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
         run = start_run(config)
         try:
             tools = inline_tools(progress, workers)
-            stages.scan(run, tools)
-            stages.decode(run, tools)
+            scan(run, tools)
+            decode(run, tools)
         finally:
             shutil.rmtree(run.work, ignore_errors=True)

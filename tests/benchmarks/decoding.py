@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dataprops.audit import stages
 from dataprops.audit.config import AuditConfig
+from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.util.memory import measured_memory
 from dataprops.util.tools import inline_tools
@@ -46,8 +47,8 @@ def run(source: Path, store: Path, threads: int, size: int) -> dict[str, float]:
     with measured_memory() as peak:
         begin = time.perf_counter()
         work = start_run(AuditConfig(str(source), store=str(store), size=size))
-        scanned = stages.scan(work, tools)
-        decoded = stages.decode(work, tools)
+        scanned = scan(work, tools)
+        decoded = decode(work, tools)
         seconds = time.perf_counter() - begin
     assert decoded.n_readable == decoded.n_decoded == scanned.n_images
     return {"seconds": seconds, "mib": peak.bytes / 2**20}

@@ -1,4 +1,4 @@
-"""The same image, or the same patient, on both sides of a split; and a patient in two classes."""
+"""The same image, or a near-identical one, in two splits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
-from dataprops.findings.options import FindOptions
-from dataprops.findings.table import Row, pair_count, quoted, split_names
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, pair_count, quoted
 
 
 def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
@@ -18,8 +20,9 @@ def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
     return {int(members[0]): members for members in duplicate_groups(images)}
 
 
-def split_leakage(images: pd.DataFrame, near: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
+def find(context: Context) -> Iterator[Row]:
     """One row for each pair of identical or near-identical images in different splits; its value is the distance."""
+    images = context.images
     split, path = images["split"].to_numpy(object), images["path"].to_numpy(object)
 
     def across(a: int, b: int) -> bool:
@@ -34,8 +37,8 @@ def split_leakage(images: pd.DataFrame, near: pd.DataFrame, options: FindOptions
                     0.0,
                     f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) are the same picture.",
                 )
-    for first, second, distance in near[["a", "b", "distance"]].itertuples(index=False):
-        rms = distance / np.sqrt(options.features)
+    for first, second, distance in context.near[["a", "b", "distance"]].itertuples(index=False):
+        rms = distance / np.sqrt(context.features)
         for a in groups.get(first, (first,)):
             for b in groups.get(second, (second,)):
                 if across(a, b):
@@ -48,7 +51,7 @@ def split_leakage(images: pd.DataFrame, near: pd.DataFrame, options: FindOptions
 
 
 def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
-    """Pairs that `split_leakage` would list, counted without listing them."""
+    """Pairs that `find` would list, counted without listing them."""
     split = images[(images["duplicate_of"] >= 0) & images["split"].notna()]
     sizes = split.groupby(["duplicate_of", "split"]).size()
     by_content = {int(first): part.droplevel(0) for first, part in sizes.groupby(level=0)}
@@ -63,24 +66,36 @@ def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
     return within + between
 
 
-def _groups_with_several(images: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    given = images[images["group"].notna() & images[column].notna()]
-    several = given.groupby("group")[column].nunique()
-    wanted = given[given["group"].isin(several.index[several > 1])]
-    yield from wanted.groupby("group", sort=True)
+def measures(context: Context) -> dict[str, float]:
+    """split_leaks: pairs of identical or near-identical images in different splits, where there are splits."""
+    if not context.images["split"].notna().any():
+        return {}
+    return {"split_leaks": float(leak_count(context.images, context.near))}
 
 
-def group_leakage(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
-    """One row for each group that stands in several splits; its value is the number of its images."""
-    for group, members in _groups_with_several(images, "split"):
-        where = split_names(members["split"])
-        yield members["image"].to_numpy(), len(members), f"Images of {quoted(str(group))} are in {where}."
-
-
-def group_in_classes(images: pd.DataFrame, options: FindOptions) -> Iterator[Row]:
-    """One row for each group that stands in several classes; its value is the number of its images."""
-    if options.kind != "classes":
-        return
-    for group, members in _groups_with_several(images, "label"):
-        labels = split_names(members["label"])
-        yield members["image"].to_numpy(), len(members), f"Images of {quoted(str(group))} are labelled {labels}."
+FINDING = Finding(
+    name="split_leakage",
+    severity="critical",
+    title="The same image in two splits",
+    explanation=(
+        "An image (or a near-copy) in both the training and a test part makes the test result too good. Keep one of "
+        "them."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="split_leaks",
+            measure="split_leaks",
+            max=0,
+            severity="critical",
+            title="no image in two splits",
+            sentence=(
+                "{value:pair of identical or nearly identical pictures stands|pairs of identical or nearly identical "
+                "pictures stand} in different splits: test results will be too good."
+            ),
+            reason="each one is a question whose answer the network has seen in training",
+        ),
+    ),
+    shown="pairs",
+)

@@ -1,0 +1,54 @@
+"""The images of a run by their ids: canonical pixels from its shards, and the originals from its source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dataprops.audit.stages.scan import source_of
+from dataprops.audit.workspace import Run
+from dataprops.imaging.decode import RawImage
+from dataprops.store import shards
+
+BLOCK_BYTES = 32 * 2**20
+
+
+class Pictures:
+    """Canonical images of an audit at work, uint8 [size, size, channels]."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._preprocess = run.files.decoded.read().preprocess
+        self._index = shards.pinned(run.shards / self._preprocess.key, run.files.shard_names.read())
+        table = run.files.files.read(["shard", "row", "pixels"])
+        self._shard, self._row = table["shard"].to_numpy(), table["row"].to_numpy()
+        self._readable = table["pixels"].notna().to_numpy()
+
+    def __call__(self, image: int) -> np.ndarray | None:
+        """One image; None if it is unreadable."""
+        return next((pixels[0] for _, pixels in self.blocks([image])), None)
+
+    def blocks(self, ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids and images [b, size, size, channels] of the readable ones of these, block by block."""
+        shape = (self._preprocess.size, self._preprocess.size, self._preprocess.channels)
+        wanted = np.asarray(ids, np.int64)
+        wanted = wanted[self._readable[wanted]]
+        step = max(1, BLOCK_BYTES // self._preprocess.features)
+        for start in range(0, len(wanted), step):
+            part = wanted[start : start + step]
+            yield part, self._index.rows(self._shard[part], self._row[part]).reshape(-1, *shape)
+
+    def originals(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes | RawImage]]:
+        """Id and file (or decoded image, where the source has no files) of those that can be read now, as the source reads best."""
+        source = source_of(self._run)
+        listed = self._run.files.listing.read(["key"])["key"]
+        keys = {os.fsdecode(listed.iloc[int(image)]): int(image) for image in ids}
+        order = source.order(list(keys))
+        in_order = list(keys) if order is None else [list(keys)[i] for i in order]
+        for key, bearer in zip(in_order, source.carry([key] for key in in_order), strict=True):
+            try:
+                yield keys[key], bearer.read(key)
+            except OSError:
+                continue

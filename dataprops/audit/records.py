@@ -1,0 +1,80 @@
+"""The small records that stages hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dataprops.imaging.decode import Preprocess
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What `scan` saw."""
+
+    n_images: int
+    label_kind: str
+    classes: tuple[str, ...]
+    ignored: tuple[str, ...]
+    empty_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What `decode` made."""
+
+    n_readable: int
+    n_unreadable: int
+    n_decoded: int
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What `distances` computed."""
+
+    n_rows: int
+    features: int
+    pairs: int
+    pairs_in_full: int
+    near_pairs: int
+    planned_bytes: int
+    used_bytes: int
+    anchors: int | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` estimated."""
+
+    properties: int
+    samples_drawn: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check` found: numbers of checks, and of alerts."""
+
+    passed: int
+    failed: int
+    skipped: int
+    alerts: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where `report` put the results."""
+
+    results: str
+
+
+Record = TypeVar("Record", Scanned, Decoded, Passed)
+
+
+def record_from(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """A record from what JSON made of it."""
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    if "preprocess" in plain:
+        plain["preprocess"] = Preprocess(**plain["preprocess"])
+    return kind(**plain)

@@ -1,0 +1,52 @@
+"""Stage 6: predictions, checks and alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dataprops.audit.records import Checked
+from dataprops.audit.summary import base_summary, predict, property_measures
+from dataprops.audit.workspace import Run
+from dataprops.checks import validator
+from dataprops.checks.alerts import raise_alerts
+from dataprops.checks.expectations import run_checks
+from dataprops.checks.thresholds import load_thresholds
+from dataprops.laws.calibrations import newest_calibration
+from dataprops.store.folder import previous_summary
+from dataprops.util.tools import Tools
+
+ALERT_COLUMNS = ["severity", "name", "sentence", "measure", "value", "threshold", "images", "paths", "findings"]
+
+
+def check(run: Run, tools: Tools) -> Checked:
+    """Predictions, checks and alerts."""
+    files = run.files
+    checks = load_thresholds(run.config.thresholds)
+    images, properties, found = files.images.read(), files.properties.read(), files.findings.read()
+    summary = base_summary(run, properties=properties, images=images, findings=found)
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    predictions = predict(summary, previous, images, newest_calibration(Path(run.store)))
+    numbers = files.measures.read() | property_measures(summary, predictions)
+    outcome = run_checks(numbers, images, properties, checks, files.data_docs, validator.validate)
+    alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
+    files.checks.write(outcome.results)
+    files.alerts.write(pd.DataFrame([alert.as_dict() for alert in alerts], columns=ALERT_COLUMNS))
+    done = outcome.results["success"]
+    counts = {
+        "passed": int(done.fillna(False).sum()),
+        "failed": int((~done.fillna(True)).sum()),
+        "skipped": int(done.isna().sum()),
+    }
+    files.summary.write(
+        summary
+        | {
+            "alerts": [alert.as_dict() for alert in alerts],
+            "predictions": [prediction.as_dict() for prediction in predictions],
+            "checks": {**counts, "success": outcome.success},
+            "previous": None if previous is None else previous["run_id"],
+            "data_docs": str(run.results / "data_docs" / "index.html"),
+        }
+    )
+    return Checked(**counts, alerts=len(alerts))

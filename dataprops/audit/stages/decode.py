@@ -1,0 +1,109 @@
+"""Stage 2: canonical images in shards, and the facts of each file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dataprops.audit.records import Decoded
+from dataprops.audit.stages.scan import source_of
+from dataprops.audit.workspace import Run
+from dataprops.imaging.decode import Preprocess, UnreadableImage, default_channels, is_grey
+from dataprops.imaging.decode import decode as decode_image
+from dataprops.sources import OpenSource
+from dataprops.store import shards
+from dataprops.store.folder import previous_summary
+from dataprops.util.tools import Tools
+
+READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
+CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
+CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
+
+
+def decode(run: Run, tools: Tools) -> Decoded:
+    """Read every image, and decode those that no shard holds yet."""
+    source = source_of(run)
+    table = run.files.listing.read()
+    keys = [os.fsdecode(key) for key in table.pop("key")]
+    prints = _fingerprints(run, tools, source, keys)
+    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window)
+    folder = run.shards / preprocess.key
+    contents = prints["content"].tolist()
+    missing = _fill_shards(tools, source, keys, prints, preprocess, folder)
+    index = shards.open_shards(folder)
+    run.files.shard_names.write([file.name for file in index.files])
+    facts = shards.describe(index, contents)
+    gone = facts["shard"].isna() & prints["content"].notna()
+    facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
+    if table["group"].isna().all():  # nobody named the patients: DICOM files do
+        table["group"] = prints["patient"].fillna(prints["study"])
+    images = pd.concat([table, prints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
+    whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
+    images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
+    run.files.files.write(images)
+    unreadable = int(images["pixels"].isna().sum())
+    return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess))
+
+
+def _fill_shards(
+    tools: Tools, source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, preprocess: Preprocess, folder: Path
+) -> int:
+    """Decode what no shard holds yet; returns how many images that were."""
+    contents = prints["content"].tolist()
+    order = source.order(keys)
+    in_order = range(len(keys)) if order is None else order
+    batches = shards.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
+    if order is not None:
+        batches = shards.split_batches(batches, dict(zip(keys, prints["bytes"].tolist(), strict=True)), CARRIED_BYTES)
+    missing = sum(len(batch.keys) for batch in batches)
+    if missing:
+        carried = zip(source.carry(batch.keys for batch in batches), batches, strict=True)
+        pieces = ((bearer, batch, preprocess, str(folder)) for bearer, batch in carried)
+        with tools.progress("decoding", missing, "images") as advance:
+            for done in tools.map(shards.decode_batch, pieces):
+                advance(done)
+    return missing
+
+
+def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -> pd.DataFrame:
+    """Content, size and reason of each image; files that did not change since the last run are not read."""
+    cache = run.shards / "files" / f"{run.config.dataset}.parquet"
+    table = shards.known_prints(source, keys, cache)
+    table["error"] = pd.Series([None] * len(keys), dtype=object)
+    new = np.nonzero(table["content"].isna().to_numpy())[0]
+    if len(new):
+        order = source.order([keys[i] for i in new])
+        new, step = (new, READ_AT_ONCE) if order is None else (new[order], CARRIED)
+        starts = range(0, len(new), step)
+        batches = [[keys[i] for i in new[start : start + step]] for start in starts]
+        pieces = zip(source.carry(batches), starts, batches, strict=True)
+        with tools.progress("reading files", len(new), "images") as advance:
+            for prints in tools.map(shards.fingerprint_batch, pieces):
+                at = new[prints.first : prints.first + len(prints.content)]
+                for name in ("content", "bytes", "error", *shards.IDENTITY):
+                    table.loc[at, name] = getattr(prints, name)
+                # what is no file has its stamp already
+                table.loc[at, "time"] = np.maximum(prints.time, table.loc[at, "time"])
+                advance(len(at))
+        shards.save_prints(source, keys, table, cache)
+    return table
+
+
+def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
+    """The wanted channels; else those of the last audit, which the numbers shall compare with; else what the set holds."""
+    if run.config.channels is not None:
+        return run.config.channels
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    if previous is not None:
+        return int(previous["preprocess"]["channels"])
+    grey = []
+    for image in source.read_some(keys[:: max(1, len(keys) // CHANNEL_SAMPLE)]):
+        try:
+            grey.append(is_grey(decode_image(image) if isinstance(image, bytes) else image))
+        except UnreadableImage:
+            continue
+    return default_channels(grey)

@@ -1,0 +1,149 @@
+"""Stage 3: one pass over all pairs of distinct images."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.audit.records import Passed
+from dataprops.audit.workspace import Run
+from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
+from dataprops.distances.incremental import Known, update
+from dataprops.distances.plan import Plan, plan_pass
+from dataprops.distances.state import PassSpec
+from dataprops.errors import DatapropsError
+from dataprops.properties import distinct
+from dataprops.properties.dimension import neighbours_needed
+from dataprops.store.pass_cache import load_known, save_known
+from dataprops.store.rows import open_rows, save_rows
+from dataprops.util.memory import measured_memory
+from dataprops.util.tools import Tools
+
+log = logging.getLogger(__name__)
+
+JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
+
+
+def distances(run: Run, tools: Tools) -> Passed:
+    """One pass over all pairs of distinct images, or as much of it as the last audit leaves open."""
+    scanned, features = run.files.scanned.read(), run.files.decoded.read().preprocess.features
+    rows = _rows_of(run)
+    spec = PassSpec(
+        k=neighbours_needed(estimators_of(run), run.config.k),
+        numeric=scanned.label_kind == "numbers",
+        near2=near_squared(run.config.near_rms, features),
+    )
+    anchors = None
+    if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
+        anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
+    plan = plan_pass(
+        rows.n,
+        features,
+        spec.k,
+        memory=run.config.memory,
+        threads=tools.threads,
+        jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
+        workers=tools.workers,
+        anchors=None if anchors is None else len(anchors),
+        device=tools.device,
+    )
+    with measured_memory() as peak:
+        result = _pass(run, tools, rows, spec, plan, anchors)
+    log.info("working memory of the pass: %d MiB of %d MiB projected", peak.bytes >> 20, plan.bytes >> 20)
+    passed = Passed(
+        rows.n,
+        features,
+        result.pairs,
+        rows.n * (rows.n - 1) // 2,
+        result.near.count,
+        plan.bytes,
+        peak.bytes,
+        None if anchors is None else len(anchors),
+    )
+    return run.files.passed.write(passed)
+
+
+def _rows_of(run: Run) -> distinct.Distinct:
+    """The distinct images, which are the rows of the pass; where their pixels lie is written for the workers."""
+    preprocess = run.files.decoded.read().preprocess
+    images = run.files.files.read()
+    rows = distinct.distinct_rows(images)
+    if not rows.n:
+        reasons = images["error"].value_counts()
+        raise DatapropsError(
+            f"none of the {len(images)} images of {run.config.source} can be read: {reasons.index[0]}"
+            f" ({images['path'].iloc[0]} is the first)"
+        )
+    place: pd.DataFrame = images.set_index("image").loc[rows.first]
+    save_rows(
+        run.files.rows,
+        run.shards / preprocess.key,
+        run.files.shard_names.read(),
+        place["shard"].to_numpy(),
+        place["row"].to_numpy(),
+        preprocess.features,
+        rows.y,
+        rows.primary,
+    )
+    return rows
+
+
+def _pass(
+    run: Run, tools: Tools, rows: distinct.Distinct, spec: PassSpec, plan: Plan, anchors: np.ndarray | None
+) -> Any:
+    """The pass itself; its outcome is kept for `measure`, and for the next audit of the dataset."""
+    pass_key = run.files.decoded.read().preprocess.key
+    classes = run.files.scanned.read().classes
+    known_path = run.states / f"{pass_key}.npz"
+    key = hashlib.blake2b("\n".join([pass_key, *rows.pixels]).encode() + rows.y.tobytes(), digest_size=16).hexdigest()
+    checkpoint: Path = run.states / f"{pass_key}.unfinished.npz"
+    rows_path = str(run.files.rows)
+    everything = open_rows(rows_path)
+    with ExitStack() as shown:
+        advance: list[Callable[[int], None]] = []
+
+        def show(pairs: int) -> None:
+            advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs")))
+
+        how = {
+            "threads": tools.threads,
+            "device": tools.device,
+            "pool": tools.unit_pool(rows_path) if tools.unit_pool else None,
+            "on_pairs": lambda pairs: advance[0](pairs),
+            "checkpoint": checkpoint,
+            "key": key,
+        }
+        if anchors is None:
+            known = load_known(known_path, classes)
+            result = update(
+                known, everything, rows.pixels, spec, plan, content_row=rows.content_row, on_plan=show, **how
+            )
+        else:
+            show(anchor_pairs(len(anchors), rows.n))
+            result = anchor_pass(everything, anchors, spec, plan, **how)
+    a, b, d2 = result.near.arrays()
+    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec, result.sketches)
+    # what is known of some images alone completes no later pass
+    save_known(run.files.pass_state if anchors is not None else known_path, found, classes)
+    if anchors is None:
+        shutil.copyfile(known_path, run.files.pass_state)
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def estimators_of(run: Run) -> tuple[str, ...]:
+    """The estimators; GeoMLE needs the neighbours of neighbours, which anchors do not have."""
+    return tuple(name for name in run.config.estimators if run.config.anchors is None or name != "geomle")
+
+
+def near_squared(rms: float, features: int) -> float:
+    """Squared distance of two images that differ by `rms` grey levels in the root mean square."""
+    return float(rms * rms * features)

@@ -1,0 +1,72 @@
+"""The default checks: of the set as a whole, those that findings bring, of properties, of predictions."""
+
+from __future__ import annotations
+
+from dataprops.findings.check import Check
+from dataprops.findings.registry import FINDINGS
+
+SET = (
+    Check(
+        name="enough_images",
+        measure="n_images",
+        min=100,
+        severity="warning",
+        title="enough images for the estimates",
+        sentence="The set has {value:image|images}: dimension and sharpness are uncertain below {threshold:.0f}.",
+        reason="the estimates of d and K_F mean little below this; the paper's smallest training set has 500",
+    ),
+)
+PROPERTIES = (
+    Check(
+        name="dimension_error",
+        measure="dimension_relative_se",
+        max=0.1,
+        severity="info",
+        title="the intrinsic dimension is known well",
+        sentence=(
+            "The intrinsic dimension is known only to {value:share}: more images would make it, and the predictions, "
+            "surer."
+        ),
+        reason="beyond, the predictions that rest on d say little",
+    ),
+)
+PREDICTIONS = (
+    Check(
+        name="loss_rises",
+        measure="predicted_log_loss_change_low",
+        max=0.0488,
+        severity="warning",
+        title="no predicted rise of the test loss",
+        sentence=(
+            "Since the previous audit the expected test loss has risen by at least {rise:share} (more than sampling "
+            "noise; up to {rise_threshold:share} is tolerated): look at the images that came."
+        ),
+        kinds=("sharpest_pairs",),
+        reason=(
+            "log(1.05), against the lower end of the interval: a rise of 5 % or more, and more than sampling noise"
+        ),
+    ),
+    Check(
+        name="attack_penalty",
+        measure="predicted_penalty",
+        max=15.0,
+        severity="warning",
+        title="not far easier to attack than natural images",
+        sentence=(
+            "Networks trained on this set are expected to be far easier to mislead by invisible disturbances than "
+            "networks for everyday pictures (predicted rise of the test loss {value:.0f} nats, at most "
+            "{threshold:.0f} is tolerated; the paper's everyday pictures reach 5)."
+        ),
+        kinds=("sharpest_pairs",),
+        reason=(
+            "from 15 nats on the 95 % interval excludes 0; the paper's sets of everyday pictures reach 4.8, its "
+            "radiology sets 5.9 to 31.6"
+        ),
+    ),
+)
+
+
+def default_checks() -> tuple[Check, ...]:
+    """Every check with its default threshold, in the order of the results."""
+    brought = [check for finding in FINDINGS.values() for check in finding.checks]
+    return (*SET, *brought, *PROPERTIES, *PREDICTIONS)

@@ -1,0 +1,85 @@
+"""A check: an expectation about one measure, with the words for when it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dataprops.util.numbers import percent
+
+SEVERITIES = ("info", "warning", "critical")
+
+
+class Quantity(float):
+    """A number in a sentence; beside Python's formats it knows two of its own.
+
+    Examples
+    --------
+    >>> f"{Quantity(1):pair is|pairs are}", f"{Quantity(1200):pair is|pairs are}"
+    ('1 pair is', '1,200 pairs are')
+    >>> f"{Quantity(0.5):share}", f"{Quantity(0.00312):share}"
+    ('50 %', '0.31 %')
+    """
+
+    def __format__(self, spec: str) -> str:
+        if "|" in spec:
+            one, many = spec.split("|")
+            return f"1 {one}" if self == 1 else f"{float(self):,.0f} {many}"
+        return percent(self) if spec == "share" else format(float(self), spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A named expectation about one measure.
+
+    Attributes
+    ----------
+    name, measure : str
+    min, max : float or None
+        The measure must not be below, above.
+    severity : str
+        Of the alert when it fails.
+    title : str
+        What is expected, for the list of checks.
+    sentence : str
+        What is wrong. {value} and {threshold} are `Quantity`; {rise} and {rise_threshold} are the same two where they
+        are changes of a logarithm, as changes of the number itself; so is every measure by its name, as {n_images}.
+    kinds : tuple of str
+        Findings that are the evidence; a check that a finding brings: that finding.
+    reason : str
+        Why the threshold is what it is.
+    """
+
+    name: str
+    measure: str
+    min: float | None = None
+    max: float | None = None
+    severity: str
+    title: str
+    sentence: str
+    kinds: tuple[str, ...] = ()
+    reason: str = ""
+
+    def fails(self, value: float) -> bool:
+        """Whether this value of the measure breaks the expectation; NaN is no value, and breaks none."""
+        return (self.max is not None and value > self.max) or (self.min is not None and value < self.min)
+
+    def threshold(self, value: float) -> float:
+        """The bound that this value breaks, or else the one there is."""
+        broken_max = self.max is not None and (value > self.max or self.min is None)
+        bound = self.max if broken_max else self.min
+        return float("nan") if bound is None else bound
+
+    def words(self, value: float, measures: Mapping[str, float] = MappingProxyType({})) -> str:
+        """What is wrong, with the numbers filled in."""
+        threshold = self.threshold(value)
+        numbers = {name: Quantity(number) for name, number in measures.items() if number is not None}
+        numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
+        numbers |= {"rise": Quantity(_rise(value)), "rise_threshold": Quantity(_rise(threshold))}
+        return self.sentence.format_map(numbers)
+
+
+def _rise(log_change: float) -> float:
+    return math.expm1(min(log_change, 700.0))

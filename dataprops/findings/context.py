@@ -1,0 +1,82 @@
+"""Everything that a finding may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings.check import Check
+
+if TYPE_CHECKING:
+    from dataprops.imaging.decode import RawImage
+
+
+def _no_pixels(ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return iter(())
+
+
+def _no_originals(ids: Sequence[int]) -> Iterator[tuple[int, bytes | RawImage]]:
+    return iter(())
+
+
+class Context(NamedTuple):
+    """An audited set, as findings see it.
+
+    Attributes
+    ----------
+    images : DataFrame
+        The run's images with their local values (the result table `images`); row i is image i.
+    near : DataFrame
+        Near-identical pairs of distinct images: a, b (ids), distance.
+    sharpest : DataFrame
+        The sharpest pairs, the sharpest first: a, b, distance, sharpness.
+    features : int
+        D, values of a canonical image.
+    kind : str
+        Of the labels: "classes", "numbers" or "none".
+    near_count : int or None
+        Near-identical pairs in all, where not all are listed in `near`.
+    empty_classes : tuple of str
+        Classes that are there by name only.
+    shortcuts : DataFrame or None
+        Of `shortcut_scores`; None: not computed.
+    neighbours : DataFrame or None
+        The nearest distinct images of each (the result table `neighbours`).
+    probe : Any
+        What the reference classifier found, or None.
+    checks : tuple of Check
+        The checks in force, with the user's thresholds.
+    pixels : callable
+        pixels(ids) yields (ids of a block, their canonical images uint8 [b, height, width, channels]); unreadable images are left
+        out. Blocks are small: whoever goes through them holds one at a time.
+    originals : callable
+        originals(ids) yields (id, bytes of the image file or a decoded `RawImage`), in the order in which the source reads best;
+        what can no longer be read is left out.
+    seed : int
+        For whatever draws.
+    limit : int
+        Rows listed of one finding.
+    """
+
+    images: pd.DataFrame
+    near: pd.DataFrame
+    sharpest: pd.DataFrame
+    features: int
+    kind: str = "classes"
+    near_count: int | None = None
+    empty_classes: tuple[str, ...] = ()
+    shortcuts: pd.DataFrame | None = None
+    neighbours: pd.DataFrame | None = None
+    probe: Any = None
+    checks: tuple[Check, ...] = ()
+    pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels
+    originals: Callable[[Sequence[int]], Iterator[tuple[int, bytes | RawImage]]] = _no_originals
+    seed: int = 0
+    limit: int = 100_000
+
+    def fails(self, value: float, *checks: str) -> bool:
+        """Whether a value breaks any of these checks, by the thresholds in force; one that is disabled breaks none."""
+        return any(check.fails(value) for check in self.checks if check.name in checks)

@@ -1,0 +1,58 @@
+"""The same picture more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.copies import duplicate_groups
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each group; its value is the number of copies."""
+    images = context.images
+    content = images["content"].to_numpy(object)
+    path = images["path"].to_numpy(object)
+    for members in duplicate_groups(images):
+        same = bool((content[members] == content[members[0]]).all())
+        what = "the files are identical, too" if same else "the pixels are identical, the files are not"
+        yield (
+            members,
+            len(members),
+            f"{len(members)} images are the same picture as {quoted(path[members[0]])}; {what}.",
+        )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """redundant_share: readable images that are copies of an earlier one."""
+    readable = context.images[context.images["pixels"].notna()]
+    if not len(readable):
+        return {}
+    return {"redundant_share": float((readable["duplicate_of"] != readable["image"]).mean())}
+
+
+FINDING = Finding(
+    name="exact_duplicates",
+    severity="warning",
+    title="Exact duplicates",
+    explanation="The same picture stands in the set more than once and counts more than the others. Keep one of each.",
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="duplicates",
+            measure="redundant_share",
+            max=0.01,
+            severity="warning",
+            title="few exact duplicates",
+            sentence=(
+                "{value:share} of the images are exact copies of others (at most {threshold:share} are tolerated)."
+            ),
+            reason="one copy in a hundred hardly moves a training; more looks like a faulty export",
+        ),
+    ),
+    shown="groups",
+)

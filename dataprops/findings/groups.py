@@ -1,0 +1,15 @@
+"""Groups, as a patient's images, that have several values of a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+
+def groups_with_several(images: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Name and images of each group that has several values of a column."""
+    given = images[images["group"].notna() & images[column].notna()]
+    several = given.groupby("group")[column].nunique()
+    wanted = given[given["group"].isin(several.index[several > 1])]
+    yield from wanted.groupby("group", sort=True)

@@ -1,0 +1,86 @@
+"""Images far from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+
+LEAST_FOR_OUTLIERS = 20
+FENCE = 3.0  # interquartile ranges of the log distance above the third quartile
+
+
+def outlier_images(images: pd.DataFrame) -> pd.DataFrame:
+    """Distinct images whose distance to their neighbours is far beyond the others': image, ratio to the median.
+
+    Tukey's far-out fence on the logarithm of the distance to the k-th neighbour.
+    """
+    distinct = images[(images["duplicate_of"] == images["image"]) & (images["knn_distance"] > 0)]
+    if len(distinct) < LEAST_FOR_OUTLIERS:
+        return pd.DataFrame({"image": [], "ratio": []})
+    logs = np.log(distinct["knn_distance"].to_numpy())
+    low, middle, high = np.quantile(logs, [0.25, 0.5, 0.75])
+    far = logs > high + FENCE * (high - low)
+    if high == low:
+        far[:] = False
+    return pd.DataFrame({"image": distinct["image"].to_numpy()[far], "ratio": np.exp(logs[far] - middle)})
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each distinct outlier, the farthest first; its value is its distance over the median one."""
+    images = context.images
+    found = outlier_images(images).sort_values(["ratio", "image"], ascending=[False, True])
+    if found.empty:
+        return
+    readable = images[images["duplicate_of"].isin(found["image"])]
+    copies = {int(first): part["image"].to_numpy() for first, part in readable.groupby("duplicate_of")}
+    path = images["path"].to_numpy(object)
+    for image, ratio in found.itertuples(index=False):
+        yield (
+            copies[int(image)],
+            ratio,
+            f"{quoted(path[int(image)])} is {ratio:.1f} times as far from its neighbours as the typical image.",
+        )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """outlier_share: readable images that are, or are copies of, outliers."""
+    images = context.images
+    readable = images[images["pixels"].notna()]
+    if not len(readable):
+        return {}
+    return {"outlier_share": float(readable["duplicate_of"].isin(outlier_images(images)["image"]).mean())}
+
+
+FINDING = Finding(
+    name="outliers",
+    severity="info",
+    title="Outliers",
+    explanation="These images are far from all others: look whether they belong to the set.",
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="outliers",
+            measure="outlier_share",
+            max=0.01,
+            severity="warning",
+            title="few outliers",
+            sentence=(
+                "{value:share} of the images are far from all others (at most {threshold:share} are tolerated): look "
+                "whether they belong to the set."
+            ),
+            reason=(
+                "beyond Tukey's outer fence lies next to none of a well-behaved set; one in a hundred is a batch of "
+                "something else"
+            ),
+        ),
+    ),
+    shown="images",
+)

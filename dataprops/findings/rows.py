@@ -1,0 +1,51 @@
+"""Rows of the table of findings, and the words and counts that several findings share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+Row = tuple[Sequence[int], float, str]
+
+
+def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -> pd.DataFrame:
+    """Findings of one kind.
+
+    Parameters
+    ----------
+    images : DataFrame
+        The run's images, by `image` = position.
+    found : iterable of (image ids, value, sentence)
+    """
+    paths = images["path"].to_numpy(object)
+    records = [
+        {
+            "kind": kind,
+            "severity": severity,
+            "images": [int(i) for i in ids],
+            "paths": [str(paths[i]) for i in ids],
+            "value": float(value),
+            "detail": detail,
+        }
+        for ids, value, detail in found
+    ]
+    return pd.DataFrame(records, columns=["kind", "severity", "images", "paths", "value", "detail"])
+
+
+def quoted(path: str) -> str:
+    """A path in a sentence."""
+    return f"“{path}”"
+
+
+def split_names(names: Iterable[str]) -> str:
+    """'train and test'."""
+    ordered = sorted(set(names))
+    return ordered[0] if len(ordered) == 1 else f"{', '.join(ordered[:-1])} and {ordered[-1]}"
+
+
+def pair_count(groups: np.ndarray) -> int:
+    """Unordered pairs of different entries' items: sizes of parts -> pairs across parts."""
+    total = int(groups.sum())
+    return (total * total - int((groups.astype(np.int64) ** 2).sum())) // 2

@@ -1,0 +1,60 @@
+"""Classes with too few images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.classes import class_sizes
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each class with too few readable images; its value is their number."""
+    images = context.images
+    if context.kind != "classes":
+        return
+    for name in context.empty_classes if context.fails(0, "smallest_class") else ():
+        yield (), 0, f"Class {name} has no images at all."
+    sizes = class_sizes(images)
+    for label, size in sizes.items():
+        if not context.fails(size, "smallest_class"):
+            continue
+        members = images.loc[(images["label"] == label) & images["pixels"].notna(), "image"].to_numpy()
+        yield members, size, f"Class {label} has {size} readable image{'' if size == 1 else 's'} only."
+
+
+def measures(context: Context) -> dict[str, float]:
+    """n_classes, those without images included; smallest_class: readable images of the smallest."""
+    if context.kind != "classes":
+        return {}
+    sizes = class_sizes(context.images)
+    smallest = 0.0 if context.empty_classes else float(sizes.iloc[-1])
+    return {"n_classes": float(len(sizes) + len(context.empty_classes)), "smallest_class": smallest}
+
+
+FINDING = Finding(
+    name="small_class",
+    severity="warning",
+    title="Very small classes",
+    explanation="A class with so few images can be neither learnt nor tested. Add images or merge it.",
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="smallest_class",
+            measure="smallest_class",
+            min=10,
+            severity="warning",
+            title="no very small class",
+            sentence=(
+                "The smallest class has {value:readable image|readable images}: too few to learn or to test (at least"
+                " {threshold:.0f})."
+            ),
+            reason="of ten images two go to a test, which then knows an accuracy of 0, 50 and 100 %",
+        ),
+    ),
+    shown="groups",
+)
