@@ -30,7 +30,7 @@ from dataprops.audit.stages.decode import decode as decode_stage
 from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import RawImage, UnreadableImage, decode
+from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.containers import archives
 from dataprops.util.cache import Kept
@@ -430,7 +430,9 @@ def test_npy_with_labels_beside_it(tmp_path: Path) -> None:
     source = open_source(str(tmp_path / "x.npy"), SourceOptions(rules=("labels=y.npy",)))
     table = source.scan()
     assert table["label"].tolist() == ["0", "1", "2"] * 3
-    np.testing.assert_allclose(source.read(table["key"][4]).pixels, images[4, ..., 0], rtol=1e-6)
+    read = source.read(table["key"][4])
+    assert read.values == "floats"  # their range is decided for the set
+    np.testing.assert_allclose(resolved(read).pixels, images[4, ..., 0], rtol=1e-6)
     np.save(tmp_path / "y.npy", y[:4])
     with pytest.raises(DatapropsError, match=r"4 values .* 9 images"):
         source.scan()
@@ -556,16 +558,18 @@ def test_members_that_would_leave_the_folder_are_refused_and_shown_escaped(name:
     }
 
 
-def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
+def test_links_of_a_tar_are_images_if_they_stay_inside_and_are_not_followed_if_they_leave(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "l.tar", "w") as archive:
         add(archive, "a/x.png", pngs(1)[0])
         for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "a/x.png")):
             link = tarfile.TarInfo(f"a/{kind.decode()}.png")
             link.type, link.linkname = kind, target
             archive.addfile(link)
-    table = open_source(str(tmp_path / "l.tar")).scan()
-    assert table["path"].tolist() == ["a/x.png"]
-    assert sorted(table.attrs["ignored"]) == ["a/1.png", "a/2.png"]
+    source = open_source(str(tmp_path / "l.tar"))
+    table = source.scan()
+    assert table["path"].tolist() == ["a/1.png", "a/x.png"]
+    assert source.read("a/1.png") == source.read("a/x.png") == pngs(1)[0]
+    assert table.attrs["reasons"] == {"a/2.png": archives.NOWHERE}
 
 
 class Evil:

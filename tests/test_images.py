@@ -57,11 +57,11 @@ def test_8_bit_files_keep_their_numbers(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     got = decode(encoded(Image.fromarray(COLOUR), kind, **options))
     np.testing.assert_array_equal(got.pixels, COLOUR)
-    assert got[1:] == (kind, "RGB", 7, 5)
+    assert got[1:5] == (kind, "RGB", 7, 5)
     if kind != "WEBP":  # WebP has no grey
         got = decode(encoded(Image.fromarray(GREY), kind))
         np.testing.assert_array_equal(got.pixels, GREY)
-        assert got[1:] == (kind, "L", 7, 5)
+        assert got[1:5] == (kind, "L", 7, 5)
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate", "packbits"])
@@ -166,7 +166,7 @@ def test_32_bit_integers_are_scaled_by_their_range(values: np.ndarray, rule: Cal
 def test_numbers_that_are_none_make_an_image_unreadable(bad: float) -> None:
     values = FLOATS.copy()
     values[2, 2] = bad
-    with pytest.raises(UnreadableImage, match="no finite numbers"):
+    with pytest.raises(UnreadableImage, match="NaN or infinite"):
         decode(encoded(Image.fromarray(values), "TIFF"))
 
 
@@ -187,7 +187,7 @@ def test_other_colour_spaces_become_rgb(mode: str) -> None:
 def test_jpegs_of_grey_colour_and_cmyk() -> None:
     smooth = np.add.outer(np.arange(0, 160, 5), np.arange(0, 80, 5)).astype(np.uint8)
     got = decode(encoded(Image.fromarray(smooth), "JPEG", quality=95))
-    assert got[1:] == ("JPEG", "L", 16, 32)
+    assert got[1:5] == ("JPEG", "L", 16, 32)
     np.testing.assert_allclose(got.pixels.astype(int), smooth, atol=4)
     got = decode(encoded(Image.fromarray(np.dstack([smooth] * 3)), "JPEG", quality=95))
     assert (got.mode, got.pixels.shape) == ("RGB", (32, 16, 3))
@@ -256,8 +256,6 @@ def bomb() -> bytes:
         (b"", "the file is empty"),
         (b"hello, I am no picture", "not an image in a supported format"),
         (EPS, "not an image in a supported format"),
-        (encoded(Image.fromarray(GREY), "GIF"), "not an image in a supported format"),
-        (encoded(Image.fromarray(GREY), "PPM"), "not an image in a supported format"),
         (PNG[: len(PNG) // 2], "damaged"),
         (PNG[:20], "damaged"),
         (JPEG[: len(JPEG) // 2], "damaged"),

@@ -154,7 +154,7 @@ def test_without_two_labels_there_is_no_sharpness(pair) -> None:
         (lambda x, y: intrinsic_dimension(x, k=1), "k is 1"),
         (lambda x, y: intrinsic_dimension(Endless()), "no length"),
         (lambda x, y: intrinsic_dimension([("no image", 1)] * 3), "image 0 cannot be used"),
-        (lambda x, y: intrinsic_dimension(np.full((3, 2, 2), np.nan)), "no finite numbers"),
+        (lambda x, y: intrinsic_dimension(np.full((3, 2, 2), np.nan)), "NaN or infinite"),
         (lambda x, y: intrinsic_dimension([{"x": 1}] * 3), "items have the keys x"),
     ],
 )

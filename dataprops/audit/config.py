@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.ranges import wanted
 from dataprops.imaging.windows import window_numbers
 from dataprops.util.redact import is_url, withhold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (  # of files, which are no part of a dataset's name
-    *(".csv", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
+    *(".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
 )
 LABEL_KINDS = ("auto", "classes", "numbers")
 SCALES = ("full-range", "per-image-max")
+PATIENTS = ("auto", "patient", "study", "series", "none")
 ESTIMATORS = ("mle", "twonn", "geomle")
 
 
@@ -52,6 +54,24 @@ class AuditConfig:
         Regular expression over the relative path; its first group names the patient.
     rules : tuple of str
         How a named source makes its labels: ``name=value``, e.g. "uncertain=positive".
+    include, exclude : tuple of str
+        Globs of the paths that count, and that do not. With `include`, masks are not looked for.
+    layout : str
+        What the levels of folders are, from the top: class, split, group or *, such as "split/class"; empty: as found.
+    images, suffix : str
+        Folder that a manifest's paths count from, and the ending that they lack; empty: looked for.
+    one_hot : str
+        Columns of a manifest, by commas, of which the one that is 1 names the label.
+    label : str
+        Of images with several labels, the one to hold against the rest.
+    as_written : bool
+        Take labels as they are written: spellings of one class stay apart, "nan" is a class, "a|b" is one label.
+    range : str
+        Which values become black and white, where files have more than 8 bits: "auto", "unit", "byte", a bit depth, "LOW:HIGH", or
+        "image" (each image from its own).
+    patients : str
+        What the group of a DICOM image is: "auto" (the patient, unless one id stands for everybody), "patient", "study", "series" or
+        "none".
     k : int
         Neighbours of the dimension estimates.
     near_rms : float
@@ -89,6 +109,16 @@ class AuditConfig:
     group_column: str = "group"
     group_pattern: str | None = None
     rules: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layout: str = ""
+    images: str = ""
+    suffix: str = ""
+    one_hot: str = ""
+    label: str = ""
+    as_written: bool = False
+    range: str = "auto"
+    patients: str = "auto"
     k: int = 20
     near_rms: float = 2.0
     estimators: tuple[str, ...] = ESTIMATORS
@@ -107,6 +137,8 @@ class AuditConfig:
         require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
         require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
         window_numbers(self.window)
+        wanted(self.range)
+        require(self.patients in PATIENTS, "patients", self.patients, ", ".join(PATIENTS))
         require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
         require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
         require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
@@ -146,7 +178,7 @@ def from_dict(values: dict) -> AuditConfig:
         if name not in known:
             raise DatapropsError(f"unknown audit option {name!r}; options are {', '.join(sorted(known))}")
     values = dict(values)
-    for name in {"estimators", "rules"} & set(values):
+    for name in {"estimators", "rules", "include", "exclude"} & set(values):
         values[name] = tuple(values[name])
     return AuditConfig(**values)
 

@@ -18,6 +18,15 @@ class Scanned:
     classes: tuple[str, ...]
     ignored: tuple[str, ...]
     empty_classes: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    decisions: tuple[dict[str, str], ...] = ()
+    spellings: tuple[tuple[str, dict[str, int]], ...] = ()
+    several: dict[str, int] | None = None
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Name of each file that was left out, and why."""
+        return tuple(zip(self.ignored, self.reasons, strict=True))
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Decoded:
     n_unreadable: int
     n_decoded: int
     preprocess: Preprocess
+    decisions: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

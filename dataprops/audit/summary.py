@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from dataprops.audit.workspace import Run
 from dataprops.findings import FINDINGS
+from dataprops.imaging.ranges import IMAGE
 from dataprops.laws.calibrations import Calibration
 from dataprops.laws.change import loss_change
 from dataprops.laws.forecast import expected_loss, expected_penalty
@@ -30,9 +32,10 @@ LEFT_OUT = 20  # files that are no images, named in the summary
 def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Any]:
     """All of the summary that is measured."""
     config, files = run.config, run.files
-    scanned, passed, preprocess = files.scanned.read(), files.passed.read(), files.decoded.read().preprocess
+    scanned, passed, decoded = files.scanned.read(), files.passed.read(), files.decoded.read()
+    preprocess = decoded.preprocess
     sharpest, anchors, kind = files.sharpest_pairs(), passed.anchors, scanned.label_kind
-    features, left_out = passed.features, scanned.ignored
+    features, left_out = passed.features, scanned.left_out
     by_name = properties.set_index("property")
     path = images["path"].to_numpy(object)
 
@@ -67,7 +70,12 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "source": config.source,
         "n_images": len(images),
         "n_unreadable": int(images["pixels"].isna().sum()),
-        "left_out": {"count": len(left_out), "files": list(left_out[:LEFT_OUT])},
+        "left_out": {
+            "count": len(left_out),
+            "by_reason": dict(Counter(reason for _, reason in left_out).most_common()),
+            "files": [name for name, _ in left_out[:LEFT_OUT]],
+        },
+        "decisions": [*scanned.decisions, *decoded.decisions],
         "labels": {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}},
         "preprocess": {
             "size": preprocess.size,
@@ -75,6 +83,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
             "range": [0, 255],
             "scale": config.scale,
             "window": preprocess.window,
+            **({} if preprocess.range == IMAGE else {"values": preprocess.range}),
         },
         "features": features,
         "k": config.k,

@@ -2,12 +2,13 @@
 
 Rules, in order:
 
-1. Decode with Pillow (PNG, JPEG, BMP, TIFF, WebP; the first frame of several), and apply the EXIF orientation; DICOM as
+1. Decode with Pillow (what it opens, see `formats`; the first frame of several), and apply the EXIF orientation; DICOM as
    `dicom` says, by the window that was asked for.
-2. To grey levels on [0, 255]: 8-bit values stay; 1-bit becomes 0 and 255; 16-bit integers are divided by 257, so that
-   their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times 255
-   if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and
-   infinity: unreadable. Pillow has no 16-bit colour: of such files it gives the upper 8 bits.
+2. To grey levels on [0, 255]: 8-bit values stay; 1-bit becomes 0 and 255; integers of more bits and floats by the range that
+   was decided for the whole set (`ranges`). An image that is decoded alone, without one: 16-bit integers are divided by 257,
+   so that their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times
+   255 if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and infinity:
+   unreadable. Pillow has no 16-bit colour: of such files it gives the upper 8 bits.
 3. To 1 or 3 channels: palettes are looked up, transparency is laid over black, colour becomes grey by ITU-R 601 luma,
    grey becomes colour by repetition.
 4. To size x size by bilinear interpolation with antialiasing. Images that are not square are stretched.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import threading
 import warnings
@@ -33,19 +35,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
+from dataprops.imaging.formats import FORMATS, plain_depth, silence_libtiff
+from dataprops.imaging.ranges import FLOATS, IMAGE, INTEGERS, on_levels, parsed
 from dataprops.imaging.windows import window_key, window_numbers
 from dataprops.util.guard import guarded, let_through, reason_of
 
 VERSION = 1  # of these rules: part of the key of the shards
-# No format that would start another program. MPO is not named: Pillow has no opener of that name, it opens it as JPEG.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SCALES = ("full-range", "per-image-max")
-UNSUPPORTED = "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)"
+UNSUPPORTED = "not an image in a supported format (what Pillow opens but EPS and WMF, or DICOM)"
 # Reasons that may pass - with another version, with a plug-in that was installed since: such files are tried again
-PASSING = ("not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)", dicom.NEEDS_EXTRA)
+PASSING = (
+    "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)",
+    "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)",
+    dicom.NEEDS_EXTRA,
+)
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_SHARE = 0.75
+
+
+NOT_FINITE = "holds NaN or infinite values"
+_NO_FACTS = ("", float("nan"), float("nan"))
 
 
 class UnreadableImage(Exception):
@@ -58,11 +68,13 @@ class RawImage(NamedTuple):
     Attributes
     ----------
     pixels : uint8 or float32 [height, width] or [height, width, 3]
-        On [0, 255].
+        On [0, 255]; numbers of any type and range if `values` says so.
     format, mode : str
         Of the file, as Pillow names them.
     width, height : int
         After the EXIF orientation.
+    values : str
+        "integers" or "floats" for pixels whose range is still to be decided (see `ranges`), else "".
     """
 
     pixels: np.ndarray
@@ -70,6 +82,7 @@ class RawImage(NamedTuple):
     mode: str
     width: int
     height: int
+    values: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,12 +99,15 @@ class Preprocess:
         "full-range" (grey levels as they are) or "per-image-max" (x * 255 / max).
     window : str
         Of DICOM files; see `windows`.
+    range : str
+        Which values become black and white, as decided for the set: `ranges.Range.text`.
     """
 
     size: int = 224
     channels: int = 1
     scale: str = "full-range"
     window: str = "auto"
+    range: str = IMAGE
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096:
@@ -101,6 +117,7 @@ class Preprocess:
         if self.scale not in SCALES:
             raise DatapropsError(f"scale is {self.scale!r}, wanted: {' or '.join(SCALES)}")
         window_numbers(self.window)
+        parsed(self.range)
 
     @property
     def features(self) -> int:
@@ -111,7 +128,8 @@ class Preprocess:
     def key(self) -> str:
         """Name of these rules: two images compare only under the same one."""
         window = "" if self.window == "auto" else f"-window-{window_key(self.window)}"
-        return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}{window}"
+        values = "" if self.range == IMAGE else f"-range-{re.sub('[:;=]', '_', self.range)}"
+        return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}{window}{values}"
 
 
 _quiet_lock = threading.Lock()
@@ -153,20 +171,27 @@ def quiet() -> Iterator[None]:
                     logging.getLogger(name).setLevel(_quiet_levels[name])
 
 
-def decode(data: bytes, window: str = "auto") -> RawImage:
-    """Decode the bytes of an image file.
+def decode(data: bytes, window: str = "auto", range: str = IMAGE) -> RawImage:
+    """Decode the bytes of an image file: pixels on [0, 255].
 
     Parameters
     ----------
     data : bytes
     window : str
         Of DICOM files; see `windows`.
+    range : str
+        See `Preprocess`.
 
     Raises
     ------
     UnreadableImage
         With the reason.
     """
+    return resolved(decode_values(data, window), range)
+
+
+def decode_values(data: bytes, window: str = "auto") -> RawImage:
+    """As `decode`, but where a range is to be decided, the values are as the file holds them."""
     if not data:
         raise UnreadableImage("the file is empty")
     with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
@@ -184,9 +209,11 @@ def _decode(data: bytes, window: str) -> RawImage:
     try:
         with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             name, mode = image.format or "", image.mode
+            if name == "TIFF":
+                silence_libtiff()
             image.load()
             upright = ImageOps.exif_transpose(image)
-            pixels = _grey_levels(upright)
+            pixels, values = _values(upright)
     except UnidentifiedImageError:
         raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
     except Image.DecompressionBombError:
@@ -195,7 +222,54 @@ def _decode(data: bytes, window: str) -> RawImage:
         let_through(error)
         # what Pillow's decoders raise for damaged files; their messages do not quote the file
         raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
-    return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0])
+    return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0], values)
+
+
+def resolved(raw: RawImage, range: str = IMAGE) -> RawImage:
+    """The image on [0, 255], by the range of the set or, without one, by its own values (rule 2).
+
+    Raises
+    ------
+    UnreadableImage
+        If a value is NaN or infinite.
+    """
+    decided = parsed(range)
+    if not raw.values:
+        if decided.bytes is None or raw.pixels.dtype != np.uint8 or raw.format == "DICOM":
+            return raw
+        return raw._replace(pixels=on_levels(raw.pixels, *decided.bytes))
+    pair = decided.integers if raw.values == INTEGERS else decided.floats
+    if pair is None and raw.mode.startswith("I;16"):
+        pair = (0.0, 65535.0)
+    if pair is None:
+        pixels = float_levels(raw.pixels, is_float=raw.values == FLOATS)
+    else:
+        if not np.isfinite(raw.pixels).all():
+            raise UnreadableImage(NOT_FINITE)
+        pixels = on_levels(raw.pixels, *pair)
+    return raw._replace(pixels=pixels, values="")
+
+
+def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
+    """What `ranges.decide` needs of an image: its kind of values, the least and the largest; ("", NaN, NaN) where there is no need.
+
+    Files of 8 bits are not decoded. What cannot be read has no facts.
+    """
+    if isinstance(image, bytes):
+        if plain_depth(image) or dicom.is_dicom(image[: dicom.HEAD]):
+            return _NO_FACTS
+        try:
+            with guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
+                with quiet(), Image.open(io.BytesIO(image), formats=FORMATS) as opened:
+                    has_range = not _is_open(opened.mode)
+                if has_range:
+                    return _NO_FACTS
+                image = decode_values(image)
+        except UnreadableImage:
+            return _NO_FACTS
+    if not image.values or not image.pixels.size or not np.isfinite(image.pixels).all():
+        return _NO_FACTS
+    return image.values, float(image.pixels.min()), float(image.pixels.max())
 
 
 def _volume(data: bytes) -> str | None:
@@ -212,18 +286,30 @@ def _volume(data: bytes) -> str | None:
 
 
 def from_pillow(image: Image.Image) -> RawImage:
-    """A Pillow image that is decoded already, by rules 2 and 3."""
-    pixels = _grey_levels(image)
-    return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0])
+    """A Pillow image that is decoded already, by rules 2 and 3; its range may still be open."""
+    pixels, values = _values(image)
+    return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0], values)
 
 
-def _grey_levels(image: Image.Image) -> np.ndarray:
+def _is_open(mode: str) -> bool:
+    """Whether values of a Pillow mode have no range of their own."""
+    return mode in ("I", "F") or mode.startswith("I;")
+
+
+def _values(image: Image.Image) -> tuple[np.ndarray, str]:
+    """Pixels, and the kind of values where a range is to be decided."""
     mode = image.mode
-    if mode.startswith("I;16"):
+    if mode.startswith("I;"):
         # Pillow widens 16-bit files of every byte order to the same numbers
-        return np.asarray(image.convert("I"), np.float32) / np.float32(257)
+        return np.asarray(image.convert("I")), INTEGERS
     if mode in ("I", "F"):
-        return float_levels(np.asarray(image), is_float=mode == "F")
+        return np.asarray(image), FLOATS if mode == "F" else INTEGERS
+    return _bytes(image), ""
+
+
+def _bytes(image: Image.Image) -> np.ndarray:
+    """Images of 8 bits and fewer: uint8 [height, width] or [height, width, 3]."""
+    mode = image.mode
     if mode == "1":
         image = image.convert("L")
     if mode in ("P", "PA"):
@@ -250,7 +336,7 @@ def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
     """
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise UnreadableImage("holds values that are no finite numbers")
+        raise UnreadableImage(NOT_FINITE)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if is_float and low >= 0 and high <= 1:
         values = values * 255

@@ -15,7 +15,8 @@ from dataprops.distances.allpairs import Rows, all_pairs, array_rows, subset
 from dataprops.distances.plan import free_memory, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey
+from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey, resolved, value_facts
+from dataprops.imaging.ranges import IMAGE, Facts, decide
 from dataprops.properties.dimension import ESTIMATORS, Estimate, estimate_all, neighbours_needed
 from dataprops.properties.sharpness import draw_samples
 from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
@@ -231,11 +232,21 @@ def _canonical(
         )
     pixels = np.empty((len(used), preprocess.features), np.uint8)
     labels: list[str | None] = []
+    values = _range(images, used)
     for at, number in enumerate(used):
         raw, label = _read(images, int(number))
-        pixels[at] = canonical(raw, preprocess)[0].reshape(-1)
+        pixels[at] = canonical(resolved(raw, values), preprocess)[0].reshape(-1)
         labels.append(label)
     return pixels, labels
+
+
+def _range(images: _Images, used: np.ndarray) -> str:
+    """One range for the set (`ranges.Range.text`); images of 8 bits are not read for it."""
+    if not _read(images, int(used[0]))[0].values:
+        return IMAGE
+    facts = [value_facts(_read(images, int(number))[0]) for number in used]
+    kinds, low, high = zip(*facts, strict=True)
+    return decide(Facts(kinds, np.array(low), np.array(high)))[0].text
 
 
 def _distinct(pixels: np.ndarray, y: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, p
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules
 from dataprops.util.guard import guarded, let_through, reason_of
 from dataprops.util.redact import is_url, redacted, reveal
@@ -93,6 +94,10 @@ CONTAINERS: dict[str, str] = {
 }
 
 
+# whose scan looks at --include and --exclude itself, before it tells what is a class
+GLOBBED = frozenset({"folder", "url", "zip", "tar", "dicom", "nifti"})
+
+
 class OpenSource(NamedTuple):
     """A source with its location; small and picklable.
 
@@ -111,7 +116,8 @@ class OpenSource(NamedTuple):
         """The images; see `Source`."""
         chosen_rules(self.options, SOURCES[self.kind].rules)  # an unknown one is refused
         with guarded(self._unusable, passing=(DatapropsError,)):
-            return SOURCES[self.kind].scan(self.location, self.options)
+            table = SOURCES[self.kind].scan(self.location, self.options)
+            return settled(table, redacted(self.location), self.options, globbed=self.kind in GLOBBED)
 
     def _unusable(self, error: BaseException) -> DatapropsError:
         """What is said where a reader fails on the whole place."""

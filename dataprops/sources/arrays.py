@@ -1,8 +1,7 @@
 """Images that are in memory already: arrays or a torch Dataset of a notebook, as a source of this process alone.
 
-Grey levels: uint8 as they are; booleans are 0 and 255; floats of an image within [0, 1] are multiplied by 255; other numbers
-within [0, 255] are taken as they are; what lies outside is stretched from the image's least value to its largest (which loses
-how bright images are beside each other: give uint8, or floats within [0, 1]). NaN and infinity: unreadable.
+Grey levels: uint8 as they are; booleans are 0 and 255; for other numbers one range is decided for the whole set (see
+`imaging.ranges`). NaN and infinity: unreadable.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import RawImage, UnreadableImage, float_levels, from_pillow
+from dataprops.imaging.decode import NOT_FINITE, RawImage, from_pillow
+from dataprops.imaging.ranges import FLOATS, INTEGERS
 from dataprops.sources.table import SourceOptions, image_table
 
 # what a dataset's own code raises for an item that it cannot give
@@ -189,7 +189,7 @@ def to_raw(image: Any) -> RawImage:
 
 
 def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
-    """A decoded image from numbers [height, width] or with channels; the rules stand in the module's docstring.
+    """A decoded image from numbers [height, width] or with channels; its range may still be open (`RawImage.values`).
 
     Raises
     ------
@@ -202,15 +202,15 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
         pixels = pixels[..., 0]
     if not pixels.size:
         raise OSError(0, "it has no pixels")
+    values = ""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif pixels.dtype != np.uint8:
-        try:
-            pixels = float_levels(pixels, is_float=pixels.dtype.kind == "f")
-        except UnreadableImage as reason:
-            raise OSError(0, str(reason)) from None
+        values = FLOATS if pixels.dtype.kind == "f" else INTEGERS
+        if values == FLOATS and not np.isfinite(pixels).all():
+            raise OSError(0, NOT_FINITE)
     mode = "L" if pixels.ndim == 2 else "RGB"
-    return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0])
+    return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0], values)
 
 
 def drop(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder laid out as class/file or split/class/file."""
+"""A folder laid out as class/file, split/class/file, or as `structure` finds it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,41 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
+from dataprops.imaging.formats import HEAD, SURE, ending_of, is_image
+from dataprops.sources import masks
+from dataprops.sources.account import (
+    COMPANIONS,
+    COPY,
+    DERIVED,
+    LINKED,
+    UNLISTED,
+    Decision,
+    reason_of,
+    told,
+)
+from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies
 from dataprops.sources.table import SourceOptions, image_table, shown
+
+__all__ = ["EXTENSIONS", "IMAGES", "SPLITS", "groups", "has_image", "layout", "listed", "read", "scan"]
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *dicom.SUFFIXES})
-IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIONS))})"
-# Companions of images: all other files are asked by their first bytes whether they are DICOM
-OTHERS = frozenset(
-    f".{ending}"
-    for ending in (
-        *("bib", "bz2", "cfg", "csv", "db", "doc", "docx", "gif", "gz", "h5", "hdf5", "hdr"),
-        *("htm", "html", "ini", "ipynb", "json", "jsonl", "lock", "log", "mat", "md", "mha", "mhd"),
-        *("mp4", "nii", "npy", "npz", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth"),
-        *("py", "raw", "rst", "sh", "svg", "tar", "tex", "tfrecord", "toml", "tsv", "txt", "xls"),
-        *("xlsx", "xml", "xz", "yaml", "yml", "zip", "zst"),
-    )
-)
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
+EXTENSIONS = SURE
+IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIONS))}, and into files of other names)"
+# Whatever these hold, it is no image: not opened to look
+OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".wav", ".mp3"}
+
+
+SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """List the images below a folder; see `sources.Source`.
 
-    Top-level folders are classes; or splits, if every one that holds images is named like a split. Deeper folders
-    belong to their class. Images that lie in no class folder have no label. What is left out is listed in
-    ``attrs["ignored"]``: hidden files, files with other extensions (but DICOM files are known by their first bytes, whatever
-    they are called), what is no file (a pipe), folders that cannot be listed, and links to a folder that is walked already
-    (so loops end; a real folder goes before a link to it).
+    Classes, splits and patients follow from the folders as `structure` says; masks beside images are left out (`masks`). Files
+    with an unknown ending are known by their first bytes. What is left out is listed with its reason: hidden files, files that
+    are no images, what is no file (a pipe), folders that cannot be listed, and links to a folder that is walked already (so
+    loops end; a real folder goes before a link to it).
 
     Raises
     ------
@@ -71,7 +69,7 @@ def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry]
     root = Path(location)
     if not root.is_dir():
         raise DatapropsError(
-            f"{location} is no folder: give a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION"
+            f"{location} is not a directory: give a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION"
         )
     return layout(location, *_walk(root, wanted), options, what, tell=wanted is _is_image)
 
@@ -79,7 +77,7 @@ def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry]
 def layout(
     location: str,
     keys: list[str],
-    ignored: list[str],
+    ignored: dict[str, str],
     folders: list[str],
     options: SourceOptions,
     what: str = IMAGES,
@@ -89,6 +87,10 @@ def layout(
 
     Parameters
     ----------
+    ignored : dict
+        What was left out already -> the reason.
+    folders : list of str
+        All folders, for classes without images.
     what : str
         What was looked for, for the message when there is none.
     tell : bool
@@ -110,36 +112,69 @@ def layout(
             shown(volumes[0]),
             location,
         )
-    parts = [key.split("/") for key in keys]
-    tops = {part[0] for part in parts if len(part) > 1}
-    split_of = {top: SPLITS[top.lower()] for top in tops} if tops and all(t.lower() in SPLITS for t in tops) else {}
-    group = groups(keys, options.group_pattern)
-    depth = 1 if split_of else 0
-    table = image_table(
-        key=keys,
-        label=[shown(part[depth]) if len(part) > depth + 1 else None for part in parts],
-        split=[split_of.get(part[0]) if len(part) > 1 else None for part in parts],
-        group=group,
+    kept, left_out, decisions = chosen(location, keys, options)
+    found = infer(kept, options.layout or None)
+    own = groups(kept, options.group_pattern)
+    group = found.group if options.group_pattern is None else own
+    table = image_table(key=kept, label=found.label, split=found.split, group=group)
+    return told(
+        table,
+        {shown(name): reason for name, reason in sorted((ignored | left_out).items(), key=_bytes_of)},
+        [shown(name) for name in sorted(_empty(kept, folders, found), key=os.fsencode)],
+        [*decisions, *found.decisions],
     )
-    label_folders = {"/".join(part[: depth + 1]) for part in parts if len(part) > depth + 1}
-    empty = [
-        folder
+
+
+def _bytes_of(item: tuple[str, str]) -> bytes:
+    return os.fsencode(item[0])
+
+
+def chosen(location: str, keys: list[str], options: SourceOptions) -> tuple[list[str], dict[str, str], list[Decision]]:
+    """The images that count: asked for, no masks, no second copy of the set; what does not, and the decisions.
+
+    Raises
+    ------
+    DatapropsError
+        If none is left.
+    """
+    kept, left_out, decisions = masks.choose(keys, options.include, options.exclude)
+    if not options.include:
+        tops = {key.partition("/")[0] for key in kept}
+        if any(BIDS.fullmatch(top) for top in tops):
+            derived = [key for key in kept if key.partition("/")[0] in BIDS_OTHERS]
+            left_out |= dict.fromkeys(derived, DERIVED)
+            kept = [key for key in kept if key not in left_out]
+        if copies := second_copies(kept):
+            top = next(iter(copies.values()))
+            left_out |= dict.fromkeys(copies, COPY)
+            kept = [key for key in kept if key not in copies]
+            why = f"all its files are there under the same names outside of {shown(top)}"
+            decisions.append(Decision("copies", f"{shown(top)} left out, {len(copies):,} files", why, "--include '*'"))
+    if not kept:
+        raise DatapropsError(f"{location}: --include and --exclude leave none of its {len(keys):,} images")
+    return kept, left_out, decisions
+
+
+def _empty(keys: list[str], folders: list[str], found: Structure) -> list[str]:
+    """Folders at the level of the classes that hold no image, below the root."""
+    depth, root = found.depth, found.root
+    inner = [key[len(root) :] for key in keys]
+    labelled = {"/".join(key.split("/")[: depth + 1]) for key in inner if key.count("/") > depth}
+    if not any(found.label):
+        return []
+    outer = {key.partition("/")[0] for key, split in zip(inner, found.split, strict=True) if split} if depth else set()
+    return [
+        name
         for folder in folders
-        if folder.count("/") == depth
-        and folder not in label_folders
-        and (not depth or folder.split("/")[0] in split_of)
+        if folder.startswith(root) and (name := folder[len(root) :])
+        if name.count("/") == depth and name not in labelled and (not depth or name.partition("/")[0] in outer)
     ]
-    table.attrs.update(
-        ignored=[shown(name) for name in ignored],
-        empty_classes=[shown(name) for name in sorted(empty, key=os.fsencode)],
-    )
-    return table
 
 
-def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str], list[str], list[str]]:
-    """Keys of images, of ignored files, and of folders, relative and with forward slashes, in order of their bytes."""
+def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str], dict[str, str], list[str]]:
+    """Keys of images, of ignored files with the reasons, and of folders, relative and with forward slashes."""
     keys: list[str] = []
-    ignored: list[str] = []
+    ignored: dict[str, str] = {}
     folders: list[str] = []
     seen: set[str] = set()
     waiting = [""]
@@ -151,7 +186,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
         folder = waiting.pop()
         real = os.path.realpath(root / folder)
         if real in seen:
-            ignored.append(folder)
+            ignored[folder] = LINKED
             continue
         seen.add(real)
         try:
@@ -163,14 +198,14 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
                     f"{root} cannot be listed: {error.strerror}: give a folder you may read"
                 ) from error
             log.warning("the folder %s cannot be listed (%s) and was left out", shown(folder), error.strerror)
-            ignored.append(folder)
+            ignored[folder] = UNLISTED
             continue
         if folder:
             folders.append(folder)
         for entry in entries:
             key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                ignored.append(key)
+            if entry.name.startswith(".") or entry.name in SYSTEM:
+                ignored[key] = reason_of(key)
             elif _is_folder(entry):
                 if entry.is_symlink():
                     links.append(key)
@@ -179,14 +214,14 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
             elif wanted(entry):
                 keys.append(key)
             else:
-                ignored.append(key)
-    return sorted(keys, key=os.fsencode), sorted(ignored, key=os.fsencode), folders
+                ignored[key] = reason_of(key)
+    return sorted(keys, key=os.fsencode), ignored, folders
 
 
 def has_image(root: Path) -> bool:
-    """Whether there is an image anywhere below; ends at the first."""
+    """Whether there is an image anywhere below, by its name; ends at the first."""
     return any(
-        os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+        ending_of(name) in EXTENSIONS
         for _, _, names in os.walk(root, followlinks=False)
         for name in names
         if not name.startswith(".")
@@ -201,9 +236,22 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_image(entry: os.DirEntry) -> bool:
-    """By its name; a file of an unknown kind also by its first bytes."""
-    ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a million names, no Path for each
-    return is_there(entry) if ending in EXTENSIONS else ending not in OTHERS and begins_as_dicom(entry)
+    """By its name where that is sure, else by its first bytes."""
+    ending = ending_of(entry.name)
+    if ending in EXTENSIONS:
+        return is_there(entry)
+    return ending not in OTHERS and is_image(_head(entry), entry.name)
+
+
+def _head(entry: os.DirEntry) -> bytes:
+    """The first bytes of a file; none of what is no file or cannot be opened."""
+    try:
+        if not entry.is_file():
+            return b""
+        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - a million names, no Path for each
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def is_there(entry: os.DirEntry) -> bool:
@@ -216,13 +264,7 @@ def is_there(entry: os.DirEntry) -> bool:
 
 def begins_as_dicom(entry: os.DirEntry) -> bool:
     """Whether a file begins like a DICOM file; the directory of a disc does, too, and is none."""
-    try:
-        if entry.name.upper() == "DICOMDIR" or not entry.is_file():
-            return False
-        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - see _is_image
-            return dicom.is_dicom(file.read(dicom.HEAD))
-    except OSError:
-        return False
+    return entry.name.upper() != "DICOMDIR" and dicom.is_dicom(_head(entry)[: dicom.HEAD])
 
 
 def groups(keys: list[str], pattern: str | None) -> list[str | None]:
@@ -232,7 +274,7 @@ def groups(keys: list[str], pattern: str | None) -> list[str | None]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise DatapropsError(f"the group pattern {pattern!r} is no regular expression: {error}") from error
+        raise DatapropsError(f"the group pattern {pattern!r} is not a valid regular expression: {error}") from error
     if not compiled.groups:
         raise DatapropsError(f"the group pattern {pattern!r} has no group: put ( ) around what names the patient")
     number = compiled.groupindex.get("group", 1)

@@ -1,9 +1,20 @@
-"""Labels as numbers: codes of classes, or the values themselves."""
+"""Labels as numbers: codes of classes, or the values themselves; spellings of one class; several labels of one image.
+
+Several labels of an image stand in one text with `SEPARATOR` between them, sorted, each once. As METHOD has it, |y_j - y_k| of two
+images is 1 if their labels differ, else 0. For sets of labels, written as vectors of 0 and 1, that is the largest difference over the
+labels (the L-infinity distance): 1 as soon as one label is on one image and not on the other. ``--label NAME`` holds one label against
+the rest.
+"""
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,3 +82,157 @@ def label_values(
         given.sort(key=lambda label: (whole[label], label))
     code = {label: float(position) for position, label in enumerate(given)}
     return "classes", np.array([math.nan if label is None else code[label] for label in labels]), given
+
+
+SEPARATOR = "|"
+NO_LABELS = "(none)"  # of an image that was looked at and has none of several possible labels
+
+
+def joined(labels: Iterable[str]) -> str:
+    """Several labels of one image as one text.
+
+    >>> joined(["b", "a", "b"]), joined([])
+    ('a|b', '(none)')
+    """
+    return SEPARATOR.join(sorted({label.strip() for label in labels} - {""})) or NO_LABELS
+
+
+class Several(NamedTuple):
+    """A set of which images have several labels: each image's, and how often each label occurs."""
+
+    labels: list[str | None]
+    count: dict[str, int]
+
+
+def several(labels: Sequence[str | None], separators: str = "|;,") -> Several | None:
+    """The labels of a set whose images have several, None if they have one.
+
+    Lists (``['a', 'b']``) are read as such. A separator counts if the labels hold parts that occur alone, too, or in two different
+    combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
+
+    >>> several(["A|B", "A", "C"]).count, several(["Salt, sea", "Sweet"])
+    ({'A': 2, 'B': 1, 'C': 1}, None)
+    """
+    texts = [label for label in labels if label is not None]
+    lists = {text: parts for text in set(texts) if (parts := _listed(text)) is not None}
+    if lists:
+        return _counted([None if text is None else lists.get(text, [text]) for text in labels])
+    for separator in separators:
+        held = {text for text in texts if separator in text}
+        if not held:
+            continue
+        parts = Counter(part.strip() for text in held for part in text.split(separator))
+        alone = {text.strip() for text in set(texts) - held} | {part for part, times in parts.items() if times > 1}
+        known = sum(1 for part in parts if part in alone)
+        enough = known >= 1 if separator == SEPARATOR else known >= max(2, len(parts) / 2)
+        if enough and "" not in parts:
+            return _counted([None if text is None else text.split(separator) for text in labels])
+    return None
+
+
+def _listed(text: str) -> list[str] | None:
+    if text[:1] not in "[({" or text[-1:] not in "])}":
+        return None
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return [str(part) for part in value] if isinstance(value, list | tuple | set) else None
+
+
+def _counted(parts: Sequence[Sequence[str] | None]) -> Several:
+    labels = [None if some is None else joined(some) for some in parts]
+    count = Counter(part for label in labels if label is not None for part in label.split(SEPARATOR))
+    return Several(labels, dict(sorted(count.items())))
+
+
+def one_against_rest(labels: Sequence[str | None], wanted: str) -> list[str | None]:
+    """One label held against the rest: its name, or "not" and its name.
+
+    Raises
+    ------
+    DatapropsError
+        If no image has it.
+
+    >>> one_against_rest(["A|B", "B", None], "A")
+    ['A', 'not A', None]
+    """
+    known = sorted({part for label in labels if label is not None for part in label.split(SEPARATOR)})
+    name = next((part for part in known if part == wanted), None)
+    name = name or next((part for part in known if spelling_key(part) == spelling_key(wanted)), None)
+    if name is None:
+        raise DatapropsError(f"no image has the label {wanted!r}: labels are {', '.join(known[:30])}")
+    return [None if label is None else name if name in label.split(SEPARATOR) else f"not {name}" for label in labels]
+
+
+def spelling_key(label: str) -> str:
+    """What labels that differ only in their spelling have in common: case, blanks, separators, 0 and 0.0.
+
+    >>> len({spelling_key(text) for text in ("No Tumor", "no_tumor ", "NO-TUMOR")}), spelling_key("1.0") == spelling_key("1")
+    (1, True)
+    >>> spelling_key("a") == spelling_key("A"), spelling_key("007") == spelling_key("7")
+    (False, False)
+    """
+    text = unicodedata.normalize("NFKC", label).strip()
+    if re.fullmatch(r"[+-]?(?:0|[1-9]\d*)\.0*", text):
+        return text.partition(".")[0]
+    if len(text) <= 1 or _number(text) is not None:
+        return text  # letters are classes of their own
+    return re.sub(r"[\s_\-]+", " ", text).strip().casefold()
+
+
+class Spelling(NamedTuple):
+    """A class of several spellings: the one that is kept, and how many images have each."""
+
+    kept: str
+    count: dict[str, int]
+
+
+def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[Spelling]]:
+    """Labels that differ only in their spelling as one: the most frequent spelling is kept, of equals the plainer one.
+
+    >>> one_spelling(["cat", "Cat ", "cat", None])
+    (['cat', 'cat', 'cat', None], [Spelling(kept='cat', count={'cat': 2, 'Cat ': 1})])
+    """
+    count = Counter(label for label in labels if label is not None)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in count:
+        alike[spelling_key(label)].append(label)
+    kept: dict[str, str] = {}
+    found = []
+    for some in alike.values():
+        if len(some) > 1:
+            some.sort(key=lambda label: (label != label.strip(), "." in label, -count[label], label))
+            kept.update(dict.fromkeys(some, some[0]))
+            found.append(Spelling(some[0], {label: count[label] for label in some}))
+    return [label if label is None else kept.get(label, label) for label in labels], found
+
+
+def spelled(spellings: Iterable[Spelling]) -> str:
+    """Spellings in a sentence.
+
+    >>> spelled([Spelling("cat", {"cat": 2, "Cat ": 1})])
+    "'cat' (2), 'Cat ' (1)"
+    """
+    return "; ".join(", ".join(f"{label!r} ({number:,})" for label, number in some.count.items()) for some in spellings)
+
+
+# What programs write for a value that is missing
+MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"})
+SURELY_MISSING = frozenset({"nan", "<na>", "#n/a", "nat"})
+
+
+def without_missing(labels: Sequence[str | None]) -> tuple[list[str | None], dict[str, int]]:
+    """Labels of which those that stand for a missing value are None, and how many these were.
+
+    ``nan`` and the like are written by programs; NA, None or null stand for a missing value only where such ones do, too, or in
+    two spellings: alone they may well be a class.
+
+    >>> without_missing(["a", "nan", "None"]), without_missing(["None", "some"])
+    ((['a', None, None], {'nan': 1, 'None': 1}), (['None', 'some'], {}))
+    """
+    seen = Counter(label for label in labels if label is not None and label.strip().lower() in MISSING)
+    kinds = {label.strip().lower() for label in seen}
+    if not kinds & SURELY_MISSING and len(kinds) < 2:
+        return list(labels), {}
+    return [None if label in seen else label for label in labels], dict(seen)

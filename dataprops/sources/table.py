@@ -28,6 +28,18 @@ class SourceOptions(NamedTuple):
         Key of the hashes of ids, in hexadecimal; empty: none are made.
     rules : tuple of str
         How a named source makes its labels: ``name=value``; see `chosen_rules`.
+    include, exclude : tuple of str
+        Globs of paths that count, and that do not; see `masks.matches`.
+    layout : str
+        What the levels of folders are, e.g. "split/class"; empty: as `structure` finds.
+    images, suffix : str
+        Folder that a manifest's paths count from, and ending that they lack; empty: looked for.
+    one_hot : str
+        Columns of a manifest of which one is 1, by commas; empty: none.
+    label : str
+        Of images with several labels, the one to hold against the rest; empty: sets of labels are compared.
+    as_written : bool
+        Take labels as they are written: no spellings of one class, no missing values, no several labels in one text.
     """
 
     path_column: str = "path"
@@ -38,6 +50,14 @@ class SourceOptions(NamedTuple):
     window: str = "auto"
     salt: str = ""
     rules: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layout: str = ""
+    images: str = ""
+    suffix: str = ""
+    one_hot: str = ""
+    label: str = ""
+    as_written: bool = False
 
 
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

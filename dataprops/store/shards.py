@@ -28,7 +28,18 @@ import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
-from dataprops.imaging.decode import PASSING, Preprocess, RawImage, UnreadableImage, canonical, decode, is_grey, quiet
+from dataprops.imaging.decode import (
+    PASSING,
+    Preprocess,
+    RawImage,
+    UnreadableImage,
+    canonical,
+    decode_values,
+    is_grey,
+    quiet,
+    resolved,
+    value_facts,
+)
 from dataprops.sources import OpenSource
 from dataprops.util.files import write_aside
 from dataprops.util.guard import guarded, reason_of
@@ -43,7 +54,10 @@ LEAST_BATCH = 32
 # Whose image it is, as hashes, and how many frames its file holds: known of DICOM files alone
 IDENTITY = dicom.Identity._fields
 _NOBODY = dicom.Identity(None, None, None, 1)
-_KNOWN = ("key", "content", "bytes", "time", *IDENTITY)
+# What `ranges.decide` needs of each image, so that a set whose files did not change is not read for it
+VALUES = ("values", "low", "high")
+_KNOWN = ("key", "content", "bytes", "time", *IDENTITY, *VALUES)
+_UNKNOWN = (*_NOBODY, "", math.nan, math.nan)
 
 _INDEX = pa.schema(
     [
@@ -90,7 +104,9 @@ def changed_at(file: Path) -> tuple[int, int]:
 
 
 class Prints(NamedTuple):
-    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`."""
+    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`,
+    `VALUES`.
+    """
 
     first: int
     content: list[str | None]
@@ -101,19 +117,23 @@ class Prints(NamedTuple):
     study: list[str | None]
     series: list[str | None]
     frames: list[int]
+    values: list[str]
+    low: list[float]
+    high: list[float]
 
 
 def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
     """Read and hash some images. A piece of work for `Tools.map`."""
     prints = Prints(first, *([] for _ in Prints._fields[1:]))
     for key in keys:
-        whose = _NOBODY
+        whose, facts = _NOBODY, _UNKNOWN[-3:]
         try:
             file = source.file(key)
             time = -1 if file is None else changed_at(file)[1]
             image = source.read(key)
             size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
             content, error = hash_image(image), None
+            facts = value_facts(image)
             if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
                 with quiet():
                     whose = dicom.identity(image, source.options.salt)
@@ -125,21 +145,23 @@ def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Pr
         prints.bytes.append(size)
         prints.time.append(time)
         prints.error.append(error)
-        for name, value in zip(IDENTITY, whose, strict=True):
+        for name, value in zip((*IDENTITY, *VALUES), (*whose, *facts), strict=True):
             getattr(prints, name).append(value)
     return prints
 
 
 def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
-    """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`.
+    """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`, `VALUES`.
 
     Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
     """
     stamps = source.stamps(keys)
-    entries: list[tuple] = [(None, 0, stamp, *_NOBODY) for stamp in stamps]
+    entries: list[tuple] = [(None, 0, stamp, *_UNKNOWN) for stamp in stamps]
     if not cache.is_file():
         return _prints_table(entries)
     try:
+        if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # of a version that looked at less
+            return _prints_table(entries)
         read = pq.read_table(cache, columns=list(_KNOWN))
         if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
             return _prints_table(entries)  # the hashes of another salt
@@ -179,7 +201,7 @@ def _salt_mark(source: OpenSource) -> bytes:
 
 def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:
     columns = zip(*entries, strict=True) if entries else [()] * len(_KNOWN[1:])
-    types = {"bytes": np.int64, "time": np.int64, "frames": np.int64}
+    types = {"bytes": np.int64, "time": np.int64, "frames": np.int64, "low": np.float64, "high": np.float64}
     return pd.DataFrame(
         {
             name: pd.Series(list(values), dtype=types.get(name, object))
@@ -200,8 +222,9 @@ def save_prints(source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, c
             "time": pa.array(prints["time"][held].tolist(), pa.int64()),
             **{
                 name: pa.array(prints[name][held].tolist(), pa.int64() if name == "frames" else pa.string())
-                for name in IDENTITY
+                for name in (*IDENTITY, "values")
             },
+            **{name: pa.array(prints[name][held].tolist(), pa.float64()) for name in ("low", "high")},
         }
     ).replace_schema_metadata({_SALTED: _salt_mark(source)})
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -292,7 +315,8 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
         image = source.read(key)
         facts["content"] = hash_image(image)
         with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
-            raw = decode(image, preprocess.window) if isinstance(image, bytes) else image
+            raw = decode_values(image, preprocess.window) if isinstance(image, bytes) else image
+            raw = resolved(raw, preprocess.range)
             pixels, peak = canonical(raw, preprocess)
     except OSError as problem:
         facts["error"] = read_reason(problem)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.audit.config import ESTIMATORS, LABEL_KINDS, SCALES, AuditConfig
+from dataprops.audit.config import ESTIMATORS, LABEL_KINDS, PATIENTS, SCALES, AuditConfig
 from dataprops.checks import validator
 from flows.commands.common import at_the_edge, stoppable
 
@@ -100,6 +100,33 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     multiple=True,
     metavar="NAME=VALUE",
     help="How a named source makes its labels, e.g. uncertain=positive; may be given several times.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Only these paths, e.g. 'images/*'; several times.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these paths, e.g. '*_mask.png'; several times.")
+@click.option(
+    "--layout",
+    default="",
+    help="Folder levels from the top, of class, split, group and *, e.g. split/class [default: as found].",
+)
+@click.option(
+    "--images", default="", metavar="DIR", help="Where a manifest's images lie [default: looked for beside it]."
+)
+@click.option("--suffix", default="", metavar=".jpg", help="Ending that a manifest's paths lack [default: looked for].")
+@click.option("--one-hot", default="", metavar="COLUMNS", help="Of a manifest: the column that is 1 names the label.")
+@click.option("--label", default="", metavar="NAME", help="Of images with several labels: this one against the rest.")
+@click.option("--as-written", is_flag=True, help="Labels as they are written: 'Cat' and 'cat ' are two, 'a|b' is one.")
+@click.option(
+    "--range",
+    default=AuditConfig.range,
+    show_default=True,
+    help="Of images of more than 8 bits: unit, byte, a bit depth (12bit), LOW:HIGH, or image (each by itself).",
+)
+@click.option(
+    "--patients",
+    type=click.Choice(PATIENTS),
+    default=AuditConfig.patients,
+    show_default=True,
+    help="Group of a DICOM image; auto: the patient, or the study where one id stands for everybody.",
 )
 @click.option("--k", default=AuditConfig.k, show_default=True, help="Neighbours of the dimension estimates.")
 @click.option(

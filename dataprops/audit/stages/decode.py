@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from dataprops.audit.records import Decoded
-from dataprops.audit.stages.scan import source_of
+from dataprops.audit.stages.scan import source_of, tell
 from dataprops.audit.workspace import Run
 from dataprops.imaging.decode import Preprocess, UnreadableImage, default_channels, is_grey
 from dataprops.imaging.decode import decode as decode_image
+from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource
+from dataprops.sources.account import Decision
+from dataprops.sources.patients import group_of
 from dataprops.store import shards
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
@@ -30,7 +33,8 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
     prints = _fingerprints(run, tools, source, keys)
-    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window)
+    values, decisions = _range(run, prints)
+    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
     missing = _fill_shards(tools, source, keys, prints, preprocess, folder)
@@ -40,13 +44,25 @@ def decode(run: Run, tools: Tools) -> Decoded:
     gone = facts["shard"].isna() & prints["content"].notna()
     facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
     if table["group"].isna().all():  # nobody named the patients: DICOM files do
-        table["group"] = prints["patient"].fillna(prints["study"])
+        table["group"], more = group_of(prints, run.config.patients)
+        decisions += more
     images = pd.concat([table, prints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
     whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
     images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     run.files.files.write(images)
     unreadable = int(images["pixels"].isna().sum())
-    return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess))
+    told = tuple(decision._asdict() for decision in decisions)
+    tell(told)
+    return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
+
+
+def _range(run: Run, prints: pd.DataFrame) -> tuple[str, list[Decision]]:
+    """Which values of the set become black and white: one decision for all images (`ranges`)."""
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    before = None if previous is None else previous["preprocess"].get("values")
+    facts = Facts(prints["values"].tolist(), prints["low"].to_numpy(float), prints["high"].to_numpy(float))
+    values, told = decide(facts, run.config.range, before)
+    return values.text, [Decision("range", value, why, "--range") for value, why in told]
 
 
 def _fill_shards(
@@ -84,7 +100,7 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
         with tools.progress("reading files", len(new), "images") as advance:
             for prints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[prints.first : prints.first + len(prints.content)]
-                for name in ("content", "bytes", "error", *shards.IDENTITY):
+                for name in ("content", "bytes", "error", *shards.IDENTITY, *shards.VALUES):
                     table.loc[at, name] = getattr(prints, name)
                 # what is no file has its stamp already
                 table.loc[at, "time"] = np.maximum(prints.time, table.loc[at, "time"])

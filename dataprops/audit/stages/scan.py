@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from dataprops.audit.records import Scanned
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.sources import OpenSource, SourceOptions, open_source
+from dataprops.sources.account import Decision, left_out_of
 from dataprops.sources.labels import label_values
 from dataprops.store.folder import open_salt
 from dataprops.util.tools import Tools
@@ -36,10 +38,22 @@ def scan(run: Run, tools: Tools) -> Scanned:
     load_thresholds(run.config.thresholds)  # a wrong file is refused before any work
     table = source_of(run).scan()
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
-    ignored, empty = table.attrs.get("ignored", ()), table.attrs.get("empty_classes", ())
-    if ignored:
-        log.info("%d files are no images and were left out (first: %s)", len(ignored), ignored[0])
+    left_out, empty = left_out_of(table), table.attrs.get("empty_classes", ())
+    decisions = tuple(table.attrs.get("decisions", ()))
+    if left_out:
+        log.info("%d files were left out (first: %s, %s)", len(left_out), *left_out[0])
+    tell(decisions)
+    names, reasons = zip(*left_out, strict=True) if left_out else ((), ())
+    extra = {name: table.attrs[name] for name in ("spellings", "several") if table.attrs.get(name)}
     # a key may hold bytes that are no UTF-8
     keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
     run.files.listing.write(table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys))
-    return run.files.scanned.write(Scanned(len(table), kind, tuple(classes), tuple(ignored), tuple(empty)))
+    return run.files.scanned.write(
+        Scanned(len(table), kind, tuple(classes), names, tuple(empty), reasons, decisions, **extra)
+    )
+
+
+def tell(decisions: Iterable[Mapping[str, str]]) -> None:
+    """Say in the log what was decided for the set, one line each."""
+    for decision in decisions:
+        log.info("%s", Decision(**decision).line())

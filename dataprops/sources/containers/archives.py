@@ -5,9 +5,9 @@ zip and plain tar give random access: their members are found once and each is r
 start to its end (`stream`): once for the list, once for the contents, once for the decoding, whatever the number of images; what
 is read is handed to the workers. One image out of order costs one pass up to it.
 
-WebDataset: members ``key.jpg`` beside ``key.cls``, ``key.json`` or ``key.txt``; what comes before the first dot of the file's name is
-the key. The label is the text of .cls; else of .json the value of the label column; else, where images lie in no folder, the
-text of .txt; else the folder's name.
+A member that is another name of a file (a hard link, a link within the archive) is an image as that file is: it is the very
+duplicate that an audit looks for. Backslashes between folders, as programs of Windows write them, count as slashes. Members of
+unknown endings are asked by their first bytes. For the files beside images of WebDataset see `webdataset`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ import bz2
 import errno
 import gzip
 import io
-import json
 import logging
 import lzma
+import os
 import posixpath
+import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources import folder
+from dataprops.imaging.formats import HEAD, is_image
+from dataprops.sources.account import CUT, LINKED, REPEATED, UNSAFE, Decision, decide, reason_of, told
+from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.members import (
     BRACES,
     LARGEST,
@@ -40,6 +43,7 @@ from dataprops.sources.containers.members import (
     member_table,
     shards_of,
     split_named,
+    with_slashes,
 )
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
@@ -59,9 +63,9 @@ PACKED = {
     ".txz": lzma.open,
 }
 TAR = (".tar", *PACKED)
-SIDECARS = (".cls", ".json", ".txt")
 BUFFER = 2**20
-LABEL = 200  # characters of a text that may be a label
+LINK = 4096  # bytes that the target of a link may have
+NOWHERE = "link that leads out of the archive, or nowhere"
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -88,18 +92,21 @@ class Index(NamedTuple):
     Attributes
     ----------
     images : dict
-        Name -> Member, in the archive's order.
-    others : list of str
-        Names of what is no image; folders end with ``/``.
+        Name -> Member, in the archive's order. Several names may be of one member.
+    others : dict
+        Names of what is no image -> why; folders end with ``/``.
     texts : dict
         Name -> text beside an image, of WebDataset.
+    slashed : dict
+        Names in the archive that are written otherwise there -> names as here.
     cut : bool
         Whether the archive ends early.
     """
 
     images: dict[str, Member]
-    others: list[str]
+    others: dict[str, str]
     texts: dict[str, str]
+    slashed: dict[str, str]
     cut: bool = False
 
 
@@ -121,17 +128,63 @@ def is_packed(name: str) -> bool:
 
 def _zip_index(reader: Reader) -> Index:
     images: dict[str, Member] = {}
-    others: list[str] = []
+    others: dict[str, str] = {}
+    links: dict[str, str] = {}
+    known: dict[str, Member] = {}
     with zipfile.ZipFile(reader.file(BUFFER)) as archive:
-        for info in archive.infolist():
-            name = info.filename
+        infos = archive.infolist()
+        dos = bool(infos) and all(info.create_system == 0 for info in infos)
+        slashed = with_slashes([info.filename for info in infos], windows=dos)
+        for info in infos:
+            name = slashed[info.filename]
+            member = Member(info.header_offset, info.compress_size, info.file_size, info)
             # zipfile cuts names at a NUL
             kind = kind_of_member(name) if "\0" not in info.orig_filename else "unsafe"
-            if kind != "image" or name in images:
-                others.append(name)
+            if stat.S_ISLNK(info.external_attr >> 16) and kind != "unsafe" and info.file_size <= LINK:
+                links[name] = os.fsdecode(_zip_bytes(archive, info, LINK))
+                continue
+            known[name] = member
+            if kind == "unknown":
+                kind = "image" if is_image(_zip_bytes(archive, info, HEAD), name) else "other"
+            if name in images:
+                others[name] = REPEATED
             if kind == "image":
-                images[name] = Member(info.header_offset, info.compress_size, info.file_size, info)
-    return Index(images, others, {})
+                images[name] = member
+            elif name not in images:
+                others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
+    _follow(links, known, images, others)
+    return Index(images, others, {}, {raw: name for raw, name in slashed.items() if raw != name})
+
+
+def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+    """The first bytes of a member; none of what is damaged or encrypted."""
+    try:
+        with archive.open(info) as file:
+            return file.read(most)
+    except (*_DAMAGED, OSError, ValueError):
+        return b""
+
+
+def _follow(
+    links: Mapping[str, str], known: Mapping[str, Member], images: dict[str, Member], others: dict[str, str]
+) -> None:
+    """Links to files of the archive: names of these files, images if they are."""
+    places = {member.start for member in images.values()}
+    for name in links:
+        at, seen = name, {name}
+        while at in links:
+            at = links[at]
+            if at in seen:
+                break
+            seen.add(at)
+        target = images.get(at) or known.get(at)
+        if target is None:
+            inside = any(other.startswith(f"{at}/") for other in known)
+            others[name] = LINKED if inside else NOWHERE
+        elif target.start in places or kind_of_member(name) == "image":
+            images[name] = target
+        else:
+            others[name] = reason_of(name)
 
 
 def _zip_member(reader: Reader, member: Member) -> bytes:
@@ -207,32 +260,14 @@ def _tar_members(name: str, reader: Reader) -> Iterator[tuple[tarfile.TarFile, t
 
 
 def _tar_index(name: str, reader: Reader) -> Index:
-    images: dict[str, Member] = {}
-    others: list[str] = []
-    texts: dict[str, str] = {}
+    index = Index({}, {}, {}, {})
+    known: dict[str, Member] = {}
+    links: dict[str, str] = {}
     last, cut, end = None, False, 0
     try:
         for archive, member in _tar_members(name, reader):
             last, end = member, archive.offset
-            kind = kind_of_member(member.name)
-            if member.isdir():
-                others.append(f"{member.name}/")
-            elif kind == "image" and member.isreg():
-                if member.name in images:
-                    others.append(member.name)
-                    del images[member.name]  # the later one counts, at its own place
-                images[member.name] = Member(member.offset_data, member.size, member.size)
-            else:
-                others.append(member.name)
-                if (
-                    kind == "other"
-                    and member.isreg()
-                    and member.name.lower().endswith(SIDECARS)
-                    and member.size <= LISTED_AT_ONCE
-                ):
-                    file = archive.extractfile(member)
-                    if file is not None:
-                        texts[member.name] = file.read().decode("utf-8", "replace").strip()
+            _enter(archive, member, index, known, links)
     except (*_DAMAGED, OSError) as error:
         # what came before the cut stands; the member that it goes through is listed and cannot be read
         if last is None or getattr(error, "errno", None):  # a bomb, or a file that cannot be read
@@ -242,7 +277,50 @@ def _tar_index(name: str, reader: Reader) -> Index:
         # tarfile ends at a damaged header as at the end; a whole archive ends with zeros
         tail = reader.range(end, end + tarfile.BLOCKSIZE)
         cut |= not tail or any(tail)
-    return Index(images, others, texts, cut)
+    _follow(links, known, index.images, index.others)
+    slashed = with_slashes([*index.images, *index.others, *index.texts])
+    if any(raw != new for raw, new in slashed.items()):
+        index = Index(
+            *({slashed[raw]: value for raw, value in part.items()} for part in index[:3]),
+            {raw: new for raw, new in slashed.items() if raw != new},
+        )
+    return index._replace(cut=cut)
+
+
+def _enter(
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    index: Index,
+    known: dict[str, Member],
+    links: dict[str, str],
+) -> None:
+    """Put one member of a tar into the index."""
+    name = member.name
+    kind = kind_of_member(name)
+    if member.isdir():
+        index.others[f"{name}/"] = reason_of(name)
+    elif (member.islnk() or member.issym()) and kind != "unsafe":
+        target = member.linkname
+        links[name] = target if member.islnk() else posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    elif not member.isreg() or kind in ("unsafe", "hidden"):
+        index.others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
+    else:
+        known[name] = Member(member.offset_data, member.size, member.size)
+        if kind == "unknown":
+            kind = "image" if is_image(_tar_bytes(archive, member, HEAD), name) else "other"
+        if kind == "image":
+            if index.images.pop(name, None) is not None:
+                index.others[name] = REPEATED  # the later one counts, at its own place
+            index.images[name] = known[name]
+            return
+        index.others[name] = reason_of(name)
+        if name.lower().endswith(webdataset.SIDECARS) and member.size <= LISTED_AT_ONCE:
+            index.texts[name] = _tar_bytes(archive, member, member.size).decode("utf-8", "replace").strip()
+
+
+def _tar_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
+    file = archive.extractfile(member)
+    return file.read(most) if file is not None else b""
 
 
 def _tar_member(reader: Reader, member: Member) -> bytes:
@@ -256,13 +334,15 @@ def _tar_member(reader: Reader, member: Member) -> bytes:
 
 def _streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iterator[tuple[str, bytes | OSError]]:
     """The wanted members of a packed tar in its order, in one pass; of two with one name the later counts."""
-    left = set(wanted)
+    left: dict[int, list[str]] = {}
+    for key, member in index.images.items():
+        if key in wanted:
+            left.setdefault(member.start, []).append(key)
     try:
         for archive, member in _tar_members(name, reader):
             if not left:
                 return
-            known = index.images.get(member.name)
-            if member.name not in left or known is None or member.offset_data != known.start:
+            if not member.isreg() or member.offset_data not in left:
                 continue
             if member.size > LARGEST:
                 content: bytes | OSError = OSError(
@@ -272,13 +352,11 @@ def _streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iter
                 file = archive.extractfile(member)
                 data = file.read() if file is not None else b""
                 content = data if len(data) == member.size else OSError(errno.EIO, "the archive ends within it")
-            left.discard(member.name)
-            yield member.name, content
+            yield from ((key, content) for key in left.pop(member.offset_data))
     except (*_DAMAGED, OSError):
         pass  # what is left is told below
-    for key in index.images:
-        if key in left:
-            yield key, OSError(errno.EIO, "the archive ends within it")
+    for keys in left.values():
+        yield from ((key, OSError(errno.EIO, "the archive ends within it")) for key in keys)
 
 
 # both
@@ -328,34 +406,44 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         If an archive cannot be read, or holds no image.
     """
     base, names = _shards(location, options)
-    if len(names) == 1 and _suffixed(location, (*ZIP, *TAR)) and "{" not in location:
-        _, index = _opened(location, options)
-        return _warned(_table(location, index, options, split_named(names[0])), [location] if index.cut else [])
-    tables, ignored, cut = [], [], []
-    for name in names:
-        place = filesystems.joined(base, name)
-        _, index = _opened(place, options)
+    alone = len(names) == 1 and _suffixed(location, (*ZIP, *TAR)) and "{" not in location
+    places = [location if alone else filesystems.joined(base, name) for name in names]
+    indices = [_opened(place, options)[1] for place in places]
+    keyed = [webdataset.texts_by_key(index.texts) for index in indices]
+    texts = [
+        text
+        for index, texts_there in zip(indices, keyed, strict=True)
+        for text in webdataset.captions_of(index.images, texts_there)
+    ]
+    captions = webdataset.are_captions(texts)
+    if alone:
+        table = _table(location, indices[0], keyed[0], options, split_named(names[0]), captions)
+        return _warned(table, [location] if indices[0].cut else [])
+    tables, left_out, decisions, cut = [], {}, {}, []
+    for name, place, index, told_there in zip(names, places, indices, keyed, strict=True):
         if not index.images:
-            ignored.append(name)
+            left_out[name] = "archive without images"
             continue
-        table = _table(place, index, options, split_named(name))
+        table = _table(place, index, told_there, options, split_named(name), captions)
         table["key"] = [f"{name}/{key}" for key in table["key"]]
         table["path"] = [f"{shown(name)}/{path}" for path in table["path"]]
-        ignored += [f"{shown(name)}/{path}" for path in table.attrs["ignored"]]
+        left_out |= {f"{shown(name)}/{path}": why for path, why in table.attrs["reasons"].items()}
+        decisions |= {tuple(decision.values()): Decision(**decision) for decision in table.attrs["decisions"]}
         cut += [place] if index.cut else []
         tables.append(table)
     if not tables:
         raise DatapropsError(f"{redacted(location)}: none of its {len(names)} archives holds an image")
-    whole = pd.concat(tables, ignore_index=True)
+    whole = pd.concat([table.copy() for table in tables], ignore_index=True)
     out = image_table(*(whole[column].tolist() for column in ("key", "label", "split", "group", "path")))
-    out.attrs.update(ignored=ignored, empty_classes=[])
-    return _warned(out, cut)
+    return _warned(told(out, left_out, (), decisions.values()), cut)
 
 
 def _warned(table: pd.DataFrame, cut: list[str]) -> pd.DataFrame:
     for place in cut:
-        log.warning("the archive %s ends early: what came after is missing", redacted(place))
-        table.attrs["ignored"].append(f"{shown(filesystems.name_of(place))} (ends early: what came after is missing)")
+        log.warning("the archive %s is truncated; later members are missing", redacted(place))
+        name = f"{shown(filesystems.name_of(place))} (ends early: later members are missing)"
+        table.attrs["ignored"].append(name)
+        table.attrs["reasons"][name] = CUT
     return table
 
 
@@ -369,56 +457,48 @@ def _shards(location: str, options: SourceOptions) -> tuple[str, list[str]]:
     return base, names
 
 
-def _table(location: str, index: Index, options: SourceOptions, split: str | None) -> pd.DataFrame:
-    keyed: dict[str, dict[str, str]] = {}
-    for name, text in index.texts.items():
-        head, _, suffix = _webkey(name)
-        keyed.setdefault(head, {})[suffix] = text
-    labels = {name: _weblabel(name, keyed.get(_webkey(name)[0], {}), options) for name in index.images}
-    if not any(label is not None for label, _, _ in labels.values()):
+def _table(
+    location: str,
+    index: Index,
+    keyed: dict[str, dict[str, str]],
+    options: SourceOptions,
+    split: str | None,
+    captions: bool,
+) -> pd.DataFrame:
+    found = {
+        name: webdataset.beside(name, keyed[key], options, captions)
+        for name in index.images
+        if (key := webdataset.key_of(name, keyed)) is not None
+    }
+    used = {name for name in index.texts if posixpath.splitext(name)[0] in _used(index.images, keyed)}
+    left_out = {name: why for name, why in index.others.items() if name not in used}
+    labelled = any(beside.label is not None for beside in found.values())
+    if not labelled and not captions:
         return member_table(location, list(index.images), index.others, options)
-    beside = {_webkey(name)[0] for name in index.images}
-    left_out = [name for name in index.others if name not in index.texts or _webkey(name)[0] not in beside]
     table = member_table(location, list(index.images), left_out, options)
-    for column, values in zip(
-        ("label", "split", "group"), zip(*(labels[key] for key in table["key"]), strict=True), strict=True
+    none = webdataset.Beside(None, None, None)
+    beside = [found.get(key, none) for key in table["key"]]
+    # a folder's name stands for the label only where nothing is beside the image
+    own = [
+        given.label if given.label is not None else known for given, known in zip(beside, table["label"], strict=True)
+    ]
+    table["label"] = pd.Series(own, dtype=object)
+    for column, values, fallback in (
+        ("split", [given.split for given in beside], split),
+        ("group", [given.group for given in beside], None),
     ):
-        own = table[column].tolist()
-        if column == "label":
-            # a folder's name stands for the label only where nothing is beside the image
-            own = [value if value is not None else known for value, known in zip(values, own, strict=True)]
-        else:
-            fallback = split if column == "split" else None
-            own = [value or known or fallback for value, known in zip(values, own, strict=True)]
+        own = [value or known or fallback for value, known in zip(values, table[column], strict=True)]
         table[column] = pd.Series(own, dtype=object)
     table.attrs["empty_classes"] = []
+    if labelled:
+        table.attrs["decisions"] = [made for made in table.attrs["decisions"] if made["what"] != "classes"]
+    decide(table, *webdataset.told_of(own if not labelled else table["label"].tolist(), captions))
     return table
 
 
-def _webkey(name: str) -> tuple[str, str, str]:
-    head, tail = posixpath.split(name)
-    stem, dot, suffix = tail.partition(".")
-    return f"{head}/{stem}", dot, suffix.lower()
-
-
-def _weblabel(name: str, texts: dict[str, str], options: SourceOptions) -> tuple[str | None, str | None, str | None]:
-    """Label, split and group that the files beside an image tell."""
-    if not texts:
-        return None, None, None
-    fields: dict[str, Any] = {}
-    if "json" in texts:
-        try:
-            read = json.loads(texts["json"])
-            fields = read if isinstance(read, dict) else {options.label_column: read}
-        except (ValueError, RecursionError):
-            fields = {}
-    plain = {key: str(value) for key, value in fields.items() if isinstance(value, str | int | float) and value != ""}
-    label = texts.get("cls") or plain.get(options.label_column)
-    if label is None and "/" not in name and "json" not in texts:
-        text = texts.get("txt", "")
-        label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is no label
-    split = plain.get(options.split_column)
-    return label, split and folder.SPLITS.get(split.lower(), split), plain.get(options.group_column)
+def _used(images: Mapping[str, Member], keyed: Mapping[str, Any]) -> set[str]:
+    """Keys of files that lie beside an image."""
+    return {key for name in images if (key := webdataset.key_of(name, keyed)) is not None}
 
 
 def _located(location: str, key: str) -> tuple[str, str]:
@@ -458,10 +538,13 @@ def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[in
     if not any(is_packed(_bare(place)) for place in {place for place, _ in parts}):
         return None
     at = {
-        place: {name: number for number, name in enumerate(_opened(place, options)[1].images)}
+        place: {
+            name: (member.start, number)
+            for number, (name, member) in enumerate(_opened(place, options)[1].images.items())
+        }
         for place in {place for place, _ in parts}
     }
-    return sorted(range(len(keys)), key=lambda i: (parts[i][0], at[parts[i][0]].get(parts[i][1], -1)))
+    return sorted(range(len(keys)), key=lambda i: (parts[i][0], at[parts[i][0]].get(parts[i][1], (-1, -1))))
 
 
 def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterator[tuple[str, bytes | OSError]]:

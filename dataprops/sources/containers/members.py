@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ from pathlib import Path
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.formats import ending_of
 from dataprops.sources import folder
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access
-from dataprops.sources.table import SourceOptions, shown
+from dataprops.sources.table import SourceOptions
 from dataprops.util.redact import is_url, redacted
 
 LARGE = 16 * 2**20  # bytes that any member may have, however well it was packed
@@ -55,59 +55,55 @@ def is_safe(name: str) -> bool:
 
 
 def kind_of_member(name: str) -> str:
-    """What a member is by its name: "image", "hidden", "unsafe" or "other"."""
+    """What a member is by its name: "image", "hidden", "unsafe", "other", or "unknown": its first bytes would tell."""
     if not is_safe(name) or "\0" in name:
         return "unsafe"
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if any(part.startswith(".") for part in parts):
+    if any(part.startswith(".") or part in folder.SYSTEM for part in parts):
         return "hidden"
-    return "image" if posixpath.splitext(name)[1].lower() in folder.EXTENSIONS else "other"
+    ending = ending_of(name)
+    if ending in folder.EXTENSIONS:
+        return "image"
+    return "other" if ending in folder.OTHERS or name.endswith("/") else "unknown"
 
 
-def common_root(keys: Sequence[str]) -> str:
-    """The leading folders that hold everything and are no class: those below which every image lies one more folder deep.
-
-    >>> common_root(["scans/cat/a.png", "scans/dog/b.png"]), common_root(["cat/a.png"]), common_root(["train/cat/a.png"])
-    ('scans/', '', '')
-    """
-    root = ""
-    while True:
-        rest = [key[len(root) :] for key in keys]
-        tops = {name.partition("/")[0] for name in rest}
-        if len(tops) != 1 or not all(name.count("/") > 1 for name in rest):
-            return root
-        (top,) = tops
-        if top.lower() in folder.SPLITS:
-            return root
-        root += f"{top}/"
-
-
-def member_table(location: str, keys: list[str], left_out: list[str], options: SourceOptions) -> pd.DataFrame:
-    """The table of the images of a container that holds a folder, class/file or split/class/file below a common root.
+def with_slashes(names: Sequence[str], windows: bool = False) -> dict[str, str]:
+    r"""Names as they are in an archive -> with forward slashes, where a program of Windows has written backslashes.
 
     Parameters
     ----------
-    keys, left_out : list of str
-        Members that are images, and others (folders end with ``/``).
+    windows : bool
+        Whether the archive says that it was made there; else it is so if no name has a forward slash and most a backslash.
+
+    >>> with_slashes(["a\\b.png", "a\\c.png"])["a\\b.png"], with_slashes(["a/b\\c.png"])
+    ('a/b.png', {'a/b\\\\c.png': 'a/b\\\\c.png'})
+    """
+    held = [name for name in names if "\\" in name]
+    if held and (windows or (len(held) > len(names) / 2 and not any("/" in name.rstrip("/") for name in names))):
+        return {name: name.replace("\\", "/") for name in names}
+    return {name: name for name in names}
+
+
+def member_table(location: str, keys: list[str], left_out: dict[str, str], options: SourceOptions) -> pd.DataFrame:
+    """The table of the images of a container that holds a folder.
+
+    Parameters
+    ----------
+    keys : list of str
+        Members that are images.
+    left_out : dict
+        Other members (folders end with ``/``) -> why.
     """
     # a container made by `tar c .` names its members ./cat/a.png
     plain = {_plain(key): key for key in keys}
     if len(plain) < len(keys):
         raise DatapropsError(f"{redacted(location)}: two members are named alike but for slashes and dots")
-    root = common_root(list(plain))
-    names = [name[len(root) :] for name in plain]
-    folders = [
-        path[len(root) :]
-        for path in {_plain(name) for name in left_out if name.endswith("/") and is_safe(name)}
-        if path.startswith(root) and len(path) > len(root)
-    ]
-    ignored = [name for name in left_out if not name.endswith("/") or not is_safe(name)]
-    # a pattern for patients sees the whole name
-    table = folder.layout(redacted(location), names, ignored, folders, options._replace(group_pattern=None))
-    table["key"] = [plain[root + key] for key in table["key"]]
-    table["path"] = [shown(root) + path for path in table["path"]]
-    groups = folder.groups([_plain(key) for key in table["key"]], options.group_pattern)
-    table["group"] = pd.Series(groups, dtype=object)
+    folders = sorted(
+        {_plain(name) for name in left_out if name.endswith("/") and is_safe(name)} - {""}, key=os.fsencode
+    )
+    ignored = {name: why for name, why in left_out.items() if not name.endswith("/") or not is_safe(name)}
+    table = folder.layout(redacted(location), list(plain), ignored, folders, options)
+    table["key"] = [plain[key] for key in table["key"]]
     return table
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources import folder
+from dataprops.sources.account import UNSAFE, reason_of
 from dataprops.sources.containers.members import kind_of_member
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of
@@ -68,7 +69,11 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     keys = sorted(found, key=os.fsencode)
     kinds = [kind_of_member(key) for key in keys]
     images = [key for key, kind in zip(keys, kinds, strict=True) if kind == "image"]
-    ignored = [key for key, kind in zip(keys, kinds, strict=True) if kind != "image"]
+    ignored = {
+        key: UNSAFE if kind == "unsafe" else reason_of(key)
+        for key, kind in zip(keys, kinds, strict=True)
+        if kind != "image"
+    }
     folders = sorted({"/".join(key.split("/")[:depth]) for key in keys for depth in range(1, key.count("/") + 1)})
     return folder.layout(redacted(location), images, ignored, folders, options)
 

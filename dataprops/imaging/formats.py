@@ -1,0 +1,110 @@
+"""Which files are images: by their first bytes, and by their endings where those are sure.
+
+What Pillow opens is read, but for formats that would start another program (EPS, WMF) or that it only names (MPEG, HDF5, GRIB,
+BUFR). A file of a well-known ending is an image, readable or not; one of a rare or unknown ending is asked by its first bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import io
+import re
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from dataprops.imaging import dicom
+
+HEAD = 4096  # bytes that tell a format; two kilobytes into a file Photo CD has its mark
+# In the order in which they are asked; the last two have no mark of their own. MPO is opened as JPEG.
+FORMATS = (
+    *("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "DIB", "ICO", "CUR", "PSD", "QOI", "DDS"),
+    *("SGI", "SUN", "PCX", "DCX", "ICNS", "FITS", "FLI", "IM", "MSP", "PIXAR", "PCD", "XBM", "XPM", "BLP", "FTEX"),
+    *("GBR", "MCIDAS", "XVTHUMB", "SPIDER", "TGA"),
+)
+SURE = frozenset(
+    f".{ending}"
+    for ending in (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "bmp", "dib", "tif", "tiff", "webp", "gif"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "avif", "tga"),
+    )
+) | frozenset(dicom.SUFFIXES)
+# Endings that others use too: asked by content
+RARE = frozenset(
+    f".{ending}"
+    for ending in (
+        *("pcx", "dcx", "sgi", "rgb", "rgba", "bw", "ras", "xbm", "xpm", "psd", "ico", "cur", "icns", "qoi", "dds"),
+        *("im", "fits", "fit", "msp", "pxr", "blp", "ftc", "ftu", "gbr", "pcd", "fli", "flc", "vda", "icb", "vst"),
+        *("pfm", "spider", "spi", "avifs"),
+    )
+)
+_MARK = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP|P[1-6][ \t\r\n]+[#\d]|P[fFy][ \t\r\n]"
+    rb"|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  |....ftypavi[fs]|8BPS\x00\x01|DDS |qoif|\x59\xa6\x6a\x95"
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00|SIMPLE  = +T|icns",
+    re.DOTALL,
+)
+
+
+def ending_of(name: str) -> str:
+    """The ending of a path with forward slashes, in lower case, with its dot; '' if there is none.
+
+    >>> ending_of("a.b/c"), ending_of("a/C.PNG"), ending_of("a/.png")
+    ('', '.png', '')
+    """
+    base = name.rpartition("/")[2]
+    stem, dot, ending = base.rpartition(".")
+    return f".{ending.lower()}" if dot and stem.strip(".") else ""
+
+
+def is_image(head: bytes, name: str = "") -> bool:
+    """Whether a file begins like an image; its name decides where formats have no mark.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `HEAD` bytes.
+    """
+    if dicom.is_dicom(head[: dicom.HEAD]) and name.rpartition("/")[2].upper() != "DICOMDIR":
+        return True
+    if _MARK.match(head):
+        return True
+    return ending_of(name) in RARE and _opens(head)
+
+
+def _opens(head: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(head), formats=FORMATS):
+            return True
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return False
+    except Exception:  # noqa: BLE001 - it was taken for a format, and ends early
+        return True
+
+
+def plain_depth(data: bytes) -> bool:
+    """Whether a file's samples surely have 8 bits or fewer, by its first bytes: most files need no second look.
+
+    >>> plain_depth(b"\\xff\\xd8\\xff"), plain_depth(b"II*\\0")
+    (True, False)
+    """
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return len(data) > 25 and data[24] <= 8
+    return data[:3] == b"\xff\xd8\xff" or data[:4] in (b"GIF8", b"RIFF") or data[:2] == b"BM"
+
+
+@functools.cache
+def silence_libtiff() -> None:
+    """libtiff writes what it finds odd to the terminal; the reason of a file that cannot be read is told by Pillow."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"\s(/\S*libtiff\S*\.so\S*)$", maps, re.MULTILINE)
+        library = ctypes.CDLL(found[1]) if found else None
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            handler = getattr(library, name, None)
+            if handler is not None:
+                handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+                handler(None)
+    except OSError:  # another system: it may write
+        pass

@@ -1,0 +1,186 @@
+"""Which values of a set become black and white: one decision for all of its images, from what all of them hold.
+
+Files of 8 bits need none. Values of more bits and floats have no range of their own: that of one image says nothing (a dark slice, one
+rounding error above 1), so their least and largest values are collected over the set. From these follow
+
+- integers: the bit depth (8, 10, 12, 14, 16) that holds the largest value; with negative values, the least to the largest;
+- floats: [0, 1], [0, 255], [-1, 1], a bit depth, or the least to the largest.
+
+Overshoot of a resampling (a quarter of the range) is cut off. ``--range`` says it instead: unit, byte, a number of bits, LOW:HIGH, or
+image (each image from its own values, which loses how bright images are beside each other).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.errors import DatapropsError
+
+AUTO, IMAGE = "auto", "image"
+DEPTHS = (8, 10, 12, 14, 16)
+INTEGERS, FLOATS, BYTES = "integers", "floats", "bytes"
+OVERSHOOT = 0.25  # of a range, beyond its ends
+HOT = 16.0  # floats within [0, 1] but for hot pixels below this
+FIT = 0.9  # share of images within [0, 1] that make a set with hot pixels one of [0, 1]
+_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_PAIR = re.compile(rf"\[?({_NUMBER})(?::|\.\.|,)\s*({_NUMBER})\]?")
+
+
+class Range(NamedTuple):
+    """Values that become black and white, of integers, of floats, and of 8-bit images; None: as each image says."""
+
+    integers: tuple[float, float] | None = None
+    floats: tuple[float, float] | None = None
+    bytes: tuple[float, float] | None = None
+
+    @property
+    def text(self) -> str:
+        """As `Preprocess.range` holds it; "image" if nothing is decided."""
+        parts = [f"{name}={low:g}:{high:.10g}" for name, pair in self._asdict().items() if pair for low, high in [pair]]
+        return ";".join(parts) or IMAGE
+
+
+def parsed(text: str) -> Range:
+    """The inverse of `Range.text`.
+
+    >>> parsed("integers=0:4095;floats=0:1").floats
+    (0.0, 1.0)
+    """
+    if text == IMAGE:
+        return Range()
+    pairs = dict(part.split("=") for part in text.split(";"))
+    return Range(**{name: tuple(float(end) for end in pair.split(":")) for name, pair in pairs.items()})  # type: ignore[arg-type]
+
+
+def wanted(option: str) -> tuple[float, float] | None:
+    """The ends of a range that was asked for; None for "auto" and "image".
+
+    Raises
+    ------
+    DatapropsError
+        If it is none.
+
+    >>> wanted("unit"), wanted("12"), wanted("12bit"), wanted("-1:1"), wanted("0..4095"), wanted("auto")
+    ((0.0, 1.0), (0.0, 4095.0), (0.0, 4095.0), (-1.0, 1.0), (0.0, 4095.0), None)
+    """
+    text = option.strip().lower()
+    if text in (AUTO, IMAGE):
+        return None
+    if text in ("unit", "byte"):
+        return 0.0, (1.0 if text == "unit" else 255.0)
+    if (bits := re.fullmatch(r"(?:uint)?(\d\d?)[- ]?(?:bits?)?", text)) and 1 <= int(bits[1]) <= 32:
+        return 0.0, 2.0 ** int(bits[1]) - 1
+    if (pair := _PAIR.fullmatch(text)) and float(pair[1]) < float(pair[2]):
+        return float(pair[1]), float(pair[2])
+    raise DatapropsError(
+        f"range must be auto, image, unit, byte, a bit depth such as 12bit, or LOW:HIGH such as -1:1, got {option!r}"
+    )
+
+
+class Facts(NamedTuple):
+    """Kind ("" for 8 bits and what has a window), least and largest value of each image, NaN where unknown."""
+
+    kind: Sequence[str]
+    low: np.ndarray
+    high: np.ndarray
+
+
+def decide(facts: Facts, option: str = AUTO, previous: str | None = None) -> tuple[Range, list[tuple[str, str]]]:
+    """The range of a set.
+
+    Parameters
+    ----------
+    facts : Facts
+    option : str
+        See `wanted`.
+    previous : str, optional
+        What the last audit decided (`Range.text`): it stays as long as it holds all values, so that numbers compare.
+
+    Returns
+    -------
+    range : Range
+    told : list of (str, str)
+        What was decided, and why.
+    """
+    kinds = np.asarray(facts.kind, object)
+    open_kinds = [kind for kind in (INTEGERS, FLOATS) if (kinds == kind).any()]
+    if option.strip().lower() == IMAGE:
+        return Range(), [("of each image", "asked for")] if open_kinds else []
+    if (pair := wanted(option)) is not None:
+        if not open_kinds:
+            pair = None if pair == (0.0, 255.0) else pair
+            return Range(bytes=pair), [(f"{option}: {_shown(pair)}", "asked for")] if pair else []
+        return Range(**dict.fromkeys(open_kinds, pair)), [(f"{option}: {_shown(pair)}", "asked for")]
+    out, told = Range(), []
+    for kind in open_kinds:
+        at = kinds == kind
+        low, high = np.asarray(facts.low)[at], np.asarray(facts.high)[at]
+        known = np.isfinite(low) & np.isfinite(high)
+        if not known.any():
+            continue
+        decided = (_of_integers if kind == INTEGERS else _of_floats)(low[known], high[known])
+        before = None if previous is None else getattr(parsed(previous), kind)
+        kept = before is not None and before[0] <= decided[0] and decided[1] <= before[1]
+        decided = before if kept else decided
+        out = out._replace(**{kind: decided})
+        why = f"{kind} of {int(known.sum()):,} images lie within {low[known].min():.6g} and {high[known].max():.6g}"
+        told.append((_shown(decided), f"{why}; as in the last audit" if kept and before != decided else why))
+    return out, told
+
+
+def _of_integers(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    bottom, top = float(low.min()), float(high.max())
+    if bottom < 0:
+        return bottom, max(top, bottom + 1)
+    if top <= 1:
+        return 0.0, 1.0
+    return 0.0, next((2.0**bits - 1 for bits in DEPTHS if top < 2**bits), top)
+
+
+def _of_floats(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    bottom, top = float(low.min()), float(high.max())
+    within = (low >= -OVERSHOOT) & (high <= 1 + OVERSHOOT)
+    if within.all():
+        return (0.0, 1.0) if bottom > -OVERSHOOT / 2 or top > -2 * bottom else (bottom, max(top, bottom + 1e-6))
+    if top <= 1 + OVERSHOOT and bottom >= -1 - OVERSHOOT:
+        return (-1.0, 1.0) if max(top, -bottom) > 0.5 + OVERSHOOT / 2 else (-0.5, 0.5)
+    if bottom >= -OVERSHOOT and top <= HOT and within.mean() >= FIT:
+        return 0.0, 1.0
+    if bottom >= -255 * OVERSHOOT and top <= 255 * (1 + OVERSHOOT):
+        # as low as an overshoot goes, or nearly nowhere: not numbers around zero
+        if bottom >= 0 or top > 64:
+            return 0.0, 255.0
+        return bottom, top
+    if bottom >= -OVERSHOOT * top:
+        ends = [2.0**bits - 1 for bits in DEPTHS[1:]]
+        return 0.0, next((end for end in ends if top <= end * 1.05), top)
+    return bottom, top
+
+
+def _shown(pair: tuple[float, float] | None) -> str:
+    if pair is None:
+        return "of each image"
+    low, high = pair
+    names = {(0.0, 1.0): "unit, ", (0.0, 255.0): "byte, "}
+    names |= {(0.0, 2.0**bits - 1): f"{bits} bits, " for bits in DEPTHS[1:]}
+    return f"{names.get(pair, '')}{low:g} to {high:.10g}"
+
+
+def on_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as grey levels: float32 on [0, 255], what lies beyond the ends cut off.
+
+    >>> on_levels(np.array([-1.0, 0.5, 2.0]), 0, 1).tolist()
+    [0.0, 127.5, 255.0]
+    """
+    if not high > low:
+        return np.zeros(values.shape, np.float32)
+    if (low, high) == (0.0, 255.0):
+        return np.clip(values, 0, 255).astype(np.float32)
+    if (low, high) == (0.0, 65535.0):
+        return np.clip(values, 0, 65535).astype(np.float32) / np.float32(257)
+    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    return np.clip(scaled, 0, 255).astype(np.float32)

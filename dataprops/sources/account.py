@@ -1,0 +1,130 @@
+"""What a source gives account of: what was left out and why, and what was guessed once for the whole set.
+
+A scan puts both into the ``attrs`` of its table: ``reasons`` {name: reason} beside ``ignored``, and ``decisions``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+# Endings of what lies beside images without being one: listed, counted, but no reason for an alert
+COMPANIONS = frozenset(
+    f".{ending}"
+    for ending in (
+        *(
+            "bib",
+            "bz2",
+            "cfg",
+            "class",
+            "cls",
+            "csv",
+            "label",
+            "lbl",
+            "target",
+            "db",
+            "doc",
+            "docx",
+            "gz",
+            "h5",
+            "hdf5",
+            "hdr",
+            "htm",
+            "html",
+        ),
+        *("ini", "ipynb", "json", "jsonl", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
+        *("nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
+        *("tex", "tfrecord", "toml", "tsv", "txt", "xls", "xlsx", "xml", "xz", "yaml", "yml", "zip", "zst"),
+    )
+)
+COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an image", "mask of an image"
+COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
+UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of a BIDS tree"
+LINKED, UNLISTED, CUT = "folder that is listed already", "folder that cannot be listed", "archive that ends early"
+VOLUME = "NIfTI volume (give the folder as nifti:FOLDER)"
+# These were looked at and are no loss: a file that tells something else, and what the caller asked to leave out
+NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERIVED, LINKED})
+
+
+class Decision(NamedTuple):
+    """A guess that changes the meaning of the data, made once for the set.
+
+    Attributes
+    ----------
+    what : str
+        "range", "classes", "splits", "groups", "masks", "labels", "spelling" or "columns".
+    value : str
+        What was decided.
+    why : str
+        By which evidence, in one line.
+    option : str
+        Overrules it.
+    """
+
+    what: str
+    value: str
+    why: str
+    option: str
+
+    def line(self) -> str:
+        """One line for a log or a terminal."""
+        return f"{self.what}: {self.value} ({self.why}; {self.option} overrules)"
+
+
+def reason_of(name: str) -> str:
+    """Why a file was left out, as far as its name tells.
+
+    >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic")
+    ('companion file', 'hidden file', 'not an image')
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if any(part.startswith(".") or part in ("__MACOSX", "@eaDir") for part in parts):
+        return HIDDEN
+    base = parts[-1].lower() if parts else ""
+    if base.endswith((".nii", ".nii.gz")):
+        return VOLUME
+    plain = posixpath.splitext(base)[1] in COMPANIONS or base in ("thumbs.db", "desktop.ini", "dicomdir")
+    return COMPANION if plain else NOT_AN_IMAGE
+
+
+def told(
+    table: pd.DataFrame,
+    left_out: Mapping[str, str] | None = None,
+    empty_classes: Iterable[str] = (),
+    decisions: Iterable[Decision] = (),
+) -> pd.DataFrame:
+    """The table with its account: names left out with their reasons, classes without images, decisions."""
+    left_out = left_out or {}
+    table.attrs.update(
+        ignored=list(left_out),
+        reasons=dict(left_out),
+        empty_classes=list(empty_classes),
+        decisions=[decision._asdict() for decision in decisions],
+    )
+    return table
+
+
+def decide(table: pd.DataFrame, *decisions: Decision) -> None:
+    """Add decisions to a table's account."""
+    table.attrs["decisions"] = [*table.attrs.get("decisions", ()), *(decision._asdict() for decision in decisions)]
+
+
+def left_out_of(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Name and reason of all that a scan left out."""
+    reasons = table.attrs.get("reasons", {})
+    return [(name, reasons.get(name) or reason_of(name)) for name in table.attrs.get("ignored", ())]
+
+
+def lost_share(left_out: Iterable[tuple[str, str]], images: int) -> float:
+    """Share of files that may have been meant as images and were left out, of these and the images.
+
+    >>> lost_share([("a.txt", COMPANION), ("b.heic", NOT_AN_IMAGE)], 9)
+    0.1
+    """
+    count = Counter(reason for _, reason in left_out)
+    lost = sum(number for reason, number in count.items() if reason not in NO_LOSS)
+    return lost / (lost + images) if lost else 0.0

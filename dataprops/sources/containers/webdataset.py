@@ -1,0 +1,128 @@
+"""What the files beside an image tell, in the shards of WebDataset: ``key.jpg`` beside ``key.cls``, ``key.json`` or ``key.txt``.
+
+The key of an image is its name without its ending; if nothing lies beside that, what comes before its last dot, the one before it, and
+so on (so names with dots keep their own files, and ``key.left.jpg`` those of ``key``). The label is the text of .cls, else
+the label column of .json, else .txt - unless nearly every image has a text of its own: then these are captions, and no classes.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from dataprops.sources.account import Decision
+from dataprops.sources.labels import joined
+from dataprops.sources.structure import SPLITS
+from dataprops.sources.table import SourceOptions
+
+CLASS = ("cls", "class", "label", "lbl", "target")
+SIDECARS = (*(f".{ending}" for ending in CLASS), ".json", ".txt")
+LABEL = 200  # characters of a text that may be a label
+OWN_TEXTS = 0.5  # share of distinct texts from which on they are captions
+FEW, WORDS = 20, 3  # of few images, only texts of so many words are
+
+
+class Beside(NamedTuple):
+    """Label, split and group that the files beside an image tell, and the number of files that were used."""
+
+    label: str | None
+    split: str | None
+    group: str | None
+
+
+def texts_by_key(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Files beside images: key -> {ending: text}."""
+    out: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, text in texts.items():
+        stem, ending = posixpath.splitext(name)
+        out[stem][ending[1:].lower()] = text
+    return dict(out)
+
+
+def keys_of(name: str) -> Iterable[str]:
+    """The keys that an image may have, the longest first.
+
+    >>> list(keys_of("a.b/x.1.left.png"))
+    ['a.b/x.1.left', 'a.b/x.1', 'a.b/x']
+    """
+    head, tail = posixpath.split(name)
+    while "." in tail:
+        tail = tail.rpartition(".")[0]
+        if tail:
+            yield f"{head}/{tail}" if head else tail
+
+
+def key_of(name: str, keyed: Mapping[str, Any]) -> str | None:
+    """The longest key of an image that something lies beside."""
+    return next((key for key in keys_of(name) if key in keyed), None)
+
+
+def are_captions(texts: Sequence[str]) -> bool:
+    """Whether the texts of a set are captions: most images have one of their own.
+
+    >>> are_captions(["cat", "dog"]), are_captions([f"a cat, number {i}" for i in range(9)]), are_captions(["cat"] * 9)
+    (False, True, False)
+    """
+    if len(texts) < 2 or len(set(texts)) <= OWN_TEXTS * len(texts):
+        return False
+    return len(texts) >= FEW or median(len(text.split()) for text in texts) >= WORDS
+
+
+def captions_of(images: Iterable[str], keyed: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The texts of images that have no other label."""
+    found = (keyed[key] for name in images if (key := key_of(name, keyed)) is not None)
+    return [told["txt"] for told in found if told.get("txt") and not any(ending in told for ending in CLASS)]
+
+
+def beside(name: str, told: Mapping[str, str], options: SourceOptions, captions: bool) -> Beside:
+    """What the files beside an image tell."""
+    fields: dict[str, Any] = {}
+    if "json" in told:
+        try:
+            read = json.loads(told["json"])
+            fields = read if isinstance(read, dict) else {options.label_column: read}
+        except (ValueError, RecursionError):
+            fields = {}
+    label = next((text for ending in CLASS if (text := _label(told.get(ending)))), None)
+    label = label or _value(fields.get(options.label_column))
+    if label is None and "/" not in name and "json" not in told and not captions:
+        text = told.get("txt", "")
+        label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is no label
+    split, group = (_value(fields.get(column)) for column in (options.split_column, options.group_column))
+    return Beside(label, split and SPLITS.get(split.lower(), split), group)
+
+
+def _label(text: str | None) -> str | None:
+    """The text of a .cls: as it is, or a list as several labels."""
+    if text and text[:1] == "[":
+        try:
+            return _value(json.loads(text)) or text
+        except (ValueError, RecursionError):
+            return text
+    return text or None
+
+
+def _value(value: Any) -> str | None:
+    """A field as text; a list as several labels."""
+    if isinstance(value, list):
+        parts = [part for item in value if (part := _value(item)) is not None]
+        return joined(parts) if parts else None
+    if isinstance(value, str | int | float) and value != "":
+        return str(value)
+    return None
+
+
+def told_of(labels: Sequence[str | None], captions: bool) -> list[Decision]:
+    """What a set's files beside its images come to."""
+    known = sum(label is not None for label in labels)
+    if captions and not known:
+        why = "nearly every image has a text of its own: captions"
+        return [Decision("labels", "none", why, "--label-column, or .cls beside the images")]
+    if known and known < len(labels):
+        why = f"{len(labels) - known:,} of {len(labels):,} images have nothing beside them that tells one"
+        return [Decision("labels", f"{known:,} from files beside the images", why, "--label-column")]
+    return []

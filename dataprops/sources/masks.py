@@ -1,0 +1,169 @@
+"""Which files are masks of other files, and what --include and --exclude choose.
+
+A mask is recognised by its name and by its partner: ``x_mask.png`` beside ``x.png``, or files of a folder ``masks`` whose names
+are found beside it in ``images``. Without partners nothing is left out: a folder ``with_mask`` may well be a class.
+"""
+
+from __future__ import annotations
+
+import bisect
+import fnmatch
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dataprops.sources.account import EXCLUDED, MASK, NOT_INCLUDED, Decision
+from dataprops.sources.table import shown
+
+_WORD = (
+    r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
+    r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?)"
+)
+SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
+PREFIX = re.compile(r"(?:mask|masks|seg|segmentation|gt)[-_. ]+(?P<base>.+)$", re.IGNORECASE)
+PLURAL = re.compile(
+    r"(?:^|[-_ ])(?:masks|segmentations?|seg[-_ ]?maps?|ground[-_ ]?truths?|gts?|annotations?|labels(?:Tr|Ts|Va)?|rois|\d\w\w_manual)"
+    r"(?:[-_ ](?:images|imgs|png|train|test|val|training|testing|validation))?$|Segmentation(?:Class|Object)\w*$|GroundTruth$",
+    re.IGNORECASE,
+)
+SINGULAR = re.compile(r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual)$", re.IGNORECASE)
+IMAGE_FOLDER = re.compile(
+    r"(?:^|[-_ ])(?:images?|imgs?|originals?|inputs?|raw|scans?|photos?|pictures?|data|rgb|frames|x|jpe?gs?|pngs?|"
+    r"jpegimages|imagesT[rs]|train|test|val|training|testing|validation)$",
+    re.IGNORECASE,
+)
+MOST, HALF = 0.8, 0.5
+ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
+
+
+class Chosen(NamedTuple):
+    """Which keys stay, why the others do not, and what was decided."""
+
+    keys: list[str]
+    left_out: dict[str, str]
+    decisions: list[Decision]
+
+
+def matches(key: str, pattern: str) -> bool:
+    """Whether a glob chooses a path: by all of it, by its name, or by a folder it lies in.
+
+    >>> matches("a/b_mask.png", "*_mask.png"), matches("masks/b.png", "**/masks/**"), matches("a/masks/b.png", "masks")
+    (True, True, True)
+    >>> matches("a/b.png", "*.jpg"), matches("cat/b.png", "cat/*"), matches("a/cat/b.png", "cat/*")
+    (False, True, False)
+    """
+    pattern = pattern.removeprefix("./")
+    if "/" not in pattern.strip("/"):
+        return any(fnmatch.fnmatchcase(part, pattern.strip("/")) for part in key.split("/"))
+    pattern = f"{pattern}*" if pattern.endswith("/") else pattern
+    return fnmatch.fnmatchcase(key, pattern) or fnmatch.fnmatchcase(f"/{key}", pattern)
+
+
+def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Chosen:
+    """The images that were asked for. Masks are left out unless --include names patterns itself."""
+    left: dict[str, str] = {}
+    for key in keys:
+        if include and not any(matches(key, pattern) for pattern in include):
+            left[key] = NOT_INCLUDED
+        elif any(matches(key, pattern) for pattern in exclude):
+            left[key] = EXCLUDED
+    kept = [key for key in keys if key not in left]
+    if include:
+        return Chosen(kept, left, [])
+    masks = find_masks(kept)
+    if not masks:
+        return Chosen(kept, left, [])
+    left.update(dict.fromkeys(sorted(masks), MASK))
+    first = min(masks)
+    seen = "1 file is named as a mask" if len(masks) == 1 else f"{len(masks):,} files are named as masks"
+    decision = Decision(
+        "masks", f"{len(masks):,} left out", f"{seen} of other images, such as {shown(first)}", "--include '*'"
+    )
+    return Chosen([key for key in kept if key not in masks], left, [decision])
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its ending; of several dots the last counts, but for .nii.gz."""
+    lower = name.lower()
+    ending = next((ending for ending in ENDINGS if lower.endswith(ending)), None)
+    return name[: -len(ending)] if ending else posixpath.splitext(name)[0]
+
+
+def find_masks(keys: Sequence[str]) -> set[str]:
+    """The keys that are masks of others."""
+    where = [posixpath.split(key) for key in keys]
+    in_folder = {folder for folder, _ in where if folder and _is_mask_folder(folder)}
+    by_name: dict[str, list[str]] = {}
+    plain: list[tuple[str, str]] = []
+    inside: dict[str, list[tuple[str, str]]] = {}
+    for key, (folder, name) in zip(keys, where, strict=True):
+        stem = stem_of(name)
+        if folder in in_folder:
+            inside.setdefault(folder, []).append((key, stem))
+        elif bases := _bases(stem):
+            by_name[key] = bases
+        else:
+            plain.append((folder, stem))
+    return _beside(by_name, plain) | _within(inside, plain)
+
+
+def _bases(stem: str) -> list[str]:
+    """What a mask of this name would be the mask of."""
+    return [found["base"] for pattern in (SUFFIX, PREFIX) if (found := pattern.fullmatch(stem))]
+
+
+def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[str]:
+    """Masks by their names alone: most must have an image of the rest of the name."""
+    if not by_name:
+        return set()
+    stems = sorted({stem for _, stem in plain})
+    known = set(stems)
+
+    def has_partner(key: str) -> bool:
+        bases = list(by_name[key])
+        if key.lower().endswith((".nii", ".nii.gz")):  # sub-01_desc-brain_mask of sub-01_T1w
+            bases += [base[: at.start()] for base in bases for at in re.finditer("[-_]", base) if at.start() > 2]
+        return any(base in known or _prefixes(base, stems) for base in bases)
+
+    found = {key for key in by_name if has_partner(key)}
+    if len(found) < HALF * len(by_name):
+        return set()
+    return set(by_name) if len(found) >= MOST * len(by_name) else found
+
+
+def _prefixes(base: str, stems: list[str]) -> bool:
+    """Whether a stem begins with base and a separator."""
+    for mark in "_-. ":
+        at = bisect.bisect_left(stems, base + mark)
+        if at < len(stems) and stems[at].startswith(base + mark):
+            return True
+    return False
+
+
+def _is_mask_folder(folder: str) -> bool:
+    return any(PLURAL.search(part) or SINGULAR.search(part) for part in folder.split("/"))
+
+
+def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str]]) -> set[str]:
+    """Masks by their folders: their names must be found outside of them, in folders that are not named alike."""
+    places: dict[str, set[str]] = {}
+    for folder, stem in plain:
+        places.setdefault(stem, set()).add(folder)
+    found: set[str] = set()
+    for folder, files in inside.items():
+        part = next(part for part in folder.split("/") if PLURAL.search(part) or SINGULAR.search(part))
+        parent = folder.partition(part)[0].rstrip("/")
+        partners = [{place for base in (stem, *_bases(stem)) for place in places.get(base, ())} for _, stem in files]
+        have = [places for places in partners if any("mask" not in place.lower() for place in places)]
+        if len(have) < MOST * len(files):
+            continue
+        beside = {place for some in have for place in some}
+        if PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
+            found.update(key for key, _ in files)
+    return found
+
+
+def _image_like(place: str, parent: str) -> bool:
+    rest = place[len(parent) :].strip("/") if place.startswith(parent) else place
+    return any(IMAGE_FOLDER.search(part) for part in rest.split("/"))

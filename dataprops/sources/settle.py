@@ -1,0 +1,94 @@
+"""What every source's table goes through after its scan: globs, several labels of an image, missing values, spellings.
+
+Each is decided once for the whole set and told; see `account.Decision`.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide
+from dataprops.sources.labels import SEPARATOR, one_against_rest, one_spelling, several, spelled, without_missing
+from dataprops.sources.masks import matches
+from dataprops.sources.table import SourceOptions
+
+LISTED = 8  # labels named in a decision
+
+
+def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globbed: bool) -> pd.DataFrame:
+    """The table with one label for each image.
+
+    Parameters
+    ----------
+    location : str
+        For messages, without secrets.
+    globbed : bool
+        Whether --include and --exclude were looked at already.
+
+    Raises
+    ------
+    DatapropsError
+        If no image is left, or no image has the wanted label.
+    """
+    if not globbed and (options.include or options.exclude):
+        table = _globbed(table, location, options)
+    labels: list[str | None] = table["label"].tolist()
+    if not options.as_written:
+        labels = _told(table, labels)
+    labels = _one_label(table, labels, options)
+    if not options.as_written and not table.attrs.get("several"):
+        labels, found = one_spelling(labels)
+        if found:
+            table.attrs["spellings"] = [(one.kept, one.count) for one in found]
+            value = f"{len(found)} classes of several spellings, each taken as one"
+            decide(table, Decision("spelling", value, spelled(found), "--as-written"))
+    table["label"] = pd.Series(labels, dtype=object)
+    return table
+
+
+def _globbed(table: pd.DataFrame, location: str, options: SourceOptions) -> pd.DataFrame:
+    names = [path.partition("#")[0] for path in table["path"]]
+    left: dict[str, str] = {}
+    for path, name in zip(table["path"], names, strict=True):
+        if options.include and not any(matches(name, pattern) for pattern in options.include):
+            left[path] = NOT_INCLUDED
+        elif any(matches(name, pattern) for pattern in options.exclude):
+            left[path] = EXCLUDED
+    if len(left) == len(table):
+        raise DatapropsError(f"{location}: --include and --exclude leave none of its {len(table):,} images")
+    attrs = dict(table.attrs)
+    kept = table[~table["path"].isin(left)].reset_index(drop=True)
+    kept.attrs.update(attrs)
+    kept.attrs["ignored"] = [*attrs.get("ignored", ()), *left]
+    kept.attrs["reasons"] = attrs.get("reasons", {}) | left
+    return kept
+
+
+def _told(table: pd.DataFrame, labels: list[str | None]) -> list[str | None]:
+    labels, missing = without_missing(labels)
+    if missing:
+        seen = ", ".join(f"{text!r} ({number:,})" for text, number in missing.items())
+        decide(table, Decision("labels", f"{sum(missing.values()):,} taken as missing", seen, "--as-written"))
+    return labels
+
+
+def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOptions) -> list[str | None]:
+    """One label for each image of a set of several: the wanted one against the rest, else the set of them as one label."""
+    marked = table.attrs.get("several", False)
+    found = several(labels, SEPARATOR if marked else f"{SEPARATOR};,") if marked or not options.as_written else None
+    if found is not None:
+        labels = found.labels
+        table.attrs["several"] = found.count
+    if options.label:
+        labels = one_against_rest(labels, options.label)
+        table.attrs["several"] = {}
+        decide(table, Decision("labels", f"{options.label} against the rest", "asked for", "--label"))
+    elif found is not None:
+        most = sorted(found.count, key=lambda name: -found.count[name])
+        names = ", ".join(f"{name} {found.count[name]:,}" for name in most[:LISTED])
+        more = f", ... ({len(most):,} in all)" if len(most) > LISTED else ""
+        why = f"images have several labels: {names}{more}"
+        value = "sets of labels are compared: 1 if they differ, 0 if not"
+        decide(table, Decision("labels", value, why, f"--label '{most[0]}'"))
+    return labels

@@ -1,0 +1,329 @@
+"""Which folder is the class, which the split, which the patient: one rule for folders, archives and addresses.
+
+In order: folders that hold everything are dropped; a second copy of the set inside itself is left out; folders named like splits are
+splits if all of the top ones are, or if several are; folders named like subjects (BIDS, ``patient001``) are groups and no classes;
+what then comes first is the class. ``--layout split/class`` says it instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import Decision
+from dataprops.sources.table import shown
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+FILLERS = frozenset(
+    (
+        "set",
+        "data",
+        "dataset",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "folder",
+        "split",
+        "pictures",
+        "photos",
+        "files",
+        "samples",
+    )
+)
+SUBJECT = re.compile(r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|participant)[-_ ]?\d[\w-]*", re.IGNORECASE)
+BIDS = re.compile(r"sub-[A-Za-z0-9]+")
+BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
+NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
+PLAIN = re.compile(r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans", re.IGNORECASE)
+WORDS = ("class", "split", "group", "*")
+ALIKE = 0.9
+NAMED = 4  # names shown in a decision
+
+
+class Structure(NamedTuple):
+    """What the folders of images tell.
+
+    Attributes
+    ----------
+    root : str
+        Leading folders that hold everything, with a slash at the end.
+    label, split, group : list
+        Of each image, None where there is none.
+    depth : int
+        Level of the class folders below the root.
+    decisions : list of Decision
+    """
+
+    root: str
+    label: list[str | None]
+    split: list[str | None]
+    group: list[str | None]
+    depth: int
+    decisions: list[Decision]
+
+
+def words_of(name: str) -> list[str]:
+    """Words of a name, in lower case.
+
+    >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
+    (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
+    """
+    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder's name tells.
+
+    >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
+    ['train', 'train', 'test', 'train', 'train', None, None]
+    """
+    if name.lower() in SPLITS:
+        return SPLITS[name.lower()]
+    words = [word.removesuffix("set") or word for word in words_of(name)]
+    found = [SPLITS[word] for word in words if word in SPLITS]
+    rest = [word for word in words if word not in SPLITS and word not in FILLERS]
+    return found[0] if len(found) == 1 and not rest else None
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Those of the names that stand for splits; also ``seg_train`` and ``seg_test``, which share the rest of their names."""
+    names = list(names)
+    found = {name: split for name in names if (split := split_of(name)) is not None}
+    shared: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        words = words_of(name)
+        told = [SPLITS[word] for word in words if word in SPLITS]
+        if name not in found and len(told) == 1:
+            shared[tuple(word for word in words if word not in SPLITS)][name] = told[0]
+    for group in shared.values():
+        if len(set(group.values())) > 1:
+            found.update(group)
+    return found
+
+
+def common_root(keys: Sequence[str]) -> str:
+    """The leading folders that hold everything and are no class: those below which every image lies one more folder deep.
+
+    >>> common_root(["scans/cat/a.png", "scans/dog/b.png"]), common_root(["cat/a.png"]), common_root(["train/cat/a.png"])
+    ('scans/', '', '')
+    """
+    root = ""
+    while keys:
+        rest = [key[len(root) :] for key in keys]
+        tops = {name.partition("/")[0] for name in rest}
+        if len(tops) != 1 or not all(name.count("/") > 1 for name in rest):
+            break
+        (top,) = tops
+        if split_of(top) is not None or BIDS.fullmatch(top) or SUBJECT.fullmatch(top):
+            break
+        root += f"{top}/"
+    return root
+
+
+def second_copies(keys: Sequence[str]) -> dict[str, str]:
+    """Images of a folder that holds the whole set once more: key -> that folder.
+
+    >>> second_copies(["a/1.png", "b/2.png", "set/a/1.png", "set/b/2.png"])
+    {'set/a/1.png': 'set', 'set/b/2.png': 'set'}
+    """
+    root = common_root(keys)
+    below: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        top, slash, _ = key[len(root) :].partition("/")
+        if slash:
+            below[top].append(key[len(root) :])
+    everything = {key[len(root) :] for key in keys}
+    for top, names in below.items():
+        if len(names) > 0.6 * len(keys):
+            continue
+        inner = [name[len(top) + 1 :] for name in names]
+        outside = len(everything) - len(names)
+        inner_root = common_root(inner)
+        for cut in dict.fromkeys((0, len(inner_root))):
+            rest = [name[cut:] for name in inner]
+            again = sum(1 for name in rest if "/" in name and name in everything and not name.startswith(f"{top}/"))
+            if again >= ALIKE * len(rest) and again >= 0.5 * outside:
+                return {root + name: root + top for name in names}
+    return {}
+
+
+def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
+    """The structure of a set by the paths of its images.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Relative paths with forward slashes.
+    layout : str, optional
+        What the folders are, from the top: words of `WORDS` between slashes, or "none".
+
+    Raises
+    ------
+    DatapropsError
+        If the layout is none.
+    """
+    if layout:
+        return _as_told(keys, layout)
+    root = common_root(keys)
+    folders = [key[len(root) :].split("/")[:-1] for key in keys]
+    split, rests, depth = _splits(folders)
+    decisions = []
+    if any(split):
+        names = Counter(name for name in split if name)
+        value = ", ".join(f"{name} {count:,}" for name, count in names.items())
+        alone = sum(1 for name in split if name is None)
+        why = "folders are named like splits" + (f"; {alone:,} images lie in none of them" if alone else "")
+        decisions.append(Decision("splits", value, why, "--layout"))
+    label, group, told, deeper = _classes(rests, split)
+    decisions += told
+    return Structure(root, label, split, group, depth + deeper, decisions)
+
+
+def _as_told(keys: Sequence[str], layout: str) -> Structure:
+    words = [] if layout == "none" else layout.strip("/").split("/")
+    for word in words:
+        if word not in WORDS:
+            raise DatapropsError(
+                f"layout is {layout!r}, expected folder levels from the top, each of {', '.join(WORDS)}, such as split/class"
+            )
+    if len({word for word in words if word != "*"}) < sum(word != "*" for word in words):
+        raise DatapropsError(f"layout is {layout!r}: name class, split and group once each")
+    at = {word: number for number, word in enumerate(words)}
+    folders = [key.split("/")[:-1] for key in keys]
+
+    def level(word: str) -> list[str | None]:
+        number = at.get(word)
+        return [shown(f[number]) if number is not None and len(f) > number else None for f in folders]
+
+    split = [None if name is None else split_of(name) or name for name in level("split")]
+    told = [Decision("classes", f"by --layout {layout}", "as given", "--layout")]
+    return Structure("", level("class"), split, level("group"), at.get("class", 0), told)
+
+
+def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]], int]:
+    """Split and remaining folders of each image, and at how many levels splits were."""
+    none: list[str | None] = [None] * len(folders)
+    tops = Counter(folder[0] for folder in folders if folder)
+    named = splits_of(tops)
+    others = [top for top in tops if top not in named]
+    if named and (not others or _enough(named, others, folders)):
+        split = [named.get(folder[0]) if folder else None for folder in folders]
+        rests = [folder[1:] if folder and folder[0] in named else folder for folder in folders]
+        rests = [
+            rest[1:] if told and len(rest) > 1 and split_of(rest[0]) == told else rest
+            for told, rest in zip(split, rests, strict=True)
+        ]
+        rests = _again(rests, folders, named)
+        within = [rest for told, rest in zip(split, rests, strict=True) if told]
+        if len({rest[0] if rest else "" for rest in within}) == 1 and all(len(rest) > 1 for rest in within):
+            rests = [rest[1:] if told else rest for told, rest in zip(split, rests, strict=True)]
+        return split, _others(split, rests), 1
+    seconds = Counter(folder[1] for folder in folders if len(folder) > 1)
+    named = splits_of(seconds)
+    deep = [folder for folder in folders if len(folder) > 1]
+    if len(set(named.values())) > 1 and len(named) == len(seconds) and len(deep) >= ALIKE * len(folders):
+        split = [named[folder[1]] if len(folder) > 1 else None for folder in folders]
+        return split, [[folder[0], *folder[2:]] if len(folder) > 1 else folder for folder in folders], 0
+    return none, folders, 0
+
+
+def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, str]) -> list[list[str]]:
+    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street."""
+    return [
+        rest[1:] if folder and folder[0] in named and len(rest) > 1 and rest[0] == folder[0] else rest
+        for rest, folder in zip(rests, folders, strict=True)
+    ]
+
+
+def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) -> bool:
+    """Whether splits lie beside other folders: two of them, or one that alone holds several folders."""
+    if len(set(named.values())) > 1:
+        return True
+    inside: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        if len(folder) > 1:
+            inside[folder[0]].add(folder[1])
+    return all(len(inside[name]) > 1 for name in named) and not any(inside[name] for name in others)
+
+
+def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
+    """Folders of images outside of the splits: from the first one that is a class inside of them."""
+    classes = {rest[0] for told, rest in zip(split, rests, strict=True) if told and rest}
+
+    def rest_of(rest: list[str]) -> list[str]:
+        at = next((number for number, name in enumerate(rest) if name in classes), None)
+        return [] if at is None else rest[at:]
+
+    return [rest if told else rest_of(rest) for told, rest in zip(split, rests, strict=True)]
+
+
+def _classes(
+    rests: list[list[str]], split: list[str | None]
+) -> tuple[list[str | None], list[str | None], list[Decision], int]:
+    """Class and group of each image by the folders that are left; decisions; the level of the class."""
+    tops = Counter(rest[0] for rest in rests if rest)
+    none: list[str | None] = [None] * len(rests)
+    if not tops:
+        return none, none, [], 0
+    if _are_subjects(tops, rests):
+        group = [shown(rest[0]) if rest else None for rest in rests]
+        bids = all(BIDS.fullmatch(top) for top in tops)
+        label = none if bids else _shared(rests)
+        told = [Decision("groups", f"{len(tops):,} subjects", f"folders such as {shown(min(tops))}", "--layout")]
+        if not any(label):
+            told.append(Decision("classes", "none", "the folders are subjects", "--layout"))
+            return label, group, told, 0
+        return label, group, [*told, _named_classes(label)], 1
+    if len(tops) == 1 and PLAIN.fullmatch(next(iter(tops))) and all(len(rest) <= 1 for rest in rests):
+        return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
+    label = [shown(rest[0]) if rest else None for rest in rests]
+    return label, none, [_named_classes(label)], 0
+
+
+def _named_classes(label: Sequence[str | None]) -> Decision:
+    names = sorted({name for name in label if name is not None})
+    more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
+    return Decision("classes", ", ".join(names[:NAMED]) + more, "names of folders", "--layout")
+
+
+def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
+    names = [top for top in tops if top.lower() not in BIDS_OTHERS]
+    if not names:
+        return False
+    if all(BIDS.fullmatch(name) for name in names):
+        return True
+    if len(names) > 1 and sum(1 for name in names if SUBJECT.fullmatch(name)) >= ALIKE * len(names):
+        return True
+    prefixes = {found[1] for name in names if (found := NUMBERED.fullmatch(name))}
+    deep = sum(1 for rest in rests if len(rest) > 2)
+    return (
+        len(prefixes) == 1
+        and len(names) > 4
+        and all(NUMBERED.fullmatch(name) for name in names)
+        and deep >= ALIKE * len(rests)
+    )
+
+
+def _shared(rests: list[list[str]]) -> list[str | None]:
+    """Classes below subjects: names of their folders, if several subjects have the same ones."""
+    subjects: dict[str, set[str]] = defaultdict(set)
+    for rest in rests:
+        if len(rest) > 1:
+            subjects[rest[1]].add(rest[0])
+    common = {name for name, owners in subjects.items() if len(owners) > 1}
+    if len(common) < 2 or len(common) < ALIKE * len(subjects):
+        return [None] * len(rests)
+    return [shown(rest[1]) if len(rest) > 1 else None for rest in rests]
