@@ -17,7 +17,7 @@ from dataprops.imaging.ranges import IMAGE
 from dataprops.laws.calibrations import Calibration
 from dataprops.laws.change import loss_change
 from dataprops.laws.forecast import expected_loss, expected_penalty
-from dataprops.laws.paper import loss_if_doubled
+from dataprops.laws.gain import loss_if_doubled
 from dataprops.laws.prediction import Prediction
 from dataprops.store.folder import SCHEMA
 from dataprops.util.json import finite, to_json
@@ -129,13 +129,12 @@ def predict(
     calibration: Calibration | None = None,
 ) -> list[Prediction]:
     """What the laws say of the measured set: by the store's calibration where it holds, else by the paper's table."""
-    mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
     peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
     return [
         loss_change(previous, summary),
         expected_penalty(summary, peaks, calibration),
         *([] if calibration is None else [expected_loss(summary, peaks, calibration)]),
-        loss_if_doubled(mle["value"], mle["se"]),
+        loss_if_doubled(summary.get("probe"), summary.get("probe_withheld")),
     ]
 
 

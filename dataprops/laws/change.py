@@ -9,6 +9,8 @@ from typing import Any
 from dataprops.laws.prediction import Prediction, Z, student
 from dataprops.util.numbers import percent
 
+# the law's N-term does not hold (laws/README.md): audits whose numbers of images differ by more do not compare
+MOST_GROWTH = 0.10
 DRAWN_SHARE = 0.25  # samples that take more of a set are too much alike to show their spread well
 
 
@@ -94,9 +96,9 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     The interval is by the delta method on the log scale, from the bootstrap standard errors of d and the standard
     deviation of K_F over draws, carried over to the mean over draws (`sharpness_error`). The four are taken as
     independent. They are not: audits of a growing set share images, so their errors rise and fall together and partly
-    cancel; the interval is rather too wide. K_F is that of samples of one size (`common_sample`). Each d is estimated
-    at its audit's own N, and estimates of one source grow somewhat with N: of a set that has grown much, a small
-    predicted change means little.
+    cancel; the interval is rather too wide. K_F is that of samples of one size (`common_sample`). Where N differs by
+    more than `MOST_GROWTH` nothing is told: d itself grows with N, and the term (log N)/d had the wrong sign in half of
+    the pairs it was tried on.
 
     Parameters
     ----------
@@ -169,6 +171,12 @@ def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | Non
         return f"the previous audit read the labels as {old['labels']['kind']}, this one as {new['labels']['kind']}"
     if set(old["labels"].get("classes") or ()) != set(new["labels"].get("classes") or ()):
         return "the classes are others than in the previous audit, and so is the task"
+    before, after = _readable(old), _readable(new)
+    if abs(after - before) > MOST_GROWTH * before:
+        return (
+            f"the previous audit has {before:,} images, this one {after:,}: the law's dependence on N does not hold at"
+            f" this scale, so sets compare only where N differs by at most {percent(MOST_GROWTH)}"
+        )
     if not (_samples(old) and _samples(new)):
         return "there is no label sharpness to compare"
     for audit in (old, new):

@@ -119,11 +119,15 @@ def _caveat(line: Line, measured: Mapping[str, float | None]) -> str:
             f"label sharpness was measured on samples of {measured['m']:,} images, and those of {PAPER_SAMPLE:,} have larger"
             f" maxima: use --sample {PAPER_SAMPLE}"
         )
-    if line.beats is False:
-        remarks.append(
-            "in this calibration the law predicts datasets it has not seen no better than the mean or log N alone do"
-        )
     return f" Read it with care: {'; '.join(remarks)}." if remarks else ""
+
+
+def _unproven(calibration: Calibration, line: Line) -> str | None:
+    """Why the number of a calibration's law is not told, or None where it clearly beats the baselines."""
+    if line.clearly:
+        return None
+    told = line.verdict or "it was fitted by an earlier version: run dataprops fit again"
+    return f"the calibration {calibration.id} does not show that its law predicts datasets it has not seen. {told}"
 
 
 def _basis(calibration: Calibration, line: Line, where: str, families: str) -> str:
@@ -150,7 +154,9 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
     line = calibration.lines.get("robustness")
     measured = measured_numbers(record)
     reason = refused(calibration, record, peaks) or (
-        _without(measured, ["k_f"]) if line else f"the calibration {calibration.id} has no attacks (penalty_2)"
+        _without(measured, ["k_f"]) or _unproven(calibration, line)
+        if line
+        else f"the calibration {calibration.id} has no attacks (penalty_2)"
     )
     if reason or line is None:
         paper = penalty_prediction(record, peaks)
@@ -211,6 +217,7 @@ def _loss_line(
         why = calibration.fit["laws"]["generalization"].get("missing", "the law could not be fitted")
         return None, measured, f"the calibration {calibration.id} has no law of the loss: {why}"
     reason = refused(calibration, record, peaks) or _without(measured, ["n_train", "d_data", "k_f"])
+    reason = reason or _unproven(calibration, line)
     return line, measured, reason or ""
 
 

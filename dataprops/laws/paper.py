@@ -12,7 +12,6 @@ withheld.
 
 - `loss_change`: log L2 - log L1 between two audits, its interval by the delta method.
 - `penalty_prediction`: the rise of the loss under attack, by the least-squares line through the paper's eleven sets.
-- `loss_if_doubled`: what twice as many images would bring.
 
 The laws fitted to a user's own networks, and what these predict: `fitting`, `calibrations`, `forecast`.
 """
@@ -27,8 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.laws.prediction import LEVEL, Prediction, Z, student
-from dataprops.util.numbers import percent
+from dataprops.laws.prediction import LEVEL, Prediction, student
 
 PAPER = "konz2024"
 PAPER_SIZE = 224
@@ -210,41 +208,6 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
 def _nats(value: float) -> str:
     """Nats in a sentence: a loss that the line lets fall is no rise; the record keeps the number."""
     return f"{max(value, 0.0):.0f}"
-
-
-def loss_if_doubled(d: float | None, se: float | None = None) -> Prediction:
-    """The relative change of the test loss when the set doubles, 2^(-1/d) - 1, from the generalization law.
-
-    Parameters
-    ----------
-    d, se : float or None
-        Intrinsic dimension and its standard error; without one there is no interval.
-    """
-    name = "loss_if_doubled"
-    if d is None or not math.isfinite(d) or d <= 0:
-        return Prediction(name, withheld="there is no intrinsic dimension: it takes more images than neighbours (--k)")
-
-    def change(dimension: float) -> float:
-        return math.expm1(-math.log(2) / dimension) if dimension > 0 else -1.0
-
-    value = change(d)
-    low = high = None
-    interval = "no interval: the standard error of the dimension is not known"
-    if se is not None and math.isfinite(se):
-        low, high = change(d - Z * se), change(d + Z * se)
-        interval = f"95 % interval {percent(-high)} to {percent(-low)}"
-    return Prediction(
-        name,
-        value,
-        low,
-        high,
-        "relative",
-        "generalization law of Konz & Mazurowski 2024, an upper bound observed for convolutional networks; the interval"
-        " holds the uncertainty of the dimension alone",
-        "Twice as many images of this kind are expected to lower the test loss by about"
-        f" {percent(-value)} ({interval}), as far as the law, an upper bound observed for convolutional networks,"
-        " holds here.",
-    )
 
 
 def images_needed(d: float, sharpness: float, a: float, target_loss: float) -> float:

@@ -136,6 +136,10 @@ class Line:
         Column -> least and largest value fitted to.
     beats : bool or None
         Whether its left-out error is below both baselines'; None if that could not be measured.
+    clearly : bool or None
+        Whether it is so by more than the choice of datasets may bring. Only then is its number told.
+    verdict : str
+        What the left-out errors are, in words.
     """
 
     law: str
@@ -147,6 +151,8 @@ class Line:
     residuals: dict[str, list[float]]
     ranges: dict[str, tuple[float, float]]
     beats: bool | None
+    clearly: bool | None = None
+    verdict: str = ""
 
     @property
     def intercept(self) -> float:
@@ -237,7 +243,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
         verdicts[name] = verdict_of(law, *_against(design, misses, base, seed))
         best = verdicts[name]["form"]
         if forms[best][1] is not None:
-            lines[name] = _line(points, design, law, name, best, forms, misses[best], verdicts[name]["beats"])
+            lines[name] = _line(points, design, law, name, best, forms, misses[best], verdicts[name])
     if "rows" in laws["robustness"]:
         laws["robustness"] |= _robustness(points, laws["robustness"].pop("free"), seed)
     for name, column in BOUNDS.items():
@@ -374,7 +380,7 @@ def _line(
     form: str,
     forms: dict[str, Form],
     misses: np.ndarray,
-    beats: bool | None,
+    verdict: dict[str, Any],
 ) -> Line:
     told, _, _ = forms[form]
     slopes = told["slopes"]
@@ -400,7 +406,9 @@ def _line(
             for column in (*law.needs, "classes")
             if column != law.target and used[column].notna().any()
         },
-        beats,
+        verdict["beats"],
+        verdict["clearly"],
+        verdict["sentence"],
     )
 
 
