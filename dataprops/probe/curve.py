@@ -1,0 +1,73 @@
+"""The learning curve of the probe: error and log loss after training on an eighth, a quarter, half and all of the images.
+
+Every size is tested on all images, each by a fit to the other folds, so that the sizes differ in training alone. The loss at twice
+(and four times) as many images follows a power law through the last sizes. Nothing is promised beyond four times.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+FRACTIONS = (8, 4, 2, 1)
+LEAST_ERRORS = 10
+LEAST_TRAINED = 8
+LATE = 3  # sizes, from the largest, whose slope goes on
+FARTHEST = 4
+
+
+class Gain(NamedTuple):
+    """The fraction by which the log loss falls with `times` as many images; negative where it rises. 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def nested_subsets(y: np.ndarray, unit: np.ndarray, seed: int) -> dict[int, np.ndarray]:
+    """Denominator -> bool [n], whole units, each a part of the next larger, classes in proportion as units allow."""
+    rng = np.random.default_rng([seed, 13])
+    names, code = np.unique(unit, return_inverse=True)
+    key = rng.random(len(names))[code]
+    # the place of each image among its class, in the order of its unit's random key
+    place = np.empty(len(y))
+    for c in np.unique(y):
+        of = np.nonzero(y == c)[0]
+        place[of[np.argsort(key[of], kind="stable")]] = (np.arange(len(of)) + 0.5) / len(of)
+    # a unit is in a part by its first image: no unit is torn
+    first = np.full(len(names), np.inf)
+    np.minimum.at(first, code, place)
+    return {part: first[code] < 1 / part for part in FRACTIONS}
+
+
+def slope(sizes: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """d log loss / d log n over the last sizes, by least squares; losses [..., sizes]."""
+    x = np.log(sizes[-LATE:]) - np.log(sizes[-LATE:]).mean()
+    return (np.log(losses[..., -LATE:]) * x).sum(-1) / (x * x).sum()
+
+
+def gain(sizes: np.ndarray, losses: np.ndarray, weights: np.ndarray, unit: np.ndarray, times: float = 2.0) -> Gain:
+    """Expected fall of the log loss with `times` as many images.
+
+    Parameters
+    ----------
+    sizes : float [s]
+        Images trained on.
+    losses : float [n, s]
+        Log loss of each image at each size.
+    weights : int [draws, units]
+        Of `bootstrap_weights`.
+    unit : int64 [n]
+    times : float
+        At most `FARTHEST`.
+    """
+    if times > FARTHEST:
+        raise ValueError(f"nothing is promised beyond {FARTHEST} times as many images, got {times:g}")
+    sums = np.zeros((weights.shape[1], losses.shape[1]))
+    np.add.at(sums, unit, losses)
+    count = np.bincount(unit, minlength=weights.shape[1])
+    drawn = (weights @ sums) / np.maximum(weights @ count, 1)[:, None]
+    found = 1 - times ** slope(sizes, np.maximum(drawn, 1e-9))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Gain(float(1 - times ** slope(sizes, np.maximum(losses.mean(0), 1e-9))), float(low), float(high))

@@ -1,0 +1,134 @@
+"""Features of a reference classifier without training: random patches of the images themselves as filters.
+
+    image -> 32 x 32 -> patches of 6 x 6, contrast normalised and ZCA-whitened -> 160 filters, both signs of their response
+          -> means over a 3 x 3 grid, and beside them the image itself on a 4 x 4 grid -> each feature standardised
+
+After Coates & Ng [1]_. Everything that is fitted (filters, whitening, standardisation) is fitted to the images without their labels.
+
+References
+----------
+.. [1] A. Coates, A. Ng, The Importance of Encoding Versus Training with Sparse Coding and Vector Quantization, ICML 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+SIDE = 32
+PATCH = 6
+FILTERS = 160
+GRID = 3
+COARSE = 4
+COARSE_SHARE = 0.2  # of the features' variance: patches without their mean do not tell dark from bright
+SAMPLED = 8_000  # patches that the whitening is fitted to
+CONTRAST = 10.0  # grey levels squared: below it a patch counts as flat
+WHITENING = 0.1
+BATCH = 128
+
+
+class Encoder(NamedTuple):
+    """What turns images into features.
+
+    Attributes
+    ----------
+    weight : float32 [patch, FILTERS]
+        Whitening and filters in one matrix.
+    center : float32 [patch]
+        Mean of the normalised patches.
+    mean, scale : float32 [features]
+        Of the standardisation.
+    """
+
+    weight: torch.Tensor
+    center: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+
+def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
+    """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas, or bilinear where an image is smaller."""
+    out = torch.empty(len(images), images.shape[3], side, side)
+    for start in range(0, len(images), 4 * BATCH):
+        x = torch.from_numpy(np.ascontiguousarray(images[start : start + 4 * BATCH])).permute(0, 3, 1, 2).float()
+        if x.shape[2] > side or x.shape[3] > side:
+            x = functional.adaptive_avg_pool2d(x, side)
+        elif x.shape[2] < side or x.shape[3] < side:
+            x = functional.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+        out[start : start + len(x)] = x
+    return out
+
+
+def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
+    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p]."""
+    encoder = _filters(x, seed)
+    raw = encode(encoder, x)
+    mean, scale = raw.mean(0), raw.std(0, correction=0)
+    floor = 1e-3 * scale.max().clamp(min=1e-6)
+    scale = torch.maximum(scale, floor)
+    few = x.shape[1] * COARSE**2
+    scale[-few:] /= np.sqrt(COARSE_SHARE / (1 - COARSE_SHARE) * (len(scale) - few) / few)
+    return encoder._replace(mean=mean, scale=scale), ((raw - mean) / scale).numpy()
+
+
+def _filters(x: torch.Tensor, seed: int) -> Encoder:
+    rng = np.random.default_rng([seed, 7])
+    n, channels, side, _ = x.shape
+    at = rng.integers(0, (n, side - PATCH + 1, side - PATCH + 1), (SAMPLED, 3))
+    rows = at[:, 1, None, None] + np.arange(PATCH)[:, None]
+    columns = at[:, 2, None, None] + np.arange(PATCH)
+    patches = x.numpy()[at[:, 0, None, None], :, rows, columns]  # [sampled, PATCH, PATCH, channels]
+    flat = np.ascontiguousarray(patches.transpose(0, 3, 1, 2)).reshape(SAMPLED, -1).astype(np.float64)
+    flat -= flat.mean(1, keepdims=True)
+    flat /= np.sqrt((flat**2).mean(1, keepdims=True) + CONTRAST)
+    center = flat.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(flat - center, rowvar=False))
+    whitening = (vectors / np.sqrt(np.maximum(values, 0) + WHITENING)) @ vectors.T
+    chosen = (flat[rng.choice(SAMPLED, FILTERS, replace=False)] - center) @ whitening
+    chosen /= np.linalg.norm(chosen, axis=1, keepdims=True) + 1e-6
+    features = 2 * FILTERS * GRID**2 + channels * COARSE**2
+    return Encoder(
+        torch.from_numpy(whitening @ chosen.T).float(),
+        torch.from_numpy(center).float(),
+        torch.zeros(features),
+        torch.ones(features),
+    )
+
+
+def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
+    """The response of a filter to a normalised patch, (w . p - mean(p) sum(w)) / contrast(p) - w . center, by convolving x."""
+    channels = x.shape[1]
+    weight = encoder.weight - encoder.weight.mean(0)
+    filters = weight.T.reshape(FILTERS, channels, PATCH, PATCH)
+    level = x.mean((1, 2, 3), keepdim=True)  # of the image; without it squares would lose digits
+    centred = x - level
+    mean = functional.avg_pool2d(centred.mean(1, keepdim=True), PATCH, 1)
+    square = functional.avg_pool2d(centred.square().mean(1, keepdim=True), PATCH, 1)
+    contrast = torch.rsqrt((square - mean.square()).clamp(min=0) + CONTRAST)
+    offset = (encoder.center @ encoder.weight).view(1, -1, 1, 1)
+    response = functional.conv2d(centred, filters) * contrast - offset
+    # the means of max(r, 0) and max(-r, 0) are those of (|r| + r) / 2 and (|r| - r) / 2
+    signed = functional.adaptive_avg_pool2d(response, GRID).flatten(1)
+    size = functional.adaptive_avg_pool2d(response.abs(), GRID).flatten(1)
+    coarse = functional.adaptive_avg_pool2d(x, COARSE).flatten(1)
+    return (torch.cat([(size + signed) / 2, (size - signed) / 2, coarse], 1) - encoder.mean) / encoder.scale
+
+
+def encode(encoder: Encoder, x: torch.Tensor, advance: Callable[[int], None] | None = None) -> torch.Tensor:
+    """Features float32 [n, features] of images [n, c, side, side]; one image's do not depend on the others'."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(x), BATCH):
+            parts.append(_encode(encoder, x[start : start + BATCH]))
+            if advance is not None:
+                advance(len(parts[-1]))
+    return torch.cat(parts)
+
+
+def encode_with_gradient(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
+    """As `encode`, for a few images, in a graph that gives gradients by the images."""
+    return _encode(encoder, x)

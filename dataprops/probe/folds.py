@@ -1,0 +1,97 @@
+"""Folds that keep together what belongs together: images of one patient, and identical or near-identical images.
+
+A fold is filled with whole groups, largest first, each going where the classes then stay most even.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 300
+CHAIN = 0.2  # a chain of near-identical images that holds more of the set is no chain of copies
+
+
+def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
+    """Number of each image's unit, int64 [n]: images of one group, and those joined by a pair, share one.
+
+    Parameters
+    ----------
+    n : int
+        Images.
+    groups : int64 [n], optional
+        Patient of each image; negative: none, the image counts alone.
+    pairs : int64 [p, 2]
+        Images that are identical or nearly so.
+
+    >>> unite(4, np.array([0, 0, -1, -1]), np.array([[1, 2]]))
+    array([0, 0, 0, 1])
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    own = np.arange(n)
+    edges = [np.asarray(pairs, np.int64).reshape(-1, 2)]
+    if groups is not None:
+        known = np.nonzero(np.asarray(groups) >= 0)[0]
+        _, first, inverse = np.unique(np.asarray(groups)[known], return_index=True, return_inverse=True)
+        edges.append(np.stack([known, known[first][inverse]], axis=1))
+    a, b = np.concatenate(edges).T
+    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(n, n))
+    _, unit = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))
+    return order[inverse] if n else own
+
+
+def units_of(n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Units of images as `unite` makes them; near pairs are left out where they would chain a large share of the set together.
+
+    Near-identical is not transitive: thousands of nearly black images can hang together although the ends differ.
+    """
+    with_near = unite(n, groups, np.concatenate([identical.reshape(-1, 2), near.reshape(-1, 2)]))
+    without = unite(n, groups, identical)
+    if n and np.bincount(with_near).max() > max(CHAIN * n, np.bincount(without).max()):
+        return without
+    return with_near
+
+
+def fold_count(n: int) -> int:
+    """Ten folds of a small set, so that little is lost from training; five of others."""
+    return FOLDS_OF_FEW if n <= FEW else FOLDS
+
+
+def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each image, int64 [n]: no unit in two of them, each class spread as evenly as units allow.
+
+    Parameters
+    ----------
+    y : int64 [n]
+        Classes 0..c-1 (of numbers: their quintile).
+    unit : int64 [n]
+        Of `unite`.
+    folds : int
+    seed : int
+        Decides between folds that are equally good.
+    """
+    rng = np.random.default_rng([seed, 11])
+    classes = int(y.max(initial=0)) + 1
+    names, code = np.unique(unit, return_inverse=True)
+    counts = np.zeros((len(names), classes))
+    np.add.at(counts, (code, y), 1)
+    share = 1 / np.maximum(counts.sum(0), 1)
+    # large units first, and among equals by chance; of one class with few images before many
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-(counts[order] * share).sum(1), kind="stable")]
+    held = np.zeros((folds, classes))
+    size = np.zeros(folds)
+    chosen = np.empty(len(names), np.int64)
+    tie = rng.permutation(folds) * 1e-9
+    for number in order:
+        mine = counts[number]
+        # how uneven the classes of this unit become, and then the sizes
+        cost = ((held + mine) * share * (mine > 0)).sum(1) + 1e-3 * size / len(y) + tie
+        at = int(np.argmin(cost))
+        chosen[number] = at
+        held[at] += mine
+        size[at] += mine.sum()
+    return chosen[code]

@@ -1,0 +1,380 @@
+"""The probe as a whole: images and labels in, what a reference classifier makes of them out.
+
+    images -> features.py -> ridge.py (scores of images not trained on) -> calibrate.py (probabilities)
+                                    |-> curve.py, suspects.py, attack.py, and intervals over groups by bootstrap.py
+
+Pure functions of their arguments: the same images, labels, units and seed give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dataprops.probe import curve
+from dataprops.probe.attack import Attack, Linear, attack
+from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
+from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses
+from dataprops.probe.features import Encoder, fit_encoder, shrink
+from dataprops.probe.folds import assign_folds, fold_count
+from dataprops.probe.ridge import MANY, held_scores, inner_products, near_strengths, solve, targets
+from dataprops.probe.suspects import Suspects, suspect_labels
+
+MOST = 4_000  # images
+LEAST = 20
+LEAST_OF_CLASS = 4
+ATTACKED = 200
+
+Advance = Callable[[int], None]
+
+
+class HeldOut(NamedTuple):
+    """What a classifier says of images that it has not seen.
+
+    Attributes
+    ----------
+    probabilities : float64 [n, classes]
+    folds : int64 [n]
+    features : float32 [n, p]
+    """
+
+    probabilities: np.ndarray
+    folds: np.ndarray
+    features: np.ndarray
+
+
+class Estimate(NamedTuple):
+    """A mean over images with its 95 % interval (bootstrap over groups)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class CurvePoint(NamedTuple):
+    """Mean number of images trained on, and what came of it on all images."""
+
+    n: int
+    error: float
+    log_loss: float
+
+
+class Probe(NamedTuple):
+    """What the probe found.
+
+    Attributes
+    ----------
+    error : Estimate
+        Share of images that the classifier errs on; of numbers the share of variance it does not explain.
+    log_loss : Estimate or None
+        Calibrated, nats; None for numbers.
+    confusion : int64 [classes, classes] or None
+        Given class (rows) against the predicted one.
+    curve : list of CurvePoint
+    gains : dict of int to Gain, or None
+        2 and 4 times as many images; None with `withheld`.
+    withheld : str or None
+    folds : int
+    fold : int64 [n]
+    losses, wrong : float64 [n]
+        Of each image: held-out log loss (of numbers the squared error), and whether it errs.
+    hardness : float64 [n]
+        p(most probable other class) - p(given class): -1 easy, 1 hard. Of numbers the absolute error in standard deviations.
+    suspects : Suspects or None
+    attacked : int64 [a]
+        Places of the images that were attacked.
+    attack : Attack or None
+    """
+
+    error: Estimate
+    log_loss: Estimate | None
+    confusion: np.ndarray | None
+    curve: list[CurvePoint]
+    gains: dict[int, curve.Gain] | None
+    withheld: str | None
+    folds: int
+    fold: np.ndarray
+    losses: np.ndarray
+    wrong: np.ndarray
+    hardness: np.ndarray
+    suspects: Suspects | None
+    attacked: np.ndarray
+    attack: Attack | None
+
+
+def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> HeldOut:
+    """Probabilities of each class for images that the classifier was not trained on.
+
+    Parameters
+    ----------
+    images : uint8 [n, h, w, c]
+    y : int64 [n]
+        Classes 0..c-1, each with images in two groups at least.
+    groups : int64 [n], optional
+        What must stay together (`folds.units_of`); by default each image counts alone.
+    seed : int
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(40) % 2
+    >>> images = rng.integers(0, 100, (40, 16, 16, 1)) + 100 * y[:, None, None, None]
+    >>> held_out(images.astype(np.uint8), y).probabilities.argmax(1).tolist() == y.tolist()
+    True
+    """
+    unit = np.arange(len(y)) if groups is None else groups
+    x = shrink(images)
+    _, features = fit_encoder(x, seed)
+    return held_out_of(features, y, unit, seed)
+
+
+def held_out_of(features: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int = 0) -> HeldOut:
+    """As `held_out`, from features float32 [n, p] of whatever kind, each of mean 0 and comparable spread."""
+    classes = int(y.max()) + 1
+    folds = assign_folds(y, unit, fold_count(len(y)), seed)
+    scores = held_scores(inner_products(features), targets(y, classes), folds).scores
+    return HeldOut(cross_fitted(scores, y, folds), folds, features)
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Features [n, p] of the user's choice with mean 0 and spread 1, float32; constant ones become 0."""
+    features = np.asarray(features, np.float64)
+    spread = features.std(0)
+    return ((features - features.mean(0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
+
+
+def reason_not_applicable(y: np.ndarray, unit: np.ndarray, *, numeric: bool) -> str | None:
+    """Why there can be no probe of these labels (classes, or numbers), or None."""
+    if len(y) < LEAST:
+        return f"it takes {LEAST} labelled, readable images, there are {len(y)}"
+    if numeric:
+        return None if np.std(y) > 0 and len(np.unique(unit)) > 3 else "the numbers, or the groups, do not vary"
+    usable = usable_classes(y, unit)
+    if len(usable) < 2:
+        return (
+            f"it takes two classes with {LEAST_OF_CLASS} images in two groups each, there "
+            f"{'is' if len(usable) == 1 else 'are'} {len(usable)}"
+        )
+    return None
+
+
+def usable_classes(y: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Classes that can be both trained on and tested."""
+    return np.array(
+        [c for c in np.unique(y) if (y == c).sum() >= LEAST_OF_CLASS and len(np.unique(unit[y == c])) >= 2], np.int64
+    )
+
+
+def draw_images(n: int, most: int, seed: int) -> np.ndarray:
+    """At most so many of n images, by seed, in their order."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng([seed, 5]).choice(n, most, replace=False))
+
+
+def run_probe(
+    images: np.ndarray | None,
+    y: np.ndarray,
+    unit: np.ndarray,
+    *,
+    numeric: bool = False,
+    features: np.ndarray | None = None,
+    seed: int = 0,
+    attacked: int = ATTACKED,
+    advance: Advance | None = None,
+) -> Probe:
+    """All that the probe measures.
+
+    Parameters
+    ----------
+    images : uint8 [n, h, w, c] or None
+        None with `features`: then there is no attack.
+    y : int64 [n] or float64 [n]
+        Classes 0..c-1, or numbers.
+    unit : int64 [n]
+    numeric : bool
+    features : float32 [n, p], optional
+        Standardised; used instead of the probe's own.
+    seed : int
+    attacked : int
+        Images to attack at most.
+    advance : callable, optional
+        Told of hundredths of the work as they are done.
+    """
+    step = advance or (lambda _: None)
+    encoder = x = None
+    if features is None:
+        assert images is not None
+        x = shrink(images)
+        encoder, features = fit_encoder(x, seed)
+    step(30)
+    _, unit = np.unique(unit, return_inverse=True)
+    strata = _quintiles(y) if numeric else y
+    classes = 0 if numeric else int(y.max()) + 1
+    target = ((y - y.mean()) / y.std())[:, None] if numeric else targets(y, classes)
+    folds = assign_folds(strata, unit, fold_count(len(y)), seed)
+    kernel = inner_products(features)
+    step(10)
+    sizes, scores, strength = _at_all_sizes(kernel, target, strata, unit, folds, seed, step)
+    weights = bootstrap_weights(int(unit.max()) + 1, seed)
+    if numeric:
+        return _of_numbers(sizes, scores, target, unit, folds, weights)
+    held = [cross_fitted(s, y, folds) for s in scores]
+    probe = _of_classes(sizes, held, y, unit, folds, weights)
+    step(10)
+    if encoder is not None and x is not None:
+        chosen = draw_images(len(y), attacked, seed)
+        heads = _heads(features, kernel, target, folds, strength, scores[-1], y)
+        _, head = np.unique(folds, return_inverse=True)
+        probe = probe._replace(attacked=chosen, attack=attack(encoder, heads, head[chosen], x[chosen], y[chosen]))
+    step(20)
+    return probe
+
+
+def _quintiles(y: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.quantile(y, [0.2, 0.4, 0.6, 0.8]), y)
+
+
+def _at_all_sizes(
+    kernel: np.ndarray,
+    target: np.ndarray,
+    strata: np.ndarray,
+    unit: np.ndarray,
+    folds: np.ndarray,
+    seed: int,
+    step: Advance,
+) -> tuple[list[int], list[np.ndarray], float]:
+    """Sizes trained on, the held-out scores at each, and the strength at the largest."""
+    sizes: list[int] = []
+    scores: list[np.ndarray] = []
+    strength = None
+    for part, subset in curve.nested_subsets(strata, unit, seed).items():
+        trained = np.array([(subset & (folds != fold)).sum() for fold in np.unique(folds)])
+        whole = part == 1
+        if not whole and (trained.min() < curve.LEAST_TRAINED or _lacks(strata, subset, folds)):
+            continue
+        few = strength is not None and trained.max() > MANY
+        held = held_scores(kernel, target, folds, subset, **({"strengths": near_strengths(strength)} if few else {}))
+        strength = held.strength
+        sizes.append(round(float(trained.mean())))
+        scores.append(held.scores)
+        step(30 if whole else 0)
+    assert strength is not None
+    return sizes, scores, strength
+
+
+def _lacks(strata: np.ndarray, subset: np.ndarray, folds: np.ndarray) -> bool:
+    """Whether a fold's training images hold no image of some class."""
+    return any(len(np.unique(strata[subset & (folds != fold)])) < len(np.unique(strata)) for fold in np.unique(folds))
+
+
+def _of_classes(
+    sizes: list[int],
+    held: list[np.ndarray],
+    y: np.ndarray,
+    unit: np.ndarray,
+    folds: np.ndarray,
+    weights: np.ndarray,
+) -> Probe:
+    p, classes = held[-1], held[-1].shape[1]
+    predicted = p.argmax(1)
+    losses = np.stack([log_losses(h, y) for h in held], axis=1)
+    wrong = (predicted != y).astype(float)
+    error = Estimate(*mean_interval(wrong, unit, weights))
+    if not wrong.any():
+        error = error._replace(high=zero_events_high(weights.shape[1]))
+    points = [
+        CurvePoint(n, float((h.argmax(1) != y).mean()), float(loss))
+        for n, h, loss in zip(sizes, held, losses.mean(0), strict=True)
+    ]
+    own = p[np.arange(len(y)), y]
+    other = np.where(np.arange(classes) == y[:, None], -1.0, p).max(1)
+    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, unit)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (y, predicted), 1)
+    return Probe(
+        error,
+        Estimate(*mean_interval(losses[:, -1], unit, weights)),
+        confusion,
+        points,
+        gains,
+        withheld,
+        len(np.unique(folds)),
+        folds,
+        losses[:, -1],
+        wrong,
+        other - own,
+        suspect_labels(p, y),
+        np.empty(0, np.int64),
+        None,
+    )
+
+
+def _of_numbers(
+    sizes: list[int],
+    scores: list[np.ndarray],
+    target: np.ndarray,
+    unit: np.ndarray,
+    folds: np.ndarray,
+    weights: np.ndarray,
+) -> Probe:
+    squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in scores], axis=1)
+    points = [CurvePoint(n, float(miss), float("nan")) for n, miss in zip(sizes, squares.mean(0), strict=True)]
+    gains, withheld = _gains(sizes, squares, len(target), weights, unit)
+    return Probe(
+        Estimate(*mean_interval(squares[:, -1], unit, weights)),
+        None,
+        None,
+        points,
+        gains,
+        withheld,
+        len(np.unique(folds)),
+        folds,
+        squares[:, -1],
+        np.full(len(target), np.nan),
+        np.sqrt(squares[:, -1]),
+        None,
+        np.empty(0, np.int64),
+        None,
+    )
+
+
+def _gains(
+    sizes: list[int], losses: np.ndarray, errors: int, weights: np.ndarray, unit: np.ndarray
+) -> tuple[dict[int, curve.Gain] | None, str | None]:
+    if errors < curve.LEAST_ERRORS:
+        told = "no held-out error" if errors == 0 else f"{errors} held-out error{'s' if errors > 1 else ''}"
+        return None, (
+            f"the reference classifier makes {told}, and the gain from more images takes {curve.LEAST_ERRORS} to be measured"
+        )
+    if len(sizes) < curve.LATE:
+        return None, f"there are too few images for a learning curve: it takes three sizes, there are {len(sizes)}"
+    n = np.array(sizes, float)
+    return {times: curve.gain(n, losses, weights, unit, times) for times in (2, 4)}, None
+
+
+def _heads(
+    features: np.ndarray,
+    kernel: np.ndarray,
+    target: np.ndarray,
+    folds: np.ndarray,
+    strength: float,
+    scores: np.ndarray,
+    y: np.ndarray,
+) -> list[Linear]:
+    """Each fold's classifier as a linear function of the features, its probabilities calibrated on the other folds' scores."""
+    heads = []
+    for fold in np.unique(folds):
+        train = np.nonzero(folds != fold)[0]
+        alpha, mean = solve(kernel, train, target, strength)
+        weight = features[train].T @ alpha.astype(np.float32) / features.shape[1]
+        scaling = fit_scaling(scores[train], y[train])
+        offset = scaling.temperature * mean + scaling.offset
+        heads.append(Linear(torch.from_numpy(scaling.temperature * weight).float(), torch.from_numpy(offset).float()))
+    return heads
+
+
+__all__ = ["Encoder", "HeldOut", "Probe", "held_out", "held_out_of", "run_probe"]
