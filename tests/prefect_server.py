@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.server import prepare_database
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -80,6 +82,8 @@ class PrefectServer:
     def start(self) -> None:
         """Start, and wait until it answers."""
         self.home.mkdir(parents=True, exist_ok=True)
+        if not any(name.endswith("_DATABASE_CONNECTION_URL") for name in self.environment):
+            prepare_database(self.home)
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)]
         with (self.home / "server.log").open("ab") as out:
             self.process = subprocess.Popen(
