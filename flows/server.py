@@ -112,7 +112,9 @@ def _has_migration(revision: str) -> bool:
     package = find_spec("prefect")
     if package is None or not package.submodule_search_locations:
         return False
-    migrations = Path(package.submodule_search_locations[0]) / "server" / "database" / "_migrations" / "versions" / "sqlite"
+    migrations = (
+        Path(package.submodule_search_locations[0]) / "server" / "database" / "_migrations" / "versions" / "sqlite"
+    )
     return any(migrations.glob(f"*_{revision}_*.py"))
 
 

@@ -82,7 +82,7 @@ def main() -> None:
     source, root, rng = Path(sys.argv[1]), Path(sys.argv[2]).resolve(), random.Random(int(sys.argv[3]))
     for name in HEAVY:
         import_module(name)
-    names = [stage.__name__ for stage in composition.STAGES]
+    names = list(composition.STAGES)
     victims = [name for name in names for _ in range(2 if name in KEEPING else 1)]
     for store, victim in [("whole", ""), *(("killed", name) for name in victims), ("killed", "")]:
         touch = rng.randint(1, 40)

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from dataprops.audit import unchanged
 from dataprops.audit.config import AuditConfig
-from dataprops.audit.stages.check import check
-from dataprops.audit.stages.decode import decode
-from dataprops.audit.stages.distances import distances
-from dataprops.audit.stages.find import find
-from dataprops.audit.stages.measure import measure
-from dataprops.audit.stages.report import report
-from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import Run, start_run
 from dataprops.checks import validator
 from dataprops.errors import DatapropsError
 from dataprops.sources.arrays import drop, hold, square_side
 from dataprops.store.folder import load_summary, locked, open_store
-from dataprops.util.tools import Tools, inline_tools
+from dataprops.util.tools import Tools, importing, inline_tools
 
 __all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
-STAGES = (
-    scan,
-    decode,
-    distances,
-    measure,
-    find,
-    check,
-    report,
-)
+log = logging.getLogger(__name__)
+
+# Stages in their order: each a module of `stages` with a function of its name, imported when it runs. The middle ones are left
+# out where nothing is new (see `unchanged`), and with them the imports that take longest.
+READ = ("scan", "decode")
+COMPUTE = ("distances", "measure", "find")
+TELL = ("check", "report")
+STAGES = (*READ, *COMPUTE, *TELL)
 
 # call(stage, run, tools) runs one stage: here, or as a task of an orchestrator
 Call = Callable[[Callable[..., Any], Run, Tools], Any]
@@ -43,8 +39,30 @@ def call_directly(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
     return stage(run, tools)
 
 
-def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly, wait: float = 0.0) -> Path:
-    """Audit a dataset; returns the folder of its results. Waits so many seconds for another audit of it to end.
+def stage(name: str) -> Callable[..., Any]:
+    """The function of a stage."""
+    return getattr(import_module(f"dataprops.audit.stages.{name}"), name)
+
+
+def run_stages(
+    config: AuditConfig,
+    tools: Tools,
+    call: Call = call_directly,
+    wait: float = 0.0,
+    spent: Mapping[str, float] | None = None,
+) -> Path:
+    """Audit a dataset; returns the folder of its results.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    tools : Tools
+    call : callable
+        Runs one stage.
+    wait : float
+        Waits up to `wait` seconds for a running audit of the dataset to finish.
+    spent : mapping, optional
+        Seconds that stages took before this call, by name; they are added in the summary.
 
     Raises
     ------
@@ -55,13 +73,33 @@ def run_stages(config: AuditConfig, tools: Tools, call: Call = call_directly, wa
     with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:
-            for stage in STAGES:
-                call(stage, run, tools)
+            _run_all(run, tools, call, dict(spent or {}))
         except BaseException:
             # what is worth keeping (shards, checkpoints of a pass) does not live in the work folder
             shutil.rmtree(run.work, ignore_errors=True)
             raise
     return run.results
+
+
+def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> None:
+    def go(names: Sequence[str]) -> None:
+        for name in names:
+            begin = time.perf_counter()
+            call(stage(name), run, tools)
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    go(READ)
+    key = unchanged.key_of(run)
+    if unchanged.restore(run, key):
+        log.info("nothing is new since the last audit: its tables are taken over")
+        seconds |= dict.fromkeys(COMPUTE, 0.0)
+    else:
+        go(COMPUTE)
+    with importing("matplotlib.figure"):  # the checks wait for a process of their own
+        go(TELL[:1])
+    unchanged.remember(run, key)
+    run.files.seconds.write(seconds)
+    go(TELL[1:])
 
 
 def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any) -> dict:

@@ -188,6 +188,11 @@ class Workspace:
         return ValueFile(self.folder / "summary.json")
 
     @property
+    def seconds(self) -> ValueFile[dict[str, float]]:
+        """Seconds that each stage before `report` took. By the composition."""
+        return ValueFile(self.folder / "seconds.json")
+
+    @property
     def run_row(self) -> TableFile:
         """Result: one row that describes the run. By `report`."""
         return self._result("run")

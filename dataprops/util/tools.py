@@ -6,9 +6,11 @@ The stages are the same whether they run alone in a process (`inline_tools`) or 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 # progress(what, total, unit) gives a context whose value is told how much was done since the last call
@@ -101,6 +103,22 @@ def _as_they_come(
     while waiting:
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in done)
+
+
+@contextmanager
+def importing(name: str) -> Iterator[None]:
+    """Import a module in a thread, while this one waits for something else; what fails is left to who needs the module."""
+
+    def load() -> None:
+        with suppress(Exception):
+            import_module(name)
+
+    thread = threading.Thread(target=load, name=f"import {name}")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -33,13 +34,15 @@ def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
 
 def report(run: Run, tools: Tools) -> Published:
     """Write the report, and publish it with the result tables in one step."""
+    begin = time.perf_counter()
     files = run.files
-    summary = files.summary.read()
+    summary = files.summary.read() | {"seconds": files.seconds.read()}
     tables = report_tables(files)
     files.run_row.write(run_table(run, summary))
     picture = Pictures(run)
     points = points_behind(Path(run.store), summary["predictions"])
     write_text(files.results / "report.html", render(summary, tables, picture, points))
     write_text(files.results / "summary.md", markdown_summary(summary, tables, picture))
+    summary["seconds"]["report"] = time.perf_counter() - begin
     write_text(files.results / "summary.json", to_json(summary))  # last: a folder that has it is whole
     return Published(str(publish(run)))

@@ -1,0 +1,114 @@
+"""A run with nothing new: the tables of the last run stand for it, and nothing is compared, measured or searched again.
+
+Once the files are read, everything that the stages after `decode` compute follows from the table of files, the options, the
+thresholds, and the program itself. Their hash is kept with the last run; if it is the same, its tables are linked into the
+new results. Predictions, checks and the report are made anew: they depend on the audit before, and on the calibration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dataprops
+from dataprops.audit.records import Passed, record_from
+from dataprops.audit.workspace import Run
+from dataprops.checks.thresholds import load_thresholds
+from dataprops.findings.registry import BUILT_IN, FINDINGS
+from dataprops.util.files import write_text
+from dataprops.util.version import package_version
+
+TABLES = ("images", "neighbours", "properties", "pairs", "findings", "shortcuts")  # names of `Workspace`'s files
+NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; thresholds count by what they say
+
+
+class LastRun(NamedTuple):
+    """What is kept of the last run: its hash, its results, and the values that its tables do not hold."""
+
+    key: str
+    results: str
+    passed: dict[str, Any]
+    measures: dict[str, float]
+
+
+def key_of(run: Run) -> str | None:
+    """The hash of everything that the numbers of this run follow from; None if a user's own code takes part.
+
+    The run's files were read: `Workspace.files`, `scanned` and `decoded` are there.
+    """
+    if any(name not in BUILT_IN for name in FINDINGS):
+        return None
+    files, config = run.files, asdict(run.config)
+    facts = {
+        "program": _program(),
+        "options": {name: value for name, value in config.items() if name not in NO_INFLUENCE},
+        "thresholds": [repr(check) for check in load_thresholds(run.config.thresholds)],
+        "scanned": asdict(files.scanned.read()),
+        "decoded": {**asdict(files.decoded.read()), "n_decoded": 0},
+        "shards": files.shard_names.read(),
+    }
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
+    with files.files.path.open("rb") as table:
+        while block := table.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def restore(run: Run, key: str | None) -> bool:
+    """Take over the last run's tables if it had this hash and they are still there; returns whether it did."""
+    last = _load(run)
+    if key is None or last is None or last.key != key:
+        return False
+    files = run.files
+    found = {name: Path(last.results) / f"{name}.parquet" for name in TABLES}
+    if not all(path.is_file() for path in found.values()):
+        return False
+    for name, path in found.items():
+        _link(path, getattr(files, name).path)
+    passed = record_from(Passed, last.passed)
+    files.passed.write(replace(passed, pairs=0, planned_bytes=0, used_bytes=0))
+    files.measures.write(last.measures)
+    return True
+
+
+def remember(run: Run, key: str | None) -> None:
+    """Keep what `restore` needs; the results themselves are published after that."""
+    path = _place(run)
+    if key is None:
+        path.unlink(missing_ok=True)
+        return
+    files = run.files
+    last = LastRun(key, str(run.results), asdict(files.passed.read()), files.measures.read())
+    write_text(path, json.dumps(last._asdict()))
+
+
+def _place(run: Run) -> Path:
+    return run.states / "last_run.json"
+
+
+def _load(run: Run) -> LastRun | None:
+    try:
+        return LastRun(**json.loads(_place(run).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _program() -> list[Any]:
+    """The version, and size and time of each module: an edited checkout is another program."""
+    root = Path(dataprops.__file__).parent
+    stats = [(str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*.py"))]
+    return [package_version(), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, which nobody writes to in place; a copy where the file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
