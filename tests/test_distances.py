@@ -15,7 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.distances import folds, gpu, product, tiles
-from dataprops.distances.allpairs import JobArguments, Rows, all_pairs, array_rows, compute_job, load_block
+from dataprops.distances.allpairs import (
+    JobArguments,
+    JobSide,
+    Resume,
+    Rows,
+    Runner,
+    all_pairs,
+    array_rows,
+    compute_job,
+    load_block,
+)
+from dataprops.distances.folds import Side
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan, plan_pass, working_bytes
@@ -88,7 +99,7 @@ def test_tiling_and_thread_agnosticism(case, block, smallest, threads, on_pool):
     pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "SMALLEST_EDGE", smallest)
-        result = all_pairs(rows, spec, Plan(block, 256, 0), threads=threads, pool=pool)
+        result = all_pairs(rows, spec, Plan(block, 256, 0), Runner(threads, pool=pool))
     assert_equals_brute_force(result, rows, pixels, spec)
 
 
@@ -116,16 +127,13 @@ def test_torch_twin_equals_compiled_epilogue(case, edge, split):
 
     def run(unit, **how):
         near = NearPairs()
-        a = load_block(rows, np.arange(split))
-        states = [empty(split, spec.k)]
+        a, b = Side(load_block(rows, np.arange(split)), empty(split, spec.k)), None
         if split < n:
-            states.append(empty(n - split, spec.k))
-            unit(a, load_block(rows, np.arange(split, n)), *states, spec, near, **how)
-        else:
-            unit(a, None, states[0], None, spec, near, **how)
-        return [finalize(state) for state in states], near.arrays()
+            b = Side(load_block(rows, np.arange(split, n)), empty(n - split, spec.k))
+        unit(a, b, spec, near, Runner(threads=2), **how)
+        return [finalize(side.state) for side in (a, b) if side is not None], near.arrays()
 
-    compiled, twin = run(run_unit, threads=2), run(gpu.run_unit_on_device, device="cpu", edge=edge)
+    compiled, twin = run(run_unit), run(gpu.run_unit_on_device, edge=edge)
     for one, two in zip(compiled[0], twin[0], strict=True):
         for x, y in zip(one, two, strict=True):
             assert np.array_equal(x, y)
@@ -136,8 +144,8 @@ def test_torch_twin_equals_compiled_epilogue(case, edge, split):
 @pytest.mark.parametrize("split", [40, 20])
 def test_products_begin_before_all_strips_are_on_the_device(monkeypatch, split):
     rows, spec, edge = array_rows(np.arange(40 * 6, dtype=np.uint8).reshape(40, 6)), PassSpec(3), 10
-    a = load_block(rows, np.arange(split))
-    b = load_block(rows, np.arange(split, 40)) if split < 40 else None
+    a = Side(load_block(rows, np.arange(split)), empty(split, 3))
+    b = Side(load_block(rows, np.arange(split, 40)), empty(40 - split, 3)) if split < 40 else None
     begun, send, fold = threading.Event(), gpu._send, gpu.fold
 
     def last_waits(block, part, *how):
@@ -151,9 +159,8 @@ def test_products_begin_before_all_strips_are_on_the_device(monkeypatch, split):
 
     monkeypatch.setattr(gpu, "_send", last_waits)
     monkeypatch.setattr(gpu, "fold", folding)
-    states = [empty(split, 3), None if b is None else empty(40 - split, 3)]
-    gpu.run_unit_on_device(a, b, *states, spec, NearPairs(), device="cpu", edge=edge)
-    assert begun.is_set() and np.isfinite(states[0].knn_d2).all()
+    gpu.run_unit_on_device(a, b, spec, NearPairs(), Runner(), edge=edge)
+    assert begun.is_set() and np.isfinite(a.state.knn_d2).all()
 
 
 @pytest.mark.parametrize("route", sorted(product.ROUTES))
@@ -219,7 +226,7 @@ def test_near_pairs_beyond_the_limit_are_counted_and_the_closest_kept():
     pixels = rng.integers(0, 4, (60, 6)).astype(np.uint8)
     rows = array_rows(pixels)
     every = all_pairs(rows, PassSpec(0, near2=30.0), WHOLE).near
-    few = all_pairs(rows, PassSpec(0, near2=30.0, near_limit=10), Plan(7, 256, 0), threads=2).near
+    few = all_pairs(rows, PassSpec(0, near2=30.0, near_limit=10), Plan(7, 256, 0), Runner(2)).near
     assert few.count == every.count > 10
     assert few.truncated
     for x, y in zip(few.arrays(), every.arrays(), strict=True):
@@ -242,14 +249,14 @@ def test_a_killed_pass_resumes_without_computing_its_finished_jobs_again(tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        all_pairs(rows, spec, plan, on_pairs=killed, checkpoint=file, key="this")
+        all_pairs(rows, spec, plan, on_pairs=killed, resume=Resume(file, "this"))
     assert file.is_file()
-    other = all_pairs(rows, spec, plan, checkpoint=file, key="another")
+    other = all_pairs(rows, spec, plan, resume=Resume(file, "another"))
     assert other.pairs == whole.pairs  # a checkpoint of another pass is not used
     with pytest.raises(KeyboardInterrupt):
         seen.clear()
-        all_pairs(rows, spec, plan, on_pairs=killed, checkpoint=file, key="this")
-    resumed = all_pairs(rows, spec, plan, checkpoint=file, key="this")
+        all_pairs(rows, spec, plan, on_pairs=killed, resume=Resume(file, "this"))
+    resumed = all_pairs(rows, spec, plan, resume=Resume(file, "this"))
     assert 0 < resumed.pairs < whole.pairs
     for x, y in zip(resumed.state, whole.state, strict=True):
         assert np.array_equal(x, y)
@@ -272,9 +279,9 @@ def test_a_worker_sends_only_what_is_not_beaten_already():
     rows = array_rows(rng.integers(0, 256, (400, 6)).astype(np.uint8), rng.integers(0, 2, 400).astype(float))
     spec, index = PassSpec(5), np.arange(200, dtype=np.int32)
     bound = all_pairs(rows, spec, WHOLE).state.knn_d2[:, -1]
-    job = JobArguments(0, rows, index, index + 200, True, spec, None, None, None, None, None, 256)
+    job = JobArguments(0, rows, JobSide(index), JobSide(index + 200), True, spec, None, 256)
     blind = compute_job(job, 1)
-    told = compute_job(job._replace(bound_a=bound[:200], bound_b=bound[200:]), 1)
+    told = compute_job(job._replace(a=JobSide(index, bound[:200]), b=JobSide(index + 200, bound[200:])), 1)
     assert len(blind.found_a.row) == len(blind.found_b.row) == 200 * 5
     assert 0 < len(told.found_a.row) < 200 * 5
     assert (told.found_a.d2 <= bound[told.found_a.row]).all()
@@ -283,7 +290,7 @@ def test_a_worker_sends_only_what_is_not_beaten_already():
 def test_a_damaged_checkpoint_is_no_obstacle(tmp_path):
     rows = array_rows(np.arange(30, dtype=np.uint8).reshape(10, 3))
     (tmp_path / "pass.npz").write_bytes(b"PK\x03\x04 nothing")
-    result = all_pairs(rows, PassSpec(2), WHOLE, checkpoint=tmp_path / "pass.npz", key="k")
+    result = all_pairs(rows, PassSpec(2), WHOLE, resume=Resume(tmp_path / "pass.npz", "k"))
     assert result.pairs == 45
 
 

@@ -112,7 +112,7 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     import numpy as np
     from distributed import Client, LocalCluster
 
-    from dataprops.distances.allpairs import all_pairs, array_rows
+    from dataprops.distances.allpairs import Runner, all_pairs, array_rows
     from dataprops.distances.plan import Plan
     from dataprops.distances.state import PassSpec
     from dataprops.store.rows import save_rows
@@ -139,7 +139,7 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
             array_rows(pixels, y),
             spec,
             Plan(400, 256, 0),
-            pool=dask_pool(client, "cpu")(str(tmp_path / "rows.npz")),
+            Runner(pool=dask_pool(client, "cpu")(str(tmp_path / "rows.npz"))),
             on_pairs=lambda pairs: kill_once(pairs) if pairs else None,
         )
     assert killed

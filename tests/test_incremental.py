@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.distances import allpairs, folds, incremental, sketch, sketches
-from dataprops.distances.allpairs import all_pairs, array_rows, compute_job
-from dataprops.distances.incremental import Known, increasing_run, update
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
+from dataprops.distances.incremental import Contents, PreviousPass, increasing_run, update
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.properties.distinct import distinct_rows
@@ -21,11 +21,11 @@ from tests.test_sketch import structured
 
 WHOLE = Plan(10_000, 1024, 0)
 
-Contents = st.tuples(st.integers(0, 6), st.integers(0, 3))
+Pixels = st.tuples(st.integers(0, 6), st.integers(0, 3))
 Labels = st.sampled_from([0.0, 1.0, 2.5, np.nan])
-Files = st.dictionaries(st.integers(0, 10**4), st.tuples(Contents, Labels), min_size=3, max_size=30)
+Files = st.dictionaries(st.integers(0, 10**4), st.tuples(Pixels, Labels), min_size=3, max_size=30)
 Steps = st.lists(
-    st.tuples(st.sampled_from(["add", "delete", "relabel", "rename"]), st.integers(0, 10**4), Contents, Labels),
+    st.tuples(st.sampled_from(["add", "delete", "relabel", "rename"]), st.integers(0, 10**4), Pixels, Labels),
     max_size=4,
 )
 
@@ -49,10 +49,10 @@ def eval_pair(text: str) -> tuple[int, int]:
     return int(left), int(right)
 
 
-def known_of(distinct, result, spec) -> Known:
+def known_of(distinct, result, spec) -> PreviousPass:
     a, b, d2 = result.near.arrays()
     primary, count = distinct.primary, result.near.count
-    return Known(distinct.pixels, distinct.y, primary, result.state, a, b, d2, count, spec, result.sketches)
+    return PreviousPass(distinct.pixels, distinct.y, primary, result.state, a, b, d2, count, spec, result.sketches)
 
 
 def apply(files: dict, step) -> None:
@@ -93,9 +93,8 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sket
             for step in steps:
                 apply(files, step)
             distinct, rows = rows_of(files)
-            result = update(
-                known, rows, distinct.pixels, spec, Plan(block, 256, 0), content_row=distinct.content_row, pool=pool
-            )
+            contents = Contents(distinct.pixels, distinct.content_row)
+            result = update(known, rows, contents, spec, Plan(block, 256, 0), Runner(pool=pool))
             full = all_pairs(rows, spec, WHOLE)
             for one, two in zip(result.state, full.state, strict=True):
                 assert np.array_equal(one, two)
@@ -116,7 +115,8 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
     every, spec, old = np.ones(n, bool), PassSpec(5, near2=100.0 * features), n - 30
     first = all_pairs(array_rows(pixels[:old], y[:old]), spec, WHOLE)
     near = first.near.arrays()
-    known = Known(names[:old], y[:old], every[:old], first.state, *near, first.near.count, spec, first.sketches)
+    found = (names[:old], y[:old], every[:old], first.state)
+    known = PreviousPass(*found, *near, first.near.count, spec, first.sketches)
     save_known(tmp_path / "known.npz", known, ())
     known = load_known(tmp_path / "known.npz", ())
     assert known is not None and known.sketches is not None
@@ -132,7 +132,7 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
         content, read = np.arange(n, dtype=np.int32), []
         rows = array_rows(pixels, y)
         spied = rows._replace(read=lambda index: read.extend(index) or rows.read(index))
-        result = update(known, spied, names, spec, WHOLE, content_row=content)
+        result = update(known, spied, Contents(names, content), spec, WHOLE)
     assert made == [30]
     assert len(set(read)) == n if whole else len(set(read)) < n / 2
     full = all_pairs(array_rows(pixels, y), spec, WHOLE)
@@ -162,7 +162,7 @@ def pairs_computed(before: dict, after: dict, k: int = 3) -> int:
     distinct, rows = rows_of(before)
     known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
     distinct, rows = rows_of(after)
-    return update(known, rows, distinct.pixels, spec, WHOLE, content_row=distinct.content_row).pairs
+    return update(known, rows, Contents(distinct.pixels, distinct.content_row), spec, WHOLE).pairs
 
 
 def test_nothing_new_computes_nothing():

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.distances import folds, passes, sketch, tiles
-from dataprops.distances.allpairs import all_pairs, array_rows, load_block
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
+from dataprops.distances.folds import Side
 from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan
-from dataprops.distances.seeds import choose_seeds
+from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
 from dataprops.distances.sketches import begin_sketches
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 from tests.test_distances import assert_equals_brute_force
@@ -117,7 +118,7 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
         patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, share))
         patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)
-        result = all_pairs(rows, spec, Plan(block, 16, 0), threads=threads)
+        result = all_pairs(rows, spec, Plan(block, 16, 0), Runner(threads))
     assert_equals_brute_force(result, rows, pixels, spec)
 
 
@@ -147,13 +148,13 @@ def test_products_are_spared_and_nothing_changes(monkeypatch: pytest.MonkeyPatch
     def run(sketches: bool):
         nonlocal pairs
         one, two = (known.of(block, 2) if sketches else None for block in (a, b))
-        state_a, state_b, near = empty(a.n, 12), empty(b.n, 12), NearPairs()
-        how = {"threads": 2, "edge": 512}
-        for block, state, some in ((a, state_a, one), (b, state_b, two)):
-            run_unit(block, None, state, state, spec, near, sketch_a=some, **how)
+        sides, near = [Side(a, empty(a.n, 12), one), Side(b, empty(b.n, 12), two)], NearPairs()
+        runner = Runner(2, edge=512)
+        for side in sides:
+            run_unit(side, None, spec, near, runner)
         pairs = 0
-        run_unit(a, b, state_a, state_b if both else None, spec, near, sketch_a=one, sketch_b=two, **how)
-        return finalize(state_a), finalize(state_b), near.arrays(), pairs
+        run_unit(sides[0], sides[1] if both else sides[1]._replace(state=None), spec, near, runner)
+        return *(finalize(side.state) for side in sides), near.arrays(), pairs
 
     with_sketches, without = run(True), run(False)
     for one, two in zip(with_sketches[:3], without[:3], strict=True):
@@ -189,20 +190,21 @@ def test_seeds_are_the_nearest_and_the_sharpest_by_the_codes(triangle: bool, num
     y = rng.integers(0, 3, n).astype(np.float64)
     y[::7] = np.nan
     listed = np.arange(n) % 5 > 0
-    needy = np.array([0, 3, 7, 149])
+    unbounded = np.array([0, 3, 7, 149])
     taken = np.tri(n, dtype=np.uint8) if triangle else np.zeros((n, n), np.uint8)
     first_nearest = np.where(listed, apart, np.inf).argmin(axis=1)
     if not triangle:
         taken[3, first_nearest[3]] = 1  # asked for before
     before = taken.copy()
-    rows, columns = np.empty((2, len(needy) * (k + 1)), np.int32)
-    found = choose_seeds(g, needy, norm, norm, y, y, listed, k, True, numeric, triangle, taken, rows, columns)
+    rows, columns = np.empty((2, len(unbounded) * (k + 1)), np.int32)
+    side, rules = SeedSide(norm, y, listed), SeedRules(k, True, numeric, triangle)
+    found = choose_seeds(g, unbounded, side, side, rules, Seeds(rows, columns, taken))
     pairs = list(zip(rows[:found].tolist(), columns[:found].tolist(), strict=True))
     assert len(set(pairs)) == found and not any(before[pair] for pair in pairs)
     assert {tuple(pair) for pair in np.argwhere(taken != before).tolist()} == set(pairs)
     if triangle:
         assert all(i < j for i, j in pairs)
-    for i in needy:
+    for i in unbounded:
         mine = {j if r == i else r for r, j in pairs if i in (r, j)}
         rise = np.nan_to_num(np.abs(y[i] - y))
         rise = rise if numeric else (rise > 0).astype(float)

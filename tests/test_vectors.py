@@ -76,7 +76,7 @@ def test_fewer_than_k_others_leave_empty_places():
 
 
 def test_values_that_are_not_finite_are_refused():
-    with pytest.raises(DatapropsError, match="not finite"):
+    with pytest.raises(DatapropsError, match="NaN or infinite"):
         nearest_vectors(np.array([[0.0], [np.nan]]), 1)
 
 

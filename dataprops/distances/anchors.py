@@ -8,12 +8,13 @@ bounded from below.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from dataprops.distances.allpairs import PassResult, Rows, UnitPool, run_jobs, sketches_of
+from dataprops.distances.allpairs import IN_THIS_PROCESS, Pass, PassResult, Resume, run_jobs, sketches_of
 from dataprops.distances.plan import Job, Plan, cut, triangle_jobs
+from dataprops.distances.rows import Rows
+from dataprops.distances.runner import Runner
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 
 
@@ -35,41 +36,28 @@ def anchor_pass(
     anchors: np.ndarray,
     spec: PassSpec,
     plan: Plan,
+    runner: Runner = IN_THIS_PROCESS,
     *,
-    threads: int = 1,
-    device: str = "cpu",
-    pool: UnitPool | None = None,
     on_pairs: Callable[[int], None] | None = None,
-    checkpoint: Path | None = None,
-    key: str = "",
+    resume: Resume | None = None,
 ) -> PassResult:
-    """All pairs with at least one anchor; the state has a row for each anchor, no other. See `allpairs.run_jobs`.
+    """All pairs with at least one anchor; the state has a row for each anchor, no other. See `allpairs.all_pairs`.
 
     Parameters
     ----------
     anchors : int32 [A]
         Ascending row numbers.
     """
+    count = len(anchors)
+    runner = runner._replace(edge=plan.edge)
     rest = np.setdiff1d(np.arange(rows.n, dtype=np.int32), anchors)
     ours, others = cut(anchors, plan.block), cut(rest, plan.block)
     numbers = range(len(ours))
     jobs = triangle_jobs(numbers, spec)
     jobs += [Job(a, len(ours) + b, False, spec) for a in numbers for b in range(len(others))]
-    state, near = empty(len(anchors), spec.k), NearPairs(spec.near_limit)
-    pairs = run_jobs(
-        rows,
-        jobs,
-        ours + others,
-        state,
-        near,
-        edge=plan.edge,
-        threads=threads,
-        device=device,
-        pool=pool,
-        on_pairs=on_pairs,
-        checkpoint=checkpoint,
-        places=cut(np.arange(len(anchors)), plan.block),
-        sketches=sketches_of(rows, len(anchors), plan, threads, device, keep=False),
-        key=f"{key} anchors={len(anchors)} n={rows.n} block={plan.block} {spec}",
-    )
-    return PassResult(finalize(state), near, pairs)
+    sketches = sketches_of(rows, count, plan, runner, keep=False)
+    places = cut(np.arange(count), plan.block)
+    work = Pass(rows, ours + others, places, empty(count, spec.k), NearPairs(spec.near_limit), sketches)
+    resume = None if resume is None else resume.of(f"anchors={count} n={rows.n} block={plan.block} {spec}")
+    pairs = run_jobs(work, jobs, runner, on_pairs=on_pairs, resume=resume)
+    return PassResult(finalize(work.state), work.near, pairs)

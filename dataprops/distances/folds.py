@@ -19,8 +19,8 @@ import torch
 
 from dataprops.distances import kernel
 from dataprops.distances.product import choose_route, code_product, product
-from dataprops.distances.seeds import choose_seeds
-from dataprops.distances.sketch import Limits, Sketch, candidates, limits, pair_products, take_rows
+from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
+from dataprops.distances.sketch import Limits, PairBuffers, Rise, Sketch, candidates, limits, pair_products, take_rows
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
 
@@ -54,7 +54,8 @@ def shift_into(pixels: np.ndarray, shifted: np.ndarray, norm: np.ndarray) -> Non
 
 
 class Side(NamedTuple):
-    """One side of a unit: its rows, what they find, and, where sketches are used, these and the order of the rows.
+    """One side of a unit: its rows, what they find (None: they are not asked), and, where sketches are used, these and the order
+    of the rows.
 
     With an `order`, position r of the side is row order[r] of the block: labels, numbers, states and sketches are in the
     order already, the pixels stay where they are.
@@ -78,7 +79,15 @@ class Side(NamedTuple):
         return take_rows(self.block.shifted, self.order[rows])
 
 
-class Odds:
+class Unit(NamedTuple):
+    """All pairs of the rows of `a` with those of `b`; of one block with itself, `b` is `a`."""
+
+    a: Side
+    b: Side
+    spec: PassSpec
+
+
+class BoundGate:
     """Whether looking at bounds first has paid so far: on data without structure it never does, and is given up.
 
     Parameters
@@ -93,38 +102,38 @@ class Odds:
         self.lost = 0
 
     @property
-    def good(self) -> bool:
+    def open(self) -> bool:
         return self.lost <= self.trials + self.paid
-
-
-class Chosen(NamedTuple):
-    """Pairs of a tile, int32 rows and columns counted from its corner."""
-
-    rows: np.ndarray
-    columns: np.ndarray
 
 
 Fold = Callable[[NearPairs], None]
 
 
-def look_at(a: Side, b: Side, tile: Tile, spec: PassSpec, odds: Odds) -> Iterator[Fold]:
+def look_at(unit: Unit, tile: Tile, gate: BoundGate) -> Iterator[Fold]:
     """Compute what a tile needs, without touching any state; yields what folds it in, to be called under the locks."""
+    a, b = unit.a, unit.b
     skip = NOTHING_SKIPPED
-    if a.sketch is not None and b.sketch is not None and odds.good:
+    if a.sketch is not None and b.sketch is not None and gate.open:
         codes = code_product(a.sketch.codes[tile.rows], b.sketch.codes[tile.columns], choose_route("cpu")).numpy()
         if tile.triangle:
             _check(codes, a.sketch.norm[tile.rows])
             skip = np.tri(len(codes), dtype=np.uint8)
-        needy = needy_rows(a, b, tile, spec)
-        if len(needy):
+        unbounded = unbounded_rows(unit, tile)
+        if len(unbounded):
             skip = skip if skip.size else np.zeros(codes.shape, np.uint8)
-            yield _fold_of(seeds(codes, needy, skip, a, b, tile, spec), a, b, tile, spec)
-        chosen = close_pairs(codes, skip, a, b, tile, spec)
+            yield _fold_of(seeds(codes, unbounded, skip, unit, tile), unit, tile)
+        chosen = close_pairs(codes, skip, unit, tile)
         if chosen is not None:
-            odds.paid += 1
-            yield _fold_of(chosen, a, b, tile, spec)
+            gate.paid += 1
+            yield _fold_of(chosen, unit, tile)
             return
-        odds.lost += 1
+        gate.lost += 1
+    yield from whole_tile(unit, tile, skip)
+
+
+def whole_tile(unit: Unit, tile: Tile, skip: np.ndarray) -> Iterator[Fold]:
+    """All products of a tile; pairs marked in `skip`, uint8 [m, n] or [0, 0], were folded already."""
+    a, b = unit.a, unit.b
     route = choose_route("cpu")
     x = a.pixels(tile.rows)
     y = x if tile.triangle else b.pixels(tile.columns)
@@ -134,9 +143,9 @@ def look_at(a: Side, b: Side, tile: Tile, spec: PassSpec, odds: Odds) -> Iterato
         g = product(x[rows], y[columns], route).numpy()
         if part.triangle:
             _check(g, a.block.norm[part.rows])
-        if skip.size:  # folded already: as identical images are, these are passed over
+        if skip.size:  # as identical images are, these are passed over
             g[skip[rows, columns] != 0] = np.iinfo(g.dtype).max // (1 if g.dtype == np.int32 else 4)
-        yield partial(fold_tile, g, a, b, part, spec)
+        yield partial(fold_tile, g, unit, part)
 
 
 def _check(g: np.ndarray, norm: np.ndarray) -> None:
@@ -146,12 +155,12 @@ def _check(g: np.ndarray, norm: np.ndarray) -> None:
         raise RuntimeError(f"the {route} product gave wrong integers: its results cannot be used on this machine")
 
 
-def _fold_of(chosen: Chosen, a: Side, b: Side, tile: Tile, spec: PassSpec) -> Fold:
+def _fold_of(chosen: PairBuffers, unit: Unit, tile: Tile) -> Fold:
     products = np.empty(len(chosen.rows), np.int64)
-    pixels_a, rows = _pixels_at(a.block, a.positions(tile.rows)[chosen.rows])
-    pixels_b, columns = _pixels_at(b.block, b.positions(tile.columns)[chosen.columns])
+    pixels_a, rows = _pixels_at(unit.a.block, unit.a.positions(tile.rows)[chosen.rows])
+    pixels_b, columns = _pixels_at(unit.b.block, unit.b.positions(tile.columns)[chosen.columns])
     pair_products(pixels_a, pixels_b, rows, columns, products)
-    return partial(fold_chosen, *chosen, products, a, b, tile, spec)
+    return partial(fold_chosen, kernel.TilePairs(*chosen, products), unit, tile)
 
 
 def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,69 +171,52 @@ def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndar
     return block.later(needed).numpy(), place
 
 
-def needy_rows(a: Side, b: Side, tile: Tile, spec: PassSpec) -> np.ndarray:
+def unbounded_rows(unit: Unit, tile: Tile) -> np.ndarray:
     """Rows of a tile that have nothing to rule pairs out by yet, int64 positions in it."""
+    a, b, spec = unit
     assert a.state is not None
     part = a.state.part(tile.rows)
     y = a.block.y[tile.rows]
     both = np.concatenate([y, b.block.y[tile.columns]])
-    known = both[~np.isnan(both)]
-    needy = np.zeros(len(y), bool)
-    if len(known) and known.min() < known.max():
-        needy = (part.sharp == 0.0) & ~np.isnan(y)
+    labels = both[~np.isnan(both)]
+    unbounded = np.zeros(len(y), bool)
+    if len(labels) and labels.min() < labels.max():
+        unbounded = (part.sharp == 0.0) & ~np.isnan(y)
     if spec.k:
-        needy |= np.isinf(part.knn_d2[:, 0])
-    return np.nonzero(needy)[0]
+        unbounded |= np.isinf(part.knn_d2[:, 0])
+    return np.nonzero(unbounded)[0]
 
 
-def seeds(
-    codes: np.ndarray, needy: np.ndarray, taken: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec
-) -> Chosen:
-    """For the needy rows, the pairs that are best by their codes; these are marked in `taken`, uint8 [m, n]."""
+def seeds(codes: np.ndarray, unbounded: np.ndarray, taken: np.ndarray, unit: Unit, tile: Tile) -> PairBuffers:
+    """For the unbounded rows, the pairs that are best by their codes; these are marked in `taken`, uint8 [m, n]."""
+    a, b, spec = unit
     assert a.sketch is not None and b.sketch is not None
     rows = tile.rows
     columns = slice(tile.columns.start, min(tile.columns.stop, tile.columns.start + SEED_COLUMNS))
-    buffer = np.empty((2, len(needy) * (spec.k + 1)), np.int32)
+    buffer = np.empty((2, len(unbounded) * (spec.k + 1)), np.int32)
     found = choose_seeds(
         codes,
-        needy,
-        a.sketch.norm[rows],
-        b.sketch.norm[columns],
-        a.block.y[rows],
-        b.block.y[columns],
-        b.block.primary[columns],
-        spec.k,
-        spec.sharp,
-        spec.numeric,
-        tile.triangle,
-        taken,
-        buffer[0],
-        buffer[1],
+        unbounded,
+        SeedSide(a.sketch.norm[rows], a.block.y[rows], a.block.primary[rows]),
+        SeedSide(b.sketch.norm[columns], b.block.y[columns], b.block.primary[columns]),
+        SeedRules(spec.k, spec.sharp, spec.numeric, tile.triangle),
+        Seeds(buffer[0], buffer[1], taken),
     )
-    return Chosen(buffer[0, :found], buffer[1, :found])
+    return PairBuffers(buffer[0, :found], buffer[1, :found])
 
 
-def close_pairs(codes: np.ndarray, skip: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec) -> Chosen | None:
+def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> PairBuffers | None:
     """Pairs of a tile that their bounds do not rule out and that are not to be skipped; None if they are too many.
 
     States are read while other threads may tighten them: a bound that is out of date lets more pairs through, none less.
     """
-    buffer = np.empty((2, 8 + int(codes.size * CHOSEN_SHARE[choose_route("cpu")])), np.int32)
+    a, b, spec = unit
+    out = PairBuffers(*np.empty((2, 8 + int(codes.size * CHOSEN_SHARE[choose_route("cpu")])), np.int32))
+    rise = Rise(np.float32(1.0), np.float32(0.0))
     if spec.numeric:  # float32 keeps labels to one part in 2^23
-        least, most = max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22, np.inf
-    else:
-        least, most = 0.0, 1.0
-    found = candidates(
-        codes,
-        _limits(a, tile.rows, spec),
-        _limits(b, tile.columns, spec),
-        np.float32(most),
-        np.float32(least),
-        skip,
-        buffer[0],
-        buffer[1],
-    )
-    return None if found < 0 else Chosen(buffer[0, :found], buffer[1, :found])
+        rise = Rise(np.float32(np.inf), np.float32(max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22))
+    found = candidates(codes, _limits(a, tile.rows, spec), _limits(b, tile.columns, spec), rise, skip, out)
+    return None if found < 0 else PairBuffers(out.rows[:found], out.columns[:found])
 
 
 def _largest(y: np.ndarray) -> float:
@@ -243,45 +235,36 @@ def _limits(side: Side, rows: slice, spec: PassSpec) -> Limits:
     return limits(side.sketch, rows, reach2, sharp, side.block.y[rows])
 
 
-def _sides(a: Side, b: Side, tile: Tile, spec: PassSpec) -> tuple:
+def _sides(unit: Unit, tile: Tile) -> tuple[kernel.TileSide, kernel.TileSide, kernel.Rules]:
     """What both folds need of the rows and columns of a tile."""
-    rows, columns = tile.rows, tile.columns
+    a, b, spec = unit
     assert a.state is not None
-    target_a = a.state.part(rows)
-    target_b = target_a if b.state is None else b.state.part(columns)
-    per_row = ((x[rows], y[columns]) for x, y in zip(a.block[1:5], b.block[1:5], strict=True))
-    return (*(part for pair in per_row for part in pair), spec.numeric, spec.near2), (*target_a, *target_b)
+    rows, columns = a.state.part(tile.rows), None if b.state is None else b.state.part(tile.columns)
+
+    def side(block: Block, part: slice, state: State) -> kernel.TileSide:
+        return kernel.TileSide(block.norm[part], block.y[part], block.number[part], block.primary[part], *state)
+
+    rules = kernel.Rules(spec.numeric, spec.near2, tile.triangle, columns is not None)
+    # columns that are not asked for are never written to
+    return side(a.block, tile.rows, rows), side(b.block, tile.columns, rows if columns is None else columns), rules
 
 
-def fold_tile(g: np.ndarray, a: Side, b: Side, tile: Tile, spec: PassSpec, near: NearPairs) -> None:
+def fold_tile(g: np.ndarray, unit: Unit, tile: Tile, near: NearPairs) -> None:
     """Fold the products `g` of a whole tile; a side `b` without state: only the rows of `a` are asked for."""
-    given, targets = _sides(a, b, tile, spec)
-    buffers = _near_buffers(g.size if spec.near2 >= 0 else 1)
-    found = kernel.reduce_tile(g, *given, tile.triangle, b.state is not None, *targets, *buffers)
-    _add_near(near, buffers, found)
+    buffers = _near_buffers(g.size if unit.spec.near2 >= 0 else 1)
+    _add_near(near, buffers, kernel.reduce_tile(g, *_sides(unit, tile), buffers))
 
 
-def fold_chosen(
-    rows: np.ndarray,
-    columns: np.ndarray,
-    products: np.ndarray,
-    a: Side,
-    b: Side,
-    tile: Tile,
-    spec: PassSpec,
-    near: NearPairs,
-) -> None:
+def fold_chosen(pairs: kernel.TilePairs, unit: Unit, tile: Tile, near: NearPairs) -> None:
     """Fold single pairs of a tile; as `fold_tile`."""
-    given, targets = _sides(a, b, tile, spec)
-    buffers = _near_buffers(len(rows) if spec.near2 >= 0 else 1)
-    found = kernel.fold_pairs(rows, columns, products, *given, b.state is not None, *targets, *buffers)
-    _add_near(near, buffers, found)
+    buffers = _near_buffers(len(pairs.rows) if unit.spec.near2 >= 0 else 1)
+    _add_near(near, buffers, kernel.fold_pairs(pairs, *_sides(unit, tile), buffers))
 
 
-def _near_buffers(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size)
+def _near_buffers(size: int) -> kernel.NearBuffers:
+    return kernel.NearBuffers(np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size))
 
 
-def _add_near(near: NearPairs, buffers: tuple[np.ndarray, ...], found: int) -> None:
+def _add_near(near: NearPairs, buffers: kernel.NearBuffers, found: int) -> None:
     if found:
         near.add(*(buffer[:found] for buffer in buffers))

@@ -15,8 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dataprops.distances.folds import Block
+from dataprops.distances.folds import Block, Side
+from dataprops.distances.kernel import Rules
+from dataprops.distances.passes import unlabelled
 from dataprops.distances.product import choose_route, product
+from dataprops.distances.runner import Runner
 from dataprops.distances.state import NearPairs, PassSpec, State, finalize
 from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.distances.torch_tiles import TorchRows, TorchState, fold
@@ -93,59 +96,50 @@ def _from_device(state: State, strips: list[TorchState], edge: int) -> None:
 
 
 def run_unit_on_device(
-    a: Block,
-    b: Block | None,
-    state_a: State,
-    state_b: State | None,
+    a: Side,
+    b: Side | None,
     spec: PassSpec,
     near: NearPairs,
-    *,
-    device: str = "cuda",
-    edge: int = EDGE,
+    runner: Runner,
     on_pairs: Callable[[int], None] | None = None,
+    *,
+    edge: int = EDGE,
 ) -> None:
-    """See `passes.run_unit`; `device` is any torch device string.
+    """See `passes.run_unit`; the runner's device is any torch device string, `edge` the rows of a tile there.
 
     Raises
     ------
     RuntimeError
         If the device has no exact integer product.
     """
+    device = runner.device
     target = torch.device(device)
     route = choose_route(device)
     if not spec.sharp:
-        a = a._replace(y=np.full(a.n, np.nan))
-        b = None if b is None else b._replace(y=np.full(b.n, np.nan))
+        a, b = unlabelled(a), None if b is None else unlabelled(b)
+    assert a.state is not None
     stream = torch.cuda.Stream(target) if target.type == "cuda" else None
     with ThreadPoolExecutor(1, "strips") as sender:
-        strips = _send_in_turn([a] if b is None else [a, b], edge, target, stream, sender)
-        known_a = _to_device(state_a, edge, target)
-        known_b = known_a if b is None else None if state_b is None else _to_device(state_b, edge, target)
-        tiles = triangle_tiles(a.n, edge) if b is None else rectangle_tiles(a.n, b.n, edge)
+        strips = _send_in_turn([a.block] if b is None else [a.block, b.block], edge, target, stream, sender)
+        known_a = _to_device(a.state, edge, target)
+        known_b = known_a if b is None else None if b.state is None else _to_device(b.state, edge, target)
+        tiles = triangle_tiles(a.block.n, edge) if b is None else rectangle_tiles(a.block.n, b.block.n, edge)
         for tile in tiles:
             i, j = tile.rows.start // edge, tile.columns.start // edge
             x, y = _arrived(strips[0][i]), _arrived(strips[-1][j])
             g = product(x.pixels, y.pixels, route)
             if tile.triangle and not torch.equal(g.diagonal().long(), x.rows.norm):
                 raise RuntimeError(f"the {route} product gave wrong integers on {device}: its results cannot be used")
-            known_a[i], other, pairs = fold(
-                g,
-                x.rows,
-                y.rows,
-                known_a[i],
-                None if known_b is None else known_b[j],
-                numeric=spec.numeric,
-                near2=spec.near2,
-                triangle=tile.triangle,
-            )
+            rules = Rules(spec.numeric, spec.near2, tile.triangle, known_b is not None)
+            other = None if known_b is None else known_b[j]
+            known_a[i], other, pairs = fold(g, x.rows, y.rows, known_a[i], other, rules)
             if known_b is not None and other is not None and not tile.triangle:
                 known_b[j] = other
             if len(pairs[0]):
                 first, second, d2 = (part.cpu().numpy() for part in pairs)
                 near.add(first.astype(np.int32), second.astype(np.int32), d2)
             if on_pairs:
-                m, n = g.shape
-                on_pairs(m * (m - 1) // 2 if tile.triangle else m * n)
-    _from_device(state_a, known_a, edge)
-    if b is not None and state_b is not None and known_b is not None:
-        _from_device(state_b, known_b, edge)
+                on_pairs(tile.pairs)
+    _from_device(a.state, known_a, edge)
+    if b is not None and b.state is not None and known_b is not None:
+        _from_device(b.state, known_b, edge)

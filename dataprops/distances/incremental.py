@@ -21,16 +21,52 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.distances.allpairs import PassResult, Rows, UnitPool, all_pairs, run_jobs, sketchable, sketches_of
-from dataprops.distances.kernel import EMPTY, carry_lists
+from dataprops.distances.allpairs import (
+    IN_THIS_PROCESS,
+    Pass,
+    PassResult,
+    Resume,
+    all_pairs,
+    run_jobs,
+    sketchable,
+    sketches_of,
+)
+from dataprops.distances.kernel import EMPTY, Lists, Moves, carry_lists
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
+from dataprops.distances.rows import Rows
+from dataprops.distances.runner import Runner
 from dataprops.distances.sketches import Sketches, carry_sketches
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize
 
 FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
 
 
-class Known(NamedTuple):
+class Watch(NamedTuple):
+    """Who is told what a pass does, and where it resumes.
+
+    Attributes
+    ----------
+    on_plan : callable, optional
+        Told the number of pairs that will be computed, before they are.
+    on_pairs : callable, optional
+        Told how many were done since the last call.
+    resume : Resume, optional
+    """
+
+    on_plan: Callable[[int], None] | None = None
+    on_pairs: Callable[[int], None] | None = None
+    resume: Resume | None = None
+
+    def plan(self, pairs: int) -> None:
+        """Tell the number of pairs."""
+        if self.on_plan:
+            self.on_plan(pairs)
+
+
+UNWATCHED = Watch()
+
+
+class PreviousPass(NamedTuple):
     """What an earlier pass found.
 
     Attributes
@@ -61,7 +97,7 @@ class Known(NamedTuple):
     sketches: Sketches | None = None
 
 
-class Change(NamedTuple):
+class Renumbering(NamedTuple):
     """How old rows became new ones: new numbers of old contents (by primary row) and of old rows, -1 where not kept."""
 
     content: np.ndarray
@@ -95,12 +131,12 @@ def increasing_run(values: np.ndarray) -> np.ndarray:
     return keep
 
 
-def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Change:
+def match_rows(previous: PreviousPass, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Renumbering:
     """Find the old rows among the new ones."""
-    n_old = len(known.pixels)
-    contents, distinct = pd.factorize(np.concatenate([known.pixels, pixels]).astype(object, copy=False))
+    n_old = len(previous.pixels)
+    contents, distinct = pd.factorize(np.concatenate([previous.pixels, pixels]).astype(object, copy=False))
     # the bytes of a label: an unlabelled row (NaN) is equal to another one
-    labels, _ = pd.factorize(np.concatenate([known.y, y]).astype(np.float64).view(np.int64))
+    labels, _ = pd.factorize(np.concatenate([previous.y, y]).astype(np.float64).view(np.int64))
     keys, pairs = pd.factorize(contents * (labels.max(initial=0) + 1) + labels)
 
     def look_up(old: np.ndarray, new: np.ndarray, numbers: np.ndarray, names: int) -> np.ndarray:
@@ -109,17 +145,17 @@ def match(known: Known, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) 
         found = number_of[old]
         return np.where(increasing_run(found), found, -1)
 
-    old_primary, new_primary = np.nonzero(known.primary)[0], np.nonzero(primary)[0]
+    old_primary, new_primary = np.nonzero(previous.primary)[0], np.nonzero(primary)[0]
     content = np.full(n_old, -1, np.int64)
     content[old_primary] = look_up(contents[old_primary], contents[n_old:][new_primary], new_primary, len(distinct))
-    return Change(content, look_up(keys[:n_old], keys[n_old:], np.arange(len(pixels)), len(pairs)))
+    return Renumbering(content, look_up(keys[:n_old], keys[n_old:], np.arange(len(pixels)), len(pairs)))
 
 
 class Carried(NamedTuple):
     """The old state in new numbers, as heaps, and the new rows that it does not settle.
 
     `fresh`: contents seen for the first time; `relabelled`: rows that are new by their label alone; `stale`: primary rows
-    whose neighbours, `blunt`: rows whose sharpest pair must be computed again.
+    whose neighbours, `stale_sharpest`: rows whose sharpest pair must be computed again.
     """
 
     state: State
@@ -127,18 +163,19 @@ class Carried(NamedTuple):
     fresh: np.ndarray
     relabelled: np.ndarray
     stale: np.ndarray
-    blunt: np.ndarray
+    stale_sharpest: np.ndarray
 
 
-def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
+def carry_over(previous: PreviousPass, change: Renumbering, n: int, primary: np.ndarray) -> Carried:
     """Move the old state to the new rows."""
-    old = known.state
-    state = empty(n, known.spec.k)
+    old = previous.state
+    state = empty(n, previous.spec.k)
 
     kept = np.nonzero(change.content >= 0)[0]
     new = change.content[kept]
     whole = np.empty(len(kept), bool)
-    carry_lists(old.knn_d2, old.knn_index, kept, new, change.content, state.knn_d2, state.knn_index, whole)
+    moves = Moves(kept, new, change.content)
+    carry_lists(Lists(old.knn_d2, old.knn_index), Lists(state.knn_d2, state.knn_index), moves, whole)
     stale = np.sort(new[~whole])
     is_kept_content = np.zeros(n, bool)
     is_kept_content[new] = True
@@ -154,7 +191,7 @@ def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
     is_kept_row = np.zeros(n, bool)
     is_kept_row[new_rows] = True
 
-    a, b = change.content[known.near_a], change.content[known.near_b]
+    a, b = change.content[previous.near_a], change.content[previous.near_b]
     stay = (a >= 0) & (b >= 0)
     # a row of a kept content is never fresh; a secondary row of a fresh content is new by its label alone
     fresh = np.nonzero(primary & ~is_kept_content)[0]
@@ -164,8 +201,8 @@ def carry(known: Known, change: Change, n: int, primary: np.ndarray) -> Carried:
     lost = is_fresh & is_kept_row
     state.sharp[lost], state.sharp_d2[lost], state.sharp_index[lost] = 0.0, 0.0, EMPTY
     relabelled = np.nonzero(~is_kept_row & ~is_fresh)[0]
-    blunt = _without(new_rows[~stands], fresh)
-    return Carried(state, (a[stay], b[stay], known.near_d2[stay]), fresh, relabelled, stale, blunt)
+    stale_sharpest = _without(new_rows[~stands], fresh)
+    return Carried(state, (a[stay], b[stay], previous.near_d2[stay]), fresh, relabelled, stale, stale_sharpest)
 
 
 def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -204,46 +241,43 @@ def incremental_jobs(
         jobs += triangle_jobs(relabelled, labels_only) + rectangle(relabelled, others, True, labels_only)
     if len(carried.stale):
         jobs += rectangle(add(carried.stale), add(rest[primary[rest]]), False, neighbours_only)
-    if len(carried.blunt):
+    if len(carried.stale_sharpest):
         settled = _without(rest, carried.relabelled)
-        jobs += rectangle(add(carried.blunt), add(settled), False, labels_only)
+        jobs += rectangle(add(carried.stale_sharpest), add(settled), False, labels_only)
     return blocks, jobs
 
 
-def usable(known: Known, spec: PassSpec) -> bool:
+def usable(previous: PreviousPass, spec: PassSpec) -> bool:
     """Whether an earlier pass collected the same things, all of them."""
-    return known.spec == spec and known.near_count == len(known.near_a)
+    return previous.spec == spec and previous.near_count == len(previous.near_a)
+
+
+class Contents(NamedTuple):
+    """Which rows hold the same image: for each row its content's name, str [n], and the primary row of that content, int32 [n]."""
+
+    names: np.ndarray
+    row: np.ndarray
 
 
 def update(
-    known: Known | None,
+    previous: PreviousPass | None,
     rows: Rows,
-    pixels: np.ndarray,
+    contents: Contents,
     spec: PassSpec,
     plan: Plan,
-    *,
-    content_row: np.ndarray,
-    threads: int = 1,
-    device: str = "cpu",
-    pool: UnitPool | None = None,
-    on_pairs: Callable[[int], None] | None = None,
-    on_plan: Callable[[int], None] | None = None,
-    **resume: object,
+    runner: Runner = IN_THIS_PROCESS,
+    watch: Watch = UNWATCHED,
 ) -> PassResult:
     """The result of a full pass over `rows`, computed from an earlier one where that is cheaper.
 
     Parameters
     ----------
-    known : Known or None
+    previous : PreviousPass or None
         The earlier pass.
-    pixels : str [n]
-        Content of each row.
-    content_row : int32 [n]
-        The primary row with the same content.
-    on_plan : callable, optional
-        Told the number of pairs that will be computed, before they are.
-    resume : checkpoint, key
-        See `run_jobs`.
+    contents : Contents
+        Of the rows.
+    watch : Watch
+        Who is told, and where to resume.
 
     Returns
     -------
@@ -251,44 +285,33 @@ def update(
         Bit-equal to `all_pairs`.
     """
     n = rows.n
-    full = n * (n - 1) // 2
-    change = carried = None
-    if known is not None and usable(known, spec):
-        change = match(known, pixels, rows.y, rows.primary)
-        carried = carry(known, change, n, rows.primary)
-        touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.blunt))
-        if touched > FULL_SHARE * n:
-            carried = None
-    if known is None or change is None or carried is None:
-        if on_plan:
-            on_plan(full)
-        return all_pairs(rows, spec, plan, threads=threads, device=device, pool=pool, on_pairs=on_pairs, **resume)
+    started = None if previous is None or not usable(previous, spec) else _carried(previous, rows, contents)
+    if previous is None or started is None:
+        watch.plan(n * (n - 1) // 2)
+        return all_pairs(rows, spec, plan, runner, on_pairs=watch.on_pairs, resume=watch.resume)
+    change, carried = started
     sketches = None
-    if known.sketches is not None and sketchable(plan, device):
-        sketches = carry_sketches(known.sketches, change.content, content_row)
+    if previous.sketches is not None and sketchable(plan, runner.device):
+        sketches = carry_sketches(previous.sketches, change.content, contents.row)
     if sketches is None and len(carried.fresh):  # made once, they serve all later passes too
-        sketches = sketches_of(rows, n, plan, threads, device)
+        sketches = sketches_of(rows, n, plan, runner)
     blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)
-    if on_plan:
-        on_plan(sum(job_pairs(job, blocks) for job in jobs))
-    state, near = carried.state, NearPairs(spec.near_limit)
-    near.add(*carried.near)
-    resume = {**resume, "key": f"{resume.get('key', '')} incremental n={n} jobs={len(jobs)} block={plan.block} {spec}"}
-    pairs = run_jobs(
-        rows,
-        jobs,
-        blocks,
-        state,
-        near,
-        edge=plan.edge,
-        threads=threads,
-        device=device,
-        pool=pool,
-        on_pairs=on_pairs,
-        sketches=sketches,
-        **resume,
-    )
-    final = finalize(state)
+    watch.plan(sum(job_pairs(job, blocks) for job in jobs))
+    work = Pass(rows, blocks, blocks, carried.state, NearPairs(spec.near_limit), sketches)
+    work.near.add(*carried.near)
+    resume = None
+    if watch.resume is not None:
+        resume = watch.resume.of(f"incremental n={n} jobs={len(jobs)} block={plan.block} {spec}")
+    pairs = run_jobs(work, jobs, runner._replace(edge=plan.edge), on_pairs=watch.on_pairs, resume=resume)
+    final = finalize(work.state)
     # rows of one content have one neighbour list
-    final = final._replace(knn_d2=final.knn_d2[content_row], knn_index=final.knn_index[content_row])
-    return PassResult(final, near, pairs, sketches)
+    final = final._replace(knn_d2=final.knn_d2[contents.row], knn_index=final.knn_index[contents.row])
+    return PassResult(final, work.near, pairs, sketches)
+
+
+def _carried(previous: PreviousPass, rows: Rows, contents: Contents) -> tuple[Renumbering, Carried] | None:
+    """What the earlier pass settles; None if so little that a full pass costs no more."""
+    change = match_rows(previous, contents.names, rows.y, rows.primary)
+    carried = carry_over(previous, change, rows.n, rows.primary)
+    touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.stale_sharpest))
+    return None if touched > FULL_SHARE * rows.n else (change, carried)

@@ -17,6 +17,8 @@ slot is (bound, `EMPTY`): with a known upper bound of the k-th distance in place
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -54,23 +56,24 @@ def push(heap_d2, heap_index, d2, index):
 
 
 @njit(nogil=True, cache=True)
-def push_entries(knn_d2, knn_index, rows, d2, index):
-    """Offer neighbour entries (row, d2, index) to the heaps; a pair must be offered only once."""
-    for e in range(rows.shape[0]):
-        r = rows[e]
-        if _after(knn_d2[r, 0], knn_index[r, 0], d2[e], index[e]):
-            push(knn_d2[r], knn_index[r], d2[e], index[e])
+def push_entries(into, found):
+    """Offer the neighbours in `found` to the heaps of a state (see `state.State`, `state.Found`); a pair must be offered only once."""
+    for e in range(found.row.shape[0]):
+        r = found.row[e]
+        if _after(into.knn_d2[r, 0], into.knn_index[r, 0], found.d2[e], found.neighbour[e]):
+            push(into.knn_d2[r], into.knn_index[r], found.d2[e], found.neighbour[e])
 
 
 @njit(nogil=True, cache=True)
-def push_sharpest(sharp, sharp_d2, sharp_index, rows, value, d2, index):
-    """Offer sharpest-pair entries (row, squared sharpness, d2, index)."""
-    for e in range(rows.shape[0]):
-        r = rows[e]
-        if value[e] > sharp[r] or (value[e] == sharp[r] and value[e] > 0.0 and index[e] < sharp_index[r]):
-            sharp[r] = value[e]
-            sharp_d2[r] = d2[e]
-            sharp_index[r] = index[e]
+def push_sharpest(into, found):
+    """Offer the sharpest pairs in `found` to the rows of a state."""
+    for e in range(found.sharp_row.shape[0]):
+        r = found.sharp_row[e]
+        value, index = found.sharp[e], found.sharp_index[e]
+        if value > into.sharp[r] or (value == into.sharp[r] and value > 0.0 and index < into.sharp_index[r]):
+            into.sharp[r] = value
+            into.sharp_d2[r] = found.sharp_d2[e]
+            into.sharp_index[r] = index
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -99,10 +102,78 @@ def label_rise(step, numeric):
     return 1.0 if (step < 0.0) | (step > 0.0) else 0.0
 
 
+class TileSide(NamedTuple):
+    """The rows, or the columns, of a tile: who they are, and what they found; written in place.
+
+    Attributes
+    ----------
+    norm : float64 [n]
+        Squared norms of the shifted images; integers, exact.
+    y : float64 [n]
+        Labels: class codes, or numbers; NaN = unlabelled (equal to nothing, different from nothing).
+    number : int32 [n]
+        Global row numbers.
+    primary : bool [n]
+        Whether the row may appear in a neighbour list (one row for each distinct image).
+    knn_d2, knn_index, sharp, sharp_d2, sharp_index
+        As in `state.State`.
+    """
+
+    norm: np.ndarray
+    y: np.ndarray
+    number: np.ndarray
+    primary: np.ndarray
+    knn_d2: np.ndarray
+    knn_index: np.ndarray
+    sharp: np.ndarray
+    sharp_d2: np.ndarray
+    sharp_index: np.ndarray
+
+
+class Rules(NamedTuple):
+    """How pairs of a tile count.
+
+    Attributes
+    ----------
+    numeric : bool
+        Labels are numbers.
+    near2 : float
+        Squared near-duplicate distance; negative: do not collect near pairs.
+    triangle : bool
+        The tile lies on the diagonal: only pairs with column > row; both sides are the same rows.
+    both : bool
+        Update the columns too.
+    """
+
+    numeric: bool
+    near2: float
+    triangle: bool
+    both: bool
+
+
+class NearBuffers(NamedTuple):
+    """Where the near pairs of a tile are written: int32, int32, float64, as many as it has pairs."""
+
+    a: np.ndarray
+    b: np.ndarray
+    d2: np.ndarray
+
+
+class TilePairs(NamedTuple):
+    """Single pairs of a tile: rows and columns counted from its corner, int32, and their inner products, int64."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    products: np.ndarray
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sharp_index):
     """Offer one row a pair: its squared distance and squared sharpness (0 = labels do not differ), the other row's number, and
-    whether that may stand in a neighbour list. Few arrays: each one handed on costs as much as the comparison.
+    whether that may appear in a neighbour list.
+
+    Ten arguments: arrays taken out of their tuple once, before the loop, cost nothing for each pair; a tuple handed on is counted
+    array by array.
     """
     if listed and knn_d2.shape[1] > 0 and _after(knn_d2[row, 0], knn_index[row, 0], d2, other):
         push(knn_d2[row], knn_index[row], d2, other)
@@ -112,41 +183,23 @@ def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sh
         sharp_index[row] = other
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _reach(knn_d2, row, near2):
+    """Squared distance within which a pair matters to this row's neighbours, or as near-identical."""
+    if knn_d2.shape[1] > 0:
+        return max(near2, knn_d2[row, 0])
+    return near2
+
+
 @njit(nogil=True, cache=True)
-def fold_pairs(
-    rows,
-    columns,
-    products,
-    norm_a,
-    norm_b,
-    y_a,
-    y_b,
-    index_a,
-    index_b,
-    primary_a,
-    primary_b,
-    numeric,
-    near2,
-    both,
-    knn_d2_a,
-    knn_index_a,
-    sharp_a,
-    sharp_d2_a,
-    sharp_index_a,
-    knn_d2_b,
-    knn_index_b,
-    sharp_b,
-    sharp_d2_b,
-    sharp_index_b,
-    near_a,
-    near_b,
-    near_d2,
-):
-    """Fold single pairs of a tile (rows[e], columns[e]) with their inner products; the rest as in `reduce_tile`."""
-    k_a = knn_d2_a.shape[1]
-    k_b = knn_d2_b.shape[1] if both else 0
+def fold_pairs(pairs, a, b, rules, near):
+    """Fold single pairs of a tile (`TilePairs`); the rest as in `reduce_tile`."""
+    norm_a, y_a, number_a, primary_a, knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a = a
+    norm_b, y_b, number_b, primary_b, knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b = b
+    rows, columns, products = pairs
+    near_a, near_b, near_d2 = near
+    near2, both, numeric = np.float64(rules.near2), rules.both, rules.numeric
     n_near = 0
-    near2 = np.float64(near2)
     for e in range(rows.shape[0]):
         i = rows[e]
         j = columns[e]
@@ -154,105 +207,59 @@ def fold_pairs(
         if d2 <= 0.0:
             continue
         # most pairs change nothing, which is quick to see
-        step = y_a[i] - y_b[j]
-        rise = label_rise(step, numeric)
-        reach = near2
-        if k_a > 0:
-            reach = max(reach, knn_d2_a[i, 0])
+        rise = label_rise(y_a[i] - y_b[j], numeric)
+        reach = _reach(knn_d2_a, i, near2)
         floor = sharp_a[i]
         if both:
-            if k_b > 0:
-                reach = max(reach, knn_d2_b[j, 0])
+            reach = max(reach, _reach(knn_d2_b, j, near2))
             floor = min(floor, sharp_b[j])
         if not ((d2 <= reach) | (rise > d2 * (floor * _SLACK))):
             continue
         value = rise / d2
-        _offer(i, d2, value, index_b[j], primary_b[j], knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a)
+        _offer(i, d2, value, number_b[j], primary_b[j], knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a)
         if both:
-            _offer(j, d2, value, index_a[i], primary_a[i], knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b)
+            _offer(j, d2, value, number_a[i], primary_a[i], knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b)
         if d2 <= near2 and primary_a[i] and primary_b[j]:
-            near_a[n_near] = index_a[i]
-            near_b[n_near] = index_b[j]
-            near_d2[n_near] = d2
+            near_a[n_near], near_b[n_near], near_d2[n_near] = number_a[i], number_b[j], d2
             n_near += 1
     return n_near
 
 
 @njit(nogil=True, cache=True)
-def reduce_tile(
-    g,
-    norm_a,
-    norm_b,
-    y_a,
-    y_b,
-    index_a,
-    index_b,
-    primary_a,
-    primary_b,
-    numeric,
-    near2,
-    triangle,
-    both,
-    knn_d2_a,
-    knn_index_a,
-    sharp_a,
-    sharp_d2_a,
-    sharp_index_a,
-    knn_d2_b,
-    knn_index_b,
-    sharp_b,
-    sharp_d2_b,
-    sharp_index_b,
-    near_a,
-    near_b,
-    near_d2,
-):
+def reduce_tile(g, a, b, rules, near):
     """Fold one tile; return the number of near pairs written.
+
+    Longer than a screen: what the inner loop reads is taken out of its tuples before it, and a function called in it costs more
+    than the comparison.
 
     Parameters
     ----------
     g : int32 or int64 [m, n]
         Inner products of the shifted images.
-    norm_a, norm_b : float64 [m], [n]
-        Squared norms of the shifted images; integers, exact.
-    y_a, y_b : float64
-        Labels: class codes, or numbers if `numeric`; NaN = unlabelled (equal to nothing, different from nothing).
-    index_a, index_b : int32
-        Global row numbers.
-    primary_a, primary_b : bool
-        Whether the row may stand in a neighbour list (one row for each distinct image).
-    near2 : float
-        Squared near-duplicate distance; negative: do not collect near pairs.
-    triangle : bool
-        The tile lies on the diagonal: only pairs with column > row, and a and b are the same rows.
-    both : bool
-        Update the columns too.
-    near_a, near_b, near_d2 : int32 [m * n], int32, float64
-        Buffers that the near pairs are written to.
+    a, b : TileSide
+        Rows and columns.
+    rules : Rules
+    near : NearBuffers
     """
     m, n = g.shape
-    k_a = knn_d2_a.shape[1]
-    k_b = knn_d2_b.shape[1] if both else 0
-    near2 = np.float64(near2)
+    norm_a, y_a, number_a, primary_a, knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a = a
+    norm_b, y_b, number_b, primary_b, knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b = b
+    near_a, near_b, near_d2 = near
+    near2, both, numeric = np.float64(rules.near2), rules.both, rules.numeric
     reach_b = np.full(n, near2)  # a pair within this distance of column j matters to it
     floor_b = np.full(n, np.inf)  # a pair sharper than this matters to column j
     if both:
         for j in range(n):
-            if k_b > 0:
-                reach_b[j] = max(near2, knn_d2_b[j, 0])
+            reach_b[j] = _reach(knn_d2_b, j, near2)
             floor_b[j] = sharp_b[j] * _SLACK
     marks = np.zeros(STRIP, np.uint8)
     eights = marks.view(np.uint64)  # eight columns at a look
     n_near = 0
     for i in range(m):
-        norm_i = norm_a[i]
-        y_i = y_a[i]
-        reach_i = near2
-        if k_a > 0:
-            reach_i = max(near2, knn_d2_a[i, 0])
+        norm_i, y_i = norm_a[i], y_a[i]
+        reach_i = _reach(knn_d2_a, i, near2)
         floor_i = sharp_a[i] * _SLACK
-        first = i + 1 if triangle else 0
-        start = first
+        start = i + 1 if rules.triangle else 0
         while start < n:
             stop = min(n, start + STRIP)
             if stop - start < STRIP:
@@ -280,47 +287,20 @@ def reduce_tile(
                     d2 = norm_i + norm_b[j] - 2.0 * g[i, j]
                     if d2 <= 0.0:
                         continue  # identical images: found by their content, not here
-                    step = y_i - y_b[j]
-                    rise = label_rise(step, numeric)
+                    rise = label_rise(y_i - y_b[j], numeric)
                     if not ((d2 <= max(reach_i, reach_b[j])) | (rise > d2 * min(floor_i, floor_b[j]))):
                         continue
-                    value = rise / d2
-                    _offer(
-                        i,
-                        d2,
-                        value,
-                        index_b[j],
-                        primary_b[j],
-                        knn_d2_a,
-                        knn_index_a,
-                        sharp_a,
-                        sharp_d2_a,
-                        sharp_index_a,
-                    )
+                    value, other, listed = rise / d2, number_b[j], primary_b[j]
+                    _offer(i, d2, value, other, listed, knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a)
                     if both:
-                        _offer(
-                            j,
-                            d2,
-                            value,
-                            index_a[i],
-                            primary_a[i],
-                            knn_d2_b,
-                            knn_index_b,
-                            sharp_b,
-                            sharp_d2_b,
-                            sharp_index_b,
-                        )
-                    if d2 <= near2 and primary_a[i] and primary_b[j]:
-                        near_a[n_near] = index_a[i]
-                        near_b[n_near] = index_b[j]
-                        near_d2[n_near] = d2
-                        n_near += 1
-                    if both:
-                        if k_b > 0:
-                            reach_b[j] = max(near2, knn_d2_b[j, 0])
+                        other, listed = number_a[i], primary_a[i]
+                        _offer(j, d2, value, other, listed, knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b)
+                        reach_b[j] = _reach(knn_d2_b, j, near2)
                         floor_b[j] = sharp_b[j] * _SLACK
-                    if k_a > 0:
-                        reach_i = max(near2, knn_d2_a[i, 0])
+                    if d2 <= near2 and primary_a[i] and primary_b[j]:
+                        near_a[n_near], near_b[n_near], near_d2[n_near] = number_a[i], number_b[j], d2
+                        n_near += 1
+                    reach_i = _reach(knn_d2_a, i, near2)
                     floor_i = sharp_a[i] * _SLACK
             start = stop
     return n_near
@@ -369,30 +349,43 @@ def sort_heaps(knn_d2, knn_index, out_d2, out_index):
             out_index[i, place] = index
 
 
+class Lists(NamedTuple):
+    """Neighbour lists, float64 and int32 [n, k]."""
+
+    d2: np.ndarray
+    index: np.ndarray
+
+
+class Moves(NamedTuple):
+    """Lists that change their rows, int64 [m] before and after; `went`, int64 [n]: new number of each old row, -1 if it is gone."""
+
+    old_rows: np.ndarray
+    new_rows: np.ndarray
+    went: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def carry_lists(old_d2, old_index, old_rows, new_rows, went, out_d2, out_index, whole):
+def carry_lists(old, new, moves, whole):
     """Move sorted neighbour lists to new row numbers, as heaps; a list that names a row that is gone is left alone.
 
     Parameters
     ----------
-    old_rows, new_rows : int64 [m]
-        The lists, before and after.
-    went : int64 [n]
-        New number of each old row, -1 if it is gone.
+    old, new : Lists
+    moves : Moves
     whole : bool [m]
         Written: whether the list was moved.
     """
-    k = old_d2.shape[1]
-    for e in range(old_rows.shape[0]):
-        i = old_rows[e]
-        j = new_rows[e]
+    k = old.d2.shape[1]
+    for e in range(moves.old_rows.shape[0]):
+        i = moves.old_rows[e]
+        j = moves.new_rows[e]
         whole[e] = True
         for slot in range(k):
-            if old_index[i, slot] != EMPTY and went[old_index[i, slot]] < 0:
+            if old.index[i, slot] != EMPTY and moves.went[old.index[i, slot]] < 0:
                 whole[e] = False
                 break
         if whole[e]:
             for slot in range(k):
-                index = old_index[i, slot]
-                out_d2[j, k - 1 - slot] = old_d2[i, slot]
-                out_index[j, k - 1 - slot] = index if index == EMPTY else np.int32(went[index])
+                index = old.index[i, slot]
+                new.d2[j, k - 1 - slot] = old.d2[i, slot]
+                new.index[j, k - 1 - slot] = index if index == EMPTY else np.int32(moves.went[index])

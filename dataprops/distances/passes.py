@@ -9,15 +9,17 @@ rows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from dataprops.distances.folds import Block, Odds, Side, look_at
-from dataprops.distances.sketch import Sketch, alike_together, run_length
+from dataprops.distances.folds import BoundGate, Side, Unit, look_at
+from dataprops.distances.runner import Runner
+from dataprops.distances.sketch import alike_together, run_length
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE, Tile, rectangle_tiles, triangle_tiles
 
@@ -45,81 +47,97 @@ def put_in_place(side: Side, state: State) -> None:
         whole[side.order] = ordered
 
 
+class _Cut(NamedTuple):
+    """A unit in the order in which its rows are looked at, its tiles, and the rows and columns of one."""
+
+    unit: Unit
+    tiles: Iterator[Tile]
+    rows: int
+    columns: int
+    within: bool
+
+
+def _cut(a: Side, b: Side | None, spec: PassSpec, edge: int) -> _Cut:
+    sketched = a.sketch is not None and (b is None or b.sketch is not None)
+    rows = columns = edge
+    if sketched:
+        # tiles and runs of similar rows are the same
+        rows = columns = run_length(a.block.n, edge)
+        if b is not None:
+            columns = run_length(b.block.n, max(edge, min(WIDEST_EDGE, edge * edge // (2 * rows))))
+        if a.block.n > edge:  # else every row meets every column in one tile or two
+            a = in_order(a, rows)
+            b = None if b is None else in_order(b, columns)
+    else:
+        a = a._replace(sketch=None)
+        b = None if b is None else b._replace(sketch=None)
+    if b is None:
+        return _Cut(Unit(a, a, spec), triangle_tiles(a.block.n, rows), rows, rows, True)
+    return _Cut(Unit(a, b, spec), rectangle_tiles(a.block.n, b.block.n, rows, columns), rows, columns, False)
+
+
 def run_unit(
-    a: Block,
-    b: Block | None,
-    state_a: State,
-    state_b: State | None,
+    a: Side,
+    b: Side | None,
     spec: PassSpec,
     near: NearPairs,
-    *,
-    threads: int,
-    edge: int = EDGE,
+    runner: Runner,
     on_pairs: Callable[[int], None] | None = None,
-    sketch_a: Sketch | None = None,
-    sketch_b: Sketch | None = None,
 ) -> None:
-    """Fold all pairs of a block (b None), or of two blocks, into their states.
+    """Fold all pairs of a block (b None), or of two blocks, into their states, in place.
 
     Parameters
     ----------
-    a, b : Block
-        b None: each unordered pair within `a` once. Else all pairs of `a` x `b`, which must share no row if both states are given.
-    state_a, state_b : State
-        Updated in place. With `b` given and `state_b` None only the rows of `a` are updated.
+    a, b : Side
+        b None: each unordered pair within `a` once. Else all pairs of `a` x `b`, which must share no row if both have states;
+        without a state of `b` only the rows of `a` are updated. Where both have sketches, made by one basis, lower bounds spare
+        products: they change the time, never the result.
+    runner : Runner
+        Threads and tiles.
     on_pairs : callable, optional
         Told the number of pairs after each tile, from any thread.
-    sketch_a, sketch_b : Sketch, optional
-        Of the rows of `a` and `b`, made by one basis: lower bounds spare products. They change the time, never the result.
     """
-    if not spec.sharp:  # no label differs from another
-        a = a._replace(y=np.full(a.n, np.nan))
-        b = None if b is None else b._replace(y=np.full(b.n, np.nan))
-    sketched = sketch_a is not None and (b is None or sketch_b is not None)
-    side_a = Side(a, state_a, sketch_a if sketched else None)
-    side_b = None if b is None else Side(b, state_b, sketch_b if sketched else None)
-    edge_a = edge_b = edge
-    if sketched:
-        # tiles and runs of similar rows are the same
-        edge_a = edge_b = run_length(a.n, edge)
-        if side_b is not None:
-            edge_b = run_length(side_b.block.n, max(edge, min(WIDEST_EDGE, edge * edge // (2 * edge_a))))
-        if a.n > edge:  # else every row meets every column in one tile or two
-            side_a = in_order(side_a, edge_a)
-            side_b = None if side_b is None else in_order(side_b, edge_b)
-    within = side_b is None
-    if side_b is None:
-        side_b, tiles = side_a, triangle_tiles(a.n, edge_a)
-    else:
-        tiles = rectangle_tiles(a.n, side_b.block.n, edge_a, edge_b)
-    locks_a = [threading.Lock() for _ in range(0, a.n, edge_a)]
-    locks_b = locks_a if within else [threading.Lock() for _ in range(0, side_b.block.n, edge_b)]
+    if not spec.sharp:
+        a, b = unlabelled(a), None if b is None else unlabelled(b)
+    cut = _cut(a, b, spec, runner.edge)
+    unit = cut.unit
+    locks_a = [threading.Lock() for _ in range(0, unit.a.block.n, cut.rows)]
+    locks_b = locks_a if cut.within else [threading.Lock() for _ in range(0, unit.b.block.n, cut.columns)]
     take = threading.Lock()
-    odds = Odds(2 * len(locks_a))
+    gate = BoundGate(2 * len(locks_a))
 
     def locks(tile: Tile) -> list[threading.Lock]:
         # in one order for all threads: rows before columns, and within one block the rows are the smaller numbers
-        first, second = tile.rows.start // edge_a, tile.columns.start // edge_b
-        if tile.triangle:
-            return [locks_a[first]]
-        return [locks_a[first], locks_b[second]] if side_b.state is not None else [locks_a[first]]
+        first, second = tile.rows.start // cut.rows, tile.columns.start // cut.columns
+        return [locks_a[first]] if tile.triangle or unit.b.state is None else [locks_a[first], locks_b[second]]
 
     def work() -> None:
         torch.set_num_threads(1)
         while True:
             with take:
-                tile = next(tiles, None)
+                tile = next(cut.tiles, None)
             if tile is None:
                 return
-            for fold in look_at(side_a, side_b, tile, spec, odds):
+            for fold in look_at(unit, tile, gate):
                 with ExitStack() as held:
                     for lock in locks(tile):
                         held.enter_context(lock)
-                    fold(near=near)
+                    fold(near)
             if on_pairs:
-                m, n = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
-                on_pairs(m * (m - 1) // 2 if tile.triangle else m * n)
+                on_pairs(tile.pairs)
 
+    _on_threads(work, runner.threads)
+    for side, given in ((unit.a, a), (unit.b, b)):
+        if given is not None and given.state is not None:
+            put_in_place(side, given.state)
+
+
+def unlabelled(side: Side) -> Side:
+    """A side whose labels differ from no other."""
+    return side._replace(block=side.block._replace(y=np.full(side.block.n, np.nan)))
+
+
+def _on_threads(work: Callable[[], None], threads: int) -> None:
     before = torch.get_num_threads()
     try:
         if threads <= 1:
@@ -130,6 +148,3 @@ def run_unit(
                     future.result()
     finally:
         torch.set_num_threads(before)
-    put_in_place(side_a, state_a)
-    if not within and state_b is not None:
-        put_in_place(side_b, state_b)

@@ -6,6 +6,8 @@ be quick rather than exact: of the columns in groups, the best of each group, an
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -43,65 +45,84 @@ def _leads(values, leads, least):
             least[group] = row[group] if better else least[group]
 
 
+class SeedSide(NamedTuple):
+    """Rows or columns of a tile: squared norms of their codes, float32, labels, float64, and whether they may appear in a neighbour
+    list."""
+
+    norm: np.ndarray
+    y: np.ndarray
+    listed: np.ndarray
+
+
+class SeedRules(NamedTuple):
+    """Neighbours wanted, whether sharpest pairs are, whether labels are numbers, and whether rows and columns are the same (pairs are
+    then written with column > row)."""
+
+    k: int
+    sharp: bool
+    numeric: bool
+    triangle: bool
+
+
+class Seeds(NamedTuple):
+    """Where seeds are written: int32 rows and columns, (k + 1) for each unbounded row, and marks, uint8 [m, n], 1 where a pair is not
+    asked for."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    taken: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def _take(i, j, triangle, taken, rows, columns, found):
+def _take(i, j, triangle, seeds, found):
     """Take a pair, unless it is taken; the number of pairs then."""
     if triangle and i > j:
         i, j = j, i
-    if taken[i, j]:
+    if seeds.taken[i, j]:
         return found
-    taken[i, j] = 1
-    rows[found] = i
-    columns[found] = j
+    seeds.taken[i, j] = 1
+    seeds.rows[found] = i
+    seeds.columns[found] = j
     return found + 1
 
 
 @njit(nogil=True, cache=True)
-def choose_seeds(g, needy, norm_a, norm_b, y_a, y_b, listed, k, sharp, numeric, triangle, taken, rows, columns):
-    """Choose for each needy row its sharpest pair and about its k nearest; return their number.
+def choose_seeds(g, unbounded, a, b, rules, seeds):
+    """Choose for each unbounded row its sharpest pair and about its k nearest; return their number.
 
     Parameters
     ----------
     g : int32 or float32 [m, n]
         Inner products of the codes.
-    needy : int64
+    unbounded : int64
         Rows.
-    norm_a, norm_b : float32 [m], [n]
-        Squared norms of the codes.
-    y_a, y_b : float64 [m], [n]
-        Labels.
-    listed : bool [n]
-        Columns that may stand in a neighbour list.
-    sharp : bool
-        Whether sharpest pairs are asked for.
-    triangle : bool
-        Rows and columns are the same; pairs are written with column > row.
-    taken : uint8 [m, n]
-        1 where a pair is not asked for; seeds are marked in it.
-    rows, columns : int32
-        Buffers that the pairs are written to: (k + 1) for each needy row.
+    a, b : SeedSide
+        Rows and columns; of the columns so many are looked at as `b` has.
+    rules : SeedRules
+    seeds : Seeds
     """
-    n = listed.shape[0]
+    n = b.listed.shape[0]
+    k = rules.k
     leads = np.empty(min(n, GROUPS * max(1, k)), np.int32)
     least = np.empty(len(leads), np.float32)
     apart, blunt = np.empty(n, np.float32), np.empty(n, np.float32)
     found = 0
-    for i in needy:
-        _apart(g[i, :n], norm_a[i], norm_b, apart)
-        if triangle and i < n:
+    for i in unbounded:
+        _apart(g[i, :n], a.norm[i], b.norm, apart)
+        if rules.triangle and i < n:
             apart[i] = np.inf
-        if sharp:
-            _bluntness(apart, y_a[i], y_b, numeric, blunt)
+        if rules.sharp:
+            _bluntness(apart, a.y[i], b.y, rules.numeric, blunt)
             _leads(blunt, leads, least)
             group = np.argmin(least)
             if least[group] < np.inf:
-                found = _take(i, leads[group], triangle, taken, rows, columns, found)
+                found = _take(i, leads[group], rules.triangle, seeds, found)
         if k == 0:
             continue
         for j in range(n):
-            apart[j] = apart[j] if listed[j] else np.inf
+            apart[j] = apart[j] if b.listed[j] else np.inf
         _leads(apart, leads, least)
         for group in np.argsort(least)[:k]:
             if least[group] < np.inf:
-                found = _take(i, leads[group], triangle, taken, rows, columns, found)
+                found = _take(i, leads[group], rules.triangle, seeds, found)
     return found

@@ -221,15 +221,37 @@ def make_basis(landmarks: torch.Tensor, products: Products, chosen: np.ndarray) 
     return basis, trial(basis, along, products)
 
 
-@njit(nogil=True, cache=True)
-def quantise(along, norm, axis, centre, step, codes, code_norm, error):
-    """Round the vectors (Ax, r), turned and centred, to int8 steps; see `Basis` and `Sketch` for the arguments.
+class Turned(NamedTuple):
+    """What rounding needs of a basis: float64 axis and centre [p], and the length of a step; see `Basis`."""
 
+    axis: np.ndarray
+    centre: np.ndarray
+    step: float
+
+
+class Codes(NamedTuple):
+    """Where rounding writes: int8 [n, p], float32 [n], float32 [n]; see `Sketch`."""
+
+    codes: np.ndarray
+    norm: np.ndarray
+    error: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def quantise(along, norm, basis, out):
+    """Round the vectors (Ax, r), turned and centred, to int8 steps.
+
+    Parameters
+    ----------
     along : float64 [n, p]
         Turned coordinates of Ax.
+    norm : float64 [n]
+        Squared norms of the rows.
+    basis : Turned
+    out : Codes
     """
     p = along.shape[1]
-    inverse = 1.0 / step
+    inverse = 1.0 / basis.step
     for i in range(along.shape[0]):
         inside = 0.0
         for j in range(p):
@@ -238,13 +260,13 @@ def quantise(along, norm, axis, centre, step, codes, code_norm, error):
         lost = 0.0
         total = 0
         for j in range(p):
-            exact = (along[i, j] + left * axis[j] - centre[j]) * inverse
+            exact = (along[i, j] + left * basis.axis[j] - basis.centre[j]) * inverse
             code = min(127.0, max(-127.0, np.rint(exact)))
             lost += (exact - code) * (exact - code)
-            codes[i, j] = np.int8(code)
+            out.codes[i, j] = np.int8(code)
             total += np.int32(code) * np.int32(code)
-        code_norm[i] = total
-        error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
+        out.norm[i] = total
+        out.error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
 
 
 def trial(basis: Basis, along: np.ndarray, products: Products) -> float:
@@ -273,17 +295,8 @@ def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
 
 
 def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray) -> None:
-    codes = sketch.codes.numpy()[part]
-    quantise(
-        along,
-        sketch.pixel_norm[part],
-        basis.axis,
-        basis.centre,
-        basis.step,
-        codes,
-        sketch.norm[part],
-        sketch.error[part],
-    )
+    out = Codes(sketch.codes.numpy()[part], sketch.norm[part], sketch.error[part])
+    quantise(along, sketch.pixel_norm[part], Turned(basis.axis, basis.centre, basis.step), out)
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -390,9 +403,26 @@ def limits(sketch: Sketch, rows: slice, reach2: np.ndarray, sharp: np.ndarray, y
     )
 
 
+class Rise(NamedTuple):
+    """How differences of two labels count in bounds: float32, `least` more (for what float32 lost of them), and at most `most`."""
+
+    most: np.float32
+    least: np.float32
+
+
+class PairBuffers(NamedTuple):
+    """Where pairs of a tile are written, int32, row by row."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+
 @njit(nogil=True, cache=True)
 def _mark_close(g, norm_i, norm, error_i, error, reach_i, reach, slope_i, slope, y_i, y, most, least, marks):
-    """Mark the columns whose bound from row i is within what matters to one of the two; no branches: it vectorises."""
+    """Mark the columns whose bound from row i is within what matters to one of the two; no branches: it vectorises.
+
+    Fourteen arguments: arrays that come as arguments are proved apart from each other, those inside a tuple are not.
+    """
     for j in range(g.shape[0]):
         step = min(abs(y_i - y[j]) + least, most)
         step = step if step > np.float32(0.0) else np.float32(0.0)  # NaN is not
@@ -401,7 +431,7 @@ def _mark_close(g, norm_i, norm, error_i, error, reach_i, reach, slope_i, slope,
 
 
 @njit(nogil=True, cache=True)
-def candidates(g, a, b, most, least, skip, rows, columns):
+def candidates(g, a, b, rise, skip, out):
     """Pairs of a tile that could matter, by the bounds; their number, or -1 if there are more than the buffers hold.
 
     Parameters
@@ -410,45 +440,29 @@ def candidates(g, a, b, most, least, skip, rows, columns):
         Inner products of the codes: exact in float32, as are the norms and their sums.
     a, b : Limits
         Of the rows and the columns.
-    most, least : float32
-        Differences of labels count `least` more (for what float32 lost of them) and at most `most`.
+    rise : Rise
     skip : uint8 [m, n] or [0, 0]
         1 where a pair is not asked for.
-    rows, columns : int32
-        Buffers that the pairs are written to, row by row.
+    out : PairBuffers
     """
     m, n = g.shape
     marks = np.zeros(-(-n // 8) * 8, np.uint8)
     eights = marks.view(np.uint64)  # eight columns at a look: most have no mark
     found = 0
     for i in range(m):
-        _mark_close(
-            g[i],
-            a.norm[i],
-            b.norm,
-            a.error[i],
-            b.error,
-            a.reach[i],
-            b.reach,
-            a.slope[i],
-            b.slope,
-            a.y[i],
-            b.y,
-            most,
-            least,
-            marks,
-        )
+        of_i = (a.norm[i], b.norm, a.error[i], b.error, a.reach[i], b.reach, a.slope[i], b.slope, a.y[i], b.y)
+        _mark_close(g[i], *of_i, rise.most, rise.least, marks)
         if skip.shape[0]:
             for j in range(n):
                 marks[j] &= 1 - skip[i, j]
         for word in range(eights.shape[0]):
             if eights[word] == 0:
                 continue
-            if found + 8 > rows.shape[0]:
+            if found + 8 > out.rows.shape[0]:
                 return -1
             for j in range(8 * word, 8 * word + 8):
-                rows[found] = i
-                columns[found] = j
+                out.rows[found] = i
+                out.columns[found] = j
                 found += marks[j]
     return found
 

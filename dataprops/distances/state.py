@@ -143,16 +143,8 @@ def found_in(state: State) -> Found:
 def merge(into: State, found: Found) -> None:
     """Fold what another state of the same rows holds into `into`; no pair may be in both."""
     if into.k:
-        kernel.push_entries(into.knn_d2, into.knn_index, found.row, found.d2, found.neighbour)
-    kernel.push_sharpest(
-        into.sharp,
-        into.sharp_d2,
-        into.sharp_index,
-        found.sharp_row,
-        found.sharp,
-        found.sharp_d2,
-        found.sharp_index,
-    )
+        kernel.push_entries(into, found)
+    kernel.push_sharpest(into, found)
 
 
 def finalize(state: State) -> State:

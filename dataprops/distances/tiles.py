@@ -20,6 +20,11 @@ class Tile(NamedTuple):
     columns: slice
     triangle: bool
 
+    @property
+    def pairs(self) -> int:
+        m, n = self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+        return m * (m - 1) // 2 if self.triangle else m * n
+
 
 def halves(start: int, stop: int) -> Iterator[Tile]:
     """Cover the upper triangle of rows start..stop by smaller tiles: half of a triangle's product would be wasted."""

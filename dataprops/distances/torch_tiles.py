@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dataprops.distances.kernel import EMPTY
+from dataprops.distances.kernel import EMPTY, Rules
 
 _EMPTY = int(EMPTY)
 _FAR = 2**62  # sorts after every key
@@ -95,10 +95,7 @@ def fold(
     columns: TorchRows,
     state_a: TorchState,
     state_b: TorchState | None,
-    *,
-    numeric: bool,
-    near2: float,
-    triangle: bool,
+    rules: Rules,
 ) -> tuple[TorchState, TorchState | None, tuple[Tensor, Tensor, Tensor]]:
     """Fold the inner products of one tile.
 
@@ -115,18 +112,18 @@ def fold(
     """
     d2 = rows.norm[:, None] + columns.norm[None, :] - 2 * g.long()
     distinct = d2 > 0
-    if triangle:
+    if rules.triangle:
         # a tile of the diagonal is symmetric: its rows already see every pair
         once = torch.ones_like(distinct).triu(1)
     else:
         once = torch.ones_like(distinct)
-    near = distinct & once & (d2 <= near2) & rows.primary[:, None] & columns.primary[None, :]
+    near = distinct & once & (d2 <= rules.near2) & rows.primary[:, None] & columns.primary[None, :]
     at, to = near.nonzero(as_tuple=True)
     pairs = (rows.number[at], columns.number[to], d2[at, to].double())
     state_a = _nearest(state_a, d2, distinct & columns.primary[None, :], columns)
-    state_a = _sharpest(state_a, d2, rows, columns, numeric, distinct)
-    if state_b is not None and not triangle:
+    state_a = _sharpest(state_a, d2, rows, columns, rules.numeric, distinct)
+    if state_b is not None and not rules.triangle:
         turned = d2.t()
         state_b = _nearest(state_b, turned, distinct.t() & rows.primary[None, :], rows)
-        state_b = _sharpest(state_b, turned, columns, rows, numeric, distinct.t())
+        state_b = _sharpest(state_b, turned, columns, rows, rules.numeric, distinct.t())
     return state_a, state_b, pairs

@@ -13,6 +13,8 @@ decided that way: slower, never wrong.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numba import njit
@@ -45,31 +47,61 @@ def _squared_distance(a, b):
     return total
 
 
+class _Strip(NamedTuple):
+    """Rows of one side of a tile: the vectors in float64, lower parts of their bounds, the first row's number, and neighbour heaps."""
+
+    exact: np.ndarray
+    low: np.ndarray
+    first: int
+    d2: np.ndarray
+    index: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def _reduce(g, low_a, low_b, a, b, first_a, first_b, triangle, d2_a, index_a, d2_b, index_b):
+def _reduce(g, a, b, triangle):
     """Fold a tile of float32 products into the neighbour heaps of its rows and columns; returns the pairs decided."""
     m, n = g.shape
-    reach_b = d2_b[:, 0].copy()
+    reach_b = b.d2[:, 0].copy()
     decided = 0
     for i in range(m):
-        reach_i = d2_a[i, 0]
+        reach_i = a.d2[i, 0]
         start = i + 1 if triangle else 0
         while start < n:
             stop = min(n, start + STRIP)
-            if _may_matter(g[i, start:stop], low_a[i], low_b[start:stop], reach_i, reach_b[start:stop]):
+            if _may_matter(g[i, start:stop], a.low[i], b.low[start:stop], reach_i, reach_b[start:stop]):
                 for j in range(start, stop):
-                    if low_a[i] + low_b[j] - 2.0 * g[i, j] > max(reach_i, reach_b[j]):
+                    if a.low[i] + b.low[j] - 2.0 * g[i, j] > max(reach_i, reach_b[j]):
                         continue
-                    d2 = _squared_distance(a[i], b[j])
+                    d2 = _squared_distance(a.exact[i], b.exact[j])
                     decided += 1
-                    if _after(d2_a[i, 0], index_a[i, 0], d2, np.int32(first_b + j)):
-                        push(d2_a[i], index_a[i], d2, np.int32(first_b + j))
-                        reach_i = d2_a[i, 0]
-                    if _after(d2_b[j, 0], index_b[j, 0], d2, np.int32(first_a + i)):
-                        push(d2_b[j], index_b[j], d2, np.int32(first_a + i))
-                        reach_b[j] = d2_b[j, 0]
+                    if _after(a.d2[i, 0], a.index[i, 0], d2, np.int32(b.first + j)):
+                        push(a.d2[i], a.index[i], d2, np.int32(b.first + j))
+                        reach_i = a.d2[i, 0]
+                    if _after(b.d2[j, 0], b.index[j, 0], d2, np.int32(a.first + i)):
+                        push(b.d2[j], b.index[j], d2, np.int32(a.first + i))
+                        reach_b[j] = b.d2[j, 0]
             start = stop
     return decided
+
+
+class _Frame(NamedTuple):
+    """How vectors are brought into float32's range: their mean, and a power of two."""
+
+    centre: np.ndarray
+    scale: float
+
+
+def _frame(vectors: np.ndarray, edge: int) -> _Frame:
+    n, features = vectors.shape
+    starts = range(0, n, edge)
+    centre = sum((vectors[s : s + edge].sum(axis=0, dtype=np.float64) for s in starts), np.zeros(features)) / max(1, n)
+    if not np.isfinite(centre).all():
+        raise DatapropsError(
+            "the vectors contain NaN or infinite values: a diverged network has no representation to measure"
+        )
+    # far beyond float32's range the products would overflow: scale by a power of two, which changes no digit
+    top = max((float(np.abs(vectors[s : s + edge] - centre).max(initial=0.0)) for s in starts), default=0.0)
+    return _Frame(centre, 2.0 ** -np.ceil(np.log2(top)) if top > 0 else 1.0)
 
 
 def nearest_vectors(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,49 +128,25 @@ def nearest_vectors(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray
     """
     n, features = vectors.shape
     edge = int(np.clip(TILE_MEMORY // (2 * 12 * max(1, features)), SMALLEST_EDGE, EDGE))
-    starts = range(0, n, edge)
-    centre = sum((vectors[s : s + edge].sum(axis=0, dtype=np.float64) for s in starts), np.zeros(features)) / max(1, n)
-    if not np.isfinite(centre).all():
-        raise DatapropsError(
-            "the vectors hold values that are not finite: a diverged network has no representation to measure"
-        )
+    frame = _frame(vectors, edge)
     margin = 1.0 - (features + 4) * UNIT_ROUNDOFF
     slack = (features + 4) * UNDERFLOW
-    # far beyond float32's range the products would overflow: scale by a power of two, which changes no digit
-    top = max((float(np.abs(vectors[s : s + edge] - centre).max(initial=0.0)) for s in starts), default=0.0)
-    scale = 2.0 ** -np.ceil(np.log2(top)) if top > 0 else 1.0
-
-    def strip(rows: slice) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
-        exact = np.asarray(vectors[rows], np.float64)
-        centred = (exact - centre) * scale
-        return (
-            exact * scale,
-            torch.from_numpy(centred.astype(np.float32)),
-            (centred * centred).sum(axis=1) * margin - slack,
-        )
-
     state = empty(n, k)
-    held: tuple[slice, tuple] | None = None
+
+    def strip(rows: slice) -> tuple[torch.Tensor, _Strip]:
+        exact = np.asarray(vectors[rows], np.float64)
+        centred = (exact - frame.centre) * frame.scale
+        low = (centred * centred).sum(axis=1) * margin - slack
+        part = state.part(rows)
+        rounded = torch.from_numpy(centred.astype(np.float32))
+        return rounded, _Strip(exact * frame.scale, low, rows.start, part.knn_d2, part.knn_index)
+
+    held: tuple[slice, tuple[torch.Tensor, _Strip]] | None = None
     for tile in triangle_tiles(n, edge) if k else ():
         if held is None or held[0] != tile.rows:
             held = tile.rows, strip(tile.rows)
-        a, a32, low_a = held[1]
-        b, b32, low_b = held[1] if tile.triangle else strip(tile.columns)
-        g = (a32 @ b32.t()).numpy()
-        part_a, part_b = state.part(tile.rows), state.part(tile.columns)
-        _reduce(
-            g,
-            low_a,
-            low_b,
-            a,
-            b,
-            tile.rows.start,
-            tile.columns.start,
-            tile.triangle,
-            part_a.knn_d2,
-            part_a.knn_index,
-            part_b.knn_d2,
-            part_b.knn_index,
-        )
+        a32, a = held[1]
+        b32, b = held[1] if tile.triangle else strip(tile.columns)
+        _reduce((a32 @ b32.t()).numpy(), a, b, tile.triangle)
     final = finalize(state)
-    return np.sqrt(final.knn_d2) / scale, final.knn_index
+    return np.sqrt(final.knn_d2) / frame.scale, final.knn_index

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataprops.distances.allpairs import Rows, all_pairs, array_rows, subset
+from dataprops.distances.allpairs import Rows, Runner, all_pairs, array_rows, subset
 from dataprops.distances.plan import free_memory, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
@@ -119,7 +119,7 @@ def label_sharpness(
     for sample in samples:
         chosen = np.unique(row[np.searchsorted(used, sample)])  # copies of an image in the draw add no pair
         plan = plan_pass(len(chosen), rows.features, 0, threads=threads or cores())
-        state = all_pairs(subset(rows, chosen), spec, plan, threads=threads or cores()).state
+        state = all_pairs(subset(rows, chosen), spec, plan, Runner(threads or cores())).state
         values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
     if len(np.unique(y[~np.isnan(y)])) < 2:
         values = [float("nan")] * len(values)
@@ -172,7 +172,7 @@ def intrinsic_dimension(
     row = ESTIMATORS[estimator]
     spec = PassSpec(neighbours_needed((row.group,), k), sharp=False)
     plan = plan_pass(len(first), rows.features, spec.k, threads=threads or cores())
-    state = all_pairs(rows, spec, plan, threads=threads or cores()).state
+    state = all_pairs(rows, spec, plan, Runner(threads or cores())).state
     found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), unit=255.0)
     return found[estimator]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dataprops.distances.allpairs import Rows, all_pairs, load_block, subset
+from dataprops.distances.allpairs import Rows, Runner, all_pairs, load_block, subset
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
@@ -53,7 +53,7 @@ def subset_estimates(
             part = subset(rows, chosen)
             spec = PassSpec(k, sharp=False)
             plan = plan_pass(size, rows.features, k, memory=memory, threads=tools.threads)
-            state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device, on_pairs=advance).state
+            state = all_pairs(part, spec, plan, Runner(tools.threads, tools.device), on_pairs=advance).state
             estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, 0, ("mle",))["mle"]
             out.append((size, estimate))
     return out
@@ -109,7 +109,7 @@ def sampled_sharpness(
                 if len(chosen) > 1:
                     plan = plan_pass(len(chosen), rows.features, 0, memory=memory, threads=tools.threads)
                     part = subset(rows, chosen)
-                    state = all_pairs(part, spec, plan, threads=tools.threads, device=tools.device).state
+                    state = all_pairs(part, spec, plan, Runner(tools.threads, tools.device)).state
                     found = max(found, state.sharp.max(initial=0.0))
                 out[size].append(float(np.sqrt(found)))
                 advance(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataprops.distances.incremental import Known
+from dataprops.distances.incremental import PreviousPass
 from dataprops.distances.sketch import Basis, basis_arrays, basis_from
 from dataprops.distances.sketches import Sketches
 from dataprops.distances.state import PassSpec, State
@@ -21,7 +21,7 @@ SKETCHES = 2  # what a sketch promises: one of another number is made again
 PER_ROW = ("codes", "norm", "error", "pixel_norm", "done")
 
 
-def save_known(path: Path, known: Known, classes: tuple[str, ...]) -> None:
+def save_known(path: Path, known: PreviousPass, classes: tuple[str, ...]) -> None:
     """Write a finished pass, aside, then rename; `classes` names the label codes."""
     write_arrays(
         path,
@@ -42,13 +42,13 @@ def save_known(path: Path, known: Known, classes: tuple[str, ...]) -> None:
     )
 
 
-def load_known(path: Path, classes: tuple[str, ...]) -> Known | None:
+def load_known(path: Path, classes: tuple[str, ...]) -> PreviousPass | None:
     """Read a finished pass; None if there is none that can be read. Label codes become those of `classes`."""
     if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as saved:
-            return Known(
+            return PreviousPass(
                 saved["pixels"].astype(object),
                 _recode(saved["y"], saved["classes"].tolist(), classes) if classes else saved["y"],
                 saved["primary"],

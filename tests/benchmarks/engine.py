@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dataprops.distances.allpairs import all_pairs, array_rows, load_block
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
 from dataprops.distances.gpu import EDGE as GPU_EDGE
-from dataprops.distances.incremental import Known, update
+from dataprops.distances.incremental import Contents, PreviousPass, update
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
@@ -60,7 +60,7 @@ def ours(pixels: np.ndarray, y: np.ndarray | None, spec: PassSpec, threads: int)
     """A pass over an array as the audit makes it."""
     n, features = pixels.shape
     plan = plan_pass(n, features, spec.k, threads=threads)
-    return all_pairs(array_rows(pixels, y), spec, plan, threads=threads)
+    return all_pairs(array_rows(pixels, y), spec, plan, Runner(threads))
 
 
 def tile_rate(pixels: np.ndarray, threads: int, runs: int = 3) -> float:
@@ -188,13 +188,12 @@ def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> No
     every = np.ones(len(pixels), bool)
     full_seconds = median_seconds(lambda: ours(pixels[:n], y[:n], spec, threads), runs)
     first = ours(pixels[:n], y[:n], spec, threads)
-    known = Known(
-        names[:n], y[:n], every[:n], first.state, *first.near.arrays(), first.near.count, spec, first.sketches
-    )
+    near = (*first.near.arrays(), first.near.count)
+    known = PreviousPass(names[:n], y[:n], every[:n], first.state, *near, spec, first.sketches)
     plan = plan_pass(len(pixels), features, K, threads=threads)
     rows = array_rows(pixels, y)
-    content = np.arange(len(pixels), dtype=np.int32)
-    seconds = median_seconds(lambda: update(known, rows, names, spec, plan, content_row=content, threads=threads), runs)
+    contents = Contents(names, np.arange(len(pixels), dtype=np.int32))
+    seconds = median_seconds(lambda: update(known, rows, contents, spec, plan, Runner(threads)), runs)
     out["incremental_1pct"] = round(seconds / full_seconds, 4)
     say(f"1 % more than {n}: {seconds:.3f} s, a full pass {full_seconds:.3f} s")
 
@@ -229,8 +228,8 @@ def gpu(out: dict, device: str = "cuda", sizes=(50_000, 200_000), widths=(3_072,
     pixels = images(equal, max(widths))
     rows = array_rows(pixels, np.arange(equal) % 2.0)
     spec = PassSpec(K, near2=4.0 * max(widths))
-    one = all_pairs(rows, spec, plan_pass(equal, max(widths), K, threads=cores()), threads=cores())
-    two = all_pairs(rows, spec, plan_pass(equal, max(widths), K, device=device), device=device)
+    one = all_pairs(rows, spec, plan_pass(equal, max(widths), K, threads=cores()), Runner(cores()))
+    two = all_pairs(rows, spec, plan_pass(equal, max(widths), K, device=device), Runner(device=device))
     pairs = zip((*one.state, *one.near.arrays()), (*two.state, *two.near.arrays()), strict=True)
     out["equal_to_cpu"] = all(np.array_equal(x, z) for x, z in pairs)
     out["device"] = torch.cuda.get_device_name() if device.startswith("cuda") else device
@@ -242,7 +241,7 @@ def gpu(out: dict, device: str = "cuda", sizes=(50_000, 200_000), widths=(3_072,
             large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
             plan = plan_pass(n, features, K, device=device)
             begin = time.perf_counter()
-            all_pairs(array_rows(large), PassSpec(K), plan, device=device)
+            all_pairs(array_rows(large), PassSpec(K), plan, Runner(device=device))
             seconds = time.perf_counter() - begin
             done = n * (n - 1) * features / seconds
             out[f"gpu_{n}_{features}"] = {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataprops.distances.allpairs import all_pairs, array_rows
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.util.memory import measured_memory
@@ -46,7 +46,7 @@ def measure(n: int, features: int, memory: int, threads: int, folder: str | None
                 print(f"{done / total:.0%} after {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
 
         with measured_memory() as peak:
-            all_pairs(array_rows(pixels, np.arange(n) % 2.0), spec, plan, threads=threads, on_pairs=tell)
+            all_pairs(array_rows(pixels, np.arange(n) % 2.0), spec, plan, Runner(threads), on_pairs=tell)
         return {
             "n": n,
             "features": features,

@@ -8,15 +8,15 @@ import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dataprops.audit.records import Passed
 from dataprops.audit.workspace import Run
+from dataprops.distances.allpairs import PassResult, Resume, Runner
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
-from dataprops.distances.incremental import Known, update
+from dataprops.distances.incremental import Contents, PreviousPass, Watch, update
 from dataprops.distances.plan import Plan, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
@@ -98,7 +98,7 @@ def _rows_of(run: Run) -> distinct.Distinct:
 
 def _pass(
     run: Run, tools: Tools, rows: distinct.Distinct, spec: PassSpec, plan: Plan, anchors: np.ndarray | None
-) -> Any:
+) -> PassResult:
     """The pass itself; its outcome is kept for `measure`, and for the next audit of the dataset."""
     pass_key = run.files.decoded.read().preprocess.key
     classes = run.files.scanned.read().classes
@@ -113,24 +113,17 @@ def _pass(
         def show(pairs: int) -> None:
             advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs")))
 
-        how = {
-            "threads": tools.threads,
-            "device": tools.device,
-            "pool": tools.unit_pool(rows_path) if tools.unit_pool else None,
-            "on_pairs": lambda pairs: advance[0](pairs),
-            "checkpoint": checkpoint,
-            "key": key,
-        }
+        runner = Runner(tools.threads, tools.device, tools.unit_pool(rows_path) if tools.unit_pool else None)
+        watch = Watch(show, lambda pairs: advance[0](pairs), Resume(checkpoint, key))
         if anchors is None:
-            known = load_known(known_path, classes)
-            result = update(
-                known, everything, rows.pixels, spec, plan, content_row=rows.content_row, on_plan=show, **how
-            )
+            contents = Contents(rows.pixels, rows.content_row)
+            result = update(load_known(known_path, classes), everything, contents, spec, plan, runner, watch)
         else:
-            show(anchor_pairs(len(anchors), rows.n))
-            result = anchor_pass(everything, anchors, spec, plan, **how)
-    a, b, d2 = result.near.arrays()
-    found = Known(rows.pixels, rows.y, rows.primary, result.state, a, b, d2, result.near.count, spec, result.sketches)
+            watch.plan(anchor_pairs(len(anchors), rows.n))
+            how = {"on_pairs": watch.on_pairs, "resume": watch.resume}
+            result = anchor_pass(everything, anchors, spec, plan, runner, **how)
+    near = (*result.near.arrays(), result.near.count)
+    found = PreviousPass(rows.pixels, rows.y, rows.primary, result.state, *near, spec, result.sketches)
     # what is known of some images alone completes no later pass
     save_known(run.files.pass_state if anchors is not None else known_path, found, classes)
     if anchors is None:

@@ -1,0 +1,114 @@
+"""One job of a pass: all pairs of two blocks, or within one, computed from nothing by whoever has a processor free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.distances.folds import Block, Side
+from dataprops.distances.passes import run_unit
+from dataprops.distances.rows import Rows, load_block, unread_block
+from dataprops.distances.runner import Runner
+from dataprops.distances.sketch import Basis, Sketch, make_sketch
+from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, found_in
+
+FEW = 1 / 8  # of a block's rows: so few others need not all of its pixels
+
+
+class JobSide(NamedTuple):
+    """Rows of one side of a job: their numbers, upper bounds of their k-th squared distances and their sketches, if known."""
+
+    index: np.ndarray
+    bound: np.ndarray | None = None
+    sketch: Sketch | None = None
+
+
+class JobArguments(NamedTuple):
+    """All that a worker needs for one job; without a side b all pairs within a, without a basis there are no sketches.
+
+    `both`: the rows of b are asked for, too. `edge`: rows of a tile.
+    """
+
+    number: int
+    rows: Rows
+    a: JobSide
+    b: JobSide | None
+    both: bool
+    spec: PassSpec
+    basis: Basis | None
+    edge: int
+
+
+class JobResult(NamedTuple):
+    """What one job found for its blocks (found_b None if only block a was asked for), and the sketches that it had to make."""
+
+    found_a: Found
+    found_b: Found | None
+    near: tuple[np.ndarray, np.ndarray, np.ndarray]
+    near_count: int
+    sketch_a: Sketch | None
+    sketch_b: Sketch | None
+
+
+# A pool computes `compute_job` for the arguments it is given, in any order and place; it takes them one by one, when a worker is
+# free for the next, and yields (number, result) as results come.
+UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
+
+
+def second_block(
+    rows: Rows, index_a: np.ndarray, index_b: np.ndarray, sketch_b: Sketch | None, runner: Runner
+) -> Block:
+    """Block b of a job. Where its sketches are known and it meets few rows, only those of its rows are read that pairs are chosen
+    of; few rows fit in one row of tiles, so that hardly any is asked for twice."""
+    if sketch_b is None or len(index_a) > min(runner.edge, FEW * len(index_b)):
+        return load_block(rows, index_b, runner.threads)
+    return unread_block(rows, index_b, sketch_b.pixel_norm)
+
+
+def run_on(
+    a: Side,
+    b: Side | None,
+    spec: PassSpec,
+    near: NearPairs,
+    runner: Runner,
+    on_pairs: Callable[[int], None] | None = None,
+) -> None:
+    """`passes.run_unit` on the runner's device."""
+    if runner.device == "cpu":
+        run_unit(a, b, spec, near, runner, on_pairs)
+    else:
+        from dataprops.distances.gpu import run_unit_on_device
+
+        run_unit_on_device(a, b, spec, near, runner, on_pairs)
+
+
+def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResult:
+    """One job from nothing: what a worker runs."""
+    spec, runner = job.spec, Runner(threads, device, edge=job.edge)
+    near = NearPairs(spec.near_limit)
+
+    def side(block: Block, given: JobSide, asked: bool) -> Side:
+        sketch = given.sketch
+        if sketch is None and job.basis is not None and device == "cpu":
+            sketch = make_sketch(job.basis, block.shifted, block.norm, threads)
+        return Side(block, empty(block.n, spec.k, given.bound) if asked else None, sketch)
+
+    a, b = side(load_block(job.rows, job.a.index, threads), job.a, True), None
+    if job.b is not None:
+        b = side(second_block(job.rows, job.a.index, job.b.index, job.b.sketch, runner), job.b, job.both)
+    run_on(a, b, spec, near, runner)
+
+    def found(side: Side | None) -> Found | None:
+        return None if side is None or side.state is None else found_in(side.state)
+
+    def made(side: Side | None, given: JobSide | None) -> Sketch | None:
+        return None if side is None or given is None or given.sketch is not None else side.sketch
+
+    return JobResult(found_in(_state(a)), found(b), near.arrays(), near.count, made(a, job.a), made(b, job.b))
+
+
+def _state(side: Side) -> State:
+    assert side.state is not None
+    return side.state

@@ -1,0 +1,116 @@
+"""The rows of a pass, read by number: memory-mapped shards, an array, or some rows of either."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from dataprops.distances.folds import Block, shift_into
+from dataprops.distances.plan import READ_BYTES
+from dataprops.distances.state import run_of
+
+
+class RowReader(Protocol):
+    """Reads rows by number: uint8 [len(rows), D]. Must be picklable to travel to workers, and thread-safe."""
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
+class ArrayReader(NamedTuple):
+    """A `RowReader` over an array."""
+
+    pixels: np.ndarray
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray:
+        return self.pixels[run_of(rows)]
+
+
+class Rows(NamedTuple):
+    """The rows of a pass.
+
+    Attributes
+    ----------
+    read : RowReader
+    features : int
+        D.
+    y : float64 [n]
+        Labels (class codes or numbers), NaN = unlabelled.
+    primary : bool [n]
+        One row for each distinct image is primary: only primary rows stand in neighbour lists.
+    """
+
+    read: RowReader
+    features: int
+    y: np.ndarray
+    primary: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+
+def array_rows(pixels: np.ndarray, y: np.ndarray | None = None, primary: np.ndarray | None = None) -> Rows:
+    """Rows of an array in memory, uint8 [n, D]."""
+    n = len(pixels)
+    return Rows(
+        ArrayReader(pixels),
+        pixels.shape[1],
+        np.full(n, np.nan) if y is None else np.asarray(y, np.float64),
+        np.ones(n, bool) if primary is None else primary,
+    )
+
+
+class SubsetReader(NamedTuple):
+    """A `RowReader` over some rows of another."""
+
+    read: RowReader
+    chosen: np.ndarray
+
+    def __call__(self, rows: np.ndarray, /) -> np.ndarray:
+        return self.read(self.chosen[rows])
+
+
+def subset(rows: Rows, chosen: np.ndarray) -> Rows:
+    """Some rows, as rows 0..len(chosen)-1 of their own; each of them may be a neighbour."""
+    return Rows(SubsetReader(rows.read, chosen), rows.features, rows.y[chosen], np.ones(len(chosen), bool))
+
+
+def load_block(rows: Rows, index: np.ndarray, threads: int = 1) -> Block:
+    """Read and shift the rows with these numbers."""
+    index = np.asarray(index, np.int32)
+    shifted, norm = _read_shifted(rows, index, threads)
+    return Block(shifted, norm, rows.y[index], index, rows.primary[index])
+
+
+def unread_block(rows: Rows, index: np.ndarray, norm: np.ndarray) -> Block:
+    """The rows with these numbers and squared norms, whose pixels are read when they are asked for."""
+
+    def later(positions: np.ndarray) -> torch.Tensor:
+        return _read_shifted(rows, index[positions], threads=1)[0]
+
+    nothing = torch.empty((0, rows.features), dtype=torch.int8)
+    return Block(nothing, norm, rows.y[index], index, rows.primary[index], later)
+
+
+def _read_shifted(rows: Rows, index: np.ndarray, threads: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Shifted rows and their squared norms; a few at a time, so that pixels are never in memory twice as a whole."""
+    # numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting
+    shifted = np.empty((len(index), rows.features), np.int8)
+    norm = np.empty(len(index))
+
+    def load(start: int) -> None:
+        part = slice(start, start + step)
+        shift_into(rows.read(index[part]), shifted[part], norm[part])
+
+    step = max(1, min(READ_BYTES // max(1, rows.features), -(-len(index) // threads)))
+    starts = range(0, len(index), step)
+    if threads > 1 and len(starts) > 1:
+        with ThreadPoolExecutor(threads, "load") as pool:
+            list(pool.map(load, starts))
+    else:
+        for start in starts:
+            load(start)
+    return torch.from_numpy(shifted), norm

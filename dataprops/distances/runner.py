@@ -1,0 +1,31 @@
+"""Where and how a pass is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataprops.distances.tiles import EDGE
+
+if TYPE_CHECKING:
+    from dataprops.distances.jobs import UnitPool
+
+
+class Runner(NamedTuple):
+    """Where and how pairs are computed; it changes the time, never the result.
+
+    Attributes
+    ----------
+    threads : int
+        Of this process.
+    device : str
+        "cpu", or a torch device such as "cuda".
+    pool : callable, optional
+        Computes jobs elsewhere; see `jobs.UnitPool`.
+    edge : int
+        Rows of a tile on CPUs; a pass takes it from its plan.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    pool: UnitPool | None = None
+    edge: int = EDGE
