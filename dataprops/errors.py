@@ -9,5 +9,5 @@ class DatapropsError(Exception):
     """Wrong usage or unusable input; the message names the file or value and the way out."""
 
 
-class MachineError(Exception):
-    """The machine refused: no file handles, a full disk. Neither the caller's nor the data's fault; ends the run (exit code 3)."""
+class MachineError(DatapropsError):
+    """The machine refused: a full disk, a read-only store, no file handles. Not the data's fault; ends the run (exit code 3)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -36,6 +37,15 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return import_module(COMMANDS[cmd_name][0]).command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what it does not handle itself is never taken for an alert (exit code 1)."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:  # noqa: BLE001 - the edge
+            from flows.commands.common import leave
+
+            leave(error)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

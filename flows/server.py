@@ -41,6 +41,22 @@ TEMPORARY = {
 }
 
 
+# Runs a module in a process that ends when whoever started it is gone, be it by SIGKILL: then its standard input ends
+ENDS_WITH_PARENT = """
+import os, runpy, signal, sys, threading
+
+def watch():
+    while os.read(0, 4096):
+        pass
+    threading.Timer(5.0, os._exit, (1,)).start()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=watch, daemon=True).start()
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 def configured_url(home: Path) -> str | None:
     """The API address that the environment or the user's active Prefect profile names."""
     if url := os.environ.get("PREFECT_API_URL"):
@@ -130,7 +146,14 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
     with logs.open("wb") as out:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *(
+                    sys.executable,
+                    "-c",
+                    ENDS_WITH_PARENT,
+                    "uvicorn",
+                    "--factory",
+                    "prefect.server.api.server:create_app",
+                ),
                 *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
             ],
             # what Prefect's own temporary server is started with
@@ -142,7 +165,7 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
             },
             stdout=out,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # the end of this process, however it comes, closes it
         )
     try:
         os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, perhaps before the server answers
@@ -153,6 +176,8 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
+        if process.stdin is not None:
+            process.stdin.close()
         os.environ.pop("PREFECT_API_URL", None)
 
 

@@ -376,7 +376,7 @@ def test_two_audits_of_one_dataset_do_not_run_at_once(tmp_path):
     [
         (
             lambda p: (p / "store").mkdir() or (p / "store/other.txt").write_text("x"),
-            "not empty and no dataprops store",
+            "not empty and is not a dataprops store",
         ),
         (lambda p: (p / "store").mkdir() or (p / "store/version.json").write_text('{"schema": 99}'), "has schema 99"),
         (lambda p: (p / "store").mkdir() or (p / "store/version.json").write_text("x"), "is damaged"),

@@ -206,5 +206,5 @@ def test_commands_print_and_give_strict_json(store):
     wrong = run(main, ["history", "other", "--store", str(store)])
     assert wrong.exit_code == 2 and "it has scans" in wrong.stderr
     nowhere = run(main, ["compare", ONE, TWO, "--store", str(store / "nowhere")])
-    assert nowhere.exit_code == 2 and "no dataprops store" in nowhere.stderr
+    assert nowhere.exit_code == 2 and "is not a dataprops store" in nowhere.stderr
     assert not (store / "nowhere").exists()

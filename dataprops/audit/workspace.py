@@ -16,8 +16,9 @@ import pandas as pd
 
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.records import Decoded, Passed, Scanned, record_from
-from dataprops.errors import DatapropsError
+from dataprops.errors import DatapropsError, MachineError
 from dataprops.store.folder import open_store
+from dataprops.store.prune import stale_parts
 from dataprops.store.tables import write_table
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
@@ -245,10 +246,14 @@ class Run:
         return Path(self.store) / "states" / self.config.dataset
 
 
+SWEPT = ("shards", "states")  # folders of the store in which decoders and passes write
+
+
 def start_run(config: AuditConfig) -> Run:
     """Open the store and make the folder of a new run; the caller holds the dataset's lock.
 
-    What a killed run left in its work folder is removed: all that is worth keeping lies elsewhere.
+    What a killed run left in its work folder is removed, as are unfinished files of processes that are gone: all that is worth
+    keeping lies elsewhere.
     """
     store = open_store(config.store)
     source = Path(config.source)
@@ -257,12 +262,22 @@ def start_run(config: AuditConfig) -> Run:
     now = datetime.now(UTC)
     run = Run(config, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", now.isoformat(timespec="seconds"), str(store))
     shutil.rmtree(run.work.parent, ignore_errors=True)
+    for part in stale_parts(store, SWEPT):
+        part.unlink(missing_ok=True)
     run.work.mkdir(parents=True)
     return run
 
 
 def publish(run: Run) -> Path:
-    """Move the finished results to their place, in one rename; remove the work folder."""
+    """Move the finished results to their place, in one rename; remove the work folder.
+
+    Raises
+    ------
+    MachineError
+        If the store is gone: what was written since lies where nobody would look for it.
+    """
+    if not (Path(run.store) / "version.json").is_file():
+        raise MachineError(f"the store {run.store} is gone (removed, or unmounted, while it was used): bring it back")
     run.results.parent.mkdir(parents=True, exist_ok=True)
     os.replace(run.files.results, run.results)
     shutil.rmtree(run.work, ignore_errors=True)

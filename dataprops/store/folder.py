@@ -14,6 +14,7 @@
       alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `open_alerts`)
       watch/<dataset>.parquet           files as the watcher last reported them
       prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
+      errors/                           tracebacks of commands that ended with exit code 3
       cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
 
 A result folder appears by one rename when everything in it is written: it is whole or absent. Tables are plain Parquet; the
@@ -29,7 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dataprops.errors import DatapropsError
+from dataprops.errors import DatapropsError, MachineError
 from dataprops.util.files import write_aside, write_text
 
 SCHEMA = 1
@@ -37,6 +38,8 @@ SCHEMA = 1
 # so must do no harm to what it has done already.
 MIGRATIONS: dict[int, Callable[[Path], None]] = {}
 GATE = ".prune.lock"
+MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
+PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")  # of a store that was used
 log = logging.getLogger(__name__)
 
 
@@ -54,16 +57,30 @@ def open_store(path: str | Path) -> Path:
         if _schema(marker) != SCHEMA:
             _migrate(folder)
         return folder
-    if folder.is_dir() and any(entry.name not in ("prefect", "cache") for entry in folder.iterdir()):
-        raise DatapropsError(f"{folder} is not empty and no dataprops store: choose another --store")
+    _refuse_lost_marker(folder)
     try:
+        if folder.is_dir() and any(entry.name not in ("prefect", "cache", "errors") for entry in folder.iterdir()):
+            raise DatapropsError(f"{folder} is not empty and is not a dataprops store: choose another --store")
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(marker, json.dumps({"schema": SCHEMA, "made_by": "dataprops"}) + "\n")
+        write_text(marker, json.dumps(MARKER) + "\n")
     except OSError as error:
-        raise DatapropsError(
-            f"the store {folder} cannot be written: {error.strerror}: choose another --store"
-        ) from error
+        raise MachineError(f"the store {folder} cannot be written: {error.strerror}: choose another --store") from error
     return folder
+
+
+def _refuse_lost_marker(folder: Path) -> None:
+    """Tell a store whose marker is gone from a folder that is none: it holds results, and must not be taken for empty.
+
+    Raises
+    ------
+    DatapropsError
+        If it is one.
+    """
+    if any((folder / name).exists() for name in PARTS):
+        raise DatapropsError(
+            f"{folder} is a dataprops store that lost its marker version.json (an incomplete copy or restore?): restore that file, or"
+            f" write {json.dumps(MARKER)} into it if the store is of this version"
+        )
 
 
 def existing_store(path: str | Path) -> Path:
@@ -76,7 +93,8 @@ def existing_store(path: str | Path) -> Path:
     """
     folder = Path(path).expanduser().resolve()
     if not (folder / "version.json").is_file():
-        raise DatapropsError(f"{folder} is no dataprops store: name one with --store")
+        _refuse_lost_marker(folder)
+        raise DatapropsError(f"{folder} is not a dataprops store: name one with --store")
     return open_store(folder)
 
 

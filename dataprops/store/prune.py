@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,11 +25,12 @@ from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import closed, dataset_lock, finished_runs
+from dataprops.util.files import host_mark
 
 log = logging.getLogger(__name__)
 
-# .<name>.<pid>.<8 hex digits>.part: see `store.write_aside`; without the digits: of earlier versions
-PART = re.compile(r"(?:^|\.)(\d+)(?:\.[0-9a-f]{8})?\.part$")
+# .<name>.<pid>.<mark of the machine><8 hex digits>.part: see `util.files.aside_of`; without the mark: of earlier versions
+PART = re.compile(r"(?:^|\.)(\d+)(?:\.([0-9a-f]{8})?[0-9a-f]{8})?\.part$")
 STALE_SECONDS = 3600.0  # a process on another machine that shares the store cannot be seen; one that writes can
 
 
@@ -128,12 +129,18 @@ def _made(run: Path) -> datetime | None:
         return None
 
 
-def stale_parts(store: Path) -> list[Path]:
-    """Unfinished files of processes that are gone."""
+def stale_parts(store: Path, names: Sequence[str] | None = None) -> list[Path]:
+    """Unfinished files of processes that are gone; of a process on another machine, those that were not touched for an hour.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Folders of the store to look in; default: all.
+    """
     import psutil
 
     out = []
-    for folder in sorted(store.glob("*")):
+    for folder in sorted(store.glob("*") if names is None else (store / name for name in names)):
         if folder.name in ("prefect", "cache", "gone"):
             continue
         for path in sorted(folder.rglob("*.part")) if folder.is_dir() else [folder]:
@@ -142,7 +149,8 @@ def stale_parts(store: Path) -> list[Path]:
                 old = time.time() - path.stat().st_mtime > STALE_SECONDS
             except FileNotFoundError:
                 continue
-            if found and old and not psutil.pid_exists(int(found[1])):
+            here = found is not None and found[2] == host_mark()
+            if found and (old or here) and not psutil.pid_exists(int(found[1])):
                 out.append(path)
     return out
 

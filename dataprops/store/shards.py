@@ -41,7 +41,7 @@ from dataprops.imaging.decode import (
     value_facts,
 )
 from dataprops.sources import OpenSource
-from dataprops.util.files import write_aside
+from dataprops.util.files import aside_of, write_aside
 from dataprops.util.guard import guarded, reason_of
 
 log = logging.getLogger(__name__)
@@ -285,7 +285,7 @@ def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folde
     index: dict[str, list] = {name: [] for name in _INDEX.names}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    aside = path / f".{os.getpid()}.{os.urandom(4).hex()}.part"
+    aside = aside_of(path / "shard")
     try:
         with aside.open("wb") as file:
             # image by image, so that memory does not grow with the shard

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import platform
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +13,22 @@ from pathlib import Path
 import numpy as np
 
 
+@functools.lru_cache(1)
+def host_mark() -> str:
+    """8 hexadecimal digits that stand for this machine and its start, so that a process number is looked up where it was given."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    name = f"{platform.node()} {boot.read_text().strip() if boot.is_file() else ''}"
+    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+
+
+def aside_of(path: Path) -> Path:
+    """A new name beside `path` for a file that is not finished: it tells which process of which machine writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{host_mark()}{secrets.token_hex(4)}.part")
+
+
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then rename it. Threads and processes may write the same at once."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    aside = aside_of(path)
     try:
         write(aside)
         os.replace(aside, path)

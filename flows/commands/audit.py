@@ -36,7 +36,8 @@ Examples:
 """
 
 EXITS = """\b
-Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable input.
+Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable input,
+3 the machine refused (a full disk, a read-only store) or something unexpected; 130 interrupted.
 """
 
 

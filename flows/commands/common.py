@@ -1,32 +1,136 @@
-"""What the commands share: errors at the edge, and a result as JSON or for a terminal."""
+"""What the commands share: errors at the edge, and a result as JSON or for a terminal.
+
+Exit codes: 0 done; 1 an alert at or above --fail-on, and nothing else; 2 wrong usage or unusable input; 3 the machine refused or
+something unexpected happened; 130 interrupted. What the caller got wrong is one line; so is the unexpected, with the traceback in a
+file (``STORE/errors/``, or the temporary folder where the store cannot be written).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dataprops.errors import DatapropsError
+from dataprops.errors import DatapropsError, MachineError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Say what the caller got wrong in one line, and exit with 2."""
+    """Say in one line what went wrong, and exit with the code for it; see the module."""
 
     @wraps(function)
     def command(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
-        except DatapropsError as error:
-            click.echo(f"dataprops: {error}", err=True)
-            sys.exit(2)
+        except BaseException as error:  # noqa: BLE001 - the edge: nothing may pass as an alert's exit code
+            leave(error, options.get("store"))
 
     return command
+
+
+UNUSABLE, REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
+# errno -> what the machine refused, and the way out
+REFUSALS = {
+    errno.ENOSPC: "the disk is full: free some space, or choose a --store on another disk",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose a --store on another disk",
+    errno.EROFS: "the file system is read-only: choose a --store that can be written",
+    errno.EACCES: "permission is denied: choose a --store that you may write",
+    errno.EPERM: "permission is denied: choose a --store that you may write",
+    errno.EMFILE: "the process is out of file handles: raise the limit (ulimit -n), or use fewer --workers",
+    errno.ENFILE: "the machine is out of file handles: close other programs, or raise its limit",
+    errno.ENOMEM: "memory ran out: give less with --memory, or use fewer --workers or a smaller --size",
+}
+
+
+def leave(error: BaseException, store: str | None = None) -> NoReturn:
+    """Say in one line what went wrong, and exit.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for what the caller got wrong, 3 for what the machine refused and for the unexpected.
+    """
+    if isinstance(error, SystemExit | click.ClickException | click.exceptions.Exit):
+        raise error
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        click.echo("dataprops: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    if isinstance(error, BrokenPipeError):  # who read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
+    if isinstance(error, DatapropsError) and not isinstance(error, MachineError):
+        click.echo(f"dataprops: {error}", err=True)
+        sys.exit(UNUSABLE)
+    told = str(error) if isinstance(error, MachineError) else _refusal(error, store)
+    place = _write_traceback(error, store)
+    click.echo(f"dataprops: {told} (traceback: {place or 'could not be written'})", err=True)
+    sys.exit(REFUSED)
+
+
+def _refusal(error: BaseException, store: str | None) -> str:
+    """What happened and what to do, in one line."""
+    from dataprops.util.redact import redacted
+
+    if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
+        return f"the store {store} is gone (removed, or unmounted, while it was used): bring it back, or choose another --store"
+    if isinstance(error, MemoryError):
+        return REFUSALS[errno.ENOMEM]
+    refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)
+    if refused is not None and refused.errno is not None:
+        return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
+    words = " ".join(str(error).split())
+    shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+    return redacted(
+        f"unexpected {type(error).__name__}: {shown}; run it again, and report this with the traceback if it comes back"
+    )
+
+
+LONGEST = 300  # characters of a message that are shown
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from."""
+    for _ in range(20):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_store(store: str) -> bool:
+    with contextlib.suppress(OSError):
+        return (Path(store).expanduser() / "version.json").is_file()
+    return False
+
+
+def _write_traceback(error: BaseException, store: str | None) -> Path | None:
+    """The file that the traceback was written to, without what addresses hide."""
+    import tempfile
+    import time
+    import traceback
+
+    from dataprops.util.redact import redacted
+
+    text = redacted("".join(traceback.format_exception(error)))
+    name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
+    folders = [Path(store).expanduser() / "errors"] if store is not None and _is_store(store) else []
+    for folder in (*folders, Path(tempfile.gettempdir()) / "dataprops-errors"):
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = folder / name
+            file.touch(mode=0o600)
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return file
+    return None
 
 
 def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -49,6 +49,7 @@ from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.util.cache import Kept
+from dataprops.util.guard import let_through
 from dataprops.util.redact import redacted
 
 log = logging.getLogger(__name__)
@@ -391,6 +392,7 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
         reader = open_reader(location, access)
         return reader, _index(location, reader, access)
     except (*_DAMAGED, OSError, ValueError) as error:
+        let_through(error)
         reason = getattr(error, "strerror", None) or _plain_reason(error)
         raise DatapropsError(
             f"{redacted(location)} cannot be read as an archive: {reason}; is it whole? (make it again, or check the download)"

@@ -26,6 +26,7 @@ from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions
 from dataprops.util.cache import Kept
+from dataprops.util.guard import let_through
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".npy", ".npz")
@@ -131,6 +132,7 @@ def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
         NotImplementedError,
         RuntimeError,
     ) as error:
+        let_through(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {reason}") from None
 

@@ -1,0 +1,173 @@
+"""Exit codes at the edge: 1 is an alert and nothing else; what a machine refuses is one line, 3, and a traceback in a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from dataprops.errors import DatapropsError, MachineError
+from dataprops.store import folder, prune
+from dataprops.store.folder import existing_store, open_store
+from flows.cli import main
+from flows.commands.common import leave
+from tests.make_images import random_folder
+
+
+def left(error, store=None):
+    with pytest.raises(SystemExit) as caught:
+        leave(error, store)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DatapropsError("no such folder"), 2),
+        (MachineError("out of file handles"), 3),
+        (OSError(errno.ENOSPC, "No space left on device"), 3),
+        (MemoryError(), 3),
+        (ZeroDivisionError("division by zero"), 3),
+        (AssertionError(), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_error_leaves_with_the_code_of_an_alert(error, code, capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert left(error) == code
+    told = capfd.readouterr().err
+    assert told.startswith("dataprops: ")
+    assert told.count("\n") == 1
+    files = list((tmp_path / "dataprops-errors").glob("*"))
+    assert len(files) == (code == 3)
+    if files:
+        assert type(error).__name__ in files[0].read_text()
+        assert str(files[0]) in told
+
+
+def test_what_an_address_hides_is_in_no_message_and_no_traceback(capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    left(ValueError("cannot read https://me:hidden@host/a.zip?sig=hidden"))
+    (file,) = (tmp_path / "dataprops-errors").glob("*")
+    assert "hidden" not in capfd.readouterr().err + file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("edge") / "scans"
+    random_folder(root, {"cat": 8, "dog": 8})
+    return root
+
+
+def audited(scans: Path, store: Path):
+    words = ["audit", str(scans), "--store", str(store), "--inline", "--quiet", "--size", "8", "--k", "4"]
+    return CliRunner().invoke(main, [*words, "--estimators", "mle", "--sample", "4", "--draws", "2", "--json"])
+
+
+REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "out of file handles": errno.EMFILE}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("place", ["shards", "states", "work", "results"])
+def test_a_machine_that_refuses_ends_with_3_and_the_next_run_is_whole(refusal, place, scans, tmp_path, monkeypatch):
+    code, store = REFUSALS[refusal], tmp_path / "store"
+    replace = os.replace
+
+    def refuse(source, target, **options):
+        if f"/{place}/" in str(target) and store.name in str(target):
+            raise OSError(code, os.strerror(code), str(target))
+        return replace(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        refused = audited(scans, store)
+    assert refused.exit_code == 3, refused.output
+    assert refusal in refused.stderr
+    assert len(list((store / "errors").glob("*.txt"))) == 1
+    assert not list((store / "work").glob("*/*"))
+    whole = audited(scans, store)
+    assert whole.exit_code in (0, 1), whole.output
+
+
+def test_a_store_that_vanishes_is_no_alert_and_no_result(scans, tmp_path, monkeypatch):
+    from dataprops.audit import composition
+
+    store = tmp_path / "store"
+
+    def vanish(run, tools):
+        (store).rename(tmp_path / "gone")
+
+    stages = [*composition.STAGES]
+    for at in (2, len(stages) - 1):
+        monkeypatch.setattr(composition, "STAGES", (*stages[:at], vanish, *stages[at:]))
+        found = audited(scans, store)
+        assert found.exit_code == 3, found.output
+        assert "is gone" in found.stderr
+        assert not list(store.glob("results/*/*"))
+        for place in (store, tmp_path / "gone"):
+            if place.exists():
+                place.rename(tmp_path / f"old{at}{place.name}")
+
+
+def test_a_store_that_lost_its_marker_is_told_from_a_folder_that_is_none(tmp_path):
+    store = open_store(tmp_path / "store")
+    folder.open_salt(store)
+    (store / "version.json").unlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/letter.txt").write_text("no store")
+    for opened in (open_store, existing_store):
+        with pytest.raises(DatapropsError, match=r"lost its marker version\.json"):
+            opened(store)
+        with pytest.raises(DatapropsError, match="is not a dataprops store"):
+            opened(tmp_path / "other")
+    (store / "version.json").write_text('{"schema": 1, "made_by": "dataprops"}')
+    assert existing_store(store) == store
+
+
+def test_what_a_killed_decoder_left_is_swept_by_the_next_run(scans, tmp_path):
+    store = tmp_path / "store"
+    assert audited(scans, store).exit_code in (0, 1)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mark = prune.host_mark()
+    here = store / f"shards/.shard.{dead.pid}.{mark}00000000.part"
+    running = store / f"shards/.shard.{os.getpid()}.{mark}00000000.part"
+    elsewhere = store / f"shards/.shard.{dead.pid}.0123456700000000.part"
+    for part in (here, running, elsewhere):
+        part.write_bytes(b"unfinished")
+    assert audited(scans, store).exit_code in (0, 1)
+    assert [part.exists() for part in (here, running, elsewhere)] == [False, True, True]
+    old = time.time() - 2 * prune.STALE_SECONDS
+    os.utime(elsewhere, (old, old))
+    assert prune.stale_parts(store) == [elsewhere]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_the_server_of_a_killed_command_ends(scans, tmp_path):
+    words = ["audit", str(scans), "--store", str(tmp_path / "store"), "--quiet", "--size", "8", "--k", "4"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    servers: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while not servers and command.poll() is None and time.monotonic() < deadline:
+        servers = psutil.Process(command.pid).children(recursive=True)
+        time.sleep(0.05)
+    assert servers, "no server was started"
+    time.sleep(0.5)
+    command.kill()
+    command.wait()
+    _, alive = psutil.wait_procs(servers, timeout=90)  # one that still imports ends when it has done so
+    assert alive == []
