@@ -55,7 +55,7 @@ def write_result(
         "labels": {"kind": "classes", "classes": images["label"].value_counts().to_dict()},
         "preprocess": {"size": size, "channels": 1, "range": [0, 255], "scale": "per-image-max", "window": "auto"},
         "intrinsic_dimension": {"mle": {"value": d, "se": se}},
-        "label_sharpness": {"m1000": {"mean": k_f, "std": k_std, "m": 100, "draws": 20}},
+        "label_sharpness": {"sample": {"mean": k_f, "std": k_std, "m": 100, "draws": 20}},
         "findings": {"exact_duplicates": 0, "label_conflicts": 0},
         "predictions": [prediction] if penalty is not None else [],
         "alerts": [],

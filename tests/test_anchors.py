@@ -74,7 +74,7 @@ def test_an_audit_by_anchors_says_so_and_holds_the_truth(tmp_path: Path) -> None
         assert low <= truth
         assert high is None or truth <= high
     # samples of M images do not need the anchors
-    assert sharp["m1000"] == whole["label_sharpness"]["m1000"]
+    assert sharp["sample"] == whole["label_sharpness"]["sample"]
     images_table = pd.read_parquet(Path(some["results"]) / "images.parquet")
     assert images_table["local_dimension"].notna().sum() == 300
     report = Path(some["report"]).read_text()

@@ -21,7 +21,7 @@ from dataprops.audit.stages.decode import decode
 from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
-from dataprops.store.folder import locked, open_store
+from dataprops.store.folder import SCHEMA, locked, open_store
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
@@ -137,7 +137,7 @@ def test_cifar_has_the_published_values(real_data, tmp_path):
     assert dimension["twonn_closed"]["value"] == pytest.approx(18.4, abs=0.05)
     assert summary["label_sharpness"]["all_pairs"] == pytest.approx(6.37e-4, abs=0.005e-4)
     assert summary["label_sharpness"]["all_pairs"] * 255 == pytest.approx(0.1624, abs=0.0001)
-    sample = summary["label_sharpness"]["m1000"]
+    sample = summary["label_sharpness"]["sample"]
     assert sample["mean"] * 255 == pytest.approx(0.138, abs=0.007)
 
 
@@ -313,8 +313,8 @@ def test_tables_read_with_pandas_alone_and_carry_the_schema(tmp_path):
     summary = audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE, k=5)
     tables = tables_of(summary)
     assert len(tables["images"]) == 50
-    assert tables["run"]["schema"].tolist() == [1]
-    assert set(tables["properties"]["property"]) >= {"intrinsic_dimension.mle", "label_sharpness.m1000"}
+    assert tables["run"]["schema"].tolist() == [SCHEMA]
+    assert set(tables["properties"]["property"]) >= {"intrinsic_dimension.mle", "label_sharpness.sample"}
     assert not list((tmp_path / "store" / "work").glob("*/*"))
     assert json.loads(tables["run"]["summary"].iloc[0])["run_id"] == summary["run_id"]
 

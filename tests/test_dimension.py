@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 
-from dataprops.properties import dimension
+from dataprops.errors import DatapropsError
+from dataprops.properties import ESTIMATORS, Estimator, dimension, register, unregister
 from dataprops.properties.dimension import (
-    estimate_all,
     geomle_points,
     levina_bickel_terms,
     local_dimension,
     two_nn_ratios,
 )
+from dataprops.properties.estimators import estimate_all, groups, neighbours_needed
 
 N = 2500
 
@@ -160,3 +161,49 @@ def test_too_few_images_give_no_number_and_the_reason(n):
 def test_ratios_are_sorted_logs():
     distances = np.array([[1.0, 3.0], [2.0, 2.0], [1.0, 2.0]])
     np.testing.assert_allclose(two_nn_ratios(distances), [0.0, math.log(2), math.log(3)])
+
+
+# --- the table of estimators -----------------------------------------------------------------------------------------
+
+
+def gaussian(n: int = 150, features: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending distances and neighbours of Gaussian points."""
+    points = np.random.default_rng(3).normal(size=(n, features))
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    index = np.argsort(apart, axis=1)[:, :-1]
+    return np.take_along_axis(apart, index, axis=1), index
+
+
+def test_an_estimate_does_not_depend_on_which_others_were_asked_for():
+    distances, index = gaussian()
+    together = estimate_all(distances, index, 6, seed=5)
+    for row in ESTIMATORS.values():
+        alone = estimate_all(distances, index, 6, seed=5, groups=(row.group,))
+        assert alone[row.name] == together[row.name]
+    assert estimate_all(distances, index, 6, seed=6)["twonn"].se != together["twonn"].se
+
+
+def test_an_estimator_of_ones_own_is_estimated_and_can_be_removed():
+    own = Estimator(
+        name="doubled",
+        group="doubled",
+        title="Twice the closed form",
+        short="doubled",
+        explanation="nothing one would use",
+        estimate=lambda x: (2.0 * estimate_all(x.distances, x.index, 6)["twonn_closed"].value, x.rng.random(), ""),
+        least=lambda k: 3,
+        collected=30,
+    )
+    distances, index = gaussian()
+    register(own)
+    try:
+        with pytest.raises(DatapropsError, match="'doubled' is taken"):
+            register(own)
+        found = estimate_all(distances, index, 6, groups=("doubled", "twonn"))
+        assert found["doubled"].value == 2 * found["twonn_closed"].value
+        assert neighbours_needed(("doubled",), 20) == 30
+        assert "doubled" in groups()
+    finally:
+        unregister("doubled")
+    assert "doubled" not in groups()

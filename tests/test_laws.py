@@ -40,7 +40,7 @@ def audit(n=10_000, sharpness=5e-4, std=4e-5, d=20.0, se=0.1, *, m=1000, draws=2
         "labels": {"kind": "classes", "classes": {"cat": n // 2, "dog": n - n // 2}},
         "preprocess": {"size": 224, "channels": 1, "range": [0, 255], "scale": "per-image-max"},
         "intrinsic_dimension": {"mle": {"value": d, "se": se}},
-        "label_sharpness": {"m1000": {"mean": sharpness, "std": std, "m": m, "draws": draws}},
+        "label_sharpness": {"sample": {"mean": sharpness, "std": std, "m": m, "draws": draws}},
     }
 
 
@@ -130,8 +130,8 @@ def test_the_penalty_follows_the_line_with_its_interval():
         (("preprocess", "scale"), "full-range", "--scale per-image-max"),
         (("labels", "kind"), "numbers", "--labels classes"),
         (("labels", "kind"), "none", "classes"),
-        (("label_sharpness", "m1000", "mean"), None, "no label sharpness"),
-        (("label_sharpness", "m1000", "m"), 2000, "--sample 1000"),
+        (("label_sharpness", "sample", "mean"), None, "no label sharpness"),
+        (("label_sharpness", "sample", "m"), 2000, "--sample 1000"),
     ],
 )
 def test_the_penalty_is_withheld_outside_of_the_calibration(path, value, reason):
@@ -250,9 +250,9 @@ def test_the_sentence_tells_what_came_and_when():
         (("preprocess", "scale"), "full-range", "scale full-range"),
         (("labels", "kind"), "numbers", "numbers"),
         (("labels", "classes"), {"cat": 1}, "classes"),
-        (("label_sharpness", "m1000", "m"), 500, "--sample"),
-        (("label_sharpness", "m1000", "mean"), None, "no label sharpness"),
-        (("label_sharpness", "m1000", "mean"), 0.0, "no label sharpness"),
+        (("label_sharpness", "sample", "m"), 500, "--sample"),
+        (("label_sharpness", "sample", "mean"), None, "no label sharpness"),
+        (("label_sharpness", "sample", "mean"), 0.0, "no label sharpness"),
         (("intrinsic_dimension",), {}, "no maximum-likelihood"),
         (("intrinsic_dimension", "mle", "value"), None, "no maximum-likelihood"),
         (("intrinsic_dimension", "mle", "se"), None, "no standard error"),

@@ -47,7 +47,7 @@ def summary(n=1000, d=10.0, k=2e-4, m=1000, size=224, channels=1, scale="per-ima
         "labels": {"kind": kind, "classes": {f"class {i}": n // classes for i in range(classes)}},
         "preprocess": {"size": size, "channels": channels, "range": [0, 255], "scale": scale},
         "intrinsic_dimension": {"mle": {"value": 99.0, "se": 0.1}, "mle_paper": {"value": d, "se": 0.1}},
-        "label_sharpness": {"m1000": {"mean": k, "std": 1e-5, "m": m, "draws": 20}},
+        "label_sharpness": {"sample": {"mean": k, "std": 1e-5, "m": m, "draws": 20}},
     }
 
 

@@ -178,7 +178,8 @@ def test_a_killed_prune_leaves_whole_runs_and_is_finished_by_the_next(folder, mo
 
 
 def test_an_older_store_is_migrated_and_a_killed_migration_goes_on(folder, monkeypatch):
-    (folder / "version.json").write_text('{"schema": -1}')
+    now = store_folder.SCHEMA
+    (folder / "version.json").write_text(json.dumps({"schema": now - 2}))
     calls = []
 
     def step(number, dies=False):
@@ -190,29 +191,31 @@ def test_an_older_store_is_migrated_and_a_killed_migration_goes_on(folder, monke
 
         return run
 
-    monkeypatch.setattr(store_folder, "MIGRATIONS", {-1: step(-1), 0: step(0, dies=True)})
+    monkeypatch.setattr(store_folder, "MIGRATIONS", {now - 2: step(now - 2), now - 1: step(now - 1, dies=True)})
     with pytest.raises(KeyboardInterrupt):
         open_store(folder)
-    assert json.loads((folder / "version.json").read_text())["schema"] == 0
+    assert json.loads((folder / "version.json").read_text())["schema"] == now - 1
     assert open_store(folder) == folder
-    assert calls == [-1, 0, 0] and (folder / "step0").exists()
+    assert calls == [now - 2, now - 1, now - 1] and (folder / f"step{now - 1}").exists()
     assert json.loads((folder / "version.json").read_text())["schema"] == store_folder.SCHEMA
     open_store(folder)
-    assert calls == [-1, 0, 0]
+    assert calls == [now - 2, now - 1, now - 1]
 
 
-@pytest.mark.parametrize("schema", [0, 2])
+@pytest.mark.parametrize("schema", [0, store_folder.SCHEMA + 1])
 def test_a_store_that_cannot_be_migrated_is_refused(folder, schema):
     (folder / "version.json").write_text(json.dumps({"schema": schema}))
-    with pytest.raises(DatapropsError, match=f"has schema {schema}, this version writes 1: use another --store"):
+    with pytest.raises(
+        DatapropsError, match=f"has schema {schema}, this version writes {store_folder.SCHEMA}: use another --store"
+    ):
         open_store(folder)
     assert json.loads((folder / "version.json").read_text())["schema"] == schema
 
 
 def test_no_migration_while_an_audit_runs(folder, monkeypatch):
-    monkeypatch.setattr(store_folder, "MIGRATIONS", {0: lambda path: None})
+    monkeypatch.setattr(store_folder, "MIGRATIONS", {store_folder.SCHEMA - 1: lambda path: None})
     with locked(folder, "scans"):
-        (folder / "version.json").write_text('{"schema": 0}')
+        (folder / "version.json").write_text(json.dumps({"schema": store_folder.SCHEMA - 1}))
         with pytest.raises(DatapropsError, match="is running"):
             open_store(folder)
 

@@ -100,6 +100,12 @@ def test_dimension_is_the_definition(estimator: str, pair) -> None:
     assert found.n == N - 2  # a copy and a conflict are no images of their own
 
 
+@pytest.fixture(scope="module")
+def audited(pair, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The summary of an audit of the pair, with every estimator."""
+    return audit(*pair, store=str(tmp_path_factory.mktemp("store")), sample=20, draws=3, k=5, seed=3)
+
+
 def test_draws_are_those_of_an_audit(pair, tmp_path: Path) -> None:
     images, y = pair
     options = {"sample": 20, "draws": 3, "k": 5, "estimators": ("mle",), "seed": 3}
@@ -108,9 +114,16 @@ def test_draws_are_those_of_an_audit(pair, tmp_path: Path) -> None:
     assert {key: of_dataset[key] for key in MEASURED} == {key: of_array[key] for key in MEASURED}
     assert of_dataset["preprocess"]["size"] == SIDE
     found = label_sharpness(images, y, m=20, draws=3, seed=3)
-    assert found.value == pytest.approx(of_array["label_sharpness"]["m1000"]["mean"], rel=1e-12)
-    assert found.std == pytest.approx(of_array["label_sharpness"]["m1000"]["std"], rel=1e-9)
-    assert intrinsic_dimension(images, k=5).value == of_array["intrinsic_dimension"]["mle"]["value"]
+    assert found.value == pytest.approx(of_array["label_sharpness"]["sample"]["mean"], rel=1e-12)
+    assert found.std == pytest.approx(of_array["label_sharpness"]["sample"]["std"], rel=1e-9)
+    assert intrinsic_dimension(images, k=5, seed=3).value == of_array["intrinsic_dimension"]["mle"]["value"]
+
+
+@pytest.mark.parametrize("estimator", ["mle_paper", "twonn", "twonn_closed"])
+def test_a_dimension_and_its_error_are_those_of_an_audit(estimator, pair, audited) -> None:
+    found = intrinsic_dimension(pair[0], estimator=estimator, k=5, seed=3)
+    whole = audited["intrinsic_dimension"][estimator]
+    assert (found.value, found.se) == (whole["value"], whole["se"])
 
 
 def test_only_images_that_are_drawn_are_asked_for(pair) -> None:

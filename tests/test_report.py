@@ -137,7 +137,7 @@ def test_a_page_without_labels_alerts_or_pictures(audited):
     summary, tables, _ = audited
     bare = summary | {"alerts": [], "labels": {"kind": "none", "classes": {}}, "predictions": []}
     bare["label_sharpness"] = dict.fromkeys(("all_pairs", "q50", "q95", "q99", "sharpest_pair")) | {
-        "m1000": {"mean": None, "std": None, "m": 50, "draws": 20}
+        "sample": {"mean": None, "std": None, "m": 50, "draws": 20}
     }
     bare["intrinsic_dimension"] = {"mle": {"value": None, "se": None}}
     empty = {name: table.iloc[:0] for name, table in tables.items()} | {

@@ -10,7 +10,7 @@ from torch import nn
 from dataprops.distances.vectors import nearest_vectors
 from dataprops.experiment.representations import hidden_layers, layer_dimensions
 from dataprops.experiment.training import as_input
-from dataprops.properties.dimension import estimate_all
+from dataprops.properties.estimators import estimate_all
 
 
 def plane(n: int = 800, seed: int = 0) -> torch.Tensor:

@@ -18,7 +18,7 @@ from dataprops.findings import FINDINGS
 MEASURES = {
     *("n_images", "n_unreadable", "unreadable_share", "n_classes", "smallest_class", "class_ratio", "redundant_share"),
     *("near_duplicate_share", "near_pairs", "conflict_pairs", "split_leaks", "group_leaks", "groups_in_classes"),
-    *("shortcut_score", "outlier_share", "unlabelled_share", "dimension", "dimension_relative_se", "sharpness_m1000"),
+    *("shortcut_score", "outlier_share", "unlabelled_share", "dimension", "dimension_relative_se", "sharpness_sample"),
     *("predicted_log_loss_change", "predicted_log_loss_change_low", "predicted_penalty", "predicted_penalty_low"),
 }
 DEFAULTS = {check.name: check for check in load_thresholds()}
@@ -64,7 +64,7 @@ def test_what_makes_a_test_result_wrong_is_critical():
 def test_every_measure_that_must_be_watched_is():
     watched = {check.measure for check in DEFAULTS.values()}
     assert watched >= MEASURES - {
-        *("n_unreadable", "n_classes", "near_pairs", "dimension", "sharpness_m1000"),
+        *("n_unreadable", "n_classes", "near_pairs", "dimension", "sharpness_sample"),
         *("predicted_log_loss_change", "predicted_penalty_low"),
     }
 

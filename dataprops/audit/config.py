@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from inspect import get_annotations
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from dataprops.errors import DatapropsError
 from dataprops.imaging.ranges import wanted
 from dataprops.imaging.windows import window_numbers
+from dataprops.properties.estimators import groups
 from dataprops.util.redact import is_url, withhold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -21,7 +22,6 @@ SUFFIXES = (  # of files, which are no part of a dataset's name
 LABEL_KINDS = ("auto", "classes", "numbers")
 SCALES = ("full-range", "per-image-max")
 PATIENTS = ("auto", "patient", "study", "series", "none")
-ESTIMATORS = ("mle", "twonn", "geomle")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class AuditConfig:
     near_rms : float
         Two images are near-identical when their root-mean-square difference is at most this many grey levels.
     estimators : tuple of str
-        Of "mle", "twonn", "geomle".
+        Groups of dimension estimators: "mle", "twonn", "geomle", and registered ones; default: all.
     sample : int
         M of the paper's label sharpness.
     draws : int
@@ -121,7 +121,7 @@ class AuditConfig:
     patients: str = "auto"
     k: int = 20
     near_rms: float = 2.0
-    estimators: tuple[str, ...] = ESTIMATORS
+    estimators: tuple[str, ...] = field(default_factory=groups)
     sample: int = 1000
     draws: int = 20
     seed: int = 0
@@ -149,7 +149,7 @@ class AuditConfig:
         for rule in self.rules:
             require("=" in rule, "rule", rule, "name=value")
         for estimator in self.estimators:
-            require(estimator in ESTIMATORS, "estimators", estimator, ", ".join(ESTIMATORS))
+            require(estimator in groups(), "estimators", estimator, ", ".join(groups()))
         if self.name and not NAME.fullmatch(self.name):
             raise DatapropsError(f"the dataset name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
 

@@ -258,7 +258,7 @@ def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
             return Change(name, title, *values, withheld=end["withheld"])
     if ends[0].get("calibration") != ends[1].get("calibration"):
         return Change(name, title, *values, withheld="the audits rest on different calibrations")
-    samples = [audit["label_sharpness"]["m1000"] for audit in (a, b)]
+    samples = [audit["label_sharpness"]["sample"] for audit in (a, b)]
     m = samples[0]["m"]
     n = min(audit["n_images"] - audit["n_unreadable"] for audit in (a, b))
     if m != samples[1]["m"] or m >= n:
@@ -450,7 +450,7 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
             log.warning("%s", error)
             continue
         mle = s["intrinsic_dimension"].get("mle") or {}
-        sample, penalty = s["label_sharpness"]["m1000"], _recorded(s, "attack_penalty")
+        sample, penalty = s["label_sharpness"]["sample"], _recorded(s, "attack_penalty")
         record: dict[str, Any] = {
             "run_id": s["run_id"],
             "created": s["created"],

@@ -19,11 +19,11 @@ from dataprops.laws.change import loss_change
 from dataprops.laws.forecast import expected_loss, expected_penalty
 from dataprops.laws.gain import loss_if_doubled
 from dataprops.laws.prediction import Prediction
+from dataprops.properties.estimators import ESTIMATORS
 from dataprops.store.folder import SCHEMA
 from dataprops.util.json import finite, to_json
 from dataprops.util.version import package_version
 
-ESTIMATES = ("mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle")
 CONFLICTS = 1000  # listed in the summary; all are counted, and listed in findings.parquet
 
 LEFT_OUT = 20  # files that are no images, named in the summary
@@ -52,7 +52,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
     def sharpness(name: str) -> float | None:
         return finite(by_name.at[f"label_sharpness.{name}", "value"])
 
-    sample = by_name.loc["label_sharpness.m1000"]
+    sample = by_name.loc["label_sharpness.sample"]
     top = None
     if len(sharpest):
         a, b = int(sharpest["a"].iloc[0]), int(sharpest["b"].iloc[0])
@@ -92,11 +92,11 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "sampled": None if anchors is None else {"anchors": anchors, "of": int(images["pixels"].nunique())},
         "near_rms": config.near_rms,
         "near_distance": config.near_rms * math.sqrt(features),
-        "intrinsic_dimension": {name: e for name in ESTIMATES if (e := estimate(name)) is not None},
+        "intrinsic_dimension": {name: e for name in ESTIMATORS if (e := estimate(name)) is not None},
         "label_sharpness": {
             "all_pairs": sharpness("all_pairs"),
             "at_least": finite(by_name.at["label_sharpness.all_pairs", "low"]),
-            "m1000": {
+            "sample": {
                 "mean": finite(sample["value"]),
                 "std": finite(sample["se"]),
                 "m": int(sample["m"]),
@@ -105,13 +105,13 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
             "samples": {
                 str(int(row.m)): {"mean": finite(row.value), "std": finite(row.se), "draws": config.draws}
                 for row in properties.itertuples()
-                if re.fullmatch(r"label_sharpness\.m\d+", row.property)
+                if re.fullmatch(r"label_sharpness\.(sample|m\d+)", row.property)
             },
             "q50": sharpness("q50"),
             "q95": sharpness("q95"),
             "q99": sharpness("q99"),
             "intervals": {
-                name: interval(by_name.loc[f"label_sharpness.{name}"]) for name in ("m1000", "q50", "q95", "q99")
+                name: interval(by_name.loc[f"label_sharpness.{name}"]) for name in ("sample", "q50", "q95", "q99")
             },
             "sharpest_pair": top,
         },
@@ -146,8 +146,8 @@ def property_measures(summary: dict[str, Any], predictions: list[Prediction]) ->
         out["dimension"] = mle["value"]
         if mle["se"] is not None:
             out["dimension_relative_se"] = mle["se"] / mle["value"]
-    if summary["label_sharpness"]["m1000"]["mean"] is not None:
-        out["sharpness_m1000"] = summary["label_sharpness"]["m1000"]["mean"]
+    if summary["label_sharpness"]["sample"]["mean"] is not None:
+        out["sharpness_sample"] = summary["label_sharpness"]["sample"]["mean"]
     names = {"log_loss_change": "predicted_log_loss_change", "attack_penalty": "predicted_penalty"}
     for prediction in predictions:
         if prediction.withheld is None and prediction.name in names:

@@ -19,7 +19,8 @@ from torch import nn
 
 from dataprops.distances.vectors import nearest_vectors
 from dataprops.experiment.training import as_input
-from dataprops.properties.dimension import Estimate, estimate_all, neighbours_needed
+from dataprops.properties.dimension import Estimate
+from dataprops.properties.estimators import estimate_all, neighbours_needed
 
 BATCH = 32
 SCRATCH_BYTES = 4 * 2**30  # of all layers that share a forward pass; a single layer may need more

@@ -18,8 +18,8 @@ from dataprops.experiment.grid import Cell, Experiment, plan_cells
 from dataprops.experiment.sets import facts_of, load_images
 from dataprops.experiment.splits import Impossible, draw, units
 from dataprops.imaging.decode import Preprocess
-from dataprops.properties.dimension import estimate_all
 from dataprops.properties.distinct import distinct_rows
+from dataprops.properties.estimators import estimate_all
 from dataprops.properties.sharpness import sharpness_summary
 from dataprops.properties.tables import contents_only, sampled_sharpness
 from dataprops.util.files import write_arrays, write_text

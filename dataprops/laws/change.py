@@ -58,7 +58,7 @@ def _samples(audit: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     """Size of samples -> {mean, std, draws}, where there is a sharpness."""
     sharpness = audit["label_sharpness"]
     found = {int(m): sample for m, sample in sharpness.get("samples", {}).items()}
-    found.setdefault(sharpness["m1000"]["m"], sharpness["m1000"])
+    found.setdefault(sharpness["sample"]["m"], sharpness["sample"])
     return {m: sample for m, sample in found.items() if _positive(sample["mean"])}
 
 
@@ -104,7 +104,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     ----------
     previous, current : mapping
         Summaries of the audits: `created`, `run_id`, `n_images`, `n_unreadable`, `labels`, `preprocess`,
-        `intrinsic_dimension.mle` {value, se}, `label_sharpness.m1000` {mean, std, m, draws} and, if there, `samples`
+        `intrinsic_dimension.mle` {value, se}, `label_sharpness.sample` {mean, std, m, draws} and, if there, `samples`
         {size: {mean, std, draws}}. `previous` is None if there is none.
     """
     name = "log_loss_change"

@@ -73,7 +73,7 @@ def _interval_words(line: Line, spread: tuple[float, float] | None) -> tuple[str
 def measured_numbers(record: Mapping[str, Any]) -> dict[str, float | None]:
     """Numbers of a summary by the calibration's column names."""
     dimension = (record["intrinsic_dimension"].get("mle_paper") or {}).get("value")
-    sample = record["label_sharpness"]["m1000"]
+    sample = record["label_sharpness"]["sample"]
     return {
         "n_train": record["n_images"] - record["n_unreadable"],
         "d_data": dimension,

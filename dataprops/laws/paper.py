@@ -129,7 +129,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
     Parameters
     ----------
     record : mapping
-        Of a summary: `labels` {kind, classes}, `preprocess` {size, range, scale}, `label_sharpness.m1000` {mean, m}.
+        Of a summary: `labels` {kind, classes}, `preprocess` {size, range, scale}, `label_sharpness.sample` {mean, m}.
     peaks : int [n]
         Largest grey level of each readable image before scaling. Where nearly all reach the top, the paper's scaling
         changes next to nothing, and its calibration holds without it.
@@ -140,7 +140,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         return Prediction(name, withheld=reason)
     table = load_calibration()
     law = fit_penalty(table)
-    sample = record["label_sharpness"]["m1000"]
+    sample = record["label_sharpness"]["sample"]
     sharpness, m = float(sample["mean"]), int(sample["m"])
     value, low, high = predict_penalty(law, sharpness)
     remarks = []
@@ -179,7 +179,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
 
 def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
     """Why the paper's calibration says nothing of a set, or None."""
-    preprocess, sample = record["preprocess"], record["label_sharpness"]["m1000"]
+    preprocess, sample = record["preprocess"], record["label_sharpness"]["sample"]
     if record["labels"]["kind"] != "classes":
         return "the calibration holds for classes, and this set has none (--labels classes reads numbers as classes)"
     if sample["mean"] is None or not math.isfinite(sample["mean"]) or sample["mean"] <= 0:

@@ -1,1 +1,5 @@
-"""The measured properties: intrinsic dimension and label sharpness, of a set and of its images."""
+"""Intrinsic dimension and label sharpness of a set, and of its images. `register` adds a dimension estimator of your own."""
+
+from dataprops.properties.estimators import ESTIMATORS, Estimator, Neighbours, register, unregister
+
+__all__ = ["ESTIMATORS", "Estimator", "Neighbours", "register", "unregister"]

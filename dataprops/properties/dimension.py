@@ -84,11 +84,13 @@ def two_nn_slope(log_mu: np.ndarray, keep: int, weight: np.ndarray | None = None
     return top / bottom if bottom > 0 else float("inf")
 
 
-def _twonn_keep(n: int) -> int:
+def twonn_keep(n: int) -> int:
+    """How many of n log ratios the fit keeps."""
     return int(n * (1 - TWONN_DISCARD))
 
 
-def _mle_value(distances: np.ndarray, k: int, top: float, rng: np.random.Generator) -> tuple[float, float]:
+def mle_value(distances: np.ndarray, k: int, top: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Levina-Bickel estimate with this factor, and its standard error by a bootstrap over images."""
     terms = levina_bickel_terms(distances, k)
     n = len(terms)
     value = float(_ratio(top, terms.mean()))
@@ -101,20 +103,23 @@ def _chunks(n: int) -> list[int]:
     return [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
 
 
-def _twonn_value(
+def twonn_value(
     distances: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray | None], float], rng: np.random.Generator
 ) -> tuple[float, float]:
+    """A statistic of the log ratios, and its standard error by a bootstrap over images."""
     log_mu = two_nn_ratios(distances)
     n = len(log_mu)
     draws = [statistic(log_mu, np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(RESAMPLES)]
     return statistic(log_mu, None), float(np.std(draws, ddof=1))
 
 
-def _slope_of(keep_of: Callable[[int], int]) -> Callable[[np.ndarray, np.ndarray | None], float]:
+def slope_of(keep_of: Callable[[int], int]) -> Callable[[np.ndarray, np.ndarray | None], float]:
+    """The TwoNN slope as a statistic; keep_of(n) ratios are kept."""
     return lambda log_mu, weight: two_nn_slope(log_mu, keep_of(len(log_mu)), weight)
 
 
-def _closed(log_mu: np.ndarray, weight: np.ndarray | None) -> float:
+def closed_form(log_mu: np.ndarray, weight: np.ndarray | None) -> float:
+    """The TwoNN estimate without a fit, N / sum log mu."""
     total = float(log_mu.sum() if weight is None else log_mu @ weight)
     return len(log_mu) / total if total > 0 else float("inf")
 
@@ -217,95 +222,11 @@ def _ridge_intercepts(radius: np.ndarray, d: np.ndarray, std: np.ndarray, alpha:
         return my - b1 * m1 - b2 * m2
 
 
-def _geomle_value(
-    distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int
-) -> tuple[float, float, str]:
+def geomle_value(distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int) -> tuple[float, float, str]:
+    """GeoMLE of the set, its standard error over points, and why it is missing."""
     points = geomle_points(distances, neighbours, seed)
     points = points[np.isfinite(points)]
     if len(points) < 2:
         return float("nan"), float("nan"), "too few neighbours remain in the bootstrap samples"
     value = float(np.clip(points.mean(), 0.0, n_features))
     return value, float(points.std(ddof=1) / np.sqrt(len(points))), ""
-
-
-class Estimator(NamedTuple):
-    """A row of `ESTIMATORS`: its group (the option that asks for it), least number of images, neighbours used (0: the audit's k)."""
-
-    group: str
-    least: Callable[[int], int]
-    neighbours: int
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "mle": Estimator("mle", lambda k: k + 1, 0),
-    "mle_paper": Estimator("mle", lambda k: k + 1, 0),
-    "twonn": Estimator("twonn", lambda k: 11, 2),
-    "twonn_paper": Estimator("twonn", lambda k: 3, 2),
-    "twonn_closed": Estimator("twonn", lambda k: 3, 2),
-    "geomle": Estimator("geomle", lambda k: 2 * K2, K2),
-}
-
-
-def neighbours_needed(groups: tuple[str, ...], k: int) -> int:
-    """Neighbours that the pass over pairs must collect for these groups of estimators."""
-    return max(k, GEOMLE_NEIGHBOURS) if "geomle" in groups else k
-
-
-def estimate_all(
-    distances: np.ndarray,
-    neighbours: np.ndarray,
-    n_features: int,
-    k: int = 20,
-    seed: int = 0,
-    groups: tuple[str, ...] = ("mle", "twonn", "geomle"),
-    unit: float = 1.0,
-) -> dict[str, Estimate]:
-    """All estimates of the wanted groups.
-
-    Parameters
-    ----------
-    distances, neighbours : float64, int [n, K]
-        Ascending distances of the n distinct images to their K nearest others, and their numbers 0..n-1; slots without a
-        neighbour are infinite and -1.
-    n_features : int
-        D: no estimate exceeds it by design of GeoMLE.
-    k : int
-        Neighbours of the maximum-likelihood estimates.
-    seed : int
-        Of the bootstrap.
-    unit : float
-        Distances are divided by this for GeoMLE alone: 255 for images in [0, 255].
-
-    Returns
-    -------
-    dict
-        Name -> Estimate; a missing estimate is NaN with a note, k is never changed silently.
-    """
-    n = len(distances)
-    out: dict[str, Estimate] = {}
-    for name, row in ESTIMATORS.items():
-        if row.group not in groups:
-            continue
-        used = row.neighbours or k
-        if n < row.least(k):
-            note = f"needs at least {row.least(k)} distinct images, has {n}"
-            out[name] = Estimate(float("nan"), float("nan"), n, used, note)
-            continue
-        rng = np.random.default_rng([seed, len(out)])
-        note = ""
-        if name == "mle":
-            value, se = _mle_value(distances, k, k - 1, rng)
-        elif name == "mle_paper":
-            value, se = _mle_value(distances, k, k - 2, rng)
-        elif name == "twonn":
-            value, se = _twonn_value(distances, _slope_of(_twonn_keep), rng)
-        elif name == "twonn_paper":
-            value, se = _twonn_value(distances, _slope_of(lambda m: m - 1), rng)
-        elif name == "twonn_closed":
-            value, se = _twonn_value(distances, _closed, rng)
-        else:
-            value, se, note = _geomle_value(distances / unit, neighbours, n_features, seed)
-        if not np.isfinite(value):
-            value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"
-        out[name] = Estimate(value, se, n, used, note)
-    return out

@@ -17,7 +17,8 @@ from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey, resolved, value_facts
 from dataprops.imaging.ranges import IMAGE, Facts, decide
-from dataprops.properties.dimension import ESTIMATORS, Estimate, estimate_all, neighbours_needed
+from dataprops.properties.dimension import Estimate
+from dataprops.properties.estimators import ESTIMATORS, estimate_all, neighbours_needed
 from dataprops.properties.sharpness import draw_samples
 from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
 from dataprops.sources.labels import label_values
@@ -146,7 +147,7 @@ def intrinsic_dimension(
     dataset, labels, size, channels, scale, threads
         As in `label_sharpness`; labels do not matter.
     estimator : str
-        "mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed" or "geomle"; see `dimension`.
+        A row of `estimators.ESTIMATORS`: "mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle" or a registered one.
     k : int
         Neighbours of the maximum-likelihood estimates.
     seed : int

@@ -12,8 +12,9 @@ from dataprops.distances.kernel import EMPTY
 from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec, State
-from dataprops.properties.dimension import Estimate, estimate_all, local_dimension
+from dataprops.properties.dimension import Estimate, local_dimension
 from dataprops.properties.distinct import Distinct, duplicate_of, image_neighbours
+from dataprops.properties.estimators import estimate_all
 from dataprops.properties.sharpness import Figure, draw_samples
 from dataprops.util.tools import Tools
 
@@ -146,7 +147,7 @@ def properties_table(
     *smaller, wanted = sorted(draws) or [m]
     for size in (wanted, *smaller):
         values = draws.get(size, [nan, nan])
-        name = "m1000" if size == wanted else f"m{size}"
+        name = "sample" if size == wanted else f"m{size}"
         # equal values have no spread, not the rounding error of their mean
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
         half = NORMAL * spread / math.sqrt(len(values))

@@ -70,7 +70,7 @@ def _keys(summary: dict[str, Any]) -> list[dict[str, str]]:
     s = summary
     classes = s["labels"]["classes"]
     mle = s["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
-    sharp, sample = s["label_sharpness"], s["label_sharpness"]["m1000"]
+    sharp, sample = s["label_sharpness"], s["label_sharpness"]["sample"]
     kinds = {"classes": f"{len(classes)} classes", "numbers": "numeric labels", "none": "no labels"}
     shape = f"{s['preprocess']['size']} × {s['preprocess']['size']} × {s['preprocess']['channels']}"
     rows = [

@@ -48,7 +48,7 @@ def mark_of(summary: Mapping[str, Any]) -> Mark:
     return Mark(
         summary["dataset"],
         dimension,
-        summary["label_sharpness"]["m1000"]["mean"],
+        summary["label_sharpness"]["sample"]["mean"],
         ends("test_loss"),
         ends("attack_penalty"),
     )

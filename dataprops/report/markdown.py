@@ -27,7 +27,7 @@ def markdown_summary(
 ) -> str:
     """Key figures, alerts, counts of findings, and the sharpest pairs as pictures."""
     mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
-    sample = summary["label_sharpness"]["m1000"]
+    sample = summary["label_sharpness"]["sample"]
     lines = [
         f"# {_plain(summary['dataset'])}",
         "",

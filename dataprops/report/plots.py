@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -10,19 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from dataprops.properties.estimators import ESTIMATORS, title_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2b5c8a", "#c8641e", "#6b7280"
-NAMES = {
-    "mle": "MLE",
-    "mle_paper": "MLE, paper",
-    "twonn": "TwoNN",
-    "twonn_paper": "TwoNN, paper",
-    "twonn_closed": "TwoNN, closed",
-    "geomle": "GeoMLE",
-}
 
 
 def _figure(width: float = 5.2, height: float = 2.7) -> tuple[Figure, Axes]:
@@ -48,7 +43,7 @@ def _svg(figure: Figure, alt: str) -> str:
     text = re.sub(r'\s+xmlns:xlink="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'\s+xmlns="[^"]*"', "", text)
     # ids must differ between the plots of one page
-    mark = f"p{abs(hash(alt)) % 10**6}-"
+    mark = f"p{hashlib.blake2b(alt.encode(), digest_size=4).hexdigest()}-"
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r'href="#', f'href="#{mark}', text)
     text = text.replace("url(#", f"url(#{mark}")
@@ -92,12 +87,12 @@ def sharpness_histogram(values: np.ndarray, q95: float | None, q99: float | None
 
 def dimension_estimates(properties: pd.DataFrame) -> str | None:
     """The estimates with twice their standard errors."""
-    table = properties[properties["property"].isin([f"intrinsic_dimension.{name}" for name in NAMES])]
+    table = properties[properties["property"].isin([f"intrinsic_dimension.{name}" for name in ESTIMATORS])]
     table = table[np.isfinite(table["value"])]
     if table.empty:
         return None
     figure, axes = _figure()
-    labels = [NAMES[name.split(".", 1)[1]] for name in table["property"]]
+    labels = [title_of(name.split(".", 1)[1], short=True) for name in table["property"]]
     at = np.arange(len(table))[::-1]
     axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="o", color=BLUE, capsize=3, markersize=5)
     axes.set_yticks(at, labels, fontsize=8)

@@ -5,20 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dataprops.findings import FINDINGS
+from dataprops.properties.estimators import title_of
 from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-NAMES = {
-    "mle": "MLE",
-    "mle_paper": "MLE as the paper has it",
-    "twonn": "TwoNN",
-    "twonn_paper": "TwoNN as the paper has it",
-    "twonn_closed": "TwoNN, closed form",
-    "geomle": "GeoMLE",
-}
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
@@ -36,8 +29,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         some = ", ".join(f"{name} {count:,}" for name, count in list(classes.items())[:6])
         table.add_row("classes", Text(f"{some}, ..." if len(classes) > 6 else some))
     for name, estimate in s["intrinsic_dimension"].items():
-        table.add_row(f"dimension, {NAMES[name]}", plus_minus(estimate["value"], estimate["se"]))
-    sharp, sample = s["label_sharpness"], s["label_sharpness"]["m1000"]
+        table.add_row(f"dimension, {title_of(name)}", plus_minus(estimate["value"], estimate["se"]))
+    sharp, sample = s["label_sharpness"], s["label_sharpness"]["sample"]
     table.add_row("label sharpness, all pairs", largest_sharpness(s))
     table.add_row(f"label sharpness, M = {sample['m']:,}", plus_minus(sample["mean"], sample["std"]))
     table.add_row("sharpness, 95 % and 99 % of images", f"{number(sharp['q95'])}, {number(sharp['q99'])}")

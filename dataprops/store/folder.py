@@ -26,17 +26,15 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dataprops.errors import DatapropsError, MachineError
+from dataprops.store.migrations import MIGRATIONS, current_summary
 from dataprops.util.files import write_aside, write_text
 
-SCHEMA = 1
-# schema -> a function of the store's folder that makes the next schema of it. It may be killed and run again at any point, and
-# so must do no harm to what it has done already.
-MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+SCHEMA = 2
 GATE = ".prune.lock"
 MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
 PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")  # of a store that was used
@@ -214,8 +212,8 @@ def finished_runs(store: Path, dataset: str) -> list[Path]:
 
 
 def load_summary(results: Path) -> dict:
-    """The summary of a finished run."""
-    return json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    """The summary of a finished run, in this schema."""
+    return current_summary(json.loads((results / "summary.json").read_text(encoding="utf-8")))
 
 
 def previous_summary(store: Path, dataset: str, before: str) -> dict | None:

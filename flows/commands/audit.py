@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.audit.config import ESTIMATORS, LABEL_KINDS, PATIENTS, SCALES, AuditConfig
+from dataprops.audit.config import LABEL_KINDS, PATIENTS, SCALES, AuditConfig
 from dataprops.checks import validator
+from dataprops.properties.estimators import groups
 from flows.commands.common import at_the_edge, stoppable
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     """'mle,twonn' -> ('mle', 'twonn')."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in ESTIMATORS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(ESTIMATORS)}")
+        if name not in groups():
+            raise click.BadParameter(f"{name!r} is none of {', '.join(groups())}")
     return names
 
 
@@ -137,7 +138,11 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     help="Near-identical: root-mean-square difference of at most this many grey levels.",
 )
 @click.option(
-    "--estimators", default=",".join(ESTIMATORS), show_default=True, callback=estimator_names, help="Of the dimension."
+    "--estimators",
+    default=lambda: ",".join(groups()),
+    show_default=True,
+    callback=estimator_names,
+    help="Of the dimension.",
 )
 @click.option("--sample", default=AuditConfig.sample, show_default=True, help="M of the paper's label sharpness.")
 @click.option("--draws", default=AuditConfig.draws, show_default=True, help="Draws of M images.")

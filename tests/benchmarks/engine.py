@@ -32,7 +32,7 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
-from dataprops.properties.dimension import estimate_all
+from dataprops.properties.estimators import estimate_all
 from dataprops.util.tools import cores
 from tests.benchmarks.data import images
 

@@ -21,7 +21,7 @@ from dataprops.distances.plan import Plan, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.properties import distinct
-from dataprops.properties.dimension import neighbours_needed
+from dataprops.properties.estimators import groups, neighbours_needed
 from dataprops.store.pass_cache import load_known, save_known
 from dataprops.store.rows import open_rows, save_rows
 from dataprops.util.memory import measured_memory
@@ -133,8 +133,9 @@ def _pass(
 
 
 def estimators_of(run: Run) -> tuple[str, ...]:
-    """The estimators; GeoMLE needs the neighbours of neighbours, which anchors do not have."""
-    return tuple(name for name in run.config.estimators if run.config.anchors is None or name != "geomle")
+    """The groups of estimators that this run can have."""
+    possible = groups(sampled=run.config.anchors is not None)
+    return tuple(name for name in run.config.estimators if name in possible)
 
 
 def near_squared(rms: float, features: int) -> float:

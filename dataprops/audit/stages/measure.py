@@ -11,7 +11,7 @@ from dataprops.audit.workspace import Run
 from dataprops.distances.anchors import choose_anchors
 from dataprops.errors import DatapropsError
 from dataprops.properties import distinct
-from dataprops.properties.dimension import estimate_all
+from dataprops.properties.estimators import estimate_all
 from dataprops.properties.sharpness import sharpness_summary
 from dataprops.properties.tables import (
     contents_only,
