@@ -291,7 +291,7 @@ def test_equal_rows_are_kept_once_and_counted(tmp_path: Path) -> None:
         ("", ["set.csv", "cannot be read"]),
         ("path,label\n", ["set.csv", "no images"]),
         ("file,label\na,b\n", ["set.csv", "'path'", "file, label", "--path-column"]),
-        ("path,class\na,b\n", ["set.csv", "'label'", "--label-column"]),
+        ("path,kind\na,b\n", ["set.csv", "'label'", "--label-column"]),
         ("path,label\na,x\nb,y\na,y\n", ["set.csv", "rows 1 and 3", "'a'"]),
         ("path,label\na,x\n,y\n", ["set.csv", "row 2", "'path'"]),
         ("path,label\na,x,1\nb,y,2\n", ["set.csv", "more values than its header"]),

@@ -23,6 +23,7 @@ from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, p
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.resolve import plain
 from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules
 from dataprops.util.guard import guarded, let_through, reason_of
@@ -91,6 +92,7 @@ CONTAINERS: dict[str, str] = {
     **dict.fromkeys(archives.TAR, "tar"),
     **dict.fromkeys(hdf5.SUFFIXES, "hdf5"),
     **dict.fromkeys(numpyfiles.SUFFIXES, "numpy"),
+    **dict.fromkeys(parquet.ARROW, "parquet"),
 }
 
 
@@ -214,13 +216,15 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     """
     options = options or SourceOptions()
     spec = reveal(spec)
+    if spec[:5].lower() == "file:":
+        spec = plain(spec)
     if is_url(spec):
         return OpenSource(_kind_of_url(spec, options), spec, options)
     path = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for a folder that is named ~x
     if path.is_dir():
         return OpenSource(_kind_of_folder(path), str(path), options)
     by_suffix = _by_suffix(path.name)
-    if path.is_file() and path.suffix.lower() in manifest.SUFFIXES:
+    if path.is_file() and path.name.lower().endswith(manifest.SUFFIXES):
         images = by_suffix == "parquet" and parquet.holds_images(str(path), options)
         return OpenSource("parquet" if images else "manifest", str(path), options)
     if by_suffix in ("zip", "tar", "parquet") and archives.numbered(path.name) and path.parent.is_dir():
@@ -232,7 +236,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
     if path.is_file():
         raise DatapropsError(
-            f"{spec} is a single file: give a folder of images, a manifest that ends in .csv or .parquet, or a container"
+            f"{spec} is a single file: give a folder of images, a manifest that ends in {', '.join(manifest.SUFFIXES)}, or a container"
             f" ({' '.join(CONTAINERS)})"
         )
     if colon and kind.isidentifier():
@@ -264,7 +268,7 @@ def _kind_of_url(url: str, options: SourceOptions) -> str:
 def _kind_of_names(names: Iterable[str]) -> str | None:
     """The row of a place without images, by the containers that lie there."""
     kinds = {_by_suffix(name) for name in names if not os.path.basename(name).startswith(".")}  # noqa: PTH119
-    return next((kind for kind in ("parquet", "tar", "zip") if kind in kinds), None)
+    return next((kind for kind in ("parquet", "tar", "zip", "hdf5") if kind in kinds), None)
 
 
 def _kind_of_folder(path: Path) -> str:

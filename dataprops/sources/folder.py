@@ -24,6 +24,7 @@ from dataprops.sources.account import (
     reason_of,
     told,
 )
+from dataprops.sources.beside import with_tables
 from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies
 from dataprops.sources.table import SourceOptions, image_table, shown
 
@@ -53,7 +54,8 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     DatapropsError
         If the folder does not exist or holds no image.
     """
-    return listed(location, options, _is_image, IMAGES)
+    table = listed(location, options, _is_image, IMAGES)
+    return with_tables(table, lambda key: (Path(location) / key).read_bytes(), options)
 
 
 def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry], bool], what: str) -> pd.DataFrame:

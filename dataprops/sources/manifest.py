@@ -1,4 +1,4 @@
-"""A manifest: a CSV or Parquet table with a path and a label for each image, and optionally split and group.
+"""A manifest: a table (`tablefile`) with a path and a label for each image, and optionally split and group.
 
 It may lie at an address, and list addresses. What may be secret in a listed one (a signature) is no part of the image's key: the
 manifest is looked into again when the image is read.
@@ -7,54 +7,104 @@ manifest is looked into again when the image is read.
 from __future__ import annotations
 
 import errno
-import io
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.folder import SPLITS
+from dataprops.sources import resolve
+from dataprops.sources.account import Decision, told
+from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of
+from dataprops.sources.folder import groups
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
-from dataprops.sources.table import SourceOptions, column_values, image_table
+from dataprops.sources.structure import SPLITS
+from dataprops.sources.table import SourceOptions, image_table, shown
+from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.cache import Kept
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_DEFAULTS = SourceOptions()
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of a manifest; see `sources.Source`. Relative paths count from the manifest's folder.
+    """List the images of a manifest; see `sources.Source`. Relative paths count from the manifest's folder, or from --images.
 
     Raises
     ------
     DatapropsError
         If the manifest cannot be read, lacks a column, or gives one path two different rows.
     """
-    table = _load(location, access_of(options))
     where = redacted(location)
-    for column, what in ((options.path_column, "path"), (options.label_column, "label")):
-        if column not in table.columns:
-            raise DatapropsError(
-                f"{where} has no column {column!r} (it has {', '.join(map(str, table.columns))}):"
-                f" name it with --{what}-column"
-            )
-    if table.empty:
+    read = _load(location, access_of(options))
+    frame = read.frame
+    if frame.empty and len(frame.columns) > 1:
         raise DatapropsError(f"{where} lists no images")
-    paths = _texts(table[options.path_column])
-    missing = [row for row, path in enumerate(paths) if path is None]
-    if missing:
-        raise DatapropsError(f"{where}, row {missing[0] + 1}, column {options.path_column!r}: no path")
-    columns = {
-        "path": paths,
-        "label": _texts(table[options.label_column]),
-        "split": _optional(table, options.split_column),
-        "group": _optional(table, options.group_column),
-    }
+
+    def exist(column: str) -> float:
+        sample = resolve.sample_of([value for value in texts_of(frame[column]) if value is not None])
+        if is_url(location) or not sample:
+            return float(is_url(location))
+        keys, _, missing = resolve.resolve(sample, Path(location).parent, options)
+        return 1 - missing / len(keys)
+
+    column, told_paths = path_column(frame, options, exist, where)
+    labels, several, told_labels = labels_of(frame, options, where, [column])
+    if frame.empty:
+        raise DatapropsError(f"{where} lists no images")
+    split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split")
+    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group")
+    paths = _given(texts_of(frame[column]), where, column)
+    paths, told_files = _resolved(location, paths, column, options)
+    rows, repeated = _distinct({"path": paths, "label": labels, "split": split, "group": group}, where)
+    keys = _keys(rows["path"].tolist())
+    own = rows["group"].tolist()
+    if all(group is None for group in own):
+        own = groups(keys, options.group_pattern)
+    out = image_table(
+        key=keys,
+        label=rows["label"].tolist(),
+        split=[None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]],
+        group=own,
+    )
+    out.attrs["repeated_rows"] = repeated
+    if several:
+        out.attrs["several"] = True
+    decisions = [*read.decisions, *told_paths, *told_labels, *told_split, *told_group, *told_files]
+    return told(out, {}, (), decisions)
+
+
+def _given(paths: list[str | None], where: str, column: str) -> list[str]:
+    for row, path in enumerate(paths):
+        if path is None:
+            raise DatapropsError(f"{where}, row {row + 1}, column {column!r}: no path")
+    return [path for path in paths if path is not None]
+
+
+def _resolved(location: str, paths: list[str], column: str, options: SourceOptions) -> tuple[list[str], list[Decision]]:
+    """Keys of the paths; those of files that are not there stay, and cannot be read."""
+    paths = [resolve.plain(path) if path[:5].lower() == "file:" else path for path in paths]
+    if is_url(location) or any(map(is_url, paths)):
+        slashed = [path if is_url(path) else resolve.plain(path) if "\\" in path else path for path in paths]
+        return slashed, []
+    keys, decisions, missing = resolve.resolve(paths, Path(location).parent, options)
+    if missing == len(paths) and (options.images or options.suffix or _images_beside(Path(location).parent)):
+        raise DatapropsError(
+            f"{redacted(location)}: none of the {len(paths):,} paths in column {column!r} is a file, such as {shown(paths[0])!r}:"
+            " name the folder with --images DIR, the ending with --suffix .png, or another column with --path-column"
+        )
+    return keys, decisions
+
+
+def _images_beside(folder: Path) -> bool:
+    return any(resolve.list_files(folder).by_name)
+
+
+def _distinct(columns: dict[str, list], where: str) -> tuple[pd.DataFrame, int]:
+    """Each row once, and how many were repeated."""
     # a Series of objects keeps None; whatever infers a type makes it NaN
     rows = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     kept = rows.drop_duplicates()
@@ -65,49 +115,25 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
             f"{where}, rows {first + 1} and {second + 1}: {kept['path'][first]!r} is listed twice and differently:"
             " keep one of them"
         )
-    out = image_table(
-        key=_keys(kept["path"].tolist()),
-        label=kept["label"].tolist(),
-        split=[None if value is None else SPLITS.get(value.lower(), value) for value in kept["split"]],
-        group=kept["group"].tolist(),
-    )
-    out.attrs.update(ignored=[], empty_classes=[], repeated_rows=len(rows) - len(kept))
-    return out
+    return kept, len(rows) - len(kept)
 
 
-def _load(location: str, access: Access) -> pd.DataFrame:
+def _load(location: str, access: Access) -> Table:
     path = redacted(location)
     if not is_url(location) and not Path(location).is_file():
         raise DatapropsError(f"there is no manifest {path}")
     try:
-        data = io.BytesIO(filesystems.read_bytes(location, access)) if is_url(location) else location
-        if location.partition("?")[0].lower().endswith(".parquet"):
-            columns = pq.read_table(data)
-            # not through pandas' types: whole numbers stay whole numbers where a label is missing
-            return pd.DataFrame(
-                {name: pd.Series(column_values(columns[name]), dtype=object) for name in columns.column_names}
-            )
-        # labels stay the text they are: 007 is no 7
-        table = pd.read_csv(data, dtype=str, keep_default_na=False, na_values=[""])
+        data = filesystems.read_bytes(location, access) if is_url(location) else Path(location).read_bytes()
+        read = read_table(data, location.partition("?")[0] if is_url(location) else location)
     except (OSError, ValueError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
         reason = getattr(error, "strerror", None) or redacted(str(error))
         raise DatapropsError(f"{path} cannot be read as a table: {reason}") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column by one
+    if not isinstance(read.frame.index, pd.RangeIndex):  # pandas would shift every column by one
         raise DatapropsError(
             f"{path} has rows with more values than its header has names: name every column, and quote values that hold"
             " commas"
         )
-    return table
-
-
-def _texts(column: pd.Series) -> list[str | None]:
-    return [
-        None if pd.isna(value) else os.fsdecode(value) if isinstance(value, bytes) else str(value) for value in column
-    ]
-
-
-def _optional(table: pd.DataFrame, column: str) -> list[str | None]:
-    return _texts(table[column]) if column in table.columns else [None] * len(table)
+    return read
 
 
 def _keys(paths: list[str]) -> list[str]:
@@ -128,7 +154,9 @@ def _place(location: str, key: str, options: SourceOptions) -> str:
         access = access_of(options)
 
         def load() -> dict[str, str]:
-            rows = _texts(_load(location, access)[options.path_column])
+            frame = _load(location, access).frame
+            column, _ = path_column(frame, options, lambda _: 1.0, redacted(location))
+            rows = texts_of(frame[column])
             paths = list(dict.fromkeys(path for path in rows if path is not None))
             return dict(zip(_keys(paths), paths, strict=True))
 

@@ -48,6 +48,7 @@ BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
 PLAIN = re.compile(r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans", re.IGNORECASE)
+CHUNKS = FILLERS | frozenset(("part", "parts", "batch", "chunk", "shard", "block", "dir", "archive", "vol", "volume"))
 WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
@@ -287,10 +288,20 @@ def _classes(
             told.append(Decision("classes", "none", "the folders are subjects", "--layout"))
             return label, group, told, 0
         return label, group, [*told, _named_classes(label)], 1
+    if len(tops) > 1 and all(_is_chunk(top) for top in tops):
+        why = f"folders such as {shown(min(tops))} are numbered parts of one set"
+        inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
+        return inner, none, [_named_classes(inner) if any(inner) else Decision("classes", "none", why, "--layout")], 1
     if len(tops) == 1 and PLAIN.fullmatch(next(iter(tops))) and all(len(rest) <= 1 for rest in rests):
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
     label = [shown(rest[0]) if rest else None for rest in rests]
     return label, none, [_named_classes(label)], 0
+
+
+def _is_chunk(name: str) -> bool:
+    """Whether a folder is a numbered part, such as images_001."""
+    words = words_of(name)
+    return bool(words) and name[-1:].isdigit() and all(word in CHUNKS for word in words)
 
 
 def _named_classes(label: Sequence[str | None]) -> Decision:

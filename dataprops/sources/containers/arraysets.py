@@ -9,7 +9,6 @@ labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an imag
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,8 +19,9 @@ from PIL import Image
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
-from dataprops.sources.folder import SPLITS, groups
+from dataprops.sources.folder import groups
 from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.util.redact import redacted
 
@@ -46,16 +46,6 @@ class Part(NamedTuple):
     labels: str | None
     groups: str | None
     split: str | None
-
-
-def words_of(name: str) -> list[str]:
-    """Words of an array's name.
-
-    >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
-    (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
-    """
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    return [part.lower() for part in parts]
 
 
 def _split(name: str) -> str | None:

@@ -1,12 +1,17 @@
 """HDF5: a dataset of images and a dataset of labels; see `arraysets` for their names.
 
-Images are arrays, or the bytes of image files (variable-length uint8). What leads out of the file (external links, external
-storage, virtual datasets) is not followed: a file that was sent here must not make others readable.
+Images are arrays, or the bytes of image files (variable-length uint8). A file of images alone takes its labels from the file beside
+it that is named alike but for y, labels or targets in place of x, images or data (PatchCamelyon), or from ``--rule labels=FILE``.
+A folder is all of its files; names tell the splits. What leads out of the file (external links, external storage, virtual datasets)
+is not followed: a file that was sent here must not make others readable.
 """
 
 from __future__ import annotations
 
 import errno
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +19,21 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
+from dataprops.sources.account import COMPANION, Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of, open_reader
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.structure import SPLITS, words_of
+from dataprops.sources.table import SourceOptions, image_table
 from dataprops.util.cache import Kept
-from dataprops.util.redact import redacted
+from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
 CHUNK = 2**30  # bytes of one chunk, which is inflated at once
 DEPTH = 32
+LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y",)}
+LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
 _files: Kept[Any] = Kept(16)
 
 
@@ -74,16 +83,62 @@ def _datasets(file: Any) -> list[Named]:
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of an HDF5 file; see `sources.Source`.
+    """List the images of an HDF5 file, or of those of a folder; see `sources.Source`.
 
     Raises
     ------
     DatapropsError
         If it cannot be read, or it is not clear which dataset holds the images.
     """
+    if not is_url(location) and Path(location).is_dir():
+        return _folder(location, options)
+    return _file(location, options)
+
+
+def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
+    """All files of a folder that hold images; those of labels alone belong to others."""
+    names = sorted(p.name for p in Path(location).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    used = {beside for name in names if (beside := _beside(Path(location) / name, names)) is not None}
+    columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
+    left_out: dict[str, str] = {}
+    decisions: list[Decision] = []
+    for name in names:
+        if name in used:
+            left_out[name] = COMPANION
+            continue
+        table = _file(str(Path(location) / name), options)
+        split = next((SPLITS[word] for word in words_of(name) if word in SPLITS), None)
+        columns["key"] += [f"{name}/{key}" for key in table["key"]]
+        columns["split"] += [own or split for own in table["split"]]
+        for column in ("label", "group"):
+            columns[column] += table[column].tolist()
+        decisions += [Decision(**made) for made in table.attrs["decisions"]]
+    if not columns["key"]:
+        raise DatapropsError(f"{location} holds no HDF5 files (looked for {' '.join(SUFFIXES)})")
+    return told(image_table(**columns), left_out, (), decisions)
+
+
+def _beside(file: Path, names: Iterable[str]) -> str | None:
+    """The file of the labels of a file of images: named alike but for one word."""
+    there = set(names)
+    for found in re.finditer(r"(?<![A-Za-z])(x|images?|data|inputs?)(?![A-Za-z])", file.name, re.IGNORECASE):
+        for word in LABEL_WORDS.get(found[1].lower(), LABELS_OF_ANY):
+            name = file.name[: found.start()] + word + file.name[found.end() :]
+            if name in there and name != file.name:
+                return name
+    return None
+
+
+def _file(location: str, options: SourceOptions) -> pd.DataFrame:
+    rules = dict(rule.partition("=")[::2] for rule in options.rules)
+    other = rules.get("labels", "")
+    named = other.lower().endswith(SUFFIXES)
+    plain = options
+    if named:
+        plain = options._replace(rules=tuple(rule for rule in options.rules if not rule.startswith("labels=")))
     try:
         file = _open(location, options)
-        parts = arraysets.choose(location, _datasets(file), options)
+        parts = arraysets.choose(location, _datasets(file), plain)
         texts = {
             name: arraysets.label_texts(
                 location, name, _texts(file[name]), _column(options) if name == part.labels else ""
@@ -92,10 +147,42 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
             for name in (part.labels, part.groups)
             if name
         }
+        decisions: list[Decision] = []
+        if len(parts) == 1 and parts[0].labels is None and not is_url(location):
+            path = Path(location)
+            beside = other if named else _beside(path, [entry.name for entry in path.parent.iterdir()])
+            if beside is not None:
+                parts, more = _with_labels(path.parent / beside, beside, parts[0], options)
+                texts |= more
+                decisions = [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py raises for damaged files
         reason = str(error).partition("\n")[0]
         raise DatapropsError(f"{redacted(location)} cannot be read as HDF5: {redacted(reason)}; is it whole?") from None
-    return arraysets.part_table(location, parts, texts, options)
+    table = arraysets.part_table(location, parts, texts, options)
+    return told(table, {}, (), decisions)
+
+
+def _with_labels(
+    file: Path, name: str, part: arraysets.Part, options: SourceOptions
+) -> tuple[list[arraysets.Part], dict[str, list[str | None]]]:
+    """A part with labels of another file.
+
+    Raises
+    ------
+    DatapropsError
+        If there is not one array of as many values.
+    """
+    other = _open(str(file), options)
+    n = part.images.shape[0]
+    fitting = [array for array in _datasets(other) if array.shape and array.shape[0] == n]
+    called = [array for array in fitting if arraysets.LABELS & set(words_of(array.name))]
+    chosen = called if len(called) == 1 else fitting
+    if len(chosen) != 1:
+        raise DatapropsError(
+            f"{file} holds {len(fitting)} arrays of {n:,} values, wanted: one label for each of the images of {part.images.name}"
+        )
+    texts = arraysets.label_texts(str(file), chosen[0].name, _texts(other[chosen[0].name]), _column(options))
+    return [part._replace(labels=name)], {name: texts}
 
 
 def _column(options: SourceOptions) -> str:
@@ -111,6 +198,9 @@ def _texts(dataset: Any) -> np.ndarray:
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     """One image."""
     name, row = key_parts(key)
+    if not is_url(location) and Path(location).is_dir():
+        file, _, name = name.partition("/")
+        location = str(Path(location) / file)
     try:
         dataset = _open(location, options)[name]
         if not _safe(dataset):
@@ -129,4 +219,11 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
 
 def stamps(location: str, keys: list[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the file does."""
-    return filesystems.stamps([location], access_of(options)) * len(keys)
+    if is_url(location) or not Path(location).is_dir():
+        return filesystems.stamps([location], access_of(options)) * len(keys)
+    names = [key.partition("/")[0] for key in keys]
+    each = sorted(set(names))
+    known = dict(
+        zip(each, filesystems.stamps([str(Path(location) / n) for n in each], access_of(options)), strict=True)
+    )
+    return [known[name] for name in names]

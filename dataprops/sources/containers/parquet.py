@@ -1,18 +1,17 @@
-"""Parquet files that hold the images themselves, as the Hugging Face hub writes them: one file, or the shards of a folder.
+"""Parquet files that hold the images themselves, as the Hugging Face hub writes them, and the Arrow files of ``save_to_disk``.
 
-The image column is a struct {bytes, path} or plain binary: the one that the schema's ``huggingface`` metadata calls Image, or the
-first such column, or what ``--rule images=NAME`` names. Labels come from the label column, else from the only ClassLabel; its
-names stand for the codes, -1 for no label. A shard's name tells the split (``train-00000-of-00003.parquet``). Only the row group that
-an image lies in is read, and kept while others of it are asked for.
+One file, or the shards of a folder. Which column holds the images is told by `imagecolumns`, or by ``--rule images=NAME``. Labels come
+from the label column, else from the only ClassLabel; its names stand for the codes, -1 for no label. A shard's name tells the split
+(``train-00000-of-00003.parquet``). Only the row group that an image lies in is read, and kept while others of it are asked for.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -20,62 +19,45 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import RawImage
 from dataprops.sources import folder
-from dataprops.sources.containers.members import shards_of, split_named
+from dataprops.sources.account import Decision, told
+from dataprops.sources.containers import imagecolumns
+from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
 from dataprops.util.cache import Kept
 from dataprops.util.guard import guarded, reason_of
-from dataprops.util.redact import redacted
+from dataprops.util.redact import is_url, redacted
 
 SUFFIX = (".parquet",)
+ARROW = (".arrow",)
 RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": ()}
 GROUP_BYTES = 2**31  # of the images of one row group, which is read at once
 KEPT_BYTES = 2**28  # of row groups, for each process
 BUFFER = 2**20
-_DEFAULTS = SourceOptions()
 
 
 class Shard(NamedTuple):
-    """An open Parquet file: its schema, the image column, and the first row of each row group."""
+    """An open file: its rows, the image column, and the first row of each row group (of an Arrow file: all are one)."""
 
-    file: pq.ParquetFile
-    column: str
+    file: pq.ParquetFile | pa.Table
+    column: imagecolumns.ImageColumn
     first: list[int]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.file.schema if isinstance(self.file, pa.Table) else self.file.schema_arrow
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """Some columns, or fields of a struct (``image.path``)."""
+        if not isinstance(self.file, pa.Table):
+            return self.file.read(columns)
+        return self.file.select(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
 
 
 _groups: Kept[pa.ChunkedArray] = Kept(KEPT_BYTES, lambda column: column.nbytes)
-
-
-def _is_image(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _features(schema: pa.Schema) -> dict[str, Any]:
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
-def image_column(schema: pa.Schema, options: SourceOptions) -> str | None:
-    """The column that holds images, or None: then the table is a manifest."""
-    named = dict(rule.partition("=")[::2] for rule in options.rules).get("images")
-    if named:
-        return named if named in schema.names else None
-    features = _features(schema)
-    able = [field.name for field in schema if _is_image(field.type) or _is_binary(field.type)]
-    known = [name for name in able if isinstance(features.get(name), dict) and features[name].get("_type") == "Image"]
-    structs = [name for name in able if _is_image(schema.field(name).type)]
-    # paths of a manifest may be binary, too
-    plain = [name for name in able if options.path_column not in schema.names]
-    return next(iter(known or structs or plain), None)
 
 
 def holds_images(location: str, options: SourceOptions) -> bool:
@@ -83,7 +65,7 @@ def holds_images(location: str, options: SourceOptions) -> bool:
     try:
         with guarded(lambda error: OSError(0, reason_of(error))):
             reader = open_reader(location, access_of(options))
-            return image_column(pq.read_schema(reader.file(BUFFER)), options) is not None
+            return imagecolumns.image_column(pq.read_schema(reader.file(BUFFER)), options) is not None
     except OSError:
         return False
 
@@ -97,16 +79,21 @@ def _open(location: str, options: SourceOptions) -> Shard:
         If it is damaged, or has no image column.
     """
     try:
-        file = pq.ParquetFile(open_reader(location, access_of(options)).file(BUFFER))
+        file = _opened(location, access_of(options))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DatapropsError(f"{redacted(location)} cannot be read as Parquet: {reason}; is it whole?") from None
-    schema = file.schema_arrow
-    column = image_column(schema, options)
-    if column is None or not (_is_image(schema.field(column).type) or _is_binary(schema.field(column).type)):
+        raise DatapropsError(
+            f"{redacted(location)} cannot be read as {_format(location)}: {reason}; is it whole?"
+        ) from None
+    schema = file.schema if isinstance(file, pa.Table) else file.schema_arrow
+    found = imagecolumns.image_column(schema, options)
+    if found is None:
         raise DatapropsError(
             f"{redacted(location)} has no column of images (it has {', '.join(schema.names)}): name it with --rule images=NAME"
         )
+    if isinstance(file, pa.Table):
+        return Shard(file, found, [0, file.num_rows])
+    column = found.name
     first = [0]
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
@@ -118,7 +105,26 @@ def _open(location: str, options: SourceOptions) -> Shard:
                 " read at once: write it again with fewer rows in each row group (row_group_size=100)"
             )
         first.append(first[-1] + group.num_rows)
-    return Shard(file, column, first)
+    return Shard(file, found, first)
+
+
+def _opened(location: str, access: Access) -> pq.ParquetFile | pa.Table:
+    if not _is_arrow(location):
+        return pq.ParquetFile(open_reader(location, access).file(BUFFER))
+    source = open_reader(location, access).file(BUFFER) if is_url(location) else pa.memory_map(location)
+    try:
+        return pa.ipc.open_stream(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_file(source).read_all()
+
+
+def _is_arrow(location: str) -> bool:
+    return location.partition("?")[0].lower().endswith(ARROW)
+
+
+def _format(location: str) -> str:
+    return "Arrow" if _is_arrow(location) else "Parquet"
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
@@ -131,56 +137,68 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """
     chosen_rules(options, RULES)
     try:
-        base, names = shards_of(location, SUFFIX, access_of(options))
+        base, names = shards_of(location, (*SUFFIX, *ARROW), access_of(options))
     except OSError as error:
         raise DatapropsError(f"{redacted(location)} cannot be listed: {error.strerror}") from None
     if not names:
-        raise DatapropsError(f"{redacted(location)} holds no .parquet files")
+        raise DatapropsError(f"{redacted(location)} holds no .parquet or .arrow files")
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group", "path")}
+    decisions: dict[Decision, None] = {}
+    several = False
     for name in names:
         rows = _rows(filesystems.joined(base, name), name, options)
-        for column, values in rows.items():
+        for column, values in rows.columns.items():
             columns[column] += values
+        decisions |= dict.fromkeys(rows.decisions)
+        several |= rows.several
     if not columns["key"]:
         raise DatapropsError(f"{redacted(location)} lists no images")
     if options.group_pattern is not None:
         found = folder.groups(columns["path"], options.group_pattern)
         columns["group"] = [given or seen for given, seen in zip(columns["group"], found, strict=True)]
     table = image_table(**columns)
-    table.attrs.update(ignored=[], empty_classes=[])
-    return table
+    if several:
+        table.attrs["several"] = True
+    return told(table, {}, (), decisions)
 
 
-def _rows(location: str, name: str, options: SourceOptions) -> dict[str, list]:
+class Rows(NamedTuple):
+    """Columns of the images of a shard, what was decided, and whether an image may have several labels."""
+
+    columns: dict[str, list]
+    decisions: list[Decision]
+    several: bool
+
+
+def _rows(location: str, name: str, options: SourceOptions) -> Rows:
     shard = _open(location, options)
-    schema, n = shard.file.schema_arrow, shard.first[-1]
-    label = _label_column(schema, shard.column, location, options)
-    inner = f"{shard.column}.path"
-    has_path = (
-        _is_image(schema.field(shard.column).type) and schema.field(shard.column).type.get_field_index("path") >= 0
-    )
-    wanted = [c for c in (label, options.split_column, options.group_column) if c in schema.names]
+    schema, n, images = shard.schema, shard.first[-1], shard.column.name
+    label, decisions = imagecolumns.label_column(schema, images, redacted(location), options)
+    kind = schema.field(images).type
+    has_path = shard.column.kind == imagecolumns.FILE and kind.get_field_index("path") >= 0
+    wanted = [c for c in (label, options.split_column, options.group_column) if c in schema.names and c != images]
+    inner = [f"{images}.path"] if has_path else [images] if shard.column.kind == imagecolumns.LIST else []
     try:
-        table = shard.file.read([*wanted, *([inner] if has_path else [])])
+        table = shard.read([*wanted, *inner])
     except (OSError, ValueError) as error:
         raise DatapropsError(
-            f"{redacted(location)} cannot be read as Parquet: {str(error).partition(chr(10))[0]}"
+            f"{redacted(location)} cannot be read as {_format(location)}: {str(error).partition(chr(10))[0]}"
         ) from None
 
     def texts(column: str | None) -> list[str | None]:
-        if column is None or column not in table.column_names or column == shard.column:
+        if column is None or column not in table.column_names or column == images:
             return [None] * n
-        codes = _class_names(_features(schema).get(column))
-        return [_text(value, codes) for value in column_values(table[column])]
+        codes = imagecolumns.class_names(imagecolumns.features(schema).get(column))
+        return [imagecolumns.text_of(value, codes) for value in column_values(table[column])]
 
-    inside = [None] * n
+    inside: list[str | None] = [None] * n
     if has_path:
-        found = column_values(pc.struct_field(table[shard.column], "path"))
+        found = column_values(pc.struct_field(table[images], "path"))
         inside = [os.fsdecode(path) if isinstance(path, bytes) else path for path in found]
     width = len(str(max(n - 1, 0)))
     keys = [f"{name}/{row:0{width}d}" for row in range(n)]
     split = split_named(name)
-    return {
+    columns = {
         "key": keys,
         "label": texts(label),
         "split": [
@@ -189,53 +207,40 @@ def _rows(location: str, name: str, options: SourceOptions) -> dict[str, list]:
         "group": texts(options.group_column),
         "path": [shown(f"{key}/{path}" if path else key) for key, path in zip(keys, inside, strict=True)],
     }
+    several = label is not None and label in table.column_names and imagecolumns.is_list(schema.field(label).type)
+    decisions = [*shard.column.decisions, *decisions]
+    if shard.column.kind == imagecolumns.LIST:
+        columns, more = _each(columns, pc.list_value_length(table[images]).to_pylist(), images)
+        decisions += more
+    return Rows(columns, decisions, several)
 
 
-def _class_names(feature: Any) -> list[str] | None:
-    names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
-    return [str(name) for name in names] if isinstance(names, list) else None
+def _each(columns: dict[str, list], counts: list[int | None], name: str) -> tuple[dict[str, list], list[Decision]]:
+    """Rows of several images as one row for each; a row without any stays, and cannot be read."""
+    at = [(row, item) for row, count in enumerate(counts) for item in range(max(1, count or 0))]
+    out = {column: [values[row] for row, _ in at] for column, values in columns.items()}
+    for column in ("key", "path"):
+        out[column] = [f"{columns[column][row]}.{item}" for row, item in at]
+    if len(at) == len(counts):
+        return out, []
+    why = f"{len(counts):,} rows hold {len(at):,} images in {name!r}"
+    return out, [Decision("columns", "each image of a row counts, with the row's label", why, "--rule images=NAME")]
 
 
-def _text(value: Any, names: list[str] | None) -> str | None:
-    if value is None or value != value:
-        return None
-    if names is None:
-        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if value == -1:  # the hub's sign for a hidden label
-        return None
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
-
-
-def _label_column(schema: pa.Schema, images: str, location: str, options: SourceOptions) -> str | None:
-    if options.label_column in schema.names:
-        return options.label_column
-    if options.label_column != _DEFAULTS.label_column:
-        raise DatapropsError(
-            f"{redacted(location)} has no column {options.label_column!r} (it has {', '.join(schema.names)}): name it with"
-            " --label-column"
-        )
-    classes = [name for name, feature in _features(schema).items() if _class_names(feature) and name in schema.names]
-    if len(classes) > 1:
-        raise DatapropsError(
-            f"{redacted(location)} has several columns of classes ({', '.join(classes)}): choose one with --label-column"
-        )
-    return classes[0] if classes else None
-
-
-def _located(location: str, key: str) -> tuple[str, int]:
-    """The shard that a key lies in, and its row."""
-    found = re.fullmatch(r"(.*\.parquet)/(\d+)", key, re.IGNORECASE | re.DOTALL)
+def _located(location: str, key: str) -> tuple[str, int, int]:
+    """The shard that a key lies in, its row, and which image of the row."""
+    found = re.fullmatch(r"(.*\.(?:parquet|arrow))/(\d+)(?:\.(\d+))?", key, re.IGNORECASE | re.DOTALL)
     if not found:
         raise OSError(errno.ENOENT, "there is no such row")
     plain = location.partition("?")[0]
-    single = plain.lower().endswith(SUFFIX) and "{" not in plain and not filesystems.is_folder(location)
+    single = plain.lower().endswith((*SUFFIX, *ARROW)) and "{" not in plain and not filesystems.is_folder(location)
     base = filesystems.parent(location) if single or "{" in plain else location
-    return (location if single else filesystems.joined(base, found[1])), int(found[2])
+    return (location if single else filesystems.joined(base, found[1])), int(found[2]), int(found[3] or 0)
 
 
-def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of one row's image."""
-    place, row = _located(location, key)
+def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
+    """The image of one row."""
+    place, row, item = _located(location, key)
     access = access_of(options)
     try:
         shard = _shards.get((filesystems.identity(place, access), options.rules), lambda: _open(place, options))
@@ -244,15 +249,41 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     if row >= shard.first[-1]:
         raise OSError(errno.ENOENT, "there is no such row")
     number = next(i for i in range(len(shard.first) - 1) if row < shard.first[i + 1])
-    column = _groups.get(
-        (filesystems.identity(place, access), shard.column, number), lambda: _read_group(place, shard, number, access)
-    )
+    if isinstance(shard.file, pa.Table):
+        column = shard.file.column(shard.column.name)
+    else:
+        column = _groups.get(
+            (filesystems.identity(place, access), shard.column.name, number),
+            lambda: _read_group(place, shard, number, access),
+        )
     found = column[row - shard.first[number]]
-    # not the whole struct: its path may be no text
-    value = found["bytes"].as_py() if isinstance(found, pa.StructScalar) and found.is_valid else found.as_py()
-    if not isinstance(value, bytes):
+    if not found.is_valid:
         raise OSError(errno.ENODATA, "the row holds no image")
-    return value
+    if shard.column.kind == imagecolumns.PIXELS:
+        return imagecolumns.pixels_of(found.as_py())
+    if shard.column.kind == imagecolumns.LIST:
+        if item >= len(found):
+            raise OSError(errno.ENODATA, "the row holds no image")
+        found = found[item]
+    return _encoded(found, place, access)
+
+
+def _encoded(found: pa.Scalar, place: str, access: Access) -> bytes:
+    """The bytes of an image; of a struct without any, those of the file that it names, below the folder of the table."""
+    # not the whole struct: its path may be no text
+    is_struct = isinstance(found, pa.StructScalar)
+    value = (found["bytes"].as_py() if is_struct else found.as_py()) if found.is_valid else None
+    if isinstance(value, bytes):
+        return value
+    path = found["path"].as_py() if is_struct and found.is_valid and "path" in found else None
+    if not isinstance(path, str) or not path:
+        raise OSError(errno.ENODATA, "the row holds no image")
+    base = filesystems.parent(place)
+    path = path.removeprefix(f"{base}/").replace("\\", "/")
+    if not is_safe(path):
+        raise OSError(errno.EACCES, "the row holds no image, and names a file outside of the table's folder")
+    file = filesystems.joined(base, path)
+    return filesystems.read_bytes(file, access) if is_url(file) else Path(file).read_bytes()
 
 
 # metadata alone is shared by threads; each row group is read by a file of its own
@@ -261,8 +292,9 @@ _shards: Kept[Shard] = Kept(64)
 
 def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.ChunkedArray:
     try:
+        assert not isinstance(shard.file, pa.Table)
         file = pq.ParquetFile(open_reader(place, access).file(BUFFER), metadata=shard.file.metadata)
-        return file.read_row_group(number, [shard.column]).column(shard.column)
+        return file.read_row_group(number, [shard.column.name]).column(shard.column.name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OSError(errno.EIO, f"the Parquet file is damaged: {reason}") from None

@@ -13,12 +13,12 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
-from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
+from dataprops.sources.paper.layout import Image, base_of, listing, need, unreadable
 from dataprops.util.cache import KeptFiles
 
 TREE = """\
     PATH/train-images-idx3-ubyte[.gz]    PATH/train-labels-idx1-ubyte[.gz]
-    PATH/t10k-images-idx3-ubyte[.gz]     PATH/t10k-labels-idx1-ubyte[.gz]     (may be absent)
+    PATH/t10k-images-idx3-ubyte[.gz]     PATH/t10k-labels-idx1-ubyte[.gz]     (one of the two halves may be absent)
 """
 RULES: dict[str, tuple[str, ...]] = {}
 SPLITS = {"train": "train", "test": "t10k"}
@@ -38,7 +38,14 @@ _held: KeptFiles[Idx] = KeptFiles()
 def _names(split: str, what: str) -> tuple[str, ...]:
     kind = {"images": "idx3", "labels": "idx1"}[what]
     stems = [f"{SPLITS[split]}-{what}{between}{kind}-ubyte" for between in "-."]
-    return tuple(f"{stem}{end}" for stem in stems for end in ("", ".gz"))
+    names = [f"{stem}{end}" for stem in stems for end in ("", ".gz")]
+    # some copies hold each file in a folder of its name
+    return (*names, *(f"{stem}/{name}" for stem in stems for name in names))
+
+
+def _file(base: Path, split: str, what: str) -> Path | None:
+    """The file of a split's images or labels; a folder of its name is none."""
+    return next((base / name for name in _names(split, what) if (base / name).is_file()), None)
 
 
 def _contents(file: Path) -> np.ndarray:
@@ -82,11 +89,10 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     """List the digits; see `paper.Reader`."""
     base = _base(root)
     images: list[Image] = []
-    for split in SPLITS:
-        if split == "test" and have(base, *_names(split, "images")) is None:
-            continue
-        pictures_file = need("mnist", TREE, base, *_names(split, "images"))
-        labels_file = need("mnist", TREE, base, *_names(split, "labels"))
+    there = [split for split in SPLITS if _file(base, split, "images") is not None]
+    for split in there or ["train"]:
+        pictures_file = _file(base, split, "images") or need("mnist", TREE, base, *_names(split, "images"))
+        labels_file = _file(base, split, "labels") or need("mnist", TREE, base, *_names(split, "labels"))
         pictures, labels = _open(pictures_file, 3), _open(labels_file, 1)
         if pictures.shape[0] != labels.shape[0]:
             raise DatapropsError(
@@ -104,7 +110,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 @functools.lru_cache(64)  # looked up for each image otherwise
 def _images_file(root: Path, split: str) -> Path:
-    file = have(_base(root), *_names(split, "images"))
+    file = _file(_base(root), split, "images")
     if file is None:
         raise unreadable("the file of the images is gone")
     return file

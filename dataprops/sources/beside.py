@@ -1,0 +1,127 @@
+"""Tables that lie in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, and COCO's annotations.
+
+They give labels, splits and patients to images whose folders tell none. Any other table that names these images is told of, so that it
+can be given instead.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, plain_name
+from dataprops.sources.labels import joined
+from dataprops.sources.resolve import plain
+from dataprops.sources.table import SourceOptions
+from dataprops.sources.tablefile import read_table
+
+METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+COCO_MOST = 2**29  # bytes of a file of annotations
+_DEFAULTS = SourceOptions()
+
+
+def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: SourceOptions) -> pd.DataFrame:
+    """The images of a folder with what tables in it tell; only where no folder names a class.
+
+    Parameters
+    ----------
+    read : callable
+        read(key) -> the bytes of a file that was left out.
+    """
+    if table["label"].notna().any() or options.layout:
+        return table
+    names = [name for name in table.attrs.get("ignored", ())]
+    for name in names:
+        if posixpath.basename(name).lower() in METADATA:
+            _metadata(table, name, read, options)
+    if table["label"].isna().all():
+        for name in names:
+            if name.lower().endswith(".json") and _may_be_coco(name):
+                _coco(table, name, read)
+    if table["label"].isna().all():
+        others = [name for name in names if name.lower().endswith(TABLES)]
+        if others:
+            why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+            decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
+    return table
+
+
+def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Labels of a table with the column file_name, counted from its folder."""
+    try:
+        frame = read_table(read(name), name).frame
+    except (OSError, ValueError):
+        return
+    column = next((c for c in frame.columns if plain_name(c) == "filename"), None)
+    if column is None:
+        return
+    try:
+        label, _, told = labels_of(frame, options, name, [column])
+    except DatapropsError:
+        return
+    split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split")
+    group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group")
+    base = posixpath.dirname(name)
+    rows = {
+        posixpath.normpath(posixpath.join(base, plain(str(path)))): row
+        for row, path in enumerate(frame[column].tolist())
+    }
+    found = _set(table, rows, {"label": label, "split": split, "group": group})
+    why = f"{name} names {found:,} of {len(table):,} images"
+    decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+
+
+def _set(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list[str | None]]) -> int:
+    """Fill in what a table tells, where nothing is known; returns how many images it names."""
+    at = [rows.get(key) for key in table["key"]]
+    for column, told in values.items():
+        own = table[column].tolist()
+        table[column] = pd.Series(
+            [known if row is None or known is not None else told[row] for known, row in zip(own, at, strict=True)],
+            dtype=object,
+        )
+    return sum(row is not None for row in at)
+
+
+def _may_be_coco(name: str) -> bool:
+    base = posixpath.basename(name).lower()
+    return "annotation" in name.lower() or base.startswith("instances") or "coco" in base
+
+
+def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
+    """Categories of the annotated objects of each image."""
+    try:
+        data = read(name)
+        whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
+        categories = {row["id"]: str(row["name"]) for row in whole["categories"]}
+        files = {row["id"]: str(row["file_name"]) for row in whole["images"]}
+        found: dict[str, set[str]] = defaultdict(set)
+        for row in whole.get("annotations", ()):
+            found[files[row["image_id"]]].add(categories[row["category_id"]])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    by_tail: dict[str, list[str]] = defaultdict(list)
+    for key in table["key"]:
+        by_tail[posixpath.basename(key)].append(key)
+    labels: list[str | None] = []
+    rows: dict[str, int] = {}
+    for file in files.values():
+        tails = [key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{plain(file)}")]
+        if len(tails) == 1:
+            rows[tails[0]] = len(labels)
+            labels.append(joined(found.get(file, ())))
+    if not rows:
+        return
+    named = _set(table, rows, {"label": labels})
+    if any("|" in (label or "") for label in labels):
+        table.attrs["several"] = True
+    why = f"{name} annotates {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "categories of the annotated objects", why, "--layout"))

@@ -1,0 +1,196 @@
+"""Which columns of a table hold the path, the label, the split and the patient; labels of one column for each class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import Decision
+from dataprops.sources.labels import joined
+from dataprops.sources.structure import SPLITS
+from dataprops.sources.table import SourceOptions
+
+_DEFAULTS = SourceOptions()
+# Names by which published tables call them, without blanks, dashes and case; the first one that is there counts
+PATHS = (
+    *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
+    *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images"),
+)
+LABELS = (
+    *("label", "labels", "class", "classes", "classname", "target", "category", "diagnosis", "dx", "findinglabels"),
+    *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid"),
+)
+PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "lesionid")
+PARTS = ("set", "subset", "partition", "dataset", "fold")
+BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
+POSITIVE = frozenset({"1", "1.0", "true", "yes"})
+
+
+def plain_name(column: str) -> str:
+    """A column's name without what differs between tables.
+
+    >>> plain_name("Image Index"), plain_name("file_name")
+    ('imageindex', 'filename')
+    """
+    return re.sub(r"[^a-z0-9]", "", str(column).lower())
+
+
+def known_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Columns that are called by one of the names, in their order."""
+    by_name = {}
+    for column in columns:
+        by_name.setdefault(plain_name(column), column)
+    return [by_name[name] for name in names if name in by_name]
+
+
+def path_column(
+    frame: pd.DataFrame, options: SourceOptions, exist: Callable[[str], float], where: str
+) -> tuple[str, list[Decision]]:
+    """The column of paths: the one that was named, else the first of a known name whose values are files.
+
+    Parameters
+    ----------
+    exist : callable
+        exist(column) -> share of its values that are files.
+
+    Raises
+    ------
+    DatapropsError
+        If there is none.
+    """
+    if options.path_column in frame.columns:
+        return options.path_column, []
+    if options.path_column == _DEFAULTS.path_column:
+        for column in known_as(frame.columns.tolist(), PATHS):
+            if exist(column) > 0:
+                return column, [Decision("columns", f"{column!r} is the path", "its values are files", "--path-column")]
+    raise _missing(frame, options.path_column, where, "path")
+
+
+def _missing(frame: pd.DataFrame, column: str, where: str, what: str, more: str = "") -> DatapropsError:
+    return DatapropsError(
+        f"{where} has no column {column!r} (it has {', '.join(map(str, frame.columns))}): name it with --{what}-column{more}"
+    )
+
+
+def texts_of(column: pd.Series) -> list[str | None]:
+    """Cells as text; None where one is empty."""
+    return [
+        None
+        if _is_none(value)
+        else value.decode("utf-8", "surrogateescape")
+        if isinstance(value, bytes)
+        else str(value)
+        for value in column
+    ]
+
+
+def _is_none(value: object) -> bool:
+    return value is None or value != value
+
+
+def labels_of(
+    frame: pd.DataFrame, options: SourceOptions, where: str, used: Sequence[str]
+) -> tuple[list[str | None], bool, list[Decision]]:
+    """Labels of each row, whether an image may have several, and what was decided.
+
+    Parameters
+    ----------
+    used : sequence of str
+        Columns that are something else already.
+
+    Raises
+    ------
+    DatapropsError
+        If there is no column of labels.
+    """
+    if options.one_hot:
+        columns = one_hot_columns(frame, options.one_hot, where, used)
+        labels, several = one_hot(frame, columns)
+        return labels, several, []
+    if options.label_column in frame.columns:
+        return texts_of(frame[options.label_column]), False, []
+    if options.label_column != _DEFAULTS.label_column:
+        raise _missing(frame, options.label_column, where, "label")
+    named = [column for column in known_as(frame.columns.tolist(), LABELS) if column not in used]
+    if named:
+        why = f"of {len(frame.columns)} columns this one is named so"
+        told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
+        return texts_of(frame[named[0]]), False, [told]
+    binary = [column for column in binary_columns(frame) if column not in used]
+    if len(binary) > 1:
+        labels, several = one_hot(frame, binary)
+        if any(label is not None for label in labels):
+            value = f"the column that is 1, of {', '.join(binary[:6])}{', ...' if len(binary) > 6 else ''}"
+            return (
+                labels,
+                several,
+                [Decision("columns", value, "they hold 0 and 1 alone", "--label-column or --one-hot")],
+            )
+    more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
+    raise _missing(frame, options.label_column, where, "label", more)
+
+
+def binary_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns of 0 and 1 alone that are not constant in a row of one kind: of at least two."""
+    return [
+        str(column)
+        for column in frame.columns
+        if (values := {str(value).strip().lower() for value in frame[column].dropna()}) and values <= BINARY
+    ]
+
+
+def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence[str]) -> list[str]:
+    """The columns that --one-hot names: by commas, or * for all of 0 and 1.
+
+    Raises
+    ------
+    DatapropsError
+        If one is missing.
+    """
+    if wanted.strip() in ("*", "all"):
+        return [column for column in binary_columns(frame) if column not in used]
+    columns = [name.strip() for name in wanted.split(",") if name.strip()]
+    for column in columns:
+        if column not in frame.columns:
+            raise DatapropsError(
+                f"{where} has no column {column!r} (it has {', '.join(map(str, frame.columns))}): correct --one-hot"
+            )
+    return columns
+
+
+def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | None], bool]:
+    """Names of the columns that are 1 in each row, and whether several may be; None where no cell is filled.
+
+    >>> one_hot(pd.DataFrame({"a": ["1.0", "0"], "b": ["0.0", "1"]}), ["a", "b"])
+    (['a', 'b'], False)
+    """
+    cells = [[str(value).strip().lower() for value in frame[column]] for column in columns]
+    filled = frame[list(columns)].notna().any(axis=1).tolist()
+    sets = [
+        [name for name, cell in zip(columns, row, strict=True) if cell in POSITIVE] for row in zip(*cells, strict=True)
+    ]
+    several = any(len(some) != 1 for some in sets)
+    return [
+        None if not there else joined(some) if several else some[0] for some, there in zip(sets, filled, strict=True)
+    ], several
+
+
+def optional(
+    frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str
+) -> tuple[list[str | None], list[Decision]]:
+    """A column that may be missing: the one that was named, else one of a known name."""
+    none: list[str | None] = [None] * len(frame)
+    if wanted in frame.columns:
+        return texts_of(frame[wanted]), []
+    if wanted != default:
+        return none, [Decision("columns", f"no {what}", f"there is no column {wanted!r}", f"--{what}-column")]
+    for column in known_as(frame.columns.tolist(), names):
+        values = texts_of(frame[column])
+        if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
+            continue
+        return values, [Decision("columns", f"{column!r} is the {what}", "it is named so", f"--{what}-column")]
+    return none, []

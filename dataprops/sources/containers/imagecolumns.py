@@ -1,0 +1,182 @@
+"""Columns of Arrow tables that hold images and labels, as the Hugging Face hub writes them.
+
+An image is a struct {bytes, path} (bytes null: the file at path, below the folder of the table), plain binary, a list of either
+(several images of a row), or nested lists of numbers (Array2D). The schema's ``huggingface`` metadata says which columns are images,
+and the names of classes; a list of classes is an image with several labels.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import RawImage
+from dataprops.sources import arrays
+from dataprops.sources.account import Decision
+from dataprops.sources.columns import LABELS, known_as
+from dataprops.sources.labels import joined
+from dataprops.sources.table import SourceOptions
+
+FILE, ENCODED, LIST, PIXELS = "file", "encoded", "list", "pixels"
+NAMES = ("image", "img", "picture", "photo", "pixel_values", "jpg", "png", "jpeg", "webp", "images", "scan")
+OTHERS = re.compile(r"mask|seg|label|annotation|depth|edge|condition|target", re.IGNORECASE)
+_DEFAULTS = SourceOptions()
+
+
+class ImageColumn(NamedTuple):
+    """A column of images, how it holds them, and what was decided to choose it."""
+
+    name: str
+    kind: str
+    decisions: tuple[Decision, ...] = ()
+
+
+def kind_of(kind: pa.DataType) -> str | None:
+    """How a column of this type holds images; None if it does not."""
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and is_binary(kind.field("bytes").type):
+        return FILE
+    if is_binary(kind):
+        return ENCODED
+    depth = 0
+    while is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    if depth == 1 and kind_of(kind) in (FILE, ENCODED):
+        return LIST
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return PIXELS if depth in (2, 3) and numeric else None
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a type is of bytes."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is of lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    """What the metadata of the ``datasets`` library says of the columns."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _kind_named(feature: Any) -> str:
+    """The ``_type`` of a feature, of a list of features that of its items."""
+    if isinstance(feature, list):
+        return _kind_named(feature[0]) if feature else ""
+    if not isinstance(feature, dict):
+        return ""
+    inner = feature.get("feature")
+    return _kind_named(inner) if isinstance(inner, dict) else str(feature.get("_type", ""))
+
+
+def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | None:
+    """The column that holds images, or None: then the table is a manifest."""
+    able = {field.name: kind for field in schema if (kind := kind_of(field.type))}
+    named = dict(rule.partition("=")[::2] for rule in options.rules).get("images")
+    if named:
+        return ImageColumn(named, able[named]) if named in able else None
+    told = features(schema)
+    known = [name for name in able if _kind_named(told.get(name)) == "Image"]
+    structs = [name for name, kind in able.items() if kind == FILE]
+    lists = [name for name, kind in able.items() if kind == LIST and known_as([name], NAMES)]
+    arrays_ = [
+        name
+        for name, kind in able.items()
+        if kind == PIXELS and (known_as([name], NAMES) or _kind_named(told.get(name)).startswith("Array"))
+    ]
+    # paths of a manifest may be binary, too
+    plain = [name for name, kind in able.items() if kind == ENCODED and options.path_column not in schema.names]
+    some = known or structs or lists or plain or arrays_
+    if not some:
+        return None
+    best = next(iter(known_as(some, NAMES)), None) or next((n for n in some if not OTHERS.search(n)), some[0])
+    decisions = ()
+    if len(some) > 1:
+        why = f"of the columns of images {', '.join(some)} it is named so"
+        decisions = (Decision("columns", f"{best!r} holds the images", why, "--rule images=NAME"),)
+    return ImageColumn(best, able[best], decisions)
+
+
+def class_names(feature: Any) -> list[str] | None:
+    """Names of a ClassLabel, or of a list of them."""
+    if isinstance(feature, list):
+        return class_names(feature[0]) if feature else None
+    if not isinstance(feature, dict):
+        return None
+    if isinstance(feature.get("feature"), dict):
+        return class_names(feature["feature"])
+    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def text_of(value: Any, names: Sequence[str] | None) -> str | None:
+    """A label as text: the name of a code; several as one text."""
+    if isinstance(value, list):
+        return joined(part for item in value if (part := text_of(item, names)) is not None)
+    if value is None or value != value:
+        return None
+    if names is None:
+        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if value == -1:  # the hub's sign for a hidden label
+        return None
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
+
+
+def label_column(
+    schema: pa.Schema, images: str, where: str, options: SourceOptions
+) -> tuple[str | None, list[Decision]]:
+    """The column of labels, and what was decided.
+
+    Raises
+    ------
+    DatapropsError
+        If it is not there, or there are several.
+    """
+    if options.label_column in schema.names:
+        return options.label_column, []
+    if options.label_column != _DEFAULTS.label_column:
+        raise DatapropsError(
+            f"{where} has no column {options.label_column!r} (it has {', '.join(schema.names)}): name it with"
+            " --label-column"
+        )
+    classes = [name for name, feature in features(schema).items() if class_names(feature) and name in schema.names]
+    if len(classes) > 1:
+        raise DatapropsError(
+            f"{where} has several columns of classes ({', '.join(classes)}): choose one with --label-column"
+        )
+    named = classes or known_as([name for name in schema.names if name != images], LABELS)
+    if not named:
+        return None, []
+    why = "it is the only column of classes" if classes else "it is named so"
+    return named[0], [Decision("columns", f"{named[0]!r} is the label", why, "--label-column")]
+
+
+def pixels_of(value: Any) -> RawImage:
+    """Nested lists as an image.
+
+    Raises
+    ------
+    OSError
+        If they are none.
+    """
+    try:
+        numbers = np.asarray(value)
+    except ValueError:
+        raise OSError(0, "its rows of pixels differ in length") from None
+    if numbers.dtype.kind not in "uifb":
+        raise OSError(0, "it holds no numbers")
+    if numbers.dtype.kind in "ui" and numbers.min(initial=0) >= 0 and numbers.max(initial=0) <= 255:
+        numbers = numbers.astype(np.uint8)
+    return arrays.to_raw(numbers)

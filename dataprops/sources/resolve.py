@@ -1,0 +1,151 @@
+"""Paths as tables hold them, and the files that they mean.
+
+A path may be written with backslashes, as a ``file:`` address, absolute on another machine, without folder or ending. Where the
+paths as they stand are files, nothing is looked for. Otherwise the folder is listed once, and each path is the file that shares its
+name and most of its folders.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from dataprops.imaging.formats import SURE, ending_of
+from dataprops.sources.account import Decision
+from dataprops.sources.table import SourceOptions, shown
+
+SAMPLE = 64  # paths that tell whether all are files as they stand
+VOLUMES = (".nii", ".nii.gz", ".hdr", ".img")
+
+
+class Files(NamedTuple):
+    """The files below a folder: relative paths by their name and by their name without ending, in lower case."""
+
+    by_name: dict[str, list[str]]
+    by_stem: dict[str, list[str]]
+
+
+def plain(path: str) -> str:
+    r"""A path as it is written elsewhere, with forward slashes.
+
+    >>> plain(".\\a\\b.png"), plain("file:///data/a%20b.png"), plain(" a.png "), plain("C:\\x\\a.png")
+    ('a/b.png', '/data/a b.png', 'a.png', 'C:/x/a.png')
+    """
+    text = path.strip().strip('"')
+    if text.lower().startswith("file:"):
+        text = unquote(re.sub(r"^file:(//(localhost)?)?", "", text, flags=re.IGNORECASE))
+        text = text[1:] if re.match(r"/[A-Za-z]:", text) else text
+    text = text.replace("\\", "/")
+    while text.startswith("./"):
+        text = text[2:]
+    return text
+
+
+def sample_of(paths: Sequence[str]) -> list[str]:
+    """Some of the paths, evenly spread."""
+    return list(paths[:: max(1, len(paths) // SAMPLE)])[: 2 * SAMPLE]
+
+
+def is_file(base: Path, path: str) -> bool:
+    """Whether something lies there; what it is, is told when it is read."""
+    try:
+        return "\0" not in path and os.path.lexists(base / path)
+    except (OSError, ValueError):
+        return False
+
+
+def list_files(root: Path) -> Files:
+    """All images and volumes below a folder, hidden ones left out."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = os.path.relpath(place, root).replace(os.sep, "/")
+        for name in sorted(names):
+            ending = ending_of(name)
+            if name.startswith(".") or (ending not in SURE and ending and not name.lower().endswith(VOLUMES)):
+                continue
+            path = name if inside == "." else f"{inside}/{name}"
+            by_name[name.lower()].append(path)
+            by_stem[posixpath.splitext(name)[0].lower()].append(path)
+    return Files(dict(by_name), dict(by_stem))
+
+
+def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[list[str], list[Decision], int]:
+    """Keys of the paths of a table, relative to its folder; what was decided; how many paths are no file.
+
+    Parameters
+    ----------
+    base : Path
+        Folder of the table.
+    """
+    root = _root(base, options)
+    if not options.images and not options.suffix and all(is_file(base, path) for path in sample_of(paths)):
+        return list(paths), [], 0
+    files = list_files(root)
+    keys, found, missing = [], 0, 0
+    for path in paths:
+        if not options.images and is_file(base, path):
+            keys.append(path)
+            continue
+        key = _one(path, root, files, options)
+        found += key is not None
+        missing += key is None
+        keys.append(path if key is None else _key(root, base, key))
+    if not found:
+        return list(paths), [], missing
+    first = next(i for i, (path, key) in enumerate(zip(paths, keys, strict=True)) if path != key or options.images)
+    value = f"{found:,} of {len(paths):,} found below {shown(str(root))}"
+    why = f"{shown(paths[first])} is {shown(keys[first])}"
+    return keys, [Decision("paths", value, why, "--images, --suffix")], missing
+
+
+def _root(base: Path, options: SourceOptions) -> Path:
+    if not options.images:
+        return base
+    given = Path(options.images).expanduser()
+    return given.resolve() if given.is_dir() else base / given
+
+
+def _key(root: Path, base: Path, path: str) -> str:
+    whole = os.path.normpath(root / path)
+    inside = os.path.relpath(whole, base.resolve() if root.is_absolute() and not base.is_absolute() else base)
+    return whole if inside.startswith("..") else inside.replace(os.sep, "/")
+
+
+def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | None:
+    """The file that a path means, relative to the root; None if there is none, or several that fit alike."""
+    text = plain(path)
+    if options.suffix:
+        text += options.suffix if options.suffix.startswith(".") else f".{options.suffix}"
+    if is_file(root, text) and (root / text).is_file():
+        return text
+    name = posixpath.basename(text).lower()
+    candidates = files.by_name.get(name) or files.by_stem.get(name) or []
+    if not candidates and ending_of(name):  # listed as .jpg, kept as .png
+        candidates = files.by_stem.get(posixpath.splitext(name)[0], [])
+    return _closest(text, candidates)
+
+
+def _closest(path: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that shares most of the last folders of a path, if it is the only one.
+
+    >>> _closest("/home/me/cat/1.png", ["cat/1.png", "dog/1.png"]), _closest("1.png", ["cat/1.png", "dog/1.png"])
+    ('cat/1.png', None)
+    """
+    own = [part.lower() for part in reversed(path.split("/")[:-1])]
+
+    def shared(candidate: str) -> int:
+        parts = [part.lower() for part in reversed(candidate.split("/")[:-1])]
+        return next((i for i, (a, b) in enumerate(zip(own, parts, strict=False)) if a != b), min(len(own), len(parts)))
+
+    ranked = sorted(candidates, key=shared, reverse=True)
+    if not ranked or (len(ranked) > 1 and shared(ranked[0]) == shared(ranked[1])):
+        return None
+    return ranked[0]
