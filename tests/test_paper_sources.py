@@ -61,7 +61,7 @@ def test_the_eleven_are_sources_that_can_travel() -> None:
     ("name", "there", "words"),
     [
         ("mnist", [], ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]),
-        ("mnist", ["t10k-images-idx3-ubyte"], ["train-images-idx3-ubyte;"]),
+        ("mnist", ["t10k-images-idx3-ubyte"], ["t10k-labels-idx1-ubyte;"]),
         ("cifar10", [], ["data_batch_1;", "cifar-10-batches-py"]),
         ("svhn", ["readme.txt"], ["train_32x32.mat;"]),
         ("imagenet", [], ["/train;", "CLS-LOC"]),

@@ -38,7 +38,7 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     """
     if table["label"].notna().any() or options.layout:
         return table
-    names = [name for name in table.attrs.get("ignored", ())]
+    names = list(table.attrs.get("ignored", ()))
     for name in names:
         if posixpath.basename(name).lower() in METADATA:
             _metadata(table, name, read, options)
