@@ -1,16 +1,20 @@
-"""Audits of image datasets. `label_sharpness` and `intrinsic_dimension` are here; nothing else is imported until it is asked for."""
+"""Audits of image datasets: `audit`, `label_sharpness` and `intrinsic_dimension`. Nothing is imported until it is asked for."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataprops.audit.composition import audit
     from dataprops.properties.in_memory import intrinsic_dimension, label_sharpness
 
-__all__ = ["intrinsic_dimension", "label_sharpness"]
+__all__ = ["audit", "intrinsic_dimension", "label_sharpness"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "audit":  # the package `dataprops.audit`, which can be called
+        return import_module("dataprops.audit")
     if name in __all__:
         from dataprops.properties import in_memory
 

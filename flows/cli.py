@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fit": ("flows.commands.fit", "Fit the laws to trained networks: slopes, left-out errors, a calibration."),
     "history": ("flows.commands.history", "The audits of a dataset, and what drifted between them."),
     "compare": ("flows.commands.compare", "What changed between two audits, and what is more than noise."),
+    "clean": ("flows.commands.clean", "A manifest without what findings name: duplicates, conflicts, leaks."),
     "prune": ("flows.commands.prune", "Remove old results and what killed runs left behind."),
     "predict": ("flows.commands.predict", "Test loss and loss under attack of networks trained on a dataset."),
     # floor above this one: named, not imported, so that flows runs without deployments

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dataprops.audit import unchanged
-from dataprops.audit.config import AuditConfig
+from dataprops.audit.audited import Audited
+from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.workspace import Run, start_run
 from dataprops.checks import validator
 from dataprops.errors import DatapropsError
@@ -102,8 +103,11 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     go(TELL[1:])
 
 
-def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any) -> dict:
-    """Audit a folder, a manifest, a container, an address, an array or a Dataset in this process; returns the summary.
+def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any) -> Audited:
+    """Audit a folder, a manifest, a container, an address, an array or a Dataset in this process.
+
+    Returns the summary, a dict, that shows itself in a notebook and has ``.findings``, ``.suspects``, ``.pairs`` as DataFrames and
+    ``.clean()``; see `audited.Audited`.
 
     Parameters
     ----------
@@ -125,13 +129,13 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
     if isinstance(source, str | Path):
         if labels is not None:
             raise DatapropsError("labels go with an array; those of files come from folders or a manifest")
-        return load_summary(run_stages(AuditConfig(source=str(source), **options), tools))
+        return Audited(load_summary(run_stages(from_dict({"source": str(source), **options}), tools)))
     name = options.setdefault("name", "array")
     spec = hold(source, labels, name)
     try:
         side = square_side(spec)
         if side is not None:
             options.setdefault("size", side)
-        return load_summary(run_stages(AuditConfig(source=spec, **options), tools))
+        return Audited(load_summary(run_stages(from_dict({"source": spec, **options}), tools)))
     finally:
         drop(name)

@@ -12,6 +12,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.ranges import wanted
 from dataprops.imaging.windows import window_numbers
 from dataprops.properties.estimators import groups
+from dataprops.util.nearest import did_you_mean
 from dataprops.util.redact import is_url, withhold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -176,7 +177,8 @@ def from_dict(values: dict) -> AuditConfig:
     known = {field.name for field in fields(AuditConfig)}
     for name in values:
         if name not in known:
-            raise DatapropsError(f"unknown audit option {name!r}; options are {', '.join(sorted(known))}")
+            hint = did_you_mean(name, known)
+            raise DatapropsError(f"unknown audit option {name!r}: {hint}options are {', '.join(sorted(known))}")
     values = dict(values)
     for name in {"estimators", "rules", "include", "exclude"} & set(values):
         values[name] = tuple(values[name])

@@ -24,13 +24,14 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from dataprops.audit.opened import opened_closed
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.laws.change import common_sample, loss_change, preprocessing_differs, sharpness_change
@@ -44,6 +45,8 @@ EXAMPLES = 20  # findings named of each kind
 SAME_SIZE = 0.1  # sets whose sizes differ by less have dimensions that compare as they are
 SMALL_COUNT = 5.0  # Cochran: with smaller expected counts the chi-square distribution does not hold
 RANDOM_TABLES = 2000
+SAME_VALUE = 1e-12  # a change within rounding
+ALWAYS = ("sharpest_pairs",)  # findings that every set has: they do not open or close
 
 
 @dataclass(frozen=True)
@@ -368,15 +371,20 @@ def brought(images: pd.DataFrame, findings: pd.DataFrame, new: np.ndarray) -> di
     return {kind: out[kind] for kind in FINDINGS if kind in out}
 
 
-def compare(folder_a: Path, folder_b: Path) -> dict[str, Any]:
+def compare(folder_a: Path, folder_b: Path, summary_b: dict[str, Any] | None = None) -> dict[str, Any]:
     """What changed from audit A to audit B: plain values, as `dataprops compare --json` prints them.
+
+    Parameters
+    ----------
+    summary_b : dict, optional
+        The summary of B, where its folder has none yet: a run that is being finished.
 
     Raises
     ------
     DatapropsError
         If a folder is no readable result, or the audits do not compare; the message says why.
     """
-    a, b = _summary_of(folder_a), _summary_of(folder_b)
+    a, b = _summary_of(folder_a), summary_b or _summary_of(folder_b)
     reason = preprocessing_differs(a, b)
     if reason:
         raise DatapropsError(
@@ -384,16 +392,55 @@ def compare(folder_a: Path, folder_b: Path) -> dict[str, Any]:
             f" (dataprops history {b['dataset']} lists them), or audit again with the earlier options"
         )
     images_a, images_b = (_table(folder, "images", COLUMNS) for folder in (folder_a, folder_b))
-    properties = [_table(folder, "properties", ["property", "value", "se"]) for folder in (folder_a, folder_b)]
     matched = match(images_a, images_b)
+    counts = _image_counts(images_a, images_b, matched)
+    properties = [_table(folder, "properties", ["property", "value", "se"]) for folder in (folder_a, folder_b)]
+    changes, p = _changes((a, b), properties, (images_a, images_b), matched)
+    if not (counts["added"] or counts["removed"] or counts["relabelled"]):
+        changes = [_of_same_files(change) for change in changes]
+    findings_a, findings_b = (
+        _table(folder, "findings", ["kind", "images", "paths", "detail"]) for folder in (folder_a, folder_b)
+    )
+    kinds = [*FINDINGS, *findings_a["kind"], *findings_b["kind"]]
+    opened, closed = opened_closed(findings_a, findings_b, matched.partner, kinds)
+    return {
+        "dataset": b["dataset"] if a["dataset"] == b["dataset"] else f"{a['dataset']}, {b['dataset']}",
+        "a": {"run_id": a["run_id"], "created": a["created"], "n_images": a["n_images"]},
+        "b": {"run_id": b["run_id"], "created": b["created"], "n_images": b["n_images"]},
+        "images": counts,
+        "changes": [asdict(change) for change in changes],
+        "class_mix_p": p,
+        "opened": opened,
+        "closed": closed,
+        "brought": brought(images_b, findings_b, ~matched.kept_b),
+        "took": {kind: found["count"] for kind, found in brought(images_a, findings_a, ~matched.kept_a).items()},
+        "drift": [change.name for change in changes if change.significant],
+    }
+
+
+def _image_counts(images_a: pd.DataFrame, images_b: pd.DataFrame, matched: Matched) -> dict[str, int]:
+    kept = np.nonzero(matched.kept_b)[0]
+    before = images_a["label"].fillna("").to_numpy(object)[matched.partner[kept]]
+    after = images_b["label"].fillna("").to_numpy(object)[kept]
+    return {
+        "kept": len(kept),
+        "added": int((~matched.kept_b).sum()),
+        "removed": int((~matched.kept_a).sum()),
+        "relabelled": int((before != after).sum()),
+    }
+
+
+def _changes(
+    audits: tuple[dict[str, Any], dict[str, Any]],
+    properties: Sequence[pd.DataFrame],
+    images: tuple[pd.DataFrame, pd.DataFrame],
+    matched: Matched,
+) -> tuple[list[Change], float | None]:
+    """Every change with its interval, and the p-value of one class mix."""
+    a, b = audits
     classes, p = [], None
     if a["labels"]["kind"] == b["labels"]["kind"] == "classes":
-        classes, p = class_changes(images_a, images_b, matched)
-    kept = np.nonzero(matched.kept_b)[0]
-    labels = [
-        images_a["label"].fillna("").to_numpy(object)[matched.partner[kept]],
-        images_b["label"].fillna("").to_numpy(object)[kept],
-    ]
+        classes, p = class_changes(*images, matched)
     loss = loss_change(a, b)
     loss_row = Change(
         "log_loss",
@@ -407,26 +454,14 @@ def compare(folder_a: Path, folder_b: Path) -> dict[str, Any]:
         withheld=loss.withheld,
     )
     changes = [dimension_change(a, b, properties), *sharpness_changes(a, b), loss_row, *classes]
-    changes.append(copies_change(images_a, images_b, matched))
-    findings_a, findings_b = (
-        _table(folder, "findings", ["kind", "images", "paths", "detail"]) for folder in (folder_a, folder_b)
-    )
-    return {
-        "dataset": b["dataset"] if a["dataset"] == b["dataset"] else f"{a['dataset']}, {b['dataset']}",
-        "a": {"run_id": a["run_id"], "created": a["created"], "n_images": a["n_images"]},
-        "b": {"run_id": b["run_id"], "created": b["created"], "n_images": b["n_images"]},
-        "images": {
-            "kept": len(kept),
-            "added": int((~matched.kept_b).sum()),
-            "removed": int((~matched.kept_a).sum()),
-            "relabelled": int((labels[0] != labels[1]).sum()),
-        },
-        "changes": [asdict(change) for change in changes],
-        "class_mix_p": p,
-        "brought": brought(images_b, findings_b, ~matched.kept_b),
-        "took": {kind: found["count"] for kind, found in brought(images_a, findings_a, ~matched.kept_a).items()},
-        "drift": [change.name for change in changes if change.significant],
-    }
+    return [*changes, copies_change(*images, matched)], p
+
+
+def _of_same_files(change: Change) -> Change:
+    """A change between two audits of the very same files: none, without an interval, where the numbers are the same."""
+    if change.value is None or abs(change.value) > SAME_VALUE:
+        return change
+    return replace(change, value=0.0, low=0.0, high=0.0, significant=False, basis="the same files with the same labels")
 
 
 def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[str, Any]]:
@@ -466,12 +501,16 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
             "conflicts": s["findings"].get("label_conflicts", 0),
             "alerts": [alert["name"] for alert in s.get("alerts", ()) if alert["severity"] != "info"],
             "drift": None,
+            "opened": None,
+            "closed": None,
             "not_compared": None,
         }
         if before is not None:
             try:
                 found = compare(before, folder)
                 record |= {"drift": found["drift"], "images": found["images"]}
+                for name in ("opened", "closed"):
+                    record[name] = {k: part["count"] for k, part in found[name].items() if k not in ALWAYS}
             except DatapropsError as error:
                 record["not_compared"] = str(error)
         out.append(record)

@@ -1,7 +1,7 @@
 """The checks as Great Expectations: one over the measures for each threshold, structural ones over the result tables.
 
-Nothing leaves this process but the Data Docs, pages that go beside the results: the context lives in memory, is told
-to send no statistics, and gets no site of its own in the temporary folder. Since 1.0 a failed validation raises
+Nothing leaves this process but the Data Docs, pages that go beside the results (`data_docs`): the context lives in memory, is told
+to send no statistics, and gets no site in the temporary folder. Since 1.0 a failed validation raises
 nothing: each result's `success` is read, and an expectation that could not be evaluated counts as failed. A measure
 that does not apply to a set (no splits, say) or is NaN, which Great Expectations would let pass as missing, is skipped
 and said to be.
@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dataprops.checks.data_docs import write_docs
 from dataprops.checks.thresholds import Check
 
 log = logging.getLogger(__name__)
-
-SITE = "results"
 
 
 class CheckReport(NamedTuple):
@@ -208,11 +207,10 @@ def _validate(
         description = f"{rule.title} ({rule.name}: {rule.options['column']})"
         meta = {"check": rule.name, "severity": "critical"}
         suites[rule.table].append(make(**rule.options, severity="critical", description=description, meta=meta))
-    if docs is not None:
-        _add_site(context, Path(docs))
     source = context.data_sources.add_pandas("audit")
     outcome: dict[str, bool] = {}
     reasons: list[tuple[str, str]] = []
+    told: dict[str, list[dict[str, Any]]] = {}
     for name, wanted in suites.items():
         if not wanted or not len(frames[name]):
             continue
@@ -220,13 +218,15 @@ def _validate(
         suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
         validation = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        told[name] = []
         for one in validation.run(batch_parameters={"dataframe": frames[name]}).results:
+            told[name].append(one.to_json_dict())
             about: Any = one.expectation_config
             check = about.meta["check"]
             outcome[check] = bool(one.success)
             reasons += [(check, reason) for reason in sorted(_exceptions(one.exception_info))]
     if docs is not None:
-        context.build_data_docs(site_names=[SITE])
+        write_docs(Path(docs), told)
     return Verdicts(outcome, tuple(reasons))
 
 
@@ -240,20 +240,6 @@ def _exceptions(info: Mapping[str, Any] | None) -> set[str]:
     """Messages of what an expectation raised; Great Expectations gives one record, or one for each of its metrics."""
     records = [info, *(value for value in (info or {}).values() if isinstance(value, Mapping))]
     return {str(record["exception_message"]) for record in records if record and record.get("raised_exception")}
-
-
-def _add_site(context: Any, docs: Path) -> None:
-    """A Data Docs site in this folder."""
-    # "$name" in a configuration stands for a variable
-    folder = str(docs.resolve()).replace("$", r"\$")
-    context.add_data_docs_site(
-        site_name=SITE,
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder},
-        },
-    )
 
 
 def _results_table(

@@ -1,4 +1,4 @@
-"""A short summary in markdown, with pictures, for the Prefect UI."""
+"""A short summary in markdown, with pictures, for the Prefect UI: the verdict, what to do, and the alerts with their own images."""
 
 from __future__ import annotations
 
@@ -9,54 +9,69 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.findings import FINDINGS
-from dataprops.report.numbers import how_compared, largest_sharpness, number, plus_minus
+from dataprops.report.changes import title
+from dataprops.report.first_screen import first_screen
+from dataprops.report.gallery import LAST
+from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
 
-PAIRS = 3
+PAIRS = 3  # sharpest pairs, shown where no alert has pictures
 SIDE = 112  # pixels
+SHOWN = 4  # pictures of an alert
 
 
-def _plain(text: str) -> str:
+def _plain(text: Any) -> str:
     """Text that markdown leaves alone."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", str(text)).replace("\n", " ")
+
+
+def _beside(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures of one size in a row."""
+    return np.concatenate(pictures, axis=1)
 
 
 def markdown_summary(
     summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture: Callable[[int], np.ndarray | None]
 ) -> str:
-    """Key figures, alerts, counts of findings, and the sharpest pairs as pictures."""
-    mle = summary["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
-    sample = summary["label_sharpness"]["sample"]
-    lines = [
-        f"# {_plain(summary['dataset'])}",
-        "",
-        "| property | value |",
-        "|---|---|",
-        f"| images | {summary['n_images']:,} ({summary['n_unreadable']:,} unreadable) |",
-        f"| intrinsic dimension (MLE) | {plus_minus(mle['value'], mle['se'])} |",
-        f"| label sharpness, all pairs | {largest_sharpness(summary)} |",
-        f"| label sharpness, M = {sample['m']} | {plus_minus(sample['mean'], sample['std'])} |",
-        "",
-        *([how_compared(summary), ""] if how_compared(summary) else []),
-        "## Alerts",
-        "",
+    """Verdict, what to do next, the alerts with their own pictures, key numbers and counts of findings."""
+    first = first_screen(summary, tables["findings"])
+    lines = [f"# {_plain(summary['dataset'])}", "", f"**{_plain(first.verdict.sentence)}**", ""]
+    if first.steps:
+        lines += ["## What to do next", "", *[f"{at}. {_plain(s.text)}" for at, s in enumerate(first.steps, 1)], ""]
+    lines += ["## Alerts", ""]
+    shown = False
+    path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
+    for alert in tables["alerts"].to_dict("records"):
+        lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}")
+        named = [int(i) for i in list(alert["images"])[:SHOWN]]
+        some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]
+        if some:
+            shown = True
+            names = "; ".join(_plain(f"{path[i]} ({label[i]})" if label[i] is not None else path[i]) for i, _ in some)
+            row = _beside([pixels for _, pixels in some])
+            lines += ["", f"  ![images of this alert]({data_uri(row, len(some) * SIDE)})", "", f"  {names}", ""]
+    if not len(tables["alerts"]):
+        lines.append("None.")
+    lines += ["", "| property | value | |", "|---|---|---|"]
+    lines += [
+        f"| {key.name[0].lower() + key.name[1:]} | {_plain(key.value)} | {_plain(key.note)} |" for key in first.keys
     ]
-    lines += [f"- **{alert['severity']}**: {_plain(alert['sentence'])}" for alert in summary["alerts"]] or ["None."]
-    lines += ["", "## Findings", ""]
-    counts = {kind: count for kind, count in summary["findings"].items() if count}
-    lines += [f"- {FINDINGS[kind].title}: {count:,}" for kind, count in counts.items()] or ["None."]
-    pairs = []
+    lines += ["", *([how_compared(summary), ""] if how_compared(summary) else []), "## Findings", ""]
+    counts = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}
+    lines += [f"- {_plain(title(kind))}: {count:,}" for kind, count in counts.items()] or ["None."]
+    if not shown:
+        lines += _sharpest(tables, picture)
+    lines += ["", f"Report: `{summary['report']}`", "", f"Data Docs: `{summary['data_docs']}`"]
+    return "\n".join(lines) + "\n"
+
+
+def _sharpest(tables: Mapping[str, pd.DataFrame], picture: Callable[[int], np.ndarray | None]) -> list[str]:
+    label, out = tables["images"]["label"].to_numpy(object), []
     for a, b, sharpness in tables["sharpest"][["a", "b", "sharpness"]].head(PAIRS).itertuples(index=False):
         one, two = picture(int(a)), picture(int(b))
         if one is not None and two is not None:
-            label = tables["images"]["label"].to_numpy(object)
-            both = np.concatenate([one, two], axis=1)
-            pairs.append(
-                f"![images {a} and {b}]({data_uri(both, 2 * SIDE)})\n\n"
-                f"{_plain(str(label[int(a)]))} against {_plain(str(label[int(b)]))}, sharpness {number(sharpness)}\n"
+            out.append(
+                f"![images {a} and {b}]({data_uri(_beside([one, two]), 2 * SIDE)})\n\n"
+                f"{_plain(label[int(a)])} against {_plain(label[int(b)])}, sharpness {number(sharpness)}\n"
             )
-    if pairs:
-        lines += ["", "## Sharpest pairs", "", *pairs]
-    lines += ["", f"Report: `{summary['report']}`", "", f"Data Docs: `{summary['data_docs']}`"]
-    return "\n".join(lines) + "\n"
+    return ["", "## Most similar pictures with different labels", "", *out] if out else []

@@ -64,3 +64,8 @@ def how_compared(summary: dict[str, Any]) -> str:
         f"Estimated: a random sample of {sampled['anchors']:,} images was compared with all {sampled['of']:,} distinct ones."
         " Near-identical pairs, outliers and sharpest pairs are those of the sample."
     )
+
+
+def sample_of(summary: dict[str, Any]) -> dict[str, Any]:
+    """The label sharpness of random samples: mean, std, m, draws."""
+    return summary["label_sharpness"]["sample"]

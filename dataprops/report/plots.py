@@ -1,23 +1,53 @@
-"""The plots of the report, as SVG that stands in the page. One colour, one accent; readable in grey print."""
+"""The plots of the report: SVG that stands in the page, drawn by matplotlib, recoloured by the page's style.
+
+A plot has a title that says what to see. Its colours are those of Okabe and Ito, which the colour-blind tell apart; they stand
+in the SVG as attributes, so that the style sheet replaces each by its counterpart on a dark page, and print has them as they are.
+Nothing in an SVG is a `style` attribute, which the page's content security policy would refuse. What has a gid ``tip:TEXT`` says
+TEXT when it is pointed at. `PLOTS` are the plots of an audit, in order; each is given a `Drawn` and returns a `Plot` or None.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dataprops.properties.estimators import ESTIMATORS, title_of
+from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
+from dataprops.properties.estimators import title_of
+from dataprops.report.first_screen import doubled_error
+from dataprops.report.numbers import number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#2b5c8a", "#c8641e", "#6b7280"
+BLUE, ORANGE, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#6b7280", "#374151"
+SHADES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", GREY)
+CLASSES = 12  # in a matrix; beyond it the largest are shown
+TIP = "tip:"
+
+
+class Plot(NamedTuple):
+    """A plot: what to see in it, the SVG, and what else to know."""
+
+    title: str
+    svg: str
+    note: str = ""
+
+
+class Drawn(NamedTuple):
+    """What plots are made of: the summary, the tables of the run, and the runs before it."""
+
+    summary: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    history: Sequence[Mapping[str, Any]] = ()
 
 
 def _figure(width: float = 5.2, height: float = 2.7) -> tuple[Figure, Axes]:
@@ -26,8 +56,21 @@ def _figure(width: float = 5.2, height: float = 2.7) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors="#374151")
+    axes.tick_params(labelsize=8, colors=INK)
     return figure, axes
+
+
+def _attributes(match: re.Match) -> str:
+    """A style attribute as presentation attributes; the page's style sheet has the font."""
+    out = []
+    for part in html.unescape(match[1]).split(";"):
+        name, _, value = part.strip().partition(": ")
+        if name == "font":
+            size = re.search(r"([\d.]+)px", value)
+            out += [f'font-size="{size[1]}"'] if size else []
+        elif name and value and name not in ("mix-blend-mode", "font-family"):
+            out.append(f'{name}="{html.escape(value)}"')
+    return " ".join(out)
 
 
 def _svg(figure: Figure, alt: str) -> str:
@@ -35,79 +78,253 @@ def _svg(figure: Figure, alt: str) -> str:
 
     out = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     # namespaces are names, but an address in the page looks like a resource from elsewhere
     text = re.sub(r'\s+xmlns:xlink="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'\s+xmlns="[^"]*"', "", text)
+    text = re.sub(r'style="([^"]*)"', _attributes, text)
+    text = re.sub(rf'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text)
     # ids must differ between the plots of one page
     mark = f"p{hashlib.blake2b(alt.encode(), digest_size=4).hexdigest()}-"
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r'href="#', f'href="#{mark}', text)
     text = text.replace("url(#", f"url(#{mark}")
-    label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    text = re.sub(r"\n\s*", "\n", text)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
 
 
-def distance_histogram(distances: np.ndarray, near: float) -> str | None:
-    """Histogram of the distances to the nearest image, with the near-identical threshold."""
+def _tip(artist: Any, text: str) -> None:
+    artist.set_gid(TIP + text.replace("\n", " "))
+
+
+def _short(name: Any) -> str:
+    text = str(name)
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _bins(count: int) -> int:
+    return min(60, max(5, int(math.sqrt(count))))
+
+
+def _histogram(axes: Axes, values: np.ndarray, what: str) -> None:
+    counts, edges, bars = axes.hist(values, bins=_bins(len(values)), color=BLUE)
+    for count, low, high, bar in zip(counts, edges[:-1], edges[1:], bars, strict=True):
+        if count:
+            _tip(bar, f"{int(count):,} images: {what} {number(low)} to {number(high)}")
+    axes.set_ylabel("images", fontsize=8)
+    axes.set_ylim(0, 1.18 * counts.max())  # room for the names of lines, above the bars
+
+
+def distance_histogram(drawn: Drawn) -> Plot | None:
+    """Distances to the nearest image, with the near-identical threshold."""
+    distances, near = drawn.tables["images"]["neighbour_distance"].to_numpy(float), drawn.summary["near_distance"]
     values = distances[np.isfinite(distances) & (distances > 0)]
     if len(values) < 2:
         return None
     figure, axes = _figure()
-    axes.hist(values, bins=min(60, max(5, int(math.sqrt(len(values))))), color=BLUE)
+    _histogram(axes, values, "distance")
     if near > 0:
         axes.axvline(near, color=ORANGE, linewidth=1.5)
-        axes.text(near, axes.get_ylim()[1] * 0.97, " near-identical", color=ORANGE, fontsize=8, va="top")
+        axes.set_xlim(left=0)
+        axes.annotate(
+            "near-identical",
+            (near, axes.get_ylim()[1]),
+            xytext=(5, -1),
+            textcoords="offset points",
+            color=ORANGE,
+            fontsize=8,
+            va="top",
+        )
     axes.set_xlabel("distance to the nearest image, grey levels", fontsize=8)
-    axes.set_ylabel("images", fontsize=8)
-    return _svg(figure, "Histogram of the distance of each image to its nearest image")
+    within = float((values <= near).mean())
+    told = (
+        f"{percent(within)} of the images have a near-identical neighbour"
+        if within
+        else "No image has a near-identical neighbour"
+    )
+    return Plot(told, _svg(figure, f"Histogram of the distance of each image to its nearest image. {told}."))
 
 
-def sharpness_histogram(values: np.ndarray, q95: float | None, q99: float | None) -> str | None:
-    """Histogram of the sharpness of each image, with its upper quantiles and maximum."""
+def sharpness_histogram(drawn: Drawn) -> Plot | None:
+    """Sharpness of each image, with its upper quantiles and maximum."""
+    values = drawn.tables["images"]["sharpness"].to_numpy(float)
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return None
+    sharp = drawn.summary["label_sharpness"]
     figure, axes = _figure()
-    axes.hist(values, bins=min(60, max(5, int(math.sqrt(len(values))))), color=BLUE)
+    _histogram(axes, values, "sharpness")
     height = axes.get_ylim()[1]
-    marks = (("95 %", q95, 0.97), ("99 %", q99, 0.85), ("max", float(values.max()), 0.73))
-    for name, at, level in marks:
+    for name, at, level in (("95 %", sharp["q95"], 1), ("99 %", sharp["q99"], 0.93), ("max", float(values.max()), 1)):
         if at is not None:
             axes.axvline(at, color=ORANGE, linewidth=1)
             axes.text(at, height * level, f"{name} ", color=ORANGE, fontsize=8, va="top", ha="right")
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
-    axes.set_xlabel("label sharpness of the image", fontsize=8)
-    axes.set_ylabel("images", fontsize=8)
-    return _svg(figure, "Histogram of the label sharpness of each image")
+    axes.xaxis.get_offset_text().set_fontsize(7)
+    axes.set_xlabel("label sharpness of the image, 1 / grey level", fontsize=8)
+    times = float(values.max() / np.median(values)) if np.median(values) > 0 else math.nan
+    told = f"The sharpest image is {number(times)} times as sharp as the median"
+    return Plot(told, _svg(figure, f"Histogram of the label sharpness of each image. {told}."))
 
 
-def dimension_estimates(properties: pd.DataFrame) -> str | None:
+def class_sharpness(drawn: Drawn) -> Plot | None:
+    """For each pair of classes the sharpest pair of images that is known of them."""
+    images = drawn.tables["images"]
+    if drawn.summary["labels"]["kind"] != "classes" or "sharpest_image" not in images:
+        return None
+    known = images[images["label"].notna() & (images["sharpest_image"] >= 0) & np.isfinite(images["sharpness"])]
+    if known.empty:
+        return None
+    other = images["label"].to_numpy(object)[known["sharpest_image"].to_numpy(int)]
+    pairs = pd.DataFrame(
+        {"a": known["label"].to_numpy(object), "b": other, "sharpness": known["sharpness"].to_numpy(float)}
+    ).dropna()
+    sizes = known["label"].value_counts()
+    names = list(sizes.index[:CLASSES])
+    if len(names) < 2:
+        return None
+    place = {name: at for at, name in enumerate(names)}
+    grid = np.full((len(names), len(names)), np.nan)
+    for a, b, value in pairs[pairs["a"].isin(names) & pairs["b"].isin(names)].itertuples(index=False):
+        i, j = place[a], place[b]
+        grid[i, j] = grid[j, i] = np.nanmax([grid[i, j], value])
+    if np.isnan(grid).all():
+        return None
+    i, j = np.unravel_index(np.nanargmax(grid), grid.shape)
+    told = f"{_short(names[i])} and {_short(names[j])} hold the most similar pair with different labels"
+    note = ""
+    if len(names) > 2:
+        note = "Of each image its nearest image of another class counts; a cell is empty where no image's nearest is in that class."
+    return Plot(told, _svg(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
+
+
+def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    figure, axes = _figure(height=min(4.6, max(1.8, 0.34 * len(names) + 1.0)))
+    # lightness runs one way, on white and on black alike
+    top, low = float(np.nanmax(grid)), float(np.nanmin(grid))
+    colours = LinearSegmentedColormap.from_list("d", ["#dcebf5", "#00629c"])
+    for i in range(len(names)):
+        for j in range(len(names)):
+            value = grid[i, j]
+            if not np.isfinite(value):
+                continue
+            level = 1.0 if top == low else (value - low) / (top - low)
+            (patch,) = axes.fill([j - 0.48, j + 0.48, j + 0.48, j - 0.48], [i - 0.48, i - 0.48, i + 0.48, i + 0.48])
+            patch.set_facecolor(colours(0.15 + 0.85 * level))
+            patch.set_linewidth(0)
+            _tip(patch, f"{names[i]}, {names[j]}: {what} {shown(float(value))}")
+            if len(names) <= 6:
+                dark = level > 0.55
+                axes.text(
+                    j,
+                    i,
+                    shown(float(value)),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="#fefefe" if dark else "#0f1720",
+                )
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xticks(range(len(names)), [_short(name) for name in names], fontsize=7, rotation=40, ha="right")
+    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=7)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+def learning_curve(drawn: Drawn) -> Plot | None:
+    """Error of the reference classifier by the number of images, carried on to twice as many."""
+    probe = drawn.summary.get("probe") or {}
+    curve = [p for p in probe.get("curve") or () if p.get("error") is not None]
+    if len(curve) < 2:
+        return None
+    n, error = [p["n"] for p in curve], [100 * p["error"] for p in curve]
+    figure, axes = _figure()
+    (line,) = axes.plot(n, error, "o-", color=BLUE, markersize=5)
+    _tip(line, "; ".join(f"{a:,} images: {b:.3g} % wrong" for a, b in zip(n, error, strict=True)))
+    ends = probe.get("error") or {}
+    if ends.get("low") is not None and ends.get("high") is not None:
+        axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
+    ticks = list(n)
+    told = "More images are not certain to help"
+    doubled = doubled_error(probe)
+    if doubled:
+        axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
+        (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
+        _tip(point, f"expected at {2 * n[-1]:,} images: {100 * doubled[1]:.3g} % wrong")
+        ticks.append(2 * n[-1])
+        told = f"Twice as many images: error from {percent(doubled[0])} to about {percent(doubled[1])}"
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("images the reference classifier learns from", fontsize=8)
+    axes.set_ylabel("wrong on held-out images, %", fontsize=8)
+    return Plot(told, _svg(figure, f"Learning curve of the reference classifier. {told}."))
+
+
+def confusion(drawn: Drawn) -> Plot | None:
+    """Which classes the reference classifier takes for which."""
+    table = drawn.tables.get("predictions")
+    if table is None or "predicted" not in table or drawn.summary["labels"]["kind"] != "classes":
+        return None
+    label = drawn.tables["images"]["label"].to_numpy(object)[table["image"].to_numpy(int)]
+    pairs = pd.DataFrame({"given": label, "predicted": table["predicted"].to_numpy(object)}).dropna().astype(str)
+    if pairs.empty:
+        return None
+    names = list(pairs["given"].value_counts().index[:CLASSES])
+    pairs = pairs[pairs["given"].isin(names) & pairs["predicted"].isin(names)]
+    if len(names) < 2 or pairs.empty:
+        return None
+    place = {name: at for at, name in enumerate(names)}
+    grid = np.zeros((len(names), len(names)))
+    np.add.at(grid, (pairs["given"].map(place).to_numpy(), pairs["predicted"].map(place).to_numpy()), 1)
+    fractions = grid / np.maximum(grid.sum(1, keepdims=True), 1)
+    wrong = fractions - np.diag(np.diag(fractions))
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    told = f"{percent(float(wrong[i, j]))} of {_short(names[i])} are taken for {_short(names[j])}"
+    svg = _svg(_matrix(fractions, names, "fraction", percent), f"Confusion of the reference classifier. {told}.")
+    return Plot(told, svg, "Rows: the given label. Columns: what the reference classifier says of held-out images.")
+
+
+def dimension_estimates(drawn: Drawn) -> Plot | None:
     """The estimates with twice their standard errors."""
-    table = properties[properties["property"].isin([f"intrinsic_dimension.{name}" for name in ESTIMATORS])]
+    properties = drawn.tables["properties"]
+    table = properties[properties["property"].isin([f"intrinsic_dimension.{name}" for name in DIMENSIONS])]
     table = table[np.isfinite(table["value"])]
     if table.empty:
         return None
     figure, axes = _figure()
     labels = [title_of(name.split(".", 1)[1], short=True) for name in table["property"]]
     at = np.arange(len(table))[::-1]
-    axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="o", color=BLUE, capsize=3, markersize=5)
+    axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="none", ecolor=BLUE, capsize=3)
+    for name, value, se, y in zip(labels, table["value"], table["se"], at, strict=True):
+        (point,) = axes.plot([value], [y], "o", color=BLUE, markersize=5)
+        _tip(point, f"{name}: {number(value)}, standard error {number(se, 2)}")
     axes.set_yticks(at, labels, fontsize=8)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.set_xlim(left=0)
     axes.set_xlabel("intrinsic dimension, ± 2 standard errors", fontsize=8)
-    return _svg(figure, "Estimates of the intrinsic dimension with error bars")
+    low, high = float(table["value"].min()), float(table["value"].max())
+    told = f"Estimates of the dimension run from {number(low)} to {number(high)}"
+    return Plot(told, _svg(figure, f"{told}, with error bars."))
 
 
-def dimension_against_n(properties: pd.DataFrame) -> str | None:
+def dimension_against_n(drawn: Drawn) -> Plot | None:
     """The maximum-likelihood estimate of random subsets, and of the whole set."""
+    properties = drawn.tables["properties"]
     subset = properties[properties["property"].str.startswith("intrinsic_dimension.mle@")]
     whole = properties[properties["property"] == "intrinsic_dimension.mle"]
     table = pd.concat([subset.assign(n=subset["m"]), whole])
-    table = table[np.isfinite(table["value"])]
+    table = table[np.isfinite(table["value"])].sort_values("n")
     if len(table) < 2:
         return None
     figure, axes = _figure()
@@ -117,13 +334,17 @@ def dimension_against_n(properties: pd.DataFrame) -> str | None:
     axes.minorticks_off()
     axes.set_xlabel("images", fontsize=8)
     axes.set_ylabel("intrinsic dimension (MLE)", fontsize=8)
-    return _svg(figure, "Intrinsic dimension against the number of images")
+    first, last = float(table["value"].iloc[0]), float(table["value"].iloc[-1])
+    way = "grows with the number of images" if last > 1.05 * first else "hardly depends on the number of images"
+    told = f"The dimension {way}"
+    return Plot(told, _svg(figure, f"Intrinsic dimension against the number of images. {told}."))
 
 
-def class_counts(images: pd.DataFrame, most: int = 25) -> str | None:
+def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     """Images of each class and split."""
+    images = drawn.tables["images"]
     labelled = images[images["label"].notna()]
-    if labelled.empty:
+    if labelled.empty or drawn.summary["labels"]["kind"] != "classes":
         return None
     sizes = labelled["label"].value_counts()
     kept = sizes.index[:most]
@@ -137,21 +358,29 @@ def class_counts(images: pd.DataFrame, most: int = 25) -> str | None:
     )
     figure, axes = _figure(height=max(1.6, 0.5 + 0.24 * len(kept)))
     at, left = np.arange(len(kept))[::-1], np.zeros(len(kept))
-    shades = [BLUE, ORANGE, GREY, "#9cb7d1", "#e3b08c"]
     for i, split in enumerate(table.columns):
-        axes.barh(at, table[split], left=left, color=shades[i % len(shades)], height=0.7, label=str(split))
+        bars = axes.barh(at, table[split], left=left, color=SHADES[i % len(SHADES)], height=0.7, label=str(split))
+        for bar, name, count in zip(bars, kept, table[split], strict=True):
+            _tip(bar, f"{name}{'' if split == 'all' else f', {split}'}: {count:,} images")
         left += table[split].to_numpy()
-    axes.set_yticks(at, [str(name)[:28] for name in kept], fontsize=8)
+    axes.set_yticks(at, [_short(name) for name in kept], fontsize=8)
     if len(table.columns) > 1:
-        axes.legend(fontsize=7, frameon=False)
+        figure.legend(fontsize=7, frameon=False, loc="outside upper right", ncols=min(6, len(table.columns)))
     axes.set_xlabel(
         "images" if len(kept) == len(sizes) else f"images (the {most} largest of {len(sizes)} classes)", fontsize=8
     )
-    return _svg(figure, "Images of each class")
+    ratio = sizes.iloc[0] / max(1, sizes.iloc[-1])
+    told = (
+        f"The largest class has {number(float(ratio), 2)} times the images of the smallest"
+        if ratio > 1.1
+        else "The classes are of like size"
+    )
+    return Plot(told, _svg(figure, f"Images of each class. {told}."))
 
 
-def local_dimensions(images: pd.DataFrame, most: int = 6) -> str | None:
+def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
     """Box plots of the local dimension by class."""
+    images = drawn.tables["images"]
     values = images[np.isfinite(images["local_dimension"])]
     if len(values) < 2:
         return None
@@ -159,8 +388,9 @@ def local_dimensions(images: pd.DataFrame, most: int = 6) -> str | None:
     parts = [values.loc[values["label"] == name, "local_dimension"].to_numpy() for name in names] or [
         values["local_dimension"].to_numpy()
     ]
+    labels = [_short(name) for name in names] or ["all images"]
     figure, axes = _figure(height=max(1.6, 0.6 + 0.35 * len(parts)))
-    axes.boxplot(
+    drawing = axes.boxplot(
         parts[::-1],
         orientation="horizontal",
         showfliers=False,
@@ -170,7 +400,66 @@ def local_dimensions(images: pd.DataFrame, most: int = 6) -> str | None:
         capprops={"color": BLUE},
         widths=0.6,
     )
-    labels = [str(name)[:28] for name in names] or ["all images"]
+    for box, name, part in zip(drawing["boxes"], labels[::-1], parts[::-1], strict=True):
+        low, middle, high = np.percentile(part, [25, 50, 75])
+        _tip(box, f"{name}: median {number(float(middle))}, quartiles {number(float(low))} and {number(float(high))}")
     axes.set_yticks(range(1, len(parts) + 1), labels[::-1], fontsize=8)
     axes.set_xlabel("local intrinsic dimension (median, quartiles)", fontsize=8)
-    return _svg(figure, "Local intrinsic dimension by class")
+    middles = [float(np.median(part)) for part in parts]
+    told = "Local dimension of the images"
+    if len(parts) > 1:
+        told = f"{labels[int(np.argmax(middles))]} varies most, {labels[int(np.argmin(middles))]} least"
+    return Plot(told, _svg(figure, f"Local intrinsic dimension by class. {told}."))
+
+
+LINES = (("n_images", "images"), ("d_data", "dimension"), ("error", "error of the classifier"), ("alerts", "alerts"))
+
+
+def history(drawn: Drawn) -> Plot | None:
+    """How the numbers went over the audits of this dataset."""
+    runs = drawn.history
+    if len(runs) < 2:
+        return None
+    lines = [(key, name, [run.get(key) for run in runs]) for key, name in LINES]
+    lines = [line for line in lines if sum(value is not None for value in line[2]) > 1]
+    if not lines:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 0.5 + 0.75 * len(lines)), layout="constrained")
+    for place, (_, name, values) in enumerate(lines):
+        axes = figure.add_subplot(len(lines), 1, place + 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7, colors=INK)
+        numbers = [math.nan if value is None else float(value) for value in values]
+        axes.plot(range(len(runs)), numbers, "-", color=BLUE, linewidth=1)
+        for at, (value, run) in enumerate(zip(numbers, runs, strict=True)):
+            if math.isfinite(value):
+                (point,) = axes.plot([at], [value], "o", color=BLUE, markersize=4)
+                _tip(point, f"{str(run.get('created', ''))[:10]}: {name} {number(value)}")
+        axes.set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+        last = place == len(lines) - 1
+        shown = sorted({0, len(runs) - 1}) if last else []
+        axes.set_xticks(shown, [str(runs[at].get("created", ""))[:10] for at in shown], fontsize=7)
+        axes.margins(x=0.03, y=0.25)
+    told = f"{len(runs)} audits of this dataset"
+    return Plot(told, _svg(figure, f"History: {told}."))
+
+
+PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
+    learning_curve,
+    confusion,
+    distance_histogram,
+    class_sharpness,
+    class_counts,
+    local_dimensions,
+    sharpness_histogram,
+    history,
+)
+# one click away: what the estimators say beside each other
+ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, dimension_against_n)
+
+
+def plots_of(drawn: Drawn, which: Sequence[Callable[[Drawn], Plot | None]] = PLOTS) -> list[Plot]:
+    """The plots that the tables allow."""
+    return [plot for draw in which if (plot := draw(drawn)) is not None]

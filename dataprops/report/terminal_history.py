@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataprops.findings import FINDINGS
+from dataprops.report.changes import files_sentence, opened_and_closed, title, unchanged
 from dataprops.report.numbers import number, plus_minus
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
-    """A row for each audit, and a line of bars for each property."""
+    """A row for each audit, a line of bars for each property, and what opened, closed and drifted."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
-    for heading in ("run", "images", "dimension", "sharpness", "penalty", "copies", "conflicts"):
+    for heading in ("run", "images", "dimension", "sharpness", "penalty", "duplicates", "conflicts"):
         table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
     for run in runs:
         table.add_row(
@@ -62,22 +62,38 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
         bars.add_row(name, sparkline([run[key] for run in runs]))
     console.print(bars)
     if len(runs) > 1:
-        console.print(Text("\nsince the run before, changed by more than sampling noise", style="bold"))
+        console.print(Text("\nsince the run before", style="bold"))
     for run in runs[1:]:
-        told = run["not_compared"] or ", ".join(run["drift"] or ()) or "nothing"
-        console.print(Text(f"{run['run_id']}  {told}"))
+        console.print(Text(f"{run['run_id']}  {_told(run)}"))
+
+
+def _told(run: dict[str, Any]) -> str:
+    """What a run brought: the files, findings that opened and closed, and what drifted."""
+    if run["not_compared"]:
+        return run["not_compared"]
+    parts = []
+    if unchanged(run):
+        parts.append("the same files")
+    for name, kinds in (("opened", run.get("opened")), ("closed", run.get("closed"))):
+        if kinds:
+            parts.append(f"{name}: {', '.join(f'{count:,} {title(kind).lower()}' for kind, count in kinds.items())}")
+    drift = ", ".join(run["drift"] or ())
+    parts.append(f"beyond sampling noise: {drift}" if drift else "nothing beyond sampling noise")
+    return "; ".join(parts)
 
 
 def print_comparison(found: dict[str, Any], console: Console) -> None:
-    """The changes with their intervals, and what the new images brought."""
+    """The files, findings that opened and closed, and the changes with their intervals."""
     from rich.table import Table
     from rich.text import Text
 
     console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
     counts = found["images"]
     console.print(Text(", ".join(f"{count:,} {what}" for what, count in counts.items())))
+    console.print(Text(files_sentence(found)))
+    _print_opened(found, console)
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("", "before", "after", "change (95 % interval)", "noise?"):
+    for heading in ("", "before", "after", "change (95 % interval)", "significant?"):
         table.add_column(heading, overflow="fold", no_wrap=not heading)
     for change in found["changes"]:
         ends = number(change["before"]), number(change["after"])
@@ -89,17 +105,28 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
             value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
         else:
             value, low, high = (number(x) for x in values)
-        told = {True: "more", False: "perhaps", None: "cannot tell"}[change["significant"]]
+        told = {True: "yes", False: "no", None: "undetermined"}[change["significant"]]
         table.add_row(Text(change["title"]), *ends, f"{value} ({low} to {high})", told)
     console.print(table)
     for change in found["changes"]:
         if change["withheld"]:
             console.print(Text(f"{change['title']}: withheld, {change['withheld']}"))
     if found["class_mix_p"] is not None:
-        console.print(Text(f"one mix of classes in kept, added and removed images: p = {found['class_mix_p']:.2g}"))
-    if found["brought"]:
-        console.print(Text("\nwith the new images came", style="bold"))
-        for kind, part in found["brought"].items():
-            console.print(Text(f"{part['count']:>8,}  {FINDINGS[kind].title} (of {part['of']:,})"))
-            for example in part["first"][:NAMED]:
+        console.print(Text(f"class mix homogeneous (chi-square): p = {found['class_mix_p']:.2g}"))
+
+
+def _print_opened(found: dict[str, Any], console: Console) -> None:
+    from rich.text import Text
+
+    for heading, (kinds, name) in zip(
+        ("new findings", "resolved findings"),
+        zip(opened_and_closed(found), ("opened", "closed"), strict=True),
+        strict=True,
+    ):
+        if not kinds:
+            continue
+        console.print(Text(f"\n{heading}", style="bold"))
+        for kind, count in kinds:
+            console.print(Text(f"{count:>8,}  {title(kind)}"))
+            for example in found[name][kind]["first"][:NAMED]:
                 console.print(Text(f"            {example['detail']}", style="dim"))

@@ -24,6 +24,7 @@ from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.cache import Kept
+from dataprops.util.cells import plain_cell
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -125,6 +126,10 @@ def _load(location: str, access: Access) -> Table:
     try:
         data = filesystems.read_bytes(location, access) if is_url(location) else Path(location).read_bytes()
         read = read_table(data, location.partition("?")[0] if is_url(location) else location)
+        if not location.partition("?")[0].lower().endswith(".parquet"):
+            # our own lists have an apostrophe before what a spreadsheet would compute
+            frame = read.frame.map(lambda cell: plain_cell(cell) if isinstance(cell, str) else cell)
+            read = read._replace(frame=frame)
     except (OSError, ValueError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
         reason = getattr(error, "strerror", None) or redacted(str(error))
         raise DatapropsError(f"{path} cannot be read as a table: {reason}") from None

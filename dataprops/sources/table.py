@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -100,6 +101,28 @@ def shown(key: str) -> str:
         return key
     text = os.fsencode(key.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
     return "".join(c.encode("unicode_escape").decode("ascii") if _is_control(c) else c for c in text)
+
+
+def key_of(path: str) -> str:
+    r"""The key that `shown` shows as this path.
+
+    >>> key_of("a\\nb"), key_of("a\\\\nb"), key_of("caf\\xe9") == "caf\udce9"
+    ('a\nb', 'a\\nb', True)
+    """
+    if "\\" not in path:
+        return path
+    raw = re.sub(
+        r"\\(\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})",
+        lambda match: match[0].encode("ascii").decode("unicode_escape") if match[1][0] != "x" else _byte(match[1]),
+        path,
+    )
+    return os.fsdecode(os.fsencode(raw))
+
+
+def _byte(escape: str) -> str:
+    """'xe9' -> the surrogate of a byte that is not UTF-8, or a control character."""
+    value = int(escape[1:], 16)
+    return chr(value) if value < 0x80 else os.fsdecode(bytes([value]))
 
 
 def _is_control(character: str) -> bool:

@@ -225,3 +225,16 @@ def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
             except (OSError, ValueError) as error:
                 log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
     return None
+
+
+def other_summaries(store: Path, dataset: str) -> list[dict]:
+    """Summaries of the newest finished runs of the store's other datasets, by name."""
+    out = []
+    for folder in sorted(path for path in (store / "results").glob("*") if path.is_dir() and path.name != dataset):
+        for run in reversed(finished_runs(store, folder.name)):
+            try:
+                out.append(load_summary(run))
+                break
+            except (OSError, ValueError) as error:
+                log.warning("the summary of run %s cannot be read (%s)", run.name, error)
+    return out

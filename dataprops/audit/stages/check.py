@@ -14,6 +14,7 @@ from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.laws.calibrations import newest_calibration
+from dataprops.report.first_screen import steps_of, verdict_of
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
 
@@ -39,10 +40,13 @@ def check(run: Run, tools: Tools) -> Checked:
         "failed": int((~done.fillna(True)).sum()),
         "skipped": int(done.isna().sum()),
     }
+    told = {"alerts": [alert.as_dict() for alert in alerts]}
     files.summary.write(
         summary
+        | told
         | {
-            "alerts": [alert.as_dict() for alert in alerts],
+            "verdict": verdict_of(told)._asdict(),
+            "next": [step.text for step in steps_of(summary, found)],
             "predictions": [prediction.as_dict() for prediction in predictions],
             "checks": {**counts, "success": outcome.success},
             "previous": None if previous is None else previous["run_id"],

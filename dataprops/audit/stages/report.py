@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from dataprops.audit.history import compare
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Published
 from dataprops.audit.summary import run_table
 from dataprops.audit.workspace import Run, Workspace, publish
+from dataprops.errors import DatapropsError
 from dataprops.laws.calibrations import points_behind
 from dataprops.report import markdown_summary, render
+from dataprops.report.standing import history_point
+from dataprops.store.folder import finished_runs, load_summary, other_summaries
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
 from dataprops.util.tools import Tools
 
+RUNS = 50  # audits in the plot of the history
+
 
 def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
-    """The tables that the report is made of."""
+    """The tables that the report is made of; predictions of the reference classifier where it ran."""
+    predictions = files.results / "predictions.parquet"
     return {
         "images": files.images.read(),
         "properties": files.properties.read(),
@@ -29,7 +37,30 @@ def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
         "alerts": files.alerts.read(),
         "near": files.near_pairs(),
         "sharpest": files.sharpest_pairs(),
+        **({"predictions": pd.read_parquet(predictions)} if predictions.is_file() else {}),
     }
+
+
+def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
+    """What changed since the previous audit; or why that cannot be told; None if there is none."""
+    if summary["previous"] is None:
+        return None
+    previous = run.results.parent / summary["previous"]
+    try:
+        return compare(previous, run.files.results, summary)
+    except DatapropsError as error:
+        return f"The audit before cannot be compared: {error}."
+
+
+def _history(run: Run, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The last audits of the dataset under this preprocessing, as the report's plot shows them; this one is the last."""
+    earlier = []
+    for folder in finished_runs(Path(run.store), run.config.dataset)[-RUNS:]:
+        try:
+            earlier.append(load_summary(folder))
+        except (OSError, ValueError):
+            continue
+    return [history_point(s) for s in [*earlier, summary] if s["preprocess"] == summary["preprocess"]]
 
 
 def report(run: Run, tools: Tools) -> Published:
@@ -41,7 +72,16 @@ def report(run: Run, tools: Tools) -> Published:
     files.run_row.write(run_table(run, summary))
     picture = Pictures(run)
     points = points_behind(Path(run.store), summary["predictions"])
-    write_text(files.results / "report.html", render(summary, tables, picture, points))
+    page = render(
+        summary,
+        tables,
+        picture,
+        points,
+        compared=_compared(run, summary),
+        others=other_summaries(Path(run.store), run.config.dataset),
+        history=_history(run, summary),
+    )
+    write_text(files.results / "report.html", page)
     write_text(files.results / "summary.md", markdown_summary(summary, tables, picture))
     summary["seconds"]["report"] = time.perf_counter() - begin
     write_text(files.results / "summary.json", to_json(summary))  # last: a folder that has it is whole

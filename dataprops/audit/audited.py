@@ -1,0 +1,139 @@
+"""What an audit gives to a notebook: the summary as a dict, its tables as DataFrames, and itself as a short page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from dataprops.audit.cleaning import Results
+
+__all__ = ["Audited"]
+
+# findings that say an image's label may be wrong
+DOUBTS = ("label_conflicts", "near_conflicts", "suspect_labels")
+
+
+class Audited(dict):
+    """The summary of an audit (what ``--json`` prints), and what lies beside it.
+
+    Attributes
+    ----------
+    findings : DataFrame
+        kind, severity, images, paths, value, detail.
+    suspects : DataFrame
+        Images whose label is doubtful, the surest first: path, label, kind, value, detail; and of the reference classifier, where it
+        ran, ``predicted`` and ``score``.
+    pairs : DataFrame
+        Near-identical and sharpest pairs, with paths, labels and distance.
+    images, properties : DataFrame
+        Every image with its local values; every number with its error.
+
+    Tables are read when they are asked for, from the folder of the results: they are gone when the run is pruned.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results."""
+        return Path(self["results"])
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / f"{name}.parquet")
+
+    @cached_property
+    def _results(self) -> Results:
+        from dataprops.audit.cleaning import open_results
+
+        return open_results(self.folder)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        return self._table("findings")
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        return self._table("pairs")
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        return self._table("images")
+
+    @cached_property
+    def properties(self) -> pd.DataFrame:
+        return self._table("properties")
+
+    @cached_property
+    def suspects(self) -> pd.DataFrame:
+        from dataprops.audit.cleaning import predictions_of
+
+        found = self.findings[self.findings["kind"].isin(DOUBTS)]
+        order = {kind: place for place, kind in enumerate(DOUBTS)}
+        rows = [
+            (order[kind], int(image), kind, value, detail)
+            for kind, ids, value, detail in found[["kind", "images", "value", "detail"]].itertuples(index=False)
+            for image in ids
+        ]
+        table = pd.DataFrame(rows, columns=["order", "image", "kind", "value", "detail"])
+        table = table.sort_values("order", kind="stable").drop_duplicates("image").drop(columns="order")
+        at = table["image"].to_numpy(int)
+        table.insert(1, "path", self.images["path"].to_numpy(object)[at])
+        table.insert(2, "label", self.images["label"].to_numpy(object)[at])
+        predicted = predictions_of(self._results)
+        if predicted is not None:
+            for name in ("predicted", "score"):
+                if name in predicted:
+                    table[name] = predicted[name].to_numpy(object)[at]
+        return table.reset_index(drop=True)
+
+    def clean(
+        self, remove: str | Iterable[str] = ("duplicates", "conflicts"), out: str | Path | None = None
+    ) -> pd.DataFrame:
+        """path, label, split, group of the images that stay without what these findings name; with `out`, a manifest, too.
+
+        Parameters
+        ----------
+        remove : str or list of str
+            See `findings.removal.REMOVALS`: duplicates, conflicts, leaks, suspects, ...
+        out : path, optional
+            A file in .csv or .parquet that `audit` reads.
+
+        Raises
+        ------
+        DatapropsError
+            If a name is unknown, or nothing would stay.
+        """
+        from dataprops.audit.cleaning import clean, write_list
+
+        cleaned = clean(self._results, remove)
+        if out is not None:
+            write_list(out, self._results, cleaned)
+        return cleaned.kept
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in self["findings"].items() if count)
+        return f"<audit of {self['dataset']}: {self['n_images']:,} images; {found or 'nothing found'}>"
+
+    def _repr_html_(self) -> str:
+        """Verdict, what to do next, key numbers and the path of the whole report."""
+        from dataprops.report.first_screen import first_screen
+
+        first = first_screen(dict(self), self.findings)
+        steps = "".join(f"<li>{escape(step.text)}</li>" for step in first.steps)
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(key.name)}</th><td style='text-align:left'><b>{escape(key.value)}</b>"
+            f"</td><td style='text-align:left'>{escape(key.note)}</td></tr>"
+            for key in first.keys
+        )
+        return (
+            f"<h3>{escape(str(self['dataset']))}</h3><p><b>{escape(first.verdict.sentence)}</b></p>"
+            f"{'<p>What to do next</p>' if steps else ''}<ol>{steps}</ol><table>{rows}</table>"
+            f"<p>Report: <code>{escape(str(self['report']))}</code></p>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Audited, (dict(self),)

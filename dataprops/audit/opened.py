@@ -1,0 +1,76 @@
+"""Findings that opened and closed between two audits of one dataset.
+
+Images of both audits are told apart by what they are, not by their numbers: the pairs of `history.match`. A finding goes on if the
+other audit has one of its kind that shares two of its images (one, if it names one); one without images goes on if the other has
+one without images, too. What does not go on has opened, or closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+EXAMPLES = 20  # findings named of each kind
+
+
+def _groups(rows: Iterable[Sequence[int]]) -> dict[int, list[int]]:
+    """Image -> places of the findings that name it."""
+    out: dict[int, list[int]] = {}
+    for place, ids in enumerate(rows):
+        for image in ids:
+            out.setdefault(int(image), []).append(place)
+    return out
+
+
+def _goes_on(ids: Sequence[int], others: dict[int, list[int]], sizes: Sequence[int], imageless: bool) -> bool:
+    if not len(ids):
+        return imageless
+    shared: dict[int, int] = {}
+    for image in ids:
+        for place in others.get(int(image), ()):
+            shared[place] = shared.get(place, 0) + 1
+    return any(count >= min(2, len(ids), sizes[place]) for place, count in shared.items())
+
+
+def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Findings of `mine` that have none in `theirs` to go on from; images are numbered alike in both."""
+    out = {}
+    for kind in kinds:
+        rows, before = mine[mine["kind"] == kind], theirs[theirs["kind"] == kind]
+        old = [list(ids) for ids in before["images"]]
+        others, sizes = _groups(old), [len(ids) for ids in old]
+        imageless = any(not size for size in sizes)
+        fresh = rows[[not _goes_on(list(ids), others, sizes, imageless) for ids in rows["images"]]]
+        if len(fresh):
+            some = fresh.head(EXAMPLES)
+            out[kind] = {
+                "count": len(fresh),
+                "of": len(rows),
+                "first": [
+                    {"paths": [str(p) for p in paths], "detail": detail}
+                    for paths, detail in zip(some["paths"], some["detail"], strict=True)
+                ],
+            }
+    return out
+
+
+def opened_closed(
+    findings_a: pd.DataFrame, findings_b: pd.DataFrame, partner: np.ndarray, kinds: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Findings that opened from audit A to B, and that closed, by kind: how many, of how many, and the first of them.
+
+    Parameters
+    ----------
+    partner : int array
+        For each image of B its number in A, or -1.
+    kinds : iterable of str
+        Kinds to look at, in the order of the result.
+    """
+    kinds = list(dict.fromkeys(kinds))
+    # images of B that A does not have get numbers that A does not have
+    number = np.where(partner >= 0, partner, -2 - np.arange(len(partner)))
+    in_a = findings_b.assign(images=[[int(number[int(i)]) for i in ids] for ids in findings_b["images"]])
+    return _new(in_a, findings_a, kinds), _new(findings_a, in_a, kinds)

@@ -1,0 +1,134 @@
+"""Which images to leave out of a set, by the kinds of findings that name them.
+
+A row of `REMOVALS` says how a kind is acted on: *all* images that it names go, because it cannot be known which of them is right;
+or *one of each* stays; or those that stand in training as well as in a test part leave the training part, so that the test stays
+what it was. No image is touched: the outcome is a set of image numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.util.nearest import did_you_mean
+
+TRAINING = "train"
+_Choose = Callable[[pd.DataFrame, list[np.ndarray]], set[int]]
+
+
+class Removal(NamedTuple):
+    """How a kind of finding is acted on: the names it goes by on the command line, what stays, and the choice."""
+
+    names: tuple[str, ...]
+    says: str
+    choose: _Choose
+
+
+def everything(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
+    """Every image that is named."""
+    return {int(i) for ids in found for i in ids}
+
+
+def _rank(images: pd.DataFrame) -> np.ndarray:
+    """Order in which images are kept: those outside the training part first, so that a test set stays whole."""
+    training = images["split"].to_numpy(object) == TRAINING
+    return np.where(training, 1, 0)
+
+
+def all_but_one(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
+    """Of each group of copies all but one; an image that goes takes its exact copies with it.
+
+    An image that one finding removes is not what another one keeps: no two images of one finding are both left.
+    """
+    rank, copy = _rank(images), images["duplicate_of"].to_numpy()
+    members = {}
+    for image, first in enumerate(copy.tolist()):
+        if first >= 0:
+            members.setdefault(first, []).append(image)
+    gone: set[int] = set()
+    for ids in found:
+        left = sorted((int(i) for i in ids if int(i) not in gone), key=lambda i: (rank[i], i))
+        for image in left[1:]:
+            gone.add(image)
+            if copy[image] != copy[left[0]]:
+                gone.update(members.get(int(copy[image]), ()))
+    return gone
+
+
+def out_of_training(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
+    """Of each finding the images of the training part; where it names none, all but those of its first image's part."""
+    split = images["split"].to_numpy(object)
+    gone: set[int] = set()
+    for ids in found:
+        left = [int(i) for i in ids if int(i) not in gone]
+        parts = {split[i] for i in left}
+        if len(parts) < 2:
+            continue
+        keep = next(iter(sorted(str(part) for part in parts if part != TRAINING)))
+        wanted = {TRAINING} if TRAINING in parts else {part for part in parts if part != keep}
+        gone.update(i for i in left if split[i] in wanted)
+    return gone
+
+
+REMOVALS: dict[str, Removal] = {
+    "unreadable": Removal(("unreadable",), "files that cannot be read", everything),
+    "label_conflicts": Removal(("conflicts",), "every copy of a picture that carries two labels", everything),
+    "near_conflicts": Removal(("near-conflicts",), "both of two near-copies with different labels", everything),
+    "suspect_labels": Removal(("suspects", "suspect-labels"), "images whose label is doubtful", everything),
+    "split_leakage": Removal(("leaks",), "training images that a test part holds too", out_of_training),
+    "group_leakage": Removal(("group-leaks",), "training images of patients that a test part holds", out_of_training),
+    "exact_duplicates": Removal(("duplicates",), "all but one of each set of identical pictures", all_but_one),
+    "near_duplicates": Removal(("near", "near-duplicates"), "one of each near-identical pair", all_but_one),
+    "unlabelled": Removal(("unlabelled",), "images without a label", everything),
+    "image_quality": Removal(("quality",), "images of poor quality", everything),
+    "outliers": Removal(("outliers",), "outliers", everything),
+}
+NAMES: dict[str, str] = {
+    name: kind for kind, row in REMOVALS.items() for name in (*row.names, kind, kind.replace("_", "-"))
+}
+
+
+def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Kinds of findings by the names that people give them: 'duplicates,conflicts', or a list.
+
+    Raises
+    ------
+    DatapropsError
+        If a name is unknown, or none is given.
+
+    >>> removal_kinds("duplicates, conflicts")
+    ('exact_duplicates', 'label_conflicts')
+    """
+    given = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    kinds = []
+    shown = ", ".join(row.names[0] for row in REMOVALS.values())
+    for name in filter(None, given):
+        if name.lower() not in NAMES:
+            hint = did_you_mean(name.lower(), NAMES)
+            raise DatapropsError(f"{name!r} cannot be removed: {hint}what can is {shown}")
+        kinds.append(NAMES[name.lower()])
+    if not kinds:
+        raise DatapropsError(f"nothing to remove was named: choose of {shown}")
+    return tuple(dict.fromkeys(kinds))
+
+
+def removed_images(images: pd.DataFrame, findings: pd.DataFrame, kinds: Iterable[str]) -> dict[int, str]:
+    """Number of each image to leave out -> the kind of finding that says so, the first of `kinds` that does.
+
+    Parameters
+    ----------
+    images : DataFrame
+        split, duplicate_of; row i is image i.
+    findings : DataFrame
+        kind, images.
+    """
+    out: dict[int, str] = {}
+    for kind in kinds:
+        found = [np.asarray(ids) for ids in findings.loc[findings["kind"] == kind, "images"]]
+        for image in sorted(REMOVALS[kind].choose(images, found)):
+            out.setdefault(image, kind)
+    return out

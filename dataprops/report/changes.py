@@ -1,0 +1,72 @@
+"""What changed between two audits, in sentences: for the page, the terminal and messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dataprops.findings import FINDINGS
+from dataprops.report.numbers import number, percent
+
+COUNTED = ("sharpest_pairs",)  # kinds of which every set has its share: they open and close with every image
+
+
+def unchanged(found: Mapping[str, Any]) -> bool:
+    """Whether both audits saw the very same files with the same labels."""
+    counts = found["images"]
+    return not (counts["added"] or counts["removed"] or counts["relabelled"])
+
+
+def files_sentence(found: Mapping[str, Any]) -> str:
+    """'12 images added, 3 removed, 1 relabelled; 700 are the same.'"""
+    counts = found["images"]
+    if unchanged(found):
+        return f"The files are the same as in the audit before: none of {counts['kept']:,} images was added, removed or relabelled."
+    parts = [f"{counts[name]:,} {name}" for name in ("added", "removed", "relabelled") if counts[name]]
+    return f"Images: {', '.join(parts)}; {counts['kept'] - counts['relabelled']:,} are as they were."
+
+
+def title(kind: str) -> str:
+    """The heading of a kind of finding, also of one that is registered no more."""
+    return FINDINGS[kind].title if kind in FINDINGS else kind.replace("_", " ").capitalize()
+
+
+def opened_and_closed(found: Mapping[str, Any]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """(kind, count) of findings that came and that went, without those that every set has."""
+    out = []
+    for name in ("opened", "closed"):
+        kinds = found.get(name) or {}
+        out.append([(kind, part["count"]) for kind, part in kinds.items() if kind not in COUNTED and part["count"]])
+    return out[0], out[1]
+
+
+def change_text(change: Mapping[str, Any]) -> str:
+    """'intrinsic dimension 11.2 -> 12.4 (+0.6 to +1.8)'."""
+    values = [change[name] for name in ("value", "low", "high")]
+    if change["scale"] == "log ratio":
+        _, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
+    elif change["name"].startswith("share.") or change["name"] == "copies":
+        _, low, high = (f"{100 * x:+.2g} points" for x in values)
+        return f"{change['title']} {percent(change['before'])} → {percent(change['after'])} ({low} to {high})"
+    else:
+        _, low, high = (f"{'+' if x > 0 else ''}{number(x)}" for x in values)
+    if change["before"] is None:
+        return f"{change['title']} ({low} to {high})"
+    return f"{change['title']} {number(change['before'])} → {number(change['after'])} ({low} to {high})"
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """What changed, a sentence for each; the first is of the files."""
+    out = [files_sentence(found)]
+    opened, closed = opened_and_closed(found)
+    if opened:
+        out.append(f"New: {', '.join(f'{count:,} × {title(kind)}' for kind, count in opened)}.")
+    if closed:
+        out.append(f"Resolved: {', '.join(f'{count:,} × {title(kind)}' for kind, count in closed)}.")
+    told = [change_text(change) for change in found["changes"] if change["significant"]]
+    if told:
+        out.append(f"Beyond sampling noise: {'; '.join(told)}.")
+    elif not unchanged(found):
+        out.append("No property changed beyond sampling noise.")
+    return out

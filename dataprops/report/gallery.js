@@ -1,0 +1,256 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const $ = (id) => document.getElementById(id);
+  const PAGE = 24, PRINTED = 300;
+  const make = (tag, attributes = {}, ...inside) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "text") element.textContent = value;
+      else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...inside.filter((part) => part !== null));
+    return element;
+  };
+  // control characters, line ends and marks of direction are shown, not obeyed
+  const visible = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+  // what a spreadsheet would take for a formula gets an apostrophe; numbers stay
+  const cell = (value) => {
+    let text = value === null || value === undefined ? "" : String(value);
+    if (/^'*[=+\-@\t\r]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text)) text = "'" + text;
+    return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  };
+  const store = { key: "dataprops:" + data.dataset + ":" + data.run,
+    load() { try { return JSON.parse(localStorage.getItem(this.key) || "[]"); } catch { return []; } },
+    save(values) { try { localStorage.setItem(this.key, JSON.stringify(values)); } catch { /* a mail viewer has none */ } } };
+  const ticked = new Set(store.load());
+  const about = (image) => data.images[image] || { p: String(image) };
+
+  for (const img of document.querySelectorAll("img[data-i]")) {
+    const source = data.pics[img.dataset.i];
+    if (source) { img.src = source; img.alt = visible(about(img.dataset.i).p); img.hidden = false; tiny(img); }
+  }
+  function tiny(img) { img.addEventListener("load", () => img.classList.toggle("tiny", img.naturalWidth < 140)); }
+
+  // ---- pointing at a part of a plot says its numbers
+  const tooltip = make("div", { id: "tooltip", hidden: true, "aria-hidden": "true" });
+  document.body.append(tooltip);
+  document.addEventListener("pointermove", (event) => {
+    const part = event.target.closest ? event.target.closest("svg .tip") : null;
+    tooltip.hidden = !part;
+    if (!part) return;
+    const title = part.querySelector("title");
+    if (title) { part.dataset.tip = title.textContent; title.remove(); }
+    tooltip.textContent = part.dataset.tip;
+    tooltip.style.left = Math.min(event.clientX + 12, innerWidth - 200) + "px";
+    tooltip.style.top = event.clientY + 14 + "px";
+  });
+  if (!$("gallery")) return;
+
+  // ---- filters
+  const all = data.rows.map((row, at) => ({ ...row, at, kind: data.kinds[row.k] }));
+  const values = (key) => [...new Set(Object.values(data.images).map((i) => i[key]).filter((v) => v !== undefined))].sort();
+  const choices = (select, entries) => select.replaceChildren(make("option", { value: "", text: "all" }), ...entries.map(([value, text]) => make("option", { value, text })));
+  choices($("f-kind"), data.kinds.map((k, at) => [String(at), k.title + " (" + k.count.toLocaleString("en") + ")"]));
+  choices($("f-class"), values("l").map((v) => [v, visible(v)]));
+  choices($("f-split"), values("s").map((v) => [v, visible(v)]));
+  for (const id of ["f-class", "f-split"]) $(id).closest("label").hidden = $(id).options.length < 2;
+  const groups = values("g");
+  $("f-group").closest("label").hidden = !groups.length;
+  $("groups").append(...groups.slice(0, 500).map((value) => make("option", { value })));
+  let found = all, page = 0;
+
+  const words = (row) => (row.words ??= [row.t, ...row.m.map((i) => about(i).p)].join("\n").toLowerCase());
+  function filter() {
+    const kind = $("f-kind").value, label = $("f-class").value, split = $("f-split").value;
+    const group = $("f-group").value, text = $("f-text").value.trim().toLowerCase();
+    const one = (row, key, value) => row.m.some((i) => about(i)[key] === value);
+    found = all.filter((row) => (kind === "" || row.k === +kind) && (label === "" || one(row, "l", label)) && (split === "" || one(row, "s", split))
+      && (group === "" || one(row, "g", group)) && (text === "" || words(row).includes(text)));
+    page = 0;
+    show();
+  }
+
+  // ---- cards
+  function shot(row, image, at) {
+    const entry = about(image), source = data.pics[image], name = visible(entry.p);
+    const figure = make("figure", { class: "shot" });
+    const inside = source ? make("img", { alt: (entry.l ? visible(entry.l) + ": " : "") + name }) : make("span", { class: "none", text: "no picture" });
+    if (source) { tiny(inside); inside.src = source; }
+    const box = make("input", { type: "checkbox", "aria-label": "wrong: " + name });
+    box.checked = ticked.has(entry.p);
+    figure.classList.toggle("wrong", box.checked);
+    box.addEventListener("change", () => tick(entry.p, box.checked));
+    figure.dataset.path = entry.p;
+    const copy = make("button", { type: "button", class: "copy", text: "Copy", "aria-label": "copy the name of " + name, onclick: () => copied(copy, entry.p) });
+    const where = [entry.s && "split " + visible(entry.s), entry.g && "group " + visible(entry.g)].filter(Boolean).join(", ");
+    figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside),
+      make("figcaption", {}, entry.l !== undefined ? make("span", { class: "label", text: visible(entry.l) }) : null, make("span", { class: "path", text: name }),
+        where ? make("span", { class: "where", text: where }) : null, make("div", { class: "row" }, make("label", {}, box, "wrong"), copy)));
+    return figure;
+  }
+  async function copied(button, text) {
+    try { await navigator.clipboard.writeText(text); } catch {
+      const area = make("textarea"); area.value = text; document.body.append(area); area.select(); document.execCommand("copy"); area.remove();
+    }
+    button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 1200);
+  }
+  function card(row) {
+    const members = row.m.slice(0, 8), rest = row.m.length - members.length + (row.more || 0);
+    const shape = row.m.length === 1 ? "one" : row.m.length === 2 ? (row.x ? "diff" : "pair") : "";
+    const shots = make("div", { class: "shots " + shape }, ...members.map((image, at) => shot(row, image, at)));
+    if (row.x) {
+      const img = make("img", { alt: "difference of the two images, times " + row.f }); img.src = row.x; tiny(img);
+      shots.append(make("figure", { class: "shot" }, make("button", { type: "button", class: "pic", "aria-label": "show the difference", onclick: () => open(found.indexOf(row), 1, "diff") }, img),
+        make("figcaption", { class: "where", text: "difference × " + row.f })));
+    }
+    return make("article", { class: "card", "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), members.length ? shots : null,
+      make("p", { text: visible(row.t) }), rest > 0 ? make("p", { class: "where", text: rest.toLocaleString("en") + " more images" }) : null);
+  }
+  function show(printed = 0) {
+    const pages = Math.max(1, Math.ceil(found.length / PAGE));
+    page = Math.min(page, pages - 1);
+    const rows = printed ? found.slice(0, printed) : found.slice(page * PAGE, (page + 1) * PAGE);
+    $("cards").replaceChildren(...rows.map(card));
+    $("status").textContent = found.length.toLocaleString("en") + " of " + all.length.toLocaleString("en") + " findings" + (printed && found.length > printed ? ", the first " + printed : "");
+    $("page").textContent = "page " + (page + 1) + " of " + pages;
+    $("prev").disabled = page === 0;
+    $("next-page").disabled = page >= pages - 1;
+    count();
+  }
+  for (const id of ["f-kind", "f-class", "f-split"]) $(id).addEventListener("change", filter);
+  let waiting = 0;
+  for (const id of ["f-group", "f-text"]) $(id).addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
+  document.querySelector("form.tools").addEventListener("submit", (event) => { event.preventDefault(); filter(); });
+  $("f-reset").addEventListener("click", () => { for (const id of ["f-kind", "f-class", "f-split", "f-group", "f-text"]) $(id).value = ""; filter(); });
+  $("prev").addEventListener("click", () => { page -= 1; show(); });
+  $("next-page").addEventListener("click", () => { page += 1; show(); });
+  function follow() {
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    if (!wanted.startsWith("find=")) return;
+    const kind = data.kinds.findIndex((k) => k.id === wanted.slice(5));
+    if (kind < 0) return;
+    for (const id of ["f-class", "f-split", "f-group", "f-text"]) $(id).value = "";
+    $("f-kind").value = String(kind);
+    filter();
+    $("gallery").scrollIntoView();
+  }
+  addEventListener("hashchange", follow);
+  for (const link of document.querySelectorAll('a[href^="#find="]')) link.addEventListener("click", () => { if (location.hash === link.getAttribute("href")) follow(); });
+
+  // ---- ticks and exports
+  function tick(path, wrong) {
+    if (wrong) ticked.add(path); else ticked.delete(path);
+    store.save([...ticked]);
+    for (const figure of document.querySelectorAll(".shot[data-path]")) if (figure.dataset.path === path) {
+      figure.classList.toggle("wrong", wrong);
+      figure.querySelector("input").checked = wrong;
+    }
+    count();
+  }
+  function count() {
+    $("ticked").textContent = ticked.size.toLocaleString("en");
+    for (const id of ["untick", "export-csv"]) $(id).disabled = !ticked.size;
+    $("export-manifest").disabled = !ticked.size || !data.files;
+    if (!data.files) $("export-manifest").title = "The set is too long for this page: dataprops clean writes the manifest";
+  }
+  $("untick").addEventListener("click", () => { for (const path of [...ticked]) tick(path, false); });
+  $("tick-page").addEventListener("click", () => {
+    for (const row of found.slice(page * PAGE, (page + 1) * PAGE)) for (const image of row.m.length > 1 ? row.m.slice(1) : row.m) tick(about(image).p, true);
+  });
+  const lies = (path) => { const real = data.files.real[path] ?? path; return /^(\/|[a-z][a-z0-9+.-]*:\/\/)/i.test(real) ? real : data.base + real; };
+  function save(name, lines) {
+    const address = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv;charset=utf-8" }));
+    const link = make("a", { href: address, download: name });
+    document.body.append(link); link.click(); link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  }
+  $("export-csv").addEventListener("click", () => {
+    const kinds = new Map();
+    for (const row of all) for (const image of row.m) { const path = about(image).p; if (ticked.has(path)) kinds.set(path, (kinds.get(path) || new Set()).add(row.kind.id)); }
+    const by = new Map(Object.values(data.images).map((entry) => [entry.p, entry]));
+    save(data.dataset + "-wrong.csv", ["path,label,split,group,findings", ...[...ticked].map((path) => { const e = by.get(path) || {};
+      return [path, e.l, e.s, e.g, [...(kinds.get(path) || [])].join(" ")].map(cell).join(","); })]);
+  });
+  $("export-manifest").addEventListener("click", () => {
+    const f = data.files, lines = ["path,label,split,group"], text = (name, at) => (f[name][at] < 0 ? "" : f[name + "s"][f[name][at]]);
+    f.path.forEach((path, at) => { if (!ticked.has(path)) lines.push([lies(path), text("label", at), text("split", at), text("group", at)].map(cell).join(",")); });
+    save(data.dataset + "-clean.csv", lines);
+  });
+
+  // ---- enlarged
+  const view = $("view");
+  let current = 0, second = 1, mode = "side", flipped = false, zoom = 1, x = 0, y = 0;
+  function open(at, member = 0, wanted = "") {
+    if (at < 0 || at >= found.length) return;
+    current = at;
+    const row = found[at], other = row.m.findIndex((i) => about(i).l !== about(row.m[0]).l);
+    second = member > 0 ? member : Math.max(1, other);
+    if (wanted) mode = wanted;
+    if (found[at].m.length < 2) mode = "side";
+    zoom = 1; x = y = 0; flipped = false;
+    draw();
+    if (!view.open) view.showModal();
+  }
+  function pane(image, source, caption) {
+    const frame = make("div", { class: "frame" }), figure = make("figure", { class: "pane" }, frame);
+    if (source) { const img = make("img", { alt: caption, draggable: "false" }); tiny(img); img.src = source; frame.append(img); } else frame.append(make("span", { class: "none", text: "no picture in this file" }));
+    const text = make("figcaption", {}, make("b", { text: caption }));
+    if (image !== null) { const entry = about(image); text.append(make("br"), visible(entry.p) + (entry.s ? " · split " + visible(entry.s) : "") + (entry.g ? " · group " + visible(entry.g) : "")); }
+    figure.append(text);
+    return figure;
+  }
+  function draw() {
+    const row = found[current], pair = row.m.length > 1, a = row.m[0], b = row.m[Math.min(second, row.m.length - 1)];
+    const label = (image) => (about(image).l !== undefined ? visible(about(image).l) : "no label");
+    $("view-title").textContent = row.kind.title + ", " + (current + 1) + " of " + found.length;
+    $("v-text").textContent = visible(row.t);
+    if (mode === "diff" && !(row.x && row.m.length === 2)) mode = "side";
+    const panes = !row.m.length ? [] : !pair ? [pane(a, data.pics[a], label(a))]
+      : mode === "flip" ? [flipped ? pane(b, data.pics[b], "2: " + label(b)) : pane(a, data.pics[a], "1: " + label(a))]
+      : mode === "diff" ? [pane(null, row.x, "difference × " + row.f)] : [pane(a, data.pics[a], label(a)), pane(b, data.pics[b], label(b))];
+    $("panes").replaceChildren(...panes);
+    $("panes").className = "panes" + (panes.length < 2 ? " single" : "");
+    for (const [id, name] of [["v-side", "side"], ["v-flip", "flip"], ["v-diff", "diff"]]) { $(id).setAttribute("aria-pressed", String(mode === name)); $(id).hidden = !pair; }
+    $("v-diff").disabled = !(row.x && row.m.length === 2);
+    $("v-prev").disabled = current === 0;
+    $("v-next").disabled = current === found.length - 1;
+    $("v-more").replaceChildren(...(row.m.length > 2 ? row.m.slice(1, 40).filter((i) => data.pics[i]).map((image) => {
+      const img = make("img", { alt: visible(about(image).p) }); img.src = data.pics[image];
+      return make("button", { type: "button", "aria-pressed": String(image === b), "aria-label": "compare with " + visible(about(image).p), onclick: () => { second = row.m.indexOf(image); draw(); } }, img);
+    }) : []));
+    place();
+  }
+  function place() { for (const img of view.querySelectorAll(".frame img")) img.style.transform = "translate(" + x + "px," + y + "px) scale(" + zoom + ")"; }
+  function scale(times) { zoom = Math.min(32, Math.max(1, zoom * times)); if (zoom === 1) x = y = 0; place(); }
+  const set = (name) => { if (found[current].m.length > 1) { flipped = mode === "flip" && name === "flip" ? !flipped : false; mode = name; draw(); } };
+  $("v-side").addEventListener("click", () => set("side"));
+  $("v-flip").addEventListener("click", () => set("flip"));
+  $("v-diff").addEventListener("click", () => set("diff"));
+  $("v-in").addEventListener("click", () => scale(1.5));
+  $("v-out").addEventListener("click", () => scale(1 / 1.5));
+  $("v-fit").addEventListener("click", () => scale(0));
+  $("v-prev").addEventListener("click", () => open(current - 1, 0));
+  $("v-next").addEventListener("click", () => open(current + 1, 0));
+  $("v-close").addEventListener("click", () => view.close());
+  view.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const does = { ArrowLeft: () => open(current - 1, 0), ArrowRight: () => open(current + 1, 0), f: () => set("flip"), d: () => set("diff"), s: () => set("side"),
+      "+": () => scale(1.5), "=": () => scale(1.5), "-": () => scale(1 / 1.5), 0: () => scale(0),
+      x: () => { const row = found[current], path = about(row.m[Math.min(second, row.m.length - 1)]).p; tick(path, !ticked.has(path)); } }[event.key];
+    if (does) { event.preventDefault(); does(); }
+  });
+  view.addEventListener("wheel", (event) => { if (event.target.closest(".frame")) { event.preventDefault(); scale(event.deltaY < 0 ? 1.15 : 1 / 1.15); } }, { passive: false });
+  let held = null;
+  view.addEventListener("pointerdown", (event) => { const frame = event.target.closest(".frame"); if (frame) { held = [event.clientX - x, event.clientY - y]; frame.setPointerCapture(event.pointerId); event.preventDefault(); } });
+  view.addEventListener("pointermove", (event) => { if (held && zoom > 1) { x = event.clientX - held[0]; y = event.clientY - held[1]; place(); } });
+  for (const name of ["pointerup", "pointercancel"]) view.addEventListener(name, () => { held = null; });
+
+  // ---- print: everything that the filters let through
+  addEventListener("beforeprint", () => { show(PRINTED); for (const d of document.querySelectorAll("details")) { d.dataset.was = String(d.open); d.open = true; } });
+  addEventListener("afterprint", () => { show(); for (const d of document.querySelectorAll("details")) d.open = d.dataset.was === "true"; });
+  filter();
+  follow();
+})();

@@ -1,0 +1,199 @@
+"""The evidence as data for the page: every finding with its images, small pictures, and the list of all files.
+
+The page's script makes cards, filters and exports of it (gallery.js). Pictures are given to findings in the order of `FINDINGS`,
+as large as the budget allows: what is rare is shown large, what is many is shown small, and the page keeps its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings import FINDINGS
+from dataprops.report.changes import title
+from dataprops.report.numbers import number
+from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode
+from dataprops.sources.table import key_of
+
+LISTED = 2000  # rows of one kind in the page; all are in findings.parquet
+PICTURED = 300  # rows of one kind with pictures
+MEMBERS = 8  # pictures of a group
+NAMED = 200  # members of a group that are named
+DIFFERENCES = 400  # pairs with a picture of their difference
+PICTURE_BYTES = 2_900_000  # of all pictures, before they become text
+DIFFERENCE_BYTES = 450_000
+LIST_BYTES = 700_000  # of the list of all files; beyond it a manifest is made by the command line only
+LAST = ("sharpest_pairs",)  # shown after the others: every set has them
+COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # images that a row must name to be shown like this
+
+
+def kinds_in_order(findings: pd.DataFrame) -> list[str]:
+    """The kinds that were found, in the order of `FINDINGS`; those that every set has come last."""
+    there = set(findings["kind"])
+    known = [kind for kind in FINDINGS if kind in there]
+    known += sorted(there - set(known))
+    return [kind for kind in known if kind not in LAST] + [kind for kind in known if kind in LAST]
+
+
+def shown_as(kind: str, found: pd.DataFrame) -> str:
+    """pairs, groups, images or text."""
+    wanted = FINDINGS[kind].shown if kind in FINDINGS else "groups"
+    least = min((len(ids) for ids in found["images"]), default=0)
+    if least < COMMON.get(wanted, 0):
+        return "text" if least == 0 else "groups"
+    if wanted == "text" and least > 0:
+        return "groups"
+    return wanted
+
+
+def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[str, Any]]:
+    rows = []
+    for at, kind in enumerate(kinds):
+        found = findings[findings["kind"] == kind].head(LISTED)
+        for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
+            named = [int(i) for i in list(ids)[:NAMED]]
+            row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
+            if len(ids) > NAMED:
+                row["more"] = len(ids) - NAMED
+            if kind == "sharpest_pairs" and value > 0:
+                row["t"] = (
+                    f"{1 / value:,.0f} apart ({number(1 / value / np.sqrt(features))} grey levels RMS):"
+                    f" sharpness {number(value)}."
+                )
+            rows.append(row)
+    return rows
+
+
+def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Images to show, each once: a few of each kind first, then the rest of what is shown, the important kinds first."""
+    by_kind: dict[int, list[list[int]]] = {}
+    for row in rows:
+        mine = by_kind.setdefault(row["k"], [])
+        if len(mine) < PICTURED:
+            mine.append(row["m"][:MEMBERS])
+    first = [i for mine in by_kind.values() for ids in mine[:12] for i in ids]
+    rest = [i for mine in by_kind.values() for ids in mine[12:] for i in ids]
+    return list(dict.fromkeys([*first, *rest]))
+
+
+def _pictures(ids: list[int], picture: Picture) -> dict[str, str]:
+    side, quality = choose_rung(picture, ids, PICTURE_BYTES)
+    out, used = {}, 0
+    for image in ids:
+        pixels = picture(image)
+        if pixels is None:
+            continue
+        form, data = encode(pixels, side, quality)
+        used += len(data)
+        if used > PICTURE_BYTES and (side, quality) == RUNGS[-1]:
+            break
+        if used > 1.25 * PICTURE_BYTES:
+            break
+        out[str(image)] = address(form, data)
+    return out
+
+
+def _differences(rows: list[dict[str, Any]], pairs: set[int], pictures: Mapping[str, str], picture: Picture) -> None:
+    used = count = 0
+    for row in rows:
+        if row["k"] not in pairs or len(row["m"]) != 2 or not all(str(i) in pictures for i in row["m"]):
+            continue
+        a, b = (picture(i) for i in row["m"])
+        if a is None or b is None:
+            continue
+        apart, times = difference(a, b)
+        form, data = encode(apart, *DIFFERENCE)
+        used, count = used + len(data), count + 1
+        if used > DIFFERENCE_BYTES or count > DIFFERENCES:
+            return
+        row["x"], row["f"] = address(form, data), round(times, 1 if times < 10 else 0)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or pd.isna(value) else str(value)
+
+
+def _codes(values: Iterable[Any]) -> tuple[list[str], list[int]]:
+    """The different texts, and for each value its place among them, -1 for none."""
+    places: dict[str, int] = {}
+    codes = []
+    for value in values:
+        text = _text(value)
+        codes.append(-1 if text is None else places.setdefault(text, len(places)))
+    return list(places), codes
+
+
+def all_files(images: pd.DataFrame) -> dict[str, Any] | None:
+    """path, label, split, group of every image, for a manifest made in the page; None where it would be too long."""
+    if int(images["path"].astype(str).str.len().sum()) + 12 * len(images) > LIST_BYTES:
+        return None
+    out: dict[str, Any] = {"path": images["path"].tolist()}
+    for name in ("label", "split", "group"):
+        out[f"{name}s"], out[name] = _codes(images[name])
+    # what is shown as an escape is written as it is
+    out["real"] = {path: key for path in out["path"] if "\\" in path and (key := _written(path)) is not None}
+    return out
+
+
+def _written(path: str) -> str | None:
+    key = key_of(path)
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError:
+        return None
+    return key
+
+
+def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], picture: Picture) -> dict[str, Any]:
+    """Everything that the page's script shows, as plain values.
+
+    Returns
+    -------
+    dict
+        kinds (id, title, severity, explanation, shown, count), rows (k: place in kinds, m: images, t: sentence, x: difference and
+        f: times what), images by id (p path, l label, s split, g group, d nearest other distance), pics by id, files, base: folder
+        of the files.
+    """
+    images, findings = tables["images"], tables["findings"]
+    names = kinds_in_order(findings)
+    kinds = []
+    for name in names:
+        found = findings[findings["kind"] == name]
+        known = FINDINGS.get(name)
+        kinds.append(
+            {
+                "id": name,
+                "title": title(name),
+                "severity": str(found["severity"].iloc[0]),
+                "explanation": known.explanation if known else "",
+                "shown": shown_as(name, found),
+                "count": len(found),
+            }
+        )
+    rows = _rows(findings, names, summary["features"])
+    pictures = _pictures(pictured(rows), picture)
+    pairs = {at for at, kind in enumerate(kinds) if kind["shown"] in ("pairs", "groups")}
+    _differences(rows, pairs, pictures, picture)
+    columns = {name: images[name].to_numpy(object) for name in ("path", "label", "split", "group")}
+    about = {}
+    for image in dict.fromkeys(i for row in rows for i in row["m"]):
+        entry = {"p": str(columns["path"][image])}
+        entry |= {
+            key: text
+            for key, name in (("l", "label"), ("s", "split"), ("g", "group"))
+            if (text := _text(columns[name][image])) is not None
+        }
+        about[str(image)] = entry
+    return {
+        "dataset": summary["dataset"],
+        "run": summary["run_id"],
+        "source": summary["source"],
+        "kinds": kinds,
+        "rows": rows,
+        "images": about,
+        "pics": pictures,
+        "files": all_files(images),
+    }

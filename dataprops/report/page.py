@@ -1,0 +1,216 @@
+"""The report as one HTML document that needs nothing else: no network, no other file, no script but its own.
+
+Text from names and labels is escaped by the template and, where it would not be seen (control characters, marks of direction),
+shown as an escape. The content security policy of the page allows its one style sheet and its one script by their hashes, and
+pictures that stand in it; nothing else is loaded or run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dataprops.findings import FINDINGS
+from dataprops.findings.removal import REMOVALS
+from dataprops.report.changes import sentences
+from dataprops.report.figures import placed_figures
+from dataprops.report.first_screen import PICTURES, first_screen
+from dataprops.report.gallery import PICTURED, gallery_data
+from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
+from dataprops.report.pictures import Picture
+from dataprops.report.plots import ESTIMATES, PLOTS, Drawn, plots_of
+from dataprops.report.standing import paper_sentence, rank_sentences
+from dataprops.report.words import FIRST, WORDS, disagreement
+
+PREDICTION_NAMES = {
+    "log_loss_change": "Change of the test loss since the previous audit",
+    "attack_penalty": "Loss under attack",
+    "test_loss": "Test loss",
+    "loss_if_doubled": "Gain from more images",
+}
+# control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
+HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: Any) -> str:
+    r"""Text in which nothing is hidden.
+
+    >>> visible("scan\u202egnp.exe"), visible("a\nb")
+    ('scan\\u202egnp.exe', 'a\\u000ab')
+    """
+    return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
+
+
+def asset(name: str) -> str:
+    """A file of this folder as text."""
+    return (files("dataprops") / "report" / name).read_text(encoding="utf-8")
+
+
+def content_policy(style: str, script: str = "") -> str:
+    """A content security policy that allows this style sheet and this script, pictures in the page, and nothing else."""
+
+    def allowed(text: str) -> str:
+        if not text:
+            return "'none'"
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+    return (
+        f"default-src 'none'; script-src {allowed(script)}; style-src {allowed(style)}; img-src data:; base-uri 'none';"
+        " form-action 'none'"
+    )
+
+
+def embedded(data: Any) -> str:
+    """JSON that may stand in a script element: nothing in it ends the element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
+
+
+def environment():
+    """Jinja with escaping and the filters of the templates."""
+    from jinja2 import Environment, select_autoescape
+
+    made = Environment(autoescape=select_autoescape(default=True, default_for_string=True), trim_blocks=True)
+    made.filters.update(number=number, percent=percent, visible=visible)
+    return made
+
+
+def _outcome(success: Any) -> str:
+    return "skipped" if success is None or pd.isna(success) else "passed" if success else "failed"
+
+
+def _alert_kind(name: str, found: Sequence[str]) -> str | None:
+    """The kind of finding that is the evidence of an alert."""
+    for kind in found:
+        finding = FINDINGS.get(kind)
+        if finding is not None and name in {check.name for check in finding.checks}:
+            return kind
+    return None
+
+
+def _numbers(summary: Mapping[str, Any], properties: pd.DataFrame) -> list[dict[str, Any]]:
+    """The first of the measured numbers, in words."""
+    rows = properties.drop_duplicates("property").set_index("property")
+    out = []
+    for name in FIRST:
+        if name not in rows.index:
+            continue
+        row = rows.loc[name]
+        value = plus_minus(row["value"], row["se"])
+        if name == "label_sharpness.all_pairs":
+            value = largest_sharpness(dict(summary))
+        facts = [f"{int(row['n']):,} images"]
+        facts += [f"k = {int(row['k'])}"] if row["k"] else []
+        facts += [f"M = {int(row['m']):,}"] if row["m"] else []
+        facts += [str(row["note"])] if isinstance(row["note"], str) and row["note"] else []
+        out.append({"words": WORDS[name], "value": value, "note": "; ".join(facts) + "."})
+    return out
+
+
+def _near_share(tables: Mapping[str, pd.DataFrame]) -> float:
+    """Fraction of the images with an identical or near-identical twin, by the findings."""
+    findings, n = tables["findings"], len(tables["images"])
+    twins = findings.loc[findings["kind"].isin(["exact_duplicates", "near_duplicates"]), "images"]
+    return len({int(i) for ids in twins for i in ids}) / n if n else 0.0
+
+
+def _what(kind: Mapping[str, Any]) -> str:
+    one = {"pairs": "pair", "groups": "group", "images": "image", "text": "finding"}[kind["shown"]]
+    return one if kind["count"] == 1 else f"{one}s"
+
+
+def _base(source: str) -> str:
+    """What stands before a listed path, so that a manifest made in the page is found from anywhere."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return f"{path.resolve()}/"
+    return f"{path.resolve().parent}/" if path.is_file() and path.suffix.lower() in (".csv", ".parquet") else ""
+
+
+def _cleaning(summary: Mapping[str, Any]) -> str:
+    """The command that writes a manifest without what was found; empty where nothing that can be removed was."""
+    names = [row.names[0] for kind, row in REMOVALS.items() if summary["findings"].get(kind) and kind != "outliers"]
+    store = Path(summary["results"]).parents[2] if len(Path(summary["results"]).parents) > 2 else "STORE"
+    if not names:
+        return ""
+    return f"dataprops clean {summary['dataset']} --store {store} --remove {','.join(names)} --out clean.csv"
+
+
+def render(
+    summary: dict[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    picture: Picture,
+    points: pd.DataFrame | None = None,
+    *,
+    compared: Mapping[str, Any] | str | None = None,
+    others: Sequence[Mapping[str, Any]] = (),
+    history: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The report of an audit as one HTML document that needs nothing else.
+
+    Parameters
+    ----------
+    summary : dict
+        What --json prints.
+    tables : mapping
+        images, findings, properties, alerts, checks, shortcuts; optionally predictions.
+    picture : callable
+        Image id -> canonical uint8 [size, size, channels], or None.
+    points : DataFrame, optional
+        The table of trained networks that predictions rest on: the set is shown among its datasets.
+    compared : dict or str, optional
+        What changed since the previous audit (`audit.history.compare`), or why that cannot be told.
+    others : sequence of dict
+        Summaries of the newest audits of the store's other datasets.
+    history : sequence of dict
+        Records of this dataset's audits, oldest first, this one the last.
+    """
+    from markupsafe import Markup
+
+    findings = tables["findings"]
+    data = gallery_data(summary, tables, picture)
+    data["base"] = _base(summary["source"])
+    drawn = Drawn(summary, tables, history)
+    kinds = [kind["id"] for kind in data["kinds"]]
+    alerts = [
+        {**row, "kind": _alert_kind(row["name"], kinds), "pictures": [int(i) for i in row["images"][:PICTURES]]}
+        for row in tables["alerts"].to_dict("records")
+    ]
+    css, js = asset("style.css"), asset("gallery.js")
+    cut = [f"Pictures of the first {PICTURED} of a kind are in this page."] if len(findings) > PICTURED else []
+    changed = [compared] if isinstance(compared, str) else sentences(compared) if compared else []
+    standing = [*rank_sentences(summary, others), paper_sentence(summary, points)]
+    template = environment().from_string(asset("page.html.jinja"))
+    return template.render(
+        s=summary,
+        css=Markup(css),
+        js=Markup(js),
+        policy=content_policy(css, js),
+        data=data,
+        data_json=Markup(embedded(data)),
+        first=first_screen(summary, findings),
+        cleaning=_cleaning(summary),
+        changed=changed,
+        standing=[line for line in standing if line],
+        how_compared=how_compared(summary),
+        disagreement=disagreement(summary, _near_share(tables)),
+        numbers=_numbers(summary, tables["properties"]),
+        alerts=alerts,
+        cut=" ".join(cut),
+        what=_what,
+        plots=plots_of(drawn, PLOTS),
+        estimates=plots_of(drawn, ESTIMATES),
+        placed=placed_figures(points, summary),
+        properties=tables["properties"].to_dict("records"),
+        shortcuts=tables["shortcuts"].to_dict("records"),
+        checks=[{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],
+        prediction_names=PREDICTION_NAMES,
+    )

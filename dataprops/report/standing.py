@@ -1,0 +1,101 @@
+"""Where a set stands among others: the datasets of the paper, and the newest audits of the store's other datasets.
+
+Numbers are ranked under the same preprocessing only: a sharpness at 32 pixels says nothing beside one at 224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
+from dataprops.report.numbers import number, percent, sample_of
+
+
+class Place(NamedTuple):
+    """A dataset among others: its name and the numbers it is ranked by; None where it has none."""
+
+    name: str
+    dimension: float | None
+    sharpness: float | None
+    error: float | None
+    own: bool = False
+
+
+def preprocessing(summary: Mapping[str, Any]) -> str:
+    """'224 × 224 × 1, full-range', as it is compared."""
+    p = summary["preprocess"]
+    return f"{p['size']} × {p['size']} × {p['channels']}, {p['scale']}"
+
+
+def place_of(summary: Mapping[str, Any], own: bool = False) -> Place:
+    """A dataset's place by its summary."""
+    error = ((summary.get("probe") or {}).get("error") or {}).get("value")
+    mle = (summary["intrinsic_dimension"].get("mle") or {}).get("value")
+    return Place(str(summary["dataset"]), mle, sample_of(dict(summary)).get("mean"), error, own)
+
+
+def history_point(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A run in the plot of a dataset's history."""
+    place = place_of(summary)
+    return {
+        "created": summary["created"],
+        "n_images": summary["n_images"],
+        "d_data": place.dimension,
+        "error": place.error,
+        "alerts": len(summary.get("alerts") or ()),
+    }
+
+
+def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the set ranks among the store's others, or why it is not ranked."""
+    here = preprocessing(summary)
+    like = [place_of(other) for other in others if preprocessing(other) == here]
+    unlike = len(others) - len(like)
+    out = []
+    own = place_of(summary)
+    ranked = (
+        ("dimension", "a lower intrinsic dimension", number),
+        ("sharpness", "less sharp labels", number),
+        ("error", "a lower error of the reference classifier", percent),
+    )
+    for field, what, shown in ranked:
+        mine = getattr(own, field)
+        known = [getattr(place, field) for place in like if getattr(place, field) is not None]
+        if mine is None or not known:
+            continue
+        lower = sum(value < mine for value in known)
+        ends = f"{shown(min(known))} to {shown(max(known))}" if len(known) > 1 else shown(known[0])
+        out.append(
+            f"{lower} of {len(known)} other datasets of this store have {what} ({shown(mine)} here, {ends} there)."
+        )
+    if not like:
+        out.append(
+            f"No other dataset of this store was audited at {here}: numbers under other preprocessing do not compare."
+            if others
+            else "This store holds no other dataset to compare with."
+        )
+    elif unlike:
+        out.append(f"{unlike} more were audited under other preprocessing and are left out.")
+    return out
+
+
+def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> str:
+    """How the set ranks among the paper's datasets, or why it is not."""
+    p = summary["preprocess"]
+    if p["size"] != PAPER_SIZE or p["scale"] != PAPER_SCALE:
+        return (
+            f"The paper's eleven datasets were measured at {PAPER_SIZE} × {PAPER_SIZE}, each image scaled to its brightest"
+            f" value; this audit was at {preprocessing(summary)}, so it is not placed among them"
+            f" (--size {PAPER_SIZE} --scale {PAPER_SCALE} does)."
+        )
+    if table is None or not {"dataset", "d_data"} <= set(table.columns):
+        return ""
+    mine = (summary["intrinsic_dimension"].get("mle_paper") or {}).get("value")
+    means = table.dropna(subset=["d_data"]).groupby("dataset")["d_data"].mean()
+    if mine is None or means.empty:
+        return ""
+    lower = int((means < mine).sum())
+    return f"{lower} of the {len(means)} datasets that the predictions rest on have a lower intrinsic dimension ({number(mine)} here)."

@@ -1,0 +1,27 @@
+"""Text in the cells of a CSV file, which a spreadsheet takes for a formula if it begins like one."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
+
+
+def safe_cell(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would compute; numbers stay. `plain_cell` undoes it.
+
+    >>> safe_cell("=1+1"), safe_cell("@x"), safe_cell("-0.5"), safe_cell("scan.png")
+    ("'=1+1", "'@x", '-0.5', 'scan.png')
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """What `safe_cell` was given.
+
+    >>> plain_cell("'=1+1"), plain_cell("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return text[1:] if _NEUTRAL.match(text) else text

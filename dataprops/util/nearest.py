@@ -1,0 +1,16 @@
+"""The name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """'did you mean size? ', or nothing where no name is near.
+
+    >>> did_you_mean("sise", ["size", "scale"]), did_you_mean("xyz", ["size"])
+    ('did you mean size? ', '')
+    """
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"did you mean {near[0]}? " if near else ""

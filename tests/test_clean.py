@@ -1,0 +1,160 @@
+"""`dataprops clean`, its formats, and what `dataprops.audit` gives to a notebook."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dataprops
+from dataprops.audit import audit
+from dataprops.audit.cleaning import FORMATS, clean, open_results, write_list
+from dataprops.audit.history import compare
+from dataprops.errors import DatapropsError
+from dataprops.findings.removal import all_but_one, out_of_training, removal_kinds
+from dataprops.report.changes import sentences
+from dataprops.util.cells import plain_cell, safe_cell
+from flows.cli import main
+from tests.make_images import SIZE, random_folder, save
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """A set with a conflict, a copy, a leak and a hostile class name, audited."""
+    root = tmp_path_factory.mktemp("clean")
+    images = random_folder(root / "set/train", {"=benign": 14, "malignant": 14})
+    images |= {f"test/{name}": pixels for name, pixels in random_folder(root / "set/test", {"malignant": 6}, 5).items()}
+    save(root / "set/train/malignant/conflict.png", images["=benign/000.png"])
+    save(root / "set/train/malignant/copy.png", images["malignant/001.png"])
+    save(root / "set/train/malignant/leak.png", images["test/malignant/002.png"])
+    result = dataprops.audit(root / "set", store=str(root / "store"), size=SIZE, k=5)
+    return root, result
+
+
+def run(*words: str):
+    return CliRunner().invoke(main, list(words))
+
+
+def test_a_manifest_leaves_out_what_was_found_and_can_be_audited(audited, tmp_path):
+    root, first = audited
+    out = tmp_path / "clean.csv"
+    said = run(
+        "clean", "set", "--store", str(root / "store"), "--remove", "duplicates,conflicts,leaks", "--out", str(out)
+    )
+    assert said.exit_code == 0, said.output
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "label", "split", "group"]
+    left = {str(Path(row["path"]).relative_to(root / "set")) for row in rows}
+    gone = {str(p.relative_to(root / "set")) for p in (root / "set").rglob("*.png")} - left
+    # both of a conflict; one of a copy; of a leak the training image
+    assert gone == {
+        "train/=benign/000.png",
+        "train/malignant/conflict.png",
+        "train/malignant/copy.png",
+        "train/malignant/leak.png",
+    }
+    assert {row["label"] for row in rows} == {"'=benign", "malignant"}  # no formula for a spreadsheet
+    again = audit(out, name="set", store=str(root / "store"), size=SIZE, k=5)
+    assert set(again["labels"]["classes"]) == {"=benign", "malignant"}  # and the label that it was
+    assert not any(again["findings"][kind] for kind in ("label_conflicts", "exact_duplicates", "split_leakage"))
+    assert sorted(again.images["split"].unique()) == ["test", "train"]
+    found = compare(first.folder, again.folder)
+    assert {kind: part["count"] for kind, part in found["closed"].items() if kind != "sharpest_pairs"} == {
+        "label_conflicts": 1,
+        "split_leakage": 1,
+        "exact_duplicates": 3,
+    }
+    assert "label_conflicts" not in found["opened"]
+    assert any(line.startswith("Resolved: 1 × Identical images") for line in sentences(found))
+
+
+def test_unchanged_files_say_so(audited):
+    root, _ = audited
+    one = audit(root / "set", name="twice", store=str(root / "store"), size=SIZE, k=5)
+    two = audit(root / "set", name="twice", store=str(root / "store"), size=SIZE, k=5)
+    found = compare(one.folder, two.folder)
+    assert not found["opened"] and not found["closed"]
+    assert all(change["low"] == change["high"] == 0 for change in found["changes"] if not change["withheld"])
+    assert len(sentences(found)) == 1 and "The files are the same" in sentences(found)[0]
+    assert "The files are the same" in Path(two["report"]).read_text()
+
+
+def test_names_of_what_is_removed():
+    assert removal_kinds(["near", "near_duplicates"]) == ("near_duplicates",)
+    with pytest.raises(DatapropsError, match="did you mean duplicates"):
+        removal_kinds("duplicate")
+    with pytest.raises(DatapropsError, match="nothing to remove"):
+        removal_kinds(" ,")
+
+
+def test_wrong_use_is_refused(audited, tmp_path):
+    store = str(audited[0] / "store")
+    for words, told in (
+        (
+            ["clean", "sett", "--store", store, "--remove", "leaks", "--out", str(tmp_path / "a.csv")],
+            "did you mean set",
+        ),
+        (
+            ["clean", "set", "--store", store, "--remove", "leak", "--out", str(tmp_path / "a.csv")],
+            "did you mean leaks",
+        ),
+        (
+            ["clean", "set", "--store", store, "--remove", "leaks", "--out", str(tmp_path / "no/a.csv")],
+            "folder that exists",
+        ),
+    ):
+        said = run(*words)
+        assert said.exit_code == 2 and told in said.output, said.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_formats_of_other_tools(audited, tmp_path):
+    results = open_results(audited[1].folder)
+    cleaned = clean(results, "conflicts")
+    written = {form: write_list(tmp_path / form, results, cleaned, form) for form in FORMATS}
+    table = pd.read_csv(written["cleanlab"])
+    assert len(table) == len(results.images) and table["is_label_issue"].sum() == 2
+    assert (table.loc[table["is_label_issue"], "label_score"] == 0).all()
+    samples = json.loads(written["fiftyone"].read_text())["samples"]
+    assert sum("remove" in sample["tags"] for sample in samples) == 2
+    assert all(Path(sample["filepath"]).is_file() for sample in samples)
+    tasks = json.loads(written["labelstudio"].read_text())
+    assert [task["data"]["finding"] for task in tasks] == ["label_conflicts"] * 2
+    assert tasks[0]["data"]["image"].startswith("/data/local-files/?d=") and "%3Dbenign" in tasks[0]["data"]["image"]
+    assert set(pd.read_csv(written["csv"])["kind"]) == {"label_conflicts"}
+
+
+def test_an_image_that_goes_takes_its_copies_with_it_and_test_images_stay():
+    images = pd.DataFrame({"split": ["train", "test", "train", "train"], "duplicate_of": [0, 1, 0, 3]})
+    assert all_but_one(images, [[0, 1]]) == {0, 2}
+    assert all_but_one(images, [[0, 2]]) == {2}
+    assert out_of_training(images, [[0, 1, 2]]) == {0, 2}
+    assert out_of_training(images, [[0, 2]]) == set()
+
+
+@given(st.text("'=+-@\t\ra1,.e", max_size=8))
+def test_cells_are_safe_and_come_back(text):
+    safe = safe_cell(text)
+    assert plain_cell(safe) == text
+    assert safe[:1] not in tuple("=@\t\r") or not safe
+
+
+def test_the_package_can_be_called_and_shows_itself(audited):
+    _, result = audited
+    assert dataprops.audit.audit is audit
+    assert result["n_images"] == 37 and json.loads(json.dumps(result))["dataset"] == "set"
+    assert set(result.findings["kind"]) >= {"label_conflicts", "exact_duplicates", "split_leakage"}
+    assert sorted(result.suspects["path"]) == ["train/=benign/000.png", "train/malignant/conflict.png"]
+    assert {"path_a", "distance"} <= set(result.pairs.columns)
+    assert len(result.clean("conflicts")) == 35
+    shown = result._repr_html_()
+    assert "Do not train on this set as it is" in shown and "<script" not in shown
+    with pytest.raises(DatapropsError, match="did you mean size"):
+        dataprops.audit("anything", sise=3)
