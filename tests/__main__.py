@@ -1,11 +1,19 @@
-"""All checks in one command, the quick ones first: ``python -m tests``. Arguments go to pytest."""
+"""All checks in one command, the quick ones first: ``python -m tests``. Arguments go to pytest.
+
+The tests run in as many processes as there are cores, from two to four; ``-n 0`` has them in one. What truly needs long - kills and
+restarts by the dozen, comparisons by brute force - is marked slow and left to ``python -m tests slow``.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+PROCESSES = min(4, max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
+# a file's tests stay in one process, and the longest begin (see conftest)
+SPREAD = ("-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder")
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -17,15 +25,24 @@ CHECKS = (
 
 def main() -> int:
     """Run every check; the exit code of the first that fails."""
-    root = Path(__file__).parents[1]
-    tools = Path(sys.executable).parent
+    root, tools = Path(__file__).parents[1], Path(sys.executable).parent
+    more = sys.argv[1:]
+    if more[:1] == ["slow"]:
+        return _run([sys.executable, "-m", "pytest", *SPREAD, "-m", "slow", *more[1:]], root)
     for name, *options in CHECKS:
-        more = sys.argv[1:] if name == "pytest" else []
-        print(f"== {name}", flush=True)
-        program = [sys.executable, "-m", "pytest"] if name == "pytest" else [str(tools / name)]
-        if code := subprocess.run([*program, *options, *more], cwd=root, check=False).returncode:
+        program = [str(tools / name), *options]
+        if name == "pytest":
+            program = [sys.executable, "-m", "pytest", *SPREAD, "-m", "not slow", *more]
+        if code := _run(program, root):
             return code
     return 0
+
+
+def _run(command: list[str], root: Path) -> int:
+    print(f"== {Path(command[0]).name if command[1] != '-m' else command[2]}", flush=True)
+    # each process computes on one core: threads of several that wait for each other cost more than they bring
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -8,23 +8,54 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from tests.prefect_server import Inbox, PrefectServer
+
+# A busy machine is no fault of a strategy
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # Real third-party images are test material that never enters the repository: a folder with an `unpack` script, beside the checkout.
 DATA = Path(os.environ.get("DATAPROPS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+# Files that take longest, the longest first, so that no process of several is left alone with one of them at the end
+LONGEST = ("test_operation", "test_hosts", "test_kills", "test_grid_deployments", "test_postgres", "test_experiment")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for several processes: a file is a group, so that its fixtures are made once; so is all that shares the server."""
+
+    def rank(item: pytest.Item) -> int:
+        server = "prefect_server" in getattr(item, "fixturenames", ())
+        if server:
+            item.add_marker("server")
+        file = item.path.stem
+        group = "server" if server else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+        return -1 if server else LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def real_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function: name of a real dataset -> folder with its images, or skip with the reason."""
-    folder = tmp_path_factory.mktemp("real")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real"  # of all processes of this run
+    folder.mkdir(exist_ok=True)
 
     def unpack(name: str) -> Path:
         script = DATA / "unpack"
         if not script.is_file() or not (DATA / f"{name}.tar.xz").is_file():
             pytest.skip(f"real dataset {name!r} is not at hand ({DATA}; set DATAPROPS_TEST_DATA)")
-        subprocess.run([str(script), str(folder), name], check=True)
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / f"{name}.done").exists():
+                subprocess.run([str(script), str(folder), name], check=True)
+                (folder / f"{name}.done").touch()
         return folder / name
 
     return unpack
