@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -14,7 +18,9 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from dataprops import intrinsic_dimension, label_sharpness
 from dataprops.audit import audit
+from dataprops.audit.config import AuditConfig
 from dataprops.errors import DatapropsError
+from dataprops.util.redact import reveal
 from tests.test_audit import brute_force
 from tests.test_containers import MEASURED
 
@@ -200,3 +206,53 @@ def test_the_papers_pair_of_classes(real_data) -> None:
     assert label_sharpness(dataset, m=None, top=1).value == pytest.approx(0.1624, abs=5e-5)
     assert label_sharpness(dataset, top=1).value == pytest.approx(0.138, abs=0.007)
     assert intrinsic_dimension(dataset, estimator="mle_paper").value == pytest.approx(19.73, abs=5e-3)
+
+
+def tiny(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (40, 6, 6)).astype(np.uint8), np.arange(40) % 2
+
+
+QUICK = {"k": 3, "draws": 2, "sample": 10, "estimators": ("mle",)}
+
+
+def dimension_of(found: dict) -> float:
+    return found["intrinsic_dimension"]["mle"]["value"]
+
+
+def test_audits_of_arrays_at_once_in_threads_and_nested_do_not_mix_up_their_images(tmp_path: Path) -> None:
+    alone = [dimension_of(audit(*tiny(seed), store=str(tmp_path / f"alone{seed}"), **QUICK)) for seed in (1, 2)]
+    assert alone[0] != alone[1]
+    nested = []
+
+    class Asks(Images):
+        """A Dataset whose first item audits another array, under the same name, while it is itself audited."""
+
+        def __getitem__(self, i: int):
+            if not nested:
+                nested.append(None)
+                nested[0] = dimension_of(audit(*tiny(2), store=str(tmp_path / "nested"), **QUICK))
+            return super().__getitem__(i)
+
+    together = Barrier(2)
+
+    def one(seed: int) -> float:
+        together.wait(timeout=60)
+        return dimension_of(audit(*tiny(seed), store=str(tmp_path / f"thread{seed}"), **QUICK))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(one, (1, 2))) == alone
+    outer = audit(Asks(*tiny(1), "last"), store=str(tmp_path / "outer"), **QUICK)
+    assert [dimension_of(outer), *nested] == alone
+
+
+def test_a_config_has_no_effect_beside_itself_and_its_secret_is_not_pickled() -> None:
+    address = "https://me:secret@host/a.zip"
+    config = AuditConfig(source=address)
+    assert config.source == "https://***@host/a.zip" and "secret" not in repr(config)
+    assert reveal(config.source) == reveal(asdict(config)["source"]) == address
+    assert b"secret" not in pickle.dumps(config)
+    for other in (AuditConfig(source=config.source), config):
+        assert reveal(other.source) == address
+    with pytest.raises(DatapropsError, match="does not have"):  # the same text, made by another
+        reveal("https://***@host/a.zip")

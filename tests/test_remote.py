@@ -301,7 +301,7 @@ def test_a_secret_behind_a_name_is_withheld_too() -> None:
 
 
 def test_a_withheld_secret_must_be_told_again() -> None:
-    with pytest.raises(DatapropsError, match="was not told"):
+    with pytest.raises(DatapropsError, match="does not have"):
         open_source("https://***@nobody.invalid/x")
 
 

@@ -16,7 +16,7 @@ from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.workspace import Run, start_run
 from dataprops.checks import validator
 from dataprops.errors import DatapropsError
-from dataprops.sources.arrays import drop, hold, square_side
+from dataprops.sources.arrays import hold, square_side
 from dataprops.store.folder import load_summary, locked, open_store
 from dataprops.util.tools import Tools, importing, inline_tools
 
@@ -131,11 +131,8 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
             raise DatapropsError("labels go with an array; those of files come from folders or a manifest")
         return Audited(load_summary(run_stages(from_dict({"source": str(source), **options}), tools)))
     name = options.setdefault("name", "array")
-    spec = hold(source, labels, name)
-    try:
-        side = square_side(spec)
-        if side is not None:
-            options.setdefault("size", side)
-        return Audited(load_summary(run_stages(from_dict({"source": spec, **options}), tools)))
-    finally:
-        drop(name)
+    held = hold(source, labels, name)
+    side = square_side(held)
+    if side is not None:
+        options.setdefault("size", side)
+    return Audited(load_summary(run_stages(from_dict({"source": held, **options}), tools)))

@@ -19,7 +19,8 @@ import dataprops
 from dataprops.audit.records import Passed, record_from
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings.registry import BUILT_IN, FINDINGS
+from dataprops.findings.registry import FINDINGS
+from dataprops.properties.estimators import ESTIMATORS
 from dataprops.util.files import write_text
 from dataprops.util.version import package_version
 
@@ -41,7 +42,7 @@ def key_of(run: Run) -> str | None:
 
     The run's files were read: `Workspace.files`, `scanned` and `decoded` are there.
     """
-    if any(name not in BUILT_IN for name in FINDINGS):
+    if FINDINGS.extended or ESTIMATORS.extended:
         return None
     files, config = run.files, asdict(run.config)
     facts = {

@@ -215,6 +215,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         If nothing is there, or the name is unknown.
     """
     options = options or SourceOptions()
+    if isinstance(spec, arrays.Held):
+        return OpenSource("array", spec, options)
     spec = reveal(spec)
     if spec[:5].lower() == "file:":
         spec = plain(spec)

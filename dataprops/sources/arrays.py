@@ -60,7 +60,35 @@ class Items:
         return to_raw(self.item(number)[0])
 
 
-_HELD: dict[str, tuple[np.ndarray | Items, list[str | None] | None]] = {}
+class Held(str):
+    """A source ``array:name`` that carries its images with it: nothing is kept beside the object, so that audits do not meet.
+
+    Pickled it is the bare name: images of this process are not another one's.
+    """
+
+    __slots__ = ("images", "labels")
+    images: np.ndarray | Items
+    labels: list[str | None] | None
+
+    def __new__(cls, source: str, images: np.ndarray | Items, labels: list[str | None] | None) -> Held:
+        made = super().__new__(cls, source)
+        made.images, made.labels = images, labels
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+    def __copy__(self) -> Held:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Held:
+        return self
+
+
+def _held(location: str) -> Held:
+    if not isinstance(location, Held):
+        raise DatapropsError(f"there is no array {location!r} in this process: pass arrays to dataprops.audit.audit")
+    return location
 
 
 def channels_axis(shape: tuple[int, ...]) -> int | None:
@@ -85,8 +113,8 @@ def channels_axis(shape: tuple[int, ...]) -> int | None:
     )
 
 
-def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> str:
-    """Keep images for an audit in this process; returns the source to audit, ``array:name``.
+def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> Held:
+    """Images of this process as a source to audit, ``array:name``.
 
     Parameters
     ----------
@@ -104,19 +132,18 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> st
     if is_dataset(images):
         if labels is not None:
             raise DatapropsError("labels go with an array; those of a Dataset are in its items")
-        _HELD[name] = Items(images), None
-        return f"array:{name}"
+        return Held(f"array:{name}", Items(images), None)
     images = as_array(images)
     channels_axis(images.shape)
     if labels is not None and len(labels) != len(images):
         raise DatapropsError(f"there are {len(images)} images and {len(labels)} labels: give one for each")
-    _HELD[name] = images, [None] * len(images) if labels is None else [label_text(label) for label in labels]
-    return f"array:{name}"
+    texts = [None] * len(images) if labels is None else [label_text(label) for label in labels]
+    return Held(f"array:{name}", images, texts)
 
 
-def square_side(source: str) -> int | None:
+def square_side(source: Held) -> int | None:
     """Height of the images of a source of `hold`, if they are square: of an array; of a Dataset by its first readable item."""
-    images = _HELD[source.partition(":")[2]][0]
+    images = source.images
     if isinstance(images, Items):
         for number in range(min(len(images), 10)):
             try:
@@ -213,16 +240,10 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
     return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0], values)
 
 
-def drop(name: str) -> None:
-    """Forget the images of `hold`."""
-    _HELD.pop(name, None)
-
-
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """List the images of an array or a Dataset; see `sources.Source`. A Dataset's items are read for their labels."""
-    if location not in _HELD:
-        raise DatapropsError(f"there is no array {location!r} in this process: pass arrays to dataprops.audit.audit")
-    images, labels = _HELD[location]
+    held = _held(location)
+    images, labels = held.images, held.labels
     if not len(images):
         raise DatapropsError("the array holds no images")
     if labels is None:
@@ -244,7 +265,7 @@ def _item_label(items: Items, number: int) -> str | None:
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
     """One image of an array or a Dataset."""
-    images = _HELD[location][0]
+    images = _held(location).images
     if isinstance(images, Items):
         try:
             return images.image(int(key))

@@ -1,7 +1,8 @@
 """Addresses without their secrets: for everything that is shown, logged or stored.
 
 A user name and password (``https://user:password@host``) and a query (``?X-Amz-Signature=...``) are shown as ``***``. What an
-address withholds is remembered by this process alone: it is never written, and another process must be told it again.
+address withholds travels with the text that shows it (`Shown`), in memory alone: it is never written or sent, and another process
+must be given the whole address again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,27 @@ from dataprops.errors import DatapropsError
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HIDDEN = "***"
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*@)?([^\s?#'\"<>]*)(\?[^\s#'\"<>]*)?(#[^\s'\"<>]*)?")
-_withheld: dict[str, str] = {}
+
+
+class Shown(str):
+    """An address as it may be shown; the whole one stays beside it as long as the object itself is handed on."""
+
+    __slots__ = ("whole",)
+    whole: str
+
+    def __new__(cls, shown: str, whole: str) -> Shown:
+        made = super().__new__(cls, shown)
+        made.whole = whole
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)  # a copy in a file or another process has no secret
+
+    def __copy__(self) -> Shown:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Shown:
+        return self
 
 
 def is_url(text: str) -> bool:
@@ -42,13 +63,11 @@ def redacted(text: str) -> str:
 
 
 def withhold(source: str) -> str:
-    """The source as it may be shown; `reveal` gives the whole one back, in this process."""
+    """The source as it may be shown; `reveal` gives the whole one back of this very object."""
     if HIDDEN in source:
         return source
     shown = redacted(source)  # also of name:address
-    if shown != source:
-        _withheld[shown] = source
-    return shown
+    return source if shown == source else Shown(shown, source)
 
 
 def reveal(source: str) -> str:
@@ -57,13 +76,13 @@ def reveal(source: str) -> str:
     Raises
     ------
     DatapropsError
-        If this process was never told it.
+        If this text is not what `withhold` gave here.
     """
+    if isinstance(source, Shown):
+        return source.whole
     if HIDDEN not in source or not URL.search(source):
         return source
-    if source not in _withheld:
-        raise DatapropsError(
-            f"{source} hides a password or a signature that this process was not told: they are never stored; give the"
-            " whole address again, or credentials by the environment or fsspec's configuration"
-        )
-    return _withheld[source]
+    raise DatapropsError(
+        f"{source} hides a password or a signature that this process does not have: they are never stored; give the"
+        " whole address again, or credentials by the environment or fsspec's configuration"
+    )

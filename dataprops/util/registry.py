@@ -46,6 +46,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         self.group, self.kind = group, kind
         self._built_in, self._check = built_in, check
         self._rows: dict[str, Row] | None = None
+        self._own = 0
         self._lock = threading.RLock()
 
     def register(self, row: Row) -> Row:
@@ -63,12 +64,18 @@ class Registry(Mapping[str, Row], Generic[Row]):
         """Remove a row."""
         self._loaded().pop(name, None)
 
+    @property
+    def extended(self) -> bool:
+        """Whether there are rows beside the built-in ones: code of others takes part."""
+        return len(self._loaded()) > self._own
+
     def _loaded(self) -> dict[str, Row]:
         with self._lock:
             if self._rows is None:
                 from importlib.metadata import entry_points
 
                 rows: dict[str, Row] = {row.name: row for row in self._built_in()}
+                self._own = len(rows)
                 for point in entry_points(group=self.group):
                     self._join(rows, point.load(), f"the entry point {point.value} of the group {self.group}")
                 self._rows = rows
