@@ -85,7 +85,7 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sket
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incremental, "FULL_SHARE", 2.0)  # never take the shortcut of a full pass
         if sketched:
-            for name, value in (("WIDTHS", ((1, 8),)), ("ROWS_PER_COORDINATE", 1), ("TRIAL_SHARE", 1.0)):
+            for name, value in (("WIDTHS", ((1, 8),)), ("ROWS_PER_COORDINATE", 1), ("TRIAL_WORK", np.inf)):
                 patch.setattr(sketch, name, value)
         distinct, rows = rows_of(files)
         known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
@@ -142,7 +142,7 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
 
 
 def test_a_set_that_outgrew_its_basis_gets_a_new_one():
-    basis = sketch.Basis(None, None, np.zeros(4), np.zeros(4), 1.0)  # pyright: ignore[reportArgumentType]
+    basis = sketch.Basis(None, None, np.zeros(4), np.zeros(4), 0.0, np.zeros(4), 1.0)  # pyright: ignore[reportArgumentType]
     small = sketches.no_sketches(basis, 100, 100)
     content = np.arange(500, dtype=np.int32)
     assert sketches.carry_sketches(small, np.arange(100), content) is None

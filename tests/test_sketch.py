@@ -24,9 +24,9 @@ from tests.test_distances import assert_equals_brute_force
 def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
     """A basis of a block's own rows."""
     chosen, others = sketch.sampled_rows(block.n, coordinates)
-    landmarks = block.shifted[chosen]
-    products = sketch.products_of(landmarks, block.shifted[others], block.norm[others])
-    basis, _ = sketch.make_basis(landmarks, products, np.arange(coordinates))
+    directions = sketch.principal_directions(block.shifted[chosen], coordinates)
+    products = sketch.products_of(directions, block.shifted[others], block.norm[others])
+    basis, _ = sketch.make_basis(directions, products, coordinates)
     return basis
 
 
@@ -59,14 +59,11 @@ def images(draw) -> np.ndarray:
 @settings(max_examples=80, deadline=None)
 @given(images(), st.sampled_from([4, 16, 32]))
 def test_bounds_never_exceed_distances(pixels: np.ndarray, coordinates: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sketch, "TRIAL_REACH", 1)
-        patch.setattr(sketch, "TRIAL_SHARE", 1.0)
-        block = load_block(array_rows(pixels), np.arange(len(pixels)))
-        basis = basis_of(block, coordinates)
-        if basis is None:
-            return
-        some = sketch.make_sketch(basis, block.shifted, block.norm)
+    block = load_block(array_rows(pixels), np.arange(len(pixels)))
+    basis = basis_of(block, coordinates)
+    if basis is None:
+        return
+    some = sketch.make_sketch(basis, block.shifted, block.norm)
     codes = some.codes.numpy().astype(np.float64)
     apart = np.sqrt(((codes[:, None] - codes) ** 2).sum(-1))
     bound = basis.step * (apart - some.error[:, None].astype(np.float64) - some.error)
@@ -84,6 +81,24 @@ def test_bounds_are_tight_where_images_have_few_patterns() -> None:
     bound = basis.step * (np.sqrt(((codes[0] - codes[1:]) ** 2).sum(-1)) - some.error[0] - some.error[1:])
     distance = np.sqrt(((pixels[0].astype(float) - pixels[1:]) ** 2).sum(-1))
     assert np.median(bound / distance) > 0.9
+
+
+def test_principal_directions_let_fewer_pairs_pass_than_images_do() -> None:
+    """Images of patterns and noise: their span holds the noise of each, the principal components the patterns alone."""
+    pixels = structured(1500, 400, 24, 30.0, 0)
+    block = load_block(array_rows(pixels), np.arange(1500))
+    chosen, others = sketch.sampled_rows(1500, 32)
+    directions = sketch.principal_directions(block.shifted[chosen], 32)
+    assert np.abs(directions[-1].numpy() - (pixels[chosen].astype(float) - 128).mean(axis=0)).max() <= 0.5
+    images = block.shifted[chosen[:32]].clone()
+    images[-1] = directions[-1]
+    passed = []
+    for some in (directions, images):
+        products = sketch.products_of(some, block.shifted[others], block.norm[others])
+        basis, along = sketch.make_basis(some, products, 32)
+        assert basis is not None and along is not None
+        passed.append(sketch.trial(basis, along, products, 2))
+    assert passed[0] < passed[1] / 1.5
 
 
 def test_data_without_structure_is_not_sketched() -> None:
@@ -113,8 +128,7 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sketch, "WIDTHS", ((1, 8),))
         patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
-        patch.setattr(sketch, "TRIAL_REACH", 1)
-        patch.setattr(sketch, "TRIAL_SHARE", 1.0)
+        patch.setattr(sketch, "TRIAL_WORK", np.inf)
         patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, share))
         patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.distances.sketch import CHUNK, width
+from dataprops.distances.sketch import CHUNK, LEAST_SAMPLE, width
 from dataprops.distances.state import PassSpec, state_bytes
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
 from dataprops.errors import DatapropsError
@@ -92,11 +92,11 @@ def working_bytes(
     asked = n if anchors is None else anchors
     state = state_bytes(asked, k) + state_bytes(2 * rows, k)
     coordinates = width(features, asked) if sketched else 0
-    # those of all rows are kept; a job has its own in their order; a basis is chosen from its landmarks and as many others
+    # those of all rows are kept; a job has its own in their order; a basis is made from a sample and tried on another
     sketches = (
         (0 if anchors is not None else n * (coordinates + 17))
         + 2 * min(2, blocks) * rows * (coordinates + 24)
-        + 3 * coordinates * features
+        + (3 * coordinates + (max(LEAST_SAMPLE, coordinates) if coordinates else 0)) * features
         + threads * CHUNK * coordinates * 20
     )
     tile = min(edge, rows) ** 2 * (4 + 16 + 8) + 2 * min(edge, rows) * features

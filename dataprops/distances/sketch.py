@@ -1,22 +1,26 @@
 """Lower bounds of distances from short sketches, so that most pairs need no product of all their features.
 
 The idea is filter-and-refine (Faloutsos et al. 1994: a filter that never overestimates a distance dismisses nothing
-wrongly). With A an orthogonal projection onto the span of some of the images (the landmarks) and r the length of what A
-leaves of an image, the map x -> (Ax, r) never lengthens a distance:
+wrongly). With c any fixed image, A an orthogonal projection onto a few directions and r the length of what A leaves of x - c, the map
+x -> (A(x - c), r) never lengthens a distance:
 
     ||x - y||^2 = ||A(x - y)||^2 + ||(I - A)(x - y)||^2 >= ||Ax - Ay||^2 + (r_x - r_y)^2.
 
-The vector (Ax, r) is turned by a fixed orthogonal matrix, so that its energy is spread over its coordinates, and rounded to int8
-steps; the length of what rounding changed is kept as the row's `error`. Then, in steps,
+The directions are the principal components of some of the images, c their mean, all rounded to int8: whatever was rounded away makes
+them a little worse, and never wrong, as A is made orthogonal from the rounded ones by exact products. The vector (A(x - c), r) is
+turned by a fixed orthogonal matrix, so that its energy is spread over its coordinates, and rounded to int8 steps; the length of what
+rounding changed is kept as the row's `error`. Then, in steps,
 
     ||x - y|| >= ||code_x - code_y|| - error_x - error_y,
 
-where the codes' distance comes from the same exact int8 product as everything else, over `WIDTHS` features in place of D. Whatever
-the images, the bound holds; how tight it is only decides how many pairs must be looked at in full.
+where the codes' distance comes from the same exact int8 product as everything else, over a few coordinates in place of D. How tight
+the bound is only decides how many pairs must be looked at in full; a trial on other images tells it for several widths, and the width
+with the least work is taken.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,21 +34,30 @@ from scipy.linalg import hadamard
 from dataprops.distances.kernel import SAFE_FEATURES
 from dataprops.distances.product import choose_route, product
 
-WIDTHS = ((16_384, 512), (1_024, 256))  # from so many features on: coordinates of a sketch at most
-NARROWER = (8, 4, 2)  # parts of them that are tried first: images with few patterns need few
-NARROW_ENOUGH = 1.25  # times the pairs that all coordinates let pass: so few more may a narrower sketch
+log = logging.getLogger(__name__)
+
+WIDTHS = ((16_384, 512), (1_024, 256), (256, 128))  # from so many features on: coordinates of a sketch at most
+NARROWER = (4, 2, 1)  # parts of them that are tried
+SAMPLE_PER_COORDINATE = 2  # images that the directions are the principal components of
+MOST_SAMPLED = 1_024
+PART = 16_384  # features of the directions made at once
+WIDEST_SPREAD = 6.0  # times the root mean square of a direction: what lies beyond is clipped
+OVERSAMPLING = 16  # directions beyond those wanted, of the randomized decomposition
 LEAST_SAMPLE = 256  # rows of the trial
 ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
 CHUNK = 1_024  # rows sketched at once by a thread
-TRIAL_REACH = 4  # neighbours, itself among them, within whose distance the trial counts pairs
-TRIAL_SHARE = 0.5  # of a sample's pairs: where there are clusters, tiles between them are spared at least
+TRIAL_NEIGHBOURS = 20  # of all rows; in the trial so many fewer as its sample is smaller
+TRIAL_WORK = 2.0  # of that of all products: where there are clusters, tiles between them are spared at least
+# products of single pairs cost so many times those of a tile, by route
+PAIR_COST = {"int8": 16.0, "float32": 3.0}
 SORTED_COORDINATES = 32  # random turns of all: enough to tell like from unlike
 ROUND_UP = 1.0 + 1e-5  # float32 loses less
 STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
-LEAST_EIGENVALUE = 1e-6  # of the largest: landmarks that (nearly) depend on others add nothing
+LEAST_EIGENVALUE = 1e-6  # of the largest: directions that (nearly) depend on others add nothing
 ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
-# A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x||, and Ax by less; rounding in float64 is smaller still
-MARGIN = 1e-4  # of ||x||
+# A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x - c||, and A(x - c) by less
+MARGIN = 1e-4  # of ||x - c||
+ROUNDING = 1e-7  # of ||x||: what float64 loses of x - c
 
 
 class Basis(NamedTuple):
@@ -52,21 +65,27 @@ class Basis(NamedTuple):
 
     Attributes
     ----------
-    landmarks : int8 [p, D]
-        The last is zero.
+    directions : int8 [p, D]
+        The last is c.
     turn : float64 [p, p]
-        From products with the landmarks to turned coordinates of Ax.
+        From products with the directions to turned coordinates of Ax; nothing comes from the last.
     axis : float64 [p]
         Turned coordinate axis of r.
+    origin : float64 [p]
+        Turned coordinates of Ac.
+    origin_norm : float
+        Squared norm of c.
     centre : float64 [p]
         Subtracted from every vector.
     step : float
         Length of one int8 step.
     """
 
-    landmarks: torch.Tensor
+    directions: torch.Tensor
     turn: torch.Tensor
     axis: np.ndarray
+    origin: np.ndarray
+    origin_norm: float
     centre: np.ndarray
     step: float
 
@@ -78,8 +97,9 @@ def basis_arrays(basis: Basis) -> dict[str, np.ndarray]:
 
 def basis_from(arrays: Mapping[str, np.ndarray]) -> Basis:
     """A basis from the arrays of `basis_arrays`."""
-    landmarks, turn = (torch.from_numpy(arrays[name]) for name in ("landmarks", "turn"))
-    return Basis(landmarks, turn, arrays["axis"], arrays["centre"], float(arrays["step"]))
+    directions, turn = (torch.from_numpy(arrays[name]) for name in ("directions", "turn"))
+    origin = arrays["origin"], float(arrays["origin_norm"])
+    return Basis(directions, turn, arrays["axis"], *origin, arrays["centre"], float(arrays["step"]))
 
 
 class Sketch(NamedTuple):
@@ -125,19 +145,54 @@ def width(features: int, rows: int) -> int:
 
 
 def sampled_rows(n: int, coordinates: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of n that a basis is made from, at even spaces: the landmarks, and others to try it on. int64."""
-    most = max(LEAST_SAMPLE, coordinates)
-    between = np.linspace(0, n - 1, 2 * most).astype(np.int64)[1::2]
-    return np.linspace(0, n - 1, coordinates).astype(np.int64), between
+    """Rows of n that a basis is made from, at even spaces, and others to try it on. int64."""
+    wanted = min(max(coordinates, MOST_SAMPLED), max(coordinates, n // 4), SAMPLE_PER_COORDINATE * coordinates)
+    between = np.linspace(0, n - 1, 2 * max(LEAST_SAMPLE, coordinates)).astype(np.int64)[1::2]
+    return np.linspace(0, n - 1, wanted).astype(np.int64), between[:: max(1, len(between) // LEAST_SAMPLE)]
+
+
+def principal_directions(sample: torch.Tensor, count: int) -> torch.Tensor:
+    """The first principal components of some images and their mean, scaled and rounded to int8: [count, D], the mean last.
+
+    By a randomized decomposition of the images' products with each other (Halko, Martinsson & Tropp 2011): any directions will do, the
+    principal ones do best.
+
+    Parameters
+    ----------
+    sample : int8 [s, D]
+    """
+    s, features = sample.shape
+    gram = product(sample, sample, choose_route("cpu")).double()
+    gram -= gram.mean(dim=0)
+    gram -= gram.mean(dim=1, keepdim=True)
+    size = gram.diagonal().mean().clamp_min(1e-30)
+    scaled = (gram / size).float()
+    wide = min(s, count - 1 + OVERSAMPLING)
+    begin = torch.from_numpy(np.random.default_rng(0).normal(size=(s, wide)).astype(np.float32))
+    span, _ = torch.linalg.qr(scaled @ (scaled @ begin))
+    _, inner = torch.linalg.eigh(span.t() @ scaled @ span)
+    weights = span @ inner.flip(1)[:, : count - 1]
+    weights -= weights.mean(dim=0)  # the mean itself then need not be subtracted from the images
+    length2 = ((scaled @ weights) * weights).sum(dim=0).double() * size
+    spread = (length2.clamp_min(0) / features).sqrt()  # root mean square of a component
+    weights *= torch.where(spread > 1e-6 * spread.max(), 127 / (WIDEST_SPREAD * spread), 0.0).float()
+    directions = torch.zeros(count, features, dtype=torch.int8)
+    mean = torch.full((1, s), 1 / s)
+    for start in range(0, features, PART):
+        part = slice(start, start + PART)
+        some = sample[:, part].float()
+        directions[: weights.shape[1], part] = (weights.t() @ some).round().clamp(-127, 127).to(torch.int8)
+        directions[-1, part] = (mean @ some).round()[0].to(torch.int8)
+    return directions
 
 
 class Products(NamedTuple):
-    """What bases are chosen by: of p landmarks and s other images, float64.
+    """What a width is chosen by: of p directions (the last is the mean c) and s other images, float64.
 
     Attributes
     ----------
     gram, cross : [p, p], [s, p]
-        Inner products of the landmarks, and of the others with them.
+        Inner products of the directions, and of the others with them.
     distance, norm : [s, s], [s]
         Of the others: distances, and squared norms.
     """
@@ -148,77 +203,98 @@ class Products(NamedTuple):
     norm: np.ndarray
 
 
-def products_of(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Products:
-    """All products that a choice among bases needs: they are multiplied once, whatever the number of bases tried.
+def products_of(directions: torch.Tensor, others: torch.Tensor, norm: np.ndarray) -> Products:
+    """All products that the choice of a width needs: they are multiplied once, whatever the number of widths tried.
 
     Parameters
     ----------
-    landmarks : int8 [p, D]
-    sample : int8 [s, D]
-        Other images, which show the range of coordinates: of the landmarks themselves nothing is left over.
+    directions : int8 [p, D]
+    others : int8 [s, D]
+        Images that the directions were not made from.
     norm : float64 [s]
-        Squared norms of the sample.
+        Their squared norms.
     """
     route = choose_route("cpu")
-    g = product(sample, sample, route).numpy()
+    g = product(others, others, route).numpy()
     distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
-    gram, cross = (product(x, landmarks, route).double() for x in (landmarks, sample))
+    gram, cross = (product(x, directions, route).double() for x in (directions, others))
     return Products(gram, cross, distance, norm)
 
 
-def choose_basis(landmarks: torch.Tensor, sample: torch.Tensor, norm: np.ndarray) -> Basis | None:
-    """A basis of so many coordinates, or the narrowest that is nearly as good; None where none pays. See `products_of`."""
-    coordinates = len(landmarks)
-    products = products_of(landmarks, sample, norm)
-    widest, least = make_basis(landmarks, products, np.arange(coordinates))
-    if widest is None or least > TRIAL_SHARE:
-        return None
-    for part in NARROWER:
-        fewer = np.linspace(0, coordinates - 1, coordinates // part).astype(np.int64)
-        basis, passed = make_basis(landmarks, products, fewer)
-        if basis is not None and passed <= NARROW_ENOUGH * least:
-            return basis
-    return widest
-
-
-def make_basis(landmarks: torch.Tensor, products: Products, chosen: np.ndarray) -> tuple[Basis | None, float]:
-    """A basis onto the span of some of the landmarks, and what it lets pass, see `trial`; None if the numbers do not allow one.
+def choose_basis(
+    sample: torch.Tensor, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
+) -> Basis | None:
+    """A basis of at most so many coordinates, of the width with the least work; None where none pays.
 
     Parameters
     ----------
-    landmarks : int8 [p, D]
-    products : Products
-        Of these landmarks.
-    chosen : int64 [q]
-        Which of them; q is a power of two.
+    sample, others : int8 [s, D], [t, D]
+        Images that the directions are made from, and others to try them on.
+    norm : float64 [t]
+        Squared norms of the others.
+    n : int
+        Images of the whole set.
     """
-    coordinates = len(chosen)
-    # one coordinate of r, and so one landmark less; a row of zeros in its place keeps the product's shape even
-    landmarks = take_rows(landmarks, chosen)
-    landmarks[-1] = 0
-    gram, cross = products.gram[chosen][:, chosen], products.cross[:, chosen]
-    gram[-1] = gram[:, -1] = cross[:, -1] = 0
-    values, vectors = torch.linalg.eigh(gram)
+    directions = principal_directions(sample, coordinates)
+    products = products_of(directions, others, norm)
+    best, least = None, TRIAL_WORK
+    place = min(max(1, round(TRIAL_NEIGHBOURS * len(others) / n)), len(others) - 1)
+    for part in NARROWER:
+        basis, along = make_basis(directions, products, coordinates // part)
+        if basis is None or along is None:
+            continue
+        passed = trial(basis, along, products, place)
+        work = len(basis.axis) / directions.shape[1] + PAIR_COST[choose_route("cpu")] * passed
+        log.debug("sketches of %d coordinates let %.2f %% of a sample's pairs pass", len(basis.axis), 100 * passed)
+        if work < least:
+            best, least = basis, work
+    return best
+
+
+def make_basis(
+    directions: torch.Tensor, products: Products, coordinates: int
+) -> tuple[Basis | None, np.ndarray | None]:
+    """A basis of the first directions, and the turned coordinates of the others in it; None if the numbers do not allow one.
+
+    Parameters
+    ----------
+    directions : int8 [p, D]
+    products : Products
+        Of these directions.
+    coordinates : int
+        A power of two; one of them is that of r.
+    """
+    used = [*range(coordinates - 1), len(directions) - 1]
+    gram, cross = products.gram[used][:, used], products.cross[:, used]
+    inner = gram[:-1, :-1]
+    values, vectors = torch.linalg.eigh(inner)
     kept = values > LEAST_EIGENVALUE * values[-1]
-    if not kept.any():
-        return None, 1.0
+    if not kept.any() or not values[-1] > 0:
+        return None, None
     onto = vectors[:, kept] / values[kept].sqrt()
-    off = onto.T @ gram @ onto - torch.eye(onto.shape[1], dtype=torch.float64)
+    off = onto.T @ inner @ onto - torch.eye(onto.shape[1], dtype=torch.float64)
     if torch.linalg.matrix_norm(off) > ORTHOGONAL:
-        return None, 1.0
+        return None, None
     signs = np.random.default_rng(0).choice((-1.0, 1.0), coordinates)
     rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
-    turn = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
+    turn = torch.zeros(coordinates, coordinates, dtype=torch.float64)
+    turn[:-1] = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
     axis = np.ascontiguousarray(rotation[:, -1])
-    along = torch.mm(cross, turn).numpy()
-    left = np.sqrt(np.maximum(0.0, products.norm - (along * along).sum(axis=1)))
+    origin, origin_norm = (gram[-1] @ turn).numpy(), float(gram[-1, -1])
+    basis = Basis(directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0)
+    along, apart2 = _along(basis, cross, products.norm)
+    left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
     step = float(np.abs(vectors - centre).max()) / 127
-    if not step > 0:
-        return None, 1.0
-    basis = Basis(landmarks, turn, axis, centre, step)
-    return basis, trial(basis, along, products)
+    return (basis._replace(centre=centre, step=step), along) if step > 0 else (None, None)
+
+
+def _along(basis: Basis, cross: torch.Tensor, norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turned coordinates of A(x - c), float64 [n, p], and squared lengths of x - c, from products with the directions [n, p]."""
+    along = torch.mm(cross, basis.turn).numpy()
+    along -= basis.origin
+    return along, np.maximum(0.0, norm - 2.0 * cross[:, -1].numpy() + basis.origin_norm)
 
 
 class Turned(NamedTuple):
@@ -238,15 +314,15 @@ class Codes(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def quantise(along, norm, basis, out):
-    """Round the vectors (Ax, r), turned and centred, to int8 steps.
+def quantise(along, apart2, norm, basis, out):
+    """Round the vectors (A(x - c), r), turned and centred, to int8 steps.
 
     Parameters
     ----------
     along : float64 [n, p]
-        Turned coordinates of Ax.
-    norm : float64 [n]
-        Squared norms of the rows.
+        Turned coordinates of A(x - c).
+    apart2, norm : float64 [n], [n]
+        Squared lengths of x - c, and of x.
     basis : Turned
     out : Codes
     """
@@ -256,7 +332,7 @@ def quantise(along, norm, basis, out):
         inside = 0.0
         for j in range(p):
             inside += along[i, j] * along[i, j]
-        left = np.sqrt(max(0.0, norm[i] - inside))
+        left = np.sqrt(max(0.0, apart2[i] - inside))
         lost = 0.0
         total = 0
         for j in range(p):
@@ -266,26 +342,28 @@ def quantise(along, norm, basis, out):
             out.codes[i, j] = np.int8(code)
             total += np.int32(code) * np.int32(code)
         out.norm[i] = total
-        out.error[i] = (np.sqrt(lost) + MARGIN * np.sqrt(norm[i]) * inverse) * (1.0 + 1e-6)
+        unsure = MARGIN * np.sqrt(apart2[i]) + ROUNDING * np.sqrt(norm[i])
+        out.error[i] = (np.sqrt(lost) + unsure * inverse) * (1.0 + 1e-6)
 
 
-def trial(basis: Basis, along: np.ndarray, products: Products) -> float:
-    """Share of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
+def trial(basis: Basis, along: np.ndarray, products: Products, place: int) -> float:
+    """Fraction of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
 
     Parameters
     ----------
     along : float64 [s, p]
         Turned coordinates of the rows.
+    place : int
+        Pairs count that are no further than this nearest of either row.
     """
     sketch = _empty_sketch(basis, products.norm)
-    _quantise_into(sketch, slice(None), basis, along)
+    apart2 = np.maximum(0.0, products.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
+    _quantise_into(sketch, slice(None), basis, along, apart2)
     codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
-    # about as many rows as a tile's share come within this reach; the bounds let a few times more pass
-    place = min(TRIAL_REACH, len(along) - 1)
     reach = np.partition(products.distance, place, axis=1)[:, place]
-    return float((bound <= reach[:, None]).mean())
+    return float((bound <= np.maximum(reach[:, None], reach)).mean())
 
 
 def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
@@ -294,9 +372,9 @@ def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
     return Sketch(torch.from_numpy(codes), np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.step)
 
 
-def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray) -> None:
+def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray, apart2: np.ndarray) -> None:
     out = Codes(sketch.codes.numpy()[part], sketch.norm[part], sketch.error[part])
-    quantise(along, sketch.pixel_norm[part], Turned(basis.axis, basis.centre, basis.step), out)
+    quantise(along, apart2, sketch.pixel_norm[part], Turned(basis.axis, basis.centre, basis.step), out)
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -315,8 +393,8 @@ def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: 
     def work(start: int) -> None:
         torch.set_num_threads(1)
         part = slice(start, start + CHUNK)
-        along = torch.mm(product(shifted[part], basis.landmarks, route).double(), basis.turn).numpy()
-        _quantise_into(sketch, part, basis, along)
+        cross = product(shifted[part], basis.directions, route).double()
+        _quantise_into(sketch, part, basis, *_along(basis, cross, norm[part]))
 
     run_over(range(0, n, CHUNK), work, threads)
     return sketch

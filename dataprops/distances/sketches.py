@@ -89,8 +89,8 @@ def begin_sketches(
     coordinates = width(features, least)
     if not coordinates:
         return None
-    landmarks, others = (load(index) for index in sampled_rows(n, coordinates))
-    basis = choose_basis(landmarks.shifted, others.shifted, others.norm)
+    sample, others = (load(index) for index in sampled_rows(n, coordinates))
+    basis = choose_basis(sample.shifted, others.shifted, others.norm, coordinates, n)
     return None if basis is None else no_sketches(basis, n, n if keep else 0)
 
 

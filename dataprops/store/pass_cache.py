@@ -17,7 +17,7 @@ from dataprops.util.files import write_arrays
 
 log = logging.getLogger(__name__)
 
-SKETCHES = 2  # what a sketch promises: one of another number is made again
+SKETCHES = 3  # what a sketch promises: one of another number is made again
 PER_ROW = ("codes", "norm", "error", "pixel_norm", "done")
 
 

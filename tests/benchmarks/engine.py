@@ -4,8 +4,9 @@ Prints one JSON line. Ratios are of medians, peer over us (how many times faster
 neighbours alone, scikit-dimension's MLE and DADApy's TwoNN against the pass that collects everything, with these estimates.
 Utilisation is the rate of the pass, half the pairs counted, over the rate of bare products of the same tiles in the same run;
 `incremental_1pct` is the cost of 1 % new images over that of a full pass. ``--quick`` leaves out the large shapes, ``--gpu`` measures
-the engine on a CUDA device alone. DADApy's wheels need NumPy 1: name a Python that has it by ``--dadapy``, and it is timed there, on
-the same arrays.
+the engine on a CUDA device alone. ``--real DIR`` measures sets of real images and prints ``{set: {faiss, sklearn, utilisation,
+default_audit_over_k20}}``: peers over us, utilisation, and the passes of a default audit over that for the neighbours alone. DADApy's
+wheels need NumPy 1: name a Python that has it by ``--dadapy``, and it is timed there, on the same arrays.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
+from dataprops.errors import DatapropsError
 from dataprops.properties.estimators import estimate_all
 from dataprops.util.tools import cores
 from tests.benchmarks.data import images
 
 K = 20
+PATIENCE = 20.0  # seconds of a peer after which it is not run again
 IMAGENET = 1_281_167  # training images, at 224 x 224 x 3
 
 
@@ -67,8 +70,10 @@ def tile_rate(pixels: np.ndarray, threads: int, runs: int = 3) -> float:
     """Operations per second of bare products of the pass's tiles, one tile for each thread at a time."""
     block = load_block(array_rows(pixels), np.arange(min(len(pixels), 2 * EDGE * threads)))
     route = choose_route("cpu")
-    tiles = [block.shifted[i * EDGE : (i + 1) * EDGE] for i in range(len(block.shifted) // EDGE)]
-    pairs = [(a, b) for a in tiles for b in tiles][: max(4, 3_000_000_000 // (EDGE * pixels.shape[1] * 10))]
+    edge = min(EDGE, block.n)
+    tiles = [block.shifted[i * edge : (i + 1) * edge] for i in range(block.n // edge)]
+    pairs = [(a, b) for a in tiles for b in tiles] * (4 if len(tiles) == 1 else 1)
+    pairs = pairs[: max(4, 3_000_000_000 // (edge * pixels.shape[1] * 10))]
 
     def one(number: int) -> None:
         torch.set_num_threads(1)
@@ -80,7 +85,74 @@ def tile_rate(pixels: np.ndarray, threads: int, runs: int = 3) -> float:
             list(pool.map(one, range(threads)))
 
     seconds = median_seconds(all_threads, runs)
-    return 2.0 * EDGE * EDGE * pixels.shape[1] * len(pairs) / seconds
+    return 2.0 * edge * edge * pixels.shape[1] * len(pairs) / seconds
+
+
+def default_spec(pixels: np.ndarray, y: np.ndarray) -> PassSpec:
+    """What the default audit's own pass collects."""
+    from dataprops.audit.config import AuditConfig
+    from dataprops.audit.stages.distances import near_squared
+    from dataprops.properties.estimators import neighbours_needed
+
+    config = AuditConfig(source="benchmark")
+    k = neighbours_needed(config.estimators, config.k)
+    return PassSpec(k, near2=near_squared(config.near_rms, pixels.shape[1]))
+
+
+def measure_real(pixels: np.ndarray, y: np.ndarray, threads: int, runs: int) -> dict[str, float]:
+    """The ratios of one set of real images; we and each peer take turns, so that all meet the same disturbances."""
+    n, features = pixels.shape
+    every, default = PassSpec(K), default_spec(pixels, y)
+    peers = {"faiss": faiss_search(pixels, threads), "sklearn": sklearn_search(pixels)}
+    rate = tile_rate(pixels, threads)
+    mine, whole, theirs = [], [], {name: [] for name in peers}
+    ours(pixels, None, every, threads)
+    ours(pixels, y, default, threads)
+    for turn in range(runs):
+        for name, work in peers.items():
+            if turn and sum(theirs[name]) > PATIENCE:
+                continue
+            torch.set_num_threads(threads)
+            theirs[name].append(seconds_of(work))
+            mine.append(seconds_of(lambda: ours(pixels, None, every, threads)))
+        whole.append(seconds_of(lambda: default_passes(pixels, y, default, threads)))
+    plain = statistics.median(mine)
+    out = {name: round(statistics.median(seconds) / plain, 2) for name, seconds in theirs.items()}
+    out["utilisation"] = round(n * (n - 1) * features / rate / plain, 3)
+    out["default_audit_over_k20"] = round(statistics.median(whole) / plain, 3)
+    peers_told = ", ".join(f"{name} {statistics.median(seconds):.2f} s" for name, seconds in theirs.items())
+    say(f"{n} x {features}: ours {plain:.3f} s, default audit {statistics.median(whole):.3f} s, {peers_told}")
+    return out
+
+
+def default_passes(pixels: np.ndarray, y: np.ndarray, spec: PassSpec, threads: int) -> None:
+    """The passes of a default audit: that over all pairs, and GeoMLE's own over its sample."""
+    ours(pixels, y, spec, threads)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def real(folder: Path, threads: int, runs: int) -> dict[str, dict[str, float]]:
+    """The ratios of each set in a directory of folders."""
+    from tests.benchmarks.real import LEAST, real_set
+
+    out = {}
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            some = real_set(place)
+        except DatapropsError as error:
+            say(f"{place.name} is left out: {error}")
+            continue
+        if len(some.pixels) < LEAST:
+            say(f"{place.name} is left out: {len(some.pixels)} images")
+            continue
+        say(place.name)
+        out[some.name] = measure_real(some.pixels, some.y, threads, runs)
+    return out
 
 
 def faiss_search(pixels: np.ndarray, threads: int) -> Callable[[], object]:
@@ -258,10 +330,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--real", type=Path, metavar="DIR", help="real images: each folder of DIR is a set")
     parser.add_argument("--quick", action="store_true", help="small shape only, no scaling")
     parser.add_argument("--dadapy", metavar="PYTHON", help="a Python that imports dadapy")
     parser.add_argument("--gpu", action="store_true", help="on a CUDA device")
     options = parser.parse_args()
+    if options.real:
+        print(json.dumps(real(options.real, options.threads, options.runs)))
+        return
     out: dict = {"threads": options.threads, "torch": torch.__version__, "route": choose_route("cpu")}
     if options.gpu:
         if not torch.cuda.is_available():
