@@ -16,8 +16,8 @@ from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.lost import LOOKS, Suspects, hand_back, recover
-from flows.telling import Tries, notice, send_waiting, sweep
+from flows.notifications import Tries, notice, send_waiting, sweep
+from flows.recovery import LOOKS, Suspects, hand_back, recover
 from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
 log = logging.getLogger(__name__)

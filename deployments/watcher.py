@@ -30,7 +30,7 @@ from dataprops.errors import DatapropsError
 from dataprops.store.folder import dataset_lock
 from dataprops.store.tables import write_table
 from deployments.datasets import REMOTE, Dataset
-from flows.telling import last_audit
+from flows.notifications import last_audit
 from tasks.events import ARRIVED, Event, event
 
 log = logging.getLogger(__name__)

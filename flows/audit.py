@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from dataprops.audit.composition import run_stages
 from dataprops.audit.config import from_dict
 from dataprops.store.folder import load_summary, open_store
 from dataprops.util.tools import Progress, no_progress
+from flows.notifications import tell, tell_failure
 from flows.operation import operation_of, reason_of, results_url, take_over_waiting
-from flows.telling import tell, tell_failure
 from tasks.artifacts import publish_artifacts, publish_links
 from tasks.cluster import connect, device_of
 from tasks.parallel import dask_tools
@@ -72,7 +73,7 @@ def audit(
     with connect(cluster, store, workers) as client:
         tools = dask_tools(client, prefect_progress(terminal()), device_of(cluster))
         wait = 0.0 if operated is None else LOCK_PATIENCE
-        results = run_stages(config, tools, call_as_task, wait)
+        results = run_stages(config, tools, call_as_task, wait, _spent)
     summary = load_summary(results)
     link = results_url(operated and operated.base_url, summary["dataset"], summary["run_id"])
     publish_artifacts(Path(results), summary, link)
@@ -84,6 +85,13 @@ def audit(
 
 
 _terminal: Progress = no_progress
+_spent: dict[str, float] = {}
+
+
+def took(seconds: Mapping[str, float]) -> None:
+    """Count these seconds of stages, by name, with those of the runs of this process: a command decodes before its flow starts."""
+    _spent.clear()
+    _spent.update(seconds)
 
 
 def terminal() -> Progress:

@@ -32,14 +32,14 @@ def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[
     Returns
     -------
     dict
-        Channel -> "sent" or "had it already".
+        Channel -> "sent" or "already delivered".
     """
     task: Any = send
     waiting = {name: task.submit(name, block, news, news.get("report"), store) for name, block in channels.items()}
     sent = {name: future.result(raise_on_failure=False) for name, future in waiting.items()}
     failed = {name: said for name, said in sent.items() if isinstance(said, Exception)}
     if failed:
-        # the news stays in the outbox: it is tried again later
-        raise RuntimeError("; ".join(f"{name} did not take it: {error}" for name, error in failed.items()))
+        # the news stays in the outbox: it is retried later
+        raise RuntimeError("; ".join(f"{name} delivery failed: {error}" for name, error in failed.items()))
     forget(Path(store), news["dataset"], [news["id"]])
-    return {name: "sent" if now else "had it already" for name, now in sent.items()}
+    return {name: "sent" if now else "already delivered" for name, now in sent.items()}

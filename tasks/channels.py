@@ -19,7 +19,7 @@ __all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its n
 log = logging.getLogger(__name__)
 
 PATHS_SHOWN = 5
-# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.telling.send_waiting`
+# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.notifications.send_waiting`
 RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
 
 
@@ -82,7 +82,7 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
             with opened.raise_on_failure():
                 opened.notify(text, subject=subject)
         except NotificationError as error:  # its own text is empty
-            raise NotificationError(f"{channel} did not take it: {error.log.strip()}") from error
+            raise NotificationError(f"{channel} delivery failed: {error.log.strip()}") from error
         write_receipt(store, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("sent to %s: %s", channel, subject)
     return True

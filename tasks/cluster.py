@@ -90,7 +90,7 @@ def _process_cluster(count: int, store: Path, starts: int = STARTS) -> LocalClus
         if starts == 1:
             raise DatapropsError(
                 f"the {count} worker processes did not start ({error}), {STARTS} times: is there memory for them?"
-                " --workers takes fewer, --cluster local needs none"
+                " use fewer with --workers; --cluster local needs none"
             ) from error
         log.warning("a worker process did not start (%s): all are started again", error)
     return _process_cluster(count, store, starts - 1)

@@ -10,7 +10,7 @@ from prefect.blocks.core import Block
 
 from dataprops.checks import open_alerts
 from deployments.channels import CHANNELS
-from flows import telling
+from flows import notifications
 from flows.operation import Operation
 from tasks.channels import send_once
 from tests.message_places import PASSWORD, SLACK, TEAMS, USER, Places, parts
@@ -60,7 +60,7 @@ def channel(request, places, monkeypatch):
 def test_a_channel_that_fails_gets_the_message_at_the_next_try_and_once(channel, tmp_path):
     (item,) = open_alerts.settle(tmp_path, "chest", [ALERT], "r1", "t")
     sent = ("ward", "kind/name", item, "http://127.0.0.1/report.html", tmp_path)
-    with pytest.raises(Exception, match=r"503|did not take it"):
+    with pytest.raises(Exception, match=r"503|delivery failed"):
         send_once(*sent)
     assert channel() == []
     assert open_alerts.receipts(tmp_path, "chest", item["id"]) == {}
@@ -79,17 +79,17 @@ def test_a_channel_that_fails_gets_the_message_at_the_next_try_and_once(channel,
 def test_news_that_did_not_arrive_is_sent_again_by_the_process_that_stays(channel, tmp_path, monkeypatch):
     """Opened and closed, each once; a channel that failed waits longer each time, and raises nothing."""
     clock = [0.0]
-    monkeypatch.setattr(telling.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(notifications.time, "monotonic", lambda: clock[0])
     long_ago = "2020-01-01T00:00:00+00:00"
     how, tried = Operation("warning", {"ward": "kind/name"}), {}
     open_alerts.record_failure(tmp_path, "chest", "An audit did not start.", "r1", long_ago, name=open_alerts.RUN_LATE)
     open_alerts.settle(tmp_path, "chest", [], "r2", long_ago)
-    assert telling.send_waiting(tmp_path, "chest", how, tried) == 0  # both were tried, and refused
-    assert telling.send_waiting(tmp_path, "chest", how, tried) == 0  # not tried: it is too early
-    clock[0] += telling.FIRST_WAIT
-    assert telling.send_waiting(tmp_path, "chest", how, tried) == 2
+    assert notifications.send_waiting(tmp_path, "chest", how, tried) == 0  # both were tried, and refused
+    assert notifications.send_waiting(tmp_path, "chest", how, tried) == 0  # not tried: it is too early
+    clock[0] += notifications.FIRST_WAIT
+    assert notifications.send_waiting(tmp_path, "chest", how, tried) == 2
     assert [subject for subject, _ in channel()] == ["[critical] chest: audit_late", "[closed] chest: audit_late"]
-    assert telling.send_waiting(tmp_path, "chest", how, tried) == 0
+    assert notifications.send_waiting(tmp_path, "chest", how, tried) == 0
     assert not tried
 
 

@@ -23,7 +23,7 @@ from deployments import watcher as watcher_module
 from deployments.datasets import read_operations
 from deployments.server import application, hosts_for
 from deployments.watcher import Watcher, difference
-from flows import telling
+from flows import notifications
 from flows.operation import Operation, reason_of
 from tests.make_images import random_folder
 from tests.prefect_server import until
@@ -224,23 +224,23 @@ def test_a_run_says_why_it_runs():
 
 def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkeypatch):
     known, sent = set(), []
-    monkeypatch.setattr(telling, "known_events", lambda ids: known & set(ids))
-    monkeypatch.setattr(telling, "send_events", lambda events: sent.extend(event["id"] for event in events))
+    monkeypatch.setattr(notifications, "known_events", lambda ids: known & set(ids))
+    monkeypatch.setattr(notifications, "send_events", lambda events: sent.extend(event["id"] for event in events))
     how = Operation("warning", {"ward": "custom-webhook/x"})
     (item,) = open_alerts.settle(tmp_path, "chest", [alert("conflicts")], "r1", "2020-01-01T00:00:00+00:00")
-    assert telling.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
+    assert notifications.sweep(tmp_path, "chest", how) == 1  # the server never heard of it
     assert sent == [item["id"]]
     known.add(item["id"])
-    assert telling.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
+    assert notifications.sweep(tmp_path, "chest", how) == 1  # it did, and the channel has nothing yet
     assert sent == [item["id"]]
     open_alerts.write_receipt(tmp_path, "chest", item["id"], "ward", "t")
-    telling.sweep(tmp_path, "chest", how)
-    assert telling.sweep(tmp_path, "chest", how) == 0
+    notifications.sweep(tmp_path, "chest", how)
+    assert notifications.sweep(tmp_path, "chest", how) == 0
     assert len(sent) == 1
     # an audit tells its own news, and does not repeat what is on its way
     summary = {"dataset": "chest", "alerts": [alert("conflicts"), alert("leaks")], "run_id": "r2"}
-    assert [news["name"] for news in telling.tell(tmp_path, summary, how)] == ["leaks"]
-    telling.tell(tmp_path, summary | {"run_id": "r3"}, how)
+    assert [news["name"] for news in notifications.tell(tmp_path, summary, how)] == ["leaks"]
+    notifications.tell(tmp_path, summary | {"run_id": "r3"}, how)
     assert len(sent) == 2
 
 
@@ -275,13 +275,13 @@ class Runs:
 def server_runs(monkeypatch):
     """What `notice` sees; `sent` are the events that it sends."""
     runs = Runs()
-    monkeypatch.setattr(telling, "_troubled_runs", lambda dataset: list(runs.listed))
-    monkeypatch.setattr(telling, "send_events", runs.sent.extend)
+    monkeypatch.setattr(notifications, "_troubled_runs", lambda dataset: list(runs.listed))
+    monkeypatch.setattr(notifications, "send_events", runs.sent.extend)
     return runs
 
 
 def opened_by_notice(store: Path, late: float = 15.0) -> list[str]:
-    return [item["name"] for item in telling.notice(store, "chest", late, Operation())]
+    return [item["name"] for item in notifications.notice(store, "chest", late, Operation())]
 
 
 def at(hour: int) -> str:
@@ -290,10 +290,10 @@ def at(hour: int) -> str:
 
 def test_a_late_and_a_dead_audit_open_one_alert_each_and_the_next_that_finishes_closes_both(tmp_path, server_runs):
     server_runs.add("r1", "Late", 3)
-    server_runs.add("r2", "Crashed", 4, said="it stopped telling that it lives")
+    server_runs.add("r2", "Crashed", 4, said="heartbeat lost")
     assert sorted(opened_by_notice(tmp_path)) == ["audit_failed", "audit_late"]
     sentences = {event["payload"]["name"]: event["payload"]["sentence"] for event in server_runs.sent}
-    assert sentences["audit_failed"] == "The audit of chest did not finish: it stopped telling that it lives"
+    assert sentences["audit_failed"] == "The audit of chest did not finish: heartbeat lost"
     assert "due at 2026-01-01 03:00 UTC did not start within 15 minutes" in sentences["audit_late"]
     assert all(event["payload"]["report"] is None for event in server_runs.sent)
     server_runs.add("r3", "Late", 5)
@@ -319,7 +319,7 @@ def test_a_run_that_a_stopped_worker_hands_back_is_not_told(tmp_path, server_run
     server_runs.add("r1", "Crashed", 4, said="Execution was aborted by a termination signal.")
     server_runs.listed[0].state.timestamp = datetime.now(UTC)
     assert opened_by_notice(tmp_path) == []
-    server_runs.listed[0].state.timestamp -= telling.HANDED_BACK
+    server_runs.listed[0].state.timestamp -= notifications.HANDED_BACK
     assert opened_by_notice(tmp_path) == ["audit_failed"]
 
 

@@ -23,7 +23,7 @@ from dataprops.errors import DatapropsError
 from deployments import automations
 from deployments.datasets import read_operations
 from deployments.deploy import deploy, tags_of
-from flows import lost
+from flows import recovery
 from tasks.events import OPERATING, event, operator_event
 from tests.make_images import random_folder
 from tests.message_places import Places
@@ -188,17 +188,17 @@ def silence_is_told(it: Operated) -> None:
     run = UUID(until(late, "a late run of the schedule")[0]["id"])
     with pytest.MonkeyPatch.context() as patch, it.server.client() as client:
         patch.setattr(automations, "SILENT", timedelta(seconds=10))
-        patch.setattr(lost, "SILENT", timedelta(0))
+        patch.setattr(recovery, "SILENT", timedelta(0))
         patch.setattr(socket, "gethostname", lambda: "mars")
         client.set_flow_run_state(run, Running(), force=True)
         tags = tags_of(operations)
-        suspects: lost.Suspects = {}
-        for _ in range(lost.LOOKS):
-            assert lost.recover(tags, suspects) == 0  # nobody ever heard a sign of life
+        suspects: recovery.Suspects = {}
+        for _ in range(recovery.LOOKS):
+            assert recovery.recover(tags, suspects) == 0  # nobody ever heard a sign of life
         assert suspects == {}
-        life = event(lost.HEARTBEAT, "clock", {}) | {"resource": {"prefect.resource.id": f"prefect.flow-run.{run}"}}
+        life = event(recovery.HEARTBEAT, "clock", {}) | {"resource": {"prefect.resource.id": f"prefect.flow-run.{run}"}}
         it.server.ask("/events", [life])
-        until(lambda: lost.recover(tags, suspects), "a run that is silent look after look")
+        until(lambda: recovery.recover(tags, suspects), "a run that is silent look after look")
         assert client.read_flow_run(run).state.name == "Crashed"
         hook = client.read_block_document_by_name("dataprops-clock--hook", "custom-webhook").id
         rule = automations._silent(ghost, (), [hook])
@@ -304,7 +304,7 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
         m["text"] for m in operated.inbox.messages if m["path"] == "/flaky-clock" and "critical" in m["subject"]
     )
     assert "did not start within 0.2 minutes: does a worker of the pool 'nobody' run?" in late
-    assert "it stopped telling that it lives" in dead
+    assert "heartbeat lost" in dead
 
 
 def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):

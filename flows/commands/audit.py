@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def memory_amount(context: click.Context, parameter: click.Parameter, text: str 
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if not match:
-        raise click.BadParameter(f"{text!r} is no amount of memory: write 4G, 512M or 800000000")
+        raise click.BadParameter(f"{text!r} is not an amount of memory: write 4G, 512M or 800000000")
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 
@@ -57,7 +58,7 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in groups():
-            raise click.BadParameter(f"{name!r} is none of {', '.join(groups())}")
+            raise click.BadParameter(f"{name!r} must be one of {', '.join(groups())}")
     return names
 
 
@@ -146,11 +147,11 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
 )
 @click.option("--sample", default=AuditConfig.sample, show_default=True, help="M of the paper's label sharpness.")
 @click.option("--draws", default=AuditConfig.draws, show_default=True, help="Draws of M images.")
-@click.option("--seed", default=AuditConfig.seed, show_default=True, help="Of every draw.")
+@click.option("--seed", default=AuditConfig.seed, show_default=True, help="Random seed.")
 @click.option(
     "--anchors",
     type=int,
-    help="Compare so many random images with all, not all pairs: estimates with intervals, for very large sets.",
+    help="Compare N random images with all others instead of all pairs: estimates with intervals, for very large sets.",
 )
 @click.option("--thresholds", type=click.Path(), help="TOML file that overrides the default thresholds.")
 @click.option(
@@ -231,13 +232,14 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     progress = progress_shown(quiet)
     with server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
-        _decode_ahead(config, progress, workers)
+        spent = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
-        from flows.audit import show_progress_on
+        from flows.audit import show_progress_on, took
 
         _import_ahead()
         ready()
         show_progress_on(progress)
+        took(spent)
         return flow(asdict(config), cluster, workers)
 
 
@@ -247,21 +249,29 @@ def _import_ahead() -> None:
     import sklearn.tree  # noqa: F401
 
 
-def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> None:
-    """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it."""
+def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> dict[str, float]:
+    """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it.
+
+    Returns
+    -------
+    dict
+        Seconds that each stage took, by its name.
+    """
     import shutil
 
-    from dataprops.audit.stages.decode import decode
-    from dataprops.audit.stages.scan import scan
+    from dataprops.audit.composition import READ, stage
     from dataprops.audit.workspace import start_run
     from dataprops.store.folder import locked, open_store
     from dataprops.util.tools import inline_tools
 
+    spent: dict[str, float] = {}
     with locked(open_store(config.store), config.dataset):
         run = start_run(config)
         try:
-            tools = inline_tools(progress, workers)
-            scan(run, tools)
-            decode(run, tools)
+            for name in READ:
+                begin = time.perf_counter()
+                stage(name)(run, inline_tools(progress, workers))
+                spent[name] = time.perf_counter() - begin
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
+    return spent

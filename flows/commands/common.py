@@ -142,7 +142,7 @@ def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             try:
                 return function(*args, **options)
             except KeyboardInterrupt:
-                click.echo(f"dataprops: stopped; {kept}, the same command goes on from there", err=True)
+                click.echo(f"dataprops: stopped; {kept}, re-run the command to resume", err=True)
                 sys.exit(130)
 
         return command

@@ -60,7 +60,7 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A s
 @click.option("--size", type=int, help="Side of the images, pixels  [default: of the preset]")
 @click.option("--batch", type=int, help="Images of a batch, of all models  [default: of the preset]")
 @click.option("--lr", type=float, help="Learning rate, of all models  [default: of the preset]")
-@click.option("--patience", type=int, help="Stop after so many epochs without a lower training loss  [default: never]")
+@click.option("--patience", type=int, help="Stop after N epochs without a lower training loss  [default: never]")
 @click.option("--attacked", type=int, help="Test images under attack; 0 for all  [default: of the preset]")
 @click.option("--seeds", help="With commas  [default: 0]")
 @click.option(

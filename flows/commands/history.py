@@ -20,7 +20,7 @@ Exit code: 0 shown, 2 wrong usage or no finished audit.
 @click.command("history", epilog=EXAMPLES)
 @click.argument("name")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--last", type=click.IntRange(1), help="Only so many of the newest runs.")
+@click.option("--last", type=click.IntRange(1), help="Show only the N newest runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @at_the_edge
 def command(name: str, store: str, last: int | None, as_json: bool) -> None:

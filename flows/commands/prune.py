@@ -9,7 +9,7 @@ from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:
-  dataprops prune --store audits --keep-last 30              shows what would go, and how much it is
+  dataprops prune --store audits --keep-last 30              show what would be deleted, and its size
   dataprops prune --store audits --keep-last 30 --yes
   dataprops prune --keep-last 5 --keep-days 90 --shards --yes  the last 5, all of 90 days, and shards in use
 
@@ -20,10 +20,10 @@ Exit code: 0 shown or done, 2 wrong usage.
 
 @click.command("prune", epilog=EXAMPLES)
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--keep-last", type=click.IntRange(1), help="Of each dataset, keep so many of the newest runs.")
-@click.option("--keep-days", type=click.FloatRange(0), help="Of each dataset, keep the runs of so many days.")
+@click.option("--keep-last", type=click.IntRange(1), help="Keep the N newest runs of each dataset.")
+@click.option("--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the last N days.")
 @click.option("--shards", is_flag=True, help="Remove decoded images, too, that no kept run or list of files refers to.")
-@click.option("--yes", is_flag=True, help="Remove; without it, what would go is shown.")
+@click.option("--yes", is_flag=True, help="Remove; without it, show what would be removed.")
 @at_the_edge
 def command(store: str, keep_last: int | None, keep_days: float | None, shards: bool, yes: bool) -> None:
     """Remove old results, and what killed runs left behind.
@@ -48,7 +48,7 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
             remove(folder, going)
             click.echo(f"removed {total}")
         else:
-            click.echo(f"{total} would go; nothing was removed: say --yes to remove it")
+            click.echo(f"{total} would be deleted, nothing was; pass --yes to delete")
 
 
 def _amount(count: float) -> str:

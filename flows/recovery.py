@@ -40,8 +40,8 @@ def hand_back(run: UUID, why: str) -> None:
 
 
 def recover(tags: Sequence[str], suspects: Suspects) -> int:
-    """Mark the runs with these tags as crashed that stopped telling that they live, and schedule anew those that a worker took and
-    never started. Returns how many.
+    """Mark runs with these tags whose heartbeat is lost as crashed, and reschedule those that a worker took and never started.
+    Returns their number.
 
     A lost run waits while another of its deployment is under way: the place of the lost one was given on when its lease ended, and
     the server would free it a second time (Prefect 3.9) and let in one too many.
@@ -63,8 +63,8 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     silent, unstarted = ([run for run in runs if run.deployment_id not in under_way] for runs in (silent, unstarted))
     for run in silent:
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run.id, Crashed(message="it stopped telling that it lives"))
-        log.warning("run %s stopped telling that it lives: marked as crashed", run.name)
+            client.set_flow_run_state(run.id, Crashed(message="heartbeat lost"))
+        log.warning("run %s lost its heartbeat: marked as crashed", run.name)
         del suspects[run.id]
     for run in unstarted:
         hand_back(run.id, "the worker that took it never started it")

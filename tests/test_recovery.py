@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from deployments import operate
-from flows import lost
+from flows import recovery
 
 TAGS = ("dataprops", "project:ward")
 HOUR = timedelta(hours=1)
@@ -65,22 +65,22 @@ def server(monkeypatch):
 
     it = Server()
     monkeypatch.setattr(prefect.client.orchestration, "get_client", lambda **options: it)
-    monkeypatch.setattr(lost, "hand_back", lambda run, why: it.scheduled.append(run))
+    monkeypatch.setattr(recovery, "hand_back", lambda run, why: it.scheduled.append(run))
     monkeypatch.setattr(
-        lost, "newest_event", lambda name, resource=None, related=None: it.signs.get(resource or related or "")
+        recovery, "newest_event", lambda name, resource=None, related=None: it.signs.get(resource or related or "")
     )
     return it
 
 
-def looks(count: int, suspects: lost.Suspects | None = None) -> int:
+def looks(count: int, suspects: recovery.Suspects | None = None) -> int:
     suspects = {} if suspects is None else suspects
-    return sum(lost.recover(TAGS, suspects) for _ in range(count))
+    return sum(recovery.recover(TAGS, suspects) for _ in range(count))
 
 
 def test_a_run_that_stays_silent_is_marked_once(server):
     run = server.add(HOUR, sign=HOUR)
-    suspects: lost.Suspects = {}
-    assert looks(lost.LOOKS - 1, suspects) == 0
+    suspects: recovery.Suspects = {}
+    assert looks(recovery.LOOKS - 1, suspects) == 0
     assert list(suspects) == [run]
     assert looks(1, suspects) == 1
     assert server.crashed == [run]
@@ -91,7 +91,7 @@ def test_a_run_that_stays_silent_is_marked_once(server):
 def test_who_spoke_lately_or_began_lately_lives(server):
     server.add(HOUR, sign=timedelta(minutes=4))
     server.add(timedelta(minutes=4), sign=HOUR)  # it runs again: its last sign is of before
-    suspects: lost.Suspects = {}
+    suspects: recovery.Suspects = {}
     assert looks(9, suspects) == 0
     assert suspects == {}
 
@@ -99,9 +99,9 @@ def test_who_spoke_lately_or_began_lately_lives(server):
 @pytest.mark.parametrize("ago", [timedelta(0), HOUR], ids=["the server was away", "its clock is an hour late"])
 def test_who_speaks_between_two_looks_lives(server, ago):
     run = server.add(2 * HOUR, sign=2 * HOUR)
-    suspects: lost.Suspects = {}
+    suspects: recovery.Suspects = {}
     for _ in range(5):
-        assert looks(lost.LOOKS - 1, suspects) == 0
+        assert looks(recovery.LOOKS - 1, suspects) == 0
         server.say(run, ago)
     assert server.crashed == []
 
@@ -127,7 +127,7 @@ def test_a_lost_run_waits_while_another_of_its_deployment_is_under_way(server):
     server.add(HOUR, sign=timedelta(0))
     server.signs["prefect.deployment.e"] = server.signs["prefect.deployment.d"]
     other = server.add(HOUR, deployment="e")
-    suspects: lost.Suspects = {}
+    suspects: recovery.Suspects = {}
     assert looks(9, suspects) == 1
     assert server.crashed == [other]
     server.runs.pop(2)  # it finished; the two lost ones do not wait for each other
@@ -140,7 +140,7 @@ def test_a_look_from_cron_waits_until_it_is_sure(server, monkeypatch):
     waits: list[float] = []
 
     def looked(operations, tried, suspects):
-        lost.recover(TAGS, suspects)
+        recovery.recover(TAGS, suspects)
 
     monkeypatch.setattr(operate, "look_after", looked)
     monkeypatch.setattr(operate.time, "sleep", waits.append)
@@ -150,4 +150,4 @@ def test_a_look_from_cron_waits_until_it_is_sure(server, monkeypatch):
     run = server.add(HOUR, sign=HOUR)
     operate.look_after_once(None)  # type: ignore[arg-type]
     assert server.crashed == [run]
-    assert waits == [operate.LOOK_SECONDS] * (lost.LOOKS - 1)
+    assert waits == [operate.LOOK_SECONDS] * (recovery.LOOKS - 1)

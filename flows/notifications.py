@@ -57,7 +57,7 @@ def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[
         _emit(fresh, operation)
         sweep(store, dataset, operation)
     except HTTPError as error:  # the audit itself is done; the news lies in the outbox
-        log.warning("the server did not take the news of %s (%s): it is sent later", dataset, error)
+        log.warning("the server refused the news of %s (%s): it will be sent later", dataset, error)
     return fresh
 
 
@@ -121,8 +121,8 @@ def notice(store: Path, dataset: str, late: float, operation: Operation) -> list
 def _late(dataset: str, run: Any, late: float) -> str:
     due = f"{run.expected_start_time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return (
-        f"An audit of {dataset} that was due at {due} did not start within {late:g} minutes: does a worker of the pool"
-        f" {run.work_pool_name!r} run?"
+        f"An audit of {dataset} that was due at {due} did not start within {late:g} minutes: is a worker for pool"
+        f" {run.work_pool_name!r} running?"
     )
 
 
@@ -194,7 +194,7 @@ def send_waiting(store: Path, dataset: str, operation: Operation, tried: Tries) 
                 tried.pop(key, None)
             except Exception as error:  # noqa: BLE001 - whatever a channel raises: the news waits in the outbox
                 tried[key] = (count + 1, time.monotonic() + min(FIRST_WAIT * 2**count, LONGEST_WAIT))
-                log.warning("%s did not take news of %s: %s", channel, dataset, error)
+                log.warning("delivery to %s failed for %s: %s", channel, dataset, error)
     return sent
 
 
