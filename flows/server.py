@@ -24,6 +24,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 DATABASE_REVISION = "a3b9c7d2e5f1"  # of Prefect 3.8.8, that `prefect_database.sql` stands for
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 90.0  # seconds; a first start makes the database
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -57,6 +58,19 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
+def prefect_home() -> Path:
+    """Where Prefect keeps its files; a user without a home has none."""
+    return Path(os.environ.get("PREFECT_HOME") or os.path.join(os.path.expanduser("~"), ".prefect"))  # noqa: PTH111, PTH118
+
+
+def bypass_proxies() -> None:
+    """Ask servers of this machine directly: a proxy that the environment names knows nothing of them."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        if "*" not in known:
+            os.environ[name] = ",".join(dict.fromkeys([*known, *LOOPBACK]))
+
+
 def configured_url(home: Path) -> str | None:
     """The API address that the environment or the user's active Prefect profile names."""
     if url := os.environ.get("PREFECT_API_URL"):
@@ -79,13 +93,14 @@ def server_for(store: Path) -> Iterator[Callable[[], None]]:
 
     Sets the environment that Prefect reads when it is imported, which must not have happened yet.
     """
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    home = prefect_home()
+    bypass_proxies()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if configured_url(home):
         yield lambda: None
         return
-    if "PREFECT_HOME" not in os.environ and not home.exists():
+    if "PREFECT_HOME" not in os.environ and not os.access(home, os.W_OK):  # not there, or another user's
         os.environ["PREFECT_HOME"] = str(store / "prefect")  # nothing appears in the home folder
     for name, value in TEMPORARY.items():
         os.environ.setdefault(name, value)
@@ -142,7 +157,7 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
     address = f"http://127.0.0.1:{port}/api"
     logs = store / "prefect" / "server.log"
     logs.parent.mkdir(parents=True, exist_ok=True)
-    prepare_database(Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect"))
+    prepare_database(prefect_home())
     with logs.open("wb") as out:
         process = subprocess.Popen(
             [

@@ -13,7 +13,7 @@ from dataprops.imaging.ranges import wanted
 from dataprops.imaging.windows import window_numbers
 from dataprops.properties.estimators import groups
 from dataprops.util.nearest import did_you_mean
-from dataprops.util.redact import is_url, withhold
+from dataprops.util.redact import is_url, redacted, withhold
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (  # of files, which are no part of a dataset's name
@@ -183,6 +183,20 @@ def from_dict(values: dict) -> AuditConfig:
     for name in {"estimators", "rules", "include", "exclude"} & set(values):
         values[name] = tuple(values[name])
     return AuditConfig(**values)
+
+
+def place_of(source: str) -> str:
+    """Where a source lies, told alike from every folder: an absolute path, or the address without what is secret.
+
+    >>> place_of("digits:"), place_of("s3://bucket/x")
+    ('digits:', 's3://bucket/x')
+    """
+    if is_url(source):
+        return redacted(source)
+    kind, colon, location = source.partition(":")
+    if Path(source).expanduser().exists() or not colon:
+        return str(Path(source).expanduser().resolve())
+    return f"{kind}:{Path(location).expanduser().resolve()}" if location and Path(location).exists() else source
 
 
 def same_fields(record: Any, kind: type) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataprops.audit.config import place_of
 from dataprops.audit.workspace import Run
 from dataprops.findings import FINDINGS
 from dataprops.imaging.ranges import IMAGE
@@ -68,6 +69,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "version": package_version(),
         "schema": SCHEMA,
         "source": config.source,
+        "place": place_of(config.source),
         "n_images": len(images),
         "n_unreadable": int(images["pixels"].isna().sum()),
         "left_out": {

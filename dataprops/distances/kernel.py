@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from dataprops.util.compiled import njit
 
 EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
 SAFE_FEATURES = 65_536  # times 2^14 fits int32

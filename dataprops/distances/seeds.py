@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from dataprops.distances.kernel import label_rise
+from dataprops.util.compiled import njit
 
 GROUPS = 3  # for each neighbour: that two of them share one is then rare
 

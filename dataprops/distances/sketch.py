@@ -28,11 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from scipy.linalg import hadamard
 
 from dataprops.distances.kernel import SAFE_FEATURES
 from dataprops.distances.product import choose_route, product
+from dataprops.util.compiled import njit
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 
 from dataprops.distances.kernel import STRIP, _after, push
 from dataprops.distances.state import empty, finalize
 from dataprops.distances.tiles import triangle_tiles
 from dataprops.errors import DatapropsError
+from dataprops.util.compiled import njit
 
 UNIT_ROUNDOFF = 2.0**-24
 UNDERFLOW = 2.0**-120  # of a product of float32 numbers too small for its range, generously

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,10 @@ class Context(NamedTuple):
         Near-identical pairs in all, where not all are listed in `near`.
     empty_classes : tuple of str
         Classes that are there by name only.
+    left_out : tuple of (str, str)
+        Files of the source that are no images of the set, each with the reason.
+    spellings : tuple of (str, dict)
+        Classes of several spellings: the one that is kept, and how many images have each.
     shortcuts : DataFrame or None
         Of `shortcut_scores`; None: not computed.
     neighbours : DataFrame or None
@@ -68,6 +72,8 @@ class Context(NamedTuple):
     kind: str = "classes"
     near_count: int | None = None
     empty_classes: tuple[str, ...] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+    spellings: Sequence[tuple[str, Mapping[str, int]]] = ()
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
     probe: Any = None

@@ -18,6 +18,9 @@ SHOWN = ("pairs", "groups", "images", "text")
 # modules of this folder, in the order of the report; each has a FINDING
 BUILT_IN = (
     "unreadable",
+    "left_out",
+    "narrow_range",
+    "spelling",
     "label_conflicts",
     "split_leakage",
     "group_leakage",

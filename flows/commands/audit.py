@@ -182,7 +182,10 @@ def command(
     """
     validator.start()  # takes longest: everything else happens beside it
     # matplotlib would put its list of fonts into the home folder
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(options["store"]).expanduser().resolve() / "cache"))
+    cache = Path(options["store"]).expanduser().resolve() / "cache"
+    os.environ.setdefault("MPLCONFIGDIR", str(cache))
+    if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # else compiled anew by each process
     config = AuditConfig(channels=int(channels) if channels else None, **options)
     summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
@@ -196,6 +199,10 @@ def command(
     from dataprops.checks.alerts import exit_code
 
     sys.exit(exit_code(summary["alerts"], fail_on))
+
+
+def _can_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK)
 
 
 def _console() -> Console:

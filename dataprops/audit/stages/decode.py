@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dataprops.audit.config import place_of
 from dataprops.audit.records import Decoded
 from dataprops.audit.stages.scan import source_of, tell
 from dataprops.audit.workspace import Run
+from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess, UnreadableImage, default_channels, is_grey
 from dataprops.imaging.decode import decode as decode_image
 from dataprops.imaging.ranges import Facts, decide
@@ -24,6 +27,7 @@ from dataprops.util.tools import Tools
 
 READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
 CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
+SAME = 0.5  # share of images of the smaller of two sets that both hold, if they are states of one dataset
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
@@ -33,6 +37,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
     prints = _fingerprints(run, tools, source, keys)
+    _refuse_another_set(run, prints)
     values, decisions = _range(run, prints)
     preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
     folder = run.shards / preprocess.key
@@ -54,6 +59,33 @@ def decode(run: Run, tools: Tools) -> Decoded:
     told = tuple(decision._asdict() for decision in decisions)
     tell(told)
     return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
+
+
+def _refuse_another_set(run: Run, prints: pd.DataFrame) -> None:
+    """Two folders of one name are not one dataset: its history would compare the one with the other.
+
+    A set that has moved, or was packed, holds the same files, and goes on.
+
+    Raises
+    ------
+    DatapropsError
+        If the last audit under this name, which nobody gave, was of another place and mostly of other images.
+    """
+    previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    before, now = (previous or {}).get("place"), place_of(run.config.source)
+    if run.config.name or before is None or previous is None or before == now:
+        return
+    try:
+        table = pd.read_parquet(Path(previous["results"]) / "images.parquet", columns=["content"])
+    except (OSError, ValueError):
+        return
+    old, new = set(table["content"].dropna()), set(prints["content"].dropna())
+    if old and new and len(old & new) < SAME * min(len(old), len(new)):
+        own = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(now.rpartition(":")[2]).parts[-2:])).strip("-._")
+        raise DatapropsError(
+            f"the store holds audits of {run.config.dataset!r} from {before}, and {now} holds other images: name this set, as"
+            f" with --name {own or 'another'}; or give --name {run.config.dataset} to go on with that history"
+        )
 
 
 def _range(run: Run, prints: pd.DataFrame) -> tuple[str, list[Decision]]:

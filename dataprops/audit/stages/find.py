@@ -23,6 +23,8 @@ def context_of(run: Run) -> Context:
         kind=scanned.label_kind,
         near_count=passed.near_pairs,
         empty_classes=scanned.empty_classes,
+        left_out=scanned.left_out,
+        spellings=scanned.spellings,
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
         neighbours=files.neighbours.read(),
         checks=load_thresholds(run.config.thresholds),

@@ -1,0 +1,49 @@
+"""Files that may have been meant as images and took no part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+from dataprops.sources.account import NO_LOSS, lost_share
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each file that was lost; masks, hidden and companion files, and what the caller excluded, are not."""
+    for name, reason in context.left_out:
+        if reason not in NO_LOSS:
+            yield (), 0.0, f"{quoted(name)} was left out: {reason}."
+
+
+def measures(context: Context) -> dict[str, float]:
+    """left_out_share, of these files and the images."""
+    return {"left_out_share": lost_share(context.left_out, len(context.images))}
+
+
+FINDING = Finding(
+    name="left_out",
+    severity="info",
+    title="Files left out",
+    explanation=(
+        "These files lie among the images and were not read as such. If they are images, convert them or correct their names; if"
+        " not, --exclude leaves them out without a word."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="left_out",
+            measure="left_out_share",
+            max=0.05,
+            severity="warning",
+            title="few files left out",
+            sentence="{value:share} of the files were left out (at most {threshold:share} are tolerated): they are listed with the"
+            " reason.",
+            reason="a stray file is usual; one in twenty is a format or a part of the set that was missed",
+        ),
+    ),
+    shown="text",
+)

@@ -1,0 +1,57 @@
+"""Sets that use a small part of their range of grey levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+NEARLY_ALL = 0.95  # of the images: a few bright ones do not hide that the others are dark
+
+
+def _peak(context: Context) -> float | None:
+    peaks = context.images.loc[context.images["pixels"].notna(), "peak"]
+    return float(peaks.quantile(NEARLY_ALL)) if len(peaks) else None
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row without images, where the check fails."""
+    peak = _peak(context)
+    if peak is not None and context.fails(peak / 255, "narrow_range"):
+        yield (), peak, f"The brightest pixel of 95 % of the images is at most grey level {peak:.0f} of 255."
+
+
+def measures(context: Context) -> dict[str, float]:
+    """used_range: the largest grey level of all but 5 % of the images, of 255."""
+    peak = _peak(context)
+    return {} if peak is None else {"used_range": peak / 255}
+
+
+FINDING = Finding(
+    name="narrow_range",
+    severity="warning",
+    title="Small part of the range",
+    explanation=(
+        "Nearly all images are dark: perhaps values of fewer bits were stored in more, or of [0, 1] in [0, 255]. Few grey levels make"
+        " images look alike: near-duplicates and sharpness are then wrong. Name the range with --range, or use --scale"
+        " per-image-max."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="narrow_range",
+            measure="used_range",
+            min=0.25,
+            severity="warning",
+            title="the images use their range",
+            sentence="Nearly all images use only the lowest {value:share} of the grey levels: if that is not how they are, name their"
+            " range with --range.",
+            reason="two bits less than there are: real sets of dark images still have brighter pixels than that",
+        ),
+    ),
+    shown="text",
+)
