@@ -75,8 +75,9 @@ class AuditConfig:
         "none".
     k : int
         Neighbours of the dimension estimates.
-    near_rms : float
-        Two images are near-identical when their root-mean-square difference is at most this many grey levels.
+    near_rms : float or None
+        Two images as they are count as near-copies when their root-mean-square difference is at most this many grey levels;
+        None: the set itself says what stands out (see `findings.nearcopies`).
     estimators : tuple of str
         Groups of dimension estimators: "mle", "twonn", "geomle", and registered ones; default: all.
     sample : int
@@ -121,7 +122,7 @@ class AuditConfig:
     range: str = "auto"
     patients: str = "auto"
     k: int = 20
-    near_rms: float = 2.0
+    near_rms: float | None = None
     estimators: tuple[str, ...] = field(default_factory=groups)
     sample: int = 1000
     draws: int = 20
@@ -142,7 +143,7 @@ class AuditConfig:
         require(self.patients in PATIENTS, "patients", self.patients, ", ".join(PATIENTS))
         require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
         require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
-        require(0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
+        require(self.near_rms is None or 0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
         require(self.sample >= 2, "sample", self.sample, "at least 2 images")
         require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
         require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")

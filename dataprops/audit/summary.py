@@ -37,6 +37,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
     preprocess = decoded.preprocess
     sharpest, anchors, kind = files.sharpest_pairs(), passed.anchors, scanned.label_kind
     features, left_out = passed.features, scanned.left_out
+    near_rms = files.measures.read().get("near_rms", config.near_rms or 0.0)
     by_name = properties.set_index("property")
     path = images["path"].to_numpy(object)
 
@@ -92,8 +93,8 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "seed": config.seed,
         # None: all pairs were compared; else a random sample was, with all, and every number is an estimate
         "sampled": None if anchors is None else {"anchors": anchors, "of": int(images["pixels"].nunique())},
-        "near_rms": config.near_rms,
-        "near_distance": config.near_rms * math.sqrt(features),
+        "near_rms": near_rms,
+        "near_distance": near_rms * math.sqrt(features),
         "intrinsic_dimension": {name: e for name in ESTIMATORS if (e := estimate(name)) is not None},
         "label_sharpness": {
             "all_pairs": sharpness("all_pairs"),

@@ -11,6 +11,7 @@ import pandas as pd
 from dataprops.findings.check import Check
 
 if TYPE_CHECKING:
+    from dataprops.findings.nearcopies import NearCopies
     from dataprops.imaging.decode import RawImage
 
 
@@ -30,7 +31,8 @@ class Context(NamedTuple):
     images : DataFrame
         The run's images with their local values (the result table `images`); row i is image i.
     near : DataFrame
-        Near-identical pairs of distinct images: a, b (ids), distance.
+        Near-copies among distinct images: a, b (ids), distance; and rms, detail, what, series where they were looked for (see
+        `nearcopies`).
     sharpest : DataFrame
         The sharpest pairs, the sharpest first: a, b, distance, sharpness.
     features : int
@@ -51,6 +53,8 @@ class Context(NamedTuple):
         The nearest distinct images of each (the result table `neighbours`).
     probe : Any
         What the reference classifier found, or None.
+    copies : NearCopies or None
+        How `near` was found; None where it was given.
     checks : tuple of Check
         The checks in force, with the user's thresholds.
     pixels : callable
@@ -77,6 +81,7 @@ class Context(NamedTuple):
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
     probe: Any = None
+    copies: NearCopies | None = None
     checks: tuple[Check, ...] = ()
     pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels
     originals: Callable[[Sequence[int]], Iterator[tuple[int, bytes | RawImage]]] = _no_originals

@@ -1,8 +1,9 @@
-"""Images that differ by hardly visible amounts."""
+"""Near-copies: the same picture twice, though not pixel for pixel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,36 +13,109 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 
+NAMED = 3  # images and changes named in a sentence
+
+
+class Group(NamedTuple):
+    """A group of near-copies: its images (ids, ascending), and its pairs (rows of `near`), the closest first."""
+
+    members: np.ndarray
+    pairs: pd.DataFrame
+
+
+def with_words(near: pd.DataFrame, features: int) -> pd.DataFrame:
+    """Pairs with all their columns; a plain list of pairs and distances gets the missing ones."""
+    out = near.copy()
+    if "rms" not in out:
+        out["rms"] = out["distance"] / np.sqrt(features)
+    for name, value in (("what", "the same view"), ("series", False), ("detail", float("nan"))):
+        if name not in out:
+            out[name] = value
+    return out
+
+
+def groups(near: pd.DataFrame) -> list[Group]:
+    """Connected near-copies, in the order of their closest pair."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if near.empty:
+        return []
+    ids, ends = np.unique(near[["a", "b"]].to_numpy(np.int64), return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
+    _, label = connected_components(graph, directed=False)
+    order = near.assign(component=label[ends[:, 0]]).sort_values(["rms", "a", "b"], kind="stable")
+    return [
+        Group(ids[label == component], part.drop(columns="component"))
+        for component, part in order.groupby("component", sort=False)
+    ]
+
+
+def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, bool, bool, float]:
+    """What matters more comes first: across splits, with two labels, copies before series, the closest."""
+    splits = {split[i] for i in group.members if split[i] is not None}
+    labels = {label[i] for i in group.members if label[i] is not None}
+    return len(splits) < 2, len(labels) < 2, bool(group.pairs["series"].all()), float(group.pairs["rms"].iloc[0])
+
+
+def sentence(group: Group, path: np.ndarray) -> str:
+    """What a group is, in words."""
+    first = group.pairs.iloc[0]
+    changes = list(dict.fromkeys(group.pairs["what"]))
+    told = "; ".join(changes[:NAMED]) + ("; ..." if len(changes) > NAMED else "")
+    series = " They are of one patient or series: neighbouring slices, frames or repeated exposures rather than copies."
+    if len(group.members) == 2:
+        start = (
+            f"{quoted(path[first.a])} and {quoted(path[first.b])} are near-copies ({told}): {first.rms:.2f} grey levels apart"
+            " on average (RMS)"
+        )
+    else:
+        named = ", ".join(quoted(path[i]) for i in group.members[:NAMED])
+        start = (
+            f"{len(group.members)} images are near-copies of each other ({told}), {first.rms:.2f} to"
+            f" {group.pairs['rms'].max():.2f} grey levels apart on average (RMS): {named}"
+            + (" and others" if len(group.members) > NAMED else "")
+        )
+    aligned = "" if changes == ["the same view"] else " once laid over each other"
+    return f"{start}{aligned}.{series if group.pairs['series'].all() else ''}"
+
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each near-identical pair of distinct images; its value is the distance."""
+    """One row for each group of near-copies, the most important first; its value is the least distance in it (RMS, grey levels)."""
     images = context.images
-    path = images["path"].to_numpy(object)
-    for a, b, distance in context.near[["a", "b", "distance"]].itertuples(index=False):
-        rms = distance / np.sqrt(context.features)
-        yield (
-            (a, b),
-            distance,
-            f"{quoted(path[a])} and {quoted(path[b])} differ by {rms:.2f} grey levels on average (RMS).",
-        )
+    path, split, label = (images[name].to_numpy(object) for name in ("path", "split", "label"))
+    found = groups(with_words(context.near, context.features))
+    for group in sorted(found, key=lambda group: _weight(group, split, label)):
+        yield group.members, float(group.pairs["rms"].iloc[0]), sentence(group, path)
 
 
 def measures(context: Context) -> dict[str, float]:
-    """near_duplicate_share: readable images with a near-identical twin; near_pairs: pairs in all, listed or not."""
+    """near_duplicate_share: readable images with a near-copy (series not counted); near_pairs: pairs in all; and the thresholds."""
     readable = context.images[context.images["pixels"].notna()]
     if not len(readable):
         return {}
-    in_pair = readable["duplicate_of"].isin(pd.unique(context.near[["a", "b"]].to_numpy().ravel()))
-    count = len(context.near) if context.near_count is None else context.near_count
-    return {"near_duplicate_share": float(in_pair.mean()), "near_pairs": float(count)}
+    near = with_words(context.near, context.features)
+    copies = near.loc[~near["series"].astype(bool), ["a", "b"]]
+    in_pair = readable["duplicate_of"].isin(pd.unique(copies.to_numpy().ravel()))
+    count = len(near) if context.near_count is None else context.near_count
+    out = {"near_duplicate_share": float(in_pair.mean()), "near_pairs": float(count)}
+    if context.copies is not None:
+        out |= {
+            "near_rms": context.copies.near_rms,
+            "near_detail_threshold": context.copies.detail_threshold,
+            "near_false_share": context.copies.false_share,
+        }
+    return {name: value for name, value in out.items() if np.isfinite(value)}
 
 
 FINDING = Finding(
     name="near_duplicates",
     severity="info",
-    title="Near-identical images",
+    title="Near-copies",
     explanation=(
-        "These pictures differ by hardly visible amounts: repeated exposures, re-encoded copies or neighbouring slices."
+        "One picture, more than once: exported twice, re-encoded, brightened, cropped, turned or written on. Keep one of each group:"
+        " a network counts it several times, and a copy in the test part makes its result over-optimistic."
     ),
     find=find,
     measures=measures,
@@ -51,16 +125,16 @@ FINDING = Finding(
             measure="near_duplicate_share",
             max=0.05,
             severity="warning",
-            title="few near-identical images",
+            title="few near-copies",
             sentence=(
-                "{value:share} of the images have a nearly identical twin (at most {threshold:share} are tolerated): "
+                "{value:share} of the images have a near-copy (at most {threshold:share} are tolerated): "
                 "there is less in this set than its size says."
             ),
             reason=(
-                "neighbouring slices and repeated exposures are usual; one image in twenty makes the set smaller than"
-                " it looks"
+                "repeated exposures are usual; one image in twenty makes the set smaller than it looks. Which pairs are"
+                " near-copies is decided by the set: their detail agrees as that of no pair of look-alikes does"
             ),
         ),
     ),
-    shown="pairs",
+    shown="groups",
 )

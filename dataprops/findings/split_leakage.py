@@ -11,6 +11,7 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
+from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, pair_count, quoted
 
@@ -37,16 +38,17 @@ def find(context: Context) -> Iterator[Row]:
                     0.0,
                     f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) are the same picture.",
                 )
-    for first, second, distance in context.near[["a", "b", "distance"]].itertuples(index=False):
-        rms = distance / np.sqrt(context.features)
+    near = with_words(context.near, context.features)
+    for first, second, distance, rms, what in near[["a", "b", "distance", "rms", "what"]].itertuples(index=False):
+        changed = "" if what == "the same view" else f" ({what})"
         for a in groups.get(first, (first,)):
             for b in groups.get(second, (second,)):
                 if across(a, b):
                     yield (
                         (a, b),
                         distance,
-                        f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) differ by only {rms:.2f} grey"
-                        " levels on average (RMS).",
+                        f"{quoted(path[a])} ({split[a]}) and {quoted(path[b])} ({split[b]}) are near-copies{changed}: they differ"
+                        f" by only {rms:.2f} grey levels on average (RMS).",
                     )
 
 
@@ -78,8 +80,8 @@ FINDING = Finding(
     severity="critical",
     title="The same image in two splits",
     explanation=(
-        "An image (or a near-copy) in both the training and a test part makes the test result too good. Keep one of "
-        "them."
+        "An image (or a near-copy) in both the training and a test part makes the test result over-optimistic. Keep one "
+        "of them."
     ),
     find=find,
     measures=measures,
@@ -92,7 +94,7 @@ FINDING = Finding(
             title="no image in two splits",
             sentence=(
                 "{value:pair of identical or nearly identical pictures stands|pairs of identical or nearly identical "
-                "pictures stand} in different splits: test results will be too good."
+                "pictures stand} in different splits: test results will be over-optimistic."
             ),
             reason="each one is a question whose answer the network has seen in training",
         ),

@@ -268,4 +268,5 @@ def pairs_table(near: pd.DataFrame, sharpest: pd.DataFrame, images: pd.DataFrame
         at = pairs[side].to_numpy(np.int64)
         pairs[f"path_{side}"] = images["path"].to_numpy(object)[at]
         pairs[f"label_{side}"] = images["label"].to_numpy(object)[at]
-    return pairs[["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]]
+    columns = ["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]
+    return pairs[[*columns, *(name for name in ("rms", "detail", "what", "series") if name in pairs)]]

@@ -40,6 +40,7 @@ from dataprops.imaging.decode import (
     resolved,
     value_facts,
 )
+from dataprops.imaging.measures import Measures, measure_image
 from dataprops.sources import OpenSource
 from dataprops.util.files import aside_of, write_aside
 from dataprops.util.guard import guarded, reason_of
@@ -59,6 +60,7 @@ VALUES = ("values", "low", "high")
 _KNOWN = ("key", "content", "bytes", "time", *IDENTITY, *VALUES)
 _UNKNOWN = (*_NOBODY, "", math.nan, math.nan)
 
+MEASURES = tuple(f"original_{name}" for name in Measures._fields)
 _INDEX = pa.schema(
     [
         ("content", pa.string()),
@@ -71,6 +73,8 @@ _INDEX = pa.schema(
         ("peak", pa.int64()),
         ("grey", pa.bool_()),
         ("error", pa.string()),
+        # measured on the original; absent from shards of before
+        *((name, pa.float32()) for name in MEASURES),
     ]
 )
 
@@ -249,7 +253,7 @@ def plan_batches(
 ) -> list[Batch]:
     """Batches for the contents that no shard holds yet, each content once."""
     index = open_shards(folder)
-    passing = index.table["error"].isin(PASSING)
+    passing = index.table["error"].isin(PASSING) | (index.table["error"].isna() & index.table[MEASURES[0]].isna())
     held = set(index.position) - set(index.table.loc[passing, "content"])
     wanted: dict[str, str] = {}
     for key, content in zip(keys, contents, strict=True):
@@ -325,6 +329,7 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
         facts["error"] = str(reason)
         return facts
     out[:] = pixels.reshape(-1)
+    facts.update(zip(MEASURES, measure_image(raw.pixels), strict=True))
     facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
     facts["pixels"] = hash_bytes(out.tobytes())
     return facts
@@ -405,8 +410,9 @@ def open_shards(folder: Path) -> ShardIndex:
     whole = pa.concat_tables(tables) if tables else _INDEX.append(pa.field("shard", pa.int64())).empty_table()
     table = whole.to_pandas()
     table = table[table["content"].notna()]
-    # what was tried again and read counts, not the old reason
-    table = table.sort_values("error", key=lambda column: column.isin(PASSING), kind="stable")
+    # what was tried again and read, or measured since, counts, not the old entry
+    old = table["error"].isin(PASSING) | (table["error"].isna() & table[MEASURES[0]].isna())
+    table = table.iloc[np.argsort(old.to_numpy(), kind="stable")]
     table = table.drop_duplicates("content").reset_index(drop=True)
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
 

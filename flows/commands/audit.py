@@ -134,9 +134,8 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
 @click.option("--k", default=AuditConfig.k, show_default=True, help="Neighbours of the dimension estimates.")
 @click.option(
     "--near-rms",
-    default=AuditConfig.near_rms,
-    show_default=True,
-    help="Near-identical: root-mean-square difference of at most this many grey levels.",
+    type=float,
+    help="Near-copies as they are: root-mean-square difference of at most this many grey levels [default: from the set].",
 )
 @click.option(
     "--estimators",

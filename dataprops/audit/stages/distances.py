@@ -39,7 +39,7 @@ def distances(run: Run, tools: Tools) -> Passed:
     spec = PassSpec(
         k=neighbours_needed(estimators_of(run), run.config.k),
         numeric=scanned.label_kind == "numbers",
-        near2=near_squared(run.config.near_rms, features),
+        near2=-1.0 if run.config.near_rms is None else near_squared(run.config.near_rms, features),
     )
     anchors = None
     if run.config.anchors is not None and run.config.anchors < rows.primary.sum():

@@ -7,6 +7,8 @@ from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import Context, measures, shortcut_scores
 from dataprops.findings import find as find_all
+from dataprops.findings.nearcopies import near_copies
+from dataprops.properties.tables import pairs_table
 from dataprops.util.tools import Tools
 
 
@@ -15,18 +17,30 @@ def context_of(run: Run) -> Context:
     files = run.files
     scanned, passed = files.scanned.read(), files.passed.read()
     images, pictures = files.images.read(), Pictures(run)
+    neighbours, listed = files.neighbours.read(), files.near_pairs()
+    copies = near_copies(
+        images,
+        neighbours,
+        pictures.blocks,
+        near_rms=run.config.near_rms,
+        listed=listed,
+        features=passed.features,
+        seed=run.config.seed,
+    )
     return Context(
         images=images,
-        near=files.near_pairs(),
+        near=copies.pairs,
+        copies=copies,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,
-        near_count=passed.near_pairs,
+        # with a given distance all pairs within it are counted, however few are listed
+        near_count=max(passed.near_pairs - len(listed), 0) + len(copies.pairs),
         empty_classes=scanned.empty_classes,
         left_out=scanned.left_out,
         spellings=scanned.spellings,
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
-        neighbours=files.neighbours.read(),
+        neighbours=neighbours,
         checks=load_thresholds(run.config.thresholds),
         pixels=pictures.blocks,
         originals=pictures.originals,
@@ -40,6 +54,7 @@ def find(run: Run, tools: Tools) -> dict[str, int]:
     numbers = measures(context)
     found = find_all(context, numbers)
     run.files.findings.write(found)
+    run.files.pairs.write(pairs_table(context.near, context.sharpest, context.images))
     assert context.shortcuts is not None
     run.files.shortcuts.write(context.shortcuts)
     run.files.measures.write(numbers)

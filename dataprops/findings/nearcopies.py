@@ -1,0 +1,417 @@
+"""Near-copies of any kind: which pairs of distinct images are one picture, what was done to it, and how surely.
+
+1. Candidates: exact neighbours that are much nearer than the others (`neighbours`), and `candidates` (turned, cropped, bordered,
+   brightened or written on).
+2. Each candidate is laid over its partner (`align`). `detail`, the agreement of the fine detail, is near 1 for a copy.
+3. The threshold comes from the set: images and their farther neighbours, which look alike without being copies, are aligned in the
+   same way; a copy stands out from them (`detail_threshold`). From their tail follows how many pairs would pass by chance.
+4. Exactly compared: the distance between the canonical images as they are, and what differs after alignment and the best line
+   between grey levels, in grey levels (root mean square).
+
+With `near_rms` given, images as they are count as near-copies if and only if they differ by at most that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dataprops.findings.align import Alignment, align, turn
+from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs
+from dataprops.findings.thumbnails import Blocks, luma, thumbnails
+
+COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
+LEAST_SIDE = 16  # of thumbnails, below which there is no detail to compare
+MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
+LEAST_DETAIL, MOST_THRESHOLD = 0.6, 0.92
+TAIL = 0.2  # of the pairs that are no copies, from which their upper tail is extrapolated
+FINE_SIDE = 128  # pixels of the images on which copies are confirmed
+WORTH_CONFIRMING = 0.5  # agreement on thumbnails
+CONFIRMED_AT_ONCE = 1024
+NULL_PAIRS = 300
+FALSE_SHARE = 0.01  # of images that the rule for exact neighbours may name by chance
+NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
+LOOKED_AT = 0.75  # the same, for a pair that is worth a look
+
+
+class NearCopies(NamedTuple):
+    """The near-copies of a set.
+
+    Attributes
+    ----------
+    pairs : DataFrame
+        a, b (ids, a < b); distance (exact, between the canonical images as they are); rms (grey levels after alignment); detail;
+        what ("the same view", "flipped left to right", "5 % crop", ...); series (bool: neighbours of one patient or series).
+    detail_threshold : float
+        Agreement from which a pair is a copy; NaN where detail was not compared.
+    near_rms : float
+        Grey levels (RMS) up to which images as they are count as near-identical, in this set.
+    false_share : float
+        Estimated fraction of the pairs that are none.
+    """
+
+    pairs: pd.DataFrame
+    detail_threshold: float
+    near_rms: float
+    false_share: float
+
+
+def near_ratio(images: pd.DataFrame, k: int) -> float:
+    """Distance over the k-th neighbour's below which a nearest neighbour is no accident.
+
+    In a set of dimension d that is evenly filled, one of k - 1 neighbours lies within a fraction r of the k-th distance with a
+    probability of about (k - 1) r^d: that is `FALSE_SHARE` at this r.
+    """
+    local = images["local_dimension"].to_numpy(float)
+    local = local[np.isfinite(local) & (local > 0)]
+    if not len(local):
+        return 0.0
+    dimension = 1 / np.mean(1 / local)
+    return float(min(NEAR_RATIO, (FALSE_SHARE / max(k - 1, 1)) ** (1 / dimension)))
+
+
+def detail_threshold(null: np.ndarray, looked_at: int) -> float:
+    """Agreement that of so many candidates half a one which is no copy is expected to reach, within bounds."""
+    if len(null) < 20:
+        return LEAST_DETAIL
+    start, scale = _tail(null)
+    return float(np.clip(start + scale * np.log(max(TAIL * looked_at / 0.5, 1.0)), LEAST_DETAIL, MOST_THRESHOLD))
+
+
+def _tail(null: np.ndarray) -> tuple[float, float]:
+    """Where the upper `TAIL` of the null begins, and the scale of its exponential."""
+    start = float(np.quantile(null, 1 - TAIL))
+    excess = null[null > start] - start
+    return start, max(float(np.median(excess)) / np.log(2) if len(excess) else 0.0, 1e-3)
+
+
+def _confirmed(thumbs: np.ndarray, blocks: Blocks, distinct: np.ndarray, pairs: Candidates) -> Alignment:
+    """Candidates laid over each other; what agrees on thumbnails is looked at again at twice their size."""
+    found = align(thumbs, pairs)
+    worth = np.nonzero(found.detail >= WORTH_CONFIRMING)[0]
+    detail = np.where(found.detail >= WORTH_CONFIRMING, found.detail, 0.0)
+    found = found._replace(detail=detail)
+    for start in range(0, len(worth), CONFIRMED_AT_ONCE):
+        at = worth[start : start + CONFIRMED_AT_ONCE]
+        ids = np.unique(np.concatenate([pairs.a[at], pairs.b[at]]))
+        large = thumbnails(blocks, distinct[ids], FINE_SIDE)
+        if large.shape[1] <= thumbs.shape[1]:
+            return found
+        part = Candidates(
+            np.searchsorted(ids, pairs.a[at]), np.searchsorted(ids, pairs.b[at]), pairs.view[at], pairs.closeness[at]
+        )
+        for name, value in align(large, part, found.warp[at])._asdict().items():
+            getattr(found, name)[at] = value
+    return found
+
+
+def chance(null: np.ndarray, threshold: float) -> float:
+    """Probability that a pair which is no copy reaches the threshold, by an exponential tail."""
+    if len(null) < 20:
+        return 0.0
+    start, scale = _tail(null)
+    return float(min(1.0, TAIL * np.exp(-max(threshold - start, 0.0) / scale)))
+
+
+def _plain(images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
+    """Pairs of an image and one of its three nearest distinct ones: a, b (positions), distance, ratio."""
+    near = neighbours[(neighbours["distance"] > 0) & (neighbours["rank"] <= neighbours["rank"].min() + 5)]
+    first = images["duplicate_of"].to_numpy(np.int64)
+    a, b = first[near["image"].to_numpy()], first[near["neighbour"].to_numpy()]
+    kth = images["knn_distance"].to_numpy(float)
+    limit = np.fmin(kth[a], kth[b])
+    table = pd.DataFrame(
+        {"a": place[np.minimum(a, b)], "b": place[np.maximum(a, b)], "distance": near["distance"].to_numpy(float)}
+    )
+    table["ratio"] = table["distance"] / limit
+    table = table[(table["a"] != table["b"]) & np.isfinite(table["ratio"]) & (table["a"] >= 0) & (table["b"] >= 0)]
+    return table.drop_duplicates(["a", "b"]).reset_index(drop=True)
+
+
+def _null(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: int) -> Candidates:
+    """Pairs of an image with one of its farther neighbours."""
+    far = neighbours[(neighbours["rank"] >= max(2, neighbours["rank"].max() // 2)) & (neighbours["distance"] > 0)]
+    if len(far) > NULL_PAIRS:
+        far = far.iloc[np.sort(np.random.default_rng(seed).choice(len(far), NULL_PAIRS, replace=False))]
+    a, b = place[first[far["image"].to_numpy()]], place[first[far["neighbour"].to_numpy()]]
+    kept = (a >= 0) & (b >= 0) & (a != b)
+    return Candidates(a[kept], b[kept], np.zeros(kept.sum(), np.int64), np.ones(kept.sum(), np.float32))
+
+
+def near_copies(
+    images: pd.DataFrame,
+    neighbours: pd.DataFrame,
+    blocks: Blocks,
+    *,
+    near_rms: float | None = None,
+    listed: pd.DataFrame | None = None,
+    features: int,
+    seed: int = 0,
+) -> NearCopies:
+    """Find the near-copies of a set.
+
+    Parameters
+    ----------
+    images, neighbours : DataFrame
+        Result tables.
+    blocks : callable
+        See `Context.pixels`.
+    near_rms : float, optional
+        Overrules what the set says of images as they are: `listed` are then all pairs within it.
+    listed : DataFrame, optional
+        a, b, distance.
+    features : int
+        D.
+    """
+    distinct = images.loc[images["duplicate_of"] == images["image"], "image"].to_numpy(np.int64)
+    if len(distinct) < 3 or neighbours.empty:
+        pairs = _table([], [], np.zeros(0), np.zeros(0), np.zeros(0), [], [])
+        return NearCopies(pairs, float("nan"), near_rms or 0.0, 0.0)
+    place = np.full(len(images), -1, np.int64)
+    place[distinct] = np.arange(len(distinct))
+    plain = _plain(images, neighbours, place)
+    k = int(neighbours["rank"].max())
+    ratio = near_ratio(images, k)
+    thumbs = thumbnails(blocks, distinct)
+    if thumbs.shape[1] < LEAST_SIDE:
+        return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
+    wanted = _candidates(thumbs, plain)
+    first = images["duplicate_of"].to_numpy(np.int64)
+    found = _confirmed(thumbs, blocks, distinct, wanted)
+    null = _confirmed(thumbs, blocks, distinct, _null(neighbours, first, place, seed)).detail
+    threshold = detail_threshold(null, len(wanted.a))
+    best = _decide(wanted, found, plain, ratio, threshold)
+    if near_rms is not None and listed is not None:
+        best = _overruled(best, listed, place)
+    a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
+    distance, rms = compare(blocks, a, b, best)
+    what = describe(images, a, b, best, rms)
+    series = _series(images, a, b, best)
+    pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
+    expected = chance(null, threshold) * len(wanted.a)
+    share = 0.0 if near_rms is not None or not len(pairs) else min(1.0, expected / len(pairs))
+    return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share)
+
+
+def _candidates(thumbs: np.ndarray, plain: pd.DataFrame) -> Candidates:
+    near = plain[plain["ratio"] < LOOKED_AT]
+    sought = candidate_pairs(thumbs) if len(thumbs) <= MOST_IMAGES else Candidates(*(np.empty(0, np.int64),) * 4)
+    return Candidates(
+        np.concatenate([near["a"].to_numpy(np.int64), sought.a]),
+        np.concatenate([near["b"].to_numpy(np.int64), sought.b]),
+        np.concatenate([np.zeros(len(near), np.int64), sought.view]),
+        np.concatenate([near["ratio"].to_numpy(np.float32), sought.closeness]),
+    )
+
+
+def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float) -> pd.DataFrame:
+    """The best view of each pair that is a copy: positions a, b (as aligned), number of the candidate, and what was found."""
+    table = pd.DataFrame(
+        {
+            "a": wanted.a,
+            "b": wanted.b,
+            "view": wanted.view,
+            "number": np.arange(len(wanted.a)),
+            "detail": found.detail,
+            "gain": found.gain,
+            "offset": found.offset,
+            "differing": found.differing,
+        }
+    )
+    table["warp"] = list(found.warp)
+    table["low"], table["high"] = table[["a", "b"]].min(axis=1), table[["a", "b"]].max(axis=1)
+    # of equally good views the simplest
+    table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
+    table = table.sort_values(["rank", "number"], ascending=[False, True], kind="stable").drop_duplicates(
+        ["low", "high"]
+    )
+    near = plain.rename(columns={"a": "low", "b": "high"})[["low", "high", "ratio"]]
+    table = table.merge(near, on=["low", "high"], how="left", sort=False)
+    as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold)
+    return table[(table["detail"] >= threshold) | as_it_is].reset_index(drop=True)
+
+
+def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
+    """Images as they are by the given distance; what was turned, cropped or changed as found."""
+    a, b = place[listed["a"].to_numpy(np.int64)], place[listed["b"].to_numpy(np.int64)]
+    given = pd.DataFrame({"low": np.minimum(a, b), "high": np.maximum(a, b)})
+    both = given.merge(best, on=["low", "high"], how="left")
+    both["a"], both["b"] = both["low"], both["high"]
+    plain = {"view": 0, "detail": 1.0, "gain": 1.0, "offset": 0.0, "differing": 0.0}
+    both["warp"] = [np.eye(2, 3, dtype=np.float32)] * len(both)
+    both = both.fillna(plain)
+    changed = best[[not _is_plain(row) for row in best.itertuples()]]
+    return pd.concat([both, changed], ignore_index=True).drop_duplicates(["low", "high"]).reset_index(drop=True)
+
+
+def _is_plain(row: object) -> bool:
+    warp: np.ndarray = row.warp  # type: ignore[attr-defined]
+    same_place = float(np.abs(warp - np.eye(2, 3)).max()) < 0.03
+    return same_place and VIEWS[int(row.view)].symmetry == 0 and abs(row.gain - 1) < 0.05 and abs(row.offset) < 6  # type: ignore[attr-defined]
+
+
+def _by_distance(
+    images: pd.DataFrame,
+    distinct: np.ndarray,
+    plain: pd.DataFrame,
+    ratio: float,
+    near_rms: float | None,
+    listed: pd.DataFrame | None,
+    features: int,
+) -> NearCopies:
+    """For images too small to have detail: by distance alone."""
+    if near_rms is not None and listed is not None:
+        chosen = listed[["a", "b", "distance"]].reset_index(drop=True)
+        a, b = chosen["a"].to_numpy(np.int64), chosen["b"].to_numpy(np.int64)
+    else:
+        chosen = plain[plain["ratio"] <= ratio]
+        a, b = distinct[chosen["a"].to_numpy(np.int64)], distinct[chosen["b"].to_numpy(np.int64)]
+    distance = chosen["distance"].to_numpy(float)
+    rms = distance / np.sqrt(features)
+    pairs = _table(a, b, distance, rms, np.full(len(a), np.nan), ["the same view"] * len(a), [False] * len(a))
+    expected = FALSE_SHARE * len(distinct) / 2
+    share = 0.0 if near_rms is not None or not len(a) else min(1.0, expected / len(a))
+    return NearCopies(pairs, float("nan"), _median_rms(near_rms, ratio, images, features), share)
+
+
+def _median_rms(near_rms: float | None, ratio: float, images: pd.DataFrame, features: int) -> float:
+    if near_rms is not None:
+        return near_rms
+    middle = (
+        float(np.nanmedian(images["knn_distance"].to_numpy(float))) if images["knn_distance"].notna().any() else 0.0
+    )
+    return ratio * middle / np.sqrt(features)
+
+
+def _shown_rms(
+    near_rms: float | None,
+    best: pd.DataFrame,
+    distance: np.ndarray,
+    ratio: float,
+    images: pd.DataFrame,
+    features: int,
+) -> float:
+    """Where the histogram of distances shows the threshold: at the farthest near-copy as it is, else by the ratio."""
+    plain = np.array([_is_plain(row) for row in best.itertuples()], bool)
+    if near_rms is None and plain.any():
+        return float(distance[plain].max() / np.sqrt(features))
+    return _median_rms(near_rms, ratio, images, features)
+
+
+def _table(
+    a: Sequence[int] | np.ndarray,
+    b: Sequence[int] | np.ndarray,
+    distance: np.ndarray,
+    rms: np.ndarray,
+    detail: np.ndarray,
+    what: Sequence[str],
+    series: Sequence[bool],
+) -> pd.DataFrame:
+    one, two = np.asarray(a, np.int64), np.asarray(b, np.int64)
+    table = pd.DataFrame(
+        {
+            "a": np.minimum(one, two),
+            "b": np.maximum(one, two),
+            "distance": distance,
+            "rms": rms,
+            "detail": detail,
+            "what": pd.Series(list(what), dtype=object),
+            "series": np.asarray(series, bool),
+        }
+    )
+    return table.sort_values(["rms", "a", "b"], kind="stable").reset_index(drop=True)
+
+
+def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of pairs of images: their exact distance as they are, and the RMS after alignment and the best line between grey levels."""
+    distance, rms = np.zeros(len(a)), np.zeros(len(a))
+    step = 64
+    for start in range(0, len(a), step):
+        at = slice(start, start + step)
+        pixels: dict[int, np.ndarray] = {}
+        for ids, images in blocks(np.unique(np.concatenate([a[at], b[at]])).tolist()):
+            pixels |= {int(image): np.asarray(one) for image, one in zip(ids, images, strict=True)}
+        one = np.stack([pixels[int(i)] for i in a[at]])
+        two = np.stack([pixels[int(i)] for i in b[at]])
+        apart = one.astype(np.int32) - two
+        distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
+        rms[at] = _aligned_rms(luma(one), luma(two), best.iloc[at])
+    return distance, rms
+
+
+def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> np.ndarray:
+    turned = np.stack([turn(image, VIEWS[int(view)].symmetry) for image, view in zip(two, best["view"], strict=True)])
+    a, b = torch.from_numpy(one), torch.from_numpy(np.ascontiguousarray(turned))
+    warp = torch.from_numpy(np.stack(best["warp"].tolist()).astype(np.float32))
+    grid = torch.nn.functional.affine_grid(warp, [len(a), 1, *a.shape[1:]], align_corners=False)
+    moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
+    mask = (grid.abs().amax(-1) <= 1).float()
+    n = mask.sum((1, 2)).clamp_min(1)
+    mean_a, mean_b = (a * mask).sum((1, 2)) / n, (moved * mask).sum((1, 2)) / n
+    from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
+    gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
+    rest = from_a - gain[:, None, None] * from_b
+    return ((rest * rest).sum((1, 2)) / n).sqrt().numpy()
+
+
+def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, rms: np.ndarray) -> list[str]:
+    """What was done to one image of each pair to get the other, in a few words."""
+    columns = {name: images[name].to_numpy(object) for name in ("width", "height", "mode", "format") if name in images}
+    out = []
+    for i, row in enumerate(best.itertuples()):
+        words = []
+        symmetry = VIEWS[int(row.view)].symmetry
+        if symmetry:
+            words.append(SYMMETRY_NAMES[symmetry])
+        words += _placed(np.asarray(row.warp))
+        if abs(row.gain - 1) > 0.05 or abs(row.offset) > 6:
+            words.append("brightness or contrast changed")
+        if row.differing > 0.02:
+            words.append("marked or covered in part")
+
+        def differs(name: str, one: int = int(a[i]), two: int = int(b[i])) -> bool:
+            return name in columns and columns[name][one] != columns[name][two]
+
+        if not words and (differs("width") or differs("height")):
+            words.append("resized")
+        if differs("mode"):
+            words.append(
+                "grey for colour" if "L" in (columns["mode"][a[i]], columns["mode"][b[i]]) else "other colour mode"
+            )
+        if not words and differs("format"):
+            words.append("re-encoded")
+        out.append(", ".join(words) or "the same view")
+    return out
+
+
+def _placed(warp: np.ndarray) -> list[str]:
+    """Words for where one image lies in the other."""
+    scale = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
+    angle = float(np.degrees(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
+    words = []
+    if abs(angle) >= 1.0:
+        words.append(f"rotated by {abs(angle):.0f}°")
+    smaller = min(scale, 1 / max(scale, 1e-6))
+    if smaller < 0.98:
+        words.append(f"{1 - smaller:.0%} crop or border".replace("%", " %"))
+    elif float(np.abs(warp[:, 2]).max()) > 0.03:
+        words.append("shifted")
+    return words
+
+
+def _series(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[bool]:
+    """Whether a pair is of one patient or series, and rather two exposures or slices than one picture twice."""
+    same = np.zeros(len(a), bool)
+    for name in ("group", "series", "study"):
+        if name in images:
+            values = images[name].to_numpy(object)
+            same |= np.array(
+                [values[i] is not None and values[i] == values[j] for i, j in zip(a, b, strict=True)], bool
+            )
+    moved = np.array([float(np.abs(np.asarray(w) - np.eye(2, 3)).max()) > 0.03 for w in best["warp"]], bool)
+    other = moved | (best["detail"].to_numpy(float) < 0.95) | (best["differing"].to_numpy(float) > 0.1)
+    return (same & other).tolist()

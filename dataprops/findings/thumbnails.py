@@ -1,0 +1,39 @@
+"""Small grey versions of the canonical images: what copies, pixel shortcuts and image quality are looked for in.
+
+A thumbnail is the mean grey level (ITU-R 601 luma) over equal cells of the canonical image, at most `SIDE` x `SIDE`. 10,000 of them
+take 40 MB, whatever the size of the canonical images, which are read block by block and once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+SIDE = 64
+LUMA = (0.299, 0.587, 0.114)
+
+Blocks = Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]]  # see `Context.pixels`
+
+
+def luma(images: np.ndarray) -> np.ndarray:
+    """Grey levels, float32 [n, height, width], of uint8 [n, height, width, channels]."""
+    if images.shape[-1] == 1:
+        return images[..., 0].astype(np.float32)
+    return images.astype(np.float32) @ np.array(LUMA, np.float32)
+
+
+def thumbnails(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Thumbnails of images by their ids, uint8 [n, s, s] with s = min(size, side); zeros for what cannot be read."""
+    out = None
+    place = {int(image): i for i, image in enumerate(ids)}
+    for part, pixels in blocks(ids.tolist()):
+        grey = luma(np.asarray(pixels))
+        s = min(grey.shape[1], side)
+        if s != grey.shape[1]:
+            grey = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(grey)[:, None], s)[:, 0].numpy()
+        if out is None:
+            out = np.zeros((len(ids), s, s), np.uint8)
+        out[[place[int(image)] for image in part]] = np.rint(grey)
+    return np.zeros((len(ids), 1, 1), np.uint8) if out is None else out
