@@ -10,7 +10,7 @@ import pytest
 
 from dataprops.audit import audit
 from dataprops.audit.config import AuditConfig
-from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
+from dataprops.distances.allpairs import Runner, Watch, all_pairs, array_rows, compute_job
 from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
@@ -27,7 +27,7 @@ def test_anchors_have_what_a_full_pass_gives_them(block: int, on_pool: bool) -> 
     anchors = choose_anchors(rows.primary, 31, 0)
     told: list[int] = []
     pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
-    some = anchor_pass(rows, anchors, spec, Plan(block, 16, 0), Runner(pool=pool), on_pairs=told.append)
+    some = anchor_pass(rows, anchors, spec, Plan(block, 16, 0), Runner(pool=pool), Watch(on_pairs=told.append))
     whole = all_pairs(rows, spec, Plan(500, 256, 0))
     for one, two in zip(some.state, whole.state, strict=True):
         assert np.array_equal(one, two[anchors])  # and no other row takes memory

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows
+from dataprops.distances.plan import Plan
+from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
-from dataprops.properties import ESTIMATORS, Estimator, dimension, register, unregister
+from dataprops.properties import ESTIMATORS, Estimator, dimension, estimators, register, sampled, unregister
 from dataprops.properties.dimension import (
     geomle_points,
     levina_bickel_terms,
@@ -102,7 +107,7 @@ def test_geomle_equals_the_published_procedure(unit):
     x = unit * np.random.default_rng(2).normal(size=(80, 4))
     distances, index = neighbours(x, 79)
     kept = [dimension._bootstrap(80, 5, number) for number in range(6)]
-    found = geomle_points(distances, index, 5, k1=6, k2=14, bootstraps=6, alpha=5e-3)
+    found = geomle_points(distances, index, 5, k1=6, k2=14, bootstraps=6)
     np.testing.assert_allclose(found, literal_geomle(distances, index, kept, 6, 14, 5e-3), rtol=1e-6)
 
 
@@ -207,3 +212,32 @@ def test_an_estimator_of_ones_own_is_estimated_and_can_be_removed():
     finally:
         unregister("doubled")
     assert "doubled" not in groups()
+
+
+def test_geomle_of_a_large_set_is_that_of_a_sample_against_all(monkeypatch):
+    """The points are a sample, their neighbours all images: the same numbers as those points have in the whole set."""
+    x = np.random.default_rng(4).integers(0, 256, (700, 9)).astype(np.uint8)
+    rows = array_rows(x, np.arange(700) % 2.0)
+    geomle = replace(estimators.ESTIMATORS["geomle"], points=300)
+    monkeypatch.setattr(estimators, "from_samples", lambda groups, n: [geomle])
+    monkeypatch.setattr(sampled, "from_samples", estimators.from_samples)
+    shown = []
+
+    def show(pairs):
+        shown.append(pairs)
+        return nullcontext(shown.append)
+
+    found = sampled.sampled_estimates(rows, ("geomle",), sampled.Asked(20, 5), Runner(), show)["geomle"]
+    state = all_pairs(rows, PassSpec(160, sharp=False), Plan(700, 256, 0)).state
+    points = geomle_points(np.sqrt(state.knn_d2) / 255.0, state.knn_index, 5)
+    chosen = np.sort(estimators.generator(5, "images for geomle").choice(700, 300, replace=False))
+    assert found.value == pytest.approx(points[chosen].mean(), rel=1e-12)
+    assert found.n == 300 and "300 of 700" in found.note
+    assert sum(shown[1:]) == shown[0] == 300 * 299 // 2 + 300 * 400
+
+
+def test_large_sets_collect_no_neighbours_for_geomle():
+    assert neighbours_needed(("mle", "geomle"), 20) == neighbours_needed(("mle", "geomle"), 20, 2000) == 160
+    assert neighbours_needed(("mle", "geomle"), 20, 2001) == 20
+    assert [row.name for row in estimators.from_samples(("mle", "geomle"), 2001)] == ["geomle"]
+    assert estimators.from_samples(("mle", "geomle"), 2000) == []

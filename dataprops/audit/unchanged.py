@@ -85,6 +85,7 @@ def remember(run: Run, key: str | None) -> None:
         return
     files = run.files
     last = LastRun(key, str(run.results), asdict(files.passed.read()), files.measures.read())
+    path.parent.mkdir(parents=True, exist_ok=True)  # an audit by anchors leaves no state
     write_text(path, json.dumps(last._asdict()))
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Rows",
     "Runner",
     "UnitPool",
+    "Watch",
     "all_pairs",
     "array_rows",
     "compute_job",
@@ -107,6 +108,31 @@ class Resume(NamedTuple):
     def of(self, what: str) -> Resume:
         """For a pass that its key does not tell whole."""
         return Resume(self.file, f"{self.key} {what}")
+
+
+class Watch(NamedTuple):
+    """Who is told what a pass does, and where it resumes.
+
+    Attributes
+    ----------
+    on_plan : callable, optional
+        Told the number of pairs that will be computed, before they are.
+    on_pairs : callable, optional
+        Told how many were done since the last call.
+    resume : Resume, optional
+    """
+
+    on_plan: Callable[[int], None] | None = None
+    on_pairs: Callable[[int], None] | None = None
+    resume: Resume | None = None
+
+    def plan(self, pairs: int) -> None:
+        """Tell the number of pairs."""
+        if self.on_plan:
+            self.on_plan(pairs)
+
+
+UNWATCHED = Watch()
 
 
 def run_jobs(

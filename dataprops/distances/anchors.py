@@ -7,14 +7,22 @@ bounded from below.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from dataprops.distances.allpairs import IN_THIS_PROCESS, Pass, PassResult, Resume, run_jobs, sketches_of
+from dataprops.distances.allpairs import (
+    IN_THIS_PROCESS,
+    UNWATCHED,
+    Pass,
+    PassResult,
+    Watch,
+    run_jobs,
+    sketchable,
+    sketches_of,
+)
 from dataprops.distances.plan import Job, Plan, cut, triangle_jobs
 from dataprops.distances.rows import Rows
 from dataprops.distances.runner import Runner
+from dataprops.distances.sketches import Sketches
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 
 
@@ -37,9 +45,8 @@ def anchor_pass(
     spec: PassSpec,
     plan: Plan,
     runner: Runner = IN_THIS_PROCESS,
-    *,
-    on_pairs: Callable[[int], None] | None = None,
-    resume: Resume | None = None,
+    watch: Watch = UNWATCHED,
+    sketches: Sketches | None = None,
 ) -> PassResult:
     """All pairs with at least one anchor; the state has a row for each anchor, no other. See `allpairs.all_pairs`.
 
@@ -47,6 +54,8 @@ def anchor_pass(
     ----------
     anchors : int32 [A]
         Ascending row numbers.
+    sketches : Sketches, optional
+        Of the rows, if they are known.
     """
     count = len(anchors)
     runner = runner._replace(edge=plan.edge)
@@ -55,9 +64,13 @@ def anchor_pass(
     numbers = range(len(ours))
     jobs = triangle_jobs(numbers, spec)
     jobs += [Job(a, len(ours) + b, False, spec) for a in numbers for b in range(len(others))]
-    sketches = sketches_of(rows, count, plan, runner, keep=False)
+    watch.plan(anchor_pairs(count, rows.n))
+    if sketches is None or not sketchable(plan, runner.device):
+        sketches = sketches_of(rows, count, plan, runner, keep=False)
     places = cut(np.arange(count), plan.block)
     work = Pass(rows, ours + others, places, empty(count, spec.k), NearPairs(spec.near_limit), sketches)
-    resume = None if resume is None else resume.of(f"anchors={count} n={rows.n} block={plan.block} {spec}")
-    pairs = run_jobs(work, jobs, runner, on_pairs=on_pairs, resume=resume)
+    resume = None
+    if watch.resume is not None:
+        resume = watch.resume.of(f"anchors={count} n={rows.n} block={plan.block} {spec}")
+    pairs = run_jobs(work, jobs, runner, on_pairs=watch.on_pairs, resume=resume)
     return PassResult(finalize(work.state), work.near, pairs)

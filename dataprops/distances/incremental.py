@@ -15,7 +15,6 @@ new row numbers); the few others are treated as gone and fresh.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +22,10 @@ import pandas as pd
 
 from dataprops.distances.allpairs import (
     IN_THIS_PROCESS,
+    UNWATCHED,
     Pass,
     PassResult,
-    Resume,
+    Watch,
     all_pairs,
     run_jobs,
     sketchable,
@@ -39,31 +39,6 @@ from dataprops.distances.sketches import Sketches, carry_sketches
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize
 
 FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
-
-
-class Watch(NamedTuple):
-    """Who is told what a pass does, and where it resumes.
-
-    Attributes
-    ----------
-    on_plan : callable, optional
-        Told the number of pairs that will be computed, before they are.
-    on_pairs : callable, optional
-        Told how many were done since the last call.
-    resume : Resume, optional
-    """
-
-    on_plan: Callable[[int], None] | None = None
-    on_pairs: Callable[[int], None] | None = None
-    resume: Resume | None = None
-
-    def plan(self, pairs: int) -> None:
-        """Tell the number of pairs."""
-        if self.on_plan:
-            self.on_plan(pairs)
-
-
-UNWATCHED = Watch()
 
 
 class PreviousPass(NamedTuple):

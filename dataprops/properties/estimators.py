@@ -16,6 +16,7 @@ import numpy as np
 from dataprops.errors import DatapropsError
 from dataprops.properties.dimension import (
     GEOMLE_NEIGHBOURS,
+    GEOMLE_POINTS,
     K2,
     Estimate,
     closed_form,
@@ -49,6 +50,8 @@ class Neighbours(NamedTuple):
         The audit's.
     rng : numpy.random.Generator
         Of this estimator alone.
+    total : int
+        Images that `index` counts, where the n are a sample of them; 0: there are no others.
     """
 
     distances: np.ndarray
@@ -58,6 +61,7 @@ class Neighbours(NamedTuple):
     unit: float
     seed: int
     rng: np.random.Generator
+    total: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,8 @@ class Estimator:
         Neighbours of each image that it uses; 0: k.
     collected : int
         Neighbours of each image that must be collected for it; 0: k.
+    points : int
+        Images that it is estimated at: of larger sets a random sample, in a pass of its own; 0: all.
     sampled : bool
         Whether it can be had where only a sample of images (`--anchors`) was compared with all.
     """
@@ -95,6 +101,7 @@ class Estimator:
     least: Callable[[int], int]
     used: int = 0
     collected: int = 0
+    points: int = 0
     sampled: bool = True
 
 
@@ -109,7 +116,7 @@ def _twonn(
 
 
 def _geomle(x: Neighbours) -> tuple[float, float, str]:
-    return geomle_value(x.distances / x.unit, x.index, x.features, x.seed)
+    return geomle_value(x.distances / x.unit, x.index, x.features, x.seed, x.total)
 
 
 def _built_in() -> Iterator[Estimator]:
@@ -171,6 +178,7 @@ def _built_in() -> Iterator[Estimator]:
         least=lambda k: 2 * K2,
         used=K2,
         collected=GEOMLE_NEIGHBOURS,
+        points=GEOMLE_POINTS,
         sampled=False,  # it needs the neighbours of neighbours
     )
 
@@ -214,9 +222,18 @@ def title_of(name: str, *, short: bool = False) -> str:
     return name if row is None else row.short if short else row.title
 
 
-def neighbours_needed(groups: Sequence[str], k: int) -> int:
-    """Neighbours that the pass over pairs must collect for these groups of estimators."""
-    return max([k, *(row.collected for row in ESTIMATORS.values() if row.group in groups)])
+def from_samples(groups: Sequence[str], n: int) -> list[Estimator]:
+    """Those of the wanted groups that are estimated at a sample of n distinct images; see `sampled.sampled_estimates`."""
+    return [row for row in ESTIMATORS.values() if row.group in groups and 0 < row.points < n]
+
+
+def neighbours_needed(groups: Sequence[str], k: int, n: int = 0) -> int:
+    """Neighbours that the pass over pairs of n distinct images must collect for these groups of estimators.
+
+    Estimators that take a sample of so many images have a pass of their own.
+    """
+    apart = from_samples(groups, n)
+    return max([k, *(row.collected for row in ESTIMATORS.values() if row.group in groups and row not in apart)])
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -265,8 +282,13 @@ def estimate_all(
             out[name] = Estimate(float("nan"), float("nan"), n, used, note)
             continue
         seen = Neighbours(distances, neighbours, n_features, k, unit, seed, generator(seed, name))
-        value, se, note = row.estimate(seen)
-        if not np.isfinite(value):
-            value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"
-        out[name] = Estimate(float(value), float(se), n, used, note)
+        out[name] = estimate(row, seen)
     return out
+
+
+def estimate(row: Estimator, seen: Neighbours) -> Estimate:
+    """One estimate; NaN with a note where it cannot be had."""
+    value, se, note = row.estimate(seen)
+    if not np.isfinite(value):
+        value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"
+    return Estimate(float(value), float(se), len(seen.distances), row.used or seen.k, note)

@@ -7,6 +7,7 @@ levels of floats follow `sources.arrays`: within [0, 1] they are multiplied by 2
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey, resolved, value_facts
 from dataprops.imaging.ranges import IMAGE, Facts, decide
 from dataprops.properties.dimension import Estimate
-from dataprops.properties.estimators import ESTIMATORS, estimate_all, neighbours_needed
+from dataprops.properties.estimators import ESTIMATORS, estimate_all, from_samples, neighbours_needed
+from dataprops.properties.sampled import Asked, sampled_estimates
 from dataprops.properties.sharpness import draw_samples
 from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
 from dataprops.sources.labels import label_values
@@ -156,7 +158,8 @@ def intrinsic_dimension(
     Returns
     -------
     Estimate
-        value, se (standard error over images), n (distinct images), k, note (why it is missing: then value is NaN).
+        value, se (standard error over images), n (distinct images that it is estimated at), k, note (why it is missing: then value is
+        NaN; or that it rests on a sample).
 
     Raises
     ------
@@ -171,9 +174,15 @@ def intrinsic_dimension(
     pixels, _ = _canonical(images, np.arange(images.n), size, channels, scale)
     rows, _, first = _distinct(pixels, np.zeros(images.n))
     row = ESTIMATORS[estimator]
+    runner = Runner(threads or cores())
+    if from_samples((row.group,), rows.n):
+        asked = Asked(k, seed)
+        return sampled_estimates(rows, (row.group,), asked, runner, lambda pairs: nullcontext(lambda done: None))[
+            estimator
+        ]
     spec = PassSpec(neighbours_needed((row.group,), k), sharp=False)
     plan = plan_pass(len(first), rows.features, spec.k, threads=threads or cores())
-    state = all_pairs(rows, spec, plan, Runner(threads or cores())).state
+    state = all_pairs(rows, spec, plan, runner).state
     found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), unit=255.0)
     return found[estimator]
 

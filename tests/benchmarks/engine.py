@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
+from dataprops.distances.anchors import anchor_pass, choose_anchors
 from dataprops.distances.gpu import EDGE as GPU_EDGE
 from dataprops.distances.incremental import Contents, PreviousPass, update
 from dataprops.distances.plan import plan_pass
@@ -34,7 +35,7 @@ from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
 from dataprops.errors import DatapropsError
-from dataprops.properties.estimators import estimate_all
+from dataprops.properties.estimators import estimate_all, from_samples, groups, neighbours_needed
 from dataprops.util.tools import cores
 from tests.benchmarks.data import images
 
@@ -92,10 +93,9 @@ def default_spec(pixels: np.ndarray, y: np.ndarray) -> PassSpec:
     """What the default audit's own pass collects."""
     from dataprops.audit.config import AuditConfig
     from dataprops.audit.stages.distances import near_squared
-    from dataprops.properties.estimators import neighbours_needed
 
     config = AuditConfig(source="benchmark")
-    k = neighbours_needed(config.estimators, config.k)
+    k = neighbours_needed(config.estimators, config.k, len(pixels))
     return PassSpec(k, near2=near_squared(config.near_rms, pixels.shape[1]))
 
 
@@ -126,8 +126,14 @@ def measure_real(pixels: np.ndarray, y: np.ndarray, threads: int, runs: int) -> 
 
 
 def default_passes(pixels: np.ndarray, y: np.ndarray, spec: PassSpec, threads: int) -> None:
-    """The passes of a default audit: that over all pairs, and GeoMLE's own over its sample."""
-    ours(pixels, y, spec, threads)
+    """The passes of a default audit: that over all pairs, and GeoMLE's own from a sample to all."""
+    result = ours(pixels, y, spec, threads)
+    rows = array_rows(pixels, y)
+    for row in from_samples(groups(), rows.n):
+        chosen = choose_anchors(rows.primary, row.points, 0)
+        plan = plan_pass(rows.n, rows.features, row.collected, threads=threads, anchors=len(chosen))
+        asked = PassSpec(row.collected, sharp=False)
+        anchor_pass(rows, chosen, asked, plan, Runner(threads), sketches=result.sketches)
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -14,9 +14,9 @@ import pandas as pd
 
 from dataprops.audit.records import Passed
 from dataprops.audit.workspace import Run
-from dataprops.distances.allpairs import PassResult, Resume, Runner
-from dataprops.distances.anchors import anchor_pairs, anchor_pass, choose_anchors
-from dataprops.distances.incremental import Contents, PreviousPass, Watch, update
+from dataprops.distances.allpairs import PassResult, Resume, Runner, Watch
+from dataprops.distances.anchors import anchor_pass, choose_anchors
+from dataprops.distances.incremental import Contents, PreviousPass, update
 from dataprops.distances.plan import Plan, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
@@ -37,7 +37,7 @@ def distances(run: Run, tools: Tools) -> Passed:
     scanned, features = run.files.scanned.read(), run.files.decoded.read().preprocess.features
     rows = _rows_of(run)
     spec = PassSpec(
-        k=neighbours_needed(estimators_of(run), run.config.k),
+        k=neighbours_needed(estimators_of(run), run.config.k, int(rows.primary.sum())),
         numeric=scanned.label_kind == "numbers",
         near2=-1.0 if run.config.near_rms is None else near_squared(run.config.near_rms, features),
     )
@@ -119,9 +119,7 @@ def _pass(
             contents = Contents(rows.pixels, rows.content_row)
             result = update(load_known(known_path, classes), everything, contents, spec, plan, runner, watch)
         else:
-            watch.plan(anchor_pairs(len(anchors), rows.n))
-            how = {"on_pairs": watch.on_pairs, "resume": watch.resume}
-            result = anchor_pass(everything, anchors, spec, plan, runner, **how)
+            result = anchor_pass(everything, anchors, spec, plan, runner, watch)
     near = (*result.near.arrays(), result.near.count)
     found = PreviousPass(rows.pixels, rows.y, rows.primary, result.state, *near, spec, result.sketches)
     # what is known of some images alone completes no later pass

@@ -9,9 +9,11 @@ from dataprops.audit.records import Measured
 from dataprops.audit.stages.distances import estimators_of
 from dataprops.audit.workspace import Run
 from dataprops.distances.anchors import choose_anchors
+from dataprops.distances.runner import Runner
 from dataprops.errors import DatapropsError
 from dataprops.properties import distinct
-from dataprops.properties.estimators import estimate_all
+from dataprops.properties.estimators import estimate_all, from_samples
+from dataprops.properties.sampled import Asked, sampled_estimates
 from dataprops.properties.sharpness import sharpness_summary
 from dataprops.properties.tables import (
     contents_only,
@@ -42,8 +44,19 @@ def measure(run: Run, tools: Tools) -> Measured:
     primary = np.nonzero(rows.primary)[0]
     anchors = None if passed.anchors is None else choose_anchors(rows.primary, passed.anchors, config.seed)
     distance, neighbour = contents_only(state, rows, anchors)
-    estimates = estimate_all(
-        distance, neighbour, passed.features, config.k, config.seed, estimators_of(run), unit=255.0
+    wanted = estimators_of(run)
+    apart = {row.group for row in from_samples(wanted, len(primary))}
+    together = [group for group in wanted if group not in apart]
+    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, together, unit=255.0)
+    runner = Runner(tools.threads, tools.device, tools.unit_pool(str(files.rows)) if tools.unit_pool else None)
+    asked = Asked(config.k, config.seed, config.memory)
+    estimates |= sampled_estimates(
+        everything,
+        wanted,
+        asked,
+        runner,
+        lambda pairs: tools.progress("many neighbours of some", pairs, "pairs"),
+        known.sketches,
     )
     subsets = []
     if "mle" in config.estimators:
