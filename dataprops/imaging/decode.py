@@ -212,8 +212,8 @@ def _decode(data: bytes, window: str) -> RawImage:
             if name == "TIFF":
                 silence_libtiff()
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            pixels, values = _values(upright)
+            ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
+            pixels, values = _values(image)
     except UnidentifiedImageError:
         raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
     except Image.DecompressionBombError:

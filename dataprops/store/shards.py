@@ -291,7 +291,8 @@ def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folde
     path.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path / "shard")
     try:
-        with aside.open("wb") as file:
+        # quiet for the whole batch: doing so for each image takes a fifth of the time of small ones
+        with quiet(), aside.open("wb") as file:
             # image by image, so that memory does not grow with the shard
             shape = (len(batch.keys), preprocess.features)
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
