@@ -1,29 +1,27 @@
 """A small read-only server for results: reports, Data Docs and tables, so that links in the UI and in messages work.
 
-It serves `STORE/results` and nothing else, lists datasets and runs and no folders, follows no link out of it, and answers only
-to the names it was told: a page of another site in somebody's browser cannot read the images through it (DNS rebinding).
+It serves `STORE/results` and a page of the store (`report.store_page`), live while an audit runs, and nothing else. It lists no
+folders, follows no link out of the store, and answers only to the names it was told: a page of another site in somebody's browser
+cannot read the images through it (DNS rebinding).
 """
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from dataprops.audit.underway import in_words, running
 from dataprops.errors import DatapropsError
+from dataprops.report.store_page import render_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-RUNS_SHOWN = 50
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>dataprops</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em}}</style>
-<h1>Audits</h1>{body}</html>"""
 
 
 def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
@@ -56,27 +54,14 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
             answer.headers["Referrer-Policy"] = "no-referrer"
             return answer
 
-    async def index(request: Request) -> Response:
-        return HTMLResponse(PAGE.format(body=_listing(results)))
+    def index(request: Request) -> Response:  # not async: it reads files, and runs on a thread
+        now = [{**told, "words": in_words(told)} for told in running(store)]
+        return HTMLResponse(render_store(store, now), headers={"Cache-Control": "no-store"})
 
     return Starlette(
         routes=[Route("/", index), Mount("/results", Results(directory=results, check_dir=False))],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
     )
-
-
-def _listing(results: Path) -> str:
-    """Datasets, and their runs from the newest on."""
-    parts = []
-    for dataset in sorted(path for path in results.glob("*") if path.is_dir()):
-        runs = sorted((path.parent.name for path in dataset.glob("*/summary.json")), reverse=True)[:RUNS_SHOWN]
-        rows = "".join(
-            f'<li>{html.escape(run)}: <a href="/results/{quote(dataset.name)}/{quote(run)}/report.html">report</a>,'
-            f' <a href="/results/{quote(dataset.name)}/{quote(run)}/data_docs/index.html">Data Docs</a></li>'
-            for run in runs
-        )
-        parts.append(f"<h2>{html.escape(dataset.name)}</h2><ul>{rows}</ul>")
-    return "".join(parts) or "<p>No audit has finished yet.</p>"
 
 
 def hosts_for(base_url: str, host: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SILENCE = 1.8  # seconds
+PATIENT, RARELY = 30.0, 10.0  # seconds after which one word in so many is enough
 ARTIFACT_SECONDS = 2.0  # the UI polls no faster
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -29,8 +31,78 @@ def short_number(value: float) -> str:
     return f"{value:.0f}"
 
 
-def terminal_progress(console: Console) -> Progress:
-    """Bars with rate and time left, on `console` (the terminal's error stream: the results have the other one)."""
+class Teller:
+    """Tells on a terminal what is under way: bars with rate and time left where there is a count, and words where there is none.
+
+    `console` is the terminal's error stream: the results have the other one. Nothing is silent for longer than `SILENCE` seconds;
+    into a file, what is counted for long is told at longer intervals.
+
+    Parameters
+    ----------
+    what : callable
+        what() -> words for what is done now.
+    """
+
+    def __init__(self, console: Console, what: Callable[[], str] = lambda: "at work") -> None:
+        self._console, self._what = console, what
+        self._lock, self._bars, self._over = threading.Lock(), 0, threading.Event()
+        self._spoke = self._began = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._thread = threading.Thread(target=self._tell, daemon=True, name="under way")
+        self._thread.start()
+        return self.progress
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _tell(self) -> None:
+        while not self._over.wait(0.2):
+            with self._lock:
+                now = time.monotonic()
+                often = self._console.is_terminal or now - self._began < PATIENT
+                if self._bars or now - self._spoke < (SILENCE if often else RARELY):
+                    continue
+                self._say(f"{self._what()} ({now - self._began:.0f} s)")
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[K")
+
+    def _say(self, text: str) -> None:
+        """A line that the next one replaces on a terminal."""
+        self._spoke = time.monotonic()
+        if self._console.is_terminal:
+            self._console.file.write(f"\r\x1b[K{text[: max(20, self._console.width - 1)]}")
+            self._console.file.flush()
+        else:
+            self._console.print(text, soft_wrap=True, markup=False)
+
+    @contextmanager
+    def progress(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+        """A `Progress`."""
+        begin = time.monotonic()
+        if not self._console.is_terminal:
+            yield lambda done: None
+            with self._lock:
+                self._spoke = time.monotonic()
+                self._console.print(
+                    f"{what}: {short_number(total)} {unit} in {time.monotonic() - begin:.1f} s", soft_wrap=True
+                )
+            return
+        with self._lock:
+            self._bars += 1
+            self._console.file.write("\r\x1b[K")
+        try:
+            with _bars(self._console) as bars:
+                task = bars.add_task(what, total=total, unit=unit)
+                yield lambda done: bars.advance(task, done)
+        finally:
+            with self._lock:
+                self._bars -= 1
+                self._spoke = time.monotonic()
+
+
+def _bars(console: Console):
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
     from rich.text import Text
@@ -43,24 +115,18 @@ def terminal_progress(console: Console) -> Progress:
                 f"{short_number(task.completed)} of {short_number(task.total or 0)} {task.fields['unit']}{rate}"
             )
 
-    @contextmanager
-    def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
-        if not console.is_terminal:
-            begin = time.monotonic()
-            yield lambda done: None
-            console.print(f"{what}: {short_number(total)} {unit} in {time.monotonic() - begin:.1f} s", soft_wrap=True)
-            return
-        columns = (
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=24),
-            Amount(),
-            TimeRemainingColumn(compact=True),
-        )
-        with Bars(*columns, console=console) as bars:
-            task = bars.add_task(what, total=total, unit=unit)
-            yield lambda done: bars.advance(task, done)
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=24),
+        Amount(),
+        TimeRemainingColumn(compact=True),
+    )
+    return Bars(*columns, console=console)
 
-    return progress
+
+def terminal_progress(console: Console) -> Progress:
+    """Bars on `console`; see `Teller`."""
+    return Teller(console).progress
 
 
 def prefect_progress(inner: Progress) -> Progress:

@@ -13,6 +13,7 @@ from typing import Any
 from dataprops.audit import unchanged
 from dataprops.audit.audited import Audited
 from dataprops.audit.config import AuditConfig, from_dict
+from dataprops.audit.underway import UnderWay
 from dataprops.audit.workspace import Run, start_run
 from dataprops.checks import validator
 from dataprops.errors import DatapropsError
@@ -83,9 +84,13 @@ def run_stages(
 
 
 def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> None:
+    under_way = UnderWay(run)
+    tools = tools._replace(progress=under_way.progress(tools.progress))
+
     def go(names: Sequence[str]) -> None:
         for name in names:
             begin = time.perf_counter()
+            under_way.stage(name)
             call(stage(name), run, tools)
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begin
 

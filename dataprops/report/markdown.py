@@ -15,7 +15,7 @@ from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
 
-PAIRS = 3  # sharpest pairs, shown where no alert has pictures
+PAIRS = 3  # sharpest pairs, after the alerts
 SIDE = 112  # pixels
 SHOWN = 4  # pictures of an alert
 
@@ -39,14 +39,12 @@ def markdown_summary(
     if first.steps:
         lines += ["## What to do next", "", *[f"{at}. {_plain(s.text)}" for at, s in enumerate(first.steps, 1)], ""]
     lines += ["## Alerts", ""]
-    shown = False
     path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
     for alert in tables["alerts"].to_dict("records"):
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
         some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]
         if some:
-            shown = True
             names = "; ".join(_plain(f"{path[i]} ({label[i]})" if label[i] is not None else path[i]) for i, _ in some)
             row = _beside([pixels for _, pixels in some])
             lines += ["", f"  ![images of this alert]({data_uri(row, len(some) * SIDE)})", "", f"  {names}", ""]
@@ -59,8 +57,7 @@ def markdown_summary(
     lines += ["", *([how_compared(summary), ""] if how_compared(summary) else []), "## Findings", ""]
     counts = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}
     lines += [f"- {_plain(title(kind))}: {count:,}" for kind, count in counts.items()] or ["None."]
-    if not shown:
-        lines += _sharpest(tables, picture)
+    lines += _sharpest(tables, picture)
     lines += ["", f"Report: `{summary['report']}`", "", f"Data Docs: `{summary['data_docs']}`"]
     return "\n".join(lines) + "\n"
 
@@ -74,4 +71,4 @@ def _sharpest(tables: Mapping[str, pd.DataFrame], picture: Callable[[int], np.nd
                 f"![images {a} and {b}]({data_uri(_beside([one, two]), 2 * SIDE)})\n\n"
                 f"{_plain(label[int(a)])} against {_plain(label[int(b)])}, sharpness {number(sharpness)}\n"
             )
-    return ["", "## Most similar pictures with different labels", "", *out] if out else []
+    return ["", "## Sharpest pairs", "", *out] if out else []

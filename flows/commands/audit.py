@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,12 +222,31 @@ def progress_shown(quiet: bool) -> Progress:
     return terminal_progress(_console())
 
 
-def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict[str, Any]:
-    from dataprops.audit.composition import run_stages
-    from dataprops.store.folder import load_summary
-    from dataprops.util.tools import inline_tools
+@contextmanager
+def telling(config: AuditConfig, quiet: bool) -> Iterator[Progress]:
+    """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted."""
+    if quiet:
+        yield progress_shown(quiet)
+        return
+    from tasks.progress import Teller
 
-    return load_summary(run_stages(config, inline_tools(progress_shown(quiet), workers)))
+    def what() -> str:
+        from dataprops.audit.underway import in_words, running
+
+        told = running(Path(config.store).expanduser().resolve(), config.dataset)
+        return in_words(told[0]) if told else "starting"
+
+    with Teller(_console(), what) as progress:
+        yield progress
+
+
+def _audit_inline(config: AuditConfig, workers: int | None, quiet: bool) -> dict[str, Any]:
+    with telling(config, quiet) as progress:
+        from dataprops.audit.composition import run_stages
+        from dataprops.store.folder import load_summary
+        from dataprops.util.tools import inline_tools
+
+        return load_summary(run_stages(config, inline_tools(progress, workers)))
 
 
 def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: bool) -> dict[str, Any]:
@@ -235,8 +256,7 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     from flows.server import server_for
 
     store = open_store(config.store)
-    progress = progress_shown(quiet)
-    with server_for(store) as ready:
+    with telling(config, quiet) as progress, server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
         spent = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow

@@ -1,0 +1,190 @@
+"""The page of a store: its datasets beside each other, their history, the worst findings over all, and what is being audited now.
+
+It reads the summaries of finished runs and loads nothing else; while an audit runs it asks to be loaded again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE, load_calibration
+from dataprops.report.figures import COLOURS
+from dataprops.report.page import asset, content_policy, environment
+from dataprops.report.plots import BLUE, GREY, INK, Plot, _figure, _short, _svg, _tip
+from dataprops.report.standing import Place, place_of, preprocessing
+from dataprops.report.terminal_history import sparkline
+
+RUNS_SHOWN = 50
+WORST = 8
+PLOTS = 4  # preprocessings that get a plot, those of most datasets
+SEVERITY = ("critical", "warning", "info")
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    """What the page needs of a run; None where its summary cannot be read."""
+    try:
+        return _read(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read(path: str, time: int) -> dict[str, Any] | None:
+    try:
+        summary = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {
+            "place": place_of(summary),
+            "preprocessing": preprocessing(summary),
+            "alerts": [{"severity": a["severity"], "sentence": a["sentence"]} for a in summary.get("alerts", ())],
+            "n": int(summary["n_images"]),
+            "created": str(summary["created"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _dataset(folder: Path) -> dict[str, Any] | None:
+    """A dataset and its runs, the newest first."""
+    found = sorted(folder.glob("*/summary.json"), reverse=True)[:RUNS_SHOWN]
+    if not found:
+        return None
+    base = f"/results/{quote(folder.name)}/"
+    read = [_summary(path) for path in found]
+    runs = [
+        {
+            "id": path.parent.name,
+            "href": f"{base}{quote(path.parent.name)}/",
+            "n": s and s["n"],
+            "alerts": len(s["alerts"]) if s else 0,
+        }
+        for path, s in zip(found, read, strict=True)
+    ]
+    s = next((s for s in read if s is not None), None)
+    place = s["place"] if s else Place(folder.name, None, None, None)
+    same = [r["place"].dimension for r in reversed(read) if r and s and r["preprocessing"] == s["preprocessing"]]
+    return {
+        "name": folder.name,
+        "href": f"{runs[0]['href']}report.html",
+        "runs": runs,
+        "place": place._replace(name=folder.name),
+        "dimension": place.dimension,
+        "sharpness": place.sharpness,
+        "error": place.error,
+        "preprocessing": s["preprocessing"] if s else "",
+        "alerts": s["alerts"] if s else [],
+        "severity": next(
+            (level for level in SEVERITY if s and any(a["severity"] == level for a in s["alerts"])), "good"
+        ),
+        "n": s["n"] if s else 0,
+        "created": s["created"] if s else "",
+        "line": sparkline(same) if len(same) > 1 else "",
+    }
+
+
+def _scatter(
+    places: Sequence[Place], field: str, label: str, others: Sequence[tuple[Place, str]], shown: float = 1
+) -> Any:
+    figure, axes = _figure(height=3.2)
+    marked = [(place, BLUE, "o") for place in places] + [(place, colour, "x") for place, colour in others]
+    marked = [m for m in marked if m[0].dimension is not None and getattr(m[0], field) is not None]
+    if not any(m[2] == "o" for m in marked):
+        return None
+    for place, colour, marker in marked:
+        y = shown * getattr(place, field)
+        (point,) = axes.plot([place.dimension], [y], marker, color=colour, markersize=6)
+        _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
+        axes.annotate(
+            _short(place.name), (place.dimension, y), xytext=(5, 3), textcoords="offset points", fontsize=6.5, color=INK
+        )
+    axes.margins(0.18)
+    axes.set_xlabel("intrinsic dimension (MLE)", fontsize=8)
+    axes.set_ylabel(label, fontsize=8)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=True)
+    return figure
+
+
+def _paper() -> list[tuple[Place, str]]:
+    table = load_calibration()
+    return [
+        (Place(row.dataset, row.d_data, row.label_sharpness, None), COLOURS.get(row.domain, GREY))
+        for row in table.itertuples()
+    ]
+
+
+def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """A plot for each preprocessing: sharpness and, where it is known, the classifier's error against the dimension."""
+    by: dict[str, list[Place]] = {}
+    for one in sets:
+        if one["preprocessing"]:
+            by.setdefault(one["preprocessing"], []).append(one["place"])
+    out = []
+    for how, places in sorted(by.items(), key=lambda item: -len(item[1]))[:PLOTS]:
+        paper = how.startswith(f"{PAPER_SIZE} × {PAPER_SIZE} ") and how.endswith(PAPER_SCALE)
+        others = _paper() if paper else []
+        note = f"{how}." + (" Crosses: the paper's datasets." if paper else "")
+        for field, label, times in (
+            ("sharpness", "label sharpness, 1 / grey level", 1),
+            ("error", "error of the reference classifier, %", 100),
+        ):
+            figure = _scatter(places, field, label, others if field == "sharpness" else (), times)
+            if figure is not None:
+                title = f"{label.split(',')[0].capitalize()} against dimension"
+                out.append(Plot(title, _svg(figure, f"{title}, {how}, {field}"), note))
+    return out
+
+
+@lru_cache(maxsize=4)
+def _drawn(key: str, sets: tuple[tuple[str, Place], ...]) -> list[Plot]:
+    return _plots([{"preprocessing": how, "place": place} for how, place in sets])
+
+
+def render_store(store: Path, running: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The page of a store as one HTML document.
+
+    Parameters
+    ----------
+    store : Path
+    running : sequence of dict
+        What audits are doing now, see `audit.underway.running`; each with ``words``.
+    """
+    from markupsafe import Markup
+
+    folders = sorted(path for path in (store / "results").glob("*") if path.is_dir())
+    sets = [one for folder in folders if (one := _dataset(folder)) is not None]
+    worst = [
+        {**alert, "dataset": one["name"], "href": one["href"]}
+        for level in SEVERITY[:2]
+        for one in sets
+        for alert in one["alerts"]
+        if alert["severity"] == level
+    ][:WORST]
+    css = asset("style.css")
+    shown = [
+        {
+            **run,
+            "fraction": round(100 * run["done"] / run["total"]) if run.get("total") else None,
+            "words": run.get("words", run.get("what", "")),
+        }
+        for run in running
+    ]
+    comparable = tuple((one["preprocessing"], one["place"]) for one in sets)
+    return (
+        environment()
+        .from_string(asset("store.html.jinja"))
+        .render(
+            css=Markup(css),
+            policy=content_policy(css),
+            sets=sets,
+            worst=worst,
+            running=shown,
+            plots=_drawn(str(store), comparable)
+            if any(not math.isnan(p.dimension or math.nan) for _, p in comparable)
+            else [],
+        )
+    )

@@ -1,0 +1,51 @@
+"""The page of a store, and what is told while an audit is at work."""
+
+from __future__ import annotations
+
+import io
+import time
+
+from rich.console import Console
+
+from dataprops.audit import audit
+from dataprops.audit.underway import in_words, running
+from dataprops.report.store_page import render_store
+from dataprops.util.tools import inline_tools, no_progress
+from tasks.progress import SILENCE, Teller
+from tests.make_images import SIZE, random_folder, save
+
+
+def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_path):
+    store = tmp_path / "store"
+    images = random_folder(tmp_path / "set", {"a<b": 12, "b": 12})
+    audit(tmp_path / "set", name="good", store=str(store), size=SIZE, k=5)
+    save(tmp_path / "set/b/twin.png", images["a<b/000.png"])
+    seen = []
+
+    def watch(what, total, unit):
+        seen.extend(running(store))
+        return no_progress(what, total, unit)
+
+    for _ in range(2):
+        bad = audit(tmp_path / "set", name="bad", store=str(store), size=SIZE, k=5, tools=inline_tools(watch))
+    told = next(one for one in seen if one.get("total") and one["unit"] == "pairs")
+    assert told["dataset"] == "bad" and "0 % of" in in_words(told)
+    assert {one["stage"] for one in seen} >= {"decode", "distances", "measure"}
+    assert running(store) == []
+    page = render_store(store, [told | {"words": in_words(told)}])
+    assert f'href="/results/bad/{bad["run_id"]}/report.html"' in page
+    assert "carries different labels" in page and "bad: 2 audits" in page and "good: 1 audit<" in page
+    assert "<progress max=" in page and 'http-equiv="refresh"' in page
+    assert 'http-equiv="refresh"' not in render_store(store)
+    assert "style-src 'sha256-" in page.replace("&#39;", "'") and "<script" not in page
+    assert ["Label sharpness", " 1 / grey level"][0] + " against dimension" in page
+    assert "No audit has finished yet" in render_store(tmp_path / "none")
+
+
+def test_nothing_is_silent_for_long():
+    out = io.StringIO()
+    with Teller(Console(file=out, width=80), lambda: "measuring") as progress:
+        time.sleep(SILENCE + 0.6)
+        with progress("counting", 3, "images") as advance:
+            advance(3)
+    assert out.getvalue().startswith("measuring (") and "counting: 3 images in" in out.getvalue()
