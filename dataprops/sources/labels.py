@@ -202,7 +202,9 @@ def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[S
     found = []
     for some in alike.values():
         if len(some) > 1:
-            some.sort(key=lambda label: (label != label.strip(), "." in label, -count[label], label))
+            some.sort(
+                key=lambda label: (label != label.strip(), "." in label, -count[label], not label.islower(), label)
+            )
             kept.update(dict.fromkeys(some, some[0]))
             found.append(Spelling(some[0], {label: count[label] for label in some}))
     return [label if label is None else kept.get(label, label) for label in labels], found

@@ -87,7 +87,8 @@ def _given(paths: list[str | None], where: str, column: str) -> list[str]:
 
 def _resolved(location: str, paths: list[str], column: str, options: SourceOptions) -> tuple[list[str], list[Decision]]:
     """Keys of the paths; those of files that are not there stay, and cannot be read."""
-    paths = [resolve.plain(path) if path[:5].lower() == "file:" else path for path in paths]
+    beside = f"{Path(location).parent.resolve()}/"
+    paths = [resolve.plain(path).removeprefix(beside) if path[:5].lower() == "file:" else path for path in paths]
     if is_url(location) or any(map(is_url, paths)):
         slashed = [path if is_url(path) else resolve.plain(path) if "\\" in path else path for path in paths]
         return slashed, []

@@ -124,7 +124,7 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
         bases = list(by_name[key])
         if key.lower().endswith((".nii", ".nii.gz")):  # sub-01_desc-brain_mask of sub-01_T1w
             bases += [base[: at.start()] for base in bases for at in re.finditer("[-_]", base) if at.start() > 2]
-        return any(base in known or _prefixes(base, stems) for base in bases)
+        return any(base in known or _prefixed(base, stems) for base in bases)
 
     found = {key for key in by_name if has_partner(key)}
     if len(found) < HALF * len(by_name):
@@ -132,13 +132,13 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
     return set(by_name) if len(found) >= MOST * len(by_name) else found
 
 
-def _prefixes(base: str, stems: list[str]) -> bool:
-    """Whether a stem begins with base and a separator."""
+def _prefixed(base: str, stems: list[str]) -> str | None:
+    """A stem that begins with base and a separator."""
     for mark in "_-. ":
         at = bisect.bisect_left(stems, base + mark)
         if at < len(stems) and stems[at].startswith(base + mark):
-            return True
-    return False
+            return stems[at]
+    return None
 
 
 def _is_mask_folder(folder: str) -> bool:
@@ -150,11 +150,17 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
     places: dict[str, set[str]] = {}
     for folder, stem in plain:
         places.setdefault(stem, set()).add(folder)
+    stems = sorted(places)
+
+    def of(base: str) -> set[str]:
+        known = places.get(base) or places.get(_prefixed(base, stems) or "")
+        return known or set()
+
     found: set[str] = set()
     for folder, files in inside.items():
         part = next(part for part in folder.split("/") if PLURAL.search(part) or SINGULAR.search(part))
         parent = folder.partition(part)[0].rstrip("/")
-        partners = [{place for base in (stem, *_bases(stem)) for place in places.get(base, ())} for _, stem in files]
+        partners = [set().union(*(of(base) for base in _bases(stem)), places.get(stem, set())) for _, stem in files]
         have = [places for places in partners if any("mask" not in place.lower() for place in places)]
         if len(have) < MOST * len(files):
             continue
