@@ -1,89 +1,189 @@
-"""What the first minute may cost, in counts that no busy machine changes: modules imported, kernels compiled, files written."""
+"""Limits in bytes: projected before memory is taken, counted over threads, and never exceeded."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import gzip
+import io
+import struct
+import threading
+import time
+import zlib
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.prefect_server import ROOT
+from dataprops.audit.composition import audit
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, canonical, decode, projected
+from dataprops.sources import open_source
+from dataprops.store import shards
+from dataprops.util import budget
+from dataprops.util.budget import OverBudget, bounded, ledger, need, one_image, read_whole
+from dataprops.util.memory import measured_memory
+from tests.make_dicoms import dicom_bytes
+from tests.make_images import random_folder
 
-# the checks' verdicts come from a process of their own, whose imports are not this one's: here they are given at once
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from dataprops.checks import validator
-start, validator.start = validator.start, lambda: None
-from dataprops.audit import composition
-from dataprops.audit.config import AuditConfig
-from dataprops.util.tools import inline_tools
-
-def validate(frames, checks, rules, docs):
-    from dataprops.checks.expectations import Verdicts
-    return Verdicts({row.name: True for row in (*checks, *rules)}, ())
-
-validator.validate = validate
-composition.importing = __import__("contextlib").nullcontext  # matplotlib is imported while the verdicts are awaited
-composition.run_stages(AuditConfig("digits:", sys.argv[1], size=8), inline_tools())
-kernels = {}
-if "numba" in sys.modules:
-    from numba.core.dispatcher import Dispatcher
-    for module in [m for n, m in sys.modules.items() if n.startswith("dataprops.")]:
-        kernels |= {f"{v.__module__}.{n}": len(v.signatures) for n, v in vars(module).items() if isinstance(v, Dispatcher)}
-print(json.dumps({
-    "modules": sorted(sys.modules),
-    "kernels": {name: count for name, count in kernels.items() if count},
-    "files": sorted(str(path.relative_to(sys.argv[1])) for path in Path(sys.argv[1]).rglob("*") if path.is_file()),
-}))
-"""
+SIDES = (3000, 2000)
+KINDS = {
+    "1": "PNG",
+    "L": "PNG",
+    "P": "PNG",
+    "RGB": "JPEG",
+    "RGBA": "PNG",
+    "LA": "PNG",
+    "CMYK": "JPEG",
+    "I;16": "PNG",
+    "F": "TIFF",
+}
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[dict]:
-    """The digits audited, and audited again with nothing new, each in a new process."""
-    store = tmp_path_factory.mktemp("budget")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(store / "cache")}
-    out = []
-    for _ in range(2):
-        command = [sys.executable, "-c", SCRIPT, str(store)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        out.append(json.loads(done.stdout))
-    return out
+def encoded(mode: str, size: tuple[int, int] = SIDES) -> bytes:
+    image = Image.new("L" if mode == "I;16" else mode, size)
+    if mode == "I;16":
+        image = Image.fromarray(np.zeros(size[::-1], np.uint16))
+    out = io.BytesIO()
+    image.save(out, KINDS[mode])
+    return out.getvalue()
 
 
-def packages(run: dict) -> set[str]:
-    return {name.split(".")[0] for name in run["modules"]}
+@pytest.mark.parametrize("mode", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoding_takes_no_more_than_is_projected(mode, channels):
+    data = encoded(mode)
+    decode(encoded(mode, (8, 8)))
+    with Image.open(io.BytesIO(data)) as image:
+        wanted = projected(image.mode, *image.size, len(data))
+    with measured_memory() as peak:
+        canonical(decode(data), Preprocess(64, channels))
+    assert peak.bytes < wanted
+    assert wanted < 60 * SIDES[0] * SIDES[1]  # and what is projected is not out of all proportion
 
 
-def test_an_audit_imports_what_it_uses(runs):
-    first, again = runs
-    assert not packages(first) & {
-        "great_expectations",
-        "prefect",
-        "dask",
-        "distributed",
-        "statsmodels",
-        "pydicom",
-        "h5py",
-    }
-    assert not packages(first) & {"nibabel", "fsspec", "sklearn"}
-    assert len(first["modules"]) < 2600
-    assert not packages(again) & {"torch", "numba", "sklearn", "great_expectations", "prefect", "distributed"}
-    assert len(again["modules"]) < 1400
+def test_an_image_that_takes_too_much_is_a_reason_that_may_pass():
+    for data in (encoded("RGBA"), dicom_bytes(np.zeros((2000, 2000), np.uint16))):
+        with bounded(2**26), one_image(), pytest.raises(UnreadableImage) as caught:
+            decode(data)
+        assert str(caught.value).startswith(PASSING)
+        assert "of 64.0 MiB" in str(caught.value)
+        with bounded(2**30), one_image():
+            decode(data)
 
 
-def test_few_kernels_are_compiled(runs):
-    first, again = runs
-    assert 0 < sum(first["kernels"].values()) <= 8, first["kernels"]
-    assert not again["kernels"]
+def test_threads_together_stay_within_the_limit_and_give_everything_back():
+    most, now, lock = 0, 0, threading.Lock()
+
+    def work():
+        nonlocal most, now
+        with bounded(100):
+            for _ in range(5):
+                with one_image():
+                    need(10)
+                    need(40)
+                    with lock:
+                        now += 40
+                        most = max(most, now)
+                    time.sleep(0.002)
+                    with lock:
+                        now -= 40
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == 80
+    assert ledger.held == 0
 
 
-def test_few_files_are_written(runs):
-    first, again = ([name for name in run["files"] if not name.startswith("cache")] for run in runs)
-    assert len(first) <= 56, first  # 15 shards of 128 images, two files each
-    assert 0 < len(again) - len(first) <= 14, set(again) - set(first)
-    assert not [name for name in again if name.startswith("work")]
+def test_one_that_needs_all_there_is_still_has_its_turn():
+    with bounded(100), one_image():
+        need(100)
+        with pytest.raises(OverBudget, match="101 bytes of 100 bytes"):
+            need(101)
+    assert ledger.held == 0
+
+
+def test_what_an_image_claimed_is_given_back_when_it_fails():
+    with bounded(100), pytest.raises(ValueError, match="no"), one_image():
+        need(50)
+        raise ValueError("no")
+    assert ledger.held == 0
+
+
+def test_a_file_with_holes_is_not_read(tmp_path):
+    random_folder(tmp_path / "scans", {"cat": 6, "dog": 6})
+    with (tmp_path / "scans/cat/hole.jpg").open("wb") as file:
+        file.truncate(6 * 2**30)
+    with measured_memory() as peak:
+        with pytest.raises(OSError, match="more than an image file should have"):
+            read_whole(tmp_path / "scans/cat/hole.jpg")
+        source = open_source(str(tmp_path / "scans"))
+        prints = shards.fingerprint_batch(source, 0, ["cat/000.png", "cat/hole.jpg"], 2**26)
+    assert peak.bytes < 2**27
+    assert prints.content[0]
+    assert "more than an image file should have" in prints.error[1]
+
+
+def test_the_memory_of_an_audit_bounds_its_decoding_and_more_of_it_reads_what_was_left(tmp_path):
+    random_folder(tmp_path / "scans", {"cat": 6, "dog": 6})
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (2000, 2000, 3)).astype(np.uint8)).save(
+        tmp_path / "scans/dog/large.png", compress_level=1
+    )
+    options = {"store": str(tmp_path / "store"), "size": 8, "k": 4, "estimators": ("mle",), "channels": 1}
+    assert audit(tmp_path / "scans", **options, memory=60 * 2**20)["n_unreadable"] == 1
+    assert audit(tmp_path / "scans", **options, memory=2**30)["n_unreadable"] == 0
+
+
+def idx(path, shape, packed=True, body=b""):
+    head = struct.pack(">I", 0x800 + len(shape)) + struct.pack(f">{len(shape)}I", *shape)
+    pack = zlib.compressobj(9, wbits=31)
+    parts = [pack.compress(head + body), *(pack.compress(bytes(2**20)) for _ in range(600)), pack.flush()]
+    path.write_bytes(b"".join(parts))
+
+
+def test_an_mnist_archive_inflates_no_further_than_its_header_says(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 4, 4)).astype(np.uint8)
+    idx(tmp_path / "train-images-idx3-ubyte.gz", (3, 4, 4), body=pixels.tobytes())
+    with gzip.open(tmp_path / "train-labels-idx1-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">II", 0x801, 3) + bytes([0, 1, 2]))
+    source = open_source(f"mnist:{tmp_path}")
+    with measured_memory() as peak:
+        table = source.scan()
+        assert [source.read(key).pixels.tolist() for key in table["key"]] == pixels.tolist()
+    assert peak.bytes < 2**26
+
+
+def test_an_mnist_archive_that_promises_too_much_is_refused(tmp_path):
+    idx(tmp_path / "train-images-idx3-ubyte.gz", (60_000, 2000, 2000))
+    idx(tmp_path / "train-labels-idx1-ubyte.gz", (60_000,))
+    with measured_memory() as peak, pytest.raises(DatapropsError, match="more than such a file should have"):
+        open_source(f"mnist:{tmp_path}").scan()
+    assert peak.bytes < 2**26
+
+
+def test_a_matlab_file_that_inflates_without_end_is_refused(tmp_path, monkeypatch):
+    pack = zlib.compressobj(9)
+    packed = b"".join([*(pack.compress(bytes(2**20)) for _ in range(64)), pack.flush()])
+    (tmp_path / "train_32x32.mat").write_bytes(
+        bytes(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
+    )
+    monkeypatch.setattr("dataprops.sources.paper.svhn.LARGEST_SET", 2**25)
+    source = open_source(f"svhn:{tmp_path}")
+    with measured_memory() as peak:
+        (key,) = source.scan()["key"]
+        with pytest.raises(OSError, match="inflates to more than"):
+            source.read(key)
+    assert peak.bytes < 2**26
+
+
+def test_a_volume_is_projected_before_it_is_read(tmp_path):
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(np.zeros((300, 300, 300), np.uint8), np.eye(4)), tmp_path / "large.nii.gz")
+    source = open_source(f"nifti:{tmp_path}")
+    with bounded(2**27), measured_memory() as peak:
+        (key,) = source.scan()["key"]
+        with pytest.raises(UnreadableImage, match=budget.OVER):
+            source.read(key)
+    assert peak.bytes < 2**26

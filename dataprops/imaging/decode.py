@@ -38,20 +38,25 @@ from dataprops.imaging import dicom
 from dataprops.imaging.formats import FORMATS, plain_depth, silence_libtiff
 from dataprops.imaging.ranges import FLOATS, IMAGE, INTEGERS, on_levels, parsed
 from dataprops.imaging.windows import window_key, window_numbers
+from dataprops.util.budget import OVER, need
 from dataprops.util.guard import guarded, let_through, reason_of
 
 VERSION = 1  # of these rules: part of the key of the shards
 SCALES = ("full-range", "per-image-max")
 UNSUPPORTED = "not an image in a supported format (what Pillow opens but EPS and WMF, or DICOM)"
-# Reasons that may pass - with another version, with a plug-in that was installed since: such files are tried again
+# How reasons begin that may pass - with more memory, another version, a plug-in that was installed since: such files are
+# tried again
 PASSING = (
     "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)",
     "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)",
     dicom.NEEDS_EXTRA,
+    OVER,
 )
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_SHARE = 0.75
+# of a Pillow mode, at most: measured by tests/test_budget.py, with a margin
+BYTES_OF_PIXEL = {"1": 8, "L": 8, "P": 20, "RGB": 20, "YCbCr": 24, "CMYK": 24, "I;16": 24, "I": 36, "F": 36, "RGBA": 40}
 
 
 NOT_FINITE = "holds NaN or infinite values"
@@ -194,8 +199,19 @@ def decode_values(data: bytes, window: str = "auto") -> RawImage:
     """As `decode`, but where a range is to be decided, the values are as the file holds them."""
     if not data:
         raise UnreadableImage("the file is empty")
-    with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
+    with guarded(damage, passing=(UnreadableImage,)):
         return _decode(data, window)
+
+
+def damage(error: BaseException) -> UnreadableImage:
+    """What is said of an image that a decoder fails on."""
+    reason = reason_of(error)
+    return UnreadableImage(reason if isinstance(error, MemoryError) else f"damaged: {reason}")
+
+
+def projected(mode: str, width: int, height: int, file_bytes: int) -> int:
+    """Bytes that decoding an image takes at most, its file included, in all copies that rules 2 to 5 make of it."""
+    return file_bytes + width * height * BYTES_OF_PIXEL.get(mode, max(BYTES_OF_PIXEL.values()))
 
 
 def _decode(data: bytes, window: str) -> RawImage:
@@ -211,6 +227,7 @@ def _decode(data: bytes, window: str) -> RawImage:
             name, mode = image.format or "", image.mode
             if name == "TIFF":
                 silence_libtiff()
+            need(projected(mode, *image.size, len(data)))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
             pixels, values = _values(image)

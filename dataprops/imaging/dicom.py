@@ -40,7 +40,8 @@ import numpy as np
 
 from dataprops.imaging.levels import linear_window, percentile_levels, to_levels
 from dataprops.imaging.windows import PRESETS, window_numbers
-from dataprops.util.guard import NO_MEMORY, guarded
+from dataprops.util.budget import need
+from dataprops.util.guard import guarded, reason_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 HEAD = 132  # bytes that tell
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_PIXELS = 178_956_970  # of one frame; Pillow refuses as many
+BYTES_OF_VALUE = 32  # at most, of one value while it becomes a grey level: as stored, rescaled and windowed in float64
 MAX_INFLATED = 2**29  # bytes of a deflated file
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *COLOUR)
@@ -140,7 +142,9 @@ def _damaged(error: BaseException) -> BaseException:
     """What is said of a file that pydicom fails on: not its message, which may quote the file."""
     if isinstance(error, OSError) and error.errno is not None:  # of the disk
         return error
-    return UnreadableDicom(NO_MEMORY if isinstance(error, MemoryError) else f"damaged DICOM: {type(error).__name__}")
+    return UnreadableDicom(
+        reason_of(error) if isinstance(error, MemoryError) else f"damaged DICOM: {type(error).__name__}"
+    )
 
 
 def _refuse_inflation(data: bytes) -> None:
@@ -283,6 +287,7 @@ def _stored_values(header: Dataset) -> np.ndarray:
     rows, columns, samples, _, frames = size
     if rows * columns * max(1, samples) > MAX_PIXELS:
         raise UnreadableDicom("far more pixels than an image should have (decompression bomb?)")
+    need(len(header[held[0]].value or b"") + BYTES_OF_VALUE * rows * columns * max(1, samples))
     syntax = _syntax(header)
     data = header[held[0]].value
     if syntax.is_private or not str(syntax).startswith(_DICOM_ROOT):

@@ -124,6 +124,8 @@ class OpenSource(NamedTuple):
     def _unusable(self, error: BaseException) -> DatapropsError:
         """What is said where a reader fails on the whole place."""
         where = f"{self.kind}:{redacted(self.location)}"
+        if isinstance(error, MemoryError):
+            return DatapropsError(f"{where} {reason_of(error)}: give more with --memory")
         return DatapropsError(f"{where} cannot be read: {reason_of(error)}; is it whole? Replace it, or leave it out")
 
     def read(self, key: str) -> bytes | RawImage:
@@ -203,7 +205,8 @@ def _no_image(error: BaseException) -> BaseException:
     """What a reader's failure on one image becomes."""
     if isinstance(error, DatapropsError):  # of the place, which was fit to be listed: it changed meanwhile
         return OSError(0, str(error))
-    return UnreadableImage(f"the file cannot be read: {reason_of(error)}")
+    reason = reason_of(error)
+    return UnreadableImage(reason if isinstance(error, MemoryError) else f"the file cannot be read: {reason}")
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:

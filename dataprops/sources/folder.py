@@ -27,6 +27,7 @@ from dataprops.sources.account import (
 from dataprops.sources.beside import with_tables
 from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies
 from dataprops.sources.table import SourceOptions, image_table, shown
+from dataprops.util.budget import read_whole
 
 __all__ = ["EXTENSIONS", "IMAGES", "SPLITS", "groups", "has_image", "layout", "listed", "read", "scan"]
 
@@ -286,4 +287,4 @@ def groups(keys: list[str], pattern: str | None) -> list[str | None]:
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
     """The bytes of one file."""
-    return (Path(location) / key).read_bytes()
+    return read_whole(Path(location) / key)

@@ -22,6 +22,7 @@ from dataprops.imaging import dicom
 from dataprops.imaging.decode import quiet
 from dataprops.sources import folder, manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
+from dataprops.util.budget import read_whole
 from dataprops.util.cache import Kept
 from dataprops.util.guard import guarded, reason_of
 
@@ -125,11 +126,11 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     """The bytes of a file, or of a file with one of its frames alone."""
     name, _, number = key.partition(MARK)
     if not number:
-        return manifest.read(location, key, options) if is_manifest(location) else (base(location) / key).read_bytes()
+        return manifest.read(location, key, options) if is_manifest(location) else read_whole(base(location) / key)
     file = base(location) / name
     stat = file.stat()
     with quiet():
-        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(file.read_bytes()))
+        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(read_whole(file)))
         return whole.file(int(number) - 1)
 
 

@@ -23,12 +23,14 @@ from dataprops.sources.remote.filesystems import Access, access_of
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
+from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Kept
 from dataprops.util.cells import plain_cell
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _DEFAULTS = SourceOptions()
+BYTES_OF_TEXT = 8  # that a byte of a table takes as an object of Python
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
@@ -125,6 +127,8 @@ def _load(location: str, access: Access) -> Table:
     if not is_url(location) and not Path(location).is_file():
         raise DatapropsError(f"there is no manifest {path}")
     try:
+        if not is_url(location):
+            need(BYTES_OF_TEXT * Path(location).stat().st_size)
         data = filesystems.read_bytes(location, access) if is_url(location) else Path(location).read_bytes()
         read = read_table(data, location.partition("?")[0] if is_url(location) else location)
         if not location.partition("?")[0].lower().endswith(".parquet"):
@@ -185,7 +189,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     file = Path(location).parent / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
         raise OSError(errno.EINVAL, "it is no file")
-    return file.read_bytes()
+    return read_whole(file)
 
 
 def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:

@@ -40,6 +40,7 @@ from dataprops.sources import folder, manifest
 from dataprops.sources.frames import base, is_manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.sources.volumes import AXES, Volume, is_volume, open_volume, slice_image
+from dataprops.util.budget import inherited, one_image
 from dataprops.util.guard import guarded, reason_of
 
 RULES: dict[str, tuple[str, ...]] = {
@@ -126,7 +127,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         )
     if used:
         files = files[~files["key"].isin(used)]
-    cuts = functools.partial(_slices, cut=cut)
+    cuts = inherited(functools.partial(_slices, cut=cut))
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(cuts, ((root, key, masks[key]) for key in files["key"])))
     rows: list[tuple[str, str | None, str | None, str]] = []
@@ -203,7 +204,7 @@ def _slices(what: tuple[Path, str, str | None], cut: Cut) -> tuple[list[tuple[in
     """Slices of a volume with content, each with its label; and why there are none, if it cannot be read."""
     root, key, mask_key = what
     try:
-        with guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
+        with one_image(), guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
             volume = open_volume(root / key, cut.time)
             mask = None if mask_key is None else _mask_values(root / mask_key, volume)
     except UnreadableImage as reason:

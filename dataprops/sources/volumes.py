@@ -16,6 +16,7 @@ import numpy as np
 
 from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.imaging.levels import percentile_levels, to_levels
+from dataprops.util.budget import need
 from dataprops.util.cache import Kept
 
 __all__ = [
@@ -34,6 +35,7 @@ SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MAX_VOXELS = 2**29  # of one volume: 2 GiB in float32
 CACHE_BYTES = 2**30
+BYTES_OF_VOXEL = 24  # at most, while it is read: as stored, in float64, in float32, turned
 
 
 class Volume(NamedTuple):
@@ -111,6 +113,7 @@ def _read(file: Path, time: int) -> Volume:
         shape = (*shape, 1)
     if np.prod([float(side) for side in shape[:3]]) > MAX_VOXELS:
         raise UnreadableImage(f"far more voxels than a volume should have ({_shape(shape)})")
+    need(BYTES_OF_VOXEL * int(np.prod([float(side) for side in shape[:3]])))
     if image.get_data_dtype().names is not None or image.get_data_dtype().kind == "c":
         raise UnreadableImage("colour or complex voxels are not supported")
     times = int(np.prod(shape[3:]))

@@ -34,6 +34,7 @@ from dataprops.imaging.decode import (
     RawImage,
     UnreadableImage,
     canonical,
+    damage,
     decode_values,
     is_grey,
     quiet,
@@ -42,8 +43,9 @@ from dataprops.imaging.decode import (
 )
 from dataprops.imaging.measures import Measures, measure_image
 from dataprops.sources import OpenSource
+from dataprops.util.budget import bounded, one_image
 from dataprops.util.files import aside_of, write_aside
-from dataprops.util.guard import guarded, reason_of
+from dataprops.util.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -126,21 +128,29 @@ class Prints(NamedTuple):
     high: list[float]
 
 
-def fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
-    """Read and hash some images. A piece of work for `Tools.map`."""
+def fingerprint_batch(
+    source: OpenSource, first: int, keys: Sequence[str], memory: int | None = None, workers: int = 1
+) -> Prints:
+    """Read and hash some images. A piece of work for `Tools.map`; `memory` and `workers` as of `decode_batch`."""
+    with bounded(memory, workers):
+        return _fingerprint_batch(source, first, keys)
+
+
+def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
     prints = Prints(first, *([] for _ in Prints._fields[1:]))
     for key in keys:
         whose, facts = _NOBODY, _UNKNOWN[-3:]
         try:
-            file = source.file(key)
-            time = -1 if file is None else changed_at(file)[1]
-            image = source.read(key)
-            size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
-            content, error = hash_image(image), None
-            facts = value_facts(image)
-            if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
-                with quiet():
-                    whose = dicom.identity(image, source.options.salt)
+            with one_image():
+                file = source.file(key)
+                time = -1 if file is None else changed_at(file)[1]
+                image = source.read(key)
+                size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
+                content, error = hash_image(image), None
+                facts = value_facts(image)
+                if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
+                    with quiet():
+                        whose = dicom.identity(image, source.options.salt)
         except UnreadableImage as reason:
             content, size, time, error = None, 0, -1, str(reason)
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
@@ -241,6 +251,11 @@ def batch_images(features: int, wanted: int) -> int:
     return min(SHARD_IMAGES, fit, max(LEAST_BATCH, math.ceil(wanted / LEAST_BATCHES)))
 
 
+def may_pass(errors: pd.Series) -> pd.Series:
+    """Which images are tried again: those whose reason may not hold any more (`decode.PASSING`)."""
+    return errors.astype(object).str.startswith(PASSING).eq(True)
+
+
 class Batch(NamedTuple):
     """Images to decode into one shard."""
 
@@ -253,7 +268,7 @@ def plan_batches(
 ) -> list[Batch]:
     """Batches for the contents that no shard holds yet, each content once."""
     index = open_shards(folder)
-    passing = index.table["error"].isin(PASSING) | (index.table["error"].isna() & index.table[MEASURES[0]].isna())
+    passing = may_pass(index.table["error"]) | (index.table["error"].isna() & index.table[MEASURES[0]].isna())
     held = set(index.position) - set(index.table.loc[passing, "content"])
     wanted: dict[str, str] = {}
     for key, content in zip(keys, contents, strict=True):
@@ -281,11 +296,30 @@ def split_batches(batches: Sequence[Batch], size_of: Mapping[str, int], most: in
     return out
 
 
-def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
+def decode_batch(
+    source: OpenSource,
+    batch: Batch,
+    preprocess: Preprocess,
+    folder: str,
+    memory: int | None = None,
+    workers: int = 1,
+) -> int:
     """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
 
     A file that changed since it was hashed is recorded under the content it has now.
+
+    Parameters
+    ----------
+    memory : int, optional
+        Bytes that decoding may take in all threads of this process together; see `util.budget.bounded`.
+    workers : int
+        Processes that share what is free, where `memory` does not say.
     """
+    with bounded(memory, workers):
+        return _decode_batch(source, batch, preprocess, folder)
+
+
+def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
     index: dict[str, list] = {name: [] for name in _INDEX.names}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -298,7 +332,8 @@ def decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folde
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for row, key in enumerate(batch.keys):
                 pixels = np.zeros(preprocess.features, np.uint8)
-                facts = _decode_one(source, key, preprocess, pixels)
+                with one_image():
+                    facts = _decode_one(source, key, preprocess, pixels)
                 facts["row"] = row
                 for name in index:
                     index[name].append(facts[name])
@@ -319,7 +354,7 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
     try:
         image = source.read(key)
         facts["content"] = hash_image(image)
-        with guarded(lambda error: UnreadableImage(f"damaged: {reason_of(error)}"), passing=(UnreadableImage,)):
+        with guarded(damage, passing=(UnreadableImage,)):
             raw = decode_values(image, preprocess.window) if isinstance(image, bytes) else image
             raw = resolved(raw, preprocess.range)
             pixels, peak = canonical(raw, preprocess)
@@ -412,7 +447,7 @@ def open_shards(folder: Path) -> ShardIndex:
     table = whole.to_pandas()
     table = table[table["content"].notna()]
     # what was tried again and read, or measured since, counts, not the old entry
-    old = table["error"].isin(PASSING) | (table["error"].isna() & table[MEASURES[0]].isna())
+    old = may_pass(table["error"]) | (table["error"].isna() & table[MEASURES[0]].isna())
     table = table.iloc[np.argsort(old.to_numpy(), kind="stable")]
     table = table.drop_duplicates("content").reset_index(drop=True)
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dataprops.errors import MachineError
+from dataprops.util.budget import OVER, OverBudget
 
 log = logging.getLogger(__name__)
 
 STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, MachineError)
 OUT_OF = {errno.EMFILE: "out of file handles", errno.ENFILE: "out of file handles"}
-NO_MEMORY = "reading it takes more memory than there is"
+NO_MEMORY = f"{OVER} there is"
 
 
 def is_stop(error: BaseException) -> bool:
@@ -52,7 +53,7 @@ def reason_of(error: BaseException) -> str:
     ('No such file or directory', 'ValueError')
     """
     if isinstance(error, MemoryError):
-        return NO_MEMORY
+        return str(error) if isinstance(error, OverBudget) else NO_MEMORY
     return str(getattr(error, "strerror", None) or type(error).__name__).partition("\n")[0]
 
 

@@ -42,7 +42,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
     folder = run.shards / preprocess.key
     contents = prints["content"].tolist()
-    missing = _fill_shards(tools, source, keys, prints, preprocess, folder)
+    missing = _fill_shards(tools, source, keys, prints, preprocess, folder, run.config.memory)
     index = shards.open_shards(folder)
     run.files.shard_names.write([file.name for file in index.files])
     facts = shards.describe(index, contents)
@@ -98,7 +98,13 @@ def _range(run: Run, prints: pd.DataFrame) -> tuple[str, list[Decision]]:
 
 
 def _fill_shards(
-    tools: Tools, source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, preprocess: Preprocess, folder: Path
+    tools: Tools,
+    source: OpenSource,
+    keys: Sequence[str],
+    prints: pd.DataFrame,
+    preprocess: Preprocess,
+    folder: Path,
+    memory: int | None,
 ) -> int:
     """Decode what no shard holds yet; returns how many images that were."""
     contents = prints["content"].tolist()
@@ -110,7 +116,7 @@ def _fill_shards(
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
         carried = zip(source.carry(batch.keys for batch in batches), batches, strict=True)
-        pieces = ((bearer, batch, preprocess, str(folder)) for bearer, batch in carried)
+        pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
             for done in tools.map(shards.decode_batch, pieces):
                 advance(done)
@@ -128,7 +134,8 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
         new, step = (new, READ_AT_ONCE) if order is None else (new[order], CARRIED)
         starts = range(0, len(new), step)
         batches = [[keys[i] for i in new[start : start + step]] for start in starts]
-        pieces = zip(source.carry(batches), starts, batches, strict=True)
+        carried = zip(source.carry(batches), starts, batches, strict=True)
+        pieces = ((*piece, run.config.memory, tools.workers) for piece in carried)
         with tools.progress("reading files", len(new), "images") as advance:
             for prints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[prints.first : prints.first + len(prints.content)]

@@ -18,6 +18,7 @@ from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.account import Decision, left_out_of
 from dataprops.sources.labels import label_values
 from dataprops.store.folder import open_salt
+from dataprops.util.budget import bounded
 from dataprops.util.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def source_options(config: AuditConfig) -> SourceOptions:
 def scan(run: Run, tools: Tools) -> Scanned:
     """List the images of the source, with labels, splits and groups. Decodes nothing."""
     load_thresholds(run.config.thresholds)  # a wrong file is refused before any work
-    table = source_of(run).scan()
+    with bounded(run.config.memory):
+        table = source_of(run).scan()
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
     left_out, empty = left_out_of(table), table.attrs.get("empty_classes", ())
     decisions = tuple(table.attrs.get("decisions", ()))

@@ -9,6 +9,7 @@ is not followed: a file that was sent here must not make others readable.
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ from dataprops.util.cache import Kept
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
+LABELS = 2**30  # bytes of an array of labels
 CHUNK = 2**30  # bytes of one chunk, which is inflated at once
 DEPTH = 32
 LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y",)}
@@ -192,6 +194,9 @@ def _column(options: SourceOptions) -> str:
 def _texts(dataset: Any) -> np.ndarray:
     import h5py
 
+    size = math.prod(dataset.shape) * max(1, dataset.dtype.itemsize)
+    if size > LABELS:
+        raise ValueError(f"{dataset.name} has {size:,} bytes, too many for labels")
     return dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -27,6 +26,7 @@ from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
+from dataprops.util.budget import read_whole
 from dataprops.util.cache import Kept
 from dataprops.util.guard import guarded, reason_of
 from dataprops.util.redact import is_url, redacted
@@ -283,7 +283,7 @@ def _encoded(found: pa.Scalar, place: str, access: Access) -> bytes:
     if not is_safe(path):
         raise OSError(errno.EACCES, "the row holds no image, and names a file outside of the table's folder")
     file = filesystems.joined(base, path)
-    return filesystems.read_bytes(file, access) if is_url(file) else Path(file).read_bytes()
+    return filesystems.read_bytes(file, access) if is_url(file) else read_whole(file)
 
 
 # metadata alone is shared by threads; each row group is read by a file of its own

@@ -14,6 +14,7 @@ import pandas as pd
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
 from dataprops.sources.paper.unpickle import load_arrays
+from dataprops.util.budget import read_whole
 from dataprops.util.cache import KeptFiles
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ _held: KeptFiles[Batch] = KeptFiles()
 
 
 def _load(file: Path) -> tuple[Batch, int]:
-    data = file.read_bytes()
+    data = read_whole(file)
     batch = _binary(data) if file.suffix == ".bin" else _python(data, file.name)
     if batch.labels.size and int(batch.labels.max()) >= len(CLASSES):
         raise unreadable(f"{file.name} holds the label {int(batch.labels.max())}: it is no CIFAR-10 batch")

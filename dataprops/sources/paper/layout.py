@@ -14,6 +14,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.folder import EXTENSIONS, SPLITS
 from dataprops.sources.table import image_table, shown
+from dataprops.util.budget import read_whole
 
 IMAGES = EXTENSIONS | {".dcm"}
 
@@ -227,7 +228,7 @@ def read_file(root: Path, key: str) -> bytes:
     file = root / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
         raise OSError(errno.EINVAL, "it is no file")
-    return file.read_bytes()
+    return read_whole(file)
 
 
 def unreadable(reason: str) -> OSError:

@@ -14,6 +14,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, listing, need, unreadable
+from dataprops.util import budget
 from dataprops.util.cache import KeptFiles
 
 TREE = """\
@@ -23,6 +24,8 @@ TREE = """\
 RULES: dict[str, tuple[str, ...]] = {}
 SPLITS = {"train": "train", "test": "t10k"}
 FOLDERS = ("raw", "MNIST/raw")
+HEAD = 4 + 4 * 255  # bytes of the longest header
+LARGEST_SET = 2**31  # bytes of the images of one file, inflated: the largest of the family (EMNIST) has 0.6e9
 
 
 class Idx(NamedTuple):
@@ -49,14 +52,31 @@ def _file(base: Path, split: str, what: str) -> Path | None:
 
 
 def _contents(file: Path) -> np.ndarray:
-    """The bytes of a file, uncompressed as far as they go."""
+    """The bytes of a file, uncompressed as far as they go, but no further than its header says."""
     if file.suffix != ".gz":
         return np.memmap(file, np.uint8, "r") if file.stat().st_size else np.zeros(0, np.uint8)
     inflate = zlib.decompressobj(wbits=31)  # gzip; unlike that module, it gives what stands before a cut
+    packed = budget.read_whole(file)
     try:
-        return np.frombuffer(inflate.decompress(file.read_bytes()), np.uint8)
+        head = inflate.decompress(packed, HEAD)
+        rest = max(0, _promised(head, file) - len(head))
+        # a length of 0 would be no limit
+        more = inflate.decompress(inflate.unconsumed_tail, rest) if rest else b""
     except zlib.error as error:
         raise unreadable(f"the archive {file.name} is damaged: {error}") from None
+    return np.frombuffer(head + more, np.uint8)
+
+
+def _promised(head: bytes, file: Path) -> int:
+    """Bytes that a file has by its header; what is no header is found out later."""
+    if len(head) < 4 or len(head) < 4 + 4 * head[3]:
+        return 0
+    axes = np.frombuffer(head, ">u4", head[3], 4)
+    size = 4 + 4 * head[3] + int(np.prod(axes, dtype=object))
+    if size > LARGEST_SET:
+        raise unreadable(f"{file.name} promises {size:,} bytes, more than such a file should have ({LARGEST_SET:,})")
+    budget.need(len(head) + 2 * size)
+    return size
 
 
 def _load(file: Path) -> tuple[Idx, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, have, listing, need, unreadable
+from dataprops.util import budget
 from dataprops.util.cache import KeptFiles
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,9 @@ TREE = """\
 """
 RULES: dict[str, tuple[str, ...]] = {}
 SPLITS = ("train", "test", "extra")
+DEFLATED = 15  # the type of a deflated variable
+PIECE = 2**16
+LARGEST_SET = 2**31  # bytes of one file, inflated: the extra digits have 1.6e9
 # what scipy raises for damaged files
 DAMAGES = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, zlib.error, EOFError, MemoryError)
 
@@ -31,6 +37,7 @@ _labels: KeptFiles[np.ndarray] = KeptFiles()
 def _variable(file: Path, name: str) -> np.ndarray:
     from scipy.io import loadmat
 
+    _refuse_inflation(file)
     try:
         value = loadmat(file, variable_names=[name])[name]
     except DAMAGES as error:
@@ -39,6 +46,45 @@ def _variable(file: Path, name: str) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "ui":
         raise unreadable(f"{file.name}: {name} is no array of whole numbers")
     return value
+
+
+def _refuse_inflation(file: Path) -> None:
+    """Variables of a MATLAB 5 file are deflated one by one: not before it is known how much they become.
+
+    Raises
+    ------
+    OSError
+        If they become more than any such file holds, or than memory allows.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as data:
+        at = 128
+        while at + 8 <= size:
+            data.seek(at)
+            kind, count = struct.unpack("<II", data.read(8))
+            if kind == DEFLATED:
+                _inflated(data, min(count, size - at - 8), file)
+            elif count > LARGEST_SET:
+                raise unreadable(
+                    f"{file.name} promises {count:,} bytes, more than such a file should have ({LARGEST_SET:,})"
+                )
+            at += 8 + count
+    budget.need(2 * size)
+
+
+def _inflated(data: IO[bytes], packed: int, file: Path) -> None:
+    inflate, total = zlib.decompressobj(), 0
+    while packed > 0 and not inflate.eof:
+        piece = data.read(min(packed, PIECE))
+        packed -= len(piece)
+        if not piece:
+            break
+        while piece and not inflate.eof:
+            total += len(inflate.decompress(piece, 16 * PIECE))
+            piece = inflate.unconsumed_tail
+            if total > LARGEST_SET:
+                raise unreadable(f"{file.name} inflates to more than {LARGEST_SET:,} bytes (decompression bomb?)")
+    budget.need(2 * total)
 
 
 def _load_labels(file: Path) -> tuple[np.ndarray, int]:

@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.table import SourceOptions
+from dataprops.util.budget import read_whole
 from dataprops.util.cache import Kept
 from dataprops.util.redact import is_url, redacted
 
@@ -228,7 +229,7 @@ def patiently(request: Callable[[], Result]) -> Result:
 def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008 - an immutable record
     """A whole file."""
     if not is_url(location):
-        return Path(location).read_bytes()
+        return read_whole(location)
     system, path = _system(location, access)
     return patiently(lambda: system.cat_file(path))
 
