@@ -38,6 +38,8 @@ RUN_ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "DASK_LOGGING__DISTRIBUTED": "error",
+    # a worker may be started in a project that has packages named `flows` or `tasks`: a run imports the installed ones
+    "PYTHONSAFEPATH": "1",
 }
 
 

@@ -46,7 +46,7 @@ def console_environment(folder: Path) -> dict[str, str]:
     """An environment whose PATH has the console scripts of installed packages, run by the Python that runs the tests."""
     folder.mkdir()
     for name, module in (("dataprops", "flows.cli"), ("prefect", "prefect"), ("dask", "dask")):
-        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m {module} "$@"\n')
         (folder / name).chmod(0o755)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     return clean | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

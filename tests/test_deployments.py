@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from dataprops.errors import DatapropsError
 from dataprops.store.folder import locked, open_store
 from deployments import watcher as watcher_module
 from deployments.datasets import read_operations
+from deployments.deploy import RUN_ENVIRONMENT
 from deployments.server import application, hosts_for
 from deployments.watcher import Watcher, difference
 from flows import notifications
@@ -214,6 +217,18 @@ def test_old_receipts_go_and_those_of_news_that_waits_stay(tmp_path):
         pass
     assert open_alerts.receipts(tmp_path, "chest", item["id"])
     assert not open_alerts.receipts(tmp_path, "chest", other)
+
+
+def test_a_run_imports_our_packages_in_a_project_that_has_its_own(tmp_path):
+    for package in ("flows", "tasks"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not ours')\n")
+    root = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.append({root!r}); import flows, tasks; print(flows.__file__, tasks.__file__)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | RUN_ENVIRONMENT
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [f"{root}/flows/__init__.py", f"{root}/tasks/__init__.py"], done.stderr
 
 
 def test_a_run_says_why_it_runs():

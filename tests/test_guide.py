@@ -27,6 +27,9 @@ def guided(prefect_server, inbox, tmp_path_factory):
     images = random_folder(root / "chest", {"a": 60, "b": 60})
     (root / "chest/b/twin.png").write_bytes((root / "chest/a/000.png").read_bytes())
     assert len(images) == 120
+    for package in ("flows", "tasks"):  # of a project of the user's, in which the worker is started
+        (root / package).mkdir()
+        (root / package / "__init__.py").write_text("raise RuntimeError('a package of the project was imported')\n")
     (file,) = blocks("toml datasets.toml")
     (root / "datasets.toml").write_text(file.replace("datasets.chest", "datasets.guide"))
     environment = {**prefect_server.environment, "WARD_URL": f"{inbox.url}/guide"}

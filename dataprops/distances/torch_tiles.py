@@ -31,7 +31,7 @@ class TorchState(NamedTuple):
 
 
 class TorchRows(NamedTuple):
-    """Rows of one side of a tile: norms int64, labels float64, indices int64, primary bool; as in `passes.Block`."""
+    """Rows of one side of a tile: norms int64, labels float64, indices int64, primary bool; as in `allpairs.Block`."""
 
     norm: Tensor
     y: Tensor

@@ -28,7 +28,7 @@ from dataprops.laws.prediction import LEVEL, Prediction
 LEAST = 5  # datasets: an interval of fewer would promise less than 83 %
 REACH = 1e9  # images: more than any set of one kind has
 NO_CALIBRATION = (
-    "the store has no calibration, and the paper's table has no losses: run dataprops experiments, then dataprops fit"
+    "the store has no calibration, and the paper's table has no losses: run dataprops experiment, then dataprops fit"
 )
 
 

@@ -146,7 +146,7 @@ def read_experiments(store: Path) -> pd.DataFrame:
     files = sorted((store / "experiments").glob("*/cells.parquet"))
     if not files:
         raise DatapropsError(
-            f"the store {store} has no finished experiment (experiments/*/cells.parquet): run dataprops experiments first,"
+            f"the store {store} has no finished experiment (experiments/*/cells.parquet): run dataprops experiment first,"
             " or fit a table with --table"
         )
     return pd.concat([read_table(file).assign(experiment=file.parent.name) for file in files], ignore_index=True)

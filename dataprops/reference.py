@@ -1,0 +1,117 @@
+"""Reference tables of the READMEs, made from the code: ``python -m dataprops.reference`` writes them anew.
+
+A README has a place for a table between ``<!-- table: NAME -->`` and ``<!-- end -->``; `TABLES` says what goes there. A test says
+that they are current.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = Path(__file__).parent
+
+
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def estimators() -> str:
+    """Rows of `properties.ESTIMATORS`."""
+    from dataprops.properties import ESTIMATORS
+
+    rows = [(f"`{row.name}`", f"`{row.group}`", row.explanation) for row in ESTIMATORS.values()]
+    return _rows(("`intrinsic_dimension.`", "`--estimators`", "what it is"), rows)
+
+
+def findings() -> str:
+    """Rows of `findings.FINDINGS`."""
+    from dataprops.findings import FINDINGS
+
+    rows = [(f"`{row.name}`", row.severity, row.title, row.explanation) for row in FINDINGS.values()]
+    return _rows(("finding", "severity", "title", "what it means"), rows)
+
+
+def checks() -> str:
+    """The default checks."""
+    from dataprops.checks.defaults import default_checks
+
+    def bound(low: float | None, high: float | None) -> str:
+        return " ".join([*([] if low is None else [f"min {low:g}"]), *([] if high is None else [f"max {high:g}"])])
+
+    rows = [
+        (f"`{c.name}`", f"`{c.measure}`", bound(c.min, c.max), c.severity, c.title, c.reason) for c in default_checks()
+    ]
+    return _rows(("check", "measure", "tolerated", "severity", "expected", "why this threshold"), rows)
+
+
+def options() -> str:
+    """Fields of `audit.config.AuditConfig`."""
+    from dataprops.audit.config import AuditConfig
+
+    words = _attributes(AuditConfig.__doc__ or "")
+    rows = []
+    for field in fields(AuditConfig):
+        made = field.default_factory() if field.default_factory is not MISSING else field.default
+        default = "" if made is MISSING else f"`{', '.join(made) if isinstance(made, tuple) else made}`"
+        rows.append((f"`{field.name}`", "" if default == "``" else default, words.get(field.name, "")))
+    return _rows(("option", "default", "what it says"), rows)
+
+
+def _attributes(doc: str) -> dict[str, str]:
+    """Name -> text of the attributes of a numpydoc docstring."""
+    out: dict[str, str] = {}
+    names: list[str] = []
+    for line in doc.partition("----------\n")[2].splitlines():
+        if re.match(r"    \w", line):
+            names = [name.strip() for name in line.partition(":")[0].split(",")]
+        elif line.strip():
+            out |= {name: f"{out.get(name, '')} {line.strip()}".strip() for name in names}
+    return out
+
+
+def rules() -> str:
+    """Label rules of `sources.SOURCES`."""
+    from dataprops.sources import SOURCES
+
+    rows = [
+        (f"`{kind}`", f"`{rule}`", ", ".join(f"`{value}`" if value else "any" for value in values) or "any")
+        for kind, source in SOURCES.items()
+        for rule, values in source.rules.items()
+    ]
+    return _rows(("source", "`--rule`", "values, the default first"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "estimators": estimators,
+    "findings": findings,
+    "checks": checks,
+    "options": options,
+    "rules": rules,
+}
+
+
+def filled(text: str) -> str:
+    """A README's text with its tables made anew."""
+    return PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def readmes() -> list[Path]:
+    """READMEs that have a place for a table."""
+    return [path for path in sorted(ROOT.rglob("*.md")) if PLACE.search(path.read_text(encoding="utf-8"))]
+
+
+def main() -> None:
+    """Write the tables of all READMEs."""
+    for path in readmes():
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()
