@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import main
 from tests.make_images import SIZE, random_folder, save
 
 MEASURED = ("n_images", "preprocess", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
@@ -80,18 +82,31 @@ def test_the_flow_left_its_traces_in_prefect(audited):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["audit", "/no/such/place"], "/no/such/place does not exist"),
+        (["audit", "/no/such/place", "--inline"], "/no/such/place does not exist"),
         (["audit", "digits:", "--size", "0"], "size is 0"),
-        (["audit", "digits:", "--memory", "lots"], "is no amount of memory"),
-        (["audit", "digits:", "--estimators", "mle,pca"], "'pca' is none of mle, twonn, geomle"),
+        (["audit", "digits:", "--memory", "lots"], "is not an amount of memory"),
+        (["audit", "digits:", "--estimators", "mle,pca"], "'pca' must be one of mle, twonn, geomle"),
         (["audit", "digits:", "--size", "8", "--inline", "--memory", "1K"], "are allowed: give more with --memory"),
         (["audit", "digits:", "--size", "8", "--inline", "--thresholds", "none.toml"], "none.toml cannot be read"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_the_way_out(arguments, message, tmp_path):
-    done = run([*arguments, "--store", str(tmp_path / "store")], tmp_path)
-    assert done.returncode == 2
+def test_wrong_usage_exits_2_and_says_the_way_out(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))  # the command sets it
+    assert_refused(arguments, message, tmp_path)
+
+
+def assert_refused(arguments: list[str], message: str, folder: Path) -> None:
+    """A command, run in this process, ends with 2 and says why."""
+    done = CliRunner().invoke(main, [*arguments, "--store", str(folder / "store")])
+    assert done.exit_code == 2
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flow_of_nothing_exits_2_as_a_command(tmp_path):
+    done = run(["audit", "/no/such/place", "--store", str(tmp_path / "store")], tmp_path)
+    assert done.returncode == 2
+    assert "/no/such/place does not exist" in done.stderr
     assert "Traceback" not in done.stderr
 
 

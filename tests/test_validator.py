@@ -69,11 +69,15 @@ def test_a_process_that_dies_at_work_costs_nothing_but_time(apart, caplog):
     assert validator._child is None
 
 
-def test_it_ends_with_the_process_that_asked(tmp_path):
-    (tmp_path / "great_expectations.py").touch()  # what is imported does not matter here
+@pytest.mark.parametrize(
+    ("end", "library"), [("os.kill(os.getpid(), signal.SIGKILL)", ""), ("sys.exit(2)", "import time; time.sleep(900)")]
+)
+def test_it_ends_with_the_process_that_asked(tmp_path, end, library):
+    """Killed: the pipe is closed. Ended, as by wrong usage: at once, in the middle of an import."""
+    (tmp_path / "great_expectations.py").write_text(library)  # what is imported does not matter here
     script = (
-        "import os, signal; from dataprops.checks import validator; validator.start(); "
-        "print(validator._child.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys; from dataprops.checks import validator; validator.start(); "
+        f"print(validator._child.process.pid, flush=True); {end}"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     died = subprocess.run(

@@ -10,6 +10,7 @@ this process: slower, with the same verdicts.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -103,7 +104,14 @@ def _started() -> _Child | None:
     finally:
         theirs.close()
     _child = _Child(process, ours, os.getpid())
+    atexit.register(_end, _child)
     return _child
+
+
+def _end(child: _Child) -> None:
+    """End a child with its parent, even in the middle of its imports."""
+    if child.parent == os.getpid():
+        child.process.kill()
 
 
 def serve(descriptor: int) -> None:
