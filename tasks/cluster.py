@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster
 
 from dataprops.errors import DatapropsError
 from dataprops.util.tools import cores
+from tasks.parallel import ANY_DEVICE
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
 
 
 def device_of(cluster: str) -> str:
-    """Where the workers of this kind of cluster compute products."""
+    """Where the workers of this kind of cluster compute products: workers of a running scheduler on what each of them has."""
+    if "://" in cluster:
+        return ANY_DEVICE
     return "cuda" if cluster == "cuda" and _cuda_is_there() else "cpu"
 
 
@@ -106,7 +109,11 @@ def _cuda_cluster(store: Path) -> LocalCluster:
         from dask_cuda import LocalCUDACluster  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise DatapropsError("--cluster cuda needs dask-cuda: pip install 'dataprops[gpu]'") from error
-    return LocalCUDACluster(dashboard_address=":0", local_directory=str(store / "work"))
+    import torch
+
+    # files are decoded on all cores of the host, while a pass has one GPU for each worker
+    threads = max(1, cores() // torch.cuda.device_count())
+    return LocalCUDACluster(threads_per_worker=threads, dashboard_address=":0", local_directory=str(store / "work"))
 
 
 def _check_workers(client: Client, cluster: str, store: Path) -> None:

@@ -6,16 +6,23 @@ worker that dies has its pieces computed again by another one; results do not de
 
 from __future__ import annotations
 
+import functools
+import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from distributed import Client, Future, as_completed
 
 from dataprops.distances.allpairs import JobArguments, JobResult, UnitPool, compute_job
 from dataprops.store.rows import open_basis, open_rows, save_basis
-from dataprops.util.tools import Progress, Tools
+from dataprops.util.tools import Progress, Tools, cores
 
+log = logging.getLogger(__name__)
+
+ANY_DEVICE = "any"  # each worker takes the GPU that it has, or its cores
 RETRIES = 3  # a piece whose worker died is tried elsewhere
 
 
@@ -57,12 +64,49 @@ def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int)
 _END = object()
 
 
+_GPU = threading.Lock()  # a worker may have many threads, for decoding; its GPU computes one job at a time
+
+
+class Equipment(NamedTuple):
+    """What a worker computes passes on: "cpu" or "cuda", and in words."""
+
+    device: str
+    name: str
+
+
+@functools.cache
+def equipment() -> Equipment:
+    """What this worker has: a GPU, if torch sees one that multiplies integers exactly."""
+    import torch
+
+    from dataprops.distances.product import choose_route
+
+    if torch.cuda.is_available():
+        try:
+            choose_route("cuda")
+            return Equipment("cuda", torch.cuda.get_device_name())
+        except RuntimeError as error:
+            log.warning("the GPU %s is not used: %s", torch.cuda.get_device_name(), error)
+    return Equipment("cpu", f"{cores()} cores")
+
+
+def _has() -> tuple[str, str]:
+    return tuple(equipment())
+
+
+def equipment_of(client: Client) -> dict[str, Equipment]:
+    """What each worker of a cluster has, by its address."""
+    return {address: Equipment(*found) for address, found in client.run(_has).items()}
+
+
 def run_job(
     job: JobArguments, rows_path: str, basis_path: str | None, threads: int, device: str
 ) -> tuple[int, JobResult]:
-    """One job of a pass, on a worker."""
-    basis = None if basis_path is None else open_basis(basis_path)
-    return job.number, compute_job(job._replace(rows=open_rows(rows_path), basis=basis), threads, device)
+    """One job of a pass, on a worker; on the device "any" it takes what it has."""
+    chosen = equipment().device if device == ANY_DEVICE else device
+    with nullcontext() if chosen == "cpu" else _GPU:
+        basis = None if basis_path is None else open_basis(basis_path)
+        return job.number, compute_job(job._replace(rows=open_rows(rows_path), basis=basis), threads, chosen)
 
 
 def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
@@ -98,13 +142,27 @@ def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
 
 
 def dask_tools(client: Client, progress: Progress, device: str) -> Tools:
-    """Tools on this cluster."""
+    """Tools on this cluster.
+
+    Parameters
+    ----------
+    device : str
+        Of the workers, as `cluster.device_of` has it: "cpu", "cuda", or "any", where each worker takes what it has: then blocks are
+        those of GPUs if all workers have one, and passes in this process run on its cores.
+    """
     threads = client.nthreads()
+    here, pool = device, None
+    if device == ANY_DEVICE:
+        found = equipment_of(client)
+        for address, has in found.items():
+            log.info("the worker %s has %s", address, has.name)
+        here, pool = "cpu", "cuda" if found and all(has.device == "cuda" for has in found.values()) else "cpu"
     return Tools(
         dask_map(client),
         dask_pool(client, device),
         max(1, len(threads)),
         max(1, min(threads.values(), default=1)),
-        device,
+        here,
         progress,
+        pool,
     )

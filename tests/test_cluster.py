@@ -7,14 +7,21 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster, get_worker
 
+from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
+from dataprops.distances.plan import Plan
+from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import open_store
+from dataprops.store.rows import save_rows
 from dataprops.util.tools import no_progress
+from tasks import parallel
 from tasks.cluster import STARTS, connect, device_of
-from tasks.parallel import dask_tools
+from tasks.parallel import ANY_DEVICE, dask_tools
+from tests.test_sketch import structured
 
 
 def double(value: int) -> int:
@@ -95,3 +102,47 @@ def test_workers_that_die_while_they_start_are_started_again(tmp_path, monkeypat
         connect("processes", open_store(tmp_path / "store")),
     ):
         pass
+
+
+def test_workers_of_a_running_scheduler_take_the_gpu_they_have_and_agree_with_those_that_have_none(tmp_path, caplog):
+    """One worker of two "has a GPU": the route of devices, on the CPU, under the name cpu:0."""
+    n, features = 600, 40
+    pixels = structured(n, features, 6, 2.0, 0)
+    y = np.arange(n) % 3.0
+    spec = PassSpec(5, near2=4.0 * features)
+    np.save(tmp_path / "one.npy", pixels)
+    save_rows(
+        tmp_path / "rows.npz", tmp_path, ["one.npy"], np.zeros(n, int), np.arange(n), features, y, np.ones(n, bool)
+    )
+    assert device_of("tcp://somewhere:8786") == ANY_DEVICE
+    used = []
+
+    def has() -> parallel.Equipment:
+        try:
+            gpu = get_worker().name == 0
+        except ValueError:  # asked what it has, not for a job
+            gpu = False
+        return parallel.Equipment("cpu:0", "a GPU") if gpu else parallel.Equipment("cpu", "2 cores")
+
+    def computed(job, threads, device):
+        used.append(device)
+        return compute_job(job, threads, device)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        LocalCluster(n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+        caplog.at_level(logging.INFO, "tasks.parallel"),
+    ):
+        patch.setattr(parallel, "equipment", has)
+        patch.setattr(parallel, "compute_job", computed)
+        tools = dask_tools(client, no_progress, ANY_DEVICE)
+        assert (tools.device, tools.pool_device) == ("cpu", "cpu")
+        assert tools.unit_pool is not None
+        runner = Runner(pool=tools.unit_pool(str(tmp_path / "rows.npz")))
+        found = all_pairs(array_rows(pixels, y), spec, Plan(100, 256, 0), runner)
+    assert set(used) == {"cpu", "cpu:0"}
+    assert caplog.text.count("has 2 cores") == 2
+    whole = all_pairs(array_rows(pixels, y), spec, Plan(n, 256, 0))
+    for one, two in zip((*found.state, *found.near.arrays()), (*whole.state, *whole.near.arrays()), strict=True):
+        assert np.array_equal(one, two)

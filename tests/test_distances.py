@@ -146,18 +146,18 @@ def test_products_begin_before_all_strips_are_on_the_device(monkeypatch, split):
     rows, spec, edge = array_rows(np.arange(40 * 6, dtype=np.uint8).reshape(40, 6)), PassSpec(3), 10
     a = Side(load_block(rows, np.arange(split)), empty(split, 3))
     b = Side(load_block(rows, np.arange(split, 40)), empty(40 - split, 3)) if split < 40 else None
-    begun, send, fold = threading.Event(), gpu._send, gpu.fold
+    begun, send, fold = threading.Event(), gpu._Sender.send, gpu.fold
 
-    def last_waits(block, part, *how):
+    def last_waits(sender, block, part):
         if part.start == 10 * (split // 10 - 1):
             assert begun.wait(60)
-        return send(block, part, *how)
+        return send(sender, block, part)
 
     def folding(*given, **how):
         begun.set()
         return fold(*given, **how)
 
-    monkeypatch.setattr(gpu, "_send", last_waits)
+    monkeypatch.setattr(gpu._Sender, "send", last_waits)
     monkeypatch.setattr(gpu, "fold", folding)
     gpu.run_unit_on_device(a, b, spec, NearPairs(), Runner(), edge=edge)
     assert begun.is_set() and np.isfinite(a.state.knn_d2).all()
@@ -327,9 +327,9 @@ def test_the_script_for_a_gpu_runs(monkeypatch):
 
     monkeypatch.setattr(engine, "GPU_EDGE", 64)
     out: dict = {}
-    engine.gpu(out, device="cpu", sizes=(90,), widths=(48, 300), equal=60)
-    assert out["equal_to_cpu"] is True
-    assert out["gpu_90_300"]["seconds"] >= 0 and out["gpu_90_48"]["utilisation"] > 0
+    engine.gpu(out, "cpu", ((90, 48), (90, 300)), ((70, 40, 5, "copies"), (60, 9, 3, "numbers")), distinct=60)
+    assert out["equal_to_cpu"] == [True, True]
+    assert out["gpu_90_300"]["seconds"] >= 0 and out["gpu_90_48"]["utilisation"] >= 0
 
 
 def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):

@@ -16,7 +16,16 @@ import numpy as np
 
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.folds import Block, Side
-from dataprops.distances.jobs import JobArguments, JobResult, JobSide, UnitPool, compute_job, run_on, second_block
+from dataprops.distances.jobs import (
+    JobArguments,
+    JobResult,
+    JobSide,
+    UnitPool,
+    compute_job,
+    first_block,
+    run_on,
+    second_block,
+)
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.rows import ArrayReader, RowReader, Rows, array_rows, load_block, subset
 from dataprops.distances.runner import Runner
@@ -256,7 +265,7 @@ def _run_on_pool(
 def _load(work: Pass, block: int, job: Job, runner: Runner) -> Block:
     """A block that a job asks for."""
     if job.a == job.b or block != job.b:
-        return load_block(work.rows, work.blocks[block], runner.threads)
+        return first_block(work.rows, work.blocks[block], runner)
     return second_block(work.rows, work.blocks[job.a], work.blocks[block], work.sketch(block), runner)
 
 

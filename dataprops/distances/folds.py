@@ -33,7 +33,8 @@ NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 class Block(NamedTuple):
     """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global number, primary flag.
 
-    With `later` the pixels are not in memory (`shifted` has no rows): it reads those of some positions, int8 [., D].
+    With `later` the pixels are not in memory (`shifted` has no rows): it reads those of some positions, int8 [., D]. With `raw` they
+    are read as they are, uint8, strip by strip, and shifted on a device; `norm` is not known then.
     """
 
     shifted: torch.Tensor
@@ -42,10 +43,15 @@ class Block(NamedTuple):
     number: np.ndarray
     primary: np.ndarray
     later: Callable[[np.ndarray], torch.Tensor] | None = None
+    raw: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def n(self) -> int:
-        return len(self.norm)
+        return len(self.number)
+
+    @property
+    def features(self) -> int:
+        return self.shifted.shape[1]
 
 
 def shift_into(pixels: np.ndarray, shifted: np.ndarray, norm: np.ndarray) -> None:

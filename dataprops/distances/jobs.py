@@ -9,7 +9,7 @@ import numpy as np
 
 from dataprops.distances.folds import Block, Side
 from dataprops.distances.passes import run_unit
-from dataprops.distances.rows import Rows, load_block, unread_block
+from dataprops.distances.rows import Rows, load_block, raw_block, unread_block
 from dataprops.distances.runner import Runner
 from dataprops.distances.sketch import Basis, Sketch, make_sketch
 from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, found_in
@@ -57,11 +57,20 @@ class JobResult(NamedTuple):
 UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
 
 
+def first_block(rows: Rows, index: np.ndarray, runner: Runner) -> Block:
+    """Block a of a job."""
+    if runner.device != "cpu":
+        return raw_block(rows, index)
+    return load_block(rows, index, runner.threads)
+
+
 def second_block(
     rows: Rows, index_a: np.ndarray, index_b: np.ndarray, sketch_b: Sketch | None, runner: Runner
 ) -> Block:
     """Block b of a job. Where its sketches are known and it meets few rows, only those of its rows are read that pairs are chosen
     of; few rows fit in one row of tiles, so that hardly any is asked for twice."""
+    if runner.device != "cpu":
+        return raw_block(rows, index_b)
     if sketch_b is None or len(index_a) > min(runner.edge, FEW * len(index_b)):
         return load_block(rows, index_b, runner.threads)
     return unread_block(rows, index_b, sketch_b.pixel_norm)
@@ -95,7 +104,7 @@ def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResu
             sketch = make_sketch(job.basis, block.shifted, block.norm, threads)
         return Side(block, empty(block.n, spec.k, given.bound) if asked else None, sketch)
 
-    a, b = side(load_block(job.rows, job.a.index, threads), job.a, True), None
+    a, b = side(first_block(job.rows, job.a.index, runner), job.a, True), None
     if job.b is not None:
         b = side(second_block(job.rows, job.a.index, job.b.index, job.b.sketch, runner), job.b, job.both)
     run_on(a, b, spec, near, runner)

@@ -95,6 +95,17 @@ def unread_block(rows: Rows, index: np.ndarray, norm: np.ndarray) -> Block:
     return Block(nothing, norm, rows.y[index], index, rows.primary[index], later)
 
 
+def raw_block(rows: Rows, index: np.ndarray) -> Block:
+    """The rows with these numbers for a device, which reads and shifts them itself."""
+
+    def raw(positions: np.ndarray) -> np.ndarray:
+        return rows.read(index[positions])
+
+    index = np.asarray(index, np.int32)
+    nothing = torch.empty((0, rows.features), dtype=torch.int8)
+    return Block(nothing, np.empty(0), rows.y[index], index, rows.primary[index], raw=raw)
+
+
 def _read_shifted(rows: Rows, index: np.ndarray, threads: int) -> tuple[torch.Tensor, np.ndarray]:
     """Shifted rows and their squared norms; a few at a time, so that pixels are never in memory twice as a whole."""
     # numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting

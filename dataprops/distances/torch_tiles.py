@@ -62,7 +62,12 @@ def _nearest(state: TorchState, d2: Tensor, allowed: Tensor, other: TorchRows) -
     found = best < _FAR
     column = torch.where(found, best & ((1 << bits) - 1), 0)
     new_d2 = torch.where(found, (best >> bits).double(), torch.inf)
-    new_index = torch.where(found, other.number[column], _EMPTY)
+    return merge(state, new_d2, torch.where(found, other.number[column], _EMPTY))
+
+
+def merge(state: TorchState, new_d2: Tensor, new_index: Tensor) -> TorchState:
+    """Merge other neighbours of the same rows, [m, any number]; no pair may be in both."""
+    k = state.knn_d2.shape[1]
     all_d2 = torch.cat([state.knn_d2, new_d2], dim=1)
     all_index = torch.cat([state.knn_index, new_index], dim=1)
     by_index = all_index.argsort(dim=1, stable=True)

@@ -35,6 +35,8 @@ class Tools(NamedTuple):
     device : str
         "cpu" or "cuda": where the pass over pairs computes.
     progress : callable
+    pool_device : str, optional
+        Where workers compute, if not on `device`: mixed workers are given the blocks of CPUs.
     """
 
     map: Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]
@@ -43,6 +45,7 @@ class Tools(NamedTuple):
     threads: int
     device: str
     progress: Progress
+    pool_device: str | None = None
 
 
 def no_progress(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:

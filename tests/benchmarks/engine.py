@@ -301,34 +301,59 @@ def device_rate(features: int, device: str) -> float:
     return 8 * 2.0 * GPU_EDGE * GPU_EDGE * features / median_seconds(work, 3)
 
 
-def gpu(out: dict, device: str = "cuda", sizes=(50_000, 200_000), widths=(3_072, 150_528), equal=5_000) -> None:
-    """The engine on a device: equality with the CPU, passes, and what ImageNet would take."""
-    pixels = images(equal, max(widths))
-    rows = array_rows(pixels, np.arange(equal) % 2.0)
-    spec = PassSpec(K, near2=4.0 * max(widths))
-    one = all_pairs(rows, spec, plan_pass(equal, max(widths), K, threads=cores()), Runner(cores()))
-    two = all_pairs(rows, spec, plan_pass(equal, max(widths), K, device=device), Runner(device=device))
+# n, features, k, labels: more and fewer rows than a tile, fewer features than cuBLAS takes, more than int32 holds
+EQUAL = (
+    (1_000, 48, 5, "classes"),
+    (1_500, 784, 20, "numbers"),
+    (20_000, 784, 20, "classes"),
+    (17_000, 3_072, 20, "copies"),
+    (9_000, 3_072, 160, "classes"),
+    (700, 50_176, 20, "copies"),
+    (40, 150_528, 20, "classes"),
+    (2_000, 150_528, 20, "classes"),
+    (2_000, 1, 5, "classes"),
+)
+PASSES = ((20_000, 3_072), (50_000, 3_072), (200_000, 3_072), (20_000, 150_528), (50_000, 150_528))
+
+
+def equal_on(device: str, n: int, features: int, k: int, labels: str) -> bool:
+    """Whether a pass on the device ends in the same bits as on CPUs."""
+    pixels, rng = images(n, features), np.random.default_rng(n)
+    tenth = n // 10
+    if labels == "copies":
+        pixels[n // 2 : n // 2 + tenth] = pixels[:tenth]
+        pixels[-tenth:] = np.clip(pixels[:tenth] + rng.integers(-1, 2, (tenth, features)), 0, 255)
+    y = rng.normal(size=n).round(1) if labels == "numbers" else np.arange(n) % 3.0
+    rows, spec = array_rows(pixels, y), PassSpec(k, near2=4.0 * features, numeric=labels == "numbers")
+    one = all_pairs(rows, spec, plan_pass(n, features, k, threads=cores()), Runner(cores()))
+    two = all_pairs(rows, spec, plan_pass(n, features, k, device=device), Runner(cores(), device))
     pairs = zip((*one.state, *one.near.arrays()), (*two.state, *two.near.arrays()), strict=True)
-    out["equal_to_cpu"] = all(np.array_equal(x, z) for x, z in pairs)
+    return all(np.array_equal(x, z) for x, z in pairs)
+
+
+def gpu(out: dict, device: str = "cuda", passes=PASSES, equal=EQUAL, distinct: int = 5_000) -> None:
+    """The engine on a device: equality with the CPU, passes, and what ImageNet would take."""
+    out["equal_to_cpu"] = [equal_on(device, *case) for case in equal]
+    say(f"equal to the CPU's: {out['equal_to_cpu']}")
     out["device"] = torch.cuda.get_device_name() if device.startswith("cuda") else device
-    out["date"] = time.strftime("%Y-%m-%d")
-    for features in widths:
-        rate = device_rate(features, device)
-        for n in sizes:
-            large = np.tile(pixels[:, :features], (-(-n // equal), 1))[:n]
-            large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
-            plan = plan_pass(n, features, K, device=device)
-            begin = time.perf_counter()
-            all_pairs(array_rows(large), PassSpec(K), plan, Runner(device=device))
-            seconds = time.perf_counter() - begin
-            done = n * (n - 1) * features / seconds
-            out[f"gpu_{n}_{features}"] = {
-                "seconds": round(seconds, 2),
-                "tops": round(done / 1e12, 1),
-                "utilisation": round(done / rate, 3),
-                "imagenet_hours": round(IMAGENET**2 * 150_528 / done / 3600, 2),
-            }
-            say(f"{device}, {n} x {features}: {seconds:.2f} s")
+    out["date"], out["threads"] = time.strftime("%Y-%m-%d"), cores()
+    pixels = images(distinct, max(features for _, features in passes))
+    rates = {features: device_rate(features, device) for _, features in passes}
+    for n, features in passes:
+        large = np.tile(pixels[:, :features], (-(-n // distinct), 1))[:n]
+        large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
+        plan = plan_pass(n, features, K, device=device)
+        seconds = seconds_of(
+            lambda large=large, plan=plan: all_pairs(array_rows(large), PassSpec(K), plan, Runner(cores(), device))
+        )
+        done = n * (n - 1) * features / seconds
+        out[f"gpu_{n}_{features}"] = {
+            "seconds": round(seconds, 2),
+            "tops": round(done / 1e12, 1),
+            "utilisation": round(done / rates[features], 3),
+            "imagenet_hours": round(IMAGENET**2 * 150_528 / done / 3600, 2),
+        }
+        say(f"{device}, {n} x {features}: {out[f'gpu_{n}_{features}']}")
 
 
 def main() -> None:

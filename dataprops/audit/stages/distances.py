@@ -53,7 +53,7 @@ def distances(run: Run, tools: Tools) -> Passed:
         jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
         anchors=None if anchors is None else len(anchors),
-        device=tools.device,
+        device=tools.pool_device or tools.device,
     )
     with measured_memory() as peak:
         result = _pass(run, tools, rows, spec, plan, anchors)
@@ -113,7 +113,8 @@ def _pass(
         def show(pairs: int) -> None:
             advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs")))
 
-        runner = Runner(tools.threads, tools.device, tools.unit_pool(rows_path) if tools.unit_pool else None)
+        pool = tools.unit_pool(rows_path) if tools.unit_pool else None
+        runner = Runner(tools.threads, tools.pool_device or tools.device, pool)
         watch = Watch(show, lambda pairs: advance[0](pairs), Resume(checkpoint, key))
         if anchors is None:
             contents = Contents(rows.pixels, rows.content_row)

@@ -48,7 +48,8 @@ def measure(run: Run, tools: Tools) -> Measured:
     apart = {row.group for row in from_samples(wanted, len(primary))}
     together = [group for group in wanted if group not in apart]
     estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, together, unit=255.0)
-    runner = Runner(tools.threads, tools.device, tools.unit_pool(str(files.rows)) if tools.unit_pool else None)
+    pool = tools.unit_pool(str(files.rows)) if tools.unit_pool else None
+    runner = Runner(tools.threads, tools.pool_device or tools.device, pool)
     asked = Asked(config.k, config.seed, config.memory)
     estimates |= sampled_estimates(
         everything,
