@@ -22,6 +22,7 @@ from dataprops.checks.thresholds import load_thresholds
 from dataprops.errors import DatapropsError
 from dataprops.experiment import grid_options
 from dataprops.experiment.grid import DOMAINS
+from dataprops.util.validation import OptionError, check_values, plain_value
 from deployments.channels import CHANNELS
 
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
@@ -133,8 +134,6 @@ class Operations:
 
 TOP = ("project", "store", "pool", "base_url", "datasets", "experiments", "channels")
 OPTIONS = {option.name for option in fields(AuditConfig)} - {"name", "store", "reason"}
-OPTION_TYPES = {option.name: str(option.type) for option in fields(AuditConfig)}
-OPTION_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "tuple[str, ...]": list}
 OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
 GRID_OPTIONS = grid_options.OPTIONS.keys() - {"name", "store"}
 OWN_OF_GRID = {option.name for option in fields(Experiment)} - {"name", "options"}
@@ -305,8 +304,10 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
     """Those keys of a dataset that are options of an audit, as `AuditConfig` takes them."""
     where = ("datasets", name)
     options = {key: value for key, value in row.items() if key in OPTIONS}
-    for key, value in options.items():
-        _of_kind(file, (*where, key), value, OPTION_KINDS[OPTION_TYPES[key].partition(" |")[0]])
+    try:
+        check_values(AuditConfig, {key: plain_value(value) for key, value in options.items()})
+    except OptionError as error:
+        raise file.wrong((*where, error.option), str(error)) from error
     options["source"] = _absolute(file.path.parent, str(row["source"]))
     if "thresholds" in options:
         options["thresholds"] = _absolute(file.path.parent, str(options["thresholds"]))
@@ -318,8 +319,8 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
     try:
         from_dict(options)
     except DatapropsError as error:
-        named = [key for key in options if str(error).startswith((key, key.replace("_", "-")))]
-        raise file.wrong((*where, *named[:1]), str(error)) from error
+        named = [error.option] if isinstance(error, OptionError) and error.option in options else []
+        raise file.wrong((*where, *named), str(error)) from error
     return options
 
 

@@ -84,9 +84,9 @@ def assert_refused(path: Path, line: str, says: str) -> None:
     ("old", "new", "line", "says"),
     [
         ('source = "digits:"', "source = ", 17, "no TOML"),
-        ("size = 64", "size = 0", 10, "size is 0, wanted: 1 to 4096 pixels"),
+        ("size = 64", "size = 0", 10, "size must be between 1 and 4096, got 0"),
         ("size = 64", "sise = 64", 10, "unknown key 'sise': did you mean 'size'?"),
-        ("size = 64", 'size = "64"', 10, "size is '64', wanted: a whole number"),
+        ("size = 64", 'size = "64"', 10, "size must be a whole number, got '64'"),
         ('"0 3 * * *"', '"at night"', 11, "schedule is 'at night', wanted: a cron expression"),
         ("Europe/Berlin", "Europe/Berln", 12, "wanted: a time zone"),
         ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),

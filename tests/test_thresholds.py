@@ -22,6 +22,8 @@ MEASURES = {
     *("shortcut_score", "outlier_share", "unlabelled_share", "dimension", "dimension_relative_se", "sharpness_sample"),
     *("predicted_log_loss_change", "predicted_log_loss_change_low", "predicted_penalty", "predicted_penalty_low"),
 }
+# a check that a finding brings is tested with that finding
+BROUGHT = {check.measure for finding in FINDINGS.values() for check in finding.checks}
 DEFAULTS = {check.name: check for check in load_thresholds()}
 BOUNDS = st.none() | st.floats(allow_nan=False)
 
@@ -34,7 +36,7 @@ def written(tmp_path, text, encoding="utf-8"):
 
 @pytest.mark.parametrize("check", DEFAULTS.values(), ids=list(DEFAULTS))
 def test_each_default_names_what_exists(check):
-    assert check.measure in MEASURES
+    assert check.measure in MEASURES | BROUGHT
     assert set(check.kinds) <= set(FINDINGS)
     assert check.severity in SEVERITIES
     assert (check.min is None) != (check.max is None)
@@ -126,8 +128,8 @@ def test_a_byte_order_mark_and_other_line_ends_do_not_matter(tmp_path):
         ("[conflicts]\nseverity = ['info']", ["info, warning, critical"]),
         ("[conflicts]\nenabled = 1", ["enabled = 1", "true or false"]),
         ("[class_ratio]\nmin = 5", ["[class_ratio]", "min = 5", "max = 3.0"]),
-        ("[conflicts]\nmax = \n[outliers]\n", ["no TOML", "line 2"]),
-        ("[conflicts]\nmax = 1\nmax = 2\n[outliers]\n", ["no TOML", "line 3"]),
+        ("[conflicts]\nmax = \n[outliers]\n", ["not valid TOML", "line 2"]),
+        ("[conflicts]\nmax = 1\nmax = 2\n[outliers]\n", ["not valid TOML", "line 3"]),
     ],
 )
 def test_what_is_wrong_is_named_with_the_way_out(tmp_path, text, words):
@@ -144,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DatapropsError, match="cannot be read"):
         load_thresholds(tmp_path)
     (tmp_path / "bytes.toml").write_bytes(b"[conflicts]\n# \xff\xfe\n")
-    with pytest.raises(DatapropsError, match=r"bytes\.toml is no UTF-8 text"):
+    with pytest.raises(DatapropsError, match=r"bytes\.toml is not valid UTF-8"):
         load_thresholds(tmp_path / "bytes.toml")
 
 

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, field, fields
 from inspect import get_annotations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Interval
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.ranges import wanted
@@ -14,15 +16,13 @@ from dataprops.imaging.windows import window_numbers
 from dataprops.properties.estimators import groups
 from dataprops.util.nearest import did_you_mean
 from dataprops.util.redact import is_url, redacted, withhold
+from dataprops.util.validation import check_values, plain_value
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (  # of files, which are no part of a dataset's name
     *(".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
 )
-LABEL_KINDS = ("auto", "classes", "numbers")
-SCALES = ("full-range", "per-image-max")
-PATIENTS = ("auto", "patient", "study", "series", "none")
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class AuditConfig:
     source: str
     store: str = "dataprops-store"
     name: str = ""
-    size: int = 224
-    channels: int | None = None
-    scale: str = "full-range"
+    size: Annotated[int, Interval(ge=1, le=4096)] = 224
+    channels: Literal[1, 3] | None = None
+    scale: Literal["full-range", "per-image-max"] = "full-range"
     window: str = "auto"
-    labels: str = "auto"
+    labels: Literal["auto", "classes", "numbers"] = "auto"
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"
@@ -120,34 +120,26 @@ class AuditConfig:
     label: str = ""
     as_written: bool = False
     range: str = "auto"
-    patients: str = "auto"
-    k: int = 20
-    near_rms: float | None = None
+    patients: Literal["auto", "patient", "study", "series", "none"] = "auto"
+    k: Annotated[int, Interval(ge=3, le=1000)] = 20
+    near_rms: Annotated[float, Interval(ge=0, le=255)] | None = None
     estimators: tuple[str, ...] = field(default_factory=groups)
-    sample: int = 1000
-    draws: int = 20
+    sample: Annotated[int, Ge(2)] = 1000
+    draws: Annotated[int, Ge(2)] = 20
     seed: int = 0
-    anchors: int | None = None
+    anchors: Annotated[int, Ge(30)] | None = None
     thresholds: str | None = None
-    memory: int | None = None
+    memory: Annotated[int, Gt(0)] | None = None
     reason: str = "by hand"
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            object.__setattr__(self, option.name, plain_value(getattr(self, option.name)))
         object.__setattr__(self, "source", withhold(self.source))
+        check_values(AuditConfig, {option.name: getattr(self, option.name) for option in fields(self)})
         require(bool(self.source), "source", self.source, "a folder, a manifest or name:location")
-        require(1 <= self.size <= 4096, "size", self.size, "1 to 4096 pixels")
-        require(self.channels in (None, 1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
-        require(self.scale in SCALES, "scale", self.scale, " or ".join(SCALES))
         window_numbers(self.window)
         wanted(self.range)
-        require(self.patients in PATIENTS, "patients", self.patients, ", ".join(PATIENTS))
-        require(self.labels in LABEL_KINDS, "labels", self.labels, ", ".join(LABEL_KINDS))
-        require(3 <= self.k <= 1000, "k", self.k, "3 to 1000 neighbours")
-        require(self.near_rms is None or 0 <= self.near_rms <= 255, "near-rms", self.near_rms, "0 to 255 grey levels")
-        require(self.sample >= 2, "sample", self.sample, "at least 2 images")
-        require(self.draws >= 2, "draws", self.draws, "at least 2 draws")
-        require(self.anchors is None or self.anchors >= 30, "anchors", self.anchors, "at least 30 images")
-        require(self.memory is None or self.memory > 0, "memory", self.memory, "a positive amount")
         for rule in self.rules:
             require("=" in rule, "rule", rule, "name=value")
         for estimator in self.estimators:
@@ -171,6 +163,15 @@ class AuditConfig:
             stem = kind
         cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
         return cleaned or "dataset"
+
+
+def choices(option: str) -> tuple[Any, ...]:
+    """The values that an option may have, as its annotation says."""
+    hint = get_type_hints(AuditConfig)[option]
+    return tuple(value for part in (hint, *get_args(hint)) if get_origin(part) is Literal for value in get_args(part))
+
+
+LABEL_KINDS, SCALES, PATIENTS = choices("labels"), choices("scale"), choices("patients")
 
 
 def from_dict(values: dict) -> AuditConfig:

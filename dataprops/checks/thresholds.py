@@ -5,16 +5,32 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Interval
 
 from dataprops.checks.defaults import default_checks
 from dataprops.errors import DatapropsError
 from dataprops.findings.check import SEVERITIES, Check, Quantity
+from dataprops.util.validation import OptionError, check_values
 
+Bound = Annotated[float, Interval(ge=-math.inf, le=math.inf)]  # any number; NaN is none
 __all__ = ["SEVERITIES", "Check", "Quantity", "load_thresholds"]
+
+
+class UserCheck(NamedTuple):
+    """What a user may set of a check."""
+
+    min: Bound
+    max: Bound
+    severity: Literal["info", "warning", "critical"]
+    enabled: bool
+
+
+KEYS = UserCheck._fields
 
 
 def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
@@ -63,9 +79,9 @@ def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str
             f"the thresholds file {path} cannot be read: {error.strerror or type(error).__name__}"
         ) from error
     except UnicodeDecodeError as error:
-        raise DatapropsError(f"the thresholds file {path} is no UTF-8 text (byte {error.start})") from error
+        raise DatapropsError(f"the thresholds file {path} is not valid UTF-8 (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
-        raise DatapropsError(f"the thresholds file {path} is no TOML: {error}") from error
+        raise DatapropsError(f"the thresholds file {path} is not valid TOML: {error}") from error
     for name, keys in given.items():
         if name not in defaults and name in KEYS:
             raise DatapropsError(
@@ -75,35 +91,12 @@ def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str
             raise DatapropsError(f"{path}: unknown check {name!r}{_near_check(name, defaults)}")
         if not isinstance(keys, dict):
             raise DatapropsError(f"{path}: {name} must be a table: write [{name}] and its keys below")
-        for key, value in keys.items():
-            if key not in KEYS:
-                raise DatapropsError(f"{path}: [{name}] has an unknown key {key!r}{_near(key, KEYS)}")
-            wanted = KEYS[key](value)
-            if wanted:
-                raise DatapropsError(f"{path}: [{name}] {key} = {value!r}, wanted: {wanted}")
+        try:
+            check_values(UserCheck, keys)
+        except OptionError as error:
+            key, value = error.option, keys[error.option]
+            if not error.expected:
+                raise DatapropsError(f"{path}: [{name}] has an unknown key {key!r}{_near(key, KEYS)}") from None
+            hint = _near(str(value), SEVERITIES) if key == "severity" else ""
+            raise DatapropsError(f"{path}: [{name}] {key} = {value!r}, expected {error.expected}{hint}") from None
     return given
-
-
-def _no_number(value: Any) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-    return "" if number else "a number"
-
-
-def _no_severity(value: Any) -> str:
-    if value in SEVERITIES:
-        return ""
-    close = difflib.get_close_matches(str(value), SEVERITIES, 1)
-    return ", ".join(SEVERITIES) + (f" (did you mean {close[0]!r}?)" if close else "")
-
-
-def _no_switch(value: Any) -> str:
-    return "" if isinstance(value, bool) else "true or false"
-
-
-# what a user may set, each with a function: value -> what is wanted instead, "" if the value will do
-KEYS: dict[str, Callable[[Any], str]] = {
-    "min": _no_number,
-    "max": _no_number,
-    "severity": _no_severity,
-    "enabled": _no_switch,
-}

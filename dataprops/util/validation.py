@@ -1,0 +1,111 @@
+"""Values against the annotations of a record, by pydantic: one place that says what is wrong with an option.
+
+An annotation holds the type and, as ``Annotated[int, Interval(ge=1, le=4096)]`` or ``Literal["a", "b"]``, what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+from dataprops.errors import DatapropsError
+from dataprops.util.nearest import did_you_mean
+
+WORDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a table",
+}
+_LOW = {"minimum": "at least", "exclusiveMinimum": "more than"}
+_HIGH = {"maximum": "at most", "exclusiveMaximum": "less than"}
+
+
+class OptionError(DatapropsError):
+    """A value that an option does not take.
+
+    Attributes
+    ----------
+    option : str
+        Its name.
+    expected : str
+        What it takes; empty if there is no such option.
+    """
+
+    def __init__(self, option: str, what: str, expected: str = "") -> None:
+        super().__init__(what)
+        self.option, self.expected = option, expected
+
+
+def plain_value(value: Any) -> Any:
+    """A value as annotations have it: paths as text, numpy's numbers as Python's, lists as tuples."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+@cache
+def _model(kind: type) -> Any:
+    import pydantic
+
+    hints = get_type_hints(kind, include_extras=True)
+    return pydantic.create_model(
+        kind.__name__,
+        __config__=pydantic.ConfigDict(
+            extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+        ),
+        **{name: (hint, None) for name, hint in hints.items()},
+    )
+
+
+def check_values(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse values that the annotations of `kind`, a class, do not allow.
+
+    Raises
+    ------
+    OptionError
+        Naming the first such option, what it takes, and its value.
+    """
+    import pydantic
+
+    try:
+        _model(kind)(**values)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name, value = str(first["loc"][0]), values.get(str(first["loc"][0]))
+        if first["type"] == "extra_forbidden":
+            known = list(get_type_hints(kind))
+            raise OptionError(
+                name, f"unknown option {name!r}: {did_you_mean(name, known)}options are {', '.join(known)}"
+            ) from None
+        expected = _expected(kind, name, error)
+        raise OptionError(name, f"{name} must be {expected}, got {value!r}", expected) from None
+
+
+def _expected(kind: type, name: str, error: Any) -> str:
+    """What an option takes, of the errors that its value met (one for each member of a union)."""
+    schema = _model(kind).model_json_schema()["properties"][name]
+    parts = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    allowed = [value for part in parts for value in part.get("enum", [part["const"]] if "const" in part else [])]
+    if allowed:
+        return (" or " if len(allowed) == 2 else ", ").join(map(str, allowed))
+    found = [one["type"] for one in error.errors(include_url=False) if one["loc"][0] == name]
+    typed = [WORDS[one] for one in found if one in WORDS]
+    if typed and len(typed) == len([one for one in found if one != "none_required"]):
+        return f"a list of {typed[0].removeprefix('a ')}s" if "items" in parts[0] and typed[0] != "a list" else typed[0]
+    low = next(((word, part[key]) for part in parts for key, word in _LOW.items() if key in part), None)
+    high = next(((word, part[key]) for part in parts for key, word in _HIGH.items() if key in part), None)
+    if low and high:
+        return f"between {low[1]:g} and {high[1]:g}"
+    bound = low or high
+    kinds = {"number": "a number", "integer": "a whole number", "string": "a string"}
+    return f"{bound[0]} {bound[1]:g}" if bound else kinds.get(parts[0].get("type", ""), "another value")
