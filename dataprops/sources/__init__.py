@@ -19,7 +19,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage
-from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper
+from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper, published
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
@@ -77,6 +77,8 @@ SOURCES: dict[str, Source] = {
         name: Source(paper.scan(name), paper.read(name), row.files, paper.rules_of(name))
         for name, row in paper.READERS.items()
     },
+    **{name: Source(published.scan(name), published.read, True, ACCESS) for name in published.TABLES},
+    "pcam": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.stamps),
     "url": Source(listing.scan, listing.read, False, ACCESS, listing.stamps),
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,

@@ -20,7 +20,19 @@ PATHS = (
     *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images"),
 )
 LABELS = (
-    *("label", "labels", "class", "classes", "classname", "target", "category", "diagnosis", "dx", "findinglabels"),
+    *(
+        "label",
+        "labels",
+        "class",
+        "classes",
+        "classname",
+        "target",
+        "category",
+        "diagnosis",
+        "diagnosis1",
+        "dx",
+        "findinglabels",
+    ),
     *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid"),
 )
 PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "lesionid")

@@ -1,7 +1,7 @@
 """The eleven datasets of Konz & Mazurowski 2024, by name, in the layout in which they are published.
 
 A dataset is a row of `READERS`. Each has label rules of its own, and those of `choose` that all share: splits, classes and a
-balanced subset by seed. What is expected where, and where to get it, says dataprops/README.md.
+balanced subset by seed. What is expected where, and where to get it, says sources/README.md.
 """
 
 from __future__ import annotations

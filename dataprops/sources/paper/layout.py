@@ -54,7 +54,9 @@ def listing(
 
 def missing(source: str, where: Path, tree: str) -> DatapropsError:
     """The error for a tree that is not as published: names the first thing missing, and shows the tree."""
-    return DatapropsError(f"{source}: there is no {where}; expected is\n\n{tree.rstrip()}\n\n(see dataprops/README.md)")
+    return DatapropsError(
+        f"{source}: there is no {where}; expected is\n\n{tree.rstrip()}\n\n(see dataprops/sources/README.md)"
+    )
 
 
 def need(source: str, tree: str, folder: Path, *names: str) -> Path:

@@ -1,0 +1,75 @@
+"""Published sets of images in folders with one table: ``isic:PATH`` and the like find the table, and the images below PATH.
+
+Columns are found as in any manifest (`columns`); options name others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources import folder, manifest
+from dataprops.sources.table import SourceOptions, image_table, shown
+
+
+class Published(NamedTuple):
+    """Patterns of the table's name, the likeliest first, and the patient in a path where the table has no column for it."""
+
+    tables: tuple[str, ...]
+    group_pattern: str | None = None
+
+
+TABLES: dict[str, Published] = {
+    "isic": Published(("*GroundTruth*.csv", "*ground_truth*.csv", "*metadata*.csv", "train*.csv")),
+    "ham10000": Published(("HAM10000_metadata*", "*metadata*.csv", "*GroundTruth*.csv")),
+    "aptos": Published(("train.csv", "train*.csv")),
+    "eyepacs": Published(("trainLabels*.csv", "*labels*.csv"), r"(\d+)_(?:left|right)"),
+    "nih": Published(("Data_Entry_2017*.csv", "Data_Entry*.csv", "sample_labels.csv")),
+}
+
+
+def table_of(name: str, root: Path) -> Path:
+    """The table of a set: of the likeliest name, the one that lies highest.
+
+    Raises
+    ------
+    DatapropsError
+        If there is none, or the place is no directory.
+    """
+    if not root.is_dir():
+        raise DatapropsError(f"{name}: {root} is not a directory: give the folder that holds the table and the images")
+    for pattern in TABLES[name].tables:
+        found = [path for path in root.rglob(pattern) if path.is_file() and not path.name.startswith(".")]
+        if found:
+            return min(found, key=lambda path: (len(path.parts), os.fsencode(path)))
+    raise DatapropsError(f"{name}: no table below {root} (looked for {', '.join(TABLES[name].tables)})")
+
+
+def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
+    """The `scan` of `sources.Source` for a set; keys count from its folder."""
+
+    def scan(location: str, options: SourceOptions) -> pd.DataFrame:
+        root = Path(location)
+        table = table_of(name, root)
+        options = options._replace(
+            images=options.images or str(root.resolve()),
+            group_pattern=options.group_pattern or TABLES[name].group_pattern,
+        )
+        found = manifest.scan(str(table), options)
+        keys = [
+            os.path.relpath(table.parent.resolve() / key, root.resolve()).replace(os.sep, "/") for key in found["key"]
+        ]
+        columns = (found[column].tolist() for column in ("label", "split", "group"))
+        out = image_table(keys, *columns, path=[shown(key) for key in keys])
+        out.attrs.update(found.attrs)
+        return out
+
+    return scan
+
+
+read = folder.read

@@ -1,0 +1,355 @@
+"""One set in every container and every table there is gives equal images, labels, splits and patients; the README tells the rules."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dataprops.audit import audit
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import decode
+from dataprops.sources import SOURCES, SourceOptions, open_source
+from tests.make_images import random_folder
+
+Row = tuple[str, str, str, bytes, np.ndarray]  # split, class, patient, PNG, pixels
+PATTERN = r"/p(\d+)_\d+\.png"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def name_of(number: int, row: Row) -> str:
+    return f"{row[0]}/{row[1]}/p{row[2]}_{number}.png"
+
+
+def folder(rows: list[Row], root: Path) -> Path:
+    for number, row in enumerate(rows):
+        file = root / "set" / name_of(number, row)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(row[3])
+    return root / "set"
+
+
+def wrapped(rows: list[Row], root: Path) -> Path:
+    folder(rows, root / "outer" / "v1")
+    return root / "outer"
+
+
+def zipped(rows: list[Row], root: Path, slash: str = "/") -> Path:
+    with zipfile.ZipFile(root / "set.zip", "w") as archive:
+        for number, row in enumerate(rows):
+            info = zipfile.ZipInfo("x")
+            info.filename, info.create_system = "pets" + slash + name_of(number, row).replace("/", slash), 0
+            archive.writestr(info, row[3])
+    return root / "set.zip"
+
+
+def tarred(rows: list[Row], root: Path, mode: str = "w", before: str = "") -> Path:
+    path = root / ("set.tar.gz" if mode == "w:gz" else "set.tar")
+    with tarfile.open(path, mode) as archive:
+        for number, row in enumerate(rows):
+            info = tarfile.TarInfo(before + name_of(number, row))
+            info.size = len(row[3])
+            archive.addfile(info, io.BytesIO(row[3]))
+    return path
+
+
+def webdataset(rows: list[Row], root: Path) -> Path:
+    with tarfile.open(root / "w.tar", "w") as archive:
+        for number, (split, name, patient, data, _) in enumerate(rows):
+            told = json.dumps({"label": name, "split": split, "group": patient}).encode()
+            for ending, content in ((".png", data), (".json", told)):
+                info = tarfile.TarInfo(f"{number:04d}{ending}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return root / "w.tar"
+
+
+def table(rows: list[Row], root: Path, separator: str, encoding: str, ending: str = ".csv", slash: str = "/") -> Path:
+    folder(rows, root)
+    lines = [separator.join(("path", "label", "split", "group"))]
+    for number, row in enumerate(rows):
+        lines.append(separator.join((f"set/{name_of(number, row)}".replace("/", slash), row[1], row[0], row[2])))
+    (root / f"m{ending}").write_bytes("\n".join(lines).encode(encoding))
+    return root / f"m{ending}"
+
+
+def lines(rows: list[Row], root: Path) -> Path:
+    folder(rows, root)
+    told = [
+        {"path": f"set/{name_of(number, row)}", "label": row[1], "split": row[0], "group": row[2]}
+        for number, row in enumerate(rows)
+    ]
+    (root / "m.jsonl").write_text("\n".join(map(json.dumps, told)))
+    return root / "m.jsonl"
+
+
+def columns(rows: list[Row]) -> pa.Table:
+    names = sorted({row[1] for row in rows})
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.table(
+        {
+            "image": pa.array([{"bytes": row[3], "path": None} for row in rows], held),
+            "label": pa.array([names.index(row[1]) for row in rows], pa.int64()),
+            "split": pa.array([row[0] for row in rows]),
+            "group": pa.array([row[2] for row in rows]),
+        }
+    ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def parquet(rows: list[Row], root: Path) -> Path:
+    pq.write_table(columns(rows), root / "hub.parquet", row_group_size=2)
+    return root / "hub.parquet"
+
+
+def arrow(rows: list[Row], root: Path) -> Path:
+    (root / "disk").mkdir()
+    made = columns(rows)
+    with pa.OSFile(str(root / "disk" / "data-0.arrow"), "wb") as file, pa.ipc.new_stream(file, made.schema) as writer:
+        writer.write_table(made)
+    return root / "disk"
+
+
+def halves(rows: list[Row]) -> dict[str, np.ndarray]:
+    out = {}
+    for split in sorted({row[0] for row in rows}):
+        own = [row for row in rows if row[0] == split]
+        out[f"{split}_images"] = np.stack([row[4] for row in own])
+        out[f"{split}_labels"] = np.array([row[1] for row in own])
+    return out
+
+
+def npz(rows: list[Row], root: Path) -> Path:
+    np.savez(root / "set.npz", **halves(rows))
+    return root / "set.npz"
+
+
+def hdf5(rows: list[Row], root: Path) -> Path:
+    with h5py.File(root / "set.h5", "w") as file:
+        for name, values in halves(rows).items():
+            file[name] = values if values.dtype.kind != "U" else values.astype("S")
+    return root / "set.h5"
+
+
+FORMS: dict[str, Callable[[list[Row], Path], Path]] = {
+    "wrapped": wrapped,
+    "zip": zipped,
+    "zip of Windows": lambda rows, root: zipped(rows, root, "\\"),
+    "tar": tarred,
+    "tar of .": lambda rows, root: tarred(rows, root, before="./"),
+    "tar.gz": lambda rows, root: tarred(rows, root, "w:gz"),
+    "webdataset": webdataset,
+    "csv": lambda rows, root: table(rows, root, ",", "utf-8"),
+    "csv of Excel": lambda rows, root: table(rows, root, ";", "utf-16", slash="\\"),
+    "tsv": lambda rows, root: table(rows, root, "\t", "cp1252", ".tsv"),
+    "jsonl": lines,
+    "parquet": parquet,
+    "save_to_disk": arrow,
+    "npz": npz,
+    "hdf5": hdf5,
+}
+WITHOUT_PATIENTS = ("npz", "hdf5")
+
+
+def told(place: Path, patients: bool) -> list[tuple]:
+    """Every image of a source, with its label, split and patient, in an order of its own."""
+    source = open_source(str(place), SourceOptions(group_pattern=PATTERN))
+    listing = source.scan()
+    images = {}
+    for key, image in zip(listing["key"], (source.read(key) for key in listing["key"]), strict=True):
+        images[key] = (decode(image) if isinstance(image, bytes) else image).pixels.tobytes()
+    found = zip(*(listing[name] for name in ("key", "label", "split", "group")), strict=True)
+    return sorted((images[key], label, split, group if patients else None) for key, label, split, group in found)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(8, 14),
+    names=st.sampled_from([("cat", "dog"), ("bös", "gut"), ("0", "1")]),
+)
+def test_a_set_is_the_same_in_every_container_and_table(
+    tmp_path_factory, seed: int, n: int, names: tuple[str, str]
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for number in range(n):
+        pixels = rng.integers(0, 256, (6, 6), np.uint8)
+        split = ("train", "test")[number % 2] if number < 4 else str(rng.choice(["train", "test"]))
+        label = names[number // 2 % 2] if number < 4 else str(rng.choice(names))
+        rows.append((split, label, str(rng.integers(1, 5)), png(pixels), pixels))
+    root = tmp_path_factory.mktemp("forms")
+    wanted = {patients: told(folder(rows, root / "plain"), patients) for patients in (True, False)}
+    assert [row[1:] for row in wanted[True]] == [
+        row[1:]
+        for row in sorted((pixels.tobytes(), label, split, patient) for split, label, patient, _, pixels in rows)
+    ]
+    for form, write in FORMS.items():
+        place = root / form.replace(" ", "_")
+        place.mkdir()
+        patients = form not in WITHOUT_PATIENTS
+        assert told(write(rows, place), patients) == wanted[patients], form
+    shutil.rmtree(root)
+
+
+def rule_table() -> str:
+    rows = ["| source | rules |", "|---|---|"]
+    for name, row in SOURCES.items():
+        if row.rules:
+            rules = (f"`{rule}`: {', '.join(values) if values else 'any'}" for rule, values in row.rules.items())
+            rows.append(f"| `{name}` | {'; '.join(rules)} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_lists_the_rules_that_sources_have() -> None:
+    text = (Path(__file__).parents[1] / "dataprops" / "sources" / "README.md").read_text(encoding="utf-8")
+    (generated,) = re.findall(r"<!-- generated[^\n]*\n(.*?)\n<!-- end -->", text, re.DOTALL)
+    assert generated == rule_table()
+
+
+# whole audits
+
+
+def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert(tmp_path: Path) -> None:
+    random_folder(tmp_path / "set", {"cat": 12, "dog": 12})
+    for number in range(4):
+        (tmp_path / "set" / "cat" / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "set" / "notes.txt").write_text("x")
+    summary = audit(tmp_path / "set", store=str(tmp_path / "store"), size=16, k=5, draws=2, estimators=("mle",))
+    assert summary["left_out"] == {
+        "count": 5,
+        "by_reason": {"not an image": 4, "companion file": 1},
+        "files": ["cat/0.heic", "cat/1.heic", "cat/2.heic", "cat/3.heic", "notes.txt"],
+    }
+    assert summary["decisions"] == [
+        {"what": "classes", "value": "cat, dog", "why": "names of folders", "option": "--layout"}
+    ]
+    (alert,) = [alert for alert in summary["alerts"] if alert["name"] == "left_out"]
+    assert alert["severity"] == "warning"
+    found = pd.read_parquet(Path(summary["results"]) / "findings.parquet")
+    assert found.loc[found["kind"] == "left_out", "detail"].tolist()[0] == "“cat/0.heic” was left out: not an image."
+
+
+def test_two_sets_of_one_folder_name_are_no_history(tmp_path: Path) -> None:
+    for number, top in enumerate(("retina", "chest")):
+        random_folder(tmp_path / top / "images", {"no": 12, "yes": 12}, seed=number)
+    options = {"store": str(tmp_path / "store"), "size": 16, "k": 5, "draws": 2, "estimators": ("mle",)}
+    first = audit(tmp_path / "retina" / "images", **options)
+    with pytest.raises(
+        DatapropsError, match=r"retina/images, and .*chest/images holds other images.*--name chest-images"
+    ):
+        audit(tmp_path / "chest" / "images", **options)
+    other = audit(tmp_path / "chest" / "images", name="chest", **options)
+    assert (first["dataset"], other["dataset"], other["previous"]) == ("images", "chest", None)
+    # a set that has moved goes on
+    shutil.move(tmp_path / "retina", tmp_path / "elsewhere")
+    assert audit(tmp_path / "elsewhere" / "images", **options)["previous"] == first["run_id"]
+
+
+# machines
+
+CONTAINER = {
+    "HOME": "/nonexistent",
+    **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+}
+
+
+def other_user() -> list[str]:
+    """A command that runs Python as a user without a name, or skip."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root becomes another user, and with setpriv")
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        command = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", python]
+        if (
+            Path(python).exists()
+            and subprocess.run([*command, "-c", ""], check=False, capture_output=True).returncode == 0
+        ):
+            return command
+    pytest.skip("no Python that another user may run")
+
+
+def test_a_user_without_a_home_and_behind_a_proxy_audits_an_installation_of_root(tmp_path: Path) -> None:
+    command = other_user()
+    store = Path("/tmp") / f"dataprops-{os.getpid()} ü"
+    paths = [str(Path(__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))]
+    environment = {**os.environ, **CONTAINER, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    try:
+        done = subprocess.run(
+            [
+                *command,
+                "-m",
+                "flows.cli",
+                "audit",
+                "digits:",
+                "--size",
+                "4",
+                "--inline",
+                "--json",
+                "--store",
+                str(store),
+            ],
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["n_images"] == 1797
+        assert any((store / "cache" / "numba").iterdir())  # compiled once for the store, not by each process
+    finally:
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def test_servers_of_this_machine_are_asked_without_the_proxy(monkeypatch) -> None:
+    from urllib.request import getproxies, proxy_bypass
+
+    from flows.server import bypass_proxies
+
+    for name, value in CONTAINER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    bypass_proxies()
+    assert getproxies()["http"] == "http://127.0.0.1:9"
+    assert all(map(proxy_bypass, ("127.0.0.1:4200", "localhost:1", "example.org")))
+    assert not proxy_bypass("other.org")
+
+
+def test_functions_compile_where_nothing_can_be_kept(monkeypatch) -> None:
+    import numba.core.caching
+
+    from dataprops.util.compiled import njit
+
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+
+    @njit(nogil=True, cache=True)
+    def twice(x: int) -> int:
+        return 2 * x
+
+    assert twice(3) == 6
