@@ -150,7 +150,8 @@ def npz(rows: list[Row], root: Path) -> Path:
 def hdf5(rows: list[Row], root: Path) -> Path:
     with h5py.File(root / "set.h5", "w") as file:
         for name, values in halves(rows).items():
-            file[name] = values if values.dtype.kind != "U" else values.astype("S")
+            text = h5py.string_dtype() if values.dtype.kind == "U" else None
+            file.create_dataset(name, data=values.tolist() if text else values, dtype=text)
     return root / "set.h5"
 
 
