@@ -25,7 +25,7 @@ from dataprops.probe.suspects import Suspects, suspect_labels
 
 MOST = 4_000  # images
 LEAST = 20
-LEAST_OF_CLASS = 4
+LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
 ATTACKED = 200
 
 Advance = Callable[[int], None]
@@ -112,7 +112,7 @@ def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
     ----------
     images : uint8 [n, h, w, c]
     y : int64 [n]
-        Classes 0..c-1, each with images in two groups at least.
+        Classes 0..c-1, each with images in two groups at least (`LEAST_GROUPS` for numbers to trust).
     groups : int64 [n], optional
         What must stay together (`folds.units_of`); by default each image counts alone.
     seed : int
@@ -155,17 +155,15 @@ def reason_not_applicable(y: np.ndarray, unit: np.ndarray, *, numeric: bool) -> 
     usable = usable_classes(y, unit)
     if len(usable) < 2:
         return (
-            f"it takes two classes with {LEAST_OF_CLASS} images in two groups each, there "
-            f"{'is' if len(usable) == 1 else 'are'} {len(usable)}"
+            f"it takes two classes with images in {LEAST_GROUPS} groups each (patients; images without one count alone, copies"
+            f" together), there {'is' if len(usable) == 1 else 'are'} {len(usable)}"
         )
     return None
 
 
 def usable_classes(y: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """Classes that can be both trained on and tested."""
-    return np.array(
-        [c for c in np.unique(y) if (y == c).sum() >= LEAST_OF_CLASS and len(np.unique(unit[y == c])) >= 2], np.int64
-    )
+    return np.array([c for c in np.unique(y) if len(np.unique(unit[y == c])) >= LEAST_GROUPS], np.int64)
 
 
 def draw_images(n: int, most: int, seed: int) -> np.ndarray:

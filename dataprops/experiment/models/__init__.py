@@ -14,6 +14,7 @@ from torch import nn
 
 from dataprops.errors import DatapropsError
 from dataprops.experiment.models.resnet import BasicBlock, Bottleneck, resnet
+from dataprops.experiment.models.small import cnn4, mlp
 from dataprops.experiment.models.vgg import SHRINK, vgg
 
 
@@ -62,6 +63,8 @@ MODELS: dict[str, Model] = {
     "vgg13": Model(vgg(2, 2, 2, 2, 2), 1e-4, 6, _pools(2, 2, 2, 2, 2), "classifier.3", SHRINK),
     "vgg16": Model(vgg(2, 2, 3, 3, 3), 1e-4, 6, _pools(2, 2, 3, 3, 3), "classifier.3", SHRINK),
     "vgg19": Model(vgg(2, 2, 4, 4, 4), 1e-4, 6, _pools(2, 2, 4, 4, 4), "classifier.3", SHRINK),
+    "cnn4": Model(cnn4, 1e-3, 32, ("2", "5", "8", "11"), "11", 16),
+    "mlp": Model(mlp, 1e-3, 32, ("2", "4"), "4"),
 }
 OWN = Model(nn.Identity, 1e-3, 40)  # learning rate and batch of a network by import path
 

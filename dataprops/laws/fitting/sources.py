@@ -1,0 +1,212 @@
+"""What predicts networks on sources that the fit has not seen: rows of terms, each judged alike (tests/benchmarks/truth.md).
+
+One family of networks, one target, one form (some terms with free slopes, one intercept). A source is left out, the others are
+fitted, and its rows are predicted: `left_out`. Each source counts as one, however many tasks, sizes and seeds it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.probe.measure import LEAST_GROUPS
+
+DRAWS = 4000
+LEVEL = 0.90
+FLOOR_LOSS = FLOOR_PENALTY = 1e-3
+CONVERGED = 0.3
+
+Column = Callable[[pd.DataFrame], np.ndarray]
+
+
+def _log(name: str, floor: float = 1e-12) -> Column:
+    return lambda table: np.log(np.maximum(table[name].to_numpy(float), floor))
+
+
+def logit(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Logit of a share of errors, finite at 0 and 1."""
+    return np.log((errors + 0.5) / (n - errors + 0.5))
+
+
+TERMS: dict[str, Column] = {
+    "log_n": _log("n_train"),
+    "log_n_per_d": lambda table: -np.log(table["n_train"].to_numpy(float)) / table["d_data"].to_numpy(float),
+    "log_k_f": _log("k_f"),
+    "log_k_mean": _log("k_mean"),
+    "log_probe_loss": _log("p_loss", FLOOR_LOSS),
+    "logit_probe_error": lambda table: logit(table["p_wrong"].to_numpy(float), table["n_train"].to_numpy(float)),
+    "log_probe_gradient": _log("p_gradient", 1e-6),
+    "log_probe_penalty": _log("p_penalty", FLOOR_PENALTY),
+}
+TARGETS: dict[str, Column] = {
+    "log_loss": _log("test_loss_scaled", FLOOR_LOSS),
+    "logit_error": lambda table: logit(table["errors"].to_numpy(float), table["n_test"].to_numpy(float)),
+    "log_penalty": _log("penalty_2", FLOOR_PENALTY),
+}
+
+
+class Form(NamedTuple):
+    """Terms, and their slopes where a theory gives them."""
+
+    terms: tuple[str, ...]
+    fixed: tuple[float, ...] | None = None
+
+
+FORMS: dict[str, Form] = {
+    "mean": Form(()),
+    "log_n": Form(("log_n",)),
+    "law_free": Form(("log_n_per_d", "log_k_f")),
+    "law_fixed": Form(("log_n_per_d", "log_k_f"), (1.0, 1.0)),
+    "probe": Form(("log_probe_loss", "log_n")),
+    "probe_error": Form(("logit_probe_error", "log_n")),
+    "probe_both": Form(("log_probe_loss", "logit_probe_error", "log_n")),
+    "attack_k": Form(("log_k_mean", "log_n")),
+    "attack_probe": Form(("log_probe_loss", "log_k_mean", "log_n")),
+    "attack_gradient": Form(("log_probe_gradient", "log_probe_penalty", "log_n")),
+    "attack_all": Form(("log_probe_loss", "log_probe_gradient", "log_k_mean", "log_n")),
+}
+FORMS_OF = {
+    "log_loss": tuple(FORMS)[:7],
+    "logit_error": tuple(FORMS)[:7],
+    "log_penalty": tuple(FORMS),
+}
+
+
+class Rows(NamedTuple):
+    """Terms float [rows, terms], target float [rows], source of each row as a number."""
+
+    x: np.ndarray
+    y: np.ndarray
+    source: np.ndarray
+
+
+def converged(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of networks that learned their training images (training loss at most 0.3 nats) of a set that a probe can judge."""
+    kept = (table["train_loss"] <= CONVERGED) & (table["groups_least"] >= LEAST_GROUPS)
+    return table[kept].reset_index(drop=True)
+
+
+def rows_of(table: pd.DataFrame, form: Form, target: str) -> Rows:
+    """The design of a form for some cells; what a theory fixes is taken off the target."""
+    x = np.stack([np.ones(len(table)), *(TERMS[term](table) for term in form.terms)], axis=1)
+    y = TARGETS[target](table)
+    if form.fixed is not None:
+        y, x = y - x[:, 1:] @ np.array(form.fixed), x[:, :1]
+    return Rows(x, y, pd.factorize(table["source"], sort=True)[0])
+
+
+def coefficients(rows: Rows, keep: np.ndarray) -> np.ndarray:
+    """Least squares over the kept rows, each source with the same weight."""
+    weight = 1 / np.sqrt(np.bincount(rows.source[keep], minlength=rows.source.max() + 1)[rows.source[keep]])
+    return np.linalg.lstsq(rows.x[keep] * weight[:, None], rows.y[keep] * weight, rcond=None)[0]
+
+
+def left_out(rows: Rows, among: np.ndarray | None = None) -> np.ndarray:
+    """Measured less predicted, each row by a fit to the other sources (of those in `among`, bool [rows]); NaN outside."""
+    among = np.ones(len(rows.y), bool) if among is None else among
+    out = np.full(len(rows.y), np.nan)
+    for source in np.unique(rows.source[among]):
+        held = among & (rows.source == source)
+        out[held] = rows.y[held] - rows.x[held] @ coefficients(rows, among & (rows.source != source))
+    return out
+
+
+def by_source(misses: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Mean squared miss of each source."""
+    return np.bincount(source, misses**2) / np.bincount(source)
+
+
+def conformal_half(misses: np.ndarray, source: np.ndarray, level: float = LEVEL) -> float:
+    """Half width that holds `level` of a new source's rows: quantile of absolute misses, each source with the same weight."""
+    sources, code = np.unique(source, return_inverse=True)
+    weight = 1 / (np.bincount(code)[code] * len(sources))
+    order = np.argsort(np.abs(misses))
+    reached = np.cumsum(weight[order]) >= min(1.0, level * (1 + 1 / len(sources))) - 1e-9
+    return float(np.abs(misses[order][np.argmax(reached)])) if reached.any() else float(np.abs(misses).max())
+
+
+def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
+    """(share of rows inside their interval, each source as one; mean half width), every interval without the source it is for."""
+    outer = left_out(rows)
+    inside = np.empty(len(rows.y))
+    halves = []
+    for source in np.unique(rows.source):
+        others = rows.source != source
+        inner = left_out(rows, others)
+        half = conformal_half(inner[others], rows.source[others], level)
+        halves.append(half)
+        inside[~others] = np.abs(outer[~others]) <= half
+    return float((np.bincount(rows.source, inside) / np.bincount(rows.source)).mean()), float(np.mean(halves))
+
+
+def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of one value for each source, and its 95 % interval over resampled sources."""
+    rng = np.random.default_rng([seed, 23])
+    draws = values[rng.integers(0, len(values), (DRAWS, len(values)))].mean(1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def judge(table: pd.DataFrame, target: str, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Form -> rmse, factor, gain over log_n {value, low, high}, coverage, half: for the cells of one family."""
+    squares, out = {}, {}
+    for name in FORMS_OF[target]:
+        rows = rows_of(table, FORMS[name], target)
+        misses = left_out(rows)
+        squares[name] = by_source(misses, rows.source)
+        coverage, half = nested_coverage(rows)
+        out[name] = {
+            "rmse": float(np.sqrt(squares[name].mean())),
+            "factor": float(np.exp(np.sqrt(squares[name].mean()))),
+            "coverage": coverage,
+            "half": half,
+        }
+    for name, told in out.items():
+        gain = bootstrap_sources(squares["log_n"] - squares[name], seed)
+        told["gain"] = dict(zip(("value", "low", "high"), gain, strict=True))
+    return out
+
+
+def rank_correlation(table: pd.DataFrame, form: str, target: str = "log_penalty", seed: int = 0) -> dict[str, float]:
+    """Spearman's correlation over tasks of left-out predictions with what was measured; interval over resampled sources."""
+    rows = rows_of(table, FORMS[form], target)
+    y = TARGETS[target](table)
+    means = pd.DataFrame({"dataset": table["dataset"], "source": table["source"], "y": y, "f": y - left_out(rows)})
+    means = means.groupby("dataset").agg({"source": "first", "y": "mean", "f": "mean"})
+    code, names = pd.factorize(means["source"])
+    members = [np.nonzero(code == c)[0] for c in range(len(names))]
+    rng = np.random.default_rng([seed, 29])
+    found = []
+    for _ in range(DRAWS // 4):
+        at = np.concatenate([members[c] for c in rng.integers(0, len(names), len(names))])
+        found.append(_spearman(means["y"].to_numpy()[at], means["f"].to_numpy()[at]))
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    value = _spearman(means["y"].to_numpy(), means["f"].to_numpy())
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    a, b = rankdata(a), rankdata(b)
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")
+
+
+def summarise(table: pd.DataFrame) -> Mapping[str, Any]:
+    """Everything that truth.md asks of the cells: family -> target -> form -> numbers, and rank correlations of the penalty."""
+    kept = converged(table)
+    out: dict[str, Any] = {
+        "rows": len(table),
+        "left_out": len(table) - len(kept),
+        "sources": int(kept["source"].nunique()),
+    }
+    for family, cells in kept.groupby("model"):
+        cells = cells.reset_index(drop=True)
+        told: dict[str, Any] = {target: judge(cells, target) for target in TARGETS}
+        for form, numbers in told["log_penalty"].items():
+            numbers["rank"] = rank_correlation(cells, form)
+        out[str(family)] = told | {"rows": len(cells)}
+    return out
