@@ -71,7 +71,7 @@ def test_the_flow_left_its_traces_in_prefect(audited):
         tasks = database.execute("select name, state_type from task_run order by start_time").fetchall()
         artifacts = dict(database.execute("select key, type from artifact").fetchall())
     assert flows == [("set (by hand)", "COMPLETED")]
-    stages = ["scan", "decode", "distances", "measure", "find", "check", "report"]
+    stages = ["scan", "decode", "distances", "measure", "probe", "find", "check", "report"]
     assert tasks == [(name, "COMPLETED") for name in stages]
     assert artifacts["audit-set"] == "markdown"
     assert artifacts["properties-set"] == "table"

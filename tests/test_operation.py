@@ -317,7 +317,7 @@ def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
     run = operated.finished()[0]
     tasks = operated.server.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}, "limit": 50})
     names = [task["name"] for task in sorted(tasks, key=lambda task: task["start_time"])]
-    assert names == ["scan", "decode", "distances", "measure", "find", "check", "report"]
+    assert names == ["scan", "decode", "distances", "measure", "probe", "find", "check", "report"]
     found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     texts = {artifact["key"]: str(artifact["data"]) for artifact in found}
     assert {"audit-chest", "findings-chest", "properties-chest", "report-chest", "data-docs-chest"} <= set(texts)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # Stages in their order: each a module of `stages` with a function of its name, imported when it runs. The middle ones are left
 # out where nothing is new (see `unchanged`), and with them the imports that take longest.
 READ = ("scan", "decode")
-COMPUTE = ("distances", "measure", "find")
+COMPUTE = ("distances", "measure", "probe", "find")
 TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
 

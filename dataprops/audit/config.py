@@ -89,6 +89,8 @@ class AuditConfig:
     anchors : int or None
         Compare a random sample of so many images with all, in place of all pairs: estimates with intervals, for sets where
         all pairs are too many.
+    probe : bool
+        Whether a reference classifier is trained on the set.
     thresholds : str or None
         TOML file that overrides the default thresholds.
     memory : int or None
@@ -128,6 +130,7 @@ class AuditConfig:
     draws: Annotated[int, Ge(2)] = 20
     seed: int = 0
     anchors: Annotated[int, Ge(30)] | None = None
+    probe: bool = True
     thresholds: str | None = None
     memory: Annotated[int, Gt(0)] | None = None
     reason: str = "by hand"

@@ -63,6 +63,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What `probe` trained on."""
+
+    n_images: int
+
+
+@dataclass(frozen=True)
 class Checked:
     """What `check` found: numbers of checks, and of alerts."""
 

@@ -118,6 +118,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
             },
             "sharpest_pair": top,
         },
+        **files.probed.read(),
         "findings": {name: int(counts.get(name, 0)) for name in FINDINGS},
         "conflicts": [[str(p) for p in pair] for pair in conflicts],
         "results": str(run.results),

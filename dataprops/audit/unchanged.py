@@ -24,7 +24,15 @@ from dataprops.properties.estimators import ESTIMATORS
 from dataprops.util.files import write_text
 from dataprops.util.version import package_version
 
-TABLES = ("images", "neighbours", "properties", "pairs", "findings", "shortcuts")  # names of `Workspace`'s files
+TABLES = (
+    "images",
+    "neighbours",
+    "properties",
+    "pairs",
+    "probe",
+    "findings",
+    "shortcuts",
+)  # names of `Workspace`'s files
 NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; thresholds count by what they say
 
 
@@ -35,6 +43,7 @@ class LastRun(NamedTuple):
     results: str
     passed: dict[str, Any]
     measures: dict[str, float]
+    probed: dict[str, Any]
 
 
 def key_of(run: Run) -> str | None:
@@ -74,6 +83,7 @@ def restore(run: Run, key: str | None) -> bool:
     passed = record_from(Passed, last.passed)
     files.passed.write(replace(passed, pairs=0, planned_bytes=0, used_bytes=0))
     files.measures.write(last.measures)
+    files.probed.write(last.probed)
     return True
 
 
@@ -84,7 +94,7 @@ def remember(run: Run, key: str | None) -> None:
         path.unlink(missing_ok=True)
         return
     files = run.files
-    last = LastRun(key, str(run.results), asdict(files.passed.read()), files.measures.read())
+    last = LastRun(key, str(run.results), asdict(files.passed.read()), files.measures.read(), files.probed.read())
     path.parent.mkdir(parents=True, exist_ok=True)  # an audit by anchors leaves no state
     write_text(path, json.dumps(last._asdict()))
 

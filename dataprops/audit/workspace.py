@@ -154,6 +154,16 @@ class Workspace:
         return self._result("pairs")
 
     @property
+    def probe(self) -> TableFile:
+        """Result: what the reference classifier makes of each image (`probe.record.COLUMNS`). By `probe`."""
+        return self._result("probe")
+
+    @property
+    def probed(self) -> ValueFile[dict[str, Any]]:
+        """The summary's `probe`, or why there is none (`probe_withheld`). By `probe`."""
+        return ValueFile(self.folder / "probed.json")
+
+    @property
     def findings(self) -> TableFile:
         """Result: the findings. By `find`."""
         return self._result("findings")

@@ -1,8 +1,9 @@
 """What is done to a network after training: batch-norm statistics re-estimated, and a temperature for its probabilities.
 
-After few steps the running statistics of batch norm are not those of the final weights: networks whose last epoch had a loss of 0.05
-tested at 1.9 nats on the training images themselves. So they are computed again from the training images. The loss of a network that
-saw few images is mostly overconfidence; one temperature, fitted to images that are neither training nor test images, takes it away [1]_.
+After few steps the running statistics of batch norm are not those of the final weights: networks whose last epoch had a loss of
+0.05 tested at 1.9 nats on the training images themselves. So they are computed again from the training images. The loss of a
+network that saw few images is mostly overconfidence; one temperature, fitted to images that are neither training nor test images,
+takes it away [1]_.
 
 References
 ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,8 @@ class Context(NamedTuple):
         Of `shortcut_scores`; None: not computed.
     neighbours : DataFrame or None
         The nearest distinct images of each (the result table `neighbours`).
-    probe : Any
-        What the reference classifier found, or None.
+    probe : DataFrame or None
+        What the reference classifier makes of each image (the result table `probe`); None: there is none.
     copies : NearCopies or None
         How `near` was found; None where it was given.
     checks : tuple of Check
@@ -80,7 +80,7 @@ class Context(NamedTuple):
     spellings: Sequence[tuple[str, Mapping[str, int]]] = ()
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
-    probe: Any = None
+    probe: pd.DataFrame | None = None
     copies: NearCopies | None = None
     checks: tuple[Check, ...] = ()
     pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels

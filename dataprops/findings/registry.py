@@ -34,6 +34,7 @@ BUILT_IN = (
     "class_imbalance",
     "small_class",
     "shortcut",
+    "suspect_labels",
     "outliers",
     "sharpest_pairs",
 )

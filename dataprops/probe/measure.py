@@ -24,9 +24,10 @@ from dataprops.probe.ridge import MANY, held_scores, inner_products, near_streng
 from dataprops.probe.suspects import Suspects, suspect_labels
 
 MOST = 4_000  # images
+MOST_CLASSES = 100
 LEAST = 20
 LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
-ATTACKED = 200
+ATTACKED = 100
 
 Advance = Callable[[int], None]
 
@@ -78,7 +79,10 @@ class Probe(NamedTuple):
         2 and 4 times as many images; None with `withheld`.
     withheld : str or None
     folds : int
+    units : int
+        Groups that were drawn for the intervals.
     fold : int64 [n]
+    probabilities : float64 [n, classes] or None
     losses, wrong : float64 [n]
         Of each image: held-out log loss (of numbers the squared error), and whether it errs.
     hardness : float64 [n]
@@ -96,7 +100,9 @@ class Probe(NamedTuple):
     gains: dict[int, curve.Gain] | None
     withheld: str | None
     folds: int
+    units: int
     fold: np.ndarray
+    probabilities: np.ndarray | None
     losses: np.ndarray
     wrong: np.ndarray
     hardness: np.ndarray
@@ -174,7 +180,7 @@ def draw_images(n: int, most: int, seed: int) -> np.ndarray:
 
 
 def run_probe(
-    images: np.ndarray | None,
+    images: np.ndarray | torch.Tensor | None,
     y: np.ndarray,
     unit: np.ndarray,
     *,
@@ -188,7 +194,7 @@ def run_probe(
 
     Parameters
     ----------
-    images : uint8 [n, h, w, c] or None
+    images : uint8 [n, h, w, c], or float32 [n, c, 32, 32] of `features.shrink`, or None
         None with `features`: then there is no attack.
     y : int64 [n] or float64 [n]
         Classes 0..c-1, or numbers.
@@ -206,7 +212,7 @@ def run_probe(
     encoder = x = None
     if features is None:
         assert images is not None
-        x = shrink(images)
+        x = images if isinstance(images, torch.Tensor) else shrink(images)
         encoder, features = fit_encoder(x, seed)
     step(30)
     _, unit = np.unique(unit, return_inverse=True)
@@ -301,7 +307,9 @@ def _of_classes(
         gains,
         withheld,
         len(np.unique(folds)),
+        weights.shape[1],
         folds,
+        p,
         losses[:, -1],
         wrong,
         other - own,
@@ -330,7 +338,9 @@ def _of_numbers(
         gains,
         withheld,
         len(np.unique(folds)),
+        weights.shape[1],
         folds,
+        None,
         squares[:, -1],
         np.full(len(target), np.nan),
         np.sqrt(squares[:, -1]),

@@ -154,6 +154,12 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
     type=int,
     help="Compare N random images with all others instead of all pairs: estimates with intervals, for very large sets.",
 )
+@click.option(
+    "--probe/--no-probe",
+    default=AuditConfig.probe,
+    show_default=True,
+    help="Train a reference classifier on the set: suspect labels, learning curve, predictions.",
+)
 @click.option("--thresholds", type=click.Path(), help="TOML file that overrides the default thresholds.")
 @click.option(
     "--memory", callback=memory_amount, help="Working memory of each worker, e.g. 4G [default: what is free]."

@@ -1,4 +1,4 @@
-"""Stage 6: predictions, checks and alerts."""
+"""Stage 7: predictions, checks and alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 5: what stands out, and the numbers that checks look at."""
+"""Stage 6: what stands out, and the numbers that checks look at."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def context_of(run: Run) -> Context:
     files = run.files
     scanned, passed = files.scanned.read(), files.passed.read()
     images, pictures = files.images.read(), Pictures(run)
+    probe = files.probe.read()
     neighbours, listed = files.neighbours.read(), files.near_pairs()
     copies = near_copies(
         images,
@@ -41,6 +42,7 @@ def context_of(run: Run) -> Context:
         spellings=scanned.spellings,
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
         neighbours=neighbours,
+        probe=probe if len(probe) else None,
         checks=load_thresholds(run.config.thresholds),
         pixels=pictures.blocks,
         originals=pictures.originals,

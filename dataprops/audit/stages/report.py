@@ -1,4 +1,4 @@
-"""Stage 7: the report, and the publication of the results."""
+"""Stage 8: the report, and the publication of the results."""
 
 from __future__ import annotations
 

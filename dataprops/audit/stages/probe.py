@@ -1,0 +1,107 @@
+"""Stage 5: a reference classifier trained on the set (`dataprops.probe`): what it errs on, learns with more images, and doubts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dataprops.audit.pictures import Pictures
+from dataprops.audit.records import Probed
+from dataprops.audit.workspace import Run
+from dataprops.probe import measure, record
+from dataprops.probe.features import shrink
+from dataprops.probe.folds import units_of
+from dataprops.util.tools import Tools
+
+LEFT_OUT = "left out with --no-probe"
+
+
+def probe(run: Run, tools: Tools) -> Probed:
+    """Train the reference classifier, unless it is left out or there is nothing to learn."""
+    files, kind = run.files, run.files.scanned.read().label_kind
+    images = files.images.read()
+    usable = images[images["pixels"].notna() & images["y"].notna()].reset_index(drop=True)
+    reason = LEFT_OUT if not run.config.probe else "the set has no labels" if kind == "none" else None
+    numeric = kind == "numbers"
+    at = np.empty(0, np.int64)
+    unit, notes = np.empty(0, np.int64), []
+    if reason is None:
+        unit = _units(usable, files.near_pairs())
+        at, notes = _chosen(usable, unit, numeric, run.config.seed)
+        reason = measure.reason_not_applicable(usable["y"].to_numpy()[at], unit[at], numeric=numeric)
+    if reason is not None:
+        files.probed.write({"probe": None, "probe_withheld": reason})
+        files.probe.write(record.empty_table())
+        return Probed(0)
+    part = usable.iloc[at]
+    values = part["y"].to_numpy(float)
+    names, y = (None, values) if numeric else _codes(part)
+    x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
+    with tools.progress("training the probe", 100, "%") as advance, one_thread():
+        found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
+    grouped = "group" if part["group"].notna().any() else "image"
+    files.probed.write({"probe": record.summary_of(found, y, names, grouped, notes), "probe_withheld": None})
+    files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, unit[at]))
+    return Probed(len(at))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Products on one thread: these are small, and where other work has the cores, threads wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _units(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
+    """What must not be torn: images of a group, identical ones, near-identical ones."""
+    place = pd.Series(np.arange(len(images)), index=images["image"].to_numpy())
+    group = pd.factorize(images["group"])[0]  # -1 where there is none
+    first = pd.factorize(images["pixels"])[0]
+    _, leader = np.unique(first, return_index=True)
+    identical = np.stack([np.arange(len(images)), leader[first]], axis=1)
+    known = near[near["a"].isin(place.index) & near["b"].isin(place.index)]
+    pairs = np.stack([place[known["a"]].to_numpy(np.int64), place[known["b"]].to_numpy(np.int64)], axis=1)
+    return units_of(len(images), group, identical, pairs)
+
+
+def _chosen(images: pd.DataFrame, unit: np.ndarray, numeric: bool, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Places of the images that are used, and what was left out, in words."""
+    at, notes = np.arange(len(images)), []
+    if not numeric:
+        y = images["y"].to_numpy(np.int64)
+        kept = measure.usable_classes(y, unit)
+        labels = images["label"].to_numpy(object)
+        small = sorted({str(labels[i]) for i in np.nonzero(~np.isin(y, kept))[0]})
+        if small and len(kept) > 1:
+            few = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
+            notes.append(f"classes with fewer than {measure.LEAST_GROUPS} groups are left out: {few}")
+        if len(kept) > measure.MOST_CLASSES:
+            count = np.array([(y == c).sum() for c in kept])
+            kept = kept[np.argsort(-count, kind="stable")[: measure.MOST_CLASSES]]
+            notes.append(f"only the {measure.MOST_CLASSES} largest classes are used")
+        at = at[np.isin(y, kept)]
+    drawn = at[measure.draw_images(len(at), measure.MOST, seed)]
+    if len(drawn) < len(at):
+        notes.append(f"{len(drawn):,} of {len(at):,} images were drawn (seed {seed})")
+        if not numeric:
+            y = images["y"].to_numpy(np.int64)
+            drawn = drawn[np.isin(y[drawn], measure.usable_classes(y[drawn], unit[drawn]))]
+    return drawn, notes
+
+
+def _codes(images: pd.DataFrame) -> tuple[list[str], Any]:
+    labels = images["label"].astype(str).to_numpy(object)
+    names, y = np.unique(labels, return_inverse=True)
+    return [str(name) for name in names], y.astype(np.int64)
