@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import time
 import uuid
@@ -30,6 +29,7 @@ from typing import Any
 
 from dataprops.errors import DatapropsError
 from dataprops.util.files import write_text
+from dataprops.util.json import plain
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +94,6 @@ def news(dataset: str, kind: str, alert: Mapping[str, Any], run_id: str, when: s
         "run_id": run_id,
         **told,
     }
-
-
-def plain(value: Any) -> Any:
-    """A value that JSON knows; NaN and infinity become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return list(value) if isinstance(value, tuple) else value
 
 
 def settled(state: State, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> State:

@@ -17,9 +17,10 @@ import pandas as pd
 from dataprops.experiment.grid import Cell, Experiment
 from dataprops.experiment.samples import sample_name
 from dataprops.experiment.sets import facts_of, load_images
-from dataprops.experiment.table import EPS, load_cell, plain
+from dataprops.experiment.table import EPS, load_cell
 from dataprops.imaging.decode import Preprocess
 from dataprops.util.files import write_text
+from dataprops.util.json import plain
 
 if TYPE_CHECKING:
     from dataprops.experiment.training import Recipe

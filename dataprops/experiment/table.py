@@ -71,15 +71,6 @@ def load_cell(experiment: Experiment, cell: Cell) -> dict[str, Any] | None:
         return None
 
 
-def plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: None."""
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 _TEXT = ("dataset", "domain", "model", "preset", "preprocess", "split", "device", "status", "reason", "peak_layer")
 _TEXT += ("d_repr_layers", "classes_named")
 _WHOLE = ("n_train", "n_test", "seed", "channels", "size", "classes")

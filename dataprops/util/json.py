@@ -14,16 +14,21 @@ def finite(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def to_json(summary: dict[str, Any]) -> str:
+def plain(value: Any) -> Any:
+    """A value that strict JSON holds: NaN and infinity become None, numpy's numbers Python's, tuples lists.
+
+    >>> plain({"a": (1, float("nan")), 2: np.float64(0.5)})
+    {'a': [1, None], '2': 0.5}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return finite(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def to_json(value: Any) -> str:
     """Strict JSON: what is no finite number becomes null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): clean(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(item) for item in value]
-        if isinstance(value, float | np.floating):
-            return finite(value)
-        return value.item() if isinstance(value, np.generic) else value
-
-    return json.dumps(clean(summary), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -23,6 +23,7 @@ import pandas as pd
 from dataprops.laws.fitting.lines import Design, Whole, coefficients, fit_whole, left_out_residuals
 from dataprops.laws.fitting.resampling import Intervals, interval, mean_of, pearson, share_of, spearman
 from dataprops.laws.fitting.table import ATTACKS, Points, points_of
+from dataprops.util.json import finite
 
 __all__ = ["LAWS", "Fit", "Law", "Line", "design_of", "fit_laws"]
 
@@ -305,11 +306,7 @@ def _fitted(design: Design, law: Law, fixed: tuple[float, ...] | None, seed: int
 
 def numbers(found: Intervals, i: int = 0) -> dict[str, float | None]:
     """{value, low, high} of the i-th value."""
-    return {name: _finite(getattr(found, name)[i]) for name in ("value", "low", "high")}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return {name: finite(getattr(found, name)[i]) for name in ("value", "low", "high")}
 
 
 def _baseline_residuals(points: Points, design: Design) -> dict[str, np.ndarray]:
@@ -336,7 +333,7 @@ def _errors(design: Design, misses: np.ndarray, unit: str) -> dict[str, Any]:
     out: dict[str, Any] = {
         "rmse": float(np.sqrt(squares[known].mean())) if known.any() else None,
         "unit": unit,
-        "by_dataset": {name: _finite(np.sqrt(s)) for name, s in zip(design.datasets, squares, strict=True)},
+        "by_dataset": {name: finite(np.sqrt(s)) for name, s in zip(design.datasets, squares, strict=True)},
     }
     if not np.isfinite(misses).all():
         out["rows_without"] = int((~np.isfinite(misses)).sum())
@@ -468,8 +465,8 @@ def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
     return {
         "datasets": len(k),
         "slope": float(np.polyfit(k / k.std(), penalty, 1)[0] / k.std()),
-        "pearson_r": _finite(pearson(k, penalty)(one)[0, 0]),
-        "spearman_r": _finite(spearman(k, penalty)(one)[0, 0]),
+        "pearson_r": finite(pearson(k, penalty)(one)[0, 0]),
+        "spearman_r": finite(spearman(k, penalty)(one)[0, 0]),
     }
 
 
