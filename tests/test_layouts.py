@@ -25,9 +25,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataprops.audit import audit
+from dataprops.audit.config import AuditConfig, place_of
+from dataprops.audit.stages.decode import decode as decode_images
+from dataprops.audit.stages.scan import scan
+from dataprops.audit.workspace import Run, start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import decode
 from dataprops.sources import SOURCES, SourceOptions, open_source
+from dataprops.util.tools import inline_tools
 from tests.make_images import random_folder
 
 Row = tuple[str, str, str, bytes, np.ndarray]  # split, class, patient, PNG, pixels
@@ -254,20 +259,35 @@ def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert
     assert found.loc[found["kind"] == "left_out", "detail"].tolist()[0] == "“cat/0.heic” was left out: not an image."
 
 
+def stages_of(source: Path, store: Path, name: str = "") -> Run:
+    run = start_run(AuditConfig(str(source), store=str(store), size=16, name=name))
+    tools = inline_tools(threads=1)
+    scan(run, tools)
+    decode_images(run, tools)
+    return run
+
+
+def finish(run: Run) -> None:
+    """What a later audit looks at of a finished one."""
+    run.results.mkdir(parents=True)
+    run.files.files.read().to_parquet(run.results / "images.parquet")
+    facts = {"run_id": run.run_id, "place": place_of(run.config.source), "results": str(run.results)}
+    (run.results / "summary.json").write_text(json.dumps(facts | {"preprocess": {"channels": 1}}))
+
+
 def test_two_sets_of_one_folder_name_are_no_history(tmp_path: Path) -> None:
     for number, top in enumerate(("retina", "chest")):
-        random_folder(tmp_path / top / "images", {"no": 12, "yes": 12}, seed=number)
-    options = {"store": str(tmp_path / "store"), "size": 16, "k": 5, "draws": 2, "estimators": ("mle",)}
-    first = audit(tmp_path / "retina" / "images", **options)
+        random_folder(tmp_path / top / "images", {"no": 4, "yes": 4}, seed=number)
+    store = tmp_path / "store"
+    finish(stages_of(tmp_path / "retina" / "images", store))
     with pytest.raises(
         DatapropsError, match=r"retina/images, and .*chest/images holds other images.*--name chest-images"
     ):
-        audit(tmp_path / "chest" / "images", **options)
-    other = audit(tmp_path / "chest" / "images", name="chest", **options)
-    assert (first["dataset"], other["dataset"], other["previous"]) == ("images", "chest", None)
-    # a set that has moved goes on
-    shutil.move(tmp_path / "retina", tmp_path / "elsewhere")
-    assert audit(tmp_path / "elsewhere" / "images", **options)["previous"] == first["run_id"]
+        stages_of(tmp_path / "chest" / "images", store)
+    assert stages_of(tmp_path / "chest" / "images", store, "chest-images").config.dataset == "chest-images"
+    assert stages_of(tmp_path / "chest" / "images", store, "images").config.dataset == "images"  # as asked for
+    shutil.move(tmp_path / "retina", tmp_path / "elsewhere")  # a set that has moved goes on
+    stages_of(tmp_path / "elsewhere" / "images", store)
 
 
 # machines
