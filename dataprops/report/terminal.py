@@ -52,6 +52,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     sharp = s["label_sharpness"]
     table.add_row("sharpness, 95 % and 99 % of images", f"{number(sharp['q95'])}, {number(sharp['q99'])}")
     console.print(table)
+    _account(s, console)
     if how_compared(s):
         console.print(Text(f"\n{how_compared(s)}"))
     counts = [(title(kind), count) for kind, count in s["findings"].items() if count and kind not in LAST]
@@ -67,3 +68,18 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(Text(prediction["sentence"]))
     console.print(Text("\nreport   ", style="bold"), Text(s["report"]), sep="", soft_wrap=True)
     console.print(Text("results  ", style="bold"), Text(s["results"]), sep="", soft_wrap=True)
+
+
+def _account(summary: dict[str, Any], console: Console) -> None:
+    """What was guessed once for the set, with the option that overrules it, and what was left out, with the reasons."""
+    from rich.text import Text
+
+    decided, left_out = summary.get("decisions") or [], summary.get("left_out") or {}
+    if decided or left_out.get("count"):
+        console.print(Text("\ndecided for the set", style="bold"))
+    for decision in decided:
+        told = f"{decision['what']}: {decision['value']} ({decision['why']}; {decision['option']} overrules)"
+        console.print(Text(told))
+    if left_out.get("by_reason"):
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in left_out["by_reason"].items())
+        console.print(Text(f"{left_out['count']:,} files left out: {reasons}"))
