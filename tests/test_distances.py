@@ -332,6 +332,49 @@ def test_the_script_for_a_gpu_runs(monkeypatch):
     assert out["gpu_90_300"]["seconds"] >= 0 and out["gpu_90_48"]["utilisation"] >= 0
 
 
+def test_the_benchmark_of_real_images_reads_folders_and_says_the_ratios(tmp_path, monkeypatch, capsys):
+    """A folder of small images keeps their size, one of several sizes becomes 224 x 224, idx files are read, others left out."""
+    import gzip
+    import json
+
+    from PIL import Image
+
+    from tests.benchmarks import engine, real
+
+    rng = np.random.default_rng(0)
+    for name, sizes in (("small", [(12, 12)]), ("mixed", [(40, 30), (30, 40)])):
+        for number in range(24):
+            folder = tmp_path / name / "ab"[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            size = sizes[number % len(sizes)]
+            Image.fromarray(rng.integers(0, 256, size).astype(np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "digits").mkdir()
+    for name, data in (
+        ("images-idx3", bytes(16) + rng.bytes(30 * 16)),
+        ("labels-idx1", bytes(8) + bytes(range(10)) * 3),
+    ):
+        (tmp_path / "digits" / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "note.txt").write_text("no image")
+    shapes = {name: real.real_set(tmp_path / name) for name in ("small", "mixed", "digits")}
+    assert {name: some.pixels.shape for name, some in shapes.items()} == {
+        "small": (24, 144),
+        "mixed": (24, 224 * 224),
+        "digits": (30, 16),
+    }
+    assert sorted(set(shapes["small"].y)) == [0.0, 1.0] and shapes["digits"].y[9] == 9.0
+    monkeypatch.setattr(real, "LEAST", 20)
+    monkeypatch.setattr(engine, "faiss_search", lambda pixels, threads: lambda: None)
+    monkeypatch.setattr(engine, "sklearn_search", lambda pixels: lambda: None)
+    monkeypatch.setattr("sys.argv", ["engine", "--real", str(tmp_path), "--runs", "1", "--threads", "1"])
+    engine.main()
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(printed) == {"small", "mixed", "digits"}
+    for ratios in printed.values():
+        assert set(ratios) == {"faiss", "sklearn", "utilisation", "default_audit_over_k20"}
+        assert ratios["utilisation"] > 0 and ratios["default_audit_over_k20"] > 0
+
+
 def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):
     """In a process of its own; what the kernel keeps of the file is not counted."""
     script = (

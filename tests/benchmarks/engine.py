@@ -35,7 +35,7 @@ from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
 from dataprops.errors import DatapropsError
-from dataprops.properties.estimators import estimate_all, from_samples, groups, neighbours_needed
+from dataprops.properties.estimators import estimate_all, from_samples, groups
 from dataprops.util.tools import cores
 from tests.benchmarks.data import images
 
@@ -89,20 +89,18 @@ def tile_rate(pixels: np.ndarray, threads: int, runs: int = 3) -> float:
     return 2.0 * edge * edge * pixels.shape[1] * len(pairs) / seconds
 
 
-def default_spec(pixels: np.ndarray, y: np.ndarray) -> PassSpec:
+def default_spec(pixels: np.ndarray) -> PassSpec:
     """What the default audit's own pass collects."""
     from dataprops.audit.config import AuditConfig
-    from dataprops.audit.stages.distances import near_squared
+    from dataprops.audit.stages.distances import pass_spec
 
-    config = AuditConfig(source="benchmark")
-    k = neighbours_needed(config.estimators, config.k, len(pixels))
-    return PassSpec(k, near2=near_squared(config.near_rms, pixels.shape[1]))
+    return pass_spec(AuditConfig(source="benchmark"), *pixels.shape, numeric=False)
 
 
 def measure_real(pixels: np.ndarray, y: np.ndarray, threads: int, runs: int) -> dict[str, float]:
     """The ratios of one set of real images; we and each peer take turns, so that all meet the same disturbances."""
     n, features = pixels.shape
-    every, default = PassSpec(K), default_spec(pixels, y)
+    every, default = PassSpec(K), default_spec(pixels)
     peers = {"faiss": faiss_search(pixels, threads), "sklearn": sklearn_search(pixels)}
     rate = tile_rate(pixels, threads)
     mine, whole, theirs = [], [], {name: [] for name in peers}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dataprops.audit.config import AuditConfig
 from dataprops.audit.records import Passed
 from dataprops.audit.workspace import Run
 from dataprops.distances.allpairs import PassResult, Resume, Runner, Watch
@@ -36,11 +37,7 @@ def distances(run: Run, tools: Tools) -> Passed:
     """One pass over all pairs of distinct images, or as much of it as the last audit leaves open."""
     scanned, features = run.files.scanned.read(), run.files.decoded.read().preprocess.features
     rows = _rows_of(run)
-    spec = PassSpec(
-        k=neighbours_needed(estimators_of(run), run.config.k, int(rows.primary.sum())),
-        numeric=scanned.label_kind == "numbers",
-        near2=-1.0 if run.config.near_rms is None else near_squared(run.config.near_rms, features),
-    )
+    spec = pass_spec(run.config, int(rows.primary.sum()), features, numeric=scanned.label_kind == "numbers")
     anchors = None
     if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
         anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
@@ -69,6 +66,15 @@ def distances(run: Run, tools: Tools) -> Passed:
         None if anchors is None else len(anchors),
     )
     return run.files.passed.write(passed)
+
+
+def pass_spec(config: AuditConfig, n: int, features: int, *, numeric: bool) -> PassSpec:
+    """What the pass over n distinct images collects."""
+    return PassSpec(
+        k=neighbours_needed(_estimators(config), config.k, n),
+        numeric=numeric,
+        near2=-1.0 if config.near_rms is None else near_squared(config.near_rms, features),
+    )
 
 
 def _rows_of(run: Run) -> distinct.Distinct:
@@ -133,8 +139,12 @@ def _pass(
 
 def estimators_of(run: Run) -> tuple[str, ...]:
     """The groups of estimators that this run can have."""
-    possible = groups(sampled=run.config.anchors is not None)
-    return tuple(name for name in run.config.estimators if name in possible)
+    return _estimators(run.config)
+
+
+def _estimators(config: AuditConfig) -> tuple[str, ...]:
+    possible = groups(sampled=config.anchors is not None)
+    return tuple(name for name in config.estimators if name in possible)
 
 
 def near_squared(rms: float, features: int) -> float:
