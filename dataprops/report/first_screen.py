@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dataprops.findings import FINDINGS
 from dataprops.report.numbers import largest_sharpness, number, percent, plus_minus, sample_of
 
 STEPS = 6
@@ -108,7 +109,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "image_quality": lambda f: f"Look at {_many(_images(f), 'image', 'images')} of poor quality",
     "group_suggestion": lambda f: f"Name the patients, so that leaks between splits are found: {_detail(f)}",
     "near_duplicates": lambda f: (
-        f"Keep each of {_many(len(f), 'group', 'groups')} of near-identical images in one split, or keep one of each"
+        f"Keep near-identical images in one split, or one of each: {_many(len(f), 'group', 'groups')} of them"
     ),
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_detail(f)}",
     "small_class": lambda f: f"Add images to {_many(len(f), 'very small class', 'very small classes')}, or merge them",
@@ -165,6 +166,11 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
         if len(found):
             named = list(dict.fromkeys(int(i) for ids in found["images"].head(PICTURES) for i in list(ids)[:2]))
             out.append(Step(f"{say(found).rstrip('.')}.", f"#find={kind}", tuple(named[:PICTURES])))
+    for kind in dict.fromkeys(findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]):
+        if kind not in ACTIONS:
+            found = findings[findings["kind"] == kind]
+            name = FINDINGS[kind].title if kind in FINDINGS else kind.replace("_", " ")
+            out.append(Step(f"Look at “{name}”: {_detail(found).rstrip('.')}.", f"#find={kind}"))
     told = more_data(summary)
     out = out[: STEPS - (told is not None)]
     if told:

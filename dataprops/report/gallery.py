@@ -6,6 +6,7 @@ as large as the budget allows: what is rare is shown large, what is many is show
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ PICTURED = 300  # rows of one kind with pictures
 MEMBERS = 8  # pictures of a group
 NAMED = 200  # members of a group that are named
 DIFFERENCES = 400  # pairs with a picture of their difference
-PICTURE_BYTES = 2_900_000  # of all pictures, before they become text
+PAGE_BYTES = 4_750_000  # of the whole page
+FRAME_BYTES = 400_000  # of what is not the gallery: text, style, script, plots
 DIFFERENCE_BYTES = 450_000
 LIST_BYTES = 700_000  # of the list of all files; beyond it a manifest is made by the command line only
 LAST = ("sharpest_pairs",)  # shown after the others: every set has them
@@ -79,24 +81,28 @@ def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     return list(dict.fromkeys([*first, *rest]))
 
 
-def _pictures(ids: list[int], picture: Picture) -> dict[str, str]:
-    side, quality = choose_rung(picture, ids, PICTURE_BYTES)
-    out, used = {}, 0
-    for image in ids:
+def _pictures(ids: list[int], picture: Picture, budget: int) -> dict[str, str]:
+    """Pictures of these images, in their order, of at most `budget` bytes together, before they become text."""
+    rung, out, used = choose_rung(picture, ids, budget), {}, 0
+    for at, image in enumerate(ids):
         pixels = picture(image)
         if pixels is None:
             continue
-        form, data = encode(pixels, side, quality)
+        share = (budget - used) / (len(ids) - at)
+        form, data = encode(pixels, *RUNGS[rung])
+        while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest is harder to pack than what was tried
+            rung += 1
+            form, data = encode(pixels, *RUNGS[rung])
         used += len(data)
-        if used > PICTURE_BYTES and (side, quality) == RUNGS[-1]:
-            break
-        if used > 1.25 * PICTURE_BYTES:
+        if used > budget:
             break
         out[str(image)] = address(form, data)
     return out
 
 
-def _differences(rows: list[dict[str, Any]], pairs: set[int], pictures: Mapping[str, str], picture: Picture) -> None:
+def _differences(
+    rows: list[dict[str, Any]], pairs: set[int], pictures: Mapping[str, str], picture: Picture, budget: int
+) -> None:
     used = count = 0
     for row in rows:
         if row["k"] not in pairs or len(row["m"]) != 2 or not all(str(i) in pictures for i in row["m"]):
@@ -107,7 +113,7 @@ def _differences(rows: list[dict[str, Any]], pairs: set[int], pictures: Mapping[
         apart, times = difference(a, b)
         form, data = encode(apart, *DIFFERENCE)
         used, count = used + len(data), count + 1
-        if used > DIFFERENCE_BYTES or count > DIFFERENCES:
+        if used > budget or count > DIFFERENCES:
             return
         row["x"], row["f"] = address(form, data), round(times, 1 if times < 10 else 0)
 
@@ -174,9 +180,6 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
             }
         )
     rows = _rows(findings, names, summary["features"])
-    pictures = _pictures(pictured(rows), picture)
-    pairs = {at for at, kind in enumerate(kinds) if kind["shown"] in ("pairs", "groups")}
-    _differences(rows, pairs, pictures, picture)
     columns = {name: images[name].to_numpy(object) for name in ("path", "label", "split", "group")}
     about = {}
     for image in dict.fromkeys(i for row in rows for i in row["m"]):
@@ -187,13 +190,20 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
             if (text := _text(columns[name][image])) is not None
         }
         about[str(image)] = entry
-    return {
+    data = {
         "dataset": summary["dataset"],
         "run": summary["run_id"],
         "source": summary["source"],
         "kinds": kinds,
         "rows": rows,
         "images": about,
-        "pics": pictures,
+        "pics": {},
         "files": all_files(images),
     }
+    left = PAGE_BYTES - FRAME_BYTES - len(json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    budget = max(0, left * 3 // 4)  # as base64, four characters are three bytes
+    pairs = {at for at, kind in enumerate(kinds) if kind["shown"] in ("pairs", "groups")}
+    most = min(DIFFERENCE_BYTES, budget // 5)
+    data["pics"] = _pictures(pictured(rows), picture, budget - most)
+    _differences(rows, pairs, data["pics"], picture, most)
+    return data

@@ -73,18 +73,18 @@ def address(form: str, data: bytes) -> str:
     return f"data:image/{form};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> tuple[int, int | None]:
-    """The best side and quality at which these images take at most `budget` bytes, judged by some of them."""
+def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
+    """Place in `RUNGS` of the best side and quality at which these images take at most `budget` bytes, judged by some of them."""
     tried = [pixels for i in ids[:: max(1, len(ids) // TRIED)] if (pixels := picture(int(i))) is not None]
     if not tried:
-        return RUNGS[0]
-    for side, quality in RUNGS:
+        return 0
+    for rung, (side, quality) in enumerate(RUNGS):
         if quality is None and max(max(pixels.shape[:2]) for pixels in tried) > side:
             continue
         mean = sum(len(encode(pixels, side, quality)[1]) for pixels in tried) / len(tried)
         if 1.1 * mean * len(ids) <= budget:
-            return side, quality
-    return RUNGS[-1]
+            return rung
+    return len(RUNGS) - 1
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:

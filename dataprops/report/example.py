@@ -1,0 +1,63 @@
+"""The README's picture: the first screen of a report, taken by headless Chromium.
+
+    python -m dataprops.report.example RESULTS OUT.png
+
+RESULTS is the folder of a finished run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from dataprops.errors import DatapropsError
+
+SIZE = (1280, 1180)
+
+
+def picture(results: Path, out: Path) -> Path:
+    """Write the first screen of the report in this folder as PNG.
+
+    Raises
+    ------
+    DatapropsError
+        If there is no Chromium or no report.
+    """
+    chromium = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    page = Path(results) / "report.html"
+    if chromium is None:
+        raise DatapropsError("there is no Chromium here: install it (apt-get install chromium)")
+    if not page.is_file():
+        raise DatapropsError(f"{results} holds no report.html: give the folder of a finished run")
+    with tempfile.TemporaryDirectory() as profile:
+        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
+        window = (
+            f"--user-data-dir={profile}",
+            f"--window-size={SIZE[0]},{SIZE[1]}",
+            f"--screenshot={Path(out).resolve()}",
+        )
+        command = [chromium, *flags, *window, page.resolve().as_uri()]
+        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return _smaller(Path(out))
+
+
+def _smaller(out: Path) -> Path:
+    """Fewer colours: the picture lies in the repository."""
+    from PIL import Image
+
+    with Image.open(out) as image:
+        small = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(out, optimize=True)
+    return out
+
+
+if __name__ == "__main__":
+    try:
+        print(picture(Path(sys.argv[1]), Path(sys.argv[2])))
+    except (DatapropsError, IndexError) as error:
+        sys.exit(f"dataprops: {error}" if isinstance(error, DatapropsError) else __doc__)

@@ -1,0 +1,160 @@
+"""The report in headless Chromium: filters, paging, enlarging, ticks and exports work, and nothing leaves the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataprops.audit import audit
+from dataprops.report.page import render
+from tests.browser import CHROMIUM, Tab
+from tests.make_images import SIZE, random_folder, save
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+HOSTILE = "=cmd<script>alert(1)</script>\u202egnp"
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    root = tmp_path_factory.mktemp("browser")
+    images = random_folder(root / "set/train", {HOSTILE.replace("/", "_"): 20, "b": 20})
+    name = next(iter(images))
+    save(root / "set/train/b/conflict.png", images[name])
+    save(root / "set/train/b/copy.png", images["b/001.png"])
+    random_folder(root / "set/test", {"b": 6}, seed=4)
+    return audit(root / "set", store=str(root / "store"), size=SIZE, k=5)
+
+
+@pytest.fixture
+def tab(audited, tmp_path):
+    made = Tab(Path(audited["report"]), tmp_path)
+    yield made
+    made.close()
+
+
+def shown(tab: Tab) -> int:
+    return int(tab.js("document.querySelector('#status').textContent").split(" of ")[0].replace(",", ""))
+
+
+def choose(tab: Tab, field: str, value: str, event: str = "change") -> None:
+    tab.js(
+        f"(() => {{ const f = document.getElementById('{field}'); f.value = {value!r}; f.dispatchEvent(new Event('{event}')); }})()"
+    )
+
+
+def test_a_new_user_finds_filters_enlarges_ticks_and_exports(audited, tab):
+    findings = audited.findings
+    assert shown(tab) == len(findings)
+    # a step leads to its evidence, and the pair's files stand there
+    tab.js("document.querySelector('.steps a').click()")
+    tab.until("document.querySelector('#status').textContent.startsWith('1 of')")
+    files = tab.js("[...document.querySelectorAll('.card .shot[data-path]')].map((f) => f.dataset.path)")
+    (conflict,) = findings.loc[findings["kind"] == "label_conflicts", "paths"]
+    assert files == list(conflict)
+    assert "\\u202e" in tab.js("document.querySelector('.card .label').textContent")
+    # filters and paging
+    tab.js("document.getElementById('f-reset').click()")
+    classes = tab.js("[...document.getElementById('f-class').options].map((o) => o.value)")
+    assert set(classes[1:]) == {"b", HOSTILE.replace("/", "_")}
+    choose(tab, "f-text", "copy.png", "input")
+    copies = findings["paths"].map(lambda paths: any("copy.png" in p for p in paths)) | findings["detail"].str.contains(
+        "copy.png"
+    )
+    tab.until(f"document.querySelector('#status').textContent.startsWith('{int(copies.sum())} of')")
+    tab.js("document.getElementById('f-reset').click()")
+    first = tab.js("document.querySelector('.card p').textContent")
+    tab.js("document.getElementById('next-page').click()")
+    assert tab.js("document.querySelector('.card p').textContent") != first
+    assert tab.js("document.querySelectorAll('.card').length") <= 24
+    # enlarge, zoom in step, flip, tick, close: by keys
+    tab.js("document.getElementById('prev').click(); document.querySelector('.card button.pic').click()")
+    assert (
+        tab.js("document.getElementById('view').open") and tab.js("document.querySelectorAll('.frame img').length") == 2
+    )
+    tab.key("+")
+    zooms = tab.js("[...document.querySelectorAll('.frame img')].map((i) => i.style.transform)")
+    assert len(set(zooms)) == 1 and "scale(1.5)" in zooms[0]
+    tab.key("f")
+    assert tab.js("document.querySelectorAll('.frame img').length") == 1
+    tab.key("x")
+    tab.js("document.getElementById('view').close()")
+    assert tab.js("document.getElementById('ticked').textContent") == "1"
+    # what is ticked is what is exported, and what a manifest leaves out
+    wrong = tab.js("document.querySelector('.shot.wrong').dataset.path")
+    tab.js("document.getElementById('export-csv').click()")
+    (row,) = csv.DictReader(io.StringIO(tab.downloaded("set-wrong.csv")))
+    assert row["path"] == wrong and "label_conflicts" in row["findings"]
+    tab.js("document.getElementById('export-manifest').click()")
+    rows = list(csv.DictReader(io.StringIO(tab.downloaded("set-clean.csv"))))
+    assert len(rows) == audited["n_images"] - 1 and all(Path(row["path"]).is_file() for row in rows)
+    assert wrong not in {str(Path(row["path"]).relative_to(audited["source"])) for row in rows}
+    assert {row["label"][:2] for row in rows} == {"b", "'="}
+    assert tab.errors == [] and len(tab.requests) == 1, tab.requests
+
+
+def test_phone_print_and_a_screen_reader(audited, tab):
+    tab.size(390, 844)
+    assert tab.js("document.documentElement.scrollWidth") <= 390
+    unnamed = tab.js(
+        "[...document.querySelectorAll('button, select, input, img:not([hidden])')].filter((e) => !(e.textContent.trim()"
+        " || e.getAttribute('aria-label') || e.alt || e.closest('label'))).length"
+    )
+    assert unnamed == 0
+    assert len(tab.ask("Page.printToPDF")["data"]) > 10_000
+    tab.js("dispatchEvent(new Event('beforeprint'))")
+    assert tab.js("document.querySelectorAll('.card').length") == min(300, len(audited.findings))
+    axe = os.environ.get("DATAPROPS_AXE")  # axe.min.js of the npm package axe-core, where somebody has it
+    if axe:
+        tab.js(Path(axe).read_text(encoding="utf-8") + "; 0")
+        found = tab.js("axe.run().then((r) => r.violations.map((v) => [v.impact, v.id]))")
+        assert [v for v in found if v[0] in ("serious", "critical")] == []
+    assert tab.errors == []
+
+
+def test_two_thousand_pairs_of_ten_thousand_images_stay_small_and_quick(audited, tmp_path):
+    import pandas as pd
+
+    n, rng = 10_000, np.random.default_rng(0)
+    images = pd.DataFrame({"image": range(n), "path": [f"a/{'x' * 40}{i:05d}.png" for i in range(n)]})
+    images = images.assign(label=["a", "b"] * (n // 2), split=None, group=[f"p{i // 7}" for i in range(n)])
+    for name in ("neighbour_distance", "sharpness", "local_dimension"):
+        images[name] = rng.random(n)
+    images["sharpest_image"] = np.roll(np.arange(n), 1)
+    pairs = [[2 * i, 2 * i + 1] for i in range(2000)]
+    kind = "label_conflicts"
+    rows = {"severity": "critical", "value": 0.0, "detail": "two pictures"}
+    findings = pd.DataFrame(
+        [{**rows, "kind": kind, "images": p, "paths": [images["path"][i] for i in p]} for p in pairs]
+    )
+    tables = {
+        name: pd.read_parquet(audited.folder / f"{name}.parquet") for name in ("properties", "checks", "shortcuts")
+    }
+    alerts = pd.read_parquet(audited.folder / "alerts.parquet").iloc[:0]
+    photo = rng.integers(0, 256, (40, 14, 14, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)  # 224 x 224
+
+    def picture(image: int) -> np.ndarray:
+        return np.roll(photo[image % 40], image, axis=0)
+
+    tables |= {"images": images, "findings": findings, "alerts": alerts}
+    text = render(dict(audited) | {"alerts": [], "findings": {kind: 2000}}, tables, picture)
+    assert len(text.encode()) < 5_000_000
+    assert text.count("data:image/") >= 600, text.count("data:image/")  # 300 pairs, and differences
+    page = tmp_path / "many.html"
+    page.write_text(text, encoding="utf-8")
+    tab = Tab(page, tmp_path)
+    try:
+        assert shown(tab) == 2000
+        took = tab.js(
+            "(() => { const t = performance.now(); document.getElementById('f-group').value = 'p3';"
+            " document.getElementById('f-reset').click(); for (let i = 0; i < 20; i++) document.getElementById('next-page').click();"
+            " return (performance.now() - t) / 21; })()"
+        )
+        assert took < 500  # ms for a page of the gallery, on a busy machine, too
+        assert tab.errors == []
+    finally:
+        tab.close()
