@@ -191,6 +191,7 @@ def test_planted_faults_are_found_and_nothing_else(tmp_path_factory, faults, see
         "split_leakage": ("leak" in faults) + ("near leak" in faults),
         "unreadable": int("unreadable" in faults),
         "outliers": int("outlier" in faults),
+        "image_quality": int("outlier" in faults),  # it is noise in black and white
         "unlabelled": int("unlabelled" in faults),
     }
     found = {kind: count for kind, count in summary["findings"].items() if count and kind != "sharpest_pairs"}

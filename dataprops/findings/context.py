@@ -12,6 +12,9 @@ from dataprops.findings.check import Check
 
 if TYPE_CHECKING:
     from dataprops.findings.nearcopies import NearCopies
+    from dataprops.findings.pixels_tell import Told
+    from dataprops.findings.quality import Fault
+    from dataprops.findings.second_opinion import Opinions
     from dataprops.imaging.decode import RawImage
 
 
@@ -55,6 +58,12 @@ class Context(NamedTuple):
         What the reference classifier makes of each image (the result table `probe`); None: there is none.
     copies : NearCopies or None
         How `near` was found; None where it was given.
+    faults : sequence of Fault or None
+        Bad pictures; None: not looked for.
+    told : sequence of Told or None
+        What of the pixels tells the class; None: not looked for.
+    opinions : Opinions or None
+        What two witnesses say of each label; None: not asked.
     checks : tuple of Check
         The checks in force, with the user's thresholds.
     pixels : callable
@@ -82,6 +91,9 @@ class Context(NamedTuple):
     neighbours: pd.DataFrame | None = None
     probe: pd.DataFrame | None = None
     copies: NearCopies | None = None
+    faults: Sequence[Fault] | None = None
+    told: Sequence[Told] | None = None
+    opinions: Opinions | None = None
     checks: tuple[Check, ...] = ()
     pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels
     originals: Callable[[Sequence[int]], Iterator[tuple[int, bytes | RawImage]]] = _no_originals

@@ -12,11 +12,11 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, quoted
+from dataprops.findings.rows import Row, or_none, quoted
 
 
 def _pairs(context: Context) -> Iterator[tuple[int, int, float, str]]:
-    group = context.images["group"].to_numpy(object)
+    group = or_none(context.images["group"])
 
     def two(a: int, b: int) -> bool:
         return group[a] is not None and group[b] is not None and group[a] != group[b]
@@ -33,7 +33,7 @@ def _pairs(context: Context) -> Iterator[tuple[int, int, float, str]]:
 
 def find(context: Context) -> Iterator[Row]:
     """One row for each pair; its value is the distance after alignment (RMS, grey levels)."""
-    path, group = context.images["path"].to_numpy(object), context.images["group"].to_numpy(object)
+    path, group = context.images["path"].to_numpy(object), or_none(context.images["group"])
     for a, b, rms, what in _pairs(context):
         yield (
             (a, b),

@@ -11,13 +11,14 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
+from dataprops.findings.quality import is_blank
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, pair_count, quoted
 
 
 def conflict_count(images: pd.DataFrame) -> int:
     """Pairs of identical images with different labels, counted without listing them."""
-    labelled = images[(images["duplicate_of"] >= 0) & images["y"].notna()]
+    labelled = images[(images["duplicate_of"] >= 0) & images["y"].notna() & ~is_blank(images)]
     sizes = labelled.groupby(["duplicate_of", "y"]).size()
     return sum(pair_count(part.to_numpy()) for _, part in sizes.groupby(level=0) if len(part) > 1)
 
@@ -26,8 +27,9 @@ def find(context: Context) -> Iterator[Row]:
     """One row for each pair of identical images with different labels."""
     images = context.images
     y, label, path = images["y"].to_numpy(), images["label"].to_numpy(object), images["path"].to_numpy(object)
+    blank = is_blank(images)  # a bad picture, which says nothing of labels
     for members in duplicate_groups(images):
-        if len(np.unique(y[members][~np.isnan(y[members])])) < 2:
+        if blank[members[0]] or len(np.unique(y[members][~np.isnan(y[members])])) < 2:
             continue
         for a, b in combinations(members, 2):
             if y[a] < y[b] or y[a] > y[b]:

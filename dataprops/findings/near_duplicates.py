@@ -11,7 +11,7 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, quoted
+from dataprops.findings.rows import Row, or_none, quoted
 
 NAMED = 3  # images and changes named in a sentence
 
@@ -84,7 +84,7 @@ def sentence(group: Group, path: np.ndarray) -> str:
 def find(context: Context) -> Iterator[Row]:
     """One row for each group of near-copies, the most important first; its value is the least distance in it (RMS, grey levels)."""
     images = context.images
-    path, split, label = (images[name].to_numpy(object) for name in ("path", "split", "label"))
+    path, split, label = (or_none(images[name]) for name in ("path", "split", "label"))
     found = groups(with_words(context.near, context.features))
     for group in sorted(found, key=lambda group: _weight(group, split, label)):
         yield group.members, float(group.pairs["rms"].iloc[0]), sentence(group, path)

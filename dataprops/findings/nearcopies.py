@@ -22,6 +22,7 @@ import torch
 
 from dataprops.findings.align import Alignment, align, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs
+from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import Blocks, luma, thumbnails
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
@@ -408,7 +409,7 @@ def _series(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFra
     same = np.zeros(len(a), bool)
     for name in ("group", "series", "study"):
         if name in images:
-            values = images[name].to_numpy(object)
+            values = or_none(images[name])
             same |= np.array(
                 [values[i] is not None and values[i] == values[j] for i, j in zip(a, b, strict=True)], bool
             )

@@ -34,7 +34,11 @@ BUILT_IN = (
     "class_imbalance",
     "small_class",
     "shortcut",
+    "pixel_shortcut",
     "suspect_labels",
+    "image_quality",
+    "slices",
+    "group_suggestion",
     "outliers",
     "sharpest_pairs",
 )

@@ -34,6 +34,11 @@ def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -
     return pd.DataFrame(records, columns=["kind", "severity", "images", "paths", "value", "detail"])
 
 
+def or_none(column: pd.Series) -> np.ndarray:
+    """Values of a column, None where one is missing, object [n]."""
+    return column.astype(object).where(column.notna(), None).to_numpy(object)
+
+
 def quoted(path: str) -> str:
     """A path in a sentence."""
     return f"“{path}”"

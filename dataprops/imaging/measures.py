@@ -38,6 +38,9 @@ class Measures(NamedTuple):
         Standard deviation of the noise, grey levels (Immerkaer 1996).
     blockiness : float
         Mean step across the borders of 8 x 8 blocks over that within them, minus 1; of images that were not reduced, else NaN.
+    gaps : float
+        Fraction of the grey levels between `low` and `high` that no pixel has (a tone curve leaves some out); of images that were
+        not reduced, else NaN.
     colour : float
         Mean difference between adjacent channels; 0 for grey.
     """
@@ -52,6 +55,7 @@ class Measures(NamedTuple):
     focus: float
     noise: float
     blockiness: float
+    gaps: float
     colour: float
 
 
@@ -90,6 +94,7 @@ def measure_image(pixels: np.ndarray) -> Measures:
         _focus(wide),
         _noise(wide),
         _blockiness(wide) if step == 1 else float("nan"),
+        float((counts[low : high + 1] == 0).mean()) if step == 1 else float("nan"),
         colour,
     )
 

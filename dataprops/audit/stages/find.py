@@ -8,6 +8,9 @@ from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import Context, measures, shortcut_scores
 from dataprops.findings import find as find_all
 from dataprops.findings.nearcopies import near_copies
+from dataprops.findings.pixels_tell import told_by_pixels
+from dataprops.findings.quality import faults
+from dataprops.findings.second_opinion import opinions
 from dataprops.properties.tables import pairs_table
 from dataprops.util.tools import Tools
 
@@ -28,10 +31,16 @@ def context_of(run: Run) -> Context:
         features=passed.features,
         seed=run.config.seed,
     )
+    classes = scanned.label_kind == "classes"
     return Context(
         images=images,
         near=copies.pairs,
         copies=copies,
+        faults=faults(images, pictures.blocks, run.config.seed),
+        told=told_by_pixels(images, pictures.blocks, seed=run.config.seed) if classes else None,
+        opinions=opinions(images, neighbours, pictures.blocks, ask_probe=run.config.probe, seed=run.config.seed)
+        if classes
+        else None,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,

@@ -1,0 +1,127 @@
+"""Patients that nobody named: ids in a regular place of the file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+LEAST_SHARE = 0.5  # of the files that a pattern must match
+LEAST_REPEATED = 0.1  # of the matched files that share their id with another
+LEAST_IDS = 5
+
+
+class Suggestion(NamedTuple):
+    """A pattern, what it would name, and images of the groups with several."""
+
+    pattern: str
+    matched: int
+    groups: int
+    repeated: int
+    across: int
+    ids: pd.Series
+
+
+# From the most telling place to the least: what people call a patient, then what the name of a file begins with
+PATTERNS = (
+    r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
+    r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
+    r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
+    r"(?:^|/)([A-Za-z]*[0-9]{2,})[-_ ][^/]*$",
+    r"(?:^|/)([A-Za-z]+[-_][0-9]{2,})[-_][^/]*$",
+    r"(?:^|/)([^/_]+)_[^/_]*$",
+    r"(?:^|/)([^/-]+)-[^/-]*$",
+)
+
+
+def suggestion(images: pd.DataFrame) -> Suggestion | None:
+    """The first pattern that names groups of several images, without naming classes, splits or all images alike."""
+    path = images["path"].astype(str)
+    best = None
+    for pattern in PATTERNS:
+        ids = path.str.extract(pattern, expand=False)
+        found = _judged(images, pattern, ids)
+        if found is not None and (best is None or found.matched > 1.5 * best.matched):
+            best = found
+    return best
+
+
+def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | None:
+    matched = ids.notna()
+    if matched.sum() < max(LEAST_SHARE * len(ids), 10):
+        return None
+    sizes = ids[matched].value_counts()
+    repeated = int(sizes[sizes > 1].sum())
+    # a patient has some images, not a tenth of the set; and most ids differ
+    if len(sizes) < LEAST_IDS or repeated < LEAST_REPEATED * matched.sum() or sizes.iloc[0] > max(0.1 * len(ids), 20):
+        return None
+    across = 0
+    if images["split"].notna().any():
+        splits = images.loc[matched, "split"].groupby(ids[matched]).nunique()
+        across = int((splits > 1).sum())
+    return Suggestion(pattern, int(matched.sum()), len(sizes), repeated, across, ids)
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row with the pattern, where no groups are known; its value is the number of groups it would name."""
+    if context.images["group"].notna().any():
+        return
+    found = suggestion(context.images)
+    if found is None:
+        return
+    part = (
+        "every file"
+        if found.matched == len(context.images)
+        else f"{found.matched:,} of {len(context.images):,} files, the others would stand alone"
+    )
+    leaks = f"; {found.across:,} of them stand in two splits" if found.across else ""
+    example = found.ids.value_counts().index[0]
+    members = context.images.loc[found.ids == example, "image"].to_numpy()
+    yield (
+        members[:20],
+        found.groups,
+        f"--group-pattern '{found.pattern}' would name {found.groups:,} patients or series, as “{example}” with {len(members)} images,"
+        f" and matches {part}{leaks}.",
+    )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """suggested_group_leaks: groups of the suggested pattern that stand in two splits."""
+    if context.images["group"].notna().any() or not context.images["split"].notna().any():
+        return {}
+    found = suggestion(context.images)
+    return {} if found is None else {"suggested_group_leaks": float(found.across)}
+
+
+FINDING = Finding(
+    name="group_suggestion",
+    severity="info",
+    title="Patients in the file names",
+    explanation=(
+        "The file names seem to hold an id. If it is a patient's, pass the pattern: the audit then finds patients in two splits, and"
+        " folds of the classifier keep patients together."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="suggested_group_leaks",
+            measure="suggested_group_leaks",
+            max=0,
+            severity="info",
+            title="no id of the file names in two splits",
+            sentence=(
+                "{value:id in the file names stands|ids in the file names stand} in two splits: if they are patients, test results"
+                " will be over-optimistic."
+            ),
+            reason="a network can recognise a patient; whether the id is one only the user knows",
+        ),
+    ),
+    shown="groups",
+)

@@ -1,0 +1,117 @@
+"""Something in the pixels other than the content tells the class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.pixels_tell import Told, at_edge
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+PROPERTY_SCORE = 0.6  # from guessing to knowing the class, by one property
+REGION_SCORE = 0.6  # by one cell at the edge
+OF_WHOLE = 0.75  # of what the whole picture tells, for an edge cell
+EXAMPLES = 12
+
+
+def whole_score(context: Context) -> float | None:
+    """How far the reference classifier goes from guessing to knowing the class, from the whole picture."""
+    said = context.opinions
+    if said is None or said.probe is None:
+        return None
+    found = said.probe.argmax(1)
+    hit = np.mean([(found[said.y == c] == c).mean() for c in np.unique(said.y)])
+    chance = 1 / len(said.classes)
+    return max(0.0, float((hit - chance) / (1 - chance)))
+
+
+def shortcuts(context: Context) -> list[Told]:
+    """Marks; properties that tell the class; edge cells that do, and nearly as well as the whole picture. One cell of each place."""
+    whole = whole_score(context)
+    out, places = [], set()
+    for told in context.told or ():
+        if told.kind == "mark" or (told.kind == "property" and told.score >= PROPERTY_SCORE):
+            out.append(told)
+        elif (
+            told.kind == "region" and told.score >= max(REGION_SCORE, OF_WHOLE * (whole or 0.0)) and at_edge(*told.cell)
+        ):
+            if told.name not in places:
+                out.append(told)
+            places.add(told.name)
+    order = {"mark": 0, "property": 1, "region": 2}
+    return sorted(out, key=lambda told: (order[told.kind], -told.score))
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each thing that tells the class; its value is its score, of a mark the fraction of the class that bears it."""
+    whole = whole_score(context)
+    beside = "" if whole is None else f" (the whole picture: {whole:.0%})".replace("%", " %")
+    images = context.images
+    for told in shortcuts(context):
+        score = f"{told.score:.0%}".replace("%", " %")
+        if told.kind == "mark":
+            words = (
+                f"mark in the {told.name}: {score} of class {told.label}, and almost no other image, show the same mark there (row"
+                f" {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)."
+            )
+            yield told.images, told.score, words
+            continue
+        where = f"the {told.name}" if told.kind == "property" else f"the {told.name} of the picture"
+        cell = (
+            "" if told.kind == "property" else f" (row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
+        )
+        first = images[images["pixels"].notna()].groupby("label", sort=True)["image"].head(2).to_numpy()
+        yield (
+            first[:EXAMPLES],
+            told.score,
+            f"{told.name}: {where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}.",
+        )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """pixel_shortcuts: how many there are; pixel_property_score, edge_region_score: the best of each."""
+    if context.told is None:
+        return {}
+    out = {"pixel_shortcuts": float(len(shortcuts(context)))}
+    scores = [told.score for told in context.told if told.kind == "property"]
+    edges = [told.score for told in context.told if told.kind == "region" and at_edge(*told.cell)]
+    if scores:
+        out["pixel_property_score"] = max(scores)
+    if edges:
+        out["edge_region_score"] = max(edges)
+    return out
+
+
+FINDING = Finding(
+    name="pixel_shortcut",
+    severity="warning",
+    title="Something other than the content tells the class",
+    explanation=(
+        "A mark, a border, the brightness or the compression of the pictures differs between the classes. A network may learn that in"
+        " place of what the picture shows, and fail elsewhere. Make the classes alike in it, or crop it away."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="pixel_shortcut",
+            measure="pixel_shortcuts",
+            max=0,
+            severity="warning",
+            title="nothing beside the content tells the class",
+            sentence=(
+                "{value:thing|things} other than the content (marks, borders, brightness, compression) {value:tells|tell} the class: a"
+                " network may learn that instead."
+            ),
+            reason=(
+                "six tenths of the way from guessing to knowing by one overall property or one cell at the edge, or a mark that"
+                " one class alone bears"
+            ),
+        ),
+    ),
+    shown="images",
+)

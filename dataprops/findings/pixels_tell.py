@@ -1,0 +1,224 @@
+"""What of the pixels tells the class without the content: overall properties, single regions, and marks that one class alone bears.
+
+- *Properties* of the originals (brightness, contrast, sharpness, noise, compression, tone curve, colour) and of where things lie
+  (border, place of the body): a shallow tree on each, cross-validated, groups kept together.
+- *Regions*: the same on mean, spread and greatest value of each cell of an 8 x 8 grid. Beside what the whole picture tells, this is
+  a map; a cell at the edge that all but tells the class is suspect, one in the middle is what the picture is about.
+- *Marks*: a cell near an edge in which a part of one class, and almost no other image, shows the same pattern: a letter, a ruler, a
+  logo. A tree misses a mark that a fifth of a class bears.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings.thumbnails import Blocks, thumbnails
+
+GRID = 8
+FOLDS = 5
+DEPTH, LEAF = 3, 5
+MOST = 3000  # images looked at
+LEAST = 40
+MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
+SEEDS = 60  # images of each class whose patterns are sought in the others
+SAME_PATTERN = 0.8  # correlation of two cells, without mean and slope
+CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
+COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
+
+PROPERTIES = {
+    "brightness": ("original_mean", "original_quarter", "original_low", "original_high", "original_white"),
+    "contrast": ("original_spread",),
+    "sharpness": ("original_focus",),
+    "noise": ("original_noise",),
+    "compression": ("original_blockiness",),
+    "tone curve (gamma)": ("original_gaps",),
+    "colour": ("original_colour",),
+}
+
+
+class Told(NamedTuple):
+    """One thing that tells the class.
+
+    Attributes
+    ----------
+    kind : str
+        "property", "region" or "mark".
+    name : str
+        Of the property, or where the region lies.
+    score : float
+        From guessing (0) to certainty (1), balanced accuracy under cross-validation; of a mark the fraction of its class that
+        bears it.
+    label : str
+        Class of a mark, else "".
+    cell : tuple of int
+        Row and column of a region; (-1, -1) of a property.
+    images : tuple of int
+        Examples (ids).
+    """
+
+    kind: str
+    name: str
+    score: float
+    label: str = ""
+    cell: tuple[int, int] = (-1, -1)
+    images: tuple[int, ...] = ()
+
+
+def place_name(row: int, column: int, grid: int = GRID) -> str:
+    """Where a cell lies, in words."""
+    down = "top" if row < 2 else "bottom" if row >= grid - 2 else ""
+    across = "left" if column < 2 else "right" if column >= grid - 2 else ""
+    if down and across:
+        return f"{down} {across} corner"
+    if down or across:
+        return f"{down or across} edge"
+    return "middle"
+
+
+def at_edge(row: int, column: int, grid: int = GRID) -> bool:
+    """Whether a cell is one of the outermost."""
+    return row in (0, grid - 1) or column in (0, grid - 1)
+
+
+def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> list[Told]:
+    """What tells the class of a set with classes: every property and region with its score, and the marks; the best first of each."""
+    used = images[images["pixels"].notna() & images["y"].notna()]
+    sizes = used["y"].value_counts()
+    used = used[used["y"].isin(sizes.index[sizes >= 2 * FOLDS])]
+    if used["y"].nunique() < 2 or len(used) < LEAST:
+        return []
+    if len(used) > MOST:
+        used = used.iloc[np.sort(np.random.default_rng([seed, 7]).choice(len(used), MOST, replace=False))]
+    ids = used["image"].to_numpy(np.int64)
+    _, y = np.unique(used["y"].to_numpy(float), return_inverse=True)
+    names = [str(name) for name in used.drop_duplicates("y").sort_values("y")["label"]]
+    folds = _folds(y, used["group"], seed)
+    thumbs = thumbnails(blocks, ids).astype(np.float32)
+    out = [Told("property", name, score_of(values, y, folds)) for name, values in _properties(used, thumbs).items()]
+    if thumbs.shape[1] >= GRID:
+        cells = _cells(thumbs)
+        for row in range(GRID):
+            for column in range(GRID):
+                score = score_of(_cell_values(cells[:, row, column]), y, folds)
+                out.append(Told("region", place_name(row, column), score, "", (row, column)))
+        out += _marks(cells, y, names, ids, seed)
+    return sorted(out, key=lambda told: (told.kind, -told.score))
+
+
+def _folds(y: np.ndarray, group: pd.Series, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    fold = np.zeros(len(y), np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class missing from a fold of groups
+        if group.notna().all() and group.nunique() >= FOLDS:
+            split = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(y, y, group.to_numpy(object))
+        else:
+            split = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)
+        for number, (_, test) in enumerate(split):
+            fold[test] = number
+    return fold
+
+
+def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
+    """How far a shallow tree on these values [n, m] goes from guessing to knowing the class, cross-validated; at least 0."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    values = np.where(np.isfinite(values), values, -1.0).astype(np.float32)
+    if not np.ptp(values, axis=0).any():
+        return 0.0
+    found = np.zeros(len(y), np.int64)
+    for fold in np.unique(folds):
+        test = folds == fold
+        tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, class_weight="balanced", random_state=0)
+        found[test] = tree.fit(values[~test], y[~test]).predict(values[test])
+    hit = np.array([(found[y == c] == c).mean() for c in np.unique(y)])
+    chance = 1 / len(hit)
+    return max(0.0, float((hit.mean() - chance) / (1 - chance)))
+
+
+def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]:
+    out = {}
+    for name, columns in PROPERTIES.items():
+        known = [column for column in columns if column in used]
+        if known:
+            out[name] = used[known].to_numpy(float)
+    side = thumbs.shape[1]
+    width = max(1, round(0.05 * side))
+    inner = np.zeros((side, side), bool)
+    inner[width:-width, width:-width] = True
+    frame = thumbs[:, ~inner]
+    ring = np.zeros((side, side), bool)
+    ring[2 * width : -2 * width or None, 2 * width : -2 * width or None] = True
+    next_frame = thumbs[:, inner & ~ring]
+    out["border"] = np.stack([frame.mean(1), frame.std(1), frame.mean(1) - next_frame.mean(1)], 1)
+    mass = thumbs / np.maximum(thumbs.sum((1, 2), keepdims=True), 1)
+    line = (np.arange(side) + 0.5) / side
+    x, y = (mass.sum(1) * line).sum(1), (mass.sum(2) * line).sum(1)
+    wide = (mass.sum(1) * line**2).sum(1) - x * x
+    high = (mass.sum(2) * line**2).sum(1) - y * y
+    out["place of the body"] = np.stack([x, y, wide, high], 1)
+    return out
+
+
+def _cells(thumbs: np.ndarray) -> np.ndarray:
+    """Grey levels of each cell, [n, grid, grid, c, c]."""
+    cell = thumbs.shape[1] // GRID
+    cut = thumbs[:, : cell * GRID, : cell * GRID]
+    return cut.reshape(len(thumbs), GRID, cell, GRID, cell).transpose(0, 1, 3, 2, 4)
+
+
+def _cell_values(cell: np.ndarray) -> np.ndarray:
+    flat = cell.reshape(len(cell), -1)
+    return np.stack([flat.mean(1), flat.std(1), flat.max(1)], 1)
+
+
+def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells [n, c, c] without their mean and slope, as directions [n, c * c], and their lengths."""
+    side = cell.shape[1]
+    line = np.linspace(-1, 1, side)
+    plane = np.stack([np.ones((side, side)), *np.meshgrid(line, line)], -1).reshape(-1, 3)
+    basis, _ = np.linalg.qr(plane)
+    flat = cell.reshape(len(cell), -1).astype(np.float64)
+    flat = flat - (flat @ basis) @ basis.T
+    length = np.linalg.norm(flat, axis=1)
+    return flat / np.maximum(length, 1e-3)[:, None], length
+
+
+def _marks(cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, seed: int) -> list[Told]:
+    """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class."""
+    best: dict[int, Told] = {}
+    rng = np.random.default_rng([seed, 11])
+    asked = {c: rng.permutation(np.nonzero(y == c)[0])[:SEEDS] for c in range(len(names))}
+    for row in range(GRID):
+        for column in range(GRID):
+            if place_name(row, column) == "middle":  # there the pictures show what they are about
+                continue
+            shape, length = _patterns(cells[:, row, column])
+            for c, seeds in asked.items():
+                told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
+                if told is not None and (c not in best or told[0] > best[c].score):
+                    examples = tuple(int(ids[i]) for i in told[1][:12])
+                    best[c] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
+    return list(best.values())
+
+
+def _mark(
+    shape: np.ndarray, length: np.ndarray, y: np.ndarray, c: int, seeds: np.ndarray
+) -> tuple[float, np.ndarray] | None:
+    """The fraction of the class that shows the most frequent pattern of its own, and these images."""
+    if not len(seeds):
+        return None
+    own = y == c
+    ratio = length[None, :] / length[seeds][:, None]
+    alike = (shape[seeds] @ shape.T >= SAME_PATTERN) & (ratio > 0.6) & (ratio < 1.6)
+    share, rest = alike[:, own].mean(1), alike[:, ~own].mean(1)
+    fits = (alike[:, own].sum(1) >= MARKED_IMAGES) & (share >= np.maximum(MARKED, MARK_RATIO * rest))
+    if not fits.any():
+        return None
+    most = int(np.argmax(np.where(fits, share, -1)))
+    return float(share[most]), np.nonzero(alike[most] & own)[0]

@@ -1,0 +1,198 @@
+"""Bad pictures: what is wrong with a single image, beside the others of its set.
+
+Measured on the originals where that matters (`imaging.measures`). A fault has two conditions: the image lies beyond a fence that
+the set itself draws (quartiles and their distance, as in Tukey's box plot), and beyond a floor that does not depend on the set, so
+that a set of very even images has no faults by their least difference. A blank image has no other fault.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dataprops.findings.candidates import SYMMETRY_NAMES, WHOLE, coefficients, turned
+from dataprops.findings.thumbnails import Blocks, thumbnails
+
+LEAST = 20  # images, below which a set has no fences
+BLANK_RANGE = 8  # grey levels between the 1 % and the 99 % quantile
+REFERENCE = 2000  # images that others are compared with
+ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
+BETTER, LIKE_ENOUGH = 0.12, 0.5  # cosine gained by turning or inverting; and reached
+
+
+class Fault(NamedTuple):
+    """A fault of an image: its id, the fault's name, its measure, and what is wrong in words."""
+
+    image: int
+    fault: str
+    value: float
+    words: str
+
+
+def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
+    """Median, and the fences two quartile distances (at least `spread`) beyond the quartiles."""
+    low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
+    width = max(high - low, spread)
+    return float(middle), float(low - 2 * width), float(high + 2 * width)
+
+
+def is_blank(images: pd.DataFrame) -> np.ndarray:
+    """Whether images show nothing: all but a few pixels of one grey level, bool [n]."""
+    if "original_high" not in images:
+        return np.zeros(len(images), bool)
+    within = images["original_high"].to_numpy(float) - images["original_low"].to_numpy(float)
+    return (within <= BLANK_RANGE) | (images["original_flat"].to_numpy(float) >= 0.995)
+
+
+def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
+    """The faults of a set's readable images, image by image.
+
+    Parameters
+    ----------
+    images : DataFrame
+        The result table, with the measures of the originals.
+    blocks : callable
+        See `Context.pixels`.
+    """
+    used = images[images["pixels"].notna()]
+    if "original_mean" not in used or used["original_mean"].notna().sum() < LEAST:
+        return []
+    found = [
+        *_blank(used),
+        *_tones(used),
+        *_sharpness(used),
+        *_shape(used),
+        *_colour(used),
+        *_lying(used, blocks, seed),
+    ]
+    blank = {fault.image for fault in found if fault.fault == "blank"}
+    return sorted((f for f in found if f.fault == "blank" or f.image not in blank), key=lambda f: (f.image, f.fault))
+
+
+def _rows(used: pd.DataFrame, at: np.ndarray, name: str, value: np.ndarray, words: str) -> list[Fault]:
+    ids = used["image"].to_numpy(np.int64)
+    return [Fault(int(ids[i]), name, float(value[i]), words.format(float(value[i]))) for i in np.nonzero(at)[0]]
+
+
+def _column(used: pd.DataFrame, name: str) -> np.ndarray:
+    return used[f"original_{name}"].to_numpy(float)
+
+
+def _blank(used: pd.DataFrame) -> list[Fault]:
+    within = _column(used, "high") - _column(used, "low")
+    # a set of line drawings is nearly of one colour throughout
+    usual = float(np.nanmedian(is_blank(used)))
+    return _rows(used, is_blank(used) & (usual < 0.5), "blank", within, "shows nothing: all grey levels within {:.0f}")
+
+
+def _tones(used: pd.DataFrame) -> list[Fault]:
+    mean, low, high, white = (_column(used, name) for name in ("mean", "low", "high", "white"))
+    middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
+    dark = (np.log2(high + 8) < bottom) & (high <= 100) & (high <= 0.55 * 2**middle)
+    _, mean_bottom, mean_top = _fence(np.log2(mean + 4), 0.25)
+    dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= 100)
+    usual_mean = float(np.nanmedian(mean))
+    _, _, white_top = _fence(white, 0.03)
+    over = (white >= max(0.2, white_top)) & (mean >= 1.2 * usual_mean)
+    over |= (np.log2(mean + 4) > mean_top) & (mean >= 190)
+    within = high - low
+    middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
+    flat = (np.log2(within + 8) < bottom) & (within <= 75) & (within <= 0.55 * 2**middle) & ~dark & ~over
+    return [
+        *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
+        *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),
+        *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
+    ]
+
+
+def _sharpness(used: pd.DataFrame) -> list[Fault]:
+    focus, noise = _column(used, "focus"), _column(used, "noise")
+    # adjacent pixels of a slope differ by a quarter of pixels four apart: what exceeds it is detail
+    detail = np.log2(np.maximum(focus - 0.25, 0) + 0.02)
+    middle, bottom, _ = _fence(detail, 0.35)
+    blurred = (detail < max(bottom, np.log2(0.03) if 2**middle > 0.12 else -np.inf)) & (focus <= 0.36)
+    middle, _, top = _fence(np.log2(noise + 0.5), 0.4)
+    noisy = (np.log2(noise + 0.5) > top) & (noise >= 7) & (noise >= 2 * 2**middle)
+    noisy |= noise >= max(25.0, 2 * float(np.nanquantile(noise, 0.95)))  # of sets with much texture
+    return [
+        *_rows(
+            used,
+            blurred,
+            "blurred",
+            focus,
+            "is blurred: adjacent pixels hardly differ ({:.2f} of the change over four)",
+        ),
+        *_rows(used, noisy & ~blurred, "noise", noise, "is noisy: {:.0f} grey levels of noise"),
+    ]
+
+
+def _shape(used: pd.DataFrame) -> list[Fault]:
+    width, height = used["width"].to_numpy(float), used["height"].to_numpy(float)
+    side = np.log2(np.sqrt(np.maximum(width * height, 1)))
+    middle, bottom, top = _fence(side, 0.4)
+    size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
+    aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
+    middle, bottom, top = _fence(aspect, 0.2)
+    odd = ((aspect < bottom) & (aspect < middle - 0.5)) | ((aspect > top) & (aspect > middle + 0.5))
+    return [
+        *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
+        *_rows(used, odd, "odd_aspect", 2**aspect, "has an odd shape: its width is {:.2f} times its height"),
+    ]
+
+
+def _colour(used: pd.DataFrame) -> list[Fault]:
+    colour = _column(used, "colour")
+    coloured = float((colour > 1.0).mean())
+    if coloured < 0.75:
+        return []
+    return _rows(used, colour <= 0.2, "grey_among_colour", colour, "is grey among coloured images")
+
+
+def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
+    """Images that resemble the others better with black and white exchanged, or turned."""
+    ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
+    thumbs = thumbnails(blocks, ids)
+    if len(ids) < LEAST or thumbs.shape[1] < 16:
+        return []
+    coef = coefficients(thumbs, WHOLE)
+    chosen = np.arange(len(ids))
+    if len(ids) > REFERENCE:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(ids), REFERENCE, replace=False))
+    reference = torch.from_numpy(coef[chosen].reshape(len(chosen), -1))
+    at = np.full(len(ids), -1)
+    at[chosen] = np.arange(len(chosen))
+    as_it_is = _likeness(coef, reference, at)
+    words = {"inverted": "resembles the others better with black and white exchanged (alike by {:.2f}, as it is less)"}
+    found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", words["inverted"])
+    inverted = {fault.image for fault in found}
+    for symmetry in (2, 3, 5, 6):
+        text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (alike by {{:.2f}}, as it is less)"
+        more = _better(ids, as_it_is, _likeness(turned(coef, symmetry), reference, at), "wrong_orientation", text)
+        found += [fault for fault in more if fault.image not in inverted]
+        inverted |= {fault.image for fault in more}
+    return found
+
+
+def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.ndarray:
+    """Mean cosine of each image with the most similar ones of the reference, itself left out."""
+    flat = torch.from_numpy(np.ascontiguousarray(coef.reshape(len(coef), -1)))
+    alike = min(max(ALIKE, len(reference) // 5), len(reference))
+    out = np.empty(len(flat), np.float32)
+    for start in range(0, len(flat), 2048):
+        g = flat[start : start + 2048] @ reference.T
+        own = at[start : start + 2048]
+        rows = np.nonzero(own >= 0)[0]
+        g[rows, own[rows]] = -1.0
+        out[start : start + 2048] = torch.topk(g, alike, dim=1)[0].mean(1).numpy()
+    return out
+
+
+def _better(ids: np.ndarray, as_it_is: np.ndarray, changed: np.ndarray, fault: str, words: str) -> list[Fault]:
+    gain = changed - as_it_is
+    _, _, top = _fence(gain, 0.05)
+    # where the typical image is no worse when changed, the set has no way up, or no black and white
+    odd = (gain > top) & (gain > BETTER) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
+    return [Fault(int(ids[i]), fault, float(changed[i]), words.format(float(changed[i]))) for i in np.nonzero(odd)[0]]

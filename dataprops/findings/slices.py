@@ -1,0 +1,129 @@
+"""Parts of the data on which the reference classifier errs more than on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+LEAST = 20  # images of a slice
+LEVEL = 0.01  # after Holm's correction
+WORSE = 1.5  # times the error of the rest
+COLUMNS = {"label": "class", "split": "split", "format": "file format", "mode": "colour mode"}
+NUMBERS = {
+    "original_mean": "brightness",
+    "original_spread": "contrast",
+    "original_focus": "sharpness",
+    "original_noise": "noise",
+    "width": "width",
+    "height": "height",
+}
+
+
+class Slice(NamedTuple):
+    """A part of the set: its name, its images, its error with a 95 % interval (Wilson), that of the rest, and p corrected."""
+
+    name: str
+    members: np.ndarray
+    error: float
+    low: float
+    high: float
+    rest: float
+    p: float
+
+
+def parts(images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and mask of each slice that is looked at."""
+    for column, name in COLUMNS.items():
+        values = images[column]
+        for value in sorted(values.dropna().astype(str).unique())[:50]:
+            yield f"{name} {value}", (values.astype(str) == value).to_numpy()
+    for column, name in NUMBERS.items():
+        if column not in images:
+            continue
+        values = images[column].to_numpy(float)
+        known = values[np.isfinite(values)]
+        if len(np.unique(known)) < 8:
+            continue
+        low, high = np.quantile(known, [0.2, 0.8])
+        yield f"lowest fifth in {name} (up to {low:.3g})", values <= low
+        yield f"highest fifth in {name} (from {high:.3g})", values >= high
+
+
+def hard_slices(context: Context) -> list[Slice]:
+    """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
+    from scipy.stats import hypergeom
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.proportion import proportion_confint
+
+    said = context.opinions
+    if said is None or said.probe is None:
+        return []
+    wrong = said.probe.argmax(1) != said.y
+    images = context.images.iloc[said.image]
+    n, total = len(wrong), int(wrong.sum())
+    looked = [(name, mask) for name, mask in parts(images) if LEAST <= mask.sum() <= n - LEAST]
+    if not looked or not total:
+        return []
+    p = [float(hypergeom.sf(int(wrong[mask].sum()) - 1, n, total, int(mask.sum()))) for _, mask in looked]
+    corrected = multipletests(p, method="holm")[1]
+    out = []
+    for (name, mask), value in zip(looked, corrected, strict=True):
+        errors, size = int(wrong[mask].sum()), int(mask.sum())
+        rest = (total - errors) / (n - size)
+        if value < LEVEL and errors / size >= WORSE * rest:
+            low, high = proportion_confint(errors, size, method="wilson")
+            worst = np.nonzero(mask & wrong)[0]
+            out.append(Slice(name, said.image[worst], errors / size, float(low), float(high), rest, float(value)))
+    return sorted(out, key=lambda s: s.rest - s.error)
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each slice, with images that the classifier errs on; its value is the error there."""
+    for s in hard_slices(context):
+        numbers = f"{s.error:.0%} (95 % interval {s.low:.0%} to {s.high:.0%}), {s.rest:.0%} on the rest"
+        yield (
+            s.members[:20],
+            s.error,
+            f"Hard: {s.name}: a reference classifier errs on {numbers.replace('%', ' %').replace('  %', ' %')}"
+            f" (p = {s.p:.1g} after correction).",
+        )
+
+
+def measures(context: Context) -> dict[str, float]:
+    """hard_slices: how many there are."""
+    if context.opinions is None or context.opinions.probe is None:
+        return {}
+    return {"hard_slices": float(len(hard_slices(context)))}
+
+
+FINDING = Finding(
+    name="slices",
+    severity="info",
+    title="Hard parts of the data",
+    explanation=(
+        "On these parts a reference classifier errs clearly more than on the rest, more than chance explains among all the parts"
+        " looked at. Report results for them apart; they may need more images or better labels."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="hard_slices",
+            measure="hard_slices",
+            max=0,
+            severity="info",
+            title="no part of the data is clearly harder",
+            sentence="{value:part of the data is|parts of the data are} clearly harder to classify than the rest.",
+            reason="p below 0.01 after correction for all slices, and one and a half times the error of the rest",
+        ),
+    ),
+    shown="images",
+)

@@ -1,0 +1,252 @@
+"""Near-copies, bad pictures, shortcuts in the pixels, suspect labels, ids in file names: planted in small synthetic sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dataprops.checks.thresholds import load_thresholds
+from dataprops.findings import Context, find, measures
+from dataprops.findings.group_suggestion import suggestion
+from dataprops.findings.nearcopies import near_copies
+from dataprops.findings.pixels_tell import told_by_pixels
+from dataprops.findings.quality import faults
+from dataprops.findings.second_opinion import Opinions, joined, wrong_labels
+from dataprops.imaging.measures import Measures, measure_image
+
+SIDE, N, K = 64, 60, 10
+
+
+def pictures(n: int = N, seed: int = 0) -> np.ndarray:
+    """Pictures with structure at every scale, uint8 [n, SIDE, SIDE]."""
+    rng = np.random.default_rng(seed)
+    layers = [gaussian_filter(rng.normal(size=(n, SIDE, SIDE)), (0, s, s)) for s in (1, 2, 5, 12)]
+    mixed = sum(layer / layer.std() for layer in layers)
+    return np.clip(128 + 22 * mixed, 0, 255).astype(np.uint8)
+
+
+def tables(pixels: np.ndarray, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The result tables of these pictures."""
+    n = len(pixels)
+    flat = pixels.reshape(n, -1).astype(float)
+    d2 = ((flat[:, None] - flat[None]) ** 2).sum(2)
+    np.fill_diagonal(d2, np.inf)
+    order = np.argsort(d2, axis=1)[:, :K]
+    distance = np.sqrt(np.take_along_axis(d2, order, 1))
+    images = pd.DataFrame({"image": np.arange(n), "path": [f"{i:03d}.png" for i in range(n)], "pixels": "x"})
+    images = images.assign(
+        duplicate_of=images["image"], knn_distance=distance[:, -1], width=SIDE, height=SIDE, mode="L"
+    )
+    images["local_dimension"] = (K - 1) / np.log(distance[:, -1:] / distance).sum(1)
+    images = images.assign(
+        y=np.nan,
+        label=None,
+        split=None,
+        group=None,
+        format="PNG",
+        bytes=1000,
+        peak=255,
+        error=None,
+        content="c",
+        series=None,
+        study=None,
+        frames=1,
+    )
+    numbers = np.array([measure_image(one) for one in pixels])
+    for name, values in zip(Measures._fields, numbers.T, strict=True):
+        images[f"original_{name}"] = values
+    for name, values in columns.items():
+        images[name] = values
+    rank = np.tile(np.arange(1, K + 1), n)
+    near = pd.DataFrame({"image": np.repeat(np.arange(n), K), "rank": rank, "neighbour": order.ravel()})
+    return images, near.assign(distance=distance.ravel())
+
+
+def blocks_of(pixels: np.ndarray):
+    def blocks(ids):
+        yield np.asarray(ids), pixels[np.asarray(ids)][..., None]
+
+    return blocks
+
+
+def cropped(one: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(one[3:-3, 3:-3]).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def lettered(one: np.ndarray) -> np.ndarray:
+    out = one.copy()
+    out[4:12, 40:60] = 255
+    return out
+
+
+CHANGES = {
+    "brightness": (lambda one: (one * 0.8 + 12).astype(np.uint8), "brightness or contrast changed"),
+    "flip": (lambda one: one[:, ::-1], "flipped left to right"),
+    "quarter turn": (np.rot90, "rotated by 90°"),
+    "crop": (cropped, "9 % crop or border"),
+    "text": (lettered, "covered in part"),
+}
+
+
+@pytest.fixture(scope="module")
+def copied():
+    """A set with one copy of each kind, and what is found in it."""
+    base = pictures()
+    pixels = np.concatenate([base, [change(base[i]) for i, (change, _) in enumerate(CHANGES.values())]])
+    images, neighbours = tables(pixels)
+    images["y"] = np.where(np.arange(len(images)) < N, 0.0, 1.0)
+    images["label"] = np.where(np.arange(len(images)) < N, "a", "b")
+    images["split"] = np.where(np.arange(len(images)) < N, "train", "test")
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE)
+    return images, found
+
+
+def test_changed_copies_are_found_and_nothing_else(copied):
+    _, found = copied
+    pairs = {(int(a), int(b)) for a, b in found.pairs[["a", "b"]].to_numpy()}
+    assert pairs == {(i, N + i) for i in range(len(CHANGES))}
+    assert found.false_share < 0.1
+
+
+@pytest.mark.parametrize("kind", list(CHANGES))
+def test_the_kind_of_a_copy_is_told(copied, kind):
+    _, found = copied
+    place = list(CHANGES).index(kind)
+    row = found.pairs[found.pairs["a"] == place].iloc[0]
+    assert CHANGES[kind][1] in row["what"]
+    assert row["rms"] < 25
+    assert row["distance"] > 0
+
+
+def test_a_copy_is_a_leak_a_conflict_and_one_group(copied):
+    images, found = copied
+    context = Context(images, found.pairs, pd.DataFrame(columns=["a", "b", "distance", "sharpness"]), SIDE * SIDE)
+    context = context._replace(copies=found, checks=load_thresholds())
+    table, numbers = find(context), measures(context)
+    count = Counter(table["kind"])
+    assert count["near_duplicates"] == count["split_leakage"] == count["near_conflicts"] == len(CHANGES)
+    assert numbers["split_leaks"] == numbers["near_conflict_pairs"] == len(CHANGES)
+    assert numbers["near_rms"] > 0
+
+
+def test_a_given_distance_overrules_the_set():
+    base = pictures(30)
+    nudged = base[0].copy()
+    nudged[:4, :4] += 3
+    pixels = np.concatenate([base, [nudged]])
+    images, neighbours = tables(pixels)
+    listed = pd.DataFrame({"a": [0], "b": [30], "distance": [12.0]})
+    given = {"features": SIDE * SIDE, "near_rms": 1.0}
+    assert len(near_copies(images, neighbours, blocks_of(pixels), listed=listed, **given).pairs) == 1
+    assert near_copies(images, neighbours, blocks_of(pixels), listed=listed[:0], **given).pairs.empty
+    assert len(near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs) == 1
+
+
+def test_pictures_of_their_own_have_no_copies():
+    pixels = pictures(40, seed=3)
+    images, neighbours = tables(pixels)
+    assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
+
+
+BAD = {
+    "dark": lambda one: (one * 0.2).astype(np.uint8),
+    "overexposed": lambda one: np.clip(one * 2.6, 0, 255).astype(np.uint8),
+    "low_contrast": lambda one: (100 + 0.15 * one).astype(np.uint8),
+    "blurred": lambda one: gaussian_filter(one, 4),
+    "noise": lambda one: np.clip(one + np.random.default_rng(1).normal(0, 60, one.shape), 0, 255).astype(np.uint8),
+    "blank": lambda one: np.full_like(one, 90),
+}
+
+
+def test_bad_pictures_are_named_and_good_ones_are_not():
+    base = pictures()
+    pixels = np.concatenate([base, [make(base[i]) for i, make in enumerate(BAD.values())]])
+    images, _ = tables(pixels)
+    images.loc[10, ["width", "height"]] = [400, 60]
+    found = {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))}
+    wanted = {(N + i, name) for i, name in enumerate(BAD)} | {(10, "odd_aspect")}
+    assert found >= wanted
+    assert {image for image, _ in found} == {image for image, _ in wanted}
+
+
+def test_blank_images_with_two_labels_are_no_conflict():
+    pixels = np.concatenate([pictures(20), np.full((2, SIDE, SIDE), 7, np.uint8)])
+    images, _ = tables(pixels, y=np.arange(22) % 2.0, label=np.where(np.arange(22) % 2, "b", "a"))
+    images.loc[21, "duplicate_of"] = 20
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    context = Context(images, empty[["a", "b", "distance"]], empty, SIDE * SIDE)
+    assert measures(context)["conflict_pairs"] == 0
+    images["original_high"] = 200.0
+    images["original_flat"] = 0.1
+    assert measures(context)["conflict_pairs"] == 1
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5, 0.2])
+def test_a_letter_on_a_part_of_a_class_is_told(part):
+    pixels = pictures(160, seed=2)
+    y = np.arange(160) % 2
+    letter = np.zeros((8, 8), np.uint8)
+    letter[1:7, 2] = letter[1, 2:6] = letter[4, 2:6] = letter[2:4, 5] = letter[5:7, 5] = 1
+    for i in np.nonzero(y == 1)[0][: round(part * 80)]:
+        pixels[i, :8, 56:][letter > 0] = 255
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "sick", "well"))
+    marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark" and told.label == "sick"]
+    assert [told.name for told in marks] == ["top right corner"]
+    assert marks[0].score == pytest.approx(part, abs=0.2)
+
+
+def test_brightness_tells_the_class_and_nothing_does_in_a_clean_set():
+    pixels = pictures(160, seed=4)
+    y = np.arange(160) % 2
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
+    clean = told_by_pixels(images, blocks_of(pixels))
+    assert max(told.score for told in clean) < 0.5
+    assert not [told for told in clean if told.kind == "mark"]
+    pixels[y == 1] = np.clip(pixels[y == 1].astype(int) + 40, 0, 255)
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
+    best = next(told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "property")
+    assert (best.name, best.score > 0.8) == ("brightness", True)
+
+
+def test_flipped_labels_come_first_and_are_counted():
+    rng = np.random.default_rng(0)
+    n, flipped = 400, 12
+    truth = np.arange(n) % 3
+    y = truth.copy()
+    y[:flipped] = (truth[:flipped] + 1) % 3
+
+    def witness(sure: float) -> np.ndarray:
+        p = rng.dirichlet(np.ones(3), n) * (1 - sure)
+        p[np.arange(n), truth] += sure
+        return p
+
+    near, probe = witness(0.5), witness(0.6)
+    said = Opinions(np.arange(n), ["a", "b", "c"], y, joined(near, probe, y), near, probe)
+    worst = np.argsort(-said.score)[:flipped]
+    assert set(worst) == set(range(flipped))
+    assert (said.likelier[:flipped] == truth[:flipped]).all()
+    wrong = wrong_labels(said)
+    assert wrong.low <= flipped <= wrong.high
+    clean = Opinions(said.image, said.classes, truth, joined(near, probe, truth), near, probe)
+    assert wrong_labels(clean).low == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        ([f"x/person{i // 3}_virus_{i}.jpeg" for i in range(60)], 20),
+        ([f"x/OAI-90012{i // 2:02d}{'LR'[i % 2]}.png" for i in range(60)], 30),
+        ([f"x/image_{i}.png" for i in range(60)], None),
+        ([f"x/{i:04d}.png" for i in range(60)], None),
+    ],
+)
+def test_ids_in_file_names_are_proposed(names, groups):
+    images = pd.DataFrame({"image": range(60), "path": names, "split": None, "group": None})
+    found = suggestion(images)
+    assert (None if found is None else found.groups) == groups
