@@ -324,7 +324,10 @@ def test_fit_then_predict_audits_once_and_shows_where_the_set_lies(tmp_path):
         "window": "auto",
     }
     by_name = {p["name"]: p for p in told["predictions"]}
-    assert set(by_name) == {"test_loss", "attack_penalty", "images_needed", "log_loss_change", "loss_if_doubled"}
+    assert set(by_name) == {
+        *("test_loss", "attack_penalty", "images_needed", "log_loss_change", "loss_if_doubled"),
+        *("test_error", "network_penalty"),
+    }
     line, own = calibration.lines["robustness"], told["properties"]
     assert by_name["attack_penalty"]["value"] == pytest.approx(line.intercept + line.slopes["sharpness"] * own["k_f"])
     assert by_name["test_loss"]["low"] < by_name["test_loss"]["value"] < by_name["test_loss"]["high"]

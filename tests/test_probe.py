@@ -281,3 +281,23 @@ def test_no_probe_leaves_it_out_and_says_so(tmp_path):
     assert "--no-probe" in summary["probe_withheld"]
     told = {p["name"]: p for p in summary["predictions"]}["loss_if_doubled"]
     assert "--no-probe" in told["withheld"]
+
+
+def test_networks_are_predicted_with_the_score_that_the_calibration_earned(planted):
+    """Where the form clearly beats log N on sources left out; the words say by what factor others were missed."""
+    from dataprops.laws.networks import best_form, network_predictions
+
+    summary, _, _ = planted
+    told = {p["name"]: p for p in summary["predictions"]}
+    for name, target in (("test_loss", "log_loss"), ("test_error", "logit_error"), ("network_penalty", "log_penalty")):
+        best = best_form(target)
+        assert told[name]["score"]["rmse"] == pytest.approx(best.score["rmse"])
+        assert (told[name]["value"] is not None) == best.clearly
+        if best.clearly:
+            assert told[name]["low"] < told[name]["value"] < told[name]["high"]
+            assert "other sources were missed by a factor of" in told[name]["sentence"]
+    assert "--no-probe" in network_predictions(None, "left out with --no-probe")[0].withheld
+    large = summary["probe"] | {"n_images": 4000, "n_total": 60_000}
+    assert all("60,000" in p.withheld for p in network_predictions(large))
+    harder = summary["probe"] | {"log_loss": {"value": 2 * summary["probe"]["log_loss"]["value"]}}
+    assert network_predictions(harder)[0].value > network_predictions(summary["probe"])[0].value

@@ -76,7 +76,12 @@ def forecast(folder: Path, calibration: Calibration | None, target_loss: float |
         predictions.append(images_for_loss(summary, peaks, calibration, target_loss))
     told = [p.as_dict() for p in predictions]
     # the change since the audit before needs no calibration: constants cancel
-    told += [p for p in summary["predictions"] if p["name"] in ("log_loss_change", "loss_if_doubled")]
+    kept = {p["name"]: p for p in summary["predictions"]}
+    if told[0]["withheld"] and kept.get("test_loss", {}).get("value") is not None:
+        told[0] = kept["test_loss"]
+    told += [
+        kept[name] for name in ("test_error", "network_penalty", "log_loss_change", "loss_if_doubled") if name in kept
+    ]
     used = [p.calibration for p in predictions if p.calibration]
     return {
         "dataset": summary["dataset"],

@@ -19,6 +19,7 @@ from dataprops.laws.calibrations import Calibration
 from dataprops.laws.change import loss_change
 from dataprops.laws.forecast import expected_loss, expected_penalty
 from dataprops.laws.gain import loss_if_doubled
+from dataprops.laws.networks import network_predictions
 from dataprops.laws.prediction import Prediction
 from dataprops.properties.estimators import ESTIMATORS
 from dataprops.store.folder import SCHEMA
@@ -134,11 +135,17 @@ def predict(
 ) -> list[Prediction]:
     """What the laws say of the measured set: by the store's calibration where it holds, else by the paper's table."""
     peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
+    probe, withheld = summary.get("probe"), summary.get("probe_withheld")
+    networks = network_predictions(probe, withheld)
+    if calibration is not None:
+        own = expected_loss(summary, peaks, calibration)
+        # the store's calibration speaks first where it has a number
+        networks = networks if own.withheld and networks[0].withheld is None else [own, *networks[1:]]
     return [
         loss_change(previous, summary),
         expected_penalty(summary, peaks, calibration),
-        *([] if calibration is None else [expected_loss(summary, peaks, calibration)]),
-        loss_if_doubled(summary.get("probe"), summary.get("probe_withheld")),
+        *networks,
+        loss_if_doubled(probe, withheld),
     ]
 
 

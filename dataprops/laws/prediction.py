@@ -34,6 +34,9 @@ class Prediction:
         Of the interval, where it is not 95 %.
     calibration : str or None
         The table of trained networks that it rests on: `PAPER`, or the id of one in the store.
+    score : dict or None
+        What it was worth on sources left out, where that was measured: rmse (log scale), factor, baseline_rmse (log N alone),
+        gain {value, low, high}, coverage, sources, networks.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Prediction:
     significant: bool | None = None
     level: float | None = None
     calibration: str | None = None
+    score: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -35,6 +35,8 @@ PREDICTION_NAMES = {
     "attack_penalty": "Loss under attack",
     "test_loss": "Test loss",
     "loss_if_doubled": "Gain from more images",
+    "test_error": "Test error",
+    "network_penalty": "Loss under attack, from the networks of the calibration that ships",
 }
 # control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
 HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PREDICTIONS = {
     "test_loss": "test loss",
+    "test_error": "test error",
+    "network_penalty": "loss under attack (calibration that ships)",
     "attack_penalty": "loss under attack",
     "images_needed": "images needed",
     "log_loss_change": "change since the previous audit",

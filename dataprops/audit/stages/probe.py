@@ -45,7 +45,9 @@ def probe(run: Run, tools: Tools) -> Probed:
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
         found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
     grouped = "group" if part["group"].notna().any() else "image"
-    files.probed.write({"probe": record.summary_of(found, y, names, grouped, notes), "probe_withheld": None})
+    files.probed.write(
+        {"probe": record.summary_of(found, y, names, grouped, notes) | {"n_total": len(usable)}, "probe_withheld": None}
+    )
     files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, unit[at]))
     return Probed(len(at))
 
