@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from dataprops.audit.history import (
     class_changes,
@@ -19,8 +19,10 @@ from dataprops.audit.history import (
     mix_test,
     share_change,
     timeline,
+    wilson_interval,
 )
 from dataprops.errors import DatapropsError
+from dataprops.laws.prediction import LEVEL
 from dataprops.store.folder import open_store
 from flows.cli import main
 from tests.make_results import images_table, write_result
@@ -65,6 +67,12 @@ def test_with_nothing_removed_the_interval_is_newcombes_times_the_share_of_the_a
     one, two = confint_proportions_2indep(60, 120, 300, 1000, method="newcomb", compare="diff")
     assert value == pytest.approx(360 / 1120 - 300 / 1000)
     assert (low, high) == pytest.approx((one * 120 / 1120, two * 120 / 1120))
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 10), (123_456, 1_000_000)])
+def test_wilsons_interval_is_the_librarys(count, of):
+    expected = proportion_confint(count, of, alpha=1 - LEVEL, method="wilson")
+    assert wilson_interval(count, of) == pytest.approx(expected, abs=1e-12)
 
 
 def test_intervals_of_shares_hold_the_truth():

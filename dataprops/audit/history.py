@@ -26,6 +26,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,6 @@ def share_change(
     >>> print(f"{change:.3f} {low < high < 0}")
     -0.036 True
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     w_added = added[1] / max(1, kept[1] + added[1])
     w_removed = removed[1] / max(1, kept[1] + removed[1])
     value = below = above = 0.0
@@ -137,12 +136,26 @@ def share_change(
         if not of or not weight:
             continue
         p = count / of
-        low, high = proportion_confint(count, of, alpha=1 - level, method="wilson")
+        low, high = wilson_interval(count, of, level)
         value += weight * p
         down, up = (p - low, high - p) if weight > 0 else (high - p, p - low)
         below += (weight * down) ** 2
         above += (weight * up) ** 2
     return value, value - math.sqrt(below), value + math.sqrt(above)
+
+
+def wilson_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a share (1927). In closed form: the library that has it takes two seconds to import.
+
+    Examples
+    --------
+    >>> print("{:.4f} {:.4f}".format(*wilson_interval(3, 10, 0.95)))
+    0.1078 0.6032
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    p, scale = count / of, 1 + z * z / of
+    half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
+    return max(0.0, (p + z * z / (2 * of) - half) / scale), min(1.0, (p + z * z / (2 * of) + half) / scale)
 
 
 def mix_test(table: np.ndarray, seed: int = 0) -> float | None:
@@ -151,11 +164,11 @@ def mix_test(table: np.ndarray, seed: int = 0) -> float | None:
     Pearson's chi-square; where an expected count is below `SMALL_COUNT`, its distribution over random tables of the same
     margins.
     """
-    from scipy.stats import MonteCarloMethod, chi2_contingency
-
     table = table[table.sum(1) > 0][:, table.sum(0) > 0]
     if min(table.shape) < 2:
         return None
+    from scipy.stats import MonteCarloMethod, chi2_contingency
+
     outcome = chi2_contingency(table, correction=False)
     if outcome.expected_freq.min() < SMALL_COUNT:
         draws = MonteCarloMethod(n_resamples=RANDOM_TABLES, rng=np.random.default_rng(seed))
