@@ -31,7 +31,7 @@ MEASURED = (
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5))])
 def test_an_audit_killed_in_every_stage_ends_with_the_results_of_one_that_was_not(tmp_path, seed):
     images = random_folder(tmp_path / "scans", {"cat": 50, "dog": 50})
     save(tmp_path / "scans/dog/twin.png", images["cat/000.png"])
