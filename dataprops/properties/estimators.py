@@ -18,6 +18,7 @@ from dataprops.properties.dimension import (
     GEOMLE_NEIGHBOURS,
     GEOMLE_POINTS,
     K2,
+    UPPER,
     Estimate,
     closed_form,
     geomle_value,
@@ -110,9 +111,10 @@ def _mle(less: int) -> Callable[[Neighbours], tuple[float, float, str]]:
 
 
 def _twonn(
-    statistic: Callable[[np.ndarray, np.ndarray | None], float],
+    statistic: Callable[[np.ndarray, np.ndarray | None], float], upper: float = UPPER
 ) -> Callable[[Neighbours], tuple[float, float, str]]:
-    return lambda x: (*twonn_value(x.distances, statistic, x.rng), "")
+    # the k nearest alone: an error must not depend on how many more another estimator had collected
+    return lambda x: (*twonn_value(x.distances[:, : x.k], x.index[:, : x.k], statistic, x.rng, upper), "")
 
 
 def _geomle(x: Neighbours) -> tuple[float, float, str]:
@@ -154,7 +156,7 @@ def _built_in() -> Iterator[Estimator]:
         title="TwoNN as the paper has it",
         short="TwoNN, paper",
         explanation="as twonn with only the largest ratio discarded, as the paper's code does",
-        estimate=_twonn(slope_of(lambda n: n - 1)),
+        estimate=_twonn(slope_of(lambda n: n - 1), 0.5),
         least=lambda k: 3,
         used=2,
     )
