@@ -101,7 +101,7 @@ class Several(NamedTuple):
     """A set of which images have several labels: each image's, and how often each label occurs."""
 
     labels: list[str | None]
-    count: dict[str, int]
+    counts: dict[str, int]
 
 
 def several(labels: Sequence[str | None], separators: str = "|;,") -> Several | None:
@@ -110,7 +110,7 @@ def several(labels: Sequence[str | None], separators: str = "|;,") -> Several | 
     Lists (``['a', 'b']``) are read as such. A separator counts if the labels hold parts that occur alone, too, or in two different
     combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
 
-    >>> several(["A|B", "A", "C"]).count, several(["Salt, sea", "Sweet"])
+    >>> several(["A|B", "A", "C"]).counts, several(["Salt, sea", "Sweet"])
     ({'A': 2, 'B': 1, 'C': 1}, None)
     """
     texts = [label for label in labels if label is not None]
@@ -185,14 +185,14 @@ class Spelling(NamedTuple):
     """A class of several spellings: the one that is kept, and how many images have each."""
 
     kept: str
-    count: dict[str, int]
+    counts: dict[str, int]
 
 
 def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[Spelling]]:
     """Labels that differ only in their spelling as one: the most frequent spelling is kept, of equals the plainer one.
 
     >>> one_spelling(["cat", "Cat ", "cat", None])
-    (['cat', 'cat', 'cat', None], [Spelling(kept='cat', count={'cat': 2, 'Cat ': 1})])
+    (['cat', 'cat', 'cat', None], [Spelling(kept='cat', counts={'cat': 2, 'Cat ': 1})])
     """
     count = Counter(label for label in labels if label is not None)
     alike: dict[str, list[str]] = defaultdict(list)
@@ -216,7 +216,9 @@ def spelled(spellings: Iterable[Spelling]) -> str:
     >>> spelled([Spelling("cat", {"cat": 2, "Cat ": 1})])
     "'cat' (2), 'Cat ' (1)"
     """
-    return "; ".join(", ".join(f"{label!r} ({number:,})" for label, number in some.count.items()) for some in spellings)
+    return "; ".join(
+        ", ".join(f"{label!r} ({number:,})" for label, number in some.counts.items()) for some in spellings
+    )
 
 
 # What programs write for a value that is missing

@@ -40,7 +40,7 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
     if not options.as_written and not table.attrs.get("several"):
         labels, found = one_spelling(labels)
         if found:
-            table.attrs["spellings"] = [(one.kept, one.count) for one in found]
+            table.attrs["spellings"] = [(one.kept, one.counts) for one in found]
             value = f"{len(found)} classes of several spellings, each taken as one"
             decide(table, Decision("spelling", value, spelled(found), "--as-written"))
     table["label"] = pd.Series(labels, dtype=object)
@@ -79,14 +79,14 @@ def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOpt
     found = several(labels, SEPARATOR if marked else f"{SEPARATOR};,") if marked or not options.as_written else None
     if found is not None:
         labels = found.labels
-        table.attrs["several"] = found.count
+        table.attrs["several"] = found.counts
     if options.label:
         labels = one_against_rest(labels, options.label)
         table.attrs["several"] = {}
         decide(table, Decision("labels", f"{options.label} against the rest", "asked for", "--label"))
     elif found is not None:
-        most = sorted(found.count, key=lambda name: -found.count[name])
-        names = ", ".join(f"{name} {found.count[name]:,}" for name in most[:LISTED])
+        most = sorted(found.counts, key=lambda name: -found.counts[name])
+        names = ", ".join(f"{name} {found.counts[name]:,}" for name in most[:LISTED])
         more = f", ... ({len(most):,} in all)" if len(most) > LISTED else ""
         why = f"images have several labels: {names}{more}"
         value = "sets of labels are compared: 1 if they differ, 0 if not"
