@@ -206,7 +206,7 @@ def test_an_estimator_of_ones_own_is_estimated_and_can_be_removed():
         title="Twice the closed form",
         short="doubled",
         explanation="nothing one would use",
-        estimate=lambda x: (2.0 * estimate_all(x.distances, x.index, 6)["twonn_closed"].value, x.rng.random(), ""),
+        estimate=lambda x: (2.0 * estimate_all(x.distances, x.neighbour, 6)["twonn_closed"].value, x.rng.random(), ""),
         least=lambda k: 3,
         collected=30,
     )

@@ -39,7 +39,7 @@ class Neighbours(NamedTuple):
     ----------
     distances : float64 [n, K]
         Ascending distances of each of n distinct images to its K nearest others, all positive; slots without one are infinite.
-    index : int [n, K]
+    neighbour : int [n, K]
         Their numbers 0..n-1; -1 where there is none.
     features : int
         D: no dimension exceeds it.
@@ -56,7 +56,7 @@ class Neighbours(NamedTuple):
     """
 
     distances: np.ndarray
-    index: np.ndarray
+    neighbour: np.ndarray
     features: int
     k: int
     unit: float
@@ -118,7 +118,7 @@ def _twonn(
 
 
 def _geomle(x: Neighbours) -> tuple[float, float, str]:
-    return geomle_value(x.distances / x.unit, x.index, x.features, x.seed, x.total)
+    return geomle_value(x.distances / x.unit, x.neighbour, x.features, x.seed, x.total)
 
 
 def _built_in() -> Iterator[Estimator]:
