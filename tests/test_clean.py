@@ -94,6 +94,14 @@ def test_names_of_what_is_removed():
         removal_kinds(" ,")
 
 
+def test_an_unknown_command_and_option_name_the_nearest():
+    for words in (["clen", "set"], ["audit", "set", "--siz", "8"]):
+        said = run(*words)
+        assert said.exit_code == 2 and any(near in said.output for near in ("did you mean clean", "--size")), (
+            said.output
+        )
+
+
 def test_wrong_use_is_refused(audited, tmp_path):
     store = str(audited[0] / "store")
     for words, told in (

@@ -154,8 +154,10 @@ def test_ordinal_labels_differ_by_their_difference(pair) -> None:
 
 def test_without_two_labels_there_is_no_sharpness(pair) -> None:
     images, _ = pair
-    assert np.isnan(label_sharpness(images, [1] * N).value)
-    assert np.isnan(label_sharpness(images).value)
+    with pytest.warns(UserWarning, match="NaN: all labels are the same"):
+        assert np.isnan(label_sharpness(images, [1] * N).value)
+    with pytest.warns(UserWarning, match="NaN: no image has a label"):
+        assert np.isnan(label_sharpness(images).value)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ levels of floats follow `sources.arrays`: within [0, 1] they are multiplied by 2
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -126,6 +127,8 @@ def label_sharpness(
         values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
     if len(np.unique(y[~np.isnan(y)])) < 2:
         values = [float("nan")] * len(values)
+        told = "no image has a label" if np.isnan(y).all() else "all labels are the same"
+        warnings.warn(f"the label sharpness is NaN: {told}", stacklevel=2)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return Sharpness(float(np.mean(values)), spread, count, len(values))
 
@@ -177,13 +180,14 @@ def intrinsic_dimension(
     runner = Runner(threads or cores())
     if from_samples((row.group,), rows.n):
         asked = Asked(k, seed)
-        return sampled_estimates(rows, (row.group,), asked, runner, lambda pairs: nullcontext(lambda done: None))[
-            estimator
-        ]
+        some = sampled_estimates(rows, (row.group,), asked, runner, lambda pairs: nullcontext(lambda done: None))
+        return some[estimator]
     spec = PassSpec(neighbours_needed((row.group,), k), sharp=False)
     plan = plan_pass(len(first), rows.features, spec.k, threads=threads or cores())
     state = all_pairs(rows, spec, plan, runner).state
     found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), unit=255.0)
+    if np.isnan(found[estimator].value):
+        warnings.warn(f"the intrinsic dimension is NaN: {found[estimator].note or 'too few images'}", stacklevel=2)
     return found[estimator]
 
 
