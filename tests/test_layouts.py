@@ -327,7 +327,7 @@ def test_a_user_without_a_home_and_behind_a_proxy_audits_an_installation_of_root
                 "audit",
                 "digits:",
                 "--size",
-                "4",
+                "8",
                 "--inline",
                 "--json",
                 "--store",
