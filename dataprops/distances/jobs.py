@@ -20,7 +20,7 @@ FEW = 1 / 8  # of a block's rows: so few others need not all of its pixels
 class JobSide(NamedTuple):
     """Rows of one side of a job: their numbers, upper bounds of their k-th squared distances and their sketches, if known."""
 
-    index: np.ndarray
+    number: np.ndarray
     bound: np.ndarray | None = None
     sketch: Sketch | None = None
 
@@ -104,9 +104,9 @@ def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResu
             sketch = make_sketch(job.basis, block.shifted, block.norm, threads)
         return Side(block, empty(block.n, spec.k, given.bound) if asked else None, sketch)
 
-    a, b = side(first_block(job.rows, job.a.index, runner), job.a, True), None
+    a, b = side(first_block(job.rows, job.a.number, runner), job.a, True), None
     if job.b is not None:
-        b = side(second_block(job.rows, job.a.index, job.b.index, job.b.sketch, runner), job.b, job.both)
+        b = side(second_block(job.rows, job.a.number, job.b.number, job.b.sketch, runner), job.b, job.both)
     run_on(a, b, spec, near, runner)
 
     def found(side: Side | None) -> Found | None:

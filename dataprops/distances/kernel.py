@@ -354,7 +354,7 @@ class Lists(NamedTuple):
     """Neighbour lists, float64 and int32 [n, k]."""
 
     d2: np.ndarray
-    index: np.ndarray
+    number: np.ndarray
 
 
 class Moves(NamedTuple):
@@ -382,11 +382,11 @@ def carry_lists(old, new, moves, whole):
         j = moves.new_rows[e]
         whole[e] = True
         for slot in range(k):
-            if old.index[i, slot] != EMPTY and moves.went[old.index[i, slot]] < 0:
+            if old.number[i, slot] != EMPTY and moves.went[old.number[i, slot]] < 0:
                 whole[e] = False
                 break
         if whole[e]:
             for slot in range(k):
-                index = old.index[i, slot]
+                index = old.number[i, slot]
                 new.d2[j, k - 1 - slot] = old.d2[i, slot]
-                new.index[j, k - 1 - slot] = index if index == EMPTY else np.int32(moves.went[index])
+                new.number[j, k - 1 - slot] = index if index == EMPTY else np.int32(moves.went[index])

@@ -54,7 +54,7 @@ class _Strip(NamedTuple):
     low: np.ndarray
     first: int
     d2: np.ndarray
-    index: np.ndarray
+    number: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -74,11 +74,11 @@ def _reduce(g, a, b, triangle):
                         continue
                     d2 = _squared_distance(a.exact[i], b.exact[j])
                     decided += 1
-                    if _after(a.d2[i, 0], a.index[i, 0], d2, np.int32(b.first + j)):
-                        push(a.d2[i], a.index[i], d2, np.int32(b.first + j))
+                    if _after(a.d2[i, 0], a.number[i, 0], d2, np.int32(b.first + j)):
+                        push(a.d2[i], a.number[i], d2, np.int32(b.first + j))
                         reach_i = a.d2[i, 0]
-                    if _after(b.d2[j, 0], b.index[j, 0], d2, np.int32(a.first + i)):
-                        push(b.d2[j], b.index[j], d2, np.int32(a.first + i))
+                    if _after(b.d2[j, 0], b.number[j, 0], d2, np.int32(a.first + i)):
+                        push(b.d2[j], b.number[j], d2, np.int32(a.first + i))
                         reach_b[j] = b.d2[j, 0]
             start = stop
     return decided
