@@ -15,7 +15,7 @@ from PIL import Image
 
 from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, canonical, decode, projected
+from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, canonical, decode, decode_values, projected
 from dataprops.sources import open_source
 from dataprops.store import shards
 from dataprops.util import budget
@@ -187,3 +187,16 @@ def test_a_volume_is_projected_before_it_is_read(tmp_path):
         with pytest.raises(UnreadableImage, match=budget.OVER):
             source.read(key)
     assert peak.bytes < 2**26
+
+
+def test_a_tiff_of_16_bits_in_which_zero_is_white_is_turned_over():
+    values = np.arange(0, 60000, 1000, dtype=np.uint16).reshape(6, 10)
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "TIFF")
+    plain = out.getvalue()
+    entry = struct.pack("<HHI", 262, 3, 1)
+    assert plain.count(entry) == 1
+    turned = plain.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", 0))
+    assert turned != plain
+    np.testing.assert_array_equal(decode_values(plain).pixels, values)
+    np.testing.assert_array_equal(decode_values(turned).pixels, 65535 - values.astype(int))

@@ -55,6 +55,7 @@ PASSING = (
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_SHARE = 0.75
+PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is white
 # of a Pillow mode, at most: measured by tests/test_budget.py, with a margin
 BYTES_OF_PIXEL = {"1": 8, "L": 8, "P": 20, "RGB": 20, "YCbCr": 24, "CMYK": 24, "I;16": 24, "I": 36, "F": 36, "RGBA": 40}
 
@@ -228,9 +229,12 @@ def _decode(data: bytes, window: str) -> RawImage:
             if name == "TIFF":
                 silence_libtiff()
             need(projected(mode, *image.size, len(data)))
+            # Pillow turns TIFF files in which 0 is white over, but not those of 16 bits
+            inverted = name == "TIFF" and mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
             pixels, values = _values(image)
+            pixels = 65535 - pixels if inverted else pixels
     except UnidentifiedImageError:
         raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
     except Image.DecompressionBombError:
