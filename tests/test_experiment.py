@@ -322,7 +322,8 @@ def test_the_paper_preset_is_the_papers_setting():
         1e-4,
     )
     assert paper.sizes == parse_sizes("500:1750:250") == (500, 750, 1000, 1250, 1500, 1750)
-    assert {name: (row.batch, row.lr) for name, row in MODELS.items()} == {
+    ours = {"cnn4", "mlp"}
+    assert {name: (row.batch, row.lr) for name, row in MODELS.items() if name not in ours} == {
         "resnet18": (40, 1e-3),
         "resnet34": (25, 1e-3),
         "resnet50": (12, 1e-3),

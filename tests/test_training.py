@@ -162,3 +162,25 @@ def test_batches_hold_each_image_once_and_never_one_alone():
     assert sorted(np.concatenate(parts)) == list(range(41))
     assert [len(part) for part in parts] == [14, 14, 13]
     assert not np.array_equal(np.concatenate(parts), np.concatenate(batches(41, 20, 0, 1)))
+
+
+def test_batch_norm_statistics_become_those_of_the_final_weights():
+    """Of one batch: exactly its mean and variance; dropout and the momentum are left as they were."""
+    from dataprops.experiment.after import fit_temperature, mean_loss, reestimate_batch_norm
+
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Dropout(0.5))
+    net[1].running_mean.fill_(7.0)
+    images = torch.randint(0, 256, (24, 1, 8, 8), dtype=torch.uint8)
+    assert reestimate_batch_norm(net, images)
+    out = net[0](images.float() / 255)
+    torch.testing.assert_close(net[1].running_mean, out.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net[1].running_var, out.var((0, 2, 3)), rtol=1e-3, atol=1e-5)
+    assert net[1].momentum == 0.1
+    assert not net.training
+    assert not reestimate_batch_norm(torch.nn.Linear(2, 2), images)
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    y = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).cumsum(1).__gt__(rng.random((4000, 1))).argmax(1)
+    assert fit_temperature(5 * logits, y) == pytest.approx(5, rel=0.1)
+    assert mean_loss(logits, y) < mean_loss(5 * logits, y)

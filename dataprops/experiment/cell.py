@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what a cell does: cells of another version are computed again
+VERSION = 2  # of what a cell does: cells of another version are computed again
 PGD_EPS = 2
 
 
@@ -120,6 +120,7 @@ def train_cell(
     import torch
 
     from dataprops.experiment import attacks
+    from dataprops.experiment.after import reestimate_batch_norm
     from dataprops.experiment.training import alone, evaluate, fit
 
     settings, folder = experiment.settings, experiment.folder
@@ -148,6 +149,7 @@ def train_cell(
     times.append(time.process_time())
     with alone(experiment.threads):
         net = fitted.net
+        reestimate_batch_norm(net, images, device)
         train_loss, _ = evaluate(net, images, y, device)
         test_loss, test_accuracy = evaluate(net, test_images, test_y, device)
         attacked = min(settings.attacked or cell.n_test, cell.n_test)
