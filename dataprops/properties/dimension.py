@@ -130,7 +130,7 @@ def twonn_value(
     Parameters
     ----------
     distances, index : float64, int [n, k]
-        As of `estimators.Neighbours`.
+        `distances` and `neighbour` of `estimators.Neighbours`.
     statistic : callable
         statistic(log ratios, weights or None) -> dimension.
     upper : float

@@ -52,7 +52,7 @@ class Neighbours(NamedTuple):
     rng : numpy.random.Generator
         Of this estimator alone.
     total : int
-        Images that `index` counts, where the n are a sample of them; 0: there are no others.
+        Images that `neighbour` counts, where the n are a sample of them; 0: there are no others.
     """
 
     distances: np.ndarray
@@ -114,7 +114,7 @@ def _twonn(
     statistic: Callable[[np.ndarray, np.ndarray | None], float], upper: float = UPPER
 ) -> Callable[[Neighbours], tuple[float, float, str]]:
     # the k nearest alone: an error must not depend on how many more another estimator had collected
-    return lambda x: (*twonn_value(x.distances[:, : x.k], x.index[:, : x.k], statistic, x.rng, upper), "")
+    return lambda x: (*twonn_value(x.distances[:, : x.k], x.neighbour[:, : x.k], statistic, x.rng, upper), "")
 
 
 def _geomle(x: Neighbours) -> tuple[float, float, str]:
