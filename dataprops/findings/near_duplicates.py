@@ -54,8 +54,8 @@ def groups(near: pd.DataFrame) -> list[Group]:
 
 def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, bool, bool, float]:
     """What matters more comes first: across splits, with two labels, copies before series, the closest."""
-    splits = {split[i] for i in group.members if split[i] is not None}
-    labels = {label[i] for i in group.members if label[i] is not None}
+    splits = {str(split[i]) for i in group.members if split[i] is not None}
+    labels = {str(label[i]) for i in group.members if label[i] is not None}
     return len(splits) < 2, len(labels) < 2, bool(group.pairs["series"].all()), float(group.pairs["rms"].iloc[0])
 
 
