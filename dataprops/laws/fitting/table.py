@@ -1,6 +1,6 @@
 """The table that laws are fitted to: one row for each trained network, or for each dataset, as far as its columns go.
 
-Columns as in `cells.parquet` of an experiment (README.md, "Laws and calibrations"); the paper's table has names of its own.
+Columns as in `cells.parquet` of an experiment (laws/README.md, "Fitting your own"); the paper's table has names of its own.
 """
 
 from __future__ import annotations
