@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from dataprops.findings.blank import is_blank
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
-from dataprops.findings.quality import is_blank
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, pair_count, quoted
 

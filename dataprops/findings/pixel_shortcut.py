@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
-from dataprops.findings.pixels_tell import Told, at_edge
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
+
+if TYPE_CHECKING:
+    from dataprops.findings.pixels_tell import Told
 
 PROPERTY_SCORE = 0.6  # from guessing to knowing the class, by one property
 REGION_SCORE = 0.6  # by one cell at the edge
@@ -31,6 +34,8 @@ def whole_score(context: Context) -> float | None:
 
 def shortcuts(context: Context) -> list[Told]:
     """Marks; properties that tell the class; edge cells that do, and nearly as well as the whole picture. One cell of each place."""
+    from dataprops.findings.pixels_tell import at_edge  # brings torch, and the table of findings is read without it
+
     whole = whole_score(context)
     out, places = [], set()
     for told in context.told or ():
@@ -74,6 +79,8 @@ def find(context: Context) -> Iterator[Row]:
 
 def measures(context: Context) -> dict[str, float]:
     """pixel_shortcuts: how many there are; pixel_property_score, edge_region_score: the best of each."""
+    from dataprops.findings.pixels_tell import at_edge
+
     if context.told is None:
         return {}
     out = {"pixel_shortcuts": float(len(shortcuts(context)))}
@@ -104,8 +111,8 @@ FINDING = Finding(
             severity="warning",
             title="nothing beside the content tells the class",
             sentence=(
-                "{value:thing|things} other than the content (marks, borders, brightness, compression) {value:tells|tell} the class: a"
-                " network may learn that instead."
+                "{value:thing other than the content tells|things other than the content tell} the class (marks, borders, brightness,"
+                " compression): a network may learn that instead."
             ),
             reason=(
                 "six tenths of the way from guessing to knowing by one overall property or one cell at the edge, or a mark that"

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dataprops.findings.blank import is_blank
 from dataprops.findings.candidates import SYMMETRY_NAMES, WHOLE, coefficients, turned
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
 LEAST = 20  # images, below which a set has no fences
-BLANK_RANGE = 8  # grey levels between the 1 % and the 99 % quantile
 REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, LIKE_ENOUGH = 0.12, 0.5  # cosine gained by turning or inverting; and reached
@@ -37,14 +37,6 @@ def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
     width = max(high - low, spread)
     return float(middle), float(low - 2 * width), float(high + 2 * width)
-
-
-def is_blank(images: pd.DataFrame) -> np.ndarray:
-    """Whether images show nothing: all but a few pixels of one grey level, bool [n]."""
-    if "original_high" not in images:
-        return np.zeros(len(images), bool)
-    within = images["original_high"].to_numpy(float) - images["original_low"].to_numpy(float)
-    return (within <= BLANK_RANGE) | (images["original_flat"].to_numpy(float) >= 0.995)
 
 
 def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
-from dataprops.findings.second_opinion import Opinions, wrong_labels
+
+if TYPE_CHECKING:
+    from dataprops.findings.second_opinion import Opinions
 
 LEAST_SCORE = 0.75  # of two witnesses: the given label has a quarter of the joint probability at most
 SURE = 0.5  # p(likelier) - p(given) from which a suspect counts for the check: hard images are suspect too, by less
@@ -70,10 +73,13 @@ def measures(context: Context) -> dict[str, float]:
     wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low.
     """
     out: dict[str, float] = {}
-    if context.probe is not None and len(context.probe) and context.kind == "classes":
+    # of two witnesses the estimated number of wrong labels says it better, once
+    if context.opinions is None and context.probe is not None and len(context.probe) and context.kind == "classes":
         out["suspect_label_share"] = float((context.probe["suspicion"] >= SURE).mean())
     said = context.opinions
     if said is not None:
+        from dataprops.findings.second_opinion import wrong_labels  # brings torch
+
         wrong = wrong_labels(said)
         out |= {"wrong_labels": wrong.value, "wrong_labels_low": wrong.low, "wrong_labels_high": wrong.high}
         out["wrong_label_share_low"] = wrong.low / len(said.y)
@@ -101,7 +107,7 @@ FINDING = Finding(
                 "{value:share} of the labels are held for wrong by a classifier that has not seen them, with a margin of half"
                 " (at most {threshold:share} are tolerated): look at the first of the list."
             ),
-            reason="clean sets have up to 5 % of such images, those with one label in ten wrong more",
+            reason="asked where there is one witness; a hard set has such images too, so the bound is wide: chosen, not measured",
         ),
         Check(
             name="wrong_labels",
