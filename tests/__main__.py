@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 PROCESSES = min(4, max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2))
-# a file's tests stay in one process, and the longest begin (see conftest)
-SPREAD = ("-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder")
+# the tests of a file stay in one process, and the longest begin (see conftest)
+SPREAD = ("-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder")
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),

@@ -22,21 +22,21 @@ DATA = Path(os.environ.get("DATAPROPS_TEST_DATA", Path(__file__).parents[2] / "s
 
 
 # Files that take longest, the longest first, so that no process of several is left alone with one of them at the end
-LONGEST = ("test_operation", "test_hosts", "test_kills", "test_grid_deployments", "test_postgres", "test_experiment")
+LONGEST = (
+    *("test_operation", "test_hosts", "test_guide", "test_grid_deployments", "test_kills", "test_experiment"),
+    *("test_flow", "test_recovery", "test_deployments", "test_postgres", "test_tutorials", "test_audit", "test_prune"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for several processes: a file is a group, so that its fixtures are made once; so is all that shares the server."""
+    """Put the longest files first, and mark what takes a Prefect server."""
 
     def rank(item: pytest.Item) -> int:
-        server = "prefect_server" in getattr(item, "fixturenames", ())
-        if server:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
         file = item.path.stem
-        group = "server" if server else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-        return -1 if server else LONGEST.index(file) if file in LONGEST else len(LONGEST)
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
 

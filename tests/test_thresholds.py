@@ -18,7 +18,7 @@ from dataprops.findings import FINDINGS
 MEASURES = {
     *("n_images", "n_unreadable", "unreadable_share", "n_classes", "smallest_class", "class_ratio", "redundant_share"),
     *("near_duplicate_share", "near_pairs", "conflict_pairs", "split_leaks", "group_leaks", "groups_in_classes"),
-    *("left_out_share", "used_range", "spelling_classes"),
+    *("left_out_share", "used_range", "spelling_classes", "wrong_labels", "wrong_labels_low", "wrong_labels_high"),
     *("shortcut_score", "outlier_share", "unlabelled_share", "dimension", "dimension_relative_se", "sharpness_sample"),
     *("predicted_log_loss_change", "predicted_log_loss_change_low", "predicted_penalty", "predicted_penalty_low"),
 }
@@ -48,12 +48,15 @@ def test_each_default_names_what_exists(check):
 def test_each_sentence_can_be_filled_and_is_one(check, off):
     value = check.max + off if check.max is not None else check.min - off
     assert check.fails(value)
-    sentence = check.words(value)
+    fields = {field for _, field, _, _ in string.Formatter().parse(check.sentence) if field}
+    beside = fields - {"value", "threshold", "rise", "rise_threshold"}
+    assert beside <= MEASURES | BROUGHT  # other measures of the set may stand in it
+    sentence = check.words(value, dict.fromkeys(beside, 3.0))
     assert sentence[0].isupper() or sentence[0].isdigit()
     assert sentence.endswith(".")
     assert "{" not in sentence
     assert "|" not in sentence
-    assert any(field for _, field, _, _ in string.Formatter().parse(check.sentence) if field)
+    assert fields
 
 
 def test_what_makes_a_test_result_wrong_is_critical():
