@@ -370,3 +370,23 @@ def test_functions_compile_where_nothing_can_be_kept(monkeypatch) -> None:
         return 2 * x
 
     assert twice(3) == 6
+
+
+def test_columns_that_take_no_part_are_told_with_their_names(tmp_path):
+    """A table of many columns: those that were not looked at are a finding, beyond three in four an alert; a small table is not."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    few = pd.DataFrame({"path": [f"{i}.png" for i in range(24)], "label": ["a", "b"] * 12, "age": range(24)})
+    many = few.assign(**{f"note{i}": 1.5 for i in range(9)})
+    alerts = {}
+    for name, table in (("few", few), ("many", many)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        options = {"size": 8, "k": 3, "draws": 2, "sample": 10, "probe": False, "estimators": ("mle",)}
+        summary = audit(tmp_path / f"{name}.csv", store=str(tmp_path / "store"), **options)
+        assert summary["findings"]["unused_columns"] == 1
+        alerts[name] = [alert["name"] for alert in summary["alerts"] if alert["name"] == "unused_columns"]
+    assert alerts == {"few": [], "many": ["unused_columns"]}
+    found = pd.read_parquet(Path(summary["results"]) / "findings.parquet")
+    (detail,) = found.loc[found["kind"] == "unused_columns", "detail"]
+    assert "“age”" in detail and "“note8”" in detail and "label" not in detail

@@ -22,6 +22,7 @@ class Scanned:
     decisions: tuple[dict[str, str], ...] = ()
     spellings: tuple[tuple[str, dict[str, int]], ...] = ()
     several: dict[str, int] | None = None
+    unused_columns: tuple[tuple[str, ...], int] = ((), 0)
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:

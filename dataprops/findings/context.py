@@ -50,6 +50,8 @@ class Context(NamedTuple):
         Files of the source that are no images of the set, each with the reason.
     spellings : tuple of (str, dict)
         Classes of several spellings: the one that is kept, and how many images have each.
+    unused_columns : (sequence of str, int)
+        Columns of the manifest that took no part, and how many columns it has.
     shortcuts : DataFrame or None
         Of `shortcut_scores`; None: not computed.
     neighbours : DataFrame or None
@@ -87,6 +89,7 @@ class Context(NamedTuple):
     empty_classes: tuple[str, ...] = ()
     left_out: Sequence[tuple[str, str]] = ()
     spellings: Sequence[tuple[str, Mapping[str, int]]] = ()
+    unused_columns: tuple[Sequence[str], int] = ((), 0)
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
     probe: pd.DataFrame | None = None

@@ -63,12 +63,13 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     column = next((c for c in frame.columns if plain_name(c) == "filename"), None)
     if column is None:
         return
+    used = [column]
     try:
-        label, _, told = labels_of(frame, options, name, [column])
+        label, _, told = labels_of(frame, options, name, used)
     except DatapropsError:
         return
-    split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split")
-    group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group")
+    split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
+    group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
     base = posixpath.dirname(name)
     rows = {
         posixpath.normpath(posixpath.join(base, plain(str(path)))): row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 
 import pandas as pd
 
@@ -105,14 +105,14 @@ def _is_none(value: object) -> bool:
 
 
 def labels_of(
-    frame: pd.DataFrame, options: SourceOptions, where: str, used: Sequence[str]
+    frame: pd.DataFrame, options: SourceOptions, where: str, used: MutableSequence[str]
 ) -> tuple[list[str | None], bool, list[Decision]]:
     """Labels of each row, whether an image may have several, and what was decided.
 
     Parameters
     ----------
-    used : sequence of str
-        Columns that are something else already.
+    used : mutable sequence of str
+        Columns that are something else already; those that are taken are added.
 
     Raises
     ------
@@ -122,8 +122,10 @@ def labels_of(
     if options.one_hot:
         columns = one_hot_columns(frame, options.one_hot, where, used)
         labels, several = one_hot(frame, columns)
+        used.extend(columns)
         return labels, several, []
     if options.label_column in frame.columns:
+        used.append(options.label_column)
         return texts_of(frame[options.label_column]), False, []
     if options.label_column != _DEFAULTS.label_column:
         raise _missing(frame, options.label_column, where, "label")
@@ -131,11 +133,13 @@ def labels_of(
     if named:
         why = f"of {len(frame.columns)} columns this one is named so"
         told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
+        used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
     binary = [column for column in binary_columns(frame) if column not in used]
     if len(binary) > 1:
         labels, several = one_hot(frame, binary)
         if any(label is not None for label in labels):
+            used.extend(binary)
             value = f"the column that is 1, of {', '.join(binary[:6])}{', ...' if len(binary) > 6 else ''}"
             return (
                 labels,
@@ -192,11 +196,12 @@ def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | Non
 
 
 def optional(
-    frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str
+    frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str, used: MutableSequence[str]
 ) -> tuple[list[str | None], list[Decision]]:
-    """A column that may be missing: the one that was named, else one of a known name."""
+    """A column that may be missing: the one that was named, else one of a known name; it is added to `used`."""
     none: list[str | None] = [None] * len(frame)
     if wanted in frame.columns:
+        used.append(wanted)
         return texts_of(frame[wanted]), []
     if wanted != default:
         return none, [Decision("columns", f"no {what}", f"there is no column {wanted!r}", f"--{what}-column")]
@@ -204,5 +209,6 @@ def optional(
         values = texts_of(frame[column])
         if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
             continue
+        used.append(column)
         return values, [Decision("columns", f"{column!r} is the {what}", "it is named so", f"--{what}-column")]
     return none, []

@@ -55,11 +55,12 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         return 1 - missing / len(keys)
 
     column, told_paths = path_column(frame, options, exist, where)
-    labels, several, told_labels = labels_of(frame, options, where, [column])
+    used = [column]
+    labels, several, told_labels = labels_of(frame, options, where, used)
     if frame.empty:
         raise DatapropsError(f"{where} lists no images")
-    split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split")
-    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group")
+    split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
+    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
     paths = _given(texts_of(frame[column]), where, column)
     paths, told_files = _resolved(location, paths, column, options)
     rows, repeated = _distinct({"path": paths, "label": labels, "split": split, "group": group}, where)
@@ -74,6 +75,9 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         group=own,
     )
     out.attrs["repeated_rows"] = repeated
+    # (ignored, of all): what else the table says of the images takes no part
+    unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
+    out.attrs["unused_columns"] = (unused, len(frame.columns))
     if several:
         out.attrs["several"] = True
     decisions = [*read.decisions, *told_paths, *told_labels, *told_split, *told_group, *told_files]

@@ -49,6 +49,7 @@ def context_of(run: Run) -> Context:
         empty_classes=scanned.empty_classes,
         left_out=scanned.left_out,
         spellings=scanned.spellings,
+        unused_columns=scanned.unused_columns,
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
         neighbours=neighbours,
         probe=probe if len(probe) else None,

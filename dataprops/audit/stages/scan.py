@@ -46,7 +46,7 @@ def scan(run: Run, tools: Tools) -> Scanned:
         log.info("%d files were left out (first: %s, %s)", len(left_out), *left_out[0])
     tell(decisions)
     names, reasons = zip(*left_out, strict=True) if left_out else ((), ())
-    extra = {name: table.attrs[name] for name in ("spellings", "several") if table.attrs.get(name)}
+    extra = {name: table.attrs[name] for name in ("spellings", "several", "unused_columns") if table.attrs.get(name)}
     # a key may hold bytes that are no UTF-8
     keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
     run.files.listing.write(table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys))

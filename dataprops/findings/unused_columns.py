@@ -1,0 +1,49 @@
+"""Columns of a manifest that took no part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row that names the columns."""
+    names, _ = context.unused_columns
+    if names:
+        yield (), float(len(names)), f"Not looked at: {', '.join(map(quoted, names))}."
+
+
+def measures(context: Context) -> dict[str, float]:
+    """unused_column_share, where the source is a table."""
+    names, of = context.unused_columns
+    return {"unused_column_share": len(names) / of} if of else {}
+
+
+FINDING = Finding(
+    name="unused_columns",
+    severity="info",
+    title="Columns that took no part",
+    explanation=(
+        "The manifest says more of the images than path, label, split and patient. If one of these columns is the label, the split or"
+        " the patient, name it: --label-column, --split-column, --group-column."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="unused_columns",
+            measure="unused_column_share",
+            max=0.75,
+            severity="info",
+            title="most columns of the manifest take part",
+            sentence="{value:share} of the manifest's columns were not looked at (at most {threshold:share} pass without a word): see"
+            " whether one names the label, the split or the patient.",
+            reason="path, label, split and patient are four; a table of sixteen columns and more may call them otherwise",
+        ),
+    ),
+    shown="text",
+)
