@@ -33,7 +33,9 @@ class Fault(NamedTuple):
 
 
 def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
-    """Median, and the fences two quartile distances (at least `spread`) beyond the quartiles."""
+    """Median, and the fences two quartile distances (at least `spread`) beyond the quartiles; NaN where nothing was measured."""
+    if np.isnan(values).all():  # images of a few pixels have neither focus nor noise
+        return float("nan"), float("nan"), float("nan")
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
     width = max(high - low, spread)
     return float(middle), float(low - 2 * width), float(high + 2 * width)
@@ -108,7 +110,8 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     blurred = (detail < max(bottom, np.log2(0.03) if 2**middle > 0.12 else -np.inf)) & (focus <= 0.36)
     middle, _, top = _fence(np.log2(noise + 0.5), 0.4)
     noisy = (np.log2(noise + 0.5) > top) & (noise >= 7) & (noise >= 2 * 2**middle)
-    noisy |= noise >= max(25.0, 2 * float(np.nanquantile(noise, 0.95)))  # of sets with much texture
+    known = noise[~np.isnan(noise)]
+    noisy |= noise >= max(25.0, 2 * float(np.quantile(known, 0.95)) if len(known) else 0.0)  # of sets with much texture
     return [
         *_rows(
             used,
