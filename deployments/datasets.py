@@ -150,7 +150,7 @@ class _File:
         except OSError as error:
             raise DatapropsError(f"{path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise DatapropsError(f"{path} is no UTF-8 text (byte {error.start})") from error
+            raise DatapropsError(f"{path} is not valid UTF-8 (byte {error.start})") from error
         except tomllib.TOMLDecodeError as error:
             raise DatapropsError(f"{_toml_place(path, self.text, str(error))}") from error
 
@@ -226,7 +226,7 @@ def read_operations(path: str | Path) -> Operations:
             raise file.wrong(where, f"the name {name!r} may hold small letters, digits and single '-' only")
     base_url = _text(file, table, "base_url", "http://127.0.0.1:4280")
     if not URL.fullmatch(base_url):
-        raise file.wrong(("base_url",), f"base_url is {base_url!r}, wanted: http://host:port")
+        raise file.wrong(("base_url",), f"base_url is {base_url!r}; expected http://host:port")
     store = (path.parent / Path(_text(file, table, "store", AuditConfig.store)).expanduser()).resolve()
     channels = tuple(_channel(file, name, dict(row)) for name, row in table.get("channels", {}).items())
     names = tuple(channel.name for channel in channels)
@@ -254,7 +254,7 @@ def _known(file: _File, where: tuple[str, ...], table: Mapping[str, Any], known:
 def _text(file: _File, table: Mapping[str, Any], key: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or not value:
-        raise file.wrong((key,), f"{key} is {value!r}, wanted: a text")
+        raise file.wrong((key,), f"{key} is {value!r}; expected a string")
     return value
 
 
@@ -264,7 +264,7 @@ def _channel(file: _File, name: str, row: dict[str, Any]) -> Channel:
     if kind not in CHANNELS:
         near = difflib.get_close_matches(str(kind), CHANNELS, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise file.wrong((*where, "kind"), f"kind is {kind!r}, wanted: {', '.join(CHANNELS)}{hint}")
+        raise file.wrong((*where, "kind"), f"kind is {kind!r}; expected {', '.join(CHANNELS)}{hint}")
     spec = CHANNELS[kind]
     _known(file, where, row, {*spec.wanted, *spec.optional})
     for key in spec.wanted:
@@ -326,14 +326,14 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
 
 def _of_kind(file: _File, where: tuple[str, ...], value: Any, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
-        raise file.wrong(where, f"{where[-1]} is {value!r}, wanted: {NAMES_OF_KINDS[kind]}")
+        raise file.wrong(where, f"{where[-1]} is {value!r}; expected {NAMES_OF_KINDS[kind]}")
 
 
 def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> None:
     """Refuse a value of what is no option of the flow's."""
     for key, check in CHECKS.items():
         if key in own and (wanted := check(own[key])):
-            raise file.wrong((*where, key), f"{key} is {own[key]!r}, wanted: {wanted}")
+            raise file.wrong((*where, key), f"{key} is {own[key]!r}; expected {wanted}")
     for key, value in own.items():
         _of_kind(file, (*where, key), value, KINDS[key])
 

@@ -87,10 +87,10 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ("size = 64", "size = 0", 10, "size must be between 1 and 4096, got 0"),
         ("size = 64", "sise = 64", 10, "unknown key 'sise': did you mean 'size'?"),
         ("size = 64", 'size = "64"', 10, "size must be a whole number, got '64'"),
-        ('"0 3 * * *"', '"at night"', 11, "schedule is 'at night', wanted: a cron expression"),
-        ("Europe/Berlin", "Europe/Berln", 12, "wanted: a time zone"),
+        ('"0 3 * * *"', '"at night"', 11, "schedule is 'at night'; expected a cron expression"),
+        ("Europe/Berlin", "Europe/Berln", 12, "expected a time zone"),
         ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),
-        ('tell = ["ward"]', 'tell = "ward"', 13, "wanted: a list of channels"),
+        ('tell = ["ward"]', 'tell = "ward"', 13, "expected a list of channels"),
         ('kind = "webhook"', 'kind = "webhok"', 5, "did you mean 'webhook'?"),
         ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
@@ -113,7 +113,7 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ('store = "audits"', "stor = 1", 2, "did you mean 'store'?"),
         ("size = 64", 'thresholds = "none.toml"', 10, "none.toml cannot be read"),
         ("size = 64", "late = 0.01", 10, "at least 10 seconds"),
-        ('watch = "chest"', "watch = true", 14, "watch is True, wanted: a text"),
+        ('watch = "chest"', "watch = true", 14, "watch is True; expected a string"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):

@@ -219,4 +219,4 @@ def require(holds: bool, name: str, value: object, wanted: str) -> None:
         If it does not hold.
     """
     if not holds:
-        raise DatapropsError(f"{name} is {value!r}, wanted: {wanted}")
+        raise DatapropsError(f"{name} is {value!r}; expected {wanted}")

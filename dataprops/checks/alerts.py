@@ -170,6 +170,6 @@ def exit_code(alerts: Iterable[Alert | Mapping[str, Any]], fail_on: str) -> int:
         If `fail_on` is none of these.
     """
     if fail_on not in FAIL_ON:
-        raise DatapropsError(f"fail-on is {fail_on!r}, wanted: {', '.join(FAIL_ON)}")
+        raise DatapropsError(f"fail-on is {fail_on!r}; expected {', '.join(FAIL_ON)}")
     found = worst(alerts)
     return int(fail_on != "never" and found is not None and SEVERITIES.index(found) >= SEVERITIES.index(fail_on))

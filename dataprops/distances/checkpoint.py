@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, key: str, state: State, near: NearPairs, done: s
 
 
 def load_checkpoint(path: Path, key: str, state: State, near: NearPairs) -> set[int]:
-    """Bring `state` and `near` to where this very pass was saved; returns the finished jobs, none if there is no such file."""
+    """Bring `state` and `near` to where this very pass was saved; returns the finished jobs, none where the file is missing."""
     if not path.is_file():
         return set()
     try:

@@ -35,7 +35,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:
-        raise DatapropsError(f"sizes is {text!r}, wanted: FIRST:LAST:STEP or numbers with commas, as 500:1750:250")
+        raise DatapropsError(f"sizes is {text!r}; expected FIRST:LAST:STEP or numbers with commas, as 500:1750:250")
     return sizes
 
 

@@ -44,7 +44,7 @@ _ALONE = threading.RLock()
 
 
 class Diverged(Exception):
-    """The loss is no number any more; the message says when."""
+    """The loss became NaN or infinite; the message says when."""
 
 
 @dataclass(frozen=True)

@@ -117,11 +117,11 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 4096:
-            raise DatapropsError(f"size is {self.size}, wanted: 1 to 4096 pixels")
+            raise DatapropsError(f"size is {self.size}; expected 1 to 4096 pixels")
         if self.channels not in (1, 3):
-            raise DatapropsError(f"channels is {self.channels}, wanted: 1 (grey) or 3 (colour)")
+            raise DatapropsError(f"channels is {self.channels}; expected 1 (grey) or 3 (colour)")
         if self.scale not in SCALES:
-            raise DatapropsError(f"scale is {self.scale!r}, wanted: {' or '.join(SCALES)}")
+            raise DatapropsError(f"scale is {self.scale!r}; expected {' or '.join(SCALES)}")
         window_numbers(self.window)
         parsed(self.range)
 

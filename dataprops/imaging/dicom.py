@@ -515,7 +515,7 @@ def _windowed(values: np.ndarray, header: Dataset, bits: int, window: str) -> np
     rescaled = "ModalityLUTSequence" in header or ("RescaleSlope" in header and "RescaleIntercept" in header)
     real = apply_modality_lut(values, header)
     if real.dtype.kind == "f" and not np.isfinite(real).all():
-        raise UnreadableDicom("holds values that are no finite numbers")
+        raise UnreadableDicom("holds NaN or infinite values")
     numbers = window_numbers(window)
     modality = text_of(header, "Modality")
     hounsfield = modality == "CT" or text_of(header, "RescaleType") == "HU"

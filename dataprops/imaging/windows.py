@@ -45,7 +45,7 @@ def window_numbers(window: str) -> tuple[float, float] | None:
     if match and math.isfinite(float(match[1])) and 1 < float(match[2]) < math.inf:
         return float(match[1]), float(match[2])
     raise DatapropsError(
-        f"window is {window!r}, wanted: {', '.join(MODES)}, a preset ({', '.join(PRESETS)}), or CENTRE/WIDTH such as"
+        f"window is {window!r}; expected {', '.join(MODES)}, a preset ({', '.join(PRESETS)}), or CENTRE/WIDTH such as"
         " 40/400 (a width above 1)"
     )
 

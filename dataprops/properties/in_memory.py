@@ -107,9 +107,9 @@ def label_sharpness(
     Sharpness(value=0.05, std=0.0, m=4, draws=1)
     """
     if m is not None and m < 2:
-        raise DatapropsError(f"m is {m}, wanted: at least 2 images, or None for all")
+        raise DatapropsError(f"m is {m}; expected at least 2 images, or None for all")
     if draws < 1:
-        raise DatapropsError(f"draws is {draws}, wanted: at least 1")
+        raise DatapropsError(f"draws is {draws}; expected at least 1")
     images = _images(dataset, labels)
     count = images.n if m is None else min(m, images.n)
     whole = count == images.n  # every draw would be the same
@@ -170,9 +170,9 @@ def intrinsic_dimension(
         If an image or an option is unusable, or the images do not fit the memory.
     """
     if estimator not in ESTIMATORS:
-        raise DatapropsError(f"estimator is {estimator!r}, wanted: {', '.join(ESTIMATORS)}")
+        raise DatapropsError(f"estimator is {estimator!r}; expected {', '.join(ESTIMATORS)}")
     if not 3 <= k <= 1000:
-        raise DatapropsError(f"k is {k}, wanted: 3 to 1000 neighbours")
+        raise DatapropsError(f"k is {k}; expected 3 to 1000 neighbours")
     images = _images(dataset, labels)
     pixels, _ = _canonical(images, np.arange(images.n), size, channels, scale)
     rows, _, first = _distinct(pixels, np.zeros(images.n))
@@ -208,7 +208,7 @@ def _images(dataset: Any, labels: Sequence | None) -> _Images:
             raise DatapropsError(f"there are {len(array)} images and {len(labels)} labels: give one for each")
         found = _Images(len(array), lambda i: raw_image(array[i], channels_first=first), labels)
     if found.n < 2:
-        raise DatapropsError(f"there are {found.n} images, wanted: at least 2")
+        raise DatapropsError(f"there are {found.n} images; expected at least 2")
     return found
 
 

@@ -109,7 +109,7 @@ def channels_axis(shape: tuple[int, ...]) -> int | None:
     if len(shape) == 4 and shape[1] in (1, 3):
         return 1
     raise DatapropsError(
-        f"images have shape {shape}, wanted: [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
+        f"images have shape {shape}; expected [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
     )
 
 
@@ -221,7 +221,7 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
     Raises
     ------
     OSError
-        If a value is no finite number, or there is none.
+        If a value is NaN or infinite, or there is none.
     """
     if channels_first:
         pixels = np.moveaxis(pixels, 0, -1)

@@ -97,7 +97,7 @@ def _step(frames: str) -> int:
     if frames.isascii() and frames.isdigit() and int(frames) >= 1:
         return int(frames)
     raise DatapropsError(
-        f"the rule 'frames' is {frames!r}, wanted: all, middle, or a whole number N for every N-th frame"
+        f"the rule 'frames' is {frames!r}; expected all, middle, or a whole number N for every N-th frame"
     )
 
 

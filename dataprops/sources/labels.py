@@ -73,7 +73,7 @@ def label_values(
             if label is not None and numbers[label] is None:
                 where = f" (of {paths[position]})" if paths is not None else ""
                 raise DatapropsError(
-                    f"the label {label!r}{where} is no finite number: use --labels classes, or correct it"
+                    f"the label {label!r}{where} is not a finite number: use --labels classes, or correct it"
                 )
         table = {label: float(value) for label, value in numbers.items() if value is not None}
         return "numbers", np.array([math.nan if label is None else table[label] for label in labels]), []

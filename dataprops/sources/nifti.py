@@ -90,7 +90,7 @@ def chosen_cut(options: SourceOptions) -> Cut:
         if not low <= value <= high or (whole and value != int(value)):
             kind = "a whole number" if whole else "a number"
             bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise DatapropsError(f"the rule {name!r} is {text!r}, wanted: {kind} {bounds}")
+            raise DatapropsError(f"the rule {name!r} is {text!r}; expected {kind} {bounds}")
         return value
 
     if rules["step"] and rules["spacing"]:

@@ -84,7 +84,7 @@ def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -
             have = f"rules are {', '.join(known)}" if known else "it has none"
             raise DatapropsError(f"this source has no rule {name!r}: {have}")
         if known[name] and value not in known[name]:
-            raise DatapropsError(f"the rule {name!r} is {value!r}, wanted: {', '.join(known[name])}")
+            raise DatapropsError(f"the rule {name!r} is {value!r}; expected {', '.join(known[name])}")
         chosen[name] = value
     return chosen
 

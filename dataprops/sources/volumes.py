@@ -44,7 +44,7 @@ class Volume(NamedTuple):
     Attributes
     ----------
     voxels : float32 [x, y, z]
-        As stored, rescaled by the header; canonical orientation; what is no finite number is the least finite value.
+        As stored, rescaled by the header; canonical orientation; what is NaN or infinite is the least finite value.
     spacing : tuple of 3 floats
         Size of a voxel in mm, along x, y, z.
     levels : tuple of 2 floats

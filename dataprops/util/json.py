@@ -30,5 +30,5 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Strict JSON: what is no finite number becomes null."""
+    """Strict JSON: what is NaN or infinite becomes null."""
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"

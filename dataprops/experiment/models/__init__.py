@@ -99,7 +99,7 @@ def find_model(name: str) -> Model:
     def call(channels: int = 3, classes: int = 1000, size: int = 224) -> nn.Module:
         made = build(channels=channels, classes=classes, **({"size": size} if sized else {}))
         if not isinstance(made, nn.Module):
-            raise DatapropsError(f"the model {name!r} made a {type(made).__name__}, wanted: a torch.nn.Module")
+            raise DatapropsError(f"the model {name!r} made a {type(made).__name__}; expected a torch.nn.Module")
         return made
 
     return OWN._replace(build=call)

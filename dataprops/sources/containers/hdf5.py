@@ -181,7 +181,7 @@ def _with_labels(
     chosen = called if len(called) == 1 else fitting
     if len(chosen) != 1:
         raise DatapropsError(
-            f"{file} holds {len(fitting)} arrays of {n:,} values, wanted: one label for each of the images of {part.images.name}"
+            f"{file} holds {len(fitting)} arrays of {n:,} values; expected one label for each of the images of {part.images.name}"
         )
     texts = arraysets.label_texts(str(file), chosen[0].name, _texts(other[chosen[0].name]), _column(options))
     return [part._replace(labels=name)], {name: texts}

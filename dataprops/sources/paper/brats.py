@@ -119,7 +119,7 @@ def voxels_of(file: Path) -> np.ndarray:
         voxels = np.asanyarray(image.dataobj)
         if voxels.ndim != 3 or voxels.dtype.kind not in "uif":
             raise unreadable(
-                f"{file.name} has shape {list(voxels.shape)} of {voxels.dtype}, wanted: a volume of numbers"
+                f"{file.name} has shape {list(voxels.shape)} of {voxels.dtype}; expected a volume of numbers"
             )
         turn = ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS"))
         return apply_orientation(voxels, turn)
@@ -131,7 +131,7 @@ def voxels_of(file: Path) -> np.ndarray:
 def _load_volume(file: Path) -> tuple[Volume, int]:
     voxels = voxels_of(file)
     if not np.isfinite(voxels).all():
-        raise unreadable(f"{file.name} holds values that are no finite numbers")
+        raise unreadable(f"{file.name} holds NaN or infinite values")
     filled = voxels[voxels != 0]
     low, high = np.percentile(filled, QUANTILES) if filled.size else (0.0, 0.0)
     return Volume(voxels, float(low), float(high)), voxels.nbytes

@@ -211,7 +211,7 @@ def whole(text: str, path: Path, row: int, column: str) -> int:
         if value != int(value):
             raise ValueError
     except (ValueError, OverflowError):
-        raise DatapropsError(f"{path}, row {row + 1}, column {column!r}: {text!r} is no whole number") from None
+        raise DatapropsError(f"{path}, row {row + 1}, column {column!r}: {text!r} is not a whole number") from None
     return int(value)
 
 
@@ -221,7 +221,7 @@ def rule_number(rules: Mapping[str, str], name: str, default: int, least: int = 
     if not text:
         return default
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise DatapropsError(f"the rule {name!r} is {text!r}, wanted: a whole number, at least {least}")
+        raise DatapropsError(f"the rule {name!r} is {text!r}; expected a whole number, at least {least}")
     return int(text)
 
 

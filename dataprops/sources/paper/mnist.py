@@ -83,7 +83,7 @@ def _load(file: Path) -> tuple[Idx, int]:
     data = _contents(file)
     head = data[:4].tobytes()
     if len(head) < 4 or head[:3] != b"\0\0\x08" or len(data) < 4 + 4 * head[3]:
-        raise unreadable(f"{file.name} is no idx file of bytes")
+        raise unreadable(f"{file.name} is not an idx file of bytes")
     start = 4 + 4 * head[3]
     shape = tuple(int(n) for n in data[4:start].view(">u4"))
     return Idx(shape, data[start:]), 0 if isinstance(data, np.memmap) else data.nbytes
@@ -95,7 +95,7 @@ def _open(file: Path, axes: int) -> Idx:
     except OSError as error:
         raise DatapropsError(f"{file} cannot be used: {error.strerror}: download it again") from error
     if len(idx.shape) != axes:
-        raise DatapropsError(f"{file} has {len(idx.shape)} axes, wanted: {axes}")
+        raise DatapropsError(f"{file} has {len(idx.shape)} axes; expected {axes}")
     if 0 in idx.shape[1:]:
         raise DatapropsError(f"{file} holds images of {idx.shape[1]} x {idx.shape[2]} pixels")
     return idx

@@ -92,14 +92,14 @@ def _load_labels(file: Path) -> tuple[np.ndarray, int]:
 
     labels = _variable(file, "y").reshape(-1).astype(np.int64)
     if labels.size and not (labels.min() >= 0 and labels.max() <= 10):
-        raise unreadable(f"{file.name} holds labels from {labels.min()} to {labels.max()}, wanted: 1 to 10")
+        raise unreadable(f"{file.name} holds labels from {labels.min()} to {labels.max()}; expected 1 to 10")
     try:
         shapes = {name: shape for name, shape, _ in whosmat(file)}
     except DAMAGES as error:
         raise unreadable(f"{file.name} cannot be read: {error}") from None
     shape = shapes.get("X", ())
     if len(shape) != 4 or shape[:3] != (32, 32, 3):
-        raise unreadable(f"{file.name}: X has shape {list(shape)}, wanted: [32, 32, 3, n]")
+        raise unreadable(f"{file.name}: X has shape {list(shape)}; expected [32, 32, 3, n]")
     if shape[3] != len(labels):
         raise unreadable(f"{file.name} holds {shape[3]} images and {len(labels)} labels")
     return labels % 10, labels.nbytes

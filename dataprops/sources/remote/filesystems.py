@@ -79,7 +79,7 @@ def scheme_of(url: str) -> str:
     """
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES:
-        raise DatapropsError(f"{redacted(url)}: unknown scheme {scheme}://, wanted: {', '.join(SCHEMES)}")
+        raise DatapropsError(f"{redacted(url)}: unknown scheme {scheme}://; expected {', '.join(SCHEMES)}")
     return scheme
 
 
