@@ -133,7 +133,7 @@ def _load(entrypoint: str) -> Any:
 def require_server(patience: float = 0.0) -> str:
     """The address of the Prefect server.
 
-    A process that stays waits up to `patience` seconds for it: both may have been started at once, and a busy server is slow to answer.
+    A process that stays waits up to `patience` seconds for it: both may have been started at once, and a busy server answers late.
 
     Raises
     ------
