@@ -442,4 +442,4 @@ KINDS: dict[str, Any] = {
     "cluster": str,
     "workers": int,
 }
-NAMES_OF_KINDS: dict[Any, str] = {str: "a text", list: "a list", int: "a whole number", int | float: "a number"}
+NAMES_OF_KINDS: dict[Any, str] = {str: "a string", list: "a list", int: "a whole number", int | float: "a number"}
