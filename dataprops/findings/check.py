@@ -78,7 +78,14 @@ class Check:
         numbers = {name: Quantity(number) for name, number in measures.items() if number is not None}
         numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
         numbers |= {"rise": Quantity(_rise(value)), "rise_threshold": Quantity(_rise(threshold))}
-        return self.sentence.format_map(numbers)
+        return self.sentence.format_map(_Numbers(numbers))
+
+
+class _Numbers(dict):
+    """Numbers of a sentence; one that stands beside the measure and is not known is NaN."""
+
+    def __missing__(self, name: str) -> Quantity:
+        return Quantity(float("nan"))
 
 
 def _rise(log_change: float) -> float:
