@@ -268,9 +268,9 @@ def test_mnist_cut_off_leaves_the_images_before_the_cut(tmp_path: Path, compress
         ("train-labels-idx1-ubyte", make_paper.idx(np.zeros(9, np.uint8)), ["10 images", "9 labels"]),
         ("train-labels-idx1-ubyte", make_paper.idx(np.zeros(10, np.uint8))[:-3], ["cut off after 7 of 10 labels"]),
         ("train-labels-idx1-ubyte", make_paper.idx(np.zeros((10, 1), np.uint8)), ["has 2 axes; expected 1"]),
-        ("train-labels-idx1-ubyte", b"", ["no idx file"]),
-        ("train-images-idx3-ubyte", b"\x89PNG not at all idx", ["no idx file"]),
-        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0", ["no idx file"]),
+        ("train-labels-idx1-ubyte", b"", ["not an idx file"]),
+        ("train-images-idx3-ubyte", b"\x89PNG not at all idx", ["not an idx file"]),
+        ("train-images-idx3-ubyte", b"\0\0\x08\x03\0\0", ["not an idx file"]),
         ("train-images-idx3-ubyte", make_paper.idx(np.zeros((10, 0, 28), np.uint8)), ["0 x 28 pixels"]),
     ],
 )

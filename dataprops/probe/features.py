@@ -54,7 +54,7 @@ def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
     """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas, or bilinear where an image is smaller."""
     out = torch.empty(len(images), images.shape[3], side, side)
     for start in range(0, len(images), 4 * BATCH):
-        x = torch.from_numpy(np.ascontiguousarray(images[start : start + 4 * BATCH])).permute(0, 3, 1, 2).float()
+        x = torch.from_numpy(np.array(images[start : start + 4 * BATCH])).permute(0, 3, 1, 2).float()
         if x.shape[2] > side or x.shape[3] > side:
             x = functional.adaptive_avg_pool2d(x, side)
         elif x.shape[2] < side or x.shape[3] < side:
