@@ -104,11 +104,11 @@ def cluster(shared, tmp_path_factory):
 
 
 def same(run: Path, other: Path) -> None:
-    """Every table of the two runs is equal, bit for bit."""
+    """Every table of the two runs is equal, bit for bit; scores of classifiers among the findings to five digits."""
     for table in TABLES:
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(run / f"{table}.parquet"), pd.read_parquet(other / f"{table}.parquet"), check_exact=True
-        )
+        one, two = (pd.read_parquet(folder / f"{table}.parquet") for folder in (run, other))
+        # such scores are sums in float32, whose order depends on the number of threads
+        pd.testing.assert_frame_equal(one, two, check_exact=table != "findings")
 
 
 def test_the_commands_of_the_guide_on_four_hosts_give_the_results_of_one_machine(cluster, shared, alone):
