@@ -83,7 +83,7 @@ def test_the_flow_left_its_traces_in_prefect(audited):
     ("arguments", "message"),
     [
         (["audit", "/no/such/place", "--inline"], "/no/such/place does not exist"),
-        (["audit", "digits:", "--size", "0"], "size is 0"),
+        (["audit", "digits:", "--size", "0"], "size must be between 1 and 4096, got 0"),
         (["audit", "digits:", "--memory", "lots"], "is not an amount of memory"),
         (["audit", "digits:", "--estimators", "mle,pca"], "'pca' must be one of mle, twonn, geomle"),
         (["audit", "digits:", "--size", "8", "--inline", "--memory", "1K"], "are allowed: give more with --memory"),

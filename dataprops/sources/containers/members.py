@@ -76,7 +76,7 @@ def with_slashes(names: Sequence[str], windows: bool = False) -> dict[str, str]:
         Whether the archive says that it was made there; else it is so if no name has a forward slash and most a backslash.
 
     >>> with_slashes(["a\\b.png", "a\\c.png"])["a\\b.png"], with_slashes(["a/b\\c.png"])
-    ('a/b.png', {'a/b\\\\c.png': 'a/b\\\\c.png'})
+    ('a/b.png', {'a/b\\c.png': 'a/b\\c.png'})
     """
     held = [name for name in names if "\\" in name]
     if held and (windows or (len(held) > len(names) / 2 and not any("/" in name.rstrip("/") for name in names))):
