@@ -154,6 +154,16 @@ def test_pictures_of_their_own_have_no_copies():
     assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
 
 
+def test_pictures_that_show_next_to_nothing_are_no_copies_of_each_other():
+    """Two cells almost in the dark share their outline, and what else they differed in went with rounding."""
+    pixels = pictures(40, seed=3)
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    disc = np.hypot(rows, columns) < 20
+    pixels[[4, 17]] = np.where(disc, 8 + pixels[[4, 17]] / 64, 0).astype(np.uint8)
+    images, neighbours = tables(pixels)
+    assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
+
+
 BAD = {
     "dark": lambda one: (one * 0.2).astype(np.uint8),
     "overexposed": lambda one: np.clip(one * 2.6, 0, 255).astype(np.uint8),

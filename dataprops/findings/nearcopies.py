@@ -3,6 +3,8 @@
 1. Candidates: exact neighbours that are much nearer than the others (`neighbours`), and `candidates` (turned, cropped, bordered,
    brightened or written on).
 2. Each candidate is laid over its partner (`align`). `detail`, the agreement of the fine detail, is near 1 for a copy.
+   Pictures that show far less than the usual one - nearly black, nearly of one grey level - are left to the finding of bad pictures:
+   once the contrast is taken out, what remains of them is rounding.
 3. The threshold comes from the set: images and their farther neighbours, which look alike without being copies, are aligned in the
    same way; a copy stands out from them (`detail_threshold`). From their tail follows how many pairs would pass by chance.
 4. Exactly compared: the distance between the canonical images as they are, and what differs after alignment and the best line
@@ -34,6 +36,7 @@ FINE_SIDE = 128  # pixels of the images on which copies are confirmed
 WORTH_CONFIRMING = 0.5  # agreement on thumbnails
 CONFIRMED_AT_ONCE = 1024
 NULL_PAIRS = 300
+LEAST_CONTRAST = 0.25  # of the set's middle standard deviation, below which a picture shows too little to be compared
 FALSE_SHARE = 0.01  # of images that the rule for exact neighbours may name by chance
 NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
@@ -180,7 +183,7 @@ def near_copies(
     thumbs = thumbnails(blocks, distinct)
     if thumbs.shape[1] < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
-    wanted = _candidates(thumbs, plain)
+    wanted = _candidates(thumbs, plain, _shows_enough(thumbs))
     first = images["duplicate_of"].to_numpy(np.int64)
     found = _confirmed(thumbs, blocks, distinct, wanted)
     null = _confirmed(thumbs, blocks, distinct, _null(neighbours, first, place, seed)).detail
@@ -198,15 +201,24 @@ def near_copies(
     return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share)
 
 
-def _candidates(thumbs: np.ndarray, plain: pd.DataFrame) -> Candidates:
+def _shows_enough(thumbs: np.ndarray) -> np.ndarray:
+    """Whether the contrast of thumbnails is not far below the set's usual one, bool [n]."""
+    contrast = thumbs.std(axis=(1, 2))
+    return contrast >= LEAST_CONTRAST * np.median(contrast)
+
+
+def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> Candidates:
+    """What is worth laying over each other: neighbours that stand out, and what `candidate_pairs` finds."""
     near = plain[plain["ratio"] < LOOKED_AT]
     sought = candidate_pairs(thumbs) if len(thumbs) <= MOST_IMAGES else Candidates(*(np.empty(0, np.int64),) * 4)
-    return Candidates(
+    found = Candidates(
         np.concatenate([near["a"].to_numpy(np.int64), sought.a]),
         np.concatenate([near["b"].to_numpy(np.int64), sought.b]),
         np.concatenate([np.zeros(len(near), np.int64), sought.view]),
         np.concatenate([near["ratio"].to_numpy(np.float32), sought.closeness]),
     )
+    both = usable[found.a] & usable[found.b]
+    return Candidates(*(column[both] for column in found))
 
 
 def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float) -> pd.DataFrame:
