@@ -22,7 +22,7 @@ from dataprops.laws.gain import loss_if_doubled
 from dataprops.laws.networks import network_predictions
 from dataprops.laws.prediction import Prediction
 from dataprops.properties.estimators import ESTIMATORS
-from dataprops.store.folder import SCHEMA
+from dataprops.store.tables import SCHEMA
 from dataprops.util.json import finite, to_json
 from dataprops.util.version import package_version
 

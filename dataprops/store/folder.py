@@ -32,9 +32,9 @@ from pathlib import Path
 
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.store.migrations import MIGRATIONS, current_summary
+from dataprops.store.tables import SCHEMA
 from dataprops.util.files import write_aside, write_text
 
-SCHEMA = 2
 GATE = ".prune.lock"
 MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
 PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")  # of a store that was used

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataprops.store.folder import SCHEMA
 from dataprops.util.files import write_aside
+
+SCHEMA = 2  # of the store and its tables; `migrations` has the steps between two
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
