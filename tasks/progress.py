@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENCE = 1.8  # seconds
-PATIENT, RARELY = 30.0, 10.0  # seconds after which one word in so many is enough
+SILENCE = 1.5  # seconds; a thread that computes may hold the words back for a moment more
 ARTIFACT_SECONDS = 2.0  # the UI polls no faster
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -34,8 +33,7 @@ def short_number(value: float) -> str:
 class Teller:
     """Tells on a terminal what is under way: bars with rate and time left where there is a count, and words where there is none.
 
-    `console` is the terminal's error stream: the results have the other one. Nothing is silent for longer than `SILENCE` seconds;
-    into a file, what is counted for long is told at longer intervals.
+    `console` is the terminal's error stream: the results have the other one. Nothing is silent for longer than `SILENCE` seconds.
 
     Parameters
     ----------
@@ -49,6 +47,7 @@ class Teller:
         self._spoke = self._began = time.monotonic()
 
     def __enter__(self) -> Progress:
+        self._say("starting")
         self._thread = threading.Thread(target=self._tell, daemon=True, name="under way")
         self._thread.start()
         return self.progress
@@ -58,11 +57,10 @@ class Teller:
         self._thread.join()
 
     def _tell(self) -> None:
-        while not self._over.wait(0.2):
+        while not self._over.wait(0.1):
             with self._lock:
                 now = time.monotonic()
-                often = self._console.is_terminal or now - self._began < PATIENT
-                if self._bars or now - self._spoke < (SILENCE if often else RARELY):
+                if self._bars or now - self._spoke < SILENCE:
                     continue
                 self._say(f"{self._what()} ({now - self._began:.0f} s)")
         if self._console.is_terminal:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -130,6 +132,14 @@ def test_formats_of_other_tools(audited, tmp_path):
     table = pd.read_csv(written["cleanlab"])
     assert len(table) == len(results.images) and table["is_label_issue"].sum() == 2
     assert (table.loc[table["is_label_issue"], "label_score"] == 0).all()
+    probe = pd.read_parquet(results.folder / "probe.parquet").set_index(
+        "image"
+    )  # the classifier's, where it is no conflict
+    assert (
+        set(table["predicted_label"].dropna()) == set(probe["predicted"]) and table["label_score"].between(0, 1).all()
+    )
+    beside = [i for i in probe.index if not table["is_label_issue"][i]]
+    assert table["label_score"][beside].to_numpy() == pytest.approx(probe["p_given"][beside].to_numpy(float))
     samples = json.loads(written["fiftyone"].read_text())["samples"]
     assert sum("remove" in sample["tags"] for sample in samples) == 2
     assert all(Path(sample["filepath"]).is_file() for sample in samples)
@@ -160,9 +170,25 @@ def test_the_package_can_be_called_and_shows_itself(audited):
     assert result["n_images"] == 37 and json.loads(json.dumps(result))["dataset"] == "set"
     assert set(result.findings["kind"]) >= {"label_conflicts", "exact_duplicates", "split_leakage"}
     assert sorted(result.suspects["path"]) == ["train/=benign/000.png", "train/malignant/conflict.png"]
+    assert result.suspects["score"].between(0, 1).all() and result.suspects["predicted"].notna().all()
     assert {"path_a", "distance"} <= set(result.pairs.columns)
     assert len(result.clean("conflicts")) == 35
     shown = result._repr_html_()
     assert "Do not train on this set as it is" in shown and "<script" not in shown
     with pytest.raises(DatapropsError, match="did you mean size"):
         dataprops.audit("anything", sise=3)
+
+
+def test_a_notebook_is_warned_of_normalised_images_and_of_nan_with_its_reason(tmp_path):
+    images = np.random.default_rng(0).normal(size=(24, 8, 8)).astype(np.float32)
+    with pytest.warns(UserWarning) as told:
+        audited = dataprops.audit(images, ["one"] * 24, store=str(tmp_path), k=5, probe=False)
+    texts = [str(warning.message) for warning in told if warning.filename == __file__]
+    assert audited["label_sharpness"]["sample"]["mean"] is None
+    assert any("label sharpness is NaN: all labels are the same" in text for text in texts), texts
+    assert any("no usual range of images" in text and "range='LOW:HIGH'" in text for text in texts), texts
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataprops.intrinsic_dimension(np.abs(images) / 5, k=5)
+    with pytest.warns(UserWarning, match="no usual range"):
+        dataprops.intrinsic_dimension(images, k=5)

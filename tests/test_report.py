@@ -17,7 +17,10 @@ from PIL import Image
 from rich.console import Console
 
 from dataprops.audit import audit
+from dataprops.findings import FINDINGS
+from dataprops.findings.registry import BUILT_IN
 from dataprops.report import markdown_summary, render
+from dataprops.report.first_screen import ACTIONS, STEPS, steps_of
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.pictures import data_uri
 from dataprops.report.terminal import print_summary
@@ -135,6 +138,39 @@ def test_the_page_says_what_was_measured_and_found(audited):
     assert f"{len(tables['sharpest'])} pairs" in text
     assert "Leak" in text  # the glossary
     assert "Relabel or remove 2 images" in text and "dataprops clean set" in text
+
+
+def test_the_classifier_is_in_the_plots_and_an_alert_names_its_evidence(audited):
+    summary, tables, _ = audited
+    text = Page(Path(summary["report"]).read_text(encoding="utf-8")).text
+    assert summary["probe"]["confusion"] and "are taken for" in text
+    row = {
+        "severity": "warning",
+        "name": "shortcut",
+        "sentence": "A property tells the class.",
+        "measure": "shortcut_score",
+    }
+    alert = {**row, "value": 0.9, "threshold": 0.3, "images": [], "paths": [], "findings": 1}
+    alert["name"] = FINDINGS["shortcut"].checks[0].name
+    detail = "The height of a file alone tells the class."
+    found = {"kind": "shortcut", "severity": "warning", "images": [], "paths": [], "value": 0.9, "detail": detail}
+    changed = {**tables, "alerts": pd.DataFrame([alert]), "findings": pd.DataFrame([found])}
+    assert detail in Page(render(summary, changed, lambda image: None)).text
+    assert "height of a file" in markdown_summary(summary, changed, lambda image: None)
+
+
+def test_every_finding_has_a_thing_to_do_and_alerts_come_before_the_rest(audited):
+    assert set(BUILT_IN) - set(ACTIONS) == {"sharpest_pairs"}
+    rows = [
+        {"kind": kind, "severity": FINDINGS[kind].severity, "images": [1, 2], "value": 1.0, "detail": f"The {kind}."}
+        for kind in ACTIONS
+    ]
+    checks = [FINDINGS[kind].checks[0].name for kind in ("class_imbalance", "outliers")]
+    summary = audited[0] | {"alerts": [{"name": name} for name in checks]}
+    steps = steps_of(summary, pd.DataFrame(rows))
+    hrefs = [step.href for step in steps]
+    assert len(steps) == STEPS and hrefs.index("#find=class_imbalance") < hrefs.index("#find=outliers")
+    assert all(step.text.endswith(".") and not step.text.endswith("..") for step in steps)
 
 
 def test_pictures_are_the_canonical_images(audited):

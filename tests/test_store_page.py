@@ -48,4 +48,4 @@ def test_nothing_is_silent_for_long():
         time.sleep(SILENCE + 0.6)
         with progress("counting", 3, "images") as advance:
             advance(3)
-    assert out.getvalue().startswith("measuring (") and "counting: 3 images in" in out.getvalue()
+    assert out.getvalue().startswith("starting\nmeasuring (") and "counting: 3 images in" in out.getvalue()

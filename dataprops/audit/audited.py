@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from dataprops.imaging.ranges import unusual
+from dataprops.util.caller import warn_caller
+
 if TYPE_CHECKING:
     from dataprops.audit.cleaning import Results
 
 __all__ = ["Audited"]
 
+STRETCHED = (
+    "they were stretched to 0 to 255: give the images as they were before normalisation, or say range='LOW:HIGH'"
+)
 # findings that say an image's label may be wrong
 DOUBTS = ("label_conflicts", "near_conflicts", "suspect_labels")
 
@@ -28,7 +34,7 @@ class Audited(dict):
         kind, severity, images, paths, value, detail.
     suspects : DataFrame
         Images whose label is doubtful, the surest first: path, label, kind, value, detail; and of the reference classifier, where it
-        ran, ``predicted`` and ``score``.
+        ran, ``predicted``, and as ``score`` the probability that it gives to the label.
     pairs : DataFrame
         Near-identical and sharpest pairs, with paths, labels and distance.
     images, properties : DataFrame
@@ -85,9 +91,8 @@ class Audited(dict):
         table.insert(2, "label", self.images["label"].to_numpy(object)[at])
         predicted = predictions_of(self._results)
         if predicted is not None:
-            for name in ("predicted", "score"):
-                if name in predicted:
-                    table[name] = predicted[name].to_numpy(object)[at]
+            for name, column in (("predicted", "predicted"), ("score", "p_given")):
+                table[name] = predicted[column].to_numpy(object)[at]
         return table.reset_index(drop=True)
 
     def clean(
@@ -137,3 +142,34 @@ class Audited(dict):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Audited, (dict(self),)
+
+
+def warn_of(audited: Audited) -> Audited:
+    """Warn the caller from outside of this package of what the numbers lack, with the reason; returns the audit."""
+    for text in (*_missing(audited), *_odd_range(audited)):
+        warn_caller(text)
+    return audited
+
+
+def _missing(audited: Audited) -> list[str]:
+    """The first properties that are NaN, and why."""
+    rows = audited.properties.drop_duplicates("property").set_index("property")
+    out = []
+    for name, title in (
+        ("intrinsic_dimension.mle", "intrinsic dimension"),
+        ("label_sharpness.sample", "label sharpness"),
+    ):
+        if name not in rows.index or not pd.isna(rows.loc[name, "value"]):
+            continue
+        reason = rows.loc[name, "note"] or "too few images"
+        if name.startswith("label_sharpness"):
+            labels = audited["labels"]
+            reason = "no image has a label" if labels["kind"] == "none" else "all labels are the same"
+        out.append(f"the {title} is NaN: {reason}")
+    return out
+
+
+def _odd_range(audited: Audited) -> list[str]:
+    shown = [d for d in audited.get("decisions") or () if d["what"] == "range" and d["why"].startswith("floats")]
+    told = unusual(f"floats={shown[0]['value'].split(', ')[-1].replace(' to ', ':')}") if shown else ""
+    return [f"{told}; {STRETCHED}"] if told else []

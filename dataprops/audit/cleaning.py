@@ -261,7 +261,10 @@ ISSUES = {
 
 
 def _cleanlab(path: Path, results: Results, cleaned: Cleaned, links: str) -> None:
-    """Datalab's columns; a score is low where there is an issue: 0 where a finding names the image, else 1."""
+    """Datalab's columns; a score is low where there is an issue: 0 where a finding names the image, else 1.
+
+    Where the reference classifier ran, the score of a label is the probability that it gives to it, as Datalab has it.
+    """
     places, _ = _places(results)
     table = pd.DataFrame({"path": pd.Series(places, dtype=object), "given_label": _texts(results.images)["label"]})
     for issue, kinds in ISSUES.items():
@@ -273,18 +276,20 @@ def _cleanlab(path: Path, results: Results, cleaned: Cleaned, links: str) -> Non
     predicted = predictions_of(results)
     if predicted is not None:
         table["predicted_label"] = predicted["predicted"].to_numpy(object)
-        if "score" in predicted:
-            table["label_score"] = predicted["score"].to_numpy(float)
+        conflict = results.findings["kind"].isin(ISSUES["label"]) & (results.findings["kind"] != "suspect_labels")
+        certain = {int(i) for ids in results.findings.loc[conflict, "images"] for i in ids}
+        told = np.where(np.isin(np.arange(len(table)), sorted(certain)), 0.0, predicted["p_given"].to_numpy(float))
+        table["label_score"] = np.where(np.isnan(told), table["label_score"], told)
     _write_table(path, table)
 
 
 def predictions_of(results: Results) -> pd.DataFrame | None:
-    """Out-of-fold predictions of the reference classifier, one row for each image, where the run has them."""
-    path = results.folder / "predictions.parquet"
-    if not path.is_file():
+    """Out-of-fold predictions of the reference classifier, one row for each image, where it ran: see `probe.record.COLUMNS`."""
+    path = results.folder / "probe.parquet"
+    if not path.is_file():  # an audit by an earlier version
         return None
     table = pd.read_parquet(path)
-    if "image" not in table or "predicted" not in table:
+    if table.empty:
         return None
     return table.drop_duplicates("image").set_index("image").reindex(range(len(results.images)))
 

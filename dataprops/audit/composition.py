@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprops.audit import unchanged
-from dataprops.audit.audited import Audited
+from dataprops.audit.audited import Audited, warn_of
 from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.underway import UnderWay
 from dataprops.audit.workspace import Run, start_run
@@ -129,15 +129,20 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
     ------
     DatapropsError
         If the input or an option is unusable.
+
+    Warns
+    -----
+    UserWarning
+        If the dimension or the sharpness is NaN, with the reason; or floats lie on no usual range of images (normalised tensors).
     """
     tools = tools or inline_tools()
     if isinstance(source, str | Path):
         if labels is not None:
             raise DatapropsError("labels go with an array; those of files come from folders or a manifest")
-        return Audited(load_summary(run_stages(from_dict({"source": str(source), **options}), tools)))
+        return warn_of(Audited(load_summary(run_stages(from_dict({"source": str(source), **options}), tools))))
     name = options.setdefault("name", "array")
     held = hold(source, labels, name)
     side = square_side(held)
     if side is not None:
         options.setdefault("size", side)
-    return Audited(load_summary(run_stages(from_dict({"source": held, **options}), tools)))
+    return warn_of(Audited(load_summary(run_stages(from_dict({"source": held, **options}), tools))))

@@ -18,13 +18,14 @@ from dataprops.distances.plan import free_memory, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey, resolved, value_facts
-from dataprops.imaging.ranges import IMAGE, Facts, decide
+from dataprops.imaging.ranges import IMAGE, Facts, decide, unusual
 from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import ESTIMATORS, estimate_all, from_samples, neighbours_needed
 from dataprops.properties.sampled import Asked, sampled_estimates
 from dataprops.properties.sharpness import draw_samples
 from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
 from dataprops.sources.labels import label_values
+from dataprops.util.caller import warn_caller
 from dataprops.util.tools import cores
 
 MEMORY_SHARE = 0.5  # of the free memory that the canonical images may take
@@ -260,7 +261,10 @@ def _range(images: _Images, used: np.ndarray) -> str:
         return IMAGE
     facts = [value_facts(_read(images, int(number))[0]) for number in used]
     kinds, low, high = zip(*facts, strict=True)
-    return decide(Facts(kinds, np.array(low), np.array(high)))[0].text
+    text = decide(Facts(kinds, np.array(low), np.array(high)))[0].text
+    if told := unusual(text):
+        warn_caller(f"{told}; they were stretched to 0 to 255: give the images as they were before normalisation")
+    return text
 
 
 def _distinct(pixels: np.ndarray, y: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import LAWS, Line
-from dataprops.report.plots import BLUE, GREY, ORANGE, _figure, _svg
+from dataprops.report.plots import BLUE, GREY, ORANGE, _svg, measured_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def _bars(table: pd.DataFrame, column: str, label: str, mark: Mark | None) -> Fi
     if mark and own is not None:
         rows.append((mark.name, float(own), OWN))
     rows.sort(key=lambda row: row[1])
-    figure, axes = _figure(height=max(1.8, 0.7 + 0.2 * len(rows)))
+    figure, axes = measured_figure(height=max(1.8, 0.7 + 0.2 * len(rows)))
     axes.barh([row[0][:28] for row in _distinct(rows)], [row[1] for row in rows], color=[row[2] for row in rows])
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
     axes.tick_params(axis="y", labelsize=7)
@@ -116,7 +116,7 @@ def loss_against_dimension(table: pd.DataFrame, mark: Mark | None = None) -> Fig
     points = known.groupby(["dataset", "n_train"], dropna=False).agg(
         {"domain": "first", "d_data": "mean", "test_loss": "mean"}
     )
-    figure, axes = _figure(height=3.2)
+    figure, axes = measured_figure(height=3.2)
     axes.scatter(
         points["d_data"], points["test_loss"], c=[_colour(domain) for domain in points["domain"]], s=16, alpha=0.8
     )
@@ -136,7 +136,7 @@ def penalty_against_sharpness(table: pd.DataFrame, mark: Mark | None = None) -> 
     if means.empty:
         return None
     k, penalty = means["k_f"].to_numpy(), means["penalty_2"].to_numpy()
-    figure, axes = _figure(height=3.2)
+    figure, axes = measured_figure(height=3.2)
     axes.scatter(k, penalty, c=[_colour(domain) for domain in means["domain"]], s=22)
     _names(axes, means[["k_f", "penalty_2"]])
     if len(k) > 2 and np.ptp(k) > 0 and np.ptp(penalty) > 0:
@@ -158,7 +158,7 @@ def representation_against_data(table: pd.DataFrame, mark: Mark | None = None) -
     known = table.dropna(subset=["d_repr_last", "d_data"])
     if known.empty:
         return None
-    figure, axes = _figure(height=3.2)
+    figure, axes = measured_figure(height=3.2)
     axes.scatter(known["d_data"], known["d_repr_last"], c=[_colour(d) for d in known["domain"]], s=14, alpha=0.7)
     top = float(max(known["d_data"].max(), known["d_repr_last"].max())) * 1.05
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle="--")
@@ -178,7 +178,7 @@ def left_out_misses(table: pd.DataFrame, line: Line) -> Figure | None:
         return None
     names = sorted(line.residuals, key=lambda name: float(np.median(line.residuals[name])))
     domain = table.groupby("dataset")["domain"].first()
-    figure, axes = _figure(height=max(1.8, 0.7 + 0.2 * len(names)))
+    figure, axes = measured_figure(height=max(1.8, 0.7 + 0.2 * len(names)))
     for at, name in enumerate(names):
         values = line.residuals[name]
         axes.scatter(values, np.full(len(values), at), color=_colour(str(domain.get(name, ""))), s=10, alpha=0.6)

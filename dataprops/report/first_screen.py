@@ -84,8 +84,30 @@ def _leaks(found: Found) -> str:
     return f"Take apart {pairs} in two splits: test results are over-optimistic until then"
 
 
+def _clause(text: str) -> str:
+    """A sentence as it stands after a colon: its first word small, unless it is a name or a short form."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
+
+
+def _then(found: Found) -> str:
+    return _clause(_detail(found))
+
+
+def _faults(found: Found) -> str:
+    """'3 blurred, 1 dark', from sentences that begin with the fault."""
+    counts = found["detail"].str.split(":").str[0].str.replace("_", " ").value_counts()
+    return ", ".join(f"{count:,} {fault}" for fault, count in counts.items())
+
+
+def _slices(found: Found) -> str:
+    hardest = _detail(found).removeprefix("Hard: ")
+    return f"Collect more of the {_many(len(found), 'part', 'parts')} that the classifier finds hard: {hardest}"
+
+
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
+    "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
+    "spelling": lambda f: f"Write {_many(len(f), 'class', 'classes')} in one way each, or say --as-written: {_then(f)}",
     "label_conflicts": _conflicts,
     "split_leakage": _leaks,
     "group_leakage": lambda f: (
@@ -93,31 +115,40 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "unreadable": lambda f: f"Restore or remove {_many(len(f), 'file that cannot', 'files that cannot')} be read",
     "near_conflicts": lambda f: (
-        f"Compare the labels of {_many(len(f), 'group', 'groups')} of near-copies that are labelled differently"
+        f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of near-copies that are labelled differently"
     ),
     "suspect_labels": lambda f: (
         f"Check the labels of {_many(_images(f), 'image', 'images')}, the most doubtful first: the reference classifier"
         " disagrees with them"
     ),
-    "pixel_shortcut": lambda f: f"Remove the shortcut in the pixels, or split so that it cannot help: {_detail(f)}",
-    "shortcut": lambda f: f"Export all classes in one format and size: {_detail(f)}",
+    "copies_across_groups": lambda f: (
+        f"Find out which patient {_many(len(f), 'pair of copies belongs', 'pairs of copies belong')} to: the two are filed"
+        " under different ones"
+    ),
+    "pixel_shortcut": lambda f: f"Remove the shortcut in the pixels, or split so that it cannot help: {_then(f)}",
+    "shortcut": lambda f: f"Export all classes in one format and size: {_then(f)}",
     "unlabelled": lambda f: f"Label or remove {_many(_images(f), 'image', 'images')} without a label",
     "exact_duplicates": lambda f: (
         f"Remove {_many(_copies(f), 'redundant copy', 'redundant copies')} in {_many(len(f), 'group', 'groups')} of"
         " identical pictures"
     ),
-    "image_quality": lambda f: f"Look at {_many(_images(f), 'image', 'images')} of poor quality",
-    "group_suggestion": lambda f: f"Name the patients, so that leaks between splits are found: {_detail(f)}",
     "near_duplicates": lambda f: (
         f"Keep near-identical images in one split, or one of each: {_many(len(f), 'group', 'groups')} of them"
     ),
-    "class_imbalance": lambda f: f"Balance the classes, or weight them: {_detail(f)}",
+    "image_quality": lambda f: f"Repair or remove {_many(_images(f), 'bad picture', 'bad pictures')}: {_faults(f)}",
+    "group_suggestion": lambda f: f"Name the patients, so that leaks between splits are found: {_then(f)}",
+    "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: f"Add images to {_many(len(f), 'very small class', 'very small classes')}, or merge them",
-    "slices": lambda f: f"Collect more where the set is hard: {_detail(f)}",
-    "outliers": lambda f: f"Look whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
+    "slices": _slices,
     "group_in_classes": lambda f: (
         f"Check that {_many(len(f), 'patient is', 'patients are')} meant to have images in more than one class"
     ),
+    "left_out": lambda f: f"Look whether {_many(len(f), 'file was', 'files were')} left out that should take part",
+    "several_frames": lambda f: (
+        f"Audit as dicom:FOLDER to have every frame: of {_many(len(f), 'file', 'files')} only the middle one took part"
+    ),
+    "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
+    "outliers": lambda f: f"Look whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
 }
 
 
@@ -158,24 +189,43 @@ def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
     return e1, e1 * 2 ** (math.log(e1 / e0) / math.log(n1 / n0))
 
 
+def evidence_of(check: str, findings: pd.DataFrame) -> str:
+    """The first finding that a check's alert rests on, in its own words; empty where there is none."""
+    kinds = {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
+    found = findings[findings["kind"].isin(list(kinds))]
+    return _detail(found) if len(found) else ""
+
+
+def _alerted(summary: Mapping[str, Any]) -> set[str]:
+    """Kinds of findings that are the evidence of an alert."""
+    names = {alert["name"] for alert in summary["alerts"]}
+    return {
+        kind for finding in FINDINGS.values() for check in finding.checks if check.name in names for kind in check.kinds
+    }
+
+
+def _step(kind: str, found: Found) -> Step:
+    named = list(dict.fromkeys(int(i) for ids in found["images"].head(PICTURES) for i in list(ids)[:2]))
+    if kind in ACTIONS:
+        text = ACTIONS[kind](found)
+    else:
+        text = f"Look at “{FINDINGS[kind].title if kind in FINDINGS else kind.replace('_', ' ')}”: {_detail(found)}"
+    return Step(f"{text.rstrip('.')}.", f"#find={kind}", tuple(named[:PICTURES]))
+
+
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
-    """What to do next, the most useful first."""
-    out = []
-    for kind, say in ACTIONS.items():
-        found = findings[findings["kind"] == kind]
-        if len(found):
-            named = list(dict.fromkeys(int(i) for ids in found["images"].head(PICTURES) for i in list(ids)[:2]))
-            out.append(Step(f"{say(found).rstrip('.')}.", f"#find={kind}", tuple(named[:PICTURES])))
-    for kind in dict.fromkeys(findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]):
-        if kind not in ACTIONS:
-            found = findings[findings["kind"] == kind]
-            name = FINDINGS[kind].title if kind in FINDINGS else kind.replace("_", " ")
-            out.append(Step(f"Look at “{name}”: {_detail(found).rstrip('.')}.", f"#find={kind}"))
+    """What to do next, the most useful first. Where there are more than fit, those that raised an alert come before the rest."""
+    serious = findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]
+    there = set(findings["kind"])
+    kinds = [
+        *(kind for kind in ACTIONS if kind in there),
+        *(kind for kind in dict.fromkeys(serious) if kind not in ACTIONS),
+    ]
     told = more_data(summary)
-    out = out[: STEPS - (told is not None)]
-    if told:
-        out.append(Step(f"{told}.", "#plots"))
-    return out
+    alerted = _alerted(summary)
+    by_weight = sorted(kinds, key=lambda kind: kind not in alerted)[: STEPS - (told is not None)]
+    out = [_step(kind, findings[findings["kind"] == kind]) for kind in kinds if kind in by_weight]
+    return [*out, Step(f"{told}.", "#plots")] if told else out
 
 
 def interval_text(value: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -208,6 +258,8 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     keys.append(Key("Intrinsic dimension", plus_minus(mle["value"], mle["se"]), f"{ends}; MLE, k = {s.get('k', '–')}"))
     sample = sample_of(dict(s))
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
+    if not sample["std"]:  # every sample is the whole set
+        note = "no labels to tell apart" if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note))
     keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), "the largest of this set, 1 / grey level"))
     return keys

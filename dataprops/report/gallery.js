@@ -53,7 +53,8 @@
   const all = data.rows.map((row, at) => ({ ...row, at, kind: data.kinds[row.k] }));
   const values = (key) => [...new Set(Object.values(data.images).map((i) => i[key]).filter((v) => v !== undefined))].sort();
   const choices = (select, entries) => select.replaceChildren(make("option", { value: "", text: "all" }), ...entries.map(([value, text]) => make("option", { value, text })));
-  choices($("f-kind"), data.kinds.map((k, at) => [String(at), k.title + " (" + k.count.toLocaleString("en") + ")"]));
+  choices($("f-kind"), data.kinds.map((k, at) => [String(at), k.title + " (" + k.count.toLocaleString("en") + (k.usual ? ", as in every set)" : ")")]));
+  const counted = all.filter((row) => !row.kind.usual);
   choices($("f-class"), values("l").map((v) => [v, visible(v)]));
   choices($("f-split"), values("s").map((v) => [v, visible(v)]));
   for (const id of ["f-class", "f-split"]) $(id).closest("label").hidden = $(id).options.length < 2;
@@ -67,14 +68,20 @@
     const kind = $("f-kind").value, label = $("f-class").value, split = $("f-split").value;
     const group = $("f-group").value, text = $("f-text").value.trim().toLowerCase();
     const one = (row, key, value) => row.m.some((i) => about(i)[key] === value);
-    found = all.filter((row) => (kind === "" || row.k === +kind) && (label === "" || one(row, "l", label)) && (split === "" || one(row, "s", split))
+    found = (kind === "" ? (counted.length ? counted : all) : all).filter((row) => (kind === "" || row.k === +kind) && (label === "" || one(row, "l", label)) && (split === "" || one(row, "s", split))
       && (group === "" || one(row, "g", group)) && (text === "" || words(row).includes(text)));
     page = 0;
     show();
   }
 
   // ---- cards
-  function shot(row, image, at) {
+  const copier = (entry) => {
+    const copy = make("button", { type: "button", class: "copy", text: "copy", "aria-label": "copy the name of " + visible(entry.p), onclick: () => copied(copy, entry.p) });
+    return copy;
+  };
+  const where = (entry) => [entry.s && "split " + visible(entry.s), entry.g && "group " + visible(entry.g)].filter(Boolean).join(", ");
+  // one image of a finding; of many only the label stands below it, and the names in a list below them all
+  function shot(row, image, at, many) {
     const entry = about(image), source = data.pics[image], name = visible(entry.p);
     const figure = make("figure", { class: "shot" });
     const inside = source ? make("img", { alt: (entry.l ? visible(entry.l) + ": " : "") + name }) : make("span", { class: "none", text: "no picture" });
@@ -84,37 +91,41 @@
     figure.classList.toggle("wrong", box.checked);
     box.addEventListener("change", () => tick(entry.p, box.checked));
     figure.dataset.path = entry.p;
-    const copy = make("button", { type: "button", class: "copy", text: "Copy", "aria-label": "copy the name of " + name, onclick: () => copied(copy, entry.p) });
-    const where = [entry.s && "split " + visible(entry.s), entry.g && "group " + visible(entry.g)].filter(Boolean).join(", ");
+    const label = entry.l !== undefined ? make("span", { class: "label", title: visible(entry.l), text: visible(entry.l) }) : null;
+    const ticks = make("label", { title: "tick what is wrong" }, box, "wrong");
     figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside),
-      make("figcaption", {}, entry.l !== undefined ? make("span", { class: "label", text: visible(entry.l) }) : null, make("span", { class: "path", text: name }),
-        where ? make("span", { class: "where", text: where }) : null, make("div", { class: "row" }, make("label", {}, box, "wrong"), copy)));
+      many ? make("figcaption", {}, label, make("div", { class: "row" }, ticks))
+        : make("figcaption", {}, label, make("span", { class: "path", text: name }), where(entry) ? make("span", { class: "where", text: where(entry) }) : null,
+          make("div", { class: "row" }, ticks, copier(entry))));
     return figure;
   }
+  const names = (members) => make("details", { class: "names" }, make("summary", { text: "file names" }),
+    make("ul", {}, ...members.map((image) => make("li", {}, visible(about(image).p) + (where(about(image)) ? ", " + where(about(image)) : "") + " ", copier(about(image))))));
   async function copied(button, text) {
     try { await navigator.clipboard.writeText(text); } catch {
       const area = make("textarea"); area.value = text; document.body.append(area); area.select(); document.execCommand("copy"); area.remove();
     }
-    button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 1200);
+    button.textContent = "Copied"; setTimeout(() => { button.textContent = "copy"; }, 1200);
   }
   function card(row) {
-    const members = row.m.slice(0, 8), rest = row.m.length - members.length + (row.more || 0);
-    const shape = row.m.length === 1 ? "one" : row.m.length === 2 ? (row.x ? "diff" : "pair") : "";
-    const shots = make("div", { class: "shots " + shape }, ...members.map((image, at) => shot(row, image, at)));
+    const members = row.m.slice(0, 8), rest = row.m.length - members.length + (row.more || 0), many = members.length > 3;
+    const shape = row.m.length === 1 ? "one" : row.m.length === 2 ? (row.x ? "diff" : "pair") : many ? "many" : "three";
+    const shots = make("div", { class: "shots " + shape }, ...members.map((image, at) => shot(row, image, at, many)));
     if (row.x) {
       const img = make("img", { alt: "difference of the two images, times " + row.f }); img.src = row.x; tiny(img);
       shots.append(make("figure", { class: "shot" }, make("button", { type: "button", class: "pic", "aria-label": "show the difference", onclick: () => open(found.indexOf(row), 1, "diff") }, img),
         make("figcaption", { class: "where", text: "difference × " + row.f })));
     }
-    return make("article", { class: "card", "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), members.length ? shots : null,
-      make("p", { text: visible(row.t) }), rest > 0 ? make("p", { class: "where", text: rest.toLocaleString("en") + " more images" }) : null);
+    return make("article", { class: "card " + (members.length ? shape : "words"), "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), members.length ? shots : null,
+      make("p", { text: visible(row.t) + (rest > 0 ? " " + rest.toLocaleString("en") + " more images are not shown." : "") }), many ? names(members) : null);
   }
   function show(printed = 0) {
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     page = Math.min(page, pages - 1);
     const rows = printed ? found.slice(0, printed) : found.slice(page * PAGE, (page + 1) * PAGE);
     $("cards").replaceChildren(...rows.map(card));
-    $("status").textContent = found.length.toLocaleString("en") + " of " + all.length.toLocaleString("en") + " findings" + (printed && found.length > printed ? ", the first " + printed : "");
+    const of = $("f-kind").value === "" && counted.length ? counted : all.filter((row) => $("f-kind").value === "" || row.k === +$("f-kind").value);
+    $("status").textContent = found.length.toLocaleString("en") + " of " + of.length.toLocaleString("en") + " findings" + (printed && found.length > printed ? ", the first " + printed : "");
     $("page").textContent = "page " + (page + 1) + " of " + pages;
     $("prev").disabled = page === 0;
     $("next-page").disabled = page >= pages - 1;

@@ -1,6 +1,6 @@
 """The evidence as data for the page: every finding with its images, small pictures, and the list of all files.
 
-The page's script makes cards, filters and exports of it (gallery.js). Pictures are given to findings in the order of `FINDINGS`,
+The page's script makes cards, filters and exports of it (gallery.js). Pictures are given to findings in the order of use,
 as large as the budget allows: what is rare is shown large, what is many is shown small, and the page keeps its size.
 """
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 from dataprops.report.changes import title
+from dataprops.report.first_screen import ACTIONS
 from dataprops.report.numbers import number
 from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode
 from dataprops.sources.table import key_of
@@ -33,9 +34,9 @@ COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # images that a row 
 
 
 def kinds_in_order(findings: pd.DataFrame) -> list[str]:
-    """The kinds that were found, in the order of `FINDINGS`; those that every set has come last."""
+    """The kinds that were found, in the order in which one acts on them; those that every set has come last."""
     there = set(findings["kind"])
-    known = [kind for kind in FINDINGS if kind in there]
+    known = [kind for kind in dict.fromkeys([*ACTIONS, *FINDINGS]) if kind in there]
     known += sorted(there - set(known))
     return [kind for kind in known if kind not in LAST] + [kind for kind in known if kind in LAST]
 
@@ -177,6 +178,7 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
                 "explanation": known.explanation if known else "",
                 "shown": shown_as(name, found),
                 "count": len(found),
+                **({"usual": 1} if name in LAST else {}),
             }
         )
     rows = _rows(findings, names, summary["features"])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.report.changes import title
-from dataprops.report.first_screen import first_screen
+from dataprops.report.first_screen import evidence_of, first_screen
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
@@ -41,7 +41,8 @@ def markdown_summary(
     lines += ["## Alerts", ""]
     path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
     for alert in tables["alerts"].to_dict("records"):
-        lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}")
+        told = evidence_of(alert["name"], tables["findings"])
+        lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
         some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]
         if some:

@@ -9,6 +9,11 @@ NOTHING = "–"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def raised(power: int) -> str:
+    """-4 -> '⁻⁴'."""
+    return str(power).translate(_RAISED)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """6.37e-4 -> '6.37 × 10⁻⁴', 1234.5 -> '1,234', None and NaN -> '–'."""
     if value is None or math.isnan(value):

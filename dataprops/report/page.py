@@ -22,7 +22,7 @@ from dataprops.findings import FINDINGS
 from dataprops.findings.removal import REMOVALS
 from dataprops.report.changes import sentences
 from dataprops.report.figures import placed_figures
-from dataprops.report.first_screen import PICTURES, first_screen
+from dataprops.report.first_screen import PICTURES, evidence_of, first_screen
 from dataprops.report.gallery import PICTURED, gallery_data
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
@@ -38,6 +38,7 @@ PREDICTION_NAMES = {
     "test_error": "Test error",
     "network_penalty": "Loss under attack, from the networks of the calibration that ships",
 }
+JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 # control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
 HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
@@ -138,8 +139,8 @@ def _base(source: str) -> str:
 
 
 def _cleaning(summary: Mapping[str, Any]) -> str:
-    """The command that writes a manifest without what was found; empty where nothing that can be removed was."""
-    names = [row.names[0] for kind, row in REMOVALS.items() if summary["findings"].get(kind) and kind != "outliers"]
+    """The command that writes a manifest without what was found for certain; empty where nothing was."""
+    names = [row.names[0] for kind, row in REMOVALS.items() if summary["findings"].get(kind) and kind not in JUDGED]
     store = Path(summary["results"]).parents[2] if len(Path(summary["results"]).parents) > 2 else "STORE"
     if not names:
         return ""
@@ -183,7 +184,12 @@ def render(
     drawn = Drawn(summary, tables, history)
     kinds = [kind["id"] for kind in data["kinds"]]
     alerts = [
-        {**row, "kind": _alert_kind(row["name"], kinds), "pictures": [int(i) for i in row["images"][:PICTURES]]}
+        {
+            **row,
+            "kind": _alert_kind(row["name"], kinds),
+            "pictures": [int(i) for i in row["images"][:PICTURES]],
+            "detail": evidence_of(row["name"], findings),
+        }
         for row in tables["alerts"].to_dict("records")
     ]
     css, js = asset("style.css"), asset("gallery.js")
@@ -215,4 +221,5 @@ def render(
         shortcuts=tables["shortcuts"].to_dict("records"),
         checks=[{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],
         prediction_names=PREDICTION_NAMES,
+        withheld=[p for p in summary["predictions"] if p["withheld"]],
     )

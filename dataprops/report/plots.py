@@ -22,16 +22,18 @@ import pandas as pd
 from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
 from dataprops.properties.estimators import title_of
 from dataprops.report.first_screen import doubled_error
-from dataprops.report.numbers import number, percent
+from dataprops.report.numbers import number, percent, raised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#6b7280", "#374151"
 SHADES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", GREY)
 CLASSES = 12  # in a matrix; beyond it the largest are shown
 TIP = "tip:"
+LETTER = 0.068  # width of a letter of 8 points, inches
 
 
 class Plot(NamedTuple):
@@ -50,14 +52,48 @@ class Drawn(NamedTuple):
     history: Sequence[Mapping[str, Any]] = ()
 
 
-def _figure(width: float = 5.2, height: float = 2.7) -> tuple[Figure, Axes]:
+def _figure(width: float = 5.2, height: float = 2.7, names: Sequence[str] = ()) -> tuple[Figure, Axes]:
+    """A figure of inches with one pair of axes; `names` are those that stand left of it.
+
+    Margins are set by the length of what stands in them: a layout that measures every text takes as long as the drawing itself.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
+    left = min(1.9, 0.16 + LETTER * max((len(name) for name in names), default=0)) if names else 0.62
+    axes = figure.add_axes((left / width, 0.5 / height, (width - left - 0.12) / width, (height - 0.62) / height))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, colors=INK)
+    return figure, axes
+
+
+def measured_figure(height: float = 2.7) -> tuple[Figure, Axes]:
+    """A figure whose margins are measured as it is drawn: for plots whose names may stand anywhere."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8, colors=INK)
     return figure, axes
+
+
+def powers(axis: Axis) -> None:
+    """Numbers of an axis as people read them: 12,000, or 2.5 × 10⁻⁴ with the power told once, by the label of the axis."""
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = axis.get_view_interval()
+    top = max(abs(low), abs(high))
+    power = math.floor(math.log10(top)) if top > 0 else 0
+    if -3 < power < 5:
+        axis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}")
+        )
+        return
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**power:.4g}"))
+    told = axis.get_label_text()
+    unit = f"10{raised(power)} / " if told.endswith(", 1 / grey level") else ""
+    axis.set_label_text(told.replace("1 / ", unit) if unit else f"{told} × 10{raised(power)}")
 
 
 def _attributes(match: re.Match) -> str:
@@ -141,9 +177,10 @@ def distance_histogram(drawn: Drawn) -> Plot | None:
             va="top",
         )
     axes.set_xlabel("distance to the nearest image, grey levels", fontsize=8)
-    within = float((values <= near).mean())
+    powers(axes.xaxis)
+    within = int((values <= near).sum())
     told = (
-        f"{percent(within)} of the images have a near-identical neighbour"
+        f"{within:,} of {len(values):,} images have a near-identical neighbour"
         if within
         else "No image has a near-identical neighbour"
     )
@@ -164,9 +201,8 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
         if at is not None:
             axes.axvline(at, color=ORANGE, linewidth=1)
             axes.text(at, height * level, f"{name} ", color=ORANGE, fontsize=8, va="top", ha="right")
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
-    axes.xaxis.get_offset_text().set_fontsize(7)
     axes.set_xlabel("label sharpness of the image, 1 / grey level", fontsize=8)
+    powers(axes.xaxis)
     times = float(values.max() / np.median(values)) if np.median(values) > 0 else math.nan
     told = f"The sharpest image is {number(times)} times as sharp as the median"
     return Plot(told, _svg(figure, f"Histogram of the label sharpness of each image. {told}."))
@@ -206,7 +242,16 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
 def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
 
-    figure, axes = _figure(height=min(4.6, max(1.8, 0.34 * len(names) + 1.0)))
+    shorts = [_short(name) for name in names]
+    longest = max(map(len, shorts))
+    turned = longest * LETTER * len(names) > 3.0  # beside each other they would overlap
+    figure, axes = _figure(height=min(5.0, max(1.8, 0.34 * len(names) + 0.7)), names=shorts)
+    if turned:
+        below = min(1.4, 0.25 + 0.72 * LETTER * longest)
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + below - 0.3)
+        place, height = axes.get_position(), height + below - 0.3
+        axes.set_position((place.x0, below / height, place.width, (height - below - 0.12) / height))
     # lightness runs one way, on white and on black alike
     top, low = float(np.nanmax(grid)), float(np.nanmin(grid))
     colours = LinearSegmentedColormap.from_list("d", ["#dcebf5", "#00629c"])
@@ -228,13 +273,14 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
                     shown(float(value)),
                     ha="center",
                     va="center",
-                    fontsize=7,
+                    fontsize=8,
                     color="#fefefe" if dark else "#0f1720",
                 )
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xticks(range(len(names)), [_short(name) for name in names], fontsize=7, rotation=40, ha="right")
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=7)
+    turn = {"rotation": 40, "ha": "right"} if turned else {}
+    axes.set_xticks(range(len(names)), shorts, fontsize=8, **turn)
+    axes.set_yticks(range(len(names)), shorts, fontsize=8)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
     return figure
@@ -302,8 +348,8 @@ def dimension_estimates(drawn: Drawn) -> Plot | None:
     table = table[np.isfinite(table["value"])]
     if table.empty:
         return None
-    figure, axes = _figure()
     labels = [title_of(name.split(".", 1)[1], short=True) for name in table["property"]]
+    figure, axes = _figure(names=labels)
     at = np.arange(len(table))[::-1]
     axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="none", ecolor=BLUE, capsize=3)
     for name, value, se, y in zip(labels, table["value"], table["se"], at, strict=True):
@@ -356,19 +402,24 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
         .unstack(fill_value=0)
         .reindex(kept)
     )
-    figure, axes = _figure(height=max(1.6, 0.5 + 0.24 * len(kept)))
+    shorts, several = [_short(name) for name in kept], len(table.columns) > 1
+    figure, axes = _figure(height=max(1.6, 0.62 + 0.24 * len(kept)) + 0.3 * several, names=shorts)
+    if several:  # room for their names, above
+        place, height = axes.get_position(), figure.get_size_inches()[1]
+        axes.set_position((place.x0, place.y0, place.width, place.height - 0.3 / height))
     at, left = np.arange(len(kept))[::-1], np.zeros(len(kept))
     for i, split in enumerate(table.columns):
         bars = axes.barh(at, table[split], left=left, color=SHADES[i % len(SHADES)], height=0.7, label=str(split))
         for bar, name, count in zip(bars, kept, table[split], strict=True):
             _tip(bar, f"{name}{'' if split == 'all' else f', {split}'}: {count:,} images")
         left += table[split].to_numpy()
-    axes.set_yticks(at, [_short(name) for name in kept], fontsize=8)
-    if len(table.columns) > 1:
-        figure.legend(fontsize=7, frameon=False, loc="outside upper right", ncols=min(6, len(table.columns)))
+    axes.set_yticks(at, shorts, fontsize=8)
+    if several:
+        figure.legend(fontsize=8, frameon=False, loc="upper right", ncols=min(6, len(table.columns)))
     axes.set_xlabel(
         "images" if len(kept) == len(sizes) else f"images (the {most} largest of {len(sizes)} classes)", fontsize=8
     )
+    powers(axes.xaxis)
     ratio = sizes.iloc[0] / max(1, sizes.iloc[-1])
     told = (
         f"The largest class has {number(float(ratio), 2)} times the images of the smallest"
@@ -389,7 +440,7 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
         values["local_dimension"].to_numpy()
     ]
     labels = [_short(name) for name in names] or ["all images"]
-    figure, axes = _figure(height=max(1.6, 0.6 + 0.35 * len(parts)))
+    figure, axes = _figure(height=max(1.6, 0.7 + 0.35 * len(parts)), names=labels)
     drawing = axes.boxplot(
         parts[::-1],
         orientation="horizontal",
@@ -426,9 +477,11 @@ def history(drawn: Drawn) -> Plot | None:
         return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 0.5 + 0.75 * len(lines)), layout="constrained")
+    height = 0.4 + 0.8 * len(lines)
+    figure = Figure(figsize=(5.2, height))
     for place, (_, name, values) in enumerate(lines):
-        axes = figure.add_subplot(len(lines), 1, place + 1)
+        bottom = 0.35 + 0.8 * (len(lines) - 1 - place)
+        axes = figure.add_axes((1.75 / 5.2, bottom / height, 3.3 / 5.2, 0.6 / height))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7, colors=INK)
         numbers = [math.nan if value is None else float(value) for value in values]
@@ -437,7 +490,8 @@ def history(drawn: Drawn) -> Plot | None:
             if math.isfinite(value):
                 (point,) = axes.plot([at], [value], "o", color=BLUE, markersize=4)
                 _tip(point, f"{str(run.get('created', ''))[:10]}: {name} {number(value)}")
-        axes.set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+        axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", labelpad=28)
+        axes.yaxis.set_label_coords(-0.16, 0.5)
         last = place == len(lines) - 1
         shown = sorted({0, len(runs) - 1}) if last else []
         axes.set_xticks(shown, [str(runs[at].get("created", ""))[:10] for at in shown], fontsize=7)

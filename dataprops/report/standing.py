@@ -57,9 +57,9 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
     out = []
     own = place_of(summary)
     ranked = (
-        ("dimension", "a lower intrinsic dimension", number),
-        ("sharpness", "less sharp labels", number),
-        ("error", "a lower error of the reference classifier", percent),
+        ("dimension", "Intrinsic dimension", number),
+        ("sharpness", "Label sharpness", number),
+        ("error", "Error of the reference classifier", percent),
     )
     for field, what, shown in ranked:
         mine = getattr(own, field)
@@ -67,10 +67,11 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
         if mine is None or not known:
             continue
         lower = sum(value < mine for value in known)
-        ends = f"{shown(min(known))} to {shown(max(known))}" if len(known) > 1 else shown(known[0])
-        out.append(
-            f"{lower} of {len(known)} other datasets of this store have {what} ({shown(mine)} here, {ends} there)."
-        )
+        if len(known) == 1:
+            there = f"{shown(known[0])} in the one other dataset of this store that compares"
+        else:
+            there = f"lower in {lower} of {len(known)} other datasets of this store ({shown(min(known))} to {shown(max(known))})"
+        out.append(f"{what} {shown(mine)}; {there}.")
     if not like:
         out.append(
             f"No other dataset of this store was audited at {here}: numbers under other preprocessing do not compare."

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE, load_calibration
 from dataprops.report.figures import COLOURS
 from dataprops.report.page import asset, content_policy, environment
-from dataprops.report.plots import BLUE, GREY, INK, Plot, _figure, _short, _svg, _tip
+from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, measured_figure
 from dataprops.report.standing import Place, place_of, preprocessing
 from dataprops.report.terminal_history import sparkline
 
@@ -90,7 +90,7 @@ def _dataset(folder: Path) -> dict[str, Any] | None:
 def _scatter(
     places: Sequence[Place], field: str, label: str, others: Sequence[tuple[Place, str]], shown: float = 1
 ) -> Any:
-    figure, axes = _figure(height=3.2)
+    figure, axes = measured_figure(height=3.2)
     marked = [(place, BLUE, "o") for place in places] + [(place, colour, "x") for place, colour in others]
     marked = [m for m in marked if m[0].dimension is not None and getattr(m[0], field) is not None]
     if not any(m[2] == "o" for m in marked):

@@ -46,7 +46,7 @@ def check(run: Run, tools: Tools) -> Checked:
         | told
         | {
             "verdict": verdict_of(told)._asdict(),
-            "next": [step.text for step in steps_of(summary, found)],
+            "next": [step.text for step in steps_of(summary | told, found)],
             "predictions": [prediction.as_dict() for prediction in predictions],
             "checks": {**counts, "success": outcome.success},
             "previous": None if previous is None else previous["run_id"],

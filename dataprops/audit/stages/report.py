@@ -26,8 +26,7 @@ RUNS = 50  # audits in the plot of the history
 
 
 def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
-    """The tables that the report is made of; predictions of the reference classifier where it ran."""
-    predictions = files.results / "predictions.parquet"
+    """The tables that the report is made of; those of the reference classifier are empty where it did not run."""
     return {
         "images": files.images.read(),
         "properties": files.properties.read(),
@@ -37,7 +36,7 @@ def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
         "alerts": files.alerts.read(),
         "near": files.near_pairs(),
         "sharpest": files.sharpest_pairs(),
-        **({"predictions": pd.read_parquet(predictions)} if predictions.is_file() else {}),
+        "predictions": files.probe.read(),
     }
 
 

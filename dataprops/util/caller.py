@@ -1,0 +1,14 @@
+"""Warnings that point at the code that called this package, whatever lies between."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+
+def warn_caller(text: str) -> None:
+    """A UserWarning at the line outside of this package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "dataprops":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
