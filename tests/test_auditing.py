@@ -237,14 +237,47 @@ def test_flipped_labels_come_first_and_are_counted():
         return p
 
     near, probe = witness(0.5), witness(0.6)
-    said = Opinions(np.arange(n), ["a", "b", "c"], y, joined(near, probe, y), near, probe)
+    said = Opinions(np.arange(n), ["a", "b", "c"], y, joined((near, probe), y), near, probe)
     worst = np.argsort(-said.score)[:flipped]
     assert set(worst) == set(range(flipped))
     assert (said.likelier[:flipped] == truth[:flipped]).all()
     wrong = wrong_labels(said)
     assert wrong.low <= flipped <= wrong.high
-    clean = Opinions(said.image, said.classes, truth, joined(near, probe, truth), near, probe)
+    clean = Opinions(said.image, said.classes, truth, joined((near, probe), truth), near, probe)
     assert wrong_labels(clean).low == pytest.approx(0, abs=1e-6)
+
+
+def test_labels_that_cannot_be_learnt_raise_no_alarm():
+    rng = np.random.default_rng(0)
+    n = 120
+    y = np.arange(n) % 2
+    near, probe = rng.dirichlet([8, 8], n), rng.dirichlet([20, 20], n)
+    said = Opinions(np.arange(n), ["a", "b"], y, joined((near, probe), y), near, probe)
+    assert said.score.max() == pytest.approx(0.5)
+    assert wrong_labels(said).low == 0
+    images, _ = tables(pictures(n, seed=1), y=y.astype(float), label=np.where(y, "b", "a"))
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    one_sided = np.tile(
+        [0.6, 0.4], (n, 1)
+    )  # always the one class: wrong on all of the other, and no part of the data is hard
+    context = Context(images, empty[["a", "b", "distance"]], empty, SIDE * SIDE)
+    context = context._replace(opinions=said._replace(probe=one_sided))
+    assert measures(context)["hard_slices"] == 0
+
+
+def test_errors_of_hard_images_are_no_wrong_labels_and_errors_of_easy_ones_are():
+    rng = np.random.default_rng(1)
+    n = 600
+    logit = rng.normal(0, 5, n)
+    p = 1 / (1 + np.exp(-logit))
+    y = (rng.random(n) < p).astype(int)  # a witness that is calibrated, and errs on a tenth
+    sure = np.stack([1 - p, p], 1)
+    said = Opinions(np.arange(n), ["a", "b"], y, joined((sure,), y), sure)
+    assert wrong_labels(said).low == pytest.approx(0, abs=3)
+    flipped = y.copy()
+    flipped[:60] = 1 - y[:60]
+    wrong = wrong_labels(said._replace(y=flipped, joint=joined((sure,), flipped)))
+    assert 12 < wrong.low < 60 < wrong.high
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,18 @@ from dataprops.findings.thumbnails import Blocks, thumbnails
 LEAST = 20  # images, below which a set has no fences
 REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
-BETTER, LIKE_ENOUGH = 0.12, 0.5  # cosine gained by turning or inverting; and reached
+BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
+DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
+WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
+BRIGHT, NO_BLACK, LIFTED = (
+    205,
+    80,
+    100,
+)  # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
+BLURRED, VERY_BLURRED = (
+    0.33,
+    0.285,
+)  # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
 
 
 class Fault(NamedTuple):
@@ -85,16 +96,27 @@ def _blank(used: pd.DataFrame) -> list[Fault]:
 def _tones(used: pd.DataFrame) -> list[Fault]:
     mean, low, high, white = (_column(used, name) for name in ("mean", "low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
-    dark = (np.log2(high + 8) < bottom) & (high <= 100) & (high <= 0.55 * 2**middle)
+    dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
     _, mean_bottom, mean_top = _fence(np.log2(mean + 4), 0.25)
-    dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= 100)
-    usual_mean = float(np.nanmedian(mean))
-    _, _, white_top = _fence(white, 0.03)
-    over = (white >= max(0.2, white_top)) & (mean >= 1.2 * usual_mean)
-    over |= (np.log2(mean + 4) > mean_top) & (mean >= 190)
+    dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= DARK)
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
-    flat = (np.log2(within + 8) < bottom) & (within <= 75) & (within <= 0.55 * 2**middle) & ~dark & ~over
+    # a dark image has black; one without is grey throughout, whatever else it is
+    flat = (
+        (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle) & ~(dark & (low < 0.4 * high))
+    )
+    _, _, white_top = _fence(white, 0.03)
+    _, _, low_top = _fence(low, 20)
+    brighter = mean >= 1.2 * float(np.nanmedian(mean))
+    # objects on white paper are white for a large part, and not bright as a whole
+    over = (
+        brighter
+        & (white >= white_top)
+        & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
+    )
+    over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
+    over |= brighter & (low > low_top) & (low >= LIFTED) & (high >= 253)
+    over &= ~flat
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
         *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),
@@ -107,7 +129,9 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     # adjacent pixels of a slope differ by a quarter of pixels four apart: what exceeds it is detail
     detail = np.log2(np.maximum(focus - 0.25, 0) + 0.02)
     middle, bottom, _ = _fence(detail, 0.35)
-    blurred = (detail < max(bottom, np.log2(0.03) if 2**middle > 0.12 else -np.inf)) & (focus <= 0.36)
+    usually_sharp = 2**middle > 0.12
+    blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
+    blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
     middle, _, top = _fence(np.log2(noise + 0.5), 0.4)
     noisy = (np.log2(noise + 0.5) > top) & (noise >= 7) & (noise >= 2 * 2**middle)
     known = noise[~np.isnan(noise)]
@@ -131,7 +155,7 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
     middle, bottom, top = _fence(aspect, 0.2)
-    odd = ((aspect < bottom) & (aspect < middle - 0.5)) | ((aspect > top) & (aspect > middle + 0.5))
+    odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
     return [
         *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
         *_rows(used, odd, "odd_aspect", 2**aspect, "has an odd shape: its width is {:.2f} times its height"),
@@ -189,5 +213,6 @@ def _better(ids: np.ndarray, as_it_is: np.ndarray, changed: np.ndarray, fault: s
     gain = changed - as_it_is
     _, _, top = _fence(gain, 0.05)
     # where the typical image is no worse when changed, the set has no way up, or no black and white
-    odd = (gain > top) & (gain > BETTER) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
+    least = BETTER if fault == "inverted" else BETTER_TURNED
+    odd = (gain > top) & (gain > least) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
     return [Fault(int(ids[i]), fault, float(changed[i]), words.format(float(changed[i]))) for i in np.nonzero(odd)[0]]

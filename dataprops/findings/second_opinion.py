@@ -1,18 +1,24 @@
-"""What two witnesses that have not seen a label say of it: the reference classifier, and the nearest other images.
+"""What witnesses that have not seen a label say of it: the reference classifier, and the nearest other images.
 
 - The probe's held-out probabilities (`probe.held_out`: grouped folds, so that a patient does not vouch for himself).
 - The labels of the nearest distinct images of other groups, exact and already known: (votes for a class + its share) / (voters + 1).
+- The same of the images whose features (the probe's, before it has seen a label) have the largest cosine with the image's own: pixels
+  alone call two pictures near that are equally dark.
 
-The joint probability of class c is proportional to prior(c) p_probe(c)^a p_near(c)^b. The two exponents, and one offset for each
+The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
-result is calibrated on the set itself. The score of a label is 1 - its joint probability.
+result is calibrated on the set itself. The score of a label is 1 - its joint probability. Where the witnesses tell nothing of the
+labels beyond the sizes of the classes (likelihood-ratio test), the joint probabilities are these sizes and nothing is suspect.
 
-How many labels are wrong is read where the witnesses are surest: of the `SUREST` fraction of images, as many labels as contradict them
-are wrong (they err there least). That share, with Wilson's interval, is taken for the whole set.
+How many labels are wrong: a witness errs less the surer it is, a wrong label contradicts it however sure it is. So the chance that
+a label contradicts the witnesses is floor + (1 - floor) / (1 + exp(b + a margin)), a >= 0, with the margin between their first and
+second class; the floor is the share of wrong labels. Its 95 % interval is that of the profile likelihood, and begins at 0 wherever the
+witnesses' own errors explain what is seen (also where the labels cannot be learnt: then a = 0, and the floor is not told from b).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +29,10 @@ from dataprops.findings.thumbnails import Blocks
 from dataprops.probe.measure import LEAST, MOST, held_out, usable_classes
 
 SIDE = 32  # pixels of the images that the probe sees
-SUREST = 0.3
 LEAST_CLASS = 5
 NEAR = 15  # voters
+LEARNT = 6.9  # nats by which they beat the sizes of the classes, at least: p < 0.003 (chi-square, three exponents)
+HIGHEST = 0.5  # share of wrong labels that is considered
 
 
 class Opinions(NamedTuple):
@@ -39,8 +46,8 @@ class Opinions(NamedTuple):
         The given class, as a place in `classes`.
     joint, near : float64 [n, classes]
         Probabilities; `near` of the nearest images alone.
-    probe : float64 [n, classes] or None
-        Of the reference classifier; None for sets of more than `probe.measure.MOST` images.
+    probe, alike : float64 [n, classes] or None
+        Of the reference classifier, and of the nearest by its features; None for sets of more than `probe.measure.MOST` images.
     """
 
     image: np.ndarray
@@ -48,7 +55,8 @@ class Opinions(NamedTuple):
     y: np.ndarray
     joint: np.ndarray
     near: np.ndarray
-    probe: np.ndarray | None
+    probe: np.ndarray | None = None
+    alike: np.ndarray | None = None
 
     @property
     def score(self) -> np.ndarray:
@@ -82,13 +90,30 @@ def near_votes(
     return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
-def joined(near: np.ndarray, probe: np.ndarray | None, y: np.ndarray) -> np.ndarray:
-    """The joint probabilities, float64 [n, classes]."""
+def alike_votes(features: np.ndarray, unit: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities by the labels of the images most alike in features [n, p], float64 [n, classes]; a unit has no vote on itself."""
+    n = len(y)
+    wide = features.astype(np.float64)
+    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    share = np.bincount(y, minlength=classes) / n
+    out = np.empty((n, classes))
+    for start in range(0, n, 1024):
+        cosine = wide[start : start + 1024] @ wide.T
+        cosine[unit[start : start + 1024, None] == unit[None]] = -np.inf
+        voters = np.argsort(-cosine, axis=1, kind="stable")[:, :NEAR]
+        valid = np.isfinite(np.take_along_axis(cosine, voters, 1))
+        count = np.stack([((y[voters] == c) & valid).sum(1) for c in range(classes)], 1)
+        out[start : start + 1024] = (count + share) / (count.sum(1, keepdims=True) + 1)
+    return out
+
+
+def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """The joint probabilities, float64 [n, classes], of what witnesses say, each [n, classes]."""
     from scipy.optimize import minimize
     from scipy.special import logsumexp
 
-    witnesses = [np.log(np.clip(p, 1e-4, 1)) for p in (near, probe) if p is not None]
-    n, classes = near.shape
+    witnesses = [np.log(np.clip(p, 1e-4, 1)) for p in witnesses]
+    n, classes = witnesses[0].shape
     at = np.arange(n)
 
     def parts(x: np.ndarray) -> np.ndarray:
@@ -108,7 +133,11 @@ def joined(near: np.ndarray, probe: np.ndarray | None, y: np.ndarray) -> np.ndar
 
     start = np.r_[np.ones(len(witnesses)) / len(witnesses), np.zeros(classes)]
     bounds = [(0.0, 3.0)] * len(witnesses) + [(-5.0, 5.0)] * classes
-    return np.exp(parts(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x))
+    log_p = parts(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x)
+    share = np.bincount(y, minlength=classes) / n
+    if (log_p[at, y] - np.log(share[y])).sum() < LEARNT:
+        return np.tile(share, (n, 1))
+    return np.exp(log_p)
 
 
 def opinions(
@@ -144,12 +173,14 @@ def opinions(
     place = np.full(len(images), -1, np.int64)
     place[ids] = np.arange(len(ids))
     near = near_votes(images, neighbours, place, y, len(values))
-    probe = None
+    probe = alike = None
     if ask_probe and len(ids) <= MOST:
         pixels = _pixels(blocks, ids)
         if pixels is not None:
-            probe = held_out(pixels, y, unit, seed).probabilities
-    return Opinions(ids, [str(names[value]) for value in values], y, joined(near, probe, y), near, probe)
+            probe, _, features = held_out(pixels, y, unit, seed)
+            alike = alike_votes(features, unit, y, len(values))
+    joint = joined([p for p in (near, probe, alike) if p is not None], y)
+    return Opinions(ids, [str(names[value]) for value in values], y, joint, near, probe, alike)
 
 
 def _pixels(blocks: Blocks, ids: np.ndarray) -> np.ndarray | None:
@@ -176,12 +207,45 @@ class WrongLabels(NamedTuple):
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
-    """How many labels are wrong, from the images of which the witnesses are surest."""
-    from statsmodels.stats.proportion import proportion_confint
+    """How many labels contradict the witnesses however sure these are: the floor of the module's docstring, times n."""
+    from scipy.optimize import brentq, minimize_scalar
+    from scipy.stats import chi2
 
     n = len(said.y)
-    top = said.joint.max(1)
-    surest = np.argsort(-top, kind="stable")[: max(1, round(SUREST * n))]
-    against = int((said.joint[surest].argmax(1) != said.y[surest]).sum())
-    low, high = proportion_confint(against, len(surest), method="wilson")
-    return WrongLabels(n * against / len(surest), n * float(low), n * float(high))
+    first, second = np.sort(said.joint, axis=1)[:, [-1, -2]].T
+    margin = np.log(np.maximum(first, 1e-12) / np.maximum(second, 1e-12))
+    if margin.std() < 1e-9:  # they say the same of every image
+        return WrongLabels(0.0, 0.0, n * HIGHEST)
+    margin = margin / margin.std()
+    against = (said.joint.argmax(1) != said.y).astype(float)
+
+    def profile(floor: float) -> float:
+        return _loss_given_floor(margin, against, floor)
+
+    floors = np.r_[0.0, np.geomspace(min(1 / (4 * n), 1e-3), HIGHEST, 24)]
+    losses = np.array([profile(floor) for floor in floors])
+    best = int(losses.argmin())
+    around = floors[max(best - 1, 0)], floors[min(best + 1, len(floors) - 1)]
+    value = float(minimize_scalar(profile, bounds=around, method="bounded", options={"xatol": 1e-4}).x)
+    value = value if profile(value) < losses[best] else float(floors[best])
+    limit = min(profile(value), losses[best]) + float(chi2.ppf(0.95, 1)) / 2
+    low = 0.0 if losses[0] <= limit else float(brentq(lambda f: profile(f) - limit, 0.0, value, xtol=1e-5))
+    high = HIGHEST if losses[-1] <= limit else float(brentq(lambda f: profile(f) - limit, value, HIGHEST, xtol=1e-5))
+    return WrongLabels(n * value, n * low, n * high)
+
+
+def _loss_given_floor(margin: np.ndarray, against: np.ndarray, floor: float) -> float:
+    """The least negative log-likelihood of the contradictions, over a and b, under a given share of wrong labels."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        own = expit(-(x[0] + x[1] * margin))
+        p = np.clip(floor + (1 - floor) * own, 1e-12, 1 - 1e-12)
+        slope = (against / p - (1 - against) / (1 - p)) * (1 - floor) * own * (1 - own)
+        value = -(against * np.log(p) + (1 - against) * np.log(1 - p)).sum()
+        return float(value), np.array([slope.sum(), (slope * margin).sum()])
+
+    bounds = [(-10.0, 10.0), (0.0, 10.0)]
+    starts = ([0.0, 1.0], [-1.0, 3.0], [1.0, 0.2])
+    return min(float(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").fun) for start in starts)

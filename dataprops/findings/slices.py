@@ -67,6 +67,8 @@ def hard_slices(context: Context) -> list[Slice]:
     if said is None or said.probe is None:
         return []
     wrong = said.probe.argmax(1) != said.y
+    if not _learnt(wrong, said.y):
+        return []  # one that guesses names the largest class everywhere, and "errs" on the others
     images = context.images.iloc[said.image]
     n, total = len(wrong), int(wrong.sum())
     looked = [(name, mask) for name, mask in parts(images) if LEAST <= mask.sum() <= n - LEAST]
@@ -83,6 +85,14 @@ def hard_slices(context: Context) -> list[Slice]:
             worst = np.nonzero(mask & wrong)[0]
             out.append(Slice(name, said.image[worst], errors / size, float(low), float(high), rest, float(value)))
     return sorted(out, key=lambda s: s.rest - s.error)
+
+
+def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
+    """Whether the classifier is clearly better than naming the largest class (one-sided binomial test)."""
+    from scipy.stats import binom
+
+    guessed = 1 - np.bincount(y).max() / len(y)
+    return float(binom.cdf(int(wrong.sum()), len(y), guessed)) < LEVEL
 
 
 def find(context: Context) -> Iterator[Row]:
