@@ -41,7 +41,7 @@ def tables(pixels: np.ndarray, **columns) -> tuple[pd.DataFrame, pd.DataFrame]:
     images = images.assign(
         duplicate_of=images["image"], knn_distance=distance[:, -1], width=SIDE, height=SIDE, mode="L"
     )
-    images["local_dimension"] = (K - 1) / np.log(distance[:, -1:] / distance).sum(1)
+    images["local_dimension"] = (K - 1) / np.log(distance[:, -1:] / np.maximum(distance, 1e-9)).sum(1)
     images = images.assign(
         y=np.nan,
         label=None,

@@ -18,11 +18,11 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """bad_image_share: readable images with a fault."""
+    """bad_image_share: readable images with a fault; one that is only grey is no bad picture for sure."""
     readable = int(context.images["pixels"].notna().sum())
     if context.faults is None or not readable:
         return {}
-    return {"bad_image_share": len({fault.image for fault in context.faults}) / readable}
+    return {"bad_image_share": len({f.image for f in context.faults if f.fault != "grey_among_colour"}) / readable}
 
 
 FINDING = Finding(

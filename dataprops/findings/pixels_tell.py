@@ -34,8 +34,8 @@ PROPERTIES = {
     "contrast": ("original_spread",),
     "sharpness": ("original_focus",),
     "noise": ("original_noise",),
-    "compression": ("original_blockiness",),
-    "tone curve (gamma)": ("original_gaps",),
+    "compression": ("original_blockiness", "original_quantised"),
+    "tone curve (gamma)": ("original_holes", "original_spikes"),
     "colour": ("original_colour",),
 }
 

@@ -28,6 +28,8 @@ BRIGHT, NO_BLACK, LIFTED = (
     80,
     100,
 )  # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
+GRAINY, VERY_GRAINY = 7.0, 12.0  # grey levels of noise in the smoothest parts
+EVEN = (0.9, 1.4)  # of them, the noise of the picture as a whole
 BLURRED, VERY_BLURRED = (
     0.33,
     0.285,
@@ -132,10 +134,11 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     usually_sharp = 2**middle > 0.12
     blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
     blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
-    middle, _, top = _fence(np.log2(noise + 0.5), 0.4)
-    noisy = (np.log2(noise + 0.5) > top) & (noise >= 7) & (noise >= 2 * 2**middle)
-    known = noise[~np.isnan(noise)]
-    noisy |= noise >= max(25.0, 2 * float(np.quantile(known, 0.95)) if len(known) else 0.0)  # of sets with much texture
+    # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
+    grain = _column(used, "grain")
+    middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
+    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= VERY_GRAINY)
+    noisy &= (noise >= EVEN[0] * grain) & (noise <= EVEN[1] * grain)
     return [
         *_rows(
             used,

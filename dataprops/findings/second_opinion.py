@@ -33,6 +33,9 @@ LEAST_CLASS = 5
 NEAR = 15  # voters
 LEARNT = 6.9  # nats by which they beat the sizes of the classes, at least: p < 0.003 (chi-square, three exponents)
 HIGHEST = 0.5  # share of wrong labels that is considered
+TOO_MANY = (
+    1 / 3
+)  # of the labels contradict the witnesses: these err too often, also where they are sure, to count anything by
 
 
 class Opinions(NamedTuple):
@@ -218,6 +221,8 @@ def wrong_labels(said: Opinions) -> WrongLabels:
         return WrongLabels(0.0, 0.0, n * HIGHEST)
     margin = margin / margin.std()
     against = (said.joint.argmax(1) != said.y).astype(float)
+    if against.mean() > TOO_MANY:
+        return WrongLabels(0.0, 0.0, n * HIGHEST)
 
     def profile(floor: float) -> float:
         return _loss_given_floor(margin, against, floor)

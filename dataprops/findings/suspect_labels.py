@@ -16,8 +16,8 @@ from dataprops.findings.rows import Row, quoted
 if TYPE_CHECKING:
     from dataprops.findings.second_opinion import Opinions
 
-LEAST_SCORE = 0.75  # of two witnesses: the given label has a quarter of the joint probability at most
-SURE = 0.5  # p(likelier) - p(given) from which a suspect counts for the check: hard images are suspect too, by less
+LEAST_SCORE = 0.75  # of the witnesses: the given label has a quarter of the joint probability at most
+SURE = 0.5  # p(likelier) - p(given) of a suspect of the witnesses, and of one that counts for the check: hard images have less
 
 
 def suspects(context: Context) -> pd.DataFrame:
@@ -50,9 +50,10 @@ def find(context: Context) -> Iterator[Row]:
 def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
     path = context.images["path"].to_numpy(object)
     score, likelier = said.score, said.likelier
+    margin = said.joint[np.arange(len(score)), likelier] - (1 - score)
     for i in np.argsort(-score, kind="stable"):
-        if score[i] < LEAST_SCORE:
-            return
+        if score[i] < LEAST_SCORE or margin[i] < SURE:
+            continue
         image, other = int(said.image[i]), said.classes[likelier[i]]
         near = f"{said.near[i, likelier[i]]:.0%} of the most similar images are {other}"
         held = (
