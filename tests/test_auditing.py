@@ -293,3 +293,22 @@ def test_ids_in_file_names_are_proposed(names, groups):
     images = pd.DataFrame({"image": range(60), "path": names, "split": None, "group": None})
     found = suggestion(images)
     assert (None if found is None else found.groups) == groups
+
+
+def test_negatives_are_told_from_pictures_without_an_up():
+    rng = np.random.default_rng(5)
+    pixels = np.full(
+        (120, SIDE, SIDE), 170.0
+    )  # dark spots anywhere on light ground: no two pictures resemble each other
+    for one in pixels:
+        for y, x, r in zip(*rng.uniform(8, SIDE - 8, (2, 9)), rng.uniform(2, 5, 9), strict=True):
+            yy, xx = np.ogrid[:SIDE, :SIDE]
+            one[(yy - y) ** 2 + (xx - x) ** 2 < r * r] -= 70
+    pixels = np.clip(pixels + gaussian_filter(rng.normal(0, 60, pixels.shape), (0, 2, 2)), 0, 255).astype(np.uint8)
+    pixels[:4] = 255 - pixels[:4]
+    images, _ = tables(pixels)
+    found = [fault for fault in faults(images, blocks_of(pixels)) if fault.fault == "inverted"]
+    assert [fault.image for fault in found] == [0, 1, 2, 3]
+    alike = pictures(120)  # as likely as their negatives
+    images, _ = tables(alike)
+    assert not faults(images, blocks_of(alike))

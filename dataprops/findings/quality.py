@@ -15,12 +15,14 @@ import torch
 
 from dataprops.findings.blank import is_blank
 from dataprops.findings.candidates import SYMMETRY_NAMES, WHOLE, coefficients, turned
+from dataprops.findings.negatives import log_odds
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
 LEAST = 20  # images, below which a set has no fences
 REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
+LIKELIER = 15.0  # times: odds of the negative of an inverted picture
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
 BRIGHT, NO_BLACK, LIFTED = (
@@ -187,8 +189,10 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
     at = np.full(len(ids), -1)
     at[chosen] = np.arange(len(chosen))
     as_it_is = _likeness(coef, reference, at)
-    words = {"inverted": "resembles the others better with black and white exchanged (alike by {:.2f}, as it is less)"}
-    found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", words["inverted"])
+    text = "resembles the others better with black and white exchanged (alike by {:.2f}, as it is less)"
+    found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", text)
+    inverted = {fault.image for fault in found}
+    found += [fault for fault in _negatives(blocks, ids, seed) if fault.image not in inverted]
     inverted = {fault.image for fault in found}
     for symmetry in (2, 3, 5, 6):
         text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (alike by {{:.2f}}, as it is less)"
@@ -196,6 +200,17 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
         found += [fault for fault in more if fault.image not in inverted]
         inverted |= {fault.image for fault in more}
     return found
+
+
+def _negatives(blocks: Blocks, ids: np.ndarray, seed: int) -> list[Fault]:
+    odds = log_odds(blocks, ids, seed)
+    if odds is None:
+        return []
+    text = "is told from its negative the wrong way round: the negative is {:.0f} times likelier to be the original"
+    times = np.exp(-np.maximum(odds, -20.0))
+    return [
+        Fault(int(ids[i]), "inverted", float(times[i]), text.format(times[i])) for i in np.nonzero(times >= LIKELIER)[0]
+    ]
 
 
 def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.ndarray:

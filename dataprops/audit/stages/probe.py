@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from dataprops.audit.workspace import Run
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import units_of
+from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
 
 LEFT_OUT = "left out with --no-probe"
@@ -50,20 +49,6 @@ def probe(run: Run, tools: Tools) -> Probed:
     )
     files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, unit[at]))
     return Probed(len(at))
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Products on one thread: these are small, and where other work has the cores, threads wait for each other."""
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _units(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
