@@ -24,6 +24,7 @@ DEPTH, LEAF = 3, 5
 MOST = 3000  # images looked at
 LEAST = 40
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
+MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
 SEEDS = 60  # images of each class whose patterns are sought in the others
 SAME_PATTERN = 0.8  # correlation of two cells, without mean and slope
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
@@ -105,7 +106,8 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
             for column in range(GRID):
                 score = score_of(_cell_values(cells[:, row, column]), y, folds)
                 out.append(Told("region", place_name(row, column), score, "", (row, column)))
-        out += _marks(cells, y, names, ids, seed)
+        unit = pd.factorize(used["group"].where(used["group"].notna(), used["image"].map(lambda i: f"\0{i}")))[0]
+        out += _marks(cells, y, names, ids, seed=seed, unit=unit)
     return sorted(out, key=lambda told: (told.kind, -told.score))
 
 
@@ -189,9 +191,14 @@ def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flat / np.maximum(length, 1e-3)[:, None], length
 
 
-def _marks(cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, seed: int) -> list[Told]:
+def _marks(
+    cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, unit: np.ndarray
+) -> list[Told]:
     """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class."""
     best: dict[int, Told] = {}
+    looks = (
+        SEEDS * len(names) * sum(place_name(row, column) != "middle" for row in range(GRID) for column in range(GRID))
+    )
     rng = np.random.default_rng([seed, 11])
     asked = {c: rng.permutation(np.nonzero(y == c)[0])[:SEEDS] for c in range(len(names))}
     for row in range(GRID):
@@ -201,7 +208,9 @@ def _marks(cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, 
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
                 told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
-                if told is not None and (c not in best or told[0] > best[c].score):
+                if told is None or len(np.unique(unit[told[1]])) < MARKED_IMAGES or told[2] * looks > MARK_LEVEL:
+                    continue
+                if c not in best or told[0] > best[c].score:
                     examples = tuple(int(ids[i]) for i in told[1][:12])
                     best[c] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
     return list(best.values())
@@ -209,8 +218,10 @@ def _marks(cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, 
 
 def _mark(
     shape: np.ndarray, length: np.ndarray, y: np.ndarray, c: int, seeds: np.ndarray
-) -> tuple[float, np.ndarray] | None:
-    """The fraction of the class that shows the most frequent pattern of its own, and these images."""
+) -> tuple[float, np.ndarray, float] | None:
+    """The fraction of the class that shows the most frequent pattern of its own, these images, and p of so uneven a share."""
+    from scipy.stats import hypergeom
+
     if not len(seeds):
         return None
     own = y == c
@@ -221,4 +232,6 @@ def _mark(
     if not fits.any():
         return None
     most = int(np.argmax(np.where(fits, share, -1)))
-    return float(share[most]), np.nonzero(alike[most] & own)[0]
+    bearers = int(alike[most].sum())
+    p = float(hypergeom.sf(int((alike[most] & own).sum()) - 1, len(y), int(own.sum()), bearers))
+    return float(share[most]), np.nonzero(alike[most] & own)[0], p

@@ -137,9 +137,11 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
     blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
-    grain = _column(used, "grain")
+    grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
-    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= VERY_GRAINY)
+    known = grain[~np.isnan(grain)]
+    usual = float(np.quantile(known, 0.75)) if len(known) else 0.0
+    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= max(VERY_GRAINY, 2 * usual))
     noisy &= (noise >= EVEN[0] * grain) & (noise <= EVEN[1] * grain)
     return [
         *_rows(
