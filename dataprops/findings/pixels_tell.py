@@ -26,7 +26,9 @@ LEAST = 40
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
 SEEDS = 60  # images of each class whose patterns are sought in the others
-SAME_PATTERN = 0.8  # correlation of two cells, without mean and slope
+SAME_PATTERN = 0.7  # correlation of two cells, without mean and slope
+SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
+REFINED = 4  # patterns of a class and cell of which that is asked
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
 COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
 
@@ -196,9 +198,7 @@ def _marks(
 ) -> list[Told]:
     """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class."""
     best: dict[int, Told] = {}
-    looks = (
-        SEEDS * len(names) * sum(place_name(row, column) != "middle" for row in range(GRID) for column in range(GRID))
-    )
+    looks = len(names) * sum(place_name(row, column) != "middle" for row in range(GRID) for column in range(GRID))
     rng = np.random.default_rng([seed, 11])
     asked = {c: rng.permutation(np.nonzero(y == c)[0])[:SEEDS] for c in range(len(names))}
     for row in range(GRID):
@@ -208,12 +208,23 @@ def _marks(
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
                 told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
-                if told is None or len(np.unique(unit[told[1]])) < MARKED_IMAGES or told[2] * looks > MARK_LEVEL:
+                if told is None or len(np.unique(unit[told[1]])) < MARKED_IMAGES:
+                    continue
+                patterns = (y == c).sum() / len(told[1])  # that so many images each can show
+                if told[2] * looks * patterns > MARK_LEVEL:
                     continue
                 if c not in best or told[0] > best[c].score:
                     examples = tuple(int(ids[i]) for i in told[1][:12])
                     best[c] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
     return list(best.values())
+
+
+def _shows(shape: np.ndarray, length: np.ndarray, pattern: np.ndarray, size: np.ndarray, least: float) -> np.ndarray:
+    """Which cells [n] show which patterns [m], in direction and strength, bool [m, n]."""
+    cosine = pattern @ shape.T
+    ratio = cosine * length[None, :] / np.maximum(size, 1e-3)[:, None]
+    # a white letter is as strong as what is behind it is dark
+    return (cosine >= least) & (ratio > 0.35) & (ratio < 2.5)
 
 
 def _mark(
@@ -225,8 +236,15 @@ def _mark(
     if not len(seeds):
         return None
     own = y == c
-    ratio = length[None, :] / length[seeds][:, None]
-    alike = (shape[seeds] @ shape.T >= SAME_PATTERN) & (ratio > 0.6) & (ratio < 1.6)
+    alike = _shows(shape, length, shape[seeds], length[seeds], SAME_PATTERN)
+    # the mean of those that resemble a seed is the mark without what is behind it
+    worth = alike[:, own].sum(1) - MARK_RATIO * alike[:, ~own].sum(1)
+    first = np.argsort(-worth, kind="stable")[:REFINED]
+    bearing = alike[first] & own
+    template = np.stack([(shape[row] * length[row, None]).mean(0) for row in bearing])
+    size = np.linalg.norm(template, axis=1)
+    alike = _shows(shape, length, template / np.maximum(size, 1e-3)[:, None], size, SAME_AS_MEAN)
+    alike = alike[size >= CLEAR * np.sqrt(shape.shape[1])]
     share, rest = alike[:, own].mean(1), alike[:, ~own].mean(1)
     fits = (alike[:, own].sum(1) >= MARKED_IMAGES) & (share >= np.maximum(MARKED, MARK_RATIO * rest))
     if not fits.any():
