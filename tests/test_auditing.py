@@ -15,7 +15,7 @@ from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
-from dataprops.findings.second_opinion import Opinions, joined, wrong_labels
+from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.imaging.measures import Measures, measure_image
 
 SIDE, N, K = 64, 60, 10
@@ -309,3 +309,17 @@ def test_negatives_are_told_from_pictures_without_an_up():
     images, _ = tables(pixels)
     found = [fault for fault in faults(images, blocks_of(pixels)) if fault.fault == "inverted"]
     assert [fault.image for fault in found] == [0, 1, 2, 3]
+
+
+def test_a_patient_does_not_vouch_for_himself_by_features_and_the_witness_is_read_as_written(tmp_path):
+    features = np.array([[1, 0], [1, 0.01], [0.9, 0.3], [0, 1], [0.1, 1]], np.float32)
+    voters = most_alike(features, np.array([0, 0, 1, 2, 3]))
+    assert voters[0, :3].tolist() == [2, 4, 3]  # 1 is of the same patient
+    assert (voters[:, 4:] == -1).all()
+    p = np.full((5, 2), 0.5)
+    Witness(np.arange(5), ["a", "ü"], p, voters).save(tmp_path / "witness.npz")
+    read = Witness.load(tmp_path / "witness.npz")
+    assert read is not None
+    assert read.classes == ["a", "ü"]
+    assert np.array_equal(read.alike, voters)
+    assert Witness.load(tmp_path / "none.npz") is None

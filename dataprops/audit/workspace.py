@@ -164,6 +164,11 @@ class Workspace:
         return ValueFile(self.folder / "probed.json")
 
     @property
+    def witness(self) -> Path:
+        """What the reference classifier says of each image of a set with classes, where there is one. By `probe`, for `find`."""
+        return self.folder / "witness.npz"
+
+    @property
     def findings(self) -> TableFile:
         """Result: the findings. By `find`."""
         return self._result("findings")

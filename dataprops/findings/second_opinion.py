@@ -19,16 +19,16 @@ witnesses' own errors explain what is seen (also where the labels cannot be lear
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dataprops.findings.rows import or_none
-from dataprops.findings.thumbnails import Blocks
-from dataprops.probe.measure import LEAST, MOST, held_out, usable_classes
+from dataprops.probe.measure import LEAST, MOST
+from dataprops.util.files import write_arrays
 
-SIDE = 32  # pixels of the images that the probe sees
 LEAST_CLASS = 5
 NEAR = 15  # voters
 LEARNT = 15.0  # nats by which they beat the sizes of the classes, at least; random labels came to 10 once in 60 sets
@@ -74,6 +74,38 @@ class Opinions(NamedTuple):
         return other.argmax(1)
 
 
+class Witness(NamedTuple):
+    """What the reference classifier says of n images.
+
+    Attributes
+    ----------
+    image : int64 [n]
+    classes : list of str
+        In order.
+    probabilities : float64 [n, classes]
+        Held out.
+    alike : int64 [n, NEAR]
+        The images of other groups that are most alike in its features; -1: no more.
+    """
+
+    image: np.ndarray
+    classes: list[str]
+    probabilities: np.ndarray
+    alike: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write it whole."""
+        write_arrays(path, **self._replace(classes=np.array(self.classes))._asdict())
+
+    @classmethod
+    def load(cls, path: Path) -> Witness | None:
+        """What was written, or None."""
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as saved:
+            return cls(saved["image"], saved["classes"].tolist(), saved["probabilities"], saved["alike"])
+
+
 def near_votes(
     images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray, y: np.ndarray, classes: int
 ) -> np.ndarray:
@@ -93,21 +125,27 @@ def near_votes(
     return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
-def alike_votes(features: np.ndarray, unit: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities by the labels of the images most alike in features [n, p], float64 [n, classes]; a unit has no vote on itself."""
-    n = len(y)
+def most_alike(features: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Places of the `NEAR` images of other units whose features [n, p] have the largest cosines, int64 [n, NEAR]; -1: no more."""
+    n = len(unit)
     wide = features.astype(np.float64)
     wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    share = np.bincount(y, minlength=classes) / n
-    out = np.empty((n, classes))
+    out = np.full((n, NEAR), -1, np.int64)
     for start in range(0, n, 1024):
         cosine = wide[start : start + 1024] @ wide.T
         cosine[unit[start : start + 1024, None] == unit[None]] = -np.inf
-        voters = np.argsort(-cosine, axis=1, kind="stable")[:, :NEAR]
-        valid = np.isfinite(np.take_along_axis(cosine, voters, 1))
-        count = np.stack([((y[voters] == c) & valid).sum(1) for c in range(classes)], 1)
-        out[start : start + 1024] = (count + share) / (count.sum(1, keepdims=True) + 1)
+        order = np.argsort(-cosine, axis=1, kind="stable")[:, :NEAR]
+        known = np.isfinite(np.take_along_axis(cosine, order, 1))
+        out[start : start + 1024, : order.shape[1]] = np.where(known, order, -1)
     return out
+
+
+def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities by the labels of these places [n, NEAR] (-1: none), float64 [n, classes]."""
+    share = np.bincount(y, minlength=classes) / len(y)
+    labels = np.where(voters >= 0, y[voters], -1)
+    count = np.stack([(labels == c).sum(1) for c in range(classes)], 1)
+    return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
 def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
@@ -143,62 +181,36 @@ def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     return np.exp(log_p)
 
 
-def opinions(
-    images: pd.DataFrame, neighbours: pd.DataFrame, blocks: Blocks, *, ask_probe: bool = True, seed: int = 0
-) -> Opinions | None:
-    """Ask both witnesses; None where there are too few images or classes.
+def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | None) -> Opinions | None:
+    """Ask all witnesses; None where there are too few images or classes.
 
     Parameters
     ----------
     images, neighbours : DataFrame
         Result tables, of a set with classes.
-    blocks : callable
-        See `Context.pixels`.
-    ask_probe : bool
-        False: the nearest images alone.
+    witness : Witness or None
+        What the reference classifier says; None, or of fewer images than the set has: the nearest images alone are asked.
     """
     used = images[images["pixels"].notna() & images["y"].notna()]
-    group = or_none(used["group"])
-    unit = np.array([str(name) if name is not None else f"\0{i}" for i, name in enumerate(group)], object)
-    # copies stay together, too
-    unit, _ = pd.factorize(
-        np.where(used["duplicate_of"].duplicated(keep=False), used["duplicate_of"].astype(str), unit)
-    )
-    _, y = np.unique(used["y"].to_numpy(float), return_inverse=True)
-    usable = [c for c in usable_classes(y, unit) if (y == c).sum() >= LEAST_CLASS]
-    kept = np.isin(y, usable)
-    if len(usable) < 2 or kept.sum() < LEAST:
+    if witness is not None and len(used) <= MOST:
+        used = used.set_index("image", drop=False).loc[witness.image]
+    else:
+        witness = None
+        sizes = used["y"].value_counts()
+        used = used[used["y"].isin(sizes.index[sizes >= LEAST_CLASS])]
+    names, y = np.unique(used["label"].astype(str).to_numpy(object), return_inverse=True)
+    if len(names) < 2 or len(used) < LEAST:
         return None
-    used, unit = used[kept], unit[kept]
-    values, y = np.unique(used["y"].to_numpy(float), return_inverse=True)
-    names = used.drop_duplicates("y").set_index("y")["label"]
     ids = used["image"].to_numpy(np.int64)
     place = np.full(len(images), -1, np.int64)
     place[ids] = np.arange(len(ids))
-    near = near_votes(images, neighbours, place, y, len(values))
+    near = near_votes(images, neighbours, place, y, len(names))
     probe = alike = None
-    if ask_probe and len(ids) <= MOST:
-        pixels = _pixels(blocks, ids)
-        if pixels is not None:
-            probe, _, features = held_out(pixels, y, unit, seed)
-            alike = alike_votes(features, unit, y, len(values))
+    if witness is not None:
+        probe = witness.probabilities
+        alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(names))
     joint = joined([p for p in (near, probe, alike) if p is not None], y)
-    return Opinions(ids, [str(names[value]) for value in values], y, joint, near, probe, alike)
-
-
-def _pixels(blocks: Blocks, ids: np.ndarray) -> np.ndarray | None:
-    """Canonical images reduced by a whole factor, uint8 [n, s, s, channels]."""
-    out = None
-    place = {int(image): i for i, image in enumerate(ids)}
-    for part, pixels in blocks(ids.tolist()):
-        step = max(1, pixels.shape[1] // SIDE)
-        side = pixels.shape[1] // step
-        whole = np.asarray(pixels)[:, : side * step, : side * step].astype(np.float32)
-        small = whole.reshape(len(part), side, step, side, step, -1).mean((2, 4))
-        if out is None:
-            out = np.zeros((len(ids), *small.shape[1:]), np.uint8)
-        out[[place[int(image)] for image in part]] = np.rint(small)
-    return out
+    return Opinions(ids, [str(name) for name in names], y, joint, near, probe, alike)
 
 
 class WrongLabels(NamedTuple):

@@ -91,6 +91,8 @@ class Probe(NamedTuple):
     attacked : int64 [a]
         Places of the images that were attacked.
     attack : Attack or None
+    features : float32 [n, p] or None
+        Of the images, as the classifier got them.
     """
 
     error: Estimate
@@ -109,6 +111,7 @@ class Probe(NamedTuple):
     suspects: Suspects | None
     attacked: np.ndarray
     attack: Attack | None
+    features: np.ndarray | None = None
 
 
 def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> HeldOut:
@@ -227,7 +230,7 @@ def run_probe(
     if numeric:
         return _of_numbers(sizes, scores, target, unit, folds, weights)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, unit, folds, weights)
+    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(features=features)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)

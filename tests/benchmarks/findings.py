@@ -29,8 +29,10 @@ from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixel_shortcut import shortcuts
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
-from dataprops.findings.second_opinion import opinions, wrong_labels
+from dataprops.findings.second_opinion import Witness, most_alike, opinions, wrong_labels
 from dataprops.imaging.measures import Measures, measure_image
+from dataprops.probe.features import fit_encoder, shrink
+from dataprops.probe.measure import held_out_of
 
 K = 20
 SETS = ("covid_cxr3", "knee_oa", "brain_tumor_mri4_128", "blood_cells", "malaria_cells", "covid_ct_128", "recyclables")
@@ -304,6 +306,7 @@ def labels(planted: Planted, seed: int) -> dict[str, Any]:
     names = sorted(set(planted.labels))
     y = np.array([names.index(label) for label in planted.labels])
     made = tables(planted)
+    _, features = fit_encoder(shrink(made.canonical), seed)
     rows = []
     for share in (0.0, 0.03, 0.05, 0.1):
         for kind in ("random", "similar") if share else ("none",):
@@ -321,11 +324,19 @@ def labels(planted: Planted, seed: int) -> dict[str, Any]:
                 given[at] = np.where(y[at] == one, two, one)
             images = made.images.assign(y=given.astype(float), label=np.array(names, object)[given])
             begin = time.perf_counter()
-            said = opinions(images, made.neighbours, made.blocks)
+            said = opinions(images, made.neighbours, _witness(images, features))
             seconds = time.perf_counter() - begin
             assert said is not None
             rows.append({"share": share, "kind": kind, "seconds": seconds} | _ranked(said, at))
     return {"labels": rows}
+
+
+def _witness(images: pd.DataFrame, features: np.ndarray) -> Witness:
+    names, y = np.unique(images["label"].astype(str), return_inverse=True)
+    alone = images["duplicate_of"].map(lambda i: f"image {i}")  # copies, and images of one group, stay together
+    unit = pd.factorize(images["group"].where(images["group"].notna(), alone))[0]
+    held = held_out_of(features, y, unit)
+    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(features, unit))
 
 
 def _most_similar(made: Tables, y: np.ndarray) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataprops.findings import find as find_all
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
-from dataprops.findings.second_opinion import opinions
+from dataprops.findings.second_opinion import Witness, opinions
 from dataprops.properties.tables import pairs_table
 from dataprops.util.tools import Tools
 
@@ -38,9 +38,7 @@ def context_of(run: Run) -> Context:
         copies=copies,
         faults=faults(images, pictures.blocks, run.config.seed),
         told=told_by_pixels(images, pictures.blocks, seed=run.config.seed) if classes else None,
-        opinions=opinions(images, neighbours, pictures.blocks, ask_probe=run.config.probe, seed=run.config.seed)
-        if classes
-        else None,
+        opinions=opinions(images, neighbours, Witness.load(files.witness)) if classes else None,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,

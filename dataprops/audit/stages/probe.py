@@ -11,6 +11,7 @@ import torch
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
+from dataprops.findings.second_opinion import Witness, most_alike
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import units_of
@@ -43,6 +44,11 @@ def probe(run: Run, tools: Tools) -> Probed:
     x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
         found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
+        if names is not None and found.probabilities is not None and found.features is not None:
+            image = part["image"].to_numpy(np.int64)
+            voters = most_alike(found.features, unit[at])
+            alike = np.where(voters >= 0, image[voters], -1)
+            Witness(image, names, found.probabilities, alike).save(files.witness)
     grouped = "group" if part["group"].notna().any() else "image"
     files.probed.write(
         {"probe": record.summary_of(found, y, names, grouped, notes) | {"n_total": len(usable)}, "probe_withheld": None}
