@@ -77,8 +77,18 @@ class Tables(NamedTuple):
         yield np.asarray(ids), self.canonical[np.asarray(ids)]
 
 
-def tables(planted: Planted) -> Tables:
-    """The result tables of a set, as an audit makes them."""
+_MEASURED: dict[int, tuple[Pixels, Measures]] = {}  # by the identity of an array, which is kept alive
+
+
+def measured(pixels: Pixels) -> Measures:
+    """The measures of a picture, once for each."""
+    if id(pixels) not in _MEASURED:
+        _MEASURED[id(pixels)] = (pixels, measure_image(pixels))
+    return _MEASURED[id(pixels)][1]
+
+
+def tables(planted: Planted, neighbours: bool = True) -> Tables:
+    """The result tables of a set, as an audit makes them; without distances where no finding asks for them."""
     coloured = float(
         np.mean([one.ndim == 3 and np.ptp(one[::4, ::4].astype(int), axis=2).max() > 8 for one in planted.pixels])
     )
@@ -91,7 +101,7 @@ def tables(planted: Planted) -> Tables:
         ]
     ).reshape(len(planted.pixels), side, side, -1)
     n = len(canonical)
-    flat = canonical.reshape(n, -1).astype(np.float64)
+    flat = canonical.reshape(n, -1).astype(np.float64) if neighbours else np.arange(n, dtype=float)[:, None]
     norm = (flat * flat).sum(1)
     d2 = np.maximum(norm[:, None] + norm[None] - 2 * flat @ flat.T, 0)
     np.fill_diagonal(d2, np.inf)
@@ -112,7 +122,7 @@ def tables(planted: Planted) -> Tables:
         group=pd.Series(planted.groups, dtype=object),
     )
     images = images.assign(split=None, series=None, study=None, format="PNG", error=None, content=None, frames=1)
-    for name, values in zip(Measures._fields, np.array([measure_image(p) for p in planted.pixels]).T, strict=True):
+    for name, values in zip(Measures._fields, np.array([measured(p) for p in planted.pixels]).T, strict=True):
         images[f"original_{name}"] = values
     near = pd.DataFrame({"image": np.repeat(np.arange(n), K), "rank": np.tile(np.arange(1, K + 1), n)})
     return Tables(images, near.assign(neighbour=order.ravel(), distance=distance.ravel()), canonical)
@@ -392,7 +402,7 @@ def shortcut(planted: Planted, seed: int) -> dict[str, Any]:
 
 
 def _told(planted: Planted) -> tuple[set[str], float]:
-    made = tables(planted)
+    made = tables(planted, neighbours=False)
     begin = time.perf_counter()
     told = told_by_pixels(made.images, made.blocks)
     seconds = time.perf_counter() - begin
@@ -431,7 +441,7 @@ BAD = 6  # images of each fault
 def pictures(planted: Planted, seed: int) -> dict[str, Any]:
     """Spoilt pictures, `BAD` of each fault; and what is flagged of the set as it is."""
     rng = np.random.default_rng([seed, 3])
-    clean_tables = tables(planted)
+    clean_tables = tables(planted, neighbours=False)
     begin = time.perf_counter()
     clean = faults(clean_tables.images, clean_tables.blocks)
     seconds = time.perf_counter() - begin
@@ -443,7 +453,7 @@ def pictures(planted: Planted, seed: int) -> dict[str, Any]:
             if name == "grey_among_colour" and pixels[i].ndim == 2:
                 continue
             pixels[i], truth[i] = np.ascontiguousarray(spoil(pixels[i], rng)), name
-    made = tables(planted._replace(pixels=pixels))
+    made = tables(planted._replace(pixels=pixels), neighbours=False)
     found: dict[int, set[str]] = defaultdict(set)
     for fault in faults(made.images, made.blocks):
         found[fault.image].add(fault.fault)
@@ -527,6 +537,7 @@ def main() -> None:
     rows = []
     for name in given.sets.split(","):
         planted = load(given.data / name, given.images, given.seed)
+        _MEASURED.clear()
         for kind in given.kinds.split(","):
             begin = time.perf_counter()
             row = {"set": name, "what": kind} | KINDS[kind](planted, given.seed)
