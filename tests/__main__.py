@@ -42,6 +42,8 @@ def _run(command: list[str], root: Path) -> int:
     print(f"== {Path(command[0]).name if command[1] != '-m' else command[2]}", flush=True)
     # each process computes on one core: threads of several that wait for each other cost more than they bring
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    if not os.access(root, os.W_OK):  # ruff ends where it cannot keep its cache
+        environment["RUFF_NO_CACHE"] = "true"
     return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 

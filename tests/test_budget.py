@@ -60,6 +60,35 @@ def test_decoding_takes_no_more_than_is_projected(mode, channels):
     assert wanted < 60 * SIDES[0] * SIDES[1]  # and what is projected is not out of all proportion
 
 
+@pytest.mark.parametrize("bands", [3, 4])
+def test_colour_of_sixteen_bits_takes_no_more_than_is_projected(bands):
+    from tests.test_kinds import png
+
+    data = png(np.zeros((1000, 1500, bands), np.uint16))
+    decode(png(np.zeros((4, 4, bands), np.uint16)))
+    wanted = projected("RGB;16" if bands == 3 else "RGBA;16", 1500, 1000, len(data))
+    with measured_memory() as peak:
+        canonical(decode(data, "auto", "integers=0:4095"), Preprocess(64, 3))
+    assert peak.bytes < wanted < 70 * 1000 * 1500
+    with bounded(wanted - 1), one_image(), pytest.raises(UnreadableImage, match="--memory"):
+        decode(data)
+
+
+def test_a_tile_that_is_larger_than_its_image_counts():
+    from tests.test_kinds import tiff
+
+    honest = tiff(np.zeros((8, 8), np.uint16), photometric=1)
+    at = honest.index(struct.pack("<HHIHH", 277, 3, 1, 1, 0))  # samples of a pixel: 1, as is the default
+    sides = struct.pack("<HHII", 322, 4, 1, 60_000), struct.pack("<HHII", 323, 4, 1, 60_000)
+    rows = honest.index(struct.pack("<HHIHH", 278, 3, 1, 8, 0))
+    # a tile's width and height in place of two tags, and its place for that of the strip
+    data = honest[:at] + sides[0] + honest[at + 12 : rows] + sides[1] + honest[rows + 12 :]
+    with bounded(2**28), one_image(), pytest.raises(UnreadableImage, match="takes more memory"):
+        decode(data)
+    with bounded(2**28), one_image():
+        decode(honest)
+
+
 def test_an_image_that_takes_too_much_is_a_reason_that_may_pass():
     for data in (encoded("RGBA"), dicom_bytes(np.zeros((2000, 2000), np.uint16))):
         with bounded(2**26), one_image(), pytest.raises(UnreadableImage) as caught:

@@ -292,55 +292,118 @@ def test_two_sets_of_one_folder_name_are_no_history(tmp_path: Path) -> None:
 
 # machines
 
+ROOT = Path(__file__).parents[1]
 CONTAINER = {
     "HOME": "/nonexistent",
     **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
 }
 
 
+READ_ALL = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+
+
+@pytest.fixture(scope="module")
 def other_user() -> list[str]:
-    """A command that runs Python as a user without a name, or skip."""
+    """A command that runs this Python as a user without a name, who may read this checkout and may not write to it; or skip.
+
+    Where either lies in a folder of root alone, as in a temporary one of CI, the user is given the right to read everything.
+    """
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root becomes another user, and with setpriv")
-    command = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", sys.executable]
-    if subprocess.run([*command, "-c", ""], check=False, capture_output=True).returncode == 0:
-        return command
-    pytest.skip("this Python is not one that another user may run")
-
-
-def test_a_user_without_a_home_and_behind_a_proxy_audits_an_installation_of_root(tmp_path: Path) -> None:
-    command = other_user()
-    store = Path("/tmp") / f"dataprops-{os.getpid()} ü"
-    paths = [str(Path(__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))]
+    paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
     environment = {**os.environ, **CONTAINER, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("NUMBA_CACHE_DIR", None)
-    try:
-        done = subprocess.run(
-            [
-                *command,
-                "-m",
-                "flows.cli",
-                "audit",
-                "digits:",
-                "--size",
-                "8",
-                "--inline",
-                "--json",
-                "--store",
-                str(store),
-            ],
+    said = ""
+    for rights in ((), READ_ALL):
+        command = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *rights, sys.executable]
+        tried = subprocess.run(
+            [*command, "-c", "import numpy, dataprops.util, flows.cli"],
             env=environment,
             cwd="/",
+            check=False,
             capture_output=True,
             text=True,
-            check=False,
-            timeout=500,
         )
+        if tried.returncode == 0:
+            return ["env", *(f"{name}={environment[name]}" for name in ("PYTHONPATH", *CONTAINER)), *command]
+        said = (tried.stderr.strip().splitlines() or ["?"])[-1]
+    pytest.skip(f"no other user can read this Python or this checkout: {said}")
+
+
+def run_as(command: list[str], *arguments: str, cwd: str | Path = "/", **more: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **more}
+    for name in ("NUMBA_CACHE_DIR", "DATAPROPS_TEST_DATA"):
+        environment.pop(name, None)
+    return subprocess.run(
+        [*command, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=500
+    )
+
+
+def test_a_user_without_a_home_and_behind_a_proxy_audits_an_installation_of_root(other_user: list[str]) -> None:
+    store = Path("/tmp") / f"dataprops-{os.getpid()} ü"
+    audited = ("-m", "flows.cli", "audit", "digits:", "--size", "8", "--inline", "--json", "--store", str(store))
+    try:
+        done = run_as(other_user, *audited)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["n_images"] == 1797
         assert any((store / "cache" / "numba").iterdir())  # compiled once for the store, not by each process
     finally:
         shutil.rmtree(store, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_user_without_a_home_and_behind_a_proxy_runs_the_tests_of_an_installation_of_root(
+    other_user: list[str],
+) -> None:
+    """The README's second command, with the tests of one file in place of all."""
+    asked = (
+        "tests/test_names_of_commands.py",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp",
+        f"/tmp/dataprops-tests-{os.getpid()}",
+    )
+    done = run_as(other_user, "-m", "tests", *asked, cwd=ROOT, TMPDIR="/tmp")
+    shutil.rmtree(asked[-1], ignore_errors=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert [line for line in done.stdout.splitlines() if line.startswith("== ")] == [
+        *("== ruff", "== ruff", "== pyright", "== lint-imports", "== pytest")
+    ]
+
+
+AUDIT = """
+import os, sys
+from dataprops.audit import audit
+os.umask(0o077)
+summary = audit(sys.argv[1], store=sys.argv[2], size=8, k=3, draws=2, sample=8, estimators=("mle",), probe=False)
+assert summary["n_images"] == 12, summary["n_images"]
+"""
+
+
+def test_names_with_blanks_and_letters_a_source_that_is_read_only_an_umask_and_no_temporary_folder(
+    other_user: list[str], tmp_path: Path
+) -> None:
+    """The audit writes to its store alone, whatever the machine allows elsewhere, and without any network."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    source, store, nowhere = tmp_path / "meine Bilder ü", tmp_path / "eigene Ablage é", tmp_path / "full"
+    random_folder(source, {"Katze ä": 6, "Hund": 6})
+    store.mkdir()
+    nowhere.mkdir(mode=0o555)
+    os.chown(store, 12345, 12345)
+    for path in source.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    cut = ["unshare", "--net"]
+    can_cut = (
+        shutil.which("unshare") and subprocess.run([*cut, "true"], capture_output=True, check=False).returncode == 0
+    )
+    no_network = cut if can_cut else []
+    done = run_as([*no_network, *other_user], "-c", AUDIT, str(source), str(store), cwd=nowhere, TMPDIR=str(nowhere))
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert not list(nowhere.iterdir())
+    made = [path for path in store.rglob("*") if path.name == "report.html"]
+    assert made
+    assert all(path.stat().st_mode & 0o077 == 0 for path in made)  # the umask is kept
 
 
 def test_servers_of_this_machine_are_asked_without_the_proxy(monkeypatch) -> None:

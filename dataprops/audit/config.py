@@ -20,7 +20,22 @@ from dataprops.util.validation import check_values, plain_value
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (  # of files, which are no part of a dataset's name
-    *(".csv", ".tsv", ".jsonl", ".parquet", ".zip", ".h5", ".hdf5", ".he5", ".npy", ".npz"),
+    *(
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".xlsx",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".parquet",
+        ".zip",
+        ".h5",
+        ".hdf5",
+        ".he5",
+        ".npy",
+        ".npz",
+    ),
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
 )
 
@@ -53,6 +68,8 @@ class AuditConfig:
         Names of a manifest's columns.
     group_pattern : str or None
         Regular expression over the relative path; its first group names the patient.
+    label_pattern : str or None
+        Regular expression over the relative path; its first group is the label.
     rules : tuple of str
         How a named source makes its labels: ``name=value``, e.g. "uncertain=positive".
     include, exclude : tuple of str
@@ -112,6 +129,7 @@ class AuditConfig:
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
+    label_pattern: str | None = None
     rules: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -104,7 +104,8 @@ class Dataset:
         Training images N, where those of the experiment do not fit; () = as the experiment.
     channels : int or None
         1, 3, or None: by what the set holds.
-    labels, path_column, label_column, split_column, group_column, group_pattern, rules
+    path_column, label_column, split_column, group_column, group_pattern, label_pattern, rules, include, exclude, layout, images, \
+    suffix, one_hot, label, as_written, range, patients, window
         As for an audit; group_pattern or group_column names the patient.
     """
 
@@ -121,6 +122,18 @@ class Dataset:
     group_column: str = "group"
     group_pattern: str | None = None
     rules: tuple[str, ...] = ()
+    label_pattern: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layout: str = ""
+    images: str = ""
+    suffix: str = ""
+    one_hot: str = ""
+    label: str = ""
+    as_written: bool = False
+    range: str = "auto"
+    patients: str = "auto"
+    window: str = "auto"
 
     def __post_init__(self) -> None:
         require(self.domain in DOMAINS, f"domain of {self.source}", self.domain, ", ".join(DOMAINS))

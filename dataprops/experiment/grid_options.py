@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit.config import require
+from dataprops.audit.config import PATIENTS, require
 from dataprops.errors import DatapropsError
 from dataprops.experiment.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Dataset, Experiment
 
@@ -85,6 +85,11 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
+def _switch(name: str, value: Any) -> bool:
+    require(type(value) is bool, name, value, "true or false")
+    return value
+
+
 def _channels(name: str, value: Any) -> int:
     require(value in (1, 3, "1", "3"), name, value, "1 (grey) or 3 (colour)")
     return int(value)
@@ -107,6 +112,10 @@ OF_THE_SETS: dict[str, Reader] = {
     "label_column": _text,
     "rules": _sources,
     "channels": _channels,
+    **dict.fromkeys(("include", "exclude"), _sources),  # a glob may hold a comma
+    **dict.fromkeys(("label_pattern", "layout", "images", "suffix", "one_hot", "label", "range", "window"), _text),
+    "as_written": _switch,
+    "patients": _one_of(*PATIENTS),
 }
 OF_A_SET: dict[str, Reader] = {
     **dict.fromkeys(("source", "name", "path_column", "split_column"), _text),

@@ -8,7 +8,7 @@ Rules, in order:
    was decided for the whole set (`ranges`). An image that is decoded alone, without one: 16-bit integers are divided by 257,
    so that their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times
    255 if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and infinity:
-   unreadable. Pillow has no 16-bit colour: of such files it gives the upper 8 bits.
+   unreadable. Colour of 16 bits is read from PNG, TIFF and PPM (`sixteen`); of other formats Pillow gives the upper 8 bits.
 3. To 1 or 3 channels: palettes are looked up, transparency is laid over black, colour becomes grey by ITU-R 601 luma,
    grey becomes colour by repetition.
 4. To size x size by bilinear interpolation with antialiasing. Images that are not square are stretched.
@@ -33,8 +33,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.errors import DatapropsError, printable
+from dataprops.imaging import dicom, sixteen
 from dataprops.imaging.formats import FORMATS, plain_depth, silence_libtiff
 from dataprops.imaging.ranges import FLOATS, IMAGE, INTEGERS, on_levels, parsed
 from dataprops.imaging.windows import window_key, window_numbers
@@ -55,9 +55,13 @@ PASSING = (
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_SHARE = 0.75
+TILE = (322, 323)  # the tags of its tiles' width and height
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is white
 # of a Pillow mode, at most: measured by tests/test_budget.py, with a margin
-BYTES_OF_PIXEL = {"1": 8, "L": 8, "P": 20, "RGB": 20, "YCbCr": 24, "CMYK": 24, "I;16": 24, "I": 36, "F": 36, "RGBA": 40}
+BYTES_OF_PIXEL = {
+    **{"1": 8, "L": 8, "P": 20, "RGB": 20, "YCbCr": 24, "CMYK": 24, "I;16": 24, "I": 36, "F": 36, "RGBA": 40},
+    **{"RGB;16": 58, "RGBA;16": 66},
+}
 
 
 NOT_FINITE = "holds NaN or infinite values"
@@ -66,6 +70,9 @@ _NO_FACTS = ("", float("nan"), float("nan"))
 
 class UnreadableImage(Exception):
     """The reason why an image cannot be read, in a few words; becomes a finding."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(printable(reason))
 
 
 class RawImage(NamedTuple):
@@ -212,7 +219,16 @@ def damage(error: BaseException) -> UnreadableImage:
 
 def projected(mode: str, width: int, height: int, file_bytes: int) -> int:
     """Bytes that decoding an image takes at most, its file included, in all copies that rules 2 to 5 make of it."""
-    return file_bytes + width * height * BYTES_OF_PIXEL.get(mode, max(BYTES_OF_PIXEL.values()))
+    return file_bytes + width * height * BYTES_OF_PIXEL.get(mode, BYTES_OF_PIXEL["RGBA"])
+
+
+def _tile_bytes(image: Image.Image) -> int:
+    """What the decoder of a TIFF holds beside the image: one tile, which a header may claim to be larger than the image."""
+    tags = getattr(image, "tag_v2", None)
+    if not tags or TILE[0] not in tags:
+        return 0
+    width, height = (tags.get(tag, 0) for tag in TILE)
+    return int(width) * int(height) * 16  # four samples of 32 bits
 
 
 def _decode(data: bytes, window: str) -> RawImage:
@@ -228,12 +244,17 @@ def _decode(data: bytes, window: str) -> RawImage:
             name, mode = image.format or "", image.mode
             if name == "TIFF":
                 silence_libtiff()
-            need(projected(mode, *image.size, len(data)))
+            wide = sixteen.is_wide(image)
+            mode += sixteen.SUFFIX if wide else ""
+            need(projected(mode, *image.size, len(data)) + _tile_bytes(image))
             # Pillow turns TIFF files in which 0 is white over, but not those of 16 bits
             inverted = name == "TIFF" and mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
-            pixels, values = _values(image)
+            if wide:
+                pixels, values = sixteen.samples(data), INTEGERS
+            else:
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
+                pixels, values = _values(image)
             pixels = 65535 - pixels if inverted else pixels
     except UnidentifiedImageError:
         raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
@@ -260,7 +281,7 @@ def resolved(raw: RawImage, range: str = IMAGE) -> RawImage:
             return raw
         return raw._replace(pixels=on_levels(raw.pixels, *decided.bytes))
     pair = decided.integers if raw.values == INTEGERS else decided.floats
-    if pair is None and raw.mode.startswith("I;16"):
+    if pair is None and (raw.mode.startswith("I;16") or raw.mode.endswith(sixteen.SUFFIX)):
         pair = (0.0, 65535.0)
     if pair is None:
         pixels = float_levels(raw.pixels, is_float=raw.values == FLOATS)
@@ -282,7 +303,7 @@ def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
         try:
             with guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
                 with quiet(), Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-                    has_range = not _is_open(opened.mode)
+                    has_range = not _is_open(opened.mode) and not sixteen.is_wide(opened)
                 if has_range:
                     return _NO_FACTS
                 image = decode_values(image)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -56,7 +57,37 @@ COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *COLOUR)
 NEEDS_EXTRA = "this JPEG needs the extra dicom-gpl: pip install 'dataprops[dicom-gpl]'"
 # ids that stand for nobody
-PLACEHOLDERS = frozenset({"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "na", "n/a"})
+# What stands for no patient, without case, blanks and signs: words, and one letter or digit again and again
+PLACEHOLDERS = frozenset(
+    (
+        *(
+            "",
+            "anon",
+            "anonymous",
+            "anonymized",
+            "anonymised",
+            "anonymouspatient",
+            "none",
+            "unknown",
+            "na",
+            "null",
+            "nan",
+        ),
+        *(
+            "removed",
+            "redacted",
+            "deleted",
+            "hidden",
+            "withheld",
+            "masked",
+            "deidentified",
+            "noid",
+            "noname",
+            "patient",
+        ),
+        *("notavailable", "unspecified", "undefined", "empty", "missing", "default", "test", "pseudonymized"),
+    )
+)
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _META = 4096  # bytes in which a file names its transfer syntax
@@ -190,7 +221,7 @@ def identity(data: bytes, salt: str) -> Identity:
 
 def _identity(header: Dataset, salt: str) -> Identity:
     patient, issuer = text_of(header, "PatientID"), text_of(header, "IssuerOfPatientID")
-    known = patient.lower() not in PLACEHOLDERS
+    known = not stands_for_nobody(patient)
     study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
     frames = _whole(header, "NumberOfFrames")
     return Identity(
@@ -199,6 +230,24 @@ def _identity(header: Dataset, salt: str) -> Identity:
         _hashed("series", series, salt) if series else None,
         max(1, frames or 1),
     )
+
+
+def is_placeholder(name: str) -> bool:
+    """Whether a text is what is written where there is no id.
+
+    >>> [is_placeholder(text) for text in ("Anonymous^Patient", "de-identified", "", "P1", "anon 7", "0")]
+    [True, True, True, False, False, False]
+    """
+    return re.sub(r"[\W_]+", "", name).lower() in PLACEHOLDERS
+
+
+def stands_for_nobody(patient: str) -> bool:
+    """Whether the PatientID of a file names nobody: a placeholder, or zeros or X alone.
+
+    >>> [stands_for_nobody(text) for text in ("0", "000000", "XXXX", "10", "X7")]
+    [True, True, True, False, False]
+    """
+    return is_placeholder(patient) or re.fullmatch(r"[\W_]*([0xX])(?:\1|[\W_])*", patient) is not None
 
 
 def _hashed(what: str, value: str, salt: str) -> str:

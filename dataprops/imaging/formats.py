@@ -41,7 +41,7 @@ RARE = frozenset(
 )
 _MARK = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP|P[1-6][ \t\r\n]+[#\d]|P[fFy][ \t\r\n]"
-    rb"|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  |....ftypavi[fs]|8BPS\x00\x01|DDS |qoif|\x59\xa6\x6a\x95"
+    rb"|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  |....ftypavi[fs]|8BPS\x00\x01|BLP[12]|DDS |qoif|\x59\xa6\x6a\x95"
     rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00|SIMPLE  = +T|icns",
     re.DOTALL,
 )

@@ -196,6 +196,10 @@ def on_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if (low, high) == (0.0, 255.0):
         return np.clip(values, 0, 255).astype(np.float32)
     if (low, high) == (0.0, 65535.0):
-        return np.clip(values, 0, 65535).astype(np.float32) / np.float32(257)
-    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    return np.clip(scaled, 0, 255).astype(np.float32)
+        levels = np.clip(values, 0, 65535).astype(np.float32)
+        levels /= np.float32(257)
+        return levels
+    scaled = values.astype(np.float64)
+    scaled -= low
+    scaled *= 255 / (high - low)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.float32)

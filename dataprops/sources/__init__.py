@@ -19,6 +19,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage
+from dataprops.imaging.formats import HEAD
 from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper, published
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
 from dataprops.sources.remote import listing
@@ -26,6 +27,7 @@ from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.resolve import plain
 from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules
+from dataprops.sources.tablefile import lists_images
 from dataprops.util.guard import guarded, let_through, reason_of
 from dataprops.util.redact import is_url, redacted, reveal
 
@@ -231,7 +233,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     if path.is_dir():
         return OpenSource(_kind_of_folder(path), str(path), options)
     by_suffix = _by_suffix(path.name)
-    if path.is_file() and path.name.lower().endswith(manifest.SUFFIXES):
+    if path.is_file() and _is_table(path):
         images = by_suffix == "parquet" and parquet.holds_images(str(path), options)
         return OpenSource("parquet" if images else "manifest", str(path), options)
     if by_suffix in ("zip", "tar", "parquet") and archives.numbered(path.name) and path.parent.is_dir():
@@ -253,6 +255,17 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     raise DatapropsError(
         f"{spec} does not exist: give a folder of images, a manifest (.csv, .parquet), a container, an address, or NAME:LOCATION"
     )
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a manifest, by its ending; a text by what it begins with."""
+    if path.suffix.lower() != ".txt":
+        return path.name.lower().endswith(manifest.SUFFIXES)
+    try:
+        with path.open("rb") as file:
+            return lists_images(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def _by_suffix(name: str) -> str | None:

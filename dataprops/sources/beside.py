@@ -1,4 +1,4 @@
-"""Tables that lie in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, and COCO's annotations.
+"""Tables in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, COCO's annotations, YOLO's lists of objects.
 
 They give labels, splits and patients to images whose folders tell none. Any other table that names these images is told of, so that it
 can be given instead.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,9 +23,11 @@ from dataprops.sources.resolve import plain
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import read_table
 
-METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv"})
+YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
 COCO_MOST = 2**29  # bytes of a file of annotations
+_BOX = re.compile(r"\d+(?: [-+]?\d*\.?\d+(?:[eE][-+]?\d+)?){4,}")  # class, and a box or an outline
 _DEFAULTS = SourceOptions()
 
 
@@ -46,6 +49,8 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         for name in names:
             if name.lower().endswith(".json") and _may_be_coco(name):
                 _coco(table, name, read)
+    if table["label"].isna().all():
+        _yolo(table, names, read)
     if table["label"].isna().all():
         others = [name for name in names if name.lower().endswith(TABLES)]
         if others:
@@ -116,6 +121,9 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
     rows: dict[str, int] = {}
     for file in files.values():
         tails = [key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{plain(file)}")]
+        if len(tails) > 1:  # several parts number their images alike: each has annotations of its own
+            own = posixpath.normpath(posixpath.join(posixpath.dirname(name), plain(file)))
+            tails = [key for key in tails if key == own]
         if len(tails) == 1:
             rows[tails[0]] = len(labels)
             labels.append(joined(found.get(file, ())))
@@ -126,3 +134,56 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         table.attrs["several"] = True
     why = f"{name} annotates {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "categories of the annotated objects", why, "--layout"))
+
+
+def _yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Classes of the objects that ``labels/x.txt`` lists for ``images/x.jpg``; an empty list is an image without any."""
+    texts = {name for name in names if name.lower().endswith(".txt")}
+    found: dict[str, set[str]] = {}
+    for key in table["key"]:
+        stem = posixpath.splitext(key)[0]
+        places = [f"{stem}.txt", *(f"{stem[:at]}labels{stem[at + 6 :]}.txt" for at in _folders_called_images(stem))]
+        place = next((place for place in places if place in texts), None)
+        if place is None:
+            continue
+        try:
+            rows = [line.split() for line in read(place).decode("ascii").splitlines() if line.strip()]
+        except (OSError, ValueError):
+            return
+        if not all(_BOX.fullmatch(" ".join(row)) for row in rows):  # no list of boxes: a caption, a list of files
+            return
+        found[key] = {row[0] for row in rows}
+    if not any(found.values()):
+        return
+    classes = next((named for name in names if (named := _class_names(name, read))), {})
+    rows = {key: row for row, key in enumerate(found)}
+    labels: list[str | None] = [joined(classes.get(code, code) for code in codes) for codes in found.values()]
+    named = _set(table, rows, {"label": labels})
+    if any("|" in (label or "") for label in labels):
+        table.attrs["several"] = True
+    why = f".txt files list the objects of {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "classes of the annotated objects", why, "--layout"))
+
+
+def _folders_called_images(stem: str) -> list[int]:
+    """Where a folder ``images`` begins in a path, the last first."""
+    return [found.start(1) for found in re.finditer(r"(?:^|/)(images)(?=/)", stem)][::-1]
+
+
+def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
+    """Names of YOLO's classes by their numbers: the ``names`` of data.yaml, or the lines of classes.txt."""
+    base = posixpath.basename(name).lower()
+    if base not in YOLO:
+        return {}
+    try:
+        text = read(name).decode("utf-8")
+    except (OSError, ValueError):
+        return {}
+    if not base.endswith((".yaml", ".yml")):
+        return {str(number): line.strip() for number, line in enumerate(text.splitlines()) if line.strip()}
+    listed = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
+    if listed:
+        return {str(number): part.strip().strip("'\"") for number, part in enumerate(listed[1].split(","))}
+    block = re.search(r"^names:[ \t]*\n((?:[ \t]*(?:-|\d+:)[^\n]*(?:\n|$))+)", text, re.MULTILINE)
+    lines = re.findall(r"^[ \t]*(-|\d+:)[ \t]*(.+?)[ \t]*$", block[1], re.MULTILINE) if block else []
+    return {mark.rstrip(":") if mark != "-" else str(n): word.strip("'\"") for n, (mark, word) in enumerate(lines)}

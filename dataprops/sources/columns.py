@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, MutableSequence, Sequence
 
+import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
@@ -38,6 +39,39 @@ LABELS = (
 PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "lesionid")
 PARTS = ("set", "subset", "partition", "dataset", "fold")
 BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
+UNCERTAIN = frozenset({"-1", "-1.0"})  # CheXpert's and MIMIC's; counts as 0
+# Columns of 0 and 1 that tell of a person or of the table, and name no class
+META = frozenset(
+    (
+        *(
+            "sex",
+            "gender",
+            "male",
+            "female",
+            "ismale",
+            "isfemale",
+            "smoker",
+            "age",
+            "verified",
+            "valid",
+            "isvalid",
+            "test",
+        ),
+        *(
+            "istrain",
+            "istest",
+            "train",
+            "val",
+            "quality",
+            "usable",
+            "followup",
+            "laterality",
+            "view",
+            "deleted",
+            "index",
+        ),
+    )
+)
 POSITIVE = frozenset({"1", "1.0", "true", "yes"})
 
 
@@ -135,28 +169,47 @@ def labels_of(
         told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
-    binary = [column for column in binary_columns(frame) if column not in used]
-    if len(binary) > 1:
-        labels, several = one_hot(frame, binary)
-        if any(label is not None for label in labels):
-            used.extend(binary)
-            value = f"the column that is 1, of {', '.join(binary[:6])}{', ...' if len(binary) > 6 else ''}"
-            return (
-                labels,
-                several,
-                [Decision("columns", value, "they hold 0 and 1 alone", "--label-column or --one-hot")],
-            )
+    found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
+    if found is not None:
+        columns, why = found
+        used.extend(columns)
+        value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
+        return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)
 
 
 def binary_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns of 0 and 1 alone that are not constant in a row of one kind: of at least two."""
+    """Columns of 0 and 1 alone, and of -1 for uncertain."""
     return [
         str(column)
         for column in frame.columns
-        if (values := {str(value).strip().lower() for value in frame[column].dropna()}) and values <= BINARY
+        if (values := {str(value).strip().lower() for value in frame[column].dropna()})
+        and values <= BINARY | UNCERTAIN
+        and values & BINARY
     ]
+
+
+def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str], str] | None:
+    """Which columns of 0 and 1 name the class, and why; None if none do.
+
+    Where all but a third of them, side by side, hold exactly one 1 in each row, these do: the others tell something else.
+    """
+    columns = [column for column in binary if plain_name(column) not in META]
+    why = "they hold 0 and 1 alone"
+    if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):
+        why = "they hold 0 and 1, and -1, which counts as 0"
+    ones = np.array(
+        [[str(value).strip().lower() in POSITIVE for value in frame[column]] for column in columns], np.int64
+    )
+    if len(columns) > 2 and (ones.sum(0) != 1).any():
+        for width in range(len(columns) - 1, max(1, -(-2 * len(columns) // 3) - 1), -1):
+            for first in range(len(columns) - width + 1):
+                if (ones[first : first + width].sum(0) == 1).all():
+                    chosen = columns[first : first + width]
+                    others = [column for column in columns if column not in chosen]
+                    return chosen, f"each row has one 1 in them; {', '.join(others)} would add a second"
+    return (columns, why) if len(columns) > 1 and ones.any() else None
 
 
 def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence[str]) -> list[str]:

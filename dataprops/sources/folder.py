@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,7 @@ IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIO
 OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".wav", ".mp3"}
 
 
+FEW_NAMES = 200  # beginnings of file names that may be classes
 SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
 
@@ -107,6 +109,8 @@ def layout(
     volumes = [name for name in ignored if name.lower().endswith((".nii", ".nii.gz"))]
     if not keys:
         hint = f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}" if volumes else ""
+        if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
+            hint = hint or f"; it holds {shown(min(arrays))}: give that file itself"
         raise DatapropsError(f"{location} holds no {what} in class/file or split/class/file{hint}")
     if volumes and tell:
         log.warning(
@@ -117,6 +121,7 @@ def layout(
         )
     kept, left_out, decisions = chosen(location, keys, options)
     found = infer(kept, options.layout or None)
+    told_names = () if any(found.label) or options.layout or options.label_pattern else _named_alike(kept)
     own = groups(kept, options.group_pattern)
     group = found.group if options.group_pattern is None else own
     table = image_table(key=kept, label=found.label, split=found.split, group=group)
@@ -124,8 +129,20 @@ def layout(
         table,
         {shown(name): reason for name, reason in sorted((ignored | left_out).items(), key=_bytes_of)},
         [shown(name) for name in sorted(_empty(kept, folders, found), key=os.fsencode)],
-        [*decisions, *found.decisions],
+        [*decisions, *found.decisions, *told_names],
     )
+
+
+def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
+    """What the names of files may tell where no folder tells a class: ``cat.0.jpg``, ``dog.1.jpg``."""
+    words = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*", key.rpartition("/")[2]) for key in keys]
+    count = Counter(word[0] for word in words if word)
+    if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) or min(count.values()) < 2:
+        return ()
+    names = sorted(count, key=lambda name: -count[name])
+    shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
+    why = f"no folder tells a class; names of files begin with {shown_names}"
+    return (Decision("classes", "none", why, r"--label-pattern '([A-Za-z]+)[^/]*$'"),)
 
 
 def _bytes_of(item: tuple[str, str]) -> bytes:
@@ -270,17 +287,18 @@ def begins_as_dicom(entry: os.DirEntry) -> bool:
     return entry.name.upper() != "DICOMDIR" and dicom.is_dicom(_head(entry)[: dicom.HEAD])
 
 
-def groups(keys: list[str], pattern: str | None) -> list[str | None]:
-    """The patient of each path by a regular expression; see `SourceOptions`."""
+def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[str | None]:
+    """The patient (or the label, as `what` says) of each path by a regular expression; see `SourceOptions`."""
     if pattern is None:
         return [None] * len(keys)
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise DatapropsError(f"the group pattern {pattern!r} is not a valid regular expression: {error}") from error
+        raise DatapropsError(f"the {what} pattern {pattern!r} is not a valid regular expression: {error}") from error
     if not compiled.groups:
-        raise DatapropsError(f"the group pattern {pattern!r} has no group: put ( ) around what names the patient")
-    number = compiled.groupindex.get("group", 1)
+        named = "patient" if what == "group" else what
+        raise DatapropsError(f"the {what} pattern {pattern!r} has no group: put ( ) around what names the {named}")
+    number = compiled.groupindex.get(what, 1)
     found = (compiled.search(shown(key)) for key in keys)
     return [match.group(number) if match else None for match in found]
 

@@ -104,16 +104,25 @@ class Several(NamedTuple):
     counts: dict[str, int]
 
 
-def several(labels: Sequence[str | None], separators: str = "|;,") -> Several | None:
+def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool = False) -> Several | None:
     """The labels of a set whose images have several, None if they have one.
 
     Lists (``['a', 'b']``) are read as such. A separator counts if the labels hold parts that occur alone, too, or in two different
     combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
 
+    Parameters
+    ----------
+    sure : bool
+        Whether `SEPARATOR` surely stands between labels.
+
     >>> several(["A|B", "A", "C"]).counts, several(["Salt, sea", "Sweet"])
     ({'A': 2, 'B': 1, 'C': 1}, None)
     """
     texts = [label for label in labels if label is not None]
+    if sure:
+        return _counted([None if text is None else text.split(SEPARATOR) for text in labels])
+    if words := _words(texts):
+        return _counted([None if text is None else words.get(text, [text]) for text in labels])
     lists = {text: parts for text in set(texts) if (parts := _listed(text)) is not None}
     if lists:
         return _counted([None if text is None else lists.get(text, [text]) for text in labels])
@@ -130,9 +139,22 @@ def several(labels: Sequence[str | None], separators: str = "|;,") -> Several | 
     return None
 
 
+def _words(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Labels with blanks between them: only if every word of several such labels is a label of its own elsewhere."""
+    held = {text: text.split() for text in set(texts) if " " in text.strip()}
+    alone = {text.strip() for text in texts} - {text.strip() for text in held}
+    if len(held) < 2 or not all(set(parts) <= alone and len(set(parts)) == len(parts) for parts in held.values()):
+        return {}
+    return held
+
+
 def _listed(text: str) -> list[str] | None:
     if text[:1] not in "[({" or text[-1:] not in "])}":
         return None
+    if "," not in text:  # as numpy prints them: ['a' 'b'], [0 1]
+        if re.fullmatch(r"\[[\d.\s+-]*\]", text):
+            return text[1:-1].split()
+        text = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -165,20 +187,33 @@ def one_against_rest(labels: Sequence[str | None], wanted: str) -> list[str | No
     return [None if label is None else name if name in label.split(SEPARATOR) else f"not {name}" for label in labels]
 
 
+_SEPARATED = re.compile(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])|\s+|_+")
+# a blank that may as well be missing: between a letter and a digit, and between words of two letters or more
+_JOINED = re.compile(r"(?<=[^\W\d]) (?=\d)|(?<=\d) (?=[^\W\d])|(?<=[^\W\d]{2}) (?=[^\W\d]{2})")
+
+
 def spelling_key(label: str) -> str:
     """What labels that differ only in their spelling have in common: case, blanks, separators, 0 and 0.0.
+
+    Separators count between numbers (``1-2``) and single letters (``I-II``), and at the ends (``HER2-``).
 
     >>> len({spelling_key(text) for text in ("No Tumor", "no_tumor ", "NO-TUMOR")}), spelling_key("1.0") == spelling_key("1")
     (1, True)
     >>> spelling_key("a") == spelling_key("A"), spelling_key("007") == spelling_key("7")
     (False, False)
+    >>> len({spelling_key(text) for text in ("grade 2", "Grade-2", "grade2")}), spelling_key("I-II") == spelling_key("III")
+    (1, False)
     """
-    text = unicodedata.normalize("NFKC", label).strip()
+    text = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf").strip()
     if re.fullmatch(r"[+-]?(?:0|[1-9]\d*)\.0*", text):
         return text.partition(".")[0]
     if len(text) <= 1 or _number(text) is not None:
         return text  # letters are classes of their own
-    return re.sub(r"[\s_\-]+", " ", text).strip().casefold()
+    text = _SEPARATED.sub(" ", text)
+    return _JOINED.sub("", text).casefold()
+
+
+_TRUTH = {"true": "1", "false": "0"}
 
 
 class Spelling(NamedTuple):
@@ -195,9 +230,12 @@ def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[S
     (['cat', 'cat', 'cat', None], [Spelling(kept='cat', counts={'cat': 2, 'Cat ': 1})])
     """
     count = Counter(label for label in labels if label is not None)
+    keys = {label: spelling_key(label) for label in count}
+    if set(keys.values()) <= set(_TRUTH) | set(_TRUTH.values()):  # True beside 1
+        keys = {label: _TRUTH.get(key, key) for label, key in keys.items()}
     alike: dict[str, list[str]] = defaultdict(list)
     for label in count:
-        alike[spelling_key(label)].append(label)
+        alike[keys[label]].append(label)
     kept: dict[str, str] = {}
     found = []
     for some in alike.values():

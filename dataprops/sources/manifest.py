@@ -7,6 +7,7 @@ manifest is looked into again when the image is read.
 from __future__ import annotations
 
 import errno
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dataprops.sources import resolve
 from dataprops.sources.account import Decision, told
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of
 from dataprops.sources.folder import groups
+from dataprops.sources.labels import joined
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
 from dataprops.sources.structure import SPLITS
@@ -28,8 +30,9 @@ from dataprops.util.cache import Kept
 from dataprops.util.cells import plain_cell
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
 _DEFAULTS = SourceOptions()
+FEW_JOINED, JOINED = 3, 0.1  # images, and share of them, with rows of different labels that make these rows a list
 BYTES_OF_TEXT = 8  # that a byte of a table takes as an object of Python
 
 
@@ -63,7 +66,10 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
     paths = _given(texts_of(frame[column]), where, column)
     paths, told_files = _resolved(location, paths, column, options)
-    rows, repeated = _distinct({"path": paths, "label": labels, "split": split, "group": group}, where)
+    columns = {"path": paths, "label": labels, "split": split, "group": group}
+    told_rows = [] if options.as_written else _joined_rows(columns)
+    several |= bool(told_rows)
+    rows, repeated = _distinct(columns, where)
     keys = _keys(rows["path"].tolist())
     own = rows["group"].tolist()
     if all(group is None for group in own):
@@ -80,7 +86,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     out.attrs["unused_columns"] = (unused, len(frame.columns))
     if several:
         out.attrs["several"] = True
-    decisions = [*read.decisions, *told_paths, *told_labels, *told_split, *told_group, *told_files]
+    decisions = [*read.decisions, *told_paths, *told_labels, *told_split, *told_group, *told_files, *told_rows]
     return told(out, {}, (), decisions)
 
 
@@ -111,6 +117,22 @@ def _images_beside(folder: Path) -> bool:
     return any(resolve.list_files(folder).by_name)
 
 
+def _joined_rows(columns: dict[str, list]) -> list[Decision]:
+    """A row for each label, or each object, of an image: the rows get all labels of their image, in place.
+
+    So it is only where several images, and a tenth of them, have such rows; one or two are a mistake, and are told as one.
+    """
+    found: dict[str, set[str]] = {}
+    for path, label in zip(columns["path"], columns["label"], strict=True):
+        found.setdefault(path, set()).update(() if label is None else (label,))
+    several = [path for path, labels in found.items() if len(labels) > 1]
+    if len(several) < max(FEW_JOINED, JOINED * len(found)):
+        return []
+    columns["label"] = [joined(found[path]) if found[path] else None for path in columns["path"]]
+    why = f"{len(several):,} of {len(found):,} images have several rows, such as {shown(several[0])}"
+    return [Decision("labels", "all labels of an image's rows", why, "--as-written")]
+
+
 def _distinct(columns: dict[str, list], where: str) -> tuple[pd.DataFrame, int]:
     """Each row once, and how many were repeated."""
     # a Series of objects keeps None; whatever infers a type makes it NaN
@@ -139,8 +161,13 @@ def _load(location: str, access: Access) -> Table:
             # our own lists have an apostrophe before what a spreadsheet would compute
             frame = read.frame.map(lambda cell: plain_cell(cell) if isinstance(cell, str) else cell)
             read = read._replace(frame=frame)
-    except (OSError, ValueError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
-        reason = getattr(error, "strerror", None) or redacted(str(error))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:  # pandas' and Arrow's parsing errors are ValueErrors
+        reason = getattr(error, "strerror", None) or redacted(str(error)).strip().partition("\n")[0]
         raise DatapropsError(f"{path} cannot be read as a table: {reason}") from None
     if not isinstance(read.frame.index, pd.RangeIndex):  # pandas would shift every column by one
         raise DatapropsError(

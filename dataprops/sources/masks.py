@@ -21,13 +21,20 @@ _WORD = (
     r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?)"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
+CAMEL = re.compile(r"(?P<base>.+[a-z0-9)])(?:Masks?|Segmentations?|Seg|GT|GroundTruth|Annotations?)(?:[-_. ]?\d+)?$")
 PREFIX = re.compile(r"(?:mask|masks|seg|segmentation|gt)[-_. ]+(?P<base>.+)$", re.IGNORECASE)
 PLURAL = re.compile(
     r"(?:^|[-_ ])(?:masks|segmentations?|seg[-_ ]?maps?|ground[-_ ]?truths?|gts?|annotations?|labels(?:Tr|Ts|Va)?|rois|\d\w\w_manual)"
     r"(?:[-_ ](?:images|imgs|png|train|test|val|training|testing|validation))?$|Segmentation(?:Class|Object)\w*$|GroundTruth$",
     re.IGNORECASE,
 )
-SINGULAR = re.compile(r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual)$", re.IGNORECASE)
+SINGULAR = re.compile(
+    r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual)$|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)",
+    re.IGNORECASE,
+)
+# of a name that says that it is the image: image_1.png beside mask_1.png
+_ORIGINAL = "images?|imgs?|im|originals?|orig|inputs?|photos?|scans?|raw"
+IMAGE_WORD = re.compile(rf"(?:{_ORIGINAL})[-_. ]*(?P<a>.+)$|(?P<b>.+?)[-_. ]+(?:{_ORIGINAL})$", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(
     r"(?:^|[-_ ])(?:images?|imgs?|originals?|inputs?|raw|scans?|photos?|pictures?|data|rgb|frames|x|jpe?gs?|pngs?|"
     r"jpegimages|imagesT[rs]|train|test|val|training|testing|validation)$",
@@ -110,7 +117,7 @@ def find_masks(keys: Sequence[str]) -> set[str]:
 
 def _bases(stem: str) -> list[str]:
     """What a mask of this name would be the mask of."""
-    return [found["base"] for pattern in (SUFFIX, PREFIX) if (found := pattern.fullmatch(stem))]
+    return [found["base"] for pattern in (SUFFIX, PREFIX, CAMEL) if (found := pattern.fullmatch(stem))]
 
 
 def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[str]:
@@ -118,7 +125,7 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
     if not by_name:
         return set()
     stems = sorted({stem for _, stem in plain})
-    known = set(stems)
+    known = set(stems) | {found["a"] or found["b"] for stem in stems if (found := IMAGE_WORD.fullmatch(stem))}
 
     def has_partner(key: str) -> bool:
         bases = list(by_name[key])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ VOLUMES = (".nii", ".nii.gz", ".hdr", ".img")
 
 
 class Files(NamedTuple):
-    """The files below a folder: relative paths by their name and by their name without ending, in lower case."""
+    """The files below a folder: relative paths by their name and by their name without ending, both `folded`."""
 
     by_name: dict[str, list[str]]
     by_stem: dict[str, list[str]]
@@ -45,6 +46,15 @@ def plain(path: str) -> str:
     while text.startswith("./"):
         text = text[2:]
     return text
+
+
+def folded(name: str) -> str:
+    r"""A name as it is compared: in lower case, and with composed letters, which macOS writes apart.
+
+    >>> folded("Cafe\u0301.PNG") == folded("caf\u00e9.png")
+    True
+    """
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def sample_of(paths: Sequence[str]) -> list[str]:
@@ -72,8 +82,8 @@ def list_files(root: Path) -> Files:
             if name.startswith(".") or (ending not in SURE and ending and not name.lower().endswith(VOLUMES)):
                 continue
             path = name if inside == "." else f"{inside}/{name}"
-            by_name[name.lower()].append(path)
-            by_stem[posixpath.splitext(name)[0].lower()].append(path)
+            by_name[folded(name)].append(path)
+            by_stem[folded(posixpath.splitext(name)[0])].append(path)
     return Files(dict(by_name), dict(by_stem))
 
 
@@ -126,7 +136,7 @@ def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | N
         text += options.suffix if options.suffix.startswith(".") else f".{options.suffix}"
     if is_file(root, text) and (root / text).is_file():
         return text
-    name = posixpath.basename(text).lower()
+    name = folded(posixpath.basename(text))
     candidates = files.by_name.get(name) or files.by_stem.get(name) or []
     if not candidates and ending_of(name):  # listed as .jpg, kept as .png
         candidates = files.by_stem.get(posixpath.splitext(name)[0], [])
@@ -139,10 +149,10 @@ def _closest(path: str, candidates: Iterable[str]) -> str | None:
     >>> _closest("/home/me/cat/1.png", ["cat/1.png", "dog/1.png"]), _closest("1.png", ["cat/1.png", "dog/1.png"])
     ('cat/1.png', None)
     """
-    own = [part.lower() for part in reversed(path.split("/")[:-1])]
+    own = [folded(part) for part in reversed(path.split("/")[:-1])]
 
     def shared(candidate: str) -> int:
-        parts = [part.lower() for part in reversed(candidate.split("/")[:-1])]
+        parts = [folded(part) for part in reversed(candidate.split("/")[:-1])]
         return next((i for i, (a, b) in enumerate(zip(own, parts, strict=False)) if a != b), min(len(own), len(parts)))
 
     ranked = sorted(candidates, key=shared, reverse=True)

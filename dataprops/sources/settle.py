@@ -5,14 +5,19 @@ Each is decided once for the whole set and told; see `account.Decision`.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.dicom import is_placeholder
 from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide
-from dataprops.sources.labels import SEPARATOR, one_against_rest, one_spelling, several, spelled, without_missing
+from dataprops.sources.folder import groups
+from dataprops.sources.labels import one_against_rest, one_spelling, several, spelled, without_missing
 from dataprops.sources.masks import matches
 from dataprops.sources.table import SourceOptions
 
+EVERYTHING, FEW = 0.9, 20  # share of the images, and number, from which on one group stands for everybody
 LISTED = 8  # labels named in a decision
 
 
@@ -34,8 +39,20 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
     if not globbed and (options.include or options.exclude):
         table = _globbed(table, location, options)
     labels: list[str | None] = table["label"].tolist()
+    if options.label_pattern is not None:
+        labels = [label or None for label in groups(table["path"].tolist(), options.label_pattern, "label")]
+        known = sum(label is not None for label in labels)
+        told = Decision(
+            "labels", f"{known:,} from paths", f"--label-pattern {options.label_pattern}", "--label-pattern"
+        )
+        table.attrs["decisions"] = [
+            d for d in table.attrs.get("decisions", ()) if d["what"] not in ("classes", "labels")
+        ]
+        decide(table, told)
     if not options.as_written:
         labels = _told(table, labels)
+    if not options.as_written:
+        _no_groups_of_everybody(table, from_folders=globbed)
     labels = _one_label(table, labels, options)
     if not options.as_written and not table.attrs.get("several"):
         labels, found = one_spelling(labels)
@@ -73,10 +90,25 @@ def _told(table: pd.DataFrame, labels: list[str | None]) -> list[str | None]:
     return labels
 
 
+def _no_groups_of_everybody(table: pd.DataFrame, *, from_folders: bool) -> None:
+    """Ids in a table that stand for nobody (ANON, unknown), or for nearly all images, name no group."""
+    groups = table["group"].tolist()
+    count = Counter(group for group in groups if group is not None)
+    nobody = {group for group in count if count[group] > 1 and is_placeholder(group)}
+    most = {group for group, number in count.items() if number >= max(EVERYTHING * len(groups), FEW)} - nobody
+    left_out = nobody if from_folders else nobody | most  # a folder, or a volume, is what it is
+    if not left_out:
+        return
+    table["group"] = pd.Series([None if group in left_out else group for group in groups], dtype=object)
+    seen = ", ".join(f"{group!r} of {count[group]:,}" for group in sorted(left_out, key=lambda name: -count[name])[:4])
+    value = f"{sum(count[group] for group in left_out):,} of {len(groups):,} images without one"
+    decide(table, Decision("groups", value, f"an id that stands for everybody: {seen}", "--as-written"))
+
+
 def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOptions) -> list[str | None]:
     """One label for each image of a set of several: the wanted one against the rest, else the set of them as one label."""
     marked = table.attrs.get("several", False)
-    found = several(labels, SEPARATOR if marked else f"{SEPARATOR};,") if marked or not options.as_written else None
+    found = several(labels, sure=marked is True) if marked or not options.as_written else None
     if found is not None:
         labels = found.labels
         table.attrs["several"] = found.counts

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision
+from dataprops.sources.masks import IMAGE_FOLDER
 from dataprops.sources.table import shown
 
 SPLITS = {
@@ -26,6 +27,8 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
+# of folders; a column of a table keeps such names
+OF_FOLDERS = SPLITS | {"eval": "val", "evaluation": "val", "holdout": "test", "heldout": "test"}
 FILLERS = frozenset(
     (
         "set",
@@ -47,8 +50,58 @@ SUBJECT = re.compile(r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|partici
 BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
-PLAIN = re.compile(r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans", re.IGNORECASE)
-CHUNKS = FILLERS | frozenset(("part", "parts", "batch", "chunk", "shard", "block", "dir", "archive", "vol", "volume"))
+PLAIN = re.compile(
+    r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans|jpegimages|originals?|raw", re.IGNORECASE
+)
+CHUNKS = FILLERS | frozenset(
+    (
+        *(
+            "part",
+            "parts",
+            "batch",
+            "chunk",
+            "shard",
+            "block",
+            "dir",
+            "archive",
+            "vol",
+            "volume",
+            "fold",
+            "folds",
+            "kfold",
+        ),
+        *(
+            "v",
+            "version",
+            "site",
+            "center",
+            "centre",
+            "hospital",
+            "clinic",
+            "institution",
+            "scanner",
+            "camera",
+            "cohort",
+        ),
+    )
+)
+VARIANTS = frozenset(  # of one set, each with all classes
+    (
+        "original",
+        "originals",
+        "augmented",
+        "augmentation",
+        "aug",
+        "raw",
+        "processed",
+        "preprocessed",
+        "cropped",
+        "resized",
+    )
+)
+# The folder of a patient by its number, and words of folders that are numbered and classes
+PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
+CLASS_WORDS = frozenset(("class", "category", "label", "grade", "stage", "level", "type", "kl", "birads", "score"))
 WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
@@ -91,11 +144,11 @@ def split_of(name: str) -> str | None:
     >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
     ['train', 'train', 'test', 'train', 'train', None, None]
     """
-    if name.lower() in SPLITS:
-        return SPLITS[name.lower()]
+    if name.lower() in OF_FOLDERS:
+        return OF_FOLDERS[name.lower()]
     words = [word.removesuffix("set") or word for word in words_of(name)]
-    found = [SPLITS[word] for word in words if word in SPLITS]
-    rest = [word for word in words if word not in SPLITS and word not in FILLERS]
+    found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
+    rest = [word for word in words if word not in OF_FOLDERS and word not in FILLERS]
     return found[0] if len(found) == 1 and not rest else None
 
 
@@ -106,9 +159,9 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
     shared: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
     for name in names:
         words = words_of(name)
-        told = [SPLITS[word] for word in words if word in SPLITS]
+        told = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
         if name not in found and len(told) == 1:
-            shared[tuple(word for word in words if word not in SPLITS)][name] = told[0]
+            shared[tuple(word for word in words if word not in OF_FOLDERS)][name] = told[0]
     for group in shared.values():
         if len(set(group.values())) > 1:
             found.update(group)
@@ -219,6 +272,7 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
     none: list[str | None] = [None] * len(folders)
     tops = Counter(folder[0] for folder in folders if folder)
     named = splits_of(tops)
+    named |= _alike(named, tops, folders)
     others = [top for top in tops if top not in named]
     if named and (not others or _enough(named, others, folders)):
         split = [named.get(folder[0]) if folder else None for folder in folders]
@@ -260,6 +314,21 @@ def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) 
     return all(len(inside[name]) > 1 for name in named) and not any(inside[name] for name in others)
 
 
+def _alike(named: dict[str, str], tops: Iterable[str], folders: list[list[str]]) -> dict[str, str]:
+    """Folders beside splits that hold the classes that the splits hold: ``external_test`` or ``unseen`` beside ``train``."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        if len(folder) > 1:
+            inside[folder[0]].add(folder[1])
+    classes = set().union(*(inside[name] for name in named))
+    out: dict[str, str] = {}
+    for top in tops:
+        if top not in named and len(inside[top]) > 1 and inside[top] <= classes:
+            told = [OF_FOLDERS[word] for word in words_of(top) if word in OF_FOLDERS]
+            out[top] = told[0] if len(told) == 1 else shown(top.lower())
+    return out
+
+
 def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
     """Folders of images outside of the splits: from the first one that is a class inside of them."""
     classes = {rest[0] for told, rest in zip(split, rests, strict=True) if told and rest}
@@ -288,26 +357,48 @@ def _classes(
             told.append(Decision("classes", "none", "the folders are subjects", "--layout"))
             return label, group, told, 0
         return label, group, [*told, _named_classes(label)], 1
-    if len(tops) > 1 and all(_is_chunk(top) for top in tops):
-        why = f"folders such as {shown(min(tops))} are numbered parts of one set"
+    inside = _inside(rests)
+    common = set.intersection(*inside.values()) if inside else set()
+    variants = len(common) > 1 and all(words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS for top in tops)
+    if len(tops) > 1 and (variants or all(_is_chunk(top) for top in tops)):
+        why = f"folders such as {shown(min(tops))} are parts of one set"
         inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
-        return inner, none, [_named_classes(inner) if any(inner) else Decision("classes", "none", why, "--layout")], 1
-    if len(tops) == 1 and PLAIN.fullmatch(next(iter(tops))) and all(len(rest) <= 1 for rest in rests):
+        made = _named_classes(inner, f"; {why}") if any(inner) else Decision("classes", "none", why, "--layout")
+        return inner, none, [made], 1
+    (first, *_) = tops
+    plain = PLAIN.fullmatch(first) or IMAGE_FOLDER.search(first)
+    if len(tops) == 1 and plain and all(len(rest) <= 1 for rest in rests):
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
     label = [shown(rest[0]) if rest else None for rest in rests]
+    if len(tops) > 1 and len(common) > 1:
+        below = ", ".join(shown(name) for name in sorted(common)[:NAMED])
+        more = f"; below each lie {below} (--layout '*/class' if those are the classes)"
+        return label, none, [_named_classes(label, more)], 0
     return label, none, [_named_classes(label)], 0
 
 
+def _inside(rests: list[list[str]]) -> dict[str, set[str]]:
+    """Names of the folders below each top folder."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for rest in rests:
+        if rest:
+            inside[rest[0]].update(rest[1:2])
+    return inside
+
+
 def _is_chunk(name: str) -> bool:
-    """Whether a folder is a numbered part, such as images_001."""
+    """Whether a folder is a numbered part, such as images_001 or siteA."""
     words = words_of(name)
+    if len(words) > 1 and not name[-1:].isdigit() and len(words[-1]) == 1:
+        words.pop()
+        return all(word in CHUNKS for word in words)
     return bool(words) and name[-1:].isdigit() and all(word in CHUNKS for word in words)
 
 
-def _named_classes(label: Sequence[str | None]) -> Decision:
+def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:
     names = sorted({name for name in label if name is not None})
     more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
-    return Decision("classes", ", ".join(names[:NAMED]) + more, "names of folders", "--layout")
+    return Decision("classes", ", ".join(names[:NAMED]) + more, f"names of folders{more_evidence}", "--layout")
 
 
 def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
@@ -318,6 +409,8 @@ def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
         return True
     if len(names) > 1 and sum(1 for name in names if SUBJECT.fullmatch(name)) >= ALIKE * len(names):
         return True
+    if _are_numbered_people(names, rests):
+        return True
     prefixes = {found[1] for name in names if (found := NUMBERED.fullmatch(name))}
     deep = sum(1 for rest in rests if len(rest) > 2)
     return (
@@ -326,6 +419,19 @@ def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
         and all(NUMBERED.fullmatch(name) for name in names)
         and deep >= ALIKE * len(rests)
     )
+
+
+def _are_numbered_people(names: list[str], rests: list[list[str]]) -> bool:
+    """Whether folders are patients by their numbers, each with folders of the same few classes: ``10253/0/``, ``10253/1/``."""
+    if len(names) <= NAMED or not all(
+        PERSON.fullmatch(name) and not CLASS_WORDS & set(words_of(name)) for name in names
+    ):
+        return False
+    inside = _inside(rests)
+    owners = Counter(inner for name in names for inner in inside[name])
+    deep = sum(1 for rest in rests if len(rest) > 1)
+    often = [inner for inner, number in owners.items() if number >= len(names) / 2]
+    return len(often) > 1 and len(owners) <= len(names) / 2 and deep >= ALIKE * len(rests)
 
 
 def _shared(rests: list[list[str]]) -> list[str | None]:

@@ -21,8 +21,8 @@ class SourceOptions(NamedTuple):
     ----------
     path_column, label_column, split_column, group_column : str
         Names of a manifest's columns.
-    group_pattern : str or None
-        Finds the patient in a path.
+    group_pattern, label_pattern : str or None
+        Find the patient, and the label, in a path.
     window : str
         Which values become black and white, for a source that gives decoded images; see `dataprops.windows`.
     salt : str
@@ -48,6 +48,7 @@ class SourceOptions(NamedTuple):
     split_column: str = "split"
     group_column: str = "group"
     group_pattern: str | None = None
+    label_pattern: str | None = None
     window: str = "auto"
     salt: str = ""
     rules: tuple[str, ...] = ()

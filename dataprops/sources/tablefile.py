@@ -1,4 +1,4 @@
-"""Tables as people keep them: CSV of any encoding and separator, TSV, JSON lines, Parquet; all values as text.
+"""Tables as people keep them: CSV of any encoding and separator, TSV, JSON lines, Excel, Parquet; all values as text.
 
 UTF-8, UTF-16 (by its mark or its zero bytes) and, where it is neither, Windows-1252. The separator is the one of , ; tab and | that
 splits the first rows into the same number of columns. What was not plain is told as a decision.
@@ -10,16 +10,23 @@ import codecs
 import csv
 import io
 import json
+import re
+import zipfile
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources.account import Decision
 from dataprops.sources.table import column_values
+from dataprops.util.budget import need
 
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json")
 SEPARATORS = ",;\t|"
+EXCEL = ".xlsx"
+BYTES_OF_CELL = 8  # that a byte of an Excel file's text takes in memory
+LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
 LOOK = 50  # rows that tell the separator
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -50,6 +57,8 @@ def read_table(data: bytes, name: str) -> Table:
         # not through pandas' types: whole numbers stay whole numbers where a label is missing
         frame = {name: pd.Series(column_values(columns[name]), dtype=object) for name in columns.column_names}
         return Table(pd.DataFrame(frame), [])
+    if lower.endswith(EXCEL):
+        return Table(_sheet(data), [])
     text, encoding = decoded(data)
     decisions = []
     if encoding == "cp1252":
@@ -58,12 +67,79 @@ def read_table(data: bytes, name: str) -> Table:
     if lower.endswith((".jsonl", ".ndjson", ".json")):
         return Table(pd.DataFrame(_records(text, lower)), decisions)
     separator = "\t" if lower.endswith((".tsv", ".tab")) else separator_of(text)
+    if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
+        separator = LAST_BLANK
+    names = _names_missing(text, separator)
     # labels stay the text they are: 007 is no 7
     frame = pd.read_csv(
-        io.StringIO(text), dtype=str, keep_default_na=False, na_values=[""], sep=separator, skipinitialspace=True
+        io.StringIO(text),
+        dtype=str,
+        keep_default_na=False,
+        na_values=[""],
+        sep=separator,
+        skipinitialspace=True,
+        engine="python" if len(separator) > 1 else "c",
+        names=names,
+        header=None if names else 0,
+        index_col=False if names else None,
     )
     frame.columns = [str(column).strip() for column in frame.columns]
+    if names:
+        why = "its first row names an image"
+        decisions.append(Decision("table", f"no names of columns: taken as {', '.join(names)}", why, "a row of names"))
+    if separator in ";\t":
+        decisions += _decimal_commas(frame)
     return Table(frame, decisions)
+
+
+def _sheet(data: bytes) -> pd.DataFrame:
+    """The first sheet of an Excel file, all values as text."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        need(BYTES_OF_CELL * sum(member.file_size for member in archive.infolist()))
+    frame = pd.read_excel(io.BytesIO(data), dtype=str, keep_default_na=False, na_values=[""], engine="openpyxl")
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame
+
+
+def _names_missing(text: str, separator: str) -> list[str] | None:
+    """Names for the columns of a table whose first row is one of its images; None where it has names."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    cells = (
+        re.split(separator, line.strip()) if len(separator) > 1 else next(csv.reader([line], delimiter=separator), [])
+    )
+    at = [number for number, cell in enumerate(cells) if ending_of(cell.strip().replace("\\", "/")) in SURE]
+    if len(at) != 1 or (len(cells) > 2 and at[0] != 0):
+        return None
+    others = iter(["label", *(f"column {number}" for number in range(3, len(cells) + 2))])
+    return ["path" if number == at[0] else next(others) for number in range(len(cells))]
+
+
+def lists_images(head: bytes) -> bool:
+    """Whether a text begins as a list of images, a path and perhaps a label in each line.
+
+    >>> lists_images(b"a/1.png 0\\nb/2.png 1\\n"), lists_images(b"Notes on these images\\n"), lists_images(b"a.txt")
+    (True, False, False)
+    """
+    text = decoded(head)[0]
+    separator = separator_of(text)
+    if separator == "," and "," not in text.partition("\n")[0]:
+        separator = LAST_BLANK
+    return _names_missing(text, separator) is not None
+
+
+def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
+    """Numbers as much of Europe writes them, ``0,5``, with a point."""
+    found = []
+    for column in frame.columns:
+        values = frame[column].dropna()
+        fits = values.str.fullmatch(r"\s*[+-]?\d+(?:,\d+)?\s*")
+        if len(values) and fits.all() and values.str.contains(",", regex=False).any():
+            frame[column] = frame[column].str.replace(",", ".", regex=False)
+            found.append(column)
+    if not found:
+        return []
+    why = f"the numbers of {', '.join(found[:3])} have one comma, and the columns are parted otherwise"
+    return [Decision("table", "decimal commas read as points", why, "saving it with points")]
 
 
 def decoded(data: bytes) -> tuple[str, str]:

@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprops.errors import DatapropsError
+from dataprops.errors import DatapropsError, printable
 from dataprops.imaging import dicom
 from dataprops.imaging.decode import (
     PASSING,
@@ -96,7 +96,7 @@ def hash_image(image: bytes | RawImage) -> str:
 
 def read_reason(error: OSError | ValueError) -> str:
     """Why a file could not be read, without its path."""
-    return f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+    return printable(f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
 
 
 def changed_at(file: Path) -> tuple[int, int]:

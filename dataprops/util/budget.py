@@ -14,6 +14,7 @@ Files of another kind (a volume, the whole of an archive that MNIST comes in) ar
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -106,8 +107,7 @@ def need(count: int) -> None:
     OverBudget
         If they are more than is allowed.
     """
-    limit = _limit.get()
-    limit = available() if limit is None else limit
+    limit = allowed()
     if count > limit:
         raise OverBudget(f"{OVER} --memory allows ({in_words(count)} of {in_words(limit)})")
     held = _held.get()
@@ -117,6 +117,12 @@ def need(count: int) -> None:
     held[0] = 0
     ledger.take(count, limit)
     held[0] = count
+
+
+def allowed() -> int:
+    """Bytes that may be used, here and now."""
+    limit = _limit.get()
+    return available() if limit is None else limit
 
 
 def in_words(count: int) -> str:
@@ -143,9 +149,20 @@ def read_whole(path: str | Path, most: int = LARGEST) -> bytes:
     """
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size <= most:
-            need(size)
-            data = file.read(most + 1)
-            if len(data) <= most:
-                return data
-    raise OSError(27, f"it has {max(size, most + 1):,} bytes, more than an image file should have ({in_words(most)})")
+        refuse_size(size, most)
+        need(size)
+        data = file.read(most + 1)
+    refuse_size(len(data), most)
+    return data
+
+
+def refuse_size(size: int, most: int = LARGEST) -> None:
+    """Refuse a file that may be an image by its bytes.
+
+    Raises
+    ------
+    OSError
+        If it has more than `most`.
+    """
+    if size > most:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than an image file should have ({in_words(most)})")

@@ -99,6 +99,7 @@ def estimator_names(context: click.Context, parameter: click.Parameter, text: st
 @click.option("--split-column", default=AuditConfig.split_column, show_default=True, help="Of a manifest.")
 @click.option("--group-column", default=AuditConfig.group_column, show_default=True, help="Of a manifest: patient.")
 @click.option("--group-pattern", help="Regular expression over the path; its first group names the patient.")
+@click.option("--label-pattern", help="Regular expression over the path; its first group is the label.")
 @click.option(
     "--rule",
     "rules",

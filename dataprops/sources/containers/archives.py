@@ -142,7 +142,8 @@ def _zip_index(reader: Reader) -> Index:
             # zipfile cuts names at a NUL
             kind = kind_of_member(name) if "\0" not in info.orig_filename else "unsafe"
             if stat.S_ISLNK(info.external_attr >> 16) and kind != "unsafe" and info.file_size <= LINK:
-                links[name] = os.fsdecode(_zip_bytes(archive, info, LINK))
+                target = os.fsdecode(_zip_bytes(archive, info, LINK))
+                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
                 continue
             known[name] = member
             if kind == "unknown":
@@ -476,7 +477,10 @@ def _table(
     left_out = {name: why for name, why in index.others.items() if name not in used}
     labelled = any(beside.label is not None for beside in found.values())
     if not labelled and not captions:
-        return member_table(location, list(index.images), index.others, options)
+        table = member_table(location, list(index.images), index.others, options)
+        fields = webdataset.fields_of(keyed[key] for key in _used(index.images, keyed))
+        decide(table, *webdataset.told_of(table["label"].tolist(), captions, fields))
+        return table
     table = member_table(location, list(index.images), left_out, options)
     none = webdataset.Beside(None, None, None)
     beside = [found.get(key, none) for key in table["key"]]

@@ -9,7 +9,8 @@ labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an imag
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,15 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
 from dataprops.sources.folder import groups
+from dataprops.sources.labels import NO_LABELS, SEPARATOR, joined
 from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.util.redact import redacted
 
 RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": (), "labels": (), "groups": (), "column": ()}
+LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y", "y", "labels")}
+LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
 LABELS = frozenset({"label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"})
 MOST = 50_000_000  # images of one file: a header that promises more is not believed
 
@@ -134,14 +138,17 @@ def check_shape(location: str, array: Named) -> None:
 
 
 def label_texts(location: str, name: str, values: np.ndarray, column: str) -> list[str | None]:
-    """Labels as text, one for each image.
+    """Labels as text, one for each image: of rows of 0 and 1 the number of the column that is 1, of several all of them.
 
     Raises
     ------
     DatapropsError
-        If an image has several.
+        If an image has several values that are not 0 and 1.
     """
     flat = values.reshape(len(values), -1)
+    if flat.shape[1] > 1 and not column and flat.dtype.kind in "uifb" and len(flat) and np.isin(flat, (0, 1)).all():
+        width = len(str(flat.shape[1] - 1)) if (flat.sum(1) != 1).any() else 1
+        return [joined(f"{at:0{width}d}" for at in np.nonzero(row)[0]) for row in flat]
     if flat.shape[1] != 1:
         if not column.isdigit() or int(column) >= flat.shape[1]:
             raise DatapropsError(
@@ -170,7 +177,24 @@ def part_table(
         columns["group"] = groups([shown(key) for key in columns["key"]], options.group_pattern)
     table = image_table(**columns)
     table.attrs.update(ignored=[], empty_classes=[])
+    if any(label == NO_LABELS or SEPARATOR in (label or "") for label in columns["label"]):
+        table.attrs["several"] = True
     return table
+
+
+def beside(name: str, names: Iterable[str]) -> str | None:
+    """The file of the labels of a file of images: named alike but for one word.
+
+    >>> beside("x_train.npy", ["x_train.npy", "y_train.npy"]), beside("X.npy", ["X.npy", "Y.npy"]), beside("a.npy", ["b.npy"])
+    ('y_train.npy', 'Y.npy', None)
+    """
+    there = set(names)
+    for found in re.finditer(r"(?<![A-Za-z])(x|images?|data|inputs?)(?![A-Za-z])", name, re.IGNORECASE):
+        for word in LABEL_WORDS.get(found[1].lower() if found[1] != "X" else "X", LABELS_OF_ANY):
+            other = name[: found.start()] + word + name[found.end() :]
+            if other in there and other != name:
+                return other
+    return None
 
 
 def key_parts(key: str) -> tuple[str, int]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import errno
 import math
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,6 @@ SUFFIXES = (".h5", ".hdf5", ".he5")
 LABELS = 2**30  # bytes of an array of labels
 CHUNK = 2**30  # bytes of one chunk, which is inflated at once
 DEPTH = 32
-LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y",)}
-LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
 _files: Kept[Any] = Kept(16)
 
 
@@ -100,7 +96,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
     """All files of a folder that hold images; those of labels alone belong to others."""
     names = sorted(p.name for p in Path(location).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    used = {beside for name in names if (beside := _beside(Path(location) / name, names)) is not None}
+    used = {beside for name in names if (beside := arraysets.beside(name, names)) is not None}
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
     left_out: dict[str, str] = {}
     decisions: list[Decision] = []
@@ -118,17 +114,6 @@ def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
     if not columns["key"]:
         raise DatapropsError(f"{location} holds no HDF5 files (looked for {' '.join(SUFFIXES)})")
     return told(image_table(**columns), left_out, (), decisions)
-
-
-def _beside(file: Path, names: Iterable[str]) -> str | None:
-    """The file of the labels of a file of images: named alike but for one word."""
-    there = set(names)
-    for found in re.finditer(r"(?<![A-Za-z])(x|images?|data|inputs?)(?![A-Za-z])", file.name, re.IGNORECASE):
-        for word in LABEL_WORDS.get(found[1].lower(), LABELS_OF_ANY):
-            name = file.name[: found.start()] + word + file.name[found.end() :]
-            if name in there and name != file.name:
-                return name
-    return None
 
 
 def _file(location: str, options: SourceOptions) -> pd.DataFrame:
@@ -152,7 +137,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
         decisions: list[Decision] = []
         if len(parts) == 1 and parts[0].labels is None and not is_url(location):
             path = Path(location)
-            beside = other if named else _beside(path, [entry.name for entry in path.parent.iterdir()])
+            beside = other if named else arraysets.beside(path.name, [entry.name for entry in path.parent.iterdir()])
             if beside is not None:
                 parts, more = _with_labels(path.parent / beside, beside, parts[0], options)
                 texts |= more

@@ -12,6 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
+from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE, RATIO, is_safe
@@ -172,6 +174,12 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         rule: rules[rule] for rule in ("labels", "groups") if rules.get(rule) and _bare(location).endswith(".npy")
     }
     plain = options._replace(rules=tuple(rule for rule in options.rules if rule.partition("=")[0] not in beside))
+    decisions = []
+    if _bare(location).endswith(".npy") and "labels" not in beside and not is_url(location):
+        other = arraysets.beside(Path(location).name, [entry.name for entry in Path(location).parent.iterdir()])
+        if other is not None:
+            beside["labels"] = other
+            decisions.append(Decision("labels", f"of {other}", "it is named alike", "--rule labels=FILE"))
     parts = arraysets.choose(location, [stored.named for stored in known.values()], plain)
     for part in parts:
         if known[part.images.name].fortran:
@@ -199,7 +207,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
             parts = [parts[0]._replace(**{rule: rule})]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {error}") from None
-    return arraysets.part_table(location, parts, texts, options)
+    return told(arraysets.part_table(location, parts, texts, options), {}, (), decisions)
 
 
 def _stored(location: str, name: str, options: SourceOptions) -> tuple[Reader, Stored]:

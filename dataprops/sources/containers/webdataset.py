@@ -2,7 +2,8 @@
 
 The key of an image is its name without its ending; if nothing lies beside that, what comes before its last dot, the one before it, and
 so on (so names with dots keep their own files, and ``key.left.jpg`` those of ``key``). The label is the text of .cls, else
-the label column of .json, else .txt - unless nearly every image has a text of its own: then these are captions, and no classes.
+the label column of .json (or a field called class, category or the like), else .txt - unless nearly every image has a text of its
+own: then these are captions, and no classes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from dataprops.sources.account import Decision
+from dataprops.sources.columns import LABELS, PATIENTS, known_as
 from dataprops.sources.labels import joined
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions
@@ -24,6 +26,9 @@ SIDECARS = (*(f".{ending}" for ending in CLASS), ".json", ".txt")
 LABEL = 200  # characters of a text that may be a label
 OWN_TEXTS = 0.5  # share of distinct texts from which on they are captions
 FEW, WORDS = 20, 3  # of few images, only texts of so many words are
+
+
+_DEFAULTS = SourceOptions()
 
 
 class Beside(NamedTuple):
@@ -88,12 +93,33 @@ def beside(name: str, told: Mapping[str, str], options: SourceOptions, captions:
         except (ValueError, RecursionError):
             fields = {}
     label = next((text for ending in CLASS if (text := _label(told.get(ending)))), None)
-    label = label or _value(fields.get(options.label_column))
+    label = label or _value(_field(fields, options.label_column, _DEFAULTS.label_column, LABELS))
     if label is None and "/" not in name and "json" not in told and not captions:
         text = told.get("txt", "")
         label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is no label
-    split, group = (_value(fields.get(column)) for column in (options.split_column, options.group_column))
+    split = _value(_field(fields, options.split_column, _DEFAULTS.split_column, ()))
+    group = _value(_field(fields, options.group_column, _DEFAULTS.group_column, PATIENTS))
     return Beside(label, split and SPLITS.get(split.lower(), split), group)
+
+
+def _field(fields: Mapping[str, Any], wanted: str, default: str, names: Sequence[str]) -> Any:
+    """The field that was named, else the first of a known name."""
+    if wanted in fields or wanted != default:
+        return fields.get(wanted)
+    known = known_as(list(fields), names)
+    return fields[known[0]] if known else None
+
+
+def fields_of(texts: Iterable[Mapping[str, str]]) -> list[str]:
+    """Names of the fields of the first .json beside an image."""
+    for told in texts:
+        if "json" in told:
+            try:
+                read = json.loads(told["json"])
+            except (ValueError, RecursionError):
+                return []
+            return [str(name) for name in read] if isinstance(read, dict) else []
+    return []
 
 
 def _label(text: str | None) -> str | None:
@@ -116,12 +142,15 @@ def _value(value: Any) -> str | None:
     return None
 
 
-def told_of(labels: Sequence[str | None], captions: bool) -> list[Decision]:
-    """What a set's files beside its images come to."""
+def told_of(labels: Sequence[str | None], captions: bool, fields: Sequence[str] = ()) -> list[Decision]:
+    """What a set's files beside its images come to; `fields` are those of their .json."""
     known = sum(label is not None for label in labels)
     if captions and not known:
         why = "nearly every image has a text of its own: captions"
         return [Decision("labels", "none", why, "--label-column, or .cls beside the images")]
+    if not known and fields:
+        why = f"the .json beside the images hold {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''}"
+        return [Decision("labels", "none", why, "--label-column")]
     if known and known < len(labels):
         why = f"{len(labels) - known:,} of {len(labels):,} images have nothing beside them that tells one"
         return [Decision("labels", f"{known:,} from files beside the images", why, "--label-column")]

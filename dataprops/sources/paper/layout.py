@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dataprops.errors import DatapropsError
+from dataprops.errors import DatapropsError, printable
 from dataprops.sources.folder import EXTENSIONS, SPLITS
 from dataprops.sources.table import image_table, shown
 from dataprops.util.budget import read_whole
@@ -235,7 +235,7 @@ def read_file(root: Path, key: str) -> bytes:
 
 def unreadable(reason: str) -> OSError:
     """The reason why an image cannot be read, as `shards.read_reason` shows it."""
-    return OSError(errno.EIO, reason)
+    return OSError(errno.EIO, printable(reason))
 
 
 def numbered(names: Iterable[str]) -> Iterator[tuple[int, str]]:

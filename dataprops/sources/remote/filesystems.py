@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.table import SourceOptions
-from dataprops.util.budget import read_whole
+from dataprops.util.budget import LARGEST, allowed, need, read_whole, refuse_size
 from dataprops.util.cache import Kept
 from dataprops.util.redact import is_url, redacted
 
@@ -45,6 +45,7 @@ TRIES = 4
 PAUSE = 0.5  # seconds before the second try; doubled for each further one
 CONNECT, READ = 20, 60  # seconds to wait for a connection, and for the next bytes
 WHOLE = 2**30  # bytes of a container that is held in memory where a server sends no ranges
+PIECE = 2**20  # bytes of a web server's answer that are read at once
 REQUESTS = 16  # at once, where each object is asked about
 DEPTH = 32  # of folders in an HTML listing
 MINUTES_KNOWN = 15  # that an open remote container is taken to be the same
@@ -190,6 +191,8 @@ def _judged(error: BaseException) -> tuple[int, str, bool]:
         error = error.__cause__  # fsspec calls a web server's every answer so when it asks about an object
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return errno.EFBIG, error.strerror or "", False
     if isinstance(error, ValueError):
         return errno.EINVAL, "the address is not well formed", False
     if kind in ("NoCredentialsError", "PartialCredentialsError"):
@@ -227,11 +230,85 @@ def patiently(request: Callable[[], Result]) -> Result:
 
 
 def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008 - an immutable record
-    """A whole file."""
+    """A whole file that may be an image.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or has more than `budget.LARGEST` bytes, whatever the server promises.
+    OverBudget
+        See `budget.need`.
+    """
     if not is_url(location):
         return read_whole(location)
     system, path = _system(location, access)
+    if scheme_of(location).startswith("http"):
+        return patiently(lambda: _streamed(system, path))
+    size = patiently(lambda: system.info(path))["size"] or 0  # of a listing: nothing is asked again
+    refuse_size(size)
+    need(size)
     return patiently(lambda: system.cat_file(path))
+
+
+def _streamed(system: Any, url: str) -> bytes:
+    """A file of a web server, piece by piece: a server may promise less than it sends, or inflate it on the way."""
+    import fsspec.asyn
+
+    async def rest(most: int) -> bytes | None:
+        parts, size = [], 0
+        async for part in answer.content.iter_chunked(PIECE):
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                return None
+        return b"".join(parts)
+
+    answer = fsspec.asyn.sync(system.loop, _answer, system, url)
+    try:
+        promised = answer.content_length or 0
+        refuse_size(promised)
+        need(promised)
+        most = min(LARGEST, allowed())
+        data = fsspec.asyn.sync(system.loop, rest, most)
+        if data is None:
+            refuse_size(most + 1, most)
+        need(len(data))
+        return data
+    finally:
+        system.loop.call_soon_threadsafe(answer.close)
+
+
+async def _answer(system: Any, url: str, **headers: str) -> Any:
+    """A web server's answer, its body not read yet."""
+    session = await system.set_session()
+    answer = await session.get(system.encode_url(url), headers=headers or None, **system.kwargs)
+    try:
+        system._raise_not_found_for_status(answer, url)
+    except BaseException:
+        answer.close()
+        raise
+    return answer
+
+
+def first_bytes(location: str, access: Access, count: int) -> bytes:
+    """What a file at an address begins with; nothing where it cannot be read. The rest is not fetched."""
+    import fsspec.asyn
+
+    system, path = _system(location, access)
+
+    async def begin() -> bytes:
+        answer = await _answer(system, path, Range=f"bytes=0-{count - 1}")
+        try:
+            return await answer.content.read(count)
+        finally:
+            answer.close()
+
+    try:
+        if scheme_of(location).startswith("http"):
+            return patiently(lambda: fsspec.asyn.sync(system.loop, begin))
+        return patiently(lambda: system.cat_file(path, start=0, end=count))
+    except OSError:  # also of an empty object, which has no such range
+        return b""
 
 
 class Reader(NamedTuple):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources import folder
 from dataprops.sources.account import UNSAFE, reason_of
 from dataprops.sources.containers.members import kind_of_member
@@ -56,7 +58,7 @@ def kind_of(location: str, options: SourceOptions, of_containers: Callable[[Iter
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images below an address; see `sources.Source`. Nothing but the listing is asked for.
+    """List the images below an address; see `sources.Source`. Beside the listing, objects of unknown endings are asked how they begin.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     found = _handed.pop(key, None) or list_files(location, options)
     _listed.put(key, found)
     keys = sorted(found, key=os.fsencode)
-    kinds = [kind_of_member(key) for key in keys]
+    kinds = _by_content(location, keys, [kind_of_member(key) for key in keys], options)
     images = [key for key, kind in zip(keys, kinds, strict=True) if kind == "image"]
     ignored = {
         key: UNSAFE if kind == "unsafe" else reason_of(key)
@@ -76,6 +78,22 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     }
     folders = sorted({"/".join(key.split("/")[:depth]) for key in keys for depth in range(1, key.count("/") + 1)})
     return folder.layout(redacted(location), images, ignored, folders, options)
+
+
+def _by_content(location: str, keys: Sequence[str], kinds: Sequence[str], options: SourceOptions) -> list[str]:
+    """The kinds of objects; those of unknown endings by their first bytes."""
+    out, access = list(kinds), access_of(options)
+    unknown = [number for number, kind in enumerate(kinds) if kind == "unknown"]
+
+    def looks(number: int) -> bool:
+        head = filesystems.first_bytes(filesystems.joined(location, keys[number]), access, HEAD)
+        return is_image(head, keys[number])
+
+    if unknown:
+        with ThreadPoolExecutor(filesystems.REQUESTS) as pool:
+            for number, found in zip(unknown, pool.map(looks, unknown), strict=True):
+                out[number] = "image" if found else "other"
+    return out
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
