@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from dataprops.checks.open_alerts import CLOSED, receipts, sending, write_receipt
+from dataprops.util.redact import without_paths
 from tasks.mail import Mail
 
 __all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its name: its class must have been imported
@@ -65,8 +66,8 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
 
     Raises
     ------
-    Exception
-        Whatever the channel raises.
+    NotificationError
+        With what the channel said, without addresses.
     """
     from prefect.blocks.abstract import NotificationError
     from prefect.blocks.core import Block
@@ -81,8 +82,10 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
         try:
             with opened.raise_on_failure():
                 opened.notify(text, subject=subject)
-        except NotificationError as error:  # its own text is empty
-            raise NotificationError(f"{channel} delivery failed: {error.log.strip()}") from error
+        except Exception as error:  # noqa: BLE001 - whatever a channel raises
+            # Prefect keeps what is raised, and a message of a HTTP library quotes the address, whose path is a secret
+            said = error.log.strip() if isinstance(error, NotificationError) else str(error) or type(error).__name__
+            raise NotificationError(f"{channel} delivery failed: {without_paths(said)}") from None
         write_receipt(store, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("sent to %s: %s", channel, subject)
     return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from dataprops.audit import history
+from dataprops.audit.compared import Remembered
 from dataprops.audit.history import (
     class_changes,
     compare,
@@ -185,6 +189,28 @@ def test_other_preprocessing_does_not_compare_and_history_says_so(store):
         compare(*folders)
     runs = timeline(store, "scans")
     assert "size 224" in runs[1]["not_compared"] and runs[1]["drift"] is None
+
+
+def test_runs_are_compared_once_and_what_is_remembered_may_be_lost(store, monkeypatch):
+    for run, d in ((ONE, 20.0), (TWO, 25.0)):
+        write_result(store, run, plain(1000), d=d)
+    first = timeline(store, "scans")
+    assert first[1]["drift"] == ["d_data"]
+    write_result(store, THREE, plain(1000), d=25.0)
+    compared = []
+    real = history.compare
+    monkeypatch.setattr(history, "compare", lambda a, b: compared.append((a.name, b.name)) or real(a, b))
+    assert timeline(store, "scans")[:2] == first
+    assert compared == [(TWO, THREE)]
+    file = store / "cache" / "history" / "scans.json"
+    shutil.rmtree(store / "results" / "scans" / ONE)
+    remembered = Remembered(store, "scans")
+    remembered.put(Path(TWO), Path(THREE), {"drift": []})
+    remembered.save({TWO, THREE})
+    assert list(json.loads(file.read_text())["runs"]) == [f"{TWO} {THREE}"]  # of runs that are there
+    for lost in ("no json", '{"version": 0, "runs": {}}', "[]"):
+        file.write_text(lost)
+        assert timeline(store, "scans")[1]["drift"] == []
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

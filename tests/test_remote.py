@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
 import logging
 import socket
@@ -27,6 +29,7 @@ from dataprops.errors import DatapropsError
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access
+from dataprops.util.budget import bounded, one_image
 from dataprops.util.redact import redacted
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, random_folder
@@ -146,6 +149,58 @@ def test_a_listing_of_a_web_server_is_a_folder(files, serve, tmp_path: Path) -> 
     assert source.kind == "url"
     assert_same(source, files)
     assert source.scan().attrs["ignored"] == ["cat/no image.txt"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_objects_without_an_ending_are_known_by_their_first_bytes(ranges: bool, files, serve, tmp_path: Path) -> None:
+    (image, *_) = images_of(files).values()
+    held = {"cat/plain.png": image, "cat/none": image, "dog/odd.dat": image, "dog/text": b"text", "dog/empty": b""}
+    address, _ = serve(unpacked(tmp_path / "set", held), ranges=ranges)
+    source = open_source(address)
+    table = source.scan()
+    assert table["path"].tolist() == ["cat/none", "cat/plain.png", "dog/odd.dat"]
+    assert [source.read(key) for key in table["key"]] == [image] * 3
+    assert table.attrs["reasons"] == {"dog/text": "not an image", "dog/empty": "not an image"}
+
+
+class Liar(Folder):
+    """Promises little or nothing, and sends without end; or sends a bomb."""
+
+    promise = None
+    encoding = ""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.promise is not None:
+            self.send_header("Content-Length", str(self.promise))
+        if self.encoding:
+            self.send_header("Content-Encoding", self.encoding)
+        self.end_headers()
+        body = gzip.compress(bytes(2**23)) if self.encoding else bytes(2**20)
+        with contextlib.suppress(OSError):  # whoever has enough hangs up
+            for _ in range(1 if self.encoding else 64):
+                self.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({"promise": 2**40}, "1,099,511,627,776 bytes, more than an image file should have"),
+        ({"promise": 2**21}, "allows"),
+        ({}, "bytes, more than an image file should have"),
+        ({"encoding": "gzip"}, "bytes, more than an image file should have"),
+    ],
+)
+def test_a_web_server_cannot_fill_the_memory(lie: dict, words: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Liar,), lie))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/x.png"
+        with bounded(2**20), one_image(), pytest.raises((OSError, MemoryError), match=words):
+            filesystems.read_bytes(address)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_odd_names_at_a_web_server(serve, tmp_path: Path, files) -> None:
@@ -313,6 +368,15 @@ def test_a_withheld_secret_must_be_told_again() -> None:
         ("https://u:p@ss@h/a", "https://***@h/a"),
         ("two https://a:b@c/d and s3://e?versionId=f.", "two https://***@c/d and s3://e?***"),
         ("mail me@home, no address", "mail me@home, no address"),
+        ("https://me:p/w@host/a.zip", "https://***@host/a.zip"),
+        ("https://me:p?w#x@host/a.zip?s=1", "https://***@host/a.zip?***"),
+        ("http://host:9000/a@2x.png", "http://host:9000/a@2x.png"),
+        ("http://[::1]:9000/a@2x.png", "http://[::1]:9000/a@2x.png"),
+        ("https://h/it's.png?sig=1", "https://h/it's.png?***"),
+        ("https://h/x?sig=a'b\"c and more", "https://h/x?*** and more"),
+        ("'https://h/x?sig=1', \"https://h/y?sig=2\": no", "'https://h/x?***', \"https://h/y?***\": no"),
+        ('{"a":"https://h/x?sig=1","b":2}', '{"a":"https://h/x?***","b":2}'),
+        ("https://h/x#token=1", "https://h/x"),
     ],
 )
 def test_redaction(text: str, shown: str) -> None:

@@ -1,4 +1,4 @@
-"""Two audits of one set write the same report, whatever the process's hashes: only the run and its times differ."""
+"""Two audits of one set write the same report and tables, whatever the process's hashes and threads: only run and times differ."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from tests.make_images import random_folder
 
@@ -19,19 +21,26 @@ print(audit(sys.argv[1], store=sys.argv[2], size=12, k=4, sample=20, draws=3, es
 """
 
 
-def test_two_audits_write_the_same_report_but_for_run_and_time(tmp_path: Path) -> None:
+OF_THE_RUN = ["run_id", "created", "run", "seconds"]  # columns
+
+
+def test_two_audits_write_the_same_report_and_tables_but_for_run_and_time(tmp_path: Path) -> None:
     random_folder(tmp_path / "set", {"a": 30, "b": 30, "c": 4})
     (tmp_path / "set/a/copy.png").write_bytes((tmp_path / "set/b/000.png").read_bytes())
     running = []
     for seed in ("1", "2"):
         command = [sys.executable, "-c", AUDIT, str(tmp_path / "set"), str(tmp_path / f"store{seed}")]
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])}
+        threads = dict.fromkeys(
+            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), seed
+        )
+        environment = os.environ | threads | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])}
         running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-    pages = []
+    pages, folders = [], []
     for seed, process in zip("12", running, strict=True):
         out, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         folder = Path(out.split()[-1])
+        folders.append(folder)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         page = (folder / "report.html").read_text(encoding="utf-8")
         assert summary["run_id"] in page
@@ -40,3 +49,11 @@ def test_two_audits_write_the_same_report_but_for_run_and_time(tmp_path: Path) -
         )
         pages.append(re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.]+ s\b", "TIME", page))
     assert pages[0] == pages[1]
+    one, two = folders
+    names = sorted(path.name for path in one.glob("*.parquet"))
+    assert len(names) > 5
+    for name in names:
+        first, second = (pd.read_parquet(folder / name).drop(columns=OF_THE_RUN, errors="ignore") for folder in folders)
+        if name != "run.parquet":
+            pd.testing.assert_frame_equal(first, second, check_exact=True, obj=name)
+    assert names == sorted(path.name for path in two.glob("*.parquet"))

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dataprops.audit.compared import Remembered
 from dataprops.audit.opened import opened_closed
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
@@ -488,6 +489,7 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
     folders = finished_runs(store, dataset)
     if not folders:
         raise DatapropsError(f"{store} has no finished audit of {dataset!r}; it has {_datasets(store)}")
+    remembered = Remembered(store, dataset)
     out, before = [], None
     for folder in folders[-last:] if last else folders:
         try:
@@ -517,16 +519,32 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
             "not_compared": None,
         }
         if before is not None:
-            try:
-                found = compare(before, folder)
-                record |= {"drift": found["drift"], "images": found["images"]}
-                for name in ("opened", "closed"):
-                    record[name] = {k: part["count"] for k, part in found[name].items() if k not in ALWAYS}
-            except DatapropsError as error:
-                record["not_compared"] = str(error)
+            found = remembered.get(before, folder)
+            if found is None:
+                found = _briefly(before, folder)
+                if "drift" in found:
+                    remembered.put(before, folder, found)
+            record |= found
         out.append(record)
         before = folder
+    remembered.save({folder.name for folder in folders})
     return out
+
+
+def _briefly(before: Path, after: Path) -> dict[str, Any]:
+    """What `timeline` says of two runs; or why they do not compare."""
+    try:
+        return in_brief(compare(before, after))
+    except DatapropsError as error:
+        return {"not_compared": str(error)}
+
+
+def in_brief(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What `timeline` says of a comparison."""
+    brief: dict[str, Any] = {"drift": found["drift"], "images": found["images"]}
+    for name in ("opened", "closed"):
+        brief[name] = {kind: part["count"] for kind, part in found[name].items() if kind not in ALWAYS}
+    return brief
 
 
 def find_runs(store: Path, one: str, two: str) -> tuple[Path, Path]:

@@ -13,7 +13,9 @@ from dataprops.errors import DatapropsError
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HIDDEN = "***"
-_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/?#]*@)?([^\s?#'\"<>]*)(\?[^\s#'\"<>]*)?(#[^\s'\"<>]*)?")
+# An address ends at a blank, and at a quote or a closing bracket after which the text around it goes on
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
+_PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
 
 
 class Shown(str):
@@ -55,11 +57,31 @@ def redacted(text: str) -> str:
     's3://bucket/a b'
     """
 
-    def hide(found: re.Match) -> str:
-        scheme, user, path, query, _ = found.groups()
-        return scheme + (f"{HIDDEN}@" if user else "") + path + (f"?{HIDDEN}" if query else "")
+    return _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), text)
 
-    return _PARTS.sub(hide, text)
+
+def without_paths(text: str) -> str:
+    """A text whose addresses tell the host alone: for messages about webhooks, whose paths are secrets themselves.
+
+    >>> without_paths("503 for url 'https://hooks.example.org/services/T0/B0/key'")
+    "503 for url 'https://hooks.example.org/***'"
+    """
+    return re.sub(rf"({URL.pattern}[^\s/'\"<>]*)/[^\s'\"<>]*", rf"\1/{HIDDEN}", redacted(text))
+
+
+def _hidden(rest: str) -> str:
+    """What follows ``scheme://``, without user, password, query and fragment.
+
+    A password may hold a slash, a question mark or a hash that is not escaped: what stands before the first of them is a user with
+    the beginning of a password if it is no host with a port, and an @ follows.
+    """
+    first = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    at = first.rfind("@")
+    if at < 0 and not _PORT.fullmatch(first):
+        at = rest.rfind("@")
+    user, rest = (f"{HIDDEN}@", rest[at + 1 :]) if at >= 0 else ("", rest)
+    path, mark, _ = rest.partition("?")
+    return user + path.partition("#")[0] + (f"?{HIDDEN}" if mark and "#" not in path else "")
 
 
 def withhold(source: str) -> str:

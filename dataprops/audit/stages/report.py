@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dataprops.audit.history import compare
+from dataprops.audit.compared import Remembered
+from dataprops.audit.history import compare, in_brief
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Published
 from dataprops.audit.summary import run_table
@@ -46,7 +47,11 @@ def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
         return None
     previous = run.results.parent / summary["previous"]
     try:
-        return compare(previous, run.files.results, summary)
+        found = compare(previous, run.files.results, summary)
+        remembered = Remembered(Path(run.store), run.config.dataset)
+        remembered.put(previous, Path(summary["run_id"]), in_brief(found))
+        remembered.save({folder.name for folder in finished_runs(Path(run.store), run.config.dataset)} | {run.run_id})
+        return found
     except DatapropsError as error:
         return f"The audit before cannot be compared: {error}."
 

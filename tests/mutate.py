@@ -1,0 +1,167 @@
+"""Small changes of a module, each against its tests: ``python -m tests.mutate dataprops/checks/alerts.py tests/test_alerts.py``.
+
+A mutant differs in one place: a bound that is met or not, plus for minus, times for over, and for or, a constant one larger, a
+condition turned over. Each is put in place of the module in a process of its own (a fork, with the heavy libraries loaded), and the
+tests run till the first fails. A mutant that no test fails is a survivor: printed with its line, to be killed by a test or explained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 120
+COMPARED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+COMPARED |= {ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
+COMPUTED = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Div,
+    ast.Mod: ast.Mult,
+}
+JOINED = {ast.And: ast.Or, ast.Or: ast.And}
+
+
+def sites(tree: ast.AST) -> list[tuple[ast.AST, int]]:
+    """Places that can be changed: node, and which of its parts. Words of docstrings and annotations are not."""
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if annotation is not None:
+                skipped.update(map(id, ast.walk(annotation)))
+    found: list[tuple[ast.AST, int]] = []
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Compare):
+            found += [(node, at) for at, op in enumerate(node.ops) if type(op) in COMPARED]
+        elif (
+            (isinstance(node, ast.BinOp) and type(node.op) in COMPUTED)
+            or isinstance(node, ast.BoolOp)
+            or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+            or (isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float))
+        ):
+            found.append((node, 0))
+    return found
+
+
+def change(node: Any, at: int) -> str:
+    """Change a node in place; what was changed."""
+    before = ast.unparse(node)
+    if isinstance(node, ast.Compare):
+        node.ops[at] = COMPARED[type(node.ops[at])]()
+    elif isinstance(node, ast.BinOp):
+        node.op = COMPUTED[type(node.op)]()
+    elif isinstance(node, ast.BoolOp):
+        node.op = JOINED[type(node.op)]()
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd()
+        node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])
+        ast.fix_missing_locations(node)
+    elif isinstance(node.value, bool):
+        node.value = not node.value
+    else:
+        node.value = node.value + 1 if isinstance(node.value, int) else node.value * 1.25
+    return f"{before}  ->  {ast.unparse(node)}"
+
+
+class Mutant(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives a module its changed code."""
+
+    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
+        self.name, self.path, self.tree = name, path, tree
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != self.name:
+            return None
+        package = [str(self.path.parent)] if self.path.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(
+            fullname, self.path, loader=self, submodule_search_locations=package
+        )
+
+    def exec_module(self, module: Any) -> None:
+        exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
+
+
+def mutants(path: Path, most: int, seed: int) -> Iterator[tuple[int, str, ast.Module]]:
+    """Line, description and code of each mutant; of very many a sample."""
+    text = path.read_text(encoding="utf-8")
+    count = len(sites(ast.parse(text)))
+    chosen = sorted(random.Random(seed).sample(range(count), min(most, count)))
+    for number in chosen:
+        tree = ast.parse(text)
+        node, at = sites(tree)[number]
+        yield getattr(node, "lineno", 0), change(node, at), tree
+
+
+def survives(name: str, path: Path, tree: ast.Module, tests: list[str]) -> bool:
+    """Whether no test fails."""
+    child = os.fork()
+    if child == 0:
+        import pytest
+
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        sys.meta_path.insert(0, Mutant(name, path, tree))
+        try:
+            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests])
+        except BaseException:  # noqa: BLE001 - a mutant may do anything
+            code = 9
+        os._exit(int(code))
+    begin = time.monotonic()
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        if time.monotonic() - begin > SECONDS:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.02)
+
+
+def main() -> int:
+    """Print survivors and counts; 1 if there are any."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("module", type=Path)
+    parser.add_argument("tests", nargs="+")
+    parser.add_argument("--most", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    import numpy  # noqa: F401 - loaded once, before the forks
+    import pandas  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+    import pytest  # noqa: F401
+    import torch  # noqa: F401
+
+    path = asked.module.resolve()
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if not survives(name, path, ast.parse(path.read_text(encoding="utf-8")), asked.tests):
+        sys.stdout.write("the tests fail without any change\n")
+        return 2
+    left = tried = 0
+    for line, what, tree in mutants(path, asked.most, asked.seed):
+        tried += 1
+        if survives(name, path, tree, asked.tests):
+            left += 1
+            sys.stdout.write(f"{asked.module}:{line}: {what}\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"{asked.module}: {tried} mutants, {left} survived\n")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
