@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings import Context, find, measures
+from dataprops.findings import Context, find, measures, sharpest_pairs
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
+from dataprops.findings.slices import hard_slices
 from dataprops.imaging.measures import Measures, measure_image
 
 SIDE, N, K = 64, 60, 10
@@ -164,6 +167,12 @@ def test_pictures_that_show_next_to_nothing_are_no_copies_of_each_other():
     assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
 
 
+def recoded(one: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(one).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
 BAD = {
     "dark": lambda one: (one * 0.2).astype(np.uint8),
     "overexposed": lambda one: np.clip(one * 2.6, 0, 255).astype(np.uint8),
@@ -171,6 +180,7 @@ BAD = {
     "blurred": lambda one: gaussian_filter(one, 4),
     "noise": lambda one: np.clip(one + np.random.default_rng(1).normal(0, 60, one.shape), 0, 255).astype(np.uint8),
     "blank": lambda one: np.full_like(one, 90),
+    "compressed": lambda one: recoded(one, 8),
 }
 
 
@@ -323,3 +333,49 @@ def test_a_patient_does_not_vouch_for_himself_by_features_and_the_witness_is_rea
     assert read.classes == ["a", "ü"]
     assert np.array_equal(read.alike, voters)
     assert Witness.load(tmp_path / "none.npz") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda one: np.rint(255 * (one / 255) ** 1.2).astype(np.uint8), "tone curve (gamma)"),
+        (lambda one: recoded(one, 70), "compression"),
+    ],
+)
+def test_a_tone_curve_and_a_compression_of_one_class_are_named(change, name):
+    pixels = pictures(120, seed=6)
+    y = np.arange(120) % 2
+    for i in np.nonzero(y)[0]:
+        pixels[i] = change(pixels[i])
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
+    told = {told.name: told.score for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "property"}
+    assert told[name] > 0.8
+
+
+def test_the_suspect_side_of_a_pair_is_named():
+    images, _ = tables(pictures(20))
+    joint = np.tile([0.9, 0.1], (20, 1))
+    said = Opinions(np.arange(20), ["a", "b"], np.r_[1, np.zeros(19, int)], joint, joint)
+    sharpest = pd.DataFrame({"a": [0, 2], "b": [1, 3], "distance": [9.0, 9.0], "sharpness": [0.1, 0.1]})
+    context = Context(images.assign(label="a"), sharpest[[]], sharpest, SIDE * SIDE)._replace(opinions=said)
+    detail = [row[2] for row in sharpest_pairs.find(context)]
+    assert "The label of “000.png” is the suspect one (score 0.90 against 0.10)." in detail[0]
+    assert "suspect" not in detail[1]
+
+
+def test_pictures_that_look_alike_are_a_slice():
+    rng = np.random.default_rng(8)
+    pixels = pictures(200)
+    hard = rng.permutation(200)[:60]
+    pixels[hard, : SIDE // 2] = np.clip(pixels[hard, : SIDE // 2].astype(int) + 90, 0, 255)
+    y = np.arange(200) % 2
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
+    right = np.ones(200, bool)
+    right[hard[:40]] = False
+    probe = np.where((np.arange(2) == y[:, None]) == right[:, None], 0.9, 0.1)
+    said = Opinions(np.arange(200), ["a", "b"], y, probe, probe, probe)
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    context = Context(images, empty, empty, SIDE * SIDE)._replace(opinions=said, pixels=blocks_of(pixels))
+    found = [one for one in hard_slices(context) if one.name.startswith("pictures that look like")]
+    assert found
+    assert set(found[0].members) <= set(hard)

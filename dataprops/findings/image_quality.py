@@ -1,4 +1,5 @@
-"""Bad pictures: dark, overexposed, blurred, noisy, blank, of odd size or shape, grey among colour, inverted, wrongly turned."""
+"""Bad pictures: dark, overexposed, blurred, noisy, blank, compressed, of odd size or shape, grey among colour, inverted, wrongly
+turned."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ FINDING = Finding(
     severity="warning",
     title="Bad pictures",
     explanation=(
-        "These pictures are dark, overexposed, blurred, noisy, blank, of odd size or shape, grey among colour, inverted or wrongly"
-        " turned beside the others of the set. Look at them: repair them or remove them from the manifest."
+        "These pictures are dark, overexposed, blurred, noisy, blank, heavily compressed, of odd size or shape, grey among colour,"
+        " inverted or wrongly turned beside the others of the set. Look at them: repair them or remove them from the manifest."
     ),
     find=find,
     measures=measures,

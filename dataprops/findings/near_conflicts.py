@@ -12,6 +12,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.findings.sides import suspect_side
 
 CLOSE_RMS = 4.0  # grey levels that nobody sees
 
@@ -29,13 +30,15 @@ def find(context: Context) -> Iterator[Row]:
     """One row for each pair; its value is the distance after alignment (RMS, grey levels)."""
     if context.kind != "classes":
         return
+    side = suspect_side(context)
     path, label = context.images["path"].to_numpy(object), context.images["label"].to_numpy(object)
     for a, b, rms, what in conflicting(context)[["a", "b", "rms", "what"]].itertuples(index=False):
         yield (
             (a, b),
             rms,
             f"{quoted(path[a])} is labelled {label[a]}, its near-copy {quoted(path[b])} is labelled {label[b]} ({what};"
-            f" {rms:.2f} grey levels apart): at least one of the labels is probably wrong.",
+            f" {rms:.2f} grey levels apart): at least one of the labels is probably wrong."
+            f"{side(int(a), int(b))}",
         )
 
 

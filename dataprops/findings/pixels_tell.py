@@ -38,6 +38,7 @@ PROPERTIES = {
     "sharpness": ("original_focus",),
     "noise": ("original_noise",),
     "compression": ("original_blockiness", "original_quantised"),
+    "clipped range": ("original_clipped",),
     "tone curve (gamma)": ("original_holes", "original_spikes"),
     "colour": ("original_colour",),
 }

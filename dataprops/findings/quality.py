@@ -23,6 +23,7 @@ REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
 LIKELIER = 15.0  # times: odds of the negative of an inverted picture
+BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
 BRIGHT, NO_BLACK, LIFTED = (
@@ -73,6 +74,7 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
         *_blank(used),
         *_tones(used),
         *_sharpness(used),
+        *_compression(used),
         *_shape(used),
         *_colour(used),
         *_lying(used, blocks, seed),
@@ -153,6 +155,19 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(used, noisy & ~blurred, "noise", noise, "is noisy: {:.0f} grey levels of noise"),
     ]
+
+
+def _compression(used: pd.DataFrame) -> list[Fault]:
+    blocks = _column(used, "blockiness")
+    _, _, top = _fence(blocks, 0.1)
+    large = used[["width", "height"]].min(axis=1).to_numpy(float) >= LEAST_BLOCKS
+    return _rows(
+        used,
+        (blocks > top) & (blocks >= BLOCKY) & large,
+        "compressed",
+        blocks,
+        "is heavily compressed: the steps at the borders of its 8 x 8 blocks are larger than within them by {:.1f} times",
+    )
 
 
 def _shape(used: pd.DataFrame) -> list[Fault]:

@@ -11,11 +11,12 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row
+from dataprops.findings.rows import Row, quoted
 
 LEAST = 20  # images of a slice
 LEVEL = 0.01  # after Holm's correction
 WORSE = 1.5  # times the error of the rest
+MOST_CLUSTERS, CLUSTERED = 10, 8  # clusters of images; side of the thumbnails they are made of
 COLUMNS = {"label": "class", "split": "split", "format": "file format", "mode": "colour mode"}
 NUMBERS = {
     "original_mean": "brightness",
@@ -57,6 +58,30 @@ def parts(images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
         yield f"highest fifth in {name} (from {high:.3g})", values >= high
 
 
+def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and mask of each cluster of pictures that look alike (k-means of thumbnails), as the image in its middle."""
+    from sklearn.cluster import KMeans
+
+    from dataprops.findings.thumbnails import thumbnails  # brings torch
+    from dataprops.util.threads import one_thread
+
+    many = min(MOST_CLUSTERS, len(images) // (2 * LEAST))
+    if many < 2:
+        return
+    small = thumbnails(context.pixels, images["image"].to_numpy(np.int64), CLUSTERED).reshape(len(images), -1)
+    if not np.ptp(small, axis=0).any():  # no pixels at hand
+        return
+    with one_thread():
+        found = KMeans(many, n_init=1, random_state=context.seed).fit(small.astype(np.float64))
+    away = ((small - found.cluster_centers_[found.labels_]) ** 2).sum(1)
+    path = images["path"].to_numpy(object)
+    for number in range(many):
+        mask = found.labels_ == number
+        if mask.any():
+            middle = path[np.nonzero(mask)[0][np.argmin(away[mask])]]
+            yield f"pictures that look like {quoted(middle)}", mask
+
+
 def hard_slices(context: Context) -> list[Slice]:
     """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
     from scipy.stats import hypergeom
@@ -71,7 +96,9 @@ def hard_slices(context: Context) -> list[Slice]:
         return []  # one that guesses names the largest class everywhere, and "errs" on the others
     images = context.images.iloc[said.image]
     n, total = len(wrong), int(wrong.sum())
-    looked = [(name, mask) for name, mask in parts(images) if LEAST <= mask.sum() <= n - LEAST]
+    looked = [
+        (name, mask) for name, mask in (*parts(images), *clusters(context, images)) if LEAST <= mask.sum() <= n - LEAST
+    ]
     if not looked or not total:
         return []
     p = [float(hypergeom.sf(int(wrong[mask].sum()) - 1, n, total, int(mask.sum()))) for _, mask in looked]
