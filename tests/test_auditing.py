@@ -19,6 +19,7 @@ from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.findings.slices import hard_slices
+from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
 
 SIDE, N, K = 64, 60, 10
@@ -379,3 +380,27 @@ def test_pictures_that_look_alike_are_a_slice():
     found = [one for one in hard_slices(context) if one.name.startswith("pictures that look like")]
     assert found
     assert set(found[0].members) <= set(hard)
+
+
+def test_the_dimension_is_told_without_near_copies():
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(120, 5))
+    doubled = np.concatenate([points, points[:40] + rng.normal(0, 1e-4, (40, 5))])
+    d = np.linalg.norm(doubled[:, None] - doubled[None], axis=2)
+    np.fill_diagonal(d, np.inf)
+    order = np.argsort(d, axis=1)[:, :K]
+    distance = np.take_along_axis(d, order, 1)
+    near = pd.DataFrame(
+        {"image": np.repeat(np.arange(160), K), "neighbour": order.ravel(), "distance": distance.ravel()}
+    )
+    images = pd.DataFrame({"image": np.arange(160), "duplicate_of": np.arange(160)})
+    pairs = pd.DataFrame({"a": np.arange(40), "b": np.arange(120, 160)})
+    found = dimension_without_copies(images, near, pairs)
+    # the same points without copies, brute force
+    alone = np.sort(d[:120, :120], axis=1)[:, : int(found["without_copies_k"])]
+    k = alone.shape[1]
+    assert found["without_copies_mle"] == pytest.approx(
+        (k - 1) / np.log(alone[:, -1:] / alone[:, :-1]).sum(1).mean(), rel=0.02
+    )
+    assert found["without_copies_twonn"] > 3.5  # with them it is below 2
+    assert dimension_without_copies(images, near, pairs[:0]) is None

@@ -38,7 +38,8 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
     preprocess = decoded.preprocess
     sharpest, anchors, kind = files.sharpest_pairs(), passed.anchors, scanned.label_kind
     features, left_out = passed.features, scanned.left_out
-    near_rms = files.measures.read().get("near_rms", config.near_rms or 0.0)
+    measures = files.measures.read()
+    near_rms = measures.get("near_rms", config.near_rms or 0.0)
     by_name = properties.set_index("property")
     path = images["path"].to_numpy(object)
 
@@ -97,6 +98,10 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "near_rms": near_rms,
         "near_distance": near_rms * math.sqrt(features),
         "intrinsic_dimension": {name: e for name in ESTIMATORS if (e := estimate(name)) is not None},
+        # as if of each group of near-copies one image were there; None: there are none, or too few images without them
+        "without_near_copies": {name: measures[f"without_copies_{name}"] for name in ("mle", "twonn", "k")}
+        if "without_copies_mle" in measures
+        else None,
         "label_sharpness": {
             "all_pairs": sharpness("all_pairs"),
             "at_least": finite(by_name.at["label_sharpness.all_pairs", "low"]),

@@ -12,6 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
+from dataprops.findings.without_copies import dimension_without_copies
 
 NAMED = 3  # images and changes named in a sentence
 
@@ -91,7 +92,8 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """near_duplicate_share: readable images with a near-copy (series not counted); near_pairs: pairs in all; and the thresholds."""
+    """near_duplicate_share: readable images with a near-copy (series not counted); near_pairs: pairs in all; the thresholds; and the
+    dimension without near-copies: without_copies_mle, _twonn, _k."""
     readable = context.images[context.images["pixels"].notna()]
     if not len(readable):
         return {}
@@ -106,6 +108,8 @@ def measures(context: Context) -> dict[str, float]:
             "near_detail_threshold": context.copies.detail_threshold,
             "near_false_share": context.copies.false_share,
         }
+    if context.neighbours is not None:
+        out |= dimension_without_copies(context.images, context.neighbours, copies) or {}
     return {name: value for name, value in out.items() if np.isfinite(value)}
 
 

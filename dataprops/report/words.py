@@ -125,6 +125,12 @@ def disagreement(summary: Mapping[str, Any], near: float = 0.0) -> str:
             else "the nearest images are much nearer than the following ones, which near-copies or bursts of exposures do"
         )
         out.append(f"TwoNN says {number(twonn)} and the MLE {number(mle)}: {why}. Trust the MLE.")
+        without = summary.get("without_near_copies")
+        if without:
+            out.append(
+                f"With one image of each group of near-copies TwoNN says {number(without['twonn'])} and the MLE"
+                f" {number(without['mle'])} ({without['k']:.0f} neighbours)."
+            )
     elif mle and twonn and twonn > 1.3 * mle:
         out.append(
             f"TwoNN says {number(twonn)} and the MLE {number(mle)}: the MLE looks further out ({summary['k']} neighbours), where"
