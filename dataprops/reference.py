@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -51,28 +50,15 @@ def checks() -> str:
 
 
 def options() -> str:
-    """Fields of `audit.config.AuditConfig`."""
+    """Options of `audit.config.AuditConfig`."""
     from dataprops.audit.config import AuditConfig
+    from dataprops.options import rows
 
-    words = _attributes(AuditConfig.__doc__ or "")
-    rows = []
-    for field in fields(AuditConfig):
-        made = field.default_factory() if field.default_factory is not MISSING else field.default
-        default = "" if made is MISSING else f"`{', '.join(made) if isinstance(made, tuple) else made}`"
-        rows.append((f"`{field.name}`", "" if default == "``" else default, words.get(field.name, "")))
-    return _rows(("option", "default", "what it says"), rows)
-
-
-def _attributes(doc: str) -> dict[str, str]:
-    """Name -> text of the attributes of a numpydoc docstring."""
-    out: dict[str, str] = {}
-    names: list[str] = []
-    for line in doc.partition("----------\n")[2].splitlines():
-        if re.match(r"    \w", line):
-            names = [name.strip() for name in line.partition(":")[0].split(",")]
-        elif line.strip():
-            out |= {name: f"{out.get(name, '')} {line.strip()}".strip() for name in names}
-    return out
+    table = []
+    for row in rows(AuditConfig).values():
+        default = row.option.default or ("" if row.default in (None, "", ()) else f"`{row.default}`")
+        table.append((f"`{row.name}`", default, f"{row.option.words}."))
+    return _rows(("option", "default", "what it says"), table)
 
 
 def rules() -> str:
@@ -87,12 +73,25 @@ def rules() -> str:
     return _rows(("source", "`--rule`", "values, the default first"), rows)
 
 
+def columns() -> str:
+    """Columns of the result tables of an audit."""
+    from dataprops.audit.columns import TABLES
+
+    rows = [
+        (f"`{name}`", f"`{column}`", words)
+        for name, table in TABLES.items()
+        for column, words in [("", f"one row for {table.row}"), *table.columns.items()]
+    ]
+    return _rows(("table", "column", "what it is"), [(t, c if c != "``" else "*", w) for t, c, w in rows])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "estimators": estimators,
     "findings": findings,
     "checks": checks,
     "options": options,
     "rules": rules,
+    "columns": columns,
 }
 
 

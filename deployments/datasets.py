@@ -1,4 +1,4 @@
-"""The file of datasets: what is audited, when, and who is told. Read and checked as a whole before anything is deployed.
+"""The file of datasets: what is audited, when, and who is notified. Read and checked as a whole before anything is deployed.
 
 Every mistake is named with its file and line. Paths are relative to the file. A value "env:NAME" of a channel is taken from the
 environment when the file is deployed, so that no password stands in it.
@@ -10,19 +10,21 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
 
 from dataprops.audit.config import NAME, AuditConfig, from_dict
 from dataprops.checks.alerts import SEVERITIES
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.errors import DatapropsError
 from dataprops.experiment import grid_options
-from dataprops.experiment.grid import DOMAINS
-from dataprops.util.validation import OptionError, check_values, plain_value
+from dataprops.options import rows
+from dataprops.util.validation import Meets, OptionError, check_values, plain_value
 from deployments.channels import CHANNELS
 
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
@@ -38,6 +40,30 @@ class Channel:
     name: str
     kind: str
     values: Mapping[str, Any]
+
+
+def _cron(value: str) -> str:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=value)
+    except ValueError:  # pydantic's is one
+        return 'a cron expression such as "0 3 * * *"'
+    return ""
+
+
+def _zone(value: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        return "a time zone such as Europe/Berlin"
+    return ""
+
+
+Seconds = Annotated[float, Gt(0)]
+Minutes = Annotated[float, Meets(lambda value: "" if value >= 1 / 6 else "at least 10 seconds, that is 0.17 minutes")]
 
 
 @dataclass(frozen=True)
@@ -70,17 +96,17 @@ class Dataset:
 
     name: str
     options: Mapping[str, Any]
-    schedule: str = ""
-    timezone: str = "UTC"
+    schedule: Annotated[str, Meets(_cron)] = ""
+    timezone: Annotated[str, Meets(_zone)] = "UTC"
     tell: tuple[str, ...] = ()
-    level: str = "warning"
-    late: float = 15.0
+    level: Annotated[str, Meets(lambda value: "" if value in SEVERITIES else ", ".join(SEVERITIES))] = "warning"
+    late: Minutes = 15.0
     watch: str = ""
-    settle: float = 10.0
-    poll: float = 300.0
-    again: float = 3600.0
+    settle: Seconds = 10.0
+    poll: Seconds = 300.0
+    again: Seconds = 3600.0
     cluster: str = "local"
-    workers: int | None = None
+    workers: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +126,10 @@ class Experiment:
 
     name: str
     options: Mapping[str, Any]
-    schedule: str = ""
-    timezone: str = "UTC"
+    schedule: Annotated[str, Meets(_cron)] = ""
+    timezone: Annotated[str, Meets(_zone)] = "UTC"
     cluster: str = "processes"
-    workers: int | None = None
+    workers: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,9 +159,10 @@ class Operations:
 
 
 TOP = ("project", "store", "pool", "base_url", "datasets", "experiments", "channels")
-OPTIONS = {option.name for option in fields(AuditConfig)} - {"name", "store", "reason"}
+OPTIONS = rows(AuditConfig).keys() - {"name", "store", "reason"}
 OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
 GRID_OPTIONS = grid_options.OPTIONS.keys() - {"name", "store"}
+KNOWN = {name: grid_options.OPTIONS[name] for name in GRID_OPTIONS}
 OWN_OF_GRID = {option.name for option in fields(Experiment)} - {"name", "options"}
 
 
@@ -165,13 +192,22 @@ class _File:
         except DatapropsError as error:
             raise self.wrong(where, str(error)) from error
 
+    @contextmanager
+    def naming_option(self, where: tuple[str, ...]) -> Iterator[None]:
+        """Errors of an option name its line, others that of the table."""
+        try:
+            yield
+        except DatapropsError as error:
+            named = [error.option] if isinstance(error, OptionError) else []
+            raise self.wrong((*where, *named), str(error)) from error
+
 
 def _toml_place(path: Path, text: str, said: str) -> str:
     found = re.search(r"\(at line (\d+), column (\d+)\)", said)
     words = re.sub(r"\s*\(at .*\)", "", said)
     if found:
-        return f"{path}, line {found[1]}, column {found[2]}: no TOML: {words}"
-    return f"{path}, line {text.count(chr(10)) + 1}: no TOML: {words}"
+        return f"{path}, line {found[1]}, column {found[2]}: not valid TOML: {words}"
+    return f"{path}, line {text.count(chr(10)) + 1}: not valid TOML: {words}"
 
 
 def line_of(text: str, where: tuple[str, ...]) -> int:
@@ -289,8 +325,8 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     if "source" not in row:
         raise file.wrong(where, f"the dataset {name!r} has no source")
     own = {key: value for key, value in row.items() if key in OWN}
-    _own_values(file, where, own)
-    own["tell"] = tuple(own.get("tell", ()))
+    own = _checked(file, where, Dataset, own)
+    own["tell"] = own.get("tell", ())
     for channel in own["tell"]:
         if channel not in channels:
             there = f"there are {', '.join(channels)}" if channels else "write [channels.NAME] for it"
@@ -304,10 +340,7 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
     """Those keys of a dataset that are options of an audit, as `AuditConfig` takes them."""
     where = ("datasets", name)
     options = {key: value for key, value in row.items() if key in OPTIONS}
-    try:
-        check_values(AuditConfig, {key: plain_value(value) for key, value in options.items()})
-    except OptionError as error:
-        raise file.wrong((*where, error.option), str(error)) from error
+    _checked(file, where, AuditConfig, options)
     options["source"] = _absolute(file.path.parent, str(row["source"]))
     if "thresholds" in options:
         options["thresholds"] = _absolute(file.path.parent, str(options["thresholds"]))
@@ -316,26 +349,17 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
         except DatapropsError as error:
             raise file.wrong((*where, "thresholds"), str(error)) from error
     options |= {"name": name, "store": str(store)}
-    try:
+    with file.naming_option(where):
         from_dict(options)
-    except DatapropsError as error:
-        named = [error.option] if isinstance(error, OptionError) and error.option in options else []
-        raise file.wrong((*where, *named), str(error)) from error
     return options
 
 
-def _of_kind(file: _File, where: tuple[str, ...], value: Any, kind: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise file.wrong(where, f"{where[-1]} is {value!r}; expected {NAMES_OF_KINDS[kind]}")
-
-
-def _own_values(file: _File, where: tuple[str, ...], own: Mapping[str, Any]) -> None:
-    """Refuse a value of what is no option of the flow's."""
-    for key, check in CHECKS.items():
-        if key in own and (wanted := check(own[key])):
-            raise file.wrong((*where, key), f"{key} is {own[key]!r}; expected {wanted}")
-    for key, value in own.items():
-        _of_kind(file, (*where, key), value, KINDS[key])
+def _checked(file: _File, where: tuple[str, ...], kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as the annotations of `kind` have them."""
+    values = {key: plain_value(value) for key, value in given.items()}
+    with file.naming_option(where):
+        check_values(kind, values)
+    return values
 
 
 def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> Experiment:
@@ -346,23 +370,17 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
     if "sources" not in row and "grid" not in row:
         raise file.wrong(where, f"the experiment {name!r} has neither sources nor grid")
     own = {key: value for key, value in row.items() if key in OWN_OF_GRID}
-    _own_values(file, where, own)
-    options: dict[str, Any] = {}
-    for key, value in row.items():
-        if key in GRID_OPTIONS:
-            with file.naming(*where, key):
-                options[key] = grid_options.OPTIONS[key](key, value)
+    own = _checked(file, where, Experiment, own)
+    with file.naming_option(where):
+        options = grid_options.read_options({key: value for key, value in row.items() if key in GRID_OPTIONS}, KNOWN)
     options["sources"] = tuple(_place(file.path.parent, source) for source in options.get("sources", ()))
     if "grid" in options:
         options["grid"] = _absolute(file.path.parent, options["grid"])
         with file.naming(*where, "grid"):
             grid_options.load_grid(options["grid"])
     options |= {"name": name, "store": str(store)}
-    try:
+    with file.naming_option(where):
         grid = grid_options.experiment_from(options)
-    except DatapropsError as error:
-        named = [key for key in row if str(error).startswith(f"{key} is ")]
-        raise file.wrong((*where, *named[:1]), str(error)) from error
     with file.naming(*where, "models"):
         for model in grid.models:
             if ":" not in model:  # one's own is imported where it is trained
@@ -373,7 +391,11 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
 def _place(folder: Path, source: str) -> str:
     """A source of a grid with an absolute path; its domain may stand before it."""
     domain, equals, place = source.partition("=")
-    return f"{domain}={_absolute(folder, place)}" if equals and domain in DOMAINS else _absolute(folder, source)
+    return (
+        f"{domain}={_absolute(folder, place)}"
+        if equals and domain in grid_options.DOMAINS
+        else _absolute(folder, source)
+    )
 
 
 def _absolute(folder: Path, text: str) -> str:
@@ -386,60 +408,3 @@ def _absolute(folder: Path, text: str) -> str:
         place = folder / Path(location)
         return f"{kind}:{place.resolve()}" if location and place.exists() else text
     return os.path.abspath(folder / path)  # noqa: PTH100 - a link stays a link
-
-
-def _no_cron(value: Any) -> str:
-    from prefect.client.schemas.schedules import CronSchedule
-
-    try:
-        CronSchedule(cron=value)
-    except ValueError:  # pydantic's is one
-        return 'a cron expression such as "0 3 * * *"'
-    return ""
-
-
-def _no_zone(value: Any) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, TypeError, OSError):
-        return "a time zone such as Europe/Berlin"
-    return ""
-
-
-def _not_positive(value: Any) -> str:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return "" if good else "a positive number"
-
-
-# what a key of a dataset must be: value -> what is wanted instead, "" if it will do
-CHECKS: dict[str, Callable[[Any], str]] = {
-    "schedule": _no_cron,
-    "timezone": _no_zone,
-    "level": lambda value: "" if value in SEVERITIES else ", ".join(SEVERITIES),
-    "tell": lambda value: (
-        "" if isinstance(value, list) and all(isinstance(v, str) for v in value) else "a list of channels"
-    ),
-    "late": lambda value: (
-        _not_positive(value) or ("" if value >= 1 / 6 else "at least 10 seconds, that is 0.17 minutes")
-    ),
-    "settle": _not_positive,
-    "poll": _not_positive,
-    "again": _not_positive,
-    "workers": _not_positive,
-}
-KINDS: dict[str, Any] = {
-    "schedule": str,
-    "timezone": str,
-    "tell": list,
-    "level": str,
-    "late": int | float,
-    "watch": str,
-    "settle": int | float,
-    "poll": int | float,
-    "again": int | float,
-    "cluster": str,
-    "workers": int,
-}
-NAMES_OF_KINDS: dict[Any, str] = {str: "a string", list: "a list", int: "a whole number", int | float: "a number"}

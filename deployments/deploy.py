@@ -43,7 +43,7 @@ RUN_ENVIRONMENT = {
 }
 
 
-class Change(NamedTuple):
+class Step(NamedTuple):
     """What became of one thing: created, updated, unchanged or removed."""
 
     kind: str
@@ -176,7 +176,7 @@ def deployed_datasets() -> set[str]:
     return {found.name for found in deployments if MARK in found.tags and flows.get(found.flow_id) == "audit"}
 
 
-def deploy(operations: Operations) -> list[Change]:
+def deploy(operations: Operations) -> list[Step]:
     """Make the server hold what the file says; returns what became of each thing.
 
     Raises
@@ -229,7 +229,7 @@ def _read_deployment(client: SyncPrefectClient, name: str) -> Any | None:
         return None
 
 
-def _ensure_pool(client: SyncPrefectClient, name: str) -> Change:
+def _ensure_pool(client: SyncPrefectClient, name: str) -> Step:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -242,12 +242,12 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> Change:
             name=name, type="process", base_job_template=template, concurrency_limit=POOL_LIMIT, description="dataprops"
         )
         client.create_work_pool(pool)
-        return Change("work pool", name, "created")
+        return Step("work pool", name, "created")
     # its owner may have changed it: it is a place, not a wish of the file
-    return Change("work pool", name, "unchanged")
+    return Step("work pool", name, "unchanged")
 
 
-def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Change]:
+def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Step]:
     from prefect.blocks.core import Block
 
     name = block_name(operations, channel.name)
@@ -255,10 +255,10 @@ def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Ch
     try:
         found: Any = Block.load(_slug(operations, channel))
     except ValueError:
-        return block.save(name), Change("channel", channel.name, "created")
+        return block.save(name), Step("channel", channel.name, "created")
     if _block_values(found) == _block_values(block):
-        return found._block_document_id, Change("channel", channel.name, "unchanged")
-    return block.save(name, overwrite=True), Change("channel", channel.name, "updated")
+        return found._block_document_id, Step("channel", channel.name, "unchanged")
+    return block.save(name, overwrite=True), Step("channel", channel.name, "updated")
 
 
 def _block_values(block: Block) -> dict[str, Any]:
@@ -266,17 +266,17 @@ def _block_values(block: Block) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not name.startswith("_")}  # a saved one knows its own id
 
 
-def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: Wanted) -> tuple[UUID, Change]:
+def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: Wanted) -> tuple[UUID, Step]:
     found = _read_deployment(client, row.full_name)
     desired = _desired(operations, row)
     there = None if found is None else _as_desired(found)
     if found is not None and there == desired:
-        return found.id, Change("deployment", row.full_name, "unchanged")
+        return found.id, Step("deployment", row.full_name, "unchanged")
     active = True
     if found is not None and found.schedules and there and there["schedule"] == row.schedule:
         active = found.schedules[0].active  # a person may have paused it
     made = _write_deployment(client, row, desired, active)
-    return made, Change("deployment", row.full_name, "created" if found is None else "updated")
+    return made, Step("deployment", row.full_name, "created" if found is None else "updated")
 
 
 def _desired(operations: Operations, row: Wanted) -> dict[str, Any]:
@@ -341,30 +341,30 @@ def _as_desired(found: Any) -> dict[str, Any]:
     }
 
 
-def _ensure_automation(client: SyncPrefectClient, rule: AutomationCore) -> Change:
+def _ensure_automation(client: SyncPrefectClient, rule: AutomationCore) -> Step:
     found = client.read_automations_by_name(rule.name)
     if not found:
         client.create_automation(rule)
-        return Change("automation", rule.name, "created")
+        return Step("automation", rule.name, "created")
     for double in found[1:]:  # two deploys at once
         client.delete_automation(double.id)
     if automations.comparable(found[0]) == automations.comparable(rule):
-        return Change("automation", rule.name, "unchanged")
+        return Step("automation", rule.name, "unchanged")
     rule = rule.model_copy(update={"enabled": found[0].enabled})  # a person may have switched it off
     client.update_automation(found[0].id, rule)
-    return Change("automation", rule.name, "updated")
+    return Step("automation", rule.name, "updated")
 
 
 def _remove_vanished(
     client: SyncPrefectClient, operations: Operations, wanted: list[Wanted], rules: set[str], blocks: set[UUID]
-) -> list[Change]:
+) -> list[Step]:
     """Remove what carries our tags and is not wanted any more."""
     mark = set(tags_of(operations))
     removed = []
     for rule in _pages(client.read_automations):
         if mark <= set(rule.tags) and rule.name not in rules:
             client.delete_automation(rule.id)
-            removed.append(Change("automation", rule.name, "removed"))
+            removed.append(Step("automation", rule.name, "removed"))
     names = {row.full_name for row in wanted}
     flows: dict[UUID, str] = {}
     for found in _pages(client.read_deployments):
@@ -372,12 +372,12 @@ def _remove_vanished(
             name = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name) + f"/{found.name}"
             if name not in names:
                 client.delete_deployment(found.id)
-                removed.append(Change("deployment", name, "removed"))
+                removed.append(Step("deployment", name, "removed"))
     prefix = block_name(operations, "")
     for document in _pages(client.read_block_documents):
         if (document.name or "").startswith(prefix) and document.id not in blocks and _is_channel(document):
             client.delete_block_document(document.id)
-            removed.append(Change("channel", (document.name or "").removeprefix(prefix), "removed"))
+            removed.append(Step("channel", (document.name or "").removeprefix(prefix), "removed"))
     return removed
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from dataprops.errors import DatapropsError
 from deployments.datasets import Dataset, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
-from flows.notifications import Tries, notice, send_waiting, sweep
+from flows.notifications import Tries, notice, pass_on
 from flows.recovery import LOOKS, Suspects, hand_back, recover
 from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
@@ -94,7 +95,7 @@ def look_after_once(operations: Operations) -> None:
 
 
 def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None:
-    """Once: recover lost runs, tell of late and dead audits, bring on its way what was told and did not arrive.
+    """Once: recover lost runs, report late and dead audits, resend undelivered notifications.
 
     Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
     """
@@ -104,8 +105,7 @@ def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)
         _try(f"late audits of {dataset.name} were not looked for", notice, *place, dataset.late, how)
-        _try(f"news of {dataset.name} waits", sweep, *place, how)
-        _try(f"news of {dataset.name} waits", send_waiting, *place, how, tried)
+        _try(f"news of {dataset.name} waits", partial(pass_on, again=True, tried=tried), *place, how)
 
 
 def _try(otherwise: str, function: Callable[..., Any], *arguments: Any) -> None:

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("deployments.commands.deploy", "Deploy audits from a file of datasets: schedules, triggers, channels."),
     "serve": ("deployments.commands.serve", "Operate a file of datasets on this machine."),
     "watch": ("deployments.commands.watch", "Watch for new data; an audit follows."),
-    "notify": ("deployments.commands.notify", "Say that data arrived; an audit follows."),
+    "notify": ("deployments.commands.notify", "Report that data arrived; an audit follows."),
 }
 
 
@@ -42,7 +42,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant; an unknown one is told with the nearest."""
+        """The command that is meant; an unknown one is refused with the nearest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from dataprops.util.nearest import did_you_mean
 

@@ -23,7 +23,7 @@ def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[
     Parameters
     ----------
     news : dict
-        See `dataprops.alert_state.news`; `report` is the address of the run's report.
+        See `dataprops.checks.open_alerts.news`; `report` is the address of the run's report.
     channels : dict
         Name -> notification block, as "custom-webhook/name".
     store : str

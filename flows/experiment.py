@@ -31,7 +31,7 @@ def experiment(options: dict[str, Any], cluster: str = "processes", workers: int
     Parameters
     ----------
     options : dict
-        The options of `dataprops experiment` by their names, see `dataprops.grid_options.OPTIONS`; `sources` or `grid` at least.
+        The options of `dataprops experiment` by their names, see `experiment.grid_options.OPTIONS`; `sources` or `grid` at least.
     cluster : str
         See `tasks.cluster.connect`. A process trains one network at a time, so threads ("local") wait for each other.
     workers : int, optional

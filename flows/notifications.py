@@ -1,12 +1,20 @@
-"""What is told of an audit: what it changed, that it failed, that it is late - and again, until it arrived.
+"""Notifications about audits: what changed, that one failed, that one is late - resent until they arrive.
 
     tell (an audit that finished)  -+
-    tell_failure (one that failed) -+-> outbox in the store -> event -> automation -> `deliver` -> channels -> receipts
-    notice (whoever stays)         -+        |                                                       ^
-                                             +-- sweep: the event once more; send_waiting: directly -+
+    tell_failure (one that failed) -+-> outbox in the store -> `pass_on` -> event -> automation -> `deliver` -+-> `send_once`
+    notice (whoever stays)         -+                              |                                          |   -> channel
+                                                                   +-- directly, where none delivered --------+   -> receipt
 
-`notice`, `sweep` and `send_waiting` belong to the processes that stay (`dataprops serve` and `watch`): an audit that is late or
-whose machine died tells nothing, and where no worker is there, none delivers.
+Whoever finds news writes it into the outbox, with the id that it will always have, and calls `pass_on`; nothing travels otherwise.
+
+| step | by whom | tried again |
+|---|---|---|
+| event | whoever found the news | by the next audit, `serve` and `watch`: the server does not know it after `PATIENCE` |
+| `deliver` | a worker, once for each event | each channel by itself, by Prefect, after `tasks.channels.RETRY_SECONDS` |
+| directly | `serve` or `watch`: no receipt after `PATIENCE` | after waits that double, up to `LONGEST_WAIT` |
+
+Once: `tasks.channels.send_once` holds the lock of the news and asks for the channel's receipt first, whoever calls it. News leaves the
+outbox when the server knows its event and every channel has its receipt.
 """
 
 from __future__ import annotations
@@ -49,16 +57,42 @@ Tries = dict[str, tuple[int, float]]
 
 def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[News]:
     """Tell what an audit changed: alerts that opened or closed."""
-    from httpx import HTTPError
-
     dataset, when = summary["dataset"], _now()
     fresh = _of(settle(store, dataset, summary["alerts"], summary["run_id"], when), when)
+    pass_on(store, dataset, operation, fresh, again=True)
+    return fresh
+
+
+def pass_on(
+    store: Path,
+    dataset: str,
+    operation: Operation,
+    fresh: Iterable[News] = (),
+    *,
+    again: bool = False,
+    tried: Tries | None = None,
+) -> None:
+    """Send notifications on: the one path of this module. A server that cannot be reached is logged; the news waits in the outbox.
+
+    Parameters
+    ----------
+    fresh : iterable of News
+        What was found now, in the outbox already.
+    again : bool
+        Whether to send events again that the server does not know, and to forget what arrived.
+    tried : dict, optional
+        Of a process that stays, the same at every call: then news that nobody delivered is sent from here, see `send_waiting`.
+    """
+    from httpx import HTTPError
+
     try:
         _emit(fresh, operation)
-        sweep(store, dataset, operation)
-    except HTTPError as error:  # the audit itself is done; the news lies in the outbox
+        if again:
+            sweep(store, dataset, operation)
+    except (HTTPError, OSError) as error:
         log.warning("the server refused the news of %s (%s): it will be sent later", dataset, error)
-    return fresh
+    if tried is not None:
+        send_waiting(store, dataset, operation, tried)
 
 
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
@@ -75,7 +109,7 @@ def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
         store = Path(config.store).expanduser().resolve()
         when = _now()
         waiting = record_failure(store, config.dataset, _unfinished(config.dataset, state), str(flow_run.id), when)
-        _emit(_of(waiting, when), operation)
+        pass_on(store, config.dataset, operation, _of(waiting, when))
     except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
         log.warning("the failure of run %s could not be told: %s", flow_run.name, error)
 
@@ -85,14 +119,14 @@ def _unfinished(dataset: str, state: Any) -> str:
 
 
 def notice(store: Path, dataset: str, late: float, operation: Operation) -> list[News]:
-    """Tell of audits that are late, and of those that ended without a word, as when their machine died.
+    """Report audits that are late, and those that ended silently, as when their machine died.
 
     Parameters
     ----------
     store : Path
     dataset : str
     late : float
-        Minutes after which a run that did not start is told.
+        Minutes after which a run that did not start is reported.
     operation : Operation
 
     Returns
@@ -114,7 +148,7 @@ def notice(store: Path, dataset: str, late: float, operation: Operation) -> list
         sentence = _late(dataset, run, late) if name == RUN_LATE else _unfinished(dataset, run.state)
         waiting = record_failure(store, dataset, sentence, str(run.id), when, name=name, began=began)
         fresh |= {item["name"]: item for item in _of(waiting, when)}
-    _emit(fresh.values(), operation)
+    pass_on(store, dataset, operation, fresh.values())
     return list(fresh.values())
 
 

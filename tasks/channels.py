@@ -34,11 +34,11 @@ def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, st
     >>> subject
     '[closed] chest: conflicts'
     >>> text.splitlines()[0]
-    'No longer so: 2 pairs carry different labels.'
+    'Resolved: 2 pairs carry different labels.'
     """
     closed = news["event"] == CLOSED
     subject = f"[{'closed' if closed else news['severity']}] {news['dataset']}: {news['name']}"
-    lines = [f"No longer so: {news['sentence']}" if closed else news["sentence"]]
+    lines = [f"Resolved: {news['sentence']}" if closed else news["sentence"]]
     paths = news.get("paths") or []
     if paths and not closed:
         more = f" (and {len(paths) - PATHS_SHOWN} more)" if len(paths) > PATHS_SHOWN else ""
@@ -58,7 +58,7 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
     block : str
         As "custom-webhook/name".
     news : mapping
-        See `dataprops.alert_state.news`.
+        See `dataprops.checks.open_alerts.news`.
     report : str or None
         Address of the run's report.
     store : Path

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from distributed import Client, Future, as_completed
 
-from dataprops.distances.allpairs import JobArguments, JobResult, UnitPool, compute_job
+from dataprops.distances.allpairs import JobArguments, JobPool, JobResult, compute_job
 from dataprops.store.rows import open_basis, open_rows, save_basis
 from dataprops.util.tools import Progress, Tools, cores
 
@@ -109,14 +109,14 @@ def run_job(
         return job.number, compute_job(job._replace(rows=open_rows(rows_path), basis=basis), threads, chosen)
 
 
-def dask_pool(client: Client, device: str) -> Callable[[str], UnitPool]:
-    """`Tools.unit_pool` on the cluster: one job at a time for each worker, which gives it all its threads.
+def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
+    """`Tools.job_pool` on the cluster: one job at a time for each worker, which gives it all its threads.
 
     A job is sent when a worker is free for it, so that it starts with the neighbour distances that are known by then and has
     nothing to return that is already beaten.
     """
 
-    def pool_of(rows_path: str) -> UnitPool:
+    def pool_of(rows_path: str) -> JobPool:
         def pool(arguments: Iterable[JobArguments]) -> Iterator[tuple[int, JobResult]]:
             workers = max(1, len(client.nthreads()))
             threads = max(1, min(client.nthreads().values(), default=1))

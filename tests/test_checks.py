@@ -196,7 +196,7 @@ socket.getaddrinfo = socket.create_connection = refuse
 
 from dataprops import findings, laws
 from dataprops.checks import alerts, expectations, thresholds
-assert not any(name.split(".")[0] in ("great_expectations", "scipy", "sklearn") for name in sys.modules)
+assert not any(name.split(".")[0] in ("great_expectations", "scipy", "sklearn", "torch") for name in sys.modules)
 
 import pandas as pd
 from dataprops.checks.thresholds import load_thresholds

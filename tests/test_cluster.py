@@ -16,7 +16,7 @@ from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import open_store
-from dataprops.store.rows import save_rows
+from dataprops.store.rows import RowPlaces, save_rows
 from dataprops.util.tools import no_progress
 from tasks import parallel
 from tasks.cluster import STARTS, connect, device_of
@@ -112,7 +112,11 @@ def test_workers_of_a_running_scheduler_take_the_gpu_they_have_and_agree_with_th
     spec = PassSpec(5, near2=4.0 * features)
     np.save(tmp_path / "one.npy", pixels)
     save_rows(
-        tmp_path / "rows.npz", tmp_path, ["one.npy"], np.zeros(n, int), np.arange(n), features, y, np.ones(n, bool)
+        tmp_path / "rows.npz",
+        RowPlaces(tmp_path, ["one.npy"], np.zeros(n, int), np.arange(n)),
+        features,
+        y,
+        np.ones(n, bool),
     )
     assert device_of("tcp://somewhere:8786") == ANY_DEVICE
     used = []
@@ -138,8 +142,8 @@ def test_workers_of_a_running_scheduler_take_the_gpu_they_have_and_agree_with_th
         patch.setattr(parallel, "compute_job", computed)
         tools = dask_tools(client, no_progress, ANY_DEVICE)
         assert (tools.device, tools.pool_device) == ("cpu", "cpu")
-        assert tools.unit_pool is not None
-        runner = Runner(pool=tools.unit_pool(str(tmp_path / "rows.npz")))
+        assert tools.job_pool is not None
+        runner = Runner(pool=tools.job_pool(str(tmp_path / "rows.npz")))
         found = all_pairs(array_rows(pixels, y), spec, Plan(100, 256, 0), runner)
     assert set(used) == {"cpu", "cpu:0"}
     assert caplog.text.count("has 2 cores") == 2

@@ -33,7 +33,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.containers import archives
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
@@ -112,7 +112,7 @@ MEASURED = ("intrinsic_dimension", "label_sharpness", "labels", "n_images", "n_u
 
 def test_kept_things_are_made_once_and_bounded() -> None:
     made = []
-    kept: Kept[int] = Kept(100, lambda value: value)
+    kept: Cache[int] = Cache(100, lambda value: value)
     threads = [threading.Thread(target=lambda: kept.get("a", lambda: made.append(1) or 60)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -225,7 +225,7 @@ def test_carried_images_are_those_asked_for_even_if_some_are_gone(plain, tmp_pat
     order = source.order(keys)
     assert order is not None
     keys = [keys[i] for i in order]
-    carried = list(source.carry([keys[:2], keys[2:]]))
+    carried = list(source.read_ahead([keys[:2], keys[2:]]))
     for bearer, batch in zip(carried, (keys[:2], keys[2:]), strict=True):
         assert set(bearer.held) == set(batch)
         for key in batch:
@@ -772,5 +772,5 @@ def test_a_real_medical_set_as_tar_gz_equals_its_folder(real_data, tmp_path: Pat
     assert inside["label"].tolist() == table["label"].tolist()
     order = packed.order(inside["key"].tolist())
     keys = [inside["key"][i] for i in order]
-    for key, bearer in zip(keys, packed.carry([key] for key in keys), strict=True):
+    for key, bearer in zip(keys, packed.read_ahead([key] for key in keys), strict=True):
         assert bearer.read(key) == source.read(key.removeprefix("brain_mri_yesno/"))

@@ -83,14 +83,14 @@ def assert_refused(path: Path, line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ('source = "digits:"', "source = ", 17, "no TOML"),
+        ('source = "digits:"', "source = ", 17, "not valid TOML"),
         ("size = 64", "size = 0", 10, "size must be between 1 and 4096, got 0"),
         ("size = 64", "sise = 64", 10, "unknown key 'sise': did you mean 'size'?"),
         ("size = 64", 'size = "64"', 10, "size must be a whole number, got '64'"),
-        ('"0 3 * * *"', '"at night"', 11, "schedule is 'at night'; expected a cron expression"),
-        ("Europe/Berlin", "Europe/Berln", 12, "expected a time zone"),
+        ('"0 3 * * *"', '"at night"', 11, "schedule must be a cron expression"),
+        ("Europe/Berlin", "Europe/Berln", 12, "must be a time zone"),
         ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),
-        ('tell = ["ward"]', 'tell = "ward"', 13, "expected a list of channels"),
+        ('tell = ["ward"]', 'tell = "ward"', 13, "tell must be a list of strings"),
         ('kind = "webhook"', 'kind = "webhok"', 5, "did you mean 'webhook'?"),
         ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
@@ -113,7 +113,7 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ('store = "audits"', "stor = 1", 2, "did you mean 'store'?"),
         ("size = 64", 'thresholds = "none.toml"', 10, "none.toml cannot be read"),
         ("size = 64", "late = 0.01", 10, "at least 10 seconds"),
-        ('watch = "chest"', "watch = true", 14, "watch is True; expected a string"),
+        ('watch = "chest"', "watch = true", 14, "watch must be a string, got True"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):
@@ -365,8 +365,8 @@ def test_looking_after_goes_on_when_a_part_of_it_fails(tmp_path, monkeypatch, ca
         raise OSError("the server restarts")
 
     monkeypatch.setattr(operate, "notice", broken)
-    monkeypatch.setattr(operate, "sweep", broken)
-    monkeypatch.setattr(operate, "send_waiting", lambda store, dataset, *how: did.append(dataset))
+    monkeypatch.setattr(notifications, "sweep", broken)
+    monkeypatch.setattr(notifications, "send_waiting", lambda store, dataset, *how: did.append(dataset))
     monkeypatch.setattr(operate, "recover", broken)
     operate.look_after(read_operations(written(tmp_path, GOOD)), {}, {})
     assert did == ["chest", "digits"]

@@ -29,7 +29,7 @@ from dataprops.distances.allpairs import (
 from dataprops.distances.folds import Side
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.passes import run_unit
-from dataprops.distances.plan import Plan, plan_pass, working_bytes
+from dataprops.distances.plan import PassSize, Plan, Resources, plan_pass, working_bytes
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.errors import DatapropsError
@@ -295,12 +295,12 @@ def test_a_damaged_checkpoint_is_no_obstacle(tmp_path):
 
 
 def test_plans_fit_the_memory_they_are_given_and_refuse_with_the_number():
-    plan = plan_pass(200_000, 50_176, 20, memory=4 * 2**30, threads=2)
+    plan = plan_pass(200_000, 50_176, 20, Resources(memory=4 * 2**30, threads=2))
     assert plan.bytes <= 4 * 2**30
-    assert plan.bytes == working_bytes(200_000, 50_176, 20, 2, plan.block, plan.edge)
-    assert plan_pass(1, 1, 20, memory=2**26).block == 1
+    assert plan.bytes == working_bytes(PassSize(200_000, 50_176, 20), 2, plan.block, plan.edge)
+    assert plan_pass(1, 1, 20, Resources(memory=2**26)).block == 1
     with pytest.raises(DatapropsError, match=r"need [\d,]+ MiB at least, and 64 MiB are allowed"):
-        plan_pass(1_000_000, 50_176, 20, memory=64 * 2**20)
+        plan_pass(1_000_000, 50_176, 20, Resources(memory=64 * 2**20))
 
 
 def test_sets_of_no_one_and_two_images():
@@ -311,13 +311,13 @@ def test_sets_of_no_one_and_two_images():
 
 
 def test_plans_for_a_gpu_take_large_blocks_within_its_memory(monkeypatch):
-    whole = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda")
+    whole = plan_pass(50_000, 50_176, 20, Resources(memory=2**40, device="cuda"))
     assert whole.block == 50_000  # where this process sees no GPU, its workers may
     monkeypatch.setattr(
         "dataprops.distances.plan.free_device_memory", lambda device: 2**32 if device == "cuda:1" else None
     )
-    part = plan_pass(50_000, 50_176, 20, memory=2**40, device="cuda:1")
-    assert plan_pass(50_000, 50_176, 20, memory=2**40).block < part.block
+    part = plan_pass(50_000, 50_176, 20, Resources(memory=2**40, device="cuda:1"))
+    assert plan_pass(50_000, 50_176, 20, Resources(memory=2**40)).block < part.block
     assert part.block * 50_176 * 2 <= 2**32
 
 

@@ -14,8 +14,8 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment
 from dataprops.experiment import run as grid_run
 from dataprops.experiment.cell import recipe_of
-from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset, plan_cells
-from dataprops.experiment.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid, parse_sizes
+from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset, parse_sizes, plan_cells
+from dataprops.experiment.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather, load_images, task_classes
 from dataprops.experiment.splits import Impossible, draw, quotas, units
@@ -216,11 +216,11 @@ def test_a_grid_file_lists_datasets_with_their_options(tmp_path):
     assert options == {"models": ("resnet18",), "sizes": (50,)}
     for text, message in (
         ("[[dataset]]\nsize = 3", "grid.toml, dataset 1: unknown option 'size'"),
-        ('[[dataset]]\nsource = "x"\n[[dataset]]\nname = "y"', "grid.toml, dataset 2: source is None"),
-        ('[[dataset]]\nsource = "x"\ntest = "many"', "dataset 1: test is 'many'; expected a whole number"),
-        ('[[dataset]]\nsource = "x"\ndomain = "medcal"', "dataset 1: domain is 'medcal'; expected medical or natural"),
+        ('[[dataset]]\nsource = "x"\n[[dataset]]\nname = "y"', "grid.toml, dataset 2: source must be the place"),
+        ('[[dataset]]\nsource = "x"\ntest = "many"', "dataset 1: test must be a whole number, got 'many'"),
+        ('[[dataset]]\nsource = "x"\ndomain = "medcal"', "dataset 1: domain must be medical, natural or unknown"),
         ("x = 1", "grid.toml: unknown option 'x'"),
-        ('epochs = "many"', "grid.toml: epochs is 'many'"),
+        ('epochs = "many"', "grid.toml: epochs must be a whole number"),
         ("[", "cannot be read"),
     ):
         file.write_text(text)
@@ -269,17 +269,17 @@ def test_options_are_words_of_a_command_line_or_plain_values_and_overrule_the_gr
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"modles": "vgg13"}, "unknown option 'modles': did you mean 'models'?"),
-        ({"sizes": [40, "x"]}, "sizes is"),
-        ({"sizes": []}, "sizes is"),
-        ({"sizes": 0}, "sizes is 0"),
-        ({"seeds": [0.5]}, "seeds is"),
-        ({"seeds": "1,b"}, "seeds is '1,b'; expected whole numbers"),
-        ({"models": [18]}, "models is"),
-        ({"epochs": True}, "epochs is True; expected a whole number"),
-        ({"channels": 2}, "channels is 2"),
-        ({"preset": "fast"}, "preset is 'fast'; expected paper or quick"),
-        ({"sources": "digits:", "epochs": 0}, "epochs is 0"),
+        ({"modles": "vgg13"}, "unknown option 'modles': did you mean models?"),
+        ({"sizes": [40, "x"]}, "sizes must be"),
+        ({"sizes": []}, "sizes must be"),
+        ({"sizes": 0}, "sizes must be"),
+        ({"seeds": [0.5]}, "seeds must be"),
+        ({"seeds": "1,b"}, "seeds must be comma-separated whole numbers, got '1,b'"),
+        ({"models": [18]}, "models must be"),
+        ({"epochs": True}, "epochs must be a whole number, got True"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"preset": "fast"}, "preset must be paper or quick, got 'fast'"),
+        ({"sources": "digits:", "epochs": 0}, "epochs must be at least 1, got 0"),
     ],
 )
 def test_a_wrong_option_is_refused_by_its_name(options, message):
@@ -356,13 +356,13 @@ def test_the_flow_gives_the_same_table_as_inline(tmp_path):
     [
         (["/no/such/place"], "/no/such/place does not exist"),
         (["digits:", "--models", "resnet19"], "unknown model 'resnet19'"),
-        (["digits:", "--sizes", "few"], "sizes is 'few'"),
+        (["digits:", "--sizes", "few"], "sizes must be FIRST:LAST:STEP"),
         (["digits:", "--models", "vgg13", "--size", "16"], "vgg13 needs images of 32 pixels at least"),
         (
             ["digits:", "--classes", "1,eleven", "--preset", "quick", "--models", "resnet18"],
             "no images of class 'eleven'",
         ),
-        ([], "at least one source, or --grid FILE"),
+        ([], "sources must be at least one, or --grid FILE"),
     ],
 )
 def test_wrong_usage_stops_before_any_work(arguments, message, tmp_path):

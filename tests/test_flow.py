@@ -84,8 +84,8 @@ def test_the_flow_left_its_traces_in_prefect(audited):
     [
         (["audit", "/no/such/place", "--inline"], "/no/such/place does not exist"),
         (["audit", "digits:", "--size", "0"], "size must be between 1 and 4096, got 0"),
-        (["audit", "digits:", "--memory", "lots"], "is not an amount of memory"),
-        (["audit", "digits:", "--estimators", "mle,pca"], "'pca' must be one of mle, twonn, geomle"),
+        (["audit", "digits:", "--memory", "lots"], "memory must be an amount of memory such as 4G"),
+        (["audit", "digits:", "--estimators", "mle,pca"], "estimators must be mle, twonn, geomle, got 'pca'"),
         (["audit", "digits:", "--size", "8", "--inline", "--memory", "1K"], "are allowed: give more with --memory"),
         (["audit", "digits:", "--size", "8", "--inline", "--thresholds", "none.toml"], "none.toml cannot be read"),
     ],
@@ -130,7 +130,7 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     from dataprops.distances.allpairs import Runner, all_pairs, array_rows
     from dataprops.distances.plan import Plan
     from dataprops.distances.state import PassSpec
-    from dataprops.store.rows import save_rows
+    from dataprops.store.rows import RowPlaces, save_rows
     from tasks.parallel import dask_pool
     from tests.test_sketch import structured
 
@@ -140,7 +140,13 @@ def test_a_cluster_of_processes_gives_the_same_state_even_when_a_worker_dies(tmp
     spec = PassSpec(7, near2=100.0 * features)
     whole = all_pairs(array_rows(pixels, y), spec, Plan(n, 256, 0))
     folder = shards_of(tmp_path, pixels)
-    save_rows(tmp_path / "rows.npz", folder, ["one.npy"], np.zeros(n, int), np.arange(n), features, y, np.ones(n, bool))
+    save_rows(
+        tmp_path / "rows.npz",
+        RowPlaces(folder, ["one.npy"], np.zeros(n, int), np.arange(n)),
+        features,
+        y,
+        np.ones(n, bool),
+    )
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         killed = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from copy import deepcopy
 
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy import stats
 
+from dataprops.checks.alerts import _told_predictions
 from dataprops.laws.change import common_sample, loss_change, sharpness_error
 from dataprops.laws.gain import loss_if_doubled
 from dataprops.laws.paper import (
@@ -21,6 +24,9 @@ from dataprops.laws.paper import (
     penalty_prediction,
     predict_penalty,
 )
+from dataprops.laws.prediction import Prediction
+from dataprops.laws.predictions import PREDICTIONS, Measured, PredictionRow, predict, predicted_measures
+from dataprops.report.terminal_laws import print_predictions
 from dataprops.util.numbers import percent
 
 BRIGHT = np.full(100, 255)
@@ -343,3 +349,34 @@ def test_records_are_plain_values():
         record = prediction.as_dict()
         assert set(record) >= {"name", "value", "low", "high", "unit", "basis", "sentence", "withheld"}
         assert all(value is None or type(value) in (str, float, bool) for value in record.values())
+
+
+def test_a_prediction_is_one_row_that_checks_alerts_and_terminal_follow(monkeypatch):
+    """What the row's function gives is predicted, is a measure by the row's name, is told, and is headed by its title."""
+    told = Prediction("drift", 0.5, 0.2, 0.8, sentence="It drifts.", basis="nothing", significant=True)
+    row = PredictionRow("drift", "Drift of the set", lambda given: told, measure="predicted_drift")
+    monkeypatch.setitem(PREDICTIONS, "drift", row)
+    made = predict(Measured({}, np.array([255])), {"drift": row})
+    assert made == [told]
+    assert predicted_measures(made) == {"predicted_drift": 0.5, "predicted_drift_low": 0.2}
+    (alert,) = _told_predictions(made, set())
+    assert (alert.name, alert.measure, alert.sentence) == ("drift", "predicted_drift", "It drifts.")
+    assert list(_told_predictions(made, {"predicted_drift_low"})) == []  # a check of it spoke already
+    console = Console(record=True, width=80, file=io.StringIO())
+    properties = {"n_train": 10_000, "d_data": 20.0, "k_f": 5e-4, "m": 1000}
+    shown = audit() | {"dataset": "set", "properties": properties, "predictions": [told.as_dict()]}
+    print_predictions(shown, console)
+    assert "Drift of the set\nIt drifts." in console.export_text()
+
+
+def test_the_interval_of_the_papers_sets_is_that_of_statsmodels():
+    """Three lines of our own spare every audit the import; they hold against the library."""
+    from statsmodels.regression.linear_model import OLS
+
+    table = load_calibration()
+    k = table["label_sharpness"].to_numpy(float)
+    line = OLS(table["attack_loss_penalty"].to_numpy(float), np.column_stack([np.ones(len(k)), k])).fit()
+    for sharpness in (k.min(), 2e-4, 2 * k.max()):
+        frame = line.get_prediction(np.array([[1.0, sharpness]])).summary_frame(alpha=0.05)
+        expected = frame[["mean", "obs_ci_lower", "obs_ci_upper"]].to_numpy()[0]
+        np.testing.assert_allclose(predict_penalty(fit_penalty(table), sharpness), expected, rtol=1e-9)

@@ -146,7 +146,7 @@ def test_a_network_by_import_path():
         ("resnet19", "unknown model 'resnet19': models are resnet18"),
         ("no.such.module:Net", "cannot be imported"),
         ("tests.test_models:Missing", "cannot be imported"),
-        ("tests.test_models:PARAMETERS", "is no class or function"),
+        ("tests.test_models:PARAMETERS", "is not a class or function"),
     ],
 )
 def test_what_is_no_network_is_refused(name, message):

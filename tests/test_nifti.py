@@ -16,7 +16,7 @@ from dataprops.imaging.decode import UnreadableImage, decode
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.volumes import load_volume, open_volume, percentile_levels, plane, slice_image, to_levels
 from dataprops.store.shards import fingerprint_batch
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 
 RAS = np.diag([1.0, 1.0, 2.5, 1.0])
 
@@ -241,7 +241,7 @@ def test_volumes_in_a_plain_folder_are_told_of(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_what_is_held_is_bounded_and_read_once_by_many_threads() -> None:
-    held: Kept[bytes] = Kept(100, len)
+    held: Cache[bytes] = Cache(100, len)
     reads: list[str] = []
     waiting = threading.Barrier(8)
 

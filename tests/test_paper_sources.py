@@ -20,7 +20,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources import SOURCES, OpenSource, SourceOptions, open_source
 from dataprops.sources.paper import READERS
 from dataprops.sources.paper.unpickle import load_arrays
-from dataprops.util.cache import KeptFiles
+from dataprops.util.cache import FileCache
 from tests import make_paper
 from tests.make_paper import WNIDS, png, put, put_csv, put_images
 
@@ -195,7 +195,7 @@ def test_held_values_load_once_in_threads_and_are_bounded(tmp_path: Path) -> Non
         loads.append(file.name)
         return file.read_bytes(), 40_000
 
-    held: KeptFiles[bytes] = KeptFiles(limit=100_000)
+    held: FileCache[bytes] = FileCache(limit=100_000)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: held.get(files[0], load), range(64))) == {b"\0"}
     assert loads == ["0"]
@@ -216,7 +216,7 @@ def test_held_failures_are_not_tried_again(tmp_path: Path) -> None:
         tries.append(path)
         raise OSError(5, "is damaged")
 
-    held: KeptFiles[bytes] = KeptFiles()
+    held: FileCache[bytes] = FileCache()
     for _ in range(3):
         with pytest.raises(OSError, match="is damaged") as error:
             held.get(file, load)

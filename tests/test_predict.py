@@ -19,10 +19,10 @@ from dataprops.laws.calibrations import (
     load_calibration_folder,
     newest_calibration,
     points_behind,
-    refused,
+    reason_not_applicable,
     save_calibration,
 )
-from dataprops.laws.fitting import Line, fit_laws
+from dataprops.laws.fitting import FittedLaw, fit_laws
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, miss_quantile
 from dataprops.laws.paper import images_needed, load_calibration, penalty_prediction
@@ -206,9 +206,9 @@ def test_a_calibration_survives_the_store(tmp_path):
     assert load_calibration_folder(first.folder) == first
     assert second.preprocess == ("224x224x1-per-image-max-v1", "224x224x3-per-image-max-v1")
     assert len(second.points()) == 36
-    assert isinstance(second.lines["generalization"], Line)
+    assert isinstance(second.lines["generalization"], FittedLaw)
     made = {path.stem for path in (second.folder / "figures").glob("*.png")}
-    assert set(figures.PAPERS) <= made
+    assert set(figures.PAPER_FIGURES) <= made
     assert "left_out_generalization" in made
     (second.folder / "calibration.json").write_text("{")
     assert newest_calibration(store).id == first.id
@@ -238,7 +238,7 @@ def test_a_table_that_does_not_say_how_images_were_made_is_not_kept(tmp_path):
 )
 def test_another_preprocessing_is_refused_with_the_way_out(exact, change, reason):
     record = summary(**change)
-    assert reason in refused(exact, record, DARK)
+    assert reason in reason_not_applicable(exact, record, DARK)
     loss = expected_loss(record, DARK, exact)
     assert loss.value is None
     assert reason in loss.withheld
@@ -246,7 +246,7 @@ def test_another_preprocessing_is_refused_with_the_way_out(exact, change, reason
 
 
 def test_bright_images_need_no_scaling(exact):
-    assert refused(exact, summary(scale="full-range"), BRIGHT) is None
+    assert reason_not_applicable(exact, summary(scale="full-range"), BRIGHT) is None
 
 
 def test_the_papers_table_stands_in_and_says_why(exact, tmp_path):

@@ -285,7 +285,7 @@ def test_no_probe_leaves_it_out_and_says_so(tmp_path):
 
 def test_networks_are_predicted_with_the_score_that_the_calibration_earned(planted):
     """Where the form clearly beats log N on sources left out; the words say by what factor others were missed."""
-    from dataprops.laws.networks import best_form, network_predictions
+    from dataprops.laws.networks import TARGETS, best_form, network_prediction
 
     summary, _, _ = planted
     told = {p["name"]: p for p in summary["predictions"]}
@@ -296,8 +296,9 @@ def test_networks_are_predicted_with_the_score_that_the_calibration_earned(plant
         if best.clearly:
             assert told[name]["low"] < told[name]["value"] < told[name]["high"]
             assert "other sources were missed by a factor of" in told[name]["sentence"]
-    assert "--no-probe" in network_predictions(None, "left out with --no-probe")[0].withheld
+    assert "--no-probe" in network_prediction("test_loss", None, "left out with --no-probe").withheld
     large = summary["probe"] | {"n_images": 4000, "n_total": 60_000}
-    assert all("60,000" in p.withheld for p in network_predictions(large))
+    assert all("60,000" in network_prediction(name, large).withheld for name in TARGETS)
     harder = summary["probe"] | {"log_loss": {"value": 2 * summary["probe"]["log_loss"]["value"]}}
-    assert network_predictions(harder)[0].value > network_predictions(summary["probe"])[0].value
+    value = network_prediction("test_loss", summary["probe"]).value
+    assert network_prediction("test_loss", harder).value > value

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from dataprops import reference
+from dataprops.audit.columns import TABLES
 from dataprops.findings import FINDINGS, unregister
 from dataprops.properties import ESTIMATORS
 from dataprops.properties import unregister as unregister_estimator
@@ -62,7 +64,8 @@ def test_the_finding_of_the_readme_is_found_with_its_alert(tmp_path: Path, capsy
     save(tmp_path / "scans/b/dusk.png", np.full((12, 12), 15, np.uint8))
     try:
         exec(compile(example("findings", tmp_path), "README", "exec"), {})
-        summary = load_summary(next((tmp_path / "audits/results/scans").iterdir()))
+        results = next((tmp_path / "audits/results/scans").iterdir())
+        summary = load_summary(results)
     finally:
         unregister("dark")
     assert capsys.readouterr().out.strip() == "2"
@@ -70,3 +73,8 @@ def test_the_finding_of_the_readme_is_found_with_its_alert(tmp_path: Path, capsy
     assert alert["sentence"] == "2 images are almost black."
     assert sorted(alert["paths"]) == ["a/night.png", "b/dusk.png"]
     assert "Dark images" in Path(summary["report"]).read_text(encoding="utf-8")
+    written = {path.stem: pq.read_schema(path).names for path in results.glob("*.parquet")}
+    assert written.keys() == TABLES.keys()
+    for name, table in TABLES.items():
+        needed = [column for column in table.columns if column not in table.optional or column in written[name]]
+        assert written[name] == needed, name

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dataprops.distances.vectors import nearest_vectors
-from dataprops.experiment.representations import hidden_layers, layer_dimensions
+from dataprops.experiment.representations import LayerOptions, hidden_layers, layer_dimensions
 from dataprops.experiment.training import as_input
 from dataprops.properties.estimators import estimate_all
 
@@ -40,7 +40,7 @@ class Curved(nn.Module):
 
 def test_a_plane_stays_a_plane_and_a_projection_is_a_line(tmp_path):
     net = Curved().train()
-    measured = layer_dimensions(net, ["bend", "line"], plane(), tmp_path, groups=("mle", "twonn"))
+    measured = layer_dimensions(net, ["bend", "line"], plane(), tmp_path, asked=LayerOptions(groups=("mle", "twonn")))
     assert measured["bend"].features == 40
     for name in ("mle", "twonn"):
         assert measured["bend"].estimates[name].value == pytest.approx(2, abs=0.25)
@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_the_activations_themselves(tmp_path):
         vectors = net.bend(net.lift(as_input(images, "cpu").flatten(1))).numpy()
     distances, neighbours = nearest_vectors(vectors, 160)
     expected = estimate_all(distances, neighbours, 40)
-    alone = layer_dimensions(net, ["lift", "bend"], images, tmp_path, scratch_bytes=1)
+    alone = layer_dimensions(net, ["lift", "bend"], images, tmp_path, asked=LayerOptions(scratch_bytes=1))
     together = layer_dimensions(net, ["lift", "bend"], images, tmp_path)
     assert alone == together
     assert set(expected) == {"mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle"}
@@ -68,8 +68,8 @@ def test_equal_vectors_are_collapsed_and_pooling_averages_positions(tmp_path):
     images = torch.randint(0, 256, (60, 1, 6, 6), dtype=torch.uint8)
     images[30:40] = images[:10]
     net = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(80, 2))
-    flat = layer_dimensions(net, ["0"], images, tmp_path, groups=("mle",))["0"]
-    pooled = layer_dimensions(net, ["0"], images, tmp_path, groups=("mle",), pooled=True)["0"]
+    flat = layer_dimensions(net, ["0"], images, tmp_path, asked=LayerOptions(groups=("mle",)))["0"]
+    pooled = layer_dimensions(net, ["0"], images, tmp_path, asked=LayerOptions(groups=("mle",), pooled=True))["0"]
     assert (flat.features, pooled.features) == (80, 5)
     assert flat.distinct == pooled.distinct == 50
     assert flat.estimates["mle"].n == 50
@@ -90,7 +90,7 @@ def test_wide_layers_are_measured_within_bounded_memory(tmp_path, monkeypatch):
     nearest_vectors(np.zeros((4, 2), np.float32), 2)  # compiled before memory is counted
     tracemalloc.start()
     try:
-        found = layer_dimensions(net, ["1"], images, tmp_path, groups=("mle",))["1"]
+        found = layer_dimensions(net, ["1"], images, tmp_path, asked=LayerOptions(groups=("mle",)))["1"]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -324,12 +324,12 @@ def test_a_removed_file_is_told_and_the_rest_is_decoded(source: OpenSource, fold
 
 def prints_of(source: OpenSource, keys: list[str], cache: Path) -> tuple[pd.DataFrame, list[int]]:
     """As the stage does it: the table, and the rows that had to be read."""
-    table = shards.known_prints(source, keys, cache)
+    table = shards.known_fingerprints(source, keys, cache)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     prints = fingerprint_batch(source, 0, [keys[i] for i in new])
     for name in ("content", "bytes", "time"):
         table.loc[new, name] = getattr(prints, name)
-    shards.save_prints(source, keys, table, cache)
+    shards.save_fingerprints(source, keys, table, cache)
     return table, new.tolist()
 
 

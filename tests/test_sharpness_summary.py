@@ -11,7 +11,7 @@ from dataprops.distances.state import PassSpec
 from dataprops.properties import tables
 from dataprops.properties.distinct import Distinct
 from dataprops.properties.sharpness import draw_samples, quantile_interval, sharpness_summary
-from dataprops.properties.tables import sampled_sharpness, sharper_rows
+from dataprops.properties.tables import Drawing, sampled_sharpness, sharper_rows
 from dataprops.util.tools import inline_tools
 
 
@@ -87,8 +87,11 @@ def test_samples_are_as_sharp_by_what_all_pairs_tell(kind: str, size: int, level
     for seed in range(5):
         rows, images, whole = passed(seed, kind, levels=levels)
         given = (inline_tools(threads=1), rows, images)
-        how = {"numeric": kind == "numbers", "sample": size, "draws": 8, "seed": seed}
-        assert sampled_sharpness(*given, whole, **how) == sampled_sharpness(*given, None, **how)
+        found = [
+            sampled_sharpness(*given, known, Drawing(size, 8, seed), numeric=kind == "numbers")
+            for known in (whole, None)
+        ]
+        assert found[0] == found[1]
 
 
 def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +104,7 @@ def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.
 
     monkeypatch.setattr(tables, "all_pairs", counting)
     monkeypatch.setattr(tables, "SAMPLES", ())
-    sampled_sharpness(inline_tools(threads=1), rows, images, whole, numeric=False, sample=200, draws=20, seed=1)
+    sampled_sharpness(inline_tools(threads=1), rows, images, whole, Drawing(200, 20, 1), numeric=False)
     assert all(rows_seen < 60 for rows_seen in looked)
     found, left = sharper_rows(np.arange(400), whole)
     assert found == whole.sharp.max() and not len(left)

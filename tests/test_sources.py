@@ -203,7 +203,7 @@ def test_what_cannot_be_opened_is_told_with_the_way_out(tmp_path: Path, spec: st
 def test_an_open_source_is_plain_text_that_can_travel(tmp_path: Path) -> None:
     source = open_source(str(touch(tmp_path, "a/1.png")))
     assert all(isinstance(value, str) for value in (source.kind, source.location))
-    assert all(value is None or isinstance(value, str | bool | tuple) for value in source.options)
+    assert all(value is None or isinstance(value, str | bool | tuple) for value in vars(source.options).values())
     assert source.options.rules == ()
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301 - written a moment ago
 

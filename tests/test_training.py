@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dataprops.experiment import training
-from dataprops.experiment.training import Diverged, Recipe, alone, batches, evaluate, fit
+from dataprops.experiment.training import Diverged, Recipe, batches, evaluate, fit, isolated_torch_state
 from tests import tiny_nets
 
 RECIPE = Recipe("tests.tiny_nets:Mlp", 1, 2, 6, lr=1e-2, batch=16, epochs=6, seed=3)
@@ -119,7 +119,7 @@ def test_mixed_precision_learns_in_float16_keeps_its_scale_and_goes_on_to_the_sa
 def test_switches_of_the_process_are_put_back():
     cudnn = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.get_num_threads())
-    with pytest.raises(ValueError, match="out"), alone(1):
+    with pytest.raises(ValueError, match="out"), isolated_torch_state(1):
         assert (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32) == (True, False, False)
         raise ValueError("out")
     assert before == (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.get_num_threads())

@@ -23,7 +23,7 @@ from dataprops.util.validation import OptionError
         ("near_rms", float("nan"), "near_rms must be between 0 and 255, got nan"),
         ("sample", 1, "sample must be at least 2, got 1"),
         ("memory", 0, "memory must be more than 0, got 0"),
-        ("rules", "a=b", "rules must be a list, got 'a=b'"),
+        ("rules", "a=b", "rules must be a list of strings, got 'a=b'"),
         ("rules", [1], "rules must be a list of strings"),
         ("as_written", 1, "as_written must be true or false, got 1"),
     ],

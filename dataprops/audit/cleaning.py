@@ -24,9 +24,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from dataprops.audit.config import AuditConfig, same_fields
+from dataprops.audit.config import AuditConfig
 from dataprops.errors import DatapropsError
 from dataprops.findings.removal import removal_kinds, removed_images
+from dataprops.options import same_fields
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.table import key_of
 from dataprops.store.folder import existing_store, finished_runs, load_summary
@@ -119,7 +120,7 @@ def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
     Raises
     ------
     DatapropsError
-        If a name is unknown, nothing would stay, or the source of the audit is not there any more.
+        If a name is unknown, nothing would stay, or the source of the audit no longer exists.
     """
     kinds = removal_kinds(remove)
     gone = removed_images(results.images, results.findings, kinds)

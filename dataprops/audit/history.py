@@ -394,7 +394,7 @@ def compare(folder_a: Path, folder_b: Path, summary_b: dict[str, Any] | None = N
     Raises
     ------
     DatapropsError
-        If a folder is no readable result, or the audits do not compare; the message says why.
+        If a folder is not a readable result, or the audits cannot be compared; the message says why.
     """
     a, b = _summary_of(folder_a), summary_b or _summary_of(folder_b)
     reason = preprocessing_differs(a, b)

@@ -47,7 +47,7 @@ class Pictures:
         keys = {os.fsdecode(listed.iloc[int(image)]): int(image) for image in ids}
         order = source.order(list(keys))
         in_order = list(keys) if order is None else [list(keys)[i] for i in order]
-        for key, bearer in zip(in_order, source.carry([key] for key in in_order), strict=True):
+        for key, bearer in zip(in_order, source.read_ahead([key] for key in in_order), strict=True):
             try:
                 yield keys[key], bearer.read(key)
             except OSError:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from dataprops.audit.config import AuditConfig
-from dataprops.laws.calibrations import Calibration, read_key, refused
-from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, measured_numbers
+from dataprops.laws.calibrations import Calibration, read_key, reason_not_applicable
+from dataprops.laws.forecast import expected_loss, expected_penalty, measured_numbers
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
+from dataprops.laws.predictions import PREDICTIONS, Measured, predict
 from dataprops.store.folder import finished_runs, load_summary
 
 
@@ -36,7 +37,7 @@ def serving_audit(store: Path, config: AuditConfig, calibration: Calibration | N
             prediction = expected_penalty(summary, peaks_of(folder), calibration)
             if prediction.calibration is not None and (calibration is None or prediction.calibration == calibration.id):
                 return folder
-            if calibration is not None and not refused(calibration, summary, peaks_of(folder)):
+            if calibration is not None and not reason_not_applicable(calibration, summary, peaks_of(folder)):
                 return folder  # a calibration without attacks
     return None
 
@@ -71,17 +72,15 @@ def forecast(folder: Path, calibration: Calibration | None, target_loss: float |
         table's name; None if nothing could be predicted), predictions.
     """
     summary, peaks = load_summary(folder), peaks_of(folder)
-    predictions = [expected_loss(summary, peaks, calibration), expected_penalty(summary, peaks, calibration)]
-    if target_loss is not None:
-        predictions.append(images_for_loss(summary, peaks, calibration, target_loss))
+    given = Measured(summary, peaks, calibration, target_loss=target_loss)
+    predictions = predict(given, {name: row for name, row in PREDICTIONS.items() if row.calibrated})
+    if calibration is None:  # a number of the calibration that ships, or how to get a calibration
+        predictions = [
+            expected_loss(summary, peaks, None) if p.name == "test_loss" and p.withheld else p for p in predictions
+        ]
     told = [p.as_dict() for p in predictions]
-    # the change since the audit before needs no calibration: constants cancel
-    kept = {p["name"]: p for p in summary["predictions"]}
-    if told[0]["withheld"] and kept.get("test_loss", {}).get("value") is not None:
-        told[0] = kept["test_loss"]
-    told += [
-        kept[name] for name in ("test_error", "network_penalty", "log_loss_change", "loss_if_doubled") if name in kept
-    ]
+    # others need no calibration: they stand as the audit had them
+    told += [p for p in summary["predictions"] if p["name"] in PREDICTIONS and not PREDICTIONS[p["name"]].calibrated]
     used = [p.calibration for p in predictions if p.calibration]
     return {
         "dataset": summary["dataset"],

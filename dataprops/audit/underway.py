@@ -1,6 +1,6 @@
 """What an audit at work is doing: a small file in its work folder, for whoever looks - a terminal, the store's page.
 
-The file goes with the work folder when the audit ends. One that a killed process left is told by the process that it names.
+The file is removed with the work folder when the audit ends. One left by a killed process is recognised by the process id in it.
 """
 
 from __future__ import annotations

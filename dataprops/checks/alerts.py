@@ -16,11 +16,10 @@ import pandas as pd
 from dataprops.checks.thresholds import SEVERITIES, Check
 from dataprops.errors import DatapropsError
 from dataprops.laws.prediction import Prediction
+from dataprops.laws.predictions import PREDICTIONS
 
 EVIDENCE = 20  # images named with an alert
 FAIL_ON = ("critical", "warning", "never")
-# the measure that a prediction becomes
-PREDICTED = {"log_loss_change": "predicted_log_loss_change", "attack_penalty": "predicted_penalty"}
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,9 @@ def _failed_structure(rows: pd.DataFrame) -> Iterator[Alert]:
 
 def _told_predictions(predictions: Iterable[Prediction], seen: set[str]) -> Iterator[Alert]:
     for prediction in predictions:
-        measure = PREDICTED.get(prediction.name)
-        if measure is None or prediction.withheld is not None or not prediction.significant or prediction.value is None:
+        row = PREDICTIONS.get(prediction.name)
+        measure = row.measure if row is not None else ""
+        if not measure or prediction.withheld is not None or not prediction.significant or prediction.value is None:
             continue
         if not any(name.startswith(measure) for name in seen):
             yield Alert("info", prediction.name, prediction.sentence, measure, prediction.value, 0.0)

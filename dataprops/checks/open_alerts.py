@@ -9,10 +9,10 @@ What a crash can do
    next audit finds the same change. A crash after it: the news lies in the outbox, with the id it will always have.
 2. News leaves the outbox when it is known to have arrived (`forget`). Until then it is sent again, with its id: whoever
    receives it can tell a repetition from news.
-3. A channel's receipt is written right after the channel took the message. Who sends holds the lock of that piece of news and
-   asks for receipts first, so that two senders are no two messages. Only a crash between the channel's answer and the receipt makes
-   one message arrive twice: at least once for each channel, and exactly once but for that instant. (Sending after writing
-   the receipt would lose messages instead; the id is part of the message, so that the receiver can sort it out.)
+3. A channel's receipt is written right after the channel took the message. The sender holds the lock of that piece of news
+   and checks for a receipt first, so that two senders never send two messages. Only a crash between the channel's answer and
+   the receipt makes one message arrive twice: at least once for each channel, and exactly once but for that instant. (Sending
+   after writing the receipt would lose messages instead; the id is part of the message, so the receiver can tell.)
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def empty_state() -> State:
 def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, Any]]) -> tuple[list[dict], list[dict]]:
     """Alerts that opened and alerts that closed: by name, or because their severity rose.
 
-    A measure that only moved, or a severity that fell, is no news: who was told is not told again.
+    A measure that only moved, or a severity that fell, is not news: nobody is notified twice.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, 
 
     def is_news(name: str, alert: Mapping[str, Any]) -> bool:
         before = opened_before.get(name)
-        # against the worst that was told: a value that swings around a bound is no news each time
+        # against the worst that was told: a value that swings around a bound must not notify each time
         return before is None or SEVERITIES.index(alert["severity"]) > SEVERITIES.index(_told(before))
 
     opened = [alert for name, alert in present.items() if is_news(name, alert)]
@@ -78,7 +78,7 @@ def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, 
 
 
 def _told(alert: Mapping[str, Any]) -> str:
-    """The worst severity that was told of an open alert."""
+    """The worst severity that was reported for an open alert."""
     return alert.get("told", alert["severity"])
 
 
@@ -162,7 +162,7 @@ def load_state(store: Path, dataset: str) -> State:
         return empty_state()
     except ValueError as error:
         raise DatapropsError(
-            f"{path} is damaged ({error}): restore it, or remove it, and every open alert is told once more"
+            f"{path} is damaged ({error}): restore it, or remove it, and every open alert is sent once more"
         ) from error
 
 
@@ -190,14 +190,14 @@ def changing(store: Path, dataset: str) -> Iterator[State]:
 
 
 def settle(store: Path, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> list[News]:
-    """Write down what an audit changed, before anyone is told; returns all that is to be said."""
+    """Write down what an audit changed, before anything is sent; returns all that waits."""
     with changing(store, dataset) as state:
         state.update(settled(state, dataset, alerts, run_id, when))
         return list(state["outbox"])
 
 
 def record_failure(store: Path, dataset: str, sentence: str, run_id: str, when: str, **how: Any) -> list[News]:
-    """Write down that a run failed or is late, before anyone is told; returns all that is to be said. See `with_failure`."""
+    """Write down that a run failed or is late, before anything is sent; returns all that waits. See `with_failure`."""
     with changing(store, dataset) as state:
         state.update(with_failure(state, dataset, sentence, run_id, when, **how))
         return list(state["outbox"])
@@ -231,7 +231,7 @@ def write_receipt(store: Path, dataset: str, news_id: str, channel: str, when: s
 
 @contextmanager
 def sending(store: Path, dataset: str) -> Iterator[None]:
-    """Held while news of a dataset is sent, so that two senders are no two messages; drops receipts of long ago."""
+    """Held while news of a dataset is sent, so that two senders never send two messages; drops old receipts."""
     with held(store / "locks" / f"{dataset}.sending.lock"):
         yield
         oldest = time.time() - RECEIPT_DAYS * 86400

@@ -23,7 +23,7 @@ one end in the same bits::
     incremental: from what an earlier pass
     found, only what a change touches
 
-Who knows what
+What each module knows
 --------------
 - `plan` cuts so that the projected memory fits, or refuses before any work.
 - `Pass` (allpairs) is what jobs work on - rows, blocks, places, state, near pairs, sketches -, `Runner` where they run: threads,

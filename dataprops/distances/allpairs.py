@@ -18,9 +18,9 @@ from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.folds import Block, Side
 from dataprops.distances.jobs import (
     JobArguments,
+    JobPool,
     JobResult,
     JobSide,
-    UnitPool,
     compute_job,
     first_block,
     run_on,
@@ -36,6 +36,7 @@ from dataprops.distances.state import NearPairs, PassSpec, State, empty, finaliz
 __all__ = [
     "ArrayReader",
     "JobArguments",
+    "JobPool",
     "JobResult",
     "JobSide",
     "Pass",
@@ -44,7 +45,6 @@ __all__ = [
     "RowReader",
     "Rows",
     "Runner",
-    "UnitPool",
     "Watch",
     "all_pairs",
     "array_rows",
@@ -120,7 +120,7 @@ class Resume(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """Who is told what a pass does, and where it resumes.
+    """What is notified of a pass's progress, and where it resumes.
 
     Attributes
     ----------

@@ -252,7 +252,7 @@ def update(
     contents : Contents
         Of the rows.
     watch : Watch
-        Who is told, and where to resume.
+        What is notified of progress, and where to resume.
 
     Returns
     -------

@@ -54,7 +54,7 @@ class JobResult(NamedTuple):
 
 # A pool computes `compute_job` for the arguments it is given, in any order and place; it takes them one by one, when a worker is
 # free for the next, and yields (number, result) as results come.
-UnitPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
+JobPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]
 
 
 def first_block(rows: Rows, index: np.ndarray, runner: Runner) -> Block:

@@ -75,17 +75,45 @@ def free_device_memory(device: str) -> int | None:
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 
-def working_bytes(
-    n: int,
-    features: int,
-    k: int,
-    threads: int,
-    block: int,
-    edge: int,
-    anchors: int | None = None,
-    sketched: bool = True,
-) -> int:
-    """Projected memory of a pass over n rows: state, blocks with sketches, for each thread a tile with its buffers and rows."""
+class PassSize(NamedTuple):
+    """How large a pass is: rows, features of a row, neighbours, and rows that are compared with all, if not every row is."""
+
+    n: int
+    features: int
+    k: int
+    anchors: int | None = None
+
+
+class Resources(NamedTuple):
+    """What a pass may use.
+
+    Attributes
+    ----------
+    memory : int or None
+        Bytes that this process (each worker) may use; None: `MEMORY_SHARE` of what is free, divided by the workers.
+    threads : int
+        Threads of one worker.
+    workers : int
+        Workers that share this machine's memory.
+    jobs : int
+        Least number of jobs wanted, to keep several workers busy.
+    device : str
+        A GPU is fast and far away: its blocks are larger, within its own memory too.
+    """
+
+    memory: int | None = None
+    threads: int = 1
+    workers: int = 1
+    jobs: int = 1
+    device: str = "cpu"
+
+
+DEFAULT = Resources()
+
+
+def working_bytes(size: PassSize, threads: int, block: int, edge: int, sketched: bool = True) -> int:
+    """Projected memory of a pass: state, blocks with sketches, for each thread a tile with its buffers and rows."""
+    n, features, k, anchors = size
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
     # one more copy of a job's rows while its result is merged
@@ -108,13 +136,9 @@ def plan_pass(
     n: int,
     features: int,
     k: int,
+    resources: Resources = DEFAULT,
     *,
-    memory: int | None = None,
-    threads: int = 1,
-    jobs: int = 1,
-    workers: int = 1,
     anchors: int | None = None,
-    device: str = "cpu",
 ) -> Plan:
     """Choose block and tile so that the pass fits.
 
@@ -122,24 +146,17 @@ def plan_pass(
     ----------
     n, features, k : int
         Rows, features of a row, neighbours.
-    memory : int, optional
-        Bytes that this process (each worker) may use; default: `MEMORY_SHARE` of what is free, divided by the workers.
-    threads : int
-        Threads of one worker.
-    jobs : int
-        Least number of jobs wanted, to keep several workers busy.
-    workers : int
-        Workers that share this machine's memory.
+    resources : Resources
+        What it may use.
     anchors : int, optional
         Rows that are compared with all, if not every row is: only these have a state.
-    device : str
-        A GPU is fast and far away: its blocks are larger, within its own memory too.
 
     Raises
     ------
     DatapropsError
         If even the smallest cut does not fit; the message has the number.
     """
+    memory, threads, workers, jobs, device = resources
     budget = memory if memory is not None else int(free_memory() * MEMORY_SHARE / workers)
     most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS[device.partition(":")[0]] / max(1, features))))
     on_device = free_device_memory(device)
@@ -149,7 +166,7 @@ def plan_pass(
         pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
     block, edge, sketched = max(1, min(n, most)), EDGE, True
-    while (need := working_bytes(n, features, k, threads, block, edge, anchors, sketched)) > budget:
+    while (need := working_bytes(PassSize(n, features, k, anchors), threads, block, edge, sketched)) > budget:
         if block > edge:
             block = max(edge, int(block * SHRINK))
         elif edge > SMALLEST_EDGE:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataprops.distances.tiles import EDGE
 
 if TYPE_CHECKING:
-    from dataprops.distances.jobs import UnitPool
+    from dataprops.distances.jobs import JobPool
 
 
 class Runner(NamedTuple):
@@ -20,12 +20,12 @@ class Runner(NamedTuple):
     device : str
         "cpu", or a torch device such as "cuda".
     pool : callable, optional
-        Computes jobs elsewhere; see `jobs.UnitPool`.
+        Computes jobs elsewhere; see `jobs.JobPool`.
     edge : int
         Rows of a tile on CPUs; a pass takes it from its plan.
     """
 
     threads: int = 1
     device: str = "cpu"
-    pool: UnitPool | None = None
+    pool: JobPool | None = None
     edge: int = EDGE

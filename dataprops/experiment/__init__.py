@@ -22,7 +22,7 @@ what it was made from has changed. A cell that fails is a row with a reason. Wha
     table.py     the columns, the rows as files and as a table
     run.py       the stages in their order; train, collect
 
-What a grid is says `dataprops.grid`; how it is asked for, `dataprops.grid_options`.
+What a grid is says `experiment.grid`; how it is asked for, `experiment.grid_options`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from dataprops.util.files import write_text
 from dataprops.util.json import plain
 
 if TYPE_CHECKING:
+    import torch
+
     from dataprops.experiment.training import Recipe
 
 log = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ def train_cell(
 
     from dataprops.experiment import attacks
     from dataprops.experiment.after import reestimate_batch_norm
-    from dataprops.experiment.training import alone, evaluate, fit
+    from dataprops.experiment.training import evaluate, fit, isolated_torch_state
 
     settings, folder = experiment.settings, experiment.folder
     preprocess = Preprocess(**facts["preprocess"])
@@ -129,14 +131,8 @@ def train_cell(
     with np.load(folder / "samples" / f"{sample_name(cell)}.npz", allow_pickle=False) as saved:
         parts = {name: table.iloc[saved[name]] for name in ("train", "test")}
 
-    def tensors(part: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
-        flat = load_images(Path(experiment.store), preprocess, part["content"].tolist())
-        side = preprocess.size
-        images = torch.from_numpy(np.array(flat)).view(len(part), side, side, preprocess.channels)
-        return images.permute(0, 3, 1, 2), torch.from_numpy(part["y"].to_numpy(np.int64).copy())
-
-    images, y = tensors(parts["train"])
-    test_images, test_y = tensors(parts["test"])
+    images, y = _tensors(Path(experiment.store), preprocess, parts["train"])
+    test_images, test_y = _tensors(Path(experiment.store), preprocess, parts["test"])
     work = folder / "work"
     progress = work / f"{cell.key}.json"
 
@@ -147,7 +143,7 @@ def train_cell(
     times = [time.process_time()]
     fitted = fit(recipe, images, y, checkpoint=checkpoint, on_epoch=tell)
     times.append(time.process_time())
-    with alone(experiment.threads):
+    with isolated_torch_state(experiment.threads):
         net = fitted.net
         reestimate_batch_norm(net, images, device)
         train_loss, _ = evaluate(net, images, y, device)
@@ -177,6 +173,16 @@ def train_cell(
     }
 
 
+def _tensors(store: Path, preprocess: Preprocess, part: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of a sample, uint8 [n, c, h, w], and their classes."""
+    import torch
+
+    flat = load_images(store, preprocess, part["content"].tolist())
+    side = preprocess.size
+    images = torch.from_numpy(np.array(flat)).view(len(part), side, side, preprocess.channels)
+    return images.permute(0, 3, 1, 2), torch.from_numpy(part["y"].to_numpy(np.int64).copy())
+
+
 def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> dict[str, Any]:
     """FGSM on these test images, PGD on the first `tried` of them, and the eps that changes predictions."""
     from dataprops.experiment.attacks import fgsm_results, flip_distance, pgd_result
@@ -202,12 +208,12 @@ def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> di
 def layer_columns(net: Any, model: str, images: Any, scratch: Path, seed: int, device: str) -> dict[str, Any]:
     """Dimension of the layers for distinct training images."""
     from dataprops.experiment.models import find_model
-    from dataprops.experiment.representations import hidden_layers, layer_dimensions
+    from dataprops.experiment.representations import LayerOptions, hidden_layers, layer_dimensions
     from dataprops.experiment.training import as_input
 
     known = find_model(model)
     layers = known.layers or hidden_layers(net, as_input(images[:1], device))
-    measured = layer_dimensions(net, layers, images, scratch, device=device, seed=seed)
+    measured = layer_dimensions(net, layers, images, scratch, device, LayerOptions(seed=seed))
     values = {
         layer: {name: round(e.value, 6) if np.isfinite(e.value) else None for name, e in found.estimates.items()}
         | {"features": found.features, "distinct": found.distinct}

@@ -9,28 +9,48 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
-from dataprops.audit.config import NAME, SCALES, AuditConfig, require, same_fields
+from annotated_types import Ge, Interval, MinLen
+
+from dataprops.audit.config import NAME, AuditConfig
 from dataprops.errors import DatapropsError
+from dataprops.options import Option, ReadingOptions, check_record, same_fields, whole_numbers
+from dataprops.util.validation import OptionError, require
 
-DOMAINS = ("medical", "natural", "unknown")
-SPLITS = ("group", "image")
-DEVICES = ("auto", "cpu", "cuda")
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """'500:1750:250' or '125,250,500' -> numbers of training images; the end of a range belongs to it.
+
+    Raises
+    ------
+    ValueError
+        With what is expected.
+
+    >>> parse_sizes("500:1000:250"), parse_sizes("64,128")
+    ((500, 750, 1000), (64, 128))
+    """
+    try:
+        if ":" not in text:
+            return tuple(int(part) for part in text.split(","))
+        first, last, step = (int(part) for part in text.split(":"))
+        return tuple(range(first, last + 1, step))
+    except ValueError:
+        raise ValueError("FIRST:LAST:STEP, or comma-separated numbers, as in 500:1750:250") from None
+
+
+Domain = Literal["medical", "natural", "unknown"]
+OF_PRESET = "of the preset"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How networks are trained and attacked.
+    """How networks are trained and attacked: the options of a grid that have no one default, see `dataprops.options`.
 
     Attributes
     ----------
-    size, scale : int, str
-        Of the canonical image; see `images.Preprocess`.
-    sizes : tuple of int
-        Training images N.
-    test : int
-        Test images.
-    epochs : int
+    scale : str
+        See `imaging.decode.Preprocess`.
     longer : dict
         Model -> epochs, for networks that need more.
     batch : dict
@@ -39,26 +59,33 @@ class Preset:
         Model -> learning rate; others as in `models.MODELS`.
     weight_decay : float
         Of Adam: added to the gradient.
-    attacked : int
-        Test images that are attacked: the first of the test set, which is in an order by chance; 0 = all.
     pgd : int
-        Of them, those that the ten-step attack is tried on; 0 = all that are attacked.
-    patience : int or None
-        Stop when the training loss has not fallen for so many epochs; None: never.
+        Attacked test images that the ten-step attack is tried on; 0 = all that are attacked.
     """
 
-    size: int
-    scale: str
-    sizes: tuple[int, ...]
-    test: int
-    epochs: int
+    size: Annotated[int, Interval(ge=1, le=4096), Option("Side of the images, pixels", OF_PRESET)]
+    scale: Literal["full-range", "per-image-max"]
+    sizes: Annotated[
+        tuple[Annotated[int, Ge(4)], ...],
+        MinLen(1),
+        Option("Training images: FIRST:LAST:STEP, or comma-separated numbers", OF_PRESET, parse=parse_sizes),
+    ]
+    test: Annotated[int, Ge(2), Option("Test images", OF_PRESET)]
+    epochs: Annotated[int, Ge(1), Option("Epochs, of all models", OF_PRESET)]
     longer: dict[str, int] = field(default_factory=dict)
     batch: dict[str, int] = field(default_factory=dict)
     lr: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 1e-4
-    attacked: int = 0
+    attacked: Annotated[
+        int, Ge(0), Option("Test images under attack, the first of a random order; 0 for all", OF_PRESET)
+    ] = 0
     pgd: int = 0
-    patience: int | None = None
+    patience: Annotated[
+        Annotated[int, Ge(1)] | None, Option("Stop after N epochs without a lower training loss", "never")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_record(self)
 
     def epochs_of(self, model: str) -> int:
         """Epochs of a network."""
@@ -85,61 +112,29 @@ PRESETS: dict[str, Preset] = {
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """One dataset of a grid.
+class Dataset(ReadingOptions):
+    """One dataset of a grid: where its images are, what the task is, and how it is read (as for an audit)."""
 
-    Attributes
-    ----------
-    source : str
-        As for an audit.
-    name : str
-        In the store and in the results; default: from the source.
-    domain : str
-        "medical", "natural" or "unknown".
-    classes : tuple of str
-        The labels of the task; () = the two largest classes; ("*",) = all classes.
-    test : int or None
-        Test images, where the experiment's number is too large for this set.
-    sizes : tuple of int
-        Training images N, where those of the experiment do not fit; () = as the experiment.
-    channels : int or None
-        1, 3, or None: by what the set holds.
-    path_column, label_column, split_column, group_column, group_pattern, label_pattern, rules, include, exclude, layout, images, \
-    suffix, one_hot, label, as_written, range, patients, window
-        As for an audit; group_pattern or group_column names the patient.
-    """
-
-    source: str
-    name: str = ""
-    domain: str = "unknown"
-    classes: tuple[str, ...] = ()
-    test: int | None = None
-    sizes: tuple[int, ...] = ()
-    channels: int | None = None
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str = "split"
-    group_column: str = "group"
-    group_pattern: str | None = None
-    rules: tuple[str, ...] = ()
-    label_pattern: str | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    layout: str = ""
-    images: str = ""
-    suffix: str = ""
-    one_hot: str = ""
-    label: str = ""
-    as_written: bool = False
-    range: str = "auto"
-    patients: str = "auto"
-    window: str = "auto"
+    source: Annotated[str, MinLen(1), Option("Where its images are, as for an audit")]
+    name: Annotated[str, Option("In the store and in the results", "from the source")] = ""
+    domain: Annotated[Domain, Option("Of the SOURCEs; of one of them: medical=scans/")] = "unknown"
+    classes: Annotated[
+        tuple[str, ...], Option("Labels of the task, comma-separated; * for all", "the two largest classes")
+    ] = ()
+    test: Annotated[Annotated[int, Ge(2)] | None, Option("Test images", "as the grid")] = None
+    sizes: Annotated[
+        tuple[Annotated[int, Ge(4)], ...],
+        Option("Training images: FIRST:LAST:STEP, or comma-separated numbers", "as the grid", parse=parse_sizes),
+    ] = ()
+    channels: Annotated[Literal[1, 3] | None, Option("Grey or colour", "by what the set holds")] = None
 
     def __post_init__(self) -> None:
-        require(self.domain in DOMAINS, f"domain of {self.source}", self.domain, ", ".join(DOMAINS))
-        require(self.test is None or self.test >= 2, f"test of {self.source}", self.test, "at least 2 images")
-        alone = len(self.classes) == 1 and self.classes != ("*",)
-        require(not alone, f"classes of {self.source}", self.classes, "two or more labels, or '*' for all")
+        try:
+            self.check()
+            alone = len(self.classes) == 1 and self.classes != ("*",)
+            require(not alone, "classes", self.classes, "two or more labels, or '*' for all")
+        except OptionError as error:
+            raise OptionError(error.option, f"{self.source}: {error}", error.expected) from None
 
     def audit(self, store: str, preset: Preset) -> AuditConfig:
         """The options of the audit stages that list and decode the images."""
@@ -160,49 +155,40 @@ class Experiment:
     Attributes
     ----------
     datasets : tuple of Dataset
-    models : tuple of str
-        Rows of `models.MODELS`, or ``module:Name``.
-    store, name : str
-        Results go to STORE/experiments/NAME.
-    preset : str
-        The name of what `settings` started from.
     settings : Preset
-    seeds : tuple of int
-    split : str
-        "group": no patient, and no two identical images, on both sides. "image": the paper's.
-    device : str
-        "auto", "cpu" or "cuda".
-    threads : int
-        Of torch, for each cell on a CPU. Sums of floats depend on it: cells compare bit for bit at equal threads only.
+        Of `preset`, with what was asked for in its place.
     wait : float
         Seconds to wait for an audit of one of the datasets, or for this experiment, where it is running.
     """
 
     datasets: tuple[Dataset, ...]
-    models: tuple[str, ...] = ("resnet18", "vgg13")
-    store: str = "dataprops-store"
-    name: str = "grid"
-    preset: str = "paper"
+    models: Annotated[
+        tuple[str, ...],
+        MinLen(1),
+        Option("Networks, comma-separated: resnet18, 34, 50, vgg13, 16, 19, or module:Name", "resnet18,vgg13"),
+    ] = ("resnet18", "vgg13")
+    store: Annotated[str, Option("Folder for everything that is written")] = "dataprops-store"
+    name: Annotated[str, Option("Of the experiment in the store: STORE/experiments/NAME", "the preset")] = "grid"
+    preset: Annotated[Literal["paper", "quick"], Option("paper (for a GPU) or quick", "paper")] = "paper"
     settings: Preset = PRESETS["paper"]
-    seeds: tuple[int, ...] = (0,)
-    split: str = "group"
-    device: str = "auto"
-    threads: int = 1
+    seeds: Annotated[tuple[int, ...], MinLen(1), Option("Random seeds, comma-separated", "0", parse=whole_numbers)] = (
+        0,
+    )
+    split: Annotated[
+        Literal["group", "image"],
+        Option("No patient, and no two identical images, on both sides; or by image as the paper has it", "group"),
+    ] = "group"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where networks are trained", "auto")] = "auto"
+    threads: Annotated[
+        int,
+        Ge(1),
+        Option("Threads of each cell on a CPU; cells compare bit for bit at equal threads only", "1"),
+    ] = 1
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        require(bool(self.datasets), "datasets", self.datasets, "at least one source, or --grid FILE")
-        require(bool(self.models), "models", self.models, "at least one model")
-        require(bool(self.seeds), "seeds", self.seeds, "at least one number")
-        require(self.split in SPLITS, "split", self.split, " or ".join(SPLITS))
-        require(self.device in DEVICES, "device", self.device, ", ".join(DEVICES))
-        require(self.threads >= 1, "threads", self.threads, "at least 1")
-        settings = self.settings
-        require(settings.epochs >= 1, "epochs", settings.epochs, "at least 1")
-        require(settings.test >= 2, "test", settings.test, "at least 2 images")
-        require(settings.scale in SCALES, "scale", settings.scale, " or ".join(SCALES))
-        require(bool(settings.sizes), "sizes", settings.sizes, "at least one number of images")
-        require(min(settings.sizes) >= 4, "sizes", settings.sizes, "at least 4 training images")
+        check_record(self)
+        require(bool(self.datasets), "sources", self.datasets, "at least one, or --grid FILE")
         if not NAME.fullmatch(self.name):
             raise DatapropsError(f"the experiment's name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
         names = [dataset_name(dataset) for dataset in self.datasets]

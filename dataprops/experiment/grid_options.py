@@ -6,143 +6,48 @@ commas, as on the command line. Imports nothing heavy.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
-from dataprops.audit.config import PATIENTS, require
+from annotated_types import Ge, Gt
+
 from dataprops.errors import DatapropsError
-from dataprops.experiment.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Dataset, Experiment
+from dataprops.experiment.grid import PRESETS, Dataset, Domain, Experiment, Preset
+from dataprops.options import Option, Row, rows
+from dataprops.util.nearest import did_you_mean
+from dataprops.util.validation import OptionError, check_values, require
 
-Reader = Callable[[str, Any], Any]  # (name of the option, value) -> the value as the records want it
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """'500:1750:250' or '125,250,500' -> numbers of training images; the end of a range belongs to it.
-
-    >>> parse_sizes("500:1000:250"), parse_sizes("64,128")
-    ((500, 750, 1000), (64, 128))
-    """
-    try:
-        if ":" in text:
-            first, last, step = (int(part) for part in text.split(":"))
-            sizes = tuple(range(first, last + 1, step))
-        else:
-            sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise DatapropsError(f"sizes is {text!r}; expected FIRST:LAST:STEP or numbers with commas, as 500:1750:250")
-    return sizes
+DOMAINS = get_args(Domain)
 
 
-def _sizes(name: str, value: Any) -> tuple[int, ...]:
-    if isinstance(value, str):
-        return parse_sizes(value)
-    sizes = _numbers(name, value)
-    require(bool(sizes) and min(sizes) >= 1, name, value, "numbers of images, as [500, 750], or FIRST:LAST:STEP")
-    return sizes
+@dataclass(frozen=True)
+class Asked:
+    """What only a grid has that is asked for: sources and a file of them, and settings of every model."""
+
+    sources: Annotated[
+        tuple[str, ...], Option("Folders, manifests, NAME:LOCATION", metavar="SOURCE", each="source")
+    ] = ()
+    grid: Annotated[
+        str | None, Option("TOML file that lists datasets with their options, beside the SOURCEs", metavar="FILE")
+    ] = None
+    batch: Annotated[
+        Annotated[int, Ge(1)] | None, Option("Images of a batch, of all models", "of the preset or the model")
+    ] = None
+    lr: Annotated[
+        Annotated[float, Gt(0)] | None, Option("Learning rate, of all models", "of the preset or the model")
+    ] = None
 
 
-def _text(name: str, value: Any) -> str:
-    require(isinstance(value, str) and bool(value), name, value, "a text")
-    return value
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    good = isinstance(items, list | tuple) and all(isinstance(item, str) and item for item in items)
-    require(good, name, value, "a list of texts")
-    return tuple(items)
-
-
-def _sources(name: str, value: Any) -> tuple[str, ...]:
-    # a path may hold a comma
-    return _texts(name, [value] if isinstance(value, str) else value)
-
-
-def _numbers(name: str, value: Any) -> tuple[int, ...]:
-    items = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    try:
-        # a bool is an int to Python, and 1.5 would become one
-        numbers = tuple(int(item) for item in items if type(item) in (int, str))
-    except ValueError:
-        numbers = ()
-    require(bool(numbers) and len(numbers) == len(items), name, value, "whole numbers")
-    return numbers
-
-
-def _whole(name: str, value: Any) -> int:
-    require(type(value) is int, name, value, "a whole number")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    require(type(value) in (int, float), name, value, "a number")
-    return float(value)
-
-
-def _switch(name: str, value: Any) -> bool:
-    require(type(value) is bool, name, value, "true or false")
-    return value
-
-
-def _channels(name: str, value: Any) -> int:
-    require(value in (1, 3, "1", "3"), name, value, "1 (grey) or 3 (colour)")
-    return int(value)
-
-
-def _one_of(*known: str) -> Reader:
-    def read(name: str, value: Any) -> str:
-        require(value in known, name, value, " or ".join(known))
-        return value
-
-    return read
-
-
-# option -> how its value is read
-OF_THE_SETS: dict[str, Reader] = {
-    "domain": _one_of(*DOMAINS),
-    "classes": _texts,
-    "group_pattern": _text,
-    "group_column": _text,
-    "label_column": _text,
-    "rules": _sources,
-    "channels": _channels,
-    **dict.fromkeys(("include", "exclude"), _sources),  # a glob may hold a comma
-    **dict.fromkeys(("label_pattern", "layout", "images", "suffix", "one_hot", "label", "range", "window"), _text),
-    "as_written": _switch,
-    "patients": _one_of(*PATIENTS),
-}
-OF_A_SET: dict[str, Reader] = {
-    **dict.fromkeys(("source", "name", "path_column", "split_column"), _text),
-    "test": _whole,
-    "sizes": _sizes,
-    **OF_THE_SETS,
-}
-OF_THE_PRESET: dict[str, Reader] = {
-    "sizes": _sizes,
-    "test": _whole,
-    "epochs": _whole,
-    "size": _whole,
-    "patience": _whole,
-    "attacked": _whole,
-}
-OF_EVERY_MODEL: dict[str, Reader] = {"batch": _whole, "lr": _number}
-OF_THE_GRID: dict[str, Reader] = {
-    "models": _texts,
-    "preset": _one_of(*PRESETS),
-    "name": _text,
-    "seeds": _numbers,
-    "split": _one_of(*SPLITS),
-    "device": _one_of(*DEVICES),
-    "threads": _whole,
-}
-IN_A_GRID_FILE: dict[str, Reader] = {**OF_THE_PRESET, **OF_EVERY_MODEL, **OF_THE_GRID}
-OPTIONS: dict[str, Reader] = {"sources": _sources, "grid": _text, "store": _text, **OF_THE_SETS, **IN_A_GRID_FILE}
+KINDS = (Asked, Experiment, Preset, Dataset)  # an option that two of them have is the first one's
+OF_A_SET = rows(Dataset)
+OF_THE_PRESET = rows(Preset)
+OF_EVERY_MODEL = ("batch", "lr")
+OPTIONS = {name: row for kind in reversed(KINDS) for name, row in rows(kind).items() if name != "source"}
+OF_THE_SETS = OF_A_SET.keys() - {"source", "name", "test", "sizes"}
+IN_A_GRID_FILE = {name: OPTIONS[name] for name in OPTIONS.keys() - OF_THE_SETS - {"sources", "grid", "store"}}
 
 
 def experiment_from(options: Mapping[str, Any]) -> Experiment:
@@ -151,7 +56,7 @@ def experiment_from(options: Mapping[str, Any]) -> Experiment:
     Raises
     ------
     DatapropsError
-        If an option is unknown or its value is no such thing, or the grid file cannot be used.
+        If an option is unknown or its value is invalid, or the grid file cannot be used.
 
     Examples
     --------
@@ -181,20 +86,24 @@ def experiment_from(options: Mapping[str, Any]) -> Experiment:
     )
 
 
-def read_options(options: Mapping[str, Any], known: Mapping[str, Reader]) -> dict[str, Any]:
-    """The options that are given, read.
+def read_options(options: Mapping[str, Any], known: Mapping[str, Row]) -> dict[str, Any]:
+    """The options that are given, read and checked.
 
     Raises
     ------
-    DatapropsError
-        If one is unknown or its value is no such thing.
+    OptionError
+        If one is unknown or its value is invalid.
     """
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, list(known), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(sorted(known))}"
-            raise DatapropsError(f"unknown option {name!r}: {hint}")
-    return {name: known[name](name, value) for name, value in options.items() if value is not None}
+            hint = did_you_mean(name, known) or f"options are {', '.join(sorted(known))}"
+            raise OptionError(name, f"unknown option {name!r}: {hint.strip()}")
+    read = {name: known[name].read(value) for name, value in options.items() if value is not None}
+    for kind in KINDS:
+        check_values(
+            kind, {name: read[name] for name, row in rows(kind).items() if known.get(name) is row and name in read}
+        )
+    return read
 
 
 def parse_source(text: str, **defaults: Any) -> Dataset:
@@ -230,7 +139,7 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
         for number, row in enumerate(table.pop("dataset", []), 1):
             where = f"{file}, dataset {number}"
             read = read_options(row, OF_A_SET)
-            require("source" in read, "source", None, "where its images are")
+            require("source" in read, "source", None, "the place of its images")
             beside = file.resolve().parent / read["source"]
             if beside.exists() or ":" not in read["source"]:
                 read["source"] = str(beside)

@@ -76,18 +76,36 @@ def _forward(net: nn.Module, layers: Sequence[str], x: torch.Tensor, pooled: boo
             net(x)
 
 
+class LayerOptions(NamedTuple):
+    """How layers are measured.
+
+    Attributes
+    ----------
+    pooled : bool
+        Mean over the positions of a feature map, in place of all its values.
+    k, seed, groups
+        As in `dimension.estimate_all`.
+    scratch_bytes : int
+        Of activations that lie on disk at a time.
+    """
+
+    pooled: bool = False
+    k: int = 20
+    seed: int = 0
+    groups: tuple[str, ...] = GROUPS
+    scratch_bytes: int = SCRATCH_BYTES
+
+
+LAYER_OPTIONS = LayerOptions()
+
+
 def layer_dimensions(
     net: nn.Module,
     layers: Sequence[str],
     images: torch.Tensor,
     scratch: Path,
-    *,
     device: str = "cpu",
-    pooled: bool = False,
-    k: int = 20,
-    seed: int = 0,
-    groups: tuple[str, ...] = GROUPS,
-    scratch_bytes: int = SCRATCH_BYTES,
+    asked: LayerOptions = LAYER_OPTIONS,
 ) -> dict[str, LayerDimension]:
     """Measure the outputs of some layers.
 
@@ -100,10 +118,8 @@ def layer_dimensions(
         Distinct images.
     scratch : Path
         Folder for the activations, which are removed again.
-    pooled : bool
-        Mean over the positions of a feature map, in place of all its values.
-    k, seed, groups
-        As in `dimension.estimate_all`.
+    device : str
+    asked : LayerOptions
 
     Raises
     ------
@@ -112,6 +128,7 @@ def layer_dimensions(
     """
     if not len(layers) or not len(images):
         return {}
+    pooled, k, seed, groups, scratch_bytes = asked
     sizes = layer_features(net, layers, as_input(images[:1], device), pooled=pooled)
     scratch.mkdir(parents=True, exist_ok=True)
     measured: dict[str, LayerDimension] = {}

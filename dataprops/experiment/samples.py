@@ -21,7 +21,7 @@ from dataprops.imaging.decode import Preprocess
 from dataprops.properties.distinct import distinct_rows
 from dataprops.properties.estimators import estimate_all
 from dataprops.properties.sharpness import sharpness_summary
-from dataprops.properties.tables import contents_only, sampled_sharpness
+from dataprops.properties.tables import Drawing, contents_only, sampled_sharpness
 from dataprops.util.files import write_arrays, write_text
 from dataprops.util.tools import Tools, inline_tools
 
@@ -90,7 +90,7 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
     sharp = np.sqrt(state.sharp[rows.row])
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan))
     draws = sampled_sharpness(
-        inline_tools(threads=1), everything, rows, state, numeric=False, sample=1000, draws=DRAWS, seed=seed
+        inline_tools(threads=1), everything, rows, state, Drawing(draws=DRAWS, seed=seed), numeric=False
     )
     m = max(draws, default=0)
     return {

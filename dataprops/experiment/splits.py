@@ -15,7 +15,7 @@ class Impossible(DatapropsError):
 
 
 class Sample(NamedTuple):
-    """Positions in the table of images: train int64 [N], test int64 [n_test], in an order by chance."""
+    """Positions in the table of images: train int64 [N], test int64 [n_test], randomly shuffled."""
 
     train: np.ndarray
     test: np.ndarray

@@ -65,7 +65,7 @@ class Recipe:
     threads: int = 1
 
 
-class Fit(NamedTuple):
+class Trained(NamedTuple):
     """A trained network, and the mean training loss of each epoch (nats)."""
 
     net: nn.Module
@@ -73,8 +73,8 @@ class Fit(NamedTuple):
 
 
 @contextlib.contextmanager
-def alone(threads: int) -> Iterator[None]:
-    """Have torch's generators, threads and switches for oneself; all are put back."""
+def isolated_torch_state(threads: int) -> Iterator[None]:
+    """Isolates torch's global state (generators, threads, switches) and restores it."""
     cudnn = torch.backends.cudnn
     with _ALONE:
         before, state = torch.get_num_threads(), torch.get_rng_state()
@@ -119,7 +119,7 @@ def fit(
     checkpoint: Path | None = None,
     every: float = CHECKPOINT_SECONDS,
     on_epoch: Callable[[int, float], None] | None = None,
-) -> Fit:
+) -> Trained:
     """Train a network.
 
     Parameters
@@ -138,7 +138,7 @@ def fit(
     Diverged
         If the loss becomes infinite or NaN.
     """
-    with alone(recipe.threads):
+    with isolated_torch_state(recipe.threads):
         net = build(recipe)
         adam = torch.optim.Adam(net.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.device in MIXED)
@@ -159,7 +159,7 @@ def fit(
             if on_epoch:
                 on_epoch(len(losses), loss)
         net.eval()
-        return Fit(net, losses)
+        return Trained(net, losses)
 
 
 def _epoch(

@@ -235,7 +235,7 @@ def _decode(data: bytes, window: str) -> RawImage:
     if dicom.is_dicom(data[: dicom.HEAD]):
         try:
             with quiet():
-                grey = dicom.decode(data, window)
+                grey = dicom.read_grey(data, window)
         except dicom.UnreadableDicom as reason:
             raise UnreadableImage(str(reason)) from None
         return RawImage(grey.pixels, "DICOM", grey.mode, grey.pixels.shape[1], grey.pixels.shape[0])

@@ -286,7 +286,7 @@ def _number(header: Dataset, name: str) -> float | None:
     return first if math.isfinite(first) else None
 
 
-def decode(data: bytes, window: str = "auto") -> Grey:
+def read_grey(data: bytes, window: str = "auto") -> Grey:
     """The middle frame of a DICOM file, as the rules of this module say.
 
     Raises

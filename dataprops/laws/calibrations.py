@@ -28,7 +28,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import VERSION, Preprocess
-from dataprops.laws.fitting import Fit, Line
+from dataprops.laws.fitting import Fit, FittedLaw
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.paper import FULL_PEAK, FULL_SHARE, PAPER, load_calibration
 from dataprops.store.tables import write_table
@@ -53,7 +53,7 @@ class Calibration:
     id, created : str
     preprocess : tuple of str
         Keys of the preprocessings of its rows, which differ in channels only.
-    lines : dict of str to Line
+    lines : dict of str to FittedLaw
         Law -> line, of `fitting.LAWS`.
     fit : dict
         What `dataprops fit --json` prints.
@@ -63,7 +63,7 @@ class Calibration:
     id: str
     created: str
     preprocess: tuple[str, ...]
-    lines: dict[str, Line]
+    lines: dict[str, FittedLaw]
     fit: dict[str, Any]
     folder: Path
 
@@ -146,7 +146,7 @@ def load_calibration_folder(folder: Path) -> Calibration:
             record["id"],
             record["created"],
             tuple(record["preprocess"]),
-            {law: Line(**line) for law, line in record["lines"].items()},
+            {law: FittedLaw(**line) for law, line in record["lines"].items()},
             record["fit"],
             folder,
         )
@@ -183,11 +183,11 @@ def read_key(key: str) -> tuple[Preprocess, int]:
     """'224x224x1-per-image-max-v1' -> how canonical images are made, and the version of these rules."""
     match = KEY.fullmatch(key)
     if not match:
-        raise DatapropsError(f"{key!r} is no preprocessing: it reads like {Preprocess().key!r}")
+        raise DatapropsError(f"{key!r} is not a preprocessing: one reads like {Preprocess().key!r}")
     return Preprocess(int(match[1]), int(match[2]), match[3]), int(match[4])
 
 
-def refused(calibration: Calibration, record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
+def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
     """Why a calibration says nothing of an audited set, with the way out; None if it does.
 
     Parameters

@@ -97,7 +97,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     deviation of K_F over draws, carried over to the mean over draws (`sharpness_error`). The four are taken as
     independent. They are not: audits of a growing set share images, so their errors rise and fall together and partly
     cancel; the interval is rather too wide. K_F is that of samples of one size (`common_sample`). Where N differs by
-    more than `MOST_GROWTH` nothing is told: d itself grows with N, and the term (log N)/d had the wrong sign in half of
+    more than `MOST_GROWTH` nothing is predicted: d itself grows with N, and the term (log N)/d had the wrong sign in half of
     the pairs it was tried on.
 
     Parameters

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from dataprops.laws.calibrations import Calibration, refused
-from dataprops.laws.fitting import Line
+from dataprops.laws.calibrations import Calibration, reason_not_applicable
+from dataprops.laws.fitting import FittedLaw
 from dataprops.laws.paper import PAPER_SAMPLE, penalty_prediction
 from dataprops.laws.prediction import LEVEL, Prediction
 
@@ -51,7 +51,7 @@ def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL
     return float(misses[order][np.argmax(reached)] if reached.any() else misses.max()), level
 
 
-def _interval_words(line: Line, spread: tuple[float, float] | None) -> tuple[str, str]:
+def _interval_words(line: FittedLaw, spread: tuple[float, float] | None) -> tuple[str, str]:
     """(how the interval is called, where it comes from)."""
     sets = len(line.residuals)
     if spread is None:
@@ -62,7 +62,7 @@ def _interval_words(line: Line, spread: tuple[float, float] | None) -> tuple[str
     share = f"{math.floor(100 * spread[1] + 1e-9)} %"
     if spread[1] < LEVEL:
         return f"{share} interval", (
-            f"interval: the largest miss among {sets} datasets when each was left out, which {share} of new ones should keep"
+            f"interval: the largest miss among {sets} datasets when each was left out, expected to cover {share} of new datasets"
         )
     return (
         f"{share} interval",
@@ -105,7 +105,7 @@ def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str
     return None
 
 
-def _caveat(line: Line, measured: Mapping[str, float | None]) -> str:
+def _caveat(line: FittedLaw, measured: Mapping[str, float | None]) -> str:
     """What to mind, as a sentence that follows the prediction's; or nothing."""
     remarks = []
     for name, (low, high) in line.ranges.items():
@@ -122,7 +122,7 @@ def _caveat(line: Line, measured: Mapping[str, float | None]) -> str:
     return f" Read it with care: {'; '.join(remarks)}." if remarks else ""
 
 
-def _unproven(calibration: Calibration, line: Line) -> str | None:
+def _unproven(calibration: Calibration, line: FittedLaw) -> str | None:
     """Why the number of a calibration's law is not told, or None where it clearly beats the baselines."""
     if line.clearly:
         return None
@@ -130,7 +130,7 @@ def _unproven(calibration: Calibration, line: Line) -> str | None:
     return f"the calibration {calibration.id} does not show that its law predicts datasets it has not seen. {told}"
 
 
-def _basis(calibration: Calibration, line: Line, where: str, families: str) -> str:
+def _basis(calibration: Calibration, line: FittedLaw, where: str, families: str) -> str:
     slopes = ", ".join(f"{value:.3g} for {term.replace('_', ' ')}" for term, value in line.slopes.items())
     return (
         f"calibration {calibration.id} of this store ({len(line.residuals)} datasets; {', '.join(line.intercepts)});"
@@ -146,14 +146,14 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
     record : mapping
         A summary.
     peaks : int [n]
-        See `calibrations.refused`.
+        See `calibrations.reason_not_applicable`.
     calibration : Calibration or None
     """
     if calibration is None:
         return penalty_prediction(record, peaks)
     line = calibration.lines.get("robustness")
     measured = measured_numbers(record)
-    reason = refused(calibration, record, peaks) or (
+    reason = reason_not_applicable(calibration, record, peaks) or (
         _without(measured, ["k_f"]) or _unproven(calibration, line)
         if line
         else f"the calibration {calibration.id} has no attacks (penalty_2)"
@@ -188,14 +188,14 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
     )
 
 
-def _each(line: Line, values: Mapping[str, float]) -> str:
+def _each(line: FittedLaw, values: Mapping[str, float]) -> str:
     """What each family of networks is expected to do, if there are several."""
     if len(line.intercepts) < 2:
         return ""
     return "each network: " + ", ".join(f"{family} {value:.3g}" for family, value in values.items()) + "; "
 
 
-def _log_loss(line: Line, measured: Mapping[str, float | None]) -> float:
+def _log_loss(line: FittedLaw, measured: Mapping[str, float | None]) -> float:
     """Expected log of the test loss of the average network."""
     n, d, k = (float(measured[name] or 0.0) for name in ("n_train", "d_data", "k_f"))
     return (
@@ -207,7 +207,7 @@ def _log_loss(line: Line, measured: Mapping[str, float | None]) -> float:
 
 def _loss_line(
     record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None
-) -> tuple[Line | None, dict[str, float | None], str]:
+) -> tuple[FittedLaw | None, dict[str, float | None], str]:
     """The line of the loss, the set's numbers, and the reason why there is no prediction."""
     measured = measured_numbers(record)
     if calibration is None:
@@ -216,7 +216,7 @@ def _loss_line(
     if line is None:
         why = calibration.fit["laws"]["generalization"].get("missing", "the law could not be fitted")
         return None, measured, f"the calibration {calibration.id} has no law of the loss: {why}"
-    reason = refused(calibration, record, peaks) or _without(measured, ["n_train", "d_data", "k_f"])
+    reason = reason_not_applicable(calibration, record, peaks) or _without(measured, ["n_train", "d_data", "k_f"])
     reason = reason or _unproven(calibration, line)
     return line, measured, reason or ""
 
@@ -312,7 +312,7 @@ def _needed_words(target: float, n: float, value: float, low: float | None, high
     if low is None:
         told = f"({called})"
     elif high is not None and high > REACH:
-        told = f"({called} {_count(low)} to no end in reach: it may not be reachable by more data of this kind)"
+        told = f"({called} {_count(low)} with no finite upper bound: more data of this kind may not reach it)"
     else:
         told = f"({called} {_count(low)} to {_count(high or value)})"
     if value > REACH:

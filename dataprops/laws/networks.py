@@ -86,11 +86,13 @@ def best_form(target: str, family: str = FAMILY) -> Best:
     return Best(form, sources.coefficients(rows, np.ones(len(rows.y), bool)), half, score, clearly)
 
 
-def network_predictions(probe: Mapping[str, Any] | None, withheld: str | None = None) -> list[Prediction]:
-    """Test loss, test error and rise of the loss under attack of a ResNet-18 trained on a set.
+def network_prediction(name: str, probe: Mapping[str, Any] | None, withheld: str | None = None) -> Prediction:
+    """Test loss, test error or rise of the loss under attack of a ResNet-18 trained on a set.
 
     Parameters
     ----------
+    name : str
+        One of `TARGETS`.
     probe : mapping or None
         A summary's `probe`.
     withheld : str, optional
@@ -98,8 +100,8 @@ def network_predictions(probe: Mapping[str, Any] | None, withheld: str | None = 
     """
     reason = _not_applicable(probe, withheld)
     if reason is not None or probe is None:
-        return [Prediction(name, withheld=reason) for name in TARGETS]
-    return [_predict(name, probe) for name in TARGETS]
+        return Prediction(name, withheld=reason)
+    return _predict(name, probe)
 
 
 def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None) -> str | None:
@@ -110,7 +112,7 @@ def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None) -> st
     n = probe["n_images"]
     if n < LEAST or n > MOST or probe["n_total"] > MOST:
         return (
-            f"networks were trained on 64 to 1,024 images, and nothing is told of fewer than {LEAST} or more than {MOST:,}:"
+            f"networks were trained on 64 to 1,024 images, and nothing is predicted for fewer than {LEAST} or more than {MOST:,}:"
             f" this set has {probe['n_total']:,}"
         )
     return None
@@ -171,7 +173,7 @@ def _told(target: str, value: float) -> str:
 
 def share_easier_to_attack(probe: Mapping[str, Any]) -> tuple[int, int] | None:
     """(sets of the calibration whose networks are expected to be harder to attack than this set's, sets in all)."""
-    told = {p.name: p for p in network_predictions(probe)}["network_penalty"]
+    told = network_prediction("network_penalty", probe)
     if told.value is None:
         return None
     cells = sources.converged(load_cells().query("model == @FAMILY"))

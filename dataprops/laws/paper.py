@@ -206,7 +206,7 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
 
 
 def _nats(value: float) -> str:
-    """Nats in a sentence: a loss that the line lets fall is no rise; the record keeps the number."""
+    """Nats in a sentence: a predicted fall is not shown as a rise; the record keeps the number."""
     return f"{max(value, 0.0):.0f}"
 
 

@@ -29,7 +29,7 @@ class Prediction:
     withheld : str or None
         The reason, and the way to get the prediction.
     significant : bool or None
-        Whether the interval excludes 0; None where that is no question.
+        Whether the interval excludes 0; None where it does not apply.
     level : float or None
         Of the interval, where it is not 95 %.
     calibration : str or None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
+
 FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 300
 CHAIN = 0.2  # a chain of near-identical images that holds more of the set is no chain of copies
 

@@ -19,14 +19,13 @@ from dataprops.probe.attack import Attack, Linear, attack
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses
 from dataprops.probe.features import Encoder, fit_encoder, shrink
-from dataprops.probe.folds import assign_folds, fold_count
+from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import MANY, held_scores, inner_products, near_strengths, solve, targets
 from dataprops.probe.suspects import Suspects, suspect_labels
 
 MOST = 4_000  # images
 MOST_CLASSES = 100
 LEAST = 20
-LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
 ATTACKED = 100
 
 Advance = Callable[[int], None]

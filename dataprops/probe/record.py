@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from dataprops.probe.measure import Estimate, Probe
 from dataprops.util.numbers import percent
+
+if TYPE_CHECKING:
+    from dataprops.probe.measure import Estimate, Probe
 
 # column -> what it is
 COLUMNS = {

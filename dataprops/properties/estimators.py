@@ -7,7 +7,7 @@ hang on the seed and the estimator's name: a number does not depend on which oth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class Neighbours(NamedTuple):
         D: no dimension exceeds it.
     k : int
         Neighbours that the audit asks for; K may be larger.
-    unit : float
+    full_range : float
         Distances over this are those of images in [0, 1].
     seed : int
         The audit's.
@@ -59,7 +59,7 @@ class Neighbours(NamedTuple):
     neighbour: np.ndarray
     features: int
     k: int
-    unit: float
+    full_range: float
     seed: int
     rng: np.random.Generator
     total: int = 0
@@ -118,11 +118,11 @@ def _twonn(
 
 
 def _geomle(x: Neighbours) -> tuple[float, float, str]:
-    return geomle_value(x.distances / x.unit, x.neighbour, x.features, x.seed, x.total)
+    return geomle_value(x.distances / x.full_range, x.neighbour, x.features, x.seed, x.total)
 
 
-def _built_in() -> Iterator[Estimator]:
-    yield Estimator(
+BUILT_IN: tuple[Estimator, ...] = (
+    Estimator(
         name="mle",
         group="mle",
         title="MLE",
@@ -130,8 +130,8 @@ def _built_in() -> Iterator[Estimator]:
         explanation="Levina-Bickel, inverse averaged over images, factor k-1",
         estimate=_mle(1),
         least=lambda k: k + 1,
-    )
-    yield Estimator(
+    ),
+    Estimator(
         name="mle_paper",
         group="mle",
         title="MLE as the paper has it",
@@ -139,8 +139,8 @@ def _built_in() -> Iterator[Estimator]:
         explanation="as mle with the factor k-2 of the paper's code",
         estimate=_mle(2),
         least=lambda k: k + 1,
-    )
-    yield Estimator(
+    ),
+    Estimator(
         name="twonn",
         group="twonn",
         title="TwoNN",
@@ -149,8 +149,8 @@ def _built_in() -> Iterator[Estimator]:
         estimate=_twonn(slope_of(twonn_keep)),
         least=lambda k: 11,
         used=2,
-    )
-    yield Estimator(
+    ),
+    Estimator(
         name="twonn_paper",
         group="twonn",
         title="TwoNN as the paper has it",
@@ -159,8 +159,8 @@ def _built_in() -> Iterator[Estimator]:
         estimate=_twonn(slope_of(lambda n: n - 1), 0.5),
         least=lambda k: 3,
         used=2,
-    )
-    yield Estimator(
+    ),
+    Estimator(
         name="twonn_closed",
         group="twonn",
         title="TwoNN, closed form",
@@ -169,8 +169,8 @@ def _built_in() -> Iterator[Estimator]:
         estimate=_twonn(closed_form),
         least=lambda k: 3,
         used=2,
-    )
-    yield Estimator(
+    ),
+    Estimator(
         name="geomle",
         group="geomle",
         title="GeoMLE",
@@ -182,7 +182,8 @@ def _built_in() -> Iterator[Estimator]:
         collected=GEOMLE_NEIGHBOURS,
         points=GEOMLE_POINTS,
         sampled=False,  # it needs the neighbours of neighbours
-    )
+    ),
+)
 
 
 def _fits(row: Estimator, others: Mapping[str, Estimator]) -> None:
@@ -193,7 +194,7 @@ def _fits(row: Estimator, others: Mapping[str, Estimator]) -> None:
         raise DatapropsError(f"the estimator's name {row.name!r} is reserved: choose another")
 
 
-ESTIMATORS: Registry[Estimator] = Registry(GROUP, Estimator, _built_in, _fits)
+ESTIMATORS: Registry[Estimator] = Registry(GROUP, Estimator, lambda: BUILT_IN, _fits)
 
 
 def register(estimator: Estimator) -> Estimator:
@@ -232,7 +233,7 @@ def from_samples(groups: Sequence[str], n: int) -> list[Estimator]:
 def neighbours_needed(groups: Sequence[str], k: int, n: int = 0) -> int:
     """Neighbours that the pass over pairs of n distinct images must collect for these groups of estimators.
 
-    Estimators that take a sample of so many images have a pass of their own.
+    Estimators that sample images have a pass of their own.
     """
     apart = from_samples(groups, n)
     return max([k, *(row.collected for row in ESTIMATORS.values() if row.group in groups and row not in apart)])
@@ -250,7 +251,7 @@ def estimate_all(
     k: int = 20,
     seed: int = 0,
     groups: Sequence[str] = ("mle", "twonn", "geomle"),
-    unit: float = 1.0,
+    full_range: float = 1.0,
 ) -> dict[str, Estimate]:
     """All estimates of the wanted groups.
 
@@ -265,7 +266,7 @@ def estimate_all(
         Neighbours of the maximum-likelihood estimates.
     seed : int
         Of the bootstrap.
-    unit : float
+    full_range : float
         Distances are divided by this for GeoMLE alone: 255 for images in [0, 255].
 
     Returns
@@ -283,7 +284,7 @@ def estimate_all(
             note = f"needs at least {row.least(k)} distinct images, has {n}"
             out[name] = Estimate(float("nan"), float("nan"), n, used, note)
             continue
-        seen = Neighbours(distances, neighbours, n_features, k, unit, seed, generator(seed, name))
+        seen = Neighbours(distances, neighbours, n_features, k, full_range, seed, generator(seed, name))
         out[name] = estimate(row, seen)
     return out
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataprops.distances.allpairs import Rows, Runner, all_pairs, array_rows, subset
-from dataprops.distances.plan import free_memory, plan_pass
+from dataprops.distances.plan import Resources, free_memory, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess, RawImage, canonical, default_channels, is_grey, resolved, value_facts
@@ -123,7 +123,7 @@ def label_sharpness(
     values = []
     for sample in samples:
         chosen = np.unique(row[np.searchsorted(used, sample)])  # copies of an image in the draw add no pair
-        plan = plan_pass(len(chosen), rows.features, 0, threads=threads or cores())
+        plan = plan_pass(len(chosen), rows.features, 0, Resources(threads=threads or cores()))
         state = all_pairs(subset(rows, chosen), spec, plan, Runner(threads or cores())).state
         values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
     if len(np.unique(y[~np.isnan(y)])) < 2:
@@ -184,9 +184,9 @@ def intrinsic_dimension(
         some = sampled_estimates(rows, (row.group,), asked, runner, lambda pairs: nullcontext(lambda done: None))
         return some[estimator]
     spec = PassSpec(neighbours_needed((row.group,), k), sharp=False)
-    plan = plan_pass(len(first), rows.features, spec.k, threads=threads or cores())
+    plan = plan_pass(len(first), rows.features, spec.k, Resources(threads=threads or cores()))
     state = all_pairs(rows, spec, plan, runner).state
-    found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), unit=255.0)
+    found = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, seed, (row.group,), full_range=255.0)
     if np.isnan(found[estimator].value):
         warnings.warn(f"the intrinsic dimension is NaN: {found[estimator].note or 'too few images'}", stacklevel=2)
     return found[estimator]

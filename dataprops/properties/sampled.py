@@ -12,7 +12,7 @@ import numpy as np
 from dataprops.distances.allpairs import Watch
 from dataprops.distances.anchors import anchor_pairs, anchor_pass
 from dataprops.distances.kernel import EMPTY
-from dataprops.distances.plan import plan_pass
+from dataprops.distances.plan import Resources, plan_pass
 from dataprops.distances.rows import Rows
 from dataprops.distances.runner import Runner
 from dataprops.distances.sketches import Sketches
@@ -25,13 +25,13 @@ Show = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 class Asked(NamedTuple):
-    """Neighbours of the set's estimates, seed, memory in bytes that a pass may take (None: see `plan_pass`), and the unit of distances
-    (see `Neighbours.unit`)."""
+    """Neighbours of the set's estimates, seed, memory in bytes that a pass may take (None: see `plan_pass`), and the range of pixels
+    (see `Neighbours.full_range`)."""
 
     k: int
     seed: int
     memory: int | None = None
-    unit: float = 255.0
+    full_range: float = 255.0
 
 
 def sampled_estimates(
@@ -66,13 +66,13 @@ def sampled_estimates(
         rng = generator(asked.seed, f"images for {row.name}")
         chosen = primary[np.sort(rng.choice(n, row.points, replace=False))]
         spec = PassSpec(max(asked.k, row.collected), sharp=False)
-        how = {"memory": asked.memory, "threads": runner.threads, "device": runner.device}
-        plan = plan_pass(rows.n, rows.features, spec.k, anchors=len(chosen), **how)
+        resources = Resources(asked.memory, runner.threads, device=runner.device)
+        plan = plan_pass(rows.n, rows.features, spec.k, resources, anchors=len(chosen))
         with show(anchor_pairs(len(chosen), rows.n)) as advance:
             state = anchor_pass(rows, chosen, spec, plan, runner, Watch(on_pairs=advance), sketches).state
         index = number[np.where(state.knn_index == EMPTY, rows.n, state.knn_index)]
         rng = generator(asked.seed, row.name)
-        seen = Neighbours(np.sqrt(state.knn_d2), index, rows.features, asked.k, asked.unit, asked.seed, rng, n)
+        seen = Neighbours(np.sqrt(state.knn_d2), index, rows.features, asked.k, asked.full_range, asked.seed, rng, n)
         found = estimate(row, seen)
         note = f"at a random sample of {len(chosen):,} of {n:,} distinct images"
         out[row.name] = found._replace(note=found.note or note)

@@ -10,7 +10,7 @@ QUANTILES = {"q50": 0.5, "q95": 0.95, "q99": 0.99}
 CONFIDENCE = 0.95
 
 
-class Figure(NamedTuple):
+class IntervalEstimate(NamedTuple):
     """A number with its 95 % interval; NaN where there is none. An exact number has none."""
 
     value: float
@@ -18,7 +18,7 @@ class Figure(NamedTuple):
     high: float = float("nan")
 
 
-def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[str, Figure]:
+def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[str, IntervalEstimate]:
     """Quantiles and maximum of the K_j, linearly interpolated; NaN entries (unlabelled) do not count; NaN if all are.
 
     Parameters
@@ -29,13 +29,13 @@ def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[s
     """
     values = np.sort(per_image[~np.isnan(per_image)])
     if not len(values):
-        return {name: Figure(float("nan")) for name in (*QUANTILES, "max")}
-    out = {name: Figure(float(np.quantile(values, q))) for name, q in QUANTILES.items()}
+        return {name: IntervalEstimate(float("nan")) for name in (*QUANTILES, "max")}
+    out = {name: IntervalEstimate(float(np.quantile(values, q))) for name, q in QUANTILES.items()}
     largest = float(values[-1])
     if not sampled:
-        return out | {"max": Figure(largest)}
-    out = {name: Figure(out[name].value, *quantile_interval(values, q)) for name, q in QUANTILES.items()}
-    return out | {"max": Figure(float("nan"), largest)}
+        return out | {"max": IntervalEstimate(largest)}
+    out = {name: IntervalEstimate(out[name].value, *quantile_interval(values, q)) for name, q in QUANTILES.items()}
+    return out | {"max": IntervalEstimate(float("nan"), largest)}
 
 
 def quantile_interval(values: np.ndarray, q: float) -> tuple[float, float]:

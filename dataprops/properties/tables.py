@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dataprops.distances.allpairs import Rows, Runner, all_pairs, load_block, subset
 from dataprops.distances.kernel import EMPTY
-from dataprops.distances.plan import plan_pass
+from dataprops.distances.plan import Resources, plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec, State
 from dataprops.properties.dimension import Estimate, local_dimension
 from dataprops.properties.distinct import Distinct, duplicate_of, image_neighbours
 from dataprops.properties.estimators import estimate_all
-from dataprops.properties.sharpness import Figure, draw_samples
+from dataprops.properties.sharpness import IntervalEstimate, draw_samples
 from dataprops.util.tools import Tools
 
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
@@ -53,7 +54,7 @@ def subset_estimates(
             chosen = np.sort(np.random.default_rng([seed, size]).choice(primary, size, replace=False))
             part = subset(rows, chosen)
             spec = PassSpec(k, sharp=False)
-            plan = plan_pass(size, rows.features, k, memory=memory, threads=tools.threads)
+            plan = plan_pass(size, rows.features, k, Resources(memory=memory, threads=tools.threads))
             state = all_pairs(part, spec, plan, Runner(tools.threads, tools.device), on_pairs=advance).state
             estimate = estimate_all(np.sqrt(state.knn_d2), state.knn_index, rows.features, k, 0, ("mle",))["mle"]
             out.append((size, estimate))
@@ -76,16 +77,22 @@ def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
     return found, chosen[sharp > found]
 
 
+class Drawing(NamedTuple):
+    """Samples of images: M, how often one is drawn, and the random seed."""
+
+    sample: int = 1000
+    draws: int = 20
+    seed: int = 0
+
+
 def sampled_sharpness(
     tools: Tools,
     rows: Rows,
     images: Distinct,
     whole: State | None,
+    drawn: Drawing,
     *,
     numeric: bool,
-    sample: int,
-    draws: int,
-    seed: int,
     memory: int | None = None,
 ) -> dict[int, list[float]]:
     """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
@@ -93,7 +100,7 @@ def sampled_sharpness(
     The last size is the wanted M, or the whole set where that is smaller. `whole` is what a pass over all pairs found, if
     there was one.
     """
-    n = len(images.images)
+    n, (sample, draws, seed) = len(images.images), drawn
     if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
         return {}
     m = min(sample, n)
@@ -108,7 +115,7 @@ def sampled_sharpness(
                 if whole is not None:
                     found, chosen = sharper_rows(chosen, whole)
                 if len(chosen) > 1:
-                    plan = plan_pass(len(chosen), rows.features, 0, memory=memory, threads=tools.threads)
+                    plan = plan_pass(len(chosen), rows.features, 0, Resources(memory=memory, threads=tools.threads))
                     part = subset(rows, chosen)
                     state = all_pairs(part, spec, plan, Runner(tools.threads, tools.device)).state
                     found = max(found, state.sharp.max(initial=0.0))
@@ -120,7 +127,7 @@ def sampled_sharpness(
 def properties_table(
     estimates: dict[str, Estimate],
     subsets: list[tuple[int, Estimate]],
-    summary: dict[str, Figure],
+    summary: dict[str, IntervalEstimate],
     draws: dict[int, list[float]],
     n: int,
     sample: int,

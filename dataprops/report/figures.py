@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.laws.fitting import LAWS, Line
+from dataprops.laws.fitting import LAWS, FittedLaw
 from dataprops.report.plots import BLUE, GREY, ORANGE, _svg, measured_figure
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def representation_against_data(table: pd.DataFrame, mark: Mark | None = None) -
     return figure
 
 
-def left_out_misses(table: pd.DataFrame, line: Line) -> Figure | None:
+def left_out_misses(table: pd.DataFrame, line: FittedLaw) -> Figure | None:
     """What a law misses each dataset by when it is left out of the fit: a point for each row."""
     if not line.residuals:
         return None
@@ -208,7 +208,7 @@ def _place(axes: Axes, x: float, y: tuple[float, float | None, float | None] | N
     axes.errorbar([x], [value], yerr=error, fmt="D", color=OWN, markersize=5, capsize=3)
 
 
-PAPERS = {
+PAPER_FIGURES = {
     "dimension_by_domain": (dimension_bars, "Intrinsic dimension of the calibration's sets, by domain"),
     "sharpness_by_domain": (sharpness_bars, "Label sharpness of the calibration's sets, by domain"),
     "loss_against_dimension": (loss_against_dimension, "Test loss against intrinsic dimension"),
@@ -220,9 +220,9 @@ PAPERS = {
 }
 
 
-def calibration_figures(table: pd.DataFrame, lines: Mapping[str, Line]) -> dict[str, Figure]:
+def calibration_figures(table: pd.DataFrame, lines: Mapping[str, FittedLaw]) -> dict[str, Figure]:
     """Every figure that the table allows, by name: the paper's, and the misses of each law."""
-    drawn = {name: draw(table) for name, (draw, _) in PAPERS.items()}
+    drawn = {name: draw(table) for name, (draw, _) in PAPER_FIGURES.items()}
     drawn |= {f"left_out_{law}": left_out_misses(table, line) for law, line in lines.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -232,5 +232,5 @@ def placed_figures(table: pd.DataFrame | None, summary: Mapping[str, Any]) -> li
     if table is None:
         return []
     mark = mark_of(summary)
-    drawn = [(draw(table, mark), f"{alt}, and {mark.name}") for draw, alt in PAPERS.values()]
+    drawn = [(draw(table, mark), f"{alt}, and {mark.name}") for draw, alt in PAPER_FIGURES.values()]
     return [_svg(figure, alt) for figure, alt in drawn if figure is not None]

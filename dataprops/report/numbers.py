@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-NOTHING = "–"
+from dataprops.util.numbers import NOTHING, percent
+
+__all__ = ["NOTHING", "how_compared", "largest_sharpness", "number", "percent", "plus_minus", "raised", "sample_of"]
+
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -30,13 +33,6 @@ def number(value: float | None, digits: int = 3) -> str:
     if exponent >= digits:
         return f"{value:,.0f}"
     return f"{value:.{max(0, digits - 1 - exponent)}f}"
-
-
-def percent(value: float | None) -> str:
-    """0.0123 -> '1.2 %'."""
-    if value is None or math.isnan(value):
-        return NOTHING
-    return f"{value * 100:.3g} %"
 
 
 def plus_minus(value: float | None, se: float | None) -> str:

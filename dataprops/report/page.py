@@ -20,6 +20,7 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 from dataprops.findings.removal import REMOVALS
+from dataprops.laws.predictions import PREDICTIONS
 from dataprops.report.changes import sentences
 from dataprops.report.figures import placed_figures
 from dataprops.report.first_screen import PICTURES, evidence_of, first_screen
@@ -30,14 +31,6 @@ from dataprops.report.plots import ESTIMATES, PLOTS, Drawn, plots_of
 from dataprops.report.standing import paper_sentence, rank_sentences
 from dataprops.report.words import FIRST, WORDS, disagreement
 
-PREDICTION_NAMES = {
-    "log_loss_change": "Change of the test loss since the previous audit",
-    "attack_penalty": "Loss under attack",
-    "test_loss": "Test loss",
-    "loss_if_doubled": "Gain from more images",
-    "test_error": "Test error",
-    "network_penalty": "Loss under attack, from the networks of the calibration that ships",
-}
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 # control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
 HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -220,6 +213,6 @@ def render(
         properties=tables["properties"].to_dict("records"),
         shortcuts=tables["shortcuts"].to_dict("records"),
         checks=[{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],
-        prediction_names=PREDICTION_NAMES,
+        prediction_names={row.name: row.title for row in PREDICTIONS.values()},
         withheld=[p for p in summary["predictions"] if p["withheld"]],
     )

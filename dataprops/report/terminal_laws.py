@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dataprops.laws.fitting.table import listed
+from dataprops.laws.predictions import PREDICTIONS
 from dataprops.report.numbers import NOTHING, number
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PREDICTIONS = {
-    "test_loss": "test loss",
-    "test_error": "test error",
-    "network_penalty": "loss under attack (calibration that ships)",
-    "attack_penalty": "loss under attack",
-    "images_needed": "images needed",
-    "log_loss_change": "change since the previous audit",
-    "loss_if_doubled": "gain from twice the images",
-}
 
 
 def _with_interval(value: Mapping[str, Any], digits: int = 3) -> str:
@@ -144,7 +135,7 @@ def print_predictions(result: dict[str, Any], console: Console) -> None:
         )
     )
     for prediction in result["predictions"]:
-        console.print(Text(f"\n{PREDICTIONS[prediction['name']]}", style="bold"))
+        console.print(Text(f"\n{PREDICTIONS[prediction['name']].title}", style="bold"))
         if prediction["withheld"]:
             console.print(Text(f"withheld: {prediction['withheld']}"))
         else:

@@ -107,7 +107,7 @@ GLOBBED = frozenset({"folder", "url", "zip", "tar", "dicom", "nifti"})
 class OpenSource(NamedTuple):
     """A source with its location; small and picklable.
 
-    `held` are images that were read already and travel with it; see `carry`.
+    `held` are images that were read already and travel with it; see `read_ahead`.
     """
 
     kind: str
@@ -167,7 +167,7 @@ class OpenSource(NamedTuple):
         with guarded(self._unusable, passing=(DatapropsError,)):
             return row.order(self.location, keys, self.options) if row.order is not None and keys else None
 
-    def carry(self, batches: Iterable[Sequence[str]]) -> Iterator[OpenSource]:
+    def read_ahead(self, batches: Iterable[Sequence[str]]) -> Iterator[OpenSource]:
         """A source for each batch of keys: this one; or, where images are read in one order only, one that holds the batch.
 
         Together the batches must be in that order (see `order`). They are read one after the other, as they are asked for.
@@ -197,7 +197,7 @@ class OpenSource(NamedTuple):
         """Those of the images that can be read."""
         order = self.order(keys)
         keys = list(keys) if order is None else [keys[i] for i in order]
-        for key, source in zip(keys, self.carry([key] for key in keys), strict=True):
+        for key, source in zip(keys, self.read_ahead([key] for key in keys), strict=True):
             try:
                 image = source.read(key)
             except (OSError, UnreadableImage):

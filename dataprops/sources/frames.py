@@ -23,7 +23,7 @@ from dataprops.imaging.decode import quiet
 from dataprops.sources import folder, manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.util.budget import read_whole
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of
 
 MARK = "#frame="
@@ -134,4 +134,4 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
         return whole.file(int(number) - 1)
 
 
-_held: Kept[dicom.Frames] = Kept(HELD_BYTES, lambda frames: frames.nbytes)
+_held: Cache[dicom.Frames] = Cache(HELD_BYTES, lambda frames: frames.nbytes)

@@ -26,7 +26,7 @@ from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.budget import need, read_whole
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.cells import plain_cell
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
@@ -186,7 +186,7 @@ def _keys(paths: list[str]) -> list[str]:
     return [key if count[key] == 1 else f"{key}#{row + 1}" for row, key in enumerate(keys)]
 
 
-_addresses: Kept[dict[str, str]] = Kept(2_000_000, len)
+_addresses: Cache[dict[str, str]] = Cache(2_000_000, len)
 
 
 def _place(location: str, key: str, options: SourceOptions) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
     def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         root = Path(location)
         table = table_of(name, root)
-        options = options._replace(
+        options = replace(
+            options,
             images=options.images or str(root.resolve()),
             group_pattern=options.group_pattern or TABLES[name].group_pattern,
         )

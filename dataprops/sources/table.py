@@ -6,60 +6,27 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from dataprops.errors import DatapropsError
+from dataprops.options import ReadingOptions
 
 
-class SourceOptions(NamedTuple):
-    """How a source is read.
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions(ReadingOptions):
+    """How a source is read: the options, and what the store adds.
 
     Attributes
     ----------
-    path_column, label_column, split_column, group_column : str
-        Names of a manifest's columns.
-    group_pattern, label_pattern : str or None
-        Find the patient, and the label, in a path.
-    window : str
-        Which values become black and white, for a source that gives decoded images; see `dataprops.windows`.
     salt : str
         Key of the hashes of ids, in hexadecimal; empty: none are made.
-    rules : tuple of str
-        How a named source makes its labels: ``name=value``; see `chosen_rules`.
-    include, exclude : tuple of str
-        Globs of paths that count, and that do not; see `masks.matches`.
-    layout : str
-        What the levels of folders are, e.g. "split/class"; empty: as `structure` finds.
-    images, suffix : str
-        Folder that a manifest's paths count from, and ending that they lack; empty: looked for.
-    one_hot : str
-        Columns of a manifest of which one is 1, by commas; empty: none.
-    label : str
-        Of images with several labels, the one to hold against the rest; empty: sets of labels are compared.
-    as_written : bool
-        Take labels as they are written: no spellings of one class, no missing values, no several labels in one text.
     """
 
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str = "split"
-    group_column: str = "group"
-    group_pattern: str | None = None
-    label_pattern: str | None = None
-    window: str = "auto"
     salt: str = ""
-    rules: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    layout: str = ""
-    images: str = ""
-    suffix: str = ""
-    one_hot: str = ""
-    label: str = ""
-    as_written: bool = False
 
 
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

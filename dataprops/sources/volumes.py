@@ -17,7 +17,7 @@ import numpy as np
 from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.imaging.levels import percentile_levels, to_levels
 from dataprops.util.budget import need
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 
 __all__ = [
     "AXES",
@@ -92,7 +92,7 @@ def open_volume(path: str | Path, time: int = 0) -> Volume:
     return _held.get(key, lambda: _read(file, time))
 
 
-_held: Kept[Volume] = Kept(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
+_held: Cache[Volume] = Cache(CACHE_BYTES, lambda volume: volume.voxels.nbytes)
 
 
 def _read(file: Path, time: int) -> Volume:

@@ -47,7 +47,7 @@ def open_store(path: str | Path) -> Path:
     Raises
     ------
     DatapropsError
-        If the folder cannot be written, is no store though it is not empty, or was written by another schema.
+        If the folder cannot be written, is not empty and is not a store, or was written under another schema.
     """
     folder = Path(path).expanduser().resolve()
     marker = folder / "version.json"
@@ -124,7 +124,7 @@ def _migrate(folder: Path) -> None:
 
 
 def open_salt(store: Path) -> str:
-    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Who has it can test guesses of an id."""
+    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Anyone who has it can test guesses of an id."""
     from filelock import FileLock
 
     path = store / "salt"
@@ -152,7 +152,7 @@ def _write_salt(aside: Path) -> None:
 def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back.
 
-    Who waits, waits at most so many seconds; and then, with the lock in hand, until no shards are being removed (`closed`).
+    Waits up to `wait` seconds for the lock, then until pruning of shards ends (`closed`).
     """
     from filelock import FileLock, Timeout
 

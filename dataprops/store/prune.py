@@ -43,7 +43,7 @@ class Going(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What to keep: so many runs of each dataset, or those of so many days (either keeps; neither: all runs stay)."""
+    """What to keep: the newest N runs of each dataset, or those of the last D days (either keeps a run; with neither, all stay)."""
 
     keep_last: int | None = None
     keep_days: float | None = None

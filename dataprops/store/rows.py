@@ -27,23 +27,29 @@ class ShardReader(NamedTuple):
         return self.shards.rows(self.shard[rows], self.at[rows])
 
 
+class RowPlaces(NamedTuple):
+    """Where the rows of a pass lie: row i is row `at[i]` of the shard file `names[shard[i]]` in `folder`."""
+
+    folder: Path
+    names: Sequence[str]
+    shard: np.ndarray
+    at: np.ndarray
+
+
 def save_rows(
     path: Path,
-    folder: Path,
-    names: Sequence[str],
-    shard: np.ndarray,
-    at: np.ndarray,
+    places: RowPlaces,
     features: int,
     y: np.ndarray,
     primary: np.ndarray,
 ) -> None:
-    """Write which shard rows, with which labels, make up a pass; `shard` numbers the shard files `names`."""
+    """Write which shard rows, with which labels, make up a pass."""
     write_arrays(
         path,
-        folder=np.array(str(folder)),
-        names=np.array(names, dtype=str),
-        shard=shard,
-        at=at,
+        folder=np.array(str(places.folder)),
+        names=np.array(places.names, dtype=str),
+        shard=places.shard,
+        at=places.at,
         features=np.array(features),
         y=y,
         primary=primary,

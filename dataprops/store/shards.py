@@ -109,7 +109,7 @@ def changed_at(file: Path) -> tuple[int, int]:
     return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-class Prints(NamedTuple):
+class Fingerprints(NamedTuple):
     """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`,
     `VALUES`.
     """
@@ -130,14 +130,14 @@ class Prints(NamedTuple):
 
 def fingerprint_batch(
     source: OpenSource, first: int, keys: Sequence[str], memory: int | None = None, workers: int = 1
-) -> Prints:
+) -> Fingerprints:
     """Read and hash some images. A piece of work for `Tools.map`; `memory` and `workers` as of `decode_batch`."""
     with bounded(memory, workers):
         return _fingerprint_batch(source, first, keys)
 
 
-def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Prints:
-    prints = Prints(first, *([] for _ in Prints._fields[1:]))
+def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Fingerprints:
+    fingerprints = Fingerprints(first, *([] for _ in Fingerprints._fields[1:]))
     for key in keys:
         whose, facts = _NOBODY, _UNKNOWN[-3:]
         try:
@@ -155,16 +155,16 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> P
             content, size, time, error = None, 0, -1, str(reason)
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
             content, size, time, error = None, 0, -1, read_reason(problem)
-        prints.content.append(content)
-        prints.bytes.append(size)
-        prints.time.append(time)
-        prints.error.append(error)
+        fingerprints.content.append(content)
+        fingerprints.bytes.append(size)
+        fingerprints.time.append(time)
+        fingerprints.error.append(error)
         for name, value in zip((*IDENTITY, *VALUES), (*whose, *facts), strict=True):
-            getattr(prints, name).append(value)
-    return prints
+            getattr(fingerprints, name).append(value)
+    return fingerprints
 
 
-def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
+def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
     """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`, `VALUES`.
 
     Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
@@ -172,20 +172,20 @@ def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.Dat
     stamps = source.stamps(keys)
     entries: list[tuple] = [(None, 0, stamp, *_UNKNOWN) for stamp in stamps]
     if not cache.is_file():
-        return _prints_table(entries)
+        return _fingerprints_table(entries)
     try:
         if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # of a version that looked at less
-            return _prints_table(entries)
+            return _fingerprints_table(entries)
         read = pq.read_table(cache, columns=list(_KNOWN))
         if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
-            return _prints_table(entries)  # the hashes of another salt
+            return _fingerprints_table(entries)  # the hashes of another salt
         old = read.to_pydict()
         if set(old) != set(_KNOWN):
             raise ValueError("it lacks columns")
     except (OSError, ValueError) as error:  # Arrow's are ValueErrors
         reason = str(error).split("\n")[0]  # Arrow goes on with the whole schema
         log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, reason)
-        return _prints_table(entries)
+        return _fingerprints_table(entries)
     known = {key: entry for key, *entry in zip(*(old[name] for name in _KNOWN), strict=True)}
     for i, key in enumerate(keys):
         entry = known.get(os.fsencode(key))
@@ -202,7 +202,7 @@ def known_prints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.Dat
             continue
         if now == tuple(entry[1:3]):
             entries[i] = tuple(entry)
-    return _prints_table(entries)
+    return _fingerprints_table(entries)
 
 
 _SALTED = b"dataprops.salt"
@@ -213,7 +213,7 @@ def _salt_mark(source: OpenSource) -> bytes:
     return hash_bytes(f"mark {source.options.salt}".encode()).encode()
 
 
-def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:
+def _fingerprints_table(entries: Sequence[tuple]) -> pd.DataFrame:
     columns = zip(*entries, strict=True) if entries else [()] * len(_KNOWN[1:])
     types = {"bytes": np.int64, "time": np.int64, "frames": np.int64, "low": np.float64, "high": np.float64}
     return pd.DataFrame(
@@ -224,21 +224,21 @@ def _prints_table(entries: Sequence[tuple]) -> pd.DataFrame:
     )
 
 
-def save_prints(source: OpenSource, keys: Sequence[str], prints: pd.DataFrame, cache: Path) -> None:
+def save_fingerprints(source: OpenSource, keys: Sequence[str], fingerprints: pd.DataFrame, cache: Path) -> None:
     """Remember the contents of files for the next run."""
-    held = prints["content"].notna() & (prints["time"] >= 0)
-    # keys may hold bytes that are no UTF-8
+    held = fingerprints["content"].notna() & (fingerprints["time"] >= 0)
+    # keys may hold bytes that are not UTF-8
     table = pa.table(
         {
             "key": pa.array([os.fsencode(key) for key, keep in zip(keys, held, strict=True) if keep], pa.binary()),
-            "content": pa.array(prints["content"][held].tolist(), pa.string()),
-            "bytes": pa.array(prints["bytes"][held].tolist(), pa.int64()),
-            "time": pa.array(prints["time"][held].tolist(), pa.int64()),
+            "content": pa.array(fingerprints["content"][held].tolist(), pa.string()),
+            "bytes": pa.array(fingerprints["bytes"][held].tolist(), pa.int64()),
+            "time": pa.array(fingerprints["time"][held].tolist(), pa.int64()),
             **{
-                name: pa.array(prints[name][held].tolist(), pa.int64() if name == "frames" else pa.string())
+                name: pa.array(fingerprints[name][held].tolist(), pa.int64() if name == "frames" else pa.string())
                 for name in (*IDENTITY, "values")
             },
-            **{name: pa.array(prints[name][held].tolist(), pa.float64()) for name in ("low", "high")},
+            **{name: pa.array(fingerprints[name][held].tolist(), pa.float64()) for name in ("low", "high")},
         }
     ).replace_schema_metadata({_SALTED: _salt_mark(source)})
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +252,7 @@ def batch_images(features: int, wanted: int) -> int:
 
 
 def may_pass(errors: pd.Series) -> pd.Series:
-    """Which images are tried again: those whose reason may not hold any more (`decode.PASSING`)."""
+    """Which images are tried again: those whose reason may no longer hold (`decode.PASSING`)."""
     return errors.astype(object).str.startswith(PASSING).eq(True)
 
 

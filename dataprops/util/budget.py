@@ -1,7 +1,7 @@
 """How much memory reading and decoding may take: projected before it is taken, counted over the threads of a process.
 
-Who is about to read or decode says what it will take (`need`), inside `one_image`; where other threads hold too much it waits, and
-where it alone would take more than is allowed it is refused. What is held is given back when the image is done. Nobody waits
+A decoder says what it will take (`need`), inside `one_image`; where other threads hold too much it waits, and where it alone
+would take more than is allowed it is refused. What is held is given back when the image is done. Nobody waits
 while it holds something, so threads cannot block each other.
 
     with bounded(memory):            # of a batch: --memory, or what is free
@@ -65,7 +65,7 @@ def available() -> int:
 
 @contextmanager
 def bounded(memory: int | None, workers: int = 1) -> Iterator[None]:
-    """Allow so many bytes for all threads of this process together; None: a share of what is free, divided by the workers."""
+    """Bytes that all threads of this process may take together; None: a fraction of what is free, divided by the workers."""
     token = _limit.set(available() // max(1, workers) if memory is None else memory)
     try:
         yield
@@ -100,7 +100,7 @@ def one_image() -> Iterator[None]:
 
 
 def need(count: int) -> None:
-    """Claim so many bytes for the image in work, in place of what it had claimed; outside of one, only ask whether they are allowed.
+    """Claim bytes for the current image, replacing its earlier claim; outside of an image, only check that they are allowed.
 
     Raises
     ------

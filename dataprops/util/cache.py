@@ -16,7 +16,7 @@ FILES_LIMIT = 512 * 2**20  # bytes of loaded files in each process
 LEAST = 1024  # what a reason counts
 
 
-class Kept(Generic[Value]):
+class Cache(Generic[Value]):
     """Values made on demand; each is made once, however many threads ask for it.
 
     Parameters
@@ -26,8 +26,8 @@ class Kept(Generic[Value]):
     weigh : callable
         Weight of a value; default: 1.
 
-    >>> kept = Kept(2)
-    >>> [kept.get(key, lambda: key * 2) for key in (1, 2, 1, 3)], sorted(kept.values)
+    >>> cache = Cache(2)
+    >>> [cache.get(key, lambda: key * 2) for key in (1, 2, 1, 3)], sorted(cache.values)
     ([2, 4, 2, 6], [1, 3])
     """
 
@@ -70,14 +70,14 @@ class Kept(Generic[Value]):
                 self.weight -= self.weigh(old)
 
 
-class KeptFiles(Generic[Value]):
+class FileCache(Generic[Value]):
     """What was loaded of files. A file that changed is loaded anew.
 
     Failures are kept too: ten thousand images of a damaged file ask once.
     """
 
     def __init__(self, limit: int = FILES_LIMIT) -> None:
-        self._kept: Kept[tuple[Value | OSError, int]] = Kept(limit, lambda entry: entry[1])
+        self._cache: Cache[tuple[Value | OSError, int]] = Cache(limit, lambda entry: entry[1])
 
     def get(self, file: Path, load: Callable[[Path], tuple[Value, int]]) -> Value:
         """The value of a file.
@@ -100,7 +100,7 @@ class KeptFiles(Generic[Value]):
                 return error.with_traceback(None), LEAST
 
         stat = file.stat()
-        value, _ = self._kept.get((str(file), stat.st_size, stat.st_mtime_ns), entry)
+        value, _ = self._cache.get((str(file), stat.st_size, stat.st_mtime_ns), entry)
         if isinstance(value, OSError):
             raise OSError(*value.args)  # a new one: tracebacks of threads must not pile up on it
         return value

@@ -11,7 +11,7 @@ SECONDS = 0.05
 
 
 def own_memory() -> int:
-    """Bytes of this process that are no pages of files: anonymous memory on Linux, all resident memory elsewhere."""
+    """Bytes of this process that are not pages of files: anonymous memory on Linux, all resident memory elsewhere."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("RssAnon:"):

@@ -25,8 +25,8 @@ class Tools(NamedTuple):
     ----------
     map : callable
         map(function, arguments) runs function(*args) for each args, in parallel, and yields results as they come.
-    unit_pool : callable or None
-        unit_pool(path of a rows file) gives a `distances.allpairs.UnitPool` on workers that can read that file; None: the
+    job_pool : callable or None
+        job_pool(path of a rows file) gives a `distances.allpairs.JobPool` on workers that can read that file; None: the
         pass runs on threads of this process.
     workers : int
         Workers that compute units; 1 without a pool.
@@ -40,7 +40,7 @@ class Tools(NamedTuple):
     """
 
     map: Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]
-    unit_pool: Callable[[str], Any] | None
+    job_pool: Callable[[str], Any] | None
     workers: int
     threads: int
     device: str
@@ -110,7 +110,7 @@ def _as_they_come(
 
 @contextmanager
 def importing(name: str) -> Iterator[None]:
-    """Import a module in a thread, while this one waits for something else; what fails is left to who needs the module."""
+    """Import a module in a thread, while this one waits for something else; a failure surfaces where the module is needed."""
 
     def load() -> None:
         with suppress(Exception):

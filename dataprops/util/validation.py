@@ -6,9 +6,9 @@ An annotation holds the type and, as ``Annotated[int, Interval(ge=1, le=4096)]``
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from dataprops.errors import DatapropsError
 from dataprops.util.nearest import did_you_mean
@@ -42,6 +42,28 @@ class OptionError(DatapropsError):
     def __init__(self, option: str, what: str, expected: str = "") -> None:
         super().__init__(what)
         self.option, self.expected = option, expected
+
+
+class Meets(NamedTuple):
+    """What an annotation says of a value beside its type: ``Annotated[str, Meets(check)]``.
+
+    Attributes
+    ----------
+    check : callable
+        value -> what is expected instead; "" if it will do.
+    """
+
+    check: Callable[[Any], str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import PydanticCustomError, core_schema
+
+        def meets(value: Any) -> Any:
+            if expected := self.check(value):
+                raise PydanticCustomError("expected", "{expected}", {"expected": expected})
+            return value
+
+        return core_schema.no_info_after_validator_function(meets, handler(source))
 
 
 def plain_value(value: Any) -> Any:
@@ -93,19 +115,52 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
 
 def _expected(kind: type, name: str, error: Any) -> str:
     """What an option takes, of the errors that its value met (one for each member of a union)."""
+    errors = [one for one in error.errors(include_url=False) if one["loc"][0] == name]
+    if said := next((one["msg"] for one in errors if one["type"] == "expected"), ""):
+        return said
     schema = _model(kind).model_json_schema()["properties"][name]
     parts = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     allowed = [value for part in parts for value in part.get("enum", [part["const"]] if "const" in part else [])]
     if allowed:
-        return (" or " if len(allowed) == 2 else ", ").join(map(str, allowed))
-    found = [one["type"] for one in error.errors(include_url=False) if one["loc"][0] == name]
+        return _or([str(value) for value in allowed])
+    if "items" in parts[0]:
+        item = parts[0]["items"]
+        bound = _bound([item])
+        several = f"a list of {KINDS.get(item.get('type', ''), 'a value').removeprefix('a ')}s"
+        some = " with at least one" if parts[0].get("minItems") else ""
+        return f"{several}{some}{f', each {bound}' if bound else ''}"
+    found = [one["type"] for one in errors]
     typed = [WORDS[one] for one in found if one in WORDS]
     if typed and len(typed) == len([one for one in found if one != "none_required"]):
-        return f"a list of {typed[0].removeprefix('a ')}s" if "items" in parts[0] and typed[0] != "a list" else typed[0]
+        return typed[0]
+    return _bound(parts) or KINDS.get(parts[0].get("type", ""), "another value")
+
+
+KINDS = {"number": "a number", "integer": "a whole number", "string": "a string"}
+
+
+def _or(words: list[str]) -> str:
+    """Words as a choice between them."""
+    return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+
+
+def _bound(parts: list[Any]) -> str:
+    """'between 1 and 3', 'at least 1' or ''."""
     low = next(((word, part[key]) for part in parts for key, word in _LOW.items() if key in part), None)
     high = next(((word, part[key]) for part in parts for key, word in _HIGH.items() if key in part), None)
     if low and high:
         return f"between {low[1]:g} and {high[1]:g}"
     bound = low or high
-    kinds = {"number": "a number", "integer": "a whole number", "string": "a string"}
-    return f"{bound[0]} {bound[1]:g}" if bound else kinds.get(parts[0].get("type", ""), "another value")
+    return f"{bound[0]} {bound[1]:g}" if bound else ""
+
+
+def require(holds: bool, option: str, value: object, expected: str) -> None:
+    """Refuse the value of an option unless something holds that no annotation says.
+
+    Raises
+    ------
+    OptionError
+        If it does not hold.
+    """
+    if not holds:
+        raise OptionError(option, f"{option} must be {expected}, got {value!r}", expected)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from deployments.deploy import Change
+    from deployments.deploy import Step
 
 
 def quiet_prefect() -> None:
@@ -31,7 +31,7 @@ def show_log() -> None:
         logger.propagate = False  # Prefect's handler would say it again
 
 
-def show_changes(changes: Iterable[Change], everything: bool = True) -> None:
+def show_changes(changes: Iterable[Step], everything: bool = True) -> None:
     """One line for each thing."""
     for change in changes:
         if everything or change.outcome != "unchanged":

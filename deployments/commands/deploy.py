@@ -19,9 +19,9 @@ Examples:
 @click.option("--check", is_flag=True, help="Read and check the file; deploy nothing, ask no server.")
 @at_the_edge
 def command(file: str, check: bool) -> None:
-    """Make the Prefect server hold what FILE (TOML) says: deployments, automations, channels.
+    """Deploy FILE (TOML) to the Prefect server: deployments, automations, channels.
 
-    What did not change is left alone; what vanished from the file is removed.
+    Unchanged entries are left alone; what the file no longer lists is removed.
     """
     quiet_prefect()
     from deployments.datasets import read_operations

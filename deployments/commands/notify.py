@@ -22,7 +22,7 @@ Examples:
 @click.option("--reason", default="", help="Shown with the run, in place of the counts.")
 @at_the_edge
 def command(name: str, reason: str, **counts: int) -> None:
-    """Say that data of the deployed dataset NAME arrived, which starts an audit."""
+    """Report that data of the deployed dataset NAME arrived; this starts an audit."""
     quiet_prefect()
     from dataprops.errors import DatapropsError
     from deployments.deploy import deployed_datasets, require_server

@@ -17,7 +17,10 @@ Examples:
 @click.command("serve", epilog=EXAMPLES)
 @click.argument("file", type=click.Path())
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where the results are served; this machine alone."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve the results on; the default reaches this machine only.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: that of base_url in the file]")
 @click.option("--no-watch", is_flag=True, help="Do not watch folders: `dataprops watch` does it elsewhere.")

@@ -23,7 +23,7 @@ Examples:
 @click.option("--once", is_flag=True, help="Look once and end.")
 @at_the_edge
 def command(file: str, names: tuple[str, ...], once: bool) -> None:
-    """Watch folders and remote prefixes, and say `dataset.arrived` when files arrived: an automation then starts an audit."""
+    """Watch folders and remote prefixes, and emit `dataset.arrived` when files arrive: an automation then starts an audit."""
     quiet_prefect()
     from dataprops.errors import DatapropsError
     from dataprops.store.folder import open_store

@@ -26,7 +26,7 @@ FORMATS = ("manifest", "csv", "cleanlab", "fiftyone", "labelstudio")
 @click.command("clean", epilog=EXAMPLES)
 @click.argument("name")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--remove", required=True, help="Kinds of findings, with commas between: what they name is left out.")
+@click.option("--remove", required=True, help="Kinds of findings, comma-separated; the images they name are left out.")
 @click.option("--out", required=True, type=click.Path(), help="File to write; a manifest in .csv or .parquet.")
 @click.option(
     "--format",

@@ -14,7 +14,7 @@ Examples:
   dataprops compare 20261101T030000Z-ab12 20261124T030000Z-cd34 --json | jq .drift
 
 \b
-Exit code: 0 shown, 2 wrong usage, or runs that do not compare (the message says why).
+Exit code: 0 shown, 2 wrong usage, or runs that cannot be compared (the message says why).
 """
 
 

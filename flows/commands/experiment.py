@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataprops.experiment.grid import DEVICES, DOMAINS, PRESETS, SPLITS, Experiment
-from dataprops.experiment.grid_options import experiment_from
+from dataprops.experiment.grid import Dataset, Experiment, Preset
+from dataprops.experiment.grid_options import Asked, experiment_from
 from flows.commands.common import at_the_edge, stoppable
+from flows.commands.options import options_of
 
 if TYPE_CHECKING:
     from dataprops.util.tools import Progress
@@ -28,52 +29,16 @@ Examples:
 """
 
 EXITS = """\b
-Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. A stopped grid goes on with the same command.
+Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. Re-run the command to resume a stopped grid.
 """
 
 
 @click.command("experiment", epilog=EXAMPLES + "\n" + EXITS)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("--grid", type=click.Path(), help="TOML file that lists datasets with their options, beside the SOURCEs.")
-@click.option(
-    "--models", help="With commas; resnet18, 34, 50, vgg13, 16, 19, or module:Name  [default: resnet18,vgg13]"
-)
-@click.option("--sizes", help="Training images: FIRST:LAST:STEP, or numbers with commas  [default: of the preset]")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="paper (for a GPU) or quick  [default: paper]")
-@click.option("--store", default=Experiment.store, show_default=True, help="Folder for everything that is written.")
-@click.option("--name", help="Of the experiment in the store  [default: the preset]")
-@click.option(
-    "--domain",
-    type=click.Choice(DOMAINS),
-    default="unknown",
-    show_default=True,
-    help="Of the SOURCEs; one of them: medical=scans/.",
-)
-@click.option("--classes", help="Labels of the task, with commas; * for all  [default: the two largest classes]")
-@click.option("--group-pattern", help="Regular expression over the path; its first group names the patient.")
-@click.option("--group-column", default="group", show_default=True, help="Of a manifest: patient.")
-@click.option("--label-column", default="label", show_default=True, help="Of a manifest.")
-@click.option("--rule", "rules", multiple=True, metavar="NAME=VALUE", help="How a named source makes its labels.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only these paths, e.g. 'images/*'; several times.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these paths, e.g. '*_mask.png'; several times.")
-@click.option("--layout", help="Folder levels from the top, of class, split, group and *  [default: as found]")
-@click.option("--range", help="Of images of more than 8 bits, as of `dataprops audit`  [default: auto]")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or colour  [default: by what the set holds]")
-@click.option("--test", type=int, help="Test images  [default: of the preset]")
-@click.option("--epochs", type=int, help="Of all models  [default: of the preset]")
-@click.option("--size", type=int, help="Side of the images, pixels  [default: of the preset]")
-@click.option("--batch", type=int, help="Images of a batch, of all models  [default: of the preset]")
-@click.option("--lr", type=float, help="Learning rate, of all models  [default: of the preset]")
-@click.option("--patience", type=int, help="Stop after N epochs without a lower training loss  [default: never]")
-@click.option("--attacked", type=int, help="Test images under attack; 0 for all  [default: of the preset]")
-@click.option("--seeds", help="With commas  [default: 0]")
-@click.option(
-    "--split",
-    type=click.Choice(SPLITS),
-    help="No patient on both sides, or by image as the paper has it  [default: group]",
-)
-@click.option("--device", type=click.Choice(DEVICES), help="[default: auto]")
-@click.option("--threads", type=int, help="Of each cell on a CPU; cells run in parallel  [default: 1]")
+@options_of(Asked, leave_out=("sources",))
+@options_of(Experiment)
+@options_of(Preset)
+@options_of(Dataset, leave_out=("source", "name", "test", "sizes"))
 @click.option("--inline", is_flag=True, help="With neither Prefect nor Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
@@ -91,8 +56,8 @@ def command(
 ) -> None:
     """Train networks on samples of datasets, and measure what the sets' properties do to them.
 
-    Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and looked into;
-    STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: the same command goes on where it stood.
+    Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and analysed;
+    STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: re-run the command to resume.
     """
     experiment = experiment_from(options)
     folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, options, cluster, workers, quiet)
@@ -143,7 +108,7 @@ def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers
 
 
 def _show(folder: Path, as_json: bool) -> int:
-    """Print what came out; the exit code."""
+    """Print the results; returns the exit code."""
     import pandas as pd
 
     cells = pd.read_parquet(folder / "cells.parquet")

@@ -13,7 +13,7 @@ from flows.commands.common import at_the_edge, show
 EXAMPLES = """\b
 Examples:
   dataprops fit --store audits                     all experiments of the store; kept there as its calibration
-  dataprops fit --table losses.csv --json          a table of one's own; nothing is written
+  dataprops fit --table losses.csv --json          your own table; nothing is written
   dataprops fit --table losses.csv --store audits  and kept as the store's calibration
 """
 
@@ -26,7 +26,7 @@ Exit code: 0 fitted, as far as the columns go; 2 wrong usage or unusable input.
 @click.option("--store", help=f"Folder with experiments/ [default without --table: {AuditConfig.store}].")
 @click.option("--table", type=click.Path(), help="CSV or Parquet to fit in place of the store's experiments.")
 @click.option("--preprocess", help="Key of the rows to fit, where there are several, e.g. 224x224-per-image-max-v1.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @at_the_edge
 def command(store: str | None, table: str | None, preprocess: str | None, seed: int, as_json: bool) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import click
 
-from dataprops.audit.config import LABEL_KINDS, AuditConfig
+from dataprops.audit.config import AuditConfig
+from dataprops.options import rows
 from flows.commands.common import at_the_edge, show
+from flows.commands.options import option_of
 
 EXAMPLES = """\b
 Examples:
   dataprops predict scans/ --store audits          test loss, and what an attack would do to it
   dataprops predict scans/ --store audits --target-loss 0.2
-  dataprops predict scans.csv --name scans         of a set that `dataprops audit` was told more about
+  dataprops predict scans.csv --name scans         a set audited before with more options
 """
 
 EXITS = """\b
@@ -28,8 +30,8 @@ Exit code: 0 predicted, or withheld with the reason; 2 wrong usage or unusable i
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the calibration and audits.")
 @click.option("--name", default="", help="Name of the dataset in the store [default: from SOURCE].")
 @click.option("--target-loss", type=click.FloatRange(0, min_open=True), help="Test loss to reach, nats: images needed.")
-@click.option("--labels", type=click.Choice(LABEL_KINDS), default=AuditConfig.labels, show_default=True)
-@click.option("--again", is_flag=True, help="Audit the source even if the store has an audit of it that serves.")
+@option_of(rows(AuditConfig)["labels"])
+@click.option("--again", is_flag=True, help="Audit the source again even if the store has a usable audit of it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @at_the_edge

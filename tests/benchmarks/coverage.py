@@ -44,7 +44,9 @@ def estimates(d2: np.ndarray, chosen: np.ndarray, features: int, wanted: Sequenc
     values = np.take_along_axis(within, nearest, axis=1)
     order = np.argsort(values, axis=1, kind="stable")
     distances = np.sqrt(np.take_along_axis(values, order, axis=1).astype(float))
-    return estimate_all(distances, np.take_along_axis(nearest, order, axis=1), features, K, seed, wanted, unit=255.0)
+    return estimate_all(
+        distances, np.take_along_axis(nearest, order, axis=1), features, K, seed, wanted, full_range=255.0
+    )
 
 
 def covered(pairs: list[tuple[dict, dict]], name: str) -> tuple[float, float, float]:

@@ -30,7 +30,7 @@ from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_blo
 from dataprops.distances.anchors import anchor_pass, choose_anchors
 from dataprops.distances.gpu import EDGE as GPU_EDGE
 from dataprops.distances.incremental import Contents, PreviousPass, update
-from dataprops.distances.plan import plan_pass
+from dataprops.distances.plan import Resources, plan_pass
 from dataprops.distances.product import choose_route, product
 from dataprops.distances.state import PassSpec
 from dataprops.distances.tiles import EDGE
@@ -63,7 +63,7 @@ def median_seconds(work: Callable[[], object], runs: int, warm: bool = True) -> 
 def ours(pixels: np.ndarray, y: np.ndarray | None, spec: PassSpec, threads: int):
     """A pass over an array as the audit makes it."""
     n, features = pixels.shape
-    plan = plan_pass(n, features, spec.k, threads=threads)
+    plan = plan_pass(n, features, spec.k, Resources(threads=threads))
     return all_pairs(array_rows(pixels, y), spec, plan, Runner(threads))
 
 
@@ -129,7 +129,7 @@ def default_passes(pixels: np.ndarray, y: np.ndarray, spec: PassSpec, threads: i
     rows = array_rows(pixels, y)
     for row in from_samples(groups(), rows.n):
         chosen = choose_anchors(rows.primary, row.points, 0)
-        plan = plan_pass(rows.n, rows.features, row.collected, threads=threads, anchors=len(chosen))
+        plan = plan_pass(rows.n, rows.features, row.collected, Resources(threads=threads), anchors=len(chosen))
         asked = PassSpec(row.collected, sharp=False)
         anchor_pass(rows, chosen, asked, plan, Runner(threads), sketches=result.sketches)
 
@@ -266,7 +266,7 @@ def incremental(n: int, features: int, threads: int, runs: int, out: dict) -> No
     first = ours(pixels[:n], y[:n], spec, threads)
     near = (*first.near.arrays(), first.near.count)
     known = PreviousPass(names[:n], y[:n], every[:n], first.state, *near, spec, first.sketches)
-    plan = plan_pass(len(pixels), features, K, threads=threads)
+    plan = plan_pass(len(pixels), features, K, Resources(threads=threads))
     rows = array_rows(pixels, y)
     contents = Contents(names, np.arange(len(pixels), dtype=np.int32))
     seconds = median_seconds(lambda: update(known, rows, contents, spec, plan, Runner(threads)), runs)
@@ -323,8 +323,8 @@ def equal_on(device: str, n: int, features: int, k: int, labels: str) -> bool:
         pixels[-tenth:] = np.clip(pixels[:tenth] + rng.integers(-1, 2, (tenth, features)), 0, 255)
     y = rng.normal(size=n).round(1) if labels == "numbers" else np.arange(n) % 3.0
     rows, spec = array_rows(pixels, y), PassSpec(k, near2=4.0 * features, numeric=labels == "numbers")
-    one = all_pairs(rows, spec, plan_pass(n, features, k, threads=cores()), Runner(cores()))
-    two = all_pairs(rows, spec, plan_pass(n, features, k, device=device), Runner(cores(), device))
+    one = all_pairs(rows, spec, plan_pass(n, features, k, Resources(threads=cores())), Runner(cores()))
+    two = all_pairs(rows, spec, plan_pass(n, features, k, Resources(device=device)), Runner(cores(), device))
     pairs = zip((*one.state, *one.near.arrays()), (*two.state, *two.near.arrays()), strict=True)
     return all(np.array_equal(x, z) for x, z in pairs)
 
@@ -340,7 +340,7 @@ def gpu(out: dict, device: str = "cuda", passes=PASSES, equal=EQUAL, distinct: i
     for n, features in passes:
         large = np.tile(pixels[:, :features], (-(-n // distinct), 1))[:n]
         large[:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)  # no two alike
-        plan = plan_pass(n, features, K, device=device)
+        plan = plan_pass(n, features, K, Resources(device=device))
         seconds = seconds_of(
             lambda large=large, plan=plan: all_pairs(array_rows(large), PassSpec(K), plan, Runner(cores(), device))
         )

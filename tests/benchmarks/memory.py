@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows
-from dataprops.distances.plan import plan_pass
+from dataprops.distances.plan import Resources, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.util.memory import measured_memory
 from tests.benchmarks.data import images
@@ -35,7 +35,7 @@ def measure(n: int, features: int, memory: int, threads: int, folder: str | None
     """Run one pass."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         pixels = rows_on_disk(Path(place) / "rows.bin", n, features)
-        plan = plan_pass(n, features, 20, memory=memory, threads=threads)
+        plan = plan_pass(n, features, 20, Resources(memory=memory, threads=threads))
         spec = PassSpec(20, near2=4.0 * features)
         total, done, begin = n * (n - 1) // 2, 0, time.perf_counter()
 

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataprops.audit.columns import TABLES
 from dataprops.audit.records import Checked
-from dataprops.audit.summary import base_summary, predict, property_measures
+from dataprops.audit.summary import base_summary, property_measures
 from dataprops.audit.workspace import Run
 from dataprops.checks import validator
 from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.laws.calibrations import newest_calibration
+from dataprops.laws.predictions import Measured, predict, predicted_measures
 from dataprops.report.first_screen import steps_of, verdict_of
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
 
-ALERT_COLUMNS = ["severity", "name", "sentence", "measure", "value", "threshold", "images", "paths", "findings"]
+ALERT_COLUMNS = list(TABLES["alerts"].columns)
 
 
 def check(run: Run, tools: Tools) -> Checked:
@@ -28,8 +30,9 @@ def check(run: Run, tools: Tools) -> Checked:
     images, properties, found = files.images.read(), files.properties.read(), files.findings.read()
     summary = base_summary(run, properties=properties, images=images, findings=found)
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
-    predictions = predict(summary, previous, images, newest_calibration(Path(run.store)))
-    numbers = files.measures.read() | property_measures(summary, predictions)
+    peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
+    predictions = predict(Measured(summary, peaks, newest_calibration(Path(run.store)), previous))
+    numbers = files.measures.read() | property_measures(summary) | predicted_measures(predictions)
     outcome = run_checks(numbers, images, properties, checks, files.data_docs, validator.validate)
     alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
     files.checks.write(outcome.results)

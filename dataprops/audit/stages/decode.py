@@ -36,22 +36,22 @@ def decode(run: Run, tools: Tools) -> Decoded:
     source = source_of(run)
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
-    prints = _fingerprints(run, tools, source, keys)
-    _refuse_another_set(run, prints)
-    values, decisions = _range(run, prints)
+    fingerprints = _fingerprints(run, tools, source, keys)
+    _refuse_another_set(run, fingerprints)
+    values, decisions = _range(run, fingerprints)
     preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
     folder = run.shards / preprocess.key
-    contents = prints["content"].tolist()
-    missing = _fill_shards(tools, source, keys, prints, preprocess, folder, run.config.memory)
+    contents = fingerprints["content"].tolist()
+    missing = _fill_shards(tools, source, keys, fingerprints, preprocess, folder, run.config.memory)
     index = shards.open_shards(folder)
     run.files.shard_names.write([file.name for file in index.files])
     facts = shards.describe(index, contents)
-    gone = facts["shard"].isna() & prints["content"].notna()
-    facts["error"] = facts["error"].fillna(prints["error"]).where(~gone, "the file changed while it was read")
+    gone = facts["shard"].isna() & fingerprints["content"].notna()
+    facts["error"] = facts["error"].fillna(fingerprints["error"]).where(~gone, "the file changed while it was read")
     if table["group"].isna().all():  # nobody named the patients: DICOM files do
-        table["group"], more = group_of(prints, run.config.patients)
+        table["group"], more = group_of(fingerprints, run.config.patients)
         decisions += more
-    images = pd.concat([table, prints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
+    images = pd.concat([table, fingerprints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
     whole = {"width": 0, "height": 0, "peak": -1, "row": -1, "shard": -1}
     images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     run.files.files.write(images)
@@ -61,7 +61,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
 
 
-def _refuse_another_set(run: Run, prints: pd.DataFrame) -> None:
+def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
     """Two folders of one name are not one dataset: its history would compare the one with the other.
 
     A set that has moved, or was packed, holds the same files, and goes on.
@@ -79,7 +79,7 @@ def _refuse_another_set(run: Run, prints: pd.DataFrame) -> None:
         table = pd.read_parquet(Path(previous["results"]) / "images.parquet", columns=["content"])
     except (OSError, ValueError):
         return
-    old, new = set(table["content"].dropna()), set(prints["content"].dropna())
+    old, new = set(table["content"].dropna()), set(fingerprints["content"].dropna())
     if old and new and len(old & new) < SAME * min(len(old), len(new)):
         own = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(now.rpartition(":")[2]).parts[-2:])).strip("-._")
         raise DatapropsError(
@@ -88,11 +88,13 @@ def _refuse_another_set(run: Run, prints: pd.DataFrame) -> None:
         )
 
 
-def _range(run: Run, prints: pd.DataFrame) -> tuple[str, list[Decision]]:
+def _range(run: Run, fingerprints: pd.DataFrame) -> tuple[str, list[Decision]]:
     """Which values of the set become black and white: one decision for all images (`ranges`)."""
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     before = None if previous is None else previous["preprocess"].get("values")
-    facts = Facts(prints["values"].tolist(), prints["low"].to_numpy(float), prints["high"].to_numpy(float))
+    facts = Facts(
+        fingerprints["values"].tolist(), fingerprints["low"].to_numpy(float), fingerprints["high"].to_numpy(float)
+    )
     values, told = decide(facts, run.config.range, before)
     return values.text, [Decision("range", value, why, "--range") for value, why in told]
 
@@ -101,21 +103,23 @@ def _fill_shards(
     tools: Tools,
     source: OpenSource,
     keys: Sequence[str],
-    prints: pd.DataFrame,
+    fingerprints: pd.DataFrame,
     preprocess: Preprocess,
     folder: Path,
     memory: int | None,
 ) -> int:
     """Decode what no shard holds yet; returns how many images that were."""
-    contents = prints["content"].tolist()
+    contents = fingerprints["content"].tolist()
     order = source.order(keys)
     in_order = range(len(keys)) if order is None else order
     batches = shards.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
     if order is not None:
-        batches = shards.split_batches(batches, dict(zip(keys, prints["bytes"].tolist(), strict=True)), CARRIED_BYTES)
+        batches = shards.split_batches(
+            batches, dict(zip(keys, fingerprints["bytes"].tolist(), strict=True)), CARRIED_BYTES
+        )
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
-        carried = zip(source.carry(batch.keys for batch in batches), batches, strict=True)
+        carried = zip(source.read_ahead(batch.keys for batch in batches), batches, strict=True)
         pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
             for done in tools.map(shards.decode_batch, pieces):
@@ -126,7 +130,7 @@ def _fill_shards(
 def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -> pd.DataFrame:
     """Content, size and reason of each image; files that did not change since the last run are not read."""
     cache = run.shards / "files" / f"{run.config.dataset}.parquet"
-    table = shards.known_prints(source, keys, cache)
+    table = shards.known_fingerprints(source, keys, cache)
     table["error"] = pd.Series([None] * len(keys), dtype=object)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     if len(new):
@@ -134,17 +138,17 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
         new, step = (new, READ_AT_ONCE) if order is None else (new[order], CARRIED)
         starts = range(0, len(new), step)
         batches = [[keys[i] for i in new[start : start + step]] for start in starts]
-        carried = zip(source.carry(batches), starts, batches, strict=True)
+        carried = zip(source.read_ahead(batches), starts, batches, strict=True)
         pieces = ((*piece, run.config.memory, tools.workers) for piece in carried)
         with tools.progress("reading files", len(new), "images") as advance:
-            for prints in tools.map(shards.fingerprint_batch, pieces):
-                at = new[prints.first : prints.first + len(prints.content)]
+            for fingerprints in tools.map(shards.fingerprint_batch, pieces):
+                at = new[fingerprints.first : fingerprints.first + len(fingerprints.content)]
                 for name in ("content", "bytes", "error", *shards.IDENTITY, *shards.VALUES):
-                    table.loc[at, name] = getattr(prints, name)
+                    table.loc[at, name] = getattr(fingerprints, name)
                 # what is no file has its stamp already
-                table.loc[at, "time"] = np.maximum(prints.time, table.loc[at, "time"])
+                table.loc[at, "time"] = np.maximum(fingerprints.time, table.loc[at, "time"])
                 advance(len(at))
-        shards.save_prints(source, keys, table, cache)
+        shards.save_fingerprints(source, keys, table, cache)
     return table
 
 

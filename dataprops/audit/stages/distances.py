@@ -18,13 +18,13 @@ from dataprops.audit.workspace import Run
 from dataprops.distances.allpairs import PassResult, Resume, Runner, Watch
 from dataprops.distances.anchors import anchor_pass, choose_anchors
 from dataprops.distances.incremental import Contents, PreviousPass, update
-from dataprops.distances.plan import Plan, plan_pass
+from dataprops.distances.plan import Plan, Resources, plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.properties import distinct
 from dataprops.properties.estimators import groups, neighbours_needed
 from dataprops.store.pass_cache import load_known, save_known
-from dataprops.store.rows import open_rows, save_rows
+from dataprops.store.rows import RowPlaces, open_rows, save_rows
 from dataprops.util.memory import measured_memory
 from dataprops.util.tools import Tools
 
@@ -41,17 +41,14 @@ def distances(run: Run, tools: Tools) -> Passed:
     anchors = None
     if run.config.anchors is not None and run.config.anchors < rows.primary.sum():
         anchors = choose_anchors(rows.primary, run.config.anchors, run.config.seed)
-    plan = plan_pass(
-        rows.n,
-        features,
-        spec.k,
+    resources = Resources(
         memory=run.config.memory,
         threads=tools.threads,
-        jobs=1 if tools.unit_pool is None else JOBS_PER_WORKER * tools.workers,
         workers=tools.workers,
-        anchors=None if anchors is None else len(anchors),
+        jobs=1 if tools.job_pool is None else JOBS_PER_WORKER * tools.workers,
         device=tools.pool_device or tools.device,
     )
+    plan = plan_pass(rows.n, features, spec.k, resources, anchors=None if anchors is None else len(anchors))
     with measured_memory() as peak:
         result = _pass(run, tools, rows, spec, plan, anchors)
     log.info("working memory of the pass: %d MiB of %d MiB projected", peak.bytes >> 20, plan.bytes >> 20)
@@ -91,10 +88,12 @@ def _rows_of(run: Run) -> distinct.Distinct:
     place: pd.DataFrame = images.set_index("image").loc[rows.first]
     save_rows(
         run.files.rows,
-        run.shards / preprocess.key,
-        run.files.shard_names.read(),
-        place["shard"].to_numpy(),
-        place["row"].to_numpy(),
+        RowPlaces(
+            run.shards / preprocess.key,
+            run.files.shard_names.read(),
+            place["shard"].to_numpy(),
+            place["row"].to_numpy(),
+        ),
         preprocess.features,
         rows.y,
         rows.primary,
@@ -119,7 +118,7 @@ def _pass(
         def show(pairs: int) -> None:
             advance.append(shown.enter_context(tools.progress("comparing pairs", pairs, "pairs")))
 
-        pool = tools.unit_pool(rows_path) if tools.unit_pool else None
+        pool = tools.job_pool(rows_path) if tools.job_pool else None
         runner = Runner(tools.threads, tools.pool_device or tools.device, pool)
         watch = Watch(show, lambda pairs: advance[0](pairs), Resume(checkpoint, key))
         if anchors is None:

@@ -16,6 +16,7 @@ from dataprops.properties.estimators import estimate_all, from_samples
 from dataprops.properties.sampled import Asked, sampled_estimates
 from dataprops.properties.sharpness import sharpness_summary
 from dataprops.properties.tables import (
+    Drawing,
     contents_only,
     image_values,
     pairs_table,
@@ -47,8 +48,8 @@ def measure(run: Run, tools: Tools) -> Measured:
     wanted = estimators_of(run)
     apart = {row.group for row in from_samples(wanted, len(primary))}
     together = [group for group in wanted if group not in apart]
-    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, together, unit=255.0)
-    pool = tools.unit_pool(str(files.rows)) if tools.unit_pool else None
+    estimates = estimate_all(distance, neighbour, passed.features, config.k, config.seed, together, full_range=255.0)
+    pool = tools.job_pool(str(files.rows)) if tools.job_pool else None
     runner = Runner(tools.threads, tools.pool_device or tools.device, pool)
     asked = Asked(config.k, config.seed, config.memory)
     estimates |= sampled_estimates(
@@ -66,8 +67,8 @@ def measure(run: Run, tools: Tools) -> Measured:
     summary = sharpness_summary(np.where(sharp > 0, sharp, np.nan), sampled=anchors is not None)
     whole = state if anchors is None else None
     numeric = scanned.label_kind == "numbers"
-    drawing = {"sample": config.sample, "draws": config.draws, "seed": config.seed, "memory": config.memory}
-    draws = sampled_sharpness(tools, everything, rows, whole, numeric=numeric, **drawing)
+    drawn = Drawing(config.sample, config.draws, config.seed)
+    draws = sampled_sharpness(tools, everything, rows, whole, drawn, numeric=numeric, memory=config.memory)
 
     properties = properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors)
     files.properties.write(properties)

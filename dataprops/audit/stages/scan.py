@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataprops.audit.config import AuditConfig, same_fields
+from dataprops.audit.config import AuditConfig
 from dataprops.audit.records import Scanned
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
+from dataprops.options import same_fields
 from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.account import Decision, left_out_of
 from dataprops.sources.labels import label_values
@@ -47,7 +48,7 @@ def scan(run: Run, tools: Tools) -> Scanned:
     tell(decisions)
     names, reasons = zip(*left_out, strict=True) if left_out else ((), ())
     extra = {name: table.attrs[name] for name in ("spellings", "several", "unused_columns") if table.attrs.get(name)}
-    # a key may hold bytes that are no UTF-8
+    # a key may hold bytes that are not UTF-8
     keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
     run.files.listing.write(table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys))
     return run.files.scanned.write(

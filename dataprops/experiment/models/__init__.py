@@ -77,7 +77,7 @@ def find_model(name: str) -> Model:
     Raises
     ------
     DatapropsError
-        If there is no such network.
+        If the network is unknown.
 
     >>> find_model("resnet18").batch
     40
@@ -92,7 +92,7 @@ def find_model(name: str) -> Model:
     except (ImportError, AttributeError, ValueError) as error:
         raise DatapropsError(f"the model {name!r} cannot be imported: {error}") from error
     if not callable(build):
-        raise DatapropsError(f"the model {name!r} is no class or function: give one that makes a torch.nn.Module")
+        raise DatapropsError(f"the model {name!r} is not a class or function: give one that returns a torch.nn.Module")
     takes = inspect.signature(build).parameters
     sized = "size" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataprops.laws.fitting.lines import Design, Whole, coefficients, fit_whole, left_out_residuals
+from dataprops.laws.fitting.lines import Design, OLSFit, coefficients, fit_whole, left_out_residuals
 from dataprops.laws.fitting.resampling import Intervals, interval, mean_of, pearson, share_of, spearman
-from dataprops.laws.fitting.table import ATTACKS, Points, points_of
+from dataprops.laws.fitting.table import ATTACKS, TrainingTable, points_of
 from dataprops.util.json import finite
 
-__all__ = ["LAWS", "Fit", "Law", "Line", "design_of", "fit_laws"]
+__all__ = ["LAWS", "Fit", "FittedLaw", "Law", "design_of", "fit_laws"]
 
 
 def _log(values: pd.Series) -> np.ndarray:
@@ -118,7 +118,7 @@ BOUNDS = {"bound": "d_repr_last", "bound_peak": "d_repr_peak"}
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLaw:
     """A fitted law as predictions need it; plain values, so that a store can keep it.
 
     Attributes
@@ -171,19 +171,19 @@ class Fit:
 
     Attributes
     ----------
-    points : Points
+    points : TrainingTable
     result : dict
         What --json prints.
-    lines : dict of str to Line
+    lines : dict of str to FittedLaw
         Law -> the form of it with the smaller left-out error.
     """
 
-    points: Points
+    points: TrainingTable
     result: dict[str, Any]
-    lines: dict[str, Line]
+    lines: dict[str, FittedLaw]
 
 
-def design_of(points: Points, law: Law) -> Design | str:
+def design_of(points: TrainingTable, law: Law) -> Design | str:
     """The rows that a law can be fitted to, or the reason why there is none."""
     missing = [name for name in law.needs if name in points.absent]
     if missing:
@@ -222,7 +222,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
     lodo: dict[str, Any] = {}
     baselines: dict[str, Any] = {}
     verdicts: dict[str, Any] = {}
-    lines: dict[str, Line] = {}
+    lines: dict[str, FittedLaw] = {}
     for name, law in LAWS.items():
         design = design_of(points, law)
         if isinstance(design, str):
@@ -244,7 +244,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
         verdicts[name] = verdict_of(law, *_against(design, misses, base, seed))
         best = verdicts[name]["form"]
         if forms[best][1] is not None:
-            lines[name] = _line(points, design, law, name, best, forms, misses[best], verdicts[name])
+            lines[name] = _line(points, design, law, (name, best, forms[best]), misses[best], verdicts[name])
     if "rows" in laws["robustness"]:
         laws["robustness"] |= _robustness(points, laws["robustness"].pop("free"), seed)
     for name, column in BOUNDS.items():
@@ -266,7 +266,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
     return Fit(points, result, lines)
 
 
-Form = tuple[dict[str, Any], Whole | None, Design]
+Form = tuple[dict[str, Any], OLSFit | None, Design]
 
 
 def _forms(design: Design, law: Law, seed: int) -> dict[str, Form]:
@@ -309,7 +309,7 @@ def numbers(found: Intervals, i: int = 0) -> dict[str, float | None]:
     return {name: finite(getattr(found, name)[i]) for name in ("value", "low", "high")}
 
 
-def _baseline_residuals(points: Points, design: Design) -> dict[str, np.ndarray]:
+def _baseline_residuals(points: TrainingTable, design: Design) -> dict[str, np.ndarray]:
     """What the mean, and log N alone, miss each row of a left-out dataset by."""
     out = {"mean": left_out_residuals(design.on(design.x[:, :0]))}
     n = _log(points.table["n_train"])[design.at]
@@ -370,16 +370,14 @@ def _against(
 
 
 def _line(
-    points: Points,
+    points: TrainingTable,
     design: Design,
     law: Law,
-    name: str,
-    form: str,
-    forms: dict[str, Form],
+    chosen: tuple[str, str, Form],
     misses: np.ndarray,
     verdict: dict[str, Any],
-) -> Line:
-    told, _, _ = forms[form]
+) -> FittedLaw:
+    name, form, (told, _, _) = chosen
     slopes = told["slopes"]
 
     def end(which: str) -> dict[str, float | None]:
@@ -390,7 +388,7 @@ def _line(
         if np.isfinite(miss):
             residuals.setdefault(design.datasets[code], []).append(float(miss))
     used = points.table.iloc[design.at]
-    return Line(
+    return FittedLaw(
         name,
         form,
         {term: s["value"] for term, s in slopes.items()},
@@ -409,7 +407,7 @@ def _line(
     )
 
 
-def _means(points: Points, columns: list[str]) -> pd.DataFrame:
+def _means(points: TrainingTable, columns: list[str]) -> pd.DataFrame:
     """Mean of each dataset over its rows that have all the columns."""
     known = points.table.dropna(subset=columns)
     return known.groupby("dataset", sort=True)[columns].mean()
@@ -424,7 +422,7 @@ def _correlations(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
     return out | {"correlation_of": f"means of {len(x)} datasets"}
 
 
-def _robustness(points: Points, free: dict[str, Any], seed: int) -> dict[str, Any]:
+def _robustness(points: TrainingTable, free: dict[str, Any], seed: int) -> dict[str, Any]:
     """Slope and correlations of law 2, for each attack, each family, and within each number of channels."""
     if "missing" in free:
         return free
@@ -470,7 +468,7 @@ def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
     }
 
 
-def _bound(points: Points, column: str, seed: int) -> dict[str, Any]:
+def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
     """How often d_repr is above d_data."""
     told = f"{column} <= d_data"
     missing = [name for name in (column, "d_data") if name in points.absent]

@@ -51,7 +51,7 @@ class Design:
         return Design(x, self.y, self.dataset, self.family, self.datasets, self.families, self.at)
 
 
-class Whole(NamedTuple):
+class OLSFit(NamedTuple):
     """A fit to all rows.
 
     Attributes
@@ -71,7 +71,7 @@ class Whole(NamedTuple):
     residuals: np.ndarray
 
 
-def fit_whole(design: Design) -> Whole | None:
+def fit_whole(design: Design) -> OLSFit | None:
     """Ordinary least squares by statsmodels; None if the rows do not determine the slopes."""
     from statsmodels.regression.linear_model import OLS
 
@@ -86,7 +86,7 @@ def fit_whole(design: Design) -> Whole | None:
     spread = float(np.sqrt(fit.ssr / free)) if free > 0 else np.nan
     total = float(((design.y - design.y.mean()) ** 2).sum())
     r2 = 1 - float(fit.ssr) / total if total > 0 else np.nan
-    return Whole(slopes, fit.params[: len(design.families)] - center @ slopes, r2, spread, np.asarray(fit.resid))
+    return OLSFit(slopes, fit.params[: len(design.families)] - center @ slopes, r2, spread, np.asarray(fit.resid))
 
 
 def coefficients(design: Design) -> Statistic:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.probe.measure import LEAST_GROUPS
+from dataprops.probe.folds import LEAST_GROUPS
 
 DRAWS = 4000
 LEVEL = 0.90

@@ -38,7 +38,7 @@ NUMBERS = (
 TEXTS = {"dataset": "", "domain": "unknown", "model": "any network", "preset": "", "preprocess": "", "status": "done"}
 
 
-class Points(NamedTuple):
+class TrainingTable(NamedTuple):
     """A table fit for fitting.
 
     Attributes
@@ -56,7 +56,7 @@ class Points(NamedTuple):
     notes: tuple[str, ...]
 
 
-def points_of(table: pd.DataFrame) -> Points:
+def points_of(table: pd.DataFrame) -> TrainingTable:
     """Rows that stand for a finished training, their numbers as numbers.
 
     Raises
@@ -109,7 +109,7 @@ def points_of(table: pd.DataFrame) -> Points:
             " smaller maxima, which leans the comparison between training sizes"
         )
     absent = tuple(name for name in NUMBERS if out[name].isna().all())
-    return Points(out, absent, tuple(notes))
+    return TrainingTable(out, absent, tuple(notes))
 
 
 def _rows(which: pd.Series) -> str:

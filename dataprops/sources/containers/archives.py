@@ -48,7 +48,7 @@ from dataprops.sources.containers.members import (
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions, image_table, shown
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
 from dataprops.util.redact import redacted
 
@@ -111,7 +111,7 @@ class Index(NamedTuple):
     cut: bool = False
 
 
-_indices: Kept[Index] = Kept(2_000_000, lambda index: len(index.images) + len(index.texts))
+_indices: Cache[Index] = Cache(2_000_000, lambda index: len(index.images) + len(index.texts))
 
 
 def numbered(name: str) -> bool:

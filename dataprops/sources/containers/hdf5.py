@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of, open_reader
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions, image_table
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
 LABELS = 2**30  # bytes of an array of labels
 CHUNK = 2**30  # bytes of one chunk, which is inflated at once
 DEPTH = 32
-_files: Kept[Any] = Kept(16)
+_files: Cache[Any] = Cache(16)
 
 
 def _open(location: str, options: SourceOptions) -> Any:
@@ -122,7 +123,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
     named = other.lower().endswith(SUFFIXES)
     plain = options
     if named:
-        plain = options._replace(rules=tuple(rule for rule in options.rules if not rule.startswith("labels=")))
+        plain = replace(options, rules=tuple(rule for rule in options.rules if not rule.startswith("labels=")))
     try:
         file = _open(location, options)
         parts = arraysets.choose(location, _datasets(file), plain)

@@ -12,6 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -27,7 +28,7 @@ from dataprops.sources.containers.members import LARGE, RATIO, is_safe
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
 from dataprops.util.redact import is_url, redacted
 
@@ -50,7 +51,7 @@ class Stored(NamedTuple):
         return int(np.prod(self.named.shape[1:])) * self.named.dtype.itemsize
 
 
-_headers: Kept[dict[str, Stored]] = Kept(256)
+_headers: Cache[dict[str, Stored]] = Cache(256)
 
 
 def _header(file: IO[bytes], name: str, size: int) -> tuple[Named, int, bool]:
@@ -173,7 +174,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     beside = {
         rule: rules[rule] for rule in ("labels", "groups") if rules.get(rule) and _bare(location).endswith(".npy")
     }
-    plain = options._replace(rules=tuple(rule for rule in options.rules if rule.partition("=")[0] not in beside))
+    plain = replace(options, rules=tuple(rule for rule in options.rules if rule.partition("=")[0] not in beside))
     decisions = []
     if _bare(location).endswith(".npy") and "labels" not in beside and not is_url(location):
         other = arraysets.beside(Path(location).name, [entry.name for entry in Path(location).parent.iterdir()])

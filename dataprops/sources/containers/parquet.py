@@ -27,7 +27,7 @@ from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
 from dataprops.util.budget import read_whole
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of
 from dataprops.util.redact import is_url, redacted
 
@@ -57,7 +57,7 @@ class Shard(NamedTuple):
         return self.file.select(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
 
 
-_groups: Kept[pa.ChunkedArray] = Kept(KEPT_BYTES, lambda column: column.nbytes)
+_groups: Cache[pa.ChunkedArray] = Cache(KEPT_BYTES, lambda column: column.nbytes)
 
 
 def holds_images(location: str, options: SourceOptions) -> bool:
@@ -287,7 +287,7 @@ def _encoded(found: pa.Scalar, place: str, access: Access) -> bytes:
 
 
 # metadata alone is shared by threads; each row group is read by a file of its own
-_shards: Kept[Shard] = Kept(64)
+_shards: Cache[Shard] = Cache(64)
 
 
 def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.ChunkedArray:

@@ -36,7 +36,7 @@ from dataprops.sources.paper.layout import (
     rule_number,
     unreadable,
 )
-from dataprops.util.cache import KeptFiles
+from dataprops.util.cache import FileCache
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ class Slices(NamedTuple):
     pixels: int
 
 
-_volumes: KeptFiles[Volume] = KeptFiles()
-_slices: KeptFiles[Slices] = KeptFiles()
+_volumes: FileCache[Volume] = FileCache()
+_slices: FileCache[Slices] = FileCache()
 
 
 def voxels_of(file: Path) -> np.ndarray:

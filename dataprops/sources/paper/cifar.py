@@ -15,7 +15,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, have, listing, need, unreadable
 from dataprops.sources.paper.unpickle import load_arrays
 from dataprops.util.budget import read_whole
-from dataprops.util.cache import KeptFiles
+from dataprops.util.cache import FileCache
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     cut: int
 
 
-_held: KeptFiles[Batch] = KeptFiles()
+_held: FileCache[Batch] = FileCache()
 
 
 def _load(file: Path) -> tuple[Batch, int]:

@@ -15,7 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, listing, need, unreadable
 from dataprops.util import budget
-from dataprops.util.cache import KeptFiles
+from dataprops.util.cache import FileCache
 
 TREE = """\
     PATH/train-images-idx3-ubyte[.gz]    PATH/train-labels-idx1-ubyte[.gz]
@@ -35,7 +35,7 @@ class Idx(NamedTuple):
     data: np.ndarray
 
 
-_held: KeptFiles[Idx] = KeptFiles()
+_held: FileCache[Idx] = FileCache()
 
 
 def _names(split: str, what: str) -> tuple[str, ...]:

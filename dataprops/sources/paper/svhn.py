@@ -15,7 +15,7 @@ import pandas as pd
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, have, listing, need, unreadable
 from dataprops.util import budget
-from dataprops.util.cache import KeptFiles
+from dataprops.util.cache import FileCache
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ LARGEST_SET = 2**31  # bytes of one file, inflated: the extra digits have 1.6e9
 # what scipy raises for damaged files
 DAMAGES = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, zlib.error, EOFError, MemoryError)
 
-_images: KeptFiles[np.ndarray] = KeptFiles()
-_labels: KeptFiles[np.ndarray] = KeptFiles()
+_images: FileCache[np.ndarray] = FileCache()
+_labels: FileCache[np.ndarray] = FileCache()
 
 
 def _variable(file: Path, name: str) -> np.ndarray:

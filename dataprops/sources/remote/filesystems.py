@@ -28,7 +28,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from dataprops.errors import DatapropsError
 from dataprops.sources.table import SourceOptions
 from dataprops.util.budget import LARGEST, allowed, need, read_whole, refuse_size
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url, redacted
 
 # scheme -> (package that opens it, extra of this package that brings it)
@@ -107,7 +107,7 @@ def name_of(location: str) -> str:
     return unquote(posixpath.basename(path.rstrip("/"))) if is_url(location) else os.path.basename(location)  # noqa: PTH119
 
 
-_systems: Kept[Any] = Kept(32)
+_systems: Cache[Any] = Cache(32)
 
 
 class _Redact(logging.Filter):
@@ -354,7 +354,7 @@ class _RangeFile(io.RawIOBase):
         return len(data)
 
 
-_readers: Kept[Reader] = Kept(64)
+_readers: Cache[Reader] = Cache(64)
 
 
 def open_reader(location: str, access: Access = Access()) -> Reader:  # noqa: B008

@@ -16,10 +16,10 @@ from dataprops.sources.containers.members import kind_of_member
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of
 from dataprops.sources.table import SourceOptions
-from dataprops.util.cache import Kept
+from dataprops.util.cache import Cache
 from dataprops.util.redact import redacted
 
-_listed: Kept[dict[str, int]] = Kept(4_000_000, len)  # of this process's last scans: their stamps
+_listed: Cache[dict[str, int]] = Cache(4_000_000, len)  # of this process's last scans: their stamps
 
 
 def list_files(location: str, options: SourceOptions) -> dict[str, int]:
@@ -39,7 +39,7 @@ def list_files(location: str, options: SourceOptions) -> dict[str, int]:
         ) from None
 
 
-_kinds: Kept[str] = Kept(1000)
+_kinds: Cache[str] = Cache(1000)
 _handed: dict[tuple, dict[str, int]] = {}  # a listing that `kind_of` made is the one that the scan after it uses
 
 

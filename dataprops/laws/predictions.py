@@ -1,0 +1,135 @@
+"""What an audit predicts, one row for each: its name, its words, how it is made, and what checks may look at.
+
+A row is the whole of a prediction: `summary.json`, the report, the terminal, `dataprops predict` and the alerts take it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dataprops.laws.calibrations import Calibration
+from dataprops.laws.change import loss_change
+from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss
+from dataprops.laws.gain import loss_if_doubled
+from dataprops.laws.networks import network_prediction
+from dataprops.laws.prediction import Prediction
+
+
+class Measured(NamedTuple):
+    """What predictions rest on.
+
+    Attributes
+    ----------
+    summary : mapping
+        Of the audit, as far as it is measured.
+    peaks : int [n]
+        Largest grey level of each readable image, see `calibrations.reason_not_applicable`.
+    calibration : Calibration or None
+        The store's newest.
+    previous : mapping or None
+        Summary of the audit before.
+    target_loss : float or None
+        Nats, where a user asks how many images would reach it.
+    """
+
+    summary: Mapping[str, Any]
+    peaks: np.ndarray
+    calibration: Calibration | None = None
+    previous: Mapping[str, Any] | None = None
+    target_loss: float | None = None
+
+    def of_network(self, name: str) -> Prediction:
+        """A prediction of the calibration that ships, from the probe."""
+        return network_prediction(name, self.summary.get("probe"), self.summary.get("probe_withheld"))
+
+
+class PredictionRow(NamedTuple):
+    """A prediction.
+
+    Attributes
+    ----------
+    name : str
+        As in `summary.json`.
+    title : str
+        Its heading.
+    predict : callable
+        `Measured` -> Prediction; None where nobody asked.
+    measure : str
+        Under which name a check may look at its value, and with ``_low`` at the lower end of its interval; "": none does.
+    calibrated : bool
+        Whether it rests on the store's calibration, so that a later one makes it anew.
+    """
+
+    name: str
+    title: str
+    predict: Callable[[Measured], Prediction | None]
+    measure: str = ""
+    calibrated: bool = False
+
+
+def _test_loss(given: Measured) -> Prediction:
+    """By the store's calibration where that has a number, else by the one that ships."""
+    network = given.of_network("test_loss")
+    if given.calibration is None:
+        return network
+    own = expected_loss(given.summary, given.peaks, given.calibration)
+    return network if own.withheld and network.withheld is None else own
+
+
+def _images_needed(given: Measured) -> Prediction | None:
+    if given.target_loss is None:
+        return None
+    return images_for_loss(given.summary, given.peaks, given.calibration, given.target_loss)
+
+
+PREDICTIONS: dict[str, PredictionRow] = {
+    row.name: row
+    for row in (
+        PredictionRow(
+            "log_loss_change",
+            "Change of the test loss since the previous audit",
+            lambda given: loss_change(given.previous, given.summary),
+            measure="predicted_log_loss_change",
+        ),
+        PredictionRow(
+            "attack_penalty",
+            "Loss under attack",
+            lambda given: expected_penalty(given.summary, given.peaks, given.calibration),
+            measure="predicted_penalty",
+            calibrated=True,
+        ),
+        PredictionRow("test_loss", "Test loss", _test_loss, calibrated=True),
+        PredictionRow("images_needed", "Images needed", _images_needed, calibrated=True),
+        PredictionRow("test_error", "Test error", lambda given: given.of_network("test_error")),
+        PredictionRow(
+            "network_penalty",
+            "Loss under attack, from the networks of the calibration that ships",
+            lambda given: given.of_network("network_penalty"),
+        ),
+        PredictionRow(
+            "loss_if_doubled",
+            "Gain from more images",
+            lambda given: loss_if_doubled(given.summary.get("probe"), given.summary.get("probe_withheld")),
+        ),
+    )
+}
+
+
+def predict(given: Measured, rows: Mapping[str, PredictionRow] = PREDICTIONS) -> list[Prediction]:
+    """Every prediction of a measured set, a number or the reason why there is none, in the order of the table."""
+    made = [row.predict(given) for row in rows.values()]
+    return [prediction for prediction in made if prediction is not None]
+
+
+def predicted_measures(predictions: list[Prediction]) -> dict[str, float]:
+    """The predicted numbers that checks look at; absent where there is none."""
+    out: dict[str, float] = {}
+    for prediction in predictions:
+        row = PREDICTIONS.get(prediction.name)
+        if row is not None and row.measure and prediction.withheld is None:
+            out[row.measure] = prediction.value or 0.0
+            out[f"{row.measure}_low"] = prediction.low or 0.0
+    return out

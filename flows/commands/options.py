@@ -1,0 +1,93 @@
+"""Options of a command from the rows of a record: name, type, bounds, default and help, see `dataprops.options`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import click
+
+from dataprops.errors import DatapropsError
+from dataprops.options import Row, rows
+
+
+def options_of(kind: type, leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
+    """A decorator that gives a command an option for each row of `kind`, in their order."""
+
+    def decorate(function: Any) -> Any:
+        for name, row in reversed(rows(kind).items()):
+            if name not in leave_out:
+                function = option_of(row)(function)
+        return function
+
+    return decorate
+
+
+def option_of(row: Row, default: Any = None) -> Callable[[Any], Any]:
+    """The option of a row. Its value is None, or (), where it is not asked for and the default is not shown.
+
+    Parameters
+    ----------
+    default : object, optional
+        Shown and given in place of the row's.
+    """
+    words, name = row.option, row.name.replace("_", "-")
+    told = f" [default: {words.default}]" if words.default else ""
+    given: dict[str, Any] = {"help": f"{words.words}.{told}"}
+    default = row.default if default is None else default
+    if row.kind is bool:
+        return click.option(
+            f"--{name}/--no-{name}" if default else f"--{name}",
+            is_flag=True,
+            default=default,
+            show_default=bool(default),
+            **given,
+        )
+    if words.each:
+        return click.option(f"--{words.each}", row.name, multiple=True, metavar=words.metavar or None, **given)
+    if default not in (None, "", ()) and not words.default:
+        given |= {"default": default, "show_default": True}
+    return click.option(
+        f"--{name}", row.name, metavar=words.metavar or None, callback=_reader(row), **given, type=_type(row)
+    )
+
+
+class _Whole(click.IntRange):
+    """A whole number whose bounds the help shows; the record checks them, in the words that it has for Python and for files too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.INT.convert(value, param, ctx)
+
+
+class _Number(click.FloatRange):
+    """A number whose bounds the help shows and the record checks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.FLOAT.convert(value, param, ctx)
+
+
+def _type(row: Row) -> click.ParamType:
+    if row.choices:
+        return click.Choice([str(choice) for choice in row.choices])
+    if row.kind in (int, float) and row.option.parse is None:
+        low, high = (row.bounds.get(key, row.bounds.get(strict)) for key, strict in (("ge", "gt"), ("le", "lt")))
+        made: Any = _Whole if row.kind is int else _Number
+        if low is None and high is None:
+            return click.INT if row.kind is int else click.FLOAT
+        return made(low, high, min_open="gt" in row.bounds, max_open="lt" in row.bounds)
+    return click.STRING
+
+
+def _reader(row: Row) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            return value if value is None else row.read(value)
+        except DatapropsError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return read
+
+
+def asked(options: dict[str, Any]) -> dict[str, Any]:
+    """Without those that stand for "not asked for"."""
+    return {name: value for name, value in options.items() if value is not None}
