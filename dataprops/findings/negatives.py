@@ -17,25 +17,31 @@ from dataprops.probe.folds import assign_folds, fold_count
 from dataprops.probe.ridge import held_scores, inner_products, solve, targets
 from dataprops.util.threads import one_thread
 
-LEAST = 100  # pictures
-LEARNT_FROM = 800  # pictures; more are judged by a classifier that saw none of them
+LEAST, MOST = 100, 1500  # pictures; of larger sets so many are drawn: each takes a millisecond, and as much again
+LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
+STRENGTHS = (1e-2, 1e-1, 1.0)
 ERRORS = 0.12  # of pictures and negatives that are taken for each other, at most
 
 
 def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0) -> np.ndarray | None:
     """Natural logarithm of the odds that each picture, and not its negative, is an original; float64 [n].
 
-    None for fewer than `LEAST` pictures, or where they are not told from their negatives.
+    NaN for pictures that were not drawn. None for fewer than `LEAST`, or where they are not told from their negatives.
     """
     if len(ids) < LEAST:
         return None
-    known = np.sort(np.random.default_rng([seed, 13]).permutation(len(ids))[:LEARNT_FROM])
+    drawn = np.random.default_rng([seed, 13]).permutation(len(ids))[:MOST]
     with one_thread():
-        parts = {int(i): x for part, pixels in blocks(ids.tolist()) for i, x in zip(part, shrink(pixels), strict=True)}
-        if len(parts) < len(ids):  # some can no longer be read
+        parts = [shrink(pixels) for _, pixels in blocks(ids[drawn].tolist())]
+        x = torch.cat(parts) if parts else torch.empty(0)
+        if len(x) < len(drawn):  # some can no longer be read
             return None
-        x = torch.stack([parts[int(i)] for i in ids])
-        return _judged(x, known, seed)
+        judged = _judged(x, np.arange(min(LEARNT_FROM, len(x))), seed)
+    if judged is None:
+        return None
+    out = np.full(len(ids), np.nan)
+    out[drawn] = judged
+    return out
 
 
 def _judged(x: torch.Tensor, known: np.ndarray, seed: int) -> np.ndarray | None:
@@ -44,7 +50,7 @@ def _judged(x: torch.Tensor, known: np.ndarray, seed: int) -> np.ndarray | None:
     y = np.repeat([0, 1], m)
     folds = assign_folds(y, np.tile(np.arange(m), 2), fold_count(2 * m), seed)
     kernel, target = inner_products(features), targets(y, 2)
-    held = held_scores(kernel, target, folds)
+    held = held_scores(kernel, target, folds, strengths=STRENGTHS)
     p = cross_fitted(held.scores, y, folds)
     if (p.argmax(1) != y).mean() > ERRORS:
         return None

@@ -224,7 +224,7 @@ def _negatives(blocks: Blocks, ids: np.ndarray, seed: int) -> list[Fault]:
     if odds is None:
         return []
     text = "is told from its negative the wrong way round: the negative is {:.0f} times likelier to be the original"
-    times = np.exp(-np.maximum(odds, -20.0))
+    times = np.exp(-np.maximum(np.nan_to_num(odds), -20.0))
     return [
         Fault(int(ids[i]), "inverted", float(times[i]), text.format(times[i])) for i in np.nonzero(times >= LIKELIER)[0]
     ]

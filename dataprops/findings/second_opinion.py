@@ -214,11 +214,12 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
 
 
 class WrongLabels(NamedTuple):
-    """Estimated number of wrong labels, with a 95 % interval."""
+    """Estimated number of wrong labels, with a 95 % interval; and how many labels contradict the witnesses in all."""
 
     value: float
     low: float
     high: float
+    contradicted: float
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
@@ -230,11 +231,11 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     first, second = np.sort(said.joint, axis=1)[:, [-1, -2]].T
     margin = np.log(np.maximum(first, 1e-12) / np.maximum(second, 1e-12))
     if margin.std() < 1e-9:  # they say the same of every image
-        return WrongLabels(0.0, 0.0, n * HIGHEST)
+        return WrongLabels(0.0, 0.0, n * HIGHEST, 0.0)
     margin = margin / margin.std()
     against = (said.joint.argmax(1) != said.y).astype(float)
     if against.mean() > TOO_MANY:
-        return WrongLabels(0.0, 0.0, n * HIGHEST)
+        return WrongLabels(0.0, 0.0, n * HIGHEST, float(against.sum()))
 
     def profile(floor: float) -> float:
         return _loss_given_floor(margin, against, floor)
@@ -248,7 +249,7 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     limit = min(profile(value), losses[best]) + float(chi2.ppf(0.95, 1)) / 2
     low = 0.0 if losses[0] <= limit else float(brentq(lambda f: profile(f) - limit, 0.0, value, xtol=1e-5))
     high = HIGHEST if losses[-1] <= limit else float(brentq(lambda f: profile(f) - limit, value, HIGHEST, xtol=1e-5))
-    return WrongLabels(n * value, n * low, n * high)
+    return WrongLabels(n * value, n * low, n * high, float(against.sum()))
 
 
 def _loss_given_floor(margin: np.ndarray, against: np.ndarray, floor: float) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LEAST_SCORE = 0.75  # of the witnesses: the given label has a quarter of the joint probability at most
 SURE = 0.5  # p(likelier) - p(given) of a suspect of the witnesses, and of one that counts for the check: hard images have less
+OWN_PART = 0.1  # of the witnesses' own errors: the model of these is no better than that
 
 
 def suspects(context: Context) -> pd.DataFrame:
@@ -71,7 +72,8 @@ def measures(context: Context) -> dict[str, float]:
     """The numbers of suspect and of wrong labels.
 
     suspect_label_share: images whose label the probe holds for wrong with a margin of at least `SURE`. Of two witnesses:
-    wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low.
+    wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low: the lower end less a tenth of
+    the witnesses' own errors, as a share of the labels.
     """
     out: dict[str, float] = {}
     # of two witnesses the estimated number of wrong labels says it better, once
@@ -83,7 +85,8 @@ def measures(context: Context) -> dict[str, float]:
 
         wrong = wrong_labels(said)
         out |= {"wrong_labels": wrong.value, "wrong_labels_low": wrong.low, "wrong_labels_high": wrong.high}
-        out["wrong_label_share_low"] = wrong.low / len(said.y)
+        own = max(0.0, wrong.contradicted - wrong.value)
+        out["wrong_label_share_low"] = max(0.0, wrong.low - OWN_PART * own) / len(said.y)
     return out
 
 
@@ -113,7 +116,7 @@ FINDING = Finding(
         Check(
             name="wrong_labels",
             measure="wrong_label_share_low",
-            max=0.01,
+            max=0.001,
             severity="warning",
             title="few wrong labels",
             sentence=(
@@ -121,8 +124,8 @@ FINDING = Finding(
                 " look at the suspect ones, the first are the surest."
             ),
             reason=(
-                "the lower end of the interval: one wrong label in a hundred is what careful sets have (Northcutt et al. 2021 find"
-                " 3 % on average in ten test sets)"
+                "the lower end of the interval stands clear of a tenth of the witnesses' own errors: of ten sets as published (400"
+                " images of each) none does; with 3 %, and with 10 %, of the labels flipped at random three do"
             ),
         ),
     ),

@@ -30,6 +30,7 @@ from dataprops.findings.pixel_shortcut import shortcuts
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, most_alike, opinions, wrong_labels
+from dataprops.findings.suspect_labels import OWN_PART
 from dataprops.imaging.measures import Measures, measure_image
 from dataprops.probe.features import fit_encoder, shrink
 from dataprops.probe.measure import held_out_of
@@ -365,8 +366,9 @@ def _ranked(said: Any, at: np.ndarray) -> dict[str, Any]:
     truth = np.isin(said.image, at)
     here = np.arange(len(said.y))
     wrong = wrong_labels(said)
-    out = {"n": len(here), "flips": int(truth.sum()), "estimate": [round(float(v), 1) for v in wrong]}
-    out["alert"] = bool(wrong.low / len(here) > 0.01)
+    out = {"n": len(here), "flips": int(truth.sum()), "estimate": [round(float(v), 1) for v in wrong[:3]]}
+    own = max(0.0, wrong.contradicted - wrong.value)
+    out["alert"] = bool((wrong.low - OWN_PART * own) / len(here) > 0.001)
     if truth.any():
         scores = {"ours": said.score, "neighbours": 1 - said.alike[here, said.y]}
         for method in ("self_confidence", "normalized_margin"):
@@ -506,7 +508,8 @@ def _label_table(rows: list[dict[str, Any]]) -> list[str]:
     out += ["| " + " | ".join(str(v) for v in row) + " |" for row in mean.itertuples(index=False)]
     held = sum(e[1] <= f <= e[2] for e, f in zip(told["estimate"], told["flips"], strict=True))
     out.append(
-        f"\nThe interval of the number holds the flips in {held} of {len(told)}; alerts on clean sets: {int(clean['alert'].sum())}"
+        f"\nThe interval of the number holds the flips in {held} of {len(told)}; alerts with flips:"
+        f" {int(told['alert'].sum())}, on sets as they are: {int(clean['alert'].sum())} of {len(clean)}"
     )
     return [*out, ""]
 
