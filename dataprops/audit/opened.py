@@ -38,7 +38,8 @@ def _goes_on(ids: Sequence[int], others: dict[int, list[int]], sizes: Sequence[i
 def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Findings of `mine` that have none in `theirs` to go on from; images are numbered alike in both."""
     out = {}
-    for kind in kinds:
+    there = set(mine["kind"])
+    for kind in (kind for kind in kinds if kind in there):
         rows, before = mine[mine["kind"] == kind], theirs[theirs["kind"] == kind]
         old = [list(ids) for ids in before["images"]]
         others, sizes = _groups(old), [len(ids) for ids in old]
