@@ -88,6 +88,9 @@ PLACEHOLDERS = frozenset(
         *("notavailable", "unspecified", "undefined", "empty", "missing", "default", "test", "pseudonymized"),
     )
 )
+WORDS = frozenset(
+    {"patient", "test", "default", "empty", "hidden", "masked", "deleted", "missing"}
+)  # of them, that groups may have
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _META = 4096  # bytes in which a file names its transfer syntax
@@ -233,12 +236,13 @@ def _identity(header: Dataset, salt: str) -> Identity:
 
 
 def is_placeholder(name: str) -> bool:
-    """Whether a text is what is written where there is no id.
+    """Whether a text is what is written where there is no id, and surely names no group of images either.
 
     >>> [is_placeholder(text) for text in ("Anonymous^Patient", "de-identified", "", "P1", "anon 7", "0")]
     [True, True, True, False, False, False]
     """
-    return re.sub(r"[\W_]+", "", name).lower() in PLACEHOLDERS
+    plain = re.sub(r"[\W_]+", "", name).lower()
+    return plain in PLACEHOLDERS and plain not in WORDS
 
 
 def stands_for_nobody(patient: str) -> bool:
@@ -247,7 +251,8 @@ def stands_for_nobody(patient: str) -> bool:
     >>> [stands_for_nobody(text) for text in ("0", "000000", "XXXX", "10", "X7")]
     [True, True, True, False, False]
     """
-    return is_placeholder(patient) or re.fullmatch(r"[\W_]*([0xX])(?:\1|[\W_])*", patient) is not None
+    plain = re.sub(r"[\W_]+", "", patient).lower()
+    return plain in PLACEHOLDERS or re.fullmatch(r"([0x])\1*", plain) is not None
 
 
 def _hashed(what: str, value: str, salt: str) -> str:

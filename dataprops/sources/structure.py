@@ -315,17 +315,23 @@ def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) 
 
 
 def _alike(named: dict[str, str], tops: Iterable[str], folders: list[list[str]]) -> dict[str, str]:
-    """Folders beside splits that hold the classes that the splits hold: ``external_test`` or ``unseen`` beside ``train``."""
+    """Folders beside splits that hold the classes that the splits hold: ``external_test`` or ``unseen`` beside ``train``.
+
+    A name without the word of a split counts only beside two splits: ``bus`` beside ``train`` is a vehicle, too.
+    """
     inside: dict[str, set[str]] = defaultdict(set)
     for folder in folders:
         if len(folder) > 1:
             inside[folder[0]].add(folder[1])
     classes = set().union(*(inside[name] for name in named))
+    alike = [top for top in tops if top not in named and len(inside[top]) > 1 and inside[top] <= classes]
     out: dict[str, str] = {}
-    for top in tops:
-        if top not in named and len(inside[top]) > 1 and inside[top] <= classes:
-            told = [OF_FOLDERS[word] for word in words_of(top) if word in OF_FOLDERS]
-            out[top] = told[0] if len(told) == 1 else shown(top.lower())
+    for top in alike:
+        told = [OF_FOLDERS[word] for word in words_of(top) if word in OF_FOLDERS]
+        if len(told) == 1:
+            out[top] = told[0]
+    if len({*named.values(), *out.values()}) > 1:
+        out |= {top: shown(top.lower()) for top in alike if top not in out}
     return out
 
 
