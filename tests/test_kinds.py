@@ -460,5 +460,5 @@ def test_sets_of_an_experiment_know_how_sources_are_read(tmp_path: Path) -> None
     )
     (listed,) = experiment_from({"grid": str(tmp_path / "grid.toml")}).datasets
     assert (listed.layout, listed.patients) == ("class", "study")
-    with pytest.raises(DatapropsError, match="as_written is 'yes'; expected true or false"):
+    with pytest.raises(DatapropsError, match="as_written must be true or false"):
         experiment_from({"sources": ["x"], "as_written": "yes"})
