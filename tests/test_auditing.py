@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings import Context, find, measures, sharpest_pairs
+from dataprops.findings import Context, find, group_suggestion, measures, sharpest_pairs
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
@@ -404,3 +404,15 @@ def test_the_dimension_is_told_without_near_copies():
     )
     assert found["without_copies_twonn"] > 3.5  # with them it is below 2
     assert dimension_without_copies(images, near, pairs[:0]) is None
+
+
+def test_studies_of_headers_without_a_patient_are_proposed():
+    images = pd.DataFrame({"image": range(40), "path": [f"{i}.dcm" for i in range(40)], "group": None, "series": None})
+    images["split"] = np.where(np.arange(40) % 4 == 3, "test", "train")
+    images["study"] = [f"study {i // 4}" for i in range(40)]
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    context = Context(images, empty, empty, SIDE * SIDE)
+    ((members, groups, detail),) = group_suggestion.find(context)
+    assert (list(members), groups) == ([0, 1, 2, 3], 10)
+    assert "10 studies (every file); 10 of them stand in two splits" in detail
+    assert group_suggestion.measures(context) == {"suggested_group_leaks": 10.0}

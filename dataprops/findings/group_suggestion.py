@@ -1,4 +1,4 @@
-"""Patients that nobody named: ids in a regular place of the file names."""
+"""Patients that nobody named: ids in a regular place of the file names, or studies and series of the DICOM headers."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ PATTERNS = (
     r"(?:^|/)([^/_]+)_[^/_]*$",
     r"(?:^|/)([^/-]+)-[^/-]*$",
 )
+HEADERS = ("study", "series")  # columns of `images`
 
 
 def suggestion(images: pd.DataFrame) -> Suggestion | None:
@@ -49,7 +50,17 @@ def suggestion(images: pd.DataFrame) -> Suggestion | None:
         found = _judged(images, pattern, ids)
         if found is not None and (best is None or found.matched > 1.5 * best.matched):
             best = found
-    return best
+    return best or _by_header(images)
+
+
+def _by_header(images: pd.DataFrame) -> Suggestion | None:
+    """Studies, else series, of headers without a patient."""
+    for column in HEADERS:
+        if column in images and images[column].notna().any():
+            found = _judged(images, column, images[column].astype(object).where(images[column].notna()))
+            if found is not None:
+                return found
+    return None
 
 
 def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | None:
@@ -83,6 +94,14 @@ def find(context: Context) -> Iterator[Row]:
     leaks = f"; {found.across:,} of them stand in two splits" if found.across else ""
     example = found.ids.value_counts().index[0]
     members = context.images.loc[found.ids == example, "image"].to_numpy()
+    if found.pattern in HEADERS:
+        yield (
+            members[:20],
+            found.groups,
+            f"The DICOM headers name no patient, but {found.groups:,} {found.pattern if found.pattern == 'series' else 'studies'}"
+            f" ({part}){leaks}: a manifest with them as --group-column keeps the images of each together.",
+        )
+        return
     yield (
         members[:20],
         found.groups,
@@ -104,8 +123,8 @@ FINDING = Finding(
     severity="info",
     title="Patients in the file names",
     explanation=(
-        "The file names seem to hold an id. If it is a patient's, pass the pattern: the audit then finds patients in two splits, and"
-        " folds of the classifier keep patients together."
+        "The file names seem to hold an id, or the headers a study. If it is a patient's, pass the pattern: the audit then finds"
+        " patients in two splits, and folds of the classifier keep patients together."
     ),
     find=find,
     measures=measures,
