@@ -18,6 +18,8 @@ import pandas as pd
 
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
+TECHNICAL = ("border", "clipped range", "compression", "noise", "tone curve (gamma)")  # not what a picture is about
+APART = 0.8  # score of one class against the rest
 GRID = 8
 FOLDS = 5
 DEPTH, LEAF = 3, 5
@@ -26,7 +28,7 @@ LEAST = 40
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
 SEEDS = 60  # images of each class whose patterns are sought in the others
-SAME_PATTERN = 0.7  # correlation of two cells, without mean and slope
+SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in them
 SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
 REFINED = 4  # patterns of a class and cell of which that is asked
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
@@ -102,7 +104,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
     names = [str(name) for name in used.drop_duplicates("y").sort_values("y")["label"]]
     folds = _folds(y, used["group"], seed)
     thumbs = thumbnails(blocks, ids).astype(np.float32)
-    out = [Told("property", name, score_of(values, y, folds)) for name, values in _properties(used, thumbs).items()]
+    out = [Told("property", name, _score(name, values, y, folds)) for name, values in _properties(used, thumbs).items()]
     if thumbs.shape[1] >= GRID:
         cells = _cells(thumbs)
         for row in range(GRID):
@@ -127,6 +129,15 @@ def _folds(y: np.ndarray, group: pd.Series, seed: int) -> np.ndarray:
         for number, (_, test) in enumerate(split):
             fold[test] = number
     return fold
+
+
+def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
+    """`score_of`, and where a technical property sets one of several classes clearly apart, how far it tells that one."""
+    score = score_of(values, y, folds)
+    if name not in TECHNICAL or y.max() < 2:
+        return score
+    alone = max(score_of(values, (y == c).astype(np.int64), folds) for c in range(int(y.max()) + 1))
+    return max(score, alone) if alone >= APART else score
 
 
 def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
@@ -186,11 +197,17 @@ def _cell_values(cell: np.ndarray) -> np.ndarray:
 
 
 def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells [n, c, c] without their mean and slope, as directions [n, c * c], and their lengths."""
+    """Cells [n, c, c] without what varies smoothly in them, as directions [n, c * c], and their lengths.
+
+    Polynomials up to the third degree: the outline of a body is one, a letter is not.
+    """
     side = cell.shape[1]
-    line = np.linspace(-1, 1, side)
-    plane = np.stack([np.ones((side, side)), *np.meshgrid(line, line)], -1).reshape(-1, 3)
-    basis, _ = np.linalg.qr(plane)
+    x, y = np.meshgrid(*[np.linspace(-1, 1, side)] * 2)
+    degree = 3 if side >= 6 else 1  # of few pixels nothing would be left
+    smooth = np.stack([x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)], -1).reshape(
+        side * side, -1
+    )
+    basis, _ = np.linalg.qr(smooth)
     flat = cell.reshape(len(cell), -1).astype(np.float64)
     flat = flat - (flat @ basis) @ basis.T
     length = np.linalg.norm(flat, axis=1)
