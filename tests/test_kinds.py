@@ -211,6 +211,10 @@ def test_classes_in_names_of_files_are_told_and_read_by_a_pattern(tmp_path: Path
         (["case0.nii.gz", "case1.nii.gz"], ["case0_label.nii.gz", "case1_label.nii.gz"]),
         (["CXR_png/1.png", "CXR_png/2.png"], ["ManualMask/leftMask/1.png", "ManualMask/leftMask/2.png"]),
         ([f"{s}/{c}/{i}.png" for s in ("Train", "Test") for c in ("WithMask", "WithoutMask") for i in "12"], []),
+        (["A/im1.png", "B/im2.png"], ["A/im1_overlay.png", "B/im2_overlay.png"]),
+        (["A/1.png", "B/2.png"], ["A/thumbs/1.png", "B/thumbs/2.png"]),
+        (["rgb/1.png", "rgb/2.png"], ["depth/1.png", "depth/2.png"]),
+        (["images/depth/1.png", "images/flat/2.png"], []),  # classes
         (["WithMask/1.png", "WithoutMask/1.png", "WithMask/2.png", "WithoutMask/2.png"], []),
     ],
 )
@@ -238,6 +242,16 @@ def test_more_tables(name: str, text: str, encoding: str, rows: list) -> None:
     read = read_table(text.encode(encoding), name)
     assert list(zip(read.frame["path"], read.frame["label"], strict=True)) == rows
     assert bool(read.decisions) == (";" in text or "\t" in text or "path" not in text)
+
+
+def test_the_split_of_a_table_may_be_written_in_any_case(tmp_path: Path) -> None:
+    put(tmp_path, "im/1.png", "im/2.png", "im/3.png")
+    (tmp_path / "m.csv").write_text(
+        ' Path , Label ,Split,\r\n"im/1.png ",Cat,Train ,\r\n im/2.png,cat,TRAIN,\r\nim/3.png,Dog,valid,\r\n'
+    )
+    looked = look(tmp_path / "m.csv", tmp_path)
+    assert looked.count("split") == {"train": 2, "val": 1}
+    assert looked.images["pixels"].notna().all()
 
 
 def test_an_excel_sheet_is_a_table(tmp_path: Path) -> None:

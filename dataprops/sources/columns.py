@@ -36,8 +36,8 @@ LABELS = (
     ),
     *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid"),
 )
-PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "lesionid")
-PARTS = ("set", "subset", "partition", "dataset", "fold")
+PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "caseid", "animalid", "lesionid")
+PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold")
 BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 UNCERTAIN = frozenset({"-1", "-1.0"})  # CheXpert's and MIMIC's; counts as 0
 # Columns of 0 and 1 that tell of a person or of the table, and name no class

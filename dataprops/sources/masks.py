@@ -18,7 +18,8 @@ from dataprops.sources.table import shown
 
 _WORD = (
     r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
-    r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?)"
+    r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?"
+    r"|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?)"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
 CAMEL = re.compile(r"(?P<base>.+[a-z0-9)])(?:Masks?|Segmentations?|Seg|GT|GroundTruth|Annotations?)(?:[-_. ]?\d+)?$")
@@ -29,7 +30,8 @@ PLURAL = re.compile(
     re.IGNORECASE,
 )
 SINGULAR = re.compile(
-    r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual)$|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)",
+    r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?)$"
+    r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)",
     re.IGNORECASE,
 )
 # of a name that says that it is the image: image_1.png beside mask_1.png
