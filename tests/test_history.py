@@ -19,9 +19,9 @@ from dataprops.audit.history import (
     compare,
     copies_change,
     find_runs,
+    fraction_change,
     match,
     mix_test,
-    share_change,
     timeline,
     wilson_interval,
 )
@@ -67,7 +67,7 @@ def test_an_unreadable_file_is_matched_by_its_path_only():
 
 
 def test_with_nothing_removed_the_interval_is_newcombes_times_the_share_of_the_added():
-    value, low, high = share_change((300, 1000), (60, 120), (0, 0))
+    value, low, high = fraction_change((300, 1000), (60, 120), (0, 0))
     one, two = confint_proportions_2indep(60, 120, 300, 1000, method="newcomb", compare="diff")
     assert value == pytest.approx(360 / 1120 - 300 / 1000)
     assert (low, high) == pytest.approx((one * 120 / 1120, two * 120 / 1120))
@@ -88,7 +88,7 @@ def test_intervals_of_shares_hold_the_truth():
     held = 0
     for _ in range(1000):
         kept, added, removed = ((int(rng.binomial(n, p)), n) for n, p in zip(sizes, truth, strict=True))
-        _, low, high = share_change(kept, added, removed)
+        _, low, high = fraction_change(kept, added, removed)
         held += low <= true <= high
     assert 930 <= held <= 980
 

@@ -83,7 +83,7 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sket
     spec = PassSpec(k, numeric, 4.0)
     pool = (lambda jobs: ((job.number, compute_job(job, 1)) for job in jobs)) if on_pool else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incremental, "FULL_SHARE", 2.0)  # never take the shortcut of a full pass
+        patch.setattr(incremental, "FULL_FRACTION", 2.0)  # never take the shortcut of a full pass
         if sketched:
             for name, value in (("WIDTHS", ((1, 8),)), ("ROWS_PER_COORDINATE", 1), ("TRIAL_WORK", np.inf)):
                 patch.setattr(sketch, name, value)
@@ -126,7 +126,7 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
         plain = sketches.make_sketch
         patch.setattr(sketches, "make_sketch", lambda *args: made.append(len(args[2])) or plain(*args))
         if whole:
-            patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, 0.0))
+            patch.setattr(folds, "CHOSEN_FRACTION", dict.fromkeys(folds.CHOSEN_FRACTION, 0.0))
         else:
             patch.setattr(folds, "product", lambda a, b, route: pytest.fail("a whole tile was multiplied"))
         content, read = np.arange(n, dtype=np.int32), []

@@ -129,7 +129,7 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
         patch.setattr(sketch, "WIDTHS", ((1, 8),))
         patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
         patch.setattr(sketch, "TRIAL_WORK", np.inf)
-        patch.setattr(folds, "CHOSEN_SHARE", dict.fromkeys(folds.CHOSEN_SHARE, share))
+        patch.setattr(folds, "CHOSEN_FRACTION", dict.fromkeys(folds.CHOSEN_FRACTION, share))
         patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)
         result = all_pairs(rows, spec, Plan(block, 16, 0), Runner(threads))

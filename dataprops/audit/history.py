@@ -116,7 +116,7 @@ def match(a: pd.DataFrame, b: pd.DataFrame) -> Matched:
     return Matched(kept_a, partner >= 0, partner)
 
 
-def share_change(
+def fraction_change(
     kept: tuple[int, int], added: tuple[int, int], removed: tuple[int, int], level: float = LEVEL
 ) -> tuple[float, float, float]:
     """Change of a share from (kept + removed) to (kept + added), and its interval; each part is (count, of).
@@ -126,7 +126,7 @@ def share_change(
 
     Examples
     --------
-    >>> change, low, high = share_change((500, 1000), (10, 100), (0, 0))
+    >>> change, low, high = fraction_change((500, 1000), (10, 100), (0, 0))
     >>> print(f"{change:.3f} {low < high < 0}")
     -0.036 True
     """
@@ -319,7 +319,7 @@ def class_changes(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> tuple[l
     for number, name in enumerate(classes):
         kept, added, removed = ((int(table[i, number]), int(totals[i])) for i in range(3))
         before, after = int((labels_a == name).sum()) / n_a, int((labels_b == name).sum()) / n_b
-        value, low, high = share_change(kept, added, removed, 1 - (1 - LEVEL) / len(classes))
+        value, low, high = fraction_change(kept, added, removed, 1 - (1 - LEVEL) / len(classes))
         moved = (after - before) - value  # by relabelling
         told = (p is not None and p < 1 - LEVEL and (low > 0 or high < 0)) or abs(moved) > 1e-12
         out.append(
@@ -359,7 +359,7 @@ def copies_change(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> Change:
         name,
         title,
         ends,
-        share_change(kept, added, removed),
+        fraction_change(kept, added, removed),
         basis="kept, added and removed images as three samples; as many copies among the added as among the others",
     )
 

@@ -25,7 +25,7 @@ from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
 
 # Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
-CHOSEN_SHARE = {"int8": 1 / 16, "float32": 1 / 3}
+CHOSEN_FRACTION = {"int8": 1 / 16, "float32": 1 / 3}
 SEED_COLUMNS = 2_048  # of a tile: more would cost more than their tighter bounds spare
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
@@ -217,7 +217,7 @@ def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> 
     States are read while other threads may tighten them: a bound that is out of date lets more pairs through, none less.
     """
     a, b, spec = unit
-    out = PairBuffers(*np.empty((2, 8 + int(codes.size * CHOSEN_SHARE[choose_route("cpu")])), np.int32))
+    out = PairBuffers(*np.empty((2, 8 + int(codes.size * CHOSEN_FRACTION[choose_route("cpu")])), np.int32))
     rise = Rise(np.float32(1.0), np.float32(0.0))
     if spec.numeric:  # float32 keeps labels to one part in 2^23
         rise = Rise(np.float32(np.inf), np.float32(max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22))

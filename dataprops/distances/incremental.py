@@ -38,7 +38,7 @@ from dataprops.distances.runner import Runner
 from dataprops.distances.sketches import Sketches, carry_sketches
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize
 
-FULL_SHARE = 0.4  # of the rows: beyond, a full pass costs no more
+FULL_FRACTION = 0.4  # of the rows: beyond, a full pass costs no more
 
 
 class PreviousPass(NamedTuple):
@@ -289,4 +289,4 @@ def _carried(previous: PreviousPass, rows: Rows, contents: Contents) -> tuple[Re
     change = match_rows(previous, contents.names, rows.y, rows.primary)
     carried = carry_over(previous, change, rows.n, rows.primary)
     touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.stale_sharpest))
-    return None if touched > FULL_SHARE * rows.n else (change, carried)
+    return None if touched > FULL_FRACTION * rows.n else (change, carried)

@@ -21,7 +21,7 @@ JOB_OPERATIONS = {"cpu": 1.5e13, "cuda": 1.5e16}
 BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
 READ_BYTES = 2**22  # read at once by a thread
 SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
-MEMORY_SHARE = 0.6  # of what is free: the machine has other things to do
+MEMORY_FRACTION = 0.6  # of what is free: the machine has other things to do
 
 
 class Plan(NamedTuple):
@@ -90,7 +90,7 @@ class Resources(NamedTuple):
     Attributes
     ----------
     memory : int or None
-        Bytes that this process (each worker) may use; None: `MEMORY_SHARE` of what is free, divided by the workers.
+        Bytes that this process (each worker) may use; None: `MEMORY_FRACTION` of what is free, divided by the workers.
     threads : int
         Threads of one worker.
     workers : int
@@ -157,11 +157,11 @@ def plan_pass(
         If even the smallest cut does not fit; the message has the number.
     """
     memory, threads, workers, jobs, device = resources
-    budget = memory if memory is not None else int(free_memory() * MEMORY_SHARE / workers)
+    budget = memory if memory is not None else int(free_memory() * MEMORY_FRACTION / workers)
     most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS[device.partition(":")[0]] / max(1, features))))
     on_device = free_device_memory(device)
     if on_device is not None:  # two blocks of a job, beside what its tiles take
-        most = min(most, max(SMALLEST_EDGE, int(on_device * MEMORY_SHARE / 2 / max(1, features))))
+        most = min(most, max(SMALLEST_EDGE, int(on_device * MEMORY_FRACTION / 2 / max(1, features))))
     if jobs > 1:
         pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))

@@ -8,7 +8,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
-from dataprops.sources.account import NO_LOSS, lost_share
+from dataprops.sources.account import NO_LOSS, lost_fraction
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -20,7 +20,7 @@ def find(context: Context) -> Iterator[Row]:
 
 def measures(context: Context) -> dict[str, float]:
     """left_out_share, of these files and the images."""
-    return {"left_out_share": lost_share(context.left_out, len(context.images))}
+    return {"left_out_share": lost_fraction(context.left_out, len(context.images))}
 
 
 FINDING = Finding(

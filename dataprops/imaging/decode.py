@@ -54,7 +54,7 @@ PASSING = (
 )
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
-GREY_SHARE = 0.75
+GREY_FRACTION = 0.75
 TILE = (322, 323)  # the tags of its tiles' width and height
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is white
 # of a Pillow mode, at most: measured by tests/test_budget.py, with a margin
@@ -395,7 +395,7 @@ def is_grey(raw: RawImage) -> bool:
 
 def default_channels(grey: list[bool]) -> int:
     """1 if most of these images are grey (coloured marks on some do not make a set coloured), else 3."""
-    return 1 if grey and sum(grey) >= GREY_SHARE * len(grey) else 3
+    return 1 if grey and sum(grey) >= GREY_FRACTION * len(grey) else 3
 
 
 def canonical(raw: RawImage, preprocess: Preprocess) -> tuple[np.ndarray, int]:

@@ -30,7 +30,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import VERSION, Preprocess
 from dataprops.laws.fitting import Fit, FittedLaw
 from dataprops.laws.fitting.table import points_of
-from dataprops.laws.paper import FULL_PEAK, FULL_SHARE, PAPER, load_calibration
+from dataprops.laws.paper import FULL_FRACTION, FULL_PEAK, PAPER, load_calibration
 from dataprops.store.tables import write_table
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
@@ -203,7 +203,7 @@ def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], p
     made = record["preprocess"]
     own = Preprocess(made["size"], made["channels"], made["scale"])
     if tuple(made.get("range", (0, 255))) == (0, 255):
-        full = len(peaks) > 0 and float(np.mean(np.asarray(peaks) >= FULL_PEAK)) >= FULL_SHARE
+        full = len(peaks) > 0 and float(np.mean(np.asarray(peaks) >= FULL_PEAK)) >= FULL_FRACTION
         alike = {own.key} | ({Preprocess(own.size, own.channels, "per-image-max").key} if full else set())
         if alike & set(calibration.preprocess):
             return None

@@ -11,7 +11,7 @@ from dataprops.util.numbers import percent
 
 # the law's N-term does not hold (laws/README.md): audits whose numbers of images differ by more do not compare
 MOST_GROWTH = 0.10
-DRAWN_SHARE = 0.25  # samples that take more of a set are too much alike to show their spread well
+DRAWN_FRACTION = 0.25  # samples that take more of a set are too much alike to show their spread well
 
 
 MONTHS = (
@@ -37,20 +37,20 @@ def sharpness_error(std: float, mean: float, m: int, n: int, draws: int) -> floa
     ----------
     .. [1] W. Hoeffding, A class of statistics with asymptotically normal distribution, Ann. Math. Stat. 19 (1948).
     """
-    share = m / n
-    return student(n / m) * std / mean * math.sqrt(share / (1 - share) + 1 / draws)
+    fraction = m / n
+    return student(n / m) * std / mean * math.sqrt(fraction / (1 - fraction) + 1 / draws)
 
 
 def common_sample(previous: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
     """The size of samples at which the sharpness of two audits compares; None if there is none.
 
-    The largest that both audits drew and that takes at most `DRAWN_SHARE` of the smaller set; else the smallest that
+    The largest that both audits drew and that takes at most `DRAWN_FRACTION` of the smaller set; else the smallest that
     does not take all of it.
     """
     n = min(_readable(previous), _readable(current))
     one, two = _samples(previous), _samples(current)
     common = sorted(m for m in one if m in two and m < n)
-    apart = [m for m in common if m <= DRAWN_SHARE * n]
+    apart = [m for m in common if m <= DRAWN_FRACTION * n]
     return apart[-1] if apart else common[0] if common else None
 
 

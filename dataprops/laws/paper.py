@@ -34,7 +34,7 @@ PAPER_RANGE = (0, 255)
 PAPER_SCALE = "per-image-max"
 PAPER_SAMPLE = 1000
 FULL_PEAK = 250  # an image whose brightest value is at least this is changed by at most 2 % by the paper's scaling
-FULL_SHARE = 0.95
+FULL_FRACTION = 0.95
 
 
 class PenaltyLaw(NamedTuple):
@@ -197,7 +197,7 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
             f" use --sample {PAPER_SAMPLE}"
         )
     full = float(np.mean(peaks >= FULL_PEAK)) if len(peaks) else 0.0
-    if preprocess["scale"] != PAPER_SCALE and full < FULL_SHARE:
+    if preprocess["scale"] != PAPER_SCALE and full < FULL_FRACTION:
         return (
             "the calibration holds for images scaled to their brightest value, and only"
             f" {math.floor(100 * full)} % of these reach the top of the range: use --scale {PAPER_SCALE}"

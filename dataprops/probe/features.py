@@ -24,7 +24,7 @@ PATCH = 6
 FILTERS = 160
 GRID = 3
 COARSE = 4
-COARSE_SHARE = 0.2  # of the features' variance: patches without their mean do not tell dark from bright
+COARSE_FRACTION = 0.2  # of the features' variance: patches without their mean do not tell dark from bright
 SAMPLED = 8_000  # patches that the whitening is fitted to
 CONTRAST = 10.0  # grey levels squared: below it a patch counts as flat
 WHITENING = 0.1
@@ -71,7 +71,7 @@ def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
     floor = 1e-3 * scale.max().clamp(min=1e-6)
     scale = torch.maximum(scale, floor)
     few = x.shape[1] * COARSE**2
-    scale[-few:] /= np.sqrt(COARSE_SHARE / (1 - COARSE_SHARE) * (len(scale) - few) / few)
+    scale[-few:] /= np.sqrt(COARSE_FRACTION / (1 - COARSE_FRACTION) * (len(scale) - few) / few)
     return encoder._replace(mean=mean, scale=scale), ((raw - mean) / scale).numpy()
 
 

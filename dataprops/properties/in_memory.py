@@ -28,7 +28,7 @@ from dataprops.sources.labels import label_values
 from dataprops.util.caller import warn_caller
 from dataprops.util.tools import cores
 
-MEMORY_SHARE = 0.5  # of the free memory that the canonical images may take
+MEMORY_FRACTION = 0.5  # of the free memory that the canonical images may take
 LOOK = 64  # images looked at for the size and to tell grey from colour
 
 
@@ -240,7 +240,7 @@ def _canonical(
         size = side[0] if len(shapes) == 1 and side[0] == side[1] else 224
     preprocess = Preprocess(size, channels or default_channels([is_grey(raw) for raw in look]), scale)
     need, free = len(used) * preprocess.features, free_memory()
-    if need > MEMORY_SHARE * free:
+    if need > MEMORY_FRACTION * free:
         raise DatapropsError(
             f"{len(used):,} images of {preprocess.features:,} values need {need >> 20:,} MiB, and {free >> 20:,} MiB are free: use a"
             " smaller size or m, or dataprops.audit.audit, which keeps them on disk"

@@ -119,10 +119,10 @@ def left_out_of(table: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, reasons.get(name) or reason_of(name)) for name in table.attrs.get("ignored", ())]
 
 
-def lost_share(left_out: Iterable[tuple[str, str]], images: int) -> float:
+def lost_fraction(left_out: Iterable[tuple[str, str]], images: int) -> float:
     """Share of files that may have been meant as images and were left out, of these and the images.
 
-    >>> lost_share([("a.txt", COMPANION), ("b.heic", NOT_AN_IMAGE)], 9)
+    >>> lost_fraction([("a.txt", COMPANION), ("b.heic", NOT_AN_IMAGE)], 9)
     0.1
     """
     count = Counter(reason for _, reason in left_out)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-SHARE = 0.6  # of what is free: the machine has other things to do
+FRACTION = 0.6  # of what is free: the machine has other things to do
 LARGEST = 2**30  # bytes of one image file
 OVER = "takes more memory than"  # how reasons begin that another --memory may mend
 
@@ -60,7 +60,7 @@ def available() -> int:
     """Bytes that may be used where nobody said how many."""
     import psutil
 
-    return int(psutil.virtual_memory().available * SHARE)
+    return int(psutil.virtual_memory().available * FRACTION)
 
 
 @contextmanager

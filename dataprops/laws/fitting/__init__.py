@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting.lines import Design, OLSFit, coefficients, fit_whole, left_out_residuals
-from dataprops.laws.fitting.resampling import Intervals, interval, mean_of, pearson, share_of, spearman
+from dataprops.laws.fitting.resampling import Intervals, fraction_of, interval, mean_of, pearson, spearman
 from dataprops.laws.fitting.table import ATTACKS, TrainingTable, points_of
 from dataprops.util.json import finite
 
@@ -480,9 +480,9 @@ def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
     code, names = pd.factorize(known["dataset"].to_numpy(object), sort=True)
     above = (known[column] > known["d_data"]).to_numpy(float)
     hits, rows = np.bincount(code, above), np.bincount(code).astype(float)
-    found = interval(share_of(hits, rows), len(names), seed=seed)
+    found = interval(fraction_of(hits, rows), len(names), seed=seed)
     value, low, high = numbers(found).values()
-    share = {
+    violations = {
         "value": value,
         "low": None if low is None else max(0.0, low),
         "high": None if high is None else min(1.0, high),
@@ -490,7 +490,7 @@ def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
     return {
         "law": told,
         "violations": value,
-        "violations_interval": [share["low"], share["high"]],
+        "violations_interval": [violations["low"], violations["high"]],
         "n": len(known),
         "datasets": len(names),
         "datasets_with_violations": [str(name) for name, h in zip(names, hits, strict=True) if h > 0],

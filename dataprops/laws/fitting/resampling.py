@@ -71,10 +71,10 @@ def _jackknife_part(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     less = np.maximum(weights[:, None, :] - np.eye(datasets, dtype=weights.dtype), 0)
     values = statistic(less.reshape(-1, datasets)).reshape(draws, datasets, -1)
     n = weights.sum(axis=1)[:, None]
-    share = (weights / n)[:, :, None]  # a dataset that was not drawn cannot be left out
-    values = np.where(share > 0, values, 0.0)
-    mean = (share * values).sum(axis=1)
-    return np.sqrt((n - 1) * (share * (values - mean[:, None, :]) ** 2).sum(axis=1))
+    fraction = (weights / n)[:, :, None]  # a dataset that was not drawn cannot be left out
+    values = np.where(fraction > 0, values, 0.0)
+    mean = (fraction * values).sum(axis=1)
+    return np.sqrt((n - 1) * (fraction * (values - mean[:, None, :]) ** 2).sum(axis=1))
 
 
 def interval(
@@ -137,7 +137,7 @@ def mean_of(values: np.ndarray) -> Statistic:
     return lambda weights: (weights @ values / weights.sum(axis=1))[:, None]
 
 
-def share_of(hits: np.ndarray, rows: np.ndarray) -> Statistic:
+def fraction_of(hits: np.ndarray, rows: np.ndarray) -> Statistic:
     """Hits over rows, both [datasets], as a statistic."""
     return lambda weights: ((weights @ hits) / np.maximum(weights @ rows, 1))[:, None]
 
