@@ -117,7 +117,7 @@ def test_what_no_data_of_this_kind_reach_is_said(exact):
     flat = changed(exact, "generalization", slope_low={"log_n_per_dimension": -0.1, "log_sharpness": 0.9})
     unsure = images_for_loss(record, DARK, flat, loss / 1.05)
     assert unsure.high == math.inf
-    assert "may not be reachable by more data of this kind" in unsure.sentence
+    assert "with no finite upper bound: more data of this kind may not reach it" in unsure.sentence
     json.loads(json.dumps(unsure.as_dict()))
     none = changed(exact, "generalization", slopes={"log_n_per_dimension": 0.0, "log_sharpness": 1.0})
     assert images_for_loss(record, DARK, none, 1e-9).value == math.inf

@@ -312,7 +312,7 @@ def _needed_words(target: float, n: float, value: float, low: float | None, high
     if low is None:
         told = f"({called})"
     elif high is not None and high > REACH:
-        told = f"({called} {_count(low)} with no finite upper bound: more data of this kind may not reach it)"
+        told = f"({called} from {_count(low)}, with no finite upper bound: more data of this kind may not reach it)"
     else:
         told = f"({called} {_count(low)} to {_count(high or value)})"
     if value > REACH:
