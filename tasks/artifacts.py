@@ -18,6 +18,9 @@ def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None =
     """Create the artifacts of a run from its results; with the address at which they are served, the summary links to it."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+    from dataprops.report.changes import title
+    from dataprops.report.gallery import LAST
+
     properties = pd.read_parquet(results / "properties.parquet")
     dataset = summary["dataset"]
     rows = [
@@ -27,7 +30,8 @@ def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None =
     create_table_artifact(
         rows, key=artifact_key("properties", dataset), description=f"Measured properties of {dataset}"
     )
-    findings = [{"finding": kind, "count": count} for kind, count in summary["findings"].items()]
+    counted = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}
+    findings = [{"finding": title(kind), "count": count} for kind, count in counted.items()]
     create_table_artifact(findings, key=artifact_key("findings", dataset), description=f"Findings in {dataset}")
     text = (results / "summary.md").read_text(encoding="utf-8")
     if link:

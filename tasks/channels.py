@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from dataprops.checks.open_alerts import CLOSED, receipts, sending, write_receipt
+from dataprops.report.text import all_visible
 from dataprops.util.redact import without_paths
 from tasks.mail import Mail
 
@@ -36,6 +37,7 @@ def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, st
     >>> text.splitlines()[0]
     'Resolved: 2 pairs carry different labels.'
     """
+    news = all_visible(dict(news))
     closed = news["event"] == CLOSED
     subject = f"[{'closed' if closed else news['severity']}] {news['dataset']}: {news['name']}"
     lines = [f"Resolved: {news['sentence']}" if closed else news["sentence"]]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataprops.audit import audit
+from dataprops.report.numbers import number, plus_minus
 from dataprops.report.page import render
 from tests.browser import CHROMIUM, Tab
-from tests.make_images import SIZE, random_folder, save
+from tests.make_images import save
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 HOSTILE = "=cmd<script>alert(1)</script>\u202egnp"
@@ -21,13 +24,20 @@ HOSTILE = "=cmd<script>alert(1)</script>\u202egnp"
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    root = tmp_path_factory.mktemp("browser")
-    images = random_folder(root / "set/train", {HOSTILE.replace("/", "_"): 20, "b": 20})
-    name = next(iter(images))
-    save(root / "set/train/b/conflict.png", images[name])
-    save(root / "set/train/b/copy.png", images["b/001.png"])
-    random_folder(root / "set/test", {"b": 6}, seed=4)
-    return audit(root / "set", store=str(root / "store"), size=SIZE, k=5)
+    """scikit-learn's digits 3 and 8, with a conflict, a copy and wrong labels, under a hostile class name."""
+    from sklearn.datasets import load_digits
+
+    root, digits = tmp_path_factory.mktemp("browser"), load_digits()
+    names = (HOSTILE.replace("/", "_"), "b")
+    for one, target in enumerate((3, 8)):
+        for at, image in enumerate(digits.images[digits.target == target][:66]):
+            part = "train" if at < 60 else "test"
+            wrong = at % 8 == 5  # a label in eight is wrong: enough errors to tell what more images would bring
+            save(root / f"set/{part}/{names[one ^ wrong]}/{target}-{at:03d}.png", (image * 15.9).astype(np.uint8))
+    train = root / "set/train"
+    shutil.copy(train / names[0] / "3-000.png", train / "b/conflict.png")
+    shutil.copy(train / "b/8-001.png", train / "b/copy.png")
+    return audit(root / "set", store=str(root / "store"), size=8, k=10)
 
 
 @pytest.fixture
@@ -100,6 +110,58 @@ def test_a_new_user_finds_filters_enlarges_ticks_and_exports(audited, tab):
     assert wrong not in {str(Path(row["path"]).relative_to(audited["source"])) for row in rows}
     assert {row["label"][:2] for row in rows} == {"b", "'="}
     assert tab.errors == [] and len(tab.requests) == 1, tab.requests
+
+
+def test_a_new_user_does_three_things_in_a_minute_each(audited, tab):
+    """Find the conflicting pair and its files; say whether more data helps; list what to remove: clicks and seconds."""
+    begin = time.monotonic()
+    tab.js(
+        "document.querySelector('.steps a[href=\"#find=label_conflicts\"]').click()"
+    )  # one click from the first screen
+    tab.until("document.querySelectorAll('.card').length === 1")
+    files = tab.js("[...document.querySelectorAll('.card .path')].map((path) => path.textContent)")
+    assert len(files) == 2 and any(name.endswith("b/conflict.png") for name in files)
+    assert (
+        tab.js("document.querySelectorAll('.card button.copy').length") == 2
+    )  # each name is one click from the clipboard
+    told = tab.js(
+        "[...document.querySelectorAll('.steps a')].at(-1).textContent"
+    )  # none: it stands on the first screen
+    assert "twice as many" in told and "%" in told, told
+    command = tab.js("document.querySelector('section.two code').textContent")  # none: the command stands there
+    assert "--remove conflicts,duplicates" in command
+    tab.js("document.querySelector('#tick-page').click(); document.querySelector('#export-csv').click()")  # or two
+    assert len(tab.downloaded("set-wrong.csv").splitlines()) == 2
+    assert time.monotonic() - begin < 60
+
+
+def test_numbers_equal_the_tables(audited, tab):
+    properties = audited.properties.set_index("property")
+    keys = dict(
+        tab.js(
+            "[...document.querySelectorAll('.key')].map((k) => [k.querySelector('dt').textContent, k.querySelector('b').textContent])"
+        )
+    )
+    mle = properties.loc["intrinsic_dimension.mle"]
+    assert keys["Intrinsic dimension"] == plus_minus(mle["value"], mle["se"])
+    assert keys["Images"] == str(len(audited.images))
+    # identical pictures with two labels are conflicts: the sharpness is that of the next
+    assert keys["Label sharpness, all pairs"] == number(properties.loc["label_sharpness.all_pairs", "value"])
+    counts = audited.findings["kind"].value_counts()
+    told = tab.js(
+        "[...document.querySelectorAll('.kinds li')].map((li) => [li.id.slice(5), parseInt(li.querySelector('.count').textContent)])"
+    )
+    assert dict(told) == counts.to_dict()
+    table = tab.js(
+        "[...document.querySelectorAll('[aria-label=\"Table of properties\"] tbody tr')].map((r) => r.children[1].textContent)"
+    )
+    assert table == [number(value, 4) for value in audited.properties["value"]]
+    # each class: as many findings as the tables name an image of it
+    label = audited.images["label"].to_numpy(object)
+    found = audited.findings[audited.findings["kind"] != "sharpest_pairs"]
+    for name in (HOSTILE.replace("/", "_"), "b"):
+        choose(tab, "f-class", name)
+        assert shown(tab) == sum(any(label[int(i)] == name for i in ids) for ids in found["images"])
 
 
 def test_phone_print_and_a_screen_reader(audited, tab):

@@ -86,6 +86,8 @@ def test_unchanged_files_say_so(audited):
     assert all(change["low"] == change["high"] == 0 for change in found["changes"] if not change["withheld"])
     assert len(sentences(found)) == 1 and "The files are the same" in sentences(found)[0]
     assert "The files are the same" in Path(two["report"]).read_text()
+    told = next(p for p in two["predictions"] if p["name"] == "log_loss_change")
+    assert told["withheld"] or (told["low"] == told["high"] == 0 and "are the same as in run" in told["sentence"])
 
 
 def test_names_of_what_is_removed():

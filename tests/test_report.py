@@ -23,7 +23,9 @@ from dataprops.report import markdown_summary, render
 from dataprops.report.first_screen import ACTIONS, STEPS, steps_of
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.pictures import data_uri
+from dataprops.report.plots import Drawn, plots_of
 from dataprops.report.terminal import print_summary
+from tasks.channels import message
 from tests.make_images import SIZE, noise, random_folder, save
 
 
@@ -205,6 +207,29 @@ def test_terminal_summary_fits_its_width(audited):
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines if not line.startswith(("report", "results")))
     assert "critical" in out.getvalue()
+
+
+def test_names_steer_neither_plots_nor_terminals_nor_messages(audited):
+    summary, tables, _ = audited
+    name = "scan\u202egnp\x1b[31m"
+    labels = {"kind": "classes", "classes": {name: 30, "b": 28}}
+    images = tables["images"].assign(label=np.where(tables["images"]["label"] == "malignant", "b", name))
+    drawn = Drawn(summary | {"labels": labels}, {**tables, "images": images})
+    for plot in plots_of(drawn):
+        assert not re.search("[\u202e\x1b]", f"{plot.title}{plot.svg}{plot.note}"), plot.title
+    out = io.StringIO()
+    print_summary(summary | {"labels": labels}, Console(file=out, width=200))
+    assert "scan\\u202egnp\\u001b[31m" in out.getvalue() and "\x1b" not in out.getvalue()
+    news = {
+        "event": "opened",
+        "name": "n",
+        "severity": "info",
+        "dataset": "a\nBcc: x",
+        "sentence": "s",
+        "run_id": "r",
+        "id": "i",
+    }
+    assert "\n" not in message(news)[0]
 
 
 def test_a_page_without_labels_alerts_or_pictures(audited):

@@ -469,6 +469,25 @@ def _changes(
     return [*changes, copies_change(*images, matched)], p
 
 
+def same_files(folder: Path, images: pd.DataFrame) -> bool:
+    """Whether an earlier audit saw the very same files with the same labels; False where its table is gone.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the earlier audit's results.
+    images : DataFrame
+        path, label, content of this one.
+    """
+    columns = ["path", "label", "content"]
+    try:
+        before = pd.read_parquet(folder / "images.parquet", columns=columns)
+    except (OSError, ValueError):
+        return False
+    one, two = (table[columns].sort_values("path").fillna("").to_numpy(object) for table in (before, images))
+    return np.array_equal(one, two)
+
+
 def _of_same_files(change: Change) -> Change:
     """A change between two audits of the very same files: none, without an interval, where the numbers are the same."""
     if change.value is None or abs(change.value) > SAME_VALUE:

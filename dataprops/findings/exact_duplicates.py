@@ -18,11 +18,17 @@ def find(context: Context) -> Iterator[Row]:
     path = images["path"].to_numpy(object)
     for members in duplicate_groups(images):
         same = bool((content[members] == content[members[0]]).all())
+        first = quoted(path[members[0]])
+        who = (
+            f"{first} and {quoted(path[members[1]])}"
+            if len(members) == 2
+            else f"{first} and {len(members) - 1:,} others"
+        )
         what = "the files are identical, too" if same else "the pixels are identical, the files are not"
         yield (
             members,
             len(members),
-            f"{len(members)} images are the same picture as {quoted(path[members[0]])}; {what}.",
+            f"{who} are the same picture; {what}.",
         )
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import LAWS, FittedLaw
-from dataprops.report.plots import BLUE, GREY, ORANGE, _svg, measured_figure
+from dataprops.report.plots import BLUE, GREY, ORANGE, _svg, new_figure, powers
+from dataprops.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def mark_of(summary: Mapping[str, Any]) -> Mark:
 
     dimension = (summary["intrinsic_dimension"].get("mle_paper") or {}).get("value")
     return Mark(
-        summary["dataset"],
+        visible(summary["dataset"]),
         dimension,
         summary["label_sharpness"]["sample"]["mean"],
         ends("test_loss"),
@@ -83,11 +84,12 @@ def _bars(table: pd.DataFrame, column: str, label: str, mark: Mark | None) -> Fi
     if mark and own is not None:
         rows.append((mark.name, float(own), OWN))
     rows.sort(key=lambda row: row[1])
-    figure, axes = measured_figure(height=max(1.8, 0.7 + 0.2 * len(rows)))
-    axes.barh([row[0][:28] for row in _distinct(rows)], [row[1] for row in rows], color=[row[2] for row in rows])
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
-    axes.tick_params(axis="y", labelsize=7)
+    names = [row[0][:28] for row in _distinct(rows)]
+    figure, axes = new_figure(max(1.8, 0.7 + 0.2 * len(rows)), names)
+    axes.barh(names, [row[1] for row in rows], color=[row[2] for row in rows])
+    axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel(label, fontsize=8)
+    powers(axes.xaxis)
     _legend(axes, means["domain"], mark if own is not None else None)
     return figure
 
@@ -116,11 +118,13 @@ def loss_against_dimension(table: pd.DataFrame, mark: Mark | None = None) -> Fig
     points = known.groupby(["dataset", "n_train"], dropna=False).agg(
         {"domain": "first", "d_data": "mean", "test_loss": "mean"}
     )
-    figure, axes = measured_figure(height=3.2)
+    figure, axes = new_figure(3.2)
     axes.scatter(
         points["d_data"], points["test_loss"], c=[_colour(domain) for domain in points["domain"]], s=16, alpha=0.8
     )
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     _names(axes, points.groupby("dataset")[["d_data", "test_loss"]].mean())
     if mark and mark.d_data is not None:
         _place(axes, mark.d_data, mark.test_loss)
@@ -136,7 +140,7 @@ def penalty_against_sharpness(table: pd.DataFrame, mark: Mark | None = None) -> 
     if means.empty:
         return None
     k, penalty = means["k_f"].to_numpy(), means["penalty_2"].to_numpy()
-    figure, axes = measured_figure(height=3.2)
+    figure, axes = new_figure(3.2, top=0.3)
     axes.scatter(k, penalty, c=[_colour(domain) for domain in means["domain"]], s=22)
     _names(axes, means[["k_f", "penalty_2"]])
     if len(k) > 2 and np.ptp(k) > 0 and np.ptp(penalty) > 0:
@@ -146,8 +150,8 @@ def penalty_against_sharpness(table: pd.DataFrame, mark: Mark | None = None) -> 
         axes.set_title(f"r = {np.corrcoef(k, penalty)[0, 1]:.2f} over {len(k)} datasets", fontsize=8, loc="left")
     if mark and mark.k_f is not None:
         _place(axes, mark.k_f, mark.penalty)
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
     axes.set_xlabel(SHARPNESS, fontsize=8)
+    powers(axes.xaxis)
     axes.set_ylabel("rise of the loss under FGSM, eps 2/255, nats", fontsize=8)
     _legend(axes, means["domain"], mark)
     return figure
@@ -158,7 +162,7 @@ def representation_against_data(table: pd.DataFrame, mark: Mark | None = None) -
     known = table.dropna(subset=["d_repr_last", "d_data"])
     if known.empty:
         return None
-    figure, axes = measured_figure(height=3.2)
+    figure, axes = new_figure(3.2)
     axes.scatter(known["d_data"], known["d_repr_last"], c=[_colour(d) for d in known["domain"]], s=14, alpha=0.7)
     top = float(max(known["d_data"].max(), known["d_repr_last"].max())) * 1.05
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle="--")
@@ -178,12 +182,13 @@ def left_out_misses(table: pd.DataFrame, line: FittedLaw) -> Figure | None:
         return None
     names = sorted(line.residuals, key=lambda name: float(np.median(line.residuals[name])))
     domain = table.groupby("dataset")["domain"].first()
-    figure, axes = measured_figure(height=max(1.8, 0.7 + 0.2 * len(names)))
+    shorts = [name[:28] for name in names]
+    figure, axes = new_figure(max(1.8, 0.9 + 0.2 * len(names)), shorts, top=0.3)
     for at, name in enumerate(names):
         values = line.residuals[name]
         axes.scatter(values, np.full(len(values), at), color=_colour(str(domain.get(name, ""))), s=10, alpha=0.6)
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(names)), [name[:28] for name in names], fontsize=7)
+    axes.set_yticks(range(len(names)), shorts, fontsize=8)
     law = LAWS[line.law]
     axes.set_xlabel(f"measured less predicted, dataset left out, {law.unit}", fontsize=8)
     axes.set_title(f"{law.title}; slopes {line.form}", fontsize=7, loc="left")

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dataprops.findings import FINDINGS
-from dataprops.report.numbers import largest_sharpness, number, percent, plus_minus, sample_of
+from dataprops.report.numbers import NOTHING, largest_sharpness, number, percent, plus_minus, sample_of
 
-STEPS = 6
+STEPS = 7
+FIRST = ("suspect_labels",)  # shown also where they raised no alert
 PICTURES = 6  # images shown beside a step
 WORDS = {
     "critical": "Do not train on this set as it is",
@@ -223,7 +224,7 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
     ]
     told = more_data(summary)
     alerted = _alerted(summary)
-    by_weight = sorted(kinds, key=lambda kind: kind not in alerted)[: STEPS - (told is not None)]
+    by_weight = sorted(kinds, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
     out = [_step(kind, findings[findings["kind"] == kind]) for kind in kinds if kind in by_weight]
     return [*out, Step(f"{told}.", "#plots")] if told else out
 
@@ -252,6 +253,8 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     if gain:
         value, note = interval_text(gain)
         keys.append(Key("Log loss saved by twice the images", value, note))
+    elif why := probe.get("withheld") or s.get("probe_withheld"):
+        keys.append(Key("Log loss saved by twice the images", NOTHING, f"not known: {why}"))
     mle = s["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
     low, high = mle.get("interval") or (None, None)
     ends = f"95 % interval {number(low)} to {number(high)}" if low is not None and high is not None else "no interval"

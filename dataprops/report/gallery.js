@@ -107,25 +107,34 @@
     }
     button.textContent = "Copied"; setTimeout(() => { button.textContent = "copy"; }, 1200);
   }
+  const apart = (row) => (row.f ? "difference × " + row.f : "no difference");
   function card(row) {
     const members = row.m.slice(0, 8), rest = row.m.length - members.length + (row.more || 0), many = members.length > 3;
     const shape = row.m.length === 1 ? "one" : row.m.length === 2 ? (row.x ? "diff" : "pair") : many ? "many" : "three";
     const shots = make("div", { class: "shots " + shape }, ...members.map((image, at) => shot(row, image, at, many)));
     if (row.x) {
-      const img = make("img", { alt: "difference of the two images, times " + row.f }); img.src = row.x; tiny(img);
+      const img = make("img", { alt: apart(row) + " of the two images" }); img.src = row.x; tiny(img);
       shots.append(make("figure", { class: "shot" }, make("button", { type: "button", class: "pic", "aria-label": "show the difference", onclick: () => open(found.indexOf(row), 1, "diff") }, img),
-        make("figcaption", { class: "where", text: "difference × " + row.f })));
+        make("figcaption", { class: "where", text: apart(row) })));
     }
     return make("article", { class: "card " + (members.length ? shape : "words"), "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), members.length ? shots : null,
       make("p", { text: visible(row.t) + (rest > 0 ? " " + rest.toLocaleString("en") + " more images are not shown." : "") }), many ? names(members) : null);
   }
+  // of more than fit on paper some of each kind, in their order
+  function spread(rows, most) {
+    if (rows.length <= most) return rows;
+    const share = Math.floor(most / new Set(rows.map((row) => row.k)).size), seen = new Map();
+    const first = new Set(rows.filter((row) => { const at = seen.get(row.k) || 0; seen.set(row.k, at + 1); return at < share; }));
+    for (const row of rows) if (first.size < most) first.add(row);
+    return rows.filter((row) => first.has(row));
+  }
   function show(printed = 0) {
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     page = Math.min(page, pages - 1);
-    const rows = printed ? found.slice(0, printed) : found.slice(page * PAGE, (page + 1) * PAGE);
+    const rows = printed ? spread(found, printed) : found.slice(page * PAGE, (page + 1) * PAGE);
     $("cards").replaceChildren(...rows.map(card));
     const of = $("f-kind").value === "" && counted.length ? counted : all.filter((row) => $("f-kind").value === "" || row.k === +$("f-kind").value);
-    $("status").textContent = found.length.toLocaleString("en") + " of " + of.length.toLocaleString("en") + " findings" + (printed && found.length > printed ? ", the first " + printed : "");
+    $("status").textContent = found.length.toLocaleString("en") + " of " + of.length.toLocaleString("en") + " findings" + (printed && found.length > printed ? ", " + printed + " of them here" : "");
     $("page").textContent = "page " + (page + 1) + " of " + pages;
     $("prev").disabled = page === 0;
     $("next-page").disabled = page >= pages - 1;
@@ -171,6 +180,9 @@
   $("tick-page").addEventListener("click", () => {
     for (const row of found.slice(page * PAGE, (page + 1) * PAGE)) for (const image of row.m.length > 1 ? row.m.slice(1) : row.m) tick(about(image).p, true);
   });
+  if (data.files && !data.base && !data.files.path.some((path) => /^(\/|[a-z][a-z0-9+.-]*:\/\/)/i.test(path))) {
+    $("export-manifest").textContent = "Export list without them"; // images inside a container have no path of their own
+  }
   const lies = (path) => { const real = data.files.real[path] ?? path; return /^(\/|[a-z][a-z0-9+.-]*:\/\/)/i.test(real) ? real : data.base + real; };
   function save(name, lines) {
     const address = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv;charset=utf-8" }));
@@ -211,6 +223,12 @@
     const text = make("figcaption", {}, make("b", { text: caption }));
     if (image !== null) { const entry = about(image); text.append(make("br"), visible(entry.p) + (entry.s ? " · split " + visible(entry.s) : "") + (entry.g ? " · group " + visible(entry.g) : "")); }
     figure.append(text);
+    if (image !== null) {
+      const entry = about(image), box = make("input", { type: "checkbox", "aria-label": "wrong: " + visible(entry.p) });
+      box.checked = ticked.has(entry.p);
+      box.addEventListener("change", () => tick(entry.p, box.checked));
+      figure.append(make("div", { class: "row" }, make("label", {}, box, "wrong"), copier(entry)));
+    }
     return figure;
   }
   function draw() {
@@ -221,7 +239,7 @@
     if (mode === "diff" && !(row.x && row.m.length === 2)) mode = "side";
     const panes = !row.m.length ? [] : !pair ? [pane(a, data.pics[a], label(a))]
       : mode === "flip" ? [flipped ? pane(b, data.pics[b], "2: " + label(b)) : pane(a, data.pics[a], "1: " + label(a))]
-      : mode === "diff" ? [pane(null, row.x, "difference × " + row.f)] : [pane(a, data.pics[a], label(a)), pane(b, data.pics[b], label(b))];
+      : mode === "diff" ? [pane(null, row.x, apart(row))] : [pane(a, data.pics[a], label(a)), pane(b, data.pics[b], label(b))];
     $("panes").replaceChildren(...panes);
     $("panes").className = "panes" + (panes.length < 2 ? " single" : "");
     for (const [id, name] of [["v-side", "side"], ["v-flip", "flip"], ["v-diff", "diff"]]) { $(id).setAttribute("aria-pressed", String(mode === name)); $(id).hidden = !pair; }
@@ -250,7 +268,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const does = { ArrowLeft: () => open(current - 1, 0), ArrowRight: () => open(current + 1, 0), f: () => set("flip"), d: () => set("diff"), s: () => set("side"),
       "+": () => scale(1.5), "=": () => scale(1.5), "-": () => scale(1 / 1.5), 0: () => scale(0),
-      x: () => { const row = found[current], path = about(row.m[Math.min(second, row.m.length - 1)]).p; tick(path, !ticked.has(path)); } }[event.key];
+      x: () => { const row = found[current], path = about(row.m[Math.min(second, row.m.length - 1)]).p; tick(path, !ticked.has(path)); draw(); } }[event.key];
     if (does) { event.preventDefault(); does(); }
   });
   view.addEventListener("wheel", (event) => { if (event.target.closest(".frame")) { event.preventDefault(); scale(event.deltaY < 0 ? 1.15 : 1 / 1.15); } }, { passive: false });

@@ -48,7 +48,7 @@ def shown_as(kind: str, found: pd.DataFrame) -> str:
     if least < COMMON.get(wanted, 0):
         return "text" if least == 0 else "groups"
     if wanted == "text" and least > 0:
-        return "groups"
+        return "images" if found["images"].map(len).max() == 1 else "groups"
     return wanted
 
 

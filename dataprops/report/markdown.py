@@ -14,6 +14,7 @@ from dataprops.report.first_screen import evidence_of, first_screen
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
+from dataprops.report.text import visible
 
 PAIRS = 3  # sharpest pairs, after the alerts
 SIDE = 112  # pixels
@@ -22,7 +23,7 @@ SHOWN = 4  # pictures of an alert
 
 def _plain(text: Any) -> str:
     """Text that markdown leaves alone."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", str(text)).replace("\n", " ")
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", visible(text))
 
 
 def _beside(pictures: list[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -29,20 +28,10 @@ from dataprops.report.numbers import how_compared, largest_sharpness, number, pe
 from dataprops.report.pictures import Picture
 from dataprops.report.plots import ESTIMATES, PLOTS, Drawn, plots_of
 from dataprops.report.standing import paper_sentence, rank_sentences
+from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement
 
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
-# control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
-HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-
-
-def visible(text: Any) -> str:
-    r"""Text in which nothing is hidden.
-
-    >>> visible("scan\u202egnp.exe"), visible("a\nb")
-    ('scan\\u202egnp.exe', 'a\\u000ab')
-    """
-    return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
 
 
 def asset(name: str) -> str:
@@ -186,7 +175,11 @@ def render(
         for row in tables["alerts"].to_dict("records")
     ]
     css, js = asset("style.css"), asset("gallery.js")
-    cut = [f"Pictures of the first {PICTURED} of a kind are in this page."] if len(findings) > PICTURED else []
+    cut = (
+        [f"Pictures of the first {PICTURED} of a kind are in this page."]
+        if findings["kind"].value_counts().max() > PICTURED
+        else []
+    )
     changed = [compared] if isinstance(compared, str) else sentences(compared) if compared else []
     standing = [*rank_sentences(summary, others), paper_sentence(summary, points)]
     template = environment().from_string(asset("page.html.jinja"))

@@ -90,9 +90,9 @@ def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     """Absolute difference of two images [h, w, c] as grey levels [h, w, 1], stretched to 255; and by how much it was.
 
-    Of several channels the largest difference counts. Equal images: black, times 1.
+    Of several channels the largest difference counts. Equal images: black, times 0.
     """
     apart = np.abs(a.astype(np.int16) - b.astype(np.int16)).max(axis=-1, keepdims=True)
     top = int(apart.max())
-    times = 255 / top if top else 1.0
+    times = 255 / top if top else 0.0
     return np.round(apart * times).astype(np.uint8), times

@@ -23,6 +23,7 @@ from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
 from dataprops.properties.estimators import title_of
 from dataprops.report.first_screen import doubled_error
 from dataprops.report.numbers import number, percent, raised
+from dataprops.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,27 +53,17 @@ class Drawn(NamedTuple):
     history: Sequence[Mapping[str, Any]] = ()
 
 
-def _figure(width: float = 5.2, height: float = 2.7, names: Sequence[str] = ()) -> tuple[Figure, Axes]:
-    """A figure of inches with one pair of axes; `names` are those that stand left of it.
+def new_figure(height: float = 2.7, names: Sequence[str] = (), top: float = 0.12) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, `height` inches high and `top` inches free above; `names` are those left of it.
 
     Margins are set by the length of what stands in them: a layout that measures every text takes as long as the drawing itself.
     """
     from matplotlib.figure import Figure
 
+    width = 5.2
     figure = Figure(figsize=(width, height))
     left = min(1.9, 0.16 + LETTER * max((len(name) for name in names), default=0)) if names else 0.62
-    axes = figure.add_axes((left / width, 0.5 / height, (width - left - 0.12) / width, (height - 0.62) / height))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=INK)
-    return figure, axes
-
-
-def measured_figure(height: float = 2.7) -> tuple[Figure, Axes]:
-    """A figure whose margins are measured as it is drawn: for plots whose names may stand anywhere."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, height), layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_axes((left / width, 0.5 / height, (width - left - 0.12) / width, (height - 0.5 - top) / height))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8, colors=INK)
     return figure, axes
@@ -135,11 +126,11 @@ def _svg(figure: Figure, alt: str) -> str:
 
 
 def _tip(artist: Any, text: str) -> None:
-    artist.set_gid(TIP + text.replace("\n", " "))
+    artist.set_gid(TIP + visible(text))
 
 
 def _short(name: Any) -> str:
-    text = str(name)
+    text = visible(name)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
@@ -162,7 +153,7 @@ def distance_histogram(drawn: Drawn) -> Plot | None:
     values = distances[np.isfinite(distances) & (distances > 0)]
     if len(values) < 2:
         return None
-    figure, axes = _figure()
+    figure, axes = new_figure()
     _histogram(axes, values, "distance")
     if near > 0:
         axes.axvline(near, color=ORANGE, linewidth=1.5)
@@ -194,7 +185,7 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
     if len(values) < 2:
         return None
     sharp = drawn.summary["label_sharpness"]
-    figure, axes = _figure()
+    figure, axes = new_figure()
     _histogram(axes, values, "sharpness")
     height = axes.get_ylim()[1]
     for name, at, level in (("95 %", sharp["q95"], 1), ("99 %", sharp["q99"], 0.93), ("max", float(values.max()), 1)):
@@ -221,7 +212,7 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
         {"a": known["label"].to_numpy(object), "b": other, "sharpness": known["sharpness"].to_numpy(float)}
     ).dropna()
     sizes = known["label"].value_counts()
-    names = list(sizes.index[:CLASSES])
+    names = sorted(sizes.index[:CLASSES])
     if len(names) < 2:
         return None
     place = {name: at for at, name in enumerate(names)}
@@ -245,7 +236,7 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
     shorts = [_short(name) for name in names]
     longest = max(map(len, shorts))
     turned = longest * LETTER * len(names) > 3.0  # beside each other they would overlap
-    figure, axes = _figure(height=min(5.0, max(1.8, 0.34 * len(names) + 0.7)), names=shorts)
+    figure, axes = new_figure(height=min(5.0, max(1.8, 0.34 * len(names) + 0.7)), names=shorts)
     if turned:
         below = min(1.4, 0.25 + 0.72 * LETTER * longest)
         width, height = figure.get_size_inches()
@@ -293,16 +284,19 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     if len(curve) < 2:
         return None
     n, error = [p["n"] for p in curve], [100 * p["error"] for p in curve]
-    figure, axes = _figure()
+    figure, axes = new_figure()
     (line,) = axes.plot(n, error, "o-", color=BLUE, markersize=5)
     _tip(line, "; ".join(f"{a:,} images: {b:.3g} % wrong" for a, b in zip(n, error, strict=True)))
     ends = probe.get("error") or {}
     if ends.get("low") is not None and ends.get("high") is not None:
         axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
     ticks = list(n)
+    gain = probe.get("gain_if_doubled") or {}
     told = "More images are not certain to help"
+    if gain.get("value") is None:
+        told = "The error by the number of images; what more would bring is not known"
     doubled = doubled_error(probe)
-    if doubled:
+    if doubled and (gain.get("value") or 0) > 0 and (gain.get("low") is None or gain["low"] > 0):
         axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
         (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
         _tip(point, f"expected at {2 * n[-1]:,} images: {100 * doubled[1]:.3g} % wrong")
@@ -326,7 +320,7 @@ def confusion(drawn: Drawn) -> Plot | None:
     pairs = pd.DataFrame({"given": label, "predicted": table["predicted"].to_numpy(object)}).dropna().astype(str)
     if pairs.empty:
         return None
-    names = list(pairs["given"].value_counts().index[:CLASSES])
+    names = sorted(pairs["given"].value_counts().index[:CLASSES])
     pairs = pairs[pairs["given"].isin(names) & pairs["predicted"].isin(names)]
     if len(names) < 2 or pairs.empty:
         return None
@@ -349,7 +343,7 @@ def dimension_estimates(drawn: Drawn) -> Plot | None:
     if table.empty:
         return None
     labels = [title_of(name.split(".", 1)[1], short=True) for name in table["property"]]
-    figure, axes = _figure(names=labels)
+    figure, axes = new_figure(names=labels)
     at = np.arange(len(table))[::-1]
     axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="none", ecolor=BLUE, capsize=3)
     for name, value, se, y in zip(labels, table["value"], table["se"], at, strict=True):
@@ -373,7 +367,7 @@ def dimension_against_n(drawn: Drawn) -> Plot | None:
     table = table[np.isfinite(table["value"])].sort_values("n")
     if len(table) < 2:
         return None
-    figure, axes = _figure()
+    figure, axes = new_figure()
     axes.errorbar(table["n"], table["value"], yerr=2 * table["se"].fillna(0.0), fmt="o-", color=BLUE, capsize=3)
     axes.set_xscale("log")
     axes.set_xticks(table["n"], [f"{n:,}" for n in table["n"]], fontsize=8)
@@ -403,7 +397,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
         .reindex(kept)
     )
     shorts, several = [_short(name) for name in kept], len(table.columns) > 1
-    figure, axes = _figure(height=max(1.6, 0.62 + 0.24 * len(kept)) + 0.3 * several, names=shorts)
+    figure, axes = new_figure(height=max(1.6, 0.62 + 0.24 * len(kept)) + 0.3 * several, names=shorts)
     if several:  # room for their names, above
         place, height = axes.get_position(), figure.get_size_inches()[1]
         axes.set_position((place.x0, place.y0, place.width, place.height - 0.3 / height))
@@ -440,7 +434,7 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
         values["local_dimension"].to_numpy()
     ]
     labels = [_short(name) for name in names] or ["all images"]
-    figure, axes = _figure(height=max(1.6, 0.7 + 0.35 * len(parts)), names=labels)
+    figure, axes = new_figure(height=max(1.6, 0.7 + 0.35 * len(parts)), names=labels)
     drawing = axes.boxplot(
         parts[::-1],
         orientation="horizontal",

@@ -86,7 +86,9 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
 def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> str:
     """How the set ranks among the paper's datasets, or why it is not."""
     p = summary["preprocess"]
-    if p["size"] != PAPER_SIZE or p["scale"] != PAPER_SCALE:
+    # images that reach the top of their range are the same under both scales: a prediction is then made
+    spoken = any(one["name"] == "attack_penalty" and not one["withheld"] for one in summary["predictions"])
+    if p["size"] != PAPER_SIZE or (p["scale"] != PAPER_SCALE and not spoken):
         return (
             f"The paper's eleven datasets were measured at {PAPER_SIZE} × {PAPER_SIZE}, each image scaled to its brightest"
             f" value; this audit was at {preprocessing(summary)}, so it is not placed among them"

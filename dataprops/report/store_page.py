@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE, load_calibration
 from dataprops.report.figures import COLOURS
 from dataprops.report.page import asset, content_policy, environment
-from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, measured_figure
+from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, new_figure, powers
 from dataprops.report.standing import Place, place_of, preprocessing
 from dataprops.report.terminal_history import sparkline
 
@@ -90,7 +90,7 @@ def _dataset(folder: Path) -> dict[str, Any] | None:
 def _scatter(
     places: Sequence[Place], field: str, label: str, others: Sequence[tuple[Place, str]], shown: float = 1
 ) -> Any:
-    figure, axes = measured_figure(height=3.2)
+    figure, axes = new_figure(3.2)
     marked = [(place, BLUE, "o") for place in places] + [(place, colour, "x") for place, colour in others]
     marked = [m for m in marked if m[0].dimension is not None and getattr(m[0], field) is not None]
     if not any(m[2] == "o" for m in marked):
@@ -102,10 +102,12 @@ def _scatter(
         axes.annotate(
             _short(place.name), (place.dimension, y), xytext=(5, 3), textcoords="offset points", fontsize=6.5, color=INK
         )
-    axes.margins(0.18)
+    # from zero: a scatter that fills its frame makes much of little
+    axes.set_xlim(0, 1.25 * max(place.dimension or 0.0 for place, _, _ in marked))
+    axes.set_ylim(0, 1.15 * max(shown * getattr(place, field) for place, _, _ in marked))
     axes.set_xlabel("intrinsic dimension (MLE)", fontsize=8)
     axes.set_ylabel(label, fontsize=8)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=True)
+    powers(axes.yaxis)
     return figure
 
 
@@ -157,13 +159,14 @@ def render_store(store: Path, running: Sequence[Mapping[str, Any]] = ()) -> str:
 
     folders = sorted(path for path in (store / "results").glob("*") if path.is_dir())
     sets = [one for folder in folders if (one := _dataset(folder)) is not None]
-    worst = [
-        {**alert, "dataset": one["name"], "href": one["href"]}
-        for level in SEVERITY[:2]
+    # the first of each dataset before the second of any
+    alerts = [
+        (SEVERITY.index(alert["severity"]), at, {**alert, "dataset": one["name"], "href": one["href"]})
         for one in sets
-        for alert in one["alerts"]
-        if alert["severity"] == level
-    ][:WORST]
+        for at, alert in enumerate(one["alerts"])
+        if alert["severity"] in SEVERITY[:2]
+    ]
+    worst = [alert for _, _, alert in sorted(alerts, key=lambda alert: alert[:2])[:WORST]]
     css = asset("style.css")
     shown = [
         {

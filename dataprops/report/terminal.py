@@ -9,6 +9,7 @@ from dataprops.report.changes import title
 from dataprops.report.first_screen import keys_of, verdict_of
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number, plus_minus
+from dataprops.report.text import all_visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    s = summary
+    s = all_visible(summary)
     shape = f"{s['preprocess']['size']} x {s['preprocess']['size']} x {s['preprocess']['channels']}"
     console.print(Text(f"\n{s['dataset']}", style="bold"), Text(f"  run {s['run_id']}", style="dim"), sep="")
     verdict = verdict_of(s)

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from dataprops.report.changes import files_sentence, opened_and_closed, title, unchanged
 from dataprops.report.numbers import number, plus_minus
+from dataprops.report.text import all_visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 BARS = "▁▂▃▄▅▆▇█"
+# what drifted, in words
+DRIFTED = {
+    "d_data": "intrinsic dimension",
+    "k_f": "label sharpness",
+    "penalty": "expected penalty",
+    "log_loss": "expected test loss",
+    "copies": "share of exact copies",
+}
 NAMED = 3  # findings shown of each kind
 
 
@@ -43,6 +52,7 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
     from rich.table import Table
     from rich.text import Text
 
+    dataset, runs = all_visible(dataset), all_visible(list(runs))
     table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
     for heading in ("run", "images", "dimension", "sharpness", "penalty", "duplicates", "conflicts"):
         table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
@@ -77,7 +87,7 @@ def _told(run: dict[str, Any]) -> str:
     for name, kinds in (("opened", run.get("opened")), ("closed", run.get("closed"))):
         if kinds:
             parts.append(f"{name}: {', '.join(f'{count:,} {title(kind).lower()}' for kind, count in kinds.items())}")
-    drift = ", ".join(run["drift"] or ())
+    drift = ", ".join(DRIFTED.get(name, name.replace("share.", "share of ")) for name in run["drift"] or ())
     parts.append(f"beyond sampling noise: {drift}" if drift else "nothing beyond sampling noise")
     return "; ".join(parts)
 
@@ -87,6 +97,7 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    found = all_visible(found)
     console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
     counts = found["images"]
     console.print(Text(", ".join(f"{count:,} {what}" for what, count in counts.items())))

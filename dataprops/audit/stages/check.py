@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from dataprops.audit.columns import TABLES
+from dataprops.audit.history import SAME_VALUE, same_files
 from dataprops.audit.records import Checked
 from dataprops.audit.summary import base_summary, property_measures
 from dataprops.audit.workspace import Run
@@ -15,6 +17,7 @@ from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.laws.calibrations import newest_calibration
+from dataprops.laws.prediction import Prediction
 from dataprops.laws.predictions import Measured, predict, predicted_measures
 from dataprops.report.first_screen import steps_of, verdict_of
 from dataprops.store.folder import previous_summary
@@ -32,6 +35,8 @@ def check(run: Run, tools: Tools) -> Checked:
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
     predictions = predict(Measured(summary, peaks, newest_calibration(Path(run.store)), previous))
+    if previous is not None and same_files(run.results.parent / previous["run_id"], images):
+        predictions = [_unchanged(prediction, previous["run_id"]) for prediction in predictions]
     numbers = files.measures.read() | property_measures(summary) | predicted_measures(predictions)
     outcome = run_checks(numbers, images, properties, checks, files.data_docs, validator.validate)
     alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
@@ -57,3 +62,11 @@ def check(run: Run, tools: Tools) -> Checked:
         }
     )
     return Checked(**counts, alerts=len(alerts))
+
+
+def _unchanged(prediction: Prediction, before: str) -> Prediction:
+    """A change between audits of the same files is none, and has no interval."""
+    if prediction.name != "log_loss_change" or prediction.value is None or abs(prediction.value) > SAME_VALUE:
+        return prediction
+    sentence = f"The files and labels are the same as in run {before}: the expected test loss is, too."
+    return replace(prediction, value=0.0, low=0.0, high=0.0, sentence=sentence, significant=False)

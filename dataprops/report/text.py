@@ -1,0 +1,32 @@
+r"""Text from names and labels as it is shown: in it nothing is hidden, and nothing steers a page, a terminal or a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
+HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: Any) -> str:
+    r"""Text in which nothing is hidden.
+
+    >>> visible("scan\u202egnp.exe"), visible("a\nb")
+    ('scan\\u202egnp.exe', 'a\\u000ab')
+    """
+    return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
+
+
+def all_visible(value: Any) -> Any:
+    r"""Plain values, with every text in them visible.
+
+    >>> all_visible({"a\x1b": ["b\n", 1]})
+    {'a\\u001b': ['b\\u000a', 1]}
+    """
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {all_visible(key): all_visible(part) for key, part in value.items()}
+    return [all_visible(part) for part in value] if isinstance(value, list | tuple) else value
