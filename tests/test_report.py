@@ -285,4 +285,4 @@ def test_numbers_with_their_errors():
     assert plus_minus(5.54e-4, 4.0e-5) == "(5.54 ± 0.40) × 10⁻⁴"
     assert plus_minus(117.9, 45.4) == "118 ± 45"
     assert plus_minus(3.0, None) == "3"
-    assert percent(0.0123) == "1.23 %"
+    assert percent(0.0123) == "1.2 %"
