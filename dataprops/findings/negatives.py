@@ -20,7 +20,7 @@ from dataprops.util.threads import one_thread
 LEAST, MOST = 100, 1500  # pictures; of larger sets so many are drawn: each takes a millisecond, and as much again
 LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
 STRENGTHS = (1e-2, 1e-1, 1.0)
-ERRORS = 0.12  # of pictures and negatives that are taken for each other, at most
+ERRORS = 0.08  # of pictures and negatives that are taken for each other, at most
 
 
 def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0) -> np.ndarray | None:

@@ -2,7 +2,8 @@
 
 Measured on the originals where that matters (`imaging.measures`). A fault has two conditions: the image lies beyond a fence that
 the set itself draws (quartiles and their distance, as in Tukey's box plot), and beyond a floor that does not depend on the set, so
-that a set of very even images has no faults by their least difference. A blank image has no other fault.
+that a set of very even images has no faults by their least difference.
+A blank image has no other fault, unless it is white: that may be the exposure.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
         *_lying(used, blocks, seed),
     ]
     blank = {fault.image for fault in found if fault.fault == "blank"}
-    return sorted((f for f in found if f.fault == "blank" or f.image not in blank), key=lambda f: (f.image, f.fault))
+    kept = (f for f in found if f.fault in ("blank", "overexposed") or f.image not in blank)
+    return sorted(kept, key=lambda f: (f.image, f.fault))
 
 
 def _rows(used: pd.DataFrame, at: np.ndarray, name: str, value: np.ndarray, words: str) -> list[Fault]:
@@ -122,7 +124,8 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     )
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (high >= 253)
-    over &= ~flat
+    over &= ~flat | (white >= MOST_WHITE)
+    flat &= ~over
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
         *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),

@@ -238,7 +238,7 @@ EACH = 15  # originals of a kind in one round
 def copies(planted: Planted, seed: int) -> dict[str, Any]:
     """Planted copies, `EACH` of every kind, each of another original."""
     base = tables(planted)
-    known = base.images["duplicate_of"].duplicated(keep=False).to_numpy()
+    known = base.images["duplicate_of"].duplicated(keep=False).to_numpy(copy=True)
     clean, _ = _copies_of(base)
     known[list({i for pair in clean for i in pair})] = True  # what the set itself holds twice is no original
     free = iter(np.random.default_rng(seed).permutation(np.nonzero(~known)[0]))
