@@ -32,7 +32,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,6 +143,7 @@ class Target(NamedTuple):
     name: str = "file"
     text: bool = False
     beside: Callable[[Path], None] = lambda folder: None
+    warmed: bool = True
 
 
 def pixels(seed: int = 0, side: int = SIDE, bands: int = 0) -> np.ndarray:
@@ -407,7 +408,7 @@ def look_at_source(spec: str) -> Callable[[Path], None]:
             label_values(table["label"].tolist(), "auto", table["path"].tolist())
             keys = table["key"].tolist()[:READ]
             assert len(source.stamps(keys)) == len(keys)
-            for key, bearer in zip(keys, source.carry([key] for key in keys), strict=True):
+            for key, bearer in zip(keys, source.read_ahead([key] for key in keys), strict=True):
                 try:
                     check_image(bearer.read(key))
                 except UnreadableImage as error:
@@ -671,6 +672,18 @@ def seeds_of(name: str) -> list[bytes]:
     return TARGETS[name].seeds()
 
 
+@cache
+def warm(name: str) -> None:
+    """Read one valid file of a target without a limit: what is imported on the way takes seconds on a busy machine."""
+    target = TARGETS[name]
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, suppress(Exception):
+        file = Path(folder) / target.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        target.beside(Path(folder))
+        file.write_bytes(seeds_of(name)[0])
+        target.look(file)
+
+
 def look(name: str, data: bytes, folder: Path) -> str:
     """Read one case; "read" or "refused".
 
@@ -680,6 +693,8 @@ def look(name: str, data: bytes, folder: Path) -> str:
         With what was wrong.
     """
     target = TARGETS[name]
+    if TARGETS[name].warmed:
+        warm(name)
     file = folder / target.name
     file.parent.mkdir(parents=True, exist_ok=True)
     target.beside(folder)

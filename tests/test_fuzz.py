@@ -61,7 +61,7 @@ def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytes
         (talking, "not one line of text"),
         (blaming, "name the place"),
     ):
-        monkeypatch.setitem(fuzz.TARGETS, "names", fuzz.Target(lambda: [b"x"], look))
+        monkeypatch.setitem(fuzz.TARGETS, "names", fuzz.Target(lambda: [b"x"], look, warmed=False))
         with pytest.raises(fuzz.Failed, match=what):
             fuzz.look("names", b"x", tmp_path)
 
