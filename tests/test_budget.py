@@ -159,7 +159,14 @@ def test_the_memory_of_an_audit_bounds_its_decoding_and_more_of_it_reads_what_wa
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (2000, 2000, 3)).astype(np.uint8)).save(
         tmp_path / "scans/dog/large.png", compress_level=1
     )
-    options = {"store": str(tmp_path / "store"), "size": 8, "k": 4, "estimators": ("mle",), "channels": 1}
+    options = {
+        "store": str(tmp_path / "store"),
+        "size": 8,
+        "k": 4,
+        "estimators": ("mle",),
+        "channels": 1,
+        "probe": False,
+    }
     assert audit(tmp_path / "scans", **options, memory=60 * 2**20)["n_unreadable"] == 1
     assert audit(tmp_path / "scans", **options, memory=2**30)["n_unreadable"] == 0
 

@@ -37,7 +37,7 @@ from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
 
-QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",)}
+QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "probe": False}
 
 
 def png(pixels: np.ndarray) -> bytes:

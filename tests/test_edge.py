@@ -71,7 +71,9 @@ def scans(tmp_path_factory) -> Path:
 
 def audited(scans: Path, store: Path):
     words = ["audit", str(scans), "--store", str(store), "--inline", "--quiet", "--size", "8", "--k", "4"]
-    return CliRunner().invoke(main, [*words, "--estimators", "mle", "--sample", "4", "--draws", "2", "--json"])
+    return CliRunner().invoke(
+        main, [*words, "--estimators", "mle", "--sample", "4", "--draws", "2", "--no-probe", "--json"]
+    )
 
 
 REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "out of file handles": errno.EMFILE}

@@ -202,7 +202,7 @@ def test_an_audit_with_one_file_that_panics_ends_with_a_finding(monkeypatch, tmp
     random_folder(tmp_path / "scans", {"cat": 6, "dog": 6})
     (tmp_path / "scans/dog/slice.dcm").write_bytes(CT)
     monkeypatch.setattr("pydicom.pixels.pixel_array", raising(PanicException("out of bounds")))
-    summary = audit(tmp_path / "scans", store=str(tmp_path / "store"), size=8, estimators=("mle",), k=4)
+    summary = audit(tmp_path / "scans", store=str(tmp_path / "store"), size=8, estimators=("mle",), k=4, probe=False)
     assert summary["n_images"] == 13
     images = pd.read_parquet(Path(summary["results"]) / "images.parquet")
     assert images.loc[images["error"].notna(), "path"].tolist() == ["dog/slice.dcm"]
@@ -214,7 +214,7 @@ CASES = Path(__file__).parents[2] / "shared/cases/broken"
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"the broken files are not at hand ({CASES})")
 @pytest.mark.parametrize("name", ["rle", "oserr"])
 def test_damaged_files_as_they_were_found(name, tmp_path):
-    summary = audit(CASES / name, store=str(tmp_path / "store"), size=8, estimators=("mle",), k=4)
+    summary = audit(CASES / name, store=str(tmp_path / "store"), size=8, estimators=("mle",), k=4, probe=False)
     images = pd.read_parquet(Path(summary["results"]) / "images.parquet")
     assert all("bad" in path for path in images.loc[images["error"].notna(), "path"])
     assert images["error"].notna().any()

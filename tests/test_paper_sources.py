@@ -313,7 +313,9 @@ def test_the_real_mnist(real_data, tmp_path: Path) -> None:
             np.testing.assert_array_equal(pixels_of(source, f"{split}/{number:05d}"), pixels[number])
 
     rules = ("classes=3,8", "split=train", "subset=200", "subset-seed=1")
-    summary = audit(f"mnist:{root}", store=str(tmp_path), size=28, rules=rules, estimators=("mle",), sample=100)
+    summary = audit(
+        f"mnist:{root}", store=str(tmp_path), size=28, rules=rules, estimators=("mle",), sample=100, probe=False
+    )
     assert summary["n_images"] == 200
     assert summary["labels"]["classes"] == {"3": 100, "8": 100}
     # threes and eights differ, and are no noise: Levina and Bickel find about a dozen dimensions in MNIST's digits
@@ -696,7 +698,7 @@ def test_patients_in_two_splits_are_seen(tmp_path: Path) -> None:
         study = ("negative", "positive")[number % 2]
         put(tmp_path, f"set/train/XR_HAND/patient{number:05d}/study1_{study}/image1.png", png(number))
     put(tmp_path, "set/valid/XR_HAND/patient00003/study1_negative/image1.png", png(99))
-    summary = audit(f"mura:{tmp_path / 'set'}", store=str(tmp_path / "store"), size=8, estimators=("mle",))
+    summary = audit(f"mura:{tmp_path / 'set'}", store=str(tmp_path / "store"), size=8, estimators=("mle",), probe=False)
     findings = pd.read_parquet(Path(summary["results"]) / "findings.parquet").set_index("kind")
     assert "patient00003" in findings.loc["group_leakage", "detail"]
 

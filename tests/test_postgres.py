@@ -28,6 +28,7 @@ size = 12
 k = 5
 estimators = ["mle"]
 draws = 2
+probe = false
 schedule = "0 3 * * *"
 """
 

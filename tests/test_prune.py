@@ -260,7 +260,7 @@ def progress(what, total, unit):
     yield advance
 
 
-config = AuditConfig(source, store, size=12, k=4, sample=50, draws=3, estimators=("mle",))
+config = AuditConfig(source, store, size=12, k=4, sample=50, draws=3, estimators=("mle",), probe=False)
 composition.run_stages(config, inline_tools(progress, 1))
 """
 

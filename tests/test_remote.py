@@ -35,7 +35,7 @@ from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, random_folder
 from tests.test_containers import MEASURED, hub_table, tar_of, zip_of
 
-QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "channels": 1}
+QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "channels": 1, "probe": False}
 SECRET = "pl4nted-s3cret"
 
 

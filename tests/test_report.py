@@ -131,6 +131,7 @@ def test_the_page_says_what_was_measured_and_found(audited):
         "Identical images with different labels",
         "Unreadable files",
         "Exact duplicates",
+        f"Time by stage: scan {summary['seconds']['scan']:.1f} s, decode ",
         "Do not train on this set as it is",
         "run " + summary["run_id"],
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,10 +82,24 @@ def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.n
             yield f"pictures that look like {quoted(middle)}", mask
 
 
+def holm(p: Sequence[float]) -> np.ndarray:
+    """P-values corrected by Holm's step-down method.
+
+    As statsmodels' ``multipletests``, which collects the garbage of the whole process at each call.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(order), 0, -1))
+    out = np.empty(len(order))
+    out[order] = np.minimum(stepped, 1.0)
+    return out
+
+
 def hard_slices(context: Context) -> list[Slice]:
     """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
     from scipy.stats import hypergeom
-    from statsmodels.stats.multitest import multipletests
     from statsmodels.stats.proportion import proportion_confint
 
     said = context.opinions
@@ -102,7 +116,7 @@ def hard_slices(context: Context) -> list[Slice]:
     if not looked or not total:
         return []
     p = [float(hypergeom.sf(int(wrong[mask].sum()) - 1, n, total, int(mask.sum()))) for _, mask in looked]
-    corrected = multipletests(p, method="holm")[1]
+    corrected = holm(p)
     out = []
     for (name, mask), value in zip(looked, corrected, strict=True):
         errors, size = int(wrong[mask].sum()), int(mask.sum())

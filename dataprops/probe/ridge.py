@@ -43,24 +43,18 @@ def inner_products(features: np.ndarray) -> np.ndarray:
 
 def solve(kernel: np.ndarray, train: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """(alpha [train, outputs], mean [outputs]) of a fit to these rows."""
+    return _solved(kernel[np.ix_(train, train)], target[train], strength)
+
+
+def _solved(matrix: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `solve`, of the rows' own inner products, which are overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
-    mean = target[train].mean(0)
-    matrix = kernel[np.ix_(train, train)]
-    matrix[np.diag_indices(len(train))] += strength * max(float(np.trace(matrix)) / len(train), 1e-12)
-    return cho_solve(cho_factor(matrix, lower=True, overwrite_a=True), target[train] - mean), mean
-
-
-def _scores(
-    kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, subset: np.ndarray, strength: float
-) -> np.ndarray:
-    out = np.empty_like(target)
-    for fold in np.unique(folds):
-        held = np.nonzero(folds == fold)[0]
-        train = np.nonzero((folds != fold) & subset)[0]
-        alpha, mean = solve(kernel, train, target, strength)
-        out[held] = kernel[np.ix_(held, train)] @ alpha + mean
-    return out
+    mean = target.mean(0)
+    matrix[np.diag_indices(len(matrix))] += strength * max(float(np.trace(matrix)) / len(matrix), 1e-12)
+    # symmetric, so its transpose is itself, and in LAPACK's order: no copy is made
+    factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+    return cho_solve(factor, target - mean, check_finite=False), mean
 
 
 def held_scores(
@@ -72,14 +66,17 @@ def held_scores(
 ) -> HeldScores:
     """Scores of every image by a fit to the other folds' images that are in `subset` (bool [n], all by default)."""
     subset = np.ones(len(target), bool) if subset is None else subset
-    best: tuple[float, HeldScores] | None = None
-    for strength in strengths:
-        scores = _scores(kernel, target, folds, subset, strength)
-        miss = float(((scores - target) ** 2).mean())
-        if best is None or miss < best[0]:
-            best = miss, HeldScores(scores, strength)
-    assert best is not None
-    return best[1]
+    scores = np.empty((len(strengths), *target.shape))
+    for fold in np.unique(folds):
+        held = np.nonzero(folds == fold)[0]
+        train = np.nonzero((folds != fold) & subset)[0]
+        # gathered once: that takes as long as the factorisation
+        own, across, wanted = kernel[np.ix_(train, train)], kernel[np.ix_(held, train)], target[train]
+        for number, strength in enumerate(strengths):
+            alpha, mean = _solved(own.copy(), wanted, strength)
+            scores[number, held] = across @ alpha + mean
+    best = int(np.argmin([((tried - target) ** 2).mean() for tried in scores]))
+    return HeldScores(scores[best], strengths[best])
 
 
 def near_strengths(strength: float) -> tuple[float, ...]:

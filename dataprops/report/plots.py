@@ -102,10 +102,14 @@ def _attributes(match: re.Match) -> str:
 
 def _svg(figure: Figure, alt: str) -> str:
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.StringIO()
+    for part in (figure, *figure.axes):
+        part.patch.set(facecolor="none", edgecolor="none")
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        # unlike `savefig`, which draws once more for the layout
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
