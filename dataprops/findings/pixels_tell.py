@@ -27,6 +27,8 @@ MOST = 3000  # images looked at
 LEAST = 40
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
+EVEN = 24.0  # grey levels, standard deviation between bearers of a mark where it is strongest, at most
+UNLIKE = 0.94  # of the other images that are all darker there, or all brighter
 SEEDS = 60  # images of each class whose patterns are sought in the others
 SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in them
 SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
@@ -217,8 +219,8 @@ def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _marks(
     cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, unit: np.ndarray
 ) -> list[Told]:
-    """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class."""
-    best: dict[int, Told] = {}
+    """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class and place."""
+    best: dict[tuple[int, str], Told] = {}
     looks = len(names) * sum(place_name(row, column) != "middle" for row in range(GRID) for column in range(GRID))
     rng = np.random.default_rng([seed, 11])
     asked = {c: rng.permutation(np.nonzero(y == c)[0])[:SEEDS] for c in range(len(names))}
@@ -229,14 +231,17 @@ def _marks(
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
                 told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
+                if told is not None and not _burnt_in(cells[:, row, column], told[1], shape * length[:, None]):
+                    continue
                 if told is None or len(np.unique(unit[told[1]])) < MARKED_IMAGES:
                     continue
                 patterns = (y == c).sum() / len(told[1])  # that so many images each can show
                 if told[2] * looks * patterns > MARK_LEVEL:
                     continue
-                if c not in best or told[0] > best[c].score:
+                place = c, place_name(row, column)
+                if place not in best or told[0] > best[place].score:
                     examples = tuple(int(ids[i]) for i in told[1][:12])
-                    best[c] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
+                    best[place] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
     return list(best.values())
 
 
@@ -246,6 +251,21 @@ def _shows(shape: np.ndarray, length: np.ndarray, pattern: np.ndarray, size: np.
     ratio = cosine * length[None, :] / np.maximum(size, 1e-3)[:, None]
     # a white letter is as strong as what is behind it is dark
     return (cosine >= least) & (ratio > 0.35) & (ratio < 2.5)
+
+
+def _burnt_in(cell: np.ndarray, bearers: np.ndarray, pattern: np.ndarray) -> bool:
+    """Whether bearers of a pattern are as bright as each other where it is strongest, and brighter or darker than other images.
+
+    An outline that many pictures share is neither.
+    """
+    strength = np.abs(pattern[bearers].mean(0))
+    strongest = np.argsort(-strength, kind="stable")[: max(3, len(strength) // 10)]
+    values = cell.reshape(len(cell), -1)[:, strongest]
+    own, others = values[bearers], np.delete(values, bearers, axis=0)
+    if not len(others) or np.median(own.std(0)) > EVEN:
+        return False
+    above = (others < own.mean(0)).mean(0)
+    return bool(np.median(np.maximum(above, 1 - above)) >= UNLIKE)
 
 
 def _mark(
