@@ -236,6 +236,7 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
 
 def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
 
     shorts = [_short(name) for name in names]
     longest = max(map(len, shorts))
@@ -256,9 +257,8 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
             if not np.isfinite(value):
                 continue
             level = 1.0 if top == low else (value - low) / (top - low)
-            (patch,) = axes.fill([j - 0.48, j + 0.48, j + 0.48, j - 0.48], [i - 0.48, i - 0.48, i + 0.48, i + 0.48])
-            patch.set_facecolor(colours(0.15 + 0.85 * level))
-            patch.set_linewidth(0)
+            shade = colours(0.15 + 0.85 * level)
+            patch = axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=shade, linewidth=0))
             _tip(patch, f"{names[i]}, {names[j]}: {what} {shown(float(value))}")
             if len(names) <= 6:
                 dark = level > 0.55
