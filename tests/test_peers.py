@@ -107,9 +107,7 @@ def test_twonn_equals_dadapy(images: Set) -> None:
     assert found["twonn"].value == pytest.approx(theirs, rel=0.02)
 
 
-@pytest.mark.parametrize(("name", "true"), [("roll", 2), ("sphere", 5)])
-def test_manifolds_have_their_dimension(images: Set, name: str, true: int, request: pytest.FixtureRequest) -> None:
-    if request.node.callspec.params["images"] != name:
-        pytest.skip("another set")
+@pytest.mark.parametrize(("images", "true"), [("roll", 2), ("sphere", 5)], indirect=["images"])
+def test_manifolds_have_their_dimension(images: Set, true: int) -> None:
     found = intrinsic_dimension(square(images.pixels), estimator="mle")
     assert found.value == pytest.approx(true, rel=0.12)
