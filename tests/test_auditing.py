@@ -264,7 +264,7 @@ def test_labels_that_cannot_be_learnt_raise_no_alarm():
     y = np.arange(n) % 2
     near, probe = rng.dirichlet([8, 8], n), rng.dirichlet([20, 20], n)
     said = Opinions(np.arange(n), ["a", "b"], y, joined((near, probe), y), near, probe)
-    assert said.score.max() == pytest.approx(0.5)
+    assert said.score.max() < 0.51
     assert wrong_labels(said).low == 0
     images, _ = tables(pictures(n, seed=1), y=y.astype(float), label=np.where(y, "b", "a"))
     empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])

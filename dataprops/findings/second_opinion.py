@@ -8,7 +8,7 @@
 The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
 result is calibrated on the set itself. The score of a label is 1 - its joint probability. Where the witnesses tell nothing of the
-labels beyond the sizes of the classes (likelihood-ratio test), the joint probabilities are these sizes and nothing is suspect.
+labels beyond the sizes of the classes (likelihood-ratio test), the joint probabilities are nearly these sizes, and nothing is suspect.
 
 How many labels are wrong: a witness errs less the surer it is, a wrong label contradicts it however sure it is. So the chance that
 a label contradicts the witnesses is floor + (1 - floor) / (1 + exp(b + a margin)), a >= 0, with the margin between their first and
@@ -32,6 +32,7 @@ from dataprops.util.files import write_arrays
 LEAST_CLASS = 5
 NEAR = 15  # voters
 LEARNT = 15.0  # nats by which they beat the sizes of the classes, at least; random labels came to 10 once in 60 sets
+HINT = 0.01  # weight of witnesses that tell nothing clear: they order the labels, and call none suspect
 HIGHEST = 0.5  # share of wrong labels that is considered
 TOO_MANY = (
     1 / 3
@@ -177,7 +178,7 @@ def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     log_p = parts(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x)
     share = np.bincount(y, minlength=classes) / n
     if (log_p[at, y] - np.log(share[y])).sum() < LEARNT:
-        return np.tile(share, (n, 1))
+        return (1 - HINT) * share + HINT * np.exp(log_p)
     return np.exp(log_p)
 
 
@@ -230,7 +231,7 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     n = len(said.y)
     first, second = np.sort(said.joint, axis=1)[:, [-1, -2]].T
     margin = np.log(np.maximum(first, 1e-12) / np.maximum(second, 1e-12))
-    if margin.std() < 1e-9:  # they say the same of every image
+    if margin.std() < 2 * HINT:  # they say the same of every image
         return WrongLabels(0.0, 0.0, n * HIGHEST, 0.0)
     margin = margin / margin.std()
     against = (said.joint.argmax(1) != said.y).astype(float)
