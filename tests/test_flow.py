@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,30 @@ from tests.make_images import SIZE, random_folder, save
 MEASURED = ("n_images", "preprocess", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
 
 
-def run(arguments: list[str], home: Path, **options) -> subprocess.CompletedProcess:
+# the command, and what it imported and compiled when it ends
+COUNTED = """
+import atexit, json, sys
+
+def count():
+    ours = [module for name, module in sys.modules.items() if name.split(".")[0] == "dataprops"]
+    functions = {id(f): f for module in ours for f in vars(module).values() if hasattr(f, "py_func")}
+    kernels = sum(len(f.signatures) for f in functions.values())
+    names = sorted({name.split(".")[0] for name in sys.modules})
+    print(json.dumps({"modules": len(sys.modules), "names": names, "kernels": kernels}), file=open(sys.argv[1], "w"))
+
+atexit.register(count)
+from flows.cli import main
+main(sys.argv[2:])
+"""
+
+
+def run(
+    arguments: list[str], home: Path, program: Sequence[str] = ("-m", "flows.cli"), **options
+) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])}
     environment.pop("MPLCONFIGDIR", None)
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    command = [sys.executable, *program, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False, **options)
 
 
@@ -35,8 +55,19 @@ def audited(tmp_path_factory) -> dict:
     common = ["audit", str(root / "set"), "--size", str(SIZE), "--k", "5", "--json"]
     out = {"root": root}
     out["flow"] = run([*common, "--store", str(root / "flow")], root / "home")
-    out["inline"] = run([*common, "--store", str(root / "inline"), "--inline", "--fail-on", "never"], root / "home")
+    inline = [*common, "--store", str(root / "inline"), "--inline", "--fail-on", "never"]
+    out["inline"] = run(inline, root / "home", ("-c", COUNTED, str(root / "counts.json")))
     return out
+
+
+def test_an_audit_stays_within_its_budget_of_imports_kernels_and_files(audited):
+    """What the first minute is made of, by counts: seconds depend on the machine. More is a decision, not an accident."""
+    counts = json.loads((audited["root"] / "counts.json").read_text())
+    assert not {"great_expectations", "prefect", "dask", "distributed", "altair", "sqlalchemy"} & set(counts["names"])
+    assert counts["modules"] < 3_700  # November 2026: 3,382, of which torch 770, scipy 490, pandas 300
+    assert 0 < counts["kernels"] <= 6  # compiled functions and types; 4
+    files = [path for path in (audited["root"] / "inline").rglob("*") if path.is_file()]
+    assert len(files) <= 80  # 31
 
 
 def test_flow_and_inline_give_the_same_numbers(audited):
