@@ -273,4 +273,5 @@ def _near_buffers(size: int) -> kernel.NearBuffers:
 
 def _add_near(near: NearPairs, buffers: kernel.NearBuffers, found: int) -> None:
     if found:
-        near.add(*(buffer[:found] for buffer in buffers))
+        row, column, d2 = buffers
+        near.add(row[:found], column[:found], d2[:found])

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class _Strip(NamedTuple):
 
     pixels: torch.Tensor
     rows: TorchRows
-    ready: torch.cuda.Event | None
+    ready: Any
 
 
 class _Sender:
@@ -56,7 +56,7 @@ class _Sender:
         self.step = self.share * max(1, threads)
         pin = self.stream is not None
         self.buffers = [torch.empty(self.step, features, dtype=torch.uint8, pin_memory=pin) for _ in range(BUFFERS)]
-        self.busy: list[torch.cuda.Event | None] = [None] * BUFFERS
+        self.busy: list[Any] = [None] * BUFFERS
         self.turn = 0
 
     def close(self) -> None:

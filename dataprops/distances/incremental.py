@@ -87,7 +87,7 @@ def increasing_run(values: np.ndarray) -> np.ndarray:
     tails: list[int] = []
     tail_at: list[int] = []
     before = np.full(len(values), -1, np.int64)
-    for position in np.nonzero(values >= 0)[0]:
+    for position in np.nonzero(values >= 0)[0].tolist():
         value = int(values[position])
         place = bisect_left(tails, value)
         if place == len(tails):

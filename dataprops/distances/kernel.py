@@ -30,7 +30,7 @@ _SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must r
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _after(d2, index, other_d2, other_index):
+def after(d2, index, other_d2, other_index):
     """Whether (d2, index) comes after (other_d2, other_index)."""
     return d2 > other_d2 or (d2 == other_d2 and index > other_index)
 
@@ -45,9 +45,9 @@ def push(heap_d2, heap_index, d2, index):
         if child >= size:
             break
         right = child + 1
-        if right < size and _after(heap_d2[right], heap_index[right], heap_d2[child], heap_index[child]):
+        if right < size and after(heap_d2[right], heap_index[right], heap_d2[child], heap_index[child]):
             child = right
-        if not _after(heap_d2[child], heap_index[child], d2, index):
+        if not after(heap_d2[child], heap_index[child], d2, index):
             break
         heap_d2[hole] = heap_d2[child]
         heap_index[hole] = heap_index[child]
@@ -61,7 +61,7 @@ def push_entries(into, found):
     """Offer the neighbours in `found` to the heaps of a state (see `state.State`, `state.Found`); a pair must be offered only once."""
     for e in range(found.row.shape[0]):
         r = found.row[e]
-        if _after(into.knn_d2[r, 0], into.knn_index[r, 0], found.d2[e], found.neighbour[e]):
+        if after(into.knn_d2[r, 0], into.knn_index[r, 0], found.d2[e], found.neighbour[e]):
             push(into.knn_d2[r], into.knn_index[r], found.d2[e], found.neighbour[e])
 
 
@@ -176,7 +176,7 @@ def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sh
     Ten arguments: arrays taken out of their tuple once, before the loop, cost nothing for each pair; a tuple handed on is counted
     array by array.
     """
-    if listed and knn_d2.shape[1] > 0 and _after(knn_d2[row, 0], knn_index[row, 0], d2, other):
+    if listed and knn_d2.shape[1] > 0 and after(knn_d2[row, 0], knn_index[row, 0], d2, other):
         push(knn_d2[row], knn_index[row], d2, other)
     if value > sharp[row] or (value == sharp[row] and value > 0.0 and other < sharp_index[row]):
         sharp[row] = value
@@ -342,7 +342,7 @@ def sort_heaps(knn_d2, knn_index, out_d2, out_index):
             index = knn_index[i, k - 1 - slot]
             d2 = knn_d2[i, k - 1 - slot] if index != EMPTY else np.inf
             place = slot
-            while place > 0 and _after(out_d2[i, place - 1], out_index[i, place - 1], d2, index):
+            while place > 0 and after(out_d2[i, place - 1], out_index[i, place - 1], d2, index):
                 out_d2[i, place] = out_d2[i, place - 1]
                 out_index[i, place] = out_index[i, place - 1]
                 place -= 1

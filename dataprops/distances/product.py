@@ -37,10 +37,10 @@ def _int8(a: Tensor, b: Tensor) -> Tensor:
         # cuBLASLt wants more than 16 rows and multiples of 8; zeros change nothing
         m, n, d = max(32, -(-a.shape[0] // 8) * 8), max(32, -(-b.shape[0] // 8) * 8), -(-a.shape[1] // 8) * 8
         if (m, d) != a.shape or (n, d) != b.shape:
-            return torch._int_mm(_pad(a, m, d), _pad(b, n, d).t())[: a.shape[0], : b.shape[0]]
+            return torch._int_mm(_pad(a, m, d), _pad(b, n, d).t())[: a.shape[0], : b.shape[0]]  # pyright: ignore[reportPrivateUsage]
     if a.shape[1] < LEAST_FEATURES:
-        return torch._int_mm(_pad(a, a.shape[0], LEAST_FEATURES), _pad(b, b.shape[0], LEAST_FEATURES).t())
-    return torch._int_mm(a, b.t())
+        return torch._int_mm(_pad(a, a.shape[0], LEAST_FEATURES), _pad(b, b.shape[0], LEAST_FEATURES).t())  # pyright: ignore[reportPrivateUsage]
+    return torch._int_mm(a, b.t())  # pyright: ignore[reportPrivateUsage]
 
 
 def _float32(a: Tensor, b: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dataprops.distances.kernel import STRIP, _after, push
+from dataprops.distances.kernel import STRIP, after, push
 from dataprops.distances.state import empty, finalize
 from dataprops.distances.tiles import triangle_tiles
 from dataprops.errors import DatapropsError
@@ -74,10 +74,10 @@ def _reduce(g, a, b, triangle):
                         continue
                     d2 = _squared_distance(a.exact[i], b.exact[j])
                     decided += 1
-                    if _after(a.d2[i, 0], a.number[i, 0], d2, np.int32(b.first + j)):
+                    if after(a.d2[i, 0], a.number[i, 0], d2, np.int32(b.first + j)):
                         push(a.d2[i], a.number[i], d2, np.int32(b.first + j))
                         reach_i = a.d2[i, 0]
-                    if _after(b.d2[j, 0], b.number[j, 0], d2, np.int32(a.first + i)):
+                    if after(b.d2[j, 0], b.number[j, 0], d2, np.int32(a.first + i)):
                         push(b.d2[j], b.number[j], d2, np.int32(a.first + i))
                         reach_b[j] = b.d2[j, 0]
             start = stop

@@ -177,5 +177,5 @@ def share_easier_to_attack(probe: Mapping[str, Any]) -> tuple[int, int] | None:
     if told.value is None:
         return None
     cells = sources.converged(load_cells().query("model == @FAMILY"))
-    means = cells.groupby("source")["penalty_2"].mean()
+    means: Any = cells.groupby("source")["penalty_2"].mean()
     return int((means < told.value).sum()), len(means)

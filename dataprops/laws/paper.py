@@ -159,7 +159,8 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         remarks.append(f"the {law.n} sets have two classes each, this one {classes}")
     caveat = f" Read it with care: {'; '.join(remarks)}." if remarks else ""
     by_domain = table.groupby("domain")["attack_loss_penalty"]
-    natural, medical = by_domain.max()["natural"], by_domain.agg(["min", "max"]).loc["medical"]
+    highest: Any = by_domain.max()
+    natural, medical = highest["natural"], by_domain.agg(["min", "max"]).loc["medical"]
     return Prediction(
         name,
         value,

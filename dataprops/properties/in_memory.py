@@ -237,8 +237,10 @@ def _canonical(
     if size is None:
         shapes = {raw.pixels.shape[:2] for raw in look}
         side = next(iter(shapes))
-        size = side[0] if len(shapes) == 1 and side[0] == side[1] else 224
-    preprocess = Preprocess(size, channels or default_channels([is_grey(raw) for raw in look]), scale)
+        chosen = side[0] if len(shapes) == 1 and side[0] == side[1] else 224
+    else:
+        chosen = size
+    preprocess = Preprocess(chosen, channels or default_channels([is_grey(raw) for raw in look]), scale)
     need, free = len(used) * preprocess.features, free_memory()
     if need > MEMORY_FRACTION * free:
         raise DatapropsError(

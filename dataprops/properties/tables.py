@@ -215,7 +215,7 @@ def image_values(
             "distance": apart.reshape(-1),
         }
     )
-    return table.reset_index(), long[long["neighbour"] >= 0]
+    return table.reset_index(), long.loc[long["neighbour"] >= 0]
 
 
 def sharpest_pairs(
@@ -276,4 +276,4 @@ def pairs_table(near: pd.DataFrame, sharpest: pd.DataFrame, images: pd.DataFrame
         pairs[f"path_{side}"] = images["path"].to_numpy(object)[at]
         pairs[f"label_{side}"] = images["label"].to_numpy(object)[at]
     columns = ["kind", "a", "b", "path_a", "path_b", "label_a", "label_b", "distance", "sharpness"]
-    return pairs[[*columns, *(name for name in ("rms", "detail", "what", "series") if name in pairs)]]
+    return pairs.loc[:, [*columns, *(name for name in ("rms", "detail", "what", "series") if name in pairs)]]

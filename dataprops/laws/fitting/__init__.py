@@ -28,7 +28,7 @@ from dataprops.util.json import finite
 __all__ = ["LAWS", "Fit", "FittedLaw", "Law", "design_of", "fit_laws"]
 
 
-def _log(values: pd.Series) -> np.ndarray:
+def _log(values: Any) -> np.ndarray:
     positive = values.where(values > 0).to_numpy(float)
     return np.log(positive)
 
@@ -410,7 +410,8 @@ def _line(
 def _means(points: TrainingTable, columns: list[str]) -> pd.DataFrame:
     """Mean of each dataset over its rows that have all the columns."""
     known = points.table.dropna(subset=columns)
-    return known.groupby("dataset", sort=True)[columns].mean()
+    means: Any = known.groupby("dataset", sort=True)[columns].mean()
+    return means
 
 
 def _correlations(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
@@ -443,19 +444,20 @@ def _robustness(points: TrainingTable, free: dict[str, Any], seed: int) -> dict[
     families = points.table["family"].unique()
     if len(families) > 1:
         out["by_family"] = {
-            name: _slope_and_r(points.table[points.table["family"] == name], "penalty_2") for name in sorted(families)
+            name: _slope_and_r(points.table.loc[points.table["family"] == name], "penalty_2")
+            for name in sorted(families)
         }
     channels = sorted(points.table["channels"].dropna().unique())
     if len(channels) > 1:
         out["within_channels"] = {
-            f"{c:.0f}": _slope_and_r(points.table[points.table["channels"] == c], "penalty_2") for c in channels
+            f"{c:.0f}": _slope_and_r(points.table.loc[points.table["channels"] == c], "penalty_2") for c in channels
         }
     return out
 
 
 def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
     """Slope and correlations over the means of the datasets, without intervals."""
-    means = table.dropna(subset=["k_f", column]).groupby("dataset")[["k_f", column]].mean()
+    means: Any = table.dropna(subset=["k_f", column]).groupby("dataset")[["k_f", column]].mean()
     k, penalty = means["k_f"].to_numpy(), means[column].to_numpy()
     if len(k) < 3 or np.ptp(k) <= 1e-9 * np.abs(k).max():
         return {"datasets": len(k), "missing": "a line with a spread needs three datasets that differ in sharpness"}

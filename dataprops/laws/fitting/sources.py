@@ -86,7 +86,7 @@ class Rows(NamedTuple):
 def converged(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of networks that learned their training images (training loss at most 0.3 nats) of a set that a probe can judge."""
     kept = (table["train_loss"] <= CONVERGED) & (table["groups_least"] >= LEAST_GROUPS)
-    return table[kept].reset_index(drop=True)
+    return table.loc[kept].reset_index(drop=True)
 
 
 def rows_of(table: pd.DataFrame, form: Form, target: str) -> Rows:
@@ -201,7 +201,7 @@ def summarise(table: pd.DataFrame) -> Mapping[str, Any]:
     out: dict[str, Any] = {
         "rows": len(table),
         "left_out": len(table) - len(kept),
-        "sources": int(kept["source"].nunique()),
+        "sources": len(set(kept["source"].dropna())),
     }
     for family, cells in kept.groupby("model"):
         cells = cells.reset_index(drop=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,13 +75,14 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         out[name] = values.astype(object).where(values.notna(), default).astype(str).to_numpy()
     for name in NUMBERS:
         values = table[name] if name in table.columns else pd.Series(np.nan, index=table.index)
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        parsed: Any = pd.to_numeric(values, errors="coerce")
+        numbers = parsed.to_numpy(float)
         out[name] = np.where(np.isfinite(numbers), numbers, np.nan)
     notes = []
     unfinished = ~out["status"].eq("done")
     if unfinished.any():
         notes.append(f"{unfinished.sum():,} of {len(out):,} rows are left out: their training did not finish")
-        out = out[~unfinished].reset_index(drop=True)
+        out = out.loc[~unfinished].reset_index(drop=True)
     if out.empty:
         raise DatapropsError(f"the table has {len(table)} rows and none is of a finished training: nothing to fit")
     presets = out["preset"].nunique()
@@ -112,7 +113,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
     return TrainingTable(out, absent, tuple(notes))
 
 
-def _rows(which: pd.Series) -> str:
+def _rows(which: Any) -> str:
     """'1 row has', '1,200 rows have'."""
     count = int(which.sum())
     return "1 row has" if count == 1 else f"{count:,} rows have"
@@ -169,7 +170,7 @@ def one_preprocessing(table: pd.DataFrame, wanted: str | None = None) -> pd.Data
     kinds = table["preprocess"].fillna("").astype(str).map(any_channels)
     there = sorted(set(kinds))
     if wanted is not None:
-        chosen = table[kinds == any_channels(wanted)]
+        chosen = table.loc[kinds == any_channels(wanted)]
         if chosen.empty:
             raise DatapropsError(f"no row has the preprocessing {wanted!r}; there is {', '.join(there)}")
         return chosen
