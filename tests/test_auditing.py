@@ -174,6 +174,16 @@ def recoded(one: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
+def test_enlarged_pictures_have_no_more_detail_than_their_pixels():
+    """Digits of 8 x 8 pixels, enlarged: a flipped 2 is no copy of a 5, for all that both are smooth."""
+    from sklearn.datasets import load_digits
+
+    small = np.rint(load_digits().images[:150] * 255 / 16).astype(np.uint8)
+    pixels = np.stack([np.kron(one, np.ones((8, 8), np.uint8)) for one in small])
+    images, neighbours = tables(pixels, width=8, height=8)
+    assert len(near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs) < 5
+
+
 BAD = {
     "dark": lambda one: (one * 0.2).astype(np.uint8),
     "overexposed": lambda one: np.clip(one * 2.6, 0, 255).astype(np.uint8),

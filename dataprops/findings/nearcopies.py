@@ -28,7 +28,7 @@ from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import Blocks, luma, thumbnails
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
-LEAST_SIDE = 16  # of thumbnails, below which there is no detail to compare
+LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
 MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
 LEAST_DETAIL, MOST_THRESHOLD = 0.6, 0.92
 TAIL = 0.2  # of the pairs that are no copies, from which their upper tail is extrapolated
@@ -181,7 +181,7 @@ def near_copies(
     k = int(neighbours["rank"].max())
     ratio = near_ratio(images, k)
     thumbs = thumbnails(blocks, distinct)
-    if thumbs.shape[1] < LEAST_SIDE:
+    if min(thumbs.shape[1], _original_side(images, distinct)) < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
     wanted = _candidates(thumbs, plain, _shows_enough(thumbs))
     first = images["duplicate_of"].to_numpy(np.int64)
@@ -199,6 +199,15 @@ def near_copies(
     expected = chance(null, threshold) * len(wanted.a)
     share = 0.0 if near_rms is not None or not len(pairs) else min(1.0, expected / len(pairs))
     return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share)
+
+
+def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
+    """The middle of the images' own shorter sides, in pixels; infinite where they are not known. Enlarging adds no detail."""
+    if "width" not in images or "height" not in images:
+        return float("inf")
+    side = np.fmin(images["width"].to_numpy(float), images["height"].to_numpy(float))[distinct]
+    side = side[np.isfinite(side) & (side > 0)]
+    return float(np.median(side)) if len(side) else float("inf")
 
 
 def _shows_enough(thumbs: np.ndarray) -> np.ndarray:
