@@ -18,7 +18,8 @@ from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset
 from dataprops.experiment.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather, load_images, task_classes
-from dataprops.experiment.splits import Impossible, draw, quotas, units
+from dataprops.experiment.splits import Impossible, Sample, draw, held_back, quotas, units
+from dataprops.experiment.table import SPREAD, cell_table
 from dataprops.store.folder import open_store
 from tests.make_images import random_folder, save
 from tests.test_flow import assert_refused, run
@@ -55,9 +56,13 @@ def test_the_table_holds_the_promised_columns_with_measured_values(computed):
         "group",
         "8x8x1-per-image-max-v1",
     )
-    numbers = cells.select_dtypes("number").drop(columns=["k_f_100"])
+    numbers = cells.select_dtypes("number").drop(columns=["k_f_100", *(f"{name}_sd" for name in SPREAD)])
     assert np.isfinite(numbers.to_numpy()).all()
     assert row["test_accuracy"] > 0.8
+    assert row["test_error"] == pytest.approx(1 - row["test_accuracy"]) == row["errors"] / row["n_test"]
+    assert row["temperature"] >= 1
+    assert row["converged"] == (row["train_loss"] <= 0.3)
+    assert 0 < row["p_wrong"] / row["n_train"] == row["p_error"] < 0.5
     assert row["adv_loss_1"] <= row["adv_loss_2"] <= row["adv_loss_4"] <= row["adv_loss_8"]
     assert row["penalty_8"] > 0
     assert row["pgd_penalty_2"] > 0
@@ -185,6 +190,26 @@ def test_larger_samples_hold_smaller_ones_and_the_test_images_stay():
         draw(y, np.zeros(200, int), 40, 50, 0)
     with pytest.raises(Impossible, match="300 test images need 150 of class 0, and there are 100"):
         draw(y, unit, 40, 300, 0)
+
+
+def test_images_held_back_share_no_unit_with_the_sample_and_are_balanced():
+    y, unit = np.arange(60) % 2, np.arange(60) // 3
+    sample = Sample(np.arange(0, 15), np.arange(16, 24))
+    held = held_back(y, unit, sample, 20, 0)
+    assert len(held) == 20
+    assert np.bincount(y[held]).tolist() == [10, 10]
+    assert not set(unit[held]) & set(unit[np.r_[sample.train, sample.test]])
+    assert len(held_back(y[:24], unit[:24], sample, 20, 0)) == 0
+
+
+def test_the_spread_over_seeds_is_that_of_converged_networks():
+    fixed = {"dataset": "a", "model": "m", "n_train": 40, "n_test": 10, "channels": 1, "size": 8, "classes": 2}
+    losses = [(0, 1.0, 1.0), (1, 3.0, 1.0), (2, 50.0, 0.0)]
+    rows = [fixed | {"seed": seed, "test_loss": loss, "converged": done} for seed, loss, done in losses]
+    rows.append(fixed | {"n_train": 80, "seed": 0, "test_loss": 1.0, "converged": 1.0})
+    table = cell_table(rows)
+    assert table["test_loss_sd"].tolist()[:3] == pytest.approx([np.sqrt(2)] * 3)
+    assert np.isnan(table["test_loss_sd"].iloc[3])
 
 
 def test_units_join_through_copies_and_quotas_differ_by_one():

@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from scipy import stats
 
 from dataprops.errors import DatapropsError
-from dataprops.laws.fitting import LAWS, design_of, fit_laws, resampling
+from dataprops.laws.fitting import LAWS, design_of, fit_laws, forms, resampling
 from dataprops.laws.fitting.lines import Design, coefficients, fit_whole, left_out_residuals
 from dataprops.laws.fitting.resampling import interval, mean_of, pearson, resamples, spearman
 from dataprops.laws.fitting.table import any_channels, one_preprocessing, points_of
+from dataprops.laws.networks import load_cells
 from dataprops.laws.paper import load_calibration
 from dataprops.util.json import to_json
 from flows.commands.fit import command
@@ -316,6 +317,15 @@ def test_unfinished_rows_and_gaps_are_left_out_and_told():
     assert "1 row has a negative penalty" in notes
 
 
+def test_networks_that_did_not_learn_their_images_take_no_part():
+    rows = pd.DataFrame({"dataset": ["a", "b", "c"], "penalty_2": 1.0, "train_loss": [0.3, 0.31, np.nan]})
+    points = points_of(rows)
+    assert points.table["dataset"].tolist() == ["a", "c"]
+    assert "1 of 3 rows are left out: their training loss is above 0.3 nats" in points.notes[0]
+    with pytest.raises(DatapropsError, match="train longer"):
+        points_of(rows.assign(train_loss=1.0))
+
+
 @pytest.mark.parametrize("datasets", [1, 2, 3, 4])
 def test_few_datasets_are_fitted_without_intervals_and_said(datasets):
     result = fit_laws(planted_cells(RNG(8), datasets)).result
@@ -423,3 +433,31 @@ def test_wrong_usage_ends_with_two(tmp_path):
         done = CliRunner().invoke(command, options)
         assert done.exit_code == 2
         assert reason in done.stderr
+
+
+# --- forms judged alike ------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_networks_are_judged_as_the_experiment_reports_them():
+    """The numbers of tests/benchmarks/truth.md, from the rows that it names."""
+    told = forms.judged_forms(load_cells(), ranks=False)
+    assert set(told) == {"cnn4", "mlp", "resnet18", "vgg13"}
+    loss = told["resnet18"]["log_loss"]["forms"]
+    assert round(loss["log_n"]["rmse"], 2) == 1.37
+    assert round(loss["law_free"]["rmse"], 2) == 1.30
+    assert round(loss["probe"]["rmse"], 2) == 0.64
+    assert round(loss["probe"]["gain"]["low"], 2) == 0.47
+    assert told["resnet18"]["log_loss"]["clearly"] is True
+    assert told["mlp"]["log_loss"]["clearly"] is False
+    assert "no number is told" in told["mlp"]["log_loss"]["sentence"]
+
+
+def test_forms_need_their_columns_and_five_sources():
+    cells = load_cells().query("model == 'cnn4'")
+    plain = cells.drop(columns=["p_loss", "p_wrong", "p_gradient", "p_penalty", "test_loss_scaled", "errors", "source"])
+    told = forms.judged_forms(plain, ranks=False)["cnn4"]
+    assert set(told["log_loss"]["forms"]) == {"mean", "log_n", "law_free", "law_fixed"}
+    assert told["log_loss"]["loss"] == "raw"
+    assert "errors, n_test" in told["logit_error"]["missing"]
+    few = cells[cells["source"].isin(sorted(cells["source"].unique())[:4])]
+    assert "it takes 5 sources, there are 4" in forms.judged_forms(few)["cnn4"]["log_loss"]["missing"]

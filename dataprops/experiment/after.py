@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from dataprops.experiment.training import as_input
+from dataprops.laws.fitting.table import CONVERGED
 
-CONVERGED = (
-    0.3  # nats: a network whose training loss is above has not learned its training images, and says nothing of a law
-)
+__all__ = ["CONVERGED", "fit_temperature", "logits_of", "mean_loss", "reestimate_batch_norm", "scaled_columns"]
+
 BATCH = 256
 COLDEST, HOTTEST = 0.05, 100.0
 
@@ -73,3 +73,23 @@ def mean_loss(logits: np.ndarray, y: np.ndarray) -> float:
     shifted = logits - logits.max(1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return -float(logs[np.arange(len(y)), y].mean())
+
+
+def scaled_columns(
+    net: nn.Module,
+    test: tuple[torch.Tensor, torch.Tensor],
+    hold: tuple[torch.Tensor, torch.Tensor],
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Errors of the test images, the temperature by the images held back (at least 1), and the test loss under it.
+
+    A temperature below 1 is taken as 1: where few images held back hold no error it would fall to where one test error costs 20 nats.
+    NaN where no image was left to hold back.
+    """
+    logits, y = logits_of(net, test[0], device), test[1].numpy()
+    wrong = int((logits.argmax(1) != y).sum())
+    told = {"errors": float(wrong), "test_error": wrong / len(y)}
+    if not len(hold[1]):
+        return told | {"temperature": float("nan"), "test_loss_scaled": float("nan")}
+    temperature = max(1.0, fit_temperature(logits_of(net, hold[0], device), hold[1].numpy()))
+    return told | {"temperature": temperature, "test_loss_scaled": mean_loss(logits / temperature, y)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of what a cell does: cells of another version are computed again
+VERSION = 3  # of what a cell does: cells of another version are computed again
 PGD_EPS = 2
 
 
@@ -122,14 +122,14 @@ def train_cell(
     import torch
 
     from dataprops.experiment import attacks
-    from dataprops.experiment.after import reestimate_batch_norm
+    from dataprops.experiment.after import CONVERGED, reestimate_batch_norm, scaled_columns
     from dataprops.experiment.training import evaluate, fit, isolated_torch_state
 
     settings, folder = experiment.settings, experiment.folder
     preprocess = Preprocess(**facts["preprocess"])
     table = pd.read_parquet(folder / "data" / f"{cell.dataset}.parquet")
     with np.load(folder / "samples" / f"{sample_name(cell)}.npz", allow_pickle=False) as saved:
-        parts = {name: table.iloc[saved[name]] for name in ("train", "test")}
+        parts = {name: table.iloc[saved[name]] for name in ("train", "test", "hold")}
 
     images, y = _tensors(Path(experiment.store), preprocess, parts["train"])
     test_images, test_y = _tensors(Path(experiment.store), preprocess, parts["test"])
@@ -148,6 +148,9 @@ def train_cell(
         reestimate_batch_norm(net, images, device)
         train_loss, _ = evaluate(net, images, y, device)
         test_loss, test_accuracy = evaluate(net, test_images, test_y, device)
+        scaled = scaled_columns(
+            net, (test_images, test_y), _tensors(Path(experiment.store), preprocess, parts["hold"]), device
+        )
         attacked = min(settings.attacked or cell.n_test, cell.n_test)
         tried = min(settings.pgd or attacked, attacked)
         row = attack_columns(net, test_images[:attacked], test_y[:attacked], tried, device)
@@ -159,18 +162,25 @@ def train_cell(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     times.append(time.process_time())
-    return row | {
-        "train_loss": train_loss,
-        "test_loss": test_loss,
-        "test_accuracy": test_accuracy,
-        "epochs": len(fitted.losses),
-        "n_attacked": attacked,
-        "n_pgd": tried,
-        "losses": fitted.losses,
-        "recipe": asdict(recipe),
-        "cpu_seconds_of": dict(zip(("training", "attacks", "representations"), np.diff(times).tolist(), strict=True)),
-        "pgd_steps": attacks.PGD_STEPS,
-    }
+    return (
+        row
+        | scaled
+        | {
+            "converged": float(train_loss <= CONVERGED),
+            "train_loss": train_loss,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "epochs": len(fitted.losses),
+            "n_attacked": attacked,
+            "n_pgd": tried,
+            "losses": fitted.losses,
+            "recipe": asdict(recipe),
+            "cpu_seconds_of": dict(
+                zip(("training", "attacks", "representations"), np.diff(times).tolist(), strict=True)
+            ),
+            "pgd_steps": attacks.PGD_STEPS,
+        }
+    )
 
 
 def _tensors(store: Path, preprocess: Preprocess, part: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:

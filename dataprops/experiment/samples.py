@@ -16,7 +16,7 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.experiment.grid import Cell, Experiment, plan_cells
 from dataprops.experiment.sets import facts_of, load_images
-from dataprops.experiment.splits import Impossible, draw, units
+from dataprops.experiment.splits import Impossible, draw, held_back, units
 from dataprops.imaging.decode import Preprocess
 from dataprops.properties.distinct import distinct_rows
 from dataprops.properties.estimators import estimate_all
@@ -26,6 +26,8 @@ from dataprops.util.files import write_arrays, write_text
 from dataprops.util.tools import Tools, inline_tools
 
 DRAWS = 20
+HELD_BACK = 150  # images at most, for the temperature: neither training nor test
+MADE = "2"  # version of what is drawn and measured
 
 
 def sample_name(cell: Cell) -> str:
@@ -54,7 +56,8 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
     group = [None] * len(table) if experiment.split == "image" else table["group"].tolist()
     pixels = [str(i) for i in range(len(table))] if experiment.split == "image" else table["pixels"].tolist()
     try:
-        sample = draw(table["y"].to_numpy(), units(group, pixels), cell.n_train, cell.n_test, cell.seed)
+        unit = units(group, pixels)
+        sample = draw(table["y"].to_numpy(), unit, cell.n_train, cell.n_test, cell.seed)
     except Impossible as reason:
         named = str(reason)
         for code, label in enumerate(facts["classes"]):
@@ -63,15 +66,17 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
         return False
     preprocess = Preprocess(**facts["preprocess"])
     train = table.iloc[sample.train]
-    marks = [preprocess.key, *train["content"], "|", *table["content"].iloc[sample.test], *table["y"].astype(str)]
+    marks = [MADE, preprocess.key, *train["content"], "|", *table["content"].iloc[sample.test], *table["y"].astype(str)]
     key = hashlib.blake2b("\n".join(marks).encode(), digest_size=16).hexdigest()
     with contextlib.suppress(OSError, ValueError):
         if json.loads(where.read_text(encoding="utf-8")).get("key") == key:
             return True
-    write_arrays(where.with_suffix(".npz"), train=sample.train, test=sample.test)
-    values = measure_sample(
-        load_images(Path(experiment.store), preprocess, train["content"].tolist()), train, cell.seed
-    )
+    hold = held_back(table["y"].to_numpy(np.int64), unit, sample, HELD_BACK, cell.seed)
+    write_arrays(where.with_suffix(".npz"), train=sample.train, test=sample.test, hold=hold)
+    images = load_images(Path(experiment.store), preprocess, train["content"].tolist())
+    values = measure_sample(images, train, cell.seed) | {"n_hold": len(hold)}
+    pixels_of = np.asarray(images).reshape(len(train), preprocess.size, preprocess.size, preprocess.channels)
+    values |= probe_sample(pixels_of, train["y"].to_numpy(np.int64), unit[sample.train], cell.seed)
     known = train["group"].fillna(train["path"]).nunique()
     write_text(where, json.dumps({"key": key, "n_groups": int(known), **values}) + "\n")
     return True
@@ -103,5 +108,26 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
         "k_f_m": m,
         "k_f_all": summary["max"].value,
         "k_q95": summary["q95"].value,
+        "k_mean": float(sharp[sharp > 0].mean()) if (sharp > 0).any() else float("nan"),
         "k_f_100": float(np.mean(draws[100])) if 100 in draws else float("nan"),
+    }
+
+
+def probe_sample(images: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int) -> dict[str, Any]:
+    """What the reference classifier makes of training images uint8 [n, h, w, c] alone, as columns; NaN where it is withheld."""
+    from dataprops.probe.measure import reason_not_applicable, run_probe
+
+    named = ("p_error", "p_loss", "p_wrong", "p_gradient", "p_penalty")
+    least = min(len(np.unique(unit[y == c])) for c in range(int(y.max()) + 1))
+    told: dict[str, Any] = dict.fromkeys(named, float("nan")) | {"groups_least": least}
+    if reason_not_applicable(y, unit, numeric=False) is not None:
+        return told
+    found = run_probe(images, y, unit, seed=seed)
+    assert found.log_loss is not None and found.attack is not None
+    return told | {
+        "p_error": found.error.value,
+        "p_loss": found.log_loss.value,
+        "p_wrong": float(found.wrong.sum()),
+        "p_gradient": float(found.attack.gradient.mean()),
+        "p_penalty": float(found.attack.penalty.mean()),
     }

@@ -117,3 +117,16 @@ def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) 
         train.append(of[:wanted])
     chosen = np.concatenate(train)
     return Sample(np.random.default_rng([seed, n_train, 1]).permutation(chosen), rng.permutation(np.array(test)))
+
+
+def held_back(y: np.ndarray, unit: np.ndarray, sample: Sample, most: int, seed: int) -> np.ndarray:
+    """Positions of at most so many images that share no unit with the sample, balanced as far as they go, int64 [h].
+
+    For what must be fitted to images that a network was neither trained nor tested on, such as a temperature.
+    """
+    used = np.unique(unit[np.concatenate([sample.train, sample.test])])
+    free = np.nonzero(~np.isin(unit, used))[0]
+    free = np.random.default_rng([seed, 19]).permutation(free)
+    classes = int(y.max(initial=0)) + 1
+    parts = [free[y[free] == c][:wanted] for c, wanted in enumerate(quotas(most, classes))]
+    return np.sort(np.concatenate(parts)).astype(np.int64)

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from dataprops.experiment.grid import Cell, Experiment
+from dataprops.laws.fitting.table import CONVERGED
 
 EPS = (1, 2, 4, 8)  # grey levels
+SPREAD = ("test_loss", "test_loss_scaled", "test_error")  # columns whose spread over seeds is told
 
 # name -> what it is; the order of the table
 COLUMNS: dict[str, str] = {
@@ -36,9 +38,25 @@ COLUMNS: dict[str, str] = {
     "k_f_m": "M",
     "k_f_all": "label sharpness over all pairs of the training images",
     "k_q95": "95 % quantile of the K_j",
+    "k_mean": "mean of the K_j",
+    "p_error": "error of the probe on training images held out",
+    "p_loss": "its calibrated log loss, nats",
+    "p_wrong": "training images that it errs on",
+    "p_gradient": "mean L1 norm of its gradient by the image, nats per grey level",
+    "p_penalty": "rise of its log loss under FGSM with eps = 2 grey levels, nats",
+    "groups_least": "groups of the class that has fewest; with fewer than four the probe is withheld",
     "train_loss": "mean cross-entropy of the training images after training, eval mode, nats",
     "test_loss": "of the test images",
     "test_accuracy": "share of the test images",
+    "test_error": "share of the test images that it errs on",
+    "errors": "their number",
+    "n_hold": "images held back, neither training nor test, for the temperature",
+    "temperature": "fitted to the images held back, at least 1",
+    "test_loss_scaled": "test loss of the logits over the temperature, nats; NaN where no image was left to hold back",
+    "converged": f"1 where the training loss is at most {CONVERGED} nats, else 0: such a cell takes no part in fits",
+    "test_loss_sd": "standard deviation of test_loss over the converged seeds of this set, network and N; NaN with one",
+    "test_loss_scaled_sd": "of test_loss_scaled",
+    "test_error_sd": "of test_error",
     **{f"adv_loss_{e}": f"mean cross-entropy of the attacked images, FGSM with eps = {e} grey levels" for e in EPS},
     **{f"adv_acc_{e}": f"accuracy under FGSM, eps = {e}" for e in EPS},
     **{f"penalty_{e}": f"adv_loss_{e} - clean loss of the same images, nats" for e in EPS},
@@ -88,7 +106,15 @@ def cell_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             columns[name] = pd.Series(values, dtype=np.int64)
         else:
             columns[name] = pd.Series([np.nan if value is None else float(value) for value in values], dtype=np.float64)
-    return pd.DataFrame(columns)
+    return _with_spread(pd.DataFrame(columns))
+
+
+def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the spread over seeds filled in."""
+    for name in SPREAD:
+        known = table[name].where(table["converged"] == 1)
+        table[f"{name}_sd"] = known.groupby([table[key] for key in ("dataset", "model", "n_train")]).transform("std")
+    return table
 
 
 def load_cells(store: str | Path, name: str = "*") -> pd.DataFrame:

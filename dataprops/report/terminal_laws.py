@@ -95,6 +95,11 @@ def print_fit(result: dict[str, Any], console: Console) -> None:
         console.print(Text(verdict["sentence"]))
     if not result["verdicts"]:
         console.print(Text(result["verdict"]))
+    judged = [told for targets in result.get("forms", {}).values() for told in targets.values() if "sentence" in told]
+    if judged:
+        console.print(Text("\nforms judged alike, one source left out at a time", style="bold"))
+    for told in judged:
+        console.print(Text(told["sentence"]))
     for note in result["notes"]:
         console.print(Text(f"Note: {note}."))
     absent = [f"{name.replace('_', ' ')} ({law['missing']})" for name, law in result["laws"].items() if _absent(law)]

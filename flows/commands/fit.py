@@ -33,7 +33,8 @@ def command(store: str | None, table: str | None, preprocess: str | None, seed: 
     """Fit the laws to trained networks, and keep them as the calibration of later predictions.
 
     Slopes and correlations with bootstrap intervals over whole datasets, the error on datasets left out, and two baselines
-    that a law must beat: the mean, and log N alone.
+    that a law must beat: the mean, and log N alone. Beside the laws, forms that rest on the reference classifier are judged
+    in the same way, source by source, where the columns are there.
     """
     from dataprops.report.terminal_laws import print_fit
 
@@ -41,8 +42,11 @@ def command(store: str | None, table: str | None, preprocess: str | None, seed: 
 
 
 def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int) -> dict:
+    from dataclasses import replace
+
     from dataprops.laws.calibrations import save_calibration
     from dataprops.laws.fitting import fit_laws
+    from dataprops.laws.fitting.forms import judged_forms
     from dataprops.laws.fitting.table import one_preprocessing, read_experiments, read_table
     from dataprops.report.figures import calibration_figures
     from dataprops.store.folder import open_store
@@ -54,7 +58,9 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "cache"))
     rows = read_experiments(folder) if table is None and folder is not None else read_table(table or "")
     source = str(Path(table)) if table else f"{rows['experiment'].nunique()} experiments of the store"
-    fit = fit_laws(one_preprocessing(rows, preprocess), seed=seed)
+    rows = one_preprocessing(rows, preprocess)
+    fit = fit_laws(rows, seed=seed)
+    fit = replace(fit, result=fit.result | {"forms": judged_forms(rows)})
     kept = (
         None
         if folder is None

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dataprops.laws.fitting.table import CONVERGED
+from dataprops.probe.curve import LEAST_ERRORS
 from dataprops.probe.folds import LEAST_GROUPS
 
 DRAWS = 4000
 LEVEL = 0.90
 FLOOR_LOSS = FLOOR_PENALTY = 1e-3
-CONVERGED = 0.3
 
 Column = Callable[[pd.DataFrame], np.ndarray]
 
@@ -148,6 +149,39 @@ def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, 
     draws = values[rng.integers(0, len(values), (DRAWS, len(values)))].mean(1)
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
+
+
+def doubling_score(cells: pd.DataFrame) -> dict[str, Any]:
+    """What the probe's learning curve is worth for networks: the change of their log loss from N to 2N, against other sources' mean.
+
+    Only where the probe makes ten held-out errors at N.
+
+    Returns
+    -------
+    dict
+        miss (mean absolute, log scale, each source as one), baseline_miss (the mean change of the other sources), gain {value, low,
+        high}, pairs, sources.
+    """
+    key = ["dataset", "source", "model", "seed"]
+    later = cells[[*key, "n_train", "test_loss_scaled"]].assign(n_train=cells["n_train"] // 2)
+    pairs = cells.merge(later, on=[*key, "n_train"], suffixes=("", "_later"))
+    pairs = pairs[(pairs["p_wrong"] >= LEAST_ERRORS) & pairs["gain2"].notna()]
+    before, after = (np.log(np.maximum(pairs[f"test_loss_scaled{end}"], FLOOR_LOSS)) for end in ("", "_later"))
+    change = (after - before).to_numpy(float)
+    code = pd.factorize(pairs["source"], sort=True)[0]
+    count = np.bincount(code)
+    means = np.bincount(code, change) / count
+    others = (means.sum() - means[code]) / (len(means) - 1)
+    told = np.log(1 - pairs["gain2"].to_numpy(float))
+    miss, base = (np.bincount(code, np.abs(change - guess)) / count for guess in (told, others))
+    gain = dict(zip(("value", "low", "high"), bootstrap_sources(base - miss), strict=True))
+    return {
+        "miss": float(miss.mean()),
+        "baseline_miss": float(base.mean()),
+        "gain": gain,
+        "pairs": len(pairs),
+        "sources": len(means),
+    }
 
 
 def judge(table: pd.DataFrame, target: str, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,9 @@ ATTACKS = {
     "penalty_8": "FGSM, eps 8/255",
     "pgd_penalty_2": "PGD, eps 2/255",
 }
+CONVERGED = (
+    0.3  # nats: a network whose training loss is above has not learned its training images, and says nothing of a law
+)
 NUMBERS = (
     "n_train",
     "channels",
@@ -78,6 +81,9 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         parsed: Any = pd.to_numeric(values, errors="coerce")
         numbers = parsed.to_numpy(float)
         out[name] = np.where(np.isfinite(numbers), numbers, np.nan)
+    out["train_loss"] = np.nan
+    if "train_loss" in table.columns:
+        out["train_loss"] = pd.to_numeric(table["train_loss"], errors="coerce").to_numpy(float)
     notes = []
     unfinished = ~out["status"].eq("done")
     if unfinished.any():
@@ -85,6 +91,17 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         out = out.loc[~unfinished].reset_index(drop=True)
     if out.empty:
         raise DatapropsError(f"the table has {len(table)} rows and none is of a finished training: nothing to fit")
+    unlearned = out["train_loss"] > CONVERGED
+    if unlearned.any():
+        notes.append(
+            f"{unlearned.sum():,} of {len(out):,} rows are left out: their training loss is above {CONVERGED} nats, so the network"
+            " has not learned its training images and says nothing of a law"
+        )
+        out = out[~unlearned].reset_index(drop=True)
+    if out.empty:
+        raise DatapropsError(
+            f"none of the {len(table)} networks has a training loss of at most {CONVERGED} nats: train longer"
+        )
     presets = out["preset"].nunique()
     out["family"] = out["model"] + (" (" + out["preset"] + ")" if presets > 1 else "")
     nothing_left = out["test_loss"] <= 0

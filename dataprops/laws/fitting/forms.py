@@ -1,0 +1,146 @@
+"""What predicts a table's networks on sources left out: the mean, log N, the paper's laws, the probe, judged alike (`sources.py`).
+
+A source is the column `source`, else the dataset. Rows that did not converge, or whose set is too small for a probe, take no
+part. For each family of networks and each target the forms are those of `sources.FORMS` of which the table has every column,
+all on the same rows. A number deserves to be told only of a form that clearly beats log N alone and the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dataprops.laws.fitting import sources
+from dataprops.laws.fitting.table import CONVERGED
+
+LEAST = 5  # sources
+BASELINES = ("mean", "log_n")
+# term or target -> columns
+NEEDS = {
+    "log_n": ("n_train",),
+    "log_n_per_d": ("n_train", "d_data"),
+    "log_k_f": ("k_f",),
+    "log_k_mean": ("k_mean",),
+    "log_probe_loss": ("p_loss",),
+    "logit_probe_error": ("p_wrong", "n_train"),
+    "log_probe_gradient": ("p_gradient",),
+    "log_probe_penalty": ("p_penalty",),
+    "log_loss": ("test_loss_scaled",),
+    "logit_error": ("errors", "n_test"),
+    "log_penalty": ("penalty_2",),
+}
+NAMES = {
+    "mean": "the mean",
+    "log_n": "log N alone",
+    "law_free": "the law, slopes free",
+    "law_fixed": "the law, slopes 1 and 1",
+    "probe": "the probe's loss + log N",
+    "probe_error": "the probe's error + log N",
+    "probe_both": "the probe's loss and error + log N",
+    "attack_k": "mean K_j + log N",
+    "attack_probe": "the probe's loss, mean K_j + log N",
+    "attack_gradient": "the probe's gradient and penalty + log N",
+    "attack_all": "the probe's loss and gradient, mean K_j + log N",
+}
+TARGETS = {"log_loss": "test loss", "logit_error": "test error", "log_penalty": "rise of the loss under FGSM"}
+
+
+def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
+    """Family -> target -> {rows, sources, loss (scaled or raw), forms, best, clearly, sentence}, or {missing: why}.
+
+    Each of `forms` has rmse (log scale; of the error the logit), factor, gain over log N {value, low, high}, coverage of nested 90 %
+    intervals and their half width; of the penalty also `rank`, Spearman's correlation over datasets with its interval.
+    """
+    cells, raw = _prepared(table)
+    out: dict[str, Any] = {}
+    for family, rows in cells.groupby("model", sort=True):
+        out[str(family)] = {target: _judged(rows, target, str(family), ranks) for target in TARGETS}
+        out[str(family)]["log_loss"]["loss"] = "raw" if raw else "scaled"
+    return out
+
+
+def _prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    cells = table.reset_index(drop=True).copy()
+    if "status" in cells:
+        cells = cells[cells["status"].fillna("done") == "done"]
+    if "train_loss" in cells:
+        cells = cells[~(cells["train_loss"] > CONVERGED)]
+    if "groups_least" in cells:
+        cells = cells[~(cells["groups_least"] < sources.LEAST_GROUPS)]
+    cells = cells.reset_index(drop=True)
+    if "model" not in cells:
+        cells["model"] = "any network"
+    if "source" not in cells:
+        cells["source"] = cells["dataset"]
+    raw = "test_loss_scaled" not in cells
+    if raw and "test_loss" in cells:
+        cells["test_loss_scaled"] = cells["test_loss"].where(cells["test_loss"] > 0)
+    if "errors" not in cells and {"test_accuracy", "n_test"} <= set(cells.columns):
+        cells["errors"] = ((1 - cells["test_accuracy"]) * cells["n_test"]).round()
+    return cells, raw
+
+
+def _has(rows: pd.DataFrame, columns: tuple[str, ...]) -> bool:
+    return all(name in rows and pd.to_numeric(rows[name], errors="coerce").notna().any() for name in columns)
+
+
+def _judged(rows: pd.DataFrame, target: str, family: str, ranks: bool) -> dict[str, Any]:
+    if not _has(rows, NEEDS[target]):
+        return {"missing": f"the table has no {', '.join(NEEDS[target])}"}
+    needs = {name: _columns(name) for name in sources.FORMS_OF[target]}
+    usable = [name for name, columns in needs.items() if _has(rows, columns)]
+    wanted = sorted({column for name in usable for column in needs[name]} | set(NEEDS[target]))
+    rows = rows[np.isfinite(rows[wanted].to_numpy(float)).all(1)].reset_index(drop=True)
+    count = rows["source"].nunique()
+    if count < LEAST:
+        return {"missing": f"it takes {LEAST} sources, there are {count}"}
+    if "log_n" not in usable:
+        return {"missing": "the table has no n_train"}
+    forms, squares = {}, {}
+    for name in usable:
+        forms[name], squares[name] = _form(rows, name, target)
+    for name, told in forms.items():
+        told["gain"] = _interval(squares["log_n"] - squares[name])
+        if ranks and target == "log_penalty":
+            told["rank"] = sources.rank_correlation(rows, name)
+    tried = [name for name in usable if name not in BASELINES]
+    told = {"rows": len(rows), "sources": count, "forms": forms}
+    if not tried:
+        return told | {
+            "best": None,
+            "clearly": None,
+            "sentence": f"{family}, {TARGETS[target]}: only the baselines have their columns.",
+        }
+    best = min(tried, key=lambda name: forms[name]["rmse"])
+    clearly = all(_interval(squares[name] - squares[best])["low"] > 0 for name in BASELINES)
+    return told | {"best": best, "clearly": clearly, "sentence": _sentence(family, target, forms, best, clearly)}
+
+
+def _columns(form: str) -> tuple[str, ...]:
+    return tuple(column for term in sources.FORMS[form].terms for column in NEEDS[term])
+
+
+def _form(rows: pd.DataFrame, name: str, target: str) -> tuple[dict[str, Any], np.ndarray]:
+    design = sources.rows_of(rows, sources.FORMS[name], target)
+    squares = sources.by_source(sources.left_out(design), design.source)
+    rmse = float(np.sqrt(squares.mean()))
+    coverage, half = sources.nested_coverage(design)
+    return {"rmse": rmse, "factor": float(np.exp(rmse)), "coverage": coverage, "half": half}, squares
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    return dict(zip(("value", "low", "high"), sources.bootstrap_sources(values), strict=True))
+
+
+def _sentence(family: str, target: str, forms: Mapping[str, Any], best: str, clearly: bool) -> str:
+    told, base = forms[best], forms["log_n"]
+    gain = told["gain"]
+    start = (
+        f"{family}, {TARGETS[target]}: {NAMES[best]} misses sources left out by a factor of {told['factor']:.2g}, log N alone by"
+        f" {base['factor']:.2g} (gain in squared error {gain['value']:.2g}, 95 % interval {gain['low']:.2g} to {gain['high']:.2g};"
+        f" nested 90 % intervals cover {100 * told['coverage']:.0f} %)"
+    )
+    return f"{start}: {'clearly better' if clearly else 'not clearly better, so no number is told'}."
