@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from dataprops.audit import audit
-from dataprops.probe import attack, calibrate, curve, features, folds, measure, ridge, suspects
+from dataprops.errors import DatapropsError
+from dataprops.probe import (
+    attack,
+    calibrate,
+    curve,
+    feature_file,
+    features,
+    folds,
+    measure,
+    paired,
+    ridge,
+    space,
+    suspects,
+)
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval
 
 
@@ -262,8 +278,6 @@ def test_an_audit_tells_the_probe_by_the_names_others_rely_on(planted):
 
 
 def test_wrong_labels_are_found_most_suspect_first(planted):
-    import pandas as pd
-
     summary, wrong, _ = planted
     found = pd.read_parquet(f"{summary['results']}/findings.parquet").query("kind == 'suspect_labels'")
     assert found["value"].is_monotonic_decreasing
@@ -302,3 +316,243 @@ def test_networks_are_predicted_with_the_score_that_the_calibration_earned(plant
     harder = summary["probe"] | {"log_loss": {"value": 2 * summary["probe"]["log_loss"]["value"]}}
     value = network_prediction("test_loss", summary["probe"]).value
     assert network_prediction("test_loss", harder).value > value
+
+
+# --- features of the user's choice -----------------------------------------------------------------------------------------
+
+
+def clusters(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two clouds of 3 degrees of freedom in 12 features, and their classes."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    return (rng.uniform(size=(n, 3)) + 0.4 * y[:, None]) @ rng.normal(size=(3, 12)), y.astype(float)
+
+
+def test_a_space_has_the_dimension_sharpness_and_near_pairs_that_were_planted():
+    vectors, y = clusters(400)
+    vectors[399], vectors[101] = vectors[0], vectors[100] + 1e-4  # one label each: 399 and 101 are odd, 0 and 100 even
+    found = space.measure_space(vectors, y, sample=100, draws=5)
+    assert found.estimates["mle"].value == pytest.approx(3, abs=0.4)
+    assert found.distinct == 399
+    assert list(zip(found.near.a, found.near.b, strict=True)) == [(0, 399), (100, 101)]
+    apart = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    apart[(y[:, None] == y) | (apart == 0)] = np.inf
+    np.testing.assert_allclose(found.sharpness, 1 / apart.min(1))
+    assert max(found.draws) <= found.sharpness.max()
+    assert (found.sharpest.a[0], found.sharpest.b[0]) == (100, 101)
+    assert found.nearest[0] == found.nearest[399] == 0
+
+
+def test_an_even_cloud_has_no_near_pair_and_numbers_are_sharp_by_their_difference():
+    rng = np.random.default_rng(1)
+    vectors, y = rng.normal(size=(300, 5)), rng.normal(size=300)
+    found = space.measure_space(vectors, y, numeric=True)
+    assert len(found.near.a) <= 1
+    gap, apart = np.abs(y[:, None] - y), np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    np.testing.assert_allclose(found.sharpness, (gap / apart).max(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda file: np.save(file, np.zeros((3, 2))), "has 3 rows and the set lists 4 images"),
+        (lambda file: np.save(file, np.array([[0.0], [1], [np.nan], [2]])), "those of c.png"),
+        (lambda file: np.save(file, np.array([{}] * 4, object), allow_pickle=True), "cannot be read"),
+        (lambda file: np.save(file, np.zeros((4, 0))), "no features"),
+        (lambda file: file.write_bytes(b"no array"), "cannot be read"),
+    ],
+)
+def test_a_wrong_array_of_features_is_refused(make, words, tmp_path):
+    file = tmp_path / "x.npy"
+    make(file)
+    with pytest.raises(DatapropsError, match=words):
+        feature_file.read_features(str(file), ["a.png", "b.png", "c.png", "d.png"])
+
+
+def test_a_table_of_features_goes_by_its_paths(tmp_path):
+    file = tmp_path / "x.parquet"
+    pd.DataFrame(
+        {"path": ["b.png", str(tmp_path / "a.png"), "other.png"], "u": [1, 2, 3], "v": [4.0, 5, 6]}
+    ).to_parquet(file)
+    read = feature_file.read_features(str(file), ["a.png", "b.png"], base=str(tmp_path))
+    assert read.tolist() == [[2, 5], [1, 4]]
+    pd.DataFrame({"path": ["b.png", "a.png"], "x": [[1.0, 2], [3, 4]]}).to_parquet(file)
+    assert feature_file.read_features(str(file), ["a.png", "b.png"]).tolist() == [[3, 4], [1, 2]]
+    with pytest.raises(DatapropsError, match=r"no row for 1 of 2 images; the first is c\.png"):
+        feature_file.read_features(str(file), ["a.png", "c.png"])
+    with pytest.raises(DatapropsError, match="no column 'file'"):
+        feature_file.read_features(str(file), ["a.png"], "file")
+
+
+def bars_with(store, **options) -> dict:
+    images, y = squares(60, seed=5)
+    fixed = {"size": 16, "k": 5, "sample": 30, "draws": 3, "estimators": ("mle",)}
+    return audit(images, [f"c{label}" for label in y], store=str(store), name="bars", **fixed, **options)
+
+
+def test_an_audit_by_features_names_them_apart_from_pixels(tmp_path):
+    """Dimension, sharpness, probe and near-copies in the user's space, in JSON, tables, findings and report."""
+    vectors, _ = clusters(60)
+    vectors[7] = vectors[3]
+    np.save(tmp_path / "x.npy", vectors)
+    plain = bars_with(tmp_path / "plain")
+    told = bars_with(tmp_path / "store", features=str(tmp_path / "x.npy"))
+    mine = told["feature_space"]
+    assert "feature_space" not in plain
+    assert plain["probe"]["error"] == told["probe"]["error"]
+    assert plain["intrinsic_dimension"] == told["intrinsic_dimension"]
+    assert mine["intrinsic_dimension"]["mle"]["value"] != told["intrinsic_dimension"]["mle"]["value"]
+    assert set(mine["probe"]["error"]) == {"value", "low", "high"}
+    assert mine["near_duplicates"]["pairs"] >= 1
+    results = Path(told["results"])
+    properties = pd.read_parquet(results / "properties.parquet").set_index("property")["value"]
+    assert properties["features.label_sharpness.all_pairs"] == mine["label_sharpness"]["all_pairs"]
+    found = pd.read_parquet(results / "findings.parquet").query("kind == 'feature_near_duplicates'")
+    assert found.iloc[0]["images"].tolist() == [3, 7]
+    assert "the same features; no near-copies in pixels" in found.iloc[0]["detail"]
+    assert "Intrinsic dimension, your features" in (results / "report.html").read_text()
+    assert len(pd.read_parquet(results / "feature_images.parquet")) == 60
+    again = bars_with(tmp_path / "store", features=str(tmp_path / "x.npy"))
+    assert again["seconds"]["probe"] == 0
+    assert again["feature_space"] == mine
+    np.save(tmp_path / "x.npy", vectors + np.arange(12))
+    assert bars_with(tmp_path / "store", features=str(tmp_path / "x.npy"))["seconds"]["probe"] > 0
+
+
+def test_an_audit_by_the_users_network_takes_what_enters_its_last_layer(tmp_path):
+    told = bars_with(tmp_path, model="tests.tiny_nets:Mlp")["feature_space"]
+    assert told["source"] == "tests.tiny_nets:Mlp"
+    assert told["features"] == 24
+    assert told["n_images"] == 60
+    assert bars_with(tmp_path, model="tests.tiny_nets:Mlp@out")["feature_space"]["features"] == 2
+    for model, words in (
+        ("tests.tiny_nets:Missing", "cannot be imported"),
+        ("tests.tiny_nets:Broken", "cannot take images of 1 x 16 x 16"),
+        ("tests.tiny_nets:Mlp@nowhere", "no layer 'nowhere'; its layers are hidden"),
+        ("tests.tiny_nets", "expected module:Name"),
+    ):
+        with pytest.raises(DatapropsError, match=words):
+            bars_with(tmp_path, model=model)
+    with pytest.raises(DatapropsError, match="not both"):
+        bars_with(tmp_path, model="tests.tiny_nets:Mlp", features="x.npy")
+
+
+# --- what changed since the previous audit -----------------------------------------------------------------------------------
+
+
+def test_images_keep_their_folds_and_new_ones_join_where_classes_stay_even():
+    y, unit = np.arange(100) % 2, np.arange(100)
+    before = folds.assign_folds(y[:80], unit[:80], 5, 0)
+    given = np.r_[before, np.full(20, -1)]
+    unit[99] = 0  # a copy that came later goes where the first is
+    fold = folds.assign_folds(y, unit, 5, 0, given)
+    np.testing.assert_array_equal(fold[:80], before)
+    assert fold[99] == before[0]
+    assert np.ptp(np.bincount(fold)) <= 2
+
+
+def test_an_unchanged_set_has_no_change_and_what_both_share_cancels():
+    rng = np.random.default_rng(0)
+    loss, unit = rng.exponential(size=200), np.arange(200) // 2
+    same = paired.change(paired.State(loss, unit), paired.State(loss, unit), np.arange(200), 5)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    shifted = paired.change(paired.State(loss, unit), paired.State(1.2 * loss, unit), np.arange(200), 5)
+    apart = paired.change(paired.State(loss, unit), paired.State(1.2 * loss, unit), np.full(200, -1), 5)
+    assert shifted.value == apart.value == pytest.approx(np.log(1.2))
+    assert shifted.high - shifted.low < 1e-9 < 0.3 < apart.high - apart.low
+
+
+def test_fewer_images_explain_a_rise_by_the_curve():
+    points = [(50, 1.0), (100, 0.5), (200, 0.25)]
+    assert paired.expected_change(points, 200, 100) == pytest.approx(np.log(2))
+    assert paired.expected_change(points, 100, 200) == pytest.approx(-np.log(2))
+    assert paired.expected_change([(50, 0.5), (100, 0.6)], 100, 50) == 0.0
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory):
+    """Audits of one set: as it is, 20 % more, a tenth of the labels flipped, the same again, a class merged."""
+    images, y = squares(150, seed=5, classes=3)
+    images = images.astype(int)
+    for image, label in zip(images, y, strict=True):
+        image[2 * label, 2:14] += 60  # easy enough that wrong labels stand out
+    images, names = images.clip(0, 255).astype(np.uint8), np.array(["flat", "upright", "slanted"], object)
+    store = tmp_path_factory.mktemp("states")
+    options = {
+        "store": str(store),
+        "name": "bars",
+        "size": 16,
+        "k": 5,
+        "sample": 30,
+        "draws": 3,
+        "estimators": ("mle",),
+    }
+    flipped = y.copy()
+    wrong = np.arange(0, 150, 10)
+    flipped[wrong] = (flipped[wrong] + 1) % 3
+    merged = np.where(flipped == 2, 1, flipped)
+    told = {
+        "first": audit(images[:125], list(names[y[:125]]), **options),
+        "more": audit(images, list(names[y]), **options),
+        "flipped": audit(images, list(names[flipped]), **options),
+        "again": audit(images, list(names[flipped]), **options),
+        "merged": audit(images, list(names[merged]), **options),
+    }
+    return told, wrong
+
+
+def alerts_of(summary) -> set[str]:
+    return {alert["name"] for alert in summary["alerts"]}
+
+
+def test_flipped_labels_are_told_as_harder_with_the_images_that_made_it_so(states):
+    told, wrong = states
+    summary = told["flipped"]
+    assert "loss_rises" in alerts_of(summary)
+    change = summary["predictions"][0]
+    assert change["name"] == "log_loss_change"
+    assert 0 < change["low"] < change["value"] < change["high"]
+    assert "harder to learn, or its labels noisier" in change["sentence"]
+    found = pd.read_parquet(f"{summary['results']}/findings.parquet").query("kind == 'harder_to_learn'")
+    assert {images[0] for images in found["images"].head(10)} <= set(wrong.tolist())
+    assert "it was labelled" in found.iloc[0]["detail"]
+    evidence = next(alert for alert in summary["alerts"] if alert["name"] == "loss_rises")
+    assert set(evidence["images"][:10]) <= set(wrong.tolist())
+
+
+def test_more_of_the_same_and_nothing_new_raise_no_alarm(states):
+    told, _ = states
+    assert told["first"]["predictions"][0]["withheld"] == "this is the first audit of the dataset in this store"
+    for name in ("more", "again"):
+        assert not alerts_of(told[name]) & {"loss_rises", "sharpness_rises", "classes_changed", "log_loss_change"}
+        assert told[name]["findings"]["harder_to_learn"] == 0
+    again = told["again"]["predictions"][0]
+    assert (again["value"], again["low"], again["high"]) == (0, 0, 0)
+    assert (
+        told["again"]["seconds"]["probe"] == 0
+    )  # its tables are those of the audit before, but for what had changed then
+
+
+def test_a_merged_class_is_told_with_where_its_images_went(states):
+    summary = states[0]["merged"]
+    assert "classes_changed" in alerts_of(summary)
+    assert "the classes are others" in summary["predictions"][0]["withheld"]
+    found = pd.read_parquet(f"{summary['results']}/findings.parquet").query("kind == 'classes_changed'")
+    assert found["detail"].tolist() == [
+        "The class “slanted” of the previous audit is gone: of its 50 images 50 are now labelled “upright”, and 0 are no longer there."
+    ]
+
+
+def test_the_risk_is_told_against_the_sets_of_the_calibration(planted):
+    from dataprops.laws.networks import attack_risk, network_prediction
+
+    summary, _, _ = planted
+    risk = summary["risk"]
+    assert 0 <= risk["easier_than"] <= risk["of"] == 15
+    assert f"those of {risk['easier_than']} of the 15 sets" in risk["sentence"]
+    assert risk["sentence"] in Path(summary["report"]).read_text()
+    harder = summary["probe"] | {"log_loss": {"value": 5.0}}
+    assert attack_risk(harder, [network_prediction("network_penalty", harder)])["penalty"] > risk["penalty"]
+    assert attack_risk(None, [network_prediction("network_penalty", None)]) is None
+    assert summary["probe"]["attack"]["k_mean"] > 0

@@ -18,7 +18,7 @@ from dataprops.findings import FINDINGS
 MEASURES = {
     *("n_images", "n_unreadable", "unreadable_share", "n_classes", "smallest_class", "class_ratio", "redundant_share"),
     *("near_duplicate_share", "near_pairs", "conflict_pairs", "split_leaks", "group_leaks", "groups_in_classes"),
-    *("left_out_share", "used_range", "spelling_classes"),
+    *("left_out_share", "used_range", "spelling_classes", "easier_to_attack_share"),
     *("shortcut_score", "outlier_share", "unlabelled_share", "dimension", "dimension_relative_se", "sharpness_sample"),
     *("predicted_log_loss_change", "predicted_log_loss_change_low", "predicted_penalty", "predicted_penalty_low"),
 }

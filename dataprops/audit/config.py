@@ -103,6 +103,21 @@ class AuditConfig(ReadingOptions):
     probe: Annotated[
         bool, Option("Train a reference classifier on the set: suspect labels, learning curve, predictions")
     ] = True
+    features: Annotated[
+        str | None,
+        Option(
+            "Measure the set also by your features: .npy, a row for each image in listing order, or .parquet with paths",
+            metavar="FILE",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Option(
+            "Measure the set also by the activations of your own network, which is imported and run; NAME@LAYER names"
+            " the layer",
+            metavar="MODULE:NAME",
+        ),
+    ] = None
     thresholds: Annotated[str | None, Option("TOML file that overrides the default thresholds", metavar="FILE")] = None
     memory: Annotated[
         Annotated[int, Gt(0)] | None,

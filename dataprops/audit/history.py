@@ -37,7 +37,7 @@ from dataprops.audit.opened import opened_closed
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.laws.change import common_sample, loss_change, preprocessing_differs, sharpness_change
-from dataprops.laws.prediction import LEVEL, Z
+from dataprops.laws.prediction import LEVEL, Prediction, Z
 from dataprops.store.folder import finished_runs, load_summary
 
 log = logging.getLogger(__name__)
@@ -453,10 +453,12 @@ def _changes(
     classes, p = [], None
     if a["labels"]["kind"] == b["labels"]["kind"] == "classes":
         classes, p = class_changes(*images, matched)
-    loss = loss_change(a, b)
+    told = _recorded(b, "log_loss_change")
+    measured = b.get("previous") == a["run_id"] and told.get("value") is not None
+    loss = Prediction(**told) if measured else loss_change(a, b)
     loss_row = Change(
         "log_loss",
-        "expected test loss",
+        "loss of the reference classifier" if measured else "expected test loss by the paper's law",
         value=loss.value,
         low=loss.low,
         high=loss.high,

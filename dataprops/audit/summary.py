@@ -53,7 +53,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         },
         "decisions": [*scanned.decisions, *decoded.decisions],
         "labels": _labels(scanned.label_kind, images),
-        "preprocess": _preprocess(run, decoded.preprocess),
+        "preprocess": preprocess_record(run, decoded.preprocess),
         "features": passed.features,
         "k": config.k,
         "seed": config.seed,
@@ -69,7 +69,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         if "without_copies_mle" in measures
         else None,
         "label_sharpness": {
-            **_sharpness(properties, config.draws),
+            **sharpness_record(properties, config.draws),
             "sharpest_pair": _sharpest(files.sharpest_pairs(), images["path"].to_numpy(object)),
         },
         **files.probed.read(),
@@ -86,7 +86,7 @@ def _labels(kind: str, images: pd.DataFrame) -> dict[str, Any]:
     return {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}}
 
 
-def _preprocess(run: Run, preprocess: Preprocess) -> dict[str, Any]:
+def preprocess_record(run: Run, preprocess: Preprocess) -> dict[str, Any]:
     """How images were made canonical."""
     return {
         "size": preprocess.size,
@@ -117,7 +117,7 @@ def _dimensions(properties: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _sharpness(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
+def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
     """Label sharpness over all pairs, of samples, and its quantiles over images."""
     rows = properties.set_index("property")
     sample = rows.loc["label_sharpness.sample"]
@@ -164,6 +164,8 @@ def property_measures(summary: dict[str, Any]) -> dict[str, float]:
             out["dimension_relative_se"] = mle["se"] / mle["value"]
     if summary["label_sharpness"]["sample"]["mean"] is not None:
         out["sharpness_sample"] = summary["label_sharpness"]["sample"]["mean"]
+    if summary.get("risk"):
+        out["easier_to_attack_share"] = summary["risk"]["share"]
     return out
 
 

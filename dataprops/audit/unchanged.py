@@ -19,6 +19,7 @@ import dataprops
 from dataprops.audit.records import Passed, record_from
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
+from dataprops.findings import since
 from dataprops.findings.registry import FINDINGS
 from dataprops.properties.estimators import ESTIMATORS
 from dataprops.util.files import write_text
@@ -33,6 +34,7 @@ TABLES = (
     "findings",
     "shortcuts",
 )  # names of `Workspace`'s files
+FEATURE_TABLES = ("feature_images", "feature_pairs")  # where features were given
 NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; thresholds count by what they say
 
 
@@ -51,7 +53,7 @@ def key_of(run: Run) -> str | None:
 
     The run's files were read: `Workspace.files`, `scanned` and `decoded` are there.
     """
-    if FINDINGS.extended or ESTIMATORS.extended:
+    if FINDINGS.extended or ESTIMATORS.extended or run.config.model:
         return None
     files, config = run.files, asdict(run.config)
     facts = {
@@ -61,6 +63,7 @@ def key_of(run: Run) -> str | None:
         "scanned": asdict(files.scanned.read()),
         "decoded": {**asdict(files.decoded.read()), "n_decoded": 0},
         "shards": files.shard_names.read(),
+        "features": _features(run.config.features),
     }
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
     with files.files.path.open("rb") as table:
@@ -69,20 +72,33 @@ def key_of(run: Run) -> str | None:
     return digest.hexdigest()
 
 
+def _features(file: str | None) -> str | None:
+    if file is None:
+        return None
+    from dataprops.probe.feature_file import digest  # brings torch
+
+    return digest(file)
+
+
 def restore(run: Run, key: str | None) -> bool:
     """Take over the last run's tables if it had this hash and they are still there; returns whether it did."""
     last = _load(run)
     if key is None or last is None or last.key != key:
         return False
     files = run.files
-    found = {name: Path(last.results) / f"{name}.parquet" for name in TABLES}
+    names = (*TABLES, *FEATURE_TABLES) if run.config.features else TABLES
+    found = {name: Path(last.results) / f"{name}.parquet" for name in names}
     if not all(path.is_file() for path in found.values()):
         return False
     for name, path in found.items():
         _link(path, getattr(files, name).path)
+    # since the audit before, which saw the same files, nothing changed
+    findings = files.findings.read()
+    if findings["kind"].isin(since.KINDS).any():
+        files.findings.write(findings[~findings["kind"].isin(since.KINDS)].reset_index(drop=True))
     passed = record_from(Passed, last.passed)
     files.passed.write(replace(passed, pairs=0, planned_bytes=0, used_bytes=0))
-    files.measures.write(last.measures)
+    files.measures.write({name: value for name, value in last.measures.items() if name not in since.MEASURES})
     files.probed.write(last.probed)
     return True
 

@@ -159,6 +159,16 @@ class Workspace:
         return self._result("probe")
 
     @property
+    def feature_images(self) -> TableFile:
+        """Result: the images in the space of the user's features (`feature_space.IMAGE_COLUMNS`); only where asked. By `probe`."""
+        return self._result("feature_images")
+
+    @property
+    def feature_pairs(self) -> TableFile:
+        """Result: near-identical and sharpest pairs in that space (`feature_space.PAIR_COLUMNS`); only where asked. By `probe`."""
+        return self._result("feature_pairs")
+
+    @property
     def probed(self) -> ValueFile[dict[str, Any]]:
         """The summary's `probe`, or why there is none (`probe_withheld`). By `probe`."""
         return ValueFile(self.folder / "probed.json")
@@ -167,6 +177,16 @@ class Workspace:
     def witness(self) -> Path:
         """What the reference classifier says of each image of a set with classes, where there is one. By `probe`, for `find`."""
         return self.folder / "witness.npz"
+
+    @property
+    def change(self) -> ValueFile[dict[str, Any]]:
+        """Paired change of the probe's loss since the previous audit, or why it is withheld. By `probe`."""
+        return ValueFile(self.folder / "change.json")
+
+    @property
+    def change_images(self) -> TableFile:
+        """Loss of each image before and after (`findings.since.Since.losses`). By `probe`."""
+        return TableFile(self.folder / "change_images.parquet")
 
     @property
     def findings(self) -> TableFile:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +17,14 @@ import torch
 from torch import nn
 
 from dataprops.distances.vectors import nearest_vectors
-from dataprops.experiment.training import as_input
+from dataprops.probe.activations import BATCH, as_input, forward, hidden_layers
 from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import estimate_all, neighbours_needed
 
-BATCH = 32
 SCRATCH_BYTES = 4 * 2**30  # of all layers that share a forward pass; a single layer may need more
 GROUPS = ("mle", "twonn", "geomle")
+
+__all__ = ["LAYER_OPTIONS", "LayerDimension", "LayerOptions", "hidden_layers", "layer_dimensions", "layer_features"]
 
 
 class LayerDimension(NamedTuple):
@@ -35,45 +35,11 @@ class LayerDimension(NamedTuple):
     distinct: int
 
 
-def hidden_layers(net: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
-    """Names of the linear and convolution modules in the order in which they run for `x`, without the last one (the logits)."""
-    names: list[str] = []
-    with ExitStack() as hooks:
-        for name, module in net.named_modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                handle = module.register_forward_hook(lambda *_, name=name: names.append(name))
-                hooks.callback(handle.remove)
-        net.eval()
-        with torch.no_grad():
-            net(x)
-    return tuple(dict.fromkeys(names))[:-1]
-
-
-def _vectors(output: object, pooled: bool, name: str) -> torch.Tensor:
-    if not isinstance(output, torch.Tensor) or output.dim() < 2:
-        raise ValueError(f"the layer {name!r} gives no tensor of one row for each image")
-    if pooled and output.dim() > 2:
-        output = output.flatten(2).mean(2)
-    return output.flatten(1).to(torch.float32)
-
-
 def layer_features(net: nn.Module, layers: Sequence[str], x: torch.Tensor, *, pooled: bool = False) -> dict[str, int]:
     """Features of each layer, from a forward pass of `x`."""
     sizes: dict[str, int] = {}
-    _forward(net, layers, x, pooled, lambda name, vectors: sizes.__setitem__(name, vectors.shape[1]))
+    forward(net, layers, x, pooled, lambda name, vectors: sizes.__setitem__(name, vectors.shape[1]))
     return sizes
-
-
-def _forward(net: nn.Module, layers: Sequence[str], x: torch.Tensor, pooled: bool, take) -> None:
-    with ExitStack() as hooks:
-        for name in layers:
-            handle = net.get_submodule(name).register_forward_hook(
-                lambda module, given, output, name=name: take(name, _vectors(output, pooled, name))
-            )
-            hooks.callback(handle.remove)
-        net.eval()
-        with torch.no_grad():
-            net(x)
 
 
 class LayerOptions(NamedTuple):
@@ -180,7 +146,7 @@ def _write(
                 seen[name].add(mark)
 
     for start in range(0, len(images), BATCH):
-        _forward(net, list(files), as_input(images[start : start + BATCH], device), pooled, take)
+        forward(net, list(files), as_input(images[start : start + BATCH], device), pooled, take)
     for array in out.values():
         array.flush()
     return {name: len(marks) for name, marks in seen.items()}

@@ -32,6 +32,7 @@ from torch import nn
 from torch.nn import functional
 
 from dataprops.experiment.models import find_model
+from dataprops.probe.activations import as_input
 from dataprops.util.files import write_aside
 
 log = logging.getLogger(__name__)
@@ -90,12 +91,6 @@ def isolated_torch_state(threads: int) -> Iterator[None]:
             if states:
                 torch.cuda.set_rng_state_all(states)
             cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = switches
-
-
-def as_input(images: torch.Tensor, device: str) -> torch.Tensor:
-    """uint8 [n, c, h, w] -> float32 on [0, 1], on the device, channels last in memory."""
-    x = images.to(device).to(torch.float32) / 255
-    return x.to(memory_format=torch.channels_last)
 
 
 def batches(n: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:

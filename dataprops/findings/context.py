@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dataprops.findings.pixels_tell import Told
     from dataprops.findings.quality import Fault
     from dataprops.findings.second_opinion import Opinions
+    from dataprops.findings.since import Since
     from dataprops.imaging.decode import RawImage
 
 
@@ -58,6 +59,10 @@ class Context(NamedTuple):
         The nearest distinct images of each (the result table `neighbours`).
     probe : DataFrame or None
         What the reference classifier makes of each image (the result table `probe`); None: there is none.
+    feature_pairs : DataFrame or None
+        Pairs in the space of the user's features: kind (near_duplicate, sharpest), a, b (ids), distance; None: there is no such space.
+    since : Since or None
+        What changed since the previous audit; None: there is none.
     copies : NearCopies or None
         How `near` was found; None where it was given.
     faults : sequence of Fault or None
@@ -93,6 +98,8 @@ class Context(NamedTuple):
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
     probe: pd.DataFrame | None = None
+    feature_pairs: pd.DataFrame | None = None
+    since: Since | None = None
     copies: NearCopies | None = None
     faults: Sequence[Fault] | None = None
     told: Sequence[Told] | None = None

@@ -28,6 +28,7 @@ BUILT_IN = (
     "group_leakage",
     "exact_duplicates",
     "near_duplicates",
+    "feature_near_duplicates",
     "copies_across_groups",
     "group_in_classes",
     "unlabelled",
@@ -40,6 +41,9 @@ BUILT_IN = (
     "image_quality",
     "slices",
     "group_suggestion",
+    "harder_to_learn",
+    "sharper_labels",
+    "classes_changed",
     "outliers",
     "sharpest_pairs",
 )

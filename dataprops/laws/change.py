@@ -149,6 +149,54 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     )
 
 
+def probe_change(
+    change: Mapping[str, Any] | None, previous: Mapping[str, Any] | None, current: Mapping[str, Any]
+) -> Prediction:
+    """How the held-out loss of the reference classifier changed since the previous audit, image by image (`probe.paired`).
+
+    Parameters
+    ----------
+    change : mapping or None
+        value, low, high, expected (what another number of images explains; logs of ratios), before, after (nats), paired, new, gone;
+        or `withheld`. None: the audit took over the tables of the previous one, whose files are the same.
+    previous, current : mapping
+        Summaries.
+    """
+    name = "log_loss_change"
+    if previous is None:
+        return Prediction(name, withheld="this is the first audit of the dataset in this store")
+    if change is None:
+        if current.get("probe") is None:
+            return Prediction(name, withheld=f"it is measured by the probe: {current.get('probe_withheld')}")
+        change = dict.fromkeys(("value", "low", "high", "expected"), 0.0)
+    if change.get("withheld"):
+        return Prediction(name, withheld=change["withheld"])
+    value, low, high, expected = (float(change[key]) for key in ("value", "low", "high", "expected"))
+    harder, easier = low - max(expected, 0.0) > 0, high < 2 * min(expected, 0.0)
+    verdict = "no more than sampling noise"
+    if harder:
+        verdict = "more than sampling noise; the set has become harder to learn, or its labels noisier"
+    elif easier:
+        verdict = "more than sampling noise; the set has become easier to learn"
+    elif high < 0:
+        verdict = "as more images of one kind bring it"
+    elif low > 0:
+        verdict = "as fewer images bring it"
+    sizes = [_readable(audit) for audit in (previous, current)]
+    return Prediction(
+        name,
+        value,
+        low,
+        high,
+        "log loss",
+        f"reference classifier, against run {previous['run_id']}: images of both audits in the same folds, new ones in new places;"
+        " bootstrap over groups",
+        f"With {_what_changed(*sizes)} since the audit of {_day(previous['created'], current['created'])}, the held-out loss of the"
+        f" reference classifier changes by {_growth(value)} (95 % interval {_growth(low)} to {_growth(high)}): {verdict}.",
+        significant=harder or easier,
+    )
+
+
 def _readable(audit: Mapping[str, Any]) -> int:
     return audit["n_images"] - audit["n_unreadable"]
 

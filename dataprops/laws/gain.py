@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dataprops.laws.networks import doubling
 from dataprops.laws.prediction import Prediction
 from dataprops.util.numbers import percent
 
@@ -30,7 +31,7 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         return Prediction(name, withheld=f"{NO_PROBE}{': ' + withheld if withheld else ''}")
     gain = probe.get("gain_if_doubled")
     if gain is None:
-        return Prediction(name, withheld=probe.get("withheld") or NO_PROBE)
+        return Prediction(name, withheld=probe.get("withheld") or NO_PROBE, score=doubling())
     value, low, high = -gain["value"], -gain["high"], -gain["low"]
     interval = f"95 % interval {percent(gain['low'])} to {percent(gain['high'])}"
     fall = f"lower the log loss of the reference classifier by about {percent(gain['value'])}"
@@ -45,4 +46,5 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         "learning curve of the reference classifier at an eighth, a quarter, half and all of the images; bootstrap over groups",
         f"Twice as many images of this kind are expected to {fall} ({interval}).",
         significant=high < 0 or low > 0,
+        score=doubling(),
     )

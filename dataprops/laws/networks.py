@@ -8,7 +8,7 @@ mean: then its prediction is told with its score, else there are words and no nu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -171,11 +171,41 @@ def _told(target: str, value: float) -> str:
     return percent(value) if target == "logit_error" else f"{value:.2g}"
 
 
-def share_easier_to_attack(probe: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(sets of the calibration whose networks are expected to be harder to attack than this set's, sets in all)."""
-    told = network_prediction("network_penalty", probe)
-    if told.value is None:
+def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Prediction]) -> dict[str, Any] | None:
+    """Where the set stands among those of the calibration by the expected rise of the loss under attack; None where it is withheld.
+
+    Returns
+    -------
+    dict
+        easier_than (sets whose networks are harder to attack), of (sets), share, penalty (expected rise, nats), score
+        (rank correlation on sources left out, with its interval), sentence.
+    """
+    told = {p.name: p for p in predictions}.get("network_penalty")
+    if probe is None or told is None or told.value is None:
         return None
     cells = sources.converged(load_cells().query("model == @FAMILY"))
     means: Any = cells.groupby("source")["penalty_2"].mean()
-    return int((means < told.value).sum()), len(means)
+    easier, of = int((means < told.value).sum()), len(means)
+    rank = _rank()
+    return {
+        "easier_than": easier,
+        "of": of,
+        "share": easier / of,
+        "penalty": told.value,
+        "score": {"rank_correlation": rank},
+        "sentence": f"Networks trained on this set are expected to be easier to attack than those of {easier} of the {of} sets of the"
+        f" calibration (rank correlation on sources left out {rank['value']:.2f}, 95 % interval {rank['low']:.2f} to"
+        f" {rank['high']:.2f}).",
+    }
+
+
+@lru_cache(maxsize=1)
+def doubling() -> dict[str, Any]:
+    """What the probe's curve is worth for the networks of the calibration that ships (`sources.doubling_score`)."""
+    return sources.doubling_score(sources.converged(load_cells()))
+
+
+@lru_cache(maxsize=1)
+def _rank() -> dict[str, float]:
+    cells = sources.converged(load_cells().query("model == @FAMILY"))
+    return sources.rank_correlation(cells, best_form("log_penalty").form)

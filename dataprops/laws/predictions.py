@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataprops.laws.calibrations import Calibration
-from dataprops.laws.change import loss_change
+from dataprops.laws.change import probe_change
 from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss
 from dataprops.laws.gain import loss_if_doubled
 from dataprops.laws.networks import network_prediction
@@ -31,6 +31,8 @@ class Measured(NamedTuple):
         The store's newest.
     previous : mapping or None
         Summary of the audit before.
+    change : mapping or None
+        Paired change of the probe since that audit (`change.probe_change`); None: its files are the same.
     target_loss : float or None
         Nats, where a user asks how many images would reach it.
     """
@@ -40,6 +42,7 @@ class Measured(NamedTuple):
     calibration: Calibration | None = None
     previous: Mapping[str, Any] | None = None
     target_loss: float | None = None
+    change: Mapping[str, Any] | None = None
 
     def of_network(self, name: str) -> Prediction:
         """A prediction of the calibration that ships, from the probe."""
@@ -91,7 +94,7 @@ PREDICTIONS: dict[str, PredictionRow] = {
         PredictionRow(
             "log_loss_change",
             "Change of the test loss since the previous audit",
-            lambda given: loss_change(given.previous, given.summary),
+            lambda given: probe_change(given.change, given.previous, given.summary),
             measure="predicted_log_loss_change",
         ),
         PredictionRow(
@@ -131,5 +134,6 @@ def predicted_measures(predictions: list[Prediction]) -> dict[str, float]:
         row = PREDICTIONS.get(prediction.name)
         if row is not None and row.measure and prediction.withheld is None:
             out[row.measure] = prediction.value or 0.0
-            out[f"{row.measure}_low"] = prediction.low or 0.0
+            if prediction.name != "log_loss_change":  # the finding counts only what goes beyond the number of images
+                out[f"{row.measure}_low"] = prediction.low or 0.0
     return out

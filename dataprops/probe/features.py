@@ -12,12 +12,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from dataprops.probe.threads import in_threads
 
 SIDE = 32
 PATCH = 6
@@ -118,15 +119,14 @@ def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
     return (torch.cat([(size + signed) / 2, (size - signed) / 2, coarse], 1) - encoder.mean) / encoder.scale
 
 
-def encode(encoder: Encoder, x: torch.Tensor, advance: Callable[[int], None] | None = None) -> torch.Tensor:
+def encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
     """Features float32 [n, features] of images [n, c, side, side]; one image's do not depend on the others'."""
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(x), BATCH):
-            parts.append(_encode(encoder, x[start : start + BATCH]))
-            if advance is not None:
-                advance(len(parts[-1]))
-    return torch.cat(parts)
+
+    def some(start: int) -> torch.Tensor:
+        with torch.no_grad():
+            return _encode(encoder, x[start : start + BATCH])
+
+    return torch.cat(in_threads(some, range(0, len(x), BATCH)))
 
 
 def encode_with_gradient(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:

@@ -62,7 +62,7 @@ def fold_count(n: int) -> int:
     return FOLDS_OF_FEW if n <= FEW else FOLDS
 
 
-def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int, given: np.ndarray | None = None) -> np.ndarray:
     """Fold of each image, int64 [n]: no unit in two of them, each class spread as evenly as units allow.
 
     Parameters
@@ -74,6 +74,8 @@ def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.n
     folds : int
     seed : int
         Decides between folds that are equally good.
+    given : int64 [n], optional
+        Folds that images have already (-1: none): their units stay there (where a unit has several, in that of most of its images).
     """
     rng = np.random.default_rng([seed, 11])
     classes = int(y.max(initial=0)) + 1
@@ -88,12 +90,22 @@ def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.n
     size = np.zeros(folds)
     chosen = np.empty(len(names), np.int64)
     tie = rng.permutation(folds) * 1e-9
+    set_already = np.full(len(names), -1, np.int64) if given is None else _fold_of_units(code, given, folds)
+    order = order[np.argsort(set_already[order] < 0, kind="stable")]
     for number in order:
         mine = counts[number]
         # how uneven the classes of this unit become, and then the sizes
         cost = ((held + mine) * share * (mine > 0)).sum(1) + 1e-3 * size / len(y) + tie
-        at = int(np.argmin(cost))
+        at = int(np.argmin(cost)) if set_already[number] < 0 else int(set_already[number])
         chosen[number] = at
         held[at] += mine
         size[at] += mine.sum()
     return chosen[code]
+
+
+def _fold_of_units(code: np.ndarray, given: np.ndarray, folds: int) -> np.ndarray:
+    """The fold that most of a unit's images have already; -1 where none has one."""
+    votes = np.zeros((int(code.max(initial=-1)) + 1, folds), np.int64)
+    known = given >= 0
+    np.add.at(votes, (code[known], given[known]), 1)
+    return np.where(votes.any(1), votes.argmax(1), -1)

@@ -22,6 +22,7 @@ from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import MANY, held_scores, inner_products, near_strengths, solve, targets
 from dataprops.probe.suspects import Suspects, suspect_labels
+from dataprops.util.threads import one_thread
 
 MOST = 4_000  # images
 MOST_CLASSES = 100
@@ -92,6 +93,8 @@ class Probe(NamedTuple):
     attack : Attack or None
     features : float32 [n, p] or None
         Of the images, as the classifier got them.
+    strength : float
+        Of the ridge on all images.
     """
 
     error: Estimate
@@ -111,6 +114,7 @@ class Probe(NamedTuple):
     attacked: np.ndarray
     attack: Attack | None
     features: np.ndarray | None = None
+    strength: float = float("nan")
 
 
 def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> HeldOut:
@@ -134,9 +138,10 @@ def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
     True
     """
     unit = np.arange(len(y)) if groups is None else groups
-    x = shrink(images)
-    _, features = fit_encoder(x, seed)
-    return held_out_of(features, y, unit, seed)
+    with one_thread():
+        x = shrink(images)
+        _, features = fit_encoder(x, seed)
+        return held_out_of(features, y, unit, seed)
 
 
 def held_out_of(features: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int = 0) -> HeldOut:
@@ -181,6 +186,7 @@ def draw_images(n: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 5]).choice(n, most, replace=False))
 
 
+@one_thread()
 def run_probe(
     images: np.ndarray | torch.Tensor | None,
     y: np.ndarray,
@@ -218,7 +224,7 @@ def run_probe(
         encoder, features = fit_encoder(x, seed)
     step(30)
     _, unit = np.unique(unit, return_inverse=True)
-    strata = _quintiles(y) if numeric else y
+    strata = strata_of(y, numeric=numeric)
     classes = 0 if numeric else int(y.max()) + 1
     target = ((y - y.mean()) / y.std())[:, None] if numeric else targets(y, classes)
     folds = assign_folds(strata, unit, fold_count(len(y)), seed)
@@ -227,9 +233,10 @@ def run_probe(
     sizes, scores, strength = _at_all_sizes(kernel, target, strata, unit, folds, seed, step)
     weights = bootstrap_weights(int(unit.max()) + 1, seed)
     if numeric:
-        return _of_numbers(sizes, scores, target, unit, folds, weights)
+        probe = _of_numbers(sizes, scores, target, unit, folds, weights)
+        return probe._replace(features=features, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(features=features)
+    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(features=features, strength=strength)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)
@@ -240,8 +247,9 @@ def run_probe(
     return probe
 
 
-def _quintiles(y: np.ndarray) -> np.ndarray:
-    return np.searchsorted(np.quantile(y, [0.2, 0.4, 0.6, 0.8]), y)
+def strata_of(y: np.ndarray, *, numeric: bool) -> np.ndarray:
+    """What folds are stratified by: the classes; of numbers their quintile."""
+    return np.searchsorted(np.quantile(y, [0.2, 0.4, 0.6, 0.8]), y) if numeric else y
 
 
 def _at_all_sizes(

@@ -265,7 +265,26 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
         note = "no labels to tell apart" if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note))
     keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), "the largest of this set, 1 / grey level"))
-    return keys
+    return [*keys, *feature_keys(s.get("feature_space"))]
+
+
+def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
+    """The same numbers in the space of the user's features, where one was given."""
+    if space is None:
+        return []
+    where, keys = f"in the {space['features']:,} features of {space['source']}", []
+    probe = space.get("probe") or {}
+    if probe.get("error"):
+        value, note = interval_text(probe["error"])
+        keys.append(Key("Error of a reference classifier, your features", value, f"{note}, {where}".lstrip(", ")))
+    mle = space["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
+    keys.append(Key("Intrinsic dimension, your features", plus_minus(mle["value"], mle["se"]), where))
+    sample = space["label_sharpness"]["sample"]
+    note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}, {where}"
+    keys.append(Key("Label sharpness, your features", plus_minus(sample["mean"], sample["std"]), note))
+    pairs = space["near_duplicates"]
+    note = f"pairs, of {pairs['images']:,} images, {where}"
+    return [*keys, Key("Near-copies, your features", f"{pairs['pairs']:,}", note)]
 
 
 def first_screen(summary: Mapping[str, Any], findings: pd.DataFrame) -> FirstScreen:

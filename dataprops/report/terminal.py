@@ -67,6 +67,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(Text("\nexpected", style="bold"))
     for prediction in spoken:
         console.print(Text(prediction["sentence"]))
+    if s.get("risk"):
+        console.print(Text(s["risk"]["sentence"]))
     console.print(Text("\nreport   ", style="bold"), Text(s["report"]), sep="", soft_wrap=True)
     console.print(Text("results  ", style="bold"), Text(s["results"]), sep="", soft_wrap=True)
 

@@ -17,6 +17,7 @@ from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.laws.calibrations import newest_calibration
+from dataprops.laws.networks import attack_risk
 from dataprops.laws.prediction import Prediction
 from dataprops.laws.predictions import Measured, predict, predicted_measures
 from dataprops.report.first_screen import steps_of, verdict_of
@@ -34,10 +35,12 @@ def check(run: Run, tools: Tools) -> Checked:
     summary = base_summary(run, properties=properties, images=images, findings=found)
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     peaks = images.loc[images["pixels"].notna(), "peak"].to_numpy()
-    predictions = predict(Measured(summary, peaks, newest_calibration(Path(run.store)), previous))
+    change = files.change.read() if files.change.path.is_file() else None
+    predictions = predict(Measured(summary, peaks, newest_calibration(Path(run.store)), previous, change=change))
     if previous is not None and same_files(run.results.parent / previous["run_id"], images):
         predictions = [_unchanged(prediction, previous["run_id"]) for prediction in predictions]
-    numbers = files.measures.read() | property_measures(summary) | predicted_measures(predictions)
+    summary |= {"risk": attack_risk(summary.get("probe"), predictions)}
+    numbers = predicted_measures(predictions) | property_measures(summary) | files.measures.read()
     outcome = run_checks(numbers, images, properties, checks, files.data_docs, validator.validate)
     alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
     files.checks.write(outcome.results)

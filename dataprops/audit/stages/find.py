@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataprops.audit.pictures import Pictures
+from dataprops.audit.since import since_previous
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import Context, measures, shortcut_scores
@@ -51,6 +52,8 @@ def context_of(run: Run) -> Context:
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
         neighbours=neighbours,
         probe=probe if len(probe) else None,
+        since=since_previous(run, images),
+        feature_pairs=files.feature_pairs.read() if files.feature_pairs.path.is_file() else None,
         checks=load_thresholds(run.config.thresholds),
         pixels=pictures.blocks,
         originals=pictures.originals,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dataprops.audit import feature_space, since
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
@@ -15,6 +16,7 @@ from dataprops.findings.second_opinion import Witness, most_alike
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import units_of
+from dataprops.util.json import finite
 from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
 
@@ -37,10 +39,24 @@ def probe(run: Run, tools: Tools) -> Probed:
     if reason is not None:
         files.probed.write({"probe": None, "probe_withheld": reason})
         files.probe.write(record.empty_table())
-        return Probed(0)
+        files.change.write({"withheld": f"it is measured by the probe, and this audit has none: {reason}"})
+        at = at[:0]
+    else:
+        _train(run, tools, usable, at, unit, notes)
+    if feature_space.asked(run.config):
+        with one_thread():
+            told = feature_space.measure_features(run, tools, usable, at, unit[at])
+        files.probed.write(files.probed.read() | told)
+        properties = [files.properties.read(), feature_space.property_rows(told["feature_space"])]
+        files.properties.write(pd.concat(properties, ignore_index=True))
+    return Probed(len(at))
+
+
+def _train(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: np.ndarray, notes: list[str]) -> None:
+    """Train the reference classifier on the images at these places, and write what it found."""
+    files, numeric = run.files, run.files.scanned.read().label_kind == "numbers"
     part = usable.iloc[at]
-    values = part["y"].to_numpy(float)
-    names, y = (None, values) if numeric else _codes(part)
+    names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
     x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
         found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
@@ -49,12 +65,18 @@ def probe(run: Run, tools: Tools) -> Probed:
             voters = most_alike(found.features, unit[at])
             alike = np.where(voters >= 0, image[voters], -1)
             Witness(image, names, found.probabilities, alike).save(files.witness)
-    grouped = "group" if part["group"].notna().any() else "image"
-    files.probed.write(
-        {"probe": record.summary_of(found, y, names, grouped, notes) | {"n_total": len(usable)}, "probe_withheld": None}
-    )
+    told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
+    if told["attack"]:
+        told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
+    files.probed.write({"probe": told, "probe_withheld": None})
     files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, unit[at]))
-    return Probed(len(at))
+    with one_thread():
+        since.write_change(run, since.Trained(found, part, y, names, unit[at]))
+
+
+def grouped_by(part: pd.DataFrame) -> str:
+    """What folds keep together beside copies."""
+    return "group" if part["group"].notna().any() else "image"
 
 
 def _units(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
@@ -94,7 +116,8 @@ def _chosen(images: pd.DataFrame, unit: np.ndarray, numeric: bool, seed: int) ->
     return drawn, notes
 
 
-def _codes(images: pd.DataFrame) -> tuple[list[str], Any]:
+def codes_of(images: pd.DataFrame) -> tuple[list[str], Any]:
+    """Names of the classes, and each image's as a place among them."""
     labels = images["label"].astype(str).to_numpy(object)
     names, y = np.unique(labels, return_inverse=True)
     return [str(name) for name in names], y.astype(np.int64)

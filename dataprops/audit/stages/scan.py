@@ -40,6 +40,10 @@ def scan(run: Run, tools: Tools) -> Scanned:
     load_thresholds(run.config.thresholds)  # a wrong file is refused before any work
     with bounded(run.config.memory):
         table = source_of(run).scan()
+    if run.config.features or run.config.model:
+        from dataprops.audit.feature_space import check_features  # brings torch
+
+        check_features(run.config, table)
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
     left_out, empty = left_out_of(table), table.attrs.get("empty_classes", ())
     decisions = tuple(table.attrs.get("decisions", ()))

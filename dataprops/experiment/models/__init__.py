@@ -5,7 +5,6 @@ Weights are random; the state of torch's generator decides them.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment.models.resnet import BasicBlock, Bottleneck, resnet
 from dataprops.experiment.models.small import cnn4, mlp
 from dataprops.experiment.models.vgg import SHRINK, vgg
+from dataprops.probe.activations import imported
 
 
 class Model(NamedTuple):
@@ -84,13 +84,9 @@ def find_model(name: str) -> Model:
     """
     if name in MODELS:
         return MODELS[name]
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise DatapropsError(f"unknown model {name!r}: models are {', '.join(MODELS)}, or your own as module:Name")
-    try:
-        build = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DatapropsError(f"the model {name!r} cannot be imported: {error}") from error
+    build = imported(name)
     if not callable(build):
         raise DatapropsError(f"the model {name!r} is not a class or function: give one that returns a torch.nn.Module")
     takes = inspect.signature(build).parameters

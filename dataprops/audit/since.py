@@ -1,0 +1,211 @@
+"""What changed since the previous audit of the dataset, for findings and predictions: losses image by image, sharpness, classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dataprops.audit.summary import preprocess_record, sharpness_record
+from dataprops.audit.workspace import Run
+from dataprops.findings.since import Since
+from dataprops.laws.change import preprocessing_differs
+from dataprops.probe import paired
+from dataprops.probe.folds import assign_folds
+from dataprops.probe.measure import Probe, strata_of
+from dataprops.store.folder import previous_summary
+
+FIRST = "this is the first audit of the dataset in this store"
+COLUMNS = ["image", "path", "label", "content", "pixels"]
+NAMED = 3  # classes of which a sentence tells where the images went
+MOST_IMAGES = 50  # of a class, named
+
+
+class Trained(NamedTuple):
+    """The probe of this audit: what it found on the rows of a table of images, their labels, the classes' names, their units."""
+
+    found: Probe
+    part: pd.DataFrame
+    y: np.ndarray
+    names: list[str] | None
+    unit: np.ndarray
+
+
+class Before(NamedTuple):
+    """The previous audit: its summary, its images, what its probe made of them (one row for each probed image)."""
+
+    summary: dict[str, Any]
+    images: pd.DataFrame
+    probe: pd.DataFrame
+
+
+def previous_of(run: Run) -> Before | None:
+    """The previous audit with its tables; None if there is none that can be read."""
+    summary = previous_summary(Path(run.store), run.config.dataset, run.run_id)
+    if summary is None:
+        return None
+    folder = run.results.parent / summary["run_id"]
+    try:
+        images = pd.read_parquet(folder / "images.parquet", columns=COLUMNS)
+        probe = pd.read_parquet(folder / "probe.parquet") if (folder / "probe.parquet").is_file() else pd.DataFrame()
+    except (OSError, ValueError, KeyError):  # Arrow's are ValueErrors
+        return None
+    return Before(summary, images, probe)
+
+
+def partners(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
+    """Row in `before` of each image of `now`, int64 [n], -1: new. By path and content, then content, then path alone."""
+    from dataprops.audit.history import match
+
+    partner = match(before, now).partner.copy()
+    taken = set(partner[partner >= 0].tolist())
+    free = {path: row for row, path in enumerate(before["path"]) if row not in taken}
+    for row in np.nonzero(partner < 0)[0]:
+        partner[row] = free.get(now["path"].iloc[row], -1)
+    return partner
+
+
+def write_change(run: Run, trained: Trained) -> None:
+    """Compare the probe with that of the previous audit and write the outcome."""
+    before = previous_of(run)
+    reason = FIRST if before is None else _not_comparable(run, before, trained)
+    if before is None or reason:
+        run.files.change.write({"withheld": reason})
+        return
+    told, losses = compare_losses(run, before, trained)
+    run.files.change.write(told)
+    run.files.change_images.write(losses)
+
+
+def _not_comparable(run: Run, before: Before, trained: Trained) -> str | None:
+    old = before.summary
+    reason = _other_set(run, old)
+    if reason:
+        return reason
+    if not old.get("probe") or not len(before.probe):
+        return "it is measured by the probe, and the previous audit has none"
+    grouped = "group" if trained.part["group"].notna().any() else "image"
+    if old["probe"]["grouped_by"] != grouped:
+        return (
+            f"the previous audit kept images together by {old['probe']['grouped_by']}, this one by {grouped}: losses on images of"
+            " unseen patients and of seen ones do not compare"
+        )
+    if trained.names is not None and set(before.probe["given"].dropna()) != set(trained.names):
+        return "the classes are others than in the previous audit, and so is the task"
+    return None
+
+
+def _other_set(run: Run, old: dict[str, Any]) -> str | None:
+    made = preprocess_record(run, run.files.decoded.read().preprocess)
+    reason = preprocessing_differs(old, {"preprocess": made})
+    kind = run.files.scanned.read().label_kind
+    if reason is None and old["labels"]["kind"] != kind:
+        return f"the previous audit read the labels as {old['labels']['kind']}, this one as {kind}"
+    return reason
+
+
+def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The paired change, and the loss of each image before and after."""
+    found, numeric = trained.found, trained.names is None
+    now = run.files.images.read(COLUMNS)
+    ids = trained.part["image"].to_numpy(np.int64)
+    row = partners(before.images, now)[ids]
+    place = pd.Series(np.arange(len(before.probe)), index=before.probe["image"].to_numpy(np.int64))
+    old_ids = np.where(row >= 0, before.images["image"].to_numpy(np.int64)[row], -1)
+    partner = place.reindex(old_ids).fillna(-1).to_numpy(np.int64)
+    kept = partner >= 0
+    given = np.where(kept, before.probe["fold"].to_numpy(np.int64)[partner], -1)
+    folds = int(before.summary["probe"]["folds"])
+    fold = assign_folds(strata_of(trained.y, numeric=numeric), trained.unit, folds, run.config.seed, given)
+    assert found.features is not None
+    losses = paired.refitted_losses(found.features, trained.y, fold, found.strength, numeric=numeric)
+    old_loss = before.probe["log_loss"].to_numpy(float)
+    _, old_unit = np.unique(before.probe["unit"].to_numpy(), return_inverse=True)
+    _, unit = np.unique(trained.unit, return_inverse=True)
+    states = paired.State(old_loss, old_unit), paired.State(losses, unit)
+    change = paired.change(*states, partner, folds, run.config.seed)
+    curve = [(p["n"], p["error"] if p["log_loss"] is None else p["log_loss"]) for p in before.summary["probe"]["curve"]]
+    told = change._asdict() | {
+        "expected": paired.expected_change(curve, len(old_loss), len(losses)),
+        "paired": int(kept.sum()),
+        "new": int((~kept).sum()),
+        "gone": len(old_loss) - int(kept.sum()),
+        "withheld": None,
+    }
+    labels = before.probe["given"].to_numpy(object)[partner]
+    table = pd.DataFrame({"image": ids, "after": losses, "before": np.where(kept, old_loss[partner], np.nan)})
+    table["label_before"] = pd.Series([a if b else None for a, b in zip(labels, kept, strict=True)], dtype=object)
+    return told, table
+
+
+def since_previous(run: Run, images: pd.DataFrame) -> Since | None:
+    """What findings are told of the previous audit; None if there is none under this preprocessing."""
+    before = previous_of(run)
+    if before is None or _other_set(run, before.summary):
+        return None
+    files = run.files
+    change = files.change.read() if files.change.path.is_file() else {"withheld": FIRST}
+    losses = files.change_images.read() if files.change_images.path.is_file() else pd.DataFrame()
+    partner = partners(before.images, images)
+    sharpness, pairs = _sharper(run, before, images, partner)
+    return Since(change, losses, sharpness, pairs, tuple(changed_classes(before.images, images, partner)))
+
+
+def _sharper(
+    run: Run, before: Before, images: pd.DataFrame, partner: np.ndarray
+) -> tuple[dict[str, Any] | None, pd.DataFrame]:
+    """Change of the sharpness at equal M, and the sharpest pairs of which an image or a label is new."""
+    from dataprops.audit.history import sharpness_changes
+
+    files = run.files
+    now = {
+        "labels": {"kind": files.scanned.read().label_kind},
+        "label_sharpness": sharpness_record(files.properties.read(), run.config.draws),
+        "n_images": len(images),
+        "n_unreadable": int(images["pixels"].isna().sum()),
+    }
+    sharpest = files.sharpest_pairs()
+    found = next(change for change in sharpness_changes(before.summary, now) if change.name == "k_f")
+    if found.value is None or found.low is None:
+        return None, sharpest.head(0)
+    old = before.images["label"].to_numpy(object)[partner]
+    same = (partner >= 0) & (old == images["label"].to_numpy(object))
+    new = ~(same[sharpest["a"].to_numpy(np.int64)] & same[sharpest["b"].to_numpy(np.int64)])
+    told = {"before": found.before, "after": found.after, "value": found.value, "low": found.low, "high": found.high}
+    return told, sharpest[new & (sharpest["sharpness"] > found.before)].reset_index(drop=True)
+
+
+def changed_classes(before: pd.DataFrame, now: pd.DataFrame, partner: np.ndarray) -> list[tuple[str, tuple[int, ...]]]:
+    """A sentence for each class that is gone or new, with images that are still there or came with it."""
+    old, new = before["label"], now["label"]
+    kept = np.nonzero(partner >= 0)[0]
+    was = np.full(len(now), None, object)
+    was[kept] = old.to_numpy(object)[partner[kept]]
+    out = []
+    for name in sorted(set(old.dropna()) - set(new.dropna())):
+        at = np.nonzero(was == name)[0]
+        count = int((old == name).sum())
+        images = f"its {count:,} image{'s' if count != 1 else ''}"
+        told = f"The class “{name}” of the previous audit is gone: of {images} "
+        told += (
+            f"{_counts(new.iloc[at])}, and {count - len(at):,} are no longer there." if len(at) else "none is there."
+        )
+        out.append((told, tuple(int(i) for i in now["image"].iloc[at][:MOST_IMAGES])))
+    for name in sorted(set(new.dropna()) - set(old.dropna())):
+        at = np.nonzero((new == name).to_numpy())[0]
+        earlier = pd.Series(was[at], dtype=object).dropna()
+        told = f"The class “{name}” is new: {len(at) - len(earlier):,} of its {len(at):,} images came with it"
+        told += f"; of the others {_counts(earlier, 'were')} before." if len(earlier) else "."
+        out.append((told, tuple(int(i) for i in now["image"].iloc[at][:MOST_IMAGES])))
+    return out
+
+
+def _counts(labels: pd.Series, verb: str = "are now") -> str:
+    """'40 are now labelled “a”, 3 “b”'."""
+    counts = labels.fillna("nothing").value_counts()
+    parts = [f"{count:,} “{name}”" for name, count in counts.head(NAMED).items()]
+    first = parts[0].split(" ", 1)
+    parts[0] = f"{first[0]} {verb} labelled {first[1]}"
+    return ", ".join(parts) + (", ..." if len(counts) > NAMED else "")

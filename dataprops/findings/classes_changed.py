@@ -1,0 +1,46 @@
+"""Classes that are gone or new since the previous audit: merged, split, renamed, added or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each class; its value is the number of its images that are still there under another name, or came with it."""
+    for sentence, images in context.since.classes if context.since else ():
+        yield images, float(len(images)), sentence
+
+
+def measures(context: Context) -> dict[str, float]:
+    """classes_changed: classes that are gone or new."""
+    return {} if context.since is None else {"classes_changed": float(len(context.since.classes))}
+
+
+FINDING = Finding(
+    name="classes_changed",
+    severity="info",
+    title="Classes gone or new",
+    explanation=(
+        "The classes are not those of the previous audit, so it is another task: errors, losses and sharpness do not"
+        " compare. Check that the change is meant, and that no folder or label was renamed by mistake."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="classes_changed",
+            measure="classes_changed",
+            max=0,
+            severity="warning",
+            title="the classes of the previous audit",
+            sentence="{value:class is|classes are} gone or new since the previous audit: it is another task than before.",
+            reason="a network trained for the earlier classes does not serve these",
+        ),
+    ),
+    shown="groups",
+)

@@ -1,0 +1,97 @@
+"""How the reference classifier's held-out loss changed between two states of a set, image by image.
+
+Images that both states hold stay in their folds, new ones join the folds where the classes are most even (`folds.assign_folds`): what
+differs is the set, not its division. The change is that of the log of the mean loss. Its interval draws whole units with replacement,
+a unit being what hangs together in either state (patients, copies, an image and its earlier self), so that what both states share
+cancels as it should.
+
+Units see the luck of the images that are tested. The luck of those that are trained on comes on top where images come and go: by
+Nadeau & Bengio [1]_ the variance of a K-fold mean is 1 + K/(K - 1) times that of its test images alone. Shared images share their
+training sets, too, so this counts for the fraction of images that are in one state only.
+
+References
+----------
+.. [1] C. Nadeau, Y. Bengio, Inference for the Generalization Error, Machine Learning 52 (2003).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.probe.bootstrap import bootstrap_weights
+from dataprops.probe.calibrate import cross_fitted, log_losses
+from dataprops.probe.curve import LATE
+from dataprops.probe.folds import unite
+from dataprops.probe.ridge import held_scores, inner_products, targets
+
+FLOOR = 1e-4  # nats: below it a mean loss is as good as none
+
+
+class State(NamedTuple):
+    """A state of a set: loss float64 [n] and unit int64 [n] of each image."""
+
+    loss: np.ndarray
+    unit: np.ndarray
+
+
+class Change(NamedTuple):
+    """log(mean loss after / mean loss before) with its 95 % interval, and both means."""
+
+    value: float
+    low: float
+    high: float
+    before: float
+    after: float
+
+
+def refitted_losses(
+    features: np.ndarray, y: np.ndarray, folds: np.ndarray, strength: float, *, numeric: bool
+) -> np.ndarray:
+    """Held-out loss of each image in given folds, float64 [n]: log loss, nats; of numbers the squared error in variances."""
+    kernel = inner_products(features)
+    if numeric:
+        target = ((y - y.mean()) / y.std())[:, None]
+        return (held_scores(kernel, target, folds, strengths=(strength,)).scores[:, 0] - target[:, 0]) ** 2
+    scores = held_scores(kernel, targets(y, int(y.max()) + 1), folds, strengths=(strength,)).scores
+    return log_losses(cross_fitted(scores, y, folds), y)
+
+
+def change(before: State, after: State, partner: np.ndarray, folds: int, seed: int = 0) -> Change:
+    """The change between two states.
+
+    Parameters
+    ----------
+    before, after : State
+    partner : int64 [n after]
+        Place of the image in `before`; -1: it is new.
+    folds : int
+    seed : int
+    """
+    p, n = len(before.loss), len(after.loss)
+    kept = np.nonzero(partner >= 0)[0]
+    pairs = np.stack([partner[kept], p + kept], axis=1)
+    unit = unite(p + n, np.concatenate([before.unit, int(before.unit.max(initial=-1)) + 1 + after.unit]), pairs)
+    units = int(unit.max()) + 1
+    weights = bootstrap_weights(units, seed)
+    drawn = []
+    for state, mine in ((before, unit[:p]), (after, unit[p:])):
+        sums, count = np.bincount(mine, state.loss, units), np.bincount(mine, minlength=units)
+        drawn.append((weights @ sums) / np.maximum(weights @ count, 1))
+    means = [max(float(state.loss.mean()), FLOOR) for state in (before, after)]
+    value = float(np.log(means[1] / means[0]))
+    low, high = np.quantile(np.log(np.maximum(drawn[1], FLOOR) / np.maximum(drawn[0], FLOOR)), [0.025, 0.975])
+    alone = 1 - 2 * len(kept) / (p + n)
+    wider = np.sqrt(1 + alone * folds / max(1, folds - 1))
+    return Change(value, value - wider * (value - float(low)), value + wider * (float(high) - value), *means)
+
+
+def expected_change(curve: list[tuple[float, float]], before: int, after: int) -> float:
+    """Change of the log loss that another number of images explains, by the learning curve [(n, loss)] of before; 0 without one."""
+    points = [(n, loss) for n, loss in curve if n and loss and loss > 0][-LATE:]
+    if len(points) < 2 or not before or not after:
+        return 0.0
+    x, y = np.log(np.array(points, float)).T
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    return min(slope, 0.0) * float(np.log(after / before))

@@ -1,0 +1,127 @@
+"""What label sharpness is good for: wrong labels by the sharpest pairs beside the probe, and sharpness of each class.
+
+    python -m tests.benchmarks.sharpness DIR [--sets NAME ...]
+
+One JSON line for each set. `flips`: of 5 and 10 % planted wrong labels, three draws: precision among the first 50 images by K_j
+(the sharpest pair of each image), the fraction of the 50 sharpest pairs that hold a wrong label, and precision among the first
+50 suspects of the probe. `classes`: for each class the median K_j and the probe's held-out loss, and their rank correlation.
+
+    python -m tests.benchmarks.sharpness --claims
+
+The paper's four figures from the networks of the calibration that ships: correlations over sources, with bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from dataprops.laws.fitting import sources
+from dataprops.laws.networks import load_cells
+from dataprops.probe.space import measure_space
+from dataprops.probe.suspects import suspect_labels
+from tests.benchmarks.changes import SETS, Images, audited, load
+
+FIRST, DRAWS = 50, 3
+
+
+def precision(images: Images, fraction: float, seed: int) -> dict[str, float]:
+    """Of the first 50 by each way, how many are planted."""
+    from dataprops.probe.calibrate import cross_fitted
+    from dataprops.probe.ridge import held_scores, inner_products, targets
+
+    rng = np.random.default_rng([seed, 9])
+    n, classes = len(images.y), int(images.y.max()) + 1
+    wrong = np.zeros(n, bool)
+    wrong[rng.choice(n, round(fraction * n), replace=False)] = True
+    y = np.where(wrong, (images.y + rng.integers(1, classes, n)) % classes, images.y)
+    space = measure_space(images.x.numpy().reshape(n, -1), y.astype(float), sample=2, draws=2)
+    by_sharpness = np.argsort(-np.nan_to_num(space.sharpness), kind="stable")[:FIRST]
+    pairs = wrong[space.sharpest.a[:FIRST]] | wrong[space.sharpest.b[:FIRST]]
+    of = audited(images._replace(y=y))
+    scores = held_scores(inner_products(of.features), targets(y, classes), of.folds, strengths=(of.strength,)).scores
+    suspects = suspect_labels(cross_fitted(scores, y, of.folds), y).image[:FIRST]
+    return {
+        "sharpest_images": float(wrong[by_sharpness].mean()),
+        "sharpest_pairs": float(pairs.mean()),
+        "probe": float(wrong[suspects].mean()) if len(suspects) else 0.0,
+        "probe_named": len(suspects),
+        "chance": fraction,
+    }
+
+
+def by_class(images: Images) -> dict[str, Any]:
+    """Median K_j and held-out error of each class."""
+    space = measure_space(images.x.numpy().reshape(len(images.y), -1), images.y.astype(float), sample=2, draws=2)
+    losses = audited(images).losses
+    classes = range(int(images.y.max()) + 1)
+    sharp = [float(np.nanmedian(space.sharpness[images.y == c])) for c in classes]
+    loss = [float(losses[images.y == c].mean()) for c in classes]
+    rank = float(spearmanr(sharp, loss)[0]) if len(sharp) > 2 else None
+    image = float(spearmanr(np.nan_to_num(space.sharpness), losses)[0])
+    return {"median_k": sharp, "log_loss": loss, "rank_over_classes": rank, "rank_over_images": image}
+
+
+def claims(n: int = 256) -> dict[str, Any]:
+    """Dimension and sharpness by domain at N images, within grey sets too; and r of loss with d, of loss and penalty with K_F."""
+    cells = sources.converged(load_cells())
+    cells = cells[cells["n_train"] == n]
+    out: dict[str, Any] = {}
+    for name, part in (("all", cells), ("grey", cells[cells["channels"] == 1])):
+        means = part.groupby(["source", "domain"])[["d_data", "k_f", "k_mean"]].mean().reset_index()
+        out[name] = (
+            means.groupby("domain")[["d_data", "k_f", "k_mean"]].agg(["mean", "count"]).round(6).to_dict("index")
+        )
+        out[name] = {domain: {"_".join(k): v for k, v in row.items()} for domain, row in out[name].items()}
+    for family, part in cells.groupby("model"):
+        means = part.groupby("source")[["d_data", "k_f", "test_loss_scaled", "penalty_2"]].mean()
+        loss = np.log(np.maximum(means["test_loss_scaled"], sources.FLOOR_LOSS)).to_numpy()
+        d, k, penalty = (means[name].to_numpy() for name in ("d_data", "k_f", "penalty_2"))
+        out[str(family)] = {
+            "sources": len(means),
+            "loss_and_d": _r(d, loss),
+            "loss_and_k": _r(np.log(k), loss),
+            "penalty_and_k": _r(k, penalty),
+        }
+    return out
+
+
+def _r(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Pearson's r and its 95 % interval over resampled sources."""
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(x), len(x)) for _ in range(2000)]
+    found = [np.corrcoef(x[at], y[at])[0, 1] for at in draws if np.ptp(x[at]) and np.ptp(y[at])]
+    return [round(float(v), 2) for v in (np.corrcoef(x, y)[0, 1], *np.quantile(found, [0.025, 0.975]))]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("--claims", action="store_true")
+    parser.add_argument("--most", type=int, default=700)
+    parser.add_argument("--sets", nargs="*", default=[*SETS, "blood_cells", "tiny_imagenet10"])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.claims:
+        print(json.dumps(claims()))
+        return
+    for name in args.sets:
+        images = load(args.folder / name, SETS.get(name, r"^(.*)$"), args.most, 0)
+        flips = {}
+        for fraction in (0.05, 0.1):
+            runs = [precision(images, fraction, seed) for seed in range(DRAWS)]
+            flips[str(fraction)] = {key: round(float(np.mean([run[key] for run in runs])), 3) for key in runs[0]}
+        print(
+            json.dumps({"set": name, "images": len(images.y), "flips": flips, "classes": by_class(images)}), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
