@@ -15,13 +15,15 @@ from rich.console import Console
 from scipy import stats
 
 from dataprops.checks.alerts import _told_predictions
-from dataprops.laws.change import common_sample, loss_change, sharpness_error
+from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_error
 from dataprops.laws.gain import loss_if_doubled
+from dataprops.laws.networks import doubling
 from dataprops.laws.paper import (
     fit_penalty,
     images_needed,
     load_calibration,
     penalty_prediction,
+    penalty_score,
     predict_penalty,
 )
 from dataprops.laws.prediction import Prediction
@@ -380,3 +382,40 @@ def test_the_interval_of_the_papers_sets_is_that_of_statsmodels():
         frame = line.get_prediction(np.array([[1.0, sharpness]])).summary_frame(alpha=0.05)
         expected = frame[["mean", "obs_ci_lower", "obs_ci_upper"]].to_numpy()[0]
         np.testing.assert_allclose(predict_penalty(fit_penalty(table), sharpness), expected, rtol=1e-9)
+
+
+# --- what predictions were worth -----------------------------------------------------------------------------------------
+
+
+def test_scores_are_those_that_the_experiment_and_the_papers_table_give():
+    """The curve misses doublings by 0.091, the mean of other sources by 0.112 (tests/benchmarks/truth.md); 6.6 nats, 11.4 (laws)."""
+    told = doubling()
+    assert (told["pairs"], told["sources"]) == (148, 11)
+    assert told["miss"] == pytest.approx(0.091, abs=5e-4)
+    assert told["baseline_miss"] == pytest.approx(0.112, abs=5e-4)
+    assert told["gain"]["low"] > 0
+    own = penalty_score()
+    assert (round(own["rmse"], 1), round(own["baseline_rmse"], 1)) == (6.6, 11.4)
+
+
+def changed(**values):
+    return {"value": 0.2, "low": 0.1, "high": 0.3, "expected": 0.0, "withheld": None} | values
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "significant"),
+    [
+        (changed(), "harder to learn, or its labels noisier", True),
+        (changed(expected=0.15), "as fewer images bring it", False),
+        (changed(value=-0.2, low=-0.3, high=-0.1, expected=-0.1), "as more images of one kind bring it", False),
+        (changed(value=-0.2, low=-0.3, high=-0.1), "easier to learn", True),
+        (changed(low=-0.1), "no more than sampling noise", False),
+    ],
+)
+def test_the_change_of_the_probe_is_told_beyond_what_the_number_of_images_explains(change, words, significant):
+    before, now = audit(), audit(n=10_100)
+    told = probe_change(change, before, now)
+    assert words in told.sentence
+    assert told.significant is significant
+    assert probe_change({"withheld": "no probe"}, before, now).withheld == "no probe"
+    assert "first audit" in probe_change(change, None, now).withheld

@@ -318,6 +318,17 @@ def test_networks_are_predicted_with_the_score_that_the_calibration_earned(plant
     assert network_prediction("test_loss", harder).value > value
 
 
+def test_results_do_not_depend_on_the_cores(monkeypatch):
+    images, y = squares(300, seed=2)
+    x = features.shrink(images)
+    told = []
+    for count in (1, 3):
+        monkeypatch.setattr("dataprops.probe.threads.cores", lambda count=count: count)
+        told.append((features.fit_encoder(x, 0)[1], measure.held_out(images, y).probabilities))
+    for one, other in zip(*told, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # --- features of the user's choice -----------------------------------------------------------------------------------------
 
 
