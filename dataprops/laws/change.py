@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
 from typing import Any
 
 from dataprops.laws.prediction import Prediction, Z, student
@@ -149,6 +152,27 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     )
 
 
+@lru_cache(maxsize=1)
+def alarm_score() -> dict[str, Any]:
+    """What an alarm by the paired change is worth: counts over real sets, from `tests/benchmarks/changes.py`.
+
+    Returns
+    -------
+    dict
+        sources, halves (random halves compared), false_alarms among them, flips_found (of as many sets, with a tenth of the labels
+        flipped), resolution_found.
+    """
+    with (files("dataprops.laws") / "calibration" / "probe" / "changes.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        "sources": len(rows),
+        "halves": sum(int(row["halves"]) for row in rows),
+        "false_alarms": sum(int(row["alarms"]) for row in rows),
+        "flips_found": sum(row["flipped_10_alarm"] == "True" for row in rows),
+        "resolution_found": sum(row["resolution_lost_alarm"] == "True" for row in rows),
+    }
+
+
 def probe_change(
     change: Mapping[str, Any] | None, previous: Mapping[str, Any] | None, current: Mapping[str, Any]
 ) -> Prediction:
@@ -194,6 +218,7 @@ def probe_change(
         f"With {_what_changed(*sizes)} since the audit of {_day(previous['created'], current['created'])}, the held-out loss of the"
         f" reference classifier changes by {_growth(value)} (95 % interval {_growth(low)} to {_growth(high)}): {verdict}.",
         significant=harder or easier,
+        score=alarm_score(),
     )
 
 
