@@ -32,22 +32,6 @@ PROPERTIES = (
 )
 PREDICTIONS = (
     Check(
-        name="loss_rises",
-        measure="predicted_log_loss_change_low",
-        max=0.0488,
-        severity="warning",
-        title="no harder to learn than before",
-        sentence=(
-            "Since the previous audit the set has become harder to learn, or its labels noisier: the held-out "
-            "loss of the reference classifier has risen by at least {rise:share}, more than sampling noise and "
-            "fewer images explain (up to {rise_threshold:share} is tolerated). Look at the images that made it so."
-        ),
-        kinds=("harder_to_learn",),
-        reason=(
-            "log(1.05), against the lower end of the 95 % interval: a rise of 5 % or more, and more than sampling noise"
-        ),
-    ),
-    Check(
         name="easier_to_attack",
         measure="easier_to_attack_share",
         max=0.8,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
@@ -40,6 +41,14 @@ def find(context: Context) -> Iterator[Row]:
         yield (image,), float(rise[i]), f"{quoted(path[image])} {told}."
 
 
+def measures(context: Context) -> dict[str, float]:
+    """predicted_log_loss_change_low: lower end of the log ratio of the losses, beyond what fewer images explain."""
+    if context.since is None or context.since.change.get("value") is None:
+        return {}
+    change = context.since.change
+    return {"predicted_log_loss_change_low": float(change["low"] - max(change["expected"], 0.0))}
+
+
 FINDING = Finding(
     name="harder_to_learn",
     severity="info",
@@ -50,5 +59,21 @@ FINDING = Finding(
         " ones."
     ),
     find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="loss_rises",
+            measure="predicted_log_loss_change_low",
+            max=0.0488,
+            severity="warning",
+            title="no harder to learn than before",
+            sentence=(
+                "Since the previous audit the set has become harder to learn, or its labels noisier: the held-out loss of"
+                " the reference classifier has risen by at least {rise:share}, more than sampling noise and fewer images"
+                " explain (up to {rise_threshold:share} is tolerated). Look at the images that made it so."
+            ),
+            reason="log(1.05), against the lower end of the 95 % interval: a rise of 5 % or more, and more than sampling noise",
+        ),
+    ),
     shown="images",
 )

@@ -34,4 +34,4 @@ class Since(NamedTuple):
 
 # findings that compare with the previous audit, and their measures: a run with nothing new has none
 KINDS = ("harder_to_learn", "sharper_labels", "classes_changed")
-MEASURES = ("label_sharpness_rise_low", "classes_changed")
+MEASURES = ("predicted_log_loss_change_low", "label_sharpness_rise_low", "classes_changed")

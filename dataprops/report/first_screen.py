@@ -118,6 +118,11 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "near_conflicts": lambda f: (
         f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of near-copies that are labelled differently"
     ),
+    "classes_changed": lambda f: f"Check that the change of the classes is meant: {_then(f)}",
+    "harder_to_learn": lambda f: (
+        f"Look at {_many(_images(f), 'image', 'images')} by which the set became harder to learn since the previous audit:"
+        " labels may be wrong, or pictures spoilt"
+    ),
     "suspect_labels": lambda f: (
         f"Check the labels of {_many(_images(f), 'image', 'images')}, the most doubtful first: the reference classifier"
         " disagrees with them"
@@ -135,6 +140,12 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "near_duplicates": lambda f: (
         f"Keep near-identical images in one split, or one of each: {_many(len(f), 'group', 'groups')} of them"
+    ),
+    "sharper_labels": lambda f: (
+        f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of similar images that came since the previous audit"
+    ),
+    "feature_near_duplicates": lambda f: (
+        f"Look at {_many(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
     ),
     "image_quality": lambda f: f"Repair or remove {_many(_images(f), 'bad picture', 'bad pictures')}: {_faults(f)}",
     "group_suggestion": lambda f: f"Name the patients, so that leaks between splits are found: {_then(f)}",
