@@ -168,7 +168,8 @@ def _sharper(
     }
     sharpest = files.sharpest_pairs()
     found = next(change for change in sharpness_changes(before.summary, now) if change.name == "k_f")
-    if found.value is None or found.low is None:
+    spread = [audit["label_sharpness"]["sample"]["std"] for audit in (before.summary, now)]
+    if found.value is None or found.low is None or not all(spread):  # draws that do not differ show no sampling noise
         return None, sharpest.head(0)
     old = before.images["label"].to_numpy(object)[partner]
     same = (partner >= 0) & (old == images["label"].to_numpy(object))
