@@ -63,7 +63,7 @@ def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
 
 
 def _prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    cells = table.reset_index(drop=True).copy()
+    cells: Any = table.reset_index(drop=True).copy()
     if "status" in cells:
         cells = cells[cells["status"].fillna("done") == "done"]
     if "train_loss" in cells:
@@ -93,7 +93,8 @@ def _judged(rows: pd.DataFrame, target: str, family: str, ranks: bool) -> dict[s
     needs = {name: _columns(name) for name in sources.FORMS_OF[target]}
     usable = [name for name, columns in needs.items() if _has(rows, columns)]
     wanted = sorted({column for name in usable for column in needs[name]} | set(NEEDS[target]))
-    rows = rows[np.isfinite(rows[wanted].to_numpy(float)).all(1)].reset_index(drop=True)
+    finite: Any = rows[np.isfinite(rows[wanted].to_numpy(float)).all(1)]
+    rows = finite.reset_index(drop=True)
     count = rows["source"].nunique()
     if count < LEAST:
         return {"missing": f"it takes {LEAST} sources, there are {count}"}

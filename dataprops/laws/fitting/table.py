@@ -72,7 +72,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
             f"the table has no column 'dataset' (it has {', '.join(map(str, table.columns[:12]))}): each row names its dataset"
         )
     table = table.rename(columns={old: new for old, new in ALIASES.items() if new not in table.columns})
-    out = pd.DataFrame(index=range(len(table)))
+    out: Any = pd.DataFrame(index=range(len(table)))
     for name, default in TEXTS.items():
         values = table[name] if name in table.columns else pd.Series(default, index=table.index)
         out[name] = values.astype(object).where(values.notna(), default).astype(str).to_numpy()
@@ -83,7 +83,8 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         out[name] = np.where(np.isfinite(numbers), numbers, np.nan)
     out["train_loss"] = np.nan
     if "train_loss" in table.columns:
-        out["train_loss"] = pd.to_numeric(table["train_loss"], errors="coerce").to_numpy(float)
+        losses: Any = pd.to_numeric(table["train_loss"], errors="coerce")
+        out["train_loss"] = losses.to_numpy(float)
     notes = []
     unfinished = ~out["status"].eq("done")
     if unfinished.any():
