@@ -62,6 +62,10 @@ def _zone(value: str) -> str:
     return ""
 
 
+def _severity(value: str) -> str:
+    return "" if value in SEVERITIES else ", ".join(SEVERITIES)
+
+
 Seconds = Annotated[float, Gt(0)]
 Minutes = Annotated[float, Meets(lambda value: "" if value >= 1 / 6 else "at least 10 seconds, that is 0.17 minutes")]
 
@@ -99,7 +103,7 @@ class Dataset:
     schedule: Annotated[str, Meets(_cron)] = ""
     timezone: Annotated[str, Meets(_zone)] = "UTC"
     tell: tuple[str, ...] = ()
-    level: Annotated[str, Meets(lambda value: "" if value in SEVERITIES else ", ".join(SEVERITIES))] = "warning"
+    level: Annotated[str, Meets(_severity)] = "warning"
     late: Minutes = 15.0
     watch: str = ""
     settle: Seconds = 10.0
