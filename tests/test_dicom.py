@@ -349,7 +349,7 @@ def test_a_missing_plug_in_is_named_and_the_file_is_tried_again_once_it_is_there
         return index.table["error"][index.position[content]]
 
     with monkeypatch.context() as patch:
-        patch.setattr(dicom, "decode", missing)
+        patch.setattr(dicom, "read_grey", missing)
         assert run() in PASSING
     assert pd.isna(run())
 

@@ -306,7 +306,7 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
     late, dead = (
         m["text"] for m in operated.inbox.messages if m["path"] == "/flaky-clock" and "critical" in m["subject"]
     )
-    assert "did not start within 0.2 minutes: does a worker of the pool 'nobody' run?" in late
+    assert "did not start within 0.2 minutes: is a worker for pool 'nobody' running?" in late
     assert "heartbeat lost" in dead
 
 

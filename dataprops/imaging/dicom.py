@@ -20,7 +20,7 @@ Pixels, in order:
 
 Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves this module, except ids as keyed hashes
 (BLAKE2b, the key is the store's salt). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings
-(`images.decode` keeps them quiet).
+(`decode` keeps them quiet).
 """
 
 from __future__ import annotations
