@@ -239,8 +239,8 @@ def test_many_arrivals_during_one_audit_become_one_more(operated):
     meanwhile = [run for run in runs if _is_meanwhile(run["parameters"]["arrival"])]
     assert len(meanwhile) == 4  # three exports, and what the watcher saw itself
     states = [run["state_type"] for run in meanwhile]
-    # one more audit; two where the machine was so slow that the first had begun before the last was said
-    assert states.count("COMPLETED") in (1, 2)
+    # one more audit; more where the machine is so slow that one began, or ended, before the next was said
+    assert states.count("COMPLETED") in (1, 2, 3)
     cancelled = [run for run in meanwhile if run["state_type"] == "CANCELLED"]
     assert len(cancelled) == 4 - states.count("COMPLETED")
     assert all("is part of run chest" in run["state"]["message"] for run in cancelled)

@@ -342,7 +342,7 @@ def clusters(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_a_space_has_the_dimension_sharpness_and_near_pairs_that_were_planted():
     vectors, y = clusters(400)
     vectors[399], vectors[101] = vectors[0], vectors[100] + 1e-4  # one label each: 399 and 101 are odd, 0 and 100 even
-    found = space.measure_space(vectors, y, sample=100, draws=5)
+    found = space.measure_space(vectors, y, sampling=space.Sampling(100, 5))
     assert found.estimates["mle"].value == pytest.approx(3, abs=0.4)
     assert found.distinct == 399
     assert list(zip(found.near.a, found.near.b, strict=True)) == [(0, 399), (100, 101)]

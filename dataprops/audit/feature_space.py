@@ -16,7 +16,7 @@ from dataprops.audit.workspace import Run
 from dataprops.errors import DatapropsError
 from dataprops.probe import measure, record
 from dataprops.probe.feature_file import read_features
-from dataprops.probe.space import MOST, Space, measure_space
+from dataprops.probe.space import MOST, Sampling, Space, measure_space
 from dataprops.util.json import finite
 from dataprops.util.tools import Tools
 
@@ -84,9 +84,7 @@ def measure_features(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarra
             numeric=numeric,
             k=config.k,
             groups=estimators_of(run),
-            sample=config.sample,
-            draws=config.draws,
-            seed=config.seed,
+            sampling=Sampling(config.sample, config.draws, config.seed),
         )
         table = pd.DataFrame({"image": ids, "nearest_distance": space.nearest, "sharpness": space.sharpness})
         told, rows = _probe(run, usable, at, unit, vectors, ids)

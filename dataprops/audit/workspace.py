@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -295,7 +294,9 @@ def start_run(config: AuditConfig) -> Run:
     if source.is_dir() and store.is_relative_to(source.resolve()):
         raise DatapropsError(f"the store {store} lies inside the source {source}: choose a --store outside of it")
     now = datetime.now(UTC)
-    run = Run(config, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}", now.isoformat(timespec="seconds"), str(store))
+    # the fraction of the second in 16 bits: runs are ordered by their names, also two that begin within one second
+    name = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond * 65536 // 1_000_000:04x}"
+    run = Run(config, name, now.isoformat(timespec="seconds"), str(store))
     shutil.rmtree(run.work.parent, ignore_errors=True)
     for part in stale_parts(store, SWEPT):
         part.unlink(missing_ok=True)

@@ -125,14 +125,15 @@ def train_cell(
     from dataprops.experiment.after import CONVERGED, reestimate_batch_norm, scaled_columns
     from dataprops.experiment.training import evaluate, fit, isolated_torch_state
 
-    settings, folder = experiment.settings, experiment.folder
-    preprocess = Preprocess(**facts["preprocess"])
+    settings, folder, preprocess = experiment.settings, experiment.folder, Preprocess(**facts["preprocess"])
     table = pd.read_parquet(folder / "data" / f"{cell.dataset}.parquet")
     with np.load(folder / "samples" / f"{sample_name(cell)}.npz", allow_pickle=False) as saved:
         parts = {name: table.iloc[saved[name]] for name in ("train", "test", "hold")}
 
-    images, y = _tensors(Path(experiment.store), preprocess, parts["train"])
-    test_images, test_y = _tensors(Path(experiment.store), preprocess, parts["test"])
+    def tensors(part: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return _tensors(Path(experiment.store), preprocess, parts[part])
+
+    (images, y), (test_images, test_y) = tensors("train"), tensors("test")
     work = folder / "work"
     progress = work / f"{cell.key}.json"
 
@@ -148,9 +149,7 @@ def train_cell(
         reestimate_batch_norm(net, images, device)
         train_loss, _ = evaluate(net, images, y, device)
         test_loss, test_accuracy = evaluate(net, test_images, test_y, device)
-        scaled = scaled_columns(
-            net, (test_images, test_y), _tensors(Path(experiment.store), preprocess, parts["hold"]), device
-        )
+        scaled = scaled_columns(net, (test_images, test_y), tensors("hold"), device)
         attacked = min(settings.attacked or cell.n_test, cell.n_test)
         tried = min(settings.pgd or attacked, attacked)
         row = attack_columns(net, test_images[:attacked], test_y[:attacked], tried, device)
@@ -162,25 +161,21 @@ def train_cell(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     times.append(time.process_time())
-    return (
-        row
-        | scaled
-        | {
-            "converged": float(train_loss <= CONVERGED),
-            "train_loss": train_loss,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "epochs": len(fitted.losses),
-            "n_attacked": attacked,
-            "n_pgd": tried,
-            "losses": fitted.losses,
-            "recipe": asdict(recipe),
-            "cpu_seconds_of": dict(
-                zip(("training", "attacks", "representations"), np.diff(times).tolist(), strict=True)
-            ),
-            "pgd_steps": attacks.PGD_STEPS,
-        }
-    )
+    seconds = dict(zip(("training", "attacks", "representations"), np.diff(times).tolist(), strict=True))
+    measured = {
+        "converged": float(train_loss <= CONVERGED),
+        "train_loss": train_loss,
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+        "epochs": len(fitted.losses),
+        "n_attacked": attacked,
+        "n_pgd": tried,
+        "losses": fitted.losses,
+        "recipe": asdict(recipe),
+        "cpu_seconds_of": seconds,
+        "pgd_steps": attacks.PGD_STEPS,
+    }
+    return row | scaled | measured
 
 
 def _tensors(store: Path, preprocess: Preprocess, part: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,6 +29,17 @@ class Pairs(NamedTuple):
     distance: np.ndarray
 
 
+class Sampling(NamedTuple):
+    """The samples of which the label sharpness is told: images in each, how many, and their seed."""
+
+    images: int = 1000
+    draws: int = 20
+    seed: int = 0
+
+
+AS_USUAL = Sampling()
+
+
 class Space(NamedTuple):
     """What was measured.
 
@@ -68,9 +79,7 @@ def measure_space(
     numeric: bool = False,
     k: int = 20,
     groups: tuple[str, ...] = ("mle",),
-    sample: int = 1000,
-    draws: int = 20,
-    seed: int = 0,
+    sampling: Sampling = AS_USUAL,
 ) -> Space:
     """Measure a space.
 
@@ -80,8 +89,10 @@ def measure_space(
     y : float64 [n]
         Classes or numbers; NaN: no label.
     numeric : bool
-    k, groups, sample, draws, seed
+    k, groups
         As in an audit.
+    sampling : Sampling
+        Its seed is also that of the estimators.
     """
     x = np.ascontiguousarray(vectors, np.float64) + 0.0  # -0 becomes 0
     _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
@@ -90,16 +101,16 @@ def measure_space(
     first = first[order]
     distance, neighbour = nearest_vectors(x[first], min(max(2, len(first) - 1), neighbours_needed(groups, k)))
     neighbour = np.where(np.isfinite(distance), neighbour, -1)
-    estimates = estimate_all(distance, neighbour, x.shape[1], k, seed, groups)
+    estimates = estimate_all(distance, neighbour, x.shape[1], k, sampling.seed, groups)
     alone = np.bincount(place)[place] == 1
     nearest = np.where(alone, distance[place, 0], 0.0)
     d = estimates["mle"].value if "mle" in estimates else float("nan")
     near, ratio = _near(distance[:, :k], neighbour[:, :k], first, place, d)
     other, partner = _nearest_other(x, y, numeric)
-    m = min(sample, len(x))
-    samples = [np.arange(len(x))] if m == len(x) else draw_samples(len(x), m, draws, seed)
+    m = min(sampling.images, len(x))
+    samples = [np.arange(len(x))] if m == len(x) else draw_samples(len(x), m, sampling.draws, sampling.seed)
     found = [float(np.nan_to_num(_nearest_other(x[s], y[s], numeric)[0]).max(initial=0.0)) for s in samples]
-    found = found * draws if m == len(x) else found
+    found = found * sampling.draws if m == len(x) else found
     sharpest = _sharpest(x, other, partner)
     return Space(x.shape[1], len(first), estimates, nearest, other, found, m, sharpest, near, ratio)
 

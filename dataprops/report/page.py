@@ -129,6 +129,16 @@ def _cleaning(summary: Mapping[str, Any]) -> str:
     return f"dataprops clean {summary['dataset']} --store {store} --remove {','.join(names)} --out clean.csv"
 
 
+def _alert(row: dict[str, Any], kinds: list[str], findings: pd.DataFrame) -> dict[str, Any]:
+    """An alert with the gallery that shows its evidence, some of its pictures, and its first finding in words."""
+    return {
+        **row,
+        "kind": _alert_kind(row["name"], kinds),
+        "pictures": [int(i) for i in row["images"][:PICTURES]],
+        "detail": evidence_of(row["name"], findings),
+    }
+
+
 def render(
     summary: dict[str, Any],
     tables: Mapping[str, pd.DataFrame],
@@ -165,15 +175,7 @@ def render(
     data["base"] = _base(summary["source"])
     drawn = Drawn(summary, tables, history)
     kinds = [kind["id"] for kind in data["kinds"]]
-    alerts = [
-        {
-            **row,
-            "kind": _alert_kind(row["name"], kinds),
-            "pictures": [int(i) for i in row["images"][:PICTURES]],
-            "detail": evidence_of(row["name"], findings),
-        }
-        for row in tables["alerts"].to_dict("records")
-    ]
+    alerts = [_alert(row, kinds, findings) for row in tables["alerts"].to_dict("records")]
     css, js = asset("style.css"), asset("gallery.js")
     cut = (
         [f"Pictures of the first {PICTURED} of a kind are in this page."]

@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 
 from dataprops.laws.fitting import sources
 from dataprops.laws.networks import load_cells
-from dataprops.probe.space import measure_space
+from dataprops.probe.space import Sampling, measure_space
 from dataprops.probe.suspects import suspect_labels
 from tests.benchmarks.changes import SETS, Images, audited, load
 
@@ -41,7 +41,7 @@ def precision(images: Images, fraction: float, seed: int) -> dict[str, float]:
     wrong = np.zeros(n, bool)
     wrong[rng.choice(n, round(fraction * n), replace=False)] = True
     y = np.where(wrong, (images.y + rng.integers(1, classes, n)) % classes, images.y)
-    space = measure_space(images.x.numpy().reshape(n, -1), y.astype(float), sample=2, draws=2)
+    space = measure_space(images.x.numpy().reshape(n, -1), y.astype(float), sampling=Sampling(2, 2))
     by_sharpness = np.argsort(-np.nan_to_num(space.sharpness), kind="stable")[:FIRST]
     pairs = wrong[space.sharpest.a[:FIRST]] | wrong[space.sharpest.b[:FIRST]]
     of = audited(images._replace(y=y))
@@ -58,7 +58,7 @@ def precision(images: Images, fraction: float, seed: int) -> dict[str, float]:
 
 def by_class(images: Images) -> dict[str, Any]:
     """Median K_j and held-out error of each class."""
-    space = measure_space(images.x.numpy().reshape(len(images.y), -1), images.y.astype(float), sample=2, draws=2)
+    space = measure_space(images.x.numpy().reshape(len(images.y), -1), images.y.astype(float), sampling=Sampling(2, 2))
     losses = audited(images).losses
     classes = range(int(images.y.max()) + 1)
     sharp = [float(np.nanmedian(space.sharpness[images.y == c])) for c in classes]

@@ -105,6 +105,14 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         )
     presets = out["preset"].nunique()
     out["family"] = out["model"] + (" (" + out["preset"] + ")" if presets > 1 else "")
+    notes += _to_mind(out)
+    absent = tuple(name for name in NUMBERS if out[name].isna().all())
+    return TrainingTable(out, absent, tuple(notes))
+
+
+def _to_mind(out: pd.DataFrame) -> list[str]:
+    """What to mind of rows that are fitted, in sentences."""
+    notes = []
     nothing_left = out["test_loss"] <= 0
     if nothing_left.any():
         notes.append(
@@ -127,8 +135,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
             f"label sharpness is that of samples of {sizes.min():,.0f} to {sizes.max():,.0f} images: smaller samples have"
             " smaller maxima, which leans the comparison between training sizes"
         )
-    absent = tuple(name for name in NUMBERS if out[name].isna().all())
-    return TrainingTable(out, absent, tuple(notes))
+    return notes
 
 
 def _rows(which: Any) -> str:
