@@ -206,6 +206,13 @@ def test_bad_pictures_are_named_and_good_ones_are_not():
     assert {image for image, _ in found} == {image for image, _ in wanted}
 
 
+def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
+    pixels = pictures()
+    pixels[7] = 235 + pixels[7] // 13
+    images, _ = tables(pixels)
+    assert {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))} == {(7, "overexposed")}
+
+
 def test_blank_images_with_two_labels_are_no_conflict():
     pixels = np.concatenate([pictures(20), np.full((2, SIDE, SIDE), 7, np.uint8)])
     images, _ = tables(pixels, y=np.arange(22) % 2.0, label=np.where(np.arange(22) % 2, "b", "a"))

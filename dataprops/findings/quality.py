@@ -34,6 +34,7 @@ BRIGHT, NO_BLACK, LIFTED = (
 )  # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
 GRAINY, VERY_GRAINY = 7.0, 12.0  # grey levels of noise in the smoothest parts
 EVEN = (0.9, 1.4)  # of them, the noise of the picture as a whole
+ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 BLURRED, VERY_BLURRED = (
     0.33,
     0.285,
@@ -124,7 +125,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     )
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (high >= 253)
-    over &= ~flat | (white >= MOST_WHITE)
+    over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
