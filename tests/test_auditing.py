@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings import Context, find, group_suggestion, measures, sharpest_pairs
+from dataprops.findings import Context, find, group_suggestion, measures, sharpest_pairs, suspect_labels
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
@@ -368,6 +368,21 @@ def test_a_tone_curve_and_a_compression_of_one_class_are_named(change, name):
     images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
     told = {told.name: told.score for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "property"}
     assert told[name] > 0.8
+
+
+def test_all_sure_suspects_and_the_first_of_the_doubted_are_listed_in_order():
+    y = np.arange(100) % 2
+    given = np.full(100, 0.9)
+    given[:30] = np.linspace(0.01, 0.45, 30)  # 30 labels are doubted, those below 0.25 surely
+    joint = np.where(y[:, None] == np.arange(2), given[:, None], 1 - given[:, None])
+    said = Opinions(np.arange(100), ["a", "b"], y, joint, joint)
+    listed = suspect_labels._listed(said)
+    assert listed == list(range(int((given <= 0.25).sum())))
+    few = joint.copy()
+    few[3:] = np.where(y[3:, None] == np.arange(2), 0.7, 0.3)
+    few[10:25] = few[10:25, ::-1]
+    assert suspect_labels._listed(said._replace(joint=few)) == [0, 1, 2, *range(10, 17)]
+    assert suspect_labels._listed(said._replace(joint=np.full((100, 2), 0.5))) == []
 
 
 def test_the_suspect_side_of_a_pair_is_named():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LEAST_SCORE = 0.75  # of the witnesses: the given label has a quarter of the joint probability at most
 SURE = 0.5  # p(likelier) - p(given) of a suspect of the witnesses, and of one that counts for the check: hard images have less
+HINTED = 0.1  # of the labels are listed at most because another class is merely likelier
+BEYOND_SIZE = 0.1  # of probability, by which that class is likelier than its size alone makes it
 OWN_PART = 0.1  # of the witnesses' own errors: the model of these is no better than that
 
 
@@ -51,10 +53,7 @@ def find(context: Context) -> Iterator[Row]:
 def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
     path = context.images["path"].to_numpy(object)
     score, likelier = said.score, said.likelier
-    margin = said.joint[np.arange(len(score)), likelier] - (1 - score)
-    for i in np.argsort(-score, kind="stable"):
-        if score[i] < LEAST_SCORE or margin[i] < SURE:
-            continue
+    for i in _listed(said):
         image, other = int(said.image[i]), said.classes[likelier[i]]
         near = f"{said.near[i, likelier[i]]:.0%} of the most similar images are {other}"
         held = (
@@ -66,6 +65,19 @@ def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
             f"{quoted(path[image])} is labelled {quoted(said.classes[said.y[i]])}; likelier {quoted(other)}:"
             f" {(near + held).replace('%', ' %')}.",
         )
+
+
+def _listed(said: Opinions) -> list[int]:
+    """Places of the suspects, the most suspect first: all that the witnesses are sure of, and the first of those they doubt."""
+    at = np.arange(len(said.y))
+    top = said.joint[at, said.likelier]
+    margin = top - (1 - said.score)
+    sure = (said.score >= LEAST_SCORE) & (margin >= SURE)
+    size = np.bincount(said.y, minlength=len(said.classes)) / len(said.y)
+    doubted = (said.score >= 0.5) & (margin > 0) & (top - size[said.likelier] > BEYOND_SIZE)
+    order = np.argsort(-said.score, kind="stable")
+    first = round(HINTED * len(order))
+    return [int(i) for rank, i in enumerate(order[(sure | doubted)[order]]) if sure[i] or rank < first]
 
 
 def measures(context: Context) -> dict[str, float]:
