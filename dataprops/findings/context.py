@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dataprops.findings.quality import Fault
     from dataprops.findings.second_opinion import Opinions
     from dataprops.findings.since import Since
+    from dataprops.findings.slices import Slice
     from dataprops.imaging.decode import RawImage
 
 
@@ -71,6 +72,8 @@ class Context(NamedTuple):
         What of the pixels tells the class; None: not looked for.
     opinions : Opinions or None
         What two witnesses say of each label; None: not asked.
+    slices : sequence of Slice or None
+        Hard parts of the data; None: looked for each time that they are asked for.
     checks : tuple of Check
         The checks in force, with the user's thresholds.
     pixels : callable
@@ -104,6 +107,7 @@ class Context(NamedTuple):
     faults: Sequence[Fault] | None = None
     told: Sequence[Told] | None = None
     opinions: Opinions | None = None
+    slices: Sequence[Slice] | None = None
     checks: tuple[Check, ...] = ()
     pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels
     originals: Callable[[Sequence[int]], Iterator[tuple[int, bytes | RawImage]]] = _no_originals

@@ -136,9 +136,14 @@ def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
     return float(binom.cdf(int(wrong.sum()), len(y), guessed)) < LEVEL
 
 
+def _found(context: Context) -> Sequence[Slice]:
+    """The slices of the context, where they were looked for already: their clusters take a reading of all pixels."""
+    return hard_slices(context) if context.slices is None else context.slices
+
+
 def find(context: Context) -> Iterator[Row]:
     """One row for each slice, with images that the classifier errs on; its value is the error there."""
-    for s in hard_slices(context):
+    for s in _found(context):
         numbers = f"{s.error:.0%} (95 % interval {s.low:.0%} to {s.high:.0%}), {s.rest:.0%} on the rest"
         yield (
             s.members[:20],
@@ -152,7 +157,7 @@ def measures(context: Context) -> dict[str, float]:
     """hard_slices: how many there are."""
     if context.opinions is None or context.opinions.probe is None:
         return {}
-    return {"hard_slices": float(len(hard_slices(context)))}
+    return {"hard_slices": float(len(_found(context)))}
 
 
 FINDING = Finding(

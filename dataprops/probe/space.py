@@ -108,9 +108,11 @@ def measure_space(
     near, ratio = _near(distance[:, :k], neighbour[:, :k], first, place, d)
     other, partner = _nearest_other(x, y, numeric)
     m = min(sampling.images, len(x))
-    samples = [np.arange(len(x))] if m == len(x) else draw_samples(len(x), m, sampling.draws, sampling.seed)
-    found = [float(np.nan_to_num(_nearest_other(x[s], y[s], numeric)[0]).max(initial=0.0)) for s in samples]
-    found = found * sampling.draws if m == len(x) else found
+    if m == len(x):  # each draw is the whole set
+        found = [float(np.nan_to_num(other).max(initial=0.0))] * sampling.draws
+    else:
+        samples = draw_samples(len(x), m, sampling.draws, sampling.seed)
+        found = [float(np.nan_to_num(_nearest_other(x[s], y[s], numeric)[0]).max(initial=0.0)) for s in samples]
     sharpest = _sharpest(x, other, partner)
     return Space(x.shape[1], len(first), estimates, nearest, other, found, m, sharpest, near, ratio)
 

@@ -12,6 +12,7 @@ from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, opinions
+from dataprops.findings.slices import hard_slices
 from dataprops.properties.tables import pairs_table
 from dataprops.util.tools import Tools
 
@@ -64,6 +65,7 @@ def context_of(run: Run) -> Context:
 def find(run: Run, tools: Tools) -> dict[str, int]:
     """Findings, and the numbers that checks look at; returns how many there are of each kind."""
     context = context_of(run)
+    context = context._replace(slices=hard_slices(context))
     numbers = measures(context)
     found = find_all(context, numbers)
     run.files.findings.write(found)
