@@ -27,18 +27,13 @@ LIKELIER = 15.0  # times: odds of the negative of an inverted picture
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
-BRIGHT, NO_BLACK, LIFTED = (
-    205,
-    80,
-    100,
-)  # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
+# grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
+BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
 GRAINY, VERY_GRAINY = 7.0, 12.0  # grey levels of noise in the smoothest parts
 EVEN = (0.9, 1.4)  # of them, the noise of the picture as a whole
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
-BLURRED, VERY_BLURRED = (
-    0.33,
-    0.285,
-)  # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
+# focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
+BLURRED, VERY_BLURRED = 0.33, 0.285
 
 
 class Fault(NamedTuple):

@@ -34,9 +34,8 @@ NEAR = 15  # voters
 LEARNT = 15.0  # nats by which they beat the sizes of the classes, at least; random labels came to 10 once in 60 sets
 HINT = 0.01  # weight of witnesses that tell nothing clear: they order the labels, and call none suspect
 HIGHEST = 0.5  # share of wrong labels that is considered
-TOO_MANY = (
-    1 / 3
-)  # of the labels contradict the witnesses: these err too often, also where they are sure, to count anything by
+# of the labels contradict the witnesses: these err too often, also where they are sure, to count anything by
+TOO_MANY = 1 / 3
 
 
 class Opinions(NamedTuple):

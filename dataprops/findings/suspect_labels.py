@@ -69,13 +69,13 @@ def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
 
 def _listed(said: Opinions) -> list[int]:
     """Places of the suspects, the most suspect first: all that the witnesses are sure of, and the first of those they doubt."""
-    at = np.arange(len(said.y))
-    top = said.joint[at, said.likelier]
-    margin = top - (1 - said.score)
-    sure = (said.score >= LEAST_SCORE) & (margin >= SURE)
+    score, likelier = said.score, said.likelier
+    top = said.joint[np.arange(len(score)), likelier]
+    margin = top - (1 - score)
+    sure = (score >= LEAST_SCORE) & (margin >= SURE)
     size = np.bincount(said.y, minlength=len(said.classes)) / len(said.y)
-    doubted = (said.score >= 0.5) & (margin > 0) & (top - size[said.likelier] > BEYOND_SIZE)
-    order = np.argsort(-said.score, kind="stable")
+    doubted = (score >= 0.5) & (margin > 0) & (top - size[likelier] > BEYOND_SIZE)
+    order = np.argsort(-score, kind="stable")
     first = round(HINTED * len(order))
     return [int(i) for rank, i in enumerate(order[(sure | doubted)[order]]) if sure[i] or rank < first]
 

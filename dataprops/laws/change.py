@@ -146,8 +146,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
         f"generalization law of Konz & Mazurowski 2024, against run {previous['run_id']}; label sharpness at M = {m};"
         " delta method from the bootstrap standard errors of the dimensions and the standard deviation of the sharpness"
         " over draws, taken as independent (the audits share images, so the interval is rather too wide)",
-        f"With {_what_changed(*sizes)} since the audit of {_day(previous['created'], current['created'])}, the expected"
-        f" test loss changes by {_growth(value)} (95 % interval {_growth(low)} to {_growth(high)}): {verdict}.",
+        f"{_told(previous, current, 'the expected test loss', (value, low, high))}: {verdict}.",
         significant=significant,
     )
 
@@ -206,7 +205,6 @@ def probe_change(
         verdict = "as more images of one kind bring it"
     elif low > 0:
         verdict = "as fewer images bring it"
-    sizes = [_readable(audit) for audit in (previous, current)]
     return Prediction(
         name,
         value,
@@ -215,10 +213,21 @@ def probe_change(
         "log loss",
         f"reference classifier, against run {previous['run_id']}: images of both audits in the same folds, new ones in new places;"
         " bootstrap over groups",
-        f"With {_what_changed(*sizes)} since the audit of {_day(previous['created'], current['created'])}, the held-out loss of the"
-        f" reference classifier changes by {_growth(value)} (95 % interval {_growth(low)} to {_growth(high)}): {verdict}.",
+        f"{_told(previous, current, 'the held-out loss of the reference classifier', (value, low, high))}: {verdict}.",
         significant=harder or easier,
         score=alarm_score(),
+    )
+
+
+def _told(
+    previous: Mapping[str, Any], current: Mapping[str, Any], what: str, change: tuple[float, float, float]
+) -> str:
+    """'With 20 more images since the audit of ..., the ... changes by ... (95 % interval ... to ...)'."""
+    sizes = _readable(previous), _readable(current)
+    value, low, high = map(_growth, change)
+    return (
+        f"With {_what_changed(*sizes)} since the audit of {_day(previous['created'], current['created'])}, {what} changes by {value}"
+        f" (95 % interval {low} to {high})"
     )
 
 

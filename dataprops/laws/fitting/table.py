@@ -22,9 +22,8 @@ ATTACKS = {
     "penalty_8": "FGSM, eps 8/255",
     "pgd_penalty_2": "PGD, eps 2/255",
 }
-CONVERGED = (
-    0.3  # nats: a network whose training loss is above has not learned its training images, and says nothing of a law
-)
+# nats: a network whose training loss is above has not learned its training images, and says nothing of a law
+CONVERGED = 0.3
 NUMBERS = (
     "n_train",
     "channels",
