@@ -88,6 +88,7 @@ def serving(store: Path, host: str, port: int, base_url: str) -> Iterator[int]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # whoever asks before the thread has started waits, and is not refused
     except OSError as error:
         listening.close()
         raise DatapropsError(
