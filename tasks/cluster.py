@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from dataprops.errors import DatapropsError
 from dataprops.util.tools import cores
@@ -29,7 +29,7 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
     cluster : str
         "local": threads of this process - the pixel work releases the interpreter's lock, and nothing is started or copied.
         "processes": one process for each core. "cuda": one process for each GPU. "tcp://host:port": a running scheduler,
-        whose workers must see the store under the same path.
+        whose workers must see the store under the same path; "tls://host:port" with the certificates of Dask's configuration.
     store : Path
         For the workers' scratch files, and the check that they see it.
     workers : int, optional
@@ -52,6 +52,7 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
             made = _cuda_cluster(store)
         elif "://" in cluster:
             made = None
+            _check_certificates(cluster)
         else:
             raise DatapropsError(f"unknown cluster {cluster!r}: use {KINDS}")
         if made is not None:
@@ -114,6 +115,18 @@ def _cuda_cluster(store: Path) -> LocalCluster:
     # files are decoded on all cores of the host, while a pass has one GPU for each worker
     threads = max(1, cores() // torch.cuda.device_count())
     return LocalCUDACluster(threads_per_worker=threads, dashboard_address=":0", local_directory=str(store / "work"))
+
+
+def _check_certificates(cluster: str) -> None:
+    """Refuse an encrypted address where Dask's configuration names no certificates of a client."""
+    if not cluster.startswith("tls://"):
+        return
+    held = Security().get_connection_args("client").get("ssl_context")
+    if held is None:
+        raise DatapropsError(
+            f"{cluster} needs certificates: name them in Dask's configuration (distributed.comm.tls.ca-file, client.cert,"
+            " client.key; deployments/clusters.md), or DASK_DISTRIBUTED__COMM__TLS__CA_FILE and so on in the environment"
+        )
 
 
 def _check_workers(client: Client, cluster: str, store: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
+import subprocess
 import time
 
+import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, Security, get_worker
 
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
 from dataprops.distances.plan import Plan
@@ -58,6 +61,45 @@ def test_a_cluster_that_cannot_be_had_says_the_way_out(cluster, message, tmp_pat
     monkeypatch.setattr("tasks.cluster.PATIENCE", "1s")
     with pytest.raises(DatapropsError, match=message), connect(cluster, open_store(tmp_path / "store")):
         pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here, which makes the certificate")
+def test_a_scheduler_with_tls_takes_clients_with_its_certificate_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.PATIENCE", "2s")
+    # the commands of deployments/clusters.md: one self-made certificate, its own authority, for all of them
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=dask"]
+    subprocess.run([*made, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    tls = "distributed.comm.tls"
+    held = {
+        f"{tls}.{role}.{part}": path
+        for role in ("scheduler", "worker")
+        for part, path in (("cert", cert), ("key", key))
+    }
+    client = {f"{tls}.client.cert": cert, f"{tls}.client.key": key, f"{tls}.ca-file": cert}
+    store = open_store(tmp_path / "store")
+    with dask.config.set({**held, **client, "distributed.comm.require-encryption": True}):
+        cluster = LocalCluster(
+            n_workers=1, processes=False, dashboard_address=":0", protocol="tls", security=Security()
+        )
+        with cluster:
+            address = cluster.scheduler_address
+            assert address.startswith("tls://")
+            with connect(address, store) as found:
+                assert list(dask_tools(found, no_progress, "cpu").map(double, [(3,)])) == [6]
+            none = {**dict.fromkeys(client), "distributed.comm.require-encryption": False}
+            with (
+                dask.config.set(none),
+                pytest.raises(DatapropsError, match=r"needs certificates: .*ca-file"),
+                connect(address, store),
+            ):
+                pass
+            with (
+                dask.config.set(none),
+                pytest.raises(DatapropsError, match="no Dask scheduler answers"),
+                connect(address.replace("tls://", "tcp://"), store),
+            ):
+                pass
 
 
 def test_cuda_without_a_device_says_that_cpu_workers_are_used(tmp_path, caplog, monkeypatch):
