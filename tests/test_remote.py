@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import logging
+import re
 import socket
 import threading
 import zipfile
@@ -30,7 +31,7 @@ from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access
 from dataprops.util.budget import bounded, one_image
-from dataprops.util.redact import redacted
+from dataprops.util.redact import redacted, reveal, withhold
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, random_folder
 from tests.test_containers import MEASURED, hub_table, tar_of, zip_of
@@ -377,10 +378,25 @@ def test_a_withheld_secret_must_be_told_again() -> None:
         ("'https://h/x?sig=1', \"https://h/y?sig=2\": no", "'https://h/x?***', \"https://h/y?***\": no"),
         ('{"a":"https://h/x?sig=1","b":2}', '{"a":"https://h/x?***","b":2}'),
         ("https://h/x#token=1", "https://h/x"),
+        ("https://me:p w\t<1>@host/a.zip", "https://***@host/a.zip"),
+        ("https://me:p w@ss@host/a.zip?sig=a b&token=c no", "https://***@host/a.zip?*** no"),
+        ("https://h:80 is closed, ask me@home", "https://h:80 is closed, ask me@home"),
+        ('{"a":"https://h","b":"c@d"}', '{"a":"https://h","b":"c@d"}'),
     ],
 )
 def test_redaction(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    "rest", ["me:p w@host/a.zip", "host/a.zip?sig=a b c", "me:<p>'\"@host/a.zip", "me:a/b c@host/x?y z"]
+)
+def test_a_source_is_one_address_whatever_stands_in_it(rest: str) -> None:
+    for name in ("", "zip:"):
+        source = f"{name}https://{rest}"
+        shown = withhold(source)
+        assert not re.search("p w|a b|b c|<p>|y z", shown), shown
+        assert "host/" in shown and reveal(shown) == source
 
 
 def test_an_unknown_scheme_and_a_missing_package_are_named(monkeypatch) -> None:

@@ -15,6 +15,9 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HIDDEN = "***"
 # An address ends at a blank, and at a quote or a closing bracket after which the text around it goes on
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
+# A password may hold blanks and brackets that are not escaped, and a query a blank
+_PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
+_MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
 _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
 
 
@@ -57,7 +60,8 @@ def redacted(text: str) -> str:
     's3://bucket/a b'
     """
 
-    return _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), text)
+    plain = _PASSWORD.sub(rf"\1{HIDDEN}@", text)
+    return _MORE.sub(r"\1", _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), plain))
 
 
 def without_paths(text: str) -> str:
@@ -88,7 +92,8 @@ def withhold(source: str) -> str:
     """The source as it may be shown; `reveal` gives the whole one back of this very object."""
     if HIDDEN in source:
         return source
-    shown = redacted(source)  # also of name:address
+    address = URL.search(source)  # also of name:address; the source as a whole is one, blanks and all
+    shown = source if address is None else source[: address.end()] + _hidden(source[address.end() :])
     return source if shown == source else Shown(shown, source)
 
 
