@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,57 @@ def test_a_machine_that_refuses_ends_with_3_and_the_next_run_is_whole(refusal, p
     assert not list((store / "work").glob("*/*"))
     whole = audited(scans, store)
     assert whole.exit_code in (0, 1), whole.output
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """mount(bytes) gives an empty disk of that size; grow(bytes) makes it larger."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(size: int, *options: str) -> Path:
+        subprocess.run(["umount", str(disk)], check=False, capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], check=False, capture_output=True
+        )
+        if done.returncode:
+            pytest.skip(f"no disk can be mounted here: {done.stderr.decode().strip()}")
+        return disk
+
+    def remount(option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", str(disk)], check=True)
+
+    yield mount, remount
+    subprocess.run(["umount", "-l", str(disk)], check=False, capture_output=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts a disk")
+@pytest.mark.parametrize(
+    "tenths", [pytest.param(n, marks=[] if n == 5 else pytest.mark.slow) for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)]
+)
+def test_a_disk_that_is_full_or_read_only_ends_with_3_and_the_next_run_is_whole(
+    tenths, scans, tmp_path, small_disk, monkeypatch
+):
+    mount, remount = small_disk
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))  # a traceback goes there if the store has no room
+    undisturbed = audited(scans, tmp_path / "store")
+    files = [path.stat().st_size for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    whole = sum(-(-size // 4096) * 4096 for size in files)
+    store = mount(max(8192, whole * tenths // 10)) / "store"
+    refused = audited(scans, store)
+    assert refused.exit_code == 3, refused.output
+    assert refused.stderr.count("\n") == 1 and "disk is full" in refused.stderr, refused.stderr
+    assert not list(store.glob("results/*/*/summary.json"))
+    remount(f"size={20 * whole}")
+    again = audited(scans, store)
+    assert again.exit_code == undisturbed.exit_code, again.output
+    for name in ("intrinsic_dimension", "label_sharpness", "findings"):
+        assert json.loads(again.stdout)[name] == json.loads(undisturbed.stdout)[name]
+    assert not list(store.rglob("*.part"))
+    remount("ro")
+    refused = audited(scans, store)
+    assert refused.exit_code == 3 and "read-only" in refused.stderr and refused.stderr.count("\n") == 1, refused.output
+    assert CliRunner().invoke(main, ["history", "scans", "--store", str(store)]).exit_code == 0  # what is there is read
 
 
 def test_a_store_that_vanishes_is_no_alert_and_no_result(scans, tmp_path, monkeypatch):
