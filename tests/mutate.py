@@ -1,4 +1,6 @@
-"""Small changes of a module, each against its tests: ``python -m tests.mutate dataprops/checks/alerts.py tests/test_alerts.py``.
+"""Small changes of a module, each against its tests: ``python -m tests.mutate dataprops/checks/alerts.py``.
+
+Without test files those that bear the module's name run, else those that import it.
 
 A mutant differs in one place: a bound that is met or not, plus for minus, times for over, and for or, a constant one larger, a
 condition turned over. Each is put in place of the module in a process of its own (a fork, with the heavy libraries loaded), and the
@@ -13,6 +15,7 @@ import importlib.abc
 import importlib.util
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -133,11 +136,28 @@ def survives(name: str, path: Path, tree: ast.Module, tests: list[str]) -> bool:
         time.sleep(0.02)
 
 
+def own_tests(path: Path) -> list[str]:
+    """The test files of a module: ``test_<its name>.py``, else all that import it or name from it."""
+    named = ROOT / "tests" / f"test_{path.stem}.py"
+    if named.is_file():
+        return [str(named)]
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    package, _, stem = module.rpartition(".")
+    wanted = re.compile(
+        rf"^(from {re.escape(module)} import|import {re.escape(module)}|from {re.escape(package)} import .*\b{stem}\b)",
+        re.M,
+    )
+    files = sorted((ROOT / "tests").glob("test_*.py"))
+    return [str(file) for file in files if wanted.search(file.read_text(encoding="utf-8"))]
+
+
 def main() -> int:
-    """Print survivors and counts; 1 if there are any."""
+    """Print survivors and counts; 1 if there are any, 2 if there is nothing to try them with."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", type=Path)
-    parser.add_argument("tests", nargs="+")
+    parser.add_argument("tests", nargs="*", help="Test files. [default: the module's own]")
+    parser.add_argument("-k", default="", help="Only these tests, as pytest's -k.")
+    parser.add_argument("--minutes", type=float, default=60.0, help="No mutant is begun after so long.")
     parser.add_argument("--most", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -149,13 +169,20 @@ def main() -> int:
 
     path = asked.module.resolve()
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    if not survives(name, path, ast.parse(path.read_text(encoding="utf-8")), asked.tests):
+    tests = [*(asked.tests or own_tests(path)), *(["-k", asked.k] if asked.k else [])]
+    if not tests or tests[0] == "-k":
+        sys.stdout.write(f"no test file imports {name}: name one\n")
+        return 2
+    if not survives(name, path, ast.parse(path.read_text(encoding="utf-8")), tests):
         sys.stdout.write("the tests fail without any change\n")
         return 2
     left = tried = 0
+    begin = time.monotonic()
     for line, what, tree in mutants(path, asked.most, asked.seed):
+        if time.monotonic() - begin > 60 * asked.minutes:
+            break
         tried += 1
-        if survives(name, path, tree, asked.tests):
+        if survives(name, path, tree, tests):
             left += 1
             sys.stdout.write(f"{asked.module}:{line}: {what}\n")
             sys.stdout.flush()

@@ -1,0 +1,123 @@
+"""Do the intervals of changes cover? ``python -m tests.benchmarks.intervals FOLDER [--size 300] [--splits 40]``
+
+Two disjoint samples of N images of one real set (class/file) differ by chance alone: the 95 % interval of their difference should
+hold 0 in 95 of 100 draws. Looked at: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`), error and log loss
+of the probe (`probe.bootstrap.mean_interval`), and shares of classes and of copies (`audit.history.fraction_change`), these by
+drawing counts. Prints rows of the table in coverage.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataprops.audit.history import fraction_change
+from dataprops.laws.change import sharpness_error
+from dataprops.probe.bootstrap import bootstrap_weights, mean_interval
+from dataprops.probe.calibrate import log_losses
+from dataprops.probe.measure import held_out
+from dataprops.properties.sharpness import draw_samples
+from tests.benchmarks.coverage import squared_distances
+
+DRAWS = 20
+
+
+def load(folder: Path, side: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct images uint8 [n, side, side, channels] and their classes."""
+    mode, rows, labels = ("L" if channels == 1 else "RGB"), [], []
+    for c, part in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
+        for file in sorted(path for path in part.rglob("*") if path.is_file()):
+            with Image.open(file) as image:
+                rows.append(np.asarray(image.convert(mode).resize((side, side), Image.Resampling.BILINEAR)))
+            labels.append(c)
+    x = np.stack(rows).reshape(len(rows), side, side, channels)
+    _, first = np.unique(x.reshape(len(x), -1), axis=0, return_index=True)
+    return x[np.sort(first)], np.array(labels)[np.sort(first)]
+
+
+def sharpest(d2: np.ndarray, y: np.ndarray, chosen: np.ndarray, m: int, seed: int) -> tuple[float, float]:
+    """Mean and standard deviation of K_F over draws of m of the chosen images."""
+    out = []
+    for draw in draw_samples(len(chosen), m, DRAWS, seed):
+        at = chosen[draw]
+        apart = np.where(y[at][:, None] != y[at][None], d2[np.ix_(at, at)], np.inf)
+        out.append(1 / math.sqrt(apart.min()))
+    return float(np.mean(out)), float(np.std(out, ddof=1))
+
+
+def of_sharpness(d2: np.ndarray, y: np.ndarray, n: int, m: int, splits: int) -> float:
+    """Share of the draws in which the interval of the log ratio holds 0."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(splits):
+        both = rng.permutation(len(y))[: 2 * n]
+        (a, spread_a), (b, spread_b) = (sharpest(d2, y, half, m, 0) for half in (both[:n], both[n:]))
+        half = math.hypot(sharpness_error(spread_a, a, m, n, DRAWS), sharpness_error(spread_b, b, m, n, DRAWS))
+        held += abs(math.log(b / a)) <= half
+    return held / splits
+
+
+def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> tuple[float, float]:
+    """The same of the classifier's error and log loss, whose intervals are joined as the halves' own."""
+    rng, held = np.random.default_rng(1), np.zeros(2)
+    for _ in range(splits):
+        both = rng.permutation(len(y))[: 2 * n]
+        found = []
+        for half in (both[:n], both[n:]):
+            seen = held_out(x[half], y[half]).probabilities
+            unit, weights = np.arange(n), bootstrap_weights(n, 0)
+            wrong = (seen.argmax(1) != y[half]).astype(float)
+            found.append([mean_interval(values, unit, weights) for values in (wrong, log_losses(seen, y[half]))])
+        for at, ((one, low_a, high_a), (two, low_b, high_b)) in enumerate(zip(*found, strict=True)):
+            below, above = math.hypot(one - low_a, high_b - two), math.hypot(high_a - one, two - low_b)
+            held[at] += one - two - below <= 0 <= one - two + above
+    error, loss = held / splits
+    return float(error), float(loss)
+
+
+def of_shares(share: float, kept: int, added: int, removed: int, draws: int = 4000) -> float:
+    """Share of the draws in which the interval of a share's change holds 0, the truth being one mix throughout."""
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(draws):
+        parts = [(int(rng.binomial(of, share)), of) for of in (kept, added, removed)]
+        _, low, high = fraction_change(*parts)
+        held += low <= 0 <= high
+    return held / draws
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--channels", type=int, default=3)
+    parser.add_argument("--size", type=int, default=300)
+    parser.add_argument("--splits", type=int, default=40)
+    parser.add_argument("--probe", type=int, default=20, help="Splits of the probe; 0: none.")
+    asked = parser.parse_args()
+    x, y = load(asked.folder, asked.side, asked.channels)
+    n, name = min(asked.size, len(x) // 2), asked.folder.name
+    d2 = squared_distances(x.reshape(len(x), -1).astype(np.float32))
+    for m in (n // 4, n // 2):
+        print(f"| {name} | {n} | sharpness, M = {m} | {of_sharpness(d2, y, n, m, asked.splits):.2f} |", flush=True)
+    if asked.probe:
+        error, loss = of_probe(x, y, n, asked.probe)
+        print(
+            f"| {name} | {n} | error of the probe | {error:.2f} |\n| {name} | {n} | its log loss | {loss:.2f} |",
+            flush=True,
+        )
+    for share, kept, added, removed in (
+        (0.5, 500, 100, 0),
+        (0.5, 500, 100, 100),
+        (0.02, 500, 100, 50),
+        (0.02, 2000, 50, 0),
+    ):
+        told = f"share of {share:.0%}: {kept} kept, {added} added, {removed} removed"
+        print(f"| drawn | {kept + added} | {told} | {of_shares(share, kept, added, removed):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

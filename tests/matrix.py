@@ -1,0 +1,128 @@
+"""The suite's quick part on other Pythons and package versions: ``python -m tests.matrix``.
+
+Each column of the matrix is an interpreter (3.11 to 3.14, those that are found; or ``--python``), each row the newest versions that
+the package allows or the lowest (the floors of pyproject.toml, of the main packages). A cell gets a virtual environment of its own,
+outside of the checkout; its tests run without a network where the system can take it away, in a home of their own that must
+stay empty. The last lines are a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+MAIN = ("torch", "numpy", "pandas", "pyarrow", "numba", "pillow", "scipy", "scikit-learn", "h5py", "pydicom", "nibabel")
+TOOLS = ("pytest", "pytest-timeout", "hypothesis")
+# one file of each floor: pixels, distances, numbers, an audit with its report, the command line
+TESTS = ("test_images.py", "test_vectors.py", "test_dimension.py", "test_report.py", "test_edge.py", "test_clean.py")
+
+
+def interpreters() -> list[Path]:
+    """The Pythons on this machine: on the path, or kept by pyenv or uv."""
+    found: dict[str, Path] = {}
+    for version in VERSIONS:
+        places = [shutil.which(f"python{version}")]
+        for kept in (Path.home() / ".pyenv/versions", Path.home() / ".local/share/uv/python"):
+            places += sorted(str(path) for path in kept.glob(f"*{version}*/bin/python"))
+        for place in filter(None, places):
+            told = subprocess.run(
+                [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+            )
+            if told.returncode == 0 and told.stdout.strip() == version:
+                found.setdefault(version, Path(place))
+    return list(found.values())
+
+
+def lowest() -> list[str]:
+    """The floors of the main packages: 'numpy==2.0.*' for 'numpy>=2,<3'.
+
+    >>> lowest()[1]
+    'numpy==2.0.*'
+    """
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    floors = {}
+    for line in wanted:
+        match = re.match(r"([a-z0-9-]+)(?:\[.*\])?>=([\d.]+)", line)
+        if match and match[1] in MAIN:
+            parts = match[2].split(".")
+            floors[match[1]] = ".".join(parts + ["0"] * (2 - len(parts))) + (".*" if len(parts) < 3 else "")
+    return [f"{name}=={floors[name]}" for name in MAIN]
+
+
+def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
+    """One cell: what failed first, or the last line of pytest."""
+    made = folder / "venv"
+    home = folder / "home"
+    home.mkdir(parents=True)
+    for command in (
+        [str(python), "-m", "venv", str(made)],
+        [str(made / "bin/python"), "-m", "pip", "install", "-q", *pins, *TOOLS, str(ROOT)],
+        [str(made / "bin/python"), "-m", "pip", "check"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"{command[-1] if 'check' in command else command[3]}: {(done.stdout + done.stderr).strip().splitlines()[-1][:160]}"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "PYTHON", "DATAPROPS"))
+    }
+    environment |= {
+        "HOME": str(home),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder),
+    }
+    alone = (
+        ["unshare", "--net"]
+        if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+        else []
+    )
+    run = [
+        *alone,
+        str(made / "bin/python"),
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(ROOT),
+        *tests,
+    ]
+    done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    if left:
+        return f"written into the home folder: {left[0]}"
+    return "".join(line for line in done.stdout.splitlines()[-1:]).strip("= ") or done.stderr[-160:]
+
+
+def main() -> int:
+    """Try every cell; 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--python", type=Path, action="append", help="An interpreter. [default: 3.11 to 3.14 as found]")
+    parser.add_argument("--versions", choices=("newest", "lowest"), action="append", help="[default: both]")
+    parser.add_argument("tests", nargs="*", help="Test files. [default: one of each floor]")
+    asked = parser.parse_args()
+    tests = asked.tests or [str(ROOT / "tests" / name) for name in TESTS]
+    rows = []
+    for python in asked.python or interpreters():
+        for kind in asked.versions or ("newest", "lowest"):
+            with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+                told = cell(python, lowest() if kind == "lowest" else [], tests, Path(folder))
+            rows.append((str(python), kind, told))
+            sys.stdout.write(" | ".join(rows[-1]) + "\n")
+            sys.stdout.flush()
+    return 0 if all(re.match(r"\d+ passed", told) for _, _, told in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
