@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dataprops.util.tools import Advance, Progress
-from tasks.artifacts import artifact_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,6 +132,8 @@ def prefect_progress(inner: Progress) -> Progress:
     @contextmanager
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        from tasks.artifacts import artifact_key
 
         key = artifact_key("progress", what)
         artifact = create_progress_artifact(progress=0.0, key=key, description=f"{what}: {total:,} {unit}")

@@ -20,11 +20,13 @@ from dataprops.audit import audit
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import markdown_summary, render
-from dataprops.report.first_screen import ACTIONS, STEPS, steps_of
+from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import Drawn, plots_of
+from dataprops.report.standing import calibration_sentence
 from dataprops.report.terminal import print_summary
+from dataprops.report.words import WORDS, words_of
 from tasks.channels import message
 from tests.make_images import SIZE, noise, random_folder, save
 
@@ -174,6 +176,52 @@ def test_every_finding_has_a_thing_to_do_and_alerts_come_before_the_rest(audited
     hrefs = [step.href for step in steps]
     assert len(steps) == STEPS and hrefs.index("#find=class_imbalance") < hrefs.index("#find=outliers")
     assert all(step.text.endswith(".") and not step.text.endswith("..") for step in steps)
+
+
+def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessing_and_else_told_why_not():
+    cells = pd.DataFrame(
+        [
+            ("one", 500, 3, 0.10, 8.0, 4e-4, 500),
+            ("one", 500, 3, 0.20, 8.0, 4e-4, 500),
+            ("two", 250, 1, 0.30, 14.0, 9e-4, 250),
+            ("far", 64, 3, 0.01, 2.0, 1e-4, 64),  # too few images to compare
+        ],
+        columns=["source", "n_train", "channels", "p_error", "d_data", "k_f", "k_f_m"],
+    )
+    made = {"size": 32, "channels": 3, "scale": "full-range"}
+    summary = {
+        "dataset": "x",
+        "labels": {"kind": "classes"},
+        "n_images": 500,
+        "preprocess": made,
+        "probe": {"n_images": 500, "error": {"value": 0.25}},
+        "intrinsic_dimension": {"mle": {"value": 10.5}, "mle_paper": {"value": 10.0}},
+        "label_sharpness": {"sample": {"mean": 5e-4, "m": 500}},
+    }
+    told = calibration_sentence(summary, cells)
+    assert "at 250 to 1,000 images: error of the reference classifier 25 %, lower in 1 of 2;" in told
+    assert "intrinsic dimension 10, lower in 1 of 2; label sharpness 5.00 × 10⁻⁴, lower in 1 of 1." in told
+    other = calibration_sentence(summary | {"preprocess": made | {"size": 224}}, cells)
+    assert "lower in 1 of 2." in other and "dimension" not in other.split("Dimension and sharpness are not ranked")[0]
+    assert "--scale full-range" in calibration_sentence(
+        summary | {"preprocess": made | {"scale": "per-image-max"}}, cells
+    )
+    many = summary | {"probe": {"n_images": 4000, "error": {"value": 0.1}}}
+    assert "64 to 500 images" in calibration_sentence(many, cells)
+    assert "have classes" in calibration_sentence(summary | {"labels": {"kind": "numbers"}}, cells)
+    assert "Among the sources of the shipped calibration" in calibration_sentence(summary)  # the table that ships
+
+
+def test_each_number_has_a_sentence_of_what_it_means_and_one_of_what_to_do(audited):
+    summary, tables, _ = audited
+    keys = keys_of(summary)
+    assert len(keys) >= 6 and all(key.of in WORDS for key in keys)
+    assert [name for name in tables["properties"]["property"] if words_of(name) is None] == []
+    for words in WORDS.values():
+        assert words.means.endswith(".") and words.todo.endswith(".") and words.source, words.name
+    text = Page(Path(summary["report"]).read_text(encoding="utf-8")).text
+    for key in keys:
+        assert WORDS[key.of].means in text and WORDS[key.of].todo in text, key.name
 
 
 def test_pictures_are_the_canonical_images(audited):

@@ -34,11 +34,12 @@ class Step(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A number that carries the verdict, with its interval in the value or the note."""
+    """A number that carries the verdict, with its interval in the value or the note; `of` is its row of `words.WORDS`."""
 
     name: str
     value: str
     note: str
+    of: str = ""
 
 
 class Verdict(NamedTuple):
@@ -81,8 +82,8 @@ def _conflicts(found: Found) -> str:
 
 
 def _leaks(found: Found) -> str:
-    pairs = _many(len(found), "pair of images that is", "pairs of images that are")
-    return f"Take apart {pairs} in two splits: test results are over-optimistic until then"
+    pairs = _many(len(found), "pair of copies", "pairs of copies")
+    return f"Keep one image of each of {pairs} across splits: test results are over-optimistic until then"
 
 
 def _clause(text: str) -> str:
@@ -108,7 +109,9 @@ def _slices(found: Found) -> str:
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
     "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
-    "spelling": lambda f: f"Write {_many(len(f), 'class', 'classes')} in one way each, or say --as-written: {_then(f)}",
+    "spelling": lambda f: (
+        f"Write {_many(len(f), 'class', 'classes')} in one spelling each, or pass --as-written: {_then(f)}"
+    ),
     "label_conflicts": _conflicts,
     "split_leakage": _leaks,
     "group_leakage": lambda f: (
@@ -120,7 +123,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "classes_changed": lambda f: f"Check that the change of the classes is meant: {_then(f)}",
     "harder_to_learn": lambda f: (
-        f"Look at {_many(_images(f), 'image', 'images')} by which the set became harder to learn since the previous audit:"
+        f"Look at {_many(_images(f), 'image', 'images')} that made the set harder to learn since the previous audit:"
         " labels may be wrong, or pictures spoilt"
     ),
     "suspect_labels": lambda f: (
@@ -139,7 +142,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         " identical pictures"
     ),
     "near_duplicates": lambda f: (
-        f"Keep near-identical images in one split, or one of each: {_many(len(f), 'group', 'groups')} of them"
+        f"Keep one of each of {_many(len(f), 'group', 'groups')} of near-identical images, or each group in one split"
     ),
     "sharper_labels": lambda f: (
         f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of similar images that came since the previous audit"
@@ -155,12 +158,14 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "group_in_classes": lambda f: (
         f"Check that {_many(len(f), 'patient is', 'patients are')} meant to have images in more than one class"
     ),
-    "left_out": lambda f: f"Look whether {_many(len(f), 'file was', 'files were')} left out that should take part",
+    "left_out": lambda f: (
+        f"Check whether {_many(len(f), 'file that was left out belongs', 'files that were left out belong')} to the set"
+    ),
     "several_frames": lambda f: (
         f"Audit as dicom:FOLDER to have every frame: of {_many(len(f), 'file', 'files')} only the middle one took part"
     ),
     "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
-    "outliers": lambda f: f"Look whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
+    "outliers": lambda f: f"Check whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
 }
 
 
@@ -255,27 +260,33 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     """The numbers that carry the verdict, with their intervals."""
     s = summary
     kinds = {"classes": f"{len(s['labels']['classes'])} classes", "numbers": "numeric labels", "none": "no labels"}
-    keys = [Key("Images", f"{s['n_images']:,}", f"{s['n_unreadable']:,} unreadable; {kinds[s['labels']['kind']]}")]
+    keys = [
+        Key("Images", f"{s['n_images']:,}", f"{s['n_unreadable']:,} unreadable; {kinds[s['labels']['kind']]}", "images")
+    ]
     probe = s.get("probe") or {}
     if probe.get("error"):
         value, note = interval_text(probe["error"])
-        keys.append(Key("Error of a reference classifier", value, f"{note}, on images held out".lstrip(", ")))
+        keys.append(
+            Key("Error of a reference classifier", value, f"{note}, on images held out".lstrip(", "), "probe.error")
+        )
     gain = probe.get("gain_if_doubled")
     if gain:
         value, note = interval_text(gain)
-        keys.append(Key("Log loss saved by twice the images", value, note))
+        keys.append(Key("Log loss saved by twice the images", value, note, "probe.gain_if_doubled"))
     elif why := probe.get("withheld") or s.get("probe_withheld"):
-        keys.append(Key("Log loss saved by twice the images", NOTHING, f"not known: {why}"))
+        keys.append(Key("Log loss saved by twice the images", NOTHING, f"not known: {why}", "probe.gain_if_doubled"))
     mle = s["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
     low, high = mle.get("interval") or (None, None)
     ends = f"95 % interval {number(low)} to {number(high)}" if low is not None and high is not None else "no interval"
-    keys.append(Key("Intrinsic dimension", plus_minus(mle["value"], mle["se"]), f"{ends}; MLE, k = {s.get('k', '–')}"))
+    told = f"{ends}; MLE, k = {s.get('k', '–')}"
+    keys.append(Key("Intrinsic dimension", plus_minus(mle["value"], mle["se"]), told, "intrinsic_dimension.mle"))
     sample = sample_of(dict(s))
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
     if not sample["std"]:  # every sample is the whole set
         note = "no labels to tell apart" if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
-    keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note))
-    keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), "the largest of this set, 1 / grey level"))
+    keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
+    told = "the largest of this set, 1 / grey level"
+    keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
     return [*keys, *feature_keys(s.get("feature_space"))]
 
 
@@ -287,15 +298,18 @@ def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
     probe = space.get("probe") or {}
     if probe.get("error"):
         value, note = interval_text(probe["error"])
-        keys.append(Key("Error of a reference classifier, your features", value, f"{note}, {where}".lstrip(", ")))
+        told = f"{note}, {where}".lstrip(", ")
+        keys.append(Key("Error of a reference classifier, your features", value, told, "probe.error"))
     mle = space["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
-    keys.append(Key("Intrinsic dimension, your features", plus_minus(mle["value"], mle["se"]), where))
+    value = plus_minus(mle["value"], mle["se"])
+    keys.append(Key("Intrinsic dimension, your features", value, where, "intrinsic_dimension.mle"))
     sample = space["label_sharpness"]["sample"]
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}, {where}"
-    keys.append(Key("Label sharpness, your features", plus_minus(sample["mean"], sample["std"]), note))
+    value = plus_minus(sample["mean"], sample["std"])
+    keys.append(Key("Label sharpness, your features", value, note, "label_sharpness.sample"))
     pairs = space["near_duplicates"]
     note = f"pairs, of {pairs['images']:,} images, {where}"
-    return [*keys, Key("Near-copies, your features", f"{pairs['pairs']:,}", note)]
+    return [*keys, Key("Near-copies, your features", f"{pairs['pairs']:,}", note, "near_pairs")]
 
 
 def first_screen(summary: Mapping[str, Any], findings: pd.DataFrame) -> FirstScreen:

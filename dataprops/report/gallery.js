@@ -68,8 +68,10 @@
     const kind = $("f-kind").value, label = $("f-class").value, split = $("f-split").value;
     const group = $("f-group").value, text = $("f-text").value.trim().toLowerCase();
     const one = (row, key, value) => row.m.some((i) => about(i)[key] === value);
+    const known = groups.includes(group), part = group.toLowerCase(); // what is typed so far may be a part of a name
+    const grouped = (row) => (known ? one(row, "g", group) : row.m.some((i) => (about(i).g || "").toLowerCase().includes(part)));
     found = (kind === "" ? (counted.length ? counted : all) : all).filter((row) => (kind === "" || row.k === +kind) && (label === "" || one(row, "l", label)) && (split === "" || one(row, "s", split))
-      && (group === "" || one(row, "g", group)) && (text === "" || words(row).includes(text)));
+      && (group === "" || grouped(row)) && (text === "" || words(row).includes(text)));
     page = 0;
     show();
   }

@@ -27,9 +27,9 @@ from dataprops.report.gallery import PICTURED, gallery_data
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
 from dataprops.report.plots import ESTIMATES, PLOTS, Drawn, plots_of
-from dataprops.report.standing import paper_sentence, rank_sentences
+from dataprops.report.standing import calibration_sentence, paper_sentence, rank_sentences
 from dataprops.report.text import visible
-from dataprops.report.words import FIRST, WORDS, disagreement
+from dataprops.report.words import FIRST, WORDS, disagreement, words_of
 
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 
@@ -183,7 +183,7 @@ def render(
         else []
     )
     changed = [compared] if isinstance(compared, str) else sentences(compared) if compared else []
-    standing = [*rank_sentences(summary, others), paper_sentence(summary, points)]
+    standing = [*rank_sentences(summary, others), calibration_sentence(summary), paper_sentence(summary, points)]
     template = environment().from_string(asset("page.html.jinja"))
     return template.render(
         s=summary,
@@ -193,6 +193,8 @@ def render(
         data=data,
         data_json=Markup(embedded(data)),
         first=first_screen(summary, findings),
+        words=WORDS,
+        words_of=words_of,
         cleaning=_cleaning(summary),
         changed=changed,
         standing=[line for line in standing if line],

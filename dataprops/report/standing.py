@@ -1,4 +1,5 @@
-"""Where a set stands among others: the datasets of the paper, and the newest audits of the store's other datasets.
+"""Where a set stands among others: the sources of the calibration that ships, the datasets of the paper, and the newest audits of
+the store's other datasets.
 
 Numbers are ranked under the same preprocessing only: a sharpness at 32 pixels says nothing beside one at 224.
 """
@@ -12,6 +13,9 @@ import pandas as pd
 
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
 from dataprops.report.numbers import number, percent, sample_of
+
+LIKE = 2.0  # times as many images, or fewer: error, dimension and sharpness all change with their number
+SIDE, SCALE = 32, "full-range"  # of the images of the calibration that ships
 
 
 class Place(NamedTuple):
@@ -81,6 +85,63 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
     elif unlike:
         out.append(f"{unlike} more were audited under other preprocessing and are left out.")
     return out
+
+
+def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None = None) -> str:
+    """How the set ranks among the sources of the calibration that ships, each at about as many images; or why it does not.
+
+    The classifier's error is always measured at `SIDE` x `SIDE`, the dimension and the sharpness as the audit was told.
+
+    Parameters
+    ----------
+    cells : DataFrame, optional
+        source, n_train, channels, p_error, d_data, k_f, k_f_m; default: `laws.networks.load_cells`.
+    """
+    from dataprops.laws.networks import load_cells  # the store's page, which needs no torch, comes without it
+
+    cells = load_cells() if cells is None else cells
+    probe, made = summary.get("probe") or {}, summary["preprocess"]
+    n = probe.get("n_images") or summary["n_images"]
+    near = cells[(cells["n_train"] <= LIKE * n) & (cells["n_train"] >= n / LIKE)]
+    of = cells["source"].nunique()
+    if summary["labels"]["kind"] != "classes":
+        return f"The {of} sources of the shipped calibration have classes: a set without them is not ranked among them."
+    if near.empty:
+        low, high = int(cells["n_train"].min()), int(cells["n_train"].max())
+        return (
+            f"Not ranked among the {of} sources of the shipped calibration: they were measured at {low:,} to {high:,} images, and"
+            f" error and dimension change with the number of images ({n:,} here)."
+        )
+    if made["scale"] != SCALE:
+        return f"Not ranked among the {of} sources of the shipped calibration: their grey levels are as they were (--scale {SCALE})."
+    sample = sample_of(dict(summary))
+    like = made["size"] == SIDE
+    sharp = near[(near["channels"] == made["channels"]) & (near["k_f_m"] == sample.get("m"))]
+    ranked = [_ranked("error of the reference classifier", percent, place_of(summary).error, near, "p_error")]
+    if like:
+        dimension = (summary["intrinsic_dimension"].get("mle_paper") or {}).get("value")
+        ranked.append(_ranked("intrinsic dimension", number, dimension, near, "d_data"))
+        ranked.append(_ranked("label sharpness", number, sample.get("mean"), sharp, "k_f"))
+    told = "; ".join(filter(None, ranked))
+    why = (
+        ""
+        if like
+        else f" Dimension and sharpness are not ranked: the calibration's are of {SIDE} × {SIDE}, this audit's of"
+        f" {preprocessing(summary)}."
+    )
+    return (
+        f"Among the sources of the shipped calibration, at {n / LIKE:,.0f} to {LIKE * n:,.0f} images: {told}.{why}"
+        if told
+        else ""
+    )
+
+
+def _ranked(what: str, shown: Any, mine: float | None, cells: pd.DataFrame, column: str) -> str:
+    """'intrinsic dimension 9.1, lower in 4 of 12'; nothing where there is nothing to compare."""
+    means = cells.dropna(subset=[column]).groupby("source")[column].mean()
+    if mine is None or means.empty:
+        return ""
+    return f"{what} {shown(mine)}, lower in {int((means < mine).sum())} of {len(means)}"
 
 
 def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,12 +22,41 @@ class Words(NamedTuple):
 
 
 WORDS: dict[str, Words] = {
+    "images": Words(
+        "Images",
+        "How many images were found, and how many of them cannot be read.",
+        "Restore what cannot be read; with fewer than a few hundred images every number here is uncertain.",
+        "files that the source lists as images, less those left out",
+        "this project",
+    ),
+    "probe.error": Words(
+        "Error of a reference classifier",
+        "How often a small classifier, trained on this set alone, is wrong on images that it was not trained on.",
+        "A large network should do better; if this is near chance, look at labels and preprocessing before training one.",
+        "share of images whose most probable class is not their label, each predicted by a fit that has not seen it (grouped folds);"
+        " ridge regression on features of random patches, at 32 × 32",
+        "features of Coates & Ng 2011; folds and intervals of this project",
+    ),
+    "probe.gain_if_doubled": Words(
+        "Log loss saved by twice the images",
+        "By how much the classifier's log loss would fall if the set had twice as many images of the same kind.",
+        "Where the interval lies above 0, collect more; where it holds 0, correct labels first.",
+        "power law through the last three sizes of the classifier's learning curve, continued to 2 N; interval by bootstrap",
+        "this project",
+    ),
+    "near_pairs": Words(
+        "Near-copies",
+        "How many pairs of images are nearly one point.",
+        "Keep one of each, or keep them in one split.",
+        "pairs whose distance is far below that of the images around them",
+        "this project",
+    ),
     "intrinsic_dimension.mle": Words(
         "Intrinsic dimension, MLE",
         "In how many independent ways the images of the set differ near one of them.",
         "Compare it between sets of like size and the same preprocessing only; a high one asks for more images.",
         "d = (k − 1) / mean over images of Σ log(Tₖ / Tⱼ), j = 1 … k − 1; Tⱼ is the distance to the j-th nearest image",
-        "Levina & Bickel 2004, averaged as MacKay & Ghahramani 2005 have it",
+        "Levina & Bickel 2004, with the averaging of MacKay & Ghahramani 2005",
     ),
     "intrinsic_dimension.mle_paper": Words(
         "Intrinsic dimension, MLE as the paper has it",
@@ -87,7 +117,7 @@ WORDS: dict[str, Words] = {
     "label_sharpness.q99": Words(
         "Label sharpness, 99 % of the images",
         "The same for 99 % of the images.",
-        "As above.",
+        "Read it as the 95 % one, where a set is large enough to have 1 % of odd images.",
         "99 % quantile over images",
         "this project",
     ),
@@ -99,6 +129,21 @@ WORDS: dict[str, Words] = {
         "this project",
     ),
 }
+# a measured property is called by its first word below, after what says where or of how many images it is
+_SUFFIX = re.compile(r"@\d+$")
+_SAMPLE = re.compile(r"^label_sharpness\.m\d+$")
+
+
+def words_of(name: str) -> Words | None:
+    """The words of a property of `properties.parquet`, whatever space or number of images it is of; None if it has none.
+
+    >>> words_of("features.intrinsic_dimension.mle@500").name, words_of("label_sharpness.m500").name
+    ('Intrinsic dimension, MLE', 'Label sharpness of samples')
+    """
+    plain = _SUFFIX.sub("", name.removeprefix("features."))
+    return WORDS.get("label_sharpness.sample" if _SAMPLE.match(plain) else plain)
+
+
 FIRST = (
     "intrinsic_dimension.mle",
     "label_sharpness.sample",

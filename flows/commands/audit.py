@@ -108,8 +108,11 @@ def progress_shown(quiet: bool) -> Progress:
 
 
 @contextmanager
-def telling(config: AuditConfig, quiet: bool) -> Iterator[Progress]:
-    """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted."""
+def telling(config: AuditConfig, quiet: bool, before: str = "starting") -> Iterator[Progress]:
+    """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted.
+
+    `before` is said while no stage of an audit of this dataset is at work.
+    """
     if quiet:
         yield progress_shown(quiet)
         return
@@ -119,7 +122,7 @@ def telling(config: AuditConfig, quiet: bool) -> Iterator[Progress]:
         from dataprops.audit.underway import in_words, running
 
         told = running(Path(config.store).expanduser().resolve(), config.dataset)
-        return in_words(told[0]) if told else "starting"
+        return in_words(told[0]) if told else before
 
     with Teller(_console(), what) as progress:
         yield progress
@@ -141,7 +144,7 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     from flows.server import server_for
 
     store = open_store(config.store)
-    with telling(config, quiet) as progress, server_for(store) as ready:
+    with telling(config, quiet, "waiting for the Prefect server") as progress, server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
         spent = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
@@ -171,6 +174,7 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     import shutil
 
     from dataprops.audit.composition import READ, stage
+    from dataprops.audit.underway import UnderWay
     from dataprops.audit.workspace import start_run
     from dataprops.store.folder import locked, open_store
     from dataprops.util.tools import inline_tools
@@ -178,10 +182,13 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     spent: dict[str, float] = {}
     with locked(open_store(config.store), config.dataset):
         run = start_run(config)
+        under_way = UnderWay(run)
+        tools = inline_tools(under_way.progress(progress), workers)
         try:
             for name in READ:
                 begin = time.perf_counter()
-                stage(name)(run, inline_tools(progress, workers))
+                under_way.stage(name)
+                stage(name)(run, tools)
                 spent[name] = time.perf_counter() - begin
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
