@@ -188,9 +188,9 @@ def test_a_notebook_is_warned_of_normalised_images_and_of_nan_with_its_reason(tm
     texts = [str(warning.message) for warning in told if warning.filename == __file__]
     assert audited["label_sharpness"]["sample"]["mean"] is None
     assert any("label sharpness is NaN: all labels are the same" in text for text in texts), texts
-    assert any("no usual range of images" in text and "range='LOW:HIGH'" in text for text in texts), texts
+    assert any("not a usual range of images" in text and "range='LOW:HIGH'" in text for text in texts), texts
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataprops.intrinsic_dimension(np.abs(images) / 5, k=5)
-    with pytest.warns(UserWarning, match="no usual range"):
+    with pytest.warns(UserWarning, match="not a usual range"):
         dataprops.intrinsic_dimension(images, k=5)

@@ -129,7 +129,9 @@ def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
     stays = np.ones(len(table), bool)
     stays[list(gone)] = False
     if not stays.any():
-        raise DatapropsError(f"{', '.join(kinds)} name every image of {results.summary['dataset']}: nothing would stay")
+        raise DatapropsError(
+            f"{', '.join(kinds)} name every image of {results.summary['dataset']}: nothing would be left"
+        )
     details = _details(results.findings, kinds)
     removed = table[~stays].assign(
         kind=[gone[i] for i in sorted(gone)], detail=[details.get((i, gone[i]), "") for i in sorted(gone)]

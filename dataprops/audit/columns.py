@@ -70,14 +70,14 @@ TABLES: dict[str, ResultTable] = {
         "a property of the set",
         {
             "property": "its name, see above",
-            "value": "NaN where it cannot be had",
+            "value": "NaN where it cannot be estimated",
             "se": "standard error; of `label_sharpness.sample` and `.m*` the standard deviation over draws",
             "n": "images that were used",
             "k": "neighbours; 0: none",
             "m": "size of samples; 0: none",
             "low": "lower end of the 95 % interval",
             "high": "upper end of the 95 % interval",
-            "note": "why a value is missing, or what to mind",
+            "note": "why a value is missing, or a caveat",
         },
     ),
     "images": ResultTable(

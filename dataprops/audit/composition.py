@@ -133,7 +133,7 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
     Warns
     -----
     UserWarning
-        If the dimension or the sharpness is NaN, with the reason; or floats lie on no usual range of images (normalised tensors).
+        If the dimension or the sharpness is NaN, with the reason; or floats are on an unusual range for images (normalised tensors).
     """
     tools = tools or inline_tools()
     if isinstance(source, str | Path):

@@ -201,7 +201,7 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
     if a.get("k") != b.get("k"):
         return Change(name, title, *values, withheld=f"the audits took {a.get('k')} and {b.get('k')} neighbours (--k)")
     n = [audit["n_images"] - audit["n_unreadable"] for audit in (a, b)]
-    shared = "errors taken as independent: audits share images, so the interval is rather too wide"
+    shared = "errors taken as independent: audits share images, so the interval is conservative"
     ses = [end["se"] for end in ends]
     at_equal = max(n) <= (1 + SAME_SIZE) * min(n)
     if not at_equal and len(tables) == 2:
@@ -253,7 +253,7 @@ def sharpness_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change
             ends,
             (value, value - half, value + half),
             scale="log ratio",
-            basis="spread over draws, carried over to the mean; sets taken as independent, which is rather too wide",
+            basis="spread over draws, carried over to the mean; sets taken as independent, which is conservative",
         )
     ]
     return [*out, _penalty_change(a, b)]
@@ -583,7 +583,7 @@ def find_runs(store: Path, one: str, two: str) -> tuple[Path, Path]:
         return _run(store, one), _run(store, two)
     if two in ("latest", "previous"):
         if len(runs) < 2:
-            raise DatapropsError(f"{one!r} has one finished run in {store}, and it takes two to compare")
+            raise DatapropsError(f"{one!r} has one finished run in {store}: a comparison needs two")
         return runs[-2], runs[-1]
     return _run(store, two), runs[-1]
 

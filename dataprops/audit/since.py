@@ -93,7 +93,7 @@ def _not_comparable(run: Run, before: Before, trained: Trained) -> str | None:
             " unseen patients and of seen ones do not compare"
         )
     if trained.names is not None and set(before.probe["given"].dropna()) != set(trained.names):
-        return "the classes are others than in the previous audit, and so is the task"
+        return "the classes differ from those of the previous audit, so it is another task"
     return None
 
 

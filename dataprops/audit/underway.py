@@ -28,6 +28,7 @@ WORDS = {
     "decode": "reading and decoding",
     "distances": "comparing all pairs",
     "measure": "measuring dimension and sharpness",
+    "probe": "training the reference classifier",
     "find": "looking for duplicates, conflicts, leaks and shortcuts",
     "check": "checking against the thresholds",
     "report": "writing the report",

@@ -134,7 +134,7 @@ def _failed_structure(rows: pd.DataFrame) -> Iterator[Alert]:
         yield Alert(
             row["severity"],
             row["check"],
-            f"The audit contradicts itself: it does not hold that {row['title']} (table {row['table']}). Do not rely on"
+            f"Internal consistency check failed: {row['title']} does not hold (table {row['table']}). Do not rely on"
             " its numbers; this is a fault of the program, please report it.",
             f"{row['table']}.{row['measure']}",
             float("nan"),

@@ -25,7 +25,7 @@ PROPERTIES = (
         title="the intrinsic dimension is known well",
         sentence=(
             "The intrinsic dimension is known only to {value:share}: more images would make it, and the predictions, "
-            "surer."
+            "more precise."
         ),
         reason="beyond, the predictions that rest on d say little",
     ),

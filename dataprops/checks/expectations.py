@@ -79,7 +79,7 @@ PATHS_GIVEN = Structural(
     "paths_given", "images", "every image has a path", "ExpectColumnValuesToNotBeNull", {"column": "path"}
 )
 PATHS_UNIQUE = Structural(
-    "paths_unique", "images", "no path stands twice", "ExpectColumnValuesToBeUnique", {"column": "path"}
+    "paths_unique", "images", "no path appears twice", "ExpectColumnValuesToBeUnique", {"column": "path"}
 )
 STRUCTURE: tuple[Structural, ...] = (
     PATHS_GIVEN,

@@ -168,7 +168,7 @@ def load_state(store: Path, dataset: str) -> State:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a lock file; a killed process gives it back."""
+    """Hold a lock file; released by the operating system if the process dies."""
     from filelock import FileLock
 
     path.parent.mkdir(parents=True, exist_ok=True)

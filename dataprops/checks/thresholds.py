@@ -85,7 +85,7 @@ def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str
     for name, keys in given.items():
         if name not in defaults and name in KEYS:
             raise DatapropsError(
-                f"{path}: {name} stands outside of a check: put it below the name of one, as [conflicts]"
+                f"{path}: {name} belongs to no check: put it below the name of one, such as [conflicts]"
             )
         if name not in defaults:
             raise DatapropsError(f"{path}: unknown check {name!r}{_near_check(name, defaults)}")

@@ -4,7 +4,7 @@ Importing it takes longer than everything else that a small audit does, and a se
 starts this process first (`start`), and asks it for its verdicts when the numbers are there (`validate`). One process serves
 all audits of this one, one after the other; it ends with this process, or after `IDLE` seconds without work.
 
-Where it cannot be had - no POSIX pipes, it was killed, Great Expectations is imported here already - the checks run in
+Where it cannot be started - no POSIX pipes, it was killed, Great Expectations is imported here already - the checks run in
 this process: slower, with the same verdicts.
 """
 

@@ -32,7 +32,7 @@ FINDING = Finding(
     title="A patient in two splits",
     explanation=(
         "Images of one patient resemble each other: a patient in both the training and a test part makes the test "
-        "result too good. Split by patient."
+        "result over-optimistic. Split by patient."
     ),
     find=find,
     measures=measures,
@@ -44,9 +44,9 @@ FINDING = Finding(
             severity="critical",
             title="no patient in two splits",
             sentence=(
-                "{value:patient has|patients have} images in more than one split: test results will be too good."
+                "{value:patient has|patients have} images in more than one split: test results will be over-optimistic."
             ),
-            reason="a network can know a patient again",
+            reason="a network can recognise a patient",
         ),
     ),
     shown="groups",

@@ -1,4 +1,4 @@
-"""Images by which the set became harder to learn since the previous audit."""
+"""Images that made the set harder to learn since the previous audit."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def near_ratio(images: pd.DataFrame, k: int) -> float:
 
 
 def detail_threshold(null: np.ndarray, looked_at: int) -> float:
-    """Agreement that of so many candidates half a one which is no copy is expected to reach, within bounds."""
+    """Agreement that half a non-copy among so many candidates is expected to reach, within bounds."""
     if len(null) < 20:
         return LEAST_DETAIL
     start, scale = _tail(null)
@@ -114,7 +114,7 @@ def _confirmed(thumbs: np.ndarray, blocks: Blocks, distinct: np.ndarray, pairs: 
 
 
 def chance(null: np.ndarray, threshold: float) -> float:
-    """Probability that a pair which is no copy reaches the threshold, by an exponential tail."""
+    """Probability that a pair of different pictures reaches the threshold, by an exponential tail."""
     if len(null) < 20:
         return 0.0
     start, scale = _tail(null)

@@ -223,7 +223,7 @@ class WrongLabels(NamedTuple):
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
-    """How many labels contradict the witnesses however sure these are: the floor of the module's docstring, times n."""
+    """How many labels contradict the witnesses however confident these are: the floor of the module's docstring, times n."""
     from scipy.optimize import brentq, minimize_scalar
     from scipy.stats import chi2
 

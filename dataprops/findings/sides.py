@@ -12,7 +12,7 @@ TIMES = 2.0  # the other's
 
 
 def suspect_side(context: Context) -> Callable[[int, int], str]:
-    """A function of two images: a sentence that names the one whose label the witnesses hold for wrong, or ""."""
+    """A function of two images: a sentence that names the one whose label the witnesses consider wrong, or ""."""
     said = context.opinions
     if said is None:
         return lambda a, b: ""

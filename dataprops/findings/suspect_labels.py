@@ -1,4 +1,4 @@
-"""Labels that the reference classifier, not trained on the image, and the most similar other images hold for wrong."""
+"""Labels that the reference classifier, not trained on the image, and the most similar other images consider wrong."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _listed(said: Opinions) -> list[int]:
 def measures(context: Context) -> dict[str, float]:
     """The numbers of suspect and of wrong labels.
 
-    suspect_label_share: images whose label the probe holds for wrong with a margin of at least `SURE`. Of two witnesses:
+    suspect_label_share: images whose label the probe considers wrong with a margin of at least `SURE`. Of two witnesses:
     wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low: the lower end less a tenth of
     the witnesses' own errors, as a share of the labels.
     """
@@ -107,7 +107,7 @@ FINDING = Finding(
     severity="info",
     title="Suspect labels",
     explanation=(
-        "A classifier that was not trained on these images holds another label for likelier (confident learning). Some are wrong"
+        "A classifier that was not trained on these images finds another label likelier (confident learning). Some are wrong"
         " labels, some are hard images: look at the first ones, and correct what is wrong."
     ),
     find=find,
@@ -120,7 +120,7 @@ FINDING = Finding(
             severity="warning",
             title="few suspect labels",
             sentence=(
-                "{value:share} of the labels are held for wrong by a classifier that has not seen them, with a margin of half"
+                "{value:share} of the labels look wrong to a classifier that has not seen them, by a margin of at least one half"
                 " (at most {threshold:share} are tolerated): look at the first of the list."
             ),
             reason="asked where there is one witness; a hard set has such images too, so the bound is wide: chosen, not measured",

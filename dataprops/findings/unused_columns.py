@@ -14,7 +14,7 @@ def find(context: Context) -> Iterator[Row]:
     """One row that names the columns."""
     names, _ = context.unused_columns
     if names:
-        yield (), float(len(names)), f"Not looked at: {', '.join(map(quoted, names))}."
+        yield (), float(len(names)), f"Not used: {', '.join(map(quoted, names))}."
 
 
 def measures(context: Context) -> dict[str, float]:
@@ -40,7 +40,7 @@ FINDING = Finding(
             max=0.75,
             severity="info",
             title="most columns of the manifest take part",
-            sentence="{value:share} of the manifest's columns were not looked at (at most {threshold:share} pass without a word): see"
+            sentence="{value:share} of the manifest's columns were not used (at most {threshold:share} pass without a word): see"
             " whether one names the label, the split or the patient.",
             reason="path, label, split and patient are four; a table of sixteen columns and more may call them otherwise",
         ),

@@ -174,7 +174,7 @@ def unusual(text: str) -> str:
     """What is odd about a decided range (`Range.text`): floats on no range of images, as normalised tensors are; else nothing.
 
     >>> unusual("floats=-2.11790:2.64")
-    'the values lie between -2.1179 and 2.64, which is no usual range of images'
+    'the values lie between -2.1179 and 2.64, which is not a usual range of images'
     >>> unusual("floats=-1:1"), unusual("floats=0:255;integers=0:4095")
     ('', '')
     """
@@ -182,7 +182,7 @@ def unusual(text: str) -> str:
     usual = [(0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), *((0.0, 2.0**bits - 1) for bits in DEPTHS)]
     if pair is None or pair in usual or pair[0] == 0:
         return ""
-    return f"the values lie between {pair[0]:.5g} and {pair[1]:.5g}, which is no usual range of images"
+    return f"the values lie between {pair[0]:.5g} and {pair[1]:.5g}, which is not a usual range of images"
 
 
 def on_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -99,7 +99,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     The interval is by the delta method on the log scale, from the bootstrap standard errors of d and the standard
     deviation of K_F over draws, carried over to the mean over draws (`sharpness_error`). The four are taken as
     independent. They are not: audits of a growing set share images, so their errors rise and fall together and partly
-    cancel; the interval is rather too wide. K_F is that of samples of one size (`common_sample`). Where N differs by
+    cancel; the interval is conservative. K_F is that of samples of one size (`common_sample`). Where N differs by
     more than `MOST_GROWTH` nothing is predicted: d itself grows with N, and the term (log N)/d had the wrong sign in half of
     the pairs it was tried on.
 
@@ -145,7 +145,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
         "log loss",
         f"generalization law of Konz & Mazurowski 2024, against run {previous['run_id']}; label sharpness at M = {m};"
         " delta method from the bootstrap standard errors of the dimensions and the standard deviation of the sharpness"
-        " over draws, taken as independent (the audits share images, so the interval is rather too wide)",
+        " over draws, taken as independent (the audits share images, so the interval is conservative)",
         f"{_told(previous, current, 'the expected test loss', (value, low, high))}: {verdict}.",
         significant=significant,
     )
@@ -252,7 +252,7 @@ def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | Non
     if old["labels"]["kind"] != new["labels"]["kind"]:
         return f"the previous audit read the labels as {old['labels']['kind']}, this one as {new['labels']['kind']}"
     if set(old["labels"].get("classes") or ()) != set(new["labels"].get("classes") or ()):
-        return "the classes are others than in the previous audit, and so is the task"
+        return "the classes differ from those of the previous audit, so it is another task"
     before, after = _readable(old), _readable(new)
     if abs(after - before) > MOST_GROWTH * before:
         return (

@@ -181,7 +181,7 @@ class OpenSource(NamedTuple):
         early: dict[str, bytes | RawImage | OSError] = {}
         for batch in batches:
             missing = set(batch) - set(early)
-            lost = OSError(0, "the container lost it")
+            lost = OSError(0, "the container no longer holds it")
             try:
                 while missing and (found := next(flow, None)) is not None:
                     early[found[0]] = found[1]

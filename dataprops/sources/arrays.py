@@ -185,12 +185,12 @@ def label_text(label: Any) -> str | None:
     if hasattr(label, "detach") or isinstance(label, np.ndarray):
         values = as_array(label)
         if values.size != 1:
-            raise DatapropsError(f"a label has {values.size} values, wanted one: choose the one to audit")
+            raise DatapropsError(f"a label has {values.size} values, expected one: choose the one to audit")
         label = values.reshape(-1)[0]
     if isinstance(label, np.generic):
         label = label.item()
     if isinstance(label, list | tuple | dict):
-        raise DatapropsError(f"a label is {label!r}, wanted one class or number: choose the one to audit")
+        raise DatapropsError(f"a label is {label!r}, expected one class or number: choose the one to audit")
     if isinstance(label, bytes):
         label = label.decode("utf-8", "backslashreplace")
     return None if pd.isna(label) or label == "" else str(label)
@@ -208,7 +208,7 @@ def to_raw(image: Any) -> RawImage:
         return from_pillow(image)
     pixels = as_array(image)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and not {pixels.shape[0], pixels.shape[-1]} & {1, 3}):
-        raise OSError(0, f"it has shape {pixels.shape}, wanted [height, width] with 1 or 3 channels first or last")
+        raise OSError(0, f"it has shape {pixels.shape}, expected [height, width] with 1 or 3 channels first or last")
     first = pixels.ndim == 3 and pixels.shape[0] in (1, 3)
     if first and pixels.shape[-1] in (1, 3):
         first = hasattr(image, "detach")

@@ -165,7 +165,7 @@ def labels_of(
         raise _missing(frame, options.label_column, where, "label")
     named = [column for column in known_as(frame.columns.tolist(), LABELS) if column not in used]
     if named:
-        why = f"of {len(frame.columns)} columns this one is named so"
+        why = f"of {len(frame.columns)} columns this one by its name"
         told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
@@ -263,5 +263,5 @@ def optional(
         if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
             continue
         used.append(column)
-        return values, [Decision("columns", f"{column!r} is the {what}", "it is named so", f"--{what}-column")]
+        return values, [Decision("columns", f"{column!r} is the {what}", "by its name", f"--{what}-column")]
     return none, []

@@ -203,7 +203,7 @@ def _place(location: str, key: str, options: SourceOptions) -> str:
 
         known = _addresses.get((filesystems.identity(location, access), options.path_column), load)
         if key not in known:
-            raise OSError(errno.ENOENT, "the manifest lists it no more")
+            raise OSError(errno.ENOENT, "the manifest no longer lists it")
         key = known[key]
     if is_url(key):
         scheme = key.partition("://")[0].lower()
@@ -219,7 +219,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
         return filesystems.read_bytes(_place(location, key, options), access_of(options))
     file = Path(location).parent / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "not a file")
     return read_whole(file)
 
 

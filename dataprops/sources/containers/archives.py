@@ -335,7 +335,7 @@ def _tar_member(reader: Reader, member: Member) -> bytes:
 
 
 def _streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iterator[tuple[str, bytes | OSError]]:
-    """The wanted members of a packed tar in its order, in one pass; of two with one name the later counts."""
+    """The wanted members of a packed tar in its order, in one pass; of two members of one name the later counts."""
     left: dict[int, list[str]] = {}
     for key, member in index.images.items():
         if key in wanted:

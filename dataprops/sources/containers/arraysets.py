@@ -98,7 +98,7 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
         for other, rule in ((labels, "labels"), (groups, "groups")):
             if other is not None and (not other.shape or other.shape[0] != array.shape[0]):
                 raise DatapropsError(
-                    f"{redacted(location)}: {other.name} has shape {list(other.shape)}, wanted one for each of the"
+                    f"{redacted(location)}: {other.name} has shape {list(other.shape)}, expected one for each of the"
                     f" {array.shape[0]} images of {array.name}: name it with --rule {rule}=NAME"
                 )
         parts.append(Part(array, labels and labels.name, groups and groups.name, split))
@@ -128,7 +128,7 @@ def check_shape(location: str, array: Named) -> None:
         or array.dtype.kind not in "uifb"
     ):
         raise DatapropsError(
-            f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, wanted numbers [n, height, width],"
+            f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, expected numbers [n, height, width],"
             " [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
         )
     if np.prod(shape[1:], dtype=float) > 3 * 2 * (Image.MAX_IMAGE_PIXELS or 2**27):

@@ -104,7 +104,7 @@ def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | Non
     best = next(iter(known_as(some, NAMES)), None) or next((n for n in some if not OTHERS.search(n)), some[0])
     decisions = ()
     if len(some) > 1:
-        why = f"of the columns of images {', '.join(some)} it is named so"
+        why = f"of the columns of images {', '.join(some)} by its name"
         decisions = (Decision("columns", f"{best!r} holds the images", why, "--rule images=NAME"),)
     return ImageColumn(best, able[best], decisions)
 
@@ -159,7 +159,7 @@ def label_column(
     named = classes or known_as([name for name in schema.names if name != images], LABELS)
     if not named:
         return None, []
-    why = "it is the only column of classes" if classes else "it is named so"
+    why = "it is the only column of classes" if classes else "by its name"
     return named[0], [Decision("columns", f"{named[0]!r} is the label", why, "--label-column")]
 
 

@@ -137,7 +137,7 @@ def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
     ) as error:
         let_through(error)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {reason}") from None
+        raise DatapropsError(f"{redacted(location)} cannot be read as a NumPy file: {reason}") from None
 
 
 def _opened(location: str, access: Access) -> tuple[Reader, list[Stored]]:
@@ -207,7 +207,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
                 )
             parts = [parts[0]._replace(**{rule: rule})]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatapropsError(f"{redacted(location)} cannot be read as NumPy's file: {error}") from None
+        raise DatapropsError(f"{redacted(location)} cannot be read as a NumPy file: {error}") from None
     return told(arraysets.part_table(location, parts, texts, options), {}, (), decisions)
 
 

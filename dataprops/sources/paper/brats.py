@@ -113,7 +113,7 @@ def voxels_of(file: Path) -> np.ndarray:
     from nibabel.spatialimages import HeaderDataError
 
     if not file.is_file():
-        raise unreadable("it is no file")
+        raise unreadable("not a file")
     try:
         image = nibabel.load(file)
         voxels = np.asanyarray(image.dataobj)

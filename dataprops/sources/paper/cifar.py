@@ -47,7 +47,7 @@ def _load(file: Path) -> tuple[Batch, int]:
     data = read_whole(file)
     batch = _binary(data) if file.suffix == ".bin" else _python(data, file.name)
     if batch.labels.size and int(batch.labels.max()) >= len(CLASSES):
-        raise unreadable(f"{file.name} holds the label {int(batch.labels.max())}: it is no CIFAR-10 batch")
+        raise unreadable(f"{file.name} holds the label {int(batch.labels.max())}: not a CIFAR-10 batch")
     return batch, batch.data.nbytes
 
 

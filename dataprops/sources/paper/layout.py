@@ -229,7 +229,7 @@ def read_file(root: Path, key: str) -> bytes:
     """The bytes of a file below the root."""
     file = root / key
     if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "not a file")
     return read_whole(file)
 
 

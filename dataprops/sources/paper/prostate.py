@@ -102,6 +102,6 @@ def _scores(file: Path) -> dict[tuple[str, str], int]:
         key = patient.strip(), series.strip()
         for name in key:  # they become part of a path
             if not re.fullmatch(r"[\w.-]+", name) or name in (os.curdir, os.pardir):
-                raise DatapropsError(f"{file}, row {row + 1}: {name!r} is no name of a patient or a series")
+                raise DatapropsError(f"{file}, row {row + 1}: {name!r} is not the name of a patient or a series")
         scores[key] = max(score, scores.get(key, score))
     return scores

@@ -44,7 +44,7 @@ def _variable(file: Path, name: str) -> np.ndarray:
         text = f"has no {name}" if isinstance(error, KeyError) else f"cannot be read: {error}"
         raise unreadable(f"{file.name} {text}") from None
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "ui":
-        raise unreadable(f"{file.name}: {name} is no array of whole numbers")
+        raise unreadable(f"{file.name}: {name} is not an array of whole numbers")
     return value
 
 
@@ -108,7 +108,7 @@ def _load_labels(file: Path) -> tuple[np.ndarray, int]:
 def _load_images(file: Path) -> tuple[np.ndarray, int]:
     pixels = _variable(file, "X")
     if pixels.dtype != np.uint8 or pixels.ndim != 4:
-        raise unreadable(f"{file.name}: X is no uint8 [32, 32, 3, n]")
+        raise unreadable(f"{file.name}: X is not uint8 [32, 32, 3, n]")
     return pixels, pixels.nbytes
 
 

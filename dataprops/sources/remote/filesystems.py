@@ -380,7 +380,7 @@ def identity(location: str, access: Access = Access()) -> tuple:  # noqa: B008
 
 def _local(location: str) -> Reader:
     if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116 - a pipe would block who opens it
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "not a file")
     file = Path(location).open("rb")  # noqa: SIM115 - closed when no thread holds the reader any more
 
     def fetch(start: int, stop: int) -> bytes:
