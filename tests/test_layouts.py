@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -302,24 +303,61 @@ CONTAINER = {
 
 
 READ_ALL = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+# that this Python, its own library and what it starts may be used
+USABLE = """
+import subprocess, sys
+import numpy, dataprops.util, flows.cli
+assert sys.base_prefix == sys.argv[1], f"it takes the library of {sys.base_prefix}"
+subprocess.run([sys.executable, "-c", "import encodings"], check=True)
+"""
+
+
+def opened(paths: list[str]) -> list[str]:
+    """A command that runs another where folders of root alone hold nothing but these paths, which all may read; [] if none do.
+
+    The view is of a mount namespace, and ends with the command. The files and their rights stay what they are.
+    """
+    shut: dict[str, list[str]] = {}
+    places = {Path(path).resolve() for path in paths}
+    for path in sorted(place for place in places if not places & set(place.parents)):
+        above = [str(place) for place in reversed(path.parents) if not place.stat().st_mode & 0o001]
+        if above:
+            shut.setdefault(above[0], []).append(str(path))
+    lines = ["set -e; mask=$(umask); umask 022"]
+    for folder, inside in shut.items():
+        holders = [f"aside{number}" for number in range(len(inside))]
+        lines += [
+            f'{holder}=$(mktemp -d); mount --bind {shlex.quote(path)} "${holder}"'
+            for holder, path in zip(holders, inside, strict=True)
+        ]
+        lines.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(folder)}")
+        lines += [
+            f'mkdir -p {shlex.quote(path)}; mount --bind "${holder}" {shlex.quote(path)}; umount "${holder}"; rmdir "${holder}"'
+            for holder, path in zip(holders, inside, strict=True)
+        ]
+    script = "\n".join([*lines, 'umask $mask; exec "$@"'])
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"] if shut else []
 
 
 @pytest.fixture(scope="module")
 def other_user() -> list[str]:
     """A command that runs this Python as a user without a name, who may read this checkout and may not write to it; or skip.
 
-    Where either lies in a folder of root alone, as in a temporary one of CI, the user is given the right to read everything.
+    Where either lies in a folder of root alone (the home of root, a temporary one of CI), the user sees it opened; where no view of
+    one's own may be mounted, the user is given the right to read everything.
     """
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root becomes another user, and with setpriv")
     paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
     environment = {**os.environ, **CONTAINER, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("NUMBA_CACHE_DIR", None)
+    view = opened([sys.base_prefix, sys.prefix, *paths])
     said = ""
-    for rights in ((), READ_ALL):
-        command = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *rights, sys.executable]
+    for before, rights in (([], ()), (view, ()), ([], READ_ALL)):
+        become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *rights]
+        command = [*before, *become, sys.executable]
         tried = subprocess.run(
-            [*command, "-c", "import numpy, dataprops.util, flows.cli"],
+            [*command, "-c", USABLE, sys.base_prefix],
             env=environment,
             cwd="/",
             check=False,

@@ -148,7 +148,7 @@ class Preprocess:
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters: warnings.catch_warnings | None = None
-_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg")
+_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "PIL")
 _quiet_levels: dict[str, int] = {}
 
 
@@ -168,6 +168,7 @@ def quiet() -> Iterator[None]:
             _quiet_filters.__enter__()
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # Pillow's, of rare formats
             for name in _LOGGERS:
                 _quiet_levels[name] = logging.getLogger(name).level
                 logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -21,7 +21,7 @@ HEAD = 4096  # bytes that tell a format; two kilobytes into a file Photo CD has 
 FORMATS = (
     *("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "DIB", "ICO", "CUR", "PSD", "QOI", "DDS"),
     *("SGI", "SUN", "PCX", "DCX", "ICNS", "FITS", "FLI", "IM", "MSP", "PIXAR", "PCD", "XBM", "XPM", "BLP", "FTEX"),
-    *("GBR", "MCIDAS", "XVTHUMB", "SPIDER", "TGA"),
+    *("GBR", "MCIDAS", "XVTHUMB", "IMT", "SPIDER", "TGA"),
 )
 SURE = frozenset(
     f".{ending}"
@@ -36,13 +36,14 @@ RARE = frozenset(
     for ending in (
         *("pcx", "dcx", "sgi", "rgb", "rgba", "bw", "ras", "xbm", "xpm", "psd", "ico", "cur", "icns", "qoi", "dds"),
         *("im", "fits", "fit", "msp", "pxr", "blp", "ftc", "ftu", "gbr", "pcd", "fli", "flc", "vda", "icb", "vst"),
-        *("pfm", "spider", "spi", "avifs"),
+        *("pfm", "spider", "spi", "avifs", "imt"),
     )
 )
 _MARK = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP|P[1-6][ \t\r\n]+[#\d]|P[fFy][ \t\r\n]"
     rb"|\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  |....ftypavi[fs]|8BPS\x00\x01|BLP[12]|DDS |qoif|\x59\xa6\x6a\x95"
-    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00|SIMPLE  = +T|icns",
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00|SIMPLE  = +T|icns|\xb1\x68\xde\x3a|P7 332"
+    rb"|\x00\x00[\x01\x02]\x00[\x01-\x40]\x00|.{4}[\x11\x12]\xaf.{8}[\x00\x03]\x00|\x00{7}\x04",
     re.DOTALL,
 )
 

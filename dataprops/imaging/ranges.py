@@ -4,7 +4,7 @@ Files of 8 bits need none. Values of more bits and floats have no range of their
 rounding error above 1), so their least and largest values are collected over the set. From these follow
 
 - integers: the bit depth (8, 10, 12, 14, 16) that holds the largest value; with negative values, the least to the largest;
-- floats: [0, 1], [0, 255], [-1, 1], a bit depth, or the least to the largest.
+- floats: [0, 1], [0, 100], [0, 255], [-1, 1], a bit depth, or the least to the largest.
 
 Overshoot of a resampling (a quarter of the range) is cut off. ``--range`` says it instead: unit, byte, a number of bits, LOW:HIGH, or
 image (each image from its own values, which loses how bright images are beside each other).
@@ -25,6 +25,7 @@ DEPTHS = (8, 10, 12, 14, 16)
 INTEGERS, FLOATS, BYTES = "integers", "floats", "bytes"
 OVERSHOOT = 0.25  # of a range, beyond its ends
 HOT = 16.0  # floats within [0, 1] but for hot pixels below this
+PER_CENT = 100.0  # of which images have their largest value within a twentieth, most of them
 FIT = 0.9  # share of images within [0, 1] that make a set with hot pixels one of [0, 1]
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _PAIR = re.compile(rf"\[?({_NUMBER})(?::|\.\.|,)\s*({_NUMBER})\]?")
@@ -138,6 +139,8 @@ def _of_integers(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
         return bottom, max(top, bottom + 1)
     if top <= 1:
         return 0.0, 1.0
+    if top == PER_CENT and (high >= PER_CENT * 0.95).mean() > 0.5:
+        return 0.0, PER_CENT
     return 0.0, next((2.0**bits - 1 for bits in DEPTHS if top < 2**bits), top)
 
 
@@ -150,6 +153,8 @@ def _of_floats(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
         return (-1.0, 1.0) if max(top, -bottom) > 0.5 + OVERSHOOT / 2 else (-0.5, 0.5)
     if bottom >= -OVERSHOOT and top <= HOT and within.mean() >= FIT:
         return 0.0, 1.0
+    if bottom >= 0 and top <= PER_CENT * 1.01 and (high >= PER_CENT * 0.95).mean() > 0.5:
+        return 0.0, PER_CENT
     if bottom >= -255 * OVERSHOOT and top <= 255 * (1 + OVERSHOOT):
         # as low as an overshoot goes, or nearly nowhere: not numbers around zero
         if bottom >= 0 or top > 64:
@@ -165,7 +170,7 @@ def _shown(pair: tuple[float, float] | None) -> str:
     if pair is None:
         return "of each image"
     low, high = pair
-    names = {(0.0, 1.0): "unit, ", (0.0, 255.0): "byte, "}
+    names = {(0.0, 1.0): "unit, ", (0.0, PER_CENT): "per cent, ", (0.0, 255.0): "byte, "}
     names |= {(0.0, 2.0**bits - 1): f"{bits} bits, " for bits in DEPTHS[1:]}
     return f"{names.get(pair, '')}{low:g} to {high:.10g}"
 

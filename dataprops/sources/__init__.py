@@ -21,7 +21,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.imaging.formats import HEAD
 from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper, published
-from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet
+from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet, pixeltables
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.resolve import plain
@@ -85,6 +85,7 @@ SOURCES: dict[str, Source] = {
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,
     "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.stamps),
+    "pixels": Source(pixeltables.scan, pixeltables.read, False, pixeltables.RULES, pixeltables.stamps),
     "hdf5": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.stamps),
     "numpy": Source(
         numpyfiles.scan, numpyfiles.read, False, arraysets.RULES, numpyfiles.stamps, numpyfiles.order, numpyfiles.stream
@@ -99,7 +100,19 @@ CONTAINERS: dict[str, str] = {
     **dict.fromkeys(parquet.ARROW, "parquet"),
 }
 
-
+# suffix of a file that is not read -> what to do with it
+_PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
+_PACKED = "unpack it, and give the folder"
+WAYS_OUT: dict[str, str] = {
+    ".xls": "Excel of before 2007; save it as .xlsx or .csv",
+    ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
+    ".mat": "arrays of MATLAB; save them as .npz (those of SVHN are read as svhn:FOLDER)",
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
+    **dict.fromkeys((".rar", ".7z", ".zst", ".z01"), _PACKED),
+    **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
+    ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
+}
 # whose scan looks at --include and --exclude itself, before it tells what is a class
 GLOBBED = frozenset({"folder", "url", "zip", "tar", "dicom", "nifti"})
 
@@ -235,7 +248,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     by_suffix = _by_suffix(path.name)
     if path.is_file() and _is_table(path):
         images = by_suffix == "parquet" and parquet.holds_images(str(path), options)
-        return OpenSource("parquet" if images else "manifest", str(path), options)
+        kind = "parquet" if images else "pixels" if pixeltables.holds_pixels(path) else "manifest"
+        return OpenSource(kind, str(path), options)
     if by_suffix in ("zip", "tar", "parquet") and archives.numbered(path.name) and path.parent.is_dir():
         return OpenSource(by_suffix, str(path), options)
     if path.is_file() and by_suffix:
@@ -244,6 +258,8 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     if colon and kind in SOURCES:
         return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
     if path.is_file():
+        if hint := WAYS_OUT.get(path.suffix.lower()):
+            raise DatapropsError(f"{spec} cannot be audited as it is: {hint}")
         raise DatapropsError(
             f"{spec} is a single file: give a folder of images, a manifest that ends in {', '.join(manifest.SUFFIXES)}, or a container"
             f" ({' '.join(CONTAINERS)})"

@@ -6,6 +6,7 @@ A scan puts both into the ``attrs`` of its table: ``reasons`` {name: reason} bes
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -37,10 +38,36 @@ COMPANIONS = frozenset(
             "html",
         ),
         *("ini", "ipynb", "json", "jsonl", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
-        *("nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
-        *("tex", "tfrecord", "toml", "tsv", "txt", "xls", "xlsx", "xml", "xz", "yaml", "yml", "zip", "zst"),
+        *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
+        *(
+            "lst",
+            "tcia",
+            "tex",
+            "tfrecord",
+            "toml",
+            "tsv",
+            "txt",
+            "xls",
+            "xlsx",
+            "xml",
+            "xz",
+            "yaml",
+            "yml",
+            "zip",
+            "zst",
+        ),
     )
 )
+# Names of what needs no ending
+PLAIN = frozenset(
+    (
+        *("thumbs.db", "desktop.ini", "dicomdir", "license", "licence", "copying", "readme", "authors", "version"),
+        *("changelog", "changes", "makefile", "dockerfile", "citation", "notice"),
+    )
+)
+_XML = re.compile(
+    rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE
+)  # and no page that a server sent in place of an image
 COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an image", "mask of an image"
 COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
 UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of a BIDS tree"
@@ -56,7 +83,8 @@ class Decision(NamedTuple):
     Attributes
     ----------
     what : str
-        "range", "classes", "splits", "groups", "masks", "labels", "spelling" or "columns".
+        "range", "classes", "splits", "groups", "masks", "copies", "labels", "spelling", "columns", "paths", "table", "shape" or
+        "images".
     value : str
         What was decided.
     why : str
@@ -75,11 +103,11 @@ class Decision(NamedTuple):
         return f"{self.what}: {self.value} ({self.why}; {self.option} overrules)"
 
 
-def reason_of(name: str) -> str:
-    """Why a file was left out, as far as its name tells.
+def reason_of(name: str, head: bytes = b"") -> str:
+    """Why a file was left out, as far as its name tells, and of one without an ending its first bytes: annotations in XML.
 
-    >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic")
-    ('companion file', 'hidden file', 'not an image')
+    >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic"), reason_of("a/x", b"<annotation>")
+    ('companion file', 'hidden file', 'not an image', 'companion file')
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if any(part.startswith(".") or part in ("__MACOSX", "@eaDir") for part in parts):
@@ -87,8 +115,8 @@ def reason_of(name: str) -> str:
     base = parts[-1].lower() if parts else ""
     if base.endswith((".nii", ".nii.gz")):
         return VOLUME
-    plain = posixpath.splitext(base)[1] in COMPANIONS or base in ("thumbs.db", "desktop.ini", "dicomdir")
-    return COMPANION if plain else NOT_AN_IMAGE
+    plain = posixpath.splitext(base)[1] in COMPANIONS or base in PLAIN
+    return COMPANION if plain or ("." not in base and _XML.match(head)) else NOT_AN_IMAGE
 
 
 def told(

@@ -22,11 +22,16 @@ from dataprops.sources.table import SourceOptions, image_table
 ITEM_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError, LookupError, TypeError, AttributeError)
 
 
+SHAPES = "[n, height, width], [n, height, width, 1, 3 or 4 (RGBA)] or [n, 1 or 3, height, width]"
+_OPAQUE = {"u": {1: 255, 2: 65535}, "f": {2: 1, 4: 1, 8: 1}}  # of the fourth channel, by kind and bytes of a value
+
+
 class Items:
     """A torch Dataset, or anything with a length and items: (image, label, ...), a dict with image and label, or an image.
 
     An image is a Pillow image, or a tensor or array [height, width], with 1 or 3 channels first or last (a tensor: first, if both
-    fit). Items are asked for one at a time, as a Dataset need not be safe for threads, and must be the same each time.
+    fit), or with 4 (RGBA) last. Items are asked for one at a time, as a Dataset need not be safe for threads, and must be the same
+    each time.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -92,15 +97,15 @@ def _held(location: str) -> Held:
 
 
 def channels_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis of 1 or 3 channels of an array of images: the last if it can be, else the second; None: grey without one.
+    """The axis of the channels of an array of images: 1, 3 or 4 in the last, else 1 or 3 in the second; None: grey without one.
 
     Raises
     ------
     DatapropsError
         If the shape is of no images.
 
-    >>> channels_axis((9, 8, 8)), channels_axis((9, 8, 8, 3)), channels_axis((9, 1, 8, 8))
-    (None, 3, 1)
+    >>> channels_axis((9, 8, 8)), channels_axis((9, 8, 8, 3)), channels_axis((9, 1, 8, 8)), channels_axis((9, 8, 8, 4))
+    (None, 3, 1, 3)
     """
     if len(shape) == 3:
         return None
@@ -108,9 +113,9 @@ def channels_axis(shape: tuple[int, ...]) -> int | None:
         return 3
     if len(shape) == 4 and shape[1] in (1, 3):
         return 1
-    raise DatapropsError(
-        f"images have shape {shape}; expected [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
-    )
+    if len(shape) == 4 and shape[-1] == 4:
+        return 3
+    raise DatapropsError(f"images have shape {shape}; expected {SHAPES}")
 
 
 def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> Held:
@@ -119,7 +124,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
     Parameters
     ----------
     images : array or Dataset
-        Array [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels
+        Array [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels
         as the module's docstring has them.
     labels : sequence of n, optional
         Classes or numbers of an array's images; None or NaN = unlabelled.
@@ -207,7 +212,8 @@ def to_raw(image: Any) -> RawImage:
     if hasattr(image, "getbands"):
         return from_pillow(image)
     pixels = as_array(image)
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and not {pixels.shape[0], pixels.shape[-1]} & {1, 3}):
+    fits = pixels.ndim == 3 and ({pixels.shape[0], pixels.shape[-1]} & {1, 3} or pixels.shape[-1] == 4)
+    if pixels.ndim != 2 and not fits:
         raise OSError(0, f"it has shape {pixels.shape}, expected [height, width] with 1 or 3 channels first or last")
     first = pixels.ndim == 3 and pixels.shape[0] in (1, 3)
     if first and pixels.shape[-1] in (1, 3):
@@ -229,6 +235,9 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
         pixels = pixels[..., 0]
     if not pixels.size:
         raise OSError(0, "it has no pixels")
+    mode = "L" if pixels.ndim == 2 else "RGB" if pixels.shape[-1] == 3 else "RGBA"
+    if mode == "RGBA":
+        pixels = _over_black(pixels)
     values = ""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -236,8 +245,25 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
         values = FLOATS if pixels.dtype.kind == "f" else INTEGERS
         if values == FLOATS and not np.isfinite(pixels).all():
             raise OSError(0, NOT_FINITE)
-    mode = "L" if pixels.ndim == 2 else "RGB"
     return RawImage(np.ascontiguousarray(pixels), "array", mode, pixels.shape[1], pixels.shape[0], values)
+
+
+def _over_black(pixels: np.ndarray) -> np.ndarray:
+    """Three channels of four, the last of which is opacity; in the type that they have.
+
+    Raises
+    ------
+    OSError
+        If it cannot be told which value is opaque.
+    """
+    opaque = _OPAQUE.get(pixels.dtype.kind, {}).get(pixels.dtype.itemsize)
+    if opaque is None:
+        raise OSError(0, f"it has four channels of {pixels.dtype}: save three, or RGBA as uint8")
+    alpha = pixels[..., 3:].astype(np.float64)
+    if opaque == 1 and alpha.max() > 1:
+        opaque = 255
+    colour = pixels[..., :3] * (alpha / opaque)
+    return (np.rint(colour) if pixels.dtype.kind == "u" else colour).astype(pixels.dtype)
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:

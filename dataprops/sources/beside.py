@@ -1,11 +1,13 @@
-"""Tables in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, COCO's annotations, YOLO's lists of objects.
+"""Tables in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, the participants of BIDS, COCO's annotations,
+the lists of objects of YOLO and Pascal VOC.
 
 They give labels, splits and patients to images whose folders tell none. Any other table that names these images is told of, so that it
-can be given instead.
+can be given instead. Lists of splits count for all images without one (see `lists`).
 """
 
 from __future__ import annotations
 
+import html
 import json
 import posixpath
 import re
@@ -17,31 +19,49 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
-from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, plain_name
-from dataprops.sources.labels import joined
-from dataprops.sources.resolve import plain
+from dataprops.sources.columns import (
+    LABELS,
+    PARTS,
+    PATIENTS,
+    known_as,
+    labels_of,
+    optional,
+    plain_name,
+    texts_of,
+)
+from dataprops.sources.labels import SEPARATOR, joined
+from dataprops.sources.lists import by_ends, with_splits
+from dataprops.sources.resolve import folded, plain
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import read_table
+from dataprops.sources.tablefile import decoded, read_table
 
-METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv"})
+METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
+PARTICIPANTS = ("participants.tsv", "participants.csv")
+CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what may be the label
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
 COCO_MOST = 2**29  # bytes of a file of annotations
 _BOX = re.compile(r"\d+(?: [-+]?\d*\.?\d+(?:[eE][-+]?\d+)?){4,}")  # class, and a box or an outline
+_OBJECT = re.compile(r"<object>(?:(?!</object>).)*?<name>\s*([^<]*?)\s*</name>", re.DOTALL)
 _DEFAULTS = SourceOptions()
 
 
 def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: SourceOptions) -> pd.DataFrame:
-    """The images of a folder with what tables in it tell; only where no folder names a class.
+    """The images of a folder with what tables in it tell; labels only where no folder names a class.
 
     Parameters
     ----------
     read : callable
-        read(key) -> the bytes of a file that was left out.
+        read(key) -> the bytes of a file that was left out. Raises OSError.
     """
-    if table["label"].notna().any() or options.layout:
+    if options.layout:
         return table
     names = list(table.attrs.get("ignored", ()))
+    with_splits(table, names, read)
+    if table["label"].notna().any():
+        return table
+    if table["group"].notna().any():
+        _participants(table, names, read, options)
     for name in names:
         if posixpath.basename(name).lower() in METADATA:
             _metadata(table, name, read, options)
@@ -51,6 +71,8 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
                 _coco(table, name, read)
     if table["label"].isna().all():
         _yolo(table, names, read)
+    if table["label"].isna().all():
+        _voc(table, names, read)
     if table["label"].isna().all():
         others = [name for name in names if name.lower().endswith(TABLES)]
         if others:
@@ -76,13 +98,56 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
     group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
     base = posixpath.dirname(name)
-    rows = {
-        posixpath.normpath(posixpath.join(base, plain(str(path)))): row
-        for row, path in enumerate(frame[column].tolist())
-    }
+    rows: dict[str, int] = {}
+    sets: dict[str, set[str]] = defaultdict(set)
+    for row, path in enumerate(frame[column].tolist()):  # a row for each object of an image: it has the labels of all
+        key = posixpath.normpath(posixpath.join(base, plain(str(path))))
+        sets[key].update(() if label[row] is None else label[row].split(SEPARATOR))
+        first = rows.setdefault(key, row)
+        label[first] = joined(sets[key]) if len(sets[key]) > 1 else label[first]
+    if not rows.keys() & set(table["key"]):  # paths of another folder: by their ends
+        known = by_ends(table["key"].tolist())
+        ends = {known.get(folded(path.removeprefix(f"{base}/"))): row for path, row in rows.items()}
+        rows = {path: row for path, row in ends.items() if path is not None}
+    if not rows:
+        return
+    if any(SEPARATOR in (one or "") for one in label):
+        table.attrs["several"] = True
     found = _set(table, rows, {"label": label, "split": split, "group": group})
     why = f"{name} names {found:,} of {len(table):,} images"
     decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+
+
+def _participants(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+) -> None:
+    """Labels of the subjects of a BIDS tree, by the table of its participants."""
+    name = next((name for name in names if posixpath.basename(name).lower() in PARTICIPANTS), None)
+    if name is None:
+        return
+    try:
+        frame = read_table(read(name), name).frame
+    except (OSError, ValueError):
+        return
+    ids = next((column for column in frame.columns if plain_name(column) in ("participantid", "subjectid")), None)
+    columns = [column for column in frame.columns if column != ids]
+    known = [*known_as(columns, LABELS), *known_as(columns, CONDITIONS)]
+    asked = options.label_column != _DEFAULTS.label_column
+    column = options.label_column if options.label_column in columns else known[0] if known and not asked else None
+    if ids is None or column is None:
+        have = ", ".join(map(str, columns))
+        decide(table, Decision("labels", "none", f"{name} tells {have} of the participants", "--label-column"))
+        return
+    told = dict(zip(map(_participant, texts_of(frame[ids])), texts_of(frame[column]), strict=True))
+    labels = [told.get(_participant(group)) for group in table["group"]]
+    table["label"] = pd.Series(labels, dtype=object)
+    number = sum(label is not None for label in labels)
+    why = f"{name} has {number:,} of {len(labels):,} images' participants"
+    decide(table, Decision("labels", f"{column!r} of the participants", why, "--label-column"))
+
+
+def _participant(name: str | None) -> str:
+    return (name or "").strip().lower().removeprefix("sub-")
 
 
 def _set(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list[str | None]]) -> int:
@@ -163,6 +228,35 @@ def _yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
         table.attrs["several"] = True
     why = f".txt files list the objects of {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "classes of the annotated objects", why, "--layout"))
+
+
+def _voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Names of the objects in the .xml file of each image, beside it or in a folder ``Annotations``."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if name.lower().endswith(".xml"):
+            files[posixpath.basename(name)[: -len(".xml")]].append(name)
+    found: dict[str, set[str]] = {}
+    for key in table["key"] if files else ():
+        stem = posixpath.splitext(key)[0]
+        there = files.get(posixpath.basename(stem), [])
+        file = f"{stem}.xml" if f"{stem}.xml" in there else there[0] if len(there) == 1 else None
+        if file is None:
+            continue
+        try:
+            text = decoded(read(file))[0]
+        except (OSError, ValueError):
+            continue
+        if "<annotation" in text:
+            found[key] = {html.unescape(one) for one in _OBJECT.findall(text)}
+    if not any(found.values()):
+        return
+    labels: list[str | None] = [joined(objects) for objects in found.values()]
+    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": labels})
+    if any(SEPARATOR in (label or "") for label in labels):
+        table.attrs["several"] = True
+    why = f".xml files annotate {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "names of the annotated objects", why, "--layout"))
 
 
 def _folders_called_images(stem: str) -> list[int]:

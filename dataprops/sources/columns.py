@@ -34,10 +34,12 @@ LABELS = (
         "dx",
         "findinglabels",
     ),
-    *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid"),
+    *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid", "emotion"),
 )
 PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "caseid", "animalid", "lesionid")
-PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold")
+OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
+FILES = 0.9  # share of a column's values that are files
+PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
 BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 UNCERTAIN = frozenset({"-1", "-1.0"})  # CheXpert's and MIMIC's; counts as 0
 # Columns of 0 and 1 that tell of a person or of the table, and name no class
@@ -93,19 +95,25 @@ def known_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def path_column(
-    frame: pd.DataFrame, options: SourceOptions, exist: Callable[[str], float], where: str
+    frame: pd.DataFrame,
+    options: SourceOptions,
+    exist: Callable[[str], float],
+    where: str,
+    named: Callable[[Sequence[str]], float] = lambda _: 0.0,
 ) -> tuple[str, list[Decision]]:
-    """The column of paths: the one that was named, else the first of a known name whose values are files.
+    """The column of paths: the one that was named, else the first of a known name whose values are files, else the only such one.
 
     Parameters
     ----------
     exist : callable
         exist(column) -> share of its values that are files.
+    named : callable
+        named(values) -> share of them that are called as files are.
 
     Raises
     ------
     DatapropsError
-        If there is none.
+        If there is none, or several of no known name.
     """
     if options.path_column in frame.columns:
         return options.path_column, []
@@ -113,7 +121,45 @@ def path_column(
         for column in known_as(frame.columns.tolist(), PATHS):
             if exist(column) > 0:
                 return column, [Decision("columns", f"{column!r} is the path", "its values are files", "--path-column")]
+        found = _columns_of_files(frame, named)
+        if len(found) > 1:
+            raise DatapropsError(
+                f"{where} has several columns of files, {', '.join(found)}: name one of them with --path-column"
+            )
+        if found:
+            why = "it is the only one whose values are names of files"
+            return found[0], [Decision("columns", f"{found[0]!r} is the path", why, "--path-column")]
     raise _missing(frame, options.path_column, where, "path")
+
+
+def _columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> list[str]:
+    """Columns whose values are called as files are: those that tell most rows apart, of which paths go before bare names."""
+    found = []
+    for column in frame.columns:
+        values = [value for value in texts_of(frame[column]) if value is not None]
+        if len(values) >= FILES * len(frame) and len(set(values)) > len(values) / 4 and named(values) >= FILES:
+            found.append(str(column))
+    paths = [column for column in found if frame[column].astype(str).str.contains(r"[/.\\\\]").mean() >= FILES]
+    return paths or found
+
+
+def long_table(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> pd.DataFrame | None:
+    """A table with a row for each image and label, ``ID_1_epidural,0``, as one with a row for each image; None if it is none."""
+    label = next(iter(known_as(frame.columns.tolist(), LABELS)), None)
+    if len(frame.columns) != 2 or label is None:
+        return None
+    (ids,) = (column for column in frame.columns if column != label)
+    parts = frame[ids].astype(str).str.extract(r"^(.+)_([A-Za-z]\w*)$")
+    values = frame[label].astype(str).str.strip().str.lower()
+    if parts.isna().any(axis=None) or not set(values) <= BINARY or not 1 < parts[1].nunique() <= len(frame) / 2:
+        return None
+    if named(parts[0].tolist()) < FILES:
+        return None
+    sets: dict[str, set[str]] = {}
+    for image, name, value in zip(parts[0], parts[1], values, strict=True):
+        sets.setdefault(image, set()).update({name} if value in POSITIVE else ())
+    labels = [joined(names - {"any"} or names) for names in sets.values()]  # any: what the others tell already
+    return pd.DataFrame({str(ids): list(sets), str(label): labels}, dtype=object)
 
 
 def _missing(frame: pd.DataFrame, column: str, where: str, what: str, more: str = "") -> DatapropsError:
@@ -170,6 +216,15 @@ def labels_of(
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
     found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
+    ending = [column for column in frame.columns if column not in used and _last_word(column) in LABELS]
+    if found is None and len(ending) == 1:
+        why = f"of {len(frame.columns)} columns this one alone is named so"
+        used.append(ending[0])
+        return (
+            texts_of(frame[ending[0]]),
+            False,
+            [Decision("columns", f"{ending[0]!r} is the label", why, "--label-column")],
+        )
     if found is not None:
         columns, why = found
         used.extend(columns)
@@ -177,6 +232,18 @@ def labels_of(
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)
+
+
+def _last_word(column: str) -> str:
+    return (re.findall(r"[a-z0-9]+", str(column).lower()) or [""])[-1]
+
+
+def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bool:
+    """Whether a table names images and their splits and patients, and no label, and none was asked for."""
+    known = {*PARTS, *PATIENTS, *OTHER_IDS}
+    others = [column for column in frame.columns if column != path and plain_name(column) not in known]
+    asked = options.one_hot or options.label_column != _DEFAULTS.label_column
+    return not asked and all(str(column).startswith("Unnamed") for column in others)
 
 
 def binary_columns(frame: pd.DataFrame) -> list[str]:
@@ -259,6 +326,8 @@ def optional(
     if wanted != default:
         return none, [Decision("columns", f"no {what}", f"there is no column {wanted!r}", f"--{what}-column")]
     for column in known_as(frame.columns.tolist(), names):
+        if column in used:
+            continue
         values = texts_of(frame[column])
         if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
             continue

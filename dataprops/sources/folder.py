@@ -13,8 +13,9 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
+from dataprops.imaging.decode import RawImage
 from dataprops.imaging.formats import HEAD, SURE, ending_of, is_image
-from dataprops.sources import masks
+from dataprops.sources import masks, onearray
 from dataprops.sources.account import (
     COMPANIONS,
     COPY,
@@ -22,6 +23,7 @@ from dataprops.sources.account import (
     LINKED,
     UNLISTED,
     Decision,
+    decide,
     reason_of,
     told,
 )
@@ -57,8 +59,27 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     DatapropsError
         If the folder does not exist or holds no image.
     """
-    table = listed(location, options, _is_image, IMAGES)
-    return with_tables(table, lambda key: (Path(location) / key).read_bytes(), options)
+    root = _directory(location)
+    keys, ignored, folders = _walk(root, _is_image)
+    files = [root / name for name in ignored if name.lower().endswith(onearray.SUFFIXES)]
+    of_arrays = not keys and onearray.are_images(files)
+    if of_arrays:
+        keys, ignored, folders = _walk(root, _is_array)
+    table = layout(location, keys, ignored, folders, options)
+    if of_arrays:
+        _tell_arrays(table, root)
+    return with_tables(table, lambda key: (root / key).read_bytes(), options)
+
+
+def _is_array(entry: os.DirEntry) -> bool:
+    return entry.name.lower().endswith(onearray.SUFFIXES) and is_there(entry)
+
+
+def _tell_arrays(table: pd.DataFrame, root: Path) -> None:
+    why = f"there are no image files, and {len(table):,} arrays with the shape of one image each"
+    decide(table, Decision("images", "every .npy and .npz is one image", why, "giving one of these files"))
+    if table["label"].isna().all():
+        table["label"] = pd.Series([onearray.label(root / key) for key in table["key"]], dtype=object)
 
 
 def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry], bool], what: str) -> pd.DataFrame:
@@ -71,12 +92,16 @@ def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry]
     what : str
         What was looked for, for the message when there is none.
     """
+    return layout(location, *_walk(_directory(location), wanted), options, what, tell=False)
+
+
+def _directory(location: str) -> Path:
     root = Path(location)
     if not root.is_dir():
         raise DatapropsError(
             f"{location} is not a directory: give a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION"
         )
-    return layout(location, *_walk(root, wanted), options, what, tell=wanted is _is_image)
+    return root
 
 
 def layout(
@@ -234,7 +259,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
             elif wanted(entry):
                 keys.append(key)
             else:
-                ignored[key] = reason_of(key)
+                ignored[key] = reason_of(key, b"" if ending_of(entry.name) in OTHERS else _head(entry))
     return sorted(keys, key=os.fsencode), ignored, folders
 
 
@@ -303,6 +328,8 @@ def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[st
     return [match.group(number) if match else None for match in found]
 
 
-def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of one file."""
+def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
+    """The bytes of one file, or the array of one that holds an array."""
+    if key.lower().endswith(onearray.SUFFIXES):
+        return onearray.read(Path(location) / key)
     return read_whole(Path(location) / key)

@@ -149,6 +149,7 @@ def _words(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _listed(text: str) -> list[str] | None:
+    text = text.strip()
     if text[:1] not in "[({" or text[-1:] not in "])}":
         return None
     if "," not in text:  # as numpy prints them: ['a' 'b'], [0 1]

@@ -7,6 +7,9 @@ manifest is looked into again when the image is read.
 from __future__ import annotations
 
 import errno
+import functools
+import itertools
+import posixpath
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +19,25 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources import resolve
-from dataprops.sources.account import Decision, told
-from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of
+from dataprops.sources.account import Decision, decide, told
+from dataprops.sources.columns import (
+    PARTS,
+    PATHS,
+    PATIENTS,
+    known_as,
+    labels_of,
+    long_table,
+    optional,
+    path_column,
+    texts_of,
+    without_labels,
+)
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import joined
+from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.structure import SPLITS, infer
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.budget import need, read_whole
@@ -33,6 +48,7 @@ from dataprops.util.redact import HIDDEN, is_url, redacted
 SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
 _DEFAULTS = SourceOptions()
 FEW_JOINED, JOINED = 3, 0.1  # images, and share of them, with rows of different labels that make these rows a list
+NO_PATHS = 0.05  # share of rows that may name no image
 BYTES_OF_TEXT = 8  # that a byte of a table takes as an object of Python
 
 
@@ -45,56 +61,142 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         If the manifest cannot be read, lacks a column, or gives one path two different rows.
     """
     where = redacted(location)
-    read = _load(location, access_of(options))
-    frame = read.frame
+    frame, decisions = _load(location, access_of(options))
     if frame.empty and len(frame.columns) > 1:
         raise DatapropsError(f"{where} lists no images")
-
-    def exist(column: str) -> float:
-        sample = resolve.sample_of([value for value in texts_of(frame[column]) if value is not None])
-        if is_url(location) or not sample:
-            return float(is_url(location))
-        keys, _, missing = resolve.resolve(sample, Path(location).parent, options)
-        return 1 - missing / len(keys)
-
-    column, told_paths = path_column(frame, options, exist, where)
+    files = _Files(location, frame, options)
+    if not options.as_written and (wide := long_table(frame, files.named)) is not None:
+        why = f"its {len(frame):,} rows are one for each image and label"
+        decisions = [*decisions, Decision("table", f"{len(wide):,} images", why, "--as-written")]
+        frame = wide
+    column, told_paths = path_column(frame, options, files.exist, where, files.named)
+    frame, told_empty = _with_paths(frame, column, where)
     used = [column]
-    labels, several, told_labels = labels_of(frame, options, where, used)
+    bare = without_labels(frame, column, options)
+    none: list[str | None] = [None] * len(frame)
+    labels, several, told_labels = (none, False, []) if bare else labels_of(frame, options, where, used)
     if frame.empty:
         raise DatapropsError(f"{where} lists no images")
     split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
     group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
-    paths = _given(texts_of(frame[column]), where, column)
-    paths, told_files = _resolved(location, paths, column, options)
+    paths, told_files = _resolved(location, [str(path) for path in texts_of(frame[column])], column, options)
     columns = {"path": paths, "label": labels, "split": split, "group": group}
     told_rows = [] if options.as_written else _joined_rows(columns)
-    several |= bool(told_rows)
     rows, repeated = _distinct(columns, where)
     keys = _keys(rows["path"].tolist())
-    own = rows["group"].tolist()
-    if all(group is None for group in own):
-        own = groups(keys, options.group_pattern)
-    out = image_table(
-        key=keys,
-        label=rows["label"].tolist(),
-        split=[None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]],
-        group=own,
-    )
+    rows, told_folders = _of_folders(keys, rows, bare, options)
+    split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]]
+    out = image_table(key=keys, label=rows["label"].tolist(), split=split, group=rows["group"].tolist())
     out.attrs["repeated_rows"] = repeated
     # (ignored, of all): what else the table says of the images takes no part
     unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
     out.attrs["unused_columns"] = (unused, len(frame.columns))
-    if several:
+    if several or told_rows:
         out.attrs["several"] = True
-    decisions = [*read.decisions, *told_paths, *told_labels, *told_split, *told_group, *told_files, *told_rows]
-    return told(out, {}, (), decisions)
+    more = (told_paths, told_empty, told_labels, told_split, told_group, told_files, told_rows, told_folders)
+    told(out, {}, (), [*decisions, *itertools.chain.from_iterable(more)])
+    if not is_url(location) and not options.as_written:
+        _of_neighbours(out, Path(location), options)
+    return out
 
 
-def _given(paths: list[str | None], where: str, column: str) -> list[str]:
-    for row, path in enumerate(paths):
-        if path is None:
-            raise DatapropsError(f"{where}, row {row + 1}, column {column!r}: no path")
-    return [path for path in paths if path is not None]
+class _Files:
+    """Which values of a table are files; what lies below its folder is listed once, and only if asked for."""
+
+    def __init__(self, location: str, frame: pd.DataFrame, options: SourceOptions) -> None:
+        self.location, self.frame, self.options = location, frame, options
+        self.base = Path(location).parent
+
+    @functools.cached_property
+    def all(self) -> resolve.Files:
+        return resolve.list_files(resolve.root_of(self.base, self.options))
+
+    def exist(self, column: str) -> float:
+        """Share of some values of a column that are files."""
+        sample = resolve.sample_of([value for value in texts_of(self.frame[column]) if value is not None])
+        if is_url(self.location) or not sample:
+            return float(is_url(self.location))
+        keys, _, missing = resolve.resolve(sample, self.base, self.options)
+        return 1 - missing / len(keys)
+
+    def named(self, values: Sequence[str]) -> float:
+        """Share of some values that are called as files are."""
+        return 0.0 if is_url(self.location) else resolve.named(values, self.all)
+
+
+def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> None:
+    """Splits by lists, and patients by another table of the same images, in the folder of a table that tells none."""
+    names = sorted(entry.name for entry in path.parent.iterdir() if entry.name != path.name and entry.is_file())
+    if split_of_list(path.name) is None:  # not itself one of the lists
+        with_splits(table, names, lambda name: (path.parent / name).read_bytes())
+    if table["group"].notna().any() or options.group_column != _DEFAULTS.group_column:
+        return
+    for name in names:
+        if "metadata" not in name.lower() or not name.lower().endswith((".csv", ".tsv", ".xlsx")):
+            continue
+        try:
+            frame = _load(str(path.parent / name), access_of(options)).frame
+        except DatapropsError:
+            continue
+        images, patients = known_as(frame.columns.tolist(), PATHS), known_as(frame.columns.tolist(), PATIENTS)
+        if not images or not patients:
+            continue
+        own = dict(zip(map(_stem, texts_of(frame[images[0]])), texts_of(frame[patients[0]]), strict=True))
+        groups_told = [own.get(_stem(key)) for key in table["key"]]
+        number = sum(group is not None for group in groups_told)
+        if number > len(groups_told) / 2:
+            table["group"] = pd.Series(groups_told, dtype=object)
+            why = f"{name} has one for {number:,} of {len(groups_told):,} images"
+            decide(table, Decision("groups", f"{patients[0]!r} of {name}", why, "--group-column"))
+            return
+
+
+def _stem(path: str | None) -> str:
+    return posixpath.splitext(posixpath.basename(resolve.folded(resolve.plain(path or ""))))[0]
+
+
+def _of_folders(
+    keys: list[str], rows: pd.DataFrame, bare: bool, options: SourceOptions
+) -> tuple[pd.DataFrame, list[Decision]]:
+    """What the folders of the listed images tell and the table does not: the patient, and of a list of paths all.
+
+    Parameters
+    ----------
+    bare : bool
+        Whether the table has no labels.
+    """
+    found: dict[str, list[str | None]] = {name: rows[name].tolist() for name in ("label", "split", "group")}
+    known = {name for name, values in found.items() if any(value is not None for value in values)}
+    if options.group_pattern is not None and "group" not in known:
+        found["group"] = groups(keys, options.group_pattern)
+        known.add("group")
+    decisions = []
+    if "group" not in known or bare:
+        inferred = infer(["" if is_url(key) else key for key in keys], options.layout or None)
+        told_of = {"label": ("classes",), "split": ("splits",), "group": ("groups",)}
+        for name in ("label", "split", "group") if bare else ("group",):
+            if name not in known:
+                found[name] = getattr(inferred, name)
+                decisions += [made for made in inferred.decisions if made.what in told_of[name]]
+    if bare and not any(found["label"]):
+        decisions.append(Decision("labels", "none", "the table has no column of labels", "--label-column"))
+    return rows.assign(
+        **{name: pd.Series(values, rows.index, dtype=object) for name, values in found.items()}
+    ), decisions
+
+
+def _with_paths(frame: pd.DataFrame, column: str, where: str) -> tuple[pd.DataFrame, list[Decision]]:
+    """The rows that name an image; a few that name none are left out and told."""
+    none = [row for row, path in enumerate(texts_of(frame[column])) if path is None]
+    if len(none) > NO_PATHS * len(frame):
+        raise DatapropsError(f"{where}, row {none[0] + 1}, column {column!r}: no path")
+    if not none:
+        return frame, []
+    value = f"{len(none):,} of {len(frame):,} rows left out"
+    why = f"no path in column {column!r}, such as row {none[0] + 1}"
+    return frame.drop(index=frame.index[none]).reset_index(drop=True), [
+        Decision("table", value, why, "naming the images")
+    ]
 
 
 def _resolved(location: str, paths: list[str], column: str, options: SourceOptions) -> tuple[list[str], list[Decision]]:

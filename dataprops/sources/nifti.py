@@ -37,6 +37,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.imaging.windows import window_numbers
 from dataprops.sources import folder, manifest
+from dataprops.sources.beside import with_tables
 from dataprops.sources.frames import base, is_manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.sources.volumes import AXES, Volume, is_volume, open_volume, slice_image
@@ -155,7 +156,8 @@ def _files(location: str, options: SourceOptions) -> pd.DataFrame:
         table = image_table([path.name], [None], [None], [None])
         table.attrs.update(ignored=[], empty_classes=[])
         return table
-    return folder.listed(location, options, _is_volume, "volumes (looked for nii nii.gz hdr+img)")
+    table = folder.listed(location, options, _is_volume, "volumes (looked for nii nii.gz hdr+img)")
+    return with_tables(table, lambda name: (path / name).read_bytes(), options)
 
 
 def _is_volume(entry: os.DirEntry) -> bool:

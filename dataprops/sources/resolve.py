@@ -87,6 +87,14 @@ def list_files(root: Path) -> Files:
     return Files(dict(by_name), dict(by_stem))
 
 
+def named(values: Sequence[str], files: Files) -> float:
+    """Share of some of the values that are called as files are, with or without their endings."""
+    sample = sample_of(values)
+    names = [folded(posixpath.basename(plain(value))) for value in sample]
+    known = files.by_name.keys() | files.by_stem.keys()
+    return sum(name in known or posixpath.splitext(name)[0] in files.by_stem for name in names) / max(1, len(sample))
+
+
 def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[list[str], list[Decision], int]:
     """Keys of the paths of a table, relative to its folder; what was decided; how many paths are no file.
 
@@ -95,7 +103,7 @@ def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[l
     base : Path
         Folder of the table.
     """
-    root = _root(base, options)
+    root = root_of(base, options)
     if not options.images and not options.suffix and all(is_file(base, path) for path in sample_of(paths)):
         return list(paths), [], 0
     files = list_files(root)
@@ -116,7 +124,8 @@ def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[l
     return keys, [Decision("paths", value, why, "--images, --suffix")], missing
 
 
-def _root(base: Path, options: SourceOptions) -> Path:
+def root_of(base: Path, options: SourceOptions) -> Path:
+    """The folder in which the files of a table are looked for; `base` is the table's own."""
     if not options.images:
         return base
     given = Path(options.images).expanduser()

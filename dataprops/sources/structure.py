@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging import dicom
 from dataprops.sources.account import Decision
 from dataprops.sources.masks import IMAGE_FOLDER
 from dataprops.sources.table import shown
@@ -26,6 +27,8 @@ SPLITS = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "publictest": "val",
+    "privatetest": "test",
 }
 # of folders; a column of a table keeps such names
 OF_FOLDERS = SPLITS | {"eval": "val", "evaluation": "val", "holdout": "test", "heldout": "test"}
@@ -46,7 +49,9 @@ FILLERS = frozenset(
         "samples",
     )
 )
-SUBJECT = re.compile(r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|participant)[-_ ]?\d[\w-]*", re.IGNORECASE)
+SUBJECT = re.compile(
+    r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|participant)[-_ ]?\d[\w-]*|p\d{5,}", re.IGNORECASE
+)
 BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
@@ -97,14 +102,22 @@ VARIANTS = frozenset(  # of one set, each with all classes
         "preprocessed",
         "cropped",
         "resized",
+        "segmented",
+        "enhanced",
+        "color",
+        "colour",
+        "grayscale",
+        "greyscale",
     )
 )
 # The folder of a patient by its number, and words of folders that are numbered and classes
 PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
 CLASS_WORDS = frozenset(("class", "category", "label", "grade", "stage", "level", "type", "kl", "birads", "score"))
+UNLABELLED = frozenset(("unlabeled", "unlabelled"))
 WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
+FEW = 200  # folders that may be classes
 
 
 class Structure(NamedTuple):
@@ -241,8 +254,13 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         alone = sum(1 for name in split if name is None)
         why = "folders are named like splits" + (f"; {alone:,} images lie in none of them" if alone else "")
         decisions.append(Decision("splits", value, why, "--layout"))
-    label, group, told, deeper = _classes(rests, split)
+    before = "*/" * root.count("/") + ("split/" if depth and any(split) else "")
+    label, group, told, deeper = _classes(rests, split, before)
     decisions += told
+    files_know = sum(key.lower().endswith(dicom.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
+    if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
+        group, found = below
+        decisions.append(found)
     return Structure(root, label, split, group, depth + deeper, decisions)
 
 
@@ -273,6 +291,7 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
     tops = Counter(folder[0] for folder in folders if folder)
     named = splits_of(tops)
     named |= _alike(named, tops, folders)
+    named = named or _named_longer(tops, folders)
     others = [top for top in tops if top not in named]
     if named and (not others or _enough(named, others, folders)):
         split = [named.get(folder[0]) if folder else None for folder in folders]
@@ -335,6 +354,42 @@ def _alike(named: dict[str, str], tops: Iterable[str], folders: list[list[str]])
     return out
 
 
+def _named_longer(tops: Iterable[str], folders: list[list[str]]) -> dict[str, str]:
+    """Splits whose names say more: ``NCT-CRC-HE-100K`` and ``CRC-VAL-HE-7K``, with the same classes in both."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        if folder:
+            inside[folder[0]].update(folder[1:2])
+    words = {top: words_of(top) for top in tops}
+    told = {top: [OF_FOLDERS[word] for word in words[top] if word in OF_FOLDERS] for top in words}
+    named = [top for top in told if len(told[top]) == 1 and len(words[top]) > 2]
+    same = len(inside) > 1 and len(set.intersection(*inside.values())) >= max(
+        2, ALIKE * len(set().union(*inside.values()))
+    )
+    if not named or not same:
+        return {}
+    return {top: told[top][0] if top in named else shown(top.lower()) for top in told}
+
+
+def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], Decision] | None:
+    """Patients by folders below the classes, such as ``XR_HAND/patient00011``; None where there are none.
+
+    Numbers may begin anew in each class, so that the folders above count, too.
+
+    >>> subjects_below([["a", "patient1"], ["a", "patient2"]])[0], subjects_below([["a", "b"]])
+    (['a/patient1', 'a/patient2'], None)
+    """
+    for level in range(max(map(len, rests), default=0)):
+        names = [rest[level] for rest in rests if len(rest) > level]
+        fit = [name for name in names if SUBJECT.fullmatch(name) or BIDS.fullmatch(name)]
+        if len(fit) >= ALIKE * len(rests) and len(set(fit)) > 1:
+            group = [shown("/".join(rest[: level + 1])) if len(rest) > level else None for rest in rests]
+            number = len({name for name in group if name is not None})
+            why = f"folders such as {shown(min(fit))}"
+            return group, Decision("groups", f"{number:,} subjects", why, "--layout, --group-pattern")
+    return None
+
+
 def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
     """Folders of images outside of the splits: from the first one that is a class inside of them."""
     classes = {rest[0] for told, rest in zip(split, rests, strict=True) if told and rest}
@@ -347,9 +402,18 @@ def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
 
 
 def _classes(
-    rests: list[list[str]], split: list[str | None]
+    rests: list[list[str]], split: list[str | None], before: str = ""
 ) -> tuple[list[str | None], list[str | None], list[Decision], int]:
-    """Class and group of each image by the folders that are left; decisions; the level of the class."""
+    """Class and group of each image by the folders that are left; decisions; the level of the class.
+
+    Parameters
+    ----------
+    before : str
+        The levels above these folders, as --layout has them.
+    """
+    if _are_drawers(rests):
+        label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/")
+        return label, group, told, depth + 1
     tops = Counter(rest[0] for rest in rests if rest)
     none: list[str | None] = [None] * len(rests)
     if not tops:
@@ -375,12 +439,42 @@ def _classes(
     plain = PLAIN.fullmatch(first) or IMAGE_FOLDER.search(first)
     if len(tops) == 1 and plain and all(len(rest) <= 1 for rest in rests):
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
-    label = [shown(rest[0]) if rest else None for rest in rests]
-    if len(tops) > 1 and len(common) > 1:
-        below = ", ".join(shown(name) for name in sorted(common)[:NAMED])
-        more = f"; below each lie {below} (--layout '*/class' if those are the classes)"
-        return label, none, [_named_classes(label, more)], 0
-    return label, none, [_named_classes(label)], 0
+    named = {top: None if UNLABELLED & set(words_of(top)) else shown(top) for top in tops}
+    label = [named[rest[0]] if rest else None for rest in rests]
+    told = [_named_classes(label, _deeper(rests, inside, common, before))]
+    if unnamed := [top for top in tops if named[top] is None]:
+        told = [told[0]._replace(why=f"{told[0].why}; {_few(unnamed)}: no class")]
+    return label, none, told, 0
+
+
+def _deeper(rests: list[list[str]], inside: dict[str, set[str]], common: set[str], before: str) -> str:
+    """What to say of folders below the classes that may be the classes themselves."""
+    option = f"(--layout '{before}*/class' if those are the classes)"
+    if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
+        return ""
+    if len(inside) > 1 and len(common) > 1:
+        return f"; below each lie {_few(common)} {option}"
+    below = set().union(*inside.values())
+    if not 1 < len(below) <= min(FEW, len(rests) / 2):
+        return ""
+    return f"; below them lie {_few(below)} {option}"
+
+
+def _few(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(shown(name) for name in names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
+
+def _are_drawers(rests: list[list[str]]) -> bool:
+    """Whether the first folders only sort the second ones by how their names begin: ``a/abbey``, ``p10/p10000032``."""
+    if not all(len(rest) > 1 for rest in rests):
+        return False
+    letters = all(len(rest[0]) == 1 and rest[1][:1] == rest[0] and rest[1][1:2].isalpha() for rest in rests)
+    numbers = all(
+        re.fullmatch(r"[A-Za-z]?\d\d+", rest[0]) and rest[1].startswith(rest[0]) and rest[1][len(rest[0]) :].isdigit()
+        for rest in rests
+    )
+    return bool(rests) and (letters or numbers)
 
 
 def _inside(rests: list[list[str]]) -> dict[str, set[str]]:
@@ -404,7 +498,8 @@ def _is_chunk(name: str) -> bool:
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:
     names = sorted({name for name in label if name is not None})
     more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
-    return Decision("classes", ", ".join(names[:NAMED]) + more, f"names of folders{more_evidence}", "--layout")
+    why = "names of folders" if len(names) != 1 else "the name of the only folder"
+    return Decision("classes", ", ".join(names[:NAMED]) + more, f"{why}{more_evidence}", "--layout")
 
 
 def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:

@@ -27,6 +27,7 @@ SEPARATORS = ",;\t|"
 EXCEL = ".xlsx"
 BYTES_OF_CELL = 8  # that a byte of an Excel file's text takes in memory
 LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
+BLANKS = r"\s+"  # of one with more than two values in a row
 LOOK = 50  # rows that tell the separator
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -68,7 +69,7 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(pd.DataFrame(_records(text, lower)), decisions)
     separator = "\t" if lower.endswith((".tsv", ".tab")) else separator_of(text)
     if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
-        separator = LAST_BLANK
+        separator = _blanks_of(text)
     names = _names_missing(text, separator)
     # labels stay the text they are: 007 is no 7
     frame = pd.read_csv(
@@ -108,10 +109,17 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
         re.split(separator, line.strip()) if len(separator) > 1 else next(csv.reader([line], delimiter=separator), [])
     )
     at = [number for number, cell in enumerate(cells) if ending_of(cell.strip().replace("\\", "/")) in SURE]
-    if len(at) != 1 or (len(cells) > 2 and at[0] != 0):
+    if len(at) != 1 or (len(cells) > 2 and at[0] != 0 and separator != BLANKS):
         return None
-    others = iter(["label", *(f"column {number}" for number in range(3, len(cells) + 2))])
-    return ["path" if number == at[0] else next(others) for number in range(len(cells))]
+    (path,) = at
+    if len(cells) > 3 and all(
+        re.fullmatch(r"-?[01]", cell.strip()) for number, cell in enumerate(cells) if number != path
+    ):
+        return [
+            "path" if number == path else f"column {number + 1}" for number in range(len(cells))
+        ]  # one for each class
+    label = path + 1 if path + 1 < len(cells) else path - 1
+    return ["path" if n == path else "label" if n == label else f"column {n + 1}" for n in range(len(cells))]
 
 
 def lists_images(head: bytes) -> bool:
@@ -123,8 +131,19 @@ def lists_images(head: bytes) -> bool:
     text = decoded(head)[0]
     separator = separator_of(text)
     if separator == "," and "," not in text.partition("\n")[0]:
-        separator = LAST_BLANK
+        separator = _blanks_of(text)
     return _names_missing(text, separator) is not None
+
+
+def _blanks_of(text: str) -> str:
+    """Which blanks part the values of a list: the last one, or all, where rows have more than two and one of them is an image."""
+    lines = text.splitlines()[:LOOK]
+    rows = [
+        line.split() for line in (lines if text.endswith("\n") or len(lines) < LOOK else lines[:-1]) if line.strip()
+    ]
+    places = [[at for at, cell in enumerate(row) if ending_of(cell) in SURE] for row in rows]
+    alike = len({(len(row), *at) for row, at in zip(rows, places, strict=True)}) == 1
+    return BLANKS if alike and len(rows[0]) > 2 and len(places[0]) == 1 else LAST_BLANK
 
 
 def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:

@@ -13,6 +13,7 @@ unknown endings are asked by their first bytes. For the files beside images of W
 from __future__ import annotations
 
 import bz2
+import contextlib
 import errno
 import gzip
 import io
@@ -25,6 +26,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pandas as pd
@@ -32,6 +34,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources.account import CUT, LINKED, REPEATED, UNSAFE, Decision, decide, reason_of, told
+from dataprops.sources.beside import with_tables
 from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.members import (
     BRACES,
@@ -48,9 +51,10 @@ from dataprops.sources.containers.members import (
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions, image_table, shown
+from dataprops.sources.tablefile import EXCEL, TEXTS
 from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
-from dataprops.util.redact import redacted
+from dataprops.util.redact import is_url, redacted
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ PACKED = {
 }
 TAR = (".tar", *PACKED)
 BUFFER = 2**20
+TABLES = 2**29  # bytes of all tables of an archive
 LINK = 4096  # bytes that the target of a link may have
 NOWHERE = "link that leads out of the archive, or nowhere"
 _DAMAGED = (
@@ -146,14 +151,15 @@ def _zip_index(reader: Reader) -> Index:
                 links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
                 continue
             known[name] = member
+            head = _zip_bytes(archive, info, HEAD) if kind == "unknown" else b""
             if kind == "unknown":
-                kind = "image" if is_image(_zip_bytes(archive, info, HEAD), name) else "other"
+                kind = "image" if is_image(head, name) else "other"
             if name in images:
                 others[name] = REPEATED
             if kind == "image":
                 images[name] = member
             elif name not in images:
-                others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
+                others[name] = UNSAFE if kind == "unsafe" else reason_of(name, head)
     _follow(links, known, images, others)
     return Index(images, others, {}, {raw: name for raw, name in slashed.items() if raw != name})
 
@@ -308,14 +314,15 @@ def _enter(
         index.others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
     else:
         known[name] = Member(member.offset_data, member.size, member.size)
+        head = _tar_bytes(archive, member, HEAD) if kind == "unknown" else b""
         if kind == "unknown":
-            kind = "image" if is_image(_tar_bytes(archive, member, HEAD), name) else "other"
+            kind = "image" if is_image(head, name) else "other"
         if kind == "image":
             if index.images.pop(name, None) is not None:
                 index.others[name] = REPEATED  # the later one counts, at its own place
             index.images[name] = known[name]
             return
-        index.others[name] = reason_of(name)
+        index.others[name] = reason_of(name, head)
         if name.lower().endswith(webdataset.SIDECARS) and member.size <= LISTED_AT_ONCE:
             index.texts[name] = _tar_bytes(archive, member, member.size).decode("utf-8", "replace").strip()
 
@@ -421,6 +428,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     captions = webdataset.are_captions(texts)
     if alone:
         table = _table(location, indices[0], keyed[0], options, split_named(names[0]), captions)
+        table = _with_tables(table, location, indices[0], options)
         return _warned(table, [location] if indices[0].cut else [])
     tables, left_out, decisions, cut = [], {}, {}, []
     for name, place, index, told_there in zip(names, places, indices, keyed, strict=True):
@@ -438,7 +446,74 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         raise DatapropsError(f"{redacted(location)}: none of its {len(names)} archives holds an image")
     whole = pd.concat([table.copy() for table in tables], ignore_index=True)
     out = image_table(*(whole[column].tolist() for column in ("key", "label", "split", "group", "path")))
-    return _warned(told(out, left_out, (), decisions.values()), cut)
+    out = told(out, left_out, (), decisions.values())
+    return _warned(_with_neighbours(out, location, options), cut)
+
+
+def _with_tables(table: pd.DataFrame, location: str, index: Index, options: SourceOptions) -> pd.DataFrame:
+    """The images of an archive with what tables in it tell, as those of a folder."""
+    raw = {name: written for written, name in index.slashed.items()}
+    texts: dict[str, bytes] = {name: text.encode() for name, text in index.texts.items()}
+    passed: list[bool] = []
+
+    def read(name: str) -> bytes:
+        if name not in texts and not passed:
+            passed.append(True)
+            texts.update(_tables_of(location, {raw.get(other, other): other for other in index.others}, options))
+        if name not in texts:
+            raise OSError(errno.ENOENT, "it is too large for a table, or damaged")
+        return texts[name]
+
+    keys = table["key"]
+    table["key"] = [posixpath.normpath(key) for key in keys]
+    table = with_tables(table, read, options)
+    table["key"] = keys
+    return table
+
+
+def _with_neighbours(table: pd.DataFrame, location: str, options: SourceOptions) -> pd.DataFrame:
+    """The images of the archives of a folder with what tables beside these tell; they name images as the archives do."""
+    if is_url(location) or not os.path.isdir(location):  # noqa: PTH112 - names may hold bytes that are no UTF-8
+        return table
+    root = Path(location)
+    suffixes = (*TEXTS, ".parquet", EXCEL)
+    names = [
+        p.relative_to(root).as_posix() for p in root.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file()
+    ]
+    keys = table["key"]
+    inside = [_located(location, key)[1] for key in keys]
+    if not names or len(set(inside)) < len(inside):
+        return table
+    ignored = table.attrs["ignored"]
+    table.attrs["ignored"], table["key"] = names, inside
+    table = with_tables(table, lambda name: (root / name).read_bytes(), options)
+    table["key"] = keys
+    table.attrs["ignored"] = [*ignored, *names]
+    table.attrs["reasons"] |= {name: reason_of(name) for name in names}
+    return table
+
+
+def _tables_of(location: str, names: Mapping[str, str], options: SourceOptions) -> dict[str, bytes]:
+    """The bytes of all tables of an archive, in one pass: names as written there -> names as here."""
+    reader = open_reader(location, access_of(options))
+    wanted = {
+        raw for raw in names if raw.lower().endswith((*TEXTS, ".parquet", EXCEL, ".yaml", ".yml", ".names", ".xml"))
+    }
+    found: dict[str, bytes] = {}
+    left = TABLES
+    with contextlib.suppress(*_DAMAGED, OSError):
+        if _suffixed(location, ZIP):
+            with zipfile.ZipFile(reader.file(BUFFER)) as archive:
+                for info in archive.infolist():
+                    if info.filename in wanted and info.file_size <= left:
+                        found[names[info.filename]] = _zip_bytes(archive, info, info.file_size)
+                        left -= info.file_size
+        else:
+            for archive, member in _tar_members(_bare(location), reader):
+                if member.isreg() and member.name in wanted and member.size <= left:
+                    found[names[member.name]] = _tar_bytes(archive, member, member.size)
+                    left -= member.size
+    return found
 
 
 def _warned(table: pd.DataFrame, cut: list[str]) -> pd.DataFrame:

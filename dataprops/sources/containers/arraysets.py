@@ -1,14 +1,16 @@
 """Which arrays of a file are images and which are their labels, by name and shape: for HDF5 and npz.
 
-Arrays of images have three or four dimensions: [n, height, width], [n, height, width, 1 or 3] or [n, 1 or 3, height, width]. If there
-is one, it holds the images; if there are several, each must name a split (``train_images``, ``x_test``). Labels are the one array
-of as many values, named label, labels, y, target or the like, or the only one of that length. ``--rule images=NAME`` and ``--rule
-labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an image.
+Arrays of images have three or four dimensions: [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]. If
+there is one, it holds the images; if there are several, each must name a split (``train_images``, ``x_test``). Where there is none,
+rows of a square number of values, [n, 784], are images, too; ``--rule shape=32x32x3`` or ``3x32x32`` says what other rows are.
+Labels are the one array of as many values, named label, labels, y, target or the like, or the only one of that length. ``--rule
+images=NAME`` and ``--rule labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an image.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from PIL import Image
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
+from dataprops.sources.account import Decision
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import NO_LABELS, SEPARATOR, joined
 from dataprops.sources.remote.filesystems import ACCESS
@@ -27,7 +30,9 @@ from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.util.redact import redacted
 
-RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": (), "labels": (), "groups": (), "column": ()}
+RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": (), "labels": (), "groups": (), "column": (), "shape": ()}
+LEAST = 49  # values of a row that may be an image
+IMAGE_WORDS = frozenset({"x", "image", "images", "img", "imgs", "pixel", "pixels", "data", "pictures", "faces"})
 LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y", "y", "labels")}
 LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
 LABELS = frozenset({"label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"})
@@ -77,7 +82,8 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
     given = wanted("images")
     able = [array for array in known if array.encoded or (len(array.shape) in (3, 4) and array.dtype.kind in "uifb")]
     # [n, 1, 1, 1] holds labels
-    able = [array for array in able if array.encoded or np.prod(array.shape[1:]) > 1] if given is None else [given]
+    able = [array for array in able if array.encoded or np.prod(array.shape[1:]) > 1]
+    able = [shaped(array, options) for array in ([given] if given else able or [one for one in known if _of_rows(one)])]
     splits = [_split(array.name) for array in able]
     if not able or (len(able) > 1 and (None in splits or len(set(splits)) < len(splits))):
         raise DatapropsError(
@@ -94,7 +100,8 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
             )
         groups, labels = wanted("groups"), wanted("labels")
         if labels is None:
-            labels = _labels_of(array, [other for other in known if other not in able and other is not groups], split)
+            names = {one.name for one in able}
+            labels = _labels_of(array, [one for one in known if one.name not in names and one is not groups], split)
         for other, rule in ((labels, "labels"), (groups, "groups")):
             if other is not None and (not other.shape or other.shape[0] != array.shape[0]):
                 raise DatapropsError(
@@ -103,6 +110,58 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
                 )
         parts.append(Part(array, labels and labels.name, groups and groups.name, split))
     return parts
+
+
+def _of_rows(array: Named) -> bool:
+    """Whether an array has a row of values for each image: whole numbers, or floats that are called pictures."""
+    if len(array.shape) != 2 or array.shape[1] < LEAST or array.encoded:
+        return False
+    words = {word.rstrip("0123456789") for word in words_of(array.name.rpartition("/")[2])}
+    return array.dtype.kind in "uib" or (array.dtype.kind == "f" and bool(words & IMAGE_WORDS))
+
+
+def shaped(array: Named, options: SourceOptions) -> Named:
+    """An array of rows with the shape that its images have; others as they are.
+
+    Raises
+    ------
+    DatapropsError
+        If the rule `shape` does not fit, or it would be needed.
+
+    >>> shaped(Named("x", (9, 784), np.dtype("u1")), SourceOptions()).shape
+    (9, 28, 28)
+    """
+    if len(array.shape) != 2 or array.encoded:
+        return array
+    n, values = array.shape
+    rule = next((rule.removeprefix("shape=") for rule in options.rules if rule.startswith("shape=")), "")
+    side = math.isqrt(values)
+    if not rule and side * side == values:
+        return array._replace(shape=(n, side, side))
+    sides = tuple(int(part) for part in rule.split("x")) if re.fullmatch(r"\d+x\d+(x\d+)?", rule) else ()
+    if not sides or math.prod(sides) != values:
+        said = f"; the rule 'shape' is {rule!r}" if rule else ""
+        third = math.isqrt(values // 3)
+        like = f"{third}x{third}x3 or 3x{third}x{third}" if third * third * 3 == values else "28x28"
+        raise DatapropsError(
+            f"{array.name} has rows of {values:,} values{said}: say what shape they have, such as --rule shape={like}"
+        )
+    return array._replace(shape=(n, *sides))
+
+
+def told_shapes(parts: Sequence[Part], known: Iterable[Named]) -> list[Decision]:
+    """What is told of rows that were taken for images, and of a fourth channel."""
+    own = {array.name: array.shape for array in known}
+    told = []
+    for name, shape in {part.images.name: part.images.shape for part in parts}.items():
+        sides = " x ".join(map(str, shape[1:]))
+        if len(own[name]) == 2 and len(shape) > 2:
+            why = f"{name} has rows of {own[name][1]:,} values"
+            told.append(Decision("shape", f"images of {sides}", why, "--rule shape=HEIGHTxWIDTH"))
+        elif len(shape) == 4 and shape[-1] == 4 and shape[1] not in (1, 3):
+            why = f"{name} has a fourth channel"
+            told.append(Decision("shape", f"images of {sides}, RGBA over black", why, "saving three channels"))
+    return told
 
 
 def _labels_of(images: Named, others: Sequence[Named], split: str | None) -> Named | None:
@@ -124,12 +183,12 @@ def check_shape(location: str, array: Named) -> None:
     shape = array.shape
     if (
         len(shape) not in (3, 4)
-        or (len(shape) == 4 and not {shape[1], shape[-1]} & {1, 3})
+        or (len(shape) == 4 and not {shape[1], shape[-1]} & {1, 3} and shape[-1] != 4)
         or array.dtype.kind not in "uifb"
     ):
         raise DatapropsError(
-            f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, expected numbers [n, height, width],"
-            " [n, height, width, 1 or 3] or [n, 1 or 3, height, width]"
+            f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, expected numbers {arrays.SHAPES}"
+            + ("; these look like volumes: save their slices, or volumes as NIfTI" if len(shape) == 4 else "")
         )
     if np.prod(shape[1:], dtype=float) > 3 * 2 * (Image.MAX_IMAGE_PIXELS or 2**27):
         raise DatapropsError(
@@ -213,4 +272,5 @@ def key_parts(key: str) -> tuple[str, int]:
 
 def as_image(pixels: np.ndarray) -> RawImage:
     """One image of an array; axes as the module's docstring has them."""
-    return arrays.raw_image(pixels, channels_first=pixels.ndim == 3 and pixels.shape[-1] not in (1, 3))
+    first = pixels.ndim == 3 and pixels.shape[-1] not in (1, 3) and pixels.shape[0] in (1, 3)
+    return arrays.raw_image(pixels, channels_first=first)

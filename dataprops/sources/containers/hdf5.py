@@ -135,14 +135,14 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
             for name in (part.labels, part.groups)
             if name
         }
-        decisions: list[Decision] = []
+        decisions = arraysets.told_shapes(parts, _datasets(file))
         if len(parts) == 1 and parts[0].labels is None and not is_url(location):
             path = Path(location)
             beside = other if named else arraysets.beside(path.name, [entry.name for entry in path.parent.iterdir()])
             if beside is not None:
                 parts, more = _with_labels(path.parent / beside, beside, parts[0], options)
                 texts |= more
-                decisions = [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
+                decisions += [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py raises for damaged files
         reason = str(error).partition("\n")[0]
         raise DatapropsError(f"{redacted(location)} cannot be read as HDF5: {redacted(reason)}; is it whole?") from None
@@ -205,7 +205,8 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
         raise OSError(errno.EIO, f"the HDF5 file is damaged: {str(error).partition(chr(10))[0]}") from None
     if dataset.ndim == 1:
         return np.asarray(value, np.uint8).tobytes()
-    return arraysets.as_image(value)
+    named = arraysets.shaped(Named(name, dataset.shape, dataset.dtype), options)
+    return arraysets.as_image(value.reshape(named.shape[1:]))
 
 
 def stamps(location: str, keys: list[str], options: SourceOptions) -> list[int]:

@@ -182,6 +182,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
             beside["labels"] = other
             decisions.append(Decision("labels", f"of {other}", "it is named alike", "--rule labels=FILE"))
     parts = arraysets.choose(location, [stored.named for stored in known.values()], plain)
+    decisions += arraysets.told_shapes(parts, [stored.named for stored in known.values()])
     for part in parts:
         if known[part.images.name].fortran:
             raise DatapropsError(
@@ -214,7 +215,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 def _stored(location: str, name: str, options: SourceOptions) -> tuple[Reader, Stored]:
     try:
         reader, known = _open(location, access_of(options))
-        return reader, known[name]
+        return reader, known[name]._replace(named=arraysets.shaped(known[name].named, options))
     except DatapropsError as error:
         raise OSError(errno.EIO, str(error)) from None
     except KeyError:

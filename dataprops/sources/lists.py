@@ -1,0 +1,110 @@
+"""Splits that lists beside the images tell: ``train_val_list.txt`` and ``test_list.txt``, ``meta/train.txt``, ``ImageSets/Main``.
+
+A list counts where nearly all of its lines name an image, by its path, by the end of it, or without ending, and where there are lists
+of two splits or more. Other files that are called like a division of the set are told of.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import pandas as pd
+
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.resolve import folded, plain
+from dataprops.sources.structure import OF_FOLDERS, words_of
+from dataprops.sources.tablefile import decoded
+
+LISTS = (".txt", ".lst", ".list")
+OTHERS = (*LISTS, ".csv", ".tsv", ".json", ".mat", ".pkl", ".npy", ".npz")
+DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
+MOST = 2**26  # bytes of a list
+NAMED, BOTH = 0.9, 0.1  # share of its lines that name images; share of the images that may stand in two splits
+
+
+def split_of_list(name: str) -> str | None:
+    """The split of a list by its name; one of train and val together counts as train.
+
+    >>> [split_of_list(name) for name in ("train_val_list.txt", "meta/test.txt", "trainval.txt", "notes.txt", "val_fold1.txt")]
+    ['train', 'test', 'train', None, 'val']
+    """
+    stem = posixpath.splitext(posixpath.basename(name))[0]
+    told = {"train" if word == "trainval" else OF_FOLDERS.get(word) for word in words_of(stem)} - {None}
+    return "train" if told == {"train", "val"} else next(iter(told)) if len(told) == 1 else None
+
+
+def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Fill in the splits of images that have none, and tell.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files beside the images.
+    read : callable
+        read(name) -> bytes. Raises OSError.
+    """
+    if table["split"].notna().any():
+        return
+    lists = {name: split for name in names if name.lower().endswith(LISTS) and (split := split_of_list(name))}
+    used: list[str] = []
+    votes: dict[str, set[str]] = defaultdict(set)
+    if len(set(lists.values())) > 1:
+        known = by_ends(table["key"].tolist())
+        found = {name: _named(name, known, read) for name in lists}
+        whole = {name for name in found if "trainval" in name.lower() or {"train", "val"} <= set(words_of(name))}
+        if {lists[name] for name in found if found[name] and name not in whole} >= {"train", "val"}:
+            found = {name: keys for name, keys in found.items() if name not in whole}
+        for name, keys in found.items():
+            used += [name] if keys else []
+            for key in keys:
+                votes[key].add(lists[name])
+    both = sum(len(splits) > 1 for splits in votes.values())
+    told = {split for splits in votes.values() for split in splits}
+    if len(told) > 1 and both <= BOTH * len(votes):
+        split = [min(votes[key], key=("test", "val", "train").index) if key in votes else None for key in table["key"]]
+        table["split"] = pd.Series(split, dtype=object)
+        value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
+        twice = f"; {both:,} stand in two" if both else ""
+        why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
+        decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+        return
+    stems = {name: set(words_of(posixpath.splitext(posixpath.basename(name))[0])) for name in names}
+    beside = sorted(
+        name for name in names if name in lists or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
+    )
+    if beside:
+        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in no form that is known"
+        decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
+
+
+def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
+    """Images by their paths, each end of these, and both without the ending; None where several are meant."""
+    known: dict[str, str | None] = {}
+    for key in keys:
+        parts = folded(key).split("/")
+        for first in range(len(parts)):
+            end = "/".join(parts[first:])
+            for name in (end, posixpath.splitext(end)[0]):
+                known[name] = key if known.get(name, key) == key else None
+    return known
+
+
+def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:
+    """The images that a list names; none if it is no list of these."""
+    try:
+        data = read(name)
+    except OSError:
+        return []
+    lines = [line.strip() for line in decoded(data)[0].splitlines() if line.strip()] if len(data) <= MOST else []
+    found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
+    keys = [key for key in found if key is not None]
+    return keys if keys and len(keys) >= NAMED * len(lines) else []
+
+
+def _paths(line: str) -> Iterator[str]:
+    """What may be the image of a line: all of it, then each of its values."""
+    for text in (line, *re.split(r"[\s,;]+", line)):
+        yield folded(plain(text)).lstrip("/")

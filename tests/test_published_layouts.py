@@ -1,0 +1,605 @@
+"""Sets as they are published, small: tables, lists of splits, annotations, tables of pixels, arrays; each with the right answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import UnreadableImage, decode, quiet
+from dataprops.imaging.formats import is_image
+from dataprops.imaging.ranges import Facts, decide
+from dataprops.sources import OpenSource, SourceOptions, open_source
+from dataprops.sources.account import COMPANION, NOT_AN_IMAGE, left_out_of
+from dataprops.sources.structure import infer
+from tests.test_cases import encoded, look, picture, put
+
+
+class Layout(NamedTuple):
+    """Images and texts of a set, what is given of it, and how many images have which label, split and group."""
+
+    images: list[str]
+    texts: dict[str, str]
+    place: str
+    label: dict[str | None, int]
+    split: Mapping[str | None, int] = MappingProxyType({})
+    group: Mapping[str | None, int] = MappingProxyType({})
+    told: str = ""  # of the decisions' values and reasons
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+def table(head: str, *rows: str) -> str:
+    return "\n".join((head, *rows)) + "\n"
+
+
+def numbered(pattern: str, n: int) -> list[str]:
+    return [pattern.format(number) for number in range(n)]
+
+
+XRAYS = numbered("train/patient{:05d}/study1/view1_frontal.jpg", 4)
+MURA = [
+    f"{split}/XR_{part}/patient{who}/study1_{name}/image1.png"
+    for split in ("train", "valid")
+    for part in ("ELBOW", "HAND")
+    for who, name in (("00001", "positive"), ("00002", "negative"))
+]
+LAYOUTS = {
+    "CheXpert by its table": Layout(
+        XRAYS,
+        {
+            "train.csv": table(
+                "Path,Sex,No Finding,Edema,Pleural Effusion",
+                *(f"CheXpert-v1.0-small/{path},F,,{-1 + n % 2}.0,1.0" for n, path in enumerate(XRAYS)),
+            )
+        },
+        "train.csv",
+        {"Pleural Effusion": 4},
+        group=dict.fromkeys(numbered("patient{:05d}", 4), 1),
+        told="-1, which counts as 0",
+    ),
+    "PadChest: lists with a blank before them": Layout(
+        numbered("{}.png", 3),
+        {"padchest.csv": table("ImageID,Labels", "0.png,\" ['a', 'b']\"", "1.png,\" ['b']\"", "2.png,['a']")},
+        "padchest.csv",
+        {"a|b": 1, "b": 1, "a": 1},
+    ),
+    "MURA as folders": Layout(
+        MURA,
+        {},
+        "",
+        {"XR_ELBOW": 4, "XR_HAND": 4},
+        {"train": 4, "val": 4},
+        {f"XR_{part}/patient0000{who}": 2 for part in ("ELBOW", "HAND") for who in (1, 2)},
+    ),
+    "MURA's list of paths": Layout(
+        MURA,
+        {"train_image_paths.csv": "".join(f"MURA-v1.1/{path}\n" for path in MURA)},
+        "train_image_paths.csv",
+        {"XR_ELBOW": 4, "XR_HAND": 4},
+        {"train": 4, "val": 4},
+        {f"XR_{part}/patient0000{who}": 2 for part in ("ELBOW", "HAND") for who in (1, 2)},
+        told="names of folders",
+    ),
+    "RSNA pneumonia: the patient is the file": Layout(
+        numbered("stage_2_train_images/{:04x}-ab.png", 4),
+        {"labels.csv": table("patientId,x,y,Target", "0000-ab,,,0", "0001-ab,1,2,1", "0001-ab,5,6,1", "0002-ab,,,0")},
+        "labels.csv",
+        {"0": 2, "1": 1},
+        told="only one whose values are names of files",
+    ),
+    "RSNA haemorrhage: a row for each image and label": Layout(
+        numbered("im/ID_{:04d}.png", 3),
+        {
+            "train.csv": table(
+                "ID,Label",
+                *(
+                    f"ID_{n:04d}_{kind},{int(n == row)}"
+                    for n in range(3)
+                    for row, kind in enumerate(("epidural", "subdural"))
+                ),
+                *(f"ID_{n:04d}_any,{int(n < 2)}" for n in range(3)),
+            )
+        },
+        "train.csv",
+        {"epidural": 1, "subdural": 1, "(none)": 1},
+        told="9 rows are one for each image and label",
+    ),
+    "Messidor: a grade": Layout(
+        numbered("Base11/{}_PP.png", 4),
+        {"base.csv": table("Image name,Department,Retinopathy grade", *(f"{n}_PP.png,x,{n % 2}" for n in range(4)))},
+        "base.csv",
+        {"0": 2, "1": 2},
+        told="'Retinopathy grade' is the label",
+    ),
+    "COVIDx: lists with blanks": Layout(
+        numbered("train/im{}.png", 4),
+        {"train.txt": "".join(f"{n} im{n}.png {['negative', 'positive'][n % 2]} rsna\n" for n in range(4))},
+        "train.txt",
+        {"negative": 2, "positive": 2},
+    ),
+    "lists of 0 and 1 for each class": Layout(
+        numbered("{}.png", 3),
+        {"train.txt": "0.png 1 0 0\n1.png 0 1 1\n2.png 0 0 0\n"},
+        "train.txt",
+        {"column 2": 1, "column 3|column 4": 1, "(none)": 1},
+    ),
+    "NIH: lists of splits": Layout(
+        numbered("images_001/images/{}.png", 6),
+        {
+            "Data_Entry_2017.csv": table(
+                "Image Index,Finding Labels,Patient ID", *(f"{n}.png,A,{n // 2}" for n in range(6))
+            ),
+            "train_val_list.txt": "0.png\n1.png\n2.png\n3.png\n",
+            "test_list.txt": "4.png\n5.png",
+        },
+        "nih:",
+        {"A": 6},
+        {"train": 4, "test": 2},
+        {"0": 2, "1": 2, "2": 2},
+        told="name 6 of 6 images",
+    ),
+    "Food-101: lists without endings": Layout(
+        [f"images/{name}/{n}.jpg" for name in ("pie", "sushi") for n in range(3)],
+        {"meta/train.txt": "pie/0\npie/1\nsushi/0\n", "meta/test.txt": "pie/2\nsushi/1\nsushi/2\n"},
+        "",
+        {"pie": 3, "sushi": 3},
+        {"train": 3, "test": 3},
+    ),
+    "CUB: a division in numbers is told": Layout(
+        [f"images/00{k}.Bird/{n}.jpg" for k in (1, 2) for n in range(2)],
+        {"train_test_split.txt": "1 0\n2 1\n", "images.txt": "1 001.Bird/0.jpg\n"},
+        "",
+        {"001.Bird": 2, "002.Bird": 2},
+        {None: 4},
+        told="train_test_split.txt may tell them",
+    ),
+    "folds that overlap are no splits": Layout(
+        numbered("a/{}.png", 4),
+        {"train_1.txt": "0.png\n1.png\n", "test_1.txt": "2.png\n3.png\n", "train_2.txt": "2.png\n3.png\n"},
+        "",
+        {"a": 4},
+        {None: 4},
+        told="may tell them",
+    ),
+    "BIDS: participants with groups": Layout(
+        numbered("sub-0{}/anat/T1w.png", 4),
+        {
+            "participants.tsv": table(
+                "participant_id\tage\tgroup", *(f"sub-0{n}\t30\t{'AD' if n % 2 else 'CN'}" for n in range(4))
+            )
+        },
+        "",
+        {"AD": 2, "CN": 2},
+        group=dict.fromkeys(numbered("sub-0{}", 4), 1),
+        told="'group' of the participants",
+    ),
+    "BIDS: a column by its name": Layout(
+        numbered("sub-0{}/anat/T1w.png", 4),
+        {"participants.tsv": table("participant_id\tage\tgroup", *(f"sub-0{n}\t{n % 2}\tx" for n in range(4)))},
+        "",
+        {"0": 2, "1": 2},
+        group=dict.fromkeys(numbered("sub-0{}", 4), 1),
+        options={"label_column": "age"},
+    ),
+    "Pascal VOC: objects in .xml": Layout(
+        numbered("JPEGImages/{}.jpg", 2),
+        {
+            "Annotations/0.xml": "<annotation><object><part><name>leg</name></part></object></annotation>",
+            "Annotations/1.xml": "<annotation><object>\n<name>cat</name></object><object><name>dog</name></object></annotation>",
+        },
+        "",
+        {"leg": 1, "cat|dog": 1},
+    ),
+    "Stanford dogs: annotations without endings": Layout(
+        [f"Images/n0{k}/{n}.jpg" for k in (1, 2) for n in range(2)],
+        {"Annotation/n01/0": "<annotation/>", "Annotation/n02/1": "<annotation/>"},
+        "",
+        {"n01": 2, "n02": 2},
+    ),
+    "NCT-CRC: splits whose names say more": Layout(
+        [
+            f"{top}/{name}/{n}.png"
+            for top in ("NCT-CRC-HE-100K", "CRC-VAL-HE-7K")
+            for name in ("ADI", "DEB")
+            for n in range(2)
+        ],
+        {},
+        "",
+        {"ADI": 4, "DEB": 4},
+        {"nct-crc-he-100k": 4, "val": 4},
+    ),
+    "PlantVillage: variants": Layout(
+        [f"{top}/{name}/{n}.jpg" for top in ("color", "grayscale") for name in ("scab", "rust") for n in range(2)],
+        {},
+        "",
+        {"scab": 4, "rust": 4},
+    ),
+    "Places: drawers by letter": Layout(
+        [f"data/{name[0]}/{name}/{n}.jpg" for name in ("abbey", "bar") for n in range(2)],
+        {},
+        "",
+        {"abbey": 2, "bar": 2},
+    ),
+    "MIMIC: a table without labels": Layout(
+        numbered("files/p10/p1000003{}/s5/d.jpg", 4),
+        {
+            "split.csv": table(
+                "dicom_id,study_id,subject_id,split", *(f"p1000003{n}/s5/d,5,{n // 2},test" for n in range(4))
+            )
+        },
+        "split.csv",
+        {None: 4},
+        {"test": 4},
+        {"0": 2, "1": 2},
+        told="no column of labels",
+    ),
+    "MIMIC as folders": Layout(
+        numbered("files/p10/p1000003{}/s5/d.jpg", 4),
+        {},
+        "",
+        {None: 4},
+        group=dict.fromkeys(numbered("p1000003{}", 4), 1),
+    ),
+    "ISIC 2019: lesions in another table": Layout(
+        numbered("Input/ISIC_{}.jpg", 4),
+        {
+            "ISIC_GroundTruth.csv": table("image,MEL,NV", *(f"ISIC_{n},{n % 2},{1 - n % 2}" for n in range(4))),
+            "ISIC_Metadata.csv": table("image,age,lesion_id", *(f"ISIC_{n},5,L{n // 2}" for n in range(4))),
+        },
+        "isic:",
+        {"MEL": 2, "NV": 2},
+        group={"L0": 2, "L1": 2},
+        told="'lesion_id' of ISIC_Metadata.csv",
+    ),
+    "unlabelled images beside classes": Layout(
+        [f"{name}/{n}.png" for name in ("cat", "dog", "unlabeled") for n in range(2)],
+        {},
+        "",
+        {"cat": 2, "dog": 2, None: 2},
+        told="unlabeled: no class",
+    ),
+    "COVID-CT: a list for each class and split": Layout(
+        [f"Images/{name}/{name}_{n}.png" for name in ("CT_COVID", "CT_Non") for n in range(3)],
+        {
+            f"Data-split/{name}/{split}CT_{name}.txt": f"CT_{name}_{n}.png\n"
+            for name in ("COVID", "Non")
+            for n, split in enumerate(("train", "val", "test"))
+        },
+        "",
+        {"CT_COVID": 3, "CT_Non": 3},
+        {"train": 2, "val": 2, "test": 2},
+    ),
+    "a table of images in a folder": Layout(
+        numbered("images/im{}.jpg", 4),
+        {
+            "metadata.csv": table(
+                "patientid,finding,folder,filename", *(f"{n // 2},A,images,im{n}.jpg" for n in range(4))
+            )
+        },
+        "",
+        {"A": 4},
+        group={"0": 2, "1": 2},
+        told="names 4 of 4 images",
+    ),
+    "a row for each object in a table beside the images": Layout(
+        numbered("{}.jpg", 2),
+        {"_annotations.csv": table("filename,width,class", "0.jpg,5,cat", "0.jpg,6,dog", "1.jpg,5,cat")},
+        "",
+        {"cat|dog": 1, "cat": 1},
+    ),
+    "classes below classes are told with the option": Layout(
+        [f"set/{a}_sets/{a}_{b}/{n}.png" for a in ("colon", "lung") for b in ("aca", "n") for n in range(2)],
+        {},
+        "",
+        {"colon_sets": 4, "lung_sets": 4},
+        told="below them lie colon_aca, colon_n, lung_aca, lung_n (--layout '*/*/class'",
+    ),
+}
+
+
+def made(layout: Layout, root: Path) -> OpenSource:
+    put(root, *layout.images)
+    for name, text in layout.texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    place = f"{layout.place}{root}" if layout.place.endswith(":") else str(root / layout.place)
+    return open_source(place, SourceOptions(**layout.options))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_published_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    listing = made(layout, tmp_path / "set").scan()
+    assert Counter(listing["label"]) == layout.label
+    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
+    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
+    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
+    assert {why for _, why in left_out_of(listing)} <= {COMPANION}
+
+
+def test_two_columns_of_files_are_a_question(tmp_path: Path) -> None:
+    sheet = table(
+        "ID,Left-Fundus,Right-Fundus,N,D", *(f"{n},{n}_left.jpg,{n}_right.jpg,{n % 2},{1 - n % 2}" for n in range(4))
+    )
+    images = [f"{n}_{side}.jpg" for n in range(4) for side in ("left", "right")]
+    with pytest.raises(DatapropsError, match="several columns of files, Left-Fundus, Right-Fundus: name one of them"):
+        made(Layout(images, {"data.csv": sheet}, "data.csv", {}), tmp_path).scan()
+    named = made(Layout([], {}, "data.csv", {}, options={"path_column": "Left-Fundus"}), tmp_path).scan()
+    assert Counter(named["label"]) == {"D": 2, "N": 2}
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
+def test_tables_in_an_archive_tell_what_they_tell_in_a_folder(tmp_path: Path, form: str) -> None:
+    import tarfile
+
+    files = {f"{split}/{n}.jpg": encoded(picture(n), "JPEG") for split in ("train", "valid") for n in range(2)}
+    for split in ("train", "valid"):
+        files[f"{split}/_classes.csv"] = b"filename, cat, dog\n0.jpg, 1, 0\n1.jpg, 0, 1\n"
+    place = tmp_path / f"export.{form}"
+    if form == "zip":
+        with zipfile.ZipFile(place, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    else:
+        with tarfile.open(place, "w:gz" if form == "tar.gz" else "w") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(f"./{name}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    listing = open_source(str(place)).scan()
+    assert Counter(zip(listing["label"], listing["split"], strict=True)) == {
+        (name, split): 1 for name in ("cat", "dog") for split in ("train", "val")
+    }
+    assert all(isinstance(open_source(str(place)).read(key), bytes) for key in listing["key"])
+
+
+# tables of pixels, arrays
+
+
+def pixel_tables(pixels: np.ndarray, labels: list[int]) -> dict[str, str]:
+    rows = [row.ravel() for row in pixels]
+    sides = f"{pixels.shape[1]}x{pixels.shape[2]}"
+    names = [f"pixel{n}" for n in range(rows[0].size)]
+    cells = [",".join(map(str, row)) for row in rows]
+    return {
+        "label first": table(
+            ",".join(["label", *names]), *(f"{y},{row}" for y, row in zip(labels, cells, strict=True))
+        ),
+        "label last": table(",".join([*names, "label"]), *(f"{row},{y}" for y, row in zip(labels, cells, strict=True))),
+        "without names": "".join(f"{y},{row}\n" for y, row in zip(labels, cells, strict=True)),
+        "in one column": table(
+            "emotion,pixels,Usage",
+            *(
+                f"{y},{row.replace(',', ' ')},{('Training', 'PublicTest')[y]}"
+                for y, row in zip(labels, cells, strict=True)
+            ),
+        ),
+        sides: table(
+            ",".join(["label", *(f"{i}x{j}" for i in range(pixels.shape[1]) for j in range(pixels.shape[2]))]),
+            *(f"{y},{row}" for y, row in zip(labels, cells, strict=True)),
+        ),
+    }
+
+
+def test_tables_of_pixels_are_images(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    for number, (form, text) in enumerate(pixel_tables(pixels, [0, 1] * 3).items()):
+        (tmp_path / f"{number}.csv").write_text(text)
+        source = open_source(str(tmp_path / f"{number}.csv"))
+        listing = source.scan()
+        assert source.kind == "pixels", form
+        np.testing.assert_array_equal(np.stack([source.read(key).pixels for key in listing["key"]]), pixels)
+        assert listing["label"].tolist() == ["0", "1"] * 3
+        assert listing.attrs["decisions"][0]["value"] == "images of 8 x 8"
+        assert listing["split"].tolist() == (["train", "val"] * 3 if form == "in one column" else [None] * 6)
+    looked = look(tmp_path / "0.csv", tmp_path)
+    assert looked.images["pixels"].nunique() == 6
+
+
+def test_rows_that_are_cut_or_not_square(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    forms = pixel_tables(pixels, [0, 1] * 2)
+    (tmp_path / "colour.csv").write_text(forms["label first"])
+    with pytest.raises(DatapropsError, match=r"rows of 192 values: .* --rule shape=8x8x3 or 3x8x8"):
+        open_source(str(tmp_path / "colour.csv")).scan()
+    source = open_source(str(tmp_path / "colour.csv"), SourceOptions(rules=("shape=8x8x3",)))
+    np.testing.assert_array_equal(source.read(source.scan()["key"][1]).pixels, pixels[1])
+    lines = pixel_tables(pixels[..., 0], [0, 1] * 2)["in one column"].splitlines()
+    lines[2] = lines[2].replace(" ", "", 1)
+    (tmp_path / "cut.csv").write_text("\n".join(lines))
+    looked = look(tmp_path / "cut.csv", tmp_path)
+    assert looked.images["error"].notna().tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("container", ["npz", "npy", "h5"])
+def test_rows_of_a_square_number_of_values_are_images(tmp_path: Path, container: str) -> None:
+    import h5py
+
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 64)).astype(np.uint8)
+    place = tmp_path / f"x.{container}"
+    if container == "npz":
+        np.savez_compressed(place, x=pixels, y=np.arange(5) % 2)
+    elif container == "npy":
+        np.save(place, pixels)
+        np.save(tmp_path / "y.npy", np.arange(5) % 2)
+    else:
+        with h5py.File(place, "w") as file:
+            file["x"], file["y"] = pixels, np.arange(5) % 2
+    source = open_source(str(place))
+    listing = source.scan()
+    assert listing["label"].tolist() == ["0", "1", "0", "1", "0"]
+    assert {told["what"]: told["value"] for told in listing.attrs["decisions"]}["shape"] == "images of 8 x 8"
+    np.testing.assert_array_equal(source.read(listing["key"][3]).pixels, pixels[3].reshape(8, 8))
+    asked = open_source(str(place), SourceOptions(rules=("shape=4x16",)))
+    assert asked.read(asked.scan()["key"][0]).pixels.shape == (4, 16)
+    with pytest.raises(DatapropsError, match=r"rows of 64 values; the rule 'shape' is '5x5'"):
+        open_source(str(place), SourceOptions(rules=("shape=5x5",))).scan()
+
+
+def test_embeddings_are_not_taken_for_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", embeddings=np.zeros((5, 64), np.float32), y=np.arange(5))
+    with pytest.raises(DatapropsError, match="not clear which array holds the images"):
+        open_source(str(tmp_path / "e.npz")).scan()
+
+
+def test_transparency_of_arrays_lies_over_black_as_that_of_files_does(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 4)).astype(np.uint8)
+    floats = (pixels / 255).astype(np.float32)
+    np.savez(tmp_path / "bytes.npz", images=pixels)
+    np.savez(tmp_path / "floats.npz", images=floats)
+    source = open_source(str(tmp_path / "bytes.npz"))
+    listing = source.scan()
+    assert "RGBA over black" in listing.attrs["decisions"][0]["value"]
+    for number, key in enumerate(listing["key"]):
+        out = io.BytesIO()
+        Image.fromarray(pixels[number]).save(out, "PNG")
+        np.testing.assert_allclose(source.read(key).pixels, decode(out.getvalue()).pixels, atol=1)
+    looked = look(tmp_path / "floats.npz", tmp_path)
+    assert (looked.range, looked.images["error"].notna().sum()) == ("floats=0:1", 0)
+    np.savez(tmp_path / "four.npz", images=pixels.astype(np.int64))
+    assert "save three, or RGBA" in look(tmp_path / "four.npz", tmp_path).images["error"][0]
+
+
+@pytest.mark.parametrize(
+    ("high", "text"),
+    [
+        ([100.0, 99.0, 100.0, 97.0], "floats=0:100"),
+        ([100.4, 99.0, 100.0, 97.0], "floats=0:100"),
+        ([100.0, 40.0, 60.0, 50.0], "floats=0:255"),  # one bright image among dark ones
+        ([101.5, 99.0, 100.0, 97.0], "floats=0:255"),
+    ],
+)
+def test_per_cent_are_told_from_bytes(high: list[float], text: str) -> None:
+    decided, told = decide(Facts(["floats"] * 4, np.zeros(4), np.array(high)))
+    assert decided.text == text
+    assert told[0][0].startswith("per cent" if "100" in text else "byte")
+
+
+def test_folders_of_arrays_are_images_of_one_file_each(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        for root, extra in (("npy", {}), ("npz", {"label": np.array([number % 2])})):
+            file = tmp_path / root / ("ab"[number % 2] if root == "npy" else "") / f"{number}.{root}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (9, 8)).astype(np.uint8)
+            np.save(file, pixels) if root == "npy" else np.savez(file, image=pixels, **extra)
+    for root, labels in (("npy", {"a": 6, "b": 6}), ("npz", {"0": 6, "1": 6})):
+        looked = look(tmp_path / root, tmp_path)
+        assert looked.count("label") == labels
+        assert looked.images["pixels"].nunique() == 12
+        assert "every .npy" in looked.decisions["images"]["value"]
+    np.save(tmp_path / "npy" / "a" / "0.npy", np.array([{"no": 1}], dtype=object))  # is not unpickled
+    assert look(tmp_path / "npy", tmp_path).images["error"].notna().sum() == 1
+    for name in ("x", "y", "z"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((500, 64)))  # rows of many images
+    with pytest.raises(DatapropsError, match="give that file itself"):
+        open_source(str(tmp_path)).scan()
+
+
+# formats, account
+
+
+def test_formats_of_pillow_whose_first_bytes_were_not_known() -> None:
+    thumb = b"P7 332\n#XVVERSION:Version 2.28\n#END_OF_COMMENTS\n4 2 255\n" + bytes(range(0, 240, 30))
+    tools = b"*comment\nwidth 4\nheight 2\npixel n8\n\x0c" + bytes(range(0, 240, 30))
+    for data, name in ((thumb, "x.p7"), (tools, "x.imt")):
+        assert is_image(data, name)
+        assert decode(data).pixels.shape[:2] == (2, 4)
+    heads = {
+        "x.dcx": b"\xb1\x68\xde\x3a\x04\x10",
+        "x.ico": b"\x00\x00\x01\x00\x03\x00\x10\x10",
+        "x.fli": b"\x0eB\x00\x00\x12\xaf\x01\x00\x80\x00\x80\x00\x08\x00\x03\x00",
+        "x.ara": b"\x00\x00\x00\x00\x00\x00\x00\x04",
+    }
+    assert all(is_image(head + bytes(100), name) for name, head in heads.items())
+    assert not is_image(b"\x00\x00\x01\xba" + bytes(100), "x.mpg")
+    with pytest.raises(UnreadableImage):
+        decode(b"a text of several words\nand lines\n" * 40)
+
+
+def test_remarks_of_pillow_are_not_heard() -> None:
+    with quiet():
+        assert not logging.getLogger("PIL.TiffImagePlugin").isEnabledFor(logging.ERROR)
+    assert logging.getLogger("PIL.TiffImagePlugin").isEnabledFor(logging.ERROR)
+
+
+def test_annotations_without_an_ending_are_no_loss_and_other_files_are(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    lost = {
+        "a/3.heic": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "a/4": b"\xff\x00\x01",
+        "a/5": b"<!DOCTYPE html><html>not found</html>",
+    }
+    for name, data in {**lost, "LICENSE": b"As is.\n", "b/6": b"<?xml version='1.0'?>\n<annotation/>"}.items():
+        (tmp_path / name).write_bytes(data)
+    told = dict(left_out_of(open_source(str(tmp_path)).scan()))
+    assert told == {"LICENSE": COMPANION, "b/6": COMPANION, **dict.fromkeys(lost, NOT_AN_IMAGE)}
+
+
+def test_a_row_without_a_path_is_told_and_many_are_an_error(tmp_path: Path) -> None:
+    put(tmp_path, *numbered("{}.png", 30))
+    rows = [f"{number}.png,{number % 2}" for number in range(30)]
+    (tmp_path / "one.csv").write_text(table("Image name,label", *rows, ",1"))
+    listing = open_source(str(tmp_path / "one.csv")).scan()
+    assert len(listing) == 30
+    assert "1 of 31 rows left out" in [told["value"] for told in listing.attrs["decisions"]]
+    (tmp_path / "many.csv").write_text(table("path,label", *rows, *[",1"] * 5))
+    with pytest.raises(DatapropsError, match="row 31, column 'path': no path"):
+        open_source(str(tmp_path / "many.csv")).scan()
+
+
+def test_a_table_beside_a_zip_names_its_images(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for number in range(4):
+            archive.writestr(f"GCC_train_{number}.jpg", encoded(picture(number), "JPEG"))
+    told = [{"file_name": f"GCC_train_{number}.jpg", "label": "ab"[number % 2]} for number in range(4)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, told)))
+    source = open_source(str(tmp_path))
+    listing = source.scan()
+    assert listing["label"].tolist() == ["a", "b", "a", "b"]
+    assert all(source.read(key) for key in listing["key"])
+    assert left_out_of(listing) == [("metadata.jsonl", COMPANION)]
+
+
+def test_patients_of_dicom_files_are_left_to_the_files() -> None:
+    names = [f"{name}/case{n}/1.dcm" for name in ("a", "b") for n in range(3)]
+    assert set(infer(names).group) == {None}
+    assert set(infer([name.replace(".dcm", ".png") for name in names]).group) == {
+        f"{name}/case{n}" for name in ("a", "b") for n in range(3)
+    }
+
+
+def test_coco_in_an_archive(tmp_path: Path) -> None:
+    told = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(2)],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(("cat", "dog"))],
+        "annotations": [{"image_id": n, "category_id": n} for n in range(2)],
+    }
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for n in range(2):
+            archive.writestr(f"images/{n}.png", encoded(picture(n)))
+        archive.writestr("annotations/instances.json", json.dumps(told))
+    assert open_source(str(tmp_path / "set.zip")).scan()["label"].tolist() == ["cat", "dog"]
+
+
+def test_excel_of_before_2007_and_others_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    for name, said in (
+        ("a.xls", "save it as .xlsx"),
+        ("a.tcia", "NBIA Data Retriever"),
+        ("a.pkl", "cifar10:"),
+        ("a.rar", "unpack"),
+    ):
+        (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0" * 9)
+        with pytest.raises(DatapropsError, match=said):
+            open_source(str(tmp_path / name))
