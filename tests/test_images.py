@@ -8,8 +8,11 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +20,20 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from dataprops.errors import DatapropsError
+from dataprops.findings import several_frames
 from dataprops.imaging import decode as decoding
-from dataprops.imaging.decode import Preprocess, RawImage, UnreadableImage, canonical, decode, default_channels, is_grey
+from dataprops.imaging.decode import (
+    Preprocess,
+    RawImage,
+    UnreadableImage,
+    canonical,
+    decode,
+    default_channels,
+    frames_of,
+    is_grey,
+)
 from dataprops.sources import open_source
+from dataprops.store.shards import fingerprint_batch
 
 RANDOM = np.random.default_rng(7)
 GREY = RANDOM.integers(0, 256, (5, 7), np.uint8)
@@ -203,6 +217,32 @@ def test_of_several_frames_the_first_is_taken() -> None:
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     got = decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
     np.testing.assert_array_equal(got.pixels, GREY)
+
+
+@pytest.mark.parametrize(
+    ("form", "frames"), [("TIFF", 3), ("GIF", 3), ("PNG", 3), ("WEBP", 3), ("BMP", 1), ("JPEG", 1)]
+)
+def test_how_many_frames_a_file_holds_is_known(form: str, frames: int) -> None:
+    pictures = [Image.fromarray(np.roll(GREY, shift)) for shift in range(3)]
+    data = encoded(pictures[0], form, **({"save_all": True, "append_images": pictures[1:]} if frames > 1 else {}))
+    assert frames_of(data) == frames
+    assert frames_of(encoded(pictures[0], form)) == 1
+    assert frames_of(data[: len(data) // 3]) >= 1  # a damaged file is told by decoding it
+
+
+def test_frames_that_were_not_looked_at_are_a_finding(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.roll(GREY, shift)) for shift in range(4)]
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.tif").write_bytes(
+            encoded(pictures[0], "TIFF", save_all=name == "two", append_images=pictures[1:])
+        )
+    batch = fingerprint_batch(open_source(str(tmp_path)), 0, ["one.tif", "two.tif"])
+    assert batch.frames == [1, 4]
+    images = pd.DataFrame(
+        {"image": [0, 1], "path": ["one", "two"], "pixels": ["a", "b"], "format": "TIFF", "frames": [1, 4]}
+    )
+    (row,) = several_frames.find(SimpleNamespace(images=images))  # type: ignore[arg-type]
+    assert row[2] == "“two” holds 4 frames; the first one was taken."
 
 
 def test_a_jpeg_of_several_pictures_is_its_first() -> None:

@@ -169,6 +169,8 @@ def tree(*tops: str, classes: tuple[str, ...] = ("A1", "B1"), n: int = 2) -> lis
             {None},
         ),
         (["JPEGImages/1.jpg", "JPEGImages/2.jpg"], {None}, {None}, {None}),
+        (["train/train/cat.1.jpg", "train/train/dog.1.jpg", "test1/test1/1.jpg"], {None}, {"train", "test"}, {None}),
+        (["train/train/1.jpg", "train/bus/1.jpg", "test/bus/1.jpg"], {"train", "bus"}, {"train", "test"}, {None}),
         (["CXR_png/1.png", "CXR_png/2.png"], {None}, {None}, {None}),
     ],
 )
@@ -215,6 +217,15 @@ def test_classes_in_names_of_files_are_told_and_read_by_a_pattern(tmp_path: Path
         (["A/1.png", "B/2.png"], ["A/thumbs/1.png", "B/thumbs/2.png"]),
         (["rgb/1.png", "rgb/2.png"], ["depth/1.png", "depth/2.png"]),
         (["images/depth/1.png", "images/flat/2.png"], []),  # classes
+        (["Kvasir-SEG/images/1.jpg", "Kvasir-SEG/images/2.jpg"], ["Kvasir-SEG/masks/1.jpg", "Kvasir-SEG/masks/2.jpg"]),
+        (["Image_01L.jpg", "Image_01R.jpg"], ["Image_01L_1stHO.png", "Image_01R_2ndHO.png"]),
+        (["s/0a/images/0a.png", "s/1b/images/1b.png"], ["s/0a/masks/77.png", "s/0a/masks/78.png", "s/1b/masks/79.png"]),
+        (["train_1.bmp", "testA_1.bmp"], ["train_1_anno.bmp", "testA_1_anno.bmp"]),
+        (["train/x1.png", "test/x1.png"], ["trainannot/x1.png", "testannot/x1.png"]),
+        (
+            [f"leftImg8bit/val/bonn/bonn_{n}_leftImg8bit.png" for n in "12"],
+            [f"gtFine/val/bonn/bonn_{n}_gtFine_{kind}.png" for n in "12" for kind in ("color", "labelIds")],
+        ),
         (["WithMask/1.png", "WithoutMask/1.png", "WithMask/2.png", "WithoutMask/2.png"], []),
     ],
 )
@@ -236,12 +247,44 @@ def test_more_names_of_masks(images: list[str], masks: list[str]) -> None:
         ("list.txt", "d/a b.png 0\nd/c.png 1\n", "utf-8", [("d/a b.png", "0"), ("d/c.png", "1")]),
         ("m.json", '[{"path": "a.png", "label": "x"}]', "utf-8", [("a.png", "x")]),
         ("m.csv", "path,label\ra.png,x\rb.png,y\r", "cp1252", [("a.png", "x"), ("b.png", "y")]),
+        ("m.csv", "sep=|\r\npath|label\r\na.png|x\r\nb.png|y\r\n", "utf-8", [("a.png", "x"), ("b.png", "y")]),
+        (
+            "m.csv",
+            "# made by hand\n# path of a, b, c\npath,label\na.png,x\nb.png,y\n",
+            "utf-8",
+            [("a.png", "x"), ("b.png", "y")],
+        ),
+        ("m.json", '{"a.png": "x", "b.png": "y"}', "utf-8", [("a.png", "x"), ("b.png", "y")]),
+        ("m.json", '{"a.png": {"label": 1}, "b.png": {"label": 2}}', "utf-8", [("a.png", "1"), ("b.png", "2")]),
+        ("m.json", '[["a.png", "x"], ["b.png", "y"]]', "utf-8", [("a.png", "x"), ("b.png", "y")]),
+        (
+            "m.json",
+            '{"train": [{"path": "a.png", "label": "x"}], "test": [{"path": "b.png", "label": "y"}]}',
+            "utf-8",
+            [("a.png", "x"), ("b.png", "y")],
+        ),
     ],
 )
 def test_more_tables(name: str, text: str, encoding: str, rows: list) -> None:
     read = read_table(text.encode(encoding), name)
     assert list(zip(read.frame["path"], read.frame["label"], strict=True)) == rows
-    assert bool(read.decisions) == (";" in text or "\t" in text or "path" not in text)
+    told = ";" in text or "\t" in text or ("path" not in text and not name.endswith(".json"))
+    assert bool(read.decisions) == told
+    if '"train"' in text:
+        assert read.frame["split"].tolist() == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"images": [], "annotations": []}', "annotations of COCO: give the folder"),
+        ('{"good": [{"path": "a.png"}], "bad": [{"path": "b.png"}]}', "several lists, good, bad: keep one"),
+        ("7", "neither a list nor an object"),
+    ],
+)
+def test_json_that_is_no_table_is_refused_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_table(text.encode(), "m.json")
 
 
 def test_the_split_of_a_table_may_be_written_in_any_case(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ def find(context: Context) -> Iterator[Row]:
     if "frames" not in images:  # tables of before
         return
     several = images[(images["frames"] > 1) & images["pixels"].notna()]
-    for image, path, frames in several[["image", "path", "frames"]].itertuples(index=False):
-        yield (image,), frames, f"{quoted(path)} holds {frames:,} frames; the middle one was taken."
+    for image, path, frames, kind in several[["image", "path", "frames", "format"]].itertuples(index=False):
+        which = "middle" if kind == "DICOM" else "first"
+        yield (image,), frames, f"{quoted(path)} holds {frames:,} frames; the {which} one was taken."
 
 
 FINDING = Finding(
@@ -24,8 +25,8 @@ FINDING = Finding(
     severity="info",
     title="Files of several frames",
     explanation=(
-        "Of each of these DICOM files one frame, the middle one, took part. Audit them as dicom:FOLDER to have them "
-        "all."
+        "Of each of these files one frame took part: of DICOM the middle one (audit them as dicom:FOLDER to have them "
+        "all), of TIFF, GIF and the like the first (save the others as files of their own, if they belong to the set)."
     ),
     find=find,
     shown="text",

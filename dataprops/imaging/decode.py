@@ -64,6 +64,8 @@ BYTES_OF_PIXEL = {
 }
 
 
+_MAY_HAVE_FRAMES = re.compile(rb"II[*+]\x00|MM\x00[*+]|GIF8|RIFF....WEBPVP8X|....ftypavi[fs]|\x89PNG", re.DOTALL)
+_BEFORE_PIXELS = 4096  # bytes in which an animated PNG says that it is one
 NOT_FINITE = "holds NaN or infinite values"
 _NO_FACTS = ("", float("nan"), float("nan"))
 
@@ -313,6 +315,23 @@ def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
     if not image.values or not image.pixels.size or not np.isfinite(image.pixels).all():
         return _NO_FACTS
     return image.values, float(image.pixels.min()), float(image.pixels.max())
+
+
+def frames_of(data: bytes) -> int:
+    """How many frames a file holds, of TIFF, GIF, WebP, AVIF and PNG; 1 for others, and where it cannot be told.
+
+    Of several the first is decoded (rule 1). The second image of an MPO is a preview, or the other eye's.
+    """
+    if not _MAY_HAVE_FRAMES.match(data) or (data[:4] == b"\x89PNG" and b"acTL" not in data[:_BEFORE_PIXELS]):
+        return 1
+    try:
+        with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == "TIFF":
+                silence_libtiff()
+            return max(1, int(getattr(image, "n_frames", 1)))
+    except Exception as error:  # noqa: BLE001 - a damaged file: decoding it says why
+        let_through(error)
+        return 1
 
 
 def _volume(data: bytes) -> str | None:

@@ -162,7 +162,8 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Check whether {_many(len(f), 'file that was left out belongs', 'files that were left out belong')} to the set"
     ),
     "several_frames": lambda f: (
-        f"Audit as dicom:FOLDER to have every frame: of {_many(len(f), 'file', 'files')} only the middle one took part"
+        f"Audit DICOM as dicom:FOLDER, or save pages as files, to have every frame: of {_many(len(f), 'file', 'files')} only"
+        " one took part"
     ),
     "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
     "outliers": lambda f: f"Check whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",

@@ -162,7 +162,7 @@ def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
     """What the names of files may tell where no folder tells a class: ``cat.0.jpg``, ``dog.1.jpg``."""
     words = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*", key.rpartition("/")[2]) for key in keys]
     count = Counter(word[0] for word in words if word)
-    if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) or min(count.values()) < 2:
+    if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
         return ()
     names = sorted(count, key=lambda name: -count[name])
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")

@@ -19,14 +19,16 @@ from dataprops.sources.table import shown
 _WORD = (
     r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
     r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?"
-    r"|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?)"
+    r"|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?|annos?|\dst[-_]?HO|\dnd[-_]?HO"
+    r"|gt(?:fine|coarse)[-_](?:color|labelids|instanceids|labeltrainids))"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
 CAMEL = re.compile(r"(?P<base>.+[a-z0-9)])(?:Masks?|Segmentations?|Seg|GT|GroundTruth|Annotations?)(?:[-_. ]?\d+)?$")
 PREFIX = re.compile(r"(?:mask|masks|seg|segmentation|gt)[-_. ]+(?P<base>.+)$", re.IGNORECASE)
 PLURAL = re.compile(
     r"(?:^|[-_ ])(?:masks|segmentations?|seg[-_ ]?maps?|ground[-_ ]?truths?|gts?|annotations?|labels(?:Tr|Ts|Va)?|rois|\d\w\w_manual)"
-    r"(?:[-_ ](?:images|imgs|png|train|test|val|training|testing|validation))?$|Segmentation(?:Class|Object)\w*$|GroundTruth$",
+    r"(?:[-_ ](?:images|imgs|png|train|test|val|training|testing|validation))?$|Segmentation(?:Class|Object)\w*$|GroundTruth$"
+    r"|^(?:train|test|val)[-_]?annots?$|^gt(?:Fine|Coarse)$",
     re.IGNORECASE,
 )
 SINGULAR = re.compile(
@@ -101,6 +103,14 @@ def stem_of(name: str) -> str:
 
 def find_masks(keys: Sequence[str]) -> set[str]:
     """The keys that are masks of others."""
+    # what a folder that holds everything is called tells nothing: Kvasir-SEG
+    common = posixpath.commonpath([posixpath.dirname(key) for key in keys]) if keys else ""
+    cut = len(common) + 1 if common else 0
+    known = {key[cut:]: key for key in keys}
+    return {known[key] for key in _masks(list(known))}
+
+
+def _masks(keys: Sequence[str]) -> set[str]:
     where = [posixpath.split(key) for key in keys]
     in_folder = {folder for folder, _ in where if folder and _is_mask_folder(folder)}
     by_name: dict[str, list[str]] = {}
@@ -114,7 +124,18 @@ def find_masks(keys: Sequence[str]) -> set[str]:
             by_name[key] = bases
         else:
             plain.append((folder, stem))
-    return _beside(by_name, plain) | _within(inside, plain)
+    return _beside(by_name, plain) | _within(inside, plain) | _siblings(inside, {folder for folder, _ in plain})
+
+
+def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> set[str]:
+    """Masks of any name, several for an image: in ``ID/masks`` beside ``ID/images``, of at least two ids and nearly all."""
+    parents = {posixpath.dirname(folder): folder for folder in inside if PLURAL.search(posixpath.basename(folder))}
+    paired = {
+        folder for parent, folder in parents.items() if f"{parent}/images" in folders or f"{parent}/image" in folders
+    }
+    if len(paired) < 2 or len(paired) < MOST * len(inside):
+        return set()
+    return {key for folder in paired for key, _ in inside[folder]}
 
 
 def _bases(stem: str) -> list[str]:

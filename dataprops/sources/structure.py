@@ -315,9 +315,16 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
 
 
 def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, str]) -> list[list[str]]:
-    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street."""
+    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street, and train/train alone."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for rest, folder in zip(rests, folders, strict=True):
+        if folder and folder[0] in named:
+            inside[folder[0]].add(rest[0] if rest else "")
+    alone = {top for top in inside if inside[top] == {top}}
     return [
-        rest[1:] if folder and folder[0] in named and len(rest) > 1 and rest[0] == folder[0] else rest
+        rest[1:]
+        if folder and folder[0] in named and rest[:1] == folder[:1] and (len(rest) > 1 or folder[0] in alone)
+        else rest
         for rest, folder in zip(rests, folders, strict=True)
     ]
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources.account import Decision
+from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import column_values
 from dataprops.util.budget import need
 
@@ -61,13 +62,14 @@ def read_table(data: bytes, name: str) -> Table:
     if lower.endswith(EXCEL):
         return Table(_sheet(data), [])
     text, encoding = decoded(data)
+    text, said = _without_remarks(text)
     decisions = []
     if encoding == "cp1252":
         why = "its bytes are not valid UTF-8"
         decisions.append(Decision("table", "read as Windows-1252", why, "saving it as UTF-8"))
     if lower.endswith((".jsonl", ".ndjson", ".json")):
         return Table(pd.DataFrame(_records(text, lower)), decisions)
-    separator = "\t" if lower.endswith((".tsv", ".tab")) else separator_of(text)
+    separator = said or ("\t" if lower.endswith((".tsv", ".tab")) else separator_of(text))
     if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)
     names = _names_missing(text, separator)
@@ -91,6 +93,24 @@ def read_table(data: bytes, name: str) -> Table:
     if separator in ";\t":
         decisions += _decimal_commas(frame)
     return Table(frame, decisions)
+
+
+def _without_remarks(text: str) -> tuple[str, str]:
+    """A table without the lines before it that are none of it, and the separator that Excel's ``sep=;`` names.
+
+    >>> _without_remarks("sep=;\\na;b\\n"), _without_remarks("# made by x\\na,b\\n"), _without_remarks("#a,b\\n1,2\\n")
+    (('a;b\\n', ';'), ('a,b\\n', ''), ('#a,b\\n1,2\\n', ''))
+    """
+    said = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
+    if said:
+        return text[said.end() :], said[1]
+    remarks = re.match(r"(?:#[^\n]*\n)+", text)
+    if not remarks:
+        return text, ""
+    separator = separator_of(text[remarks.end() :])
+    first = text[remarks.end() :].partition("\n")[0].count(separator)
+    alike = remarks[0].strip().rpartition("\n")[2].count(separator) == first  # names behind a #
+    return (text, "") if alike else (text[remarks.end() :], "")
 
 
 def _sheet(data: bytes) -> pd.DataFrame:
@@ -200,14 +220,42 @@ def separator_of(text: str) -> str:
 
 
 def _records(text: str, name: str) -> list[dict[str, Any]]:
-    if name.endswith(".json"):
-        whole = json.loads(text)
-        rows = whole if isinstance(whole, list) else next((v for v in whole.values() if isinstance(v, list)), [])
-    else:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    rows = (
+        _listed(json.loads(text))
+        if name.endswith(".json")
+        else [json.loads(line) for line in text.splitlines() if line.strip()]
+    )
+    if rows and all(isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows):
+        rows = [{"path": path, "label": label} for path, label in rows]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("its lines are not JSON objects")
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _listed(whole: Any) -> list[Any]:
+    """The rows of a JSON file: a list; the only list of an object; a list for each split; an object with a name for each image.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(whole, list):
+        return whole
+    if not isinstance(whole, dict):
+        raise ValueError("it is neither a list nor an object")
+    if {"images", "annotations"} <= set(whole):
+        raise ValueError("it holds annotations of COCO: give the folder that has the images and this file")
+    lists = {key: value for key, value in whole.items() if isinstance(value, list)}
+    if len(lists) > 1 and all(key.strip().lower() in SPLITS for key in lists):
+        return [{"split": key, **row} for key, rows in lists.items() for row in rows if isinstance(row, dict)]
+    if len(lists) == 1:
+        return next(iter(lists.values()))
+    if lists and not all(isinstance(value, str) for rows in lists.values() for value in rows):
+        raise ValueError(f"it holds several lists, {', '.join(list(lists)[:4])}: keep one")
+    if whole and all(isinstance(value, dict) for value in whole.values()):
+        return [{"path": key, **value} for key, value in whole.items()]
+    return [{"path": key, "label": value} for key, value in whole.items()]
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ from dataprops.imaging.decode import (
     canonical,
     damage,
     decode_values,
+    frames_of,
     is_grey,
     quiet,
     resolved,
@@ -54,7 +55,7 @@ SHARD_BYTES = 64 * 2**20
 SHARD_IMAGES = 1024
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
-# Whose image it is, as hashes, and how many frames its file holds: known of DICOM files alone
+# Whose image it is, as hashes, known of DICOM files alone, and how many frames its file holds
 IDENTITY = dicom.Identity._fields
 _NOBODY = dicom.Identity(None, None, None, 1)
 # What `ranges.decide` needs of each image, so that a set whose files did not change is not read for it
@@ -151,6 +152,8 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> F
                 if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
                     with quiet():
                         whose = dicom.identity(image, source.options.salt)
+                elif isinstance(image, bytes):
+                    whose = _NOBODY._replace(frames=frames_of(image))
         except UnreadableImage as reason:
             content, size, time, error = None, 0, -1, str(reason)
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none

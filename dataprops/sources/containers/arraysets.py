@@ -188,7 +188,11 @@ def check_shape(location: str, array: Named) -> None:
     ):
         raise DatapropsError(
             f"{redacted(location)}: {array.name} is {array.dtype} of shape {list(shape)}, expected numbers {arrays.SHAPES}"
-            + ("; these look like volumes: save their slices, or volumes as NIfTI" if len(shape) == 4 else "")
+            + (
+                "; these look like volumes: save their slices, or volumes as NIfTI"
+                if len(shape) == 4 and min(shape[1:]) > 4
+                else ""
+            )
         )
     if np.prod(shape[1:], dtype=float) > 3 * 2 * (Image.MAX_IMAGE_PIXELS or 2**27):
         raise DatapropsError(
