@@ -152,6 +152,14 @@ def test_a_listing_of_a_web_server_is_a_folder(files, serve, tmp_path: Path) -> 
     assert source.scan().attrs["ignored"] == ["cat/no image.txt"]
 
 
+def test_tables_beside_images_at_a_web_server_tell_their_labels(files, serve, tmp_path: Path) -> None:
+    pictures = list(images_of(files).values())[:2]
+    held = {f"im/{number}.png": data for number, data in enumerate(pictures)}
+    held["im/metadata.csv"] = b"file_name,label\n0.png,a\n1.png,b\n"
+    address, _ = serve(unpacked(tmp_path / "set", held))
+    assert open_source(address).scan()["label"].tolist() == ["a", "b"]
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_objects_without_an_ending_are_known_by_their_first_bytes(ranges: bool, files, serve, tmp_path: Path) -> None:
     (image, *_) = images_of(files).values()

@@ -31,8 +31,7 @@ def split_of_list(name: str) -> str | None:
     >>> [split_of_list(name) for name in ("train_val_list.txt", "meta/test.txt", "trainval.txt", "notes.txt", "val_fold1.txt")]
     ['train', 'test', 'train', None, 'val']
     """
-    stem = posixpath.splitext(posixpath.basename(name))[0]
-    told = {"train" if word == "trainval" else OF_FOLDERS.get(word) for word in words_of(stem)} - {None}
+    told = {"train" if word == "trainval" else OF_FOLDERS.get(word) for word in words_of(_base(name))} - {None}
     return "train" if told == {"train", "val"} else next(iter(told)) if len(told) == 1 else None
 
 
@@ -48,7 +47,12 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     """
     if table["split"].notna().any():
         return
-    lists = {name: split for name in names if name.lower().endswith(LISTS) and (split := split_of_list(name))}
+    images = {_base(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is no list
+    lists = {
+        name: split
+        for name in names
+        if name.lower().endswith(LISTS) and (split := split_of_list(name)) and _base(name) not in images
+    }
     used: list[str] = []
     votes: dict[str, set[str]] = defaultdict(set)
     if len(set(lists.values())) > 1:
@@ -78,6 +82,10 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     if beside:
         why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in no form that is known"
         decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
+
+
+def _base(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]
 
 
 def by_ends(keys: Sequence[str]) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources import folder
 from dataprops.sources.account import UNSAFE, reason_of
+from dataprops.sources.beside import with_tables
 from dataprops.sources.containers.members import kind_of_member
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of
@@ -39,6 +41,7 @@ def list_files(location: str, options: SourceOptions) -> dict[str, int]:
         ) from None
 
 
+TABLES = 200  # files beside the images that are fetched to look for labels
 _kinds: Cache[str] = Cache(1000)
 _handed: dict[tuple, dict[str, int]] = {}  # a listing that `kind_of` made is the one that the scan after it uses
 
@@ -77,7 +80,16 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         if kind != "image"
     }
     folders = sorted({"/".join(key.split("/")[:depth]) for key in keys for depth in range(1, key.count("/") + 1)})
-    return folder.layout(redacted(location), images, ignored, folders, options)
+    table = folder.layout(redacted(location), images, ignored, folders, options)
+    left = [TABLES]
+
+    def text_of(name: str) -> bytes:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.EFBIG, "too many tables to fetch each")
+        return filesystems.read_bytes(filesystems.joined(location, name), access_of(options))
+
+    return with_tables(table, text_of, options)
 
 
 def _by_content(location: str, keys: Sequence[str], kinds: Sequence[str], options: SourceOptions) -> list[str]:
