@@ -58,8 +58,21 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         return table
     names = list(table.attrs.get("ignored", ()))
     with_splits(table, names, read)
-    if table["label"].notna().any():
+    classes = table["label"]
+    if classes.nunique() > 1:
         return table
+    # the only folder tells nothing where a table tells more
+    table["label"] = pd.Series([None] * len(table), dtype=object)
+    _labels(table, names, read, options)
+    if table["label"].isna().all():
+        table["label"] = classes
+    elif classes.notna().any():
+        table.attrs["decisions"] = [told for told in table.attrs.get("decisions", ()) if told["what"] != "classes"]
+    return table
+
+
+def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Labels from the first kind of table that has any."""
     if table["group"].notna().any():
         _participants(table, names, read, options)
     for name in names:
@@ -78,7 +91,6 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         if others:
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
             decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
-    return table
 
 
 def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
