@@ -232,7 +232,7 @@ def test_carried_images_are_those_asked_for_even_if_some_are_gone(plain, tmp_pat
             if key in files:
                 assert bearer.read(key) == files[key]
             else:
-                with pytest.raises(OSError, match="lost"):
+                with pytest.raises(OSError, match="no longer holds"):
                     bearer.read(key)
 
 

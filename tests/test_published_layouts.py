@@ -580,6 +580,39 @@ def test_patients_of_dicom_files_are_left_to_the_files() -> None:
     }
 
 
+@pytest.mark.parametrize("before", [("", "./"), ("./", "")])
+def test_links_of_a_tar_are_found_whether_names_begin_with_a_dot_or_not(
+    tmp_path: Path, before: tuple[str, str]
+) -> None:
+    import tarfile
+
+    own, other = before
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for name in ("train/a/1.png", "train/b/2.png"):
+            info, data = tarfile.TarInfo(own + name), encoded(picture(len(name)))
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, kind, target in (
+            ("test/a/3.png", tarfile.LNKTYPE, f"{other}train/a/1.png"),
+            ("test/b/4.png", tarfile.SYMTYPE, "../../train/b/2.png"),
+        ):
+            info = tarfile.TarInfo(own + name)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+    listing = open_source(str(tmp_path / "set.tar")).scan()
+    assert Counter(listing["split"]) == {"train": 2, "test": 2}
+    assert left_out_of(listing) == []
+
+
+def test_ids_of_minus_one_stand_for_nobody(tmp_path: Path) -> None:
+    put(tmp_path, *numbered("{:02d}.png", 30))
+    for nobody in ("-1", "xxx"):
+        ids = [nobody] * 10 + [str(number // 2) for number in range(20)]
+        rows = (f"{number:02d}.png,{number % 2},{who}" for number, who in enumerate(ids))
+        (tmp_path / "m.csv").write_text(table("path,label,patient_id", *rows))
+        assert Counter(open_source(str(tmp_path / "m.csv")).scan()["group"])[None] == 10
+
+
 def test_coco_in_an_archive(tmp_path: Path) -> None:
     told = {
         "images": [{"id": n, "file_name": f"{n}.png"} for n in range(2)],

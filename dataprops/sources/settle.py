@@ -5,6 +5,7 @@ Each is decided once for the whole set and told; see `account.Decision`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pandas as pd
@@ -18,6 +19,7 @@ from dataprops.sources.masks import matches
 from dataprops.sources.table import SourceOptions
 
 EVERYTHING, FEW = 0.9, 20  # share of the images, and number, from which on one group stands for everybody
+NOBODY = re.compile(r"-1(?:\.0)?|[xX]{2,}")  # ids in tables that stand for none
 LISTED = 8  # labels named in a decision
 
 
@@ -94,7 +96,7 @@ def _no_groups_of_everybody(table: pd.DataFrame, *, from_folders: bool) -> None:
     """Ids in a table that stand for nobody (ANON, unknown), or for nearly all images, name no group."""
     groups = table["group"].tolist()
     count = Counter(group for group in groups if group is not None)
-    nobody = {group for group in count if count[group] > 1 and is_placeholder(group)}
+    nobody = {one for one in count if count[one] > 1 and (is_placeholder(one) or NOBODY.fullmatch(one.strip()))}
     most = {group for group, number in count.items() if number >= max(EVERYTHING * len(groups), FEW)} - nobody
     left_out = nobody if from_folders else nobody | most  # a folder, or a volume, is what it is
     if not left_out:

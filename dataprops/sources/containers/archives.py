@@ -176,18 +176,18 @@ def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> by
 def _follow(
     links: Mapping[str, str], known: Mapping[str, Member], images: dict[str, Member], others: dict[str, str]
 ) -> None:
-    """Links to files of the archive: names of these files, images if they are."""
+    """Links to files of the archive: names of these files, images if they are; ./a and a are one name."""
     places = {member.start for member in images.values()}
+    targets = {posixpath.normpath(name): posixpath.normpath(target) for name, target in links.items()}
+    members = {posixpath.normpath(name): member for name, member in (*known.items(), *images.items())} if links else {}
     for name in links:
-        at, seen = name, {name}
-        while at in links:
-            at = links[at]
-            if at in seen:
-                break
+        at, seen = posixpath.normpath(name), set()
+        while at in targets and at not in seen:
             seen.add(at)
-        target = images.get(at) or known.get(at)
+            at = targets[at]
+        target = members.get(at)
         if target is None:
-            inside = any(other.startswith(f"{at}/") for other in known)
+            inside = any(other.startswith(f"{at}/") for other in members)
             others[name] = LINKED if inside else NOWHERE
         elif target.start in places or kind_of_member(name) == "image":
             images[name] = target
