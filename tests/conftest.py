@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -21,11 +22,45 @@ settings.load_profile("busy")
 DATA = Path(os.environ.get("DATAPROPS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+# One process has these files, and so one server
+ON_THE_SERVER = ("test_operation", "test_guide")
+
 # Files that take longest, the longest first, so that no process of several is left alone with one of them at the end
 LONGEST = (
     *("test_operation", "test_hosts", "test_guide", "test_grid_deployments", "test_kills", "test_experiment"),
     *("test_flow", "test_recovery", "test_deployments", "test_postgres", "test_tutorials", "test_audit", "test_prune"),
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--cpu`."""
+    parser.addoption(
+        "--cpu", metavar="FILE", help="append the CPU seconds of each test, with processes that it waited for"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Write down what a test took, with its fixtures."""
+    before = sum(os.times()[:4])
+    result = yield
+    if table := item.config.getoption("--cpu", None):
+        with Path(table).open("a", encoding="utf-8") as file:
+            file.write(f"{sum(os.times()[:4]) - before:.2f} {item.nodeid}\n")
+    return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By file, but for those that share a server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "the server" if Path(file).stem in ON_THE_SERVER else file
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

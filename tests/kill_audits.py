@@ -2,9 +2,10 @@
 
 Before that, one that is not disturbed. Their stores are FOLDER/whole and FOLDER/killed.
 
-Each try is a process of its own (forked, so that what takes long to import is imported once) and does the whole audit: nothing is
-replaced. It is killed by SIGKILL when it touches files for the n-th time in a stage - opens, renames, makes or removes one - with n
-drawn at random: in between is all that a crash can leave behind. The last try is not killed. One line of JSON for each is printed.
+Each try is a process of its own (forked from the one that did the undisturbed audit, so that what takes long to import and to load is
+there) and does the whole audit: nothing is replaced. It is killed by SIGKILL when it touches files for the n-th time in a stage -
+opens, renames, makes or removes one - with n drawn at random: in between is all that a crash can leave behind. The last try is not
+killed. One line of JSON for each is printed.
 """
 
 from __future__ import annotations
@@ -85,8 +86,11 @@ def main() -> None:
     names = list(composition.STAGES)
     victims = [name for name in names for _ in range(2 if name in KEEPING else 1)]
     for store, victim in [("whole", ""), *(("killed", name) for name in victims), ("killed", "")]:
-        touch = rng.randint(1, 40)
-        code = forked(str(source), str(root / store), victim, touch)
+        touch, code = rng.randint(1, 40), 0
+        if store == "whole":
+            attempt(str(source), str(root / store), "", touch)
+        else:
+            code = forked(str(source), str(root / store), victim, touch)
         folder = open_store(root / store)
         with locked(folder, source.name):  # the lock went with the process
             finished = len(finished_runs(folder, source.name))

@@ -18,10 +18,14 @@ from dataprops.audit import audit
 from dataprops.audit.composition import run_stages
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.stages.decode import decode
+from dataprops.audit.stages.distances import distances
+from dataprops.audit.stages.measure import measure
 from dataprops.audit.stages.scan import scan
+from dataprops.audit.summary import base_summary
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.findings import since
+from dataprops.findings.rows import rows
 from dataprops.store.folder import SCHEMA, locked, open_store
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, noise, random_folder, save
@@ -30,7 +34,8 @@ TABLES = ("run", "properties", "images", "neighbours", "pairs", "findings", "ale
 
 
 def tables_of(summary: dict) -> dict[str, pd.DataFrame]:
-    return {name: pd.read_parquet(Path(summary["results"]) / f"{name}.parquet") for name in TABLES}
+    paths = {name: Path(summary["results"]) / f"{name}.parquet" for name in TABLES}
+    return {name: pd.read_parquet(path) for name, path in paths.items() if path.is_file()}
 
 
 def brute_force(pixels: np.ndarray, y: np.ndarray, k: int) -> dict:
@@ -110,12 +115,27 @@ def test_every_number_equals_a_brute_force(tmp_path):
     assert summary["findings"]["exact_duplicates"] == 2
 
 
-@pytest.mark.parametrize("name", ["covid_cxr3", "brain_mri_yesno"])
+def measured(source: Path, store: Path, **options) -> dict:
+    """The summary's numbers by the stages that measure: no findings, checks and report, which take longer on real images."""
+    config, tools = AuditConfig(str(source), str(store), **options), inline_tools()
+    with locked(open_store(store), config.dataset):
+        run = start_run(config)
+        for stage in (scan, decode, distances, measure):
+            stage(run, tools)
+    files = run.files
+    files.measures.write({})
+    files.probed.write({})
+    images = files.images.read()
+    numbers = base_summary(run, properties=files.properties.read(), images=images, findings=rows("", "", images, ()))
+    return numbers | {"results": str(files.results)}
+
+
+@pytest.mark.parametrize("name", ["brain_mri_yesno", pytest.param("covid_cxr3", marks=pytest.mark.slow)])
 def test_medical_images_equal_a_brute_force(name, real_data, tmp_path):
     from dataprops.store.shards import open_shards
 
     source = real_data(name)
-    summary = audit(source, store=str(tmp_path / "store"), estimators=("mle", "twonn"), probe=False)
+    summary = measured(source, tmp_path / "store", estimators=("mle", "twonn"), draws=2)
     shape = {"size": 224, "channels": 1, "range": [0, 255], "scale": "full-range", "window": "auto"}
     assert summary["preprocess"] == shape
     images = tables_of(summary)["images"]
@@ -128,8 +148,8 @@ def test_medical_images_equal_a_brute_force(name, real_data, tmp_path):
 
 
 def test_cifar_has_the_published_values(real_data, tmp_path):
-    options = {"size": 32, "estimators": ("mle", "twonn"), "probe": False}
-    summary = audit(real_data("cifar10_airplane_automobile"), store=str(tmp_path / "store"), **options)
+    options = {"size": 32, "estimators": ("mle", "twonn")}
+    summary = measured(real_data("cifar10_airplane_automobile"), tmp_path / "store", **options)
     assert summary["preprocess"]["channels"] == 3
     dimension = summary["intrinsic_dimension"]
     assert dimension["mle"]["value"] == pytest.approx(20.83, abs=0.02)
@@ -150,7 +170,7 @@ FAULTS = ("duplicate", "near", "conflict", "leak", "near leak", "unreadable", "o
 QUICKLY = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
-@settings(max_examples=12, deadline=None, phases=QUICKLY, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, phases=QUICKLY, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.sampled_from(FAULTS)), st.integers(0, 1000))
 def test_planted_faults_are_found_and_nothing_else(tmp_path_factory, faults, seed):
     root = tmp_path_factory.mktemp("planted")
@@ -188,7 +208,9 @@ def test_planted_faults_are_found_and_nothing_else(tmp_path_factory, faults, see
     if "unlabelled" in faults:
         rows[0] = (rows[0][0], "", rows[0][2])
     pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(root / "set/list.csv", index=False)
-    summary = audit(root / "set/list.csv", store=str(root / "store"), size=SIZE, k=5, near_rms=0.5, sample=50, draws=2)
+    # the classifier adds findings of its own: in some of the examples it is asked, and has none
+    options = {"near_rms": 0.5, "sample": 50, "draws": 2, "estimators": ("mle",), "probe": seed % 3 == 0}
+    summary = audit(root / "set/list.csv", store=str(root / "store"), size=SIZE, k=5, **options)
 
     wanted = {
         "exact_duplicates": ("duplicate" in faults) + ("conflict" in faults) + ("leak" in faults),
@@ -223,7 +245,8 @@ def test_order_and_names_of_the_images_do_not_matter(tmp_path):
         save(tmp_path / "two" / name.split("/")[0] / f"{names[name]:04d}.png", pixels)
     kept = []
     for which in ("one", "two"):
-        summary = audit(tmp_path / which, store=str(tmp_path / "store"), size=SIZE, k=5, estimators=("mle", "twonn"))
+        options = {"size": SIZE, "k": 5, "estimators": ("mle", "twonn"), "probe": False}
+        summary = audit(tmp_path / which, store=str(tmp_path / "store"), **options)
         summary["intrinsic_dimension"] = {n: e["value"] for n, e in summary["intrinsic_dimension"].items()}
         kept.append((summary["intrinsic_dimension"], summary["label_sharpness"]["all_pairs"], summary["findings"]))
     assert kept[0][0] == pytest.approx(kept[1][0], rel=1e-12)
@@ -231,7 +254,7 @@ def test_order_and_names_of_the_images_do_not_matter(tmp_path):
 
 
 def test_the_second_audit_decodes_and_compares_only_what_is_new(tmp_path):
-    random_folder(tmp_path / "set", {"cat": 60, "dog": 60})
+    random_folder(tmp_path / "set", {"cat": 40, "dog": 40})
     options = {"store": str(tmp_path / "store"), "size": SIZE, "k": 5, "draws": 2}
     audit(tmp_path / "set", **options)
     save(tmp_path / "set/cat/new.png", noise(np.random.default_rng(99)))
@@ -243,7 +266,7 @@ def test_the_second_audit_decodes_and_compares_only_what_is_new(tmp_path):
 
     results = run_stages(AuditConfig(source=str(tmp_path / "set"), **options), inline_tools(), remember)
     assert seen["decode"].n_decoded == 1
-    assert seen["distances"].pairs == 120
+    assert seen["distances"].pairs == 80
     incremental = json.loads((results / "summary.json").read_text())
     fresh = audit(tmp_path / "set", **(options | {"store": str(tmp_path / "other")}))
     for name in ("intrinsic_dimension", "label_sharpness"):
@@ -260,7 +283,14 @@ def test_the_second_audit_decodes_and_compares_only_what_is_new(tmp_path):
 
 def test_channels_are_found_once_and_stay(tmp_path):
     random_folder(tmp_path / "set", {"a": 25, "b": 25})
-    options = {"store": str(tmp_path / "store"), "size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",)}
+    options = {
+        "store": str(tmp_path / "store"),
+        "size": SIZE,
+        "k": 5,
+        "draws": 2,
+        "estimators": ("mle",),
+        "probe": False,
+    }
     assert audit(tmp_path / "set", **options)["preprocess"]["channels"] == 1
     rng = np.random.default_rng(0)
     for i in range(60):
@@ -274,7 +304,7 @@ def test_numeric_labels_give_slopes(tmp_path):
     ages = np.random.default_rng(2).uniform(20, 90, len(images)).round(1) + 0.05
     manifest = tmp_path / "set" / "ages.csv"
     pd.DataFrame({"path": list(images), "label": ages}).to_csv(manifest, index=False)
-    summary = audit(manifest, store=str(tmp_path / "store"), size=SIZE, k=5, draws=2)
+    summary = audit(manifest, store=str(tmp_path / "store"), size=SIZE, k=5, draws=2, probe=False)
     assert summary["labels"]["kind"] == "numbers"
     table = tables_of(summary)["images"]
     pixels = canonical_arrays(tmp_path / "set", table["path"], SIZE, 1).astype(float)
@@ -302,13 +332,14 @@ def test_arrays_give_the_same_numbers_as_their_files(tmp_path):
     images = random_folder(tmp_path / "set", {"cat": 30, "dog": 28})
     names = sorted(images)
     array = np.stack([images[name] for name in names])
-    from_files = audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE, k=5)
-    from_array = audit(array, [name.split("/")[0] for name in names], store=str(tmp_path / "store"), k=5)
+    options = {"store": str(tmp_path / "store"), "k": 5, "probe": False}
+    from_files = audit(tmp_path / "set", size=SIZE, **options)
+    from_array = audit(array, [name.split("/")[0] for name in names], **options)
     for name in ("n_images", "labels", "preprocess", "intrinsic_dimension", "findings"):
         assert from_array[name] == from_files[name]
     sharpness = [summary["label_sharpness"] | {"sharpest_pair": None} for summary in (from_array, from_files)]
     assert sharpness[0] == sharpness[1]
-    scaled = audit(array / 255.0, store=str(tmp_path / "store"), name="floats", k=5)
+    scaled = audit(array / 255.0, name="floats", **options)
     assert scaled["intrinsic_dimension"] == from_files["intrinsic_dimension"]
     with pytest.raises(DatapropsError, match="58 images and 3 labels"):
         audit(array, ["a", "b", "c"], store=str(tmp_path / "store"))
@@ -340,17 +371,18 @@ def test_a_failed_run_leaves_no_half_result(tmp_path):
             raise KeyboardInterrupt
         return stage(run, tools)
 
-    config = AuditConfig(source=str(tmp_path / "set"), store=str(tmp_path / "store"), size=SIZE, k=5)
+    options = {"store": str(tmp_path / "store"), "size": SIZE, "k": 5, "probe": False}
     with pytest.raises(KeyboardInterrupt):
-        run_stages(config, inline_tools(), fail_at_report)
+        run_stages(AuditConfig(str(tmp_path / "set"), **options), inline_tools(), fail_at_report)
     assert not list((tmp_path / "store").glob("results/*/*"))
-    assert audit(tmp_path / "set", store=str(tmp_path / "store"), size=SIZE, k=5)["previous"] is None
+    assert audit(tmp_path / "set", **options)["previous"] is None
 
 
 def test_shards_that_another_audit_adds_meanwhile_change_nothing(tmp_path):
     """Two datasets share the folder of a preprocessing, and its list of shards grows between the stages of an audit."""
     random_folder(tmp_path / "one", {"a": 40, "b": 40}, seed=1)
-    alone = audit(tmp_path / "one", store=str(tmp_path / "alone"), size=SIZE, k=5)
+    options = {"size": SIZE, "k": 5, "probe": False}
+    alone = audit(tmp_path / "one", store=str(tmp_path / "alone"), **options)
     before = tables_of(alone)["neighbours"]
     added = 0
 
@@ -360,14 +392,14 @@ def test_shards_that_another_audit_adds_meanwhile_change_nothing(tmp_path):
         if stage.__name__ in ("decode", "distances", "check"):
             added += 1
             random_folder(tmp_path / f"other{added}", {"a": 60, "b": 60}, seed=10 + added)
-            config = AuditConfig(source=str(tmp_path / f"other{added}"), store=str(tmp_path / "shared"), size=SIZE, k=5)
+            config = AuditConfig(str(tmp_path / f"other{added}"), str(tmp_path / "shared"), **options)
             with locked(open_store(config.store), config.dataset):
                 other = start_run(config)
                 scan(other, tools)
                 decode(other, tools)
         return result
 
-    config = AuditConfig(source=str(tmp_path / "one"), store=str(tmp_path / "shared"), size=SIZE, k=5)
+    config = AuditConfig(str(tmp_path / "one"), str(tmp_path / "shared"), **options)
     results = run_stages(config, inline_tools(), disturbed)
     assert added == 3
     assert before.equals(pd.read_parquet(results / "neighbours.parquet"))

@@ -24,16 +24,8 @@ from dataprops.util.tools import no_progress
 from tasks import parallel
 from tasks.cluster import STARTS, connect, device_of
 from tasks.parallel import ANY_DEVICE, dask_tools
+from tests.pieces import double, slow_pid
 from tests.test_sketch import structured
-
-
-def double(value: int) -> int:
-    return 2 * value
-
-
-def slow_pid(value: int) -> tuple[int, int]:
-    time.sleep(0.2)
-    return value, os.getpid()
 
 
 def test_local_threads_run_pieces(tmp_path):

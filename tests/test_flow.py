@@ -49,7 +49,7 @@ def run(
 def audited(tmp_path_factory) -> dict:
     """One small set with a conflict, audited as a flow and inline by the command line."""
     root = tmp_path_factory.mktemp("flow")
-    images = random_folder(root / "set", {"a": 130, "b": 120})
+    images = random_folder(root / "set", {"a": 60, "b": 55})
     save(root / "set/b/twin.png", images["a/000.png"])
     (root / "home").mkdir()
     common = ["audit", str(root / "set"), "--size", str(SIZE), "--k", "5", "--json"]

@@ -100,6 +100,7 @@ with server_for(Path(sys.argv[1])) as ready:
 """
 
 
+@pytest.mark.slow
 def test_what_the_deployment_of_an_experiment_carries_runs_the_flow(tmp_path):
     """The same cells as inline; in a process of its own, which a worker would start."""
     random_folder(tmp_path / "chest", {"a": 60, "b": 60})

@@ -24,6 +24,8 @@ from tests.hosts import Host, hosts, why_not
 from tests.prefect_server import ROOT, console_environment, end, until
 
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.root,
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.timeout(3600),
 ]

@@ -350,7 +350,8 @@ def other_user() -> list[str]:
         pytest.skip("only root becomes another user, and with setpriv")
     paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
     environment = {**os.environ, **CONTAINER, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop("NUMBA_CACHE_DIR", None)
+    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+        environment.pop(name, None)
     view = opened([sys.base_prefix, sys.prefix, *paths])
     said = ""
     for before, rights in (([], ()), (view, ()), ([], READ_ALL)):
@@ -372,7 +373,7 @@ def other_user() -> list[str]:
 
 def run_as(command: list[str], *arguments: str, cwd: str | Path = "/", **more: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **more}
-    for name in ("NUMBA_CACHE_DIR", "DATAPROPS_TEST_DATA"):
+    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR", "DATAPROPS_TEST_DATA"):
         environment.pop(name, None)
     return subprocess.run(
         [*command, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=500

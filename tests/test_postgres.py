@@ -16,7 +16,7 @@ import pytest
 from tests.make_images import random_folder
 from tests.prefect_server import PrefectServer, free_port, until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 USER = "nobody"  # PostgreSQL refuses to run as root
 FILE = """
 store = "store"

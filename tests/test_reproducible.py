@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataprops.audit import audit
 from tests.make_images import random_folder
 
-AUDIT = """
+OPTIONS = {"size": 12, "k": 4, "sample": 20, "draws": 3, "estimators": ("mle", "twonn")}
+AUDIT = f"""
 import sys
 from dataprops.audit import audit
 
-print(audit(sys.argv[1], store=sys.argv[2], size=12, k=4, sample=20, draws=3, estimators=("mle", "twonn"))["results"])
+print(audit(sys.argv[1], store=sys.argv[2], **{OPTIONS})["results"])
 """
 
 
@@ -27,20 +29,17 @@ OF_THE_RUN = ["run_id", "created", "run", "seconds"]  # columns
 def test_two_audits_write_the_same_report_and_tables_but_for_run_and_time(tmp_path: Path) -> None:
     random_folder(tmp_path / "set", {"a": 30, "b": 30, "c": 4})
     (tmp_path / "set/a/copy.png").write_bytes((tmp_path / "set/b/000.png").read_bytes())
-    running = []
-    for seed in ("1", "2"):
-        command = [sys.executable, "-c", AUDIT, str(tmp_path / "set"), str(tmp_path / f"store{seed}")]
-        threads = dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), seed
-        )
-        environment = os.environ | threads | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])}
-        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
-    pages, folders = [], []
-    for seed, process in zip("12", running, strict=True):
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0
-        folder = Path(out.split()[-1])
-        folders.append(folder)
+    # another process with other hashes; and this one
+    command = [sys.executable, "-c", AUDIT, str(tmp_path / "set"), str(tmp_path / "store1")]
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, "2") | {"PYTHONHASHSEED": "1"}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    here = audit(tmp_path / "set", store=str(tmp_path / "store2"), **OPTIONS)
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0
+    pages, folders = [], [Path(out.split()[-1]), Path(here["results"])]
+    for seed, folder in zip("12", folders, strict=True):
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         page = (folder / "report.html").read_text(encoding="utf-8")
         assert summary["run_id"] in page
