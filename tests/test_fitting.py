@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from dataprops.errors import DatapropsError
-from dataprops.laws.fitting import LAWS, design_of, fit_laws, forms, resampling
+from dataprops.laws.fitting import LAWS, design_of, fit_laws, forms, resampling, sources
 from dataprops.laws.fitting.lines import Design, coefficients, fit_whole, left_out_residuals
 from dataprops.laws.fitting.resampling import interval, mean_of, pearson, resamples, spearman
 from dataprops.laws.fitting.table import any_channels, one_preprocessing, points_of
@@ -324,6 +324,13 @@ def test_networks_that_did_not_learn_their_images_take_no_part():
     assert "1 of 3 rows are left out: their training loss is above 0.3 nats" in points.notes[0]
     with pytest.raises(DatapropsError, match="train longer"):
         points_of(rows.assign(train_loss=1.0))
+    # one rule for fits and for what is judged by sources: a loss that is not a number is known by `converged`
+    rows["converged"] = [1.0, 0.0, 0.0]
+    assert points_of(rows).table["dataset"].tolist() == sources.converged(rows)["dataset"].tolist() == ["a"]
+    unfinished = rows.assign(
+        status=["failed", "done", "done"], converged=np.nan, train_loss=0.1, groups_least=[9, 3, 9]
+    )
+    assert sources.converged(unfinished)["dataset"].tolist() == ["c"]
 
 
 @pytest.mark.parametrize("datasets", [1, 2, 3, 4])

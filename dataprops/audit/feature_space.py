@@ -18,6 +18,7 @@ from dataprops.probe import measure, record
 from dataprops.probe.feature_file import read_features
 from dataprops.probe.space import MOST, Sampling, Space, measure_space
 from dataprops.util.json import finite
+from dataprops.util.normal import Z
 from dataprops.util.tools import Tools
 
 IMAGE_COLUMNS = ("image", "nearest_distance", "sharpness", *(name for name in record.COLUMNS if name != "image"))
@@ -151,7 +152,7 @@ def _summary(run: Run, space: Space, n: int, path: np.ndarray) -> dict[str, Any]
             name: {
                 "value": finite(e.value),
                 "se": finite(e.se),
-                "interval": [finite(e.value - 1.96 * e.se), finite(e.value + 1.96 * e.se)],
+                "interval": [finite(e.value - Z * e.se), finite(e.value + Z * e.se)],
                 "note": e.note,
             }
             for name, e in space.estimates.items()

@@ -37,8 +37,9 @@ from dataprops.audit.opened import opened_closed
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.laws.change import common_sample, loss_change, preprocessing_differs, sharpness_change
-from dataprops.laws.prediction import LEVEL, Prediction, Z
+from dataprops.laws.prediction import LEVEL, Prediction
 from dataprops.store.folder import finished_runs, load_summary
+from dataprops.util.normal import Z
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from dataprops.laws.prediction import Prediction, Z, student
+from dataprops.laws.prediction import Prediction, student
+from dataprops.util.normal import Z
 from dataprops.util.numbers import percent
 
 # the law's N-term does not hold (laws/README.md): audits whose numbers of images differ by more do not compare

@@ -119,11 +119,11 @@ def _caveat(line: FittedLaw, measured: Mapping[str, float | None]) -> str:
             f"label sharpness was measured on samples of {measured['m']:,} images, and those of {PAPER_SAMPLE:,} have larger"
             f" maxima: use --sample {PAPER_SAMPLE}"
         )
-    return f" Read it with care: {'; '.join(remarks)}." if remarks else ""
+    return f" Caution: {'; '.join(remarks)}." if remarks else ""
 
 
 def _unproven(calibration: Calibration, line: FittedLaw) -> str | None:
-    """Why the number of a calibration's law is not told, or None where it clearly beats the baselines."""
+    """Why the number of a calibration's law is withheld, or None where it clearly beats the baselines."""
     if line.clearly:
         return None
     told = line.verdict or "it was fitted by an earlier version: run dataprops fit again"
@@ -179,7 +179,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
             calibration, line, where, _each(line, {f: a + value - line.intercept for f, a in line.intercepts.items()})
         )
         + "; FGSM, eps 2/255",
-        "Changing every picture on purpose by an amount nobody would see is expected to raise the test loss of a network"
+        "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a network"
         f" trained on this set by {max(value, 0.0):.2g} nats ({called}{ends}; by the store's own calibration)."
         f"{_caveat(line, measured)}",
         significant=low is not None and low > 0,

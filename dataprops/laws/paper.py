@@ -178,7 +178,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
     classes = len(record["labels"].get("classes") or ())
     if classes > 2:
         remarks.append(f"the {law.n} sets have two classes each, this one {classes}")
-    caveat = f" Read it with care: {'; '.join(remarks)}." if remarks else ""
+    caveat = f" Caution: {'; '.join(remarks)}." if remarks else ""
     by_domain = table.groupby("domain")["attack_loss_penalty"]
     highest: Any = by_domain.max()
     natural, medical = highest["natural"], by_domain.agg(["min", "max"]).loc["medical"]
@@ -190,7 +190,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         "nats",
         f"default calibration: least squares over the {law.n} datasets of Konz & Mazurowski 2024 (read off their"
         " figures), interval for one more dataset; FGSM, eps 2/255",
-        "Changing every picture on purpose by an amount nobody would see is expected to raise the test loss of a"
+        "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a"
         f" network trained on this set by {'at least ' if m < PAPER_SAMPLE else ''}{_nats(value)} nats (95 % interval"
         f" {_nats(low)} to {_nats(high)}; the paper's everyday pictures reach {natural:.0f}, its radiology sets"
         f" {medical['min']:.0f} to {medical['max']:.0f}).{caveat}",

@@ -17,12 +17,12 @@ from dataprops.properties.dimension import Estimate, local_dimension
 from dataprops.properties.distinct import Distinct, duplicate_of, image_neighbours
 from dataprops.properties.estimators import estimate_all
 from dataprops.properties.sharpness import IntervalEstimate, draw_samples
+from dataprops.util.normal import Z
 from dataprops.util.tools import Tools
 
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
 SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
 SHARPEST_PAIRS = 50
-NORMAL = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 
 
@@ -142,7 +142,7 @@ def properties_table(
     named = [(f"intrinsic_dimension.{name}", e, 0) for name, e in estimates.items()]
     named += [(f"intrinsic_dimension.mle@{size}", e, size) for size, e in subsets]
     for name, e, size in named:
-        rows.append((name, e.value, e.se, e.n, e.k, size, e.value - NORMAL * e.se, e.value + NORMAL * e.se, e.note))
+        rows.append((name, e.value, e.se, e.n, e.k, size, e.value - Z * e.se, e.value + Z * e.se, e.note))
     top = summary["max"]
     labelled = np.isfinite(top.value) or np.isfinite(top.low)
     missing = "" if labelled else "no two images with different labels"
@@ -157,7 +157,7 @@ def properties_table(
         name = "sample" if size == wanted else f"m{size}"
         # equal values have no spread, not the rounding error of their mean
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
-        half = NORMAL * spread / math.sqrt(len(values))
+        half = Z * spread / math.sqrt(len(values))
         told = note if size == wanted else ""
         rows.append((f"label_sharpness.{name}", mean, spread, n, 0, size, mean - half, mean + half, told))
     for name in ("q50", "q95", "q99"):

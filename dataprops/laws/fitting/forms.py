@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import sources
-from dataprops.laws.fitting.table import CONVERGED
 
 LEAST = 5  # sources
 BASELINES = ("mean", "log_n")
@@ -63,14 +62,7 @@ def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
 
 
 def _prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    cells: Any = table.reset_index(drop=True).copy()
-    if "status" in cells:
-        cells = cells[cells["status"].fillna("done") == "done"]
-    if "train_loss" in cells:
-        cells = cells[~(cells["train_loss"] > CONVERGED)]
-    if "groups_least" in cells:
-        cells = cells[~(cells["groups_least"] < sources.LEAST_GROUPS)]
-    cells = cells.reset_index(drop=True)
+    cells: Any = sources.converged(table)
     if "model" not in cells:
         cells["model"] = "any network"
     if "source" not in cells:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.laws.fitting.table import CONVERGED
+from dataprops.laws.fitting.table import learned
 from dataprops.probe.curve import LEAST_ERRORS
 from dataprops.probe.folds import LEAST_GROUPS
 
@@ -85,8 +85,12 @@ class Rows(NamedTuple):
 
 
 def converged(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of networks that learned their training images (training loss at most 0.3 nats) of a set that a probe can judge."""
-    kept = (table["train_loss"] <= CONVERGED) & (table["groups_least"] >= LEAST_GROUPS)
+    """Rows of networks that finished and learned (`table.learned`), of a set that a probe can judge as far as is known."""
+    kept = learned(table)
+    if "status" in table:
+        kept &= table["status"].fillna("done").eq("done").to_numpy()
+    if "groups_least" in table:
+        kept &= ~(table["groups_least"] < LEAST_GROUPS).to_numpy()
     return table.loc[kept].reset_index(drop=True)
 
 

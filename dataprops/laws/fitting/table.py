@@ -58,6 +58,23 @@ class TrainingTable(NamedTuple):
     notes: tuple[str, ...]
 
 
+def learned(table: pd.DataFrame) -> np.ndarray:
+    """Which rows stand for networks that learned their training images, bool [rows]: the one rule of all fits.
+
+    A `train_loss` above `CONVERGED` says that a network did not, as does `converged` = 0, which a loss that is not a number
+    has, too. Where a row has neither value, its network is taken to have learned.
+    """
+    return ~(_numbers(table, "train_loss") > CONVERGED) & ~(_numbers(table, "converged") == 0)
+
+
+def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+    """A column as float [rows]; NaN where there is no number, or no such column."""
+    if name not in table.columns:
+        return np.full(len(table), np.nan)
+    parsed: Any = pd.to_numeric(table[name], errors="coerce")
+    return parsed.to_numpy(float)
+
+
 def points_of(table: pd.DataFrame) -> TrainingTable:
     """Rows that stand for a finished training, their numbers as numbers.
 
@@ -76,14 +93,9 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         values = table[name] if name in table.columns else pd.Series(default, index=table.index)
         out[name] = values.astype(object).where(values.notna(), default).astype(str).to_numpy()
     for name in NUMBERS:
-        values = table[name] if name in table.columns else pd.Series(np.nan, index=table.index)
-        parsed: Any = pd.to_numeric(values, errors="coerce")
-        numbers = parsed.to_numpy(float)
+        numbers = _numbers(table, name)
         out[name] = np.where(np.isfinite(numbers), numbers, np.nan)
-    out["train_loss"] = np.nan
-    if "train_loss" in table.columns:
-        losses: Any = pd.to_numeric(table["train_loss"], errors="coerce")
-        out["train_loss"] = losses.to_numpy(float)
+    out["learned"] = learned(table)
     notes = []
     unfinished = ~out["status"].eq("done")
     if unfinished.any():
@@ -91,7 +103,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         out = out.loc[~unfinished].reset_index(drop=True)
     if out.empty:
         raise DatapropsError(f"the table has {len(table)} rows and none is of a finished training: nothing to fit")
-    unlearned = out["train_loss"] > CONVERGED
+    unlearned = ~out.pop("learned")
     if unlearned.any():
         notes.append(
             f"{unlearned.sum():,} of {len(out):,} rows are left out: their training loss is above {CONVERGED} nats, so the network"
