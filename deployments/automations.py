@@ -16,7 +16,8 @@ from tasks.events import ARRIVED, OPERATING, OPERATOR, STOPPED
 if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
-SILENT = timedelta(minutes=5)  # `serve` and `watch` tell every 30 s that they live; who was silent for so long is dead
+# `serve` and `watch` send a heartbeat every 30 s; without one for this long they are dead
+SILENT = timedelta(minutes=5)
 EVENT_PAYLOAD = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload | tojson }}"},
@@ -91,7 +92,7 @@ def _alerts(
 
 
 def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID]) -> AutomationCore:
-    """The last that is there to say something is the server: it tells if `serve` or `watch` died, which tell all else."""
+    """The last that is there to say something is the server: it reports that `serve` or `watch` died, which report all else."""
     from prefect.events.actions import SendNotification
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
@@ -100,7 +101,7 @@ def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID
         f"`dataprops serve` or `watch` of {operations.file.name} ({{{{ labels.prefect.resource.id }}}}) fell silent {minutes:g}"
         " minutes ago: audits may be late, and alerts wait until it runs again."
     )
-    subject = f"[critical] {operations.project}: nobody looks after it"
+    subject = f"[critical] {operations.project}: the supervising process is down"
     return AutomationCore(
         name=_named(operations, "is looked after"),
         description="Tells when the process that looks after late audits and waiting alerts died.",

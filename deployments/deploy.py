@@ -31,7 +31,7 @@ MARK = "dataprops"
 AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
 ANSWER = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
 POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
-# for every run, on whatever worker: our log lines in the UI, and no others; a sign of life so often that silence says something
+# for every run, on whatever worker: our log lines in the UI, and no others; heartbeats often enough for silence to mean something
 RUN_ENVIRONMENT = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops,tasks,flows",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -274,13 +274,13 @@ def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: W
         return found.id, Step("deployment", row.full_name, "unchanged")
     active = True
     if found is not None and found.schedules and there and there["schedule"] == row.schedule:
-        active = found.schedules[0].active  # a person may have paused it
+        active = found.schedules[0].active  # a user may have paused it
     made = _write_deployment(client, row, desired, active)
     return made, Step("deployment", row.full_name, "created" if found is None else "updated")
 
 
 def _desired(operations: Operations, row: Wanted) -> dict[str, Any]:
-    """What the server shall hold of a deployment."""
+    """What the server should hold of a deployment."""
     return {
         "description": row.description,
         "tags": sorted(row.tags),
@@ -350,7 +350,7 @@ def _ensure_automation(client: SyncPrefectClient, rule: AutomationCore) -> Step:
         client.delete_automation(double.id)
     if automations.comparable(found[0]) == automations.comparable(rule):
         return Step("automation", rule.name, "unchanged")
-    rule = rule.model_copy(update={"enabled": found[0].enabled})  # a person may have switched it off
+    rule = rule.model_copy(update={"enabled": found[0].enabled})  # a user may have switched it off
     client.update_automation(found[0].id, rule)
     return Step("automation", rule.name, "updated")
 

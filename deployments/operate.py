@@ -23,8 +23,8 @@ from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 15.0  # between two looks at runs and at what waits to be told
-SAY_SECONDS = 30.0  # between two signs of life; `automations.SILENT` is ten of them
+LOOK_SECONDS = 15.0  # between two looks at runs and at undelivered notifications
+SAY_SECONDS = 30.0  # between two heartbeats; `automations.SILENT` is ten of them
 
 
 def chosen(operations: Operations, names: Sequence[str]) -> list[Dataset]:
@@ -71,7 +71,7 @@ def _look_after_on(operations: Operations, stop: threading.Event) -> None:
 
 
 def _say_on(operations: Operations, stop: threading.Event) -> None:
-    """Tell the server that this process lives; in a thread of its own, since a channel may take its time."""
+    """Send the server heartbeats of this process; in a thread of its own, since a channel may take its time."""
 
     def say(what: str) -> None:
         _try(f"the server did not take {what}", send_events, [operator_event(what, operations.project)])
@@ -100,11 +100,11 @@ def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None
     Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
     """
     tags = tags_of(operations)
-    _try("lost runs were not looked for", recover, tags, suspects)
+    _try("the check for lost runs failed", recover, tags, suspects)
     for dataset in operations.datasets:
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)
-        _try(f"late audits of {dataset.name} were not looked for", notice, *place, dataset.late, how)
+        _try(f"the check for late audits of {dataset.name} failed", notice, *place, dataset.late, how)
         _try(f"news of {dataset.name} waits", partial(pass_on, again=True, tried=tried), *place, how)
 
 

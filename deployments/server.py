@@ -31,7 +31,7 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
     ----------
     store : Path
     hosts : tuple of str
-        Names under which it may be asked.
+        Host names that it answers to.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -77,7 +77,7 @@ def serving(store: Path, host: str, port: int, base_url: str) -> Iterator[int]:
     Raises
     ------
     DatapropsError
-        If the address cannot be had.
+        If the address cannot be bound.
     """
     import socket
 

@@ -98,7 +98,7 @@ def _list_local(place: str) -> Listing:
             except OSError:
                 if not folder:
                     raise
-                continue  # it went away
+                continue  # deleted meanwhile
             for entry in entries:
                 key = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.name.startswith("."):
@@ -109,7 +109,7 @@ def _list_local(place: str) -> Listing:
                         continue
                     state = entry.stat()
                 except OSError:
-                    continue  # it went away, or is a link to nowhere
+                    continue  # deleted meanwhile, or a dangling link
                 if stat.S_ISREG(state.st_mode):
                     found[os.fsencode(key).decode("utf-8", "backslashreplace")] = (state.st_size, state.st_mtime_ns)
     except OSError as error:
@@ -190,7 +190,7 @@ class Watcher:
         self.stop = threading.Event()
 
     def run(self) -> None:
-        """Until `stop` is set. What fails - a share that is away, a server that restarts - is tried again."""
+        """Watch until `stop` is set; what fails (an unmounted share, a restarting server) is retried."""
         while not self.stop.is_set():
             try:
                 self.once()

@@ -42,7 +42,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is meant; an unknown one is refused with the nearest name."""
+        """The command by its name; an unknown one is refused with the nearest match."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from dataprops.util.nearest import did_you_mean
 
@@ -51,7 +51,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it does not handle itself is never taken for an alert (exit code 1)."""
+        """Run a command; an error that it does not handle never looks like an alert (exit code 1)."""
         try:
             return super().invoke(ctx)
         except BaseException as error:  # noqa: BLE001 - the edge

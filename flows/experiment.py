@@ -38,7 +38,7 @@ def experiment(options: dict[str, Any], cluster: str = "processes", workers: int
         Processes of a local cluster.
     """
     asked = experiment_from(options)
-    if runtime.deployment.id:  # nobody sits there to start it again when a nightly audit is over
+    if runtime.deployment.id:  # nobody is there to restart it once a nightly audit has finished
         asked = replace(asked, wait=LOCK_PATIENCE)
     check(asked)
     with connect(cluster, open_store(asked.store), workers) as client:

@@ -49,9 +49,9 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(minutes=2)  # after which news without a receipt is sent by another way
 HANDED_BACK = timedelta(seconds=10)  # in which a worker that is stopped lets the run that it cut short run again
 FIRST_WAIT, LONGEST_WAIT = 15.0, 3600.0  # seconds between two tries of a channel; each wait is twice the one before
-RUNS_SEEN = 20  # of those that failed or are late, the newest: one of them is enough to tell
+RUNS_SEEN = 20  # of those that failed or are late, the newest: one alert is enough
 
-# "news id channel" -> how often it was tried in vain, and when it may be tried again
+# "news id channel" -> failed attempts, and when the next may start
 Tries = dict[str, tuple[int, float]]
 
 
@@ -111,7 +111,7 @@ def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
         waiting = record_failure(store, config.dataset, _unfinished(config.dataset, state), str(flow_run.id), when)
         pass_on(store, config.dataset, operation, _of(waiting, when))
     except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
-        log.warning("the failure of run %s could not be told: %s", flow_run.name, error)
+        log.warning("the failure of run %s could not be reported: %s", flow_run.name, error)
 
 
 def _unfinished(dataset: str, state: Any) -> str:
@@ -186,7 +186,7 @@ def last_audit(store: Path, dataset: str) -> float:
 
 
 def sweep(store: Path, dataset: str, operation: Operation) -> int:
-    """Send events again that the server does not know, with their ids, and forget what arrived; returns how much still waits."""
+    """Resend events that the server does not have, with their ids, and drop those that arrived; returns how many still wait."""
     waiting = load_state(store, dataset)["outbox"]
     if not waiting:
         return 0
@@ -200,7 +200,7 @@ def sweep(store: Path, dataset: str, operation: Operation) -> int:
 
 
 def send_waiting(store: Path, dataset: str, operation: Operation, tried: Tries) -> int:
-    """Send news from this process to the channels that did not get it for a while; returns how many took it.
+    """Send news from this process to channels that have not received it for a while; returns how many did.
 
     What says that no worker is there does not wait for one. A channel that fails is tried again at later calls, after waits
     that double; nothing is raised.

@@ -17,10 +17,10 @@ from tasks.events import newest_event
 log = logging.getLogger(__name__)
 
 NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
-# runs tell every 30 s that they live (`deployments.deploy.RUN_ENVIRONMENT`)
+# runs send a heartbeat every 30 s (`deployments.deploy.RUN_ENVIRONMENT`)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 SILENT = timedelta(minutes=5)
-# a server that was away, or a clock that is wrong, makes the living look silent: they speak up before so many looks are over
+# a server that was down or a wrong clock makes live runs look silent: they send a heartbeat before so many looks are over
 LOOKS = 4
 
 # runs that seem silent -> their last sign of life, and at how many looks in a row it was the last
@@ -28,7 +28,7 @@ Suspects = dict[UUID, tuple[str, int]]
 
 
 def hand_back(run: UUID, why: str) -> None:
-    """Let a run that was cut short, or never started, run once more; nothing if it is over."""
+    """Reschedule a run that was cut short or never started; no effect if it has ended."""
     from prefect.client.orchestration import get_client
     from prefect.states import Scheduled
 
@@ -72,9 +72,9 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
 
 
 def _silent(running: Sequence[Any], suspects: Suspects) -> list[Any]:
-    """Those of the running that were silent for long, look after look.
+    """Running runs without a heartbeat for long, at several looks in a row.
 
-    A run of whose deployment the server never heard a sign of life is left alone: its events may not come through.
+    A run whose deployment never sent a heartbeat is left alone: its events may not come through.
     """
     before = dict(suspects)
     suspects.clear()

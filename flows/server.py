@@ -64,7 +64,7 @@ def prefect_home() -> Path:
 
 
 def bypass_proxies() -> None:
-    """Ask servers of this machine directly: a proxy that the environment names knows nothing of them."""
+    """Ask servers of this machine directly: a proxy named by the environment cannot reach them."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
         if "*" not in known:

@@ -21,7 +21,7 @@ __all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its n
 log = logging.getLogger(__name__)
 
 PATHS_SHOWN = 5
-# a channel that is down for an hour gets its message by these; one that is down for longer, by `flows.notifications.send_waiting`
+# these reach a channel that is down for an hour; one that is down for longer, by `flows.notifications.send_waiting`
 RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
 
 

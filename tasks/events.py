@@ -1,4 +1,4 @@
-"""Events to the Prefect server, over HTTP and with an answer: who sends one knows whether the server took it.
+"""Events to the Prefect server, over HTTP and with an answer: the sender knows whether the server accepted it.
 
 (Prefect's own `emit_event` puts an event into a queue of a thread: a process that is killed next has sent nothing and knows
 nothing.) The same call without Prefect is one POST; deployments/README.md shows it.
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ARRIVED = "dataset.arrived"
-# of a process that stays: it lives; it ends because it was told to
+# of a process that stays: it is alive; it ends on request
 OPERATING, STOPPED = "dataprops.operating", "dataprops.stopped"
 OPERATOR = "dataprops.operator"
 Event = dict[str, Any]
@@ -76,7 +76,7 @@ def send_events(events: Iterable[Event]) -> None:
 
 
 def known_events(ids: Iterable[str]) -> set[str]:
-    """Those of the ids that the server has written down."""
+    """Those of the ids that the server has stored."""
     wanted = list(ids)
     found = _find({"id": {"id": wanted}}, min(len(wanted), 200)) if wanted else []
     return {str(event["id"]) for event in found}

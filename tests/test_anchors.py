@@ -56,7 +56,7 @@ def pictures(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_an_audit_by_anchors_says_so_and_holds_the_truth(tmp_path: Path) -> None:
     images, labels = pictures(1500)
-    options = {"sample": 200, "draws": 3, "estimators": ("mle", "twonn")}
+    options = {"sample": 200, "draws": 3, "estimators": ("mle", "twonn"), "probe": False}
     whole = audit(images, labels, store=str(tmp_path / "a"), **options)
     some = audit(images, labels, store=str(tmp_path / "b"), anchors=300, **options)
     assert whole["sampled"] is None
@@ -84,7 +84,7 @@ def test_an_audit_by_anchors_says_so_and_holds_the_truth(tmp_path: Path) -> None
 
 def test_what_anchors_found_completes_no_later_audit(tmp_path: Path) -> None:
     images, labels = pictures(200)
-    options = {"store": str(tmp_path / "s"), "name": "one", "sample": 50, "draws": 2}
+    options = {"store": str(tmp_path / "s"), "name": "one", "sample": 50, "draws": 2, "probe": False}
     audit(images, labels, anchors=40, **options)
     after = audit(images, labels, **options)
     fresh = audit(images, labels, **(options | {"store": str(tmp_path / "t")}))
@@ -95,7 +95,7 @@ def test_what_anchors_found_completes_no_later_audit(tmp_path: Path) -> None:
 
 def test_more_anchors_than_images_is_all_pairs(tmp_path: Path) -> None:
     images, labels = pictures(60)
-    summary = audit(images, labels, store=str(tmp_path), anchors=60, sample=50, draws=2, k=5)
+    summary = audit(images, labels, store=str(tmp_path), anchors=60, sample=50, draws=2, k=5, probe=False)
     assert summary["sampled"] is None
     assert summary["label_sharpness"]["all_pairs"] is not None
 

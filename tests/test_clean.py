@@ -63,7 +63,7 @@ def test_a_manifest_leaves_out_what_was_found_and_can_be_audited(audited, tmp_pa
         "train/malignant/leak.png",
     }
     assert {row["label"] for row in rows} == {"'=benign", "malignant"}  # no formula for a spreadsheet
-    again = audit(out, name="set", store=str(root / "store"), size=SIZE, k=5)
+    again = audit(out, name="set", store=str(root / "store"), size=SIZE, k=5, probe=False)
     assert set(again["labels"]["classes"]) == {"=benign", "malignant"}  # and the label that it was
     assert not any(again["findings"][kind] for kind in ("label_conflicts", "exact_duplicates", "split_leakage"))
     assert sorted(again.images["split"].unique()) == ["test", "train"]
@@ -79,8 +79,7 @@ def test_a_manifest_leaves_out_what_was_found_and_can_be_audited(audited, tmp_pa
 
 def test_unchanged_files_say_so(audited):
     root, _ = audited
-    one = audit(root / "set", name="twice", store=str(root / "store"), size=SIZE, k=5)
-    two = audit(root / "set", name="twice", store=str(root / "store"), size=SIZE, k=5)
+    one, two = (audit(root / "set", name="twice", store=str(root / "store"), size=SIZE, k=5) for _ in range(2))
     found = compare(one.folder, two.folder)
     assert not found["opened"] and not found["closed"]
     assert all(change["low"] == change["high"] == 0 for change in found["changes"] if not change["withheld"])

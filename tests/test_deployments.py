@@ -370,8 +370,8 @@ def test_looking_after_goes_on_when_a_part_of_it_fails(tmp_path, monkeypatch, ca
     monkeypatch.setattr(operate, "recover", broken)
     operate.look_after(read_operations(written(tmp_path, GOOD)), {}, {})
     assert did == ["chest", "digits"]
-    assert "lost runs were not looked for: the server restarts" in caplog.text
-    assert "late audits of chest were not looked for: the server restarts" in caplog.text
+    assert "the check for lost runs failed: the server restarts" in caplog.text
+    assert "the check for late audits of chest failed: the server restarts" in caplog.text
 
 
 # ---- the watcher ------------------------------------------------------------------------------------------------

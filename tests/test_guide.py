@@ -1,4 +1,4 @@
-"""The commands of deployments/README.md, run as they stand there."""
+"""The commands of deployments/README.md, run as they stand there: `dataprops` in this process, the worker as one of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from tests.make_images import random_folder
 from tests.prefect_server import console_environment, end, until
+from tests.shell import bash
 
 pytestmark = pytest.mark.timeout(3600)
 GUIDE = Path(__file__).parents[1] / "deployments" / "README.md"
@@ -35,16 +36,18 @@ def guided(prefect_server, inbox, tmp_path_factory):
     environment = {**prefect_server.environment, "WARD_URL": f"{inbox.url}/guide"}
     environment["PATH"] = console_environment(root / "bin")["PATH"]
 
-    def shell(command: str, **options) -> subprocess.CompletedProcess:
-        # the dataset of the other tests on this server has the same name
-        command = command.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
-        return subprocess.run(["bash", "-euc", command], env=environment, cwd=root, check=False, timeout=900, **options)
-
     outputs = []
-    for text in blocks("bash run"):
-        done = shell(text, capture_output=True, text=True)
-        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
-        outputs.append(done.stdout)
+    with pytest.MonkeyPatch.context() as patch, prefect_server.client():
+        patch.chdir(root)
+        patch.setenv("PREFECT_API_URL", prefect_server.url)
+        for name in ("WARD_URL", "PATH"):
+            patch.setenv(name, environment[name])
+        for text in blocks("bash run"):
+            # the dataset of the other tests on this server has the same name
+            text = text.replace("notify chest", "notify guide").replace("dataset.chest", "dataset.guide")
+            code, said = bash(text, tmp_path_factory.mktemp("shell"))
+            assert code == 0, f"{text}\n{said}"
+            outputs.append(said)
     (worker,) = blocks("bash background")
     with (root / "worker.log").open("wb") as out:
         process = subprocess.Popen(

@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from prefect.states import Running
 
@@ -25,8 +27,8 @@ from deployments import automations
 from deployments.datasets import read_operations
 from deployments.deploy import deploy, tags_of
 from flows import recovery
-from tasks.events import OPERATING, event, operator_event
-from tests.make_images import random_folder
+from tasks.events import ARRIVED, OPERATING, event, operator_event, send_events
+from tests.make_images import noise, random_folder, save
 from tests.message_places import Places
 from tests.prefect_server import Inbox, PrefectServer, free_port, until
 
@@ -126,6 +128,10 @@ class Operated:
         """The file of what is served."""
         return SERVED.format(port=self.port, inbox=self.inbox.url, **self.places.addresses)
 
+    def unserved(self, *, schedule: bool) -> str:
+        """The file of what nobody works for at first; with a run each minute, or none."""
+        return UNSERVED.format(port=free_port(), inbox=self.inbox.url) + 'schedule = "* * * * *"\n' * schedule
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
@@ -137,43 +143,42 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def operated(prefect_server, inbox, places, tmp_path_factory):
-    """`dataprops serve` at work, from an empty store to an alert that opened and closed; every step waits for its effect."""
+    """`dataprops serve` at work, from an empty store to an alert that opened and closed; every step waits for its effect.
+
+    Two audits, and one that fails: each is a process, and takes longer than all else here.
+    """
     root = tmp_path_factory.mktemp("operated")
-    random_folder(root / "chest", {"a": 40, "b": 40})
+    images = random_folder(root / "chest", {"a": 40, "b": 40})
+    save(root / "chest/b/twin.png", images["a/000.png"])
     random_folder(root / "clock", {"a": 20, "b": 20})
     (root / "thresholds.toml").write_text("[enough_images]\nenabled = false\n[duplicates]\nenabled = false\n")
     it = Operated(prefect_server, inbox, places, root, free_port())
     (root / "served.toml").write_text(it.served())
-    unserved = UNSERVED.format(port=free_port(), inbox=inbox.url)
-    (root / "unserved.toml").write_text(f'{unserved}schedule = "* * * * *"\n')
+    (root / "unserved.toml").write_text(it.unserved(schedule=True))
     with ExitStack() as staying:
-
-        def stays(command: str, file: str, **options) -> None:
-            log = root / f"{command}-{file}.log"
-            staying.enter_context(prefect_server.running(command, file, cwd=root, log=log, **options))
-
-        prefect_server.command("deploy", "unserved.toml", cwd=root)
-        stays("watch", "unserved.toml")
-        stays("serve", "served.toml", environment=places.environment)
-        # the folder as the watcher finds it; and meanwhile more arrives, and others say so, more often than it is audited
-        until(lambda: any(r["state_type"] == "RUNNING" for r in it.server.runs("audit", "chest")), "a running audit")
-        shutil.copy(root / "chest/a/000.png", root / "chest/b/twin.png")
-        for number in range(3):
-            prefect_server.command("notify", "chest", "--reason", f"export {number}", cwd=root)
-        prefect_server.command("notify", "broken", cwd=root)
+        with prefect_server.client():
+            deploy(read_operations(root / "unserved.toml"))
+        stays(staying, it, "watch", "unserved.toml")
+        stays(staying, it, "serve", "served.toml", environment=places.environment)
+        until(lambda: it.server.runs("audit", "chest"), "the files that the watcher found")
+        with prefect_server.client():
+            send_events([event(ARRIVED, "broken", {"dataset": "broken"})])
         until(lambda: inbox.subjects("/hook"), "the alert")
-        until(lambda: not waiting(it), "the end of all audits")
+        until(lambda: not waiting(it), "the end of the audit")
         (root / "chest/b/twin.png").unlink()
         until(lambda: inbox.subjects("/flaky-clock"), "the alert of the late audit")
         silence_is_told(it)
-        (root / "unserved.toml").write_text(unserved)
-        stays("serve", "unserved.toml")
-        until(lambda: len(inbox.subjects("/flaky-clock")) > 3, "the end of the alerts of late and dead audits")
         until(lambda: len(inbox.subjects("/hook")) > 1, "the end of the alert")
         for kind in places.addresses:
             until(lambda kind=kind: len(places.subjects(kind)) > 1, f"the alert and its end by {kind}")
         until(lambda: inbox.subjects("/flaky"), "the alert of the broken audit")
         yield it
+
+
+def stays(staying: ExitStack, it: Operated, command: str, file: str, **options: Any) -> None:
+    """A command at work until all is over."""
+    log = it.root / f"{command}-{file}.log"
+    staying.enter_context(it.server.running(command, file, cwd=it.root, log=log, **options))
 
 
 def silence_is_told(it: Operated) -> None:
@@ -226,31 +231,12 @@ def waiting(it: Operated) -> list[dict]:
 
 def test_files_in_the_watched_folder_start_an_audit_with_parameters_from_the_event(operated):
     first, last = operated.finished()[0], operated.finished()[-1]
-    assert first["name"] == "chest (80 added)"
-    assert first["parameters"]["arrival"]["files"] == 80
+    assert first["name"] == "chest (81 added)"
+    assert first["parameters"]["arrival"]["files"] == 81
     assert first["parameters"]["arrival"]["names"][0] == "a/000.png"
     assert last["name"] == "chest (1 removed)"
     assert last["parameters"]["arrival"]["names"] == ["b/twin.png"]
     assert set(last["tags"]) == {"dataprops", "project:ward", "chest"}
-
-
-def test_many_arrivals_during_one_audit_become_one_more(operated):
-    runs = operated.server.runs("audit", "chest")
-    meanwhile = [run for run in runs if _is_meanwhile(run["parameters"]["arrival"])]
-    assert len(meanwhile) == 4  # three exports, and what the watcher saw itself
-    states = [run["state_type"] for run in meanwhile]
-    # one more audit; more where the machine is so slow that one began, or ended, before the next was said
-    assert states.count("COMPLETED") in (1, 2, 3)
-    cancelled = [run for run in meanwhile if run["state_type"] == "CANCELLED"]
-    assert len(cancelled) == 4 - states.count("COMPLETED")
-    assert all("is part of run chest" in run["state"]["message"] for run in cancelled)
-    # never two at once
-    finished = sorted(operated.finished(), key=lambda run: run["start_time"])
-    assert all(one["end_time"] <= two["start_time"] for one, two in itertools.pairwise(finished))
-
-
-def _is_meanwhile(arrival: dict) -> bool:
-    return arrival.get("reason", "").startswith("export") or arrival.get("added") == 1
 
 
 def test_an_alert_is_told_once_when_it_opens_and_once_when_it_closes(operated):
@@ -299,10 +285,9 @@ def test_each_kind_of_channel_is_tried_again_and_fails_no_audit(operated, kind):
 
 
 def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
-    """Told by the process that stays, since nobody delivers; opened and closed, each refused once and told once."""
+    """Told by the process that stays, since nobody delivers; each refused once and told once."""
     subjects = operated.inbox.subjects("/flaky-clock")
-    assert subjects[:2] == ["[critical] clock: audit_late", "[critical] clock: audit_failed"]
-    assert sorted(subjects[2:]) == ["[closed] clock: audit_failed", "[closed] clock: audit_late"]
+    assert subjects == ["[critical] clock: audit_late", "[critical] clock: audit_failed"]
     late, dead = (
         m["text"] for m in operated.inbox.messages if m["path"] == "/flaky-clock" and "critical" in m["subject"]
     )
@@ -312,7 +297,7 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
 
 def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):
     message = next(message for message in operated.inbox.messages if message["path"] == "/clock")
-    assert message["subject"] == "[critical] ghost: nobody looks after it"
+    assert message["subject"] == "[critical] ghost: the supervising process is down"
     assert "(dataprops.operator.ghost.mars) fell silent" in message["text"]
 
 
@@ -327,37 +312,6 @@ def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
     assert "progress-comparing-pairs" in texts
     assert f"http://127.0.0.1:{operated.port}/results/chest/" in texts["report-chest"]
     assert "data:image/png;base64" in texts["audit-chest"]
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
-def test_the_page_of_the_run_shows_its_artifacts_in_a_browser(operated, tmp_path):
-    run = operated.finished()[0]
-    found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
-    summary = next(artifact["id"] for artifact in found if artifact["key"] == "audit-chest")
-    origin = operated.server.url.removesuffix("/api")
-    # the scripts of a page have so much of a virtual clock: on a busy machine it is asked for again
-    shown(
-        f"{origin}/runs/flow-run/{run['id']}", ("chest (80 added)", "Completed", f"{len(STAGES)} Task runs"), tmp_path
-    )
-    shown(f"{origin}/v2/runs/flow-run/{run['id']}?tab=Artifacts", ("report-chest", "audit-chest"), tmp_path)
-    shown(f"{origin}/artifacts/artifact/{summary}", ("Sharpest pairs", "Open the report"), tmp_path)
-
-
-def shown(url: str, texts: tuple[str, ...], folder: Path) -> None:
-    """Wait until the page shows all these texts."""
-
-    def complete() -> bool:
-        page = rendered(url, folder)
-        return all(text in page for text in texts)
-
-    until(complete, f"{texts} at {url}")
-
-
-def rendered(url: str, folder: Path) -> str:
-    """The page as a browser has it after its scripts ran."""
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += [f"--user-data-dir={folder}", "--virtual-time-budget=15000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
 
 
 def test_deploying_again_changes_what_changed_and_nothing_else(operated):
@@ -410,3 +364,76 @@ def test_notify_names_what_is_deployed(operated):
     refused = operated.server.command("notify", "chst", cwd=operated.root, check=False)
     assert refused.returncode == 2
     assert "no dataset 'chst' is deployed: there are" in refused.stderr
+
+
+@pytest.mark.slow
+def test_many_arrivals_during_one_audit_become_one_more(operated):
+    """More arrives while an audit runs, and others say so, more often than it is audited."""
+    it, before = operated, {run["id"] for run in operated.server.runs("audit", "chest")}
+    save(it.root / "chest/a/first.png", noise(np.random.default_rng(7)))
+    until(lambda: any(r["state_type"] == "RUNNING" for r in it.server.runs("audit", "chest")), "a running audit")
+    save(it.root / "chest/a/second.png", noise(np.random.default_rng(8)))
+    for number in range(3):
+        it.server.command("notify", "chest", "--reason", f"export {number}", cwd=it.root)
+    told = ("export 0", "export 1", "export 2")
+    names = [["a/first.png"], ["a/second.png"]]
+
+    def meanwhile() -> list[dict]:
+        new = [run for run in it.server.runs("audit", "chest") if run["id"] not in before]
+        arrivals = [(run, run["parameters"]["arrival"]) for run in new]
+        return [run for run, what in arrivals if what.get("reason") in told or what.get("names") == names[1]]
+
+    until(lambda: len(meanwhile()) == 4, "three exports, and what the watcher saw itself")
+    until(lambda: not waiting(it), "the end of all audits")
+    states = [run["state_type"] for run in meanwhile()]
+    # one more audit; more where the machine is so slow that one began, or ended, before the next was said
+    assert states.count("COMPLETED") in (1, 2, 3)
+    cancelled = [run for run in meanwhile() if run["state_type"] == "CANCELLED"]
+    assert len(cancelled) == 4 - states.count("COMPLETED")
+    assert all("is part of run chest" in run["state"]["message"] for run in cancelled)
+    # never two at once
+    finished = sorted(it.finished(), key=lambda run: run["start_time"])
+    assert all(one["end_time"] <= two["start_time"] for one, two in itertools.pairwise(finished))
+
+
+@pytest.mark.slow
+def test_alerts_of_late_and_dead_audits_close_when_somebody_works_for_the_pool(operated):
+    """Each is refused once and told once."""
+    (operated.root / "unserved.toml").write_text(operated.unserved(schedule=False))
+    with ExitStack() as staying:
+        stays(staying, operated, "serve", "unserved.toml")
+        until(lambda: len(operated.inbox.subjects("/flaky-clock")) > 3, "the end of the alerts")
+    closed = operated.inbox.subjects("/flaky-clock")[2:]
+    assert sorted(closed) == ["[closed] clock: audit_failed", "[closed] clock: audit_late"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+def test_the_page_of_the_run_shows_its_artifacts_in_a_browser(operated, tmp_path):
+    run = operated.finished()[0]
+    found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    summary = next(artifact["id"] for artifact in found if artifact["key"] == "audit-chest")
+    origin = operated.server.url.removesuffix("/api")
+    # the scripts of a page have so much of a virtual clock: on a busy machine it is asked for again
+    shown(
+        f"{origin}/runs/flow-run/{run['id']}", ("chest (81 added)", "Completed", f"{len(STAGES)} Task runs"), tmp_path
+    )
+    shown(f"{origin}/v2/runs/flow-run/{run['id']}?tab=Artifacts", ("report-chest", "audit-chest"), tmp_path)
+    shown(f"{origin}/artifacts/artifact/{summary}", ("Sharpest pairs", "Open the report"), tmp_path)
+
+
+def shown(url: str, texts: tuple[str, ...], folder: Path) -> None:
+    """Wait until the page shows all these texts."""
+
+    def complete() -> bool:
+        page = rendered(url, folder)
+        return all(text in page for text in texts)
+
+    until(complete, f"{texts} at {url}")
+
+
+def rendered(url: str, folder: Path) -> str:
+    """The page as a browser has it after its scripts ran."""
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={folder}", "--virtual-time-budget=15000", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout

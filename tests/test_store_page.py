@@ -18,7 +18,8 @@ from tests.make_images import SIZE, random_folder, save
 def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_path):
     store = tmp_path / "store"
     images = random_folder(tmp_path / "set", {"a<b": 12, "b": 12})
-    audit(tmp_path / "set", name="good", store=str(store), size=SIZE, k=5)
+    options = {"store": str(store), "size": SIZE, "k": 5, "probe": False}
+    audit(tmp_path / "set", name="good", **options)
     save(tmp_path / "set/b/twin.png", images["a<b/000.png"])
     seen = []
 
@@ -27,7 +28,7 @@ def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_pa
         return no_progress(what, total, unit)
 
     for _ in range(2):
-        bad = audit(tmp_path / "set", name="bad", store=str(store), size=SIZE, k=5, tools=inline_tools(watch))
+        bad = audit(tmp_path / "set", name="bad", tools=inline_tools(watch), **options)
     told = next(one for one in seen if one.get("total") and one["unit"] == "pairs")
     assert told["dataset"] == "bad" and "0 % of" in in_words(told)
     assert {one["stage"] for one in seen} >= {"decode", "distances", "measure"}

@@ -1,14 +1,16 @@
-"""The tutorials, followed as they stand: every block marked `run` is run, in order, in an empty folder."""
+"""The tutorials, followed as they stand: every block marked `run` is run, in order, in an empty folder.
+
+The command line is that of this process (`tests.shell`); `test_flow` has it as a process of its own.
+"""
 
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.prefect_server import console_environment
+from tests.shell import bash
 
 FOLDER = Path(__file__).parents[1] / "dataprops" / "tutorials"
 BLOCK = re.compile(
@@ -18,8 +20,8 @@ BLOCK = re.compile(
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
-def test_a_tutorial_does_what_it_says(path, tmp_path, monkeypatch):
-    environment = console_environment(tmp_path / "bin") | {"HOME": str(tmp_path)}
+def test_a_tutorial_does_what_it_says(path, tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": path.stem}  # as in a notebook, a block knows what earlier ones defined
     blocks = list(BLOCK.finditer(path.read_text(encoding="utf-8")))
@@ -30,10 +32,8 @@ def test_a_tutorial_does_what_it_says(path, tmp_path, monkeypatch):
         elif block["kind"] == "python":
             exec(compile(block["text"], str(path), "exec"), names)
         else:
-            done = subprocess.run(
-                ["bash", "-euc", block["text"]], env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == int(block["code"] or 0), f"{block['text']}\n{done.stdout}{done.stderr}"
+            code, said = bash(block["text"], tmp_path_factory.mktemp("shell"))
+            assert code == int(block["code"] or 0), f"{block['text']}\n{said}"
 
 
 def test_every_tutorial_is_named_in_the_readme():

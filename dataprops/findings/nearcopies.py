@@ -37,7 +37,7 @@ WORTH_CONFIRMING = 0.5  # agreement on thumbnails
 CONFIRMED_AT_ONCE = 1024
 NULL_PAIRS = 300
 LEAST_CONTRAST = 0.25  # of the set's middle standard deviation, below which a picture shows too little to be compared
-FALSE_SHARE = 0.01  # of images that the rule for exact neighbours may name by chance
+FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
 NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
 
@@ -68,14 +68,14 @@ def near_ratio(images: pd.DataFrame, k: int) -> float:
     """Distance over the k-th neighbour's below which a nearest neighbour is no accident.
 
     In a set of dimension d that is evenly filled, one of k - 1 neighbours lies within a fraction r of the k-th distance with a
-    probability of about (k - 1) r^d: that is `FALSE_SHARE` at this r.
+    probability of about (k - 1) r^d: that is `FALSE_FRACTION` at this r.
     """
     local = images["local_dimension"].to_numpy(float)
     local = local[np.isfinite(local) & (local > 0)]
     if not len(local):
         return 0.0
     dimension = 1 / np.mean(1 / local)
-    return float(min(NEAR_RATIO, (FALSE_SHARE / max(k - 1, 1)) ** (1 / dimension)))
+    return float(min(NEAR_RATIO, (FALSE_FRACTION / max(k - 1, 1)) ** (1 / dimension)))
 
 
 def detail_threshold(null: np.ndarray, looked_at: int) -> float:
@@ -295,7 +295,7 @@ def _by_distance(
     distance = chosen["distance"].to_numpy(float)
     rms = distance / np.sqrt(features)
     pairs = _table(a, b, distance, rms, np.full(len(a), np.nan), ["the same view"] * len(a), [False] * len(a))
-    expected = FALSE_SHARE * len(distinct) / 2
+    expected = FALSE_FRACTION * len(distinct) / 2
     share = 0.0 if near_rms is not None or not len(a) else min(1.0, expected / len(a))
     return NearCopies(pairs, float("nan"), _median_rms(near_rms, ratio, images, features), share)
 

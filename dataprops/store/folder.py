@@ -37,7 +37,8 @@ from dataprops.util.files import write_aside, write_text
 
 GATE = ".prune.lock"
 MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
-PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")  # of a store that was used
+# found in a store that was used
+PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +68,7 @@ def open_store(path: str | Path) -> Path:
 
 
 def _refuse_lost_marker(folder: Path) -> None:
-    """Tell a store whose marker is gone from a folder that is none: it holds results, and must not be taken for empty.
+    """Refuse a store that lost its marker: it holds results, and must not be taken for an empty folder.
 
     Raises
     ------
@@ -82,12 +83,12 @@ def _refuse_lost_marker(folder: Path) -> None:
 
 
 def existing_store(path: str | Path) -> Path:
-    """The store at this path; none is made.
+    """The store at this path; it is not created.
 
     Raises
     ------
     DatapropsError
-        If there is none, or see `open_store`.
+        If there is none; else as `open_store`.
     """
     folder = Path(path).expanduser().resolve()
     if not (folder / "version.json").is_file():
@@ -124,7 +125,7 @@ def _migrate(folder: Path) -> None:
 
 
 def open_salt(store: Path) -> str:
-    """The key of the store's hashes, in hexadecimal; made when it is first asked for. Anyone who has it can test guesses of an id."""
+    """The key of the store's hashes, in hexadecimal; created on first use. Anyone who has it can test guesses of an id."""
     from filelock import FileLock
 
     path = store / "salt"
@@ -150,7 +151,7 @@ def _write_salt(aside: Path) -> None:
 
 @contextmanager
 def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the dataset's lock: two audits of one dataset never run at once. A killed process gives it back.
+    """Hold the dataset's lock: two audits of one dataset never run at once. The operating system releases it if the process dies.
 
     Waits up to `wait` seconds for the lock, then until pruning of shards ends (`closed`).
     """
@@ -169,9 +170,9 @@ def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def closed(store: Path) -> Iterator[None]:
-    """No audit begins meanwhile, not even the first one of a dataset, whose lock nobody could know and hold.
+    """No audit begins meanwhile, not even the first one of a dataset, which has no lock file yet.
 
-    Inside, a lock is taken by `dataset_lock`. Audits that run hold theirs already: whoever closes the store looks for those.
+    Inside, a lock is taken by `dataset_lock`. Running audits hold theirs already: the caller checks for those.
     """
     from filelock import FileLock
 

@@ -51,7 +51,7 @@ class Policy(NamedTuple):
 
 
 def datasets_of(store: Path) -> list[str]:
-    """Names of all datasets that the store knows."""
+    """Names of all datasets in the store."""
     names = {path.stem for path in (store / "locks").glob("*.lock")}
     names |= {path.stem for path in (store / "shards" / "files").glob("*.parquet")}
     names |= {path.name for part in ("results", "work") for path in (store / part).glob("*") if path.is_dir()}
@@ -79,7 +79,7 @@ def holding(store: Path, shards: bool = False) -> Iterator[tuple[list[str], list
 
 
 def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: datetime | None = None) -> list[Going]:
-    """What the policy lets go; the caller holds the locks of `free`, and the store closed if shards are to go (`holding`).
+    """What the policy deletes; the caller holds the locks of `free`, and the store closed if shards are to go (`holding`).
 
     Raises
     ------
@@ -110,7 +110,7 @@ def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: dat
 
 
 def old_runs(store: Path, dataset: str, policy: Policy, now: datetime) -> list[Path]:
-    """Finished runs that the policy lets go, oldest first; never the newest."""
+    """Finished runs that the policy deletes, oldest first; never the newest."""
     if policy.keep_last is None and policy.keep_days is None:
         return []
     runs = finished_runs(store, dataset)
@@ -161,7 +161,7 @@ def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going
     Raises
     ------
     DatapropsError
-        If a list or a run cannot be read: then nobody knows what it refers to.
+        If a list or a run cannot be read: then it is unknown what it refers to.
     """
     import pyarrow.parquet as pq
 
@@ -207,7 +207,7 @@ def remove(store: Path, going: list[Going]) -> None:
                 try:
                     os.replace(path, aside)
                 except FileNotFoundError:
-                    continue  # it went by itself
+                    continue  # already deleted
                 path = aside
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

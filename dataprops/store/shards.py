@@ -177,11 +177,11 @@ def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> 
     if not cache.is_file():
         return _fingerprints_table(entries)
     try:
-        if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # of a version that looked at less
+        if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # written by a version that recorded less
             return _fingerprints_table(entries)
         read = pq.read_table(cache, columns=list(_KNOWN))
         if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
-            return _fingerprints_table(entries)  # the hashes of another salt
+            return _fingerprints_table(entries)  # hashed with another salt
         old = read.to_pydict()
         if set(old) != set(_KNOWN):
             raise ValueError("it lacks columns")
@@ -212,7 +212,7 @@ _SALTED = b"dataprops.salt"
 
 
 def _salt_mark(source: OpenSource) -> bytes:
-    """What tells two salts apart, and tells nothing of them."""
+    """Distinguishes salts without revealing them."""
     return hash_bytes(f"mark {source.options.salt}".encode()).encode()
 
 

@@ -64,7 +64,7 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo("dataprops: interrupted", err=True)
         sys.exit(INTERRUPTED)
-    if isinstance(error, BrokenPipeError):  # who read the output has left
+    if isinstance(error, BrokenPipeError):  # the reader of the output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(PIPE_CLOSED)
     if isinstance(error, DatapropsError) and not isinstance(error, MachineError):
