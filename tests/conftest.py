@@ -27,8 +27,9 @@ ON_THE_SERVER = ("test_operation", "test_guide")
 
 # Files that take longest, the longest first, so that no process of several is left alone with one of them at the end
 LONGEST = (
-    *("test_operation", "test_hosts", "test_guide", "test_grid_deployments", "test_kills", "test_experiment"),
-    *("test_flow", "test_recovery", "test_deployments", "test_postgres", "test_tutorials", "test_audit", "test_prune"),
+    *("test_operation", "test_guide", "test_audit", "test_experiment", "test_flow", "test_probe", "test_layouts"),
+    *("test_tutorials", "test_kills", "test_predict", "test_findings", "test_checks", "test_browser", "test_remote"),
+    *("test_containers", "test_python_api", "test_validator", "test_prune", "test_cluster", "test_distances"),
 )
 
 
