@@ -35,7 +35,6 @@ HEAVY = (
     "matplotlib.figure",
     "sklearn.model_selection",
     "sklearn.tree",
-    "statsmodels.api",
 )
 
 

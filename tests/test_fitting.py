@@ -134,6 +134,12 @@ def test_weighted_sums_statsmodels_and_numpy_agree():
     whole = fit_whole(design)
     np.testing.assert_allclose(found, np.concatenate([whole.slopes, whole.intercepts]), rtol=1e-9)
     np.testing.assert_allclose(found, plain_fit(design, slice(None)), rtol=1e-6)
+    from statsmodels.regression.linear_model import OLS
+
+    fit = OLS(design.y, np.hstack([design.x, np.eye(len(design.families))[design.family]])).fit()
+    np.testing.assert_allclose([*whole.slopes, *whole.intercepts], fit.params, rtol=1e-9)
+    np.testing.assert_allclose([whole.r2, whole.residual_sd], [fit.rsquared, fit.mse_resid**0.5], rtol=1e-9)
+    np.testing.assert_allclose(whole.residuals, fit.resid, atol=1e-9)
     weights = np.array([2, 0, 1, 3, 0, 1])
     rows = np.repeat(np.arange(60), weights[design.dataset])
     np.testing.assert_allclose(coefficients(design)(weights[None])[0], plain_fit(design, rows), rtol=1e-6)

@@ -103,7 +103,7 @@ def test_every_reader_passes_the_guard(fault, monkeypatch, tmp_path):
         prints = shards.fingerprint_batch(source, 0, ["cat/000.png"])
         assert prints.content == [None]
         assert prints.error[0]
-        facts = shards._decode_one(source, "cat/000.png", decode.Preprocess(4), np.zeros(16, np.uint8))
+        facts, _ = shards._decode_one(source, "cat/000.png", decode.Preprocess(4), np.zeros(16, np.uint8))
         assert facts["error"]
         assert list(source.read_some(["cat/000.png"])) == []
 

@@ -26,7 +26,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +39,7 @@ from dataprops.laws.change import common_sample, loss_change, preprocessing_diff
 from dataprops.laws.prediction import LEVEL, Prediction
 from dataprops.store.folder import finished_runs, load_summary
 from dataprops.util.normal import Z
+from dataprops.util.numbers import wilson_interval
 
 log = logging.getLogger(__name__)
 
@@ -144,20 +144,6 @@ def fraction_change(
         below += (weight * down) ** 2
         above += (weight * up) ** 2
     return value, value - math.sqrt(below), value + math.sqrt(above)
-
-
-def wilson_interval(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927). In closed form: the library that has it takes two seconds to import.
-
-    Examples
-    --------
-    >>> print("{:.4f} {:.4f}".format(*wilson_interval(3, 10, 0.95)))
-    0.1078 0.6032
-    """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    p, scale = count / of, 1 + z * z / of
-    half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
-    return max(0.0, (p + z * z / (2 * of) - half) / scale), min(1.0, (p + z * z / (2 * of) + half) / scale)
 
 
 def mix_test(table: np.ndarray, seed: int = 0) -> float | None:

@@ -12,6 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.util.numbers import wilson_interval
 
 LEAST = 20  # images of a slice
 LEVEL = 0.01  # after Holm's correction
@@ -100,7 +101,6 @@ def holm(p: Sequence[float]) -> np.ndarray:
 def hard_slices(context: Context) -> list[Slice]:
     """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
     from scipy.stats import hypergeom
-    from statsmodels.stats.proportion import proportion_confint
 
     said = context.opinions
     if said is None or said.probe is None:
@@ -122,9 +122,9 @@ def hard_slices(context: Context) -> list[Slice]:
         errors, size = int(wrong[mask].sum()), int(mask.sum())
         rest = (total - errors) / (n - size)
         if value < LEVEL and errors / size >= WORSE * rest:
-            low, high = proportion_confint(errors, size, method="wilson")
+            low, high = wilson_interval(errors, size)
             worst = np.nonzero(mask & wrong)[0]
-            out.append(Slice(name, said.image[worst], errors / size, float(low), float(high), rest, float(value)))
+            out.append(Slice(name, said.image[worst], errors / size, low, high, rest, float(value)))
     return sorted(out, key=lambda s: s.rest - s.error)
 
 

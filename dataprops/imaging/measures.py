@@ -7,6 +7,7 @@ the grey levels on [0, 255] (ITU-R 601 luma).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,50 +80,115 @@ class Measures(NamedTuple):
 NOTHING = Measures(*[float("nan")] * len(Measures._fields))
 
 
-def measure_image(pixels: np.ndarray) -> Measures:
-    """The numbers of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
+class Part(NamedTuple):
+    """What is measured of an image: enough for all of its numbers, and small whatever the size of the image.
+
+    Attributes
+    ----------
+    levels : uint8 [h, w] or [h, w, 3]
+        The image, reduced to at most `SIDE` pixels along a side.
+    fine : uint8 [f, g] or [f, g, 3]
+        Its middle part of at most `FINE` x `FINE` pixels, not reduced, on the grid of JPEG.
+    whole : bool
+        Whether `levels` are the image as it was.
+    """
+
+    levels: np.ndarray
+    fine: np.ndarray
+    whole: bool
+
+    @property
+    def key(self) -> tuple:
+        """Equal for parts that can be measured together."""
+        return self.levels.shape, self.fine.shape, self.whole
+
+
+def part_of(pixels: np.ndarray) -> Part:
+    """What is measured of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
     step = max(1, -(-max(pixels.shape[:2]) // SIDE))
     levels = pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(levels))
-    if step > 1:
-        image = image.reduce(step)
-    colour = 0.0
-    if levels.ndim == 3:
-        few = np.asarray(image)[::2, ::2].astype(np.int16)
-        colour = float(np.abs(few[..., 0] - few[..., 1]).mean() + np.abs(few[..., 1] - few[..., 2]).mean()) / 2
-        image = image.convert("L")
-    grey = np.asarray(image)
-    counts = np.asarray(image.histogram())
-    n, below = int(counts.sum()), counts.cumsum()
-    mean = float(counts @ _LEVELS) / n
-    low, quarter, high = np.searchsorted(below, (0.01 * n, 0.25 * n, 0.99 * n)).tolist()
-    # the commonest band of grey levels
-    held = np.concatenate([np.zeros(1, np.int64), below])
-    most = (held[_BAND_END] - held[_BAND_START]).max()
+    top, left = ((length - FINE) // 16 * 8 if length > FINE else 0 for length in levels.shape[:2])
+    fine = levels[top : top + FINE, left : left + FINE]
+    if step == 1:
+        return Part(levels, fine, True)
+    small = Image.fromarray(np.ascontiguousarray(levels)).reduce(step)
+    return Part(np.asarray(small), fine.copy(), False)  # a view would hold the whole image
+
+
+def measure_image(pixels: np.ndarray) -> Measures:
+    """The numbers of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
+    return Measures(*measure_parts([part_of(pixels)])[0].tolist())
+
+
+def measure_parts(parts: Sequence[Part]) -> np.ndarray:
+    """The numbers of some images, float64 [n, numbers] in the order of `Measures`; none depends on the other images.
+
+    Images of one size are measured together: of small ones each takes less time than calls for it alone.
+    """
+    out = np.empty((len(parts), len(Measures._fields)))
+    together: dict[tuple, list[int]] = {}
+    for at, part in enumerate(parts):
+        together.setdefault(part.key, []).append(at)
+    for (_, _, whole), at in together.items():
+        some = [parts[i] for i in at]
+        out[at] = _measured(np.stack([p.levels for p in some]), np.stack([p.fine for p in some]), whole)
+    return out
+
+
+def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
+    """`measure_parts` of images of one size, [n, h, w] or [n, h, w, 3]."""
+    missing = np.full(len(levels), np.nan)
+    colour = np.zeros(len(levels))
+    if levels.ndim == 4:
+        few = levels[:, ::2, ::2].astype(np.int16)
+        apart = [np.abs(few[..., i] - few[..., i + 1]).mean((1, 2)) for i in (0, 1)]
+        colour = (apart[0] + apart[1]) / 2
+    grey = _grey(levels)
+    counts = _histograms(grey)
+    n, below = grey[0].size, counts.cumsum(axis=1)
+    mean = counts @ _LEVELS / n
+    low, quarter, high = ((below < share * n).sum(axis=1) for share in (0.01, 0.25, 0.99))
+    held = np.pad(below, ((0, 0), (1, 0)))
+    most = (held[:, _BAND_END] - held[:, _BAND_START]).max(axis=1)  # the commonest band of grey levels
     wide = grey.astype(np.int16)
-    return Measures(
+    columns = (
         mean,
-        float(max(0.0, counts @ _LEVELS**2 / n - mean * mean)) ** 0.5,
-        float(low),
-        float(high),
-        float(quarter),
-        float(counts[SATURATED:].sum() / n),
-        float(most / n),
+        np.sqrt(np.maximum(0.0, counts @ _LEVELS**2 / n - mean * mean)),
+        low,
+        high,
+        quarter,
+        counts[:, SATURATED:].sum(axis=1) / n,
+        most / n,
         _focus(wide),
         _noise(wide),
-        _blockiness(wide) if step == 1 else float("nan"),
-        float((counts[low : high + 1] == 0).mean()) if step == 1 else float("nan"),
+        _blockiness(wide) if whole else missing,
+        _gaps(counts, low, high) if whole else missing,
         colour,
-        *_fine(levels),
+        *_fine(fine),
     )
+    return np.stack(columns, axis=1)
 
 
-def _fine(levels: np.ndarray) -> tuple[float, float, float, float, float]:
-    """What is measured at full resolution, in the middle `FINE` x `FINE` pixels, on the grid of JPEG: `grain` to `clipped`."""
-    top, left = ((length - FINE) // 16 * 8 if length > FINE else 0 for length in levels.shape[:2])
-    part = levels[top : top + FINE, left : left + FINE]
-    counts = np.bincount((part if part.ndim == 2 else part[..., 1]).ravel(), minlength=256)
-    grey = part if part.ndim == 2 else np.asarray(Image.fromarray(np.ascontiguousarray(part)).convert("L"))
+def _grey(levels: np.ndarray) -> np.ndarray:
+    """Luma as Pillow rounds it, uint8 [n, h, w], of images of one size: for Pillow they are one image, below each other."""
+    if levels.ndim == 3:
+        return levels
+    n, high, wide, channels = levels.shape
+    column = Image.fromarray(np.ascontiguousarray(levels).reshape(n * high, wide, channels))
+    return np.asarray(column.convert("L")).reshape(n, high, wide)
+
+
+def _histograms(values: np.ndarray) -> np.ndarray:
+    """Pixels of each grey level, int64 [n, 256], of uint8 [n, ...]."""
+    flat = values.reshape(len(values), -1)
+    offset = 256 * np.arange(len(flat))[:, None]
+    return np.bincount((flat + offset).ravel(), minlength=256 * len(flat)).reshape(len(flat), 256)
+
+
+def _fine(levels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What is measured at full resolution: `grain` to `clipped`."""
+    counts = _histograms(levels if levels.ndim == 3 else levels[..., 1])
+    grey = _grey(levels)
     return (_grain(grey.astype(np.int16)), *_comb(counts), _quantised(grey), _clipped(counts))
 
 
@@ -131,65 +197,78 @@ _BAND_START = np.maximum(np.arange(256) - FLAT, 0)
 _BAND_END = np.minimum(np.arange(256) + FLAT + 1, 256)
 
 
-def _mean_abs(values: np.ndarray) -> float:
-    return float(np.abs(values).mean(dtype=np.float32))
+def _mean_abs(values: np.ndarray) -> np.ndarray:
+    """Means of whole numbers [n, h, w] of either sign, as float32 has them: their sums are whole, and below 2^24."""
+    total = np.abs(values).sum(axis=(1, 2), dtype=np.int64)
+    return (total / values[0].size).astype(np.float32).astype(np.float64)
 
 
-def _focus(grey: np.ndarray) -> float:
-    if min(grey.shape) < 12:
-        return float("nan")
-    fine = _mean_abs(grey[1:] - grey[:-1]) + _mean_abs(grey[:, 1:] - grey[:, :-1])
-    coarse = _mean_abs(grey[4:] - grey[:-4]) + _mean_abs(grey[:, 4:] - grey[:, :-4])
-    return fine / coarse if coarse > 0.05 else float("nan")
+def _focus(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 12:
+        return np.full(len(grey), np.nan)
+    fine = _mean_abs(grey[:, 1:] - grey[:, :-1]) + _mean_abs(grey[:, :, 1:] - grey[:, :, :-1])
+    coarse = _mean_abs(grey[:, 4:] - grey[:, :-4]) + _mean_abs(grey[:, :, 4:] - grey[:, :, :-4])
+    shows = coarse > 0.05
+    return np.where(shows, fine / np.where(shows, coarse, 1.0), np.nan)
 
 
-def _noise(grey: np.ndarray) -> float:
-    if min(grey.shape) < 4:
-        return float("nan")
-    rows = grey[:-2] - 2 * grey[1:-1] + grey[2:]
-    both = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]).ravel()
+def _second_differences(grey: np.ndarray) -> np.ndarray:
+    rows = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
+    return np.abs(rows[:, :, :-2] - 2 * rows[:, :, 1:-1] + rows[:, :, 2:])
+
+
+def _noise(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 4:
+        return np.full(len(grey), np.nan)
+    both = _second_differences(grey).reshape(len(grey), -1)
     # the median is not moved by the edges of what the picture shows; 0.6745 is that of the normal distribution
-    return float(np.median(both[:: max(1, len(both) // 4096)]) / (6 * 0.6745))
+    return np.median(both[:, :: max(1, both.shape[1] // 4096)], axis=1) / (6 * 0.6745)
 
 
-def _blockiness(grey: np.ndarray) -> float:
-    if min(grey.shape) < 24:
-        return float("nan")
+def _blockiness(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 24:
+        return np.full(len(grey), np.nan)
     ratios = []
-    for axis in (0, 1):
-        steps = np.abs(np.diff(grey, axis=axis)).mean(axis=1 - axis, dtype=np.float32)
-        at_border = np.arange(len(steps)) % 8 == 7
-        within = float(steps[~at_border].mean())
-        ratios.append(float(steps[at_border].mean()) / within if within > 1e-3 else 1.0)
-    return float(np.mean(ratios)) - 1
+    for axis in (1, 2):
+        steps = np.abs(np.diff(grey, axis=axis)).mean(axis=3 - axis, dtype=np.float32)
+        at_border = np.arange(steps.shape[1]) % 8 == 7
+        within, at = (np.ascontiguousarray(steps[:, mask]).mean(axis=1) for mask in (~at_border, at_border))
+        shows = within > 1e-3
+        ratio = at.astype(np.float64) / np.where(shows, within, 1.0).astype(np.float64)
+        ratios.append(np.where(shows, ratio, 1.0))
+    return (ratios[0] + ratios[1]) / 2 - 1
 
 
-def _grain(grey: np.ndarray) -> float:
-    if min(grey.shape) < 18:
-        return float("nan")
-    rows = grey[:-2] - 2 * grey[1:-1] + grey[2:]
-    both = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
-    blocks = _blocks(both).mean((1, 2), dtype=np.float32)
+def _gaps(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    empty = np.pad((counts == 0).cumsum(axis=1), ((0, 0), (1, 0)))
+    row = np.arange(len(counts))
+    return (empty[row, high + 1] - empty[row, low]) / (high + 1 - low)
+
+
+def _grain(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 18:
+        return np.full(len(grey), np.nan)
+    blocks = _blocks(_second_differences(grey)).mean(axis=(2, 3), dtype=np.float32)
     # mean of |normal| is sqrt(2 / pi) of its standard deviation; the operator has norm 6
-    return float(np.quantile(blocks, 1 / 8) * np.sqrt(np.pi / 2) / 6)
+    return np.quantile(blocks, 1 / 8, axis=1) * np.sqrt(np.pi / 2) / 6
 
 
 def _blocks(grey: np.ndarray, offset: int = 0) -> np.ndarray:
-    """The 8 x 8 blocks [n, 8, 8] of [height, width], from `offset` rows and columns."""
-    high, wide = ((length - offset) // 8 for length in grey.shape)
-    cut = grey[offset : offset + 8 * high, offset : offset + 8 * wide]
-    return cut.reshape(high, 8, wide, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+    """The 8 x 8 blocks [n, blocks, 8, 8] of [n, height, width], from `offset` rows and columns."""
+    high, wide = ((length - offset) // 8 for length in grey.shape[1:])
+    cut = grey[:, offset : offset + 8 * high, offset : offset + 8 * wide]
+    return cut.reshape(len(grey), high, 8, wide, 8).swapaxes(2, 3).reshape(len(grey), high * wide, 8, 8)
 
 
-def _comb(counts: np.ndarray) -> tuple[float, float]:
-    inner = counts[2:-2].astype(np.float64)
-    around = (counts[:-4] + counts[1:-3] + counts[3:-1] + counts[4:]) / 4.0
+def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inner = counts[:, 2:-2].astype(np.float64)
+    around = (counts[:, :-4] + counts[:, 1:-3] + counts[:, 3:-1] + counts[:, 4:]) / 4.0
     told = around >= 8
-    told[[0, 1, -1, -2]] = False  # beside black and white, which hold whatever was cut
-    if told.sum() < 8:
-        return float("nan"), float("nan")
-    ratio = inner[told] / around[told]
-    return float((ratio < 0.25).mean()), float((ratio > 1.75).mean())
+    told[:, [0, 1, -1, -2]] = False  # beside black and white, which hold whatever was cut
+    enough = told.sum(axis=1)
+    ratio = inner / np.maximum(around, 8)  # others are not told
+    of = np.where(enough >= 8, enough, np.nan)
+    return (told & (ratio < 0.25)).sum(axis=1) / of, (told & (ratio > 1.75)).sum(axis=1) / of
 
 
 # orthonormal cosines of length 8, and which coefficients are fine
@@ -198,23 +277,26 @@ _COSINES[0] *= np.float32(np.sqrt(0.5))
 _IS_FINE = np.add.outer(np.arange(8), np.arange(8)) >= 5
 
 
-def _quantised(grey: np.ndarray) -> float:
-    if min(grey.shape) < 20:
-        return float("nan")
-    shares = []
+def _quantised(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 20:
+        return np.full(len(grey), np.nan)
+    shares, least = [], np.full(len(grey), np.inf)
     for offset in (0, 4):
-        blocks = _blocks(grey, offset).astype(np.float32)
-        flat = np.ptp(blocks.reshape(len(blocks), -1), axis=1) >= 12  # what is even has no fine detail on any grid
-        fine = (_COSINES @ blocks[flat] @ _COSINES.T)[:, _IS_FINE]
-        shares.append((float((np.abs(fine) < 1).mean()), fine.size) if fine.size else (0.0, 0))
-    if min(size for _, size in shares) < 200:
-        return float("nan")
-    return float(np.log2((shares[0][0] + 0.02) / (shares[1][0] + 0.02)))
+        blocks = _blocks(grey, offset)
+        flat = (
+            np.ptp(blocks.reshape(*blocks.shape[:2], -1), axis=2) >= 12
+        )  # what is even has no fine detail on any grid
+        fine = (_COSINES @ blocks[flat].astype(np.float32) @ _COSINES.T)[:, _IS_FINE]
+        vanish = np.bincount(np.nonzero(flat)[0], (np.abs(fine) < 1).sum(axis=1), minlength=len(grey))
+        size = flat.sum(axis=1) * fine.shape[1]
+        shares.append(vanish / np.maximum(size, 1))
+        least = np.minimum(least, size)
+    return np.where(least < 200, np.nan, np.log2((shares[0] + 0.02) / (shares[1] + 0.02)))
 
 
-def _clipped(counts: np.ndarray) -> float:
-    used = np.nonzero(counts)[0]
-    top = int(used[-1])
-    below = counts[max(0, top - 8) : top]
-    expected = 3 * float(below.max()) if len(below) else 0.0
-    return max(0.0, float(counts[top]) - expected) / float(counts.sum())
+def _clipped(counts: np.ndarray) -> np.ndarray:
+    top = 255 - np.argmax(counts[:, ::-1] > 0, axis=1)
+    row = np.arange(len(counts))
+    padded = np.pad(counts, ((0, 0), (8, 0)))  # the level `top` stands at top + 8
+    below = padded[row[:, None], top[:, None] + np.arange(8)].max(axis=1)
+    return np.maximum(0.0, counts[row, top] - 3.0 * below) / counts.sum(axis=1)

@@ -140,12 +140,14 @@ def twonn_value(
     n, total = len(distances), max(len(distances), int(index.max(initial=-1)) + 1)
     with np.errstate(divide="ignore"):
         logs = np.log(distances)
+    # by rank, contiguous; what is no neighbour has the number of none, which no sample holds
     known = np.isfinite(distances) & (index >= 0)
+    by_rank = _ByRank(np.ascontiguousarray(logs.T), np.ascontiguousarray(np.where(known, index, total).T))
     # where only a sample of images has rows, which of the images a row is does not matter: neighbours are others
     own = np.arange(n) if total == n else rng.choice(total, n, replace=False)
 
     def within(inside: np.ndarray) -> float:
-        return _log(statistic(_ratios_within(logs[inside[own]], (inside[index] & known)[inside[own]]), None))
+        return _log(statistic(_ratios_within(by_rank, np.append(inside, False), np.nonzero(inside[own])[0]), None))
 
     halves = [_half(total, rng) for _ in range(HALVES)]
     apart = np.array([within(inside) - within(~inside) for inside in halves])
@@ -168,15 +170,29 @@ def _log(value: float) -> float:
     return float(np.log(value)) if value > 0 else float("nan")
 
 
-def _ratios_within(logs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """log(T_2 / T_1), ascending, of images whose neighbours are the chosen ones; those with fewer than two are left out."""
-    enough = chosen.sum(axis=1) >= 2
-    logs, chosen = logs[enough], chosen[enough].copy()
-    row = np.arange(len(logs))
-    first = chosen.argmax(axis=1)
-    chosen[row, first] = False
-    second = chosen.argmax(axis=1)
-    return np.sort(logs[row, second] - logs[row, first])
+class _ByRank(NamedTuple):
+    """Logarithms of the distances to the neighbours of n images, and the neighbours' numbers, [k, n]."""
+
+    logs: np.ndarray
+    index: np.ndarray
+
+
+def _ratios_within(near: _ByRank, inside: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """log(T_2 / T_1), ascending, of these images among those inside; those with fewer than two neighbours there are left out.
+
+    Rank by rank: most images have met two of them long before the last.
+    """
+    none, one, first = images, images[:0], np.empty(0)
+    out = []
+    for logs, index in zip(*near, strict=True):
+        met = inside[index[one]]
+        out.append(logs[one[met]] - first[met])
+        begun = inside[index[none]]
+        one, first = np.append(one[~met], none[begun]), np.append(first[~met], logs[none[begun]])
+        none = none[~begun]
+        if not len(one) and not len(none):
+            break
+    return np.sort(np.concatenate(out))
 
 
 def _bootstrapped(

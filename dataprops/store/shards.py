@@ -42,7 +42,7 @@ from dataprops.imaging.decode import (
     resolved,
     value_facts,
 )
-from dataprops.imaging.measures import Measures, measure_image
+from dataprops.imaging.measures import Measures, Part, measure_parts, part_of
 from dataprops.sources import OpenSource
 from dataprops.util.budget import bounded, one_image
 from dataprops.util.files import aside_of, write_aside
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 SHARD_BYTES = 64 * 2**20
 SHARD_IMAGES = 1024
+MEASURED_BYTES = 2**20  # of images that are measured together; it takes ten times as much for a moment
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
 # Whose image it is, as hashes, known of DICOM files alone, and how many frames its file holds
@@ -324,6 +325,8 @@ def decode_batch(
 
 def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
     index: dict[str, list] = {name: [] for name in _INDEX.names}
+    waiting: dict[int, Part] = {}
+    held = 0
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path / "shard")
@@ -336,11 +339,18 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
             for row, key in enumerate(batch.keys):
                 pixels = np.zeros(preprocess.features, np.uint8)
                 with one_image():
-                    facts = _decode_one(source, key, preprocess, pixels)
+                    facts, part = _decode_one(source, key, preprocess, pixels)
                 facts["row"] = row
                 for name in index:
                     index[name].append(facts[name])
                 file.write(pixels)
+                if part is not None:
+                    waiting[row] = part
+                    held += part.levels.nbytes
+                if held > MEASURED_BYTES:
+                    _measure(waiting, index)
+                    held = 0
+            _measure(waiting, index)
         # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
         name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
         aside.replace(path / f"{name}.npy")
@@ -351,7 +361,16 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
     return len(batch.keys)
 
 
-def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray) -> dict:
+def _measure(waiting: dict[int, Part], index: dict[str, list]) -> None:
+    """Measure the images that wait, by row, and enter their numbers."""
+    for row, numbers in zip(waiting, measure_parts(list(waiting.values())).tolist(), strict=True):
+        for name, value in zip(MEASURES, numbers, strict=True):
+            index[name][row] = value
+    waiting.clear()
+
+
+def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray) -> tuple[dict, Part | None]:
+    """What is known of one image, and what is to be measured of it; its canonical pixels are written to `out`."""
     facts: dict = dict.fromkeys(_INDEX.names)
     facts.update(width=0, height=0, peak=-1, grey=False)
     try:
@@ -363,15 +382,14 @@ def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.nd
             pixels, peak = canonical(raw, preprocess)
     except OSError as problem:
         facts["error"] = read_reason(problem)
-        return facts
+        return facts, None
     except UnreadableImage as reason:
         facts["error"] = str(reason)
-        return facts
+        return facts, None
     out[:] = pixels.reshape(-1)
-    facts.update(zip(MEASURES, measure_image(raw.pixels), strict=True))
     facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
     facts["pixels"] = hash_bytes(out.tobytes())
-    return facts
+    return facts, part_of(raw.pixels)
 
 
 class ShardIndex(NamedTuple):

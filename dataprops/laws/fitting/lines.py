@@ -2,7 +2,7 @@
 
 The intercepts are partialled out (Frisch-Waugh-Lovell): what remains is a system of one or two slopes, made of sums over
 each dataset. So fits to thousands of resamples, and to all but each dataset, are a few matrix products. The fit to the
-whole table is statsmodels' (`fit_whole`); tests hold the two together.
+whole table is by the whole matrix (`fit_whole`); tests hold the two, and statsmodels, together.
 """
 
 from __future__ import annotations
@@ -72,21 +72,22 @@ class OLSFit(NamedTuple):
 
 
 def fit_whole(design: Design) -> OLSFit | None:
-    """Ordinary least squares by statsmodels; None if the rows do not determine the slopes."""
-    from statsmodels.regression.linear_model import OLS
-
+    """Ordinary least squares over all rows; None if they do not determine the slopes."""
     rows, count = design.x.shape
     families = np.eye(len(design.families))[design.family]
     center, scale = _scales(design.x)
     if not np.isfinite(coefficients(design)(np.ones((1, len(design.datasets)), np.int64))[0, :count]).all():
         return None
-    fit = OLS(design.y, np.hstack([families, (design.x - center) / scale])).fit()
-    slopes = fit.params[len(design.families) :] / scale
+    columns = np.hstack([families, (design.x - center) / scale])
+    found = np.linalg.lstsq(columns, design.y, rcond=None)[0]
+    residuals = design.y - columns @ found
+    squares = float(residuals @ residuals)
+    slopes = found[len(design.families) :] / scale
     free = rows - len(design.families) - count
-    spread = float(np.sqrt(fit.ssr / free)) if free > 0 else np.nan
+    spread = float(np.sqrt(squares / free)) if free > 0 else np.nan
     total = float(((design.y - design.y.mean()) ** 2).sum())
-    r2 = 1 - float(fit.ssr) / total if total > 0 else np.nan
-    return OLSFit(slopes, fit.params[: len(design.families)] - center @ slopes, r2, spread, np.asarray(fit.resid))
+    r2 = 1 - squares / total if total > 0 else np.nan
+    return OLSFit(slopes, found[: len(design.families)] - center @ slopes, r2, spread, residuals)
 
 
 def coefficients(design: Design) -> Statistic:
