@@ -2,10 +2,12 @@
 
 Image b, turned by one of the eight symmetries of the square, is warped onto image a by an affine map. Gauss-Newton finds the map, on
 thumbnails freed of slow changes of brightness (half size, then full size), with the mean gradient of both images [1]_ and weights
-that fall with the residual, so that a burnt-in text or a border does not pull it. Then the fine detail of both, what a blur
-of two pixels takes away, is correlated in blocks of the picture. `detail` is the energy-weighted median over blocks: near 1 for a
-copy, even if a text hides some blocks or brightness and contrast differ; near 0 for two pictures of different things, however alike
-they look from afar.
+that fall with the residual, so that a burnt-in text does not pull it; borders of one colour are filled with what lies beside them
+first. Pairs that do not come together are given up early. Then the fine detail of both, what a blur
+of two pixels takes away, is correlated in blocks of the picture. `detail` is the mean of the energy-weighted median and lower
+quartile over blocks: near 1 for a copy, even if a text hides some blocks or brightness and contrast differ; near 0 for two pictures
+of different things, however alike they look from afar. The quartile tells outlines that lie over each other, as those of two
+cells, from pictures that agree all over.
 
 References
 ----------
@@ -23,17 +25,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, content_boxes
+from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 
 BLOCKS = 8  # of the picture in each direction
-LEAST_COVERED = 0.5  # fraction of a's content that the warped b must cover
-COARSE_STEPS, FINE_STEPS = 6, 2
+LEAST_COVERED = 0.5  # fraction of the content of both that must overlap
+COARSE_STEPS, FINE_STEPS = (2, 4), 1  # at half size, before and after a first look; at full size
+FIRST_LOOK = 0.75  # correlation after the first steps
 LEAST_HALF = 12  # pixels of a thumbnail of half size, to find a map on it
 WORTH_A_LOOK = 0.45  # agreement of the shapes at half size
 RESIDUAL = 0.7  # beyond which a pixel's weight falls, in spreads of the band-passed image
 DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail
 LITTLE = 0.3  # blocks with less detail than this fraction of the mean hold noise alone
-PAIRS_AT_ONCE = 64
+PAIRS_AT_ONCE = 64  # of 32 x 32 pixels
 
 
 class Alignment(NamedTuple):
@@ -46,7 +49,7 @@ class Alignment(NamedTuple):
     warp : float32 [m, 2, 3]
         Position in b (after its symmetry) of a position in a, both from -1 to 1 over the side.
     covered : float32 [m]
-        Fraction of a that b covers.
+        Fraction of the larger one that both show.
     gain, offset : float32 [m]
         The best line from b's grey levels to a's: a = gain b + offset.
     differing : float32 [m]
@@ -84,13 +87,17 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
     return (across.reshape(m * s, s) @ g).reshape(m, s, s).transpose(1, 2)
 
 
-def _band(images: Tensor) -> Tensor:
-    """What lies between a fine and a coarse blur, each image divided by its spread."""
+def _band(images: Tensor, within: Tensor) -> Tensor:
+    """What lies between a fine and a coarse blur, each image divided by its spread within its box (a mask [m, s, s])."""
     band = _blur(images, 0.7) - _blur(images, 4.0)
-    return band / band.std(dim=(1, 2), keepdim=True).clamp_min(1e-3)
+    n = within.sum((1, 2)).clamp_min(1)
+    mean = (band * within).sum((1, 2)) / n
+    square = (band * band * within).sum((1, 2)) / n
+    spread = (square - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3)
+    return band / spread[:, None, None]
 
 
-def _inside(box: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def inside(box: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Whether positions [m, s, s] lie within the boxes [m, 4]."""
     left, top, right, bottom = (box[:, i, None, None] for i in range(4))
     return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
@@ -101,7 +108,7 @@ def _warped(images: Tensor, warp: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
     m, s, _ = images.shape
     grid = affine_grid(warp, [m, 1, s, s], align_corners=False)
     out = grid_sample(images[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return out, _inside(box, grid[..., 0], grid[..., 1])
+    return out, inside(box, grid[..., 0], grid[..., 1])
 
 
 def _positions(side: int) -> tuple[Tensor, Tensor]:
@@ -118,109 +125,173 @@ def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
     return across, down
 
 
-def _step(a: Tensor, b: Tensor, warp: Tensor, box_a: Tensor, box_b: Tensor) -> Tensor:
-    """One Gauss-Newton step of the maps [m, 2, 3] on band-passed images [m, s, s]."""
+@lru_cache(maxsize=8)
+def _monomials(side: int) -> tuple[Tensor, Tensor]:
+    """x, y, 1 and their products (xx, xy, yy, x, y, 1) at the positions, [side * side, 3] and [side * side, 6]."""
+    x, y = (line.reshape(-1) for line in _positions(side))
+    one = torch.ones_like(x)
+    return torch.stack([x, y, one], 1), torch.stack([x * x, x * y, y * y, x, y, one], 1)
+
+
+_PRODUCT = torch.tensor([[0, 1, 3], [1, 2, 4], [3, 4, 5]])  # place of the product of two of x, y, 1 among the six
+
+
+def _step(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
+    """One Gauss-Newton step of the maps [m, 2, 3] on band-passed images [m, s, s], and how far these correlated before it."""
     m, s, _ = a.shape
-    x, y = _positions(s)
     moved, covered = _warped(b, warp, box_b)
-    weight = (covered & _inside(box_a, x, y)).float()
-    gain = ((weight * a * moved).sum((1, 2)) / (weight * moved * moved).sum((1, 2)).clamp_min(1e-6)).clamp(0.3, 3.0)
-    moved = moved * gain[:, None, None]
+    weight = (covered & within_a).float()
+    own = weight * a
+    cross, power = (own * moved).sum((1, 2)), (weight * moved * moved).sum((1, 2)).clamp_min(1e-6)
+    correlation = cross / ((own * a).sum((1, 2)) * power).clamp_min(1e-12).sqrt()
+    moved = moved * (cross / power).clamp(0.3, 3.0)[:, None, None]
     residual = a - moved
     weight = weight / (1 + (residual / RESIDUAL) ** 2)
-    across, down = (0.5 * (one + two) for one, two in zip(_slopes(a), _slopes(moved), strict=True))
-    jacobian = torch.stack([across * x, across * y, across, down * x, down * y, down], 1).reshape(m, 6, s * s)
-    weighted = jacobian * weight.reshape(m, 1, s * s)
-    normal = weighted @ jacobian.transpose(1, 2)
-    right = weighted @ residual.reshape(m, s * s, 1)
+    across, down = _slopes(0.5 * (a + moved))
+    linear, square = _monomials(s)
+    from_across, from_down = across * weight, down * weight
+    products = torch.stack([from_across * across, from_across * down, from_down * down], 1).reshape(m * 3, s * s)
+    sums = (products @ square).reshape(m, 3, 6)[:, :, _PRODUCT]
+    normal = torch.cat([torch.cat([sums[:, 0], sums[:, 1]], 2), torch.cat([sums[:, 1], sums[:, 2]], 2)], 1)
+    right = torch.stack([from_across * residual, from_down * residual], 1).reshape(m * 2, s * s) @ linear
     ridge = 1e-3 * normal.diagonal(dim1=1, dim2=2).sum(1) + 1e-6
     normal = normal + ridge[:, None, None] * torch.eye(6)
-    change = torch.linalg.solve(normal, right).clamp(-0.12, 0.12).reshape(m, 2, 3)
+    change = torch.linalg.solve(normal, right.reshape(m, 6, 1)).clamp(-0.12, 0.12).reshape(m, 2, 3)
     change = torch.cat([change + torch.eye(2, 3), torch.tensor([[[0.0, 0.0, 1.0]]]).expand(m, 1, 3)], 1)
     stepped = warp @ change
     # a map that shrinks or stretches beyond any crop has lost its way
     scale = torch.linalg.det(stepped[:, :, :2])
     lost = ~((scale > 0.35) & (scale < 2.8))
-    return torch.where(lost[:, None, None], warp, stepped)
+    return torch.where(lost[:, None, None], warp, stepped), correlation
 
 
-def _detail(images: Tensor, mask: Tensor) -> Tensor:
+def _details(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """What lies between a fine and a coarse blur, within the mask. The fine one makes resampled images alike."""
-    fine, coarse = (_blur(images * mask, blur) / _blur(mask, blur).clamp_min(1e-3) for blur in DETAIL_BLURS)
-    return (fine - coarse) * mask
-
-
-def _blocked(values: Tensor, cell: int, grid: int) -> Tensor:
-    """Sums over blocks, [m, grid * grid]."""
-    whole = values[:, : cell * grid, : cell * grid].reshape(len(values), grid, cell, grid, cell)
-    return whole.sum((2, 4)).reshape(len(values), grid * grid)
+    fine, coarse = (
+        [_blur(image * mask, blur) / held for image in (one, two)]
+        for blur in DETAIL_BLURS
+        for held in (_blur(mask, blur).clamp_min(1e-3),)
+    )
+    return (fine[0] - coarse[0]) * mask, (fine[1] - coarse[1]) * mask
 
 
 def _block_correlation(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Correlation and energy of each block, [m, blocks]."""
-    side = one.shape[-1]
-    cell = max(4, math.ceil(side / BLOCKS))
-    grid = side // cell
-    n = _blocked(mask, cell, grid)
-    safe = n.clamp_min(1)
-    mean_one, mean_two = _blocked(one, cell, grid) / safe, _blocked(two, cell, grid) / safe
-    var_one = _blocked(one * one, cell, grid) / safe - mean_one**2
-    var_two = _blocked(two * two, cell, grid) / safe - mean_two**2
-    both = _blocked(one * two, cell, grid) / safe - mean_one * mean_two
+    cell = max(4, math.ceil(one.shape[-1] / BLOCKS))
+    maps = torch.stack([mask, one, two, one * one, two * two, one * two], 1)
+    n, *sums = torch.nn.functional.avg_pool2d(maps, cell).flatten(2).unbind(1)
+    mean_one, mean_two, square_one, square_two, product = (part / n.clamp_min(1e-3) for part in sums)
+    var_one, var_two = square_one - mean_one**2, square_two - mean_two**2
     spread = (var_one.clamp_min(0) * var_two.clamp_min(0)).sqrt()
-    energy = torch.where((n >= 0.5 * cell * cell) & (spread > 1e-4), spread.sqrt(), torch.zeros(()))
+    energy = torch.where((n >= 0.5) & (spread > 1e-4), spread.sqrt(), torch.zeros(()))
     energy = torch.where(energy < LITTLE * energy.mean(1, keepdim=True), torch.zeros(()), energy)
-    return both / spread.clamp_min(1e-4), energy
+    return (product - mean_one * mean_two) / spread.clamp_min(1e-4), energy
 
 
-def _energy_median(corr: Tensor, energy: Tensor) -> Tensor:
-    """The median over blocks of their correlation, weighted by energy, [m]."""
+def _energy_quantile(corr: Tensor, energy: Tensor, part: float = 0.5) -> Tensor:
+    """A quantile over blocks of their correlation, weighted by energy, [m]."""
     order = corr.argsort(1)
-    reached = energy.gather(1, order).cumsum(1) >= 0.5 * energy.sum(1, keepdim=True)
+    reached = energy.gather(1, order).cumsum(1) >= part * energy.sum(1, keepdim=True)
     return corr.gather(1, order).gather(1, reached.float().argmax(1, keepdim=True))[:, 0]
 
 
-def _agreement(a: Tensor, b: Tensor, warp: Tensor, box_a: Tensor, box_b: Tensor) -> Tensor:
-    """detail, covered, gain, offset, differing of pairs of grey thumbnails, [m, 5]."""
-    x, y = _positions(a.shape[-1])
+def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor) -> Tensor:
+    """detail, covered, gain, offset, differing of pairs of grey thumbnails, [m, 5]; `own`: the content of a, bool [m, s, s]."""
     moved, covered = _warped(b, warp, box_b)
-    own = _inside(box_a, x, y)
     mask = (covered & own).float()
-    fraction = mask.sum((1, 2)) / own.float().sum((1, 2)).clamp_min(1)
     n = mask.sum((1, 2)).clamp_min(1)
+    size_b = (box_b[:, 2:] - box_b[:, :2]).prod(1) / 4 / torch.linalg.det(warp[:, :, :2]).clamp_min(1e-3)
+    size = torch.maximum(own.float().mean((1, 2)), size_b.clamp(max=1.0))
+    fraction = mask.mean((1, 2)) / size.clamp_min(1e-6)
     mean_a, mean_b = (mask * a).sum((1, 2)) / n, (mask * moved).sum((1, 2)) / n
     from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
     gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
-    corr, energy = _block_correlation(_detail(a, mask), _detail(moved, mask), mask)
-    median, total = _energy_median(corr, energy), energy.sum(1)
+    corr, energy = _block_correlation(*_details(a, moved, mask), mask)
+    median, quartile, total = _energy_quantile(corr, energy), _energy_quantile(corr, energy, 0.25), energy.sum(1)
     differing = torch.where(corr < 0.5 * median[:, None], energy, torch.zeros(())).sum(1) / total.clamp_min(1e-6)
-    detail = torch.where((total > 0) & (fraction >= LEAST_COVERED), median, torch.zeros(()))
+    agree = 0.5 * (median + quartile)
+    detail = torch.where((total > 0) & (fraction >= LEAST_COVERED), agree, torch.zeros(()))
     return torch.stack([detail, fraction, gain, mean_a - gain * mean_b, differing], 1)
 
 
-def _coarse(a: Tensor, b: Tensor, warp: Tensor, box_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps found at half size, and whether the shapes agree there so far that a closer look is worth it."""
-    one, two = (_band(torch.nn.functional.avg_pool2d(image[:, None], 2)[:, 0]) for image in (a, b))
-    for _ in range(COARSE_STEPS):
-        warp = _step(one, two, warp, box_a, box_b)
-    moved, covered = _warped(two, warp, box_b)
-    x, y = _positions(one.shape[-1])
-    mask = (covered & _inside(box_a, x, y)).float()
-    return warp, _energy_median(*_block_correlation(one * mask, moved * mask, mask)) >= WORTH_A_LOOK
+class _Prepared(NamedTuple):
+    """Thumbnails with their borders filled, float32 [n, s, s]; their boxes [n, 4], and masks of these; at half size their bands."""
+
+    grey: Tensor
+    boxes: np.ndarray
+    within: Tensor
+    half: Tensor | None
+    half_within: Tensor | None
 
 
-def _piece(a: Tensor, b: Tensor, warp: Tensor, box_a: Tensor, box_b: Tensor, started: bool) -> tuple[Tensor, Tensor]:
+def _filled(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Thumbnails whose borders repeat the content's outermost lines."""
+    side = thumbs.shape[1]
+    at = np.arange(side)
+    columns, rows = (np.clip(at, lines[:, [axis]], side - 1 - lines[:, [axis + 2]]) for axis in (0, 1))
+    return np.take_along_axis(np.take_along_axis(thumbs, rows[:, :, None], 1), columns[:, None, :], 2)
+
+
+def _prepared(thumbs: np.ndarray, halved: bool) -> _Prepared:
+    lines = border_lines(thumbs)
+    inset = 2 * lines / thumbs.shape[1]
+    boxes = np.concatenate([inset[:, :2] - 1, 1 - inset[:, 2:]], 1)
+    bordered = np.nonzero(lines.any(1))[0]
+    filled = thumbs.astype(np.float32)
+    if len(bordered):
+        filled[bordered] = _filled(thumbs[bordered], lines[bordered])
+    grey, box = torch.from_numpy(filled), torch.from_numpy(boxes).float()
+    within = inside(box, *_positions(thumbs.shape[1]))
+    if not halved:
+        return _Prepared(grey, boxes, within, None, None)
+    small = torch.nn.functional.avg_pool2d(grey[:, None], 2)[:, 0]
+    small_within = inside(box, *_positions(small.shape[-1]))
+    for start in range(0, len(small), 256):
+        part = slice(start, start + 256)
+        small[part] = _band(small[part], small_within[part])
+    return _Prepared(grey, boxes, within, small, small_within)
+
+
+def _coarse(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps found on bands of half size, and which pairs agree there so far that a closer look is worth it."""
+    for _ in range(COARSE_STEPS[0]):
+        warp, _ = _step(a, b, warp, within_a, box_b)
+    warp, correlation = _step(a, b, warp, within_a, box_b)
+    look = torch.nonzero(correlation >= FIRST_LOOK)[:, 0]
+    a, b, within_a, box_b, refined = a[look], b[look], within_a[look], box_b[look], warp[look]
+    if not len(look):
+        return warp, look
+    for _ in range(COARSE_STEPS[1] - 1):
+        refined, _ = _step(a, b, refined, within_a, box_b)
+    moved, covered = _warped(b, refined, box_b)
+    mask = (covered & within_a).float()
+    warp[look] = refined
+    agrees = _energy_quantile(*_block_correlation(a * mask, moved * mask, mask)) >= WORTH_A_LOOK
+    return warp, look[agrees]
+
+
+def _turned(images: Tensor, symmetry: int) -> Tensor:
+    transpose, across, down = SYMMETRIES[symmetry]
+    out = images.transpose(-1, -2) if transpose else images
+    dims = [axis for axis, yes in ((-1, across), (-2, down)) if yes]
+    return out.flip(dims) if dims else out.contiguous()
+
+
+def _piece(made: _Prepared, a: np.ndarray, b: np.ndarray, warp: Tensor, symmetry: int) -> tuple[Tensor, Tensor]:
     """What `_agreement` says of pairs of thumbnails, and their maps, refined."""
     out = torch.zeros(len(a), 5)
-    look = torch.ones(len(a), dtype=torch.bool)
-    if a.shape[-1] >= 2 * LEAST_HALF and not started:
-        warp, look = _coarse(a, b, warp, box_a, box_b)
-    if look.any():
-        a, b, box_a, box_b = a[look], b[look], box_a[look], box_b[look]
-        one, two, refined = _band(a), _band(b), warp[look]
+    one, two = torch.from_numpy(a), torch.from_numpy(b)
+    box = torch.from_numpy(_turned_box(made.boxes[b], symmetry)).float()
+    look = torch.arange(len(a))
+    if made.half is not None and made.half_within is not None:
+        warp, look = _coarse(made.half[one], _turned(made.half[two], symmetry), warp, made.half_within[one], box)
+    if len(look):
+        one, two, box, refined = one[look], two[look], box[look], warp[look]
+        grey_a, grey_b, within = made.grey[one], _turned(made.grey[two], symmetry), made.within[one]
+        band_a, band_b = _band(grey_a, within), _band(grey_b, _turned(made.within[two], symmetry))
         for _ in range(FINE_STEPS):
-            refined = _step(one, two, refined, box_a, box_b)
-        out[look] = _agreement(a, b, refined, box_a, box_b)
+            refined, _ = _step(band_a, band_b, refined, within, box)
+        out[look] = _agreement(grey_a, grey_b, refined, within, box)
         warp[look] = refined
     return out, warp
 
@@ -268,20 +339,21 @@ def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None
     """
     m = len(pairs.a)
     found, warps = np.zeros((m, 5), np.float32), np.zeros((m, 2, 3), np.float32)
-    boxes = content_boxes(thumbs)
     symmetry = np.array([VIEWS[view].symmetry for view in pairs.view], np.int64)
+    ids, ends = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
+    if not m:
+        return Alignment(*found[:, 0:1].T, warps, *found[:, 1:].T)
+    made = _prepared(thumbs[ids], start is None and thumbs.shape[1] >= 2 * LEAST_HALF)
+    one, two = ends[:m], ends[m:]
+    at_once = max(8, PAIRS_AT_ONCE * 32**2 // thumbs.shape[1] ** 2)
     for turned in np.unique(symmetry):
         of = np.nonzero(symmetry == turned)[0]
-        for first in range(0, len(of), PAIRS_AT_ONCE):
-            at = of[first : first + PAIRS_AT_ONCE]
-            box_a, box_b = boxes[pairs.a[at]], _turned_box(boxes[pairs.b[at]], int(turned))
+        for first in range(0, len(of), at_once):
+            at = of[first : first + at_once]
+            box_a, box_b = made.boxes[one[at]], _turned_box(made.boxes[two[at]], int(turned))
             maps = start_warps(pairs.view[at], box_a, box_b) if start is None else start[at]
-            warp = torch.from_numpy(np.ascontiguousarray(maps, np.float32))
-            a = torch.from_numpy(thumbs[pairs.a[at]].astype(np.float32))
-            b = torch.from_numpy(turn(thumbs[pairs.b[at]], int(turned)).astype(np.float32))
-            part, warp = _piece(
-                a, b, warp, *(torch.from_numpy(box).float() for box in (box_a, box_b)), start is not None
-            )
+            warp = torch.from_numpy(np.array(maps, np.float32))
+            part, warp = _piece(made, one[at], two[at], warp, int(turned))
             found[at], warps[at] = part.numpy(), warp.numpy()
     detail, covered, gain, offset, differing = found.T
     return Alignment(detail, warps, covered, gain, offset, differing)

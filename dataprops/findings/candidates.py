@@ -4,8 +4,8 @@ Each image becomes 63 numbers: its lowest 8 x 8 cosine coefficients without the 
 own mean taken off and its spread made even, so that what all pictures of a kind share counts for nothing; then the cosine of the
 angle between two images. A flip or a quarter turn only permutes the coefficients and changes their signs. A crop of
 an image has the coefficients of a window of it, which is one product with two small matrices. So all pairs are compared under the
-eight symmetries of the square, under crops at `WINDOWS`, without borders, and in five parts of the picture alone (a burnt-in text
-lies outside at least one of them): 38 products of n x 63 numbers.
+eight symmetries of the square, under crops at `WINDOWS`, under shifts (a window of one against another window of the other), without
+borders, and in five parts of the picture alone (a burnt-in text lies outside at least one of them): products of n x 63 numbers.
 
 A candidate is the best partner of an image in one of these views, among `BLOCKS` parts of the set, if it is closer than
 partners in that view usually are. Nothing is decided here: `align` looks at the pictures.
@@ -19,11 +19,16 @@ import numpy as np
 import torch
 
 ORDER = 8  # lowest cosine coefficients in each direction
+LOWEST_FIRST = np.argsort(np.add.outer(np.arange(ORDER), np.arange(ORDER)).ravel(), kind="stable")
+COARSE = 28  # coefficients by which partners are sought
+USUAL = 300  # images that say how close best partners usually are
 BLOCKS = 4  # parts of the set, of each of which the best partner is looked at
 KEPT = 5  # candidates of an image
-CLOSER = 0.55  # a candidate's 1 - cosine, over the usual one of best partners in that view
-STEP = 2048  # rows compared at once
-BORDER_RANGE = 12  # grey levels within a line of a border (2 % to 98 % of its pixels)
+CLOSER = 0.45  # a candidate's 1 - cosine, over the usual one of best partners in that view
+STEP = 512  # rows compared at once
+BORDER_LEVELS = 6  # grey levels around their mean within which the pixels of a line of a border lie
+BORDER_ODD = 0.02  # of them that need not
+BORDERS = 3  # within each other: a frame around a picture that has a margin of its own
 MOST_BORDER = 0.4  # of the side, at each end
 
 # Symmetries of the square as (transpose first, then flip left-right, then flip top-bottom), with what to call them
@@ -60,6 +65,13 @@ PARTS: tuple[Window, ...] = (
     (0.0, 0.0, 0.55, 1.0),
     (0.45, 0.0, 1.0, 1.0),
 )
+# one of the nine windows of 0.9 in a is another one in b: shifts by 5 and 10 % of the side, one of each two opposite ones
+SHIFTED: tuple[tuple[Window, Window], ...] = tuple(
+    (_window(0.9, max(x, 0) / 2, max(y, 0) / 2), _window(0.9, max(-x, 0) / 2, max(-y, 0) / 2))
+    for x in (-2, -1, 0, 1, 2)
+    for y in (-2, -1, 0, 1, 2)
+    if (x, y) > (0, 0)
+)
 
 
 class View(NamedTuple):
@@ -77,33 +89,62 @@ class View(NamedTuple):
 VIEWS: tuple[View, ...] = (
     *(View(i, WHOLE, WHOLE) for i in range(8)),
     View(0, WHOLE, WHOLE, content=True),
-    *(View(0, WHOLE, window, content=True) for window in WINDOWS),
+    *(View(0, WHOLE, window, content=True) for window in (WINDOWS[4], WINDOWS[9])),
     *(View(0, WHOLE, window) for window in WINDOWS[:10]),
     *(View(0, part, part) for part in PARTS),
+    *(View(0, one, other) for one, other in SHIFTED),
 )
 
 
-def content_boxes(thumbs: np.ndarray) -> np.ndarray:
-    """Left, top, right, bottom (-1 to 1 over the side) of what lies within borders of one colour, float64 [n, 4].
+def border_lines(thumbs: np.ndarray) -> np.ndarray:
+    """How many lines at the left, top, right and bottom are borders of one colour, int64 [n, 4].
 
-    A border is the outermost lines whose grey levels differ by little, up to `MOST_BORDER` of the side in all.
+    A border is the outermost lines of nearly one grey level each, up to `MOST_BORDER` of the side; within a border another one is
+    looked for.
     """
-    n, side, _ = thumbs.shape
-    out = np.empty((n, 4))
-    most = int(MOST_BORDER * side)
-    for axis in (0, 1):
-        low = np.percentile(thumbs, 2, axis=1 + axis, method="nearest").astype(np.int16)
-        high = np.percentile(thumbs, 98, axis=1 + axis, method="nearest").astype(np.int16)
-        # along axis 1 lie the rows of the image: axis 1 gives columns
-        plain = (high - low) <= BORDER_RANGE
-        first = np.where(plain.all(1), 0, np.argmin(plain, 1))
-        last = np.where(plain.all(1), 0, np.argmin(plain[:, ::-1], 1))
-        first, last = np.minimum(first, most), np.minimum(last, most)
-        # the line between border and content is a mixture of both
-        first, last = first + (first > 0), last + (last > 0)
-        out[:, axis] = 2 * first / side - 1
-        out[:, axis + 2] = 1 - 2 * last / side
+    n = len(thumbs)
+    out = np.zeros((n, 4), np.int64)
+    at = np.arange(n)
+    for _ in range(BORDERS):
+        found = _outermost(thumbs[at], out[at])
+        changed = (found > out[at]).any(1)
+        out[at] = found
+        at = at[changed]
+        if not len(at):
+            break
     return out
+
+
+def _outermost(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """`border_lines` of what lies within the given ones, added to them."""
+    side = thumbs.shape[1]
+    out = lines.copy()
+    most = int(MOST_BORDER * side)
+    at = np.arange(side)
+    inner = [(at >= lines[:, [axis]]) & (at < side - lines[:, [axis + 2]]) for axis in (0, 1)]
+    for axis in (0, 1):
+        # columns along axis 0, rows along axis 1: lines become rows here
+        values = (thumbs.swapaxes(1, 2) if axis == 0 else thumbs).astype(np.float32)
+        within = inner[1 - axis].astype(np.float32)
+        count = np.maximum(within.sum(1), 1)
+        mean = np.einsum("nlp,np->nl", values, within) / count[:, None]
+        odd = (np.abs(values - mean[:, :, None]) > BORDER_LEVELS).astype(np.float32)
+        plain = np.einsum("nlp,np->nl", odd, within) <= BORDER_ODD * count[:, None]
+        plain |= ~inner[axis]
+        everything = plain.all(1)
+        first = np.where(everything, lines[:, axis], np.argmin(plain, 1))
+        last = np.where(everything, lines[:, axis + 2], np.argmin(plain[:, ::-1], 1))
+        for end, found in ((axis, first), (axis + 2, last)):
+            # the lines between border and content are a mixture of both
+            more = found > lines[:, end]
+            out[:, end] = np.where(more, np.minimum(found + max(1, side // 32), most), lines[:, end])
+    return np.maximum(out, lines)
+
+
+def content_boxes(thumbs: np.ndarray) -> np.ndarray:
+    """Left, top, right, bottom (-1 to 1 over the side) of what lies within `border_lines`, float64 [n, 4]."""
+    inset = 2 * border_lines(thumbs) / thumbs.shape[1]
+    return np.concatenate([inset[:, :2] - 1, 1 - inset[:, 2:]], 1)
 
 
 def boxed(thumbs: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -141,7 +182,7 @@ def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
     down = torch.from_numpy(cosine_rows(side, window[1], window[3]))
     out = np.empty((len(thumbs), ORDER, ORDER), np.float32)
     for start in range(0, len(thumbs), STEP):
-        part = torch.from_numpy(thumbs[start : start + STEP].astype(np.float32))
+        part = torch.from_numpy(thumbs[start : start + STEP].astype(np.float32, copy=False))
         out[start : start + STEP] = (down @ part @ across.T).numpy()
     out[:, 0, 0] = 0
     norm = np.sqrt((out * out).sum((1, 2), keepdims=True))
@@ -161,26 +202,59 @@ def turned(coef: np.ndarray, symmetry: int) -> np.ndarray:
 
 
 def _directions(coef: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> torch.Tensor:
-    flat = ((coef - mean) / spread).reshape(len(coef), -1)
+    flat = ((coef - mean) / spread).reshape(len(coef), -1)[:, LOWEST_FIRST]
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return torch.from_numpy(np.ascontiguousarray(flat))
 
 
-def _best(a: torch.Tensor, b: torch.Tensor, blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best partner in b of each row of a in each of the blocks (a row's own number left out): cosine, number [n, blocks]."""
+def _in_view(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of a with a partner in b that is closer than usual, the partners, and how close: 1 is usual.
+
+    Partners are chosen by the `COARSE` lowest coefficients, and judged by these and by all.
+    """
+    edges = np.linspace(0, len(a), min(BLOCKS, len(a)) + 1).astype(int)
+    low_a, low_b = (torch.nn.functional.normalize(part[:, :COARSE]).contiguous() for part in (a, b))
+    apart = 1 - _best(low_a, low_b, edges)
+    usual = max(float(np.median(apart.min(1))), 1e-4)
+    # where images are dense all are near: a copy is nearer than the best of most other parts
+    limit = np.minimum(usual, np.sort(apart, axis=1)[:, -1 - (len(edges) > 4)])
+    row, block = np.nonzero(apart < closer * limit[:, None])
+    some = np.arange(0, len(a), max(1, len(a) // USUAL))
+    row, block = np.concatenate([some, row]), np.concatenate([apart[some].argmin(1), block])
+    partner = _partners(low_a, low_b, edges, row, block)
+    exact = 1 - (a[row] * b[partner]).sum(1).numpy()
+    exact /= max(float(np.median(exact[: len(some)])), 1e-4)
+    kept = len(some) + np.nonzero(exact[len(some) :] < closer)[0]
+    return row[kept], partner[kept], exact[kept]
+
+
+def _best(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray) -> np.ndarray:
+    """The cosine of each row of a with its best partner in each block of b (a row's own number left out), [n, blocks]."""
     n = len(a)
-    edges = np.linspace(0, n, blocks + 1).astype(int)
-    value, index = np.empty((n, blocks), np.float32), np.empty((n, blocks), np.int64)
+    value = np.empty((n, len(edges) - 1), np.float32)
+    product = torch.empty(min(STEP, n), n)
     for start in range(0, n, STEP):
         part = a[start : start + STEP]
-        g = part @ b.T
+        g = torch.mm(part, b.T, out=product[: len(part)])
         own = torch.arange(len(part))
         g[own, own + start] = -2.0
-        for block in range(blocks):
-            best = g[:, edges[block] : edges[block + 1]].max(dim=1)
-            value[start : start + STEP, block] = best.values.numpy()
-            index[start : start + STEP, block] = best.indices.numpy() + edges[block]
-    return value, index
+        for block in range(len(edges) - 1):
+            value[start : start + STEP, block] = g[:, edges[block] : edges[block + 1]].amax(1).numpy()
+    return value
+
+
+def _partners(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, row: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Numbers of the best partners of some rows in some blocks."""
+    out = np.empty(len(row), np.int64)
+    for start in range(0, len(row), STEP):
+        at, of = row[start : start + STEP], block[start : start + STEP]
+        g = a[at] @ b.T
+        g[torch.arange(len(at)), torch.from_numpy(at)] = -2.0
+        for number in np.unique(of):
+            here = np.nonzero(of == number)[0]
+            found = g[here, edges[number] : edges[number + 1]].argmax(1).numpy()
+            out[start + here] = found + edges[number]
+    return out
 
 
 class Candidates(NamedTuple):
@@ -204,25 +278,27 @@ def candidate_pairs(thumbs: np.ndarray, kept: int = KEPT, closer: float = CLOSER
     empty = np.empty(0, np.int64)
     if n < 2:
         return Candidates(empty, empty, empty, np.empty(0, np.float32))
-    content = boxed(thumbs, content_boxes(thumbs))
-    wanted = {(w, view.content) for view in VIEWS for w in (view.a, view.b)}
-    coef = {key: coefficients(content if key[1] else thumbs, key[0]) for key in wanted}
+    boxes = content_boxes(thumbs)
+    bordered = np.nonzero(np.abs(boxes).min(1) < 1)[0]
+    content = boxed(thumbs[bordered], boxes[bordered])
+    grey = thumbs.astype(np.float32)
+    coef = {}
+    for window, within in {(w, view.content) for view in VIEWS for w in (view.a, view.b)}:
+        coef[window, within] = coefficients(grey, window)
+        if within:  # of all others the content is the picture
+            coef[window, within][bordered] = coefficients(content, window)
     mean = {window: value.mean(0) for window, value in coef.items()}
     spread = np.sqrt(coef[WHOLE, False].var(0))
     spread = np.sqrt(spread * spread.T)  # the same for an image and its transpose
     spread = np.maximum(spread, 0.1 * spread.max() + 1e-6)
-    blocks = min(BLOCKS, n)
     found = []
     for number, view in enumerate(VIEWS):
         # the mean of a's window is what both have taken off: it is the same picture there
         key = (view.a, view.content)
         a = _directions(coef[key], mean[key], spread)
         b = _directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
-        value, index = _best(a, b, blocks)
-        apart = 1 - value
-        usual = max(float(np.median(apart.min(1))), 1e-4)
-        row, block = np.nonzero(apart < closer * usual)
-        found.append((row, index[row, block], np.full(len(row), number), apart[row, block] / usual))
+        row, partner, apart = _in_view(a, b, closer)
+        found.append((row, partner, np.full(len(row), number), apart))
     a, b, view, closeness = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((view, closeness))
     a, b, view, closeness = a[order], b[order], view[order], closeness[order]

@@ -22,19 +22,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.findings.align import Alignment, align, turn
-from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs
+from dataprops.findings.align import Alignment, align, inside, turn
+from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import Blocks, luma, thumbnails
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
 LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
 MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
-LEAST_DETAIL, MOST_THRESHOLD = 0.6, 0.92
-TAIL = 0.2  # of the pairs that are no copies, from which their upper tail is extrapolated
+LEAST_DETAIL, MOST_THRESHOLD = 0.65, 0.88
+STRICTER = (
+    1 / 3
+)  # of the way from the threshold to 1 that turned and rotated pictures must go further: more can fit by chance
+ROTATED = 1.5  # degrees
+TAIL_SCALE = 0.1  # of the agreement of pairs that are no copies, where none was seen
 FINE_SIDE = 128  # pixels of the images on which copies are confirmed
-WORTH_CONFIRMING = 0.5  # agreement on thumbnails
-CONFIRMED_AT_ONCE = 1024
+WORTH_CONFIRMING = 0.4  # agreement on thumbnails
+CONFIRMED_AT_ONCE = 256
+MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
 NULL_PAIRS = 300
 LEAST_CONTRAST = 0.25  # of the set's middle standard deviation, below which a picture shows too little to be compared
 FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
@@ -80,24 +85,26 @@ def near_ratio(images: pd.DataFrame, k: int) -> float:
 
 def detail_threshold(null: np.ndarray, looked_at: int) -> float:
     """Agreement that half a non-copy among so many candidates is expected to reach, within bounds."""
-    if len(null) < 20:
-        return LEAST_DETAIL
-    start, scale = _tail(null)
-    return float(np.clip(start + scale * np.log(max(TAIL * looked_at / 0.5, 1.0)), LEAST_DETAIL, MOST_THRESHOLD))
+    passing, scale = _tail(null)
+    above = np.log(max(passing * looked_at / 0.5, 1.0))
+    return float(np.clip(WORTH_CONFIRMING + scale * above, LEAST_DETAIL, MOST_THRESHOLD))
 
 
 def _tail(null: np.ndarray) -> tuple[float, float]:
-    """Where the upper `TAIL` of the null begins, and the scale of its exponential."""
-    start = float(np.quantile(null, 1 - TAIL))
-    excess = null[null > start] - start
-    return start, max(float(np.median(excess)) / np.log(2) if len(excess) else 0.0, 1e-3)
+    """The share of pairs which are no copies that is confirmed, and the scale of the exponential tail of their agreement.
+
+    As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there.
+    """
+    excess = null[null >= WORTH_CONFIRMING] - WORTH_CONFIRMING
+    return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
 
 def _confirmed(thumbs: np.ndarray, blocks: Blocks, distinct: np.ndarray, pairs: Candidates) -> Alignment:
     """Candidates laid over each other; what agrees on thumbnails is looked at again at twice their size."""
     found = align(thumbs, pairs)
-    worth = np.nonzero(found.detail >= WORTH_CONFIRMING)[0]
-    detail = np.where(found.detail >= WORTH_CONFIRMING, found.detail, 0.0)
+    worth = _best_views(pairs, found.detail)
+    detail = np.zeros_like(found.detail)
+    detail[worth] = found.detail[worth]
     found = found._replace(detail=detail)
     for start in range(0, len(worth), CONFIRMED_AT_ONCE):
         at = worth[start : start + CONFIRMED_AT_ONCE]
@@ -113,12 +120,18 @@ def _confirmed(thumbs: np.ndarray, blocks: Blocks, distinct: np.ndarray, pairs: 
     return found
 
 
+def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
+    """Numbers of the candidates that are worth confirming: of each pair the view in which it agrees best, the simplest of equals."""
+    order = np.argsort(-(detail - 0.002 * np.minimum(pairs.view, 9)), kind="stable")
+    order = order[detail[order] >= WORTH_CONFIRMING]
+    ends = np.stack([np.minimum(pairs.a, pairs.b)[order], np.maximum(pairs.a, pairs.b)[order]], 1)
+    return np.sort(order[np.unique(ends, axis=0, return_index=True)[1]])
+
+
 def chance(null: np.ndarray, threshold: float) -> float:
-    """Probability that a pair of different pictures reaches the threshold, by an exponential tail."""
-    if len(null) < 20:
-        return 0.0
-    start, scale = _tail(null)
-    return float(min(1.0, TAIL * np.exp(-max(threshold - start, 0.0) / scale)))
+    """Probability that a pair of different pictures reaches the threshold, by the tail of those that were looked at."""
+    passing, scale = _tail(null)
+    return float(passing * np.exp(-max(threshold - WORTH_CONFIRMING, 0.0) / scale))
 
 
 def _plain(images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
@@ -192,7 +205,9 @@ def near_copies(
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
-    distance, rms = compare(blocks, a, b, best)
+    distance, rms, spread = compare(blocks, a, b, best)
+    same = best["as_it_is"].to_numpy(bool) | (rms <= MOST_RESIDUAL * spread)
+    best, a, b, distance, rms = best[same], a[same], b[same], distance[same], rms[same]
     what = describe(images, a, b, best, rms)
     series = _series(images, a, b, best)
     pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
@@ -242,6 +257,7 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
             "gain": found.gain,
             "offset": found.offset,
             "differing": found.differing,
+            "covered": found.covered,
         }
     )
     table["warp"] = list(found.warp)
@@ -254,7 +270,11 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     near = plain.rename(columns={"a": "low", "b": "high"})[["low", "high", "ratio"]]
     table = table.merge(near, on=["low", "high"], how="left", sort=False)
     as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold)
-    return table[(table["detail"] >= threshold) | as_it_is].reset_index(drop=True)
+    turned = np.array([VIEWS[view].symmetry > 0 for view in table["view"]], bool)
+    rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
+    wanted_detail = np.where(turned | rotated, threshold + STRICTER * (1 - threshold), threshold)
+    table["as_it_is"] = as_it_is
+    return table[(table["detail"] >= wanted_detail) | as_it_is].reset_index(drop=True)
 
 
 def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
@@ -263,7 +283,8 @@ def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> p
     given = pd.DataFrame({"low": np.minimum(a, b), "high": np.maximum(a, b)})
     both = given.merge(best, on=["low", "high"], how="left")
     both["a"], both["b"] = both["low"], both["high"]
-    plain = {"view": 0, "detail": 1.0, "gain": 1.0, "offset": 0.0, "differing": 0.0}
+    plain = {"view": 0, "detail": 1.0, "gain": 1.0, "offset": 0.0, "differing": 0.0, "covered": 1.0}
+    both["as_it_is"] = True
     both["warp"] = [np.eye(2, 3, dtype=np.float32)] * len(both)
     both = both.fillna(plain)
     changed = best[[not _is_plain(row) for row in best.itertuples()]]
@@ -348,9 +369,12 @@ def _table(
     return table.sort_values(["rms", "a", "b"], kind="stable").reset_index(drop=True)
 
 
-def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of pairs of images: their exact distance as they are, and the RMS after alignment and the best line between grey levels."""
-    distance, rms = np.zeros(len(a)), np.zeros(len(a))
+def compare(
+    blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of pairs of images: their exact distance as they are, the RMS after alignment and the best line between grey levels, and the
+    standard deviation of the first where they were compared."""
+    distance, rms, spread = np.zeros(len(a)), np.zeros(len(a)), np.zeros(len(a))
     step = 64
     for start in range(0, len(a), step):
         at = slice(start, start + step)
@@ -361,23 +385,27 @@ def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) ->
         two = np.stack([pixels[int(i)] for i in b[at]])
         apart = one.astype(np.int32) - two
         distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
-        rms[at] = _aligned_rms(luma(one), luma(two), best.iloc[at])
-    return distance, rms
+        rms[at], spread[at] = _aligned_rms(luma(one), luma(two), best.iloc[at])
+    return distance, rms, spread
 
 
-def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> np.ndarray:
+def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     turned = np.stack([turn(image, VIEWS[int(view)].symmetry) for image, view in zip(two, best["view"], strict=True)])
     a, b = torch.from_numpy(one), torch.from_numpy(np.ascontiguousarray(turned))
     warp = torch.from_numpy(np.stack(best["warp"].tolist()).astype(np.float32))
     grid = torch.nn.functional.affine_grid(warp, [len(a), 1, *a.shape[1:]], align_corners=False)
     moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
-    mask = (grid.abs().amax(-1) <= 1).float()
+    step = 1 + (one.shape[1] >= 128)
+    few = (np.rint(part[:, ::step, ::step]).astype(np.uint8) for part in (one, turned))
+    boxes = [torch.from_numpy(content_boxes(part)).float() for part in few]
+    line = (torch.arange(a.shape[-1]) * 2 + 1) / a.shape[-1] - 1
+    mask = (inside(boxes[0], line[None, None, :], line[None, :, None]) & inside(boxes[1], *grid.unbind(-1))).float()
     n = mask.sum((1, 2)).clamp_min(1)
     mean_a, mean_b = (a * mask).sum((1, 2)) / n, (moved * mask).sum((1, 2)) / n
     from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
     gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
     rest = from_a - gain[:, None, None] * from_b
-    return ((rest * rest).sum((1, 2)) / n).sqrt().numpy()
+    return tuple(((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
 
 
 def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, rms: np.ndarray) -> list[str]:
@@ -392,8 +420,8 @@ def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFr
         words += _placed(np.asarray(row.warp))
         if abs(row.gain - 1) > 0.05 or abs(row.offset) > 6:
             words.append("brightness or contrast changed")
-        if row.differing > 0.02:
-            words.append("marked or covered in part")
+        if row.differing > 0.02 or (row.covered < 0.97 and not words):
+            words.append("marked, framed or covered in part")
 
         def differs(name: str, one: int = int(a[i]), two: int = int(b[i])) -> bool:
             return name in columns and columns[name][one] != columns[name][two]
@@ -410,10 +438,15 @@ def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFr
     return out
 
 
+def rotation(warp: np.ndarray) -> float:
+    """The angle in degrees by which a map [2, 3] rotates."""
+    return float(np.degrees(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
+
+
 def _placed(warp: np.ndarray) -> list[str]:
     """Words for where one image lies in the other."""
     scale = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
-    angle = float(np.degrees(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
+    angle = rotation(warp)
     words = []
     if abs(angle) >= 1.0:
         words.append(f"rotated by {abs(angle):.0f}°")
@@ -435,5 +468,5 @@ def _series(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFra
                 [values[i] is not None and values[i] == values[j] for i, j in zip(a, b, strict=True)], bool
             )
     moved = np.array([float(np.abs(np.asarray(w) - np.eye(2, 3)).max()) > 0.03 for w in best["warp"]], bool)
-    other = moved | (best["detail"].to_numpy(float) < 0.95) | (best["differing"].to_numpy(float) > 0.1)
+    other = moved | (best["detail"].to_numpy(float) < 0.9) | (best["differing"].to_numpy(float) > 0.1)
     return (same & other).tolist()

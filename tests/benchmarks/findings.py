@@ -169,22 +169,29 @@ def crop(part: float) -> Callable[[Pixels], Pixels]:
     return image_of(change)
 
 
-def shift(part: float) -> Callable[[Pixels], Pixels]:
-    """Moved to the right and down; the uncovered edge repeats the old one."""
+def shift(part: float, edge: str = "edge") -> Callable[[Pixels], Pixels]:
+    """Moved to the right and down; the uncovered edge repeats the old one, is black, or shows what went out on the other side."""
+    fill: dict[str, Any] = {"edge": {"mode": "edge"}, "black": {"mode": "constant"}, "wrapped": {"mode": "wrap"}}
 
     def change(pixels: Pixels) -> Pixels:
         dy, dx = max(1, round(part * pixels.shape[0])), max(1, round(part * pixels.shape[1]))
-        return np.pad(pixels, [(dy, 0), (dx, 0), *[(0, 0)] * (pixels.ndim - 2)], "edge")[:-dy, :-dx]
+        return np.pad(pixels, [(dy, 0), (dx, 0), *[(0, 0)] * (pixels.ndim - 2)], **fill[edge])[:-dy, :-dx]
 
     return change
 
 
-def border(part: float, level: int) -> Callable[[Pixels], Pixels]:
-    """A frame around the picture."""
+def border(part: float, level: int, how: str = "added") -> Callable[[Pixels], Pixels]:
+    """A frame around the picture, which keeps its size ("added"), is shrunk into it, or loses its edge."""
 
     def change(pixels: Pixels) -> Pixels:
         wide = max(1, round(part * min(pixels.shape[:2])))
-        return np.pad(pixels, [(wide, wide), (wide, wide), *[(0, 0)] * (pixels.ndim - 2)], constant_values=level)
+        h, w = pixels.shape[:2]
+        inner = pixels
+        if how == "shrunk":
+            inner = np.asarray(Image.fromarray(pixels).resize((w - 2 * wide, h - 2 * wide), Image.Resampling.BILINEAR))
+        if how == "over the edge":
+            inner = pixels[wide:-wide, wide:-wide]
+        return np.pad(inner, [(wide, wide), (wide, wide), *[(0, 0)] * (pixels.ndim - 2)], constant_values=level)
 
     return change
 
@@ -229,7 +236,11 @@ COPIES: dict[str, Callable[[Pixels], Pixels]] = {
     "crop 10 %": crop(0.1),
     "shift 5 %": shift(0.05),
     "shift 10 %": shift(0.1),
+    "shift 10 %, black": shift(0.1, "black"),
+    "shift 10 %, wrapped": shift(0.1, "wrapped"),
     "border 6 %": border(0.06, 0),
+    "grey border 10 %": border(0.1, 128, "shrunk"),
+    "white border over the edge": border(0.06, 255, "over the edge"),
     "letter": text,
 }
 EACH = 15  # originals of a kind in one round
