@@ -20,6 +20,7 @@ from dataprops.findings.negatives import log_odds
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
 LEAST = 20  # images, below which a set has no fences
+TAIL = (0.15, 0.25)  # quantiles through which a tail is drawn; the outliers themselves lie beyond
 REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
@@ -27,9 +28,10 @@ LIKELIER = 15.0  # times: odds of the negative of an inverted picture
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
+CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
-GRAINY, VERY_GRAINY = 7.0, 12.0  # grey levels of noise in the smoothest parts
+GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
 EVEN = (0.9, 1.4)  # of them, the noise of the picture as a whole
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
@@ -46,12 +48,25 @@ class Fault(NamedTuple):
 
 
 def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
-    """Median, and the fences two quartile distances (at least `spread`) beyond the quartiles; NaN where nothing was measured."""
-    if np.isnan(values).all():  # images of a few pixels have neither focus nor noise
+    """Median, and the fences below and above; NaN where nothing was measured.
+
+    Each lies two quartile distances (at least `spread`) beyond its quartile, and at least where the set's own tail, an
+    exponential through two of its quantiles (`TAIL`), would leave one image: a set of wide spread has no outliers in its tail.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):  # images of a few pixels have neither focus nor noise
         return float("nan"), float("nan"), float("nan")
-    low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
-    width = max(high - low, spread)
-    return float(middle), float(low - 2 * width), float(high + 2 * width)
+    middle = float(np.median(known))
+    outer, inner = TAIL
+    left = max(np.log(outer * len(known)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
+    fences = []
+    for sign in (-1.0, 1.0):
+        beyond = np.sort(-sign * (known - middle))
+        far, near = (float(v) for v in np.quantile(beyond, TAIL))
+        quartiles = np.quantile(beyond, [0.25, 0.75])
+        tukey = quartiles[0] - 2 * max(quartiles[1] - quartiles[0], spread)
+        fences.append(middle - sign * float(min(tukey, far - (near - far) * left)))
+    return middle, *fences
 
 
 def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
@@ -122,9 +137,19 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     over |= brighter & (low > low_top) & (low >= LIFTED) & (high >= 253)
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
+    clipped = (
+        (np.fmax(white, _column(used, "clipped")) >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
+    )
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
         *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),
+        *_rows(
+            used,
+            clipped,
+            "clipped_range",
+            100 * white,
+            "has a clipped range: {:.0f} % of its pixels are cut off at white, and others at black",
+        ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
 
@@ -142,7 +167,7 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
     known = grain[~np.isnan(grain)]
     usual = float(np.quantile(known, 0.75)) if len(known) else 0.0
-    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= max(VERY_GRAINY, 2 * usual))
+    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= max(VERY_GRAINY, 3 * usual))
     noisy &= (noise >= EVEN[0] * grain) & (noise <= EVEN[1] * grain)
     return [
         *_rows(
