@@ -15,6 +15,7 @@ import pandas as pd
 from dataprops.audit.config import place_of
 from dataprops.audit.workspace import Run
 from dataprops.findings import FINDINGS
+from dataprops.findings.pixel_shortcut import region_map
 from dataprops.imaging.decode import Preprocess
 from dataprops.imaging.ranges import IMAGE
 from dataprops.properties.estimators import ESTIMATORS
@@ -68,6 +69,8 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "without_near_copies": {name: measures[f"without_copies_{name}"] for name in ("mle", "twonn", "k")}
         if "without_copies_mle" in measures
         else None,
+        # how far each cell of an 8 x 8 grid alone tells the class, and which part of a class bears a mark in it
+        "pixel_regions": region_map(measures),
         "label_sharpness": {
             **sharpness_record(properties, config.draws),
             "sharpest_pair": _sharpest(files.sharpest_pairs(), images["path"].to_numpy(object)),

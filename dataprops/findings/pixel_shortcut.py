@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ PROPERTY_SCORE = 0.6  # from guessing to knowing the class, by one property
 REGION_SCORE = 0.6  # by one cell at the edge
 OF_WHOLE = 0.75  # of what the whole picture tells, for an edge cell
 EXAMPLES = 12
+GRID = 8  # cells of the map in each direction
 
 
 def whole_score(context: Context) -> float | None:
@@ -78,7 +79,8 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """pixel_shortcuts: how many there are; pixel_property_score, edge_region_score: the best of each."""
+    """pixel_shortcuts: how many there are; pixel_property_score, edge_region_score: the best of each; and the map of regions,
+    region_ROW_COLUMN_score of an 8 x 8 grid, with mark_ROW_COLUMN_share where a part of one class bears a mark."""
     from dataprops.findings.pixels_tell import at_edge
 
     if context.told is None:
@@ -90,7 +92,34 @@ def measures(context: Context) -> dict[str, float]:
         out["pixel_property_score"] = max(scores)
     if edges:
         out["edge_region_score"] = max(edges)
+    out |= {region_measure(*told.cell): told.score for told in context.told if told.kind == "region"}
+    out |= {mark_measure(*told.cell): told.score for told in context.told if told.kind == "mark"}
     return out
+
+
+def region_measure(row: int, column: int) -> str:
+    """Name of the measure of a cell of the map: how far it alone goes from guessing to knowing the class.
+
+    >>> region_measure(0, 7)
+    'region_1_8_score'
+    """
+    return f"region_{row + 1}_{column + 1}_score"
+
+
+def mark_measure(row: int, column: int) -> str:
+    """Name of the measure of a mark in a cell: the fraction of its class that bears it."""
+    return f"mark_{row + 1}_{column + 1}_share"
+
+
+def region_map(numbers: Mapping[str, float], grid: int = GRID) -> dict[str, list[list[float | None]]] | None:
+    """The map of a run by its measures: `score` and `mark` of each cell, row by row; None where it was not made."""
+    if region_measure(0, 0) not in numbers:
+        return None
+    cells = [[(row, column) for column in range(grid)] for row in range(grid)]
+    return {
+        what: [[numbers.get(name(*cell)) for cell in line] for line in cells]
+        for what, name in (("score", region_measure), ("mark", mark_measure))
+    }
 
 
 FINDING = Finding(

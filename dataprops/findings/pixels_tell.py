@@ -16,19 +16,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dataprops.findings.pixel_shortcut import GRID
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
 TECHNICAL = ("border", "clipped range", "compression", "noise", "tone curve (gamma)")  # not what a picture is about
 APART = 0.8  # score of one class against the rest
-GRID = 8
 FOLDS = 5
 DEPTH, LEAF = 3, 5
 MOST = 3000  # images looked at
 LEAST = 40
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
+MARKED_PATIENTS = 5  # whose images bear it, where patients are known
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
-EVEN = 24.0  # grey levels, standard deviation between bearers of a mark where it is strongest, at most
-UNLIKE = 0.94  # of the other images that are all darker there, or all brighter
+EVEN = 18.0  # grey levels, standard deviation between bearers of a mark of its brightest (or darkest) level, at most
+UNLIKE = 0.9  # of the other images that do not reach that level in the same cell
+EVEN_PIXELS, UNLIKE_PIXELS = 24.0, 0.94  # the same of single pixels, where the pattern is strongest
 SEEDS = 60  # images of each class whose patterns are sought in the others
 SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in them
 SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
@@ -231,9 +233,9 @@ def _marks(
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
                 told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
-                if told is not None and not _burnt_in(cells[:, row, column], told[1], shape * length[:, None]):
+                if told is None or len(np.unique(unit[told[1]])) < MARKED_PATIENTS:
                     continue
-                if told is None or len(np.unique(unit[told[1]])) < MARKED_IMAGES:
+                if not burnt_in(cells[:, row, column], told[1], shape * length[:, None]):
                     continue
                 patterns = (y == c).sum() / len(told[1])  # that so many images each can show
                 if told[2] * looks * patterns > MARK_LEVEL:
@@ -253,19 +255,26 @@ def _shows(shape: np.ndarray, length: np.ndarray, pattern: np.ndarray, size: np.
     return (cosine >= least) & (ratio > 0.35) & (ratio < 2.5)
 
 
-def _burnt_in(cell: np.ndarray, bearers: np.ndarray, pattern: np.ndarray) -> bool:
-    """Whether bearers of a pattern are as bright as each other where it is strongest, and brighter or darker than other images.
+def burnt_in(cell: np.ndarray, bearers: np.ndarray, pattern: np.ndarray) -> bool:
+    """Whether the brightest pixel of a cell is as bright in one bearer of a pattern as in the other, and in few other images.
 
-    An outline that many pictures share is neither.
+    Or the darkest as dark; or the pixels where the pattern is strongest. A letter is written in one level wherever it lies in the
+    cell; outlines that many pictures share are not.
     """
-    strength = np.abs(pattern[bearers].mean(0))
-    strongest = np.argsort(-strength, kind="stable")[: max(3, len(strength) // 10)]
-    values = cell.reshape(len(cell), -1)[:, strongest]
-    own, others = values[bearers], np.delete(values, bearers, axis=0)
-    if not len(others) or np.median(own.std(0)) > EVEN:
+    flat = cell.reshape(len(cell), -1)
+    others = np.delete(np.arange(len(flat)), bearers)
+    if not len(others):
         return False
-    above = (others < own.mean(0)).mean(0)
-    return bool(np.median(np.maximum(above, 1 - above)) >= UNLIKE)
+    for level in (flat.max(1), -flat.min(1)):
+        own = level[bearers]
+        if own.std() <= EVEN and (level[others] < own.mean() - own.std()).mean() >= UNLIKE:
+            return True
+    strength = np.abs(pattern[bearers].mean(0))
+    strongest = flat[:, np.argsort(-strength, kind="stable")[: max(3, len(strength) // 10)]]
+    own = strongest[bearers]
+    above = (strongest[others] < own.mean(0)).mean(0)
+    even = np.median(own.std(0)) <= EVEN_PIXELS
+    return bool(even and np.median(np.maximum(above, 1 - above)) >= UNLIKE_PIXELS)
 
 
 def _mark(

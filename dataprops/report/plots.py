@@ -234,8 +234,14 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
     return Plot(told, _svg(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
 
 
-def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
+def _shade(level: float) -> Any:
+    """Colour of a cell from 0 to 1: lightness runs one way, on white and on black alike."""
     from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("d", ["#dcebf5", "#00629c"])(0.15 + 0.85 * level)
+
+
+def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
     from matplotlib.patches import Rectangle
 
     shorts = [_short(name) for name in names]
@@ -248,16 +254,14 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
         figure.set_size_inches(width, height + below - 0.3)
         place, height = axes.get_position(), height + below - 0.3
         axes.set_position((place.x0, below / height, place.width, (height - below - 0.12) / height))
-    # lightness runs one way, on white and on black alike
     top, low = float(np.nanmax(grid)), float(np.nanmin(grid))
-    colours = LinearSegmentedColormap.from_list("d", ["#dcebf5", "#00629c"])
     for i in range(len(names)):
         for j in range(len(names)):
             value = grid[i, j]
             if not np.isfinite(value):
                 continue
             level = 1.0 if top == low else (value - low) / (top - low)
-            shade = colours(0.15 + 0.85 * level)
+            shade = _shade(level)
             patch = axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=shade, linewidth=0))
             _tip(patch, f"{names[i]}, {names[j]}: {what} {shown(float(value))}")
             if len(names) <= 6:
@@ -337,6 +341,39 @@ def confusion(drawn: Drawn) -> Plot | None:
     told = f"{percent(float(wrong[i, j]))} of {_short(names[i])} are taken for {_short(names[j])}"
     svg = _svg(_matrix(fractions, names, "fraction", percent), f"Confusion of the reference classifier. {told}.")
     return Plot(told, svg, "Rows: the given label. Columns: what the reference classifier says of held-out images.")
+
+
+def region_map(drawn: Drawn) -> Plot | None:
+    """Where single regions of the pictures tell the class alone, and where marks are."""
+    regions = drawn.summary.get("pixel_regions")
+    if not regions:
+        return None
+    from matplotlib.patches import Rectangle
+
+    score = np.array(regions["score"], float)
+    figure, axes = new_figure(height=3.0)
+    axes.set_aspect("equal")
+    for (row, column), value in np.ndenumerate(score):
+        mark = regions["mark"][row][column]
+        shade = _shade(max(float(value), 0.0))
+        edge = {"edgecolor": ORANGE, "linewidth": 2.5} if mark is not None else {"linewidth": 0}
+        patch = axes.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, facecolor=shade, **edge))
+        told = f"row {row + 1}, column {column + 1}: {percent(max(float(value), 0.0))} of the way from guessing to knowing the class"
+        _tip(patch, told + (f"; {percent(mark)} of one class bear a mark here" if mark is not None else ""))
+    side = len(score)
+    axes.set_xlim(-0.5, side - 0.5)
+    axes.set_ylim(side - 0.5, -0.5)
+    axes.set_xticks([0, side - 1], ["left", "right"], fontsize=8)
+    axes.set_yticks([0, side - 1], ["top", "bottom"], fontsize=8)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    row, column = np.unravel_index(np.nanargmax(score), score.shape)
+    title = (
+        f"The best single region (row {row + 1}, column {column + 1} of 8 x 8) goes {percent(float(score[row, column]))} of the way"
+        " from guessing to knowing the class"
+    )
+    note = "Dark: brightness and contrast of this cell alone tell the class. A dark cell at the edge, or an orange one, is suspect."
+    return Plot(title, _svg(figure, f"Map of what single regions tell. {title}."), note)
 
 
 def dimension_estimates(drawn: Drawn) -> Plot | None:
@@ -501,6 +538,7 @@ def history(drawn: Drawn) -> Plot | None:
 PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
     learning_curve,
     confusion,
+    region_map,
     distance_histogram,
     class_sharpness,
     class_counts,
