@@ -15,7 +15,7 @@ from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import Context, find, group_suggestion, measures, sharpest_pairs, suspect_labels
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
-from dataprops.findings.pixels_tell import told_by_pixels
+from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.findings.slices import hard_slices
@@ -89,12 +89,20 @@ def lettered(one: np.ndarray) -> np.ndarray:
     return out
 
 
+def framed(one: np.ndarray) -> np.ndarray:
+    out = np.full_like(one, 255)
+    out[5:-5, 5:-5] = one[5:-5, 5:-5]
+    return out
+
+
 CHANGES = {
     "brightness": (lambda one: (one * 0.8 + 12).astype(np.uint8), "brightness or contrast changed"),
     "flip": (lambda one: one[:, ::-1], "flipped left to right"),
     "quarter turn": (np.rot90, "rotated by 90°"),
     "crop": (cropped, "9 % crop or border"),
     "text": (lettered, "covered in part"),
+    "frame": (framed, "framed"),
+    "shift": (lambda one: np.roll(one, (6, -5), (0, 1)), "shifted"),
 }
 
 
@@ -137,6 +145,28 @@ def test_a_copy_is_a_leak_a_conflict_and_one_group(copied):
     assert count["near_duplicates"] == count["split_leakage"] == count["near_conflicts"] == len(CHANGES)
     assert numbers["split_leaks"] == numbers["near_conflict_pairs"] == len(CHANGES)
     assert numbers["near_rms"] > 0
+
+
+def test_frames_exported_twice_are_groups_conflicts_and_leaks():
+    """As an ultrasound set had it: one frame in two files, 2 to 20 grey levels apart, some with two labels, split at random."""
+    rng = np.random.default_rng(3)
+    base = pictures(60, seed=8)
+    twice = base[:12].astype(float)
+    twice[::2] += rng.uniform(2, 20, 6)[:, None, None]
+    twice[1::2] += rng.normal(0, 1, (6, SIDE, SIDE)) * rng.uniform(2, 20, 6)[:, None, None]
+    pixels = np.concatenate([base, np.clip(np.rint(twice), 0, 255).astype(np.uint8)])
+    y = np.concatenate([np.arange(60) % 2, np.arange(12) % 2]).astype(float)
+    y[60:66] = 1 - y[60:66]
+    images, neighbours = tables(pixels, y=y, label=np.where(y > 0, "b", "a"))
+    images["split"] = np.where(np.arange(72) % 5 == 0, "test", "train")
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE)
+    assert {(i, 60 + i) for i in range(12)} == {(int(a), int(b)) for a, b in found.pairs[["a", "b"]].to_numpy()}
+    context = Context(images, found.pairs, pd.DataFrame(columns=["a", "b", "distance", "sharpness"]), SIDE * SIDE)
+    context = context._replace(copies=found, checks=load_thresholds())
+    numbers = measures(context)
+    across = sum((i % 5 == 0) != ((60 + i) % 5 == 0) for i in range(12))
+    assert (numbers["near_conflict_pairs"], numbers["split_leaks"]) == (6, across)
+    assert Counter(find(context, numbers)["kind"])["near_duplicates"] == 12
 
 
 def test_a_given_distance_overrules_the_set():
@@ -213,6 +243,17 @@ def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
     assert {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))} == {(7, "overexposed")}
 
 
+def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():
+    exposure = np.random.default_rng(0).exponential(0.9, 90).clip(0, 3.2)  # by day and by night
+    wide = (pictures(90, seed=5) * 2.0 ** -exposure[:, None, None]).astype(np.uint8)
+    images, _ = tables(wide)
+    assert not [fault for fault in faults(images, blocks_of(wide)) if fault.fault == "dark"]
+    even = pictures(90, seed=5)
+    even[3] //= 9
+    images, _ = tables(even)
+    assert {(fault.image, fault.fault) for fault in faults(images, blocks_of(even))} == {(3, "dark")}
+
+
 def test_blank_images_with_two_labels_are_no_conflict():
     pixels = np.concatenate([pictures(20), np.full((2, SIDE, SIDE), 7, np.uint8)])
     images, _ = tables(pixels, y=np.arange(22) % 2.0, label=np.where(np.arange(22) % 2, "b", "a"))
@@ -237,6 +278,21 @@ def test_a_letter_on_a_part_of_a_class_is_told(part):
     marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark" and told.label == "sick"]
     assert [told.name for told in marks] == ["top right corner"]
     assert marks[0].score == pytest.approx(part, abs=0.2)
+
+
+def test_a_mark_is_of_one_level_wherever_it_lies_in_its_cell_and_an_outline_is_not():
+    """Scans of different sizes: the letter moves by a pixel or two, so no single pixel is alike in all that bear it."""
+    rng = np.random.default_rng(0)
+    cell = rng.integers(0, 60, (100, 8, 8)).astype(np.float32)
+    letter, outline = cell.copy(), cell.copy()
+    bearers = np.arange(20)
+    for i in bearers:
+        row, column = rng.integers(0, 3, 2)
+        letter[i, row : row + 6, column : column + 2] = 250
+        outline[i, row : row + 6, column : column + 2] = rng.integers(70, 250)
+    flat = cell.reshape(100, -1)
+    assert burnt_in(letter, bearers, letter.reshape(100, -1) - flat.mean())
+    assert not burnt_in(outline, bearers, outline.reshape(100, -1) - flat.mean())
 
 
 def test_brightness_tells_the_class_and_nothing_does_in_a_clean_set():
@@ -414,6 +470,36 @@ def test_pictures_that_look_alike_are_a_slice():
     assert set(found[0].members) <= set(hard)
 
 
+def test_a_site_of_the_manifest_and_a_fifth_of_its_numbers_are_slices():
+    y = np.arange(200) % 2
+    images = pd.DataFrame(dict.fromkeys(("split", "format", "mode", "path")), index=range(200))
+    images = images.assign(image=np.arange(200), y=y.astype(float), label=np.where(y, "b", "a"))
+    site = np.where(np.arange(200) % 4 == 3, "north", "south").astype(object)
+    site[::9] = None
+    age = np.random.default_rng(5).permutation(200) / 2
+    right = ~((site == "north") & (np.arange(200) % 8 > 3)) & ~((age > 85) & (y == 0))
+    probe = np.where((np.arange(2) == y[:, None]) == right[:, None], 0.9, 0.1)
+    said = Opinions(np.arange(200), ["a", "b"], y, probe, probe, probe)
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    described = pd.DataFrame({"site": site, "age": [str(value) for value in age]}, dtype=object)
+    context = Context(images, empty, empty, SIDE * SIDE)._replace(opinions=said, described=described)
+    assert {one.name.partition(" (")[0] for one in hard_slices(context)} == {"site “north”", "highest fifth in age"}
+    assert not hard_slices(context._replace(described=None))
+
+
+def test_what_a_manifest_says_beside_path_and_label_is_kept_by_image(tmp_path):
+    from dataprops.sources import SourceOptions, open_source
+
+    for i in range(4):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},{'north' if i < 2 else ''}\n" for i in (3, 1, 1, 0, 2))
+    (tmp_path / "list.csv").write_text(f"path,label,site\n{rows}")
+    table = open_source(str(tmp_path / "list.csv"), SourceOptions()).scan()
+    said = {key[-5:]: value for key, value in table.attrs["described"]["site"].items()}
+    assert set(table["key"]) == set(table.attrs["described"]["site"])
+    assert said == {"3.png": None, "1.png": "north", "0.png": "north", "2.png": None}
+
+
 def test_the_dimension_is_told_without_near_copies():
     rng = np.random.default_rng(2)
     points = rng.normal(size=(120, 5))
@@ -436,6 +522,20 @@ def test_the_dimension_is_told_without_near_copies():
     )
     assert found["without_copies_twonn"] > 3.5  # with them it is below 2
     assert dimension_without_copies(images, near, pairs[:0]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        (lambda i: f"clip_{i // 5:02}_a_frame{i % 5:04}.png", "clip_00_a"),
+        (lambda i: f"IMG_20230{1 + i // 10}14_10{i % 10 // 5}0{30 + i % 5}.jpg", "20230114_1000"),
+    ],
+)
+def test_frames_and_times_of_acquisition_are_proposed_as_groups(name, group):
+    images = pd.DataFrame({"image": range(40), "path": [name(i) for i in range(40)], "group": None, "split": None})
+    found = suggestion(images)
+    assert found is not None
+    assert (found.groups, found.matched, found.ids[0]) == (8, 40, group)
 
 
 def test_studies_of_headers_without_a_patient_are_proposed():

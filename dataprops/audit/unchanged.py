@@ -66,9 +66,11 @@ def key_of(run: Run) -> str | None:
         "features": _features(run.config.features),
     }
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
-    with files.files.path.open("rb") as table:
-        while block := table.read(2**20):
-            digest.update(block)
+    for path in (files.files.path, files.described.path):
+        if path.is_file():
+            with path.open("rb") as table:
+                while block := table.read(2**20):
+                    digest.update(block)
     return digest.hexdigest()
 
 

@@ -113,6 +113,11 @@ class Workspace:
         return TableFile(self.folder / "listing.parquet")
 
     @property
+    def described(self) -> TableFile:
+        """What else a manifest says of each image, as texts; only where it does. By `scan`."""
+        return TableFile(self.folder / "described.parquet")
+
+    @property
     def files(self) -> TableFile:
         """The listing with content, pixels, shard, row and facts of each file. By `decode`."""
         return TableFile(self.folder / "files.parquet")

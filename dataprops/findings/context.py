@@ -54,6 +54,8 @@ class Context(NamedTuple):
         Classes of several spellings: the one that is kept, and how many images have each.
     unused_columns : (sequence of str, int)
         Columns of the manifest that took no part, and how many columns it has.
+    described : DataFrame or None
+        What else a manifest says of each image, column by column, as texts (None where it says nothing).
     shortcuts : DataFrame or None
         Of `shortcut_scores`; None: not computed.
     neighbours : DataFrame or None
@@ -103,6 +105,7 @@ class Context(NamedTuple):
     probe: pd.DataFrame | None = None
     feature_pairs: pd.DataFrame | None = None
     since: Since | None = None
+    described: pd.DataFrame | None = None
     copies: NearCopies | None = None
     faults: Sequence[Fault] | None = None
     told: Sequence[Told] | None = None

@@ -32,6 +32,8 @@ class Suggestion(NamedTuple):
 PATTERNS = (
     r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
     r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
+    r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # frames of a video, slices of a series
+    r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken in one minute
     r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
     r"(?:^|/)([A-Za-z]*[0-9]{2,})[-_ ][^/]*$",
     r"(?:^|/)([A-Za-z]+[-_][0-9]{2,})[-_][^/]*$",

@@ -17,6 +17,7 @@ from dataprops.util.numbers import wilson_interval
 LEAST = 20  # images of a slice
 LEVEL = 0.01  # after Holm's correction
 WORSE = 1.5  # times the error of the rest
+MOST_VALUES, NUMERIC = 50, 0.9  # values of a column that are slices; of many, so many must be numbers
 MOST_CLUSTERS, CLUSTERED = 10, 8  # clusters of images; side of the thumbnails they are made of
 COLUMNS = {"label": "class", "split": "split", "format": "file format", "mode": "colour mode"}
 NUMBERS = {
@@ -50,13 +51,33 @@ def parts(images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     for column, name in NUMBERS.items():
         if column not in images:
             continue
-        values = images[column].to_numpy(float)
-        known = values[np.isfinite(values)]
-        if len(np.unique(known)) < 8:
+        yield from _fifths(name, images[column].to_numpy(float))
+
+
+def described_parts(described: pd.DataFrame | None, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and mask of each value of a manifest's other columns (site, scanner, sex); of many numbers the lowest and highest fifth."""
+    if described is None:
+        return
+    for column in described:
+        values = described[column].iloc[rows].astype(object)
+        known = values.dropna()
+        count = known.value_counts()
+        if 1 < len(count) <= MOST_VALUES:
+            for value in sorted(count.index[count >= LEAST]):
+                yield f"{column} {quoted(value)}", (values == value).to_numpy(bool)
             continue
-        low, high = np.quantile(known, [0.2, 0.8])
-        yield f"lowest fifth in {name} (up to {low:.3g})", values <= low
-        yield f"highest fifth in {name} (from {high:.3g})", values >= high
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        if len(known) and np.isfinite(numbers).sum() >= NUMERIC * len(known):
+            yield from _fifths(str(column), numbers)
+
+
+def _fifths(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    known = values[np.isfinite(values)]
+    if len(np.unique(known)) < 8:
+        return
+    low, high = np.quantile(known, [0.2, 0.8])
+    yield f"lowest fifth in {name} (up to {low:.3g})", values <= low
+    yield f"highest fifth in {name} (from {high:.3g})", values >= high
 
 
 def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
@@ -110,9 +131,8 @@ def hard_slices(context: Context) -> list[Slice]:
         return []  # one that guesses names the largest class everywhere, and "errs" on the others
     images = context.images.iloc[said.image]
     n, total = len(wrong), int(wrong.sum())
-    looked = [
-        (name, mask) for name, mask in (*parts(images), *clusters(context, images)) if LEAST <= mask.sum() <= n - LEAST
-    ]
+    every = (*parts(images), *described_parts(context.described, said.image), *clusters(context, images))
+    looked = [(name, mask) for name, mask in every if LEAST <= mask.sum() <= n - LEAST]
     if not looked or not total:
         return []
     p = [float(hypergeom.sf(int(wrong[mask].sum()) - 1, n, total, int(mask.sum()))) for _, mask in looked]

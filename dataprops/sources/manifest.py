@@ -50,6 +50,7 @@ _DEFAULTS = SourceOptions()
 FEW_JOINED, JOINED = 3, 0.1  # images, and share of them, with rows of different labels that make these rows a list
 NO_PATHS = 0.05  # share of rows that may name no image
 BYTES_OF_TEXT = 8  # that a byte of a table takes as an object of Python
+DESCRIBED = 50  # columns beyond path, label, split and group that are looked at
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     columns = {"path": paths, "label": labels, "split": split, "group": group}
     told_rows = [] if options.as_written else _joined_rows(columns)
     rows, repeated = _distinct(columns, where)
-    keys = _keys(rows["path"].tolist())
+    keys, positions = _keys(rows["path"].tolist()), rows.index
     rows, told_folders = _of_folders(keys, rows, bare, options)
     split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]]
     out = image_table(key=keys, label=rows["label"].tolist(), split=split, group=rows["group"].tolist())
@@ -91,6 +92,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     # (ignored, of all): what else the table says of the images takes no part
     unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
     out.attrs["unused_columns"] = (unused, len(frame.columns))
+    out.attrs["described"] = _described(frame, unused, positions, keys)
     if several or told_rows:
         out.attrs["several"] = True
     more = (told_paths, told_empty, told_labels, told_split, told_group, told_files, told_rows, told_folders)
@@ -98,6 +100,14 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     if not is_url(location) and not options.as_written:
         _of_neighbours(out, Path(location), options)
     return out
+
+
+def _described(
+    frame: pd.DataFrame, names: list[str], positions: pd.Index, keys: list[str]
+) -> dict[str, dict[str, str | None]]:
+    """What the other columns say of each image by its key, for parts of the data that are harder than the rest."""
+    rows = frame.iloc[positions]
+    return {name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in names[:DESCRIBED] if name in rows}
 
 
 class _Files:

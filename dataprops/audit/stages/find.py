@@ -52,6 +52,7 @@ def context_of(run: Run) -> Context:
         unused_columns=scanned.unused_columns,
         shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
         neighbours=neighbours,
+        described=files.described.read() if files.described.path.is_file() else None,
         probe=probe if len(probe) else None,
         since=since_previous(run, images),
         feature_pairs=files.feature_pairs.read() if files.feature_pairs.path.is_file() else None,

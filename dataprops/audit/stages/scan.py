@@ -55,6 +55,9 @@ def scan(run: Run, tools: Tools) -> Scanned:
     # a key may hold bytes that are not UTF-8
     keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
     run.files.listing.write(table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys))
+    if described := table.attrs.get("described"):
+        said = {name: [values.get(key) for key in table["key"]] for name, values in described.items()}
+        run.files.described.write(pd.DataFrame(said, dtype=object))
     return run.files.scanned.write(
         Scanned(len(table), kind, tuple(classes), names, tuple(empty), reasons, decisions, **extra)
     )
