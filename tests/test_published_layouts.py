@@ -269,6 +269,56 @@ LAYOUTS = {
         {"cat": 2, "dog": 2, None: 2},
         told="unlabeled: no class",
     ),
+    "RSNA breast: one column of 0 and 1 among others": Layout(
+        numbered("train_images/{}.png", 6),
+        {
+            "train.csv": table(
+                "site_id,patient_id,image_id,age,cancer,biopsy,implant,difficult_negative_case",
+                *(f"1,{n // 2},{n},61,{int(n > 3)},{n % 2},0,False" for n in range(6)),
+            )
+        },
+        "train.csv",
+        {"0": 4, "1": 2},
+        group={"0": 2, "1": 2, "2": 2},
+        told="'cancer' is the label",
+    ),
+    "SIIM: runs of pixels": Layout(
+        numbered("im/{}.png", 4),
+        {
+            "rle.csv": table(
+                "ImageId, EncodedPixels", *(f"{n}, {('-1', '557 2 10 8')[n % 2]}" for n in range(4)), "1, 9 2"
+            )
+        },
+        "rle.csv",
+        {"with": 2, "without": 2},
+    ),
+    "ImageNet's solution": Layout(
+        numbered("val/V_{}.JPEG", 4),
+        {"LOC.csv": table("ImageId,PredictionString", *(f"V_{n},n0144076{n % 2} 1 2 3 4 " for n in range(4)))},
+        "LOC.csv",
+        {"n01440760": 2, "n01440761": 2},
+    ),
+    "IDRiD: splits that are enumerated": Layout(
+        [f"Images/{top}/{n}.jpg" for top in ("a. Training Set", "b. Testing Set") for n in range(2)],
+        {},
+        "",
+        {None: 4},
+        {"train": 2, "test": 2},
+    ),
+    "CycleGAN: trainA, testB": Layout(
+        [f"{split}{name}/{n}.jpg" for split in ("train", "test") for name in "AB" for n in range(2)],
+        {},
+        "",
+        {"A": 4, "B": 4},
+        {"train": 4, "test": 4},
+    ),
+    "splits with the class in their names": Layout(
+        [f"{split}_{name}/{n}.jpg" for split in ("train", "val") for name in ("normal", "tumor") for n in range(2)],
+        {},
+        "",
+        {"normal": 4, "tumor": 4},
+        {"train": 4, "val": 4},
+    ),
     "COVID-CT: a list for each class and split": Layout(
         [f"Images/{name}/{name}_{n}.png" for name in ("CT_COVID", "CT_Non") for n in range(3)],
         {

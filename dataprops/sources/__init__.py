@@ -111,6 +111,7 @@ WAYS_OUT: dict[str, str] = {
     **dict.fromkeys((".rar", ".7z", ".zst", ".z01"), _PACKED),
     **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
+    ".txt": "its first lines name no image with its ending; save it as .csv with a row of names, and give --images DIR",
     ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
 }
 # whose scan looks at --include and --exclude itself, before it tells what is a class

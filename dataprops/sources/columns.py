@@ -34,7 +34,20 @@ LABELS = (
         "dx",
         "findinglabels",
     ),
-    *("finding", "findings", "level", "grade", "y", "species", "disease", "pathology", "tags", "classid", "emotion"),
+    *(
+        "finding",
+        "findings",
+        "level",
+        "grade",
+        "y",
+        "species",
+        "disease",
+        "pathology",
+        "tags",
+        "classid",
+        "emotion",
+        "diagnostic",
+    ),
 )
 PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "caseid", "animalid", "lesionid")
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
@@ -72,6 +85,8 @@ META = frozenset(
             "deleted",
             "index",
         ),
+        *("biopsy", "biopsed", "invasive", "implant", "difficultnegativecase", "siteid", "machineid", "center", "node"),
+        *("split", "fold", "smoke", "drink", "slide", "iscrowd", "augmented"),
     )
 )
 POSITIVE = frozenset({"1", "1.0", "true", "yes"})
@@ -129,7 +144,7 @@ def path_column(
         if found:
             why = "it is the only one whose values are names of files"
             return found[0], [Decision("columns", f"{found[0]!r} is the path", why, "--path-column")]
-    raise _missing(frame, options.path_column, where, "path")
+    raise _missing(frame, options.path_column, where, "path", "; if the images lie elsewhere, give --images DIR")
 
 
 def _columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> list[str]:
@@ -217,6 +232,9 @@ def labels_of(
         return texts_of(frame[named[0]]), False, [told]
     found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
     ending = [column for column in frame.columns if column not in used and _last_word(column) in LABELS]
+    if (marks := _of_masks(frame)) is not None:
+        used.append(marks[0])
+        return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
     if found is None and len(ending) == 1:
         why = f"of {len(frame.columns)} columns this one alone is named so"
         used.append(ending[0])
@@ -230,8 +248,30 @@ def labels_of(
         used.extend(columns)
         value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
+    alone = [column for column in binary_columns(frame) if column not in used and plain_name(column) not in META]
+    if len(alone) == 1 and frame[alone[0]].nunique() > 1:
+        used.append(alone[0])
+        why = "it is the only column of 0 and 1 that tells of the image"
+        return (
+            texts_of(frame[alone[0]]),
+            False,
+            [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
+        )
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)
+
+
+def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, str]] | None:
+    """Labels of Kaggle's columns of masks and boxes: whether there is one (``EncodedPixels``), or whose they are (ImageNet's)."""
+    by_name = {plain_name(column): str(column) for column in frame.columns}
+    if column := by_name.get("encodedpixels"):
+        empty = frame[column].isna() | frame[column].astype(str).str.strip().isin({"-1", "", "nan"})
+        labels: list[str | None] = ["without" if none else "with" for none in empty]
+        return column, labels, (f"{column!r}: with or without a mask", "it holds runs of pixels, or -1")
+    if (column := by_name.get("predictionstring")) and frame[column].astype(str).str.match(r"n\d{8} ").all():
+        names = [joined(re.findall(r"\bn\d{8}\b", str(value))) for value in frame[column]]
+        return column, list(names), (f"{column!r}: the classes of its boxes", "it holds ids of WordNet with boxes")
+    return None
 
 
 def _last_word(column: str) -> str:

@@ -161,8 +161,23 @@ def split_of(name: str) -> str | None:
         return OF_FOLDERS[name.lower()]
     words = [word.removesuffix("set") or word for word in words_of(name)]
     found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
-    rest = [word for word in words if word not in OF_FOLDERS and word not in FILLERS]
+    rest = [word for word in words if word not in OF_FOLDERS and word not in FILLERS and not enumerated(name, word)]
     return found[0] if len(found) == 1 and not rest else None
+
+
+def enumerated(name: str, word: str) -> bool:
+    """Whether a word is the letter of an enumeration: ``a. Training Set``."""
+    return len(word) == 1 and re.match(rf"{word}[.)] ", name.lower()) is not None
+
+
+def _rest_of(name: str) -> str:
+    """What a folder's name says beside its split.
+
+    >>> _rest_of("trainA"), _rest_of("test_normal"), _rest_of("train")
+    ('A', 'normal', '')
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    return " ".join(word for word in words if word.lower() not in OF_FOLDERS and word.lower() not in FILLERS)
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str]:
@@ -301,6 +316,11 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
             for told, rest in zip(split, rests, strict=True)
         ]
         rests = _again(rests, folders, named)
+        own = Counter(_rest_of(top) for top in named)
+        if not others and not any(rests) and len(own) > 1 and min(own.values()) > 1:
+            rests = [
+                [rest] if (rest := _rest_of(folder[0]) if folder else "") else [] for folder in folders
+            ]  # trainA, trainB
         within = [rest for told, rest in zip(split, rests, strict=True) if told]
         if len({rest[0] if rest else "" for rest in within}) == 1 and all(len(rest) > 1 for rest in within):
             rests = [rest[1:] if told else rest for told, rest in zip(split, rests, strict=True)]
