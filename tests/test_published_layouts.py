@@ -497,6 +497,47 @@ def test_rows_of_a_square_number_of_values_are_images(tmp_path: Path, container:
         open_source(str(place), SourceOptions(rules=("shape=5x5",))).scan()
 
 
+def decisions_of(place: Path, **options: Any) -> dict[str, dict[str, str]]:
+    listing = open_source(str(place), SourceOptions(**options)).scan()
+    return {
+        told["what"]: {**told, "label": listing["label"].tolist(), "group": listing["group"].tolist()}
+        for told in listing.attrs["decisions"]
+    }
+
+
+def test_arrays_beside_images_are_labels_and_patients_or_are_told(tmp_path: Path) -> None:
+    images, half = np.stack([picture(number) for number in range(6)]), np.arange(6) // 2
+    np.savez(tmp_path / "galaxy.npz", images=images, ans=np.arange(6) % 2, ra=np.random.default_rng(0).random(6))
+    assert open_source(str(tmp_path / "galaxy.npz")).scan()["label"].tolist() == ["0", "1"] * 3
+    np.savez(tmp_path / "patients.npz", images=images, labels=np.arange(6) % 2, patient_ids=half)
+    told = decisions_of(tmp_path / "patients.npz")["groups"]
+    assert (told["value"], told["group"]) == ("patient_ids", ["0", "0", "1", "1", "2", "2"])
+    np.savez(tmp_path / "two.npz", images=images, age=half, sex=half)
+    told = decisions_of(tmp_path / "two.npz")["labels"]
+    assert (told["label"], told["option"]) == ([None] * 6, "--rule labels=NAME")
+    assert "age, sex" in told["why"]
+    np.savez(tmp_path / "kmnist-train-imgs.npz", images)
+    np.savez(tmp_path / "kmnist-train-labels.npz", half)
+    assert decisions_of(tmp_path / "kmnist-train-imgs.npz")["labels"]["label"] == ["0", "0", "1", "1", "2", "2"]
+
+
+def test_columns_of_parquet_without_features_are_labels_and_patients_or_are_told(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = pa.array(
+        [{"bytes": encoded(picture(number)), "path": None} for number in range(4)],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    one, two = ["a", "b", "a", "b"], ["x", "x", "y", "y"]
+    pq.write_table(pa.table({"image": images, "fine_label": one, "subject_id": two}), tmp_path / "one.parquet")
+    told = decisions_of(tmp_path / "one.parquet")["columns"]
+    assert (told["label"], told["group"]) == (one, two)
+    pq.write_table(pa.table({"image": images, "fine_label": one, "coarse_label": two}), tmp_path / "two.parquet")
+    told = decisions_of(tmp_path / "two.parquet")["labels"]
+    assert told["label"] == [None] * 4 and "fine_label, coarse_label" in told["why"]
+
+
 def test_embeddings_are_not_taken_for_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", embeddings=np.zeros((5, 64), np.float32), y=np.arange(5))
     with pytest.raises(DatapropsError, match="not clear which array holds the images"):

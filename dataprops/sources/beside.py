@@ -114,7 +114,7 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     sets: dict[str, set[str]] = defaultdict(set)
     for row, path in enumerate(frame[column].tolist()):  # a row for each object of an image: it has the labels of all
         key = posixpath.normpath(posixpath.join(base, plain(str(path))))
-        sets[key].update(() if label[row] is None else label[row].split(SEPARATOR))
+        sets[key].update((label[row] or "").split(SEPARATOR) if label[row] is not None else ())
         first = rows.setdefault(key, row)
         label[first] = joined(sets[key]) if len(sets[key]) > 1 else label[first]
     if not rows.keys() & set(table["key"]):  # paths of another folder: by their ends

@@ -231,7 +231,7 @@ def labels_of(
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
     found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
-    ending = [column for column in frame.columns if column not in used and _last_word(column) in LABELS]
+    ending = [column for column in frame.columns if column not in used and last_word(column) in LABELS]
     if (marks := _of_masks(frame)) is not None:
         used.append(marks[0])
         return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
@@ -274,7 +274,12 @@ def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, st
     return None
 
 
-def _last_word(column: str) -> str:
+def last_word(column: str) -> str:
+    """What a column is called in the end.
+
+    >>> last_word("Retinopathy grade"), last_word("fine_label")
+    ('grade', 'label')
+    """
     return (re.findall(r"[a-z0-9]+", str(column).lower()) or [""])[-1]
 
 

@@ -35,7 +35,12 @@ LEAST = 49  # values of a row that may be an image
 IMAGE_WORDS = frozenset({"x", "image", "images", "img", "imgs", "pixel", "pixels", "data", "pictures", "faces"})
 LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y", "y", "labels")}
 LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
-LABELS = frozenset({"label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"})
+PATIENTS = frozenset(
+    {"patient", "patients", "patientid", "patientids", "subject", "subjects", "subjectid", "subjectids"}
+)
+LABELS = frozenset(
+    {"ans", "answer", "answers", "label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"}
+)
 MOST = 50_000_000  # images of one file: a header that promises more is not believed
 
 
@@ -99,9 +104,12 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
                 f"{redacted(location)}: {array.name} promises {array.shape[0]:,} images: is the file damaged?"
             )
         groups, labels = wanted("groups"), wanted("labels")
+        names = {one.name for one in able}
+        others = [one for one in known if one.name not in names]
+        if groups is None:
+            groups = _called(PATIENTS, _fitting(array, others, split))
         if labels is None:
-            names = {one.name for one in able}
-            labels = _labels_of(array, [one for one in known if one.name not in names and one is not groups], split)
+            labels = _labels_of(array, [one for one in others if one is not groups], split)
         for other, rule in ((labels, "labels"), (groups, "groups")):
             if other is not None and (not other.shape or other.shape[0] != array.shape[0]):
                 raise DatapropsError(
@@ -165,11 +173,34 @@ def told_shapes(parts: Sequence[Part], known: Iterable[Named]) -> list[Decision]
 
 
 def _labels_of(images: Named, others: Sequence[Named], split: str | None) -> Named | None:
-    fitting = [
-        array for array in others if array.shape and array.shape[0] == images.shape[0] and _split(array.name) == split
-    ]
-    called = [array for array in fitting if LABELS & set(words_of(array.name.rpartition("/")[2]))]
-    return called[0] if len(called) == 1 else fitting[0] if len(fitting) == 1 else None
+    fitting = _fitting(images, others, split)
+    return _called(LABELS, fitting) or (fitting[0] if len(fitting) == 1 else None)
+
+
+def _fitting(images: Named, others: Sequence[Named], split: str | None) -> list[Named]:
+    """Arrays of as many values as there are images, of the same split."""
+    return [one for one in others if one.shape and one.shape[0] == images.shape[0] and _split(one.name) == split]
+
+
+def _called(words: frozenset[str], arrays: Sequence[Named]) -> Named | None:
+    """The only array that is called by one of these words."""
+    found = [array for array in arrays if words & set(words_of(array.name.rpartition("/")[2]))]
+    return found[0] if len(found) == 1 else None
+
+
+def told_others(parts: Sequence[Part], known: Sequence[Named], options: SourceOptions) -> list[Decision]:
+    """Which array names the patients; and, where none was taken for labels, which might."""
+    told = []
+    asked = {rule.partition("=")[0] for rule in options.rules}
+    groups = sorted({part.groups for part in parts if part.groups})
+    if groups and "groups" not in asked:
+        told.append(Decision("groups", ", ".join(groups), "by the name of the array", "--rule groups=NAME"))
+    for part in parts:
+        fitting = [one.name for one in _fitting(part.images, known, part.split) if one.name != part.images.name]
+        if part.labels is None and "labels" not in asked and len(fitting) > 1:
+            why = f"{', '.join(fitting[:4])} have a value for each of the images of {part.images.name}"
+            told.append(Decision("labels", "none", why, "--rule labels=NAME"))
+    return told
 
 
 def check_shape(location: str, array: Named) -> None:
@@ -252,7 +283,7 @@ def beside(name: str, names: Iterable[str]) -> str | None:
     ('y_train.npy', 'Y.npy', None)
     """
     there = set(names)
-    for found in re.finditer(r"(?<![A-Za-z])(x|images?|data|inputs?)(?![A-Za-z])", name, re.IGNORECASE):
+    for found in re.finditer(r"(?<![A-Za-z])(x|images?|imgs?|data|inputs?)(?![A-Za-z])", name, re.IGNORECASE):
         for word in LABEL_WORDS.get(found[1].lower() if found[1] != "X" else "X", LABELS_OF_ANY):
             other = name[: found.start()] + word + name[found.end() :]
             if other in there and other != name:

@@ -135,7 +135,8 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
             for name in (part.labels, part.groups)
             if name
         }
-        decisions = arraysets.told_shapes(parts, _datasets(file))
+        known = _datasets(file)
+        decisions = [*arraysets.told_shapes(parts, known), *arraysets.told_others(parts, known, plain)]
         if len(parts) == 1 and parts[0].labels is None and not is_url(location):
             path = Path(location)
             beside = other if named else arraysets.beside(path.name, [entry.name for entry in path.parent.iterdir()])

@@ -19,7 +19,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
 from dataprops.sources.account import Decision
-from dataprops.sources.columns import LABELS, known_as
+from dataprops.sources.columns import LABELS, PATIENTS, known_as, last_word
 from dataprops.sources.labels import joined
 from dataprops.sources.table import SourceOptions
 
@@ -156,11 +156,25 @@ def label_column(
         raise DatapropsError(
             f"{where} has several columns of classes ({', '.join(classes)}): choose one with --label-column"
         )
-    named = classes or known_as([name for name in schema.names if name != images], LABELS)
+    others = [name for name in schema.names if name != images]
+    ending = [name for name in others if last_word(name) in LABELS]
+    named = classes or known_as(others, LABELS) or (ending if len(ending) == 1 else [])
     if not named:
-        return None, []
+        seen = ", ".join((ending or others)[:4])
+        why = f"of the columns {seen} none alone is called like a label" if seen else "there is no other column"
+        return None, [Decision("labels", "none", why, "--label-column")]
     why = "it is the only column of classes" if classes else "by its name"
     return named[0], [Decision("columns", f"{named[0]!r} is the label", why, "--label-column")]
+
+
+def group_column(schema: pa.Schema, options: SourceOptions) -> tuple[str | None, list[Decision]]:
+    """The column of patients: the one that was named, else one of a known name."""
+    if options.group_column in schema.names or options.group_column != _DEFAULTS.group_column:
+        return options.group_column, []
+    named = known_as(schema.names, PATIENTS)
+    if not named:
+        return None, []
+    return named[0], [Decision("columns", f"{named[0]!r} is the group", "by its name", "--group-column")]
 
 
 def pixels_of(value: Any) -> RawImage:

@@ -176,13 +176,16 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     }
     plain = replace(options, rules=tuple(rule for rule in options.rules if rule.partition("=")[0] not in beside))
     decisions = []
-    if _bare(location).endswith(".npy") and "labels" not in beside and not is_url(location):
+    parts = arraysets.choose(location, [stored.named for stored in known.values()], plain)
+    unlabelled = len(parts) == 1 and parts[0].labels is None
+    if unlabelled and "labels" not in rules and not is_url(location):
         other = arraysets.beside(Path(location).name, [entry.name for entry in Path(location).parent.iterdir()])
         if other is not None:
             beside["labels"] = other
             decisions.append(Decision("labels", f"of {other}", "it is named alike", "--rule labels=FILE"))
-    parts = arraysets.choose(location, [stored.named for stored in known.values()], plain)
-    decisions += arraysets.told_shapes(parts, [stored.named for stored in known.values()])
+    named = [stored.named for stored in known.values()]
+    decisions += arraysets.told_shapes(parts, named)
+    decisions += [] if beside else arraysets.told_others(parts, named, options)
     for part in parts:
         if known[part.images.name].fortran:
             raise DatapropsError(

@@ -176,7 +176,8 @@ def _rows(location: str, name: str, options: SourceOptions) -> Rows:
     label, decisions = imagecolumns.label_column(schema, images, redacted(location), options)
     kind = schema.field(images).type
     has_path = shard.column.kind == imagecolumns.FILE and kind.get_field_index("path") >= 0
-    wanted = [c for c in (label, options.split_column, options.group_column) if c in schema.names and c != images]
+    group, told_group = imagecolumns.group_column(schema, options)
+    wanted = [c for c in (label, options.split_column, group) if c is not None and c in schema.names and c != images]
     inner = [f"{images}.path"] if has_path else [images] if shard.column.kind == imagecolumns.LIST else []
     try:
         table = shard.read([*wanted, *inner])
@@ -204,11 +205,11 @@ def _rows(location: str, name: str, options: SourceOptions) -> Rows:
         "split": [
             split if value is None else folder.SPLITS.get(value.lower(), value) for value in texts(options.split_column)
         ],
-        "group": texts(options.group_column),
+        "group": texts(group),
         "path": [shown(f"{key}/{path}" if path else key) for key, path in zip(keys, inside, strict=True)],
     }
     several = label is not None and label in table.column_names and imagecolumns.is_list(schema.field(label).type)
-    decisions = [*shard.column.decisions, *decisions]
+    decisions = [*shard.column.decisions, *decisions, *told_group]
     if shard.column.kind == imagecolumns.LIST:
         columns, more = _each(columns, pc.list_value_length(table[images]).to_pylist(), images)
         decisions += more
