@@ -462,6 +462,31 @@ def _look_at_grid(path: Path) -> None:
     load_grid(path)
 
 
+def _pixel_tables() -> list[bytes]:
+    cells = [",".join(map(str, pixels(number, 8).ravel())) for number in range(3)]
+    names = ",".join(f"pixel{number}" for number in range(64))
+    wide = f"label,{names}\n" + "".join(f"{number},{row}\n" for number, row in enumerate(cells))
+    one = "emotion,pixels,Usage\n" + "".join(f"1,{row.replace(',', ' ')},Training\n" for row in cells)
+    return [wide.encode(), one.encode()]
+
+
+def _one_array() -> list[bytes]:
+    file = io.BytesIO()
+    np.save(file, pixels(0, 8))
+    return [file.getvalue()]
+
+
+def _other_arrays(folder: Path) -> None:
+    for number in range(1, 12):
+        (folder / "b").mkdir(exist_ok=True)
+        np.save(folder / "b" / f"{number}.npy", pixels(number, 8))
+
+
+def _images_and_a_list(folder: Path) -> None:
+    _images(folder)
+    (folder / "test.txt").write_text("b/1.png\n")
+
+
 CSV = [
     b"path,label,split,group\na/0.png,x,train,p1\nb/1.png,y,test,p2\n",
     "path;label\r\na\\0.png;0,5\r\nb\\1.png;1,5\r\n".encode("utf-16"),
@@ -507,6 +532,22 @@ TARGETS: dict[str, Target] = {
     "svhn": Target(_mats, look_at_source("svhn:{folder}"), "train_32x32.mat"),
     "cifar10": Target(_batches, look_at_source("cifar10:{folder}"), "data_batch_1", beside=_cifar_others),
     "csv": Target(lambda: CSV, look_at_source("{}"), "m.csv", text=True, beside=_images),
+    "pixels": Target(_pixel_tables, look_at_source("{}"), "m.csv", text=True),
+    "arrays": Target(_one_array, look_at_source("{folder}"), "0.npy", beside=_other_arrays),
+    "voc": Target(
+        lambda: [b"<annotation><object><name>cat</name></object></annotation>"],
+        look_at_source("{folder}"),
+        "0.xml",
+        True,
+        lambda folder: (folder / "0.png").write_bytes(saved("PNG", Image.fromarray(pixels()))),
+    ),
+    "lists": Target(
+        lambda: [b"a/0.png\nb/1.png 1\n"],
+        look_at_source("{folder}"),
+        "train.txt",
+        True,
+        _images_and_a_list,
+    ),
     "jsonl": Target(
         lambda: [b'{"path": "a/0.png", "label": ["x", "y"]}\n{"path": "b/1.png"}\n'],
         look_at_source("{}"),

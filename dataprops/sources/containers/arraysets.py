@@ -88,7 +88,11 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
     able = [array for array in known if array.encoded or (len(array.shape) in (3, 4) and array.dtype.kind in "uifb")]
     # [n, 1, 1, 1] holds labels
     able = [array for array in able if array.encoded or np.prod(array.shape[1:]) > 1]
-    able = [shaped(array, options) for array in ([given] if given else able or [one for one in known if _of_rows(one)])]
+    where = redacted(location)
+    able = [
+        shaped(array, options, where)
+        for array in ([given] if given else able or [one for one in known if _of_rows(one)])
+    ]
     splits = [_split(array.name) for array in able]
     if not able or (len(able) > 1 and (None in splits or len(set(splits)) < len(splits))):
         raise DatapropsError(
@@ -128,8 +132,13 @@ def _of_rows(array: Named) -> bool:
     return array.dtype.kind in "uib" or (array.dtype.kind == "f" and bool(words & IMAGE_WORDS))
 
 
-def shaped(array: Named, options: SourceOptions) -> Named:
+def shaped(array: Named, options: SourceOptions, where: str = "") -> Named:
     """An array of rows with the shape that its images have; others as they are.
+
+    Parameters
+    ----------
+    where : str
+        The file, for the message.
 
     Raises
     ------
@@ -152,7 +161,8 @@ def shaped(array: Named, options: SourceOptions) -> Named:
         third = math.isqrt(values // 3)
         like = f"{third}x{third}x3 or 3x{third}x{third}" if third * third * 3 == values else "28x28"
         raise DatapropsError(
-            f"{array.name} has rows of {values:,} values{said}: say what shape they have, such as --rule shape={like}"
+            f"{where and f'{where}: '}{array.name} has rows of {values:,} values{said}: say what shape they have, such as"
+            f" --rule shape={like}"
         )
     return array._replace(shape=(n, *sides))
 

@@ -69,7 +69,10 @@ def form_of(head: bytes) -> Form | None:
     >>> form_of(b"path,label\\na.png,1\\n") is None
     True
     """
-    rows = [row for _, row in zip(range(2), csv.reader(decoded(head)[0].splitlines()), strict=False)]
+    try:
+        rows = [row for _, row in zip(range(2), csv.reader(decoded(head)[0].splitlines()), strict=False)]
+    except (ValueError, csv.Error):  # cut within a letter, or no table: whoever reads all of it says why
+        return None
     if len(rows) < 2 or len(rows[0]) != len(rows[1]):
         return None
     names, cells = ([cell.strip() for cell in row] for row in rows)
@@ -169,8 +172,8 @@ def _narrow(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8 if values.min(initial=0) >= 0 and values.max(initial=0) <= 255 else np.int32)
 
 
-def _shape(table: Pixels, options: SourceOptions) -> tuple[int, ...]:
-    named = Named("the table", table.pixels.shape, table.pixels.dtype)
+def _shape(location: str, table: Pixels, options: SourceOptions) -> tuple[int, ...]:
+    named = Named(location, table.pixels.shape, table.pixels.dtype)
     return arraysets.shaped(named, options).shape[1:]
 
 
@@ -184,7 +187,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """
     chosen_rules(options, RULES)
     table = _table(location)
-    sides = " x ".join(map(str, _shape(table, options)))
+    sides = " x ".join(map(str, _shape(location, table, options)))
     why = f"its rows have {table.pixels.shape[1]:,} pixels each"
     decisions = [Decision("shape", f"images of {sides}", why, "--rule shape=HEIGHTxWIDTH")]
     n = len(table.pixels)
@@ -215,7 +218,7 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
     table = _table(location)
     if not key.isdigit() or int(key) >= len(table.pixels):
         raise OSError(errno.ENOENT, "the table has no such row")
-    return arraysets.as_image(table.pixels[int(key)].reshape(_shape(table, options)))
+    return arraysets.as_image(table.pixels[int(key)].reshape(_shape(location, table, options)))
 
 
 def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
