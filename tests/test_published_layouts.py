@@ -21,7 +21,7 @@ from dataprops.imaging.decode import UnreadableImage, decode, quiet
 from dataprops.imaging.formats import is_image
 from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource, SourceOptions, open_source
-from dataprops.sources.account import COMPANION, NOT_AN_IMAGE, left_out_of
+from dataprops.sources.account import ABSENT, COMPANION, NOT_AN_IMAGE, left_out_of, lost_fraction
 from dataprops.sources.structure import infer
 from tests.test_cases import encoded, look, picture, put
 
@@ -648,6 +648,16 @@ def test_a_row_without_a_path_is_told_and_many_are_an_error(tmp_path: Path) -> N
     (tmp_path / "many.csv").write_text(table("path,label", *rows, *[",1"] * 5))
     with pytest.raises(DatapropsError, match="row 31, column 'path': no path"):
         open_source(str(tmp_path / "many.csv")).scan()
+
+
+def test_images_that_a_table_names_and_that_are_missing_are_left_out_and_told(tmp_path: Path) -> None:
+    put(tmp_path, *numbered("{}.png", 4))
+    (tmp_path / "metadata.csv").write_text(
+        table("file_name,label", *(f"{number}.png,{number % 2}" for number in range(6)))
+    )
+    listing = open_source(str(tmp_path)).scan()
+    assert dict(left_out_of(listing)) == {"metadata.csv": COMPANION, "4.png": ABSENT, "5.png": ABSENT}
+    assert lost_fraction(left_out_of(listing), len(listing)) == pytest.approx(1 / 3)
 
 
 def test_a_table_beside_a_zip_names_its_images(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an
 COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
 UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of a BIDS tree"
 LINKED, UNLISTED, CUT = "folder that is listed already", "folder that cannot be listed", "archive that ends early"
+ABSENT = "named by a table, and not there"
 VOLUME = "NIfTI volume (give the folder as nifti:FOLDER)"
 # These were looked at and are no loss: a file that tells something else, and what the caller asked to leave out
 NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERIVED, LINKED})

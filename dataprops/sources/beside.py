@@ -12,13 +12,13 @@ import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import Decision, decide
+from dataprops.sources.account import ABSENT, Decision, decide
 from dataprops.sources.columns import (
     LABELS,
     PARTS,
@@ -121,6 +121,8 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
         known = by_ends(table["key"].tolist())
         ends = {known.get(folded(path.removeprefix(f"{base}/"))): row for path, row in rows.items()}
         rows = {path: row for path, row in ends.items() if path is not None}
+    else:
+        _tell_absent(table, rows)
     if not rows:
         return
     if any(SEPARATOR in (one or "") for one in label):
@@ -128,6 +130,14 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     found = _set(table, rows, {"label": label, "split": split, "group": group})
     why = f"{name} names {found:,} of {len(table):,} images"
     decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+
+
+def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
+    """Count images that a table names and that are not there among what was left out."""
+    known = {*table["key"], *table.attrs.get("ignored", ())}
+    absent = [path for path in named if path not in known]
+    table.attrs["ignored"] = [*table.attrs.get("ignored", ()), *absent]
+    table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **dict.fromkeys(absent, ABSENT)}
 
 
 def _participants(
