@@ -423,7 +423,7 @@ def test_a_user_without_a_home_and_behind_a_proxy_runs_the_tests_of_an_installat
     shutil.rmtree(asked[-1], ignore_errors=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert [line for line in done.stdout.splitlines() if line.startswith("== ")] == [
-        *("== ruff", "== ruff", "== pyright", "== lint-imports", "== pytest")
+        *("== ruff", "== ruff", "== lint-imports", "== pyright, beside the tests", "== pytest", "== pyright")
     ]
 
 
