@@ -42,7 +42,11 @@ def main() -> int:
         pytest = [sys.executable, *(("-m", "coverage", "run") if measured else ()), "-m", "pytest", *SPREAD, *more]
         environment = _environment(root, Path(scratch))
         if measured:
+            # coverage starts with each process that it installed itself for, and with those that see this module
+            (Path(scratch) / "sitecustomize.py").write_text("import coverage\n\ncoverage.process_startup()\n")
+            path = os.pathsep.join(filter(None, (scratch, os.environ.get("PYTHONPATH"))))
             environment |= {"COVERAGE_FILE": str(measured), "COVERAGE_RCFILE": str(root / "pyproject.toml")}
+            environment |= {"PYTHONPATH": path}
         if slow:
             code = _run([*pytest, "-m", "slow"], root, environment)
         else:

@@ -548,7 +548,7 @@ def test_more_of_the_same_and_nothing_new_raise_no_alarm(states):
 def test_a_merged_class_is_told_with_where_its_images_went(states):
     summary = states[0]["merged"]
     assert "classes_changed" in alerts_of(summary)
-    assert "the classes are others" in summary["predictions"][0]["withheld"]
+    assert "the classes differ" in summary["predictions"][0]["withheld"]
     found = pd.read_parquet(f"{summary['results']}/findings.parquet").query("kind == 'classes_changed'")
     assert found["detail"].tolist() == [
         "The class “slanted” of the previous audit is gone: of its 50 images 50 are now labelled “upright”, and 0 are no longer there."
