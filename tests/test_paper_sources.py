@@ -547,7 +547,7 @@ def test_svhn_files_that_do_not_fit_are_findings(tmp_path: Path) -> None:
         ({"X": np.zeros((32, 32, 3, 1), np.uint8), "y": np.array([[11]], np.uint8)}, "labels from 11"),
         ({"X": np.zeros((32, 32, 1), np.uint8), "y": np.array([[1]], np.uint8)}, r"X has shape \[32, 32, 1\]"),
         ({"X": np.zeros((32, 32, 3, 1), np.uint8)}, "has no y"),
-        ({"X": np.zeros((32, 32, 3, 1), np.uint8), "y": np.array([["a"]])}, "no array of whole numbers"),
+        ({"X": np.zeros((32, 32, 3, 1), np.uint8), "y": np.array([["a"]])}, "not an array of whole numbers"),
         (None, "cannot be read"),
     ],
 )

@@ -170,7 +170,7 @@ def test_without_two_labels_there_is_no_sharpness(pair) -> None:
         (lambda x, y: label_sharpness(x, y, draws=0), "draws is 0"),
         (lambda x, y: label_sharpness((x, y, y)), "taken as"),
         (lambda x, y: label_sharpness(TensorDataset(torch.tensor(x)), y), "in its items"),
-        (lambda x, y: label_sharpness(x, [[1, 0]] * N), "wanted one class or number"),
+        (lambda x, y: label_sharpness(x, [[1, 0]] * N), "expected one class or number"),
         (lambda x, y: intrinsic_dimension(x, estimator="pca"), "estimator is 'pca'; expected mle"),
         (lambda x, y: intrinsic_dimension(x, k=1), "k is 1"),
         (lambda x, y: intrinsic_dimension(Endless()), "no length"),
