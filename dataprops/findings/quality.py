@@ -20,7 +20,7 @@ from dataprops.findings.negatives import log_odds
 from dataprops.findings.thumbnails import Blocks, thumbnails
 
 LEAST = 20  # images, below which a set has no fences
-TAIL = (0.15, 0.25)  # quantiles through which a tail is drawn; the outliers themselves lie beyond
+TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
 REFERENCE = 2000  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
@@ -29,10 +29,11 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of qu
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
+LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
-EVEN = (0.9, 1.4)  # of them, the noise of the picture as a whole
+EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
 BLURRED, VERY_BLURRED = 0.33, 0.285
@@ -56,16 +57,14 @@ def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
     known = values[~np.isnan(values)]
     if not len(known):  # images of a few pixels have neither focus nor noise
         return float("nan"), float("nan"), float("nan")
-    middle = float(np.median(known))
+    low, middle, high = (float(v) for v in np.quantile(known, [0.25, 0.5, 0.75]))
+    width = max(high - low, spread)
+    fences = [low - 2 * width, high + 2 * width]
+    usual = known[(known >= fences[0]) & (known <= fences[1])]  # so that outliers draw no tail themselves
     outer, inner = TAIL
-    left = max(np.log(outer * len(known)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
-    fences = []
-    for sign in (-1.0, 1.0):
-        beyond = np.sort(-sign * (known - middle))
-        far, near = (float(v) for v in np.quantile(beyond, TAIL))
-        quartiles = np.quantile(beyond, [0.25, 0.75])
-        tukey = quartiles[0] - 2 * max(quartiles[1] - quartiles[0], spread)
-        fences.append(middle - sign * float(min(tukey, far - (near - far) * left)))
+    left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
+    far, near, near_top, far_top = np.quantile(usual, [outer, inner, 1 - inner, 1 - outer]).tolist()
+    fences = [min(fences[0], far - (near - far) * left), max(fences[1], far_top + (far_top - near_top) * left)]
     return middle, *fences
 
 
@@ -126,7 +125,8 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     )
     _, _, white_top = _fence(white, 0.03)
     _, _, low_top = _fence(low, 20)
-    brighter = mean >= 1.2 * float(np.nanmedian(mean))
+    usual = float(np.nanmedian(mean))
+    brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
     # objects on white paper are white for a large part, and not bright as a whole
     over = (
         brighter
@@ -134,12 +134,14 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
         & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
     )
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
-    over |= brighter & (low > low_top) & (low >= LIFTED) & (high >= 253)
+    over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
+    over |= brighter & (low >= LIFTED) & (white >= MOST_WHITE)
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
-    clipped = (
-        (np.fmax(white, _column(used, "clipped")) >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
-    )
+    # photographs of objects on white paper are white and black as well
+    grey = (_column(used, "colour") <= 1.0).mean() >= 0.5
+    cut = np.fmax(white, _column(used, "clipped"))
+    clipped = grey & (cut >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
         *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),
