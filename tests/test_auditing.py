@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 
 import numpy as np
@@ -293,6 +294,29 @@ def test_a_mark_is_of_one_level_wherever_it_lies_in_its_cell_and_an_outline_is_n
     flat = cell.reshape(100, -1)
     assert burnt_in(letter, bearers, letter.reshape(100, -1) - flat.mean())
     assert not burnt_in(outline, bearers, outline.reshape(100, -1) - flat.mean())
+
+
+def test_the_map_of_regions_goes_from_the_finding_to_the_report():
+    from dataprops.findings.pixel_shortcut import measures as shortcut_measures
+    from dataprops.findings.pixel_shortcut import region_map
+    from dataprops.findings.pixels_tell import Told
+    from dataprops.report import plots
+
+    told = [Told("region", "", 0.01 * (8 * row + column), "", (row, column)) for row in range(8) for column in range(8)]
+    told.append(Told("mark", "top right corner", 0.2, "sick", (0, 7), (1, 2)))
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    images = pd.DataFrame({"pixels": ["x"], "label": ["a"], "image": [0]})
+    numbers = shortcut_measures(Context(images, empty, empty, 1, told=told))
+    regions = region_map(numbers)
+    assert regions["score"][7][7] == pytest.approx(0.63)
+    assert regions["mark"][0] == [None] * 7 + [0.2]
+    plot = plots.region_map(plots.Drawn({"pixel_regions": regions}, {}))
+    assert "row 8, column 8" in plot.title
+    tips = re.findall(r"row (\d), column (\d): [^<\"]*", plot.svg)
+    assert len(set(tips)) == 64
+    assert plot.svg.count("of one class bear a mark here") == 1
+    assert region_map({}) is None
+    assert plots.region_map(plots.Drawn({"pixel_regions": None}, {})) is None
 
 
 def test_brightness_tells_the_class_and_nothing_does_in_a_clean_set():
