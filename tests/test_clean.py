@@ -150,6 +150,38 @@ def test_formats_of_other_tools(audited, tmp_path):
     assert set(pd.read_csv(written["csv"])["kind"]) == {"label_conflicts"}
 
 
+# names of issues that cleanlab's Datalab knows, of pixels those of its image part (docs.cleanlab.ai, "issue type descriptions")
+DATALAB = {"label", "outlier", "near_duplicate", "null", "low_information"}
+
+
+def test_exports_have_the_form_that_their_tools_document(audited, tmp_path):
+    """Read with these tools themselves on 2026-11-26: see dataprops/report/README.md."""
+    results = open_results(audited[1].folder)
+    cleaned = clean(results, "conflicts,duplicates")
+    written = {form: write_list(tmp_path / f"{form}.csv", results, cleaned, form) for form in FORMATS}
+    # Datalab.get_issues(): for each issue a column of truth and a score in [0, 1], low where it is bad
+    table = pd.read_csv(written["cleanlab"])
+    issues = {name[3:-6] for name in table if name.startswith("is_")}
+    assert issues == DATALAB
+    for issue in issues:
+        flagged, score = table[f"is_{issue}_issue"], table[f"{issue}_score"]
+        assert flagged.dtype == bool and score.dtype == float and score.between(0, 1).all()
+        assert not flagged.any() or score[flagged].mean() < score[~flagged].mean()
+    assert set(table["given_label"]) == {"'=benign", "malignant"}
+    # fiftyone.Sample.from_dict(): filepath, tags, labels as {"_cls": ...}, other fields plain
+    for sample in json.loads(written["fiftyone"].read_text())["samples"]:
+        assert Path(sample.pop("filepath")).is_absolute()
+        assert all(isinstance(tag, str) and tag != "sharpest_pairs" for tag in sample.pop("tags"))
+        assert set(sample.pop("ground_truth")) == {"_cls", "label"}
+        assert set(sample) <= {"split", "group"} and all(isinstance(value, str) for value in sample.values())
+    # Label Studio's basic JSON: a list of tasks, each with the data that a labelling configuration may name ($image, $detail)
+    tasks = json.loads(written["labelstudio"].read_text())
+    assert tasks and all(set(task) == {"data"} for task in tasks)
+    for task in tasks:
+        assert {"image", "label", "finding", "detail"} <= set(task["data"])
+        assert all(value is None or isinstance(value, str) for value in task["data"].values())
+
+
 def test_an_image_that_goes_takes_its_copies_with_it_and_test_images_stay():
     images = pd.DataFrame({"split": ["train", "test", "train", "train"], "duplicate_of": [0, 1, 0, 3]})
     assert all_but_one(images, [[0, 1]]) == {0, 2}

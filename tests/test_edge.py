@@ -228,3 +228,21 @@ def test_the_server_of_a_killed_command_ends(scans, tmp_path):
     command.wait()
     _, alive = psutil.wait_procs(servers, timeout=90)  # one that still imports ends when it has done so
     assert alive == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_the_processes_of_a_killed_grid_end():
+    script = (
+        "import time\nfrom dataprops.util.tools import process_map\n"
+        "for _ in process_map(2)(time.sleep, [(0.1,), (0.1,), (60,), (60,)]): print('one', flush=True)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"one\n"
+    children = psutil.Process(command.pid).children(recursive=True)
+    assert len(children) >= 2
+    command.kill()
+    command.communicate()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []

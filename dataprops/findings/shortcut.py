@@ -12,6 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
+from dataprops.util.numbers import percent
 
 FOLDS = 5
 DEPTH, LEAF = 4, 5
@@ -111,14 +112,14 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             (),
             best["score"],
-            f"The {best['property']} of a file alone explains {best['score']:.0%} of the label's variance.",
+            f"The {best['property']} of a file alone explains {percent(best['score'])} of the label's variance.",
         )
         return
     yield (
         (),
         best["score"],
-        f"The {best['property']} of a file alone tells the class with {best['balanced_accuracy']:.0%} balanced accuracy"
-        f" (chance: {best['chance']:.0%}).",
+        f"The {best['property']} of a file alone tells the class with {percent(best['balanced_accuracy'])} balanced accuracy"
+        f" (chance: {percent(best['chance'])}).",
     )
 
 
@@ -146,7 +147,7 @@ FINDING = Finding(
             severity="warning",
             title="the files do not give the class away",
             sentence=(
-                "A property of the files (format, size, colour mode) alone goes {value:.0%} of the way from guessing "
+                "A property of the files (format, size, colour mode) alone goes {value:share} of the way from guessing "
                 "to knowing the class: a network may learn that instead of the image."
             ),
             reason=("a third of the way from chance to certainty is more than image content puts into file properties"),
@@ -158,7 +159,7 @@ FINDING = Finding(
             severity="critical",
             title="the files do not all but name the class",
             sentence=(
-                "A property of the files (format, size, colour mode) alone all but names the class ({value:.0%} of "
+                "A property of the files (format, size, colour mode) alone all but names the class ({value:share} of "
                 "the way from guessing to knowing): results of a training on this set would mean nothing."
             ),
             reason="whatever a network scores on such a set, it says nothing of what it sees in the image",

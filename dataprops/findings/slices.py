@@ -12,7 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
-from dataprops.util.numbers import wilson_interval
+from dataprops.util.numbers import percent, wilson_interval
 
 LEAST = 20  # images of a slice
 LEVEL = 0.01  # after Holm's correction
@@ -164,12 +164,14 @@ def _found(context: Context) -> Sequence[Slice]:
 def find(context: Context) -> Iterator[Row]:
     """One row for each slice, with images that the classifier errs on; its value is the error there."""
     for s in _found(context):
-        numbers = f"{s.error:.0%} (95 % interval {s.low:.0%} to {s.high:.0%}), {s.rest:.0%} on the rest"
+        errs = (
+            f"{percent(s.error)} (95 % interval {percent(s.low)} to {percent(s.high)}), {percent(s.rest)} on the rest"
+        )
+        p = "p < 0.001" if s.p < 0.001 else f"p = {s.p:.1g}"
         yield (
             s.members[:20],
             s.error,
-            f"Hard: {s.name}: a reference classifier errs on {numbers.replace('%', ' %').replace('  %', ' %')}"
-            f" (p = {s.p:.1g} after correction).",
+            f"Hard: {s.name}: a reference classifier errs on {errs} ({p} after correction).",
         )
 
 

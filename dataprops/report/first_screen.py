@@ -103,7 +103,12 @@ def _faults(found: Found) -> str:
 
 def _slices(found: Found) -> str:
     hardest = _detail(found).removeprefix("Hard: ")
-    return f"Collect more of the {_many(len(found), 'part', 'parts')} that the classifier finds hard: {hardest}"
+    what = (
+        "what the classifier finds hard"
+        if len(found) == 1
+        else f"the {len(found):,} parts that the classifier finds hard"
+    )
+    return f"Collect more of {what}: {hardest}"
 
 
 # kind -> what to do, as a sentence without its full stop; in the order of use

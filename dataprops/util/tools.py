@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any, NamedTuple
 
+PARENT_SECONDS = 0.5  # between two looks of a child for its parent
 # progress(what, total, unit) gives a context whose value is told how much was done since the last call
 Advance = Callable[[int], None]
 Progress = Callable[[str, int, str], AbstractContextManager[Advance]]
@@ -71,7 +73,7 @@ def thread_map(threads: int) -> Callable[[Callable[..., Any], Iterable[tuple]], 
 def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
     """A `Tools.map` on processes, or in this one if it is one: for pieces that need a process of their own, as torch's generator does.
 
-    What is left early - by an error, or by Ctrl-C - leaves no process behind.
+    What is left early - by an error, by Ctrl-C, by a killed parent - leaves no process behind.
     """
 
     def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
@@ -82,7 +84,7 @@ def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]],
             for args in arguments:
                 yield function(*args)
             return
-        pool = ProcessPoolExecutor(workers)
+        pool = ProcessPoolExecutor(workers, initializer=end_with_parent, initargs=(os.getpid(),))
         try:
             yield from _as_they_come(pool, function, arguments, 2 * workers)
         except BaseException:
@@ -91,6 +93,20 @@ def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]],
         pool.shutdown()
 
     return run
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent, of this number, is gone: a killed one cannot end its children.
+
+    From a thread, which looks every `PARENT_SECONDS`: a piece of work may take minutes.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
 def _as_they_come(
