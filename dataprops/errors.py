@@ -4,13 +4,18 @@
 and the way out. What is wrong with the *data* is a finding and never raises.
 """
 
+MOST = 4000  # characters of a message; a file may hold names and values of millions
+
 
 def printable(text: str) -> str:
-    r"""A message as a terminal may show it: control characters and bytes that are no text, as files may hold them, are escaped.
+    r"""A message as a terminal may show it: control characters and bytes that are no text, as files may hold them, are escaped, and
+    of a very long one the middle is left out.
 
     >>> printable("no column 'path' (it has \x1b[2J\udce9)"), printable("two\nlines")
     ("no column 'path' (it has \\x1b[2J\\udce9)", 'two\nlines')
     """
+    if len(text) > MOST:
+        text = f"{text[: MOST - 600]} ... {text[-400:]}"
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)

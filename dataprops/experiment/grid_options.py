@@ -6,7 +6,6 @@ commas, as on the command line. Imports nothing heavy.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment.grid import PRESETS, Dataset, Domain, Experiment, Preset
 from dataprops.options import Option, Row, rows
 from dataprops.util.nearest import did_you_mean
+from dataprops.util.toml import toml_of
 from dataprops.util.validation import OptionError, check_values, require
 
 DOMAINS = get_args(Domain)
@@ -130,7 +130,7 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
     """
     file = Path(path)
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = toml_of(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DatapropsError(f"the grid file {file} cannot be read: {error}") from error
     where = str(file)

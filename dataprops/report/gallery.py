@@ -59,6 +59,9 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
         for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
             named = [int(i) for i in list(ids)[:NAMED]]
             row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
+            if kind == "image_quality":  # its sentences begin with the name of the fault
+                fault, colon, rest = row["t"].partition(":")
+                row["t"] = f"{fault.replace('_', ' ').capitalize()}{colon}{rest}"
             if len(ids) > NAMED:
                 row["more"] = len(ids) - NAMED
             if kind == "sharpest_pairs" and value > 0:

@@ -102,7 +102,7 @@ WORDS: dict[str, Words] = {
     ),
     "label_sharpness.sample": Words(
         "Label sharpness of samples",
-        "The same over random samples of M images: what the paper compares sets by.",
+        "How similar two images of a random sample of M can be and still carry different labels; the paper compares sets by it.",
         "Compare it between sets of one M and one preprocessing.",
         "mean over draws of M images of max |yⱼ − yₖ| / ‖xⱼ − xₖ‖",
         KONZ,

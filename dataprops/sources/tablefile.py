@@ -32,6 +32,8 @@ BLANKS = r"\s+"  # of one with more than two values in a row
 LOOK = 50  # rows that tell the separator
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
+MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
+
 
 class Table(NamedTuple):
     """Columns as they are written, and what was decided to read them."""
@@ -72,6 +74,9 @@ def read_table(data: bytes, name: str) -> Table:
     separator = said or ("\t" if lower.endswith((".tsv", ".tab")) else separator_of(text))
     if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)
+    columns = text.partition("\n")[0].count(separator) + 1
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"it has {columns:,} columns, more than a table of images should have ({MOST_COLUMNS:,})")
     names = _names_missing(text, separator)
     # labels stay the text they are: 007 is no 7
     frame = pd.read_csv(
