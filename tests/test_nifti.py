@@ -226,6 +226,19 @@ def test_faults_are_findings(tmp_path: Path) -> None:
         assert words in (told[name] or ""), told[name]
 
 
+def test_a_damaged_header_says_nothing_on_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "x.nii", body())
+    data = bytearray(file.read_bytes())
+    data[108:112] = np.float32(
+        "nan"
+    ).tobytes()  # where the voxels begin; nibabel has a remark on it, with a handler of its own
+    file.write_bytes(data)
+    with pytest.raises(UnreadableImage):
+        load_volume(file)
+    heard = capfd.readouterr()
+    assert heard.err == heard.out == ""
+
+
 def test_volumes_in_a_plain_folder_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = write(tmp_path / "set" / "a" / "1.nii.gz", body())
     with pytest.raises(DatapropsError, match="nifti:"):

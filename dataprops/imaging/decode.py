@@ -150,7 +150,7 @@ class Preprocess:
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters: warnings.catch_warnings | None = None
-_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "PIL")
+_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "PIL", "nibabel.global")
 _quiet_levels: dict[str, int] = {}
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.imaging.decode import RawImage, UnreadableImage
+from dataprops.imaging.decode import RawImage, UnreadableImage, quiet
 from dataprops.imaging.levels import percentile_levels, to_levels
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
@@ -101,7 +101,8 @@ def _read(file: Path, time: int) -> Volume:
     from nibabel.orientations import apply_orientation, io_orientation
 
     try:
-        image = nibabel.load(file)
+        with quiet():
+            image = nibabel.load(file)
     except ImageFileError:
         raise UnreadableImage("no volume in a supported format (NIfTI, Analyze)") from None
     except Exception as error:  # noqa: BLE001 - whatever a damaged header leads to

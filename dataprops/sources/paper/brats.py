@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.imaging.decode import RawImage
+from dataprops.imaging.decode import RawImage, quiet
 from dataprops.sources.paper.layout import (
     Image,
     class_folders,
@@ -115,7 +115,8 @@ def voxels_of(file: Path) -> np.ndarray:
     if not file.is_file():
         raise unreadable("not a file")
     try:
-        image = nibabel.load(file)
+        with quiet():
+            image = nibabel.load(file)
         voxels = np.asanyarray(image.dataobj)
         if voxels.ndim != 3 or voxels.dtype.kind not in "uif":
             raise unreadable(
