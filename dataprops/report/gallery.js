@@ -19,7 +19,7 @@
   // what a spreadsheet would take for a formula gets an apostrophe; numbers stay
   const cell = (value) => {
     let text = value === null || value === undefined ? "" : String(value);
-    if (/^'*[=+\-@\t\r]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text)) text = "'" + text;
+    if (/^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text)) text = "'" + text;
     return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   };
   const store = { key: "dataprops:" + data.dataset + ":" + data.run,

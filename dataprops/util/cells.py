@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NEUTRAL = re.compile(r"'+[=+\-@\t\r]")
+# signs that a spreadsheet computes from, their full-width forms, and what it skips before them (OWASP, CSV injection)
+_SIGNS = "[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile(f"'*{_SIGNS}")
+_NEUTRAL = re.compile(f"'+{_SIGNS}")
 
 
 def safe_cell(text: str) -> str:
