@@ -183,7 +183,7 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
         [
             ("one", 500, 3, 0.10, 8.0, 4e-4, 500),
             ("one", 500, 3, 0.20, 8.0, 4e-4, 500),
-            ("two", 250, 1, 0.30, 14.0, 9e-4, 250),
+            ("two", 250, 1, 0.30, 14.0, 9e-4, 512),
             ("far", 64, 3, 0.01, 2.0, 1e-4, 64),  # too few images to compare
         ],
         columns=["source", "n_train", "channels", "p_error", "d_data", "k_f", "k_f_m"],
@@ -196,11 +196,14 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
         "preprocess": made,
         "probe": {"n_images": 500, "error": {"value": 0.25}},
         "intrinsic_dimension": {"mle": {"value": 10.5}, "mle_paper": {"value": 10.0}},
-        "label_sharpness": {"sample": {"mean": 5e-4, "m": 500}},
+        "label_sharpness": {
+            "sample": {"mean": 9e-4, "m": 1000},
+            "samples": {"500": {"mean": 5e-4}, "100": {"mean": 1e-4}},
+        },
     }
     told = calibration_sentence(summary, cells)
     assert "at 250 to 1,000 images: error of the reference classifier 25 %, lower in 1 of 2;" in told
-    assert "intrinsic dimension 10, lower in 1 of 2; label sharpness 5.00 × 10⁻⁴, lower in 1 of 1." in told
+    assert "intrinsic dimension 10, lower in 1 of 2; label sharpness (M = 500) 5.00 × 10⁻⁴, lower in 1 of 1." in told
     other = calibration_sentence(summary | {"preprocess": made | {"size": 224}}, cells)
     assert "lower in 1 of 2." in other and "dimension" not in other.split("Dimension and sharpness are not ranked")[0]
     assert "--scale full-range" in calibration_sentence(

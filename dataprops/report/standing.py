@@ -15,6 +15,7 @@ from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
 from dataprops.report.numbers import number, percent, sample_of
 
 LIKE = 2.0  # times as many images, or fewer: error, dimension and sharpness all change with their number
+ALIKE = 0.05  # sharpness grows with M: by less than this difference of M is seen
 SIDE, SCALE = 32, "full-range"  # of the images of the calibration that ships
 
 
@@ -114,14 +115,13 @@ def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None 
         )
     if made["scale"] != SCALE:
         return f"Not ranked among the {of} sources of the shipped calibration: their grey levels are as they were (--scale {SCALE})."
-    sample = sample_of(dict(summary))
     like = made["size"] == SIDE
-    sharp = near[(near["channels"] == made["channels"]) & (near["k_f_m"] == sample.get("m"))]
     ranked = [_ranked("error of the reference classifier", percent, place_of(summary).error, near, "p_error")]
     if like:
         dimension = (summary["intrinsic_dimension"].get("mle_paper") or {}).get("value")
         ranked.append(_ranked("intrinsic dimension", number, dimension, near, "d_data"))
-        ranked.append(_ranked("label sharpness", number, sample.get("mean"), sharp, "k_f"))
+        m, mean, sharp = _of_like_samples(summary, cells[cells["channels"] == made["channels"]])
+        ranked.append(_ranked(f"label sharpness (M = {m:,})", number, mean, sharp, "k_f"))
     told = "; ".join(filter(None, ranked))
     why = (
         ""
@@ -134,6 +134,18 @@ def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None 
         if told
         else ""
     )
+
+
+def _of_like_samples(summary: Mapping[str, Any], cells: pd.DataFrame) -> tuple[int, float | None, pd.DataFrame]:
+    """M of the largest samples of the audit that the calibration has about alike, their mean sharpness, and its cells at that M."""
+    sharpness = summary["label_sharpness"]
+    samples = {int(m): sample for m, sample in sharpness.get("samples", {}).items()}
+    samples.setdefault(sharpness["sample"]["m"], sharpness["sample"])
+    for m, sample in sorted(samples.items(), reverse=True):
+        like = cells[(cells["k_f_m"] - m).abs() <= ALIKE * m]
+        if len(like):
+            return m, sample["mean"], like
+    return 0, None, cells.iloc[:0]
 
 
 def _ranked(what: str, shown: Any, mine: float | None, cells: pd.DataFrame, column: str) -> str:
