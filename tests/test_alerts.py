@@ -69,7 +69,7 @@ def test_evidence_is_cut_but_counted():
     found = findings(*[("exact_duplicates", (2 * i, 2 * i + 1)) for i in range(500)])
     (alert,) = raise_alerts({"redundant_share": 0.5}, CHECKS, found)
     assert alert.images == tuple(range(EVIDENCE))
-    assert len(alert.paths) == EVIDENCE
+    assert len(alert.paths) == EVIDENCE == 20  # as the column of the table says
     assert alert.findings == 500
 
 
@@ -122,6 +122,7 @@ def test_a_significant_prediction_is_told_once():
     (told,) = raise_alerts({}, CHECKS, NONE, predictions=[change(-0.3, -0.1)])
     assert (told.severity, told.name, told.sentence) == ("info", "log_loss_change", "It changes.")
     assert (told.measure, told.value, told.threshold) == ("predicted_log_loss_change", -0.2, 0.0)
+    assert (told.images, told.paths, told.findings) == ((), (), 0)
     risen = {"predicted_log_loss_change": 0.2, "predicted_log_loss_change_low": 0.1}
     assert [a.name for a in raise_alerts(risen, CHECKS, NONE, predictions=[change(0.1, 0.3)])] == ["loss_rises"]
 

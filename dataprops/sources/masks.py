@@ -45,6 +45,7 @@ IMAGE_FOLDER = re.compile(
     re.IGNORECASE,
 )
 MOST, HALF = 0.8, 0.5
+LONGEST = 255  # letters of a name, as file systems have it; longer ones stand in tables and archives alone, and take long to look at
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
 
@@ -140,6 +141,8 @@ def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> se
 
 def _bases(stem: str) -> list[str]:
     """What a mask of this name would be the mask of."""
+    if len(stem) > LONGEST:
+        return []
     return [found["base"] for pattern in (SUFFIX, PREFIX, CAMEL) if (found := pattern.fullmatch(stem))]
 
 
@@ -148,7 +151,8 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
     if not by_name:
         return set()
     stems = sorted({stem for _, stem in plain})
-    known = set(stems) | {found["a"] or found["b"] for stem in stems if (found := IMAGE_WORD.fullmatch(stem))}
+    named = (IMAGE_WORD.fullmatch(stem) for stem in stems if len(stem) <= LONGEST)
+    known = set(stems) | {found["a"] or found["b"] for found in named if found}
 
     def has_partner(key: str) -> bool:
         bases = list(by_name[key])
