@@ -126,7 +126,7 @@ def test_sketches_are_kept_between_passes(tmp_path, monkeypatch, whole):
         plain = sketches.make_sketch
         patch.setattr(sketches, "make_sketch", lambda *args: made.append(len(args[2])) or plain(*args))
         if whole:
-            patch.setattr(folds, "CHOSEN_FRACTION", dict.fromkeys(folds.CHOSEN_FRACTION, 0.0))
+            patch.setattr(folds, "CHOSEN_WORK", 0.0)
         else:
             patch.setattr(folds, "product", lambda a, b, route: pytest.fail("a whole tile was multiplied"))
         content, read = np.arange(n, dtype=np.int32), []

@@ -15,6 +15,7 @@ from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_blo
 from dataprops.distances.folds import Side
 from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import Plan
+from dataprops.distances.pooled import factors, pool
 from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
 from dataprops.distances.sketches import begin_sketches
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
@@ -24,9 +25,10 @@ from tests.test_distances import assert_equals_brute_force
 def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
     """A basis of a block's own rows."""
     chosen, others = sketch.sampled_rows(block.n, coordinates)
-    directions = sketch.principal_directions(block.shifted[chosen], coordinates)
-    products = sketch.products_of(directions, block.shifted[others], block.norm[others])
-    basis, _ = sketch.make_basis(directions, products, coordinates)
+    factor = factors(block.features)[0]
+    sample, tried = (pool(block.shifted[some], block.norm[some], factor) for some in (chosen, others))
+    directions = sketch.principal_directions(sample.codes, coordinates)
+    basis, _ = sketch.make_basis(directions, sketch.products_of(directions, tried), coordinates)
     return basis
 
 
@@ -66,7 +68,7 @@ def test_bounds_never_exceed_distances(pixels: np.ndarray, coordinates: int) -> 
     some = sketch.make_sketch(basis, block.shifted, block.norm)
     codes = some.codes.numpy().astype(np.float64)
     apart = np.sqrt(((codes[:, None] - codes) ** 2).sum(-1))
-    bound = basis.step * (apart - some.error[:, None].astype(np.float64) - some.error)
+    bound = some.step * (apart - some.error[:, None].astype(np.float64) - some.error)
     wide = pixels.astype(np.float64)
     assert (bound <= np.sqrt(((wide[:, None] - wide) ** 2).sum(-1))).all()
 
@@ -93,11 +95,13 @@ def test_principal_directions_let_fewer_pairs_pass_than_images_do() -> None:
     images = block.shifted[chosen[:32]].clone()
     images[-1] = directions[-1]
     passed = []
+    tried = pool(block.shifted[others], block.norm[others], 1)
+    reach = sketch.within_reach(block.shifted[others], block.norm[others], 2)
     for some in (directions, images):
-        products = sketch.products_of(some, block.shifted[others], block.norm[others])
+        products = sketch.products_of(some, tried)
         basis, along = sketch.make_basis(some, products, 32)
         assert basis is not None and along is not None
-        passed.append(sketch.trial(basis, along, products, 2))
+        passed.append(sketch.trial(basis, along, products, reach))
     assert passed[0] < passed[1] / 1.5
 
 
@@ -129,7 +133,7 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
         patch.setattr(sketch, "WIDTHS", ((1, 8),))
         patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
         patch.setattr(sketch, "TRIAL_WORK", np.inf)
-        patch.setattr(folds, "CHOSEN_FRACTION", dict.fromkeys(folds.CHOSEN_FRACTION, share))
+        patch.setattr(folds, "CHOSEN_WORK", share * sketch.pair_cost())
         patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)
         result = all_pairs(rows, spec, Plan(block, 16, 0), Runner(threads))

@@ -28,7 +28,10 @@ What each module knows
 - `plan` cuts so that the projected memory fits, or refuses before any work.
 - `Pass` (allpairs) is what jobs work on - rows, blocks, places, state, near pairs, sketches -, `Runner` where they run: threads,
   device, pool, rows of a tile. `Unit` and `Side` (folds) are the same for one job.
-- The kernels (`kernel`, `seeds`, `sketch`) know nothing of threads, files or blocks: arrays in, arrays written in place.
+- `handover` is what travels to a worker and back.
+- Pairs that sketches let pass are looked at again through small pictures (`pooled`) before they are multiplied one by one (`dots`).
+- The kernels (`kernel`, `seeds`, `sketch`, `dots`) know nothing of threads, files or blocks: arrays in, arrays written in place.
+  `lanes` holds the vector code that compilers do not make of their loops.
 - `torch_tiles` says in plain torch operations what a tile adds: the oracle of the tests. `device_tiles` is its quick twin on GPUs,
   `kernel` on CPUs.
 - `vectors` is a pass of its own over float vectors (representations), exact to float64.

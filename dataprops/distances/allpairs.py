@@ -16,16 +16,8 @@ import numpy as np
 
 from dataprops.distances.checkpoint import load_checkpoint, save_checkpoint
 from dataprops.distances.folds import Block, Side
-from dataprops.distances.jobs import (
-    JobArguments,
-    JobPool,
-    JobResult,
-    JobSide,
-    compute_job,
-    first_block,
-    run_on,
-    second_block,
-)
+from dataprops.distances.handover import JobArguments, JobPool, JobResult, JobSide
+from dataprops.distances.jobs import compute_job, first_block, run_on, second_block
 from dataprops.distances.plan import Job, Plan, cut, job_pairs, triangle_jobs
 from dataprops.distances.rows import ArrayReader, RowReader, Rows, array_rows, load_block, subset
 from dataprops.distances.runner import Runner

@@ -18,14 +18,26 @@ import numpy as np
 import torch
 
 from dataprops.distances import kernel
+from dataprops.distances.dots import choose_dots
+from dataprops.distances.pooled import Pooled, PooledPairs, still_close
 from dataprops.distances.product import choose_route, code_product, product
 from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
-from dataprops.distances.sketch import Limits, PairBuffers, Rise, Sketch, candidates, limits, pair_products, take_rows
+from dataprops.distances.sketch import (
+    COLUMNS_AT_ONCE,
+    MOST_LOOKED_AT,
+    Limits,
+    PairBuffers,
+    Rise,
+    Sketch,
+    candidates,
+    limits,
+    pair_cost,
+    take_rows,
+)
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
 
-# Of a tile's pairs, by the product's route: one by one, more would cost as much as the product of all
-CHOSEN_FRACTION = {"int8": 1 / 16, "float32": 1 / 3}
+CHOSEN_WORK = 1.0  # of a tile's product: pairs one by one that would cost more are not chosen
 SEED_COLUMNS = 2_048  # of a tile: more would cost more than their tighter bounds spare
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
@@ -60,8 +72,8 @@ def shift_into(pixels: np.ndarray, shifted: np.ndarray, norm: np.ndarray) -> Non
 
 
 class Side(NamedTuple):
-    """One side of a unit: its rows, what they find (None: they are not asked), and, where sketches are used, these and the order
-    of the rows.
+    """One side of a unit: its rows, what they find (None: they are not asked), and, where sketches are used, these, the order
+    of the rows, and small pictures of them, in that order, that pairs are looked at through.
 
     With an `order`, position r of the side is row order[r] of the block: labels, numbers, states and sketches are in the
     order already, the pixels stay where they are.
@@ -71,6 +83,7 @@ class Side(NamedTuple):
     state: State | None
     sketch: Sketch | None = None
     order: np.ndarray | None = None
+    pictures: tuple[Pooled, ...] = ()
 
     def positions(self, rows: slice) -> np.ndarray:
         """Rows of the block."""
@@ -165,16 +178,16 @@ def _fold_of(chosen: PairBuffers, unit: Unit, tile: Tile) -> Fold:
     products = np.empty(len(chosen.rows), np.int64)
     pixels_a, rows = _pixels_at(unit.a.block, unit.a.positions(tile.rows)[chosen.rows])
     pixels_b, columns = _pixels_at(unit.b.block, unit.b.positions(tile.columns)[chosen.columns])
-    pair_products(pixels_a, pixels_b, rows, columns, products)
+    choose_dots()(pixels_a, pixels_b, rows, columns, products)
     return partial(fold_chosen, kernel.TilePairs(*chosen, products), unit, tile)
 
 
 def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows that hold those at these positions of a block, and where they stand in them."""
     if block.later is None:
-        return block.shifted.numpy(), positions
+        return block.shifted.numpy(), positions.astype(np.int32)
     needed, place = np.unique(positions, return_inverse=True)
-    return block.later(needed).numpy(), place
+    return block.later(needed).numpy(), place.astype(np.int32)
 
 
 def unbounded_rows(unit: Unit, tile: Tile) -> np.ndarray:
@@ -217,12 +230,34 @@ def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> 
     States are read while other threads may tighten them: a bound that is out of date lets more pairs through, none less.
     """
     a, b, spec = unit
-    out = PairBuffers(*np.empty((2, 8 + int(codes.size * CHOSEN_FRACTION[choose_route("cpu")])), np.int32))
+    chosen = CHOSEN_WORK / pair_cost()
+    looked = max(chosen, MOST_LOOKED_AT) if a.pictures else chosen
+    out = PairBuffers(*np.empty((2, COLUMNS_AT_ONCE + int(codes.size * looked)), np.int32))
     rise = Rise(np.float32(1.0), np.float32(0.0))
     if spec.numeric:  # float32 keeps labels to one part in 2^23
         rise = Rise(np.float32(np.inf), np.float32(max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22))
-    found = candidates(codes, _limits(a, tile.rows, spec), _limits(b, tile.columns, spec), rise, skip, out)
-    return None if found < 0 else PairBuffers(out.rows[:found], out.columns[:found])
+    within = _limits(a, tile.rows, spec), _limits(b, tile.columns, spec)
+    found = candidates(codes, *within, rise, skip, out)
+    if found < 0:
+        return None
+    pairs = PairBuffers(out.rows[:found], out.columns[:found])
+    for level in range(len(a.pictures)):
+        pairs = _look_closer(pairs, level, unit, tile, (*within, rise))
+    return pairs if len(pairs.rows) <= codes.size * chosen else None
+
+
+def _look_closer(
+    pairs: PairBuffers, level: int, unit: Unit, tile: Tile, within: tuple[Limits, Limits, Rise]
+) -> PairBuffers:
+    """The pairs that small pictures do not rule out either."""
+    a, b, _ = unit
+    assert a.sketch is not None
+    one, two = a.pictures[level].part(tile.rows), b.pictures[level].part(tile.columns)
+    products = np.empty(len(pairs.rows), np.int64)
+    choose_dots()(one.codes.numpy(), two.codes.numpy(), *pairs, products)
+    measure = within[2], a.sketch.step / one.factor
+    kept = still_close(PooledPairs(*pairs, products), one.side, two.side, *within[:2], measure)
+    return PairBuffers(pairs.rows[:kept], pairs.columns[:kept])
 
 
 def _largest(y: np.ndarray) -> float:

@@ -200,6 +200,12 @@ def fold_pairs(pairs, a, b, rules, near):
     rows, columns, products = pairs
     near_a, near_b, near_d2 = near
     near2, both, numeric = np.float64(rules.near2), rules.both, rules.numeric
+    # side by side: most pairs change nothing, and what says so lies in cache
+    reach_b, floor_b = np.full(norm_b.shape[0], near2), np.full(norm_b.shape[0], np.inf)
+    if both:
+        for j in range(norm_b.shape[0]):
+            reach_b[j] = _reach(knn_d2_b, j, near2)
+            floor_b[j] = sharp_b[j]
     n_near = 0
     for e in range(rows.shape[0]):
         i = rows[e]
@@ -207,19 +213,17 @@ def fold_pairs(pairs, a, b, rules, near):
         d2 = norm_a[i] + norm_b[j] - 2.0 * products[e]
         if d2 <= 0.0:
             continue
-        # most pairs change nothing, which is quick to see
         rise = label_rise(y_a[i] - y_b[j], numeric)
-        reach = _reach(knn_d2_a, i, near2)
-        floor = sharp_a[i]
-        if both:
-            reach = max(reach, _reach(knn_d2_b, j, near2))
-            floor = min(floor, sharp_b[j])
+        reach = max(_reach(knn_d2_a, i, near2), reach_b[j])
+        floor = min(sharp_a[i], floor_b[j])
         if not ((d2 <= reach) | (rise > d2 * (floor * _SLACK))):
             continue
         value = rise / d2
         _offer(i, d2, value, number_b[j], primary_b[j], knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a)
         if both:
             _offer(j, d2, value, number_a[i], primary_a[i], knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b)
+            reach_b[j] = _reach(knn_d2_b, j, near2)
+            floor_b[j] = sharp_b[j]
         if d2 <= near2 and primary_a[i] and primary_b[j]:
             near_a[n_near], near_b[n_near], near_d2[n_near] = number_a[i], number_b[j], d2
             n_near += 1

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from dataprops.distances.folds import BoundGate, Side, Unit, look_at
+from dataprops.distances.pooled import Pooled, empty_pictures, pool_into
 from dataprops.distances.runner import Runner
-from dataprops.distances.sketch import alike_together, run_length
+from dataprops.distances.sketch import CHUNK, Sketch, alike_together, run_length, run_over
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE, Tile, rectangle_tiles, triangle_tiles
 
@@ -28,7 +29,7 @@ WIDEST_EDGE = 8 * EDGE  # columns of a tile of few rows
 
 def in_order(side: Side, edge: int) -> Side:
     """A sketched side with similar rows together, in runs of about `edge`: neighbours meet in the first tiles."""
-    block, state, sketch, _ = side
+    block, state, sketch, _, _ = side
     assert sketch is not None
     order = alike_together(sketch, min(edge, SMALLEST_EDGE))
     block = block._replace(
@@ -57,7 +58,27 @@ class _Cut(NamedTuple):
     within: bool
 
 
-def _cut(a: Side, b: Side | None, spec: PassSpec, edge: int) -> _Cut:
+def with_pictures(side: Side, threads: int) -> Side:
+    """A side with the small pictures that its sketches name."""
+    levels = () if side.sketch is None else side.sketch.levels
+    return side._replace(pictures=tuple(pictures_of(side, level, threads) for level in levels))
+
+
+def pictures_of(side: Side, factor: int, threads: int) -> Pooled:
+    """Small pictures of a side's rows, in its order."""
+    n = side.block.n
+    out = empty_pictures(n, side.block.features, factor)
+
+    def work(start: int) -> None:
+        part = slice(start, start + CHUNK)
+        pool_into(out.part(part), side.pixels(part), side.block.norm[part])
+
+    run_over(range(0, n, CHUNK), work, threads)
+    return out
+
+
+def _cut(a: Side, b: Side | None, spec: PassSpec, runner: Runner) -> _Cut:
+    edge = runner.edge
     sketched = a.sketch is not None and (b is None or b.sketch is not None)
     rows = columns = edge
     if sketched:
@@ -68,12 +89,35 @@ def _cut(a: Side, b: Side | None, spec: PassSpec, edge: int) -> _Cut:
         if a.block.n > edge:  # else every row meets every column in one tile or two
             a = in_order(a, rows)
             b = None if b is None else in_order(b, columns)
+        if not any(side.block.later for side in (a, b) if side is not None):  # all pixels are in memory
+            a = with_pictures(a, runner.threads)
+            b = None if b is None else with_pictures(b, runner.threads)
     else:
         a = a._replace(sketch=None)
         b = None if b is None else b._replace(sketch=None)
     if b is None:
-        return _Cut(Unit(a, a, spec), triangle_tiles(a.block.n, rows), rows, rows, True)
-    return _Cut(Unit(a, b, spec), rectangle_tiles(a.block.n, b.block.n, rows, columns), rows, columns, False)
+        within = Unit(a, a, spec)
+        return _Cut(within, nearest_first(within, triangle_tiles(a.block.n, rows)), rows, rows, True)
+    across = Unit(a, b, spec)
+    tiles = nearest_first(across, rectangle_tiles(a.block.n, b.block.n, rows, columns))
+    return _Cut(across, tiles, rows, columns, False)
+
+
+def nearest_first(unit: Unit, tiles: Iterator[Tile]) -> Iterator[Tile]:
+    """Tiles of rows that are alike before others: what they find rules out most of the others' pairs."""
+    a, b, _ = unit
+    if a.sketch is None or b.sketch is None or a.order is None:
+        return tiles
+    every = list(tiles)
+
+    def centres(sketch: Sketch, parts: list[slice]) -> np.ndarray:
+        runs = {part.start: part for part in parts}
+        means = {start: sketch.codes[part].float().mean(dim=0).numpy() for start, part in runs.items()}
+        return np.array([means[part.start] for part in parts])
+
+    apart = centres(a.sketch, [tile.rows for tile in every]) - centres(b.sketch, [tile.columns for tile in every])
+    order = np.argsort((apart * apart).sum(axis=1), kind="stable")
+    return iter([every[i] for i in order])
 
 
 def run_unit(
@@ -99,7 +143,7 @@ def run_unit(
     """
     if not spec.sharp:
         a, b = unlabelled(a), None if b is None else unlabelled(b)
-    cut = _cut(a, b, spec, runner.edge)
+    cut = _cut(a, b, spec, runner)
     unit = cut.unit
     locks_a = [threading.Lock() for _ in range(0, unit.a.block.n, cut.rows)]
     locks_b = locks_a if cut.within else [threading.Lock() for _ in range(0, unit.b.block.n, cut.columns)]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataprops.distances.pooled import pictures_bytes
 from dataprops.distances.sketch import CHUNK, LEAST_SAMPLE, width
 from dataprops.distances.state import PassSpec, state_bytes
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
@@ -127,6 +128,8 @@ def working_bytes(size: PassSize, threads: int, block: int, edge: int, sketched:
         + (3 * coordinates + (max(LEAST_SAMPLE, coordinates) if coordinates else 0)) * features
         + threads * CHUNK * coordinates * 20
     )
+    if coordinates:
+        sketches += min(2, blocks) * rows * pictures_bytes(features)
     tile = min(edge, rows) ** 2 * (4 + 16 + 8) + 2 * min(edge, rows) * features
     read = (threads + 1) * min(READ_BYTES, rows * features)
     return state + blocks * rows * (features + 24) + sketches + threads * tile + read

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from dataprops.distances.dots import aligned
 from dataprops.distances.folds import Block, shift_into
 from dataprops.distances.plan import READ_BYTES
 from dataprops.distances.state import run_of
@@ -108,8 +109,7 @@ def raw_block(rows: Rows, index: np.ndarray) -> Block:
 
 def _read_shifted(rows: Rows, index: np.ndarray, threads: int) -> tuple[torch.Tensor, np.ndarray]:
     """Shifted rows and their squared norms; a few at a time, so that pixels are never in memory twice as a whole."""
-    # numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting
-    shifted = np.empty((len(index), rows.features), np.int8)
+    shifted = aligned(len(index), rows.features)
     norm = np.empty(len(index))
 
     def load(start: int) -> None:

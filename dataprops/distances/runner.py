@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from dataprops.distances.handover import JobPool
 from dataprops.distances.tiles import EDGE
-
-if TYPE_CHECKING:
-    from dataprops.distances.jobs import JobPool
 
 
 class Runner(NamedTuple):
@@ -20,7 +18,7 @@ class Runner(NamedTuple):
     device : str
         "cpu", or a torch device such as "cuda".
     pool : callable, optional
-        Computes jobs elsewhere; see `jobs.JobPool`.
+        Computes jobs elsewhere; see `handover.JobPool`.
     edge : int
         Rows of a tile on CPUs; a pass takes it from its plan.
     """

@@ -30,7 +30,9 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 
-from dataprops.distances.kernel import SAFE_FEATURES
+from dataprops.distances.dots import dots_are_quick
+from dataprops.distances.lanes import LANES, close_lanes
+from dataprops.distances.pooled import Pooled, factors, pool
 from dataprops.distances.product import choose_route, product
 from dataprops.util.compiled import njit
 
@@ -47,9 +49,13 @@ LEAST_SAMPLE = 256  # rows of the trial
 ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
 CHUNK = 1_024  # rows sketched at once by a thread
 TRIAL_NEIGHBOURS = 20  # of all rows; in the trial so many fewer as its sample is smaller
-TRIAL_WORK = 2.0  # of that of all products: where there are clusters, tiles between them are spared at least
+TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles between them are spared at least
 # products of single pairs cost so many times those of a tile, by route
 PAIR_COST = {"int8": 16.0, "float32": 3.0}
+QUICK_PAIR_COST = 8.0  # where single pairs have an instruction of their own
+MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
+LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
+COLUMNS_AT_ONCE = 256  # of a tile: pairs come in this order, and so many rows of pixels stay in cache
 SORTED_COORDINATES = 32  # random turns of all: enough to tell like from unlike
 ROUND_UP = 1.0 + 1e-5  # float32 loses less
 STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
@@ -58,6 +64,11 @@ ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
 # A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x - c||, and A(x - c) by less
 MARGIN = 1e-4  # of ||x - c||
 ROUNDING = 1e-7  # of ||x||: what float64 loses of x - c
+
+
+def pair_cost() -> float:
+    """Of the product of a single pair, over that of a pair in a tile."""
+    return min(PAIR_COST[choose_route("cpu")], QUICK_PAIR_COST if dots_are_quick() else math.inf)
 
 
 class Basis(NamedTuple):
@@ -78,7 +89,11 @@ class Basis(NamedTuple):
     centre : float64 [p]
         Subtracted from every vector.
     step : float
-        Length of one int8 step.
+        Length of one int8 step, in units of the pictures.
+    factor : int
+        Squares of so many pixels a side make the pictures of `pooled` that directions lie in.
+    levels : tuple of int
+        Factors of the pictures that pairs are looked at through before they are multiplied in full; coarse ones first.
     """
 
     directions: torch.Tensor
@@ -88,18 +103,29 @@ class Basis(NamedTuple):
     origin_norm: float
     centre: np.ndarray
     step: float
+    factor: int = 1
+    levels: tuple[int, ...] = ()
+
+    @property
+    def length(self) -> float:
+        """Of one int8 step, in grey levels."""
+        return self.step * self.factor
 
 
 def basis_arrays(basis: Basis) -> dict[str, np.ndarray]:
     """A basis as arrays, by the names of its attributes: to be kept in a file."""
-    return {name: np.asarray(value) for name, value in basis._asdict().items()}
+    return {
+        name: np.asarray(value) for name, value in (basis._asdict() | {"levels": np.array(basis.levels, int)}).items()
+    }
 
 
 def basis_from(arrays: Mapping[str, np.ndarray]) -> Basis:
     """A basis from the arrays of `basis_arrays`."""
     directions, turn = (torch.from_numpy(arrays[name]) for name in ("directions", "turn"))
     origin = arrays["origin"], float(arrays["origin_norm"])
-    return Basis(directions, turn, arrays["axis"], *origin, arrays["centre"], float(arrays["step"]))
+    levels = tuple(arrays["levels"].tolist())
+    whole = float(arrays["step"]), int(arrays["factor"]), levels
+    return Basis(directions, turn, arrays["axis"], *origin, arrays["centre"], *whole)
 
 
 class Sketch(NamedTuple):
@@ -115,6 +141,8 @@ class Sketch(NamedTuple):
     pixel_norm : float64 [n]
         Squared norms of the rows themselves.
     step : float
+        Length of a step, in grey levels.
+    levels : tuple of int
         Of the basis.
     """
 
@@ -123,11 +151,15 @@ class Sketch(NamedTuple):
     error: np.ndarray
     pixel_norm: np.ndarray
     step: float
+    levels: tuple[int, ...] = ()
 
     def take(self, order: np.ndarray) -> Sketch:
         """Rows in another order."""
-        return Sketch(
-            take_rows(self.codes, order), self.norm[order], self.error[order], self.pixel_norm[order], self.step
+        return self._replace(
+            codes=take_rows(self.codes, order),
+            norm=self.norm[order],
+            error=self.error[order],
+            pixel_norm=self.pixel_norm[order],
         )
 
 
@@ -193,36 +225,31 @@ class Products(NamedTuple):
     ----------
     gram, cross : [p, p], [s, p]
         Inner products of the directions, and of the others with them.
-    distance, norm : [s, s], [s]
-        Of the others: distances, and squared norms.
+    others : Pooled
+        These images.
     """
 
     gram: torch.Tensor
     cross: torch.Tensor
-    distance: np.ndarray
-    norm: np.ndarray
+    others: Pooled
 
 
-def products_of(directions: torch.Tensor, others: torch.Tensor, norm: np.ndarray) -> Products:
+def products_of(directions: torch.Tensor, others: Pooled) -> Products:
     """All products that the choice of a width needs: they are multiplied once, whatever the number of widths tried.
 
     Parameters
     ----------
-    directions : int8 [p, D]
-    others : int8 [s, D]
+    directions : int8 [p, q]
+    others : Pooled
         Images that the directions were not made from.
-    norm : float64 [s]
-        Their squared norms.
     """
     route = choose_route("cpu")
-    g = product(others, others, route).numpy()
-    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
-    gram, cross = (product(x, directions, route).double() for x in (directions, others))
-    return Products(gram, cross, distance, norm)
+    gram, cross = (product(x, directions, route).double() for x in (directions, others.codes))
+    return Products(gram, cross, others)
 
 
 def choose_basis(
-    sample: torch.Tensor, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
+    sample: torch.Tensor, sample_norm: np.ndarray, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
 ) -> Basis | None:
     """A basis of at most so many coordinates, of the width with the least work; None where none pays.
 
@@ -230,25 +257,74 @@ def choose_basis(
     ----------
     sample, others : int8 [s, D], [t, D]
         Images that the directions are made from, and others to try them on.
-    norm : float64 [t]
-        Squared norms of the others.
+    sample_norm, norm : float64 [s], [t]
+        Their squared norms.
     n : int
         Images of the whole set.
     """
-    directions = principal_directions(sample, coordinates)
-    products = products_of(directions, others, norm)
-    best, least = None, TRIAL_WORK
+    sizes = factors(others.shape[1])
+    pictures = {factor: pool(others, norm, factor) for factor in sizes}
     place = min(max(1, round(TRIAL_NEIGHBOURS * len(others) / n)), len(others) - 1)
+    reach = within_reach(others, norm, place)
+    passed_by = {factor: float((_picture_bounds(pictures[factor]) <= reach).mean()) for factor in sizes if factor > 1}
+    log.debug("small pictures, by pixels of a square's side, let pass %s of a sample's pairs", passed_by)
+    directions = principal_directions(pool(sample, sample_norm, sizes[0]).codes, coordinates)
+    products = products_of(directions, pictures[sizes[0]])
+    best, least = None, TRIAL_WORK
     for part in NARROWER:
         basis, along = make_basis(directions, products, coordinates // part)
         if basis is None or along is None:
             continue
-        passed = trial(basis, along, products, place)
-        work = len(basis.axis) / directions.shape[1] + PAIR_COST[choose_route("cpu")] * passed
+        passed = trial(basis, along, products, reach)
+        levels, looked = choose_levels(passed, passed_by, others.shape[1])
+        work = len(basis.axis) / others.shape[1] + looked
         log.debug("sketches of %d coordinates let %.2f %% of a sample's pairs pass", len(basis.axis), 100 * passed)
         if work < least:
-            best, least = basis, work
+            best, least = basis._replace(levels=levels), work
     return best
+
+
+def within_reach(others: torch.Tensor, norm: np.ndarray, place: int) -> np.ndarray:
+    """Distance within which a pair of some images counts, float64 [s, s]: to this nearest of either of the two."""
+    g = product(others, others, choose_route("cpu")).numpy()
+    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
+    reach = np.partition(distance, place, axis=1)[:, place]
+    return np.maximum(reach[:, None], reach)
+
+
+def choose_levels(arriving: float, passed: Mapping[int, float], features: int) -> tuple[tuple[int, ...], float]:
+    """Factors of the pictures that it pays to look at pairs through, and the work then, in products of all pairs.
+
+    Parameters
+    ----------
+    arriving : float
+        Fraction of all pairs that are looked at.
+    passed : mapping of int to float
+        Fraction of all pairs that pictures let pass, by their factors, coarse first.
+    features : int
+        D.
+    """
+
+    def work(levels: tuple[int, ...]) -> float:
+        total, left = 0.0, arriving
+        for factor in levels:
+            total += left * (1 / factor**2 + LEVEL_FEATURES / features)
+            left = min(left, passed[factor])
+        return pair_cost() * (total + left)
+
+    if arriving > MOST_LOOKED_AT:
+        return (), work(())
+    every = [tuple(f for i, f in enumerate(passed) if chosen >> i & 1) for chosen in range(2 ** len(passed))]
+    best = min(every, key=work)
+    return best, work(best)
+
+
+def _picture_bounds(picture: Pooled) -> np.ndarray:
+    """Lower bounds of the distances of all pairs, in grey levels, float64 [s, s]."""
+    g = product(picture.codes, picture.codes, choose_route("cpu")).numpy()
+    rest = picture.rest[:, None] - picture.rest
+    apart2 = picture.inner[:, None] + picture.inner - 2.0 * g + rest * rest
+    return picture.factor * (np.sqrt(np.maximum(0.0, apart2)) - picture.moved[:, None] - picture.moved)
 
 
 def make_basis(
@@ -258,7 +334,7 @@ def make_basis(
 
     Parameters
     ----------
-    directions : int8 [p, D]
+    directions : int8 [p, q]
     products : Products
         Of these directions.
     coordinates : int
@@ -281,8 +357,9 @@ def make_basis(
     turn[:-1] = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
     axis = np.ascontiguousarray(rotation[:, -1])
     origin, origin_norm = (gram[-1] @ turn).numpy(), float(gram[-1, -1])
-    basis = Basis(directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0)
-    along, apart2 = _along(basis, cross, products.norm)
+    plain = directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0
+    basis = Basis(*plain, products.others.factor)
+    along, apart2 = _along(basis, cross, products.others.norm)
     left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
@@ -314,20 +391,23 @@ class Codes(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def quantise(along, apart2, norm, basis, out):
+def quantise(along, apart2, rows, basis, out):
     """Round the vectors (A(x - c), r), turned and centred, to int8 steps.
 
     Parameters
     ----------
     along : float64 [n, p]
         Turned coordinates of A(x - c).
-    apart2, norm : float64 [n], [n]
-        Squared lengths of x - c, and of x.
+    apart2 : float64 [n]
+        Squared lengths of x - c.
+    rows : (float64 [n], float64 [n])
+        Squared lengths of x, and how far x was moved before.
     basis : Turned
     out : Codes
     """
     p = along.shape[1]
     inverse = 1.0 / basis.step
+    norm, moved = rows
     for i in range(along.shape[0]):
         inside = 0.0
         for j in range(p):
@@ -342,39 +422,41 @@ def quantise(along, apart2, norm, basis, out):
             out.codes[i, j] = np.int8(code)
             total += np.int32(code) * np.int32(code)
         out.norm[i] = total
-        unsure = MARGIN * np.sqrt(apart2[i]) + ROUNDING * np.sqrt(norm[i])
+        unsure = moved[i] + MARGIN * np.sqrt(apart2[i]) + ROUNDING * np.sqrt(norm[i])
         out.error[i] = (np.sqrt(lost) + unsure * inverse) * (1.0 + 1e-6)
 
 
-def trial(basis: Basis, along: np.ndarray, products: Products, place: int) -> float:
+def trial(basis: Basis, along: np.ndarray, products: Products, reach: np.ndarray) -> float:
     """Fraction of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
 
     Parameters
     ----------
     along : float64 [s, p]
         Turned coordinates of the rows.
-    place : int
-        Pairs count that are no further than this nearest of either row.
+    reach : float64 [s, s]
+        Distances within which pairs count.
     """
-    sketch = _empty_sketch(basis, products.norm)
-    apart2 = np.maximum(0.0, products.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
-    _quantise_into(sketch, slice(None), basis, along, apart2)
+    others = products.others
+    sketch = _empty_sketch(basis, others.norm)
+    apart2 = np.maximum(0.0, others.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
+    _quantise_into(sketch, slice(None), basis, (along, apart2), others)
     codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
-    reach = np.partition(products.distance, place, axis=1)[:, place]
-    return float((bound <= np.maximum(reach[:, None], reach)).mean())
+    return float((bound <= reach).mean())
 
 
 def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
     n = len(norm)
-    codes = np.empty((n, len(basis.axis)), np.int8)
-    return Sketch(torch.from_numpy(codes), np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.step)
+    codes = torch.from_numpy(np.empty((n, len(basis.axis)), np.int8))
+    return Sketch(codes, np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.length, basis.levels)
 
 
-def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray, apart2: np.ndarray) -> None:
+def _quantise_into(
+    sketch: Sketch, part: slice, basis: Basis, turned: tuple[np.ndarray, np.ndarray], pictures: Pooled
+) -> None:
     out = Codes(sketch.codes.numpy()[part], sketch.norm[part], sketch.error[part])
-    quantise(along, apart2, sketch.pixel_norm[part], Turned(basis.axis, basis.centre, basis.step), out)
+    quantise(*turned, (pictures.norm, pictures.moved), Turned(basis.axis, basis.centre, basis.step), out)
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -393,8 +475,9 @@ def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: 
     def work(start: int) -> None:
         torch.set_num_threads(1)
         part = slice(start, start + CHUNK)
-        cross = product(shifted[part], basis.directions, route).double()
-        _quantise_into(sketch, part, basis, *_along(basis, cross, norm[part]))
+        pictures = pool(shifted[part], norm[part], basis.factor)
+        cross = product(pictures.codes, basis.directions, route).double()
+        _quantise_into(sketch, part, basis, _along(basis, cross, pictures.norm), pictures)
 
     run_over(range(0, n, CHUNK), work, threads)
     return sketch
@@ -496,16 +579,26 @@ class PairBuffers(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _mark_close(g, norm_i, norm, error_i, error, reach_i, reach, slope_i, slope, y_i, y, most, least, marks):
-    """Mark the columns whose bound from row i is within what matters to one of the two; no branches: it vectorises.
+def _last_lanes(g, b, whole):
+    """What is left of a tile beyond whole groups of lanes, filled up to one."""
+    m, n = g.shape
+    rest = n - whole
+    last = np.zeros((m, LANES), g.dtype)
+    last[:, :rest] = g[:, whole:]
+    filled = np.full((5, LANES), np.nan, np.float32)  # nothing compares with it
+    for row, values in enumerate(b):
+        filled[row, :rest] = values[whole:]
+    return last, Limits(filled[0], filled[1], filled[2], filled[3], filled[4])
 
-    Fourteen arguments: arrays that come as arguments are proved apart from each other, those inside a tuple are not.
-    """
-    for j in range(g.shape[0]):
-        step = min(abs(y_i - y[j]) + least, most)
-        step = step if step > np.float32(0.0) else np.float32(0.0)  # NaN is not
-        within = max(max(reach_i, reach[j]), step * max(slope_i, slope[j])) + (error_i + error[j])
-        marks[j] = norm_i + norm[j] - np.float32(2.0) * np.float32(g[j]) <= within * within
+
+@njit(nogil=True, cache=True)
+def _not_skipped(out, before, found, skip):
+    """Drop the columns of a row that are not asked for; the number of pairs then."""
+    kept = before
+    for e in range(before, found):
+        out.columns[kept] = out.columns[e]
+        kept += 1 - skip[out.columns[e]]
+    return kept
 
 
 @njit(nogil=True, cache=True)
@@ -524,41 +617,20 @@ def candidates(g, a, b, rise, skip, out):
     out : PairBuffers
     """
     m, n = g.shape
-    marks = np.zeros(-(-n // 8) * 8, np.uint8)
-    eights = marks.view(np.uint64)  # eight columns at a look: most have no mark
+    most = out.rows.shape[0] - COLUMNS_AT_ONCE
+    whole = n - n % LANES
+    last_g, last_b = _last_lanes(g, b, whole)
     found = 0
-    for i in range(m):
-        of_i = (a.norm[i], b.norm, a.error[i], b.error, a.reach[i], b.reach, a.slope[i], b.slope, a.y[i], b.y)
-        _mark_close(g[i], *of_i, rise.most, rise.least, marks)
-        if skip.shape[0]:
-            for j in range(n):
-                marks[j] &= 1 - skip[i, j]
-        for word in range(eights.shape[0]):
-            if eights[word] == 0:
-                continue
-            if found + 8 > out.rows.shape[0]:
+    for begin in range(0, n, COLUMNS_AT_ONCE):
+        end = min(whole, begin + COLUMNS_AT_ONCE)
+        for i in range(m):
+            if found > most:
                 return -1
-            for j in range(8 * word, 8 * word + 8):
-                out.rows[found] = i
-                out.columns[found] = j
-                found += marks[j]
+            of_i = (a.norm[i], a.error[i], a.reach[i], a.slope[i], a.y[i])
+            before = found
+            found = close_lanes(g, b, (i, begin, end, 0, found), of_i, rise, out)
+            if end == whole < n:
+                found = close_lanes(last_g, last_b, (i, 0, 1, whole, found), of_i, rise, out)
+            if skip.shape[0]:
+                found = _not_skipped(out, before, found, skip[i])
     return found
-
-
-@njit(nogil=True, cache=True)
-def pair_products(a, b, rows, columns, out):
-    """Exact inner products of single pairs: int8 [., D] rows a[rows[e]] and b[columns[e]] -> int64 out[e]."""
-    features = a.shape[1]
-    for e in range(rows.shape[0]):
-        x = a[rows[e]]
-        y = b[columns[e]]
-        total = np.int64(0)
-        for start in range(0, features, SAFE_FEATURES):
-            part = x[start : start + SAFE_FEATURES]
-            other = y[start : start + SAFE_FEATURES]
-            some = np.int32(0)
-            for j in range(part.shape[0]):
-                # a product fits int16: the compiler then multiplies and adds twice as many at once
-                some = np.int32(some + np.int32(np.int16(np.int16(part[j]) * np.int16(other[j]))))
-            total += some
-        out[e] = total

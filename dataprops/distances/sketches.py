@@ -46,7 +46,7 @@ class Sketches(NamedTuple):
         if not len(self.done) or not self.done[some].all():
             return None
         of_rows = (self.norm[some], self.error[some], self.pixel_norm[some])
-        return Sketch(torch.from_numpy(self.codes[some]), *of_rows, self.basis.step)
+        return Sketch(torch.from_numpy(self.codes[some]), *of_rows, self.basis.length, self.basis.levels)
 
     def put(self, index: np.ndarray, sketch: Sketch) -> None:
         """Keep the sketches of some rows."""
@@ -90,7 +90,7 @@ def begin_sketches(
     if not coordinates:
         return None
     sample, others = (load(index) for index in sampled_rows(n, coordinates))
-    basis = choose_basis(sample.shifted, others.shifted, others.norm, coordinates, n)
+    basis = choose_basis(sample.shifted, sample.norm, others.shifted, others.norm, coordinates, n)
     return None if basis is None else no_sketches(basis, n, n if keep else 0)
 
 

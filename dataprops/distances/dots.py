@@ -1,0 +1,106 @@
+"""Exact inner products of single pairs of rows, where bounds leave too few pairs of a tile for a product of all.
+
+Such a product is one long sum of int8 times int8. What compilers make of the plain loop reaches a twentieth of the rate of a tile's
+product; with the instruction that processors have for it (VNNI) memory alone limits it. So rows begin where lines of the cache do
+(`aligned`), and pairs come in an order in which few columns are used at a time (`sketch.candidates`).
+
+`choose_dots` takes the quickest form that is exact here, as `product.choose_route` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from llvmlite.binding import get_host_cpu_features
+
+from dataprops.distances.kernel import SAFE_FEATURES
+from dataprops.distances.lanes import BYTES, STEP, vnni_rest, vnni_sum
+from dataprops.util.compiled import njit
+
+log = logging.getLogger(__name__)
+
+LINE = 64  # bytes of a line of the cache
+NEEDED = ("avx512f", "avx512bw", "avx512vnni")
+
+# int8 [., D], of which int32 rows a[rows[e]] and b[columns[e]] -> int64 out[e]
+Dots = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+
+
+def aligned(n: int, features: int) -> np.ndarray:
+    """Uninitialised rows, int8 [n, D], that begin where a line of the cache does: else each vector is read from two of them.
+
+    numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting.
+    """
+    raw = np.empty(n * features + LINE, np.int8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + n * features].reshape(n, features)
+
+
+@njit(nogil=True, cache=True)
+def _vnni(a, b, rows, columns, out):
+    features = a.shape[1]
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    for e in range(rows.shape[0]):
+        row, column = np.int64(rows[e]) * features, np.int64(columns[e]) * features
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            length = min(features - start, SAFE_FEATURES)
+            steps = length // STEP
+            if steps:
+                total += vnni_sum(flat_a, flat_b, row + start, column + start, steps)
+            for j in range(start + steps * STEP, start + length, BYTES):
+                total += vnni_rest(flat_a, flat_b, row + j, column + j, np.int8(min(BYTES, start + length - j)))
+        out[e] = total
+
+
+@njit(nogil=True, cache=True)
+def _plain(a, b, rows, columns, out):
+    features = a.shape[1]
+    for e in range(rows.shape[0]):
+        x = a[rows[e]]
+        y = b[columns[e]]
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            part = x[start : start + SAFE_FEATURES]
+            other = y[start : start + SAFE_FEATURES]
+            some = np.int32(0)
+            for j in range(part.shape[0]):
+                # a product fits int16: the compiler then multiplies and adds twice as many at once
+                some = np.int32(some + np.int32(np.int16(np.int16(part[j]) * np.int16(other[j]))))
+            total += some
+        out[e] = total
+
+
+def _exact(dots: Dots) -> bool:
+    """Whether products of extreme values are exact: over lengths below one vector, of whole steps, and of steps and a rest."""
+    values = np.array([-128, 127, -1, 1, 0], np.int8)
+    rows, columns = np.divmod(np.arange(len(values) ** 2, dtype=np.int32), np.int32(len(values)))
+    for features in (BYTES - 1, 3 * STEP, 5 * STEP + BYTES + 3):
+        images = np.repeat(values[:, None], features, axis=1)
+        images[:, ::7] = values[::-1, None]
+        out = np.empty(len(rows), np.int64)
+        dots(images, images, rows, columns, out)
+        wide = images.astype(np.int64)
+        if not np.array_equal(out, (wide @ wide.T)[rows, columns]):
+            return False
+    return True
+
+
+@functools.cache
+def choose_dots() -> Dots:
+    """The quickest exact form on this processor."""
+    features = get_host_cpu_features()
+    if not all(features.get(name) for name in NEEDED):
+        return _plain
+    if _exact(_vnni):
+        return _vnni
+    log.warning("the VNNI instructions give wrong integers here and are not used for single pairs")
+    return _plain
+
+
+def dots_are_quick() -> bool:
+    """Whether this processor has an instruction for them."""
+    return choose_dots() is not _plain

@@ -1,0 +1,231 @@
+"""Vector code that compilers do not make of plain loops, for the kernels: generated for numba in LLVM's language.
+
+Each function here becomes a few instructions inside a compiled kernel. `vnni_sum` and `vnni_rest` need a processor with AVX-512 VNNI
+(`dots.choose_dots` sees to it); `close_lanes` LLVM makes for any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16  # 32-bit numbers that are computed at once
+BYTES = 4 * LANES  # int8 of as many
+UNROLLED = 2  # vectors of a step, whose sums do not wait for each other
+STEP = UNROLLED * BYTES  # int8 of a step
+TO_UNSIGNED = -0x7F7F7F80  # 0x80 in each byte: x - 128 as int8 becomes x as uint8
+
+# functions so made are called without their first argument
+compiled_in = cast("Callable[[Callable[..., Any]], Any]", intrinsic)
+
+BIT, INT8, INT32, INT64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+FLOATS, NUMBERS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(INT32, LANES)
+OF_BYTES, OF_BITS = ir.VectorType(INT8, BYTES), ir.VectorType(BIT, BYTES)
+
+
+def _constant(kind: Any, value: float) -> Any:
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _spread(builder: Any, kind: Any, value: Any) -> Any:
+    """A value in every lane."""
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, value, INT32(0))
+    return builder.shuffle_vector(first, nothing, _constant(ir.VectorType(INT32, kind.count), 0))
+
+
+def _called(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """A call of a function of LLVM's own."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """Where an array's numbers are."""
+    return context.make_array(kind)(context, builder, array).data
+
+
+def _load(builder: Any, place: Any, kind: Any, align: int) -> Any:
+    return builder.load(builder.bitcast(place, kind.as_pointer()), align=align)
+
+
+def _dot(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
+    """Sums of four products of uint8 and int8 each, added to int32; nothing saturates."""
+    return _called(builder, "llvm.x86.avx512.vpdpbusd.512", NUMBERS, [sums, unsigned, signed])
+
+
+def _total(builder: Any, numbers: Any) -> Any:
+    return _called(builder, f"llvm.vector.reduce.add.v{LANES}i32", INT32, [numbers])
+
+
+@compiled_in
+def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any) -> Any:
+    """Inner product of `steps` (at least one) times `STEP` int8 of two flat arrays, from these places on, as int32.
+
+    The instruction multiplies uint8 with int8: a + 128 takes the place of a, and 128 times the sum of b is taken off again. Up to
+    65,536 features neither sum leaves int32.
+    """
+    signature = types.int32(a, b, types.int64, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero, flip = _constant(NUMBERS, 0), _constant(NUMBERS, TO_UNSIGNED)
+        first_a, first_b = (
+            builder.gep(_data(context, builder, signature.args[at], args[at]), [args[2 + at]]) for at in (0, 1)
+        )
+        before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        step = builder.phi(INT64)
+        sums = [builder.phi(NUMBERS) for _ in range(2 * UNROLLED)]
+        more = []
+        for part in range(UNROLLED):
+            place = builder.add(builder.mul(step, INT64(STEP)), INT64(BYTES * part))
+            x, y = (_load(builder, builder.gep(first, [place]), NUMBERS, 1) for first in (first_a, first_b))
+            more.append(_dot(builder, sums[2 * part], builder.xor(x, flip), y))
+            more.append(_dot(builder, sums[2 * part + 1], flip, y))
+        following = builder.add(step, INT64(1))
+        for phi, begin, value in zip((step, *sums), (INT64(0), *[zero] * len(sums)), (following, *more), strict=True):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, args[4]), loop, after)
+        builder.position_at_end(after)
+        total = zero
+        for with_128, of_128 in zip(more[::2], more[1::2], strict=True):
+            total = builder.add(total, builder.sub(with_128, of_128))
+        return _total(builder, total)
+
+    return signature, generate
+
+
+@compiled_in
+def vnni_rest(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, rest: Any) -> Any:
+    """As `vnni_sum`, of at most `BYTES` features: what lies beyond is not read."""
+    signature = types.int32(a, b, types.int64, types.int64, types.int8)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        inside = builder.icmp_signed(
+            "<", ir.Constant(OF_BYTES, list(range(BYTES))), _spread(builder, OF_BYTES, args[4])
+        )
+        name = f"llvm.masked.load.v{BYTES}i8.p0v{BYTES}i8"
+        x, y = (
+            builder.bitcast(
+                _called(
+                    builder,
+                    name,
+                    OF_BYTES,
+                    [
+                        builder.bitcast(
+                            builder.gep(_data(context, builder, signature.args[at], args[at]), [args[2 + at]]),
+                            OF_BYTES.as_pointer(),
+                        ),
+                        INT32(1),
+                        inside,
+                        _constant(OF_BYTES, 0),
+                    ],
+                ),
+                NUMBERS,
+            )
+            for at in (0, 1)
+        )
+        zero, flip = _constant(NUMBERS, 0), _constant(NUMBERS, TO_UNSIGNED)
+        with_128, of_128 = (_dot(builder, zero, unsigned, y) for unsigned in (builder.xor(x, flip), flip))
+        return _total(builder, builder.sub(with_128, of_128))
+
+    return signature, generate
+
+
+@compiled_in
+def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise: Any, out: Any) -> Any:
+    """Write the columns whose bound from a row is within what matters to one of the two; the number of all pairs then.
+
+    With step = min(abs(y_i - y_j) + least, most), 0 where a label is missing, and
+
+        within = max(reach_i, reach_j, step * max(slope_i, slope_j)) + error_i + error_j,
+
+    a column counts if norm_i + norm_j - 2 g_ij <= within^2. Without branches: how many count does not change the time.
+
+    Parameters
+    ----------
+    g : int32 or float32 [m, n]
+        Exact in float32.
+    columns : sketch.Limits
+    place : five int64
+        Row; first and last column, whole `LANES` apart; what their numbers are counted from; pairs written before.
+    of_row : five float32
+        Norm, error, reach, slope and label of the row.
+    rise : sketch.Rise
+    out : sketch.PairBuffers
+        With room for `LANES` more than are found.
+    """
+    signature = types.int64(g, columns, types.UniTuple(types.int64, 5), of_row, rise, out)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def arrays(at: int, length: int) -> list[Any]:
+            values = cgutils.unpack_tuple(builder, args[at], length)
+            return [
+                _data(context, builder, kind, value)
+                for kind, value in zip(signature.args[at].types, values, strict=True)
+            ]
+
+        tile = context.make_array(signature.args[0])(context, builder, args[0])
+        row, begin, end, name, found_before = cgutils.unpack_tuple(builder, args[2], 5)
+        of_row = [_spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[3], 5)]
+        rise = [_spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[4], 2)]
+        products = builder.gep(tile.data, [builder.mul(row, builder.extract_value(tile.shape, 1))])
+        of_columns, (rows_out, columns_out) = arrays(1, 5), arrays(5, 2)
+        this_row = _spread(builder, NUMBERS, builder.trunc(row, INT32))
+
+        before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed("<", begin, end), loop, after)
+        builder.position_at_end(loop)
+        start, found = builder.phi(INT64), builder.phi(INT64)
+        whole = signature.args[0].dtype != types.float32
+        product = _load(builder, builder.gep(products, [start]), NUMBERS if whole else FLOATS, 4)
+        product = builder.sitofp(product, FLOATS) if whole else product
+        here = [_load(builder, builder.gep(first, [start]), FLOATS, 4) for first in of_columns]
+        close = _is_close(builder, product, of_row, here, rise)
+        names = _spread(builder, NUMBERS, builder.trunc(builder.add(name, start), INT32))
+        names = builder.add(names, ir.Constant(NUMBERS, list(range(LANES))))
+        at = builder.gep(columns_out, [found])
+        _called(builder, f"llvm.masked.compressstore.v{LANES}i32", ir.VoidType(), [names, at, close])
+        at = builder.bitcast(builder.gep(rows_out, [found]), NUMBERS.as_pointer())
+        builder.store(this_row, at, align=4)
+        bits = builder.bitcast(close, ir.IntType(LANES))
+        count = builder.zext(_called(builder, f"llvm.ctpop.i{LANES}", bits.type, [bits]), INT64)
+        more, following = builder.add(found, count), builder.add(start, INT64(LANES))
+        for phi, first, value in ((start, begin, following), (found, found_before, more)):
+            phi.add_incoming(first, before)
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
+        builder.position_at_end(after)
+        total = builder.phi(INT64)
+        total.add_incoming(found_before, before)
+        total.add_incoming(more, loop)
+        return total
+
+    return signature, generate
+
+
+def _is_close(builder: Any, product: Any, row: list[Any], columns: list[Any], rise: list[Any]) -> Any:
+    """The test of `close_lanes` for all lanes."""
+
+    def larger(x: Any, y: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    norm_i, error_i, reach_i, slope_i, y_i = row
+    norm, error, reach, slope, y = columns
+    most, least = rise
+    zero = _constant(FLOATS, 0.0)
+    apart = builder.fsub(y_i, y)
+    step = builder.fadd(larger(apart, builder.fsub(zero, apart)), least)
+    step = builder.select(builder.fcmp_ordered("<", step, most), step, most)
+    step = builder.select(builder.fcmp_ordered("ord", apart, apart), step, zero)
+    within = larger(larger(reach_i, reach), builder.fmul(step, larger(slope_i, slope)))
+    within = builder.fadd(within, builder.fadd(error_i, error))
+    bound = builder.fsub(builder.fadd(norm_i, norm), builder.fadd(product, product))
+    return builder.fcmp_ordered("<=", bound, builder.fmul(within, within))
