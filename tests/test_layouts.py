@@ -37,7 +37,7 @@ from dataprops.util.tools import inline_tools
 from tests.make_images import random_folder
 
 Row = tuple[str, str, str, bytes, np.ndarray]  # split, class, patient, PNG, pixels
-PATTERN = r"/p(\d+)_\d+\.png"
+PATTERN = r"/p(\d+)_\d+\.(?:png|npy)"
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -73,7 +73,7 @@ def zipped(rows: list[Row], root: Path, slash: str = "/") -> Path:
 
 
 def tarred(rows: list[Row], root: Path, mode: str = "w", before: str = "") -> Path:
-    path = root / ("set.tar.gz" if mode == "w:gz" else "set.tar")
+    path = root / f"set.tar{mode[1:].replace(':', '.')}"
     with tarfile.open(path, mode) as archive:
         for number, row in enumerate(rows):
             info = tarfile.TarInfo(before + name_of(number, row))
@@ -110,6 +110,80 @@ def lines(rows: list[Row], root: Path) -> Path:
     ]
     (root / "m.jsonl").write_text("\n".join(map(json.dumps, told)))
     return root / "m.jsonl"
+
+
+def told_of(rows: list[Row], before: str = "set/") -> list[dict[str, str]]:
+    return [
+        {"path": before + name_of(number, row), "label": row[1], "split": row[0], "group": row[2]}
+        for number, row in enumerate(rows)
+    ]
+
+
+def sheet(rows: list[Row], root: Path) -> Path:
+    folder(rows, root)
+    pd.DataFrame(told_of(rows)).to_excel(root / "m.xlsx", index=False)
+    return root / "m.xlsx"
+
+
+def by_split(rows: list[Row], root: Path) -> Path:
+    folder(rows, root)
+    splits: dict[str, list] = {}
+    for row in told_of(rows):
+        splits.setdefault(row.pop("split"), []).append(row)
+    (root / "m.json").write_text(json.dumps(splits))
+    return root / "m.json"
+
+
+def listed(rows: list[Row], root: Path) -> Path:
+    folder(rows, root)
+    (root / "all.txt").write_text("".join(f"{row['path']} {row['label']}\n" for row in told_of(rows)), encoding="utf-8")
+    return root / "all.txt"
+
+
+def beside(rows: list[Row], root: Path) -> Path:
+    """All images in one folder, and a table that names them."""
+    for number, row in enumerate(rows):
+        file = root / "flat" / "images" / f"p{row[2]}_{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(row[3])
+    names = [f"images/{row['path'].rpartition('/')[2]}" for row in told_of(rows)]
+    told = pd.DataFrame(told_of(rows)).rename(columns={"path": "file_name"}).assign(file_name=names)
+    told.to_csv(root / "flat" / "metadata.csv", index=False)
+    return root / "flat"
+
+
+def beside_in_zip(rows: list[Row], root: Path) -> Path:
+    place = beside(rows, root)
+    return Path(shutil.make_archive(str(root / "flat"), "zip", place))
+
+
+def lists_of_splits(rows: list[Row], root: Path) -> Path:
+    for number, row in enumerate(rows):
+        file = root / "listed" / "images" / row[1] / f"p{row[2]}_{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(row[3])
+    for split in ("train", "test"):
+        names = [f"{row[1]}/p{row[2]}_{number}" for number, row in enumerate(rows) if row[0] == split]
+        (root / "listed" / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
+    return root / "listed"
+
+
+def pixels(rows: list[Row], root: Path) -> Path:
+    told = (
+        pd.DataFrame(told_of(rows))
+        .drop(columns="path")
+        .assign(pixels=[" ".join(map(str, row[4].ravel())) for row in rows])
+    )
+    told.to_csv(root / "pixels.csv", index=False)
+    return root / "pixels.csv"
+
+
+def a_file_each(rows: list[Row], root: Path) -> Path:
+    for number, row in enumerate(rows):
+        file = root / "npy" / name_of(number, row).replace(".png", ".npy")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, row[4])
+    return root / "npy"
 
 
 def columns(rows: list[Row]) -> pa.Table:
@@ -168,11 +242,20 @@ FORMS: dict[str, Callable[[list[Row], Path], Path]] = {
     "tar": tarred,
     "tar of .": lambda rows, root: tarred(rows, root, before="./"),
     "tar.gz": lambda rows, root: tarred(rows, root, "w:gz"),
+    "tar.xz": lambda rows, root: tarred(rows, root, "w:xz"),
     "webdataset": webdataset,
     "csv": lambda rows, root: table(rows, root, ",", "utf-8"),
     "csv of Excel": lambda rows, root: table(rows, root, ";", "utf-16", slash="\\"),
     "tsv": lambda rows, root: table(rows, root, "\t", "cp1252", ".tsv"),
     "jsonl": lines,
+    "json": by_split,
+    "excel": sheet,
+    "list": listed,
+    "imagefolder": beside,
+    "imagefolder in a zip": beside_in_zip,
+    "lists of splits": lists_of_splits,
+    "table of pixels": pixels,
+    "file for each array": a_file_each,
     "parquet": parquet,
     "save_to_disk": arrow,
     "npz": npz,
@@ -192,7 +275,7 @@ def told(place: Path, patients: bool) -> list[tuple]:
     return sorted((images[key], label, split, group if patients else None) for key, label, split, group in found)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(8, 14),
@@ -204,15 +287,14 @@ def test_a_set_is_the_same_in_every_container_and_table(
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
     for number in range(n):
-        pixels = rng.integers(0, 256, (6, 6), np.uint8)
+        grey = rng.integers(0, 256, (7, 7), np.uint8)
         split = ("train", "test")[number % 2] if number < 4 else str(rng.choice(["train", "test"]))
         label = names[number // 2 % 2] if number < 4 else str(rng.choice(names))
-        rows.append((split, label, str(rng.integers(1, 5)), png(pixels), pixels))
+        rows.append((split, label, str(rng.integers(1, 5)), png(grey), grey))
     root = tmp_path_factory.mktemp("forms")
     wanted = {patients: told(folder(rows, root / "plain"), patients) for patients in (True, False)}
     assert [row[1:] for row in wanted[True]] == [
-        row[1:]
-        for row in sorted((pixels.tobytes(), label, split, patient) for split, label, patient, _, pixels in rows)
+        row[1:] for row in sorted((grey.tobytes(), label, split, patient) for split, label, patient, _, grey in rows)
     ]
     for form, write in FORMS.items():
         place = root / form.replace(" ", "_")

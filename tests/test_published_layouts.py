@@ -244,6 +244,14 @@ LAYOUTS = {
         {"0": 2, "1": 2},
         told="no column of labels",
     ),
+    "a table of labels, splits in its paths": Layout(
+        [f"{split}/{n}.png" for split in ("train", "test") for n in range(2)],
+        {"m.csv": table("path,label", *(f"{split}/{n}.png,{n}" for split in ("train", "test") for n in range(2)))},
+        "m.csv",
+        {"0": 2, "1": 2},
+        {"train": 2, "test": 2},
+        told="folders are named like splits",
+    ),
     "MIMIC as folders": Layout(
         numbered("files/p10/p1000003{}/s5/d.jpg", 4),
         {},

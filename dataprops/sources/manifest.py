@@ -168,7 +168,7 @@ def _stem(path: str | None) -> str:
 def _of_folders(
     keys: list[str], rows: pd.DataFrame, bare: bool, options: SourceOptions
 ) -> tuple[pd.DataFrame, list[Decision]]:
-    """What the folders of the listed images tell and the table does not: the patient, and of a list of paths all.
+    """What the folders of the listed images tell and the table does not: split and patient, and of a list of paths all.
 
     Parameters
     ----------
@@ -181,11 +181,12 @@ def _of_folders(
         found["group"] = groups(keys, options.group_pattern)
         known.add("group")
     decisions = []
-    if "group" not in known or bare:
+    if not {"split", "group"} <= known or bare:
         inferred = infer(["" if is_url(key) else key for key in keys], options.layout or None)
         told_of = {"label": ("classes",), "split": ("splits",), "group": ("groups",)}
-        for name in ("label", "split", "group") if bare else ("group",):
-            if name not in known:
+        for name in ("label", "split", "group") if bare else ("split", "group"):
+            alone = name == "split" and not bare and len(set(inferred.split) - {None}) < 2  # one alone tells nothing
+            if name not in known and not alone:
                 found[name] = getattr(inferred, name)
                 decisions += [made for made in inferred.decisions if made.what in told_of[name]]
     if bare and not any(found["label"]):
