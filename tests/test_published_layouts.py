@@ -244,6 +244,58 @@ LAYOUTS = {
         {"0": 2, "1": 2},
         told="no column of labels",
     ),
+    "CreateML": Layout(
+        numbered("{}.jpg", 4),
+        {
+            "_annotations.createml.json": json.dumps(
+                [
+                    {"image": f"{n}.jpg", "annotations": [{"label": kind} for kind in ("cat", "dog")[: 1 + n % 2]]}
+                    for n in range(4)
+                ]
+            )
+        },
+        "",
+        {"cat": 2, "cat|dog": 2},
+    ),
+    "a JSON object with a name for each image": Layout(
+        numbered("{}.jpg", 4),
+        {"annotations.json": json.dumps({f"{n}.jpg": {"label": "cd"[n % 2]} for n in range(4)})},
+        "",
+        {"c": 2, "d": 2},
+    ),
+    "Labelme": Layout(
+        numbered("{}.jpg", 4),
+        {f"{n}.json": json.dumps({"shapes": [{"label": "cd"[n % 2]}], "imagePath": f"{n}.jpg"}) for n in range(4)},
+        "",
+        {"c": 2, "d": 2},
+    ),
+    "a word beside each image": Layout(
+        numbered("{}.jpg", 4),
+        {f"{n}.txt": "cd"[n % 2] for n in range(4)},
+        "",
+        {"c": 2, "d": 2},
+        told="files beside 4 of 4",
+    ),
+    "captions beside each image are told": Layout(
+        numbered("{}.jpg", 4),
+        {f"{n}.txt": f"a photo of the number {n}" for n in range(4)},
+        "",
+        {None: 4},
+        told="tables lie beside the images: 0.txt",
+    ),
+    "ADNI": Layout(
+        [f"{name}/00{n}_S_{n}/{k}.png" for name in ("AD", "CN") for n in range(2) for k in "12"],
+        {},
+        "",
+        {"AD": 4, "CN": 4},
+        group={f"{name}/00{n}_S_{n}": 2 for name in ("AD", "CN") for n in range(2)},
+    ),
+    "sizes are no classes": Layout(
+        [f"{size}/{name}/{n}.png" for size in ("224x224", "512x512") for name in ("cat", "dog") for n in range(2)],
+        {},
+        "",
+        {"cat": 4, "dog": 4},
+    ),
     "a table of labels, splits in its paths": Layout(
         [f"{split}/{n}.png" for split in ("train", "test") for n in range(2)],
         {"m.csv": table("path,label", *(f"{split}/{n}.png,{n}" for split in ("train", "test") for n in range(2)))},

@@ -39,7 +39,10 @@ METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_cl
 PARTICIPANTS = ("participants.tsv", "participants.csv")
 CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what may be the label
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl")
+LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
+FEW_CLASSES = 200  # different texts beside images that may be classes
+WORD, WORDS = 60, 3  # characters, and words, of a class
 COCO_MOST = 2**29  # bytes of a file of annotations
 _BOX = re.compile(r"\d+(?: [-+]?\d*\.?\d+(?:[eE][-+]?\d+)?){4,}")  # class, and a box or an outline
 _OBJECT = re.compile(r"<object>(?:(?!</object>).)*?<name>\s*([^<]*?)\s*</name>", re.DOTALL)
@@ -76,7 +79,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["group"].notna().any():
         _participants(table, names, read, options)
     for name in names:
-        if posixpath.basename(name).lower() in METADATA:
+        if posixpath.basename(name).lower() in METADATA or LISTED.fullmatch(posixpath.basename(name)):
             _metadata(table, name, read, options)
     if table["label"].isna().all():
         for name in names:
@@ -87,7 +90,11 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["label"].isna().all():
         _voc(table, names, read)
     if table["label"].isna().all():
-        others = [name for name in names if name.lower().endswith(TABLES)]
+        _sidecars(table, names, read)
+    if table["label"].isna().all():
+        stems = {posixpath.splitext(key)[0] for key in table["key"]}
+        texts = [name for name in names if name.lower().endswith(".txt") and posixpath.splitext(name)[0] in stems]
+        others = [name for name in names if name.lower().endswith(TABLES)] + texts
         if others:
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
             decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
@@ -96,10 +103,10 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
 def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
     """Labels of a table with the column file_name, counted from its folder."""
     try:
-        frame = read_table(read(name), name).frame
+        frame = read_table(_objects(read(name), name), name).frame
     except (OSError, ValueError):
         return
-    column = next((c for c in frame.columns if plain_name(c) == "filename"), None)
+    column = next((c for c in frame.columns if plain_name(c) in ("filename", "path", "image")), None)
     if column is None:
         return
     used = [column]
@@ -130,6 +137,60 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     found = _set(table, rows, {"label": label, "split": split, "group": group})
     why = f"{name} names {found:,} of {len(table):,} images"
     decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+
+
+def _objects(data: bytes, name: str) -> bytes:
+    """A file of CreateML as a table: the names of an image's objects as its label; others as they are."""
+    if not name.lower().endswith("createml.json"):
+        return data
+    rows = json.loads(data)
+    if not isinstance(rows, list):
+        raise ValueError("it is no list of images")
+    named = [
+        {"path": row.get("image"), "label": joined(str(one.get("label")) for one in row.get("annotations", ()))}
+        for row in rows
+        if isinstance(row, dict) and all(isinstance(one, dict) for one in row.get("annotations", ()))
+    ]
+    return json.dumps(named).encode()
+
+
+def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Labels of a text of one word, of a class of JSON or of Labelme's shapes, in a file beside each image."""
+    there = set(names)
+    found: dict[str, str] = {}
+    for key in table["key"]:
+        stem = posixpath.splitext(key)[0]
+        name = next((stem + ending for ending in (".txt", ".cls", ".json") if stem + ending in there), None)
+        if name is None:
+            continue
+        try:
+            text = decoded(read(name))[0].strip()
+            label = _label_of(json.loads(text)) if name.endswith(".json") else text if "\n" not in text else None
+        except (OSError, ValueError, RecursionError):
+            return
+        if label:
+            found[key] = label
+    values = set(found.values())
+    few = 1 < len(values) <= max(2, min(FEW_CLASSES, len(found) / 2))
+    words = few and all(len(value) <= WORD and len(value.split()) <= WORDS for value in values)
+    if len(found) < len(table) / 2 or not words:  # captions, or something else
+        return
+    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": list(found.values())})
+    if any(SEPARATOR in label for label in values):
+        table.attrs["several"] = True
+    why = f"files beside {named:,} of {len(table):,} images name one of {len(values):,}"
+    decide(table, Decision("labels", "of the files beside the images", why, "--layout"))
+
+
+def _label_of(whole: Any) -> str | None:
+    """The class in a JSON value: a text, its label or class, or the labels of Labelme's shapes."""
+    if isinstance(whole, dict):
+        if isinstance(whole.get("shapes"), list):
+            return joined(
+                str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape
+            )
+        whole = next((whole[name] for name in ("label", "class", "category", "class_name") if name in whole), None)
+    return str(whole) if isinstance(whole, str | int) else None
 
 
 def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:

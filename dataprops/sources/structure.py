@@ -50,7 +50,7 @@ FILLERS = frozenset(
     )
 )
 SUBJECT = re.compile(
-    r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|participant)[-_ ]?\d[\w-]*|p\d{5,}", re.IGNORECASE
+    r"(?:sub|subj|subject|patient|pat|pt|case|volunteer|participant)[-_ ]?\d[\w-]*|p\d{5,}|\d{3}_S_\d+", re.IGNORECASE
 )
 BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
@@ -110,6 +110,7 @@ VARIANTS = frozenset(  # of one set, each with all classes
         "greyscale",
     )
 )
+SIZE = re.compile(r"\d{2,4} ?[xX] ?\d{2,4}(?: ?px)?")
 # The folder of a patient by its number, and words of folders that are numbered and classes
 PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
 CLASS_WORDS = frozenset(("class", "category", "label", "grade", "stage", "level", "type", "kl", "birads", "score"))
@@ -456,7 +457,9 @@ def _classes(
         return label, group, [*told, _named_classes(label)], 1
     inside = _inside(rests)
     common = set.intersection(*inside.values()) if inside else set()
-    variants = len(common) > 1 and all(words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS for top in tops)
+    variants = len(common) > 1 and all(
+        SIZE.fullmatch(top) or (words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS) for top in tops
+    )
     if len(tops) > 1 and (variants or all(_is_chunk(top) for top in tops)):
         why = f"folders such as {shown(min(tops))} are parts of one set"
         inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
