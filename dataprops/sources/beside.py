@@ -95,7 +95,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         stems = {posixpath.splitext(key)[0] for key in table["key"]}
         texts = [name for name in names if name.lower().endswith(".txt") and posixpath.splitext(name)[0] in stems]
         others = [name for name in names if name.lower().endswith(TABLES)] + texts
-        if others:
+        if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
             decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
 
