@@ -13,8 +13,8 @@ from dataprops.errors import DatapropsError
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://")  # bounded: a text of letters alone is looked through once
 HIDDEN = "***"
-# An address ends at a blank, and at a quote or a closing bracket after which the text around it goes on
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
+# An address (its scheme may be damaged) ends at a blank, and at a quote or a bracket after which the text around it goes on
+_ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
 # A password may hold blanks and brackets that are not escaped, and a query a blank
 _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
 _MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
