@@ -20,6 +20,7 @@ from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.findings.slices import hard_slices
+from dataprops.findings.thumbnails import thumbnails
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
 
@@ -317,6 +318,17 @@ def test_the_map_of_regions_goes_from_the_finding_to_the_report():
     assert plot.svg.count("of one class bear a mark here") == 1
     assert region_map({}) is None
     assert plots.region_map(plots.Drawn({"pixel_regions": None}, {})) is None
+
+
+def test_thumbnails_are_the_means_of_their_cells():
+    import torch
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 90, 90, 3)).astype(np.uint8)
+    thumbs = thumbnails(lambda ids: iter([(np.asarray(ids), images[ids])]), np.arange(3), 64)
+    grey = torch.from_numpy(images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
+    wanted = torch.nn.functional.adaptive_avg_pool2d(grey[:, None], 64)[:, 0].numpy()
+    assert thumbs.shape == (3, 64, 64)
+    assert np.abs(thumbs - wanted).max() <= 0.501
 
 
 def test_brightness_tells_the_class_and_nothing_does_in_a_clean_set():

@@ -7,6 +7,7 @@ take 40 MB, whatever the size of the canonical images, which are read block by b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,6 +25,24 @@ def luma(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) @ np.array(LUMA, np.float32)
 
 
+@lru_cache(maxsize=8)
+def _means(size: int, side: int) -> torch.Tensor:
+    """Means over the cells of a line of `size` pixels, as a matrix [side, size]; cells overlap where `side` does not divide it."""
+    out = torch.zeros(side, size)
+    for cell in range(side):
+        start, end = cell * size // side, -(-(cell + 1) * size // side)
+        out[cell, start:end] = 1 / (end - start)
+    return out
+
+
+def _reduced(grey: np.ndarray, side: int) -> np.ndarray:
+    """Means over the cells of images float32 [n, size, size]: two products, a third of the time of adaptive pooling."""
+    n, size, _ = grey.shape
+    means = _means(size, side)
+    across = (torch.from_numpy(grey).reshape(n * size, size) @ means.T).reshape(n, size, side)
+    return (means @ across).numpy()
+
+
 def thumbnails(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Thumbnails of images by their ids, uint8 [n, s, s] with s = min(size, side); zeros for what cannot be read."""
     out = None
@@ -32,7 +51,7 @@ def thumbnails(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> np.ndarray:
         grey = luma(np.asarray(pixels))
         s = min(grey.shape[1], side)
         if s != grey.shape[1]:
-            grey = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(grey)[:, None], s)[:, 0].numpy()
+            grey = _reduced(grey, s)
         if out is None:
             out = np.zeros((len(ids), s, s), np.uint8)
         out[[place[int(image)] for image in part]] = np.rint(grey)
