@@ -58,6 +58,7 @@ WINDOWS: tuple[Window, ...] = (
     *(_window(0.9, x, y) for x in _SHIFTS for y in _SHIFTS),
     *(_window(0.8, x, y) for x, y in ((0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))),
 )
+SLIGHT = _window(0.95, 0.5, 0.5)  # a crop of 5 %, where all pictures are alike
 PARTS: tuple[Window, ...] = (
     (0.15, 0.15, 0.85, 0.85),
     (0.0, 0.0, 1.0, 0.55),
@@ -90,7 +91,7 @@ VIEWS: tuple[View, ...] = (
     *(View(i, WHOLE, WHOLE) for i in range(8)),
     View(0, WHOLE, WHOLE, content=True),
     *(View(0, WHOLE, window, content=True) for window in (WINDOWS[4], WINDOWS[9])),
-    *(View(0, WHOLE, window) for window in WINDOWS[:10]),
+    *(View(0, WHOLE, window) for window in (*WINDOWS[:10], SLIGHT)),
     *(View(0, part, part) for part in PARTS),
     *(View(0, one, other) for one, other in SHIFTED),
 )

@@ -25,7 +25,7 @@ import torch
 from dataprops.findings.align import Alignment, align, inside, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
-from dataprops.findings.thumbnails import Blocks, luma, thumbnails
+from dataprops.findings.thumbnails import SIDE, Blocks, luma, thumbnails
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
 LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
@@ -35,7 +35,9 @@ STRICTER = (
     1 / 3
 )  # of the way from the threshold to 1 that turned and rotated pictures must go further: more can fit by chance
 ROTATED = 1.5  # degrees
+MOVED = 0.05  # of half the side, or of the scale: more is another place than as it is
 TAIL_SCALE = 0.1  # of the agreement of pairs that are no copies, where none was seen
+ENLARGED = 1.5  # times the originals' own side that thumbnails may be
 FINE_SIDE = 128  # pixels of the images on which copies are confirmed
 WORTH_CONFIRMING = 0.4  # agreement on thumbnails
 CONFIRMED_AT_ONCE = 256
@@ -99,13 +101,15 @@ def _tail(null: np.ndarray) -> tuple[float, float]:
     return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
 
-def _confirmed(thumbs: np.ndarray, blocks: Blocks, distinct: np.ndarray, pairs: Candidates) -> Alignment:
-    """Candidates laid over each other; what agrees on thumbnails is looked at again at twice their size."""
+def _confirmed(thumbs: np.ndarray, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
+    """Candidates laid over each other; what agrees on thumbnails is looked at again at twice their size, if pixels are given."""
     found = align(thumbs, pairs)
     worth = _best_views(pairs, found.detail)
     detail = np.zeros_like(found.detail)
     detail[worth] = found.detail[worth]
     found = found._replace(detail=detail)
+    if blocks is None:
+        return found
     for start in range(0, len(worth), CONFIRMED_AT_ONCE):
         at = worth[start : start + CONFIRMED_AT_ONCE]
         ids = np.unique(np.concatenate([pairs.a[at], pairs.b[at]]))
@@ -193,13 +197,16 @@ def near_copies(
     plain = _plain(images, neighbours, place)
     k = int(neighbours["rank"].max())
     ratio = near_ratio(images, k)
-    thumbs = thumbnails(blocks, distinct)
-    if min(thumbs.shape[1], _original_side(images, distinct)) < LEAST_SIDE:
+    own = _original_side(images, distinct)
+    # enlarged pictures have no detail at the scale of their new pixels
+    thumbs = thumbnails(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
+    if min(thumbs.shape[1], own) < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
     wanted = _candidates(thumbs, plain, _shows_enough(thumbs))
     first = images["duplicate_of"].to_numpy(np.int64)
-    found = _confirmed(thumbs, blocks, distinct, wanted)
-    null = _confirmed(thumbs, blocks, distinct, _null(neighbours, first, place, seed)).detail
+    fine = blocks if own >= FINE_SIDE / ENLARGED else None
+    found = _confirmed(thumbs, fine, distinct, wanted)
+    null = _confirmed(thumbs, fine, distinct, _null(neighbours, first, place, seed)).detail
     threshold = detail_threshold(null, len(wanted.a))
     best = _decide(wanted, found, plain, ratio, threshold)
     if near_rms is not None and listed is not None:
@@ -269,9 +276,11 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     )
     near = plain.rename(columns={"a": "low", "b": "high"})[["low", "high", "ratio"]]
     table = table.merge(near, on=["low", "high"], how="left", sort=False)
-    as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold)
     turned = np.array([VIEWS[view].symmetry > 0 for view in table["view"]], bool)
     rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
+    moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
+    # images that share a frame are near each other, and no copies: what is near as it is must also lie as it is
+    as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
     wanted_detail = np.where(turned | rotated, threshold + STRICTER * (1 - threshold), threshold)
     table["as_it_is"] = as_it_is
     return table[(table["detail"] >= wanted_detail) | as_it_is].reset_index(drop=True)
