@@ -20,15 +20,21 @@ from dataprops.util.threads import one_thread
 LEAST, MOST = 100, 1500  # pictures; of larger sets so many are drawn: each takes a millisecond, and as much again
 LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
 STRENGTHS = (1e-2, 1e-1, 1.0)
-ERRORS = 0.08  # of pictures and negatives that are taken for each other, at most
+ERRORS = 0.12  # of pictures and negatives that are taken for each other, at most
 
 
-def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0) -> np.ndarray | None:
+def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0, learnt: np.ndarray | None = None) -> np.ndarray | None:
     """Natural logarithm of the odds that each picture, and not its negative, is an original; float64 [n].
 
     NaN for pictures that were not drawn. None for fewer than `LEAST`, or where they are not told from their negatives.
+
+    Parameters
+    ----------
+    learnt : bool [n], optional
+        The pictures that may be learnt from; others (blank, blurred, noisy) are only judged.
     """
-    if len(ids) < LEAST:
+    learnt = np.ones(len(ids), bool) if learnt is None else learnt
+    if learnt.sum() < LEAST:
         return None
     drawn = np.random.default_rng([seed, 13]).permutation(len(ids))[:MOST]
     with one_thread():
@@ -36,7 +42,7 @@ def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0) -> np.ndarray | Non
         x = torch.cat(parts) if parts else torch.empty(0)
         if len(x) < len(drawn):  # some can no longer be read
             return None
-        judged = _judged(x, np.arange(min(LEARNT_FROM, len(x))), seed)
+        judged = _judged(x, np.nonzero(learnt[drawn])[0][:LEARNT_FROM], seed)
     if judged is None:
         return None
     out = np.full(len(ids), np.nan)

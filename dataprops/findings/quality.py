@@ -8,6 +8,7 @@ A blank image has no other fault, unless it is white: that may be the exposure.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -88,8 +89,10 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
         *_compression(used),
         *_shape(used),
         *_colour(used),
-        *_lying(used, blocks, seed),
     ]
+    # a grey or a small picture looks like its negative no more than others do
+    spoilt = {fault.image for fault in found if fault.fault not in ("grey_among_colour", "odd_size", "odd_aspect")}
+    found += _lying(used, blocks, seed, spoilt)
     blank = {fault.image for fault in found if fault.fault == "blank"}
     kept = (f for f in found if f.fault in ("blank", "overexposed") or f.image not in blank)
     return sorted(kept, key=lambda f: (f.image, f.fault))
@@ -218,7 +221,7 @@ def _colour(used: pd.DataFrame) -> list[Fault]:
     return _rows(used, colour <= 0.2, "grey_among_colour", colour, "is grey among coloured images")
 
 
-def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
+def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
     """Images that resemble the others better with black and white exchanged, or turned."""
     ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
     thumbs = thumbnails(blocks, ids)
@@ -235,7 +238,7 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
     text = "resembles the others better with black and white exchanged (alike by {:.2f}, as it is less)"
     found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", text)
     inverted = {fault.image for fault in found}
-    found += [fault for fault in _negatives(blocks, ids, seed) if fault.image not in inverted]
+    found += [fault for fault in _negatives(blocks, ids, seed, spoilt) if fault.image not in inverted]
     inverted = {fault.image for fault in found}
     for symmetry in (2, 3, 5, 6):
         text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (alike by {{:.2f}}, as it is less)"
@@ -245,8 +248,8 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int) -> list[Fault]:
     return found
 
 
-def _negatives(blocks: Blocks, ids: np.ndarray, seed: int) -> list[Fault]:
-    odds = log_odds(blocks, ids, seed)
+def _negatives(blocks: Blocks, ids: np.ndarray, seed: int, spoilt: Collection[int]) -> list[Fault]:
+    odds = log_odds(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
     if odds is None:
         return []
     text = "is told from its negative the wrong way round: the negative is {:.0f} times likelier to be the original"
