@@ -260,7 +260,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
     if path.is_file():
         if hint := WAYS_OUT.get(path.suffix.lower()):
-            raise DatapropsError(f"{spec} cannot be audited as it is: {hint}")
+            raise DatapropsError(f"{spec} is a single file that is not read as it is: {hint}")
         raise DatapropsError(
             f"{spec} is a single file: give a folder of images, a manifest that ends in {', '.join(manifest.SUFFIXES)}, or a container"
             f" ({' '.join(CONTAINERS)})"
