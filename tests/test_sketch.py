@@ -28,7 +28,7 @@ def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
     factor = factors(block.features)[0]
     sample, tried = (pool(block.shifted[some], block.norm[some], factor) for some in (chosen, others))
     directions = sketch.principal_directions(sample.codes, coordinates)
-    basis, _ = sketch.make_basis(directions, sketch.products_of(directions, tried), coordinates)
+    basis, _ = sketch.make_basis(directions, sketch.products_of(directions, tried, block.norm[others]), coordinates)
     return basis
 
 
@@ -98,7 +98,7 @@ def test_principal_directions_let_fewer_pairs_pass_than_images_do() -> None:
     tried = pool(block.shifted[others], block.norm[others], 1)
     reach = sketch.within_reach(block.shifted[others], block.norm[others], 2)
     for some in (directions, images):
-        products = sketch.products_of(some, tried)
+        products = sketch.products_of(some, tried, block.norm[others])
         basis, along = sketch.make_basis(some, products, 32)
         assert basis is not None and along is not None
         passed.append(sketch.trial(basis, along, products, reach))

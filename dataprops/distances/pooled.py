@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from dataprops.distances.dots import aligned
+from dataprops.distances.product import choose_route, product
 from dataprops.util.compiled import njit
 
 LEAST_SQUARES = 512  # of the smallest pictures: what directions are sought in
@@ -40,6 +41,8 @@ class Pooled(NamedTuple):
         How far rounding moved a row.
     factor : int
         Pixels of a square's side; 1: the rows themselves.
+    left : int8 [n, q], optional
+        What rounding took off the sum of each square: with it nothing is lost.
     """
 
     codes: torch.Tensor
@@ -47,11 +50,7 @@ class Pooled(NamedTuple):
     rest: np.ndarray
     moved: np.ndarray
     factor: int
-
-    @property
-    def norm(self) -> np.ndarray:
-        """Squared length of the moved rows, float64 [n]."""
-        return self.inner + self.rest * self.rest
+    left: torch.Tensor | None = None
 
     @property
     def side(self) -> PooledSide:
@@ -60,7 +59,16 @@ class Pooled(NamedTuple):
 
     def part(self, rows: slice) -> Pooled:
         """Views of some rows."""
-        return Pooled(self.codes[rows], self.inner[rows], self.rest[rows], self.moved[rows], self.factor)
+        left = None if self.left is None else self.left[rows]
+        return Pooled(self.codes[rows], self.inner[rows], self.rest[rows], self.moved[rows], self.factor, left)
+
+    def products(self, directions: torch.Tensor) -> torch.Tensor:
+        """Products of the unrounded pictures with int8 [p, q] directions: float64 [n, p], exact to its last digits."""
+        route = choose_route("cpu")
+        cross = product(self.codes, directions, route).double()
+        if self.left is not None:
+            cross += product(self.left, directions, route).double() / self.factor**2
+        return cross
 
 
 class PooledSide(NamedTuple):
@@ -97,10 +105,11 @@ def factors(features: int) -> list[int]:
     return fitting[::-1]
 
 
-def empty_pictures(n: int, features: int, factor: int) -> Pooled:
-    """Where `pool_into` writes small pictures of n rows."""
+def empty_pictures(n: int, features: int, factor: int, whole: bool = False) -> Pooled:
+    """Where `pool_into` writes small pictures of n rows; `whole`: and what rounding takes off them."""
     inner, rest, moved = np.empty((3, n))
-    return Pooled(torch.from_numpy(aligned(n, features // factor**2)), inner, rest, moved, factor)
+    codes, left = (torch.from_numpy(aligned(rows, features // factor**2)) for rows in (n, n if whole else 0))
+    return Pooled(codes, inner, rest, moved, factor, left if whole else None)
 
 
 def pool_into(out: Pooled, shifted: torch.Tensor, norm: np.ndarray) -> None:
@@ -116,15 +125,16 @@ def pool_into(out: Pooled, shifted: torch.Tensor, norm: np.ndarray) -> None:
     """
     picture = picture_of(shifted.shape[1])
     assert picture is not None
-    _pool(shifted.numpy(), norm, picture, out.factor, Pooling(out.codes.numpy(), out.inner, out.rest, out.moved))
+    left = np.empty((0, out.codes.shape[1]), np.int8) if out.left is None else out.left.numpy()
+    _pool(shifted.numpy(), norm, picture, out.factor, Pooling(out.codes.numpy(), out.inner, out.rest, out.moved, left))
 
 
 def pool(shifted: torch.Tensor, norm: np.ndarray, factor: int) -> Pooled:
-    """Small pictures of all rows; of factor 1 the rows themselves."""
+    """Small pictures of all rows, with what rounding takes off them; of factor 1 the rows themselves."""
     n, features = shifted.shape
     if factor == 1:
         return Pooled(shifted, norm, np.zeros(n), np.zeros(n), 1)
-    out = empty_pictures(n, features, factor)
+    out = empty_pictures(n, features, factor, whole=True)
     pool_into(out, shifted, norm)
     return out
 
@@ -141,6 +151,7 @@ class Pooling(NamedTuple):
     inner: np.ndarray
     rest: np.ndarray
     moved: np.ndarray
+    left: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -175,9 +186,14 @@ def _pool(shifted, norm, picture, factor, out):
                 code = min(np.int32(127), (total + np.int32(area // 2)) >> np.int32(bits))
                 left = np.int32(total - code * np.int32(area))
                 codes[j] = np.int8(code)
+                column[j] = np.int16(left)
                 squares += np.int64(np.int32(total * total))
                 kept += np.int64(np.int32(code * code))
                 lost += np.int64(np.int32(left * left))
+            if out.left.shape[0]:
+                lefts = out.left[i, band * short : (band + 1) * short]
+                for j in range(short):
+                    lefts[j] = np.int8(column[j])
         out.inner[i] = kept
         out.rest[i] = np.sqrt(max(0.0, norm[i] - squares / area) / area)
         out.moved[i] = np.sqrt(np.float64(lost)) / area

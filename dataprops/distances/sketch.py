@@ -52,7 +52,7 @@ TRIAL_NEIGHBOURS = 20  # of all rows; in the trial so many fewer as its sample i
 TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles between them are spared at least
 # products of single pairs cost so many times those of a tile, by route
 PAIR_COST = {"int8": 16.0, "float32": 3.0}
-QUICK_PAIR_COST = 8.0  # where single pairs have an instruction of their own
+QUICK_PAIR_COST = 6.0  # where single pairs have an instruction of their own
 MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
 LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
 COLUMNS_AT_ONCE = 256  # of a tile: pairs come in this order, and so many rows of pixels stay in cache
@@ -62,6 +62,7 @@ STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
 LEAST_EIGENVALUE = 1e-6  # of the largest: directions that (nearly) depend on others add nothing
 ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
 # A within ORTHOGONAL of a projection moves r by at most sqrt(ORTHOGONAL) * ||x - c||, and A(x - c) by less
+CLIPPED = 16  # times as many coordinates as one that is clipped
 MARGIN = 1e-4  # of ||x - c||
 ROUNDING = 1e-7  # of ||x||: what float64 loses of x - c
 
@@ -227,14 +228,17 @@ class Products(NamedTuple):
         Inner products of the directions, and of the others with them.
     others : Pooled
         These images.
+    norm : float64 [s]
+        Their squared norms, in units of the pictures.
     """
 
     gram: torch.Tensor
     cross: torch.Tensor
     others: Pooled
+    norm: np.ndarray
 
 
-def products_of(directions: torch.Tensor, others: Pooled) -> Products:
+def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> Products:
     """All products that the choice of a width needs: they are multiplied once, whatever the number of widths tried.
 
     Parameters
@@ -242,10 +246,11 @@ def products_of(directions: torch.Tensor, others: Pooled) -> Products:
     directions : int8 [p, q]
     others : Pooled
         Images that the directions were not made from.
+    norm : float64 [s]
+        Squared norms of their pixels.
     """
-    route = choose_route("cpu")
-    gram, cross = (product(x, directions, route).double() for x in (directions, others.codes))
-    return Products(gram, cross, others)
+    gram = product(directions, directions, choose_route("cpu")).double()
+    return Products(gram, others.products(directions), others, norm / others.factor**2)
 
 
 def choose_basis(
@@ -269,7 +274,7 @@ def choose_basis(
     passed_by = {factor: float((_picture_bounds(pictures[factor]) <= reach).mean()) for factor in sizes if factor > 1}
     log.debug("small pictures, by pixels of a square's side, let pass %s of a sample's pairs", passed_by)
     directions = principal_directions(pool(sample, sample_norm, sizes[0]).codes, coordinates)
-    products = products_of(directions, pictures[sizes[0]])
+    products = products_of(directions, pictures[sizes[0]], norm)
     best, least = None, TRIAL_WORK
     for part in NARROWER:
         basis, along = make_basis(directions, products, coordinates // part)
@@ -359,11 +364,12 @@ def make_basis(
     origin, origin_norm = (gram[-1] @ turn).numpy(), float(gram[-1, -1])
     plain = directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0
     basis = Basis(*plain, products.others.factor)
-    along, apart2 = _along(basis, cross, products.others.norm)
+    along, apart2 = _along(basis, cross, products.norm)
     left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
-    step = float(np.abs(vectors - centre).max()) / 127
+    # the last few are clipped: the error of their rows grows, that of all others shrinks
+    step = float(np.quantile(np.abs(vectors - centre), 1 - 1 / (CLIPPED * coordinates))) / 127
     return (basis._replace(centre=centre, step=step), along) if step > 0 else (None, None)
 
 
@@ -391,23 +397,20 @@ class Codes(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def quantise(along, apart2, rows, basis, out):
+def quantise(along, apart2, norm, basis, out):
     """Round the vectors (A(x - c), r), turned and centred, to int8 steps.
 
     Parameters
     ----------
     along : float64 [n, p]
         Turned coordinates of A(x - c).
-    apart2 : float64 [n]
-        Squared lengths of x - c.
-    rows : (float64 [n], float64 [n])
-        Squared lengths of x, and how far x was moved before.
+    apart2, norm : float64 [n], [n]
+        Squared lengths of x - c, and of x.
     basis : Turned
     out : Codes
     """
     p = along.shape[1]
     inverse = 1.0 / basis.step
-    norm, moved = rows
     for i in range(along.shape[0]):
         inside = 0.0
         for j in range(p):
@@ -422,7 +425,7 @@ def quantise(along, apart2, rows, basis, out):
             out.codes[i, j] = np.int8(code)
             total += np.int32(code) * np.int32(code)
         out.norm[i] = total
-        unsure = moved[i] + MARGIN * np.sqrt(apart2[i]) + ROUNDING * np.sqrt(norm[i])
+        unsure = MARGIN * np.sqrt(apart2[i]) + ROUNDING * np.sqrt(norm[i])
         out.error[i] = (np.sqrt(lost) + unsure * inverse) * (1.0 + 1e-6)
 
 
@@ -436,10 +439,9 @@ def trial(basis: Basis, along: np.ndarray, products: Products, reach: np.ndarray
     reach : float64 [s, s]
         Distances within which pairs count.
     """
-    others = products.others
-    sketch = _empty_sketch(basis, others.norm)
-    apart2 = np.maximum(0.0, others.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
-    _quantise_into(sketch, slice(None), basis, (along, apart2), others)
+    sketch = _empty_sketch(basis, products.norm)
+    apart2 = np.maximum(0.0, products.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
+    _quantise_into(sketch, slice(None), basis, along, apart2)
     codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
     apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
     bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
@@ -452,11 +454,10 @@ def _empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
     return Sketch(codes, np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.length, basis.levels)
 
 
-def _quantise_into(
-    sketch: Sketch, part: slice, basis: Basis, turned: tuple[np.ndarray, np.ndarray], pictures: Pooled
-) -> None:
+def _quantise_into(sketch: Sketch, part: slice, basis: Basis, along: np.ndarray, apart2: np.ndarray) -> None:
     out = Codes(sketch.codes.numpy()[part], sketch.norm[part], sketch.error[part])
-    quantise(*turned, (pictures.norm, pictures.moved), Turned(basis.axis, basis.centre, basis.step), out)
+    norm = sketch.pixel_norm[part] / basis.factor**2
+    quantise(along, apart2, norm, Turned(basis.axis, basis.centre, basis.step), out)
 
 
 def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: int = 1) -> Sketch:
@@ -469,15 +470,14 @@ def make_sketch(basis: Basis, shifted: torch.Tensor, norm: np.ndarray, threads: 
         Squared norms of the rows.
     """
     n = len(norm)
-    route = choose_route("cpu")
     sketch = _empty_sketch(basis, norm)
 
     def work(start: int) -> None:
         torch.set_num_threads(1)
         part = slice(start, start + CHUNK)
         pictures = pool(shifted[part], norm[part], basis.factor)
-        cross = product(pictures.codes, basis.directions, route).double()
-        _quantise_into(sketch, part, basis, _along(basis, cross, pictures.norm), pictures)
+        cross = pictures.products(basis.directions)
+        _quantise_into(sketch, part, basis, *_along(basis, cross, norm[part] / basis.factor**2))
 
     run_over(range(0, n, CHUNK), work, threads)
     return sketch

@@ -17,7 +17,7 @@ from dataprops.util.files import write_arrays
 
 log = logging.getLogger(__name__)
 
-SKETCHES = 4  # what a sketch promises: one of another number is made again
+SKETCHES = 5  # what a sketch promises: one of another number is made again
 PER_ROW = ("codes", "norm", "error", "pixel_norm", "done")
 
 
