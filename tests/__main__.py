@@ -39,7 +39,8 @@ def main() -> int:
     more = [word for word in sys.argv[1 + slow :] if word != "--coverage"]
     with tempfile.TemporaryDirectory(prefix="dataprops-tests-") as scratch:
         measured = Path(scratch) / "coverage" if "--coverage" in sys.argv else None
-        pytest = [sys.executable, *(("-m", "coverage", "run") if measured else ()), "-m", "pytest", *SPREAD, *more]
+        pytest = [sys.executable, *(("-m", "coverage", "run") if measured else ()), "-m", "pytest", *SPREAD]
+        pytest += ["-m", "slow" if slow else "not slow", *more]
         environment = _environment(root, Path(scratch))
         if measured:
             # coverage starts with each process that it installed itself for, and with those that see this module
@@ -48,9 +49,9 @@ def main() -> int:
             environment |= {"COVERAGE_FILE": str(measured), "COVERAGE_RCFILE": str(root / "pyproject.toml")}
             environment |= {"PYTHONPATH": path}
         if slow:
-            code = _run([*pytest, "-m", "slow"], root, environment)
+            code = _run(pytest, root, environment)
         else:
-            code = _all(root, tools, [*pytest, "-m", "not slow"], environment)
+            code = _all(root, tools, pytest, environment)
         if measured:
             for command in (["combine", "--quiet"], ["report"]):
                 _run([sys.executable, "-m", "coverage", *command], root, environment)
