@@ -13,6 +13,7 @@ import pytest
 
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
+from dataprops.util import helper
 from tests.prefect_server import ROOT, until
 from tests.test_checks import CHECKS, images, outcome, properties
 
@@ -23,26 +24,26 @@ MEASURES = {"conflict_pairs": 3.0, "n_images": 500.0}
 def apart(monkeypatch):
     """As in a process that has not imported Great Expectations."""
     monkeypatch.delitem(sys.modules, "great_expectations", raising=False)
-    monkeypatch.setattr(validator, "_child", None)
+    monkeypatch.setattr(helper, "_child", None)
     yield
-    if validator._child is not None:
-        validator._child.pipe.close()
-        assert validator._child.process.wait(60) == 0
+    child = helper._child
+    helper.stop()
+    assert child is None or child.process.wait(60) == 0
 
 
 def test_another_process_gives_the_same_verdicts(apart, tmp_path, caplog):
     here = run_checks(MEASURES, images().drop(columns="sharpness"), properties(), CHECKS, tmp_path / "here")
     sys.modules.pop("great_expectations", None)
     caplog.clear()
-    validator.start()
-    first = validator._child
+    helper.start()
+    first = helper._child
     there = [
         run_checks(
             MEASURES, images().drop(columns="sharpness"), properties(), CHECKS, tmp_path / "there", validator.validate
         )
         for _ in range(2)
     ]
-    assert validator._child is first  # one process, however many audits
+    assert helper._child is first  # one process, however many audits
     assert all(report.results.equals(here.results) for report in there)
     assert caplog.text.count("sharpness_valid could not be evaluated") == 2
     pages = [{page.name for page in (tmp_path / name).rglob("*.html")} for name in ("here", "there")]
@@ -50,14 +51,13 @@ def test_another_process_gives_the_same_verdicts(apart, tmp_path, caplog):
     # a killed one is replaced by this process
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
-    first.pipe.close()
     again = run_checks(MEASURES, images(), properties(), CHECKS, None, validator.validate)
     assert outcome(again)["enough_images"]
 
 
 def test_a_process_that_dies_at_work_costs_nothing_but_time(apart, caplog):
-    validator.start()
-    child = validator._child
+    helper.start()
+    child = helper._child
     os.kill(child.process.pid, signal.SIGSTOP)  # it takes the work and never answers
     killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {child.process.pid}"])
     with caplog.at_level(logging.INFO, logger="dataprops"):
@@ -65,8 +65,8 @@ def test_a_process_that_dies_at_work_costs_nothing_but_time(apart, caplog):
     killer.wait()
     child.process.wait()
     assert not outcome(report)["conflicts"]
-    assert "they run in this one" in caplog.text
-    assert validator._child is None
+    assert "runs in this process" in caplog.text
+    assert helper._child is None
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_it_ends_with_the_process_that_asked(tmp_path, end, library):
     """Killed: the pipe is closed. Ended, as by wrong usage: at once, in the middle of an import."""
     (tmp_path / "great_expectations.py").write_text(library)  # what is imported does not matter here
     script = (
-        "import os, signal, sys; from dataprops.checks import validator; validator.start(); "
-        f"print(validator._child.process.pid, flush=True); {end}"
+        "import os, signal, sys; from dataprops.util import helper; helper.start(); "
+        f"print(helper._child.process.pid, flush=True); {end}"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     died = subprocess.run(

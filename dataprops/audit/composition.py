@@ -10,16 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import unchanged
+from dataprops.audit import beside, unchanged
 from dataprops.audit.audited import Audited, warn_of
 from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.underway import UnderWay
 from dataprops.audit.workspace import Run, start_run
-from dataprops.checks import validator
 from dataprops.errors import DatapropsError
 from dataprops.sources.arrays import hold, square_side
 from dataprops.store.folder import load_summary, locked, open_store
-from dataprops.util.tools import Tools, importing, inline_tools
+from dataprops.util import helper
+from dataprops.util.tools import Tools, inline_tools
 
 __all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
@@ -71,13 +71,14 @@ def run_stages(
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
-    validator.start()
+    helper.start()
     with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:
             _run_all(run, tools, call, dict(spent or {}))
         except BaseException:
             # what is worth keeping (shards, checkpoints of a pass) does not live in the work folder
+            beside.forget(run)
             shutil.rmtree(run.work, ignore_errors=True)
             raise
     return run.results
@@ -100,9 +101,12 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         log.info("nothing is new since the last audit: its tables are taken over")
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
-        go(COMPUTE)
-    with importing("matplotlib.figure"):  # the checks wait for a process of their own
-        go(TELL[:1])
+        helper.imports(*beside.USES)
+        go(COMPUTE[: COMPUTE.index("probe")])
+        beside.begin(run)  # while the probe is trained
+        go(COMPUTE[COMPUTE.index("probe") :])
+    helper.imports("dataprops.report.plots", "matplotlib.backends.backend_svg")
+    go(TELL[:1])
     unchanged.remember(run, key)
     run.files.seconds.write(seconds)
     go(TELL[1:])

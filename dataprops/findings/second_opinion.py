@@ -225,7 +225,7 @@ class WrongLabels(NamedTuple):
 def wrong_labels(said: Opinions) -> WrongLabels:
     """How many labels contradict the witnesses however confident these are: the floor of the module's docstring, times n."""
     from scipy.optimize import brentq, minimize_scalar
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     n = len(said.y)
     first, second = np.sort(said.joint, axis=1)[:, [-1, -2]].T
@@ -246,7 +246,8 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     around = floors[max(best - 1, 0)], floors[min(best + 1, len(floors) - 1)]
     value = float(minimize_scalar(profile, bounds=around, method="bounded", options={"xatol": 1e-4}).x)
     value = value if profile(value) < losses[best] else float(floors[best])
-    limit = min(profile(value), losses[best]) + float(chi2.ppf(0.95, 1)) / 2
+    # 95 % of chi-square with one degree of freedom, halved; scipy.stats has it by name, and takes a second to import
+    limit = min(profile(value), losses[best]) + float(gammaincinv(0.5, 0.95))
     low = 0.0 if losses[0] <= limit else float(brentq(lambda f: profile(f) - limit, 0.0, value, xtol=1e-5))
     high = HIGHEST if losses[-1] <= limit else float(brentq(lambda f: profile(f) - limit, value, HIGHEST, xtol=1e-5))
     return WrongLabels(n * value, n * low, n * high, float(against.sum()))

@@ -26,10 +26,11 @@ from dataprops.report.first_screen import PICTURES, evidence_of, first_screen
 from dataprops.report.gallery import PICTURED, gallery_data
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
-from dataprops.report.plots import ESTIMATES, PLOTS, Drawn, plots_of
+from dataprops.report.plots import DRAWN_FROM, Drawn
 from dataprops.report.standing import calibration_sentence, paper_sentence, rank_sentences
 from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
+from dataprops.util import helper
 
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 
@@ -171,9 +172,10 @@ def render(
     from markupsafe import Markup
 
     findings = tables["findings"]
+    drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
+    drawing = helper.submit("dataprops.report.plots", "every_plot", drawn)  # while the pictures are made
     data = gallery_data(summary, tables, picture)
     data["base"] = _base(summary["source"])
-    drawn = Drawn(summary, tables, history)
     kinds = [kind["id"] for kind in data["kinds"]]
     alerts = [_alert(row, kinds, findings) for row in tables["alerts"].to_dict("records")]
     css, js = asset("style.css"), asset("gallery.js")
@@ -184,6 +186,7 @@ def render(
     )
     changed = [compared] if isinstance(compared, str) else sentences(compared) if compared else []
     standing = [*rank_sentences(summary, others), calibration_sentence(summary), paper_sentence(summary, points)]
+    plots, estimates = drawing.result()
     template = environment().from_string(asset("page.html.jinja"))
     return template.render(
         s=summary,
@@ -204,8 +207,8 @@ def render(
         alerts=alerts,
         cut=" ".join(cut),
         what=_what,
-        plots=plots_of(drawn, PLOTS),
-        estimates=plots_of(drawn, ESTIMATES),
+        plots=plots,
+        estimates=estimates,
         placed=placed_figures(points, summary),
         properties=tables["properties"].to_dict("records"),
         shortcuts=tables["shortcuts"].to_dict("records"),

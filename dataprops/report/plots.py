@@ -550,6 +550,14 @@ PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
 ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, dimension_against_n)
 
 
+DRAWN_FROM = ("images", "properties", "predictions")  # the tables that they look at
+
+
+def every_plot(drawn: Drawn) -> tuple[list[Plot], list[Plot]]:
+    """`PLOTS` and `ESTIMATES`, as far as the tables allow them."""
+    return plots_of(drawn, PLOTS), plots_of(drawn, ESTIMATES)
+
+
 def plots_of(drawn: Drawn, which: Sequence[Callable[[Drawn], Plot | None]] = PLOTS) -> list[Plot]:
     """The plots that the tables allow."""
     return [plot for draw in which if (plot := draw(drawn)) is not None]

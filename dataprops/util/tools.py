@@ -10,8 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from importlib import import_module
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 PARENT_SECONDS = 0.5  # between two looks of a child for its parent
@@ -122,22 +121,6 @@ def _as_they_come(
     while waiting:
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         yield from (future.result() for future in done)
-
-
-@contextmanager
-def importing(name: str) -> Iterator[None]:
-    """Import a module in a thread, while this one waits for something else; a failure surfaces where the module is needed."""
-
-    def load() -> None:
-        with suppress(Exception):
-            import_module(name)
-
-    thread = threading.Thread(target=load, name=f"import {name}")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataprops.audit.config import AuditConfig
-from dataprops.checks import validator
+from dataprops.util import helper
 from flows.commands.common import at_the_edge, stoppable
 from flows.commands.options import asked, options_of
 
@@ -66,12 +66,12 @@ def command(
 
     Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
     """
-    validator.start()  # takes longest: everything else happens beside it
     # matplotlib would put its list of fonts into the home folder
     cache = Path(options["store"]).expanduser().resolve() / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # else compiled anew by each process
+    helper.start()  # takes longest: everything else happens beside it
     config = AuditConfig(**asked(options))
     summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
@@ -159,8 +159,10 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
 
 def _import_ahead() -> None:
     """Load what later stages import when they use it, while there is nothing else to do."""
-    import matplotlib.figure  # noqa: F401
-    import sklearn.tree  # noqa: F401
+    from dataprops.audit.composition import COMPUTE, stage
+
+    for name in COMPUTE:
+        stage(name)
 
 
 def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> dict[str, float]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from dataprops.audit import beside
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.since import since_previous
 from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings import Context, measures, shortcut_scores
+from dataprops.findings import Context, measures
 from dataprops.findings import find as find_all
-from dataprops.findings.nearcopies import near_copies
-from dataprops.findings.pixels_tell import told_by_pixels
-from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, opinions
-from dataprops.findings.slices import hard_slices
 from dataprops.properties.tables import pairs_table
 from dataprops.util.tools import Tools
 
@@ -24,23 +21,16 @@ def context_of(run: Run) -> Context:
     images, pictures = files.images.read(), Pictures(run)
     probe = files.probe.read()
     neighbours, listed = files.neighbours.read(), files.near_pairs()
-    copies = near_copies(
-        images,
-        neighbours,
-        pictures.blocks,
-        near_rms=run.config.near_rms,
-        listed=listed,
-        features=passed.features,
-        seed=run.config.seed,
-    )
-    classes = scanned.label_kind == "classes"
+    said = opinions(images, neighbours, Witness.load(files.witness)) if scanned.label_kind == "classes" else None
+    looked = beside.looked(run)
+    copies = looked.copies
     return Context(
         images=images,
         near=copies.pairs,
         copies=copies,
-        faults=faults(images, pictures.blocks, run.config.seed),
-        told=told_by_pixels(images, pictures.blocks, seed=run.config.seed) if classes else None,
-        opinions=opinions(images, neighbours, Witness.load(files.witness)) if classes else None,
+        faults=looked.faults,
+        told=looked.told,
+        opinions=said,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,
@@ -50,7 +40,7 @@ def context_of(run: Run) -> Context:
         left_out=scanned.left_out,
         spellings=scanned.spellings,
         unused_columns=scanned.unused_columns,
-        shortcuts=shortcut_scores(images, scanned.label_kind, run.config.seed),
+        shortcuts=looked.shortcuts,
         neighbours=neighbours,
         described=files.described.read() if files.described.path.is_file() else None,
         probe=probe if len(probe) else None,
@@ -66,7 +56,7 @@ def context_of(run: Run) -> Context:
 def find(run: Run, tools: Tools) -> dict[str, int]:
     """Findings, and the numbers that checks look at; returns how many there are of each kind."""
     context = context_of(run)
-    context = context._replace(slices=hard_slices(context))
+    context = context._replace(slices=beside.hard_parts(run, context))
     numbers = measures(context)
     found = find_all(context, numbers)
     run.files.findings.write(found)
