@@ -11,7 +11,7 @@ from dataprops.distances.state import PassSpec
 from dataprops.properties import tables
 from dataprops.properties.distinct import Distinct
 from dataprops.properties.sharpness import draw_samples, quantile_interval, sharpness_summary
-from dataprops.properties.tables import Drawing, sampled_sharpness, sharper_rows
+from dataprops.properties.tables import Drawing, _sharpest_among, sampled_sharpness, sharper_rows
 from dataprops.util.tools import inline_tools
 
 
@@ -83,14 +83,18 @@ def passed(seed: int, kind: str, n: int = 60, levels: int = 4) -> tuple:
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 @pytest.mark.parametrize("size", [2, 3, 10, 40, 60])
 @pytest.mark.parametrize("levels", [4, 256])
-def test_samples_are_as_sharp_by_what_all_pairs_tell(kind: str, size: int, levels: int) -> None:
+@pytest.mark.parametrize("few", [0, 512])
+def test_samples_are_as_sharp_by_what_all_pairs_tell(
+    kind: str, size: int, levels: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where few rows are compared at once: a pass over the whole sample says the same."""
     for seed in range(5):
         rows, images, whole = passed(seed, kind, levels=levels)
         given = (inline_tools(threads=1), rows, images)
-        found = [
-            sampled_sharpness(*given, known, Drawing(size, 8, seed), numeric=kind == "numbers")
-            for known in (whole, None)
-        ]
+        found = []
+        for known, most in ((whole, few), (None, 0)):
+            monkeypatch.setattr(tables, "FEW_ROWS", most)
+            found.append(sampled_sharpness(*given, known, Drawing(size, 8, seed), numeric=kind == "numbers"))
         assert found[0] == found[1]
 
 
@@ -98,13 +102,14 @@ def test_samples_look_at_few_rows_where_all_pairs_are_known(monkeypatch: pytest.
     rows, images, whole = passed(0, "classes", 400, levels=256)
     looked: list[int] = []
 
-    def counting(part, *given, **how):
-        looked.append(part.n)
-        return all_pairs(part, *given, **how)
+    def counting(rows, chosen, *given):
+        looked.append(len(chosen))
+        return _sharpest_among(rows, chosen, *given)
 
-    monkeypatch.setattr(tables, "all_pairs", counting)
+    monkeypatch.setattr(tables, "_sharpest_among", counting)
     monkeypatch.setattr(tables, "SAMPLES", ())
     sampled_sharpness(inline_tools(threads=1), rows, images, whole, Drawing(200, 20, 1), numeric=False)
+    assert looked
     assert all(rows_seen < 60 for rows_seen in looked)
     found, left = sharper_rows(np.arange(400), whole)
     assert found == whole.sharp.max() and not len(left)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.distances.allpairs import Rows, Runner, all_pairs, load_block, subset
+from dataprops.distances.folds import Block
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.plan import Resources, plan_pass
 from dataprops.distances.product import choose_route, product
@@ -23,6 +24,7 @@ from dataprops.util.tools import Tools
 SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
 SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
 SHARPEST_PAIRS = 50
+FEW_ROWS = 512  # of a sample that are compared at once: a pass of its own would take longer to begin
 SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
 
 
@@ -114,7 +116,9 @@ def sampled_sharpness(
                 found = 0.0
                 if whole is not None:
                     found, chosen = sharper_rows(chosen, whole)
-                if len(chosen) > 1:
+                if 1 < len(chosen) <= FEW_ROWS:
+                    found = max(found, _sharpest_among(rows, chosen, numeric))
+                elif len(chosen) > 1:
                     plan = plan_pass(len(chosen), rows.features, 0, Resources(memory=memory, threads=tools.threads))
                     part = subset(rows, chosen)
                     state = all_pairs(part, spec, plan, Runner(tools.threads, tools.device)).state
@@ -122,6 +126,21 @@ def sampled_sharpness(
                 out[size].append(float(np.sqrt(found)))
                 advance(1)
     return out
+
+
+def _sharpest_among(rows: Rows, chosen: np.ndarray, numeric: bool) -> float:
+    """The squared sharpness of the sharpest pair among a few rows, as a pass finds it; 0 if no two labels differ."""
+    _, sharp = _between(load_block(rows, chosen), numeric)
+    return float(np.fmax.reduce(sharp, axis=None, initial=0.0))  # unlabelled ones are NaN
+
+
+def _between(block: Block, numeric: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances and squared sharpness of all pairs of a block, float64 [b, b]; NaN for identical images."""
+    g = product(block.shifted, block.shifted, choose_route("cpu")).numpy()
+    d2 = block.norm[:, None] + block.norm[None, :] - 2.0 * g
+    d2[d2 <= 0] = np.nan
+    step = block.y[:, None] - block.y[None, :]
+    return d2, (step * step if numeric else ((step < 0) | (step > 0)).astype(float)) / d2
 
 
 def properties_table(
@@ -254,12 +273,8 @@ def sharpest_pairs(
     strong = np.nonzero(state.sharp > bound)[0]
     equal = np.nonzero(state.sharp == bound)[0][: max(0, SHARPEST_ROWS - len(strong))]
     block = load_block(rows, np.sort(np.concatenate([strong, equal])))
-    g = product(block.shifted, block.shifted, choose_route("cpu")).numpy()
-    d2 = block.norm[:, None] + block.norm[None, :] - 2.0 * g
-    step = block.y[:, None] - block.y[None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sharp = (step * step if numeric else (step != 0).astype(float)) / d2
-    one, two = np.nonzero(np.triu((d2 > 0) & (sharp >= bound), 1))
+    d2, sharp = _between(block, numeric)
+    one, two = np.nonzero(np.triu(sharp >= bound, 1))
     ids = images.first[block.number]
     pairs = pd.DataFrame(
         {"a": ids[one], "b": ids[two], "distance": np.sqrt(d2[one, two]), "sharpness": np.sqrt(sharp[one, two])}
