@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging import measures
 from dataprops.imaging.decode import Preprocess, RawImage
 from dataprops.sources import OpenSource, open_source
 from dataprops.store import shards
@@ -465,3 +467,39 @@ def test_real_brain_images_are_stored_once_per_content(real_data, tmp_path: Path
     assert facts["error"].isna().all()
     assert done == len(set(contents)) == 228  # 25 of 253 are copies
     assert store(source, folder, small)[0] == 0
+
+
+def test_files_that_were_hashed_are_decoded_without_another_reading(tmp_path):
+    files = {f"a/{i}.png": png(i) for i in range(4)}
+    source = folder_of(tmp_path / "set", files)
+    keys = list(files)
+    kept = shards.Kept(sum(map(len, files.values())) - 1)  # no room for the last
+    contents = fingerprint_batch(source, 0, keys, kept=kept).content
+    for key in keys:
+        (tmp_path / "set" / key).unlink()
+    decode_batch(source, shards.Batch(keys, contents), SIX, str(tmp_path / "shards"), kept=kept)
+    table = open_shards(tmp_path / "shards").table
+    assert sorted(table["content"]) == sorted(contents[:3])
+    np.testing.assert_array_equal(
+        pixels_in(tmp_path / "shards", contents[:3]), [pixels_of(i).reshape(-1) for i in range(3)]
+    )
+    # nothing is kept twice, and none of it travels to another process
+    assert kept.take(keys[0]) is None
+    kept.put("b", "hash", b"file")
+    assert pickle.loads(pickle.dumps(kept)).take("b") is None  # noqa: S301 - our own
+    assert kept.take("b") == ("hash", b"file")
+
+
+def test_images_are_measured_alike_alone_and_together():
+    """Of several sizes, in one batch: no number depends on the others, or on how many there are."""
+    rng = np.random.default_rng(0)
+    shapes = [(32, 32, 3), (32, 32, 3), (40, 24), (8, 8), (300, 200), (40, 24), (1, 1), (129, 260, 3)]
+    images = [np.clip(rng.normal(120, 60, shape).cumsum(0) % 256, 0, 255).astype(np.uint8) for shape in shapes]
+    together = measures.measure_parts([measures.part_of(image) for image in images])
+    np.testing.assert_array_equal(together, [measures.measure_image(image) for image in images])
+    grey = images[2].astype(np.int16)
+    fine = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+    coarse = np.abs(grey[4:] - grey[:-4]).mean() + np.abs(grey[:, 4:] - grey[:, :-4]).mean()
+    found = measures.Measures(*together[2])
+    expected = (grey.mean(), grey.std(), (grey >= 253).mean(), fine / coarse)
+    np.testing.assert_allclose((found.mean, found.spread, found.white, found.focus), expected, rtol=1e-6)

@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -130,15 +131,55 @@ class Fingerprints(NamedTuple):
     high: list[float]
 
 
+class Kept:
+    """Files that were read to be hashed and will be decoded: kept within a limit, they are not read twice.
+
+    Other processes get none: a piece of work that is sent to one reads for itself.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes in all.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        self._free = limit
+        self._files: dict[str, tuple[str, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple:
+        return (Kept, ())
+
+    def put(self, key: str, content: str, image: bytes | RawImage) -> None:
+        """Keep a file by its key, with its hash, while there is room."""
+        if isinstance(image, bytes):
+            with self._lock:
+                if len(image) <= self._free:
+                    self._free -= len(image)
+                    self._files[key] = content, image
+
+    def take(self, key: str) -> tuple[str, bytes] | None:
+        """Hash and bytes of a file, once; None if it is not there."""
+        with self._lock:
+            found = self._files.pop(key, None)
+            self._free += 0 if found is None else len(found[1])
+        return found
+
+
 def fingerprint_batch(
-    source: OpenSource, first: int, keys: Sequence[str], memory: int | None = None, workers: int = 1
+    source: OpenSource,
+    first: int,
+    keys: Sequence[str],
+    memory: int | None = None,
+    workers: int = 1,
+    kept: Kept | None = None,
 ) -> Fingerprints:
     """Read and hash some images. A piece of work for `Tools.map`; `memory` and `workers` as of `decode_batch`."""
     with bounded(memory, workers):
-        return _fingerprint_batch(source, first, keys)
+        return _fingerprint_batch(source, first, keys, kept or Kept())
 
 
-def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> Fingerprints:
+def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept: Kept) -> Fingerprints:
     fingerprints = Fingerprints(first, *([] for _ in Fingerprints._fields[1:]))
     for key in keys:
         whose, facts = _NOBODY, _UNKNOWN[-3:]
@@ -150,6 +191,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str]) -> F
                 size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
                 content, error = hash_image(image), None
                 facts = value_facts(image)
+                kept.put(key, content, image)
                 if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
                     with quiet():
                         whose = dicom.identity(image, source.options.salt)
@@ -307,6 +349,7 @@ def decode_batch(
     folder: str,
     memory: int | None = None,
     workers: int = 1,
+    kept: Kept | None = None,
 ) -> int:
     """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
 
@@ -318,12 +361,14 @@ def decode_batch(
         Bytes that decoding may take in all threads of this process together; see `util.budget.bounded`.
     workers : int
         Processes that share what is free, where `memory` does not say.
+    kept : Kept, optional
+        Files that were read already.
     """
     with bounded(memory, workers):
-        return _decode_batch(source, batch, preprocess, folder)
+        return _decode_batch(source, batch, preprocess, folder, kept or Kept())
 
 
-def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str) -> int:
+def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str, kept: Kept) -> int:
     index: dict[str, list] = {name: [] for name in _INDEX.names}
     waiting: dict[int, Part] = {}
     held = 0
@@ -339,7 +384,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
             for row, key in enumerate(batch.keys):
                 pixels = np.zeros(preprocess.features, np.uint8)
                 with one_image():
-                    facts, part = _decode_one(source, key, preprocess, pixels)
+                    facts, part = _decode_one(source, key, preprocess, pixels, kept.take(key))
                 facts["row"] = row
                 for name in index:
                     index[name].append(facts[name])
@@ -369,13 +414,18 @@ def _measure(waiting: dict[int, Part], index: dict[str, list]) -> None:
     waiting.clear()
 
 
-def _decode_one(source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray) -> tuple[dict, Part | None]:
-    """What is known of one image, and what is to be measured of it; its canonical pixels are written to `out`."""
+def _decode_one(
+    source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray, read: tuple[str, bytes] | None = None
+) -> tuple[dict, Part | None]:
+    """What is known of one image, and what is to be measured of it; its canonical pixels are written to `out`.
+
+    `read` are hash and bytes of its file, where they are known.
+    """
     facts: dict = dict.fromkeys(_INDEX.names)
     facts.update(width=0, height=0, peak=-1, grey=False)
     try:
-        image = source.read(key)
-        facts["content"] = hash_image(image)
+        image = source.read(key) if read is None else read[1]
+        facts["content"] = hash_image(image) if read is None else read[0]
         with guarded(damage, passing=(UnreadableImage,)):
             raw = decode_values(image, preprocess.window) if isinstance(image, bytes) else image
             raw = resolved(raw, preprocess.range)

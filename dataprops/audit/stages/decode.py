@@ -28,6 +28,7 @@ from dataprops.util.tools import Tools
 READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
 CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
 SAME = 0.5  # share of images of the smaller of two sets that both hold, if they are states of one dataset
+KEPT_BYTES = 64 * 2**20  # of files that were read to be hashed, until they are decoded
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
@@ -36,13 +37,15 @@ def decode(run: Run, tools: Tools) -> Decoded:
     source = source_of(run)
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
-    fingerprints = _fingerprints(run, tools, source, keys)
+    limit = run.config.memory
+    kept = shards.Kept(KEPT_BYTES if limit is None else min(KEPT_BYTES, limit // 8))
+    fingerprints = _fingerprints(run, tools, source, keys, kept)
     _refuse_another_set(run, fingerprints)
     values, decisions = _range(run, fingerprints)
     preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
     folder = run.shards / preprocess.key
     contents = fingerprints["content"].tolist()
-    missing = _fill_shards(tools, source, keys, fingerprints, preprocess, folder, run.config.memory)
+    missing = _fill_shards(tools, source, keys, fingerprints, preprocess, folder, (run.config.memory, kept))
     index = shards.open_shards(folder)
     run.files.shard_names.write([file.name for file in index.files])
     facts = shards.describe(index, contents)
@@ -106,9 +109,10 @@ def _fill_shards(
     fingerprints: pd.DataFrame,
     preprocess: Preprocess,
     folder: Path,
-    memory: int | None,
+    means: tuple[int | None, shards.Kept],
 ) -> int:
-    """Decode what no shard holds yet; returns how many images that were."""
+    """Decode what no shard holds yet, within a memory and from what is kept of files; returns how many images that were."""
+    memory, kept = means
     contents = fingerprints["content"].tolist()
     order = source.order(keys)
     in_order = range(len(keys)) if order is None else order
@@ -120,14 +124,14 @@ def _fill_shards(
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
         carried = zip(source.read_ahead(batch.keys for batch in batches), batches, strict=True)
-        pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers) for bearer, batch in carried)
+        pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers, kept) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
             for done in tools.map(shards.decode_batch, pieces):
                 advance(done)
     return missing
 
 
-def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -> pd.DataFrame:
+def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], kept: shards.Kept) -> pd.DataFrame:
     """Content, size and reason of each image; files that did not change since the last run are not read."""
     cache = run.shards / "files" / f"{run.config.dataset}.parquet"
     table = shards.known_fingerprints(source, keys, cache)
@@ -139,7 +143,7 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str]) -
         starts = range(0, len(new), step)
         batches = [[keys[i] for i in new[start : start + step]] for start in starts]
         carried = zip(source.read_ahead(batches), starts, batches, strict=True)
-        pieces = ((*piece, run.config.memory, tools.workers) for piece in carried)
+        pieces = ((*piece, run.config.memory, tools.workers, kept) for piece in carried)
         with tools.progress("reading files", len(new), "images") as advance:
             for fingerprints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[fingerprints.first : fingerprints.first + len(fingerprints.content)]
