@@ -146,11 +146,12 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     store = open_store(config.store)
     with telling(config, quiet, "waiting for the Prefect server") as progress, server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
-        spent = _decode_ahead(config, progress, workers)
+        spent, decoded = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
         from flows.audit import show_progress_on, took
 
-        _import_ahead()
+        if decoded:  # else nothing may be new, and most stages are left out
+            _import_ahead()
         ready()
         show_progress_on(progress)
         took(spent)
@@ -165,13 +166,13 @@ def _import_ahead() -> None:
         stage(name)
 
 
-def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> dict[str, float]:
+def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> tuple[dict[str, float], int]:
     """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it.
 
     Returns
     -------
-    dict
-        Seconds that each stage took, by its name.
+    dict, int
+        Seconds that each stage took, by its name; and how many images were decoded.
     """
     import shutil
 
@@ -182,6 +183,7 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
     from dataprops.util.tools import inline_tools
 
     spent: dict[str, float] = {}
+    decoded = 0
     with locked(open_store(config.store), config.dataset):
         run = start_run(config)
         under_way = UnderWay(run)
@@ -190,8 +192,9 @@ def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) 
             for name in READ:
                 begin = time.perf_counter()
                 under_way.stage(name)
-                stage(name)(run, tools)
+                told = stage(name)(run, tools)
+                decoded = getattr(told, "n_decoded", 0)
                 spent[name] = time.perf_counter() - begin
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
-    return spent
+    return spent, decoded
