@@ -144,14 +144,17 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], k
         batches = [[keys[i] for i in new[start : start + step]] for start in starts]
         carried = zip(source.read_ahead(batches), starts, batches, strict=True)
         pieces = ((*piece, run.config.memory, tools.workers, kept) for piece in carried)
+        # columns by themselves: a table that is written to piece by piece takes longer than the files
+        columns = {name: table[name].to_numpy(copy=True) for name in table.columns}
         with tools.progress("reading files", len(new), "images") as advance:
             for fingerprints in tools.map(shards.fingerprint_batch, pieces):
                 at = new[fingerprints.first : fingerprints.first + len(fingerprints.content)]
                 for name in ("content", "bytes", "error", *shards.IDENTITY, *shards.VALUES):
-                    table.loc[at, name] = getattr(fingerprints, name)
+                    columns[name][at] = getattr(fingerprints, name)
                 # what is no file has its stamp already
-                table.loc[at, "time"] = np.maximum(fingerprints.time, table.loc[at, "time"])
+                columns["time"][at] = np.maximum(fingerprints.time, columns["time"][at])
                 advance(len(at))
+        table = pd.DataFrame({name: pd.Series(values, dtype=table[name].dtype) for name, values in columns.items()})
         shards.save_fingerprints(source, keys, table, cache)
     return table
 
