@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dataprops.audit import kernels
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
 from dataprops.util import helper
@@ -91,3 +92,52 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """A helper that has nothing to import."""
+    monkeypatch.setattr(helper, "FIRST", "no_such_library")
+    monkeypatch.setattr(helper, "_child", None)
+    yield
+    helper.stop()
+
+
+def test_the_helper_works_beside_this_process_one_job_after_the_other(idle):
+    (first,) = helper.start((("os", "getpid"),))
+    pid = helper._child.process.pid
+    assert helper.start((("os", "getpid"),)) == []  # it is there already
+    large = "x" * 2**21  # more than a pipe holds, both ways, and nobody waits for the other
+    answers = [
+        helper.submit("builtins", "str", large),
+        helper.submit("os", "getpid"),
+        helper.submit("builtins", "str", large),
+    ]
+    assert [answer.result() for answer in answers] == [large, pid, large]
+    assert first.result() == pid != os.getpid()
+
+
+def test_what_the_helper_cannot_do_is_done_here(idle, caplog):
+    assert helper.submit("os", "getpid").result() == os.getpid()  # it was never started
+    helper.start()
+    with pytest.raises(ValueError, match="invalid literal"):
+        helper.submit("builtins", "int", "one").result()
+    assert "is run again in this process" in caplog.text
+    child = helper._child
+    os.kill(child.process.pid, signal.SIGSTOP)
+    job = helper.submit("os", "getpid")
+    child.process.kill()
+    assert job.result() == os.getpid()
+    assert helper._child is None
+
+
+def test_kernels_are_compiled_ahead_only_where_none_are_kept(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(helper, "start", lambda first=(): asked.append(first) or [])
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    kernels.begin()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/kernel.reduce_tile-1.py311.nbi").touch()
+    kernels.begin()
+    assert asked == [(kernels.COMPILE,), ()]
+    kernels.wait()

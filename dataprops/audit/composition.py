@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import beside, unchanged
+from dataprops.audit import beside, kernels, unchanged
 from dataprops.audit.audited import Audited, warn_of
 from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.underway import UnderWay
@@ -71,7 +71,7 @@ def run_stages(
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
-    helper.start()
+    kernels.begin()
     with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:
@@ -102,6 +102,8 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         helper.imports(*beside.USES)
+        stage(COMPUTE[0])  # its imports
+        kernels.wait()
         go(COMPUTE[: COMPUTE.index("probe")])
         beside.begin(run)  # while the probe is trained
         go(COMPUTE[COMPUTE.index("probe") :])

@@ -14,10 +14,13 @@ import atexit
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
@@ -50,6 +53,7 @@ class _Child:
 
     def __init__(self, process: subprocess.Popen, pipe: Connection) -> None:
         self.process, self.pipe, self.parent = process, pipe, os.getpid()
+        self.first: list[Future] = []
         self._asked: deque[Future] = deque()
         self._ended, self._lock = False, threading.Lock()
         # always listening: a process that waits to hand over a large answer would not take the next job
@@ -107,13 +111,22 @@ _lock = threading.Lock()
 _child: _Child | None = None
 
 
-def start() -> None:
-    """Start the process, if there is none and this one has not imported what it is started for; returns at once."""
-    if _lock.acquire(blocking=False):  # else another thread uses it: it is there
-        try:
-            _started()
-        finally:
-            _lock.release()
+def start(first: Sequence[tuple[str, str]] = ()) -> list[Job]:
+    """Start the process, if there is none and this one has not imported what it is started for; returns at once.
+
+    Parameters
+    ----------
+    first : sequence of (module, function)
+        What it does before it imports `FIRST`; the jobs are returned if it was started for them.
+    """
+    if not _lock.acquire(blocking=False):  # another thread uses it: it is there
+        return []
+    try:
+        if _running() is not None or (child := _started(first)) is None:
+            return []
+        return [Job(*work, (), answer) for work, answer in zip(first, child.first, strict=True)]
+    finally:
+        _lock.release()
 
 
 def submit(module: str, function: str, *arguments: Any, begin: bool = False) -> Job:
@@ -142,9 +155,11 @@ def imports(*modules: str) -> None:
 
 def import_all(modules: tuple[str, ...]) -> None:
     """Import modules; one that fails does so again where it is used."""
-    for module in modules:
-        with suppress(Exception):
-            import_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in modules:
+            with suppress(Exception):
+                import_module(module)
 
 
 def stop() -> None:
@@ -173,7 +188,7 @@ def _running() -> _Child | None:
     return _child if _child is not None and _child.alive else None
 
 
-def _started() -> _Child | None:
+def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
     """The process, started if need be; None where this one does the work itself. The caller holds the lock."""
     global _child
     if (child := _running()) is not None:
@@ -197,6 +212,12 @@ def _started() -> _Child | None:
         theirs.close()
     _child = _Child(process, ours)
     atexit.register(_end, _child)
+    try:
+        _child.first = [_child.send((*work, ())) for work in first]
+        _child.send((__name__, "import_all", ((FIRST,),)))
+    except OSError as error:  # it ended at once
+        log.info("the audit gets no helper (%s): all its work is done in this process", error)
+        _child = None
     return _child
 
 
@@ -208,13 +229,7 @@ def _end(child: _Child) -> None:
 
 def serve(descriptor: int) -> None:
     """Answer on this pipe until its other end is closed or nobody asks; what the process runs."""
-    import signal
-    import warnings
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the audit, whose end this process sees
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import_all((FIRST,))
     with Connection(descriptor) as pipe:
         while pipe.poll(IDLE):
             try:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataprops.audit import kernels
 from dataprops.audit.config import AuditConfig
-from dataprops.util import helper
 from flows.commands.common import at_the_edge, stoppable
 from flows.commands.options import asked, options_of
 
@@ -71,7 +71,7 @@ def command(
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # else compiled anew by each process
-    helper.start()  # takes longest: everything else happens beside it
+    kernels.begin()  # takes longest: everything else happens beside it
     config = AuditConfig(**asked(options))
     summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
