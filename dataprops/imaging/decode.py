@@ -410,7 +410,8 @@ def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
 def is_grey(raw: RawImage) -> bool:
     """Whether the image holds no colour: one channel, or three equal ones."""
     pixels = raw.pixels
-    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+    # plane by plane: along an axis of three numpy is slow
+    return pixels.ndim == 2 or all(bool((pixels[..., 0] == pixels[..., i]).all()) for i in range(1, pixels.shape[2]))
 
 
 def default_channels(grey: list[bool]) -> int:

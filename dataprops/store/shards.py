@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 SHARD_BYTES = 64 * 2**20
 SHARD_IMAGES = 1024
+WRITTEN_BYTES = 2**20  # of a shard, at once
 MEASURED_BYTES = 2**20  # of images that are measured together; it takes ten times as much for a moment
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
@@ -377,7 +378,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
     aside = aside_of(path / "shard")
     try:
         # quiet for the whole batch: doing so for each image takes a fifth of the time of small ones
-        with quiet(), aside.open("wb") as file:
+        with quiet(), aside.open("wb", WRITTEN_BYTES) as file:
             # image by image, so that memory does not grow with the shard
             shape = (len(batch.keys), preprocess.features)
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -438,7 +439,7 @@ def _decode_one(
         return facts, None
     out[:] = pixels.reshape(-1)
     facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
-    facts["pixels"] = hash_bytes(out.tobytes())
+    facts["pixels"] = hash_bytes(out.data)
     return facts, part_of(raw.pixels)
 
 
