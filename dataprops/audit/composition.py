@@ -102,8 +102,10 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         helper.imports(*beside.USES)
+        begin = time.perf_counter()
         stage(COMPUTE[0])  # its imports
         kernels.wait()
+        seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
         beside.begin(run)  # while the probe is trained
         go(COMPUTE[COMPUTE.index("probe") :])
