@@ -62,7 +62,7 @@ def load_cells() -> pd.DataFrame:
 def _converged(family: str) -> pd.DataFrame:
     """The converged networks of a family of those that ship; not to be changed."""
     cells = load_cells()
-    return sources.converged(cells[cells["model"] == family])
+    return sources.converged(cells.loc[cells["model"] == family])
 
 
 @lru_cache(maxsize=16)

@@ -174,7 +174,7 @@ class _ByRank(NamedTuple):
     """Logarithms of the distances to the neighbours of n images, and the neighbours' numbers, [k, n]."""
 
     logs: np.ndarray
-    index: np.ndarray
+    numbers: np.ndarray
 
 
 def _ratios_within(near: _ByRank, inside: np.ndarray, images: np.ndarray) -> np.ndarray:
