@@ -414,7 +414,8 @@ def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[
     from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
     gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
     rest = from_a - gain[:, None, None] * from_b
-    return tuple(((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
+    left, spread = (((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
+    return left, spread
 
 
 def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, rms: np.ndarray) -> list[str]:

@@ -66,7 +66,7 @@ def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
     left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
     far, near, near_top, far_top = np.quantile(usual, [outer, inner, 1 - inner, 1 - outer]).tolist()
     fences = [min(fences[0], far - (near - far) * left), max(fences[1], far_top + (far_top - near_top) * left)]
-    return middle, *fences
+    return middle, fences[0], fences[1]
 
 
 def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
