@@ -4,16 +4,22 @@
 - The labels of the nearest distinct images of other groups, exact and already known: (votes for a class + its share) / (voters + 1).
 - The same of the images whose features (the probe's, before it has seen a label) have the largest cosine with the image's own: pixels
   alone call two pictures near that are equally dark.
+- A second classifier of the same features and folds that is not linear in them (`probe.measure.held_out_curved`).
 
 The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
-result is calibrated on the set itself. The score of a label is 1 - its joint probability. Where the witnesses tell nothing of the
-labels beyond the sizes of the classes (likelihood-ratio test), the joint probabilities are nearly these sizes, and nothing is suspect.
+result is calibrated on the set itself. Where the witnesses tell nothing of the labels beyond the sizes of the classes
+(likelihood-ratio test), the joint probabilities are nearly these sizes, and nothing is suspect.
 
-How many labels are wrong: a witness errs less the surer it is, a wrong label contradicts it however sure it is. So the chance that
-a label contradicts the witnesses is floor + (1 - floor) / (1 + exp(b + a margin)), a >= 0, with the margin between their first and
-second class; the floor is the share of wrong labels. Its 95 % interval is that of the profile likelihood, and begins at 0 wherever the
-witnesses' own errors explain what is seen (also where the labels cannot be learnt: then a = 0, and the floor is not told from b).
+The score of a label given as g is the probability that it is wrong if class c is written as g with probability T_cg: the sum over
+c != g of joint_c T_cg, divided by the sum over all c. T is estimated from the joint probabilities in one step from 2 % of noise, and
+then drawn by two thirds towards equal chances for all wrong classes: classes that are often taken for each other count more, as do
+their suspects.
+
+How many labels are wrong: a share e of the labels is taken to be drawn at random, so that the given label has the probability
+(1 - e) joint + e / classes, all numbers fitted at once. Witnesses that err on hard images are explained by exponents; a label that
+contradicts them however sure they are, and in any class, only by e. The 95 % interval is that of the profile likelihood, and begins
+at 0 wherever the witnesses' own errors explain what is seen (also where the labels cannot be learnt).
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings.rows import or_none
+from dataprops.probe.calibrate import log_softmax
 from dataprops.probe.measure import LEAST, MOST
 from dataprops.util.files import write_arrays
 
@@ -33,9 +40,12 @@ LEAST_CLASS = 5
 NEAR = 15  # voters
 LEARNT = 15.0  # nats by which they beat the sizes of the classes, at least; random labels came to 10 once in 60 sets
 HINT = 0.01  # weight of witnesses that tell nothing clear: they order the labels, and call none suspect
-HIGHEST = 0.5  # share of wrong labels that is considered
-# of the labels contradict the witnesses: these err too often, also where they are sure, to count anything by
-TOO_MANY = 1 / 3
+LARGEST = 6.0  # exponent
+RANDOM = 0.8  # share of the labels that is taken for random, at most
+NOISE = 0.02  # share of wrong labels that the estimate of T starts from
+OWN_NOISE = 0.3  # weight of the estimated T; the rest is equal chances
+PRECISE = 1e-7  # of a mean negative log-likelihood, relative: far below what an interval turns on
+SHOWN = 5.0  # nats by which wrong labels must explain the labels better: twice that is chi-squared, one in 1,200 sets by chance
 
 
 class Opinions(NamedTuple):
@@ -49,8 +59,9 @@ class Opinions(NamedTuple):
         The given class, as a place in `classes`.
     joint, near : float64 [n, classes]
         Probabilities; `near` of the nearest images alone.
-    probe, alike : float64 [n, classes] or None
-        Of the reference classifier, and of the nearest by its features; None for sets of more than `probe.measure.MOST` images.
+    probe, alike, curved : float64 [n, classes] or None
+        Of the reference classifier, of the nearest by its features, and of the second classifier; None for sets of more than
+        `probe.measure.MOST` images.
     """
 
     image: np.ndarray
@@ -60,11 +71,31 @@ class Opinions(NamedTuple):
     near: np.ndarray
     probe: np.ndarray | None = None
     alike: np.ndarray | None = None
+    curved: np.ndarray | None = None
+
+    @property
+    def witnesses(self) -> list[np.ndarray]:
+        """What those say who were asked."""
+        return [p for p in (self.near, self.probe, self.alike, self.curved) if p is not None]
+
+    @property
+    def doubt(self) -> np.ndarray:
+        """The joint probability of the classes other than the given one, 0 to 1."""
+        return 1 - self.joint[np.arange(len(self.y)), self.y]
 
     @property
     def score(self) -> np.ndarray:
-        """How suspect each label is, 0 to 1."""
-        return 1 - self.joint[np.arange(len(self.y)), self.y]
+        """How suspect each label is, 0 to 1: the probability that it is wrong (see the module)."""
+        joint, y, classes = self.joint, self.y, self.joint.shape[1]
+        own = np.eye(classes)
+        noise = own * (1 - NOISE) + (1 - own) * NOISE / (classes - 1)
+        truth = _truth(joint, y, noise)
+        written = np.zeros((classes, classes))
+        np.add.at(written.T, y, truth)
+        written /= np.maximum(written.sum(1, keepdims=True), 1e-12)
+        wrong = 1 - np.diagonal(written)[:, None]
+        noise = OWN_NOISE * written + (1 - OWN_NOISE) * (own * (1 - wrong) + (1 - own) * wrong / (classes - 1))
+        return 1 - _truth(joint, y, noise)[np.arange(len(y)), y]
 
     @property
     def likelier(self) -> np.ndarray:
@@ -86,12 +117,15 @@ class Witness(NamedTuple):
         Held out.
     alike : int64 [n, NEAR]
         The images of other groups that are most alike in its features; -1: no more.
+    curved : float64 [n, classes]
+        Held-out probabilities of the second classifier.
     """
 
     image: np.ndarray
     classes: list[str]
     probabilities: np.ndarray
     alike: np.ndarray
+    curved: np.ndarray
 
     def save(self, path: Path) -> None:
         """Write it whole."""
@@ -103,7 +137,9 @@ class Witness(NamedTuple):
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as saved:
-            return cls(saved["image"], saved["classes"].tolist(), saved["probabilities"], saved["alike"])
+            return cls(
+                saved["image"], saved["classes"].tolist(), saved["probabilities"], saved["alike"], saved["curved"]
+            )
 
 
 def near_votes(
@@ -125,18 +161,23 @@ def near_votes(
     return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
-def most_alike(features: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Places of the `NEAR` images of other units whose features [n, p] have the largest cosines, int64 [n, NEAR]; -1: no more."""
+def most_alike(kernel: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Places of the `NEAR` images of other units whose features have the largest cosines, int64 [n, NEAR]; -1: no more.
+
+    `kernel` holds the features' inner products, float64 [n, n]; of equal cosines the first image counts.
+    """
     n = len(unit)
-    wide = features.astype(np.float64)
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+    length = np.sqrt(np.maximum(np.diagonal(kernel), 1e-24))
     out = np.full((n, NEAR), -1, np.int64)
     for start in range(0, n, 1024):
-        cosine = wide[start : start + 1024] @ wide.T
-        cosine[unit[start : start + 1024, None] == unit[None]] = -np.inf
-        order = np.argsort(-cosine, axis=1, kind="stable")[:, :NEAR]
-        known = np.isfinite(np.take_along_axis(cosine, order, 1))
-        out[start : start + 1024, : order.shape[1]] = np.where(known, order, -1)
+        part = slice(start, start + 1024)
+        cosine = kernel[part] / (length[part, None] * length)
+        cosine[unit[part, None] == unit[None]] = -np.inf
+        least = np.partition(cosine, n - min(NEAR, n), axis=1)[:, n - min(NEAR, n), None]
+        for row, (values, bound) in enumerate(zip(cosine, least, strict=True)):
+            some = np.nonzero((values >= bound) & np.isfinite(values))[0]  # with the equals of the last one
+            some = some[np.argsort(-values[some], kind="stable")][:NEAR]
+            out[start + row, : len(some)] = some
     return out
 
 
@@ -148,37 +189,61 @@ def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
-def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
-    """The joint probabilities, float64 [n, classes], of what witnesses say, each [n, classes]."""
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
+def _truth(joint: np.ndarray, y: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Probabilities of the true class [n, classes], where class c is written as g with probability noise[c, g]."""
+    q = joint * noise[:, y].T
+    return q / np.maximum(q.sum(1, keepdims=True), 1e-300)
 
-    witnesses = [np.log(np.clip(p, 1e-4, 1)) for p in witnesses]
-    n, classes = witnesses[0].shape
+
+class Joint(NamedTuple):
+    """A fit of the labels: negative log-likelihood in nats, exponents and offsets and share at random in one vector, probabilities."""
+
+    loss: float
+    x: np.ndarray
+    probabilities: np.ndarray
+
+
+def _fitted(logs: np.ndarray, y: np.ndarray, random: tuple[float, float], start: np.ndarray | None = None) -> Joint:
+    """The most likely exponents and offsets of witnesses' logarithms [witnesses, n, classes], the share at random within bounds."""
+    from scipy.optimize import minimize
+
+    count, n, classes = logs.shape
     at = np.arange(n)
 
-    def parts(x: np.ndarray) -> np.ndarray:
-        z = np.broadcast_to(x[len(witnesses) :], (n, classes)).copy()
-        for weight, witness in zip(x, witnesses, strict=False):
-            z += weight * witness
-        return z - logsumexp(z, axis=1, keepdims=True)
+    def probabilities(x: np.ndarray) -> np.ndarray:
+        return np.exp(log_softmax(np.tensordot(x[:count], logs, 1) + x[count:-1]))
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        log_p = parts(x)
-        rest = np.exp(log_p)
-        rest[at, y] -= 1
-        slopes = [float((rest * witness).sum()) / n for witness in witnesses]
-        offsets = rest.sum(0) / n + 1e-3 * x[len(witnesses) :]
-        value = -log_p[at, y].mean() + 5e-4 * float((x[len(witnesses) :] ** 2).sum())
-        return value, np.r_[slopes, offsets]
+        p, offset, share = probabilities(x), x[count:-1], x[-1]
+        own = p[at, y]
+        likely = np.maximum((1 - share) * own + share / classes, 1e-300)
+        right = (1 - share) * own / likely
+        p *= -right[:, None]
+        p[at, y] += right
+        slopes = [-float((p * one).sum()) for one in logs]
+        value = -np.log(likely).sum() + 5e-4 * n * float((offset**2).sum())
+        by_share = -((1 / classes - own) / likely).sum()
+        return value / n, np.r_[slopes, -p.sum(0) + 1e-3 * n * offset, by_share] / n
 
-    start = np.r_[np.ones(len(witnesses)) / len(witnesses), np.zeros(classes)]
-    bounds = [(0.0, 3.0)] * len(witnesses) + [(-5.0, 5.0)] * classes
-    log_p = parts(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x)
+    bounds = [(0.0, LARGEST)] * count + [(-5.0, 5.0)] * classes + [random]
+    begun = np.r_[np.ones(count) / count, np.zeros(classes), np.mean(random)] if start is None else start
+    begun = np.r_[begun[:-1], np.clip(begun[-1], *random)]
+    found = minimize(loss, begun, jac=True, bounds=bounds, method="L-BFGS-B", options={"ftol": PRECISE})
+    return Joint(n * float(found.fun), found.x, probabilities(found.x))
+
+
+def _logs(witnesses: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack([np.log(np.clip(p, 1e-4, 1)) for p in witnesses])
+
+
+def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """The joint probabilities, float64 [n, classes], of what witnesses say, each [n, classes]."""
+    n, classes = witnesses[0].shape
+    p = _fitted(_logs(witnesses), y, (0.0, 0.0)).probabilities
     share = np.bincount(y, minlength=classes) / n
-    if (log_p[at, y] - np.log(share[y])).sum() < LEARNT:
-        return (1 - HINT) * share + HINT * np.exp(log_p)
-    return np.exp(log_p)
+    if (np.log(p[np.arange(n), y]) - np.log(share[y])).sum() < LEARNT:
+        return (1 - HINT) * share + HINT * p
+    return p
 
 
 def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | None) -> Opinions | None:
@@ -205,66 +270,48 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
     place = np.full(len(images), -1, np.int64)
     place[ids] = np.arange(len(ids))
     near = near_votes(images, neighbours, place, y, len(names))
-    probe = alike = None
+    probe = alike = curved = None
     if witness is not None:
-        probe = witness.probabilities
+        probe, curved = witness.probabilities, witness.curved
         alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(names))
-    joint = joined([p for p in (near, probe, alike) if p is not None], y)
-    return Opinions(ids, [str(name) for name in names], y, joint, near, probe, alike)
+    said = Opinions(ids, [str(name) for name in names], y, near, near, probe, alike, curved)
+    return said._replace(joint=joined(said.witnesses, y))
 
 
 class WrongLabels(NamedTuple):
-    """Estimated number of wrong labels, with a 95 % interval; and how many labels contradict the witnesses in all."""
+    """Estimated number of wrong labels, with a 95 % interval; `shown`: the least number that explains the labels as well as `SHOWN`
+    allows, 0 where none need be wrong."""
 
     value: float
     low: float
     high: float
-    contradicted: float
+    shown: float
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
-    """How many labels contradict the witnesses however confident these are: the floor of the module's docstring, times n."""
-    from scipy.optimize import brentq, minimize_scalar
+    """How many labels contradict the witnesses however confident these are: the share at random of the module's docstring, times n."""
+    from scipy.optimize import brentq
     from scipy.special import gammaincinv
 
-    n = len(said.y)
-    first, second = np.sort(said.joint, axis=1)[:, [-1, -2]].T
-    margin = np.log(np.maximum(first, 1e-12) / np.maximum(second, 1e-12))
-    if margin.std() < 2 * HINT:  # they say the same of every image
-        return WrongLabels(0.0, 0.0, n * HIGHEST, 0.0)
-    margin = margin / margin.std()
-    against = (said.joint.argmax(1) != said.y).astype(float)
-    if against.mean() > TOO_MANY:
-        return WrongLabels(0.0, 0.0, n * HIGHEST, float(against.sum()))
+    logs, n, classes = _logs(said.witnesses), len(said.y), said.joint.shape[1]
+    none = _fitted(logs, said.y, (0.0, 0.0))
+    best = none
+    for share in (0.02, 0.1):  # a short way from none, and a longer one
+        tried = _fitted(logs, said.y, (0.0, RANDOM), np.r_[none.x[:-1], share])
+        best = tried if tried.loss < best.loss else best
+    share = float(best.x[-1])
 
-    def profile(floor: float) -> float:
-        return _loss_given_floor(margin, against, floor)
+    def above(random: float, limit: float) -> float:
+        return _fitted(logs, said.y, (random, random), best.x).loss - best.loss - limit
 
-    floors = np.r_[0.0, np.geomspace(min(1 / (4 * n), 1e-3), HIGHEST, 24)]
-    losses = np.array([profile(floor) for floor in floors])
-    best = int(losses.argmin())
-    around = floors[max(best - 1, 0)], floors[min(best + 1, len(floors) - 1)]
-    value = float(minimize_scalar(profile, bounds=around, method="bounded", options={"xatol": 1e-4}).x)
-    value = value if profile(value) < losses[best] else float(floors[best])
+    def crossing(end: float, limit: float) -> float:
+        """Where between the best share and an end the loss is by `limit` above the least; the end, if nowhere."""
+        if above(end, limit) <= 0:
+            return end
+        return float(brentq(above, end, share, args=(limit,), xtol=max(0.02 * share, 0.1 / n)))
+
     # 95 % of chi-square with one degree of freedom, halved; scipy.stats has it by name, and takes a second to import
-    limit = min(profile(value), losses[best]) + float(gammaincinv(0.5, 0.95))
-    low = 0.0 if losses[0] <= limit else float(brentq(lambda f: profile(f) - limit, 0.0, value, xtol=1e-5))
-    high = HIGHEST if losses[-1] <= limit else float(brentq(lambda f: profile(f) - limit, value, HIGHEST, xtol=1e-5))
-    return WrongLabels(n * value, n * low, n * high, float(against.sum()))
-
-
-def _loss_given_floor(margin: np.ndarray, against: np.ndarray, floor: float) -> float:
-    """The least negative log-likelihood of the contradictions, over a and b, under a given share of wrong labels."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        own = expit(-(x[0] + x[1] * margin))
-        p = np.clip(floor + (1 - floor) * own, 1e-12, 1 - 1e-12)
-        slope = (against / p - (1 - against) / (1 - p)) * (1 - floor) * own * (1 - own)
-        value = -(against * np.log(p) + (1 - against) * np.log(1 - p)).sum()
-        return float(value), np.array([slope.sum(), (slope * margin).sum()])
-
-    bounds = [(-10.0, 10.0), (0.0, 10.0)]
-    starts = ([0.0, 1.0], [-1.0, 3.0], [1.0, 0.2])
-    return min(float(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").fun) for start in starts)
+    limit = float(gammaincinv(0.5, 0.95))
+    low, high, shown = crossing(0.0, limit), crossing(RANDOM, limit), crossing(0.0, SHOWN)
+    wrong = n * (1 - 1 / classes)  # of the labels drawn at random some are right
+    return WrongLabels(wrong * share, wrong * low, wrong * high, wrong * shown)

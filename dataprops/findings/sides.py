@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataprops.findings.context import Context
 from dataprops.findings.rows import quoted
 
-SUSPECT = 0.5  # score of the suspect side, at least
+SUSPECT = 0.5  # probability of another label on the suspect side, at least
 TIMES = 2.0  # the other's
 
 
@@ -16,16 +16,16 @@ def suspect_side(context: Context) -> Callable[[int, int], str]:
     said = context.opinions
     if said is None:
         return lambda a, b: ""
-    score = dict(zip(said.image.tolist(), said.score.tolist(), strict=True))
+    doubt = dict(zip(said.image.tolist(), said.doubt.tolist(), strict=True))
     path = context.images["path"].to_numpy(object)
 
     def words(a: int, b: int) -> str:
-        if a not in score or b not in score:
+        if a not in doubt or b not in doubt:
             return ""
-        worse = a if score[a] > score[b] else b
-        high, low = score[worse], min(score[a], score[b])
+        worse = a if doubt[a] > doubt[b] else b
+        high, low = doubt[worse], min(doubt[a], doubt[b])
         if high < SUSPECT or high < TIMES * low:
             return ""
-        return f" The label of {quoted(path[worse])} is the suspect one (score {high:.2f} against {low:.2f})."
+        return f" The label of {quoted(path[worse])} is the suspect one (probability of another one {high:.2f} against {low:.2f})."
 
     return words

@@ -15,7 +15,7 @@ from torch.nn import functional
 from dataprops.probe.features import Encoder, encode_with_gradient
 
 EPS = 2.0
-BATCH = 64
+BATCH = 16
 RUNGS = (0.5, 1.0, 2.0, 4.0, 16.0)  # times the step at which a linear classifier of this gradient would flip
 
 
@@ -88,17 +88,18 @@ def _flip(
 ) -> torch.Tensor:
     """Where the margin crosses 0 along the way, between two rungs linearly; 255 if no rung changes the prediction."""
     found = torch.full_like(guess, 255.0)
-    open_ = torch.ones_like(guess, dtype=torch.bool)
     low = torch.zeros_like(guess)
+    left = torch.arange(len(x))  # those that no rung has changed yet
     for rung in RUNGS:
-        high = (guess * rung).clamp(max=255)
-        logits = _logits(encoder, linear, (x + high.view(-1, 1, 1, 1) * sign).clamp(0, 255))
-        margin = _margin(logits, predicted)
-        hit = open_ & (margin <= 0)
+        high = (guess[left] * rung).clamp(max=255)
+        logits = _logits(encoder, linear, (x[left] + high.view(-1, 1, 1, 1) * sign[left]).clamp(0, 255))
+        margin = _margin(logits, predicted[left])
         share = (start / (start - margin).clamp(min=1e-12)).clamp(0, 1)
-        found = torch.where(hit, low + share * (high - low), found)
-        open_ = open_ & ~hit
-        start, low = margin, high
+        hit = margin <= 0
+        found[left[hit]] = (low + share * (high - low))[hit]
+        left, start, low = left[~hit], margin[~hit], high[~hit]
+        if not len(left):
+            break
     return found
 
 

@@ -29,7 +29,8 @@ COARSE_FRACTION = 0.2  # of the features' variance: patches without their mean d
 SAMPLED = 8_000  # patches that the whitening is fitted to
 CONTRAST = 10.0  # grey levels squared: below it a patch counts as flat
 WHITENING = 0.1
-BATCH = 128
+BATCH = 16  # images whose responses fit into a core's cache: of 128 they take twice the time
+SHRUNK = 512  # images that are brought to size at once
 
 
 class Encoder(NamedTuple):
@@ -54,8 +55,8 @@ class Encoder(NamedTuple):
 def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
     """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas, or bilinear where an image is smaller."""
     out = torch.empty(len(images), images.shape[3], side, side)
-    for start in range(0, len(images), 4 * BATCH):
-        x = torch.from_numpy(np.array(images[start : start + 4 * BATCH])).permute(0, 3, 1, 2).float()
+    for start in range(0, len(images), SHRUNK):
+        x = torch.from_numpy(np.array(images[start : start + SHRUNK])).permute(0, 3, 1, 2).float()
         if x.shape[2] > side or x.shape[3] > side:
             x = functional.adaptive_avg_pool2d(x, side)
         elif x.shape[2] < side or x.shape[3] < side:

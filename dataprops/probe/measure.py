@@ -20,7 +20,16 @@ from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_eve
 from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses
 from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
-from dataprops.probe.ridge import MANY, held_scores, inner_products, near_strengths, solve, targets
+from dataprops.probe.ridge import (
+    MANY,
+    STRENGTHS,
+    HeldScores,
+    gaussian,
+    held_scores,
+    inner_products,
+    near_strengths,
+    targets,
+)
 from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
@@ -152,6 +161,25 @@ def held_out_of(features: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int
     return HeldOut(cross_fitted(scores, y, folds), folds, features)
 
 
+def held_out_curved(kernel: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Held-out probabilities float64 [n, classes] of a ridge with a Gaussian kernel of the same features.
+
+    Parameters
+    ----------
+    kernel : float64 [n, n]
+        Their inner products (`ridge.inner_products`). The Gaussian is exp(-d^2 / median d^2).
+    y, folds : int64 [n]
+    """
+    target = targets(y, int(y.max()) + 1)
+    curved = gaussian(kernel)
+    strength = None
+    if len(y) > MANY:  # chosen on a part
+        part = np.arange(len(y)) % (len(y) // MANY + 1) == 0
+        strength = held_scores(curved[np.ix_(part, part)], target[part], folds[part]).strength
+    held = held_scores(curved, target, folds, strengths=STRENGTHS if strength is None else (strength,))
+    return cross_fitted(held.scores, y, folds)
+
+
 def standardised(features: np.ndarray) -> np.ndarray:
     """Features [n, p] of the user's choice with mean 0 and spread 1, float32; constant ones become 0."""
     features = np.asarray(features, np.float64)
@@ -230,7 +258,8 @@ def run_probe(
     folds = assign_folds(strata, unit, fold_count(len(y)), seed)
     kernel = inner_products(features)
     step(10)
-    sizes, scores, strength = _at_all_sizes(kernel, target, strata, unit, folds, seed, step)
+    sizes, scores, held_all = _at_all_sizes(kernel, target, strata, unit, folds, seed, step)
+    strength = held_all.strength
     weights = bootstrap_weights(int(unit.max()) + 1, seed)
     if numeric:
         probe = _of_numbers(sizes, scores, target, unit, folds, weights)
@@ -240,7 +269,7 @@ def run_probe(
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)
-        heads = _heads(features, kernel, target, folds, strength, scores[-1], y)
+        heads = _heads(features, held_all, folds, y)
         _, head = np.unique(folds, return_inverse=True)
         probe = probe._replace(attacked=chosen, attack=attack(encoder, heads, head[chosen], x[chosen], y[chosen]))
     step(20)
@@ -260,24 +289,23 @@ def _at_all_sizes(
     folds: np.ndarray,
     seed: int,
     step: Advance,
-) -> tuple[list[int], list[np.ndarray], float]:
-    """Sizes trained on, the held-out scores at each, and the strength at the largest."""
+) -> tuple[list[int], list[np.ndarray], HeldScores]:
+    """Sizes trained on, the held-out scores at each, and all of the largest."""
     sizes: list[int] = []
     scores: list[np.ndarray] = []
-    strength = None
+    held: HeldScores | None = None
     for part, subset in curve.nested_subsets(strata, unit, seed).items():
         trained = np.array([(subset & (folds != fold)).sum() for fold in np.unique(folds)])
         whole = part == 1
         if not whole and (trained.min() < curve.LEAST_TRAINED or _lacks(strata, subset, folds)):
             continue
-        few = strength is not None and trained.max() > MANY
-        held = held_scores(kernel, target, folds, subset, **({"strengths": near_strengths(strength)} if few else {}))
-        strength = held.strength
+        strengths = STRENGTHS if held is None or trained.max() <= MANY else near_strengths(held.strength)
+        held = held_scores(kernel, target, folds, subset, strengths)
         sizes.append(round(float(trained.mean())))
         scores.append(held.scores)
         step(30 if whole else 0)
-    assert strength is not None
-    return sizes, scores, strength
+    assert held is not None
+    return sizes, scores, held
 
 
 def _lacks(strata: np.ndarray, subset: np.ndarray, folds: np.ndarray) -> bool:
@@ -374,22 +402,13 @@ def _gains(
     return {times: curve.gain(n, losses, weights, unit, times) for times in (2, 4)}, None
 
 
-def _heads(
-    features: np.ndarray,
-    kernel: np.ndarray,
-    target: np.ndarray,
-    folds: np.ndarray,
-    strength: float,
-    scores: np.ndarray,
-    y: np.ndarray,
-) -> list[Linear]:
+def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, y: np.ndarray) -> list[Linear]:
     """Each fold's classifier as a linear function of the features, its probabilities calibrated on the other folds' scores."""
     heads = []
-    for fold in np.unique(folds):
+    for fold, (alpha, mean) in zip(np.unique(folds), held.fits, strict=True):
         train = np.nonzero(folds != fold)[0]
-        alpha, mean = solve(kernel, train, target, strength)
         weight = features[train].T @ alpha.astype(np.float32) / features.shape[1]
-        scaling = fit_scaling(scores[train], y[train])
+        scaling = fit_scaling(held.scores[train], y[train])
         offset = scaling.temperature * mean + scaling.offset
         heads.append(Linear(torch.from_numpy(scaling.temperature * weight).float(), torch.from_numpy(offset).float()))
     return heads

@@ -30,10 +30,10 @@ from dataprops.findings.pixel_shortcut import shortcuts
 from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, most_alike, opinions, wrong_labels
-from dataprops.findings.suspect_labels import OWN_PART
 from dataprops.imaging.measures import Measures, measure_image
 from dataprops.probe.features import fit_encoder, shrink
-from dataprops.probe.measure import held_out_of
+from dataprops.probe.measure import held_out_curved, held_out_of
+from dataprops.probe.ridge import inner_products
 
 K = 20
 SETS = ("covid_cxr3", "knee_oa", "brain_tumor_mri4_128", "blood_cells", "malaria_cells", "covid_ct_128", "recyclables")
@@ -358,7 +358,9 @@ def _witness(images: pd.DataFrame, features: np.ndarray) -> Witness:
     alone = images["duplicate_of"].map(lambda i: f"image {i}")  # copies, and images of one group, stay together
     unit = pd.factorize(images["group"].where(images["group"].notna(), alone))[0]
     held = held_out_of(features, y, unit)
-    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(features, unit))
+    kernel = inner_products(features)
+    curved = held_out_curved(kernel, y, held.folds)
+    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(kernel, unit), curved)
 
 
 def _most_similar(made: Tables, y: np.ndarray) -> tuple[int, int]:
@@ -378,8 +380,7 @@ def _ranked(said: Any, at: np.ndarray) -> dict[str, Any]:
     here = np.arange(len(said.y))
     wrong = wrong_labels(said)
     out = {"n": len(here), "flips": int(truth.sum()), "estimate": [round(float(v), 1) for v in wrong[:3]]}
-    own = max(0.0, wrong.contradicted - wrong.value)
-    out["alert"] = bool((wrong.low - OWN_PART * own) / len(here) > 0.001)
+    out["alert"] = bool(wrong.shown / len(here) > 0.001)
     if truth.any():
         scores = {"ours": said.score, "neighbours": 1 - said.alike[here, said.y]}
         for method in ("self_confidence", "normalized_margin"):

@@ -16,6 +16,7 @@ from dataprops.findings.second_opinion import Witness, most_alike
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import units_of
+from dataprops.probe.ridge import inner_products
 from dataprops.util.json import finite
 from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
@@ -62,9 +63,11 @@ def _train(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: n
         found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
         if names is not None and found.probabilities is not None and found.features is not None:
             image = part["image"].to_numpy(np.int64)
-            voters = most_alike(found.features, unit[at])
+            kernel = inner_products(found.features)
+            voters = most_alike(kernel, unit[at])
             alike = np.where(voters >= 0, image[voters], -1)
-            Witness(image, names, found.probabilities, alike).save(files.witness)
+            curved = measure.held_out_curved(kernel, y, found.fold)
+            Witness(image, names, found.probabilities, alike, curved).save(files.witness)
     told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
     if told["attack"]:
         told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
