@@ -9,6 +9,10 @@ One JSON line for each set. `flips`: of 5 and 10 % planted wrong labels, three d
     python -m tests.benchmarks.sharpness --claims
 
 The paper's four figures from the networks of the calibration that ships: correlations over sources, with bootstrap intervals.
+
+    python -m tests.benchmarks.sharpness --figures dataprops/laws/calibration/probe/claims.svg
+
+The same drawn, the paper's sets (`calibration/konz2024.csv`, read off its figures) above ours.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
@@ -92,6 +97,52 @@ def claims(n: int = 256) -> dict[str, Any]:
     return out
 
 
+PAPERS = Path(sources.__file__).parents[1] / "calibration" / "konz2024.csv"
+COLOURS = {"medical": "#b3452c", "natural": "#2c6fb3"}
+
+
+def draw(file: Path, n: int = 256) -> None:
+    """Dimension and sharpness by domain, loss against dimension and rise under attack against sharpness, as SVG."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    paper = pd.read_csv(PAPERS, comment="#").rename(
+        columns={"label_sharpness": "k_f", "attack_loss_penalty": "penalty"}
+    )
+    cells = sources.converged(load_cells())
+    cells = cells[cells["n_train"] == n].assign(penalty=lambda t: t["penalty_2"])
+    cells = cells.assign(loss=np.log(np.maximum(cells["test_loss_scaled"], sources.FLOOR_LOSS)))
+    columns = ["d_data", "k_f", "penalty", "loss"]
+    ours = cells.groupby(["source", "domain"])[columns].mean().reset_index()
+    figure = Figure((12, 6), layout="constrained")
+    axes = figure.subplots(2, 4)
+    for row, (table, name) in enumerate(((paper, "paper, 224 x 224"), (ours, f"here, 32 x 32, N = {n}"))):
+        for ax, y in zip(axes[row], ("d_data", "k_f", "loss", "penalty"), strict=True):
+            x = {"loss": "d_data", "penalty": "k_f"}.get(y)
+            ax.set(title=f"{TITLES[y]}\n{name}", xlabel=TITLES[x] if x else "", ylabel=UNITS[y])
+            if y not in table:
+                ax.text(0.5, 0.5, "not published as numbers", ha="center", transform=ax.transAxes)
+                continue
+            for place, (domain, part) in enumerate(table.groupby("domain")):
+                across = part[x] if x else place + np.linspace(-0.15, 0.15, len(part))
+                ax.plot(across, part[y], "o", color=COLOURS[str(domain)], label=str(domain))
+            if x is None:
+                ax.set_xticks([0, 1], ["medical", "natural"])
+    axes[1, 3].legend(frameon=False)
+    with matplotlib.rc_context({"svg.hashsalt": "claims", "svg.fonttype": "none"}):
+        FigureCanvasSVG(figure).print_svg(str(file), metadata={"Date": None})
+
+
+TITLES = {
+    "d_data": "intrinsic dimension",
+    "k_f": "label sharpness",
+    "loss": "test loss",
+    "penalty": "rise under attack",
+}
+UNITS = {"d_data": "d", "k_f": "K_F", "loss": "log test loss", "penalty": "nats, FGSM eps = 2/255"}
+
+
 def _r(x: np.ndarray, y: np.ndarray) -> list[float]:
     """Pearson's r and its 95 % interval over resampled sources."""
     rng = np.random.default_rng(0)
@@ -105,10 +156,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--claims", action="store_true")
+    parser.add_argument("--figures", type=Path)
     parser.add_argument("--most", type=int, default=700)
     parser.add_argument("--sets", nargs="*", default=[*SETS, "blood_cells", "tiny_imagenet10"])
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.figures:
+        draw(args.figures)
+        return
     if args.claims:
         print(json.dumps(claims()))
         return
