@@ -1,6 +1,6 @@
 """Alarms of the paired change between two audits: on planted changes of real sets, and under no change (random halves).
 
-    python -m tests.benchmarks.changes DIR [--halves 17] [--sets NAME ...]
+    python -m tests.benchmarks.changes DIR [--halves 17] [--sets NAME ...] [--sharpness]
 
 DIR holds the sets as DIR/NAME/<class>/<file>. One JSON line for each set: false alarms among disjoint random halves, whole groups on
 one side; and for each planted change the log ratio of the losses with its interval, and whether it is an alarm. The steps are those
@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dataprops.laws.change import sharpness_change
 from dataprops.probe import curve, paired
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.features import fit_encoder, shrink
 from dataprops.probe.folds import assign_folds, fold_count, unite
 from dataprops.probe.ridge import held_scores, inner_products, targets
+from dataprops.probe.space import Sampling, measure_space
 
 # set -> what names the group in a file's name
 SETS = {
@@ -120,6 +122,24 @@ def false_alarms(images: Images, halves: int) -> dict[str, object]:
     return {"halves": halves, "alarms": alarms, "values": values}
 
 
+def sharper(images: Images, halves: int) -> dict[str, object]:
+    """Alarms that the label sharpness rose, among pairs of disjoint random halves, both ways; samples of a fifth of a half."""
+    units, alarms = int(images.unit.max()) + 1, 0
+    for draw in range(halves):
+        one = np.random.default_rng([draw, 3]).permutation(units) < units // 2
+        parts = [images.part(np.nonzero(side)[0]) for side in (one[images.unit], ~one[images.unit])]
+        m = min(len(part.y) for part in parts) // 5
+        audits = []
+        for part in parts:
+            flat = part.x.numpy().reshape(len(part.y), -1)
+            drawn = measure_space(flat, part.y.astype(float), sampling=Sampling(m, 20, draw)).draws
+            sample = {"m": m, "mean": float(np.mean(drawn)), "std": float(np.std(drawn, ddof=1)), "draws": 20}
+            audits.append({"n_images": len(part.y), "n_unreadable": 0, "label_sharpness": {"sample": sample}})
+        ends, errors = sharpness_change(audits[0], audits[1], m)
+        alarms += abs(np.log(ends[1] / ends[0])) > np.hypot(*errors)
+    return {"halves": 2 * halves, "alarms": int(alarms)}
+
+
 def planted(images: Images) -> dict[str, object]:
     """Each change of the set since a first audit of four fifths of it."""
     rng = np.random.default_rng(5)
@@ -164,12 +184,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--halves", type=int, default=17)
     parser.add_argument("--most", type=int, default=MOST)
+    parser.add_argument("--sharpness", action="store_true", help="only count false alarms of the label sharpness")
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.sets:
         images = load(args.folder / name, SETS[name], args.most, 0)
         told = {"set": name, "images": len(images.y), "units": int(images.unit.max()) + 1}
+        if args.sharpness:
+            print(json.dumps(told | {"sharper": sharper(images, args.halves)}), flush=True)
+            continue
         print(json.dumps(told | planted(images) | {"no_change": false_alarms(images, args.halves)}), flush=True)
 
 
