@@ -168,7 +168,7 @@ def test_suspects_are_cleanlabs(classes, seed):
     )
     ours = suspects.suspect_labels(p, given)
     assert set(ours.image) == set(theirs)
-    joint, off_diagonal = count.compute_confident_joint(given, p, return_indices_off_diagonals=True, calibrate=False)
+    joint, off_diagonal = count.compute_confident_joint(given, p, return_indices_of_off_diagonals=True, calibrate=False)
     assert set(ours.image) <= set(off_diagonal)
     moved = np.zeros((classes, classes), int)
     np.add.at(moved, (given[ours.image], ours.likelier), 1)
