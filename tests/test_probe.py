@@ -132,7 +132,7 @@ def test_large_fits_solved_together_are_those_solved_alone(monkeypatch):
     y = (z[:, 0] + 0.3 * rng.normal(size=150) > 0).astype(int)
     given = ridge.inner_products(z), ridge.targets(y, 2), np.arange(150) % 5
     alone = [ridge.held_scores(*given, strengths=(strength,)) for strength in (0.003, 0.01, 0.03)]
-    monkeypatch.setattr(ridge, "MANY", 50)
+    monkeypatch.setattr(ridge, "TOGETHER", 50)
     best = min(alone, key=lambda held: ((held.scores - given[1]) ** 2).mean())
     together = ridge.held_scores(*given, strengths=(0.003, 0.01, 0.03))
     assert together.strength == best.strength

@@ -16,7 +16,8 @@ import numpy as np
 from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
-MANY = 1500  # of more images only the strengths around the best one of a half are tried, and solved together
+MANY = 1500  # of more images only the strengths around the best one of a half are tried
+TOGETHER = 2000  # rows, from which one factorisation for all strengths is the shorter way
 MISS = 1e-8  # of the length of a target
 MOST_STEPS = 100
 
@@ -93,7 +94,7 @@ def held_scores(
         # gathered once: that takes as long as the factorisation
         own, across, wanted = kernel[np.ix_(train, train)], kernel[np.ix_(held, train)], target[train]
         mean = wanted.mean(0)
-        if len(train) > MANY:
+        if len(train) > TOGETHER:
             alphas = _solved_together(own, wanted - mean, strengths)
         else:
             alphas = [_solved(own.copy(), wanted, strength)[0] for strength in strengths]
