@@ -37,7 +37,7 @@ def one_target(name: str, seconds: int, out: Path) -> None:
             print(f"{name}: {count:,} cases", flush=True)  # libFuzzer ends the process without a word of ours
         fuzz.look(name, data, folder / "case")
 
-    options = [f"-max_total_time={seconds}", "-max_len=65536", "-handle_alrm=0", "-rss_limit_mb=0", "-verbosity=0"]
+    options = [f"-max_total_time={seconds}", "-max_len=65536", "-rss_limit_mb=0", "-verbosity=0"]
     atheris.Setup([name, *options, f"-artifact_prefix={out}/{name}-", "-print_final_stats=1", str(corpus)], look)
     atheris.Fuzz()
 

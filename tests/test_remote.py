@@ -390,6 +390,7 @@ def test_a_withheld_secret_must_be_told_again() -> None:
         ("https://me:p w@ss@host/a.zip?sig=a b&token=c no", "https://***@host/a.zip?*** no"),
         ("https://h:80 is closed, ask me@home", "https://h:80 is closed, ask me@home"),
         ("\u202e://me:pw@h/x?sig=1", "\u202e://***@h/x?***"),
+        ("https://proxy:8080/https://me:pw@h/x?s=1", "https://proxy:8080/https://***@h/x?***"),
         ('{"a":"https://h","b":"c@d"}', '{"a":"https://h","b":"c@d"}'),
     ],
 )

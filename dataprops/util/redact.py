@@ -73,11 +73,12 @@ def without_paths(text: str) -> str:
     return re.sub(rf"({URL.pattern}[^\s/'\"<>]*)/[^\s'\"<>]*", rf"\1/{HIDDEN}", redacted(text))
 
 
-def _hidden(rest: str) -> str:
+def _hidden(rest: str, depth: int = 8) -> str:
     """What follows ``scheme://``, without user, password, query and fragment.
 
     A password may hold a slash, a question mark or a hash that is not escaped: what stands before the first of them is a user with
-    the beginning of a password if it is no host with a port, and an @ follows.
+    the beginning of a password if it is no host with a port, and an @ follows. So it is with addresses
+    in the path, `depth` deep.
     """
     first = re.split(r"[/?#]", rest, maxsplit=1)[0]
     at = first.rfind("@")
@@ -85,7 +86,13 @@ def _hidden(rest: str) -> str:
         at = rest.rfind("@")
     user, rest = (f"{HIDDEN}@", rest[at + 1 :]) if at >= 0 else ("", rest)
     path, mark, _ = rest.partition("?")
-    return user + path.partition("#")[0] + (f"?{HIDDEN}" if mark and "#" not in path else "")
+    shown = path.partition("#")[0]
+    before, within, after = shown.partition("://")  # an address in the path of another, as of a proxy
+    return (
+        user
+        + (before + within + (_hidden(after, depth - 1) if depth else HIDDEN) if within else shown)
+        + (f"?{HIDDEN}" if mark and "#" not in path else "")
+    )
 
 
 def withhold(source: str) -> str:
