@@ -5,7 +5,7 @@ The tests run in one process more than there are cores, from three to four, sinc
 PostgreSQL, kills by the dozen, comparisons by brute force - is marked slow and left to ``python -m tests slow``.
 
 ``python -m tests --coverage`` counts the lines of `dataprops` that the tests run, also in the processes that they start, and shows
-those that none runs; ``--cpu FILE`` writes the CPU seconds of each test.
+those that none runs; ``--cpu=FILE`` writes the CPU seconds of each test.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -147,6 +148,8 @@ def test_a_disk_that_is_full_or_read_only_ends_with_3_and_the_next_run_is_whole(
     for name in ("intrinsic_dimension", "label_sharpness", "findings"):
         assert json.loads(again.stdout)[name] == json.loads(undisturbed.stdout)[name]
     assert not list(store.rglob("*.part"))
+    del refused  # its traceback holds the file that could not be written
+    gc.collect()
     remount("ro")
     refused = audited(scans, store)
     assert refused.exit_code == 3 and "read-only" in refused.stderr and refused.stderr.count("\n") == 1, refused.output

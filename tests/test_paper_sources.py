@@ -1072,8 +1072,8 @@ def test_prostate_scores_as_folders(tmp_path: Path) -> None:
     [
         (("p", "1.1", "9", 1, 7), "7 is none of 0 to 5"),
         (("p", "1.1", "9", 1, "high"), "row 1, column 'UCLA Score"),
-        (("..", "1.1", "9", 1, 1), "no name of a patient"),
-        (("p", "*", "9", 1, 1), "no name of a patient"),
+        (("..", "1.1", "9", 1, 1), "not the name of a patient"),
+        (("p", "*", "9", 1, 1), "not the name of a patient"),
         (("p", "1.1", "9", 1, 3), "there is no"),
     ],
 )

@@ -8,6 +8,7 @@ rows.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from dataprops.distances.sketch import CHUNK, Sketch, alike_together, run_length
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE, Tile, rectangle_tiles, triangle_tiles
 
+TILES_OF_A_THREAD = 6  # fewer leave some threads idle at the end
 WIDEST_EDGE = 8 * EDGE  # columns of a tile of few rows
 
 
@@ -95,12 +97,21 @@ def _cut(a: Side, b: Side | None, spec: PassSpec, runner: Runner) -> _Cut:
     else:
         a = a._replace(sketch=None)
         b = None if b is None else b._replace(sketch=None)
+        rows = columns = shared_edge(a.block.n, a.block.n if b is None else b.block.n, runner)
     if b is None:
         within = Unit(a, a, spec)
         return _Cut(within, nearest_first(within, triangle_tiles(a.block.n, rows)), rows, rows, True)
     across = Unit(a, b, spec)
     tiles = nearest_first(across, rectangle_tiles(a.block.n, b.block.n, rows, columns))
     return _Cut(across, tiles, rows, columns, False)
+
+
+def shared_edge(m: int, n: int, runner: Runner) -> int:
+    """Rows of a tile, few enough that every thread has some of a small unit's tiles."""
+    edge = runner.edge
+    while edge > SMALLEST_EDGE and math.ceil(m / edge) * math.ceil(n / edge) < TILES_OF_A_THREAD * runner.threads:
+        edge //= 2
+    return max(edge, min(runner.edge, SMALLEST_EDGE))
 
 
 def nearest_first(unit: Unit, tiles: Iterator[Tile]) -> Iterator[Tile]:

@@ -154,7 +154,7 @@ def _columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], floa
         values = [value for value in texts_of(frame[column]) if value is not None]
         if len(values) >= FILES * len(frame) and len(set(values)) > len(values) / 4 and named(values) >= FILES:
             found.append(str(column))
-    paths = [column for column in found if frame[column].astype(str).str.contains(r"[/.\\\\]").mean() >= FILES]
+    paths = [column for column in found if _text(frame[column]).str.contains(r"[/.\\\\]").mean() >= FILES]
     return paths or found
 
 
@@ -164,8 +164,8 @@ def long_table(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> 
     if len(frame.columns) != 2 or label is None:
         return None
     (ids,) = (column for column in frame.columns if column != label)
-    parts = frame[ids].astype(str).str.extract(r"^(.+)_([A-Za-z]\w*)$")
-    values = frame[label].astype(str).str.strip().str.lower()
+    parts = _text(frame[ids]).str.extract(r"^(.+)_([A-Za-z]\w*)$")
+    values = _text(frame[label]).str.strip().str.lower()
     if parts.isna().any(axis=None) or not set(values) <= BINARY or not 1 < parts[1].nunique() <= len(frame) / 2:
         return None
     if named(parts[0].tolist()) < FILES:
@@ -193,6 +193,11 @@ def texts_of(column: pd.Series) -> list[str | None]:
         else str(value)
         for value in column
     ]
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Cells as text, "nan" where one is empty; of objects, since pandas' own text holds no bytes that are not UTF-8."""
+    return pd.Series(["nan" if text is None else text for text in texts_of(column)], column.index, dtype=object)
 
 
 def _is_none(value: object) -> bool:
@@ -265,10 +270,10 @@ def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, st
     """Labels of Kaggle's columns of masks and boxes: whether there is one (``EncodedPixels``), or whose they are (ImageNet's)."""
     by_name = {plain_name(column): str(column) for column in frame.columns}
     if column := by_name.get("encodedpixels"):
-        empty = frame[column].isna() | frame[column].astype(str).str.strip().isin({"-1", "", "nan"})
+        empty = frame[column].isna() | _text(frame[column]).str.strip().isin({"-1", "", "nan"})
         labels: list[str | None] = ["without" if none else "with" for none in empty]
         return column, labels, (f"{column!r}: with or without a mask", "it holds runs of pixels, or -1")
-    if (column := by_name.get("predictionstring")) and frame[column].astype(str).str.match(r"n\d{8} ").all():
+    if (column := by_name.get("predictionstring")) and _text(frame[column]).str.match(r"n\d{8} ").all():
         names = [joined(re.findall(r"\bn\d{8}\b", str(value))) for value in frame[column]]
         return column, list(names), (f"{column!r}: the classes of its boxes", "it holds ids of WordNet with boxes")
     return None
