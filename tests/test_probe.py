@@ -126,20 +126,6 @@ def test_calibrated_probabilities_are_those_that_made_the_labels():
     ).all()
 
 
-def test_large_fits_solved_together_are_those_solved_alone(monkeypatch):
-    rng = np.random.default_rng(2)
-    z = (rng.normal(size=(150, 40)) * np.geomspace(3, 0.05, 40)).astype(np.float32)
-    y = (z[:, 0] + 0.3 * rng.normal(size=150) > 0).astype(int)
-    given = ridge.inner_products(z), ridge.targets(y, 2), np.arange(150) % 5
-    alone = [ridge.held_scores(*given, strengths=(strength,)) for strength in (0.003, 0.01, 0.03)]
-    monkeypatch.setattr(ridge, "TOGETHER", 50)
-    best = min(alone, key=lambda held: ((held.scores - given[1]) ** 2).mean())
-    together = ridge.held_scores(*given, strengths=(0.003, 0.01, 0.03))
-    assert together.strength == best.strength
-    np.testing.assert_allclose(together.scores, best.scores, atol=1e-6)
-    np.testing.assert_allclose(together.fits[0][0], best.fits[0][0], atol=1e-4)
-
-
 def test_the_second_classifier_learns_what_is_not_linear():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(200, 2))

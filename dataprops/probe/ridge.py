@@ -17,9 +17,6 @@ from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 MANY = 1500  # of more images only the strengths around the best one of a half are tried
-TOGETHER = 2000  # rows, from which one factorisation for all strengths is the shorter way
-MISS = 1e-8  # of the length of a target
-MOST_STEPS = 100
 
 
 class HeldScores(NamedTuple):
@@ -94,10 +91,7 @@ def held_scores(
         # gathered once: that takes as long as the factorisation
         own, across, wanted = kernel[np.ix_(train, train)], kernel[np.ix_(held, train)], target[train]
         mean = wanted.mean(0)
-        if len(train) > TOGETHER:
-            alphas = _solved_together(own, wanted - mean, strengths)
-        else:
-            alphas = [_solved(own.copy(), wanted, strength)[0] for strength in strengths]
+        alphas = [_solved(own.copy(), wanted, strength)[0] for strength in strengths]
         return held, [across @ alpha + mean for alpha in alphas], alphas, mean
 
     found = in_threads(fold_alone, names.tolist())
@@ -106,37 +100,6 @@ def held_scores(
         scores[:, held] = tried
     best = int(np.argmin([((tried - target) ** 2).mean() for tried in scores]))
     return HeldScores(scores[best], strengths[best], [(alphas[best], mean) for _, _, alphas, mean in found])
-
-
-def _solved_together(own: np.ndarray, target: np.ndarray, strengths: tuple[float, ...]) -> list[np.ndarray]:
-    """alpha for each strength, of a large matrix, by one factorisation.
-
-    That of the middle strength in float32 guides conjugate gradients of all: neighbours differ by a factor of 3, so that a step leaves
-    less than a third of the miss. Products are float64, and so is what comes out, to `MISS` of the target.
-    """
-    from scipy.linalg import cho_factor, cho_solve
-
-    n, outputs = target.shape
-    scale = max(float(np.trace(own)) / n, 1e-12)
-    rough = own.astype(np.float32)
-    rough[np.diag_indices(n)] += np.float32(scale * strengths[len(strengths) // 2])
-    factor = cho_factor(rough.T, lower=True, overwrite_a=True, check_finite=False)
-    shift = np.repeat(scale * np.array(strengths), outputs)
-    rest = np.tile(target, len(strengths))
-    least = MISS * np.linalg.norm(rest, axis=0)
-    x, way, before = np.zeros_like(rest), np.zeros_like(rest), np.ones(len(shift))
-    for number in range(MOST_STEPS):
-        guided = cho_solve(factor, rest.astype(np.float32), check_finite=False).astype(np.float64)
-        slope = (rest * guided).sum(0)
-        way = guided + (slope / before if number else 0.0) * way
-        moved = own @ way + shift * way
-        length = slope / np.maximum((way * moved).sum(0), 1e-300)
-        x += length * way
-        rest -= length * moved
-        if (np.linalg.norm(rest, axis=0) <= least).all():
-            break
-        before = np.maximum(slope, 1e-300)
-    return np.split(x, len(strengths), axis=1)
 
 
 def near_strengths(strength: float) -> tuple[float, ...]:
