@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -395,6 +396,20 @@ def test_labels_that_cannot_be_learnt_raise_no_alarm():
     context = Context(images, empty[["a", "b", "distance"]], empty, SIDE * SIDE)
     context = context._replace(opinions=said._replace(probe=one_sided))
     assert measures(context)["hard_slices"] == 0
+
+
+def test_neighbours_alone_count_no_wrong_labels():
+    """Sets of more images than the classifier takes, and audits without one: what neighbours cannot tell is everywhere."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 10, 600)
+    y = np.where(rng.random(600) < 0.2, rng.integers(0, 10, 600), truth)
+    near = np.full((600, 10), 0.01)
+    near[np.arange(600), truth] = 0.91
+    alone = Opinions(np.arange(600), list("abcdefghij"), y, joined((near,), y), near)
+    both = alone._replace(probe=near)
+    for said, told in ((alone, False), (both, True)):
+        context = SimpleNamespace(opinions=said, probe=None, kind="classes")
+        assert ("wrong_label_share_low" in suspect_labels.measures(context)) is told
 
 
 def test_errors_of_hard_images_are_no_wrong_labels_and_errors_of_easy_ones_are():

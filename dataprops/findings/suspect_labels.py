@@ -84,14 +84,15 @@ def measures(context: Context) -> dict[str, float]:
 
     suspect_label_share: images whose label the probe considers wrong with a margin of at least `SURE`. Of several witnesses:
     wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low: the least share that is shown
-    (`second_opinion.SHOWN`).
+    (`second_opinion.SHOWN`); the reference classifier must be one of them.
     """
     out: dict[str, float] = {}
     # of several witnesses the estimated number of wrong labels says it better, once
     if context.opinions is None and context.probe is not None and len(context.probe) and context.kind == "classes":
         out["suspect_label_share"] = float((context.probe["suspicion"] >= SURE).mean())
     said = context.opinions
-    if said is not None:
+    # neighbours alone rank labels, but what they cannot tell looks like wrong labels everywhere: no number without the classifier
+    if said is not None and said.probe is not None:
         from dataprops.findings.second_opinion import wrong_labels  # brings torch
 
         wrong = wrong_labels(said)
