@@ -95,7 +95,7 @@ def test_rows_begin_with_a_line_of_the_cache() -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("numeric", [False, True])
-@pytest.mark.parametrize("n", [5, 16, 300])
+@pytest.mark.parametrize("n", [5, 16, 256, 257, 271, 300, 517])
 def test_close_pairs_are_those_of_the_formula(n: int, numeric: bool, whole: bool) -> None:
     rng = np.random.default_rng(n)
     m = 37

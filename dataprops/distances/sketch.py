@@ -629,7 +629,7 @@ def candidates(g, a, b, rise, skip, out):
             of_i = (a.norm[i], a.error[i], a.reach[i], a.slope[i], a.y[i])
             before = found
             found = close_lanes(g, b, (i, begin, end, 0, found), of_i, rise, out)
-            if end == whole < n:
+            if begin <= whole < min(n, begin + COLUMNS_AT_ONCE):  # once, with the columns that it follows
                 found = close_lanes(last_g, last_b, (i, 0, 1, whole, found), of_i, rise, out)
             if skip.shape[0]:
                 found = _not_skipped(out, before, found, skip[i])
