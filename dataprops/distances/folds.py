@@ -19,7 +19,7 @@ import torch
 
 from dataprops.distances import kernel
 from dataprops.distances.dots import choose_dots
-from dataprops.distances.pooled import Pooled, PooledPairs, still_close
+from dataprops.distances.pooled import Pooled, still_close
 from dataprops.distances.product import choose_route, code_product, product
 from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
 from dataprops.distances.sketch import (
@@ -256,7 +256,7 @@ def _look_closer(
     products = np.empty(len(pairs.rows), np.int64)
     choose_dots()(one.codes.numpy(), two.codes.numpy(), *pairs, products)
     measure = within[2], a.sketch.step / one.factor
-    kept = still_close(PooledPairs(*pairs, products), one.side, two.side, *within[:2], measure)
+    kept = still_close(kernel.TilePairs(*pairs, products), one.side, two.side, *within[:2], measure)
     return PairBuffers(pairs.rows[:kept], pairs.columns[:kept])
 
 

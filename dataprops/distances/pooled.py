@@ -199,21 +199,14 @@ def _pool(shifted, norm, picture, factor, out):
         out.moved[i] = np.sqrt(np.float64(lost)) / area
 
 
-class PooledPairs(NamedTuple):
-    """Single pairs of a tile, int32, shortened in place, and the inner products of their codes, int64."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    products: np.ndarray
-
-
 @njit(nogil=True, cache=True)
 def still_close(pairs, a, b, limits_a, limits_b, measure):
     """Keep the pairs whose bound is within what matters to one of the two; their number.
 
     Parameters
     ----------
-    pairs : PooledPairs
+    pairs : kernel.TilePairs
+        Rows and columns are shortened in place; products are those of the codes.
     a, b : PooledSide
         Of the rows and the columns of the tile.
     limits_a, limits_b : sketch.Limits

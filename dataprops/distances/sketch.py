@@ -226,16 +226,16 @@ class Products(NamedTuple):
     ----------
     gram, cross : [p, p], [s, p]
         Inner products of the directions, and of the others with them.
-    others : Pooled
-        These images.
     norm : float64 [s]
-        Their squared norms, in units of the pictures.
+        Squared norms of the others, in units of the pictures.
+    factor : int
+        Of the pictures.
     """
 
     gram: torch.Tensor
     cross: torch.Tensor
-    others: Pooled
     norm: np.ndarray
+    factor: int
 
 
 def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> Products:
@@ -250,7 +250,7 @@ def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> P
         Squared norms of their pixels.
     """
     gram = product(directions, directions, choose_route("cpu")).double()
-    return Products(gram, others.products(directions), others, norm / others.factor**2)
+    return Products(gram, others.products(directions), norm / others.factor**2, others.factor)
 
 
 def choose_basis(
@@ -363,7 +363,7 @@ def make_basis(
     axis = np.ascontiguousarray(rotation[:, -1])
     origin, origin_norm = (gram[-1] @ turn).numpy(), float(gram[-1, -1])
     plain = directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0
-    basis = Basis(*plain, products.others.factor)
+    basis = Basis(*plain, products.factor)
     along, apart2 = _along(basis, cross, products.norm)
     left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
