@@ -102,6 +102,8 @@ class Probe(NamedTuple):
     attack : Attack or None
     features : float32 [n, p] or None
         Of the images, as the classifier got them.
+    kernel : float64 [n, n] or None
+        Their inner products (`ridge.inner_products`).
     strength : float
         Of the ridge on all images.
     """
@@ -123,6 +125,7 @@ class Probe(NamedTuple):
     attacked: np.ndarray
     attack: Attack | None
     features: np.ndarray | None = None
+    kernel: np.ndarray | None = None
     strength: float = float("nan")
 
 
@@ -263,9 +266,11 @@ def run_probe(
     weights = bootstrap_weights(int(unit.max()) + 1, seed)
     if numeric:
         probe = _of_numbers(sizes, scores, target, unit, folds, weights)
-        return probe._replace(features=features, strength=strength)
+        return probe._replace(features=features, kernel=kernel, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(features=features, strength=strength)
+    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(
+        features=features, kernel=kernel, strength=strength
+    )
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)

@@ -16,7 +16,6 @@ from dataprops.findings.second_opinion import Witness, most_alike
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import units_of
-from dataprops.probe.ridge import inner_products
 from dataprops.util.json import finite
 from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
@@ -61,12 +60,11 @@ def _train(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: n
     x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
         found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
-        if names is not None and found.probabilities is not None and found.features is not None:
+        if names is not None and found.probabilities is not None and found.kernel is not None:
             image = part["image"].to_numpy(np.int64)
-            kernel = inner_products(found.features)
-            voters = most_alike(kernel, unit[at])
+            voters = most_alike(found.kernel, unit[at])
             alike = np.where(voters >= 0, image[voters], -1)
-            curved = measure.held_out_curved(kernel, y, found.fold)
+            curved = measure.held_out_curved(found.kernel, y, found.fold)
             Witness(image, names, found.probabilities, alike, curved).save(files.witness)
     told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
     if told["attack"]:
