@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from dataprops.probe.features import Encoder, encode_with_gradient
+from dataprops.probe.threads import in_threads
 
 EPS = 2.0
 BATCH = 16
@@ -46,12 +47,18 @@ class Linear(NamedTuple):
 
 def attack(encoder: Encoder, heads: list[Linear], head: np.ndarray, x: torch.Tensor, y: np.ndarray) -> Attack:
     """Attack images float32 [n, c, side, side] of classes int64 [n], each through the head (int64 [n]) of its fold."""
-    out = np.empty((3, len(x)))
+    pieces = []
     for number, linear in enumerate(heads):
         of = np.nonzero(head == number)[0]
-        for start in range(0, len(of), BATCH):
-            part = of[start : start + BATCH]
-            out[:, part] = _batch(encoder, linear, x[part], torch.from_numpy(y[part]))
+        pieces += [(linear, of[start : start + BATCH]) for start in range(0, len(of), BATCH)]
+
+    def some(piece: tuple[Linear, np.ndarray]) -> np.ndarray:
+        linear, part = piece
+        return _batch(encoder, linear, x[part], torch.from_numpy(y[part]))
+
+    out = np.empty((3, len(x)))
+    for (_, part), numbers in zip(pieces, in_threads(some, pieces), strict=True):
+        out[:, part] = numbers
     return Attack(*out)
 
 
