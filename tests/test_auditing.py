@@ -614,3 +614,16 @@ def test_studies_of_headers_without_a_patient_are_proposed():
     assert (list(members), groups) == ([0, 1, 2, 3], 10)
     assert "10 studies (every file); 10 of them stand in two splits" in detail
     assert group_suggestion.measures(context) == {"suggested_group_leaks": 10.0}
+
+
+def test_the_outermost_pixels_of_tiny_pictures_are_content_and_no_border():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = (digits.images * 15).astype(np.uint8)
+    images = pd.DataFrame(
+        {"image": range(len(pixels)), "pixels": [str(i) for i in range(len(pixels))], "y": digits.target.astype(float)}
+    ).assign(label=digits.target.astype(str), group=None)
+    properties = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "property"]
+    assert properties
+    assert not [told for told in properties if told.score > 0.8]

@@ -36,6 +36,10 @@ SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in 
 SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
 REFINED = 4  # patterns of a class and cell of which that is asked
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
+FRAME = 0.05  # of the side: a border
+LEAST_FRAMED = round(
+    1 / FRAME
+)  # pixels of the side: of fewer the outermost pixels are more than a border, they are content
 COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
 
 PROPERTIES = {
@@ -171,14 +175,8 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
         if known:
             out[name] = used[known].to_numpy(float)
     side = thumbs.shape[1]
-    width = max(1, round(0.05 * side))
-    inner = np.zeros((side, side), bool)
-    inner[width:-width, width:-width] = True
-    frame = thumbs[:, ~inner]
-    ring = np.zeros((side, side), bool)
-    ring[2 * width : -2 * width or None, 2 * width : -2 * width or None] = True
-    next_frame = thumbs[:, inner & ~ring]
-    out["border"] = np.stack([frame.mean(1), frame.std(1), frame.mean(1) - next_frame.mean(1)], 1)
+    if side >= LEAST_FRAMED:
+        out["border"] = _border(thumbs)
     mass = thumbs / np.maximum(thumbs.sum((1, 2), keepdims=True), 1)
     line = (np.arange(side) + 0.5) / side
     x, y = (mass.sum(1) * line).sum(1), (mass.sum(2) * line).sum(1)
@@ -186,6 +184,19 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
     high = (mass.sum(2) * line**2).sum(1) - y * y
     out["place of the body"] = np.stack([x, y, wide, high], 1)
     return out
+
+
+def _border(thumbs: np.ndarray) -> np.ndarray:
+    """Mean and spread of the outermost `FRAME` of the picture, and what it differs by from the ring within it, [n, 3]."""
+    side = thumbs.shape[1]
+    width = round(FRAME * side)
+    inner = np.zeros((side, side), bool)
+    inner[width:-width, width:-width] = True
+    frame = thumbs[:, ~inner]
+    ring = np.zeros((side, side), bool)
+    ring[2 * width : -2 * width or None, 2 * width : -2 * width or None] = True
+    next_frame = thumbs[:, inner & ~ring]
+    return np.stack([frame.mean(1), frame.std(1), frame.mean(1) - next_frame.mean(1)], 1)
 
 
 def _cells(thumbs: np.ndarray) -> np.ndarray:
