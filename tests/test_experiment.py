@@ -19,7 +19,7 @@ from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset
 from dataprops.experiment.grid_options import OF_A_SET, OPTIONS, experiment_from, load_grid
 from dataprops.experiment.samples import describe
 from dataprops.experiment.sets import gather, load_images, task_classes
-from dataprops.experiment.splits import Impossible, Sample, draw, held_back, quotas, units
+from dataprops.experiment.splits import Impossible, Sample, draw, held_back, leak_groups, quotas
 from dataprops.experiment.table import SPREAD, cell_table
 from dataprops.store.folder import open_store
 from flows.cli import main
@@ -183,26 +183,26 @@ def test_patients_and_copies_stay_on_one_side_and_may_not_by_image(tmp_path):
 
 def test_larger_samples_hold_smaller_ones_and_the_test_images_stay():
     y = np.arange(200) % 2
-    unit = np.arange(200)
-    small, large = draw(y, unit, 40, 50, 7), draw(y, unit, 90, 50, 7)
+    leak_group = np.arange(200)
+    small, large = draw(y, leak_group, 40, 50, 7), draw(y, leak_group, 90, 50, 7)
     assert set(small.train) <= set(large.train)
     assert np.array_equal(small.test, large.test)
-    assert np.array_equal(draw(y, unit, 40, 50, 7).train, small.train)
-    assert not np.array_equal(draw(y, unit, 40, 50, 8).test, small.test)
+    assert np.array_equal(draw(y, leak_group, 40, 50, 7).train, small.train)
+    assert not np.array_equal(draw(y, leak_group, 40, 50, 8).test, small.test)
     with pytest.raises(Impossible, match="N = 40 needs 20 training images of class 0, and 0 remain"):
         draw(y, np.zeros(200, int), 40, 50, 0)
     with pytest.raises(Impossible, match="300 test images need 150 of class 0, and there are 100"):
-        draw(y, unit, 40, 300, 0)
+        draw(y, leak_group, 40, 300, 0)
 
 
-def test_images_held_back_share_no_unit_with_the_sample_and_are_balanced():
-    y, unit = np.arange(60) % 2, np.arange(60) // 3
+def test_images_held_back_share_no_leak_group_with_the_sample_and_are_balanced():
+    y, leak_group = np.arange(60) % 2, np.arange(60) // 3
     sample = Sample(np.arange(0, 15), np.arange(16, 24))
-    held = held_back(y, unit, sample, 20, 0)
+    held = held_back(y, leak_group, sample, 20, 0)
     assert len(held) == 20
     assert np.bincount(y[held]).tolist() == [10, 10]
-    assert not set(unit[held]) & set(unit[np.r_[sample.train, sample.test]])
-    assert len(held_back(y[:24], unit[:24], sample, 20, 0)) == 0
+    assert not set(leak_group[held]) & set(leak_group[np.r_[sample.train, sample.test]])
+    assert len(held_back(y[:24], leak_group[:24], sample, 20, 0)) == 0
 
 
 def test_the_spread_over_seeds_is_that_of_converged_networks():
@@ -215,10 +215,15 @@ def test_the_spread_over_seeds_is_that_of_converged_networks():
     assert np.isnan(table["test_loss_sd"].iloc[3])
 
 
-def test_units_join_through_copies_and_quotas_differ_by_one():
-    assert units(["p", "q", None, None], ["a", "b", "b", "c"]).tolist() == [0, 1, 1, 2]
-    assert units(["p", np.nan, np.nan, "p"], ["a", "b", "c", "d"]).tolist() == [0, 1, 2, 0]  # as a table gives them
-    assert units(["p", "q", "q", None], ["a", "a", "b", "b"]).tolist() == [0, 0, 0, 0]
+def test_leak_groups_join_through_copies_and_quotas_differ_by_one():
+    assert leak_groups(["p", "q", None, None], ["a", "b", "b", "c"]).tolist() == [0, 1, 1, 2]
+    assert leak_groups(["p", np.nan, np.nan, "p"], ["a", "b", "c", "d"]).tolist() == [
+        0,
+        1,
+        2,
+        0,
+    ]  # as a table gives them
+    assert leak_groups(["p", "q", "q", None], ["a", "a", "b", "b"]).tolist() == [0, 0, 0, 0]
     assert quotas(10, 3) == [4, 3, 3]
 
 

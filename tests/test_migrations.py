@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from dataprops.audit import audit
+from dataprops.store import migrations
 from dataprops.store.folder import SCHEMA, finished_runs, load_summary, open_store
 from flows.cli import main
 from tests.make_images import random_folder, save
@@ -28,11 +29,14 @@ def downgrade(store: Path) -> None:
         sharp["intervals"]["m1000"] = sharp["intervals"].pop("sample")
         for alert in summary["alerts"]:
             alert["images"] = alert["paths"]
+        summary["probe"]["n_units"] = summary["probe"].pop("n_leak_groups")
         summary["schema"] = 1
         (folder / "summary.json").write_text(json.dumps(summary))
         table = pd.read_parquet(folder / "properties.parquet")
         table["property"] = table["property"].replace("label_sharpness.sample", "label_sharpness.m1000")
         table.to_parquet(folder / "properties.parquet")
+        probe = pd.read_parquet(folder / "probe.parquet")
+        probe.rename(columns={"leak_group": "unit"}).to_parquet(folder / "probe.parquet")
         run = pd.read_parquet(folder / "run.parquet")
         run.assign(schema=1, summary=json.dumps(summary)).to_parquet(folder / "run.parquet")
     (store / "version.json").write_text('{"schema": 1}')
@@ -43,7 +47,7 @@ def contents(store: Path) -> dict[str, object]:
     out: dict[str, object] = {}
     for folder in finished_runs(store, "set"):
         out[f"{folder.name}/summary"] = load_summary(folder)
-        for name in ("properties", "run"):
+        for name in ("properties", "probe", "run"):
             table = pd.read_parquet(folder / f"{name}.parquet")
             if name == "run":
                 # the row was written before the report, whose seconds the file alone has
@@ -95,6 +99,20 @@ def test_a_run_of_schema_1_is_read_before_it_is_migrated(old: Path) -> None:
     assert summary["label_sharpness"]["sample"]["m"] == 30
     assert any(alert["paths"] for alert in summary["alerts"])
     assert all(not alert["images"] for alert in summary["alerts"])
+
+
+def test_a_store_of_schema_2_has_leak_groups_where_it_had_units(newest: Path, old: Path) -> None:
+    migrations._from_1(old)  # as the version between the two left it, but for the summary's `probe`
+    for folder in finished_runs(old, "set"):
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["probe"]["n_units"] = summary["probe"].pop("n_leak_groups")
+        (folder / "summary.json").write_text(json.dumps(summary))
+        assert load_summary(folder)["probe"]["n_leak_groups"] > 0  # read before it is migrated
+        assert "unit" in pd.read_parquet(folder / "probe.parquet")
+    (old / "version.json").write_text('{"schema": 2}')
+    open_store(old)
+    assert json.loads((old / "version.json").read_text())["schema"] == SCHEMA
+    assert contents(old) == contents(newest / "store")
 
 
 def test_commands_and_audits_go_on_with_a_store_of_schema_1(newest: Path, old: Path) -> None:

@@ -54,23 +54,23 @@ def found() -> measure.Probe:
 
 def test_no_unit_is_torn_and_classes_are_even():
     rng = np.random.default_rng(0)
-    unit = rng.integers(0, 60, 300)
+    leak_group = rng.integers(0, 60, 300)
     y = rng.integers(0, 3, 300)
-    fold = folds.assign_folds(y, unit, 5, 0)
-    assert all(len(np.unique(fold[unit == u])) == 1 for u in np.unique(unit))
+    fold = folds.assign_folds(y, leak_group, 5, 0)
+    assert all(len(np.unique(fold[leak_group == u])) == 1 for u in np.unique(leak_group))
     counts = np.array([np.bincount(y[fold == f], minlength=3) for f in range(5)])
     assert (np.abs(counts - counts.mean(0)) <= 6).all()
-    np.testing.assert_array_equal(fold, folds.assign_folds(y, unit, 5, 0))
+    np.testing.assert_array_equal(fold, folds.assign_folds(y, leak_group, 5, 0))
 
 
 def test_groups_copies_and_near_copies_make_one_unit():
-    unit = folds.units_of(6, np.array([0, 0, -1, -1, -1, 1]), np.array([[1, 2]]), np.array([[3, 4]]))
-    assert unit.tolist() == [0, 0, 0, 1, 1, 2]
+    leak_group = folds.leak_groups_of(6, np.array([0, 0, -1, -1, -1, 1]), np.array([[1, 2]]), np.array([[3, 4]]))
+    assert leak_group.tolist() == [0, 0, 0, 1, 1, 2]
 
 
 def test_a_chain_of_near_copies_through_the_set_is_no_unit():
     chain = np.stack([np.arange(49), np.arange(1, 50)], 1)
-    assert len(np.unique(folds.units_of(50, None, np.array([[0, 1]]), chain))) == 49
+    assert len(np.unique(folds.leak_groups_of(50, None, np.array([[0, 1]]), chain))) == 49
 
 
 # --- features ------------------------------------------------------------------------------------------------------------
@@ -169,14 +169,14 @@ def test_suspects_are_cleanlabs(classes, seed):
 
 def test_subsets_are_nested_whole_units_and_halve():
     rng = np.random.default_rng(0)
-    unit, y = np.repeat(np.arange(100), 4), np.repeat(rng.integers(0, 2, 100), 4)
-    parts = curve.nested_subsets(y, unit, 0)
+    leak_group, y = np.repeat(np.arange(100), 4), np.repeat(rng.integers(0, 2, 100), 4)
+    parts = curve.nested_subsets(y, leak_group, 0)
     sizes = [parts[part].sum() for part in curve.FRACTIONS]
     for small, large in zip(curve.FRACTIONS, curve.FRACTIONS[1:], strict=False):
         assert (parts[large] | ~parts[small]).all()
     assert sizes[-1] == 400
     assert sizes[2] == pytest.approx(200, abs=8)
-    assert all(len(np.unique(part[unit == u])) == 1 for part in parts.values() for u in range(100))
+    assert all(len(np.unique(part[leak_group == u])) == 1 for part in parts.values() for u in range(100))
 
 
 def test_a_power_law_gives_its_gain():
@@ -190,9 +190,9 @@ def test_a_power_law_gives_its_gain():
 
 def test_intervals_draw_groups_not_images():
     rng = np.random.default_rng(0)
-    unit = np.repeat(np.arange(50), 8)
-    values = rng.normal(size=50)[unit]
-    _, low, high = mean_interval(values, unit, bootstrap_weights(50, 0))
+    leak_group = np.repeat(np.arange(50), 8)
+    values = rng.normal(size=50)[leak_group]
+    _, low, high = mean_interval(values, leak_group, bootstrap_weights(50, 0))
     _, low1, high1 = mean_interval(values, np.arange(400), bootstrap_weights(400, 0))
     assert (high - low) == pytest.approx(np.sqrt(8) * (high1 - low1), rel=0.15)
 
@@ -465,11 +465,11 @@ def test_an_audit_by_the_users_network_takes_what_enters_its_last_layer(tmp_path
 
 
 def test_images_keep_their_folds_and_new_ones_join_where_classes_stay_even():
-    y, unit = np.arange(100) % 2, np.arange(100)
-    before = folds.assign_folds(y[:80], unit[:80], 5, 0)
+    y, leak_group = np.arange(100) % 2, np.arange(100)
+    before = folds.assign_folds(y[:80], leak_group[:80], 5, 0)
     given = np.r_[before, np.full(20, -1)]
-    unit[99] = 0  # a copy that came later goes where the first is
-    fold = folds.assign_folds(y, unit, 5, 0, given)
+    leak_group[99] = 0  # a copy that came later goes where the first is
+    fold = folds.assign_folds(y, leak_group, 5, 0, given)
     np.testing.assert_array_equal(fold[:80], before)
     assert fold[99] == before[0]
     assert np.ptp(np.bincount(fold)) <= 2
@@ -477,11 +477,11 @@ def test_images_keep_their_folds_and_new_ones_join_where_classes_stay_even():
 
 def test_an_unchanged_set_has_no_change_and_what_both_share_cancels():
     rng = np.random.default_rng(0)
-    loss, unit = rng.exponential(size=200), np.arange(200) // 2
-    same = paired.change(paired.State(loss, unit), paired.State(loss, unit), np.arange(200), 5)
+    loss, leak_group = rng.exponential(size=200), np.arange(200) // 2
+    same = paired.change(paired.State(loss, leak_group), paired.State(loss, leak_group), np.arange(200), 5)
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
-    shifted = paired.change(paired.State(loss, unit), paired.State(1.2 * loss, unit), np.arange(200), 5)
-    apart = paired.change(paired.State(loss, unit), paired.State(1.2 * loss, unit), np.full(200, -1), 5)
+    shifted = paired.change(paired.State(loss, leak_group), paired.State(1.2 * loss, leak_group), np.arange(200), 5)
+    apart = paired.change(paired.State(loss, leak_group), paired.State(1.2 * loss, leak_group), np.full(200, -1), 5)
     assert shifted.value == apart.value == pytest.approx(np.log(1.2))
     assert shifted.high - shifted.low < 1e-9 < 0.3 < apart.high - apart.low
 

@@ -39,7 +39,9 @@ def check_features(config: AuditConfig, listing: pd.DataFrame) -> None:
         Naming the file and what is wrong.
     """
     if config.features and config.model:
-        raise DatapropsError("give --features or --model, not both: an audit looks at one space beside that of pixels")
+        raise DatapropsError(
+            "give --features or --model, not both: an audit measures one feature space beside that of pixels"
+        )
     if config.features:
         _read(config, listing["path"].tolist())
 
@@ -63,13 +65,15 @@ def vectors_of(run: Run, ids: np.ndarray) -> np.ndarray:
     return np.float64(embed(net, layer, name, (pixels for _, pixels in Pictures(run).blocks(ids.tolist()))))
 
 
-def measure_features(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: np.ndarray) -> dict[str, Any]:
+def measure_features(
+    run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray
+) -> dict[str, Any]:
     """Measure the space and write its tables; returns what the summary tells of it.
 
     Parameters
     ----------
     usable : DataFrame
-        Images with pixels and labels, as the probe has them; `at` are those that it uses, `unit` their units.
+        Images with pixels and labels, as the probe has them; `at` are those that it uses, `leak_group` their leak groups.
     """
     config, files = run.config, run.files
     images = files.images.read(["image", "path", "pixels", "y", "label"])
@@ -88,7 +92,7 @@ def measure_features(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarra
             sampling=Sampling(config.sample, config.draws, config.seed),
         )
         table = pd.DataFrame({"image": ids, "nearest_distance": space.nearest, "sharpness": space.sharpness})
-        told, rows = _probe(run, usable, at, unit, vectors, ids)
+        told, rows = _probe(run, usable, at, leak_group, vectors, ids)
         advance(len(ids))
     files.feature_images.write(table.merge(rows, on="image", how="left")[list(IMAGE_COLUMNS)])
     files.feature_pairs.write(_pairs(space, ids))
@@ -96,7 +100,7 @@ def measure_features(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarra
 
 
 def _probe(
-    run: Run, usable: pd.DataFrame, at: np.ndarray, unit: np.ndarray, vectors: np.ndarray, ids: np.ndarray
+    run: Run, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray, vectors: np.ndarray, ids: np.ndarray
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """What the reference classifier makes of the features, on the same images in the same folds as of pixels."""
     from dataprops.audit.stages.probe import codes_of, grouped_by
@@ -105,21 +109,21 @@ def _probe(
     place[ids] = np.arange(len(ids))
     image = usable["image"].to_numpy(np.int64)[at]
     there = np.isin(image, ids)
-    at, unit, image = at[there], unit[there], image[there]
+    at, leak_group, image = at[there], leak_group[there], image[there]
     numeric = run.files.scanned.read().label_kind == "numbers"
     part = usable.iloc[at]
     reason = (
         run.files.probed.read()["probe_withheld"]
         if not len(at)
-        else measure.reason_not_applicable(part["y"].to_numpy(), unit, numeric=numeric)
+        else measure.reason_not_applicable(part["y"].to_numpy(), leak_group, numeric=numeric)
     )
     if reason is not None:
         return {"probe": None, "probe_withheld": reason}, record.empty_table()
     names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
     features = measure.standardised(vectors[place[image]])
-    found = measure.run_probe(None, y, unit, numeric=numeric, features=features, seed=run.config.seed)
+    found = measure.run_probe(None, y, leak_group, numeric=numeric, features=features, seed=run.config.seed)
     summary = record.summary_of(found, y, names, grouped_by(part), []) | {"n_total": len(usable)}
-    return {"probe": summary, "probe_withheld": None}, record.table_of(found, image, y, names, unit)
+    return {"probe": summary, "probe_withheld": None}, record.table_of(found, image, y, names, leak_group)
 
 
 def _pairs(space: Space, ids: np.ndarray) -> pd.DataFrame:

@@ -24,13 +24,13 @@ MOST_IMAGES = 50  # of a class, named
 
 
 class Trained(NamedTuple):
-    """The probe of this audit: what it found on the rows of a table of images, their labels, the classes' names, their units."""
+    """The probe of this audit: what it found on the rows of a table of images, their labels, the classes' names, their leak groups."""
 
     found: Probe
     part: pd.DataFrame
     y: np.ndarray
     names: list[str] | None
-    unit: np.ndarray
+    leak_group: np.ndarray
 
 
 class Before(NamedTuple):
@@ -118,13 +118,13 @@ def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str
     kept = partner >= 0
     given = np.where(kept, before.probe["fold"].to_numpy(np.int64)[partner], -1)
     folds = int(before.summary["probe"]["folds"])
-    fold = assign_folds(strata_of(trained.y, numeric=numeric), trained.unit, folds, run.config.seed, given)
+    fold = assign_folds(strata_of(trained.y, numeric=numeric), trained.leak_group, folds, run.config.seed, given)
     assert found.features is not None
     losses = paired.refitted_losses(found.features, trained.y, fold, found.strength, numeric=numeric)
     old_loss = before.probe["log_loss"].to_numpy(float)
-    _, old_unit = np.unique(before.probe["unit"].to_numpy(), return_inverse=True)
-    _, unit = np.unique(trained.unit, return_inverse=True)
-    states = paired.State(old_loss, old_unit), paired.State(losses, unit)
+    _, old_leak_group = np.unique(before.probe["leak_group"].to_numpy(), return_inverse=True)
+    _, leak_group = np.unique(trained.leak_group, return_inverse=True)
+    states = paired.State(old_loss, old_leak_group), paired.State(losses, leak_group)
     change = paired.change(*states, partner, folds, run.config.seed)
     curve = [(p["n"], p["error"] if p["log_loss"] is None else p["log_loss"]) for p in before.summary["probe"]["curve"]]
     told = change._asdict() | {

@@ -318,7 +318,9 @@ def publish(run: Run) -> Path:
         If the store is gone: what was written since lies where nobody would look for it.
     """
     if not (Path(run.store) / "version.json").is_file():
-        raise MachineError(f"the store {run.store} is gone (removed, or unmounted, while it was used): bring it back")
+        raise MachineError(
+            f"the store {run.store} is gone (removed, or unmounted, while it was used): restore or remount it"
+        )
     run.results.parent.mkdir(parents=True, exist_ok=True)
     os.replace(run.files.results, run.results)
     shutil.rmtree(run.work, ignore_errors=True)

@@ -1,6 +1,6 @@
 """What an experiment is asked to do: frozen records, checked when they are made; the grid as a list of cells.
 
-A *cell* is one network trained on one sample: (dataset, model, N, seed). It is the unit that is computed, spread over workers,
+A *cell* is one network trained on one sample: (dataset, model, N, seed). It is what is computed at once, spread over workers,
 resumed and recorded. Imports nothing heavy.
 """
 

@@ -16,7 +16,7 @@ from dataprops.distances.plan import plan_pass
 from dataprops.distances.state import PassSpec
 from dataprops.experiment.grid import Cell, Experiment, plan_cells
 from dataprops.experiment.sets import facts_of, load_images
-from dataprops.experiment.splits import Impossible, draw, held_back, units
+from dataprops.experiment.splits import Impossible, draw, held_back, leak_groups
 from dataprops.imaging.decode import Preprocess
 from dataprops.properties.distinct import distinct_rows
 from dataprops.properties.estimators import estimate_all
@@ -56,8 +56,8 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
     group = [None] * len(table) if experiment.split == "image" else table["group"].tolist()
     pixels = [str(i) for i in range(len(table))] if experiment.split == "image" else table["pixels"].tolist()
     try:
-        unit = units(group, pixels)
-        sample = draw(table["y"].to_numpy(), unit, cell.n_train, cell.n_test, cell.seed)
+        leak_group = leak_groups(group, pixels)
+        sample = draw(table["y"].to_numpy(), leak_group, cell.n_train, cell.n_test, cell.seed)
     except Impossible as reason:
         named = str(reason)
         for code, label in enumerate(facts["classes"]):
@@ -71,12 +71,12 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
     with contextlib.suppress(OSError, ValueError):
         if json.loads(where.read_text(encoding="utf-8")).get("key") == key:
             return True
-    hold = held_back(table["y"].to_numpy(np.int64), unit, sample, HELD_BACK, cell.seed)
+    hold = held_back(table["y"].to_numpy(np.int64), leak_group, sample, HELD_BACK, cell.seed)
     write_arrays(where.with_suffix(".npz"), train=sample.train, test=sample.test, hold=hold)
     images = load_images(Path(experiment.store), preprocess, train["content"].tolist())
     values = measure_sample(images, train, cell.seed) | {"n_hold": len(hold)}
     pixels_of = np.asarray(images).reshape(len(train), preprocess.size, preprocess.size, preprocess.channels)
-    values |= probe_sample(pixels_of, train["y"].to_numpy(np.int64), unit[sample.train], cell.seed)
+    values |= probe_sample(pixels_of, train["y"].to_numpy(np.int64), leak_group[sample.train], cell.seed)
     known = train["group"].fillna(train["path"]).nunique()
     write_text(where, json.dumps({"key": key, "n_groups": int(known), **values}) + "\n")
     return True
@@ -113,16 +113,16 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
     }
 
 
-def probe_sample(images: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int) -> dict[str, Any]:
+def probe_sample(images: np.ndarray, y: np.ndarray, leak_group: np.ndarray, seed: int) -> dict[str, Any]:
     """What the reference classifier makes of training images uint8 [n, h, w, c] alone, as columns; NaN where it is withheld."""
     from dataprops.probe.measure import reason_not_applicable, run_probe
 
     named = ("p_error", "p_loss", "p_wrong", "p_gradient", "p_penalty")
-    least = min(len(np.unique(unit[y == c])) for c in range(int(y.max()) + 1))
+    least = min(len(np.unique(leak_group[y == c])) for c in range(int(y.max()) + 1))
     told: dict[str, Any] = dict.fromkeys(named, float("nan")) | {"groups_least": least}
-    if reason_not_applicable(y, unit, numeric=False) is not None:
+    if reason_not_applicable(y, leak_group, numeric=False) is not None:
         return told
-    found = run_probe(images, y, unit, seed=seed)
+    found = run_probe(images, y, leak_group, seed=seed)
     assert found.log_loss is not None and found.attack is not None
     return told | {
         "p_error": found.error.value,

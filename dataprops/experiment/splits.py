@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     test: np.ndarray
 
 
-def units(group: list[str | None], pixels: list[str]) -> np.ndarray:
+def leak_groups(group: list[str | None], pixels: list[str]) -> np.ndarray:
     """What must stay on one side, as a number for each image: images of one group, and identical images, joined.
 
     Parameters
@@ -31,7 +31,7 @@ def units(group: list[str | None], pixels: list[str]) -> np.ndarray:
     pixels : list of n
         Content of the canonical image.
 
-    >>> units(["p", "p", None, None], ["a", "b", "b", "c"])
+    >>> leak_groups(["p", "p", None, None], ["a", "b", "b", "c"])
     array([0, 0, 0, 1])
     """
     from scipy.sparse import coo_matrix
@@ -60,15 +60,15 @@ def quotas(n: int, classes: int) -> list[int]:
     return [n // classes + (c < n % classes) for c in range(classes)]
 
 
-def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) -> Sample:
+def draw(y: np.ndarray, leak_group: np.ndarray, n_train: int, n_test: int, seed: int) -> Sample:
     """A balanced sample. The test images of a seed do not depend on N, and a larger training set holds every smaller one.
 
     Parameters
     ----------
     y : int64 [n]
         Classes 0..c-1.
-    unit : int64 [n]
-        What must stay on one side; see `units`.
+    leak_group : int64 [n]
+        What must stay on one side; see `leak_groups`.
 
     Raises
     ------
@@ -77,12 +77,12 @@ def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) 
     """
     classes = int(y.max(initial=0)) + 1
     rng = np.random.default_rng([seed, n_test])
-    order = rng.permutation(int(unit.max(initial=-1)) + 1)
-    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
+    order = rng.permutation(int(leak_group.max(initial=-1)) + 1)
+    members = np.split(np.argsort(leak_group, kind="stable"), np.cumsum(np.bincount(leak_group))[:-1])
     need = np.array(quotas(n_test, classes))
     test: list[int] = []
     rest: list[np.ndarray] = []
-    for number in order:  # whole units first
+    for number in order:  # whole leak groups first
         inside = rng.permutation(members[number])
         count = np.bincount(y[inside], minlength=classes)
         if need.any() and (count <= need).all():
@@ -91,7 +91,7 @@ def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) 
         else:
             rest.append(inside)
     left: list[np.ndarray] = []
-    for inside in rest:  # then parts of units, whose other images are left out
+    for inside in rest:  # then parts of leak groups, whose other images are left out
         if not need[y[inside]].any():
             left.append(inside)
             continue
@@ -119,13 +119,13 @@ def draw(y: np.ndarray, unit: np.ndarray, n_train: int, n_test: int, seed: int) 
     return Sample(np.random.default_rng([seed, n_train, 1]).permutation(chosen), rng.permutation(np.array(test)))
 
 
-def held_back(y: np.ndarray, unit: np.ndarray, sample: Sample, most: int, seed: int) -> np.ndarray:
-    """Positions of at most so many images that share no unit with the sample, balanced as far as they go, int64 [h].
+def held_back(y: np.ndarray, leak_group: np.ndarray, sample: Sample, most: int, seed: int) -> np.ndarray:
+    """Positions of at most so many images that share no leak group with the sample, balanced as far as they go, int64 [h].
 
     For what must be fitted to images that a network was neither trained nor tested on, such as a temperature.
     """
-    used = np.unique(unit[np.concatenate([sample.train, sample.test])])
-    free = np.nonzero(~np.isin(unit, used))[0]
+    used = np.unique(leak_group[np.concatenate([sample.train, sample.test])])
+    free = np.nonzero(~np.isin(leak_group, used))[0]
     free = np.random.default_rng([seed, 19]).permutation(free)
     classes = int(y.max(initial=0)) + 1
     parts = [free[y[free] == c][:wanted] for c, wanted in enumerate(quotas(most, classes))]

@@ -72,7 +72,7 @@ class NearCopies(NamedTuple):
 
 
 def near_ratio(images: pd.DataFrame, k: int) -> float:
-    """Distance over the k-th neighbour's below which a nearest neighbour is no accident.
+    """Ratio of the distance to the k-th neighbour's below which a nearest neighbour is no coincidence.
 
     In a set of dimension d that is evenly filled, one of k - 1 neighbours lies within a fraction r of the k-th distance with a
     probability of about (k - 1) r^d: that is `FALSE_FRACTION` at this r.
@@ -93,7 +93,7 @@ def detail_threshold(null: np.ndarray, looked_at: int) -> float:
 
 
 def _tail(null: np.ndarray) -> tuple[float, float]:
-    """The share of pairs which are no copies that is confirmed, and the scale of the exponential tail of their agreement.
+    """The fraction of non-copies that are confirmed, and the scale of the exponential tail of their agreement.
 
     As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there.
     """
@@ -102,7 +102,7 @@ def _tail(null: np.ndarray) -> tuple[float, float]:
 
 
 def _confirmed(thumbs: np.ndarray, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
-    """Candidates laid over each other; what agrees on thumbnails is looked at again at twice their size, if pixels are given."""
+    """Align the candidates; those that agree on thumbnails are aligned again at twice the size, if pixels are given."""
     found = align(thumbs, pairs)
     worth = _best_views(pairs, found.detail)
     detail = np.zeros_like(found.detail)
@@ -125,7 +125,7 @@ def _confirmed(thumbs: np.ndarray, blocks: Blocks | None, distinct: np.ndarray, 
 
 
 def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
-    """Numbers of the candidates that are worth confirming: of each pair the view in which it agrees best, the simplest of equals."""
+    """Numbers of the candidates to confirm: for each pair the view in which it agrees best, the simplest among equals."""
     order = np.argsort(-(detail - 0.002 * np.minimum(pairs.view, 9)), kind="stable")
     order = order[detail[order] >= WORTH_CONFIRMING]
     ends = np.stack([np.minimum(pairs.a, pairs.b)[order], np.maximum(pairs.a, pairs.b)[order]], 1)
@@ -133,7 +133,7 @@ def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
 
 
 def chance(null: np.ndarray, threshold: float) -> float:
-    """Probability that a pair of different pictures reaches the threshold, by the tail of those that were looked at."""
+    """Probability that a pair of different pictures reaches the threshold, by the tail of those that were examined."""
     passing, scale = _tail(null)
     return float(passing * np.exp(-max(threshold - WORTH_CONFIRMING, 0.0) / scale))
 
@@ -224,7 +224,7 @@ def near_copies(
 
 
 def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
-    """The middle of the images' own shorter sides, in pixels; infinite where they are not known. Enlarging adds no detail."""
+    """Median of the original images' shorter sides, in pixels; infinite if unknown. Enlarging adds no detail."""
     if "width" not in images or "height" not in images:
         return float("inf")
     side = np.fmin(images["width"].to_numpy(float), images["height"].to_numpy(float))[distinct]
@@ -233,13 +233,13 @@ def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
 
 
 def _shows_enough(thumbs: np.ndarray) -> np.ndarray:
-    """Whether the contrast of thumbnails is not far below the set's usual one, bool [n]."""
+    """Whether a thumbnail's contrast is not far below the set's median, bool [n]."""
     contrast = thumbs.std(axis=(1, 2))
     return contrast >= LEAST_CONTRAST * np.median(contrast)
 
 
 def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> Candidates:
-    """What is worth laying over each other: neighbours that stand out, and what `candidate_pairs` finds."""
+    """Pairs to align: neighbours that stand out, and what `candidate_pairs` finds."""
     near = plain[plain["ratio"] < LOOKED_AT]
     sought = candidate_pairs(thumbs) if len(thumbs) <= MOST_IMAGES else Candidates(*(np.empty(0, np.int64),) * 4)
     found = Candidates(
@@ -253,7 +253,7 @@ def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> 
 
 
 def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float) -> pd.DataFrame:
-    """The best view of each pair that is a copy: positions a, b (as aligned), number of the candidate, and what was found."""
+    """The best alignment of each pair judged to be a copy: positions a and b, the candidate's number, and its measures."""
     table = pd.DataFrame(
         {
             "a": wanted.a,
@@ -287,7 +287,7 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
 
 
 def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
-    """Images as they are by the given distance; what was turned, cropped or changed as found."""
+    """Unchanged pairs by the given distance; pairs that were turned, cropped or changed, as found."""
     a, b = place[listed["a"].to_numpy(np.int64)], place[listed["b"].to_numpy(np.int64)]
     given = pd.DataFrame({"low": np.minimum(a, b), "high": np.maximum(a, b)})
     both = given.merge(best, on=["low", "high"], how="left")
@@ -347,7 +347,7 @@ def _shown_rms(
     images: pd.DataFrame,
     features: int,
 ) -> float:
-    """Where the histogram of distances shows the threshold: at the farthest near-copy as it is, else by the ratio."""
+    """Threshold shown in the histogram of distances: that of the farthest unchanged near-copy, else by the ratio."""
     plain = np.array([_is_plain(row) for row in best.itertuples()], bool)
     if near_rms is None and plain.any():
         return float(distance[plain].max() / np.sqrt(features))

@@ -119,8 +119,8 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
             for column in range(GRID):
                 score = score_of(_cell_values(cells[:, row, column]), y, folds)
                 out.append(Told("region", place_name(row, column), score, "", (row, column)))
-        unit = pd.factorize(used["group"].where(used["group"].notna(), used["image"].map(lambda i: f"\0{i}")))[0]
-        out += _marks(cells, y, names, ids, seed=seed, unit=unit)
+        group = pd.factorize(used["group"].where(used["group"].notna(), used["image"].map(lambda i: f"\0{i}")))[0]
+        out += _marks(cells, y, names, ids, seed=seed, group=group)
     return sorted(out, key=lambda told: (told.kind, -told.score))
 
 
@@ -230,7 +230,7 @@ def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _marks(
-    cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, unit: np.ndarray
+    cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, group: np.ndarray
 ) -> list[Told]:
     """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class and place."""
     best: dict[tuple[int, str], Told] = {}
@@ -244,7 +244,7 @@ def _marks(
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
                 told = _mark(shape, length, y, c, seeds[length[seeds] >= CLEAR * np.sqrt(shape.shape[1])])
-                if told is None or len(np.unique(unit[told[1]])) < MARKED_PATIENTS:
+                if told is None or len(np.unique(group[told[1]])) < MARKED_PATIENTS:
                     continue
                 if not burnt_in(cells[:, row, column], told[1], shape * length[:, None]):
                     continue

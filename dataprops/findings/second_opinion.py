@@ -75,7 +75,7 @@ class Opinions(NamedTuple):
 
     @property
     def witnesses(self) -> list[np.ndarray]:
-        """What those say who were asked."""
+        """The opinions of the witnesses that were asked."""
         return [p for p in (self.near, self.probe, self.alike, self.curved) if p is not None]
 
     @property
@@ -128,12 +128,12 @@ class Witness(NamedTuple):
     curved: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write it whole."""
+        """Write it to a file."""
         write_arrays(path, **self._replace(classes=np.array(self.classes))._asdict())
 
     @classmethod
     def load(cls, path: Path) -> Witness | None:
-        """What was written, or None."""
+        """Read what `save` wrote; None if there is no file."""
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as saved:
@@ -145,7 +145,7 @@ class Witness(NamedTuple):
 def near_votes(
     images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray, y: np.ndarray, classes: int
 ) -> np.ndarray:
-    """Probabilities by the labels of the nearest images, float64 [n, classes]; copies and images of one group have no vote."""
+    """Class probabilities by the nearest images' labels, float64 [n, classes]; copies and images of the same group do not vote."""
     group = or_none(images["group"])
     one, two = neighbours["image"].to_numpy(np.int64), neighbours["neighbour"].to_numpy(np.int64)
     same = np.array([a is not None and a == b for a, b in zip(group[one], group[two], strict=True)], bool)
@@ -161,18 +161,18 @@ def near_votes(
     return (count + share) / (count.sum(1, keepdims=True) + 1)
 
 
-def most_alike(kernel: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Places of the `NEAR` images of other units whose features have the largest cosines, int64 [n, NEAR]; -1: no more.
+def most_alike(kernel: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
+    """Positions of the `NEAR` images of other leak groups with the largest cosine of features, int64 [n, NEAR]; -1: no more.
 
     `kernel` holds the features' inner products, float64 [n, n]; of equal cosines the first image counts.
     """
-    n = len(unit)
+    n = len(leak_group)
     length = np.sqrt(np.maximum(np.diagonal(kernel), 1e-24))
     out = np.full((n, NEAR), -1, np.int64)
     for start in range(0, n, 1024):
         part = slice(start, start + 1024)
         cosine = kernel[part] / (length[part, None] * length)
-        cosine[unit[part, None] == unit[None]] = -np.inf
+        cosine[leak_group[part, None] == leak_group[None]] = -np.inf
         least = np.partition(cosine, n - min(NEAR, n), axis=1)[:, n - min(NEAR, n), None]
         for row, (values, bound) in enumerate(zip(cosine, least, strict=True)):
             some = np.nonzero((values >= bound) & np.isfinite(values))[0]  # with the equals of the last one
@@ -182,7 +182,7 @@ def most_alike(kernel: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 
 def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities by the labels of these places [n, NEAR] (-1: none), float64 [n, classes]."""
+    """Class probabilities by the labels at these positions [n, NEAR] (-1: none), float64 [n, classes]."""
     share = np.bincount(y, minlength=classes) / len(y)
     labels = np.where(voters >= 0, y[voters], -1)
     count = np.stack([(labels == c).sum(1) for c in range(classes)], 1)
@@ -289,7 +289,7 @@ class WrongLabels(NamedTuple):
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
-    """How many labels contradict the witnesses however confident these are: the share at random of the module's docstring, times n."""
+    """Estimate the number of wrong labels: the fraction at random of the module's docstring, times n."""
     from scipy.optimize import brentq
     from scipy.special import gammaincinv
 
@@ -305,7 +305,7 @@ def wrong_labels(said: Opinions) -> WrongLabels:
         return _fitted(logs, said.y, (random, random), best.x).loss - best.loss - limit
 
     def crossing(end: float, limit: float) -> float:
-        """Where between the best share and an end the loss is by `limit` above the least; the end, if nowhere."""
+        """Where between the best fraction and a bound the loss exceeds its minimum by `limit`; the bound, if nowhere."""
         if above(end, limit) <= 0:
             return end
         return float(brentq(above, end, share, args=(limit,), xtol=max(0.02 * share, 0.1 / n)))

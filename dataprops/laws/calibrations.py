@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fit that the store keeps.
+    """A fit saved in the store.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Calibration:
 def save_calibration(
     store: Path, fit: Fit, source: str, figures: Mapping[str, Figure] = MappingProxyType({})
 ) -> Calibration:
-    """Keep a fit in the store, with its figures.
+    """Save a fit in the store, with its figures.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def load_calibration_folder(folder: Path) -> Calibration:
 
 
 def newest_calibration(store: Path) -> Calibration | None:
-    """The newest calibration of a store that can be read; None if there is none."""
+    """The newest readable calibration of a store; None if there is none."""
     for path in sorted((store / "calibrations").glob("[0-9]*/calibration.json"), reverse=True):
         try:
             return load_calibration_folder(path.parent)
@@ -188,7 +188,7 @@ def read_key(key: str) -> tuple[Preprocess, int]:
 
 
 def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
-    """Why a calibration says nothing of an audited set, with the way out; None if it does.
+    """Why a calibration does not apply to an audited set, with the way out; None if it does.
 
     Parameters
     ----------

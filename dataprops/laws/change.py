@@ -154,7 +154,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
 
 @lru_cache(maxsize=1)
 def alarm_score() -> dict[str, Any]:
-    """What an alarm by the paired change is worth: counts over real sets, from `tests/benchmarks/changes.py`.
+    """How reliable an alarm by the paired change is: counts over real sets, from `tests/benchmarks/changes.py`.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def _readable(audit: Mapping[str, Any]) -> int:
 
 
 def preprocessing_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Why the numbers of two audits do not compare at all, or None."""
+    """Why the numbers of two audits are not comparable at all, or None."""
     for key, now in new["preprocess"].items():
         before = old["preprocess"].get(key, "auto" if key == "window" else None)  # older audits knew no other window
         if before != now:
@@ -246,7 +246,7 @@ def preprocessing_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str
 
 
 def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Why two audits do not compare, or None."""
+    """Why two audits are not comparable, or None."""
     reason = preprocessing_differs(old, new)
     if reason:
         return reason
@@ -280,12 +280,12 @@ def _what_changed(before: int, after: int) -> str:
 
 
 def _growth(log_change: float) -> str:
-    """A change of the log as one of the number itself, in a sentence."""
+    """A change of the log, in words, as a change of the number itself."""
     return percent(math.expm1(min(log_change, 700.0)), sign=True)
 
 
 def _day(created: str, now: str) -> str:
-    """'3 May', with the year if it is another than now's; from ISO dates."""
+    """'3 May', with the year unless it is the current one; from ISO dates."""
     year, month, day = created[:10].split("-")
     text = f"{int(day)} {MONTHS[int(month) - 1]}"
     return text if now[:4] == year else f"{text} {year}"

@@ -33,7 +33,7 @@ NO_CALIBRATION = (
 
 
 def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL) -> tuple[float, float] | None:
-    """Half width of a prediction interval, and the level that it holds at; None with fewer than `LEAST` datasets.
+    """Half width of a prediction interval, and its level; None with fewer than `LEAST` datasets.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL
 
 
 def _interval_words(line: FittedLaw, spread: tuple[float, float] | None) -> tuple[str, str]:
-    """(how the interval is called, where it comes from)."""
+    """(name of the interval, where it comes from)."""
     sets = len(line.residuals)
     if spread is None:
         return (
@@ -71,7 +71,7 @@ def _interval_words(line: FittedLaw, spread: tuple[float, float] | None) -> tupl
 
 
 def measured_numbers(record: Mapping[str, Any]) -> dict[str, float | None]:
-    """Numbers of a summary by the calibration's column names."""
+    """Numbers of a summary under the calibration's column names."""
     dimension = (record["intrinsic_dimension"].get("mle_paper") or {}).get("value")
     sample = record["label_sharpness"]["sample"]
     return {
@@ -92,7 +92,7 @@ NAMES = {
 
 
 def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str | None:
-    """Why a law cannot be applied to a set, or None."""
+    """Why a law with these columns does not apply to a set; None if it does."""
     for name in wanted:
         value = measured[name]
         if value is None or not math.isfinite(value) or value <= 0:
@@ -106,7 +106,7 @@ def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str
 
 
 def _caveat(line: FittedLaw, measured: Mapping[str, float | None]) -> str:
-    """What to mind, as a sentence that follows the prediction's; or nothing."""
+    """A caveat that follows the prediction's sentence, or an empty text."""
     remarks = []
     for name, (low, high) in line.ranges.items():
         value = measured.get(name)
@@ -208,7 +208,7 @@ def _log_loss(line: FittedLaw, measured: Mapping[str, float | None]) -> float:
 def _loss_line(
     record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None
 ) -> tuple[FittedLaw | None, dict[str, float | None], str]:
-    """The line of the loss, the set's numbers, and the reason why there is no prediction."""
+    """The line of the loss, the set's numbers, and the reason if there is no prediction."""
     measured = measured_numbers(record)
     if calibration is None:
         return None, measured, NO_CALIBRATION

@@ -32,7 +32,7 @@ TARGETS = {
 
 
 class Best(NamedTuple):
-    """A form as predictions need it.
+    """A form with what predictions need of it.
 
     Attributes
     ----------
@@ -53,14 +53,14 @@ class Best(NamedTuple):
 
 
 def load_cells() -> pd.DataFrame:
-    """The trained networks of the calibration that ships."""
+    """The trained networks of the shipped calibration."""
     with (files("dataprops.laws") / "calibration" / "probe" / "cells.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
 
 @lru_cache(maxsize=4)
 def _converged(family: str) -> pd.DataFrame:
-    """The converged networks of a family of those that ship; not to be changed."""
+    """The converged networks of a family in the shipped calibration; do not modify."""
     cells = load_cells()
     return sources.converged(cells.loc[cells["model"] == family])
 
@@ -179,7 +179,7 @@ def _told(target: str, value: float) -> str:
 
 
 def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Where the set stands among those of the calibration by the expected rise of the loss under attack; None where it is withheld.
+    """Rank of the set among those of the calibration by the expected rise of the loss under attack; None where it is withheld.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
 
 @lru_cache(maxsize=1)
 def doubling() -> dict[str, Any]:
-    """What the probe's curve is worth for the networks of the calibration that ships (`sources.doubling_score`)."""
+    """How well the probe's curve predicts the networks of the shipped calibration (`sources.doubling_score`)."""
     return sources.doubling_score(sources.converged(load_cells()))
 
 

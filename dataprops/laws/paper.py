@@ -113,7 +113,7 @@ def fit_penalty(table: pd.DataFrame) -> PenaltyLaw:
 
 @lru_cache(maxsize=1)
 def penalty_score() -> dict[str, Any]:
-    """What the line is worth on the paper's own sets: rmse where each is left out, nats, and the mean's (`baseline_rmse`)."""
+    """How well the line does on the paper's own sets: leave-one-out rmse, nats, and that of the mean (`baseline_rmse`)."""
     table = load_calibration()
     misses = []
     for row in table.itertuples():
@@ -201,7 +201,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
 
 
 def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
-    """Why the paper's calibration says nothing of a set, or None."""
+    """Why the paper's calibration does not apply to a set; None if it does."""
     preprocess, sample = record["preprocess"], record["label_sharpness"]["sample"]
     if record["labels"]["kind"] != "classes":
         return "the calibration holds for classes, and this set has none (--labels classes reads numbers as classes)"
@@ -229,7 +229,7 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
 
 
 def _nats(value: float) -> str:
-    """Nats in a sentence: a predicted fall is not shown as a rise; the record keeps the number."""
+    """Nats in a sentence, with a predicted fall shown as no rise; the record keeps the number."""
     return f"{max(value, 0.0):.0f}"
 
 

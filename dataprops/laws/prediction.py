@@ -1,4 +1,4 @@
-"""A predicted number with its interval, or the reason why there is none."""
+"""A predicted number with its interval, or the reason why it is withheld."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted number with its interval, or the reason why there is none.
+    """A predicted number with its interval, or the reason why it is withheld.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Prediction:
 
 
 def student(degrees: float, level: float = LEVEL) -> float:
-    """Student's t that is exceeded on either side with probability 1 - level in all."""
+    """Two-sided critical value of Student's t at this level."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2))

@@ -19,7 +19,7 @@ from dataprops.laws.prediction import Prediction
 
 
 class Measured(NamedTuple):
-    """What predictions rest on.
+    """What predictions are made from.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     change: Mapping[str, Any] | None = None
 
     def of_network(self, name: str) -> Prediction:
-        """A prediction of the calibration that ships, from the probe."""
+        """A prediction by the shipped calibration, from the probe."""
         return network_prediction(name, self.summary.get("probe"), self.summary.get("probe_withheld"))
 
 
@@ -74,7 +74,7 @@ class PredictionRow(NamedTuple):
 
 
 def _test_loss(given: Measured) -> Prediction:
-    """By the store's calibration where that has a number, else by the one that ships."""
+    """By the store's calibration where it has a number, else by the shipped one."""
     network = given.of_network("test_loss")
     if given.calibration is None:
         return network
@@ -122,13 +122,13 @@ PREDICTIONS: dict[str, PredictionRow] = {
 
 
 def predict(given: Measured, rows: Mapping[str, PredictionRow] = PREDICTIONS) -> list[Prediction]:
-    """Every prediction of a measured set, a number or the reason why there is none, in the order of the table."""
+    """Every prediction for a measured set, a number or the reason why it is withheld, in the order of the table."""
     made = [row.predict(given) for row in rows.values()]
     return [prediction for prediction in made if prediction is not None]
 
 
 def predicted_measures(predictions: list[Prediction]) -> dict[str, float]:
-    """The predicted numbers that checks look at; absent where there is none."""
+    """The predicted numbers that checks use; withheld ones are absent."""
     out: dict[str, float] = {}
     for prediction in predictions:
         row = PREDICTIONS.get(prediction.name)

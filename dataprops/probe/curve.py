@@ -25,17 +25,17 @@ class Gain(NamedTuple):
     high: float
 
 
-def nested_subsets(y: np.ndarray, unit: np.ndarray, seed: int) -> dict[int, np.ndarray]:
-    """Denominator -> bool [n], whole units, each a part of the next larger, classes in proportion as units allow."""
+def nested_subsets(y: np.ndarray, leak_group: np.ndarray, seed: int) -> dict[int, np.ndarray]:
+    """Denominator -> bool [n], whole leak groups, each a part of the next larger, classes in proportion as leak groups allow."""
     rng = np.random.default_rng([seed, 13])
-    names, code = np.unique(unit, return_inverse=True)
+    names, code = np.unique(leak_group, return_inverse=True)
     key = rng.random(len(names))[code]
-    # the place of each image among its class, in the order of its unit's random key
+    # the place of each image among its class, in the order of its leak group's random key
     place = np.empty(len(y))
     for c in np.unique(y):
         of = np.nonzero(y == c)[0]
         place[of[np.argsort(key[of], kind="stable")]] = (np.arange(len(of)) + 0.5) / len(of)
-    # a unit is in a part by its first image: no unit is torn
+    # a leak group is in a part by its first image: no leak group is torn
     first = np.full(len(names), np.inf)
     np.minimum.at(first, code, place)
     return {part: first[code] < 1 / part for part in FRACTIONS}
@@ -47,7 +47,9 @@ def slope(sizes: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return (np.log(losses[..., -LATE:]) * x).sum(-1) / (x * x).sum()
 
 
-def gain(sizes: np.ndarray, losses: np.ndarray, weights: np.ndarray, unit: np.ndarray, times: float = 2.0) -> Gain:
+def gain(
+    sizes: np.ndarray, losses: np.ndarray, weights: np.ndarray, leak_group: np.ndarray, times: float = 2.0
+) -> Gain:
     """Expected fall of the log loss with `times` as many images.
 
     Parameters
@@ -56,17 +58,17 @@ def gain(sizes: np.ndarray, losses: np.ndarray, weights: np.ndarray, unit: np.nd
         Images trained on.
     losses : float [n, s]
         Log loss of each image at each size.
-    weights : int [draws, units]
+    weights : int [draws, leak_groups]
         Of `bootstrap_weights`.
-    unit : int64 [n]
+    leak_group : int64 [n]
     times : float
         At most `FARTHEST`.
     """
     if times > FARTHEST:
         raise ValueError(f"nothing is promised beyond {FARTHEST} times as many images, got {times:g}")
     sums = np.zeros((weights.shape[1], losses.shape[1]))
-    np.add.at(sums, unit, losses)
-    count = np.bincount(unit, minlength=weights.shape[1])
+    np.add.at(sums, leak_group, losses)
+    count = np.bincount(leak_group, minlength=weights.shape[1])
     drawn = (weights @ sums) / np.maximum(weights @ count, 1)[:, None]
     found = 1 - times ** slope(sizes, np.maximum(drawn, 1e-9))
     low, high = np.quantile(found, [0.025, 0.975])

@@ -14,7 +14,7 @@ CHAIN = 0.2  # a chain of near-identical images that holds more of the set is no
 
 
 def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
-    """Number of each image's unit, int64 [n]: images of one group, and those joined by a pair, share one.
+    """Number of each image's leak group, int64 [n]: images of one group, and those joined by a pair, share one.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
         edges.append(np.stack([known, known[first][inverse]], axis=1))
     a, b = np.concatenate(edges).T
     graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(n, n))
-    _, unit = connected_components(graph, directed=False)
-    _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
+    _, leak_group = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(leak_group, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))
     return order[inverse] if n else own
 
 
-def units_of(n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray) -> np.ndarray:
+def leak_groups_of(n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Units of images as `unite` makes them; near pairs are left out where they would chain a large share of the set together.
 
     Near-identical is not transitive: thousands of nearly black images can hang together although the ends differ.
@@ -62,28 +62,31 @@ def fold_count(n: int) -> int:
     return FOLDS_OF_FEW if n <= FEW else FOLDS
 
 
-def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int, given: np.ndarray | None = None) -> np.ndarray:
-    """Fold of each image, int64 [n]: no unit in two of them, each class spread as evenly as units allow.
+def assign_folds(
+    y: np.ndarray, leak_group: np.ndarray, folds: int, seed: int, given: np.ndarray | None = None
+) -> np.ndarray:
+    """Fold of each image, int64 [n]: no leak group in two of them, each class spread as evenly as leak groups allow.
 
     Parameters
     ----------
     y : int64 [n]
         Classes 0..c-1 (of numbers: their quintile).
-    unit : int64 [n]
+    leak_group : int64 [n]
         Of `unite`.
     folds : int
     seed : int
         Decides between folds that are equally good.
     given : int64 [n], optional
-        Folds that images have already (-1: none): their units stay there (where a unit has several, in that of most of its images).
+        Folds that images have already (-1: none): their leak groups stay there, a leak group with several in the fold of most of its
+        images.
     """
     rng = np.random.default_rng([seed, 11])
     classes = int(y.max(initial=0)) + 1
-    names, code = np.unique(unit, return_inverse=True)
+    names, code = np.unique(leak_group, return_inverse=True)
     counts = np.zeros((len(names), classes))
     np.add.at(counts, (code, y), 1)
     share = 1 / np.maximum(counts.sum(0), 1)
-    # large units first, and among equals by chance; of one class with few images before many
+    # large leak groups first, and among equals by chance; of one class with few images before many
     order = rng.permutation(len(names))
     order = order[np.argsort(-(counts[order] * share).sum(1), kind="stable")]
     held = np.zeros((folds, classes))
@@ -94,7 +97,7 @@ def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int, given: 
     order = order[np.argsort(set_already[order] < 0, kind="stable")]
     for number in order:
         mine = counts[number]
-        # how uneven the classes of this unit become, and then the sizes
+        # how uneven the classes of this leak group become, and then the sizes
         cost = ((held + mine) * share * (mine > 0)).sum(1) + 1e-3 * size / len(y) + tie
         at = int(np.argmin(cost)) if set_already[number] < 0 else int(set_already[number])
         chosen[number] = at
@@ -104,7 +107,7 @@ def assign_folds(y: np.ndarray, unit: np.ndarray, folds: int, seed: int, given: 
 
 
 def _fold_of_units(code: np.ndarray, given: np.ndarray, folds: int) -> np.ndarray:
-    """The fold that most of a unit's images have already; -1 where none has one."""
+    """The fold that most of a leak group's images have already; -1 where none has one."""
     votes = np.zeros((int(code.max(initial=-1)) + 1, folds), np.int64)
     known = given >= 0
     np.add.at(votes, (code[known], given[known]), 1)

@@ -3,7 +3,7 @@
     images -> features.py -> ridge.py (scores of images not trained on) -> calibrate.py (probabilities)
                                     |-> curve.py, suspects.py, attack.py, and intervals over groups by bootstrap.py
 
-Pure functions of their arguments: the same images, labels, units and seed give the same numbers.
+Pure functions of their arguments: the same images, labels, leak groups and seed give the same numbers.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Probe(NamedTuple):
         2 and 4 times as many images; None with `withheld`.
     withheld : str or None
     folds : int
-    units : int
+    leak_groups : int
         Groups that were drawn for the intervals.
     fold : int64 [n]
     probabilities : float64 [n, classes] or None
@@ -115,7 +115,7 @@ class Probe(NamedTuple):
     gains: dict[int, curve.Gain] | None
     withheld: str | None
     folds: int
-    units: int
+    leak_groups: int
     fold: np.ndarray
     probabilities: np.ndarray | None
     losses: np.ndarray
@@ -138,7 +138,7 @@ def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
     y : int64 [n]
         Classes 0..c-1, each with images in two groups at least (`LEAST_GROUPS` for numbers to trust).
     groups : int64 [n], optional
-        What must stay together (`folds.units_of`); by default each image counts alone.
+        What must stay together (`folds.leak_groups_of`); by default each image counts alone.
     seed : int
 
     Examples
@@ -149,17 +149,17 @@ def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
     >>> held_out(images.astype(np.uint8), y).probabilities.argmax(1).tolist() == y.tolist()
     True
     """
-    unit = np.arange(len(y)) if groups is None else groups
+    leak_group = np.arange(len(y)) if groups is None else groups
     with one_thread():
         x = shrink(images)
         _, features = fit_encoder(x, seed)
-        return held_out_of(features, y, unit, seed)
+        return held_out_of(features, y, leak_group, seed)
 
 
-def held_out_of(features: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int = 0) -> HeldOut:
+def held_out_of(features: np.ndarray, y: np.ndarray, leak_group: np.ndarray, seed: int = 0) -> HeldOut:
     """As `held_out`, from features float32 [n, p] of whatever kind, each of mean 0 and comparable spread."""
     classes = int(y.max()) + 1
-    folds = assign_folds(y, unit, fold_count(len(y)), seed)
+    folds = assign_folds(y, leak_group, fold_count(len(y)), seed)
     scores = held_scores(inner_products(features), targets(y, classes), folds).scores
     return HeldOut(cross_fitted(scores, y, folds), folds, features)
 
@@ -190,13 +190,13 @@ def standardised(features: np.ndarray) -> np.ndarray:
     return ((features - features.mean(0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
 
 
-def reason_not_applicable(y: np.ndarray, unit: np.ndarray, *, numeric: bool) -> str | None:
+def reason_not_applicable(y: np.ndarray, leak_group: np.ndarray, *, numeric: bool) -> str | None:
     """Why there can be no probe of these labels (classes, or numbers), or None."""
     if len(y) < LEAST:
         return f"it takes {LEAST} labelled, readable images, there are {len(y)}"
     if numeric:
-        return None if np.std(y) > 0 and len(np.unique(unit)) > 3 else "the numbers, or the groups, do not vary"
-    usable = usable_classes(y, unit)
+        return None if np.std(y) > 0 and len(np.unique(leak_group)) > 3 else "the numbers, or the groups, do not vary"
+    usable = usable_classes(y, leak_group)
     if len(usable) < 2:
         return (
             f"it takes two classes with images in {LEAST_GROUPS} groups each (patients; images without one count alone, copies"
@@ -205,9 +205,9 @@ def reason_not_applicable(y: np.ndarray, unit: np.ndarray, *, numeric: bool) -> 
     return None
 
 
-def usable_classes(y: np.ndarray, unit: np.ndarray) -> np.ndarray:
+def usable_classes(y: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
     """Classes that can be both trained on and tested."""
-    return np.array([c for c in np.unique(y) if len(np.unique(unit[y == c])) >= LEAST_GROUPS], np.int64)
+    return np.array([c for c in np.unique(y) if len(np.unique(leak_group[y == c])) >= LEAST_GROUPS], np.int64)
 
 
 def draw_images(n: int, most: int, seed: int) -> np.ndarray:
@@ -221,7 +221,7 @@ def draw_images(n: int, most: int, seed: int) -> np.ndarray:
 def run_probe(
     images: np.ndarray | torch.Tensor | None,
     y: np.ndarray,
-    unit: np.ndarray,
+    leak_group: np.ndarray,
     *,
     numeric: bool = False,
     features: np.ndarray | None = None,
@@ -237,7 +237,7 @@ def run_probe(
         None with `features`: then there is no attack.
     y : int64 [n] or float64 [n]
         Classes 0..c-1, or numbers.
-    unit : int64 [n]
+    leak_group : int64 [n]
     numeric : bool
     features : float32 [n, p], optional
         Standardised; used instead of the probe's own.
@@ -254,21 +254,21 @@ def run_probe(
         x = images if isinstance(images, torch.Tensor) else shrink(images)
         encoder, features = fit_encoder(x, seed)
     step(30)
-    _, unit = np.unique(unit, return_inverse=True)
+    _, leak_group = np.unique(leak_group, return_inverse=True)
     strata = strata_of(y, numeric=numeric)
     classes = 0 if numeric else int(y.max()) + 1
     target = ((y - y.mean()) / y.std())[:, None] if numeric else targets(y, classes)
-    folds = assign_folds(strata, unit, fold_count(len(y)), seed)
+    folds = assign_folds(strata, leak_group, fold_count(len(y)), seed)
     kernel = inner_products(features)
     step(10)
-    sizes, scores, held_all = _at_all_sizes(kernel, target, strata, unit, folds, seed, step)
+    sizes, scores, held_all = _at_all_sizes(kernel, target, strata, leak_group, folds, seed, step)
     strength = held_all.strength
-    weights = bootstrap_weights(int(unit.max()) + 1, seed)
+    weights = bootstrap_weights(int(leak_group.max()) + 1, seed)
     if numeric:
-        probe = _of_numbers(sizes, scores, target, unit, folds, weights)
+        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights)
         return probe._replace(features=features, kernel=kernel, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, unit, folds, weights)._replace(
+    probe = _of_classes(sizes, held, y, leak_group, folds, weights)._replace(
         features=features, kernel=kernel, strength=strength
     )
     step(10)
@@ -290,7 +290,7 @@ def _at_all_sizes(
     kernel: np.ndarray,
     target: np.ndarray,
     strata: np.ndarray,
-    unit: np.ndarray,
+    leak_group: np.ndarray,
     folds: np.ndarray,
     seed: int,
     step: Advance,
@@ -299,7 +299,7 @@ def _at_all_sizes(
     sizes: list[int] = []
     scores: list[np.ndarray] = []
     held: HeldScores | None = None
-    for part, subset in curve.nested_subsets(strata, unit, seed).items():
+    for part, subset in curve.nested_subsets(strata, leak_group, seed).items():
         trained = np.array([(subset & (folds != fold)).sum() for fold in np.unique(folds)])
         whole = part == 1
         if not whole and (trained.min() < curve.LEAST_TRAINED or _lacks(strata, subset, folds)):
@@ -322,7 +322,7 @@ def _of_classes(
     sizes: list[int],
     held: list[np.ndarray],
     y: np.ndarray,
-    unit: np.ndarray,
+    leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
 ) -> Probe:
@@ -330,7 +330,7 @@ def _of_classes(
     predicted = p.argmax(1)
     losses = np.stack([log_losses(h, y) for h in held], axis=1)
     wrong = (predicted != y).astype(float)
-    error = Estimate(*mean_interval(wrong, unit, weights))
+    error = Estimate(*mean_interval(wrong, leak_group, weights))
     if not wrong.any():
         error = error._replace(high=zero_events_high(weights.shape[1]))
     points = [
@@ -339,12 +339,12 @@ def _of_classes(
     ]
     own = p[np.arange(len(y)), y]
     other = np.where(np.arange(classes) == y[:, None], -1.0, p).max(1)
-    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, unit)
+    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y, predicted), 1)
     return Probe(
         error,
-        Estimate(*mean_interval(losses[:, -1], unit, weights)),
+        Estimate(*mean_interval(losses[:, -1], leak_group, weights)),
         confusion,
         points,
         gains,
@@ -366,15 +366,15 @@ def _of_numbers(
     sizes: list[int],
     scores: list[np.ndarray],
     target: np.ndarray,
-    unit: np.ndarray,
+    leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
 ) -> Probe:
     squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in scores], axis=1)
     points = [CurvePoint(n, float(miss), float("nan")) for n, miss in zip(sizes, squares.mean(0), strict=True)]
-    gains, withheld = _gains(sizes, squares, len(target), weights, unit)
+    gains, withheld = _gains(sizes, squares, len(target), weights, leak_group)
     return Probe(
-        Estimate(*mean_interval(squares[:, -1], unit, weights)),
+        Estimate(*mean_interval(squares[:, -1], leak_group, weights)),
         None,
         None,
         points,
@@ -394,7 +394,7 @@ def _of_numbers(
 
 
 def _gains(
-    sizes: list[int], losses: np.ndarray, errors: int, weights: np.ndarray, unit: np.ndarray
+    sizes: list[int], losses: np.ndarray, errors: int, weights: np.ndarray, leak_group: np.ndarray
 ) -> tuple[dict[int, curve.Gain] | None, str | None]:
     if errors < curve.LEAST_ERRORS:
         told = "no held-out error" if errors == 0 else f"{errors} held-out error{'s' if errors > 1 else ''}"
@@ -404,7 +404,7 @@ def _gains(
     if len(sizes) < curve.LATE:
         return None, f"there are too few images for a learning curve: it takes three sizes, there are {len(sizes)}"
     n = np.array(sizes, float)
-    return {times: curve.gain(n, losses, weights, unit, times) for times in (2, 4)}, None
+    return {times: curve.gain(n, losses, weights, leak_group, times) for times in (2, 4)}, None
 
 
 def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, y: np.ndarray) -> list[Linear]:

@@ -1,11 +1,11 @@
 """How the reference classifier's held-out loss changed between two states of a set, image by image.
 
 Images that both states hold stay in their folds, new ones join the folds where the classes are most even (`folds.assign_folds`): what
-differs is the set, not its division. The change is that of the log of the mean loss. Its interval draws whole units with replacement,
-a unit being what hangs together in either state (patients, copies, an image and its earlier self), so that what both states share
+differs is the set, not its division. The change is that of the log of the mean loss. Its interval draws whole leak groups with
+replacement - what hangs together in either state: patients, copies, an image and its earlier self - so that what both states share
 cancels as it should.
 
-Units see the luck of the images that are tested. The luck of those that are trained on comes on top where images come and go: by
+Leak groups see the luck of the images that are tested. The luck of those that are trained on comes on top where images come and go: by
 Nadeau & Bengio [1]_ the variance of a K-fold mean is 1 + K/(K - 1) times that of its test images alone. Shared images share their
 training sets, too, so this counts for the fraction of images that are in one state only.
 
@@ -30,10 +30,10 @@ FLOOR = 1e-4  # nats: below it a mean loss is as good as none
 
 
 class State(NamedTuple):
-    """A state of a set: loss float64 [n] and unit int64 [n] of each image."""
+    """A state of a set: loss float64 [n] and leak group int64 [n] of each image."""
 
     loss: np.ndarray
-    unit: np.ndarray
+    leak_group: np.ndarray
 
 
 class Change(NamedTuple):
@@ -72,12 +72,14 @@ def change(before: State, after: State, partner: np.ndarray, folds: int, seed: i
     p, n = len(before.loss), len(after.loss)
     kept = np.nonzero(partner >= 0)[0]
     pairs = np.stack([partner[kept], p + kept], axis=1)
-    unit = unite(p + n, np.concatenate([before.unit, int(before.unit.max(initial=-1)) + 1 + after.unit]), pairs)
-    units = int(unit.max()) + 1
-    weights = bootstrap_weights(units, seed)
+    leak_group = unite(
+        p + n, np.concatenate([before.leak_group, int(before.leak_group.max(initial=-1)) + 1 + after.leak_group]), pairs
+    )
+    leak_groups = int(leak_group.max()) + 1
+    weights = bootstrap_weights(leak_groups, seed)
     drawn = []
-    for state, mine in ((before, unit[:p]), (after, unit[p:])):
-        sums, count = np.bincount(mine, state.loss, units), np.bincount(mine, minlength=units)
+    for state, mine in ((before, leak_group[:p]), (after, leak_group[p:])):
+        sums, count = np.bincount(mine, state.loss, leak_groups), np.bincount(mine, minlength=leak_groups)
         drawn.append((weights @ sums) / np.maximum(weights @ count, 1))
     means = [max(float(state.loss.mean()), FLOOR) for state in (before, after)]
     value = float(np.log(means[1] / means[0]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # column -> what it is
 COLUMNS = {
     "image": "id",
-    "unit": "images of one unit (group, copies) are never on both sides",
+    "leak_group": "images of one leak group (same group, copies, near-copies) are never on both sides of a split",
     "fold": "fold in which it was held out",
     "given": "its label",
     "predicted": "the label that the classifier, not trained on it, holds for most likely",
@@ -41,7 +41,9 @@ def empty_table() -> pd.DataFrame:
 TEXTS = ("given", "predicted", "likelier")
 
 
-def table_of(probe: Probe, image: np.ndarray, y: np.ndarray, names: list[str] | None, unit: np.ndarray) -> pd.DataFrame:
+def table_of(
+    probe: Probe, image: np.ndarray, y: np.ndarray, names: list[str] | None, leak_group: np.ndarray
+) -> pd.DataFrame:
     """A row for each image that took part.
 
     Parameters
@@ -51,10 +53,10 @@ def table_of(probe: Probe, image: np.ndarray, y: np.ndarray, names: list[str] | 
     y : int64 or float64 [n]
     names : list of str or None
         Of the classes; None for numbers.
-    unit : int64 [n]
+    leak_group : int64 [n]
     """
     n, nothing = len(image), np.full(len(image), np.nan)
-    table = pd.DataFrame({"image": image, "unit": unit, "fold": probe.fold})
+    table = pd.DataFrame({"image": image, "leak_group": leak_group, "fold": probe.fold})
     if names is None or probe.probabilities is None:
         given = pd.Series([f"{value:g}" for value in y], dtype=object)
         predicted = likelier = pd.Series([None] * n, dtype=object)
@@ -93,7 +95,7 @@ def summary_of(probe: Probe, y: np.ndarray, names: list[str] | None, grouped: st
         "folds": probe.folds,
         "grouped_by": grouped,
         "n_images": len(y),
-        "n_units": probe.units,
+        "n_leak_groups": probe.leak_groups,
         "errors": None if names is None else int(probe.wrong.sum()),
         "kind": "numbers" if names is None else "classes",
         "chance": 1.0 if names is None else 1 - float(np.bincount(y).max()) / len(y),

@@ -31,7 +31,7 @@ def picture(results: Path, out: Path) -> Path:
     )
     page = Path(results) / "report.html"
     if chromium is None:
-        raise DatapropsError("there is no Chromium here: install it (apt-get install chromium)")
+        raise DatapropsError("Chromium is not installed (apt-get install chromium)")
     if not page.is_file():
         raise DatapropsError(f"{results} holds no report.html: give the folder of a finished run")
     with tempfile.TemporaryDirectory() as profile:

@@ -52,9 +52,7 @@ class Items:
             label = next((item[name] for name in ("label", "labels", "target") if name in item), None)
             image = next((item[name] for name in ("image", "img", "pixel_values") if name in item), None)
             if image is None:
-                raise DatapropsError(
-                    f"items have the keys {', '.join(map(str, item))}: an image and a label are wanted"
-                )
+                raise DatapropsError(f"items have the keys {', '.join(map(str, item))}: expected an image and a label")
             return image, label
         if isinstance(item, tuple | list):
             return item[0], item[1] if len(item) > 1 else None

@@ -145,7 +145,7 @@ def _objects(data: bytes, name: str) -> bytes:
         return data
     rows = json.loads(data)
     if not isinstance(rows, list):
-        raise ValueError("it is no list of images")
+        raise ValueError("it is not a list of images")
     named = [
         {"path": row.get("image"), "label": joined(str(one.get("label")) for one in row.get("annotations", ()))}
         for row in rows

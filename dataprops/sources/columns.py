@@ -330,7 +330,7 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
 
 
 def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence[str]) -> list[str]:
-    """The columns that --one-hot names: by commas, or * for all of 0 and 1.
+    """The columns named by --one-hot: separated by commas, or * for all columns of 0 and 1.
 
     Raises
     ------
@@ -349,7 +349,7 @@ def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence
 
 
 def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | None], bool]:
-    """Names of the columns that are 1 in each row, and whether several may be; None where no cell is filled.
+    """Names of the columns that are 1 in each row (None where every cell is empty), and whether rows may have several.
 
     >>> one_hot(pd.DataFrame({"a": ["1.0", "0"], "b": ["0.0", "1"]}), ["a", "b"])
     (['a', 'b'], False)
@@ -368,7 +368,7 @@ def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | Non
 def optional(
     frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str, used: MutableSequence[str]
 ) -> tuple[list[str | None], list[Decision]]:
-    """A column that may be missing: the one that was named, else one of a known name; it is added to `used`."""
+    """An optional column: the one the user named, else the first with a known name; it is added to `used`."""
     none: list[str | None] = [None] * len(frame)
     if wanted in frame.columns:
         used.append(wanted)

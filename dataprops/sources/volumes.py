@@ -119,7 +119,7 @@ def _read(file: Path, time: int) -> Volume:
         raise UnreadableImage("colour or complex voxels are not supported")
     times = int(np.prod(shape[3:]))
     if not 0 <= time < times:
-        raise UnreadableImage(f"there is no volume {time} in it (it holds {times})")
+        raise UnreadableImage(f"it has no volume {time} (it holds {times})")
     at = np.unravel_index(time, shape[3:]) if len(shape) > 3 else ()
     try:
         with np.errstate(all="ignore"):

@@ -4,13 +4,15 @@ A step may be killed and run again at any point: it leaves alone what it has don
 
     1 -> 2   `label_sharpness.m1000` is named `sample` (its M need not be 1,000); in a summary's alerts `images` are ids, as in
              alerts.parquet, and `paths` paths
+    2 -> 3   images that must stay on one side of a split share a `leak_group` (probe.parquet, feature_images.parquet), formerly
+             `unit`; the summary's `probe.n_units` is `n_leak_groups`
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,18 @@ def current_summary(summary: Mapping[str, Any], ids: Mapping[str, list[int]] | N
         if isinstance(intervals, dict):
             out["label_sharpness"]["intervals"] = {_new(name): value for name, value in intervals.items()}
     out["alerts"] = [_current_alert(alert, ids or {}) for alert in out.get("alerts", [])]
+    out |= _current_probe(out)
+    if isinstance(out.get("feature_space"), dict):
+        out["feature_space"] = out["feature_space"] | _current_probe(out["feature_space"])
     return out
+
+
+def _current_probe(holder: Mapping[str, Any]) -> dict[str, Any]:
+    """What to change in a mapping that has a `probe`."""
+    probe = holder.get("probe")
+    if not isinstance(probe, dict) or "n_units" not in probe:
+        return {}
+    return {"probe": {"n_leak_groups" if name == "n_units" else name: value for name, value in probe.items()}}
 
 
 def _new(name: str) -> str:
@@ -50,19 +63,36 @@ def _current_alert(alert: Mapping[str, Any], ids: Mapping[str, list[int]]) -> di
     return {**alert, "images": ids.get(alert["name"], []), "paths": alert.get("paths") or images}
 
 
-def _from_1(store: Path) -> None:
-    import pandas as pd
-
-    from dataprops.store.tables import write_table
-
+def _runs(store: Path, schema: int) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and summary of each run of this schema."""
     for folder in sorted(path.parent for path in (store / "results").glob("*/*/summary.json")):
         try:
             summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             log.warning("the summary of %s cannot be read (%s): the run stays as it is", folder, error)
             continue
-        if summary.get("schema") != 1:
-            continue
+        if summary.get("schema") == schema:
+            yield folder, summary
+
+
+def _rewrite_summary(folder: Path, summary: Mapping[str, Any], schema: int) -> None:
+    """Write a run's summary under a schema, the last of its files: it says that the run is done."""
+    import pandas as pd
+
+    from dataprops.store.tables import write_table
+
+    current, table = to_json({**summary, "schema": schema}), folder / "run.parquet"
+    if table.is_file():
+        write_table(table, pd.read_parquet(table).assign(schema=schema, summary=current))
+    write_text(folder / "summary.json", current)
+
+
+def _from_1(store: Path) -> None:
+    import pandas as pd
+
+    from dataprops.store.tables import write_table
+
+    for folder, summary in _runs(store, 1):
         properties = folder / "properties.parquet"
         if properties.is_file():
             table = pd.read_parquet(properties)
@@ -73,13 +103,21 @@ def _from_1(store: Path) -> None:
             alerts = pd.read_parquet(folder / "alerts.parquet")
             named = zip(alerts["name"], alerts["images"], strict=True)
             ids = {name: [int(image) for image in images] for name, images in named}
-        current = to_json(current_summary(summary, ids) | {"schema": 2})
-        if (folder / "run.parquet").is_file():
-            write_table(
-                folder / "run.parquet", pd.read_parquet(folder / "run.parquet").assign(schema=2, summary=current)
-            )
-        write_text(folder / "summary.json", current)  # last: it says that the run is done
+        _rewrite_summary(folder, current_summary(summary, ids), 2)
+
+
+def _from_2(store: Path) -> None:
+    import pandas as pd
+
+    from dataprops.store.tables import write_table
+
+    for folder, summary in _runs(store, 2):
+        for name in ("probe", "feature_images"):
+            file = folder / f"{name}.parquet"
+            if file.is_file():
+                write_table(file, pd.read_parquet(file).rename(columns={"unit": "leak_group"}))
+        _rewrite_summary(folder, current_summary(summary), 3)
 
 
 # schema -> a function of the store's folder that makes the next schema of it
-MIGRATIONS: dict[int, Callable[[Path], None]] = {1: _from_1}
+MIGRATIONS: dict[int, Callable[[Path], None]] = {1: _from_1, 2: _from_2}

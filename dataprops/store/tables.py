@@ -8,7 +8,7 @@ import pandas as pd
 
 from dataprops.util.files import write_aside
 
-SCHEMA = 2  # of the store and its tables; `migrations` has the steps between two
+SCHEMA = 3  # of the store and its tables; `migrations` has the steps between two
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

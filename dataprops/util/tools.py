@@ -30,7 +30,7 @@ class Tools(NamedTuple):
         job_pool(path of a rows file) gives a `distances.allpairs.JobPool` on workers that can read that file; None: the
         pass runs on threads of this process.
     workers : int
-        Workers that compute units; 1 without a pool.
+        Workers that compute jobs; 1 without a pool.
     threads : int
         Threads of each worker.
     device : str

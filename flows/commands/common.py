@@ -81,7 +81,7 @@ def _refusal(error: BaseException, store: str | None) -> str:
     from dataprops.util.redact import redacted
 
     if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
-        return f"the store {store} is gone (removed, or unmounted, while it was used): bring it back, or choose another --store"
+        return f"the store {store} is gone (removed, or unmounted, while it was used): restore it, or choose another --store"
     if isinstance(error, MemoryError):
         return REFUSALS[errno.ENOMEM]
     refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)

@@ -15,7 +15,7 @@ from dataprops.audit.workspace import Run
 from dataprops.findings.second_opinion import Witness, most_alike
 from dataprops.probe import measure, record
 from dataprops.probe.features import shrink
-from dataprops.probe.folds import units_of
+from dataprops.probe.folds import leak_groups_of
 from dataprops.util.json import finite
 from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
@@ -31,38 +31,40 @@ def probe(run: Run, tools: Tools) -> Probed:
     reason = LEFT_OUT if not run.config.probe else "the set has no labels" if kind == "none" else None
     numeric = kind == "numbers"
     at = np.empty(0, np.int64)
-    unit, notes = np.empty(0, np.int64), []
+    leak_group, notes = np.empty(0, np.int64), []
     if reason is None:
-        unit = _units(usable, files.near_pairs())
-        at, notes = _chosen(usable, unit, numeric, run.config.seed)
-        reason = measure.reason_not_applicable(usable["y"].to_numpy()[at], unit[at], numeric=numeric)
+        leak_group = _leak_groups(usable, files.near_pairs())
+        at, notes = _chosen(usable, leak_group, numeric, run.config.seed)
+        reason = measure.reason_not_applicable(usable["y"].to_numpy()[at], leak_group[at], numeric=numeric)
     if reason is not None:
         files.probed.write({"probe": None, "probe_withheld": reason})
         files.probe.write(record.empty_table())
         files.change.write({"withheld": f"it is measured by the probe, and this audit has none: {reason}"})
         at = at[:0]
     else:
-        _train(run, tools, usable, at, unit, notes)
+        _train(run, tools, usable, at, leak_group, notes)
     if feature_space.asked(run.config):
         with one_thread():
-            told = feature_space.measure_features(run, tools, usable, at, unit[at])
+            told = feature_space.measure_features(run, tools, usable, at, leak_group[at])
         files.probed.write(files.probed.read() | told)
         properties = [files.properties.read(), feature_space.property_rows(told["feature_space"])]
         files.properties.write(pd.concat(properties, ignore_index=True))
     return Probed(len(at))
 
 
-def _train(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: np.ndarray, notes: list[str]) -> None:
+def _train(
+    run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray, notes: list[str]
+) -> None:
     """Train the reference classifier on the images at these places, and write what it found."""
     files, numeric = run.files, run.files.scanned.read().label_kind == "numbers"
     part = usable.iloc[at]
     names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
     x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
-        found = measure.run_probe(x, y, unit[at], numeric=numeric, seed=run.config.seed, advance=advance)
+        found = measure.run_probe(x, y, leak_group[at], numeric=numeric, seed=run.config.seed, advance=advance)
         if names is not None and found.probabilities is not None and found.kernel is not None:
             image = part["image"].to_numpy(np.int64)
-            voters = most_alike(found.kernel, unit[at])
+            voters = most_alike(found.kernel, leak_group[at])
             alike = np.where(voters >= 0, image[voters], -1)
             curved = measure.held_out_curved(found.kernel, y, found.fold)
             Witness(image, names, found.probabilities, alike, curved).save(files.witness)
@@ -70,9 +72,9 @@ def _train(run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, unit: n
     if told["attack"]:
         told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
     files.probed.write({"probe": told, "probe_withheld": None})
-    files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, unit[at]))
+    files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, leak_group[at]))
     with one_thread():
-        since.write_change(run, since.Trained(found, part, y, names, unit[at]))
+        since.write_change(run, since.Trained(found, part, y, names, leak_group[at]))
 
 
 def grouped_by(part: pd.DataFrame) -> str:
@@ -80,7 +82,7 @@ def grouped_by(part: pd.DataFrame) -> str:
     return "group" if part["group"].notna().any() else "image"
 
 
-def _units(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
+def _leak_groups(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
     """What must not be torn: images of a group, identical ones, near-identical ones."""
     place = pd.Series(np.arange(len(images)), index=images["image"].to_numpy())
     group = pd.factorize(images["group"])[0]  # -1 where there is none
@@ -89,15 +91,15 @@ def _units(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
     identical = np.stack([np.arange(len(images)), leader[first]], axis=1)
     known = near[near["a"].isin(place.index) & near["b"].isin(place.index)]
     pairs = np.stack([place[known["a"]].to_numpy(np.int64), place[known["b"]].to_numpy(np.int64)], axis=1)
-    return units_of(len(images), group, identical, pairs)
+    return leak_groups_of(len(images), group, identical, pairs)
 
 
-def _chosen(images: pd.DataFrame, unit: np.ndarray, numeric: bool, seed: int) -> tuple[np.ndarray, list[str]]:
+def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: int) -> tuple[np.ndarray, list[str]]:
     """Places of the images that are used, and what was left out, in words."""
     at, notes = np.arange(len(images)), []
     if not numeric:
         y = images["y"].to_numpy(np.int64)
-        kept = measure.usable_classes(y, unit)
+        kept = measure.usable_classes(y, leak_group)
         labels = images["label"].to_numpy(object)
         small = sorted({str(labels[i]) for i in np.nonzero(~np.isin(y, kept))[0]})
         if small and len(kept) > 1:
@@ -113,7 +115,7 @@ def _chosen(images: pd.DataFrame, unit: np.ndarray, numeric: bool, seed: int) ->
         notes.append(f"{len(drawn):,} of {len(at):,} images were drawn (seed {seed})")
         if not numeric:
             y = images["y"].to_numpy(np.int64)
-            drawn = drawn[np.isin(y[drawn], measure.usable_classes(y[drawn], unit[drawn]))]
+            drawn = drawn[np.isin(y[drawn], measure.usable_classes(y[drawn], leak_group[drawn]))]
     return drawn, notes
 
 

@@ -184,7 +184,7 @@ class Fit:
 
 
 def design_of(points: TrainingTable, law: Law) -> Design | str:
-    """The rows that a law can be fitted to, or the reason why there is none."""
+    """The rows that a law can be fitted to, or the reason why there are none."""
     missing = [name for name in law.needs if name in points.absent]
     if missing:
         return f"the table has no {', '.join(missing)}"
@@ -201,7 +201,7 @@ def design_of(points: TrainingTable, law: Law) -> Design | str:
 
 
 def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
-    """Every law that a table's columns allow.
+    """Fit every law that the table has columns for.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def numbers(found: Intervals, i: int = 0) -> dict[str, float | None]:
 
 
 def _baseline_residuals(points: TrainingTable, design: Design) -> dict[str, np.ndarray]:
-    """What the mean, and log N alone, miss each row of a left-out dataset by."""
+    """Residuals of the two baselines, the mean and log N alone, on each left-out dataset."""
     out = {"mean": left_out_residuals(design.on(design.x[:, :0]))}
     n = _log(points.table["n_train"])[design.at]
     if np.isfinite(n).all() and np.ptp(n) > 0:
@@ -319,7 +319,7 @@ def _baseline_residuals(points: TrainingTable, design: Design) -> dict[str, np.n
 
 
 def _by_dataset(design: Design, misses: np.ndarray) -> np.ndarray:
-    """Mean squared miss of each dataset; NaN where none of its rows could be predicted."""
+    """Mean squared error of each dataset; NaN where none of its rows could be predicted."""
     known = np.isfinite(misses)
     sums = np.bincount(design.dataset[known], misses[known] ** 2, minlength=len(design.datasets))
     rows = np.bincount(design.dataset[known], minlength=len(design.datasets))
@@ -327,7 +327,7 @@ def _by_dataset(design: Design, misses: np.ndarray) -> np.ndarray:
 
 
 def _errors(design: Design, misses: np.ndarray, unit: str) -> dict[str, Any]:
-    """Left-out error: root mean square, each dataset counting as one."""
+    """Leave-one-dataset-out RMSE, each dataset with the same weight."""
     squares = _by_dataset(design, misses)
     known = np.isfinite(squares)
     out: dict[str, Any] = {
@@ -408,7 +408,7 @@ def _line(
 
 
 def _means(points: TrainingTable, columns: list[str]) -> pd.DataFrame:
-    """Mean of each dataset over its rows that have all the columns."""
+    """Mean of each dataset over its complete rows."""
     known = points.table.dropna(subset=columns)
     means: Any = known.groupby("dataset", sort=True)[columns].mean()
     return means

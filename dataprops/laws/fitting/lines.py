@@ -41,7 +41,7 @@ class Design:
     at: np.ndarray
 
     def without(self, slopes: np.ndarray) -> Design:
-        """The same with these slopes taken as given: what is left has intercepts alone."""
+        """The same with these slopes fixed: only intercepts are left to fit."""
         return Design(
             self.x[:, :0], self.y - self.x @ slopes, self.dataset, self.family, self.datasets, self.families, self.at
         )
@@ -91,7 +91,7 @@ def fit_whole(design: Design) -> OLSFit | None:
 
 
 def coefficients(design: Design) -> Statistic:
-    """Slopes, then intercepts, as a statistic: NaN where a resample does not determine them."""
+    """Slopes, then intercepts, as a statistic; NaN where a resample does not determine them."""
     sets, families, count = len(design.datasets), len(design.families), design.x.shape[1]
     center, scale = _scales(design.x)
     x, at = (design.x - center) / scale, (design.dataset, design.family)
@@ -144,7 +144,7 @@ def _solve(left: np.ndarray, right: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def left_out_residuals(design: Design) -> np.ndarray:
-    """Each row's y less what a fit to all other datasets says of it, float [rows].
+    """Leave-one-dataset-out residuals: each row's y minus its prediction by a fit to the other datasets, float [rows].
 
     NaN where the others do not determine it: too few of them, or a family that only this dataset has.
     """

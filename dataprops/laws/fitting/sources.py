@@ -28,7 +28,7 @@ def _log(name: str, floor: float = 1e-12) -> Column:
 
 
 def logit(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Logit of a share of errors, finite at 0 and 1."""
+    """Logit of an error rate, finite at 0 and 1."""
     return np.log((errors + 0.5) / (n - errors + 0.5))
 
 
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
 
 
 def converged(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of networks that finished and learned (`table.learned`), of a set that a probe can judge as far as is known."""
+    """Rows of networks that finished and learned (`table.learned`), on sets that the probe can judge as far as is known."""
     kept = learned(table)
     if "status" in table:
         kept &= table["status"].fillna("done").eq("done").to_numpy()
@@ -110,7 +110,7 @@ def coefficients(rows: Rows, keep: np.ndarray) -> np.ndarray:
 
 
 def left_out(rows: Rows, among: np.ndarray | None = None) -> np.ndarray:
-    """Measured less predicted, each row by a fit to the other sources (of those in `among`, bool [rows]); NaN outside."""
+    """Leave-one-source-out residuals, among the rows of `among` (bool [rows]); NaN outside."""
     among = np.ones(len(rows.y), bool) if among is None else among
     out = np.full(len(rows.y), np.nan)
     for source in np.unique(rows.source[among]):
@@ -120,12 +120,12 @@ def left_out(rows: Rows, among: np.ndarray | None = None) -> np.ndarray:
 
 
 def by_source(misses: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Mean squared miss of each source."""
+    """Mean squared error of each source."""
     return np.bincount(source, misses**2) / np.bincount(source)
 
 
 def conformal_half(misses: np.ndarray, source: np.ndarray, level: float = LEVEL) -> float:
-    """Half width that holds `level` of a new source's rows: quantile of absolute misses, each source with the same weight."""
+    """Half width of a conformal interval of this level: quantile of absolute residuals, each source with the same weight."""
     sources, code = np.unique(source, return_inverse=True)
     weight = 1 / (np.bincount(code)[code] * len(sources))
     order = np.argsort(np.abs(misses))
@@ -134,7 +134,7 @@ def conformal_half(misses: np.ndarray, source: np.ndarray, level: float = LEVEL)
 
 
 def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
-    """(share of rows inside their interval, each source as one; mean half width), every interval without the source it is for."""
+    """(fraction of rows inside their interval, each source with the same weight; mean half width); no interval uses its own source."""
     outer = left_out(rows)
     inside = np.empty(len(rows.y))
     halves = []
@@ -148,7 +148,7 @@ def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
 
 
 def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of one value for each source, and its 95 % interval over resampled sources."""
+    """Mean of one value per source, with its 95 % interval over resampled sources."""
     rng = np.random.default_rng([seed, 23])
     draws = values[rng.integers(0, len(values), (DRAWS, len(values)))].mean(1)
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -156,7 +156,7 @@ def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, 
 
 
 def doubling_score(cells: pd.DataFrame) -> dict[str, Any]:
-    """What the probe's learning curve is worth for networks: the change of their log loss from N to 2N, against other sources' mean.
+    """How well the probe's curve predicts networks: the change of their log loss from N to 2N, against the other sources' mean.
 
     Only where the probe makes ten held-out errors at N.
 
@@ -224,7 +224,7 @@ def rank_correlation(table: pd.DataFrame, form: str, target: str = "log_penalty"
 
 
 def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Spearman's correlations of a and b [n] where each pair stands so many times, int64 [draws, n]; NaN where one does not vary.
+    """Spearman's correlations of a and b [n] under multiplicities int64 [draws, n]; NaN where one does not vary.
 
     All in whole numbers but the last division: ranks are doubled, so that those of ties are whole.
 
@@ -242,7 +242,7 @@ def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def summarise(table: pd.DataFrame) -> Mapping[str, Any]:
-    """Everything that truth.md asks of the cells: family -> target -> form -> numbers, and rank correlations of the penalty."""
+    """All comparisons of the cells: family -> target -> form -> numbers, and rank correlations of the penalty."""
     kept = converged(table)
     out: dict[str, Any] = {
         "rows": len(table),

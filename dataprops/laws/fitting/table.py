@@ -41,7 +41,7 @@ TEXTS = {"dataset": "", "domain": "unknown", "model": "any network", "preset": "
 
 
 class TrainingTable(NamedTuple):
-    """A table fit for fitting.
+    """A table that laws can be fitted to.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class TrainingTable(NamedTuple):
 
 
 def learned(table: pd.DataFrame) -> np.ndarray:
-    """Which rows stand for networks that learned their training images, bool [rows]: the one rule of all fits.
+    """Which rows are networks that learned their training images, bool [rows]: the one rule of all fits.
 
     A `train_loss` above `CONVERGED` says that a network did not, as does `converged` = 0, which a loss that is not a number
     has, too. Where a row has neither value, its network is taken to have learned.
@@ -76,7 +76,7 @@ def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def points_of(table: pd.DataFrame) -> TrainingTable:
-    """Rows that stand for a finished training, their numbers as numbers.
+    """Rows of finished trainings, with numeric columns as numbers.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
 
 
 def _to_mind(out: pd.DataFrame) -> list[str]:
-    """What to mind of rows that are fitted, in sentences."""
+    """Caveats about the fitted rows, in sentences."""
     notes = []
     nothing_left = out["test_loss"] <= 0
     if nothing_left.any():
@@ -190,18 +190,21 @@ def read_experiments(store: Path) -> pd.DataFrame:
 
 
 def one_preprocessing(table: pd.DataFrame, wanted: str | None = None) -> pd.DataFrame:
-    """The rows of one preprocessing, channels aside; `wanted` is its key, or the key without channels.
+    """Rows of one preprocessing, whatever the number of channels.
+
+    Parameters
+    ----------
+    wanted : str, optional
+        Key of the preprocessing, with or without channels; by default the only one in the table.
 
     Raises
     ------
     DatapropsError
-        If there are several and none is wanted, or there is none such.
+        If the table has several and none is named, or has no rows of the one that is.
     """
     if "preprocess" not in table.columns:
         if wanted is not None:
-            raise DatapropsError(
-                f"the table has no column 'preprocess', so no rows of {wanted!r}: leave --preprocess out"
-            )
+            raise DatapropsError(f"the table has no column 'preprocess' to select {wanted!r} by: omit --preprocess")
         return table
     kinds = table["preprocess"].fillna("").astype(str).map(any_channels)
     there = sorted(set(kinds))

@@ -206,7 +206,7 @@ def _zip_member(reader: Reader, member: Member) -> bytes:
     head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with room for what else it may hold
     data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
     if data[:4] != b"PK\x03\x04" or len(data) < 30:
-        raise OSError(errno.EIO, "the archive is damaged: there is no member where one should be")
+        raise OSError(errno.EIO, "the archive is damaged: there is no member header where one is expected")
     begin = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
     packed = data[begin : begin + member.packed]
     if len(packed) < member.packed:
@@ -342,7 +342,7 @@ def _tar_member(reader: Reader, member: Member) -> bytes:
 
 
 def _streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iterator[tuple[str, bytes | OSError]]:
-    """The wanted members of a packed tar in its order, in one pass; of two members of one name the later counts."""
+    """Read members of a compressed tar in one pass, in its order; if a name occurs twice, the later member counts."""
     left: dict[int, list[str]] = {}
     for key, member in index.images.items():
         if key in wanted:

@@ -245,7 +245,7 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
 
 
 def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tuple[str, RawImage | OSError]]:
-    """The wanted rows of a packed array in their order, in one pass."""
+    """Read rows of a compressed array in one pass, in their order."""
     assert stored.packed is not None
     left = dict(wanted)
     try:

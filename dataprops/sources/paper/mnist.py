@@ -116,8 +116,8 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
         pictures, labels = _open(pictures_file, 3), _open(labels_file, 1)
         if pictures.shape[0] != labels.shape[0]:
             raise DatapropsError(
-                f"{pictures_file} holds {pictures.shape[0]} images and {labels_file} {labels.shape[0]} labels: they are"
-                " no pair"
+                f"{pictures_file} holds {pictures.shape[0]} images and {labels_file} {labels.shape[0]} labels: they do not"
+                " belong together"
             )
         if len(labels.data) < labels.shape[0]:
             raise DatapropsError(

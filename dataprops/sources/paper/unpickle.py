@@ -63,7 +63,7 @@ def _names() -> dict[tuple[str, str], Any]:
 
     def array(kind: object, *shape_and_type: object) -> _Array:
         if kind is not ndarray:
-            raise pickle.UnpicklingError("it holds an object that is no plain array")
+            raise pickle.UnpicklingError("it holds an object that is not a plain array")
         return _Array()
 
     def encode(text: object, encoding: object = "latin1") -> bytes:
