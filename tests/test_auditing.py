@@ -10,11 +10,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dataprops.checks.thresholds import load_thresholds
-from dataprops.findings import Context, find, group_suggestion, measures, sharpest_pairs, suspect_labels
+from dataprops.findings import (
+    Context,
+    candidates,
+    find,
+    group_suggestion,
+    measures,
+    partners,
+    sharpest_pairs,
+    suspect_labels,
+)
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
@@ -627,3 +637,28 @@ def test_the_outermost_pixels_of_tiny_pictures_are_content_and_no_border():
     properties = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "property"]
     assert properties
     assert not [told for told in properties if told.score > 0.8]
+
+
+@pytest.mark.parametrize("crowded", [False, True], ids=["in buckets", "in one bucket"])
+def test_close_partners_that_meet_in_buckets_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch, crowded: bool):
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(600, 28))
+    b = rng.normal(size=(600, 28))
+    if crowded:  # most directions are one
+        a[:500], b[:500] = a[0] + 0.05 * a[:500], a[0] + 0.05 * b[:500]
+    a[500:560] = b[:60] + 0.1 * a[500:560]
+    a, b = (torch.nn.functional.normalize(torch.from_numpy(one).float()) for one in (a, b))
+    every = partners.close_partners(a, b, 0.45)
+    monkeypatch.setattr(partners, "SMALL", 0)
+    met = partners.close_partners(a, b, 0.45)
+    assert met[2] == every[2]
+    assert set(zip(*met[:2], strict=True)) == set(zip(*every[:2], strict=True))
+    planted = set(zip(range(500, 560), range(60), strict=True))
+    assert crowded or planted <= set(zip(*met[:2], strict=True))
+
+
+def test_borders_are_looked_for_only_where_an_outermost_line_is_plain():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64)).astype(np.uint8)
+    pictures[1, :, -5:] = 7
+    pictures[2, :3], pictures[2, 3:8] = 7, 90  # one within another
+    assert candidates.border_lines(pictures).tolist() == [[0, 0, 0, 0], [0, 0, 7, 0], [0, 10, 0, 0]]

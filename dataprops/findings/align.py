@@ -36,7 +36,7 @@ WORTH_A_LOOK = 0.45  # agreement of the shapes at half size
 RESIDUAL = 0.7  # beyond which a pixel's weight falls, in spreads of the band-passed image
 DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail
 LITTLE = 0.3  # blocks with less detail than this fraction of the mean hold noise alone
-PAIRS_AT_ONCE = 64  # of 32 x 32 pixels
+PAIRS_AT_ONCE = 256  # of 32 x 32 pixels
 
 
 class Alignment(NamedTuple):

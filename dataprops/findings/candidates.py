@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dataprops.findings.partners import close_partners
+
 ORDER = 8  # lowest cosine coefficients in each direction
 LOWEST_FIRST = np.argsort(np.add.outer(np.arange(ORDER), np.arange(ORDER)).ravel(), kind="stable")
 COARSE = 28  # coefficients by which partners are sought
-USUAL = 300  # images that say how close best partners usually are
-BLOCKS = 4  # parts of the set, of each of which the best partner is looked at
 KEPT = 5  # candidates of an image
 CLOSER = 0.45  # a candidate's 1 - cosine, over the usual one of best partners in that view
 STEP = 512  # rows compared at once
@@ -103,10 +103,9 @@ def border_lines(thumbs: np.ndarray) -> np.ndarray:
     A border is the outermost lines of nearly one grey level each, up to `MOST_BORDER` of the side; within a border another one is
     looked for.
     """
-    n = len(thumbs)
-    out = np.zeros((n, 4), np.int64)
-    at = np.arange(n)
-    for _ in range(BORDERS):
+    out = np.zeros((len(thumbs), 4), np.int64)
+    at = np.nonzero(_framed(thumbs))[0]
+    for _ in range(BORDERS if len(at) else 0):
         found = _outermost(thumbs[at], out[at])
         changed = (found > out[at]).any(1)
         out[at] = found
@@ -114,6 +113,16 @@ def border_lines(thumbs: np.ndarray) -> np.ndarray:
         if not len(at):
             break
     return out
+
+
+def _framed(thumbs: np.ndarray) -> np.ndarray:
+    """Whether at least one of the four outermost lines is of nearly one grey level, bool [n]: all others have no border."""
+    found = np.zeros(len(thumbs), bool)
+    for line in (thumbs[:, 0], thumbs[:, -1], thumbs[:, :, 0], thumbs[:, :, -1]):
+        values = line.astype(np.float32)
+        odd = np.abs(values - values.mean(1, keepdims=True)) > BORDER_LEVELS
+        found |= odd.mean(1) <= BORDER_ODD
+    return found
 
 
 def _outermost(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
@@ -202,60 +211,36 @@ def turned(coef: np.ndarray, symmetry: int) -> np.ndarray:
     return out.astype(np.float32)
 
 
-def _directions(coef: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> torch.Tensor:
-    flat = ((coef - mean) / spread).reshape(len(coef), -1)[:, LOWEST_FIRST]
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return torch.from_numpy(np.ascontiguousarray(flat))
+class _Directions(NamedTuple):
+    """Coefficients [n, 8, 8] of images in a view, which become directions once `mean` is taken off and the spread made even."""
+
+    coef: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+
+    def low(self) -> torch.Tensor:
+        """Of all images by the `COARSE` lowest coefficients, float32 [n, COARSE]."""
+        return self._of(self.coef.reshape(len(self.coef), -1)[:, LOWEST_FIRST[:COARSE]], LOWEST_FIRST[:COARSE])
+
+    def at(self, rows: np.ndarray) -> torch.Tensor:
+        """Of some images by all coefficients, float32 [rows, 64]."""
+        return self._of(self.coef[rows].reshape(len(rows), -1), np.arange(ORDER * ORDER))
+
+    def _of(self, values: np.ndarray, which: np.ndarray) -> torch.Tensor:
+        flat = (values - self.mean.reshape(-1)[which]) / self.spread.reshape(-1)[which]
+        return torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(flat)), eps=1e-6)
 
 
-def _in_view(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of a with a partner in b that is closer than usual, the partners, and how close: 1 is usual.
+def _in_view(a: _Directions, b: _Directions, closer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images with a partner that is closer than usual, the partners, and how close: 1 is usual.
 
     Partners are chosen by the `COARSE` lowest coefficients, and judged by these and by all.
     """
-    edges = np.linspace(0, len(a), min(BLOCKS, len(a)) + 1).astype(int)
-    low_a, low_b = (torch.nn.functional.normalize(part[:, :COARSE]).contiguous() for part in (a, b))
-    apart = 1 - _best(low_a, low_b, edges)
-    usual = max(float(np.median(apart.min(1))), 1e-4)
-    # where images are dense all are near: a copy is nearer than the best of most other parts
-    limit = np.minimum(usual, np.sort(apart, axis=1)[:, -1 - (len(edges) > 4)])
-    row, block = np.nonzero(apart < closer * limit[:, None])
-    some = np.arange(0, len(a), max(1, len(a) // USUAL))
-    row, block = np.concatenate([some, row]), np.concatenate([apart[some].argmin(1), block])
-    partner = _partners(low_a, low_b, edges, row, block)
-    exact = 1 - (a[row] * b[partner]).sum(1).numpy()
-    exact /= max(float(np.median(exact[: len(some)])), 1e-4)
-    kept = len(some) + np.nonzero(exact[len(some) :] < closer)[0]
+    row, partner, some = close_partners(a.low(), b.low(), closer)
+    exact = 1 - (a.at(row) * b.at(partner)).sum(1).numpy()
+    exact /= max(float(np.median(exact[:some])), 1e-4)
+    kept = some + np.nonzero(exact[some:] < closer)[0]
     return row[kept], partner[kept], exact[kept]
-
-
-def _best(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray) -> np.ndarray:
-    """The cosine of each row of a with its best partner in each block of b (a row's own number left out), [n, blocks]."""
-    n = len(a)
-    value = np.empty((n, len(edges) - 1), np.float32)
-    product = torch.empty(min(STEP, n), n)
-    for start in range(0, n, STEP):
-        part = a[start : start + STEP]
-        g = torch.mm(part, b.T, out=product[: len(part)])
-        own = torch.arange(len(part))
-        g[own, own + start] = -2.0
-        for block in range(len(edges) - 1):
-            value[start : start + STEP, block] = g[:, edges[block] : edges[block + 1]].amax(1).numpy()
-    return value
-
-
-def _partners(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, row: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Numbers of the best partners of some rows in some blocks."""
-    out = np.empty(len(row), np.int64)
-    for start in range(0, len(row), STEP):
-        at, of = row[start : start + STEP], block[start : start + STEP]
-        g = a[at] @ b.T
-        g[torch.arange(len(at)), torch.from_numpy(at)] = -2.0
-        for number in np.unique(of):
-            here = np.nonzero(of == number)[0]
-            found = g[here, edges[number] : edges[number + 1]].argmax(1).numpy()
-            out[start + here] = found + edges[number]
-    return out
 
 
 class Candidates(NamedTuple):
@@ -296,8 +281,8 @@ def candidate_pairs(thumbs: np.ndarray, kept: int = KEPT, closer: float = CLOSER
     for number, view in enumerate(VIEWS):
         # the mean of a's window is what both have taken off: it is the same picture there
         key = (view.a, view.content)
-        a = _directions(coef[key], mean[key], spread)
-        b = _directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
+        a = _Directions(coef[key], mean[key], spread)
+        b = _Directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
         row, partner, apart = _in_view(a, b, closer)
         found.append((row, partner, np.full(len(row), number), apart))
     a, b, view, closeness = (np.concatenate(part) for part in zip(*found, strict=True))

@@ -22,7 +22,7 @@ from dataprops.findings.thumbnails import Blocks, thumbnails
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
-REFERENCE = 2000  # images that others are compared with
+REFERENCE = 600  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
 LIKELIER = 15.0  # times: odds of the negative of an inverted picture
