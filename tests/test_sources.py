@@ -185,6 +185,8 @@ def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -
         ("{0}/missing", ["does not exist", "missing"]),
         ("{0}/empty", ["holds no images", "empty", "png"]),
         ("{0}/texts", ["holds no images", "texts"]),
+        ("{0}/idx", ["holds no images", "give it as mnist:{0}/idx"]),
+        ("{0}/batches", ["holds no images", "give it as cifar10:{0}/batches"]),
         ("{0}/texts/a.txt", ["single file", "a.txt"]),
         ("digts:", ["unknown source 'digts'", "did you mean digits:", "folder, manifest, digits"]),
         ("zzz:where", ["unknown source 'zzz'", "folder, manifest, digits"]),
@@ -193,11 +195,11 @@ def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -
 )
 def test_what_cannot_be_opened_is_told_with_the_way_out(tmp_path: Path, spec: str, words: list[str]) -> None:
     (tmp_path / "empty").mkdir()
-    touch(tmp_path, "texts/a.txt")
+    touch(tmp_path, "texts/a.txt", "idx/train-images-idx3-ubyte", "batches/cifar-10-batches-py/data_batch_1")
     with pytest.raises(DatapropsError) as error:
         open_source(spec.format(tmp_path)).scan()
     for word in words:
-        assert word in str(error.value)
+        assert word.format(tmp_path) in str(error.value)
 
 
 def test_an_open_source_is_plain_text_that_can_travel(tmp_path: Path) -> None:

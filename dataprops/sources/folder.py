@@ -42,6 +42,8 @@ IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIO
 OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".wav", ".mp3"}
 
 
+# Files that a source of their own reads, by a part of their names
+PUBLISHED = (("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"))
 FEW_NAMES = 200  # beginnings of file names that may be classes
 SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
@@ -134,6 +136,9 @@ def layout(
     volumes = [name for name in ignored if name.lower().endswith((".nii", ".nii.gz"))]
     if not keys:
         hint = f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}" if volumes else ""
+        published = (source for part, source in PUBLISHED if any(part in name for name in ignored))
+        if source := next(published, None):
+            hint = hint or f"; its files are named as those of a published set: give it as {source}:{location}"
         if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
             hint = hint or f"; it holds {shown(min(arrays))}: give that file itself"
         raise DatapropsError(f"{location} holds no {what} in class/file or split/class/file{hint}")
