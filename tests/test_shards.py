@@ -488,6 +488,12 @@ def test_files_that_were_hashed_are_decoded_without_another_reading(tmp_path):
     kept.put("b", "hash", b"file")
     assert pickle.loads(pickle.dumps(kept)).take("b") is None  # noqa: S301 - our own
     assert kept.take("b") == ("hash", b"file")
+    # images of arrays likewise, but a view would hold the whole array
+    rows = np.zeros((2, 4, 4), np.uint8)
+    kept.put("own", "hash", RawImage(rows[0].copy(), "idx", "L", 4, 4))
+    kept.put("view", "hash", RawImage(rows[1], "idx", "L", 4, 4))
+    assert kept.take("own")[1].pixels.shape == (4, 4)
+    assert kept.take("view") is None
 
 
 def test_images_are_measured_alike_alone_and_together():

@@ -126,7 +126,7 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
     ----------
     source : str, Path, array or Dataset
         Folder, manifest, container, address, ``name:location``; or images in memory, see `sources.arrays.hold`. A Dataset's items
-        are asked for three times: for labels, contents, and decoding; they must be the same each time.
+        are asked for up to three times: for labels, contents, and decoding; they must be the same each time.
     labels : sequence of n, optional
         Of an array: classes or numbers.
     options

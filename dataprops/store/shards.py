@@ -19,6 +19,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,8 +95,16 @@ def hash_image(image: bytes | RawImage) -> str:
     """Content of a file, or of a decoded image (its type, shape and pixels)."""
     if isinstance(image, bytes):
         return hash_bytes(image)
-    head = f"{image.pixels.dtype} {image.pixels.shape} {image.mode} ".encode()
-    return hash_bytes(head + np.ascontiguousarray(image.pixels).tobytes())
+    hashed = hashlib.blake2b(
+        f"{_name_of(image.pixels.dtype)} {image.pixels.shape} {image.mode} ".encode(), digest_size=16
+    )
+    hashed.update(np.ascontiguousarray(image.pixels).data)
+    return hashed.hexdigest()
+
+
+@lru_cache
+def _name_of(dtype: np.dtype) -> str:
+    return str(dtype)  # numpy takes as long for it as the hash of a small image
 
 
 def read_reason(error: OSError | ValueError) -> str:
@@ -132,8 +141,13 @@ class Fingerprints(NamedTuple):
     high: list[float]
 
 
+def size_of(image: bytes | RawImage) -> int:
+    """Bytes of a file, or of the pixels of a decoded image."""
+    return len(image) if isinstance(image, bytes) else image.pixels.nbytes
+
+
 class Kept:
-    """Files that were read to be hashed and will be decoded: kept within a limit, they are not read twice.
+    """Images that were read to be hashed and will be decoded: kept within a limit, they are not read twice.
 
     Other processes get none: a piece of work that is sent to one reads for itself.
 
@@ -145,25 +159,27 @@ class Kept:
 
     def __init__(self, limit: int = 0) -> None:
         self._free = limit
-        self._files: dict[str, tuple[str, bytes]] = {}
+        self._images: dict[str, tuple[str, bytes | RawImage]] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple:
         return (Kept, ())
 
     def put(self, key: str, content: str, image: bytes | RawImage) -> None:
-        """Keep a file by its key, with its hash, while there is room."""
-        if isinstance(image, bytes):
-            with self._lock:
-                if len(image) <= self._free:
-                    self._free -= len(image)
-                    self._files[key] = content, image
-
-    def take(self, key: str) -> tuple[str, bytes] | None:
-        """Hash and bytes of a file, once; None if it is not there."""
+        """Keep an image by its key, with its hash, while there is room."""
+        size = size_of(image)
+        if not isinstance(image, bytes) and getattr(image.pixels.base, "nbytes", 0) > size:
+            return  # a view, which would hold the whole of it
         with self._lock:
-            found = self._files.pop(key, None)
-            self._free += 0 if found is None else len(found[1])
+            if size <= self._free:
+                self._free -= size
+                self._images[key] = content, image
+
+    def take(self, key: str) -> tuple[str, bytes | RawImage] | None:
+        """Hash and image, once; None if it is not there."""
+        with self._lock:
+            found = self._images.pop(key, None)
+            self._free += 0 if found is None else size_of(found[1])
         return found
 
 
@@ -189,7 +205,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
                 file = source.file(key)
                 time = -1 if file is None else changed_at(file)[1]
                 image = source.read(key)
-                size = len(image) if isinstance(image, bytes) else image.pixels.nbytes
+                size = size_of(image)
                 content, error = hash_image(image), None
                 facts = value_facts(image)
                 kept.put(key, content, image)
@@ -416,11 +432,15 @@ def _measure(waiting: dict[int, Part], index: dict[str, list]) -> None:
 
 
 def _decode_one(
-    source: OpenSource, key: str, preprocess: Preprocess, out: np.ndarray, read: tuple[str, bytes] | None = None
+    source: OpenSource,
+    key: str,
+    preprocess: Preprocess,
+    out: np.ndarray,
+    read: tuple[str, bytes | RawImage] | None = None,
 ) -> tuple[dict, Part | None]:
     """What is known of one image, and what is to be measured of it; its canonical pixels are written to `out`.
 
-    `read` are hash and bytes of its file, where they are known.
+    `read` are its hash and itself, where it was read already.
     """
     facts: dict = dict.fromkeys(_INDEX.names)
     facts.update(width=0, height=0, peak=-1, grey=False)
