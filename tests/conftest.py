@@ -22,14 +22,19 @@ settings.load_profile("busy")
 DATA = Path(os.environ.get("DATAPROPS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-# One process has these files, and so one server
-ON_THE_SERVER = ("test_operation", "test_guide")
+# One process has these files, and so one server, which ends with the last of them
+ON_THE_SERVER = ("test_operation", "test_guide", "test_experiment_flow")
+
+SERVERS: pytest.StashKey[list[PrefectServer]] = pytest.StashKey()
 
 # Files that take longest, the longest first, so that no process of several is left alone with one of them at the end
 LONGEST = (
-    *("test_operation", "test_guide", "test_audit", "test_experiment", "test_flow", "test_probe", "test_layouts"),
-    *("test_tutorials", "test_kills", "test_predict", "test_findings", "test_checks", "test_browser", "test_remote"),
-    *("test_containers", "test_python_api", "test_validator", "test_prune", "test_cluster", "test_distances"),
+    *ON_THE_SERVER,
+    *("test_audit", "test_experiment", "test_flow", "test_probe", "test_kills", "test_layouts", "test_tutorials"),
+    *("test_auditing", "test_findings", "test_distances", "test_checks", "test_budget", "test_unchanged"),
+    *("test_python_api", "test_remote", "test_server_database", "test_edge", "test_validator", "test_fitting"),
+    *("test_clusters_recipes", "test_reproducible", "test_pooled", "test_predict", "test_browser", "test_containers"),
+    *("test_dimension", "test_prune", "test_paper_sources", "test_device", "test_cluster", "test_anchors"),
 )
 
 
@@ -98,12 +103,21 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[PrefectServer]:
     """A real Prefect server, one for all tests of operation."""
     server = PrefectServer(tmp_path_factory.mktemp("prefect"))
     server.start()
+    pytestconfig.stash[SERVERS] = [server]
     yield server
     server.stop()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the server when no later test asks for it: it works all the time."""
+    servers = item.config.stash.get(SERVERS, [])
+    if servers and item.path.stem in ON_THE_SERVER and (nextitem is None or nextitem.path.stem not in ON_THE_SERVER):
+        servers.pop().stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from flows.cli import main
 
@@ -38,6 +38,12 @@ def logging_restored() -> Iterator[None]:
         for logger, (handlers, level, propagate) in zip(ours, before, strict=True):
             logger.handlers[:], logger.propagate = handlers, propagate
             logger.setLevel(level)
+
+
+def invoke(*words: str) -> Result:
+    """Run `dataprops WORDS` in this process, and leave its environment and logging as they were."""
+    with patch.dict(os.environ), logging_restored():
+        return CliRunner().invoke(main, words)
 
 
 def bash(text: str, folder: Path) -> tuple[int, str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 from dataprops.errors import DatapropsError
-from dataprops.experiment import COLUMNS, experiment_tools, load_cells, run_experiment
+from dataprops.experiment import COLUMNS, experiment_tools, run_experiment
 from dataprops.experiment import run as grid_run
 from dataprops.experiment.cell import recipe_of
 from dataprops.experiment.grid import PRESETS, Cell, Dataset, Experiment, Preset, parse_sizes, plan_cells
@@ -22,9 +21,8 @@ from dataprops.experiment.sets import gather, load_images, task_classes
 from dataprops.experiment.splits import Impossible, Sample, draw, held_back, leak_groups, quotas
 from dataprops.experiment.table import SPREAD, cell_table
 from dataprops.store.folder import open_store
-from flows.cli import main
 from tests.make_images import random_folder, save
-from tests.test_flow import assert_refused, run
+from tests.test_flow import assert_refused
 
 MLP = "tests.tiny_nets:Mlp"
 SETTINGS = Preset(size=8, scale="per-image-max", sizes=(40, 80), test=60, epochs=4, lr={MLP: 3e-3}, attacked=30, pgd=10)
@@ -367,23 +365,6 @@ def test_the_paper_preset_is_the_papers_setting():
     cells = plan_cells(Experiment((Dataset("digits:"),)))
     assert len(cells) == 12
     assert cells[0].n_train == 1750
-
-
-def test_the_flow_gives_the_same_table_as_inline(tmp_path, monkeypatch):
-    common = ["experiment", "natural=digits:", "--models", MLP, "--preset", "quick", "--size", "8", "--sizes", "40"]
-    common += ["--test", "60", "--epochs", "2", "--name", "one", "--json"]
-    flow = run([*common, "--store", str(tmp_path / "flow"), "--workers", "1"], tmp_path)
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))  # the command sets it
-    here = ["--store", str(tmp_path / "inline"), "--inline", "--workers", "1", "--quiet"]
-    inline = CliRunner().invoke(main, [*common, *here])
-    assert flow.returncode == 0, flow.stderr
-    assert inline.exit_code == 0, inline.stderr
-    told = json.loads(flow.stdout)
-    assert (told["done"], told["failed"]) == (1, 0)
-    one, two = (load_cells(tmp_path / name).drop(columns="seconds") for name in ("flow", "inline"))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-    assert one["experiment"].tolist() == ["one"]
-    assert "training" in flow.stderr
 
 
 @pytest.mark.parametrize(
