@@ -9,7 +9,7 @@ from uuid import UUID
 
 from dataprops.checks.alerts import SEVERITIES
 from dataprops.checks.open_alerts import CLOSED, OPENED
-from deployments.datasets import Dataset, Operations
+from deployments.datasets import DatasetEntry, Operations
 from flows.operation import Operation
 from tasks.events import ARRIVED, OPERATING, OPERATOR, STOPPED
 
@@ -29,7 +29,7 @@ def wanted(
     tags: tuple[str, ...],
     deployments: Mapping[str, UUID],
     blocks: Mapping[str, UUID],
-    operation_for: Callable[[Dataset], Operation],
+    operation_for: Callable[[DatasetEntry], Operation],
 ) -> list[AutomationCore]:
     """The automations that the file asks for."""
     rules = []
@@ -48,7 +48,7 @@ def _named(operations: Operations, what: str) -> str:
     return f"dataprops {operations.project}: {what}"
 
 
-def _arrivals(operations: Operations, dataset: Dataset, tags: tuple[str, ...], deployment: UUID) -> AutomationCore:
+def _arrivals(operations: Operations, dataset: DatasetEntry, tags: tuple[str, ...], deployment: UUID) -> AutomationCore:
     from prefect.events.actions import RunDeployment
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
@@ -67,7 +67,7 @@ def _arrivals(operations: Operations, dataset: Dataset, tags: tuple[str, ...], d
 
 
 def _alerts(
-    operations: Operations, dataset: Dataset, tags: tuple[str, ...], deliver: UUID, operation: Operation
+    operations: Operations, dataset: DatasetEntry, tags: tuple[str, ...], deliver: UUID, operation: Operation
 ) -> AutomationCore:
     from prefect.events.actions import RunDeployment
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture

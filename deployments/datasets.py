@@ -72,7 +72,7 @@ Minutes = Annotated[float, Meets(lambda value: "" if value >= 1 / 6 else "at lea
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetEntry:
     """A dataset in operation.
 
     Attributes
@@ -115,7 +115,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class GridEntry:
     """An experiment grid in operation.
 
     Attributes
@@ -158,17 +158,17 @@ class Operations:
     store: Path
     pool: str
     base_url: str
-    datasets: tuple[Dataset, ...]
-    experiments: tuple[Experiment, ...]
+    datasets: tuple[DatasetEntry, ...]
+    experiments: tuple[GridEntry, ...]
     channels: tuple[Channel, ...]
 
 
 TOP = ("project", "store", "pool", "base_url", "datasets", "experiments", "channels")
 OPTIONS = rows(AuditConfig).keys() - {"name", "store", "reason"}
-OWN = {option.name for option in fields(Dataset)} - {"name", "options"}
+OWN = {option.name for option in fields(DatasetEntry)} - {"name", "options"}
 GRID_OPTIONS = grid_options.OPTIONS.keys() - {"name", "store"}
 KNOWN = {name: grid_options.OPTIONS[name] for name in GRID_OPTIONS}
-OWN_OF_GRID = {option.name for option in fields(Experiment)} - {"name", "options"}
+OWN_OF_GRID = {option.name for option in fields(GridEntry)} - {"name", "options"}
 
 
 class _File:
@@ -324,13 +324,13 @@ def _channel(file: _File, name: str, row: dict[str, Any]) -> Channel:
     return Channel(name, kind, values)
 
 
-def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channels: tuple[str, ...]) -> Dataset:
+def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channels: tuple[str, ...]) -> DatasetEntry:
     where = ("datasets", name)
     _known(file, where, row, OPTIONS | OWN)
     if "source" not in row:
         raise file.wrong(where, f"the dataset {name!r} has no source")
     own = {key: value for key, value in row.items() if key in OWN}
-    own = _checked(file, where, Dataset, own)
+    own = _checked(file, where, DatasetEntry, own)
     own["tell"] = own.get("tell", ())
     for channel in own["tell"]:
         if channel not in channels:
@@ -338,7 +338,7 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
             raise file.wrong((*where, "tell"), f"no channel is named {channel!r}: {there}")
     if "watch" in row:
         own["watch"] = _absolute(file.path.parent, str(row["watch"]))
-    return Dataset(name, _audit_options(file, name, row, store), **own)
+    return DatasetEntry(name, _audit_options(file, name, row, store), **own)
 
 
 def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) -> dict[str, Any]:
@@ -367,7 +367,7 @@ def _checked(file: _File, where: tuple[str, ...], kind: type, given: Mapping[str
     return values
 
 
-def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> Experiment:
+def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> GridEntry:
     from dataprops.experiment.models import check_model
 
     where = ("experiments", name)
@@ -375,7 +375,7 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
     if "sources" not in row and "grid" not in row:
         raise file.wrong(where, f"the experiment {name!r} has neither sources nor grid")
     own = {key: value for key, value in row.items() if key in OWN_OF_GRID}
-    own = _checked(file, where, Experiment, own)
+    own = _checked(file, where, GridEntry, own)
     with file.naming_option(where):
         options = grid_options.read_options({key: value for key, value in row.items() if key in GRID_OPTIONS}, KNOWN)
     options["sources"] = tuple(_place(file.path.parent, source) for source in options.get("sources", ()))
@@ -390,7 +390,7 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
         for model in grid.models:
             if ":" not in model:  # one's own is imported where it is trained
                 check_model(model, grid.settings.size)
-    return Experiment(name, options, **own)
+    return GridEntry(name, options, **own)
 
 
 def _place(folder: Path, source: str) -> str:

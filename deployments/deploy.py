@@ -18,7 +18,7 @@ from uuid import UUID
 from dataprops.errors import DatapropsError
 from deployments import automations
 from deployments.channels import CHANNELS
-from deployments.datasets import Channel, Dataset, Operations
+from deployments.datasets import Channel, DatasetEntry, Operations
 from flows.operation import Operation
 from flows.server import configured_url
 
@@ -78,7 +78,7 @@ def block_name(operations: Operations, channel: str) -> str:
     return f"{MARK}-{operations.project}--{channel}"
 
 
-def operation_for(operations: Operations, dataset: Dataset) -> Operation:
+def operation_for(operations: Operations, dataset: DatasetEntry) -> Operation:
     """How a dataset is operated, as its runs are told."""
     channels = {row.name: row for row in operations.channels}
     blocks = {name: _slug(operations, channels[name]) for name in dataset.tell}

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from dataprops.errors import DatapropsError
-from deployments.datasets import Dataset, Operations
+from deployments.datasets import DatasetEntry, Operations
 from deployments.deploy import operation_for, tags_of
 from deployments.watcher import Watcher
 from flows.notifications import Tries, notice, pass_on
@@ -27,7 +27,7 @@ LOOK_SECONDS = 15.0  # between two looks at runs and at undelivered notification
 SAY_SECONDS = 30.0  # between two heartbeats; `automations.SILENT` is ten of them
 
 
-def chosen(operations: Operations, names: Sequence[str]) -> list[Dataset]:
+def chosen(operations: Operations, names: Sequence[str]) -> list[DatasetEntry]:
     """The datasets with these names; all if none is given.
 
     Raises
@@ -43,7 +43,7 @@ def chosen(operations: Operations, names: Sequence[str]) -> list[Dataset]:
 
 
 @contextmanager
-def watching(operations: Operations, datasets: Sequence[Dataset]) -> Iterator[list[Watcher]]:
+def watching(operations: Operations, datasets: Sequence[DatasetEntry]) -> Iterator[list[Watcher]]:
     """Watch the datasets that want it, and look after all, in threads, while the context lasts."""
     watchers = [Watcher(dataset, operations.store, send_events) for dataset in datasets if dataset.watch]
     stop = threading.Event()

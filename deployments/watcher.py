@@ -29,7 +29,7 @@ from dataprops.checks.open_alerts import NAMESPACE
 from dataprops.errors import DatapropsError
 from dataprops.store.folder import dataset_lock
 from dataprops.store.tables import write_table
-from deployments.datasets import REMOTE, Dataset
+from deployments.datasets import REMOTE, DatasetEntry
 from flows.notifications import last_audit
 from tasks.events import ARRIVED, Event, event
 
@@ -177,14 +177,14 @@ class Watcher:
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : DatasetEntry
         With `watch` set.
     store : Path
     send : callable
         Hands events to the server; raises if it did not take them.
     """
 
-    def __init__(self, dataset: Dataset, store: Path, send: Send):
+    def __init__(self, dataset: DatasetEntry, store: Path, send: Send):
         self.dataset, self.store, self.send = dataset, store, send
         self.path = store / "watch" / f"{dataset.name}.parquet"
         self.stop = threading.Event()

@@ -59,7 +59,7 @@ from dataprops.imaging.windows import window_numbers
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.labels import label_values, one_spelling, several, without_missing
 from dataprops.sources.masks import find_masks, matches
-from dataprops.sources.resolve import plain
+from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.structure import infer
 from dataprops.sources.table import key_of, shown
 from dataprops.store.shards import read_reason
@@ -407,7 +407,7 @@ def look_at_source(spec: str) -> Callable[[Path], None]:
             table = source.scan()
             label_values(table["label"].tolist(), "auto", table["path"].tolist())
             keys = table["key"].tolist()[:READ]
-            assert len(source.stamps(keys)) == len(keys)
+            assert len(source.version_tokens(keys)) == len(keys)
             for key, bearer in zip(keys, source.read_ahead([key] for key in keys), strict=True):
                 try:
                     check_image(bearer.read(key))
@@ -427,7 +427,7 @@ def look_at_text(path: Path) -> None:
     for line in lines[:20]:
         assert "pw@" not in redacted(line) or "://" not in line, line
         assert isinstance(reveal(withhold(line)), str)
-        plain(line)
+        forward_slashes(line)
         for read in (wanted, window_numbers):
             try:
                 read(line)

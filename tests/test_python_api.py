@@ -200,7 +200,7 @@ def test_an_item_that_cannot_be_had_is_a_finding_of_an_audit(pair, tmp_path: Pat
 
 
 def test_the_papers_pair_of_classes(real_data) -> None:
-    """CIFAR-10 airplane/automobile on [0, 1]: the values of METHOD.md, made there by a brute force in float64."""
+    """CIFAR-10 airplane/automobile on [0, 1]: values made by a brute force in float64."""
     folder = real_data("cifar10_airplane_automobile")
     files = sorted(folder.glob("*/*.jp*g"))
     dataset = [(Image.open(file).convert("RGB"), file.parent.name) for file in files]

@@ -71,7 +71,7 @@ class Preset:
         Option("Training images: FIRST:LAST:STEP, or comma-separated numbers", OF_PRESET, parse=parse_sizes),
     ]
     test: Annotated[int, Ge(2), Option("Test images", OF_PRESET)]
-    epochs: Annotated[int, Ge(1), Option("Epochs, of all models", OF_PRESET)]
+    epochs: Annotated[int, Ge(1), Option("Epochs, for all models", OF_PRESET)]
     longer: dict[str, int] = field(default_factory=dict)
     batch: dict[str, int] = field(default_factory=dict)
     lr: dict[str, float] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Dataset(ReadingOptions):
 
     source: Annotated[str, MinLen(1), Option("Where its images are, as for an audit")]
     name: Annotated[str, Option("In the store and in the results", "from the source")] = ""
-    domain: Annotated[Domain, Option("Of the SOURCEs; of one of them: medical=scans/")] = "unknown"
+    domain: Annotated[Domain, Option("Domain of the SOURCEs; for one of them: medical=scans/")] = "unknown"
     classes: Annotated[
         tuple[str, ...], Option("Labels of the task, comma-separated; * for all", "the two largest classes")
     ] = ()
@@ -168,7 +168,7 @@ class Experiment:
         Option("Networks, comma-separated: resnet18, 34, 50, vgg13, 16, 19, or module:Name", "resnet18,vgg13"),
     ] = ("resnet18", "vgg13")
     store: Annotated[str, Option("Folder for everything that is written")] = "dataprops-store"
-    name: Annotated[str, Option("Of the experiment in the store: STORE/experiments/NAME", "the preset")] = "grid"
+    name: Annotated[str, Option("Name of the experiment in the store: STORE/experiments/NAME", "the preset")] = "grid"
     preset: Annotated[Literal["paper", "quick"], Option("paper (for a GPU) or quick", "paper")] = "paper"
     settings: Preset = PRESETS["paper"]
     seeds: Annotated[tuple[int, ...], MinLen(1), Option("Random seeds, comma-separated", "0", parse=whole_numbers)] = (

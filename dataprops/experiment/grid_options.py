@@ -34,10 +34,10 @@ class Asked:
         str | None, Option("TOML file that lists datasets with their options, beside the SOURCEs", metavar="FILE")
     ] = None
     batch: Annotated[
-        Annotated[int, Ge(1)] | None, Option("Images of a batch, of all models", "of the preset or the model")
+        Annotated[int, Ge(1)] | None, Option("Batch size, for all models", "of the preset or the model")
     ] = None
     lr: Annotated[
-        Annotated[float, Gt(0)] | None, Option("Learning rate, of all models", "of the preset or the model")
+        Annotated[float, Gt(0)] | None, Option("Learning rate, for all models", "of the preset or the model")
     ] = None
 
 

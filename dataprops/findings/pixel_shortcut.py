@@ -11,6 +11,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
+from dataprops.util.numbers import percent
 
 if TYPE_CHECKING:
     from dataprops.findings.pixels_tell import Told
@@ -55,10 +56,10 @@ def shortcuts(context: Context) -> list[Told]:
 def find(context: Context) -> Iterator[Row]:
     """One row for each thing that tells the class; its value is its score, of a mark the fraction of the class that bears it."""
     whole = whole_score(context)
-    beside = "" if whole is None else f" (the whole picture: {whole:.0%})".replace("%", " %")
+    beside = "" if whole is None else f" (the whole picture: {percent(whole)})"
     images = context.images
     for told in shortcuts(context):
-        score = f"{told.score:.0%}".replace("%", " %")
+        score = percent(told.score)
         if told.kind == "mark":
             words = (
                 f"mark in the {told.name}: {score} of class {told.label}, and almost no other image, show the same mark there (row"

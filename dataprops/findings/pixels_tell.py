@@ -150,19 +150,21 @@ def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> f
 
 def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
     """How far a shallow tree on these values [n, m] goes from guessing to knowing the class, cross-validated; at least 0."""
+    from sklearn import config_context
     from sklearn.tree import DecisionTreeClassifier
 
     values = np.ascontiguousarray(np.where(np.isfinite(values), values, -1.0), np.float32)
     if not np.ptp(values, axis=0).any():
         return 0.0
     found = np.zeros(len(y), np.int64)
-    for fold in np.unique(folds):
-        test = folds == fold
-        tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
-        # classes weigh the same; sklearn's own weights and checks take as long as the tree
-        weight = 1.0 / np.bincount(y[~test], minlength=int(y.max()) + 1)[y[~test]]
-        tree.fit(values[~test], y[~test], sample_weight=weight * len(weight), check_input=False)
-        found[test] = tree.predict(values[test], check_input=False)
+    # classes weigh the same; sklearn's own weights and checks take as long as the tree
+    with config_context(skip_parameter_validation=True, assume_finite=True):
+        for fold in np.unique(folds):
+            test = folds == fold
+            tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
+            weight = 1.0 / np.bincount(y[~test], minlength=int(y.max()) + 1)[y[~test]]
+            tree.fit(values[~test], y[~test], sample_weight=weight * len(weight), check_input=False)
+            found[test] = tree.predict(values[test], check_input=False)
     hit = np.array([(found[y == c] == c).mean() for c in np.unique(y)])
     chance = 1 / len(hit)
     return max(0.0, float((hit.mean() - chance) / (1 - chance)))

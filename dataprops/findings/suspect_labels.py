@@ -12,6 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.util.numbers import percent
 
 if TYPE_CHECKING:
     from dataprops.findings.second_opinion import Opinions
@@ -54,15 +55,15 @@ def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
     score, likelier = said.score, said.likelier
     for i in _listed(said):
         image, other = int(said.image[i]), said.classes[likelier[i]]
-        near = f"{said.near[i, likelier[i]]:.0%} of the most similar images are {other}"
-        held = (
-            "" if said.probe is None else f", the reference classifier gives {other} {said.probe[i, likelier[i]]:.0%}"
-        )
+        near = f"{percent(float(said.near[i, likelier[i]]))} of the most similar images are {other}"
+        held = ""
+        if said.probe is not None:
+            held = f", the reference classifier gives {other} {percent(float(said.probe[i, likelier[i]]))}"
         yield (
             (image,),
             float(score[i]),
             f"{quoted(path[image])} is labelled {quoted(said.classes[said.y[i]])}; likelier {quoted(other)}:"
-            f" {(near + held).replace('%', ' %')}.",
+            f" {near}{held}.",
         )
 
 

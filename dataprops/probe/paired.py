@@ -36,7 +36,7 @@ class State(NamedTuple):
     leak_group: np.ndarray
 
 
-class Change(NamedTuple):
+class LossChange(NamedTuple):
     """log(mean loss after / mean loss before) with its 95 % interval, and both means."""
 
     value: float
@@ -58,7 +58,7 @@ def refitted_losses(
     return log_losses(cross_fitted(scores, y, folds), y)
 
 
-def change(before: State, after: State, partner: np.ndarray, folds: int, seed: int = 0) -> Change:
+def change(before: State, after: State, partner: np.ndarray, folds: int, seed: int = 0) -> LossChange:
     """The change between two states.
 
     Parameters
@@ -86,7 +86,7 @@ def change(before: State, after: State, partner: np.ndarray, folds: int, seed: i
     low, high = np.quantile(np.log(np.maximum(drawn[1], FLOOR) / np.maximum(drawn[0], FLOOR)), [0.025, 0.975])
     alone = 1 - 2 * len(kept) / (p + n)
     wider = np.sqrt(1 + alone * folds / max(1, folds - 1))
-    return Change(value, value - wider * (value - float(low)), value + wider * (float(high) - value), *means)
+    return LossChange(value, value - wider * (value - float(low)), value + wider * (float(high) - value), *means)
 
 
 def expected_change(curve: list[tuple[float, float]], before: int, after: int) -> float:

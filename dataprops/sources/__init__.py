@@ -24,7 +24,7 @@ from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, p
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet, pixeltables
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
-from dataprops.sources.resolve import plain
+from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules
 from dataprops.sources.tablefile import lists_images
@@ -48,8 +48,8 @@ class Source(NamedTuple):
         Whether key is a path below (or beside) location, so that an unchanged file is known by its size and time.
     rules : dict
         Its label rules: name -> values, the default first (see `table.chosen_rules`).
-    stamps : callable or None
-        stamps(location, keys, options) -> for each image a number that changes when the image may have, -1 if that cannot be told:
+    version_tokens : callable or None
+        version_tokens(location, keys, options) -> for each image a number that changes when the image may have, -1 if unknown:
         an image whose number is that of the last audit is not read again.
     order, stream : callable or None
         Where images cannot be had in any order at equal cost: order(location, keys, options) -> positions of the keys in the
@@ -60,17 +60,17 @@ class Source(NamedTuple):
     read: Callable[[str, str, SourceOptions], bytes | RawImage]
     local: bool
     rules: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    stamps: Callable[[str, Sequence[str], SourceOptions], list[int]] | None = None
+    version_tokens: Callable[[str, Sequence[str], SourceOptions], list[int]] | None = None
     order: Callable[[str, Sequence[str], SourceOptions], list[int] | None] | None = None
     stream: Callable[[str, Sequence[str], SourceOptions], Iterator[tuple[str, bytes | RawImage | OSError]]] | None = (
         None
     )
 
 
-_ARCHIVE = Source(archives.scan, archives.read, False, ACCESS, archives.stamps, archives.order, archives.stream)
+_ARCHIVE = Source(archives.scan, archives.read, False, ACCESS, archives.version_tokens, archives.order, archives.stream)
 SOURCES: dict[str, Source] = {
     "folder": Source(folder.scan, folder.read, True),
-    "manifest": Source(manifest.scan, manifest.read, True, ACCESS, manifest.stamps),
+    "manifest": Source(manifest.scan, manifest.read, True, ACCESS, manifest.version_tokens),
     "digits": Source(digits.scan, digits.read, False),
     "array": Source(arrays.scan, arrays.read, False),
     "dicom": Source(frames.scan, frames.read, True, frames.RULES),
@@ -80,15 +80,21 @@ SOURCES: dict[str, Source] = {
         for name, row in paper.READERS.items()
     },
     **{name: Source(published.scan(name), published.read, True, ACCESS) for name in published.TABLES},
-    "pcam": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.stamps),
-    "url": Source(listing.scan, listing.read, False, ACCESS, listing.stamps),
+    "pcam": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.version_tokens),
+    "url": Source(listing.scan, listing.read, False, ACCESS, listing.version_tokens),
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,
-    "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.stamps),
-    "pixels": Source(pixeltables.scan, pixeltables.read, False, pixeltables.RULES, pixeltables.stamps),
-    "hdf5": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.stamps),
+    "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.version_tokens),
+    "pixels": Source(pixeltables.scan, pixeltables.read, False, pixeltables.RULES, pixeltables.version_tokens),
+    "hdf5": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.version_tokens),
     "numpy": Source(
-        numpyfiles.scan, numpyfiles.read, False, arraysets.RULES, numpyfiles.stamps, numpyfiles.order, numpyfiles.stream
+        numpyfiles.scan,
+        numpyfiles.read,
+        False,
+        arraysets.RULES,
+        numpyfiles.version_tokens,
+        numpyfiles.order,
+        numpyfiles.stream,
     ),
 }
 # suffix of a file -> its row; .csv and .parquet may be manifests
@@ -165,15 +171,17 @@ class OpenSource(NamedTuple):
         base = Path(self.location)
         return (base.parent if self.kind == "manifest" else base) / key
 
-    def stamps(self, keys: Sequence[str]) -> list[int]:
-        """For each image a number as `Source.stamps` says, of this place and these rules; -1: unknown."""
+    def version_tokens(self, keys: Sequence[str]) -> list[int]:
+        """For each image a number as `Source.version_tokens` says, of this place and these rules; -1: unknown."""
         row = SOURCES[self.kind]
-        if row.stamps is None or not keys:
+        if row.version_tokens is None or not keys:
             return [-1] * len(keys)
         here = "\n".join([self.kind, redacted(self.location), *self.options.rules])
         salt = int.from_bytes(hashlib.blake2b(os.fsencode(here), digest_size=8).digest()) >> 1
         with guarded(self._unusable, passing=(DatapropsError,)):
-            return [stamp if stamp < 0 else stamp ^ salt for stamp in row.stamps(self.location, keys, self.options)]
+            return [
+                token if token < 0 else token ^ salt for token in row.version_tokens(self.location, keys, self.options)
+            ]
 
     def order(self, keys: Sequence[str]) -> list[int] | None:
         """Positions of the keys in the only order that they can be read in at a bearable cost; None: any order will do."""
@@ -240,7 +248,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         return OpenSource("array", spec, options)
     spec = reveal(spec)
     if spec[:5].lower() == "file:":
-        spec = plain(spec)
+        spec = forward_slashes(spec)
     if is_url(spec):
         return OpenSource(_kind_of_url(spec, options), spec, options)
     path = Path(os.path.expanduser(spec))  # noqa: PTH111 - Path.expanduser raises for a folder that is named ~x

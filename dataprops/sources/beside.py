@@ -31,9 +31,9 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import by_ends, with_splits
-from dataprops.sources.resolve import folded, plain
+from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import decoded, read_table
+from dataprops.sources.tablefile import as_text, read_table
 
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
 PARTICIPANTS = ("participants.tsv", "participants.csv")
@@ -120,7 +120,7 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     rows: dict[str, int] = {}
     sets: dict[str, set[str]] = defaultdict(set)
     for row, path in enumerate(frame[column].tolist()):  # a row for each object of an image: it has the labels of all
-        key = posixpath.normpath(posixpath.join(base, plain(str(path))))
+        key = posixpath.normpath(posixpath.join(base, forward_slashes(str(path))))
         sets[key].update((label[row] or "").split(SEPARATOR) if label[row] is not None else ())
         first = rows.setdefault(key, row)
         label[first] = joined(sets[key]) if len(sets[key]) > 1 else label[first]
@@ -164,7 +164,7 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
         if name is None:
             continue
         try:
-            text = decoded(read(name))[0].strip()
+            text = as_text(read(name))[0].strip()
             label = _label_of(json.loads(text)) if name.endswith(".json") else text if "\n" not in text else None
         except (OSError, ValueError, RecursionError):
             return
@@ -268,9 +268,11 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
     labels: list[str | None] = []
     rows: dict[str, int] = {}
     for file in files.values():
-        tails = [key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{plain(file)}")]
+        tails = [
+            key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{forward_slashes(file)}")
+        ]
         if len(tails) > 1:  # several parts number their images alike: each has annotations of its own
-            own = posixpath.normpath(posixpath.join(posixpath.dirname(name), plain(file)))
+            own = posixpath.normpath(posixpath.join(posixpath.dirname(name), forward_slashes(file)))
             tails = [key for key in tails if key == own]
         if len(tails) == 1:
             rows[tails[0]] = len(labels)
@@ -327,7 +329,7 @@ def _voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
         if file is None:
             continue
         try:
-            text = decoded(read(file))[0]
+            text = as_text(read(file))[0]
         except (OSError, ValueError):
             continue
         if "<annotation" in text:

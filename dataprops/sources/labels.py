@@ -1,9 +1,9 @@
 """Labels as numbers: codes of classes, or the values themselves; spellings of one class; several labels of one image.
 
-Several labels of an image stand in one text with `SEPARATOR` between them, sorted, each once. As METHOD has it, |y_j - y_k| of two
-images is 1 if their labels differ, else 0. For sets of labels, written as vectors of 0 and 1, that is the largest difference over the
-labels (the L-infinity distance): 1 as soon as one label is on one image and not on the other. ``--label NAME`` holds one label against
-the rest.
+Several labels of an image stand in one text with `SEPARATOR` between them, sorted, each once. In the paper's definition |y_j - y_k|
+of two images is 1 if their labels differ, else 0. For sets of labels, written as vectors of 0 and 1, that is the largest difference
+over the labels (the L-infinity distance): 1 as soon as one label is on one image and not on the other. ``--label NAME`` holds one
+label against the rest.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from dataprops.sources.account import Decision, decide
-from dataprops.sources.resolve import folded, plain
+from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import OF_FOLDERS, words_of
-from dataprops.sources.tablefile import decoded
+from dataprops.sources.tablefile import as_text
 
 LISTS = (".txt", ".lst", ".list")
 OTHERS = (*LISTS, ".csv", ".tsv", ".json", ".mat", ".pkl", ".npy", ".npz")
@@ -106,7 +106,7 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
         data = read(name)
     except OSError:
         return []
-    lines = [line.strip() for line in decoded(data)[0].splitlines() if line.strip()] if len(data) <= MOST else []
+    lines = [line.strip() for line in as_text(data)[0].splitlines() if line.strip()] if len(data) <= MOST else []
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
     keys = [key for key in found if key is not None]
     return keys if keys and len(keys) >= NAMED * len(lines) else []
@@ -115,4 +115,4 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
 def _paths(line: str) -> Iterator[str]:
     """What may be the image of a line: all of it, then each of its values."""
     for text in (line, *re.split(r"[\s,;]+", line)):
-        yield folded(plain(text)).lstrip("/")
+        yield folded(forward_slashes(text)).lstrip("/")

@@ -162,7 +162,7 @@ def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> N
 
 
 def _stem(path: str | None) -> str:
-    return posixpath.splitext(posixpath.basename(resolve.folded(resolve.plain(path or ""))))[0]
+    return posixpath.splitext(posixpath.basename(resolve.folded(resolve.forward_slashes(path or ""))))[0]
 
 
 def _of_folders(
@@ -213,9 +213,11 @@ def _with_paths(frame: pd.DataFrame, column: str, where: str) -> tuple[pd.DataFr
 def _resolved(location: str, paths: list[str], column: str, options: SourceOptions) -> tuple[list[str], list[Decision]]:
     """Keys of the paths; those of files that are not there stay, and cannot be read."""
     beside = f"{Path(location).parent.resolve()}/"
-    paths = [resolve.plain(path).removeprefix(beside) if path[:5].lower() == "file:" else path for path in paths]
+    paths = [
+        resolve.forward_slashes(path).removeprefix(beside) if path[:5].lower() == "file:" else path for path in paths
+    ]
     if is_url(location) or any(map(is_url, paths)):
-        slashed = [path if is_url(path) else resolve.plain(path) if "\\" in path else path for path in paths]
+        slashed = [path if is_url(path) else resolve.forward_slashes(path) if "\\" in path else path for path in paths]
         return slashed, []
     keys, decisions, missing = resolve.resolve(paths, Path(location).parent, options)
     if missing == len(paths) and (options.images or options.suffix or _images_beside(Path(location).parent)):
@@ -336,7 +338,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     return read_whole(file)
 
 
-def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each listed image at an address, that changes when it does; each is asked for (HEAD). -1 for local files."""
     out = [-1] * len(keys)
     asked = [i for i, key in enumerate(keys) if is_url(key) or is_url(location)]
@@ -344,6 +346,6 @@ def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[i
         where = [_place(location, keys[i], options) for i in asked]
     except OSError:
         return out
-    for i, stamp in zip(asked, filesystems.stamps(where, access_of(options)), strict=True):
-        out[i] = stamp
+    for i, token in zip(asked, filesystems.version_tokens(where, access_of(options)), strict=True):
+        out[i] = token
     return out

@@ -32,11 +32,11 @@ class Files(NamedTuple):
     by_stem: dict[str, list[str]]
 
 
-def plain(path: str) -> str:
+def forward_slashes(path: str) -> str:
     r"""A path as it is written elsewhere, with forward slashes.
 
-    >>> plain(".\\a\\b.png"), plain("file:///data/a%20b.png"), plain(" a.png "), plain("C:\\x\\a.png")
-    ('a/b.png', '/data/a b.png', 'a.png', 'C:/x/a.png')
+    >>> [forward_slashes(path) for path in (".\\a\\b.png", "file:///data/a%20b.png", " a.png ", "C:\\x\\a.png")]
+    ['a/b.png', '/data/a b.png', 'a.png', 'C:/x/a.png']
     """
     text = path.strip().strip('"')
     if text.lower().startswith("file:"):
@@ -90,7 +90,7 @@ def list_files(root: Path) -> Files:
 def named(values: Sequence[str], files: Files) -> float:
     """Share of some of the values that are called as files are, with or without their endings."""
     sample = sample_of(values)
-    names = [folded(posixpath.basename(plain(value))) for value in sample]
+    names = [folded(posixpath.basename(forward_slashes(value))) for value in sample]
     known = files.by_name.keys() | files.by_stem.keys()
     return sum(name in known or posixpath.splitext(name)[0] in files.by_stem for name in names) / max(1, len(sample))
 
@@ -140,7 +140,7 @@ def _key(root: Path, base: Path, path: str) -> str:
 
 def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | None:
     """The file that a path means, relative to the root; None if there is none, or several that fit alike."""
-    text = plain(path)
+    text = forward_slashes(path)
     if options.suffix:
         text += options.suffix if options.suffix.startswith(".") else f".{options.suffix}"
     if is_file(root, text) and (root / text).is_file():

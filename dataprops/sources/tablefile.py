@@ -63,7 +63,7 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(pd.DataFrame(frame), [])
     if lower.endswith(EXCEL):
         return Table(_sheet(data), [])
-    text, encoding = decoded(data)
+    text, encoding = as_text(data)
     text, said = _without_remarks(text)
     decisions = []
     if encoding == "cp1252":
@@ -153,7 +153,7 @@ def lists_images(head: bytes) -> bool:
     >>> lists_images(b"a/1.png 0\\nb/2.png 1\\n"), lists_images(b"Notes on these images\\n"), lists_images(b"a.txt")
     (True, False, False)
     """
-    text = decoded(head)[0]
+    text = as_text(head)[0]
     separator = separator_of(text)
     if separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)
@@ -186,10 +186,10 @@ def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
     return [Decision("table", "decimal commas read as points", why, "saving it with points")]
 
 
-def decoded(data: bytes) -> tuple[str, str]:
+def as_text(data: bytes) -> tuple[str, str]:
     """Text of bytes, and the encoding that gave it.
 
-    >>> decoded("é".encode("utf-16"))[0], decoded(b"\\xe9"), decoded("\\ufeffa".encode())[0]
+    >>> as_text("é".encode("utf-16"))[0], as_text(b"\\xe9"), as_text("\\ufeffa".encode())[0]
     ('é', ('é', 'cp1252'), 'a')
     """
     for mark, encoding in _MARKS:

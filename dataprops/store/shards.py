@@ -230,10 +230,10 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
 def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
     """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`, `VALUES`.
 
-    Files are known by size and time, other images by their stamp (see `sources.Source`), which then stands for the time.
+    Files are known by size and time, other images by their version token (see `sources.Source`), which then stands for the time.
     """
-    stamps = source.stamps(keys)
-    entries: list[tuple] = [(None, 0, stamp, *_UNKNOWN) for stamp in stamps]
+    version_tokens = source.version_tokens(keys)
+    entries: list[tuple] = [(None, 0, token, *_UNKNOWN) for token in version_tokens]
     if not cache.is_file():
         return _fingerprints_table(entries)
     try:
@@ -254,7 +254,7 @@ def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> 
         entry = known.get(os.fsencode(key))
         if entry is None:
             continue
-        if stamps[i] >= 0 and stamps[i] == entry[2]:
+        if version_tokens[i] >= 0 and version_tokens[i] == entry[2]:
             entries[i] = tuple(entry)
         file = source.file(key)
         if file is None:

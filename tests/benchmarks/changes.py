@@ -87,7 +87,7 @@ def audited(images: Images, seed: int = 0) -> Audit:
     return Audit(images, features, held.strength, folds, losses)
 
 
-def compared(before: Audit, images: Images, partner: np.ndarray) -> tuple[paired.Change, bool]:
+def compared(before: Audit, images: Images, partner: np.ndarray) -> tuple[paired.LossChange, bool]:
     """The paired change, and whether it is an alarm."""
     now = audited(images)
     given = np.where(partner >= 0, before.folds[partner], -1)

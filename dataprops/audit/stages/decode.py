@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def decode(run: Run, tools: Tools) -> Decoded:
     fingerprints = _fingerprints(run, tools, source, keys, kept)
     _refuse_another_set(run, fingerprints)
     values, decisions = _range(run, fingerprints)
-    preprocess = Preprocess(run.config.size, _channels(run, source, keys), run.config.scale, run.config.window, values)
+    asked = {field.name: getattr(run.config, field.name) for field in fields(Preprocess)}
+    preprocess = Preprocess(**asked | {"channels": _channels(run, source, keys), "range": values})
     folder = run.shards / preprocess.key
     contents = fingerprints["content"].tolist()
     missing = _fill_shards(tools, source, keys, fingerprints, preprocess, folder, (run.config.memory, kept))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import sources
+from dataprops.util.numbers import percent
 
 LEAST = 5  # sources
 BASELINES = ("mean", "log_n")
@@ -134,6 +135,6 @@ def _sentence(family: str, target: str, forms: Mapping[str, Any], best: str, cle
     start = (
         f"{family}, {TARGETS[target]}: {NAMES[best]} misses sources left out by a factor of {told['factor']:.2g}, log N alone by"
         f" {base['factor']:.2g} (gain in squared error {gain['value']:.2g}, 95 % interval {gain['low']:.2g} to {gain['high']:.2g};"
-        f" nested 90 % intervals cover {100 * told['coverage']:.0f} %)"
+        f" nested 90 % intervals cover {percent(told['coverage'])})"
     )
     return f"{start}: {'clearly better' if clearly else 'not clearly better, so no number is told'}."

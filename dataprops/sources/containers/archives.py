@@ -646,9 +646,9 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
                 yield key, error
 
 
-def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when its archive does."""
     parts = [_located(location, key)[0] for key in keys]
     each = sorted(set(parts))
-    known = dict(zip(each, filesystems.stamps(each, access_of(options)), strict=True))
+    known = dict(zip(each, filesystems.version_tokens(each, access_of(options)), strict=True))
     return [known[place] for place in parts]

@@ -210,13 +210,13 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     return arraysets.as_image(value.reshape(named.shape[1:]))
 
 
-def stamps(location: str, keys: list[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: list[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the file does."""
     if is_url(location) or not Path(location).is_dir():
-        return filesystems.stamps([location], access_of(options)) * len(keys)
+        return filesystems.version_tokens([location], access_of(options)) * len(keys)
     names = [key.partition("/")[0] for key in keys]
     each = sorted(set(names))
     known = dict(
-        zip(each, filesystems.stamps([str(Path(location) / n) for n in each], access_of(options)), strict=True)
+        zip(each, filesystems.version_tokens([str(Path(location) / n) for n in each], access_of(options)), strict=True)
     )
     return [known[name] for name in names]

@@ -290,6 +290,6 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
                 yield key, error
 
 
-def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the file does."""
-    return filesystems.stamps([location], access_of(options)) * len(keys)
+    return filesystems.version_tokens([location], access_of(options)) * len(keys)

@@ -301,9 +301,9 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
         raise OSError(errno.EIO, f"the Parquet file is damaged: {reason}") from None
 
 
-def stamps(location: str, keys: list[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: list[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when its shard does."""
     parts = [_located(location, key)[0] for key in keys]
     each = sorted(set(parts))
-    known = dict(zip(each, filesystems.stamps(each, access_of(options)), strict=True))
+    known = dict(zip(each, filesystems.version_tokens(each, access_of(options)), strict=True))
     return [known[place] for place in parts]

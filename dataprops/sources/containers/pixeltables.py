@@ -27,7 +27,7 @@ from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
-from dataprops.sources.tablefile import decoded
+from dataprops.sources.tablefile import as_text
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
 
@@ -70,7 +70,7 @@ def form_of(head: bytes) -> Form | None:
     True
     """
     try:
-        rows = [row for _, row in zip(range(2), csv.reader(decoded(head)[0].splitlines()), strict=False)]
+        rows = [row for _, row in zip(range(2), csv.reader(as_text(head)[0].splitlines()), strict=False)]
     except (ValueError, csv.Error):  # cut within a letter, or no table: whoever reads all of it says why
         return None
     if len(rows) < 2 or len(rows[0]) != len(rows[1]):
@@ -221,6 +221,6 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
     return arraysets.as_image(table.pixels[int(key)].reshape(_shape(location, table, options)))
 
 
-def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the table does."""
-    return filesystems.stamps([location], access_of(options)) * len(keys)
+    return filesystems.version_tokens([location], access_of(options)) * len(keys)

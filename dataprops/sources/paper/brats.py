@@ -80,7 +80,7 @@ SLICE_NAME = re.compile(
 DAMAGES = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, zlib.error)
 
 
-class Volume(NamedTuple):
+class LoadedVolume(NamedTuple):
     """Voxels [x, y, z] on left-posterior-superior axes, and the values that become 0 and 255."""
 
     voxels: np.ndarray
@@ -95,7 +95,7 @@ class Slices(NamedTuple):
     pixels: int
 
 
-_volumes: FileCache[Volume] = FileCache()
+_volumes: FileCache[LoadedVolume] = FileCache()
 _slices: FileCache[Slices] = FileCache()
 
 
@@ -129,13 +129,13 @@ def voxels_of(file: Path) -> np.ndarray:
         raise unreadable(reason if file.name in reason else f"{file.name} is damaged: {reason}") from None
 
 
-def _load_volume(file: Path) -> tuple[Volume, int]:
+def _load_volume(file: Path) -> tuple[LoadedVolume, int]:
     voxels = voxels_of(file)
     if not np.isfinite(voxels).all():
         raise unreadable(f"{file.name} holds NaN or infinite values")
     filled = voxels[voxels != 0]
     low, high = np.percentile(filled, QUANTILES) if filled.size else (0.0, 0.0)
-    return Volume(voxels, float(low), float(high)), voxels.nbytes
+    return LoadedVolume(voxels, float(low), float(high)), voxels.nbytes
 
 
 def _load_slices(file: Path) -> tuple[Slices, int]:

@@ -444,7 +444,7 @@ def _token(info: dict) -> int:
 
 
 def listing(url: str, access: Access) -> dict[str, int]:
-    """Files below an address: key -> stamp (-1: unknown).
+    """Files below an address: key -> version token (-1: unknown).
 
     Raises
     ------
@@ -485,7 +485,7 @@ def _linked(system: Any, url: str) -> list[str]:
     return [os.fsdecode(unquote_to_bytes(link[len(root) :])) for link in sorted(found)]
 
 
-def stamps(locations: Sequence[str], access: Access) -> list[int]:
+def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
     """For each file a number that changes when the file does, -1 if that cannot be told; nothing of the file is read."""
 
     def one(location: str) -> int:

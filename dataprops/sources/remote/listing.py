@@ -21,11 +21,11 @@ from dataprops.sources.table import SourceOptions
 from dataprops.util.cache import Cache
 from dataprops.util.redact import redacted
 
-_listed: Cache[dict[str, int]] = Cache(4_000_000, len)  # of this process's last scans: their stamps
+_listed: Cache[dict[str, int]] = Cache(4_000_000, len)  # of this process's last scans: their version_tokens
 
 
 def list_files(location: str, options: SourceOptions) -> dict[str, int]:
-    """Files below an address: key -> stamp.
+    """Files below an address: key -> version token.
 
     Raises
     ------
@@ -113,14 +113,14 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     return filesystems.read_bytes(filesystems.joined(location, key), access_of(options))
 
 
-def stamps(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each object that changes when it does: from the listing; a web server is asked for each (HEAD)."""
     access = access_of(options)
     known = _listed.get((location, access), lambda: list_files(location, options))
     out = [known.get(key, -1) for key in keys]
-    asked = [i for i, stamp in enumerate(out) if stamp < 0]
-    for i, stamp in zip(
-        asked, filesystems.stamps([filesystems.joined(location, keys[i]) for i in asked], access), strict=True
+    asked = [i for i, token in enumerate(out) if token < 0]
+    for i, token in zip(
+        asked, filesystems.version_tokens([filesystems.joined(location, keys[i]) for i in asked], access), strict=True
     ):
-        out[i] = stamp
+        out[i] = token
     return out
