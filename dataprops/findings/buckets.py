@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dataprops.util.compiled import njit
+
+
+class Side(NamedTuple):
+    """Directions float32 [n, d] as rows, their keys int32 [tables, n] and signatures uint64 [n]."""
+
+    rows: np.ndarray
+    keys: np.ndarray
+    signatures: np.ndarray
+
+
+class Meeting(NamedTuple):
+    """Number of buckets, bits in which signatures may differ, edges of the blocks of b, and the largest 1 - cosine."""
+
+    buckets: int
+    limit: np.uint64
+    edges: np.ndarray
+    apart: np.float32
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -43,12 +62,14 @@ def meetings(keys_a, keys_b, buckets):
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def meet(keys_a, keys_b, buckets, signature_a, signature_b, limit, a, b, edges, apart, best, partner):
+def meet(one, other, rules, best, partner):
     """Lower `best` [n, blocks] (1 - cosine) and set `partner` for pairs of one key in a table that are less than `apart` apart.
 
-    Keys are int32 [tables, n], signatures uint64 [n] that may differ in `limit` bits, directions float32 [n, d]; row i of a never
-    meets row i of b.
+    Two `Side`s and a `Meeting`; row i of one never meets row i of the other.
     """
+    a, keys_a, signature_a = one
+    b, keys_b, signature_b = other
+    buckets, limit, edges, apart = rules
     n = b.shape[0]
     starts = np.empty(buckets + 1, np.int64)
     order = np.empty(n, np.int32)

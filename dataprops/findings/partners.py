@@ -123,7 +123,7 @@ def within(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, apart: float) ->
 
     Infinite where there is none, or where buckets did not bring it together with the row.
     """
-    from dataprops.findings.buckets import keys, meet, meetings  # brings numba
+    from dataprops.findings.buckets import Meeting, Side, keys, meet, meetings  # brings numba
 
     angle = math.acos(1 - min(apart, 1.0))
     planes = planes_of_key(angle)
@@ -139,8 +139,8 @@ def within(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, apart: float) ->
     best = np.full((len(a), len(edges) - 1), np.inf, np.float32)
     partner = np.zeros(best.shape, np.int64)
     sign_a, sign_b = (_signatures(one, signing) for one in (a, b))
-    rows = (a.numpy(), b.numpy(), edges, np.float32(apart))
-    meet(key_a, key_b, 2**planes, sign_a, sign_b, np.uint64(limit), *rows, best, partner)
+    rules = Meeting(2**planes, np.uint64(limit), edges, np.float32(apart))
+    meet(Side(a.numpy(), key_a, sign_a), Side(b.numpy(), key_b, sign_b), rules, best, partner)
     return best, partner
 
 
