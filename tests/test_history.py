@@ -195,7 +195,7 @@ def test_runs_are_compared_once_and_what_is_remembered_may_be_lost(store, monkey
     for run, d in ((ONE, 20.0), (TWO, 25.0)):
         write_result(store, run, plain(1000), d=d)
     first = timeline(store, "scans")
-    assert first[1]["drift"] == ["d_data"]
+    assert first[1]["drift"] == ["d_data", "log_loss"]
     write_result(store, THREE, plain(1000), d=25.0)
     compared = []
     real = history.compare
@@ -234,7 +234,7 @@ def test_commands_print_and_give_strict_json(store):
     told = " ".join(shown.stdout.split())
     assert f"{TWO} the same files; beyond sampling noise: intrinsic dimension" in told and ONE in told
     found = json.loads(run(main, ["history", "scans", "--store", str(store), "--json"]).stdout)
-    assert [entry["drift"] for entry in found["runs"]] == [None, ["d_data"]]
+    assert [entry["drift"] for entry in found["runs"]] == [None, ["d_data", "log_loss"]]
     shown = run(main, ["compare", "scans", "latest", "--store", str(store)])
     assert shown.exit_code == 0 and "intrinsic dimension" in shown.stdout
     assert json.loads(run(main, ["compare", ONE, TWO, "--store", str(store), "--json"]).stdout)["drift"]
