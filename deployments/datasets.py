@@ -24,7 +24,7 @@ from dataprops.checks.thresholds import load_thresholds
 from dataprops.errors import DatapropsError
 from dataprops.experiment import grid_options
 from dataprops.options import rows
-from dataprops.util.toml import toml_of
+from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import Meets, OptionError, check_values, plain_value
 from deployments.channels import CHANNELS
 
@@ -177,7 +177,7 @@ class _File:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self.text = path.read_text(encoding="utf-8-sig")
+            self.text = text_of(path)
             self.table = toml_of(self.text)
         except OSError as error:
             raise DatapropsError(f"{path} cannot be read: {error.strerror}") from error

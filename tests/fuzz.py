@@ -15,6 +15,7 @@ import faulthandler
 import gzip
 import io
 import json
+import multiprocessing
 import pickle
 import random
 import re
@@ -31,7 +32,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -425,7 +426,7 @@ def look_at_text(path: Path) -> None:
     lines = text.splitlines() or [""]
     assert key_of(shown(text)) == text
     for line in lines[:20]:
-        assert "pw@" not in redacted(line) or "://" not in line, line
+        assert ":pw@" not in redacted(line) or "://" not in line, line
         assert isinstance(reveal(withhold(line)), str)
         forward_slashes(line)
         for read in (wanted, window_numbers):
@@ -685,20 +686,23 @@ class Failed(Exception):
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """End what takes longer than `SECONDS`."""
+    """End what computes for longer than `SECONDS` of processor time, or waits for six times as long."""
 
     def late(*_: Any) -> None:
         raise Failed(f"took longer than {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    faulthandler.dump_traceback_later(6 * SECONDS, exit=True)  # where no signal is heard
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, SECONDS), (signal.SIGALRM, signal.ITIMER_REAL, 6 * SECONDS))
+    before = [signal.signal(name, late) for name, _, _ in timers]
+    faulthandler.dump_traceback_later(30 * SECONDS, exit=True)  # where no signal is heard
+    for _, timer, seconds in timers:
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for (name, timer, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(name, handler)
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)
 
 
 def one_line(message: str) -> None:
@@ -774,35 +778,68 @@ def look(name: str, data: bytes, folder: Path) -> str:
     return outcome
 
 
-class Failure(NamedTuple):
-    """A case that failed: target, what was wrong, the file."""
+class Outcome(NamedTuple):
+    """Of a case: its target, "read", "refused" or "failed", and what was wrong."""
 
     target: str
-    what: str
-    data: bytes
+    outcome: str
+    what: str = ""
 
 
-def fuzz(cases: int, seed: int = 0, names: tuple[str, ...] = ()) -> tuple[Counter[str], list[Failure]]:
-    """So many cases, spread evenly over the targets; counts by target and outcome, and what failed."""
-    counts: Counter[str] = Counter()
-    failures = []
-    chosen = names or tuple(TARGETS)
+def fuzz(numbers: Iterable[int], seed: int = 0, names: tuple[str, ...] = ()) -> Iterator[Outcome]:
+    """These cases, spread evenly over the targets, as they come."""
     base = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
-        for number in range(cases):
-            name = chosen[number % len(chosen)]
-            data = damaged(random.Random(f"{seed} {number} {name}"), seeds_of(name), TARGETS[name].text)
+        for number in numbers:
+            name, data = case(number, seed, names)
             folder = base / str(number)
             try:
-                outcome = look(name, data, folder)
+                yield Outcome(name, look(name, data, folder))
             except Failed as error:
-                outcome = "failed"
-                failures.append(Failure(name, str(error), data))
-            counts[f"{name} {outcome}"] += 1
+                yield Outcome(name, "failed", str(error))
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    return counts, failures
+
+
+def case(number: int, seed: int, names: tuple[str, ...] = ()) -> tuple[str, bytes]:
+    """Target and file of a case."""
+    chosen = names or tuple(TARGETS)
+    name = chosen[number % len(chosen)]
+    return name, damaged(random.Random(f"{seed} {number} {name}"), seeds_of(name), TARGETS[name].text)
+
+
+def forked(cases: int, seed: int = 0, names: tuple[str, ...] = ()) -> Iterator[Outcome]:
+    """The same in a process of its own: one that a case ends is a failure, and another goes on with the next case."""
+    number = 0
+    while number < cases:
+        heard, told = multiprocessing.Pipe(duplex=False)
+        worker = multiprocessing.get_context("fork").Process(target=_tell, args=(told, number, cases, seed, names))
+        worker.start()
+        told.close()
+        while number < cases:
+            try:
+                yield Outcome(*heard.recv())
+            except EOFError:
+                worker.join()
+                yield Outcome(case(number, seed, names)[0], "failed", f"ended the process, code {worker.exitcode}")
+                number += 1
+                break
+            number += 1
+        worker.join()
+
+
+def _tell(pipe: Any, first: int, cases: int, seed: int, names: tuple[str, ...]) -> None:
+    for outcome in fuzz(range(first, cases), seed, names):
+        pipe.send(tuple(outcome))
+
+
+def _keep(failed: Outcome, data: bytes, out: Path) -> None:
+    """Add a case that failed to the file of those that did."""
+    out.mkdir(parents=True, exist_ok=True)
+    held = {"target": failed.target, "what": failed.what, "data": base64.b64encode(data).decode()}
+    with (out / "failures.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(held) + "\n")
 
 
 def main() -> int:
@@ -814,19 +851,22 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", help=", ".join(TARGETS))
     asked = parser.parse_args()
     faulthandler.enable()
-    counts, failures = fuzz(asked.cases, asked.seed, tuple(asked.targets))
+    counts: Counter[str] = Counter()
+    failed, names = 0, tuple(asked.targets)
+    for number, seen in enumerate(forked(asked.cases, asked.seed, names)):
+        counts[f"{seen.target} {seen.outcome}"] += 1
+        if seen.outcome == "failed":
+            failed += 1
+            print(f"FAILED {number} {seen.target}: {seen.what}", flush=True)
+            if asked.out is not None:
+                _keep(seen, case(number, asked.seed, names)[1], asked.out)
+        if (number + 1) % 1000 == 0:
+            print(f"{number + 1:,} cases, {failed:,} failed", flush=True)
     for name in asked.targets or TARGETS:
         told = ", ".join(f"{counts[f'{name} {outcome}']:,} {outcome}" for outcome in ("read", "refused", "failed"))
-        sys.stdout.write(f"{name}: {told}\n")
-    for failure in failures:
-        sys.stdout.write(f"FAILED {failure.target}: {failure.what}\n")
-        if asked.out is not None:
-            asked.out.mkdir(parents=True, exist_ok=True)
-            held = {"target": failure.target, "what": failure.what, "data": base64.b64encode(failure.data).decode()}
-            with (asked.out / "failures.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(held) + "\n")
-    sys.stdout.write(f"{counts.total():,} cases, {len(failures):,} failed\n")
-    return 1 if failures else 0
+        print(f"{name}: {told}")
+    print(f"{counts.total():,} cases, {failed:,} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from dataprops.sources import OpenSource, SourceOptions, open_source
 from dataprops.sources.containers import archives
 from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
+from tests import make_paper
 from tests.make_images import SIZE, noise, random_folder, save
 
 QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "probe": False}
@@ -774,3 +775,48 @@ def test_a_real_medical_set_as_tar_gz_equals_its_folder(real_data, tmp_path: Pat
     keys = [inside["key"][i] for i in order]
     for key, bearer in zip(keys, packed.read_ahead([key] for key in keys), strict=True):
         assert bearer.read(key) == source.read(key.removeprefix("brain_mri_yesno/"))
+
+
+def arrow_file(path: Path, kind: str, batches: int = 3) -> list[bytes]:
+    """Batches of four images with labels, as a stream or a file; returns the images."""
+    held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = [make_paper.png(seed) for seed in range(4 * batches)]
+    schema = pa.schema([("image", held), ("label", pa.string())])
+    make = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+    with pa.OSFile(str(path), "wb") as file, make(file, schema) as writer:
+        for start in range(0, len(images), 4):
+            rows = [{"bytes": data, "path": "x.png"} for data in images[start : start + 4]]
+            writer.write_batch(pa.record_batch([pa.array(rows, held), pa.array(["a", "b"] * 2)], schema))
+    return images
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_images_of_an_arrow_file_are_read_batch_by_batch(tmp_path: Path, kind: str) -> None:
+    images = arrow_file(tmp_path / "x.arrow", kind)
+    source = open_source(str(tmp_path / "x.arrow"))
+    table = source.scan()
+    assert table["label"].tolist() == ["a", "b"] * 6
+    order = np.random.default_rng(0).permutation(len(images))
+    assert [source.read(table["key"][number]) for number in order] == [images[number] for number in order]
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_an_arrow_file_that_is_cut_meanwhile_is_a_reason(tmp_path: Path, kind: str) -> None:
+    arrow_file(tmp_path / "x.arrow", kind)
+    source = open_source(str(tmp_path / "x.arrow"))
+    keys = source.scan()["key"].tolist()
+    with (tmp_path / "x.arrow").open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(OSError, match=r"x\.arrow cannot be read as Arrow"):
+        source.read(keys[-1])
+
+
+def test_a_parquet_file_that_promises_more_rows_than_it_can_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataprops.sources.containers.parquet.LEAST_ROWS", 10)
+    monkeypatch.setattr("dataprops.sources.containers.parquet.ROWS_PER_BYTE", 0)
+    held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array([None] * 11, held)}), tmp_path / "x.parquet")
+    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it promises 11 rows in"):
+        open_source(str(tmp_path / "x.parquet")).scan()

@@ -368,6 +368,14 @@ def test_the_paper_preset_is_the_papers_setting():
 
 
 @pytest.mark.parametrize(
+    ("text", "words"), [("1:1000000000000:1", "at most 1000"), (f"1:{10**40}:1", "FIRST:LAST:STEP"), ("1:9:0", "FIRST")]
+)
+def test_ranges_of_sizes_without_end_are_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse_sizes(text)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["/no/such/place"], "/no/such/place does not exist"),

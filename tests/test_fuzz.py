@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +29,10 @@ def test_valid_files_of_every_reader_are_read(name: str, tmp_path: Path) -> None
 
 
 def test_generated_damage_is_read_or_refused_in_one_line() -> None:
-    counts, failures = fuzz.fuzz(8 * len(fuzz.TARGETS), seed=20261126)
-    assert [(failure.target, failure.what) for failure in failures] == []
-    outcomes = {
-        outcome: sum(n for name, n in counts.items() if name.endswith(outcome)) for outcome in ("read", "refused")
-    }
+    outcomes = {"read": 0, "refused": 0}
+    for seen in fuzz.fuzz(range(8 * len(fuzz.TARGETS)), seed=20261126):
+        assert seen.outcome != "failed", seen
+        outcomes[seen.outcome] += 1
     assert min(outcomes.values()) > 40, outcomes  # damage that is seen, and damage that is not
 
 
@@ -64,6 +65,19 @@ def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setitem(fuzz.TARGETS, "names", fuzz.Target(lambda: [b"x"], look, warmed=False))
         with pytest.raises(fuzz.Failed, match=what):
             fuzz.look("names", b"x", tmp_path)
+
+
+def test_a_case_that_ends_the_process_is_a_failure_and_the_others_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ending(path: Path) -> None:
+        if path.parent.name == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setitem(fuzz.TARGETS, "names", fuzz.Target(lambda: [b"x"], ending, warmed=False))
+    seen = list(fuzz.forked(3, names=("names",)))
+    assert [one.outcome for one in seen] == ["read", "failed", "read"]
+    assert seen[1].what == "ended the process, code -9"
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -438,6 +439,33 @@ def test_arrays_of_numbers_are_unpickled(dtype: str, protocol: int) -> None:
     assert held["b"] == [1, "x", None]
 
 
+@pytest.mark.parametrize(
+    ("attack", "reason"),
+    [
+        # a place in the memory of the reader, for which it would make room; a text longer than the file
+        (b"\x80\x04}r\xff\xff\xff\x0f.", "it holds no dictionary|{}"),
+        (b"\x80\x05\x96\x00\x00\x00\x00\x01\x00\x00\x00.", "data do not need"),
+        # tuples of tuples of tuples ..., each twice: the hash of the last has 2**60 parts
+        (b"\x80\x02}" + b")" + b"".join(b"q%c0h%ch%c\x86" % (n, n, n) for n in range(60)) + b"K\x01s.", "tuple as key"),
+        (b"\x80\x02(" + b")" + b"".join(b"q%c0h%ch%c\x86" % (n, n, n) for n in range(60)) + b"K\x01d.", "tuple as key"),
+    ],
+    ids=["memory", "bytearray", "one key", "keys"],
+)
+def test_a_small_pickle_takes_no_large_memory_and_no_long_time(attack: bytes, reason: str) -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        if "{}" in reason:
+            assert load_arrays(attack) == {}
+        else:
+            with pytest.raises(ValueError, match=reason):
+                load_arrays(attack)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_every_cut_of_a_pickle_is_an_error_that_is_told() -> None:
     data = make_paper.python2_batch(np.zeros((2, 3072), np.uint8), [1, 2])
     for end in [*range(0, 200), *range(len(data) - 60, len(data))]:
@@ -508,6 +536,18 @@ def test_cifar10_from_the_command_line(tmp_path: Path) -> None:
     assert "unreadable" in set(findings["kind"])
 
 
+def test_an_mnist_file_that_is_cut_meanwhile_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(make_paper.idx(np.zeros((300, 28, 28), np.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(make_paper.idx(np.arange(300).astype(np.uint8) % 10))
+    source = opened("mnist", tmp_path)
+    key = source.scan()["key"].iloc[-1]
+    assert pixels_of(source, key).shape == (28, 28)
+    with (tmp_path / "train-images-idx3-ubyte").open("r+b") as file:
+        file.truncate(20)
+    with pytest.raises(OSError, match="is cut off after 0 of 300 images"):
+        source.read(key)
+
+
 # SVHN
 
 
@@ -562,6 +602,39 @@ def test_svhn_of_other_contents_is_told(tmp_path: Path, held: dict | None, words
     assert source.scan()["key"].tolist() == ["train"]
     with pytest.raises(OSError, match=words):
         source.read("train")
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_of_a_matlab_file_are_scipys(tmp_path: Path, kind: str, packed: bool) -> None:
+    from scipy.io import loadmat, savemat
+
+    from dataprops.sources.paper.matlab import array, variables
+
+    values = np.random.default_rng(0).integers(0, 100, (3, 2, 5)).astype(kind)
+    held = {"other": np.array(["text"]), "X": values, "one": values[:1, 0, :1], "floats": values / 3.0}
+    savemat(tmp_path / "x.mat", held, do_compression=packed)
+    read = loadmat(tmp_path / "x.mat")
+    found = {v.name: (v.kind, v.shape, array(v) if v.kind else None) for v in variables(tmp_path / "x.mat", 10**6)}
+    assert {name: kind for name, (kind, _, _) in found.items()} == {"other": "", "X": kind, "one": kind, "floats": ""}
+    for name in ("X", "one"):
+        assert found[name][1] == read[name].shape
+        np.testing.assert_array_equal(found[name][2], read[name])
+
+
+def test_every_cut_of_a_matlab_file_is_told(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    from dataprops.sources.paper.matlab import Damaged, array, variables
+
+    file = tmp_path / "x.mat"
+    for packed in (False, True):
+        savemat(file, {"X": np.zeros((2, 3, 4), np.uint8)}, do_compression=packed)
+        data = file.read_bytes()
+        for end in range(0, len(data) - 8, 3):
+            file.write_bytes(data[:end])
+            with suppress(Damaged):
+                assert not [array(variable) for variable in variables(file, 10**6)], end
 
 
 # ImageNet

@@ -15,7 +15,7 @@ from annotated_types import Interval
 from dataprops.checks.defaults import default_checks
 from dataprops.errors import DatapropsError
 from dataprops.findings.check import SEVERITIES, Check, Quantity
-from dataprops.util.toml import toml_of
+from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import OptionError, check_values
 
 Bound = Annotated[float, Interval(ge=-math.inf, le=math.inf)]  # any number; NaN is none
@@ -72,7 +72,7 @@ def _near_check(name: str, defaults: Mapping[str, Check]) -> str:
 
 def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     try:
-        given = toml_of(path.read_text(encoding="utf-8-sig"))  # some editors put a mark before the first character
+        given = toml_of(text_of(path))
     except OSError as error:
         raise DatapropsError(
             f"the thresholds file {path} cannot be read: {error.strerror or type(error).__name__}"

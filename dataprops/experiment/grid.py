@@ -18,6 +18,8 @@ from dataprops.errors import DatapropsError
 from dataprops.options import Option, ReadingOptions, check_record, same_fields, whole_numbers
 from dataprops.util.validation import OptionError, require
 
+MOST_SIZES = 1000
+
 
 def parse_sizes(text: str) -> tuple[int, ...]:
     """'500:1750:250' or '125,250,500' -> numbers of training images; the end of a range belongs to it.
@@ -34,9 +36,12 @@ def parse_sizes(text: str) -> tuple[int, ...]:
         if ":" not in text:
             return tuple(int(part) for part in text.split(","))
         first, last, step = (int(part) for part in text.split(":"))
-        return tuple(range(first, last + 1, step))
-    except ValueError:
+        sizes = range(first, last + 1, step)
+        if len(sizes) <= MOST_SIZES:
+            return tuple(sizes)
+    except (ValueError, OverflowError):  # of numbers that no length can have
         raise ValueError("FIRST:LAST:STEP, or comma-separated numbers, as in 500:1750:250") from None
+    raise ValueError(f"at most {MOST_SIZES} numbers; FIRST:LAST:STEP has {len(sizes):,}")
 
 
 Domain = Literal["medical", "natural", "unknown"]

@@ -6,6 +6,7 @@ commas, as on the command line. Imports nothing heavy.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment.grid import PRESETS, Dataset, Domain, Experiment, Preset
 from dataprops.options import Option, Row, rows
 from dataprops.util.nearest import did_you_mean
-from dataprops.util.toml import toml_of
+from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import OptionError, check_values, require
 
 DOMAINS = get_args(Domain)
@@ -130,7 +131,7 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
     """
     file = Path(path)
     try:
-        table = toml_of(file.read_text(encoding="utf-8"))
+        table = toml_of(text_of(file))
     except (OSError, ValueError) as error:
         raise DatapropsError(f"the grid file {file} cannot be read: {error}") from error
     where = str(file)
@@ -141,7 +142,8 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
             read = read_options(row, OF_A_SET)
             require("source" in read, "source", None, "the place of its images")
             beside = file.resolve().parent / read["source"]
-            if beside.exists() or ":" not in read["source"]:
+            # not Path.exists, which raises for a name that is too long
+            if os.path.exists(beside) or ":" not in read["source"]:  # noqa: PTH110
                 read["source"] = str(beside)
             datasets.append(Dataset(**read))
         where = str(file)

@@ -396,7 +396,8 @@ def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
     UnreadableImage
         If a value is NaN or infinite.
     """
-    values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of NaN that signal
+        values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise UnreadableImage(NOT_FINITE)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)

@@ -17,6 +17,9 @@ HIDDEN = "***"
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
 # A password may hold blanks and brackets that are not escaped, and a query a blank
 _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
+# A user without a colon may be a damaged one; and an address in a path may have lost its scheme
+_USER = re.compile(rf"({URL.pattern})/?[^\s/@]{{1,200}}@")
+_INNER = re.compile(r"/[^\s/:@]+:[^\s/@]{1,200}@")
 _MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
 _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
 
@@ -59,8 +62,7 @@ def redacted(text: str) -> str:
     >>> redacted("s3://bucket/a b")
     's3://bucket/a b'
     """
-
-    plain = _PASSWORD.sub(rf"\1{HIDDEN}@", text)
+    plain = _USER.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(rf"\1{HIDDEN}@", text))
     return _MORE.sub(r"\1", _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), plain))
 
 
@@ -86,7 +88,7 @@ def _hidden(rest: str, depth: int = 8) -> str:
         at = rest.rfind("@")
     user, rest = (f"{HIDDEN}@", rest[at + 1 :]) if at >= 0 else ("", rest)
     path, mark, _ = rest.partition("?")
-    shown = path.partition("#")[0]
+    shown = _INNER.sub(f"/{HIDDEN}@", path.partition("#")[0])
     before, within, after = shown.partition("://")  # an address in the path of another, as of a proxy
     return (
         user

@@ -22,6 +22,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources import folder
 from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import imagecolumns
+from dataprops.sources.containers.arrowfile import ArrowFile, open_arrow
 from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
@@ -37,24 +38,25 @@ RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": ()}
 GROUP_BYTES = 2**31  # of the images of one row group, which is read at once
 KEPT_BYTES = 2**28  # of row groups, for each process
 BUFFER = 2**20
+LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a file may promise any number
 
 
 class Shard(NamedTuple):
-    """An open file: its rows, the image column, and the first row of each row group (of an Arrow file: all are one)."""
+    """An open file, the image column, and the first row of each row group (of an Arrow file: of each batch)."""
 
-    file: pq.ParquetFile | pa.Table
+    file: pq.ParquetFile | ArrowFile
     column: imagecolumns.ImageColumn
     first: list[int]
 
     @property
     def schema(self) -> pa.Schema:
-        return self.file.schema if isinstance(self.file, pa.Table) else self.file.schema_arrow
+        return self.file.schema if isinstance(self.file, ArrowFile) else self.file.schema_arrow
 
     def read(self, columns: list[str]) -> pa.Table:
         """Some columns, or fields of a struct (``image.path``)."""
-        if not isinstance(self.file, pa.Table):
+        if not isinstance(self.file, ArrowFile):
             return self.file.read(columns)
-        return self.file.select(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
+        return self.file.read(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
 
 
 _groups: Cache[pa.ChunkedArray] = Cache(KEPT_BYTES, lambda column: column.nbytes)
@@ -85,14 +87,14 @@ def _open(location: str, options: SourceOptions) -> Shard:
         raise DatapropsError(
             f"{redacted(location)} cannot be read as {_format(location)}: {reason}; is it whole?"
         ) from None
-    schema = file.schema if isinstance(file, pa.Table) else file.schema_arrow
+    schema = file.schema if isinstance(file, ArrowFile) else file.schema_arrow
     found = imagecolumns.image_column(schema, options)
     if found is None:
         raise DatapropsError(
             f"{redacted(location)} has no column of images (it has {', '.join(schema.names)}): name it with --rule images=NAME"
         )
-    if isinstance(file, pa.Table):
-        return Shard(file, found, [0, file.num_rows])
+    if isinstance(file, ArrowFile):
+        return Shard(file, found, file.first)
     column = found.name
     first = [0]
     for number in range(file.num_row_groups):
@@ -108,15 +110,15 @@ def _open(location: str, options: SourceOptions) -> Shard:
     return Shard(file, found, first)
 
 
-def _opened(location: str, access: Access) -> pq.ParquetFile | pa.Table:
-    if not _is_arrow(location):
-        return pq.ParquetFile(open_reader(location, access).file(BUFFER))
-    source = open_reader(location, access).file(BUFFER) if is_url(location) else pa.memory_map(location)
-    try:
-        return pa.ipc.open_stream(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_file(source).read_all()
+def _opened(location: str, access: Access) -> pq.ParquetFile | ArrowFile:
+    if _is_arrow(location):
+        return open_arrow(location, access)
+    reader = open_reader(location, access)
+    file = pq.ParquetFile(reader.file(BUFFER))
+    rows, most = file.metadata.num_rows, max(LEAST_ROWS, ROWS_PER_BYTE * reader.size)
+    if not 0 <= rows <= most:
+        raise ValueError(f"it promises {rows:,} rows in {reader.size:,} bytes")
+    return file
 
 
 def _is_arrow(location: str) -> bool:
@@ -250,13 +252,10 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     if row >= shard.first[-1]:
         raise OSError(errno.ENOENT, "there is no such row")
     number = next(i for i in range(len(shard.first) - 1) if row < shard.first[i + 1])
-    if isinstance(shard.file, pa.Table):
-        column = shard.file.column(shard.column.name)
-    else:
-        column = _groups.get(
-            (filesystems.identity(place, access), shard.column.name, number),
-            lambda: _read_group(place, shard, number, access),
-        )
+    column = _groups.get(
+        (filesystems.identity(place, access), shard.column.name, number),
+        lambda: _read_group(place, shard, number, access),
+    )
     found = column[row - shard.first[number]]
     if not found.is_valid:
         raise OSError(errno.ENODATA, "the row holds no image")
@@ -293,12 +292,13 @@ _shards: Cache[Shard] = Cache(64)
 
 def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.ChunkedArray:
     try:
-        assert not isinstance(shard.file, pa.Table)
+        if isinstance(shard.file, ArrowFile):
+            return pa.chunked_array([shard.file.batch(number).column(shard.column.name)])
         file = pq.ParquetFile(open_reader(place, access).file(BUFFER), metadata=shard.file.metadata)
         return file.read_row_group(number, [shard.column.name]).column(shard.column.name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OSError(errno.EIO, f"the Parquet file is damaged: {reason}") from None
+        raise OSError(errno.EIO, f"the {_format(place)} file is damaged: {reason}") from None
 
 
 def version_tokens(location: str, keys: list[str], options: SourceOptions) -> list[int]:

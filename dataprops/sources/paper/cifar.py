@@ -83,12 +83,12 @@ def _classes(base: Path) -> list[str]:
     names: list[str] = []
     if (base / "batches.meta").is_file():
         try:
-            given = load_arrays((base / "batches.meta").read_bytes()).get("label_names")
+            given = load_arrays(read_whole(base / "batches.meta")).get("label_names")
         except (OSError, ValueError) as error:
             log.warning("%s/batches.meta cannot be read (%s): the published names of the classes are used", base, error)
             given = None
-        if isinstance(given, list):
-            names = [name.decode("latin1") if isinstance(name, bytes) else str(name) for name in given]
+        if isinstance(given, list) and all(isinstance(name, str | bytes) for name in given):
+            names = [name.decode("latin1") if isinstance(name, bytes) else name for name in given]
     elif (base / "batches.meta.txt").is_file():
         names = (base / "batches.meta.txt").read_text("latin1").split()
     return names if len(set(names)) == len(CLASSES) else CLASSES

@@ -14,6 +14,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, listing, need, unreadable
+from dataprops.sources.remote.filesystems import open_reader
 from dataprops.util import budget
 from dataprops.util.cache import FileCache
 
@@ -28,11 +29,25 @@ HEAD = 4 + 4 * 255  # bytes of the longest header
 LARGEST_SET = 2**31  # bytes of the images of one file, inflated: the largest of the family (EMNIST) has 0.6e9
 
 
+class _OnDisk:
+    """The bytes of a file from `start` on, read when asked for: were it mapped into memory, a cut would end the process."""
+
+    def __init__(self, file: Path, start: int = 0) -> None:
+        self._reader, self._start = open_reader(str(file)), start
+
+    def __len__(self) -> int:
+        return max(0, self._reader.size - self._start)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        first, last, _ = part.indices(len(self))
+        return np.frombuffer(self._reader.range(self._start + first, self._start + max(first, last)), np.uint8)
+
+
 class Idx(NamedTuple):
     """A file of bytes: its shape by its header, and what of it is there."""
 
     shape: tuple[int, ...]
-    data: np.ndarray
+    data: np.ndarray | _OnDisk
 
 
 _held: FileCache[Idx] = FileCache()
@@ -51,10 +66,10 @@ def _file(base: Path, split: str, what: str) -> Path | None:
     return next((base / name for name in _names(split, what) if (base / name).is_file()), None)
 
 
-def _contents(file: Path) -> np.ndarray:
+def _contents(file: Path) -> np.ndarray | _OnDisk:
     """The bytes of a file, uncompressed as far as they go, but no further than its header says."""
     if file.suffix != ".gz":
-        return np.memmap(file, np.uint8, "r") if file.stat().st_size else np.zeros(0, np.uint8)
+        return _OnDisk(file)
     inflate = zlib.decompressobj(wbits=31)  # gzip; unlike that module, it gives what stands before a cut
     packed = budget.read_whole(file)
     try:
@@ -86,7 +101,9 @@ def _load(file: Path) -> tuple[Idx, int]:
         raise unreadable(f"{file.name} is not an idx file of bytes")
     start = 4 + 4 * head[3]
     shape = tuple(int(n) for n in data[4:start].view(">u4"))
-    return Idx(shape, data[start:]), 0 if isinstance(data, np.memmap) else data.nbytes
+    return (
+        (Idx(shape, _OnDisk(file, start)), 0) if isinstance(data, _OnDisk) else (Idx(shape, data[start:]), data.nbytes)
+    )
 
 
 def _open(file: Path, axes: int) -> Idx:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from typing import Any
+import struct
+from typing import Any, ClassVar
 
 import numpy as np
+
+from dataprops.util.guard import guarded
 
 KINDS = frozenset("buif")  # of dtypes: numbers
 
@@ -47,7 +50,7 @@ class _Array:
             raise pickle.UnpicklingError("it holds an array that is not of plain numbers")
         kind = np.dtype(dtype.order + dtype.name)
         if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) * kind.itemsize != len(raw):
-            raise pickle.UnpicklingError(f"it holds an array of shape {shape!r} in {len(raw)} bytes")
+            raise pickle.UnpicklingError(f"it holds an array of another shape in {len(raw)} bytes")
         self.value = np.frombuffer(raw, kind).reshape(shape, order="F" if columns else "C")
 
 
@@ -58,7 +61,7 @@ def _names() -> dict[tuple[str, str], Any]:
     def dtype(name: object, *flags: object) -> _Dtype:
         text = _text(name)
         if not isinstance(text, str) or text[:1] not in KINDS or text[1:] not in ("1", "2", "4", "8"):
-            raise pickle.UnpicklingError(f"it holds an array of {name!r}, not of plain numbers")
+            raise pickle.UnpicklingError("it holds an array that is not of plain numbers")
         return _Dtype(text)
 
     def array(kind: object, *shape_and_type: object) -> _Array:
@@ -68,7 +71,7 @@ def _names() -> dict[tuple[str, str], Any]:
 
     def encode(text: object, encoding: object = "latin1") -> bytes:
         if not isinstance(text, str) or _text(encoding) != "latin1":
-            raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+            raise pickle.UnpicklingError("it asks for another encoding than latin1")
         return text.encode("latin1")
 
     return {
@@ -80,33 +83,66 @@ def _names() -> dict[tuple[str, str], Any]:
     }
 
 
-class _Arrays(pickle.Unpickler):
+def _not_data(unpickler: object) -> None:
+    raise pickle.UnpicklingError("it asks for what data do not need: nothing was run")
+
+
+def _plain_keys(stack: list, keys: slice) -> None:
+    """Refuse keys that are not texts or numbers: tuples within tuples may take years to hash."""
+    for key in stack[keys]:
+        if not isinstance(key, str | bytes | int):
+            raise pickle.UnpicklingError(f"it holds a dictionary with a {type(key).__name__} as key")
+
+
+# of Python's own reader, which keeps its memory in a dictionary: the faster one makes room for the number that a file names
+_Reader = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
+REFUSED = (
+    *(
+        pickle.BYTEARRAY8,
+        pickle.EMPTY_SET,
+        pickle.FROZENSET,
+        pickle.ADDITEMS,
+        pickle.DUP,
+        pickle.NEWOBJ,
+        pickle.NEWOBJ_EX,
+    ),
+    *(pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.BINPERSID),
+    *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
+
+
+class _Arrays(_Reader):
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="bytes")
         self._known = _names()
 
-    def find_class(self, module: str, name: str, /) -> Any:
+    def find_class(self, module: str, name: str) -> Any:
         try:
             return self._known[module, name]
         except KeyError:
             reason = f"it asks for {module}.{name}, which data do not need: nothing was run"
             raise pickle.UnpicklingError(reason) from None
 
+    def load(self) -> Any:
+        try:
+            return super().load()
+        except (KeyError, IndexError, struct.error):  # a code, a place or bytes that there are not
+            raise pickle.UnpicklingError("it is damaged") from None
 
-# what a damaged pickle raises, depending on where it is damaged
-DAMAGES = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    ImportError,
-    RecursionError,
-)
+    def _one_item(self) -> None:
+        _plain_keys(self.stack, slice(-2, -1))
+        _Reader.load_setitem(self)
+
+    def _items(self) -> None:
+        _plain_keys(self.stack, slice(None, None, 2))
+        _Reader.load_setitems(self)
+
+    def _dictionary(self) -> None:
+        _plain_keys(self.stack, slice(None, None, 2))
+        _Reader.load_dict(self)
+
+    dispatch: ClassVar[dict[int, Any]] = _Reader.dispatch | {code[0]: _not_data for code in REFUSED}
+    dispatch |= {pickle.SETITEM[0]: _one_item, pickle.SETITEMS[0]: _items, pickle.DICT[0]: _dictionary}
 
 
 def load_arrays(data: bytes) -> dict[str, Any]:
@@ -117,10 +153,8 @@ def load_arrays(data: bytes) -> dict[str, Any]:
     ValueError
         If it is damaged, no dictionary, or asks for anything but arrays, lists, dictionaries, texts and numbers.
     """
-    try:
+    with guarded(lambda error: ValueError(f"the pickle cannot be read: {str(error) or type(error).__name__}")):
         held = _Arrays(data).load()
         if not isinstance(held, dict):
             raise pickle.UnpicklingError("it holds no dictionary")
         return {str(_text(key)): value.value if isinstance(value, _Array) else value for key, value in held.items()}
-    except DAMAGES as error:
-        raise ValueError(f"the pickle cannot be read: {error or type(error).__name__}") from None
