@@ -22,6 +22,7 @@ from dataprops.findings import (
     group_suggestion,
     measures,
     partners,
+    second_opinion,
     sharpest_pairs,
     suspect_labels,
 )
@@ -420,6 +421,35 @@ def test_neighbours_alone_count_no_wrong_labels():
     for said, told in ((alone, False), (both, True)):
         context = SimpleNamespace(opinions=said, probe=None, kind="classes")
         assert ("wrong_label_share_low" in suspect_labels.measures(context)) is told
+
+
+def test_of_a_large_set_wrong_labels_are_estimated_from_the_images_that_the_classifier_was_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rng = np.random.default_rng(0)
+    truth = np.arange(900) % 3
+    y = np.where(rng.random(900) < 0.1, (truth + rng.integers(1, 3, 900)) % 3, truth)
+    images = pd.DataFrame({"image": np.arange(900), "pixels": "x", "y": y.astype(float), "path": "p", "group": None})
+    images["label"] = np.array(["a", "b", "c"], object)[y]
+    near = pd.DataFrame({"image": np.repeat(np.arange(900), 9), "distance": 1.0})
+    near["neighbour"] = (near["image"] + 3 * (1 + np.tile(np.arange(9), 900))) % 900  # of its own class
+    asked = np.sort(rng.permutation(900)[:300])
+    sure = 0.4 * rng.dirichlet(np.ones(3), 300)
+    sure[np.arange(300), truth[asked]] += 0.6
+    witness = Witness(asked, ["a", "b", "c"], sure, np.full((300, 15), -1), sure)
+    monkeypatch.setattr(second_opinion, "MOST", 400)
+    said = second_opinion.opinions(images, near, witness)
+    assert said is not None and said.asked is not None
+    assert (len(said.y), len(said.asked.y)) == (900, 300)
+    context = SimpleNamespace(opinions=said, probe=None, kind="classes", images=images)
+    told = suspect_labels.measures(context)
+    assert told["wrong_labels_asked"] == 300
+    assert told["wrong_labels_low"] <= (y != truth).sum() <= told["wrong_labels_high"]
+    assert 0 < told["wrong_label_share_low"] < 0.1
+    wrong = set(np.nonzero(y != truth)[0])
+    rows = list(suspect_labels.find(context))
+    assert {row[0][0] for row in rows[: len(wrong)]} == wrong
+    assert sum("reference classifier" in row[2] for row in rows if row[0][0] in wrong) == len(wrong & set(asked))
 
 
 def test_errors_of_hard_images_are_no_wrong_labels_and_errors_of_easy_ones_are():

@@ -25,7 +25,7 @@ MEASURES = {
 # a check that a finding brings is tested with that finding
 BROUGHT = {check.measure for finding in FINDINGS.values() for check in finding.checks}
 # numbers that stand beside the one that is watched
-BESIDE = {"wrong_labels", "wrong_labels_low", "wrong_labels_high"}
+BESIDE = {"wrong_labels", "wrong_labels_low", "wrong_labels_high", "wrong_labels_asked"}
 DEFAULTS = {check.name: check for check in load_thresholds()}
 BOUNDS = st.none() | st.floats(allow_nan=False)
 

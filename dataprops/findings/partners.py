@@ -26,7 +26,7 @@ TABLES, MOST_PLANES = 16, 16
 MEET = 0.95  # probability that a pair at the limit has one key of `TABLES` in common
 SIGNATURE = 64  # planes
 DEVIATIONS = (
-    2.0  # standard deviations of the planes between two directions at the limit, beyond which they are not compared
+    2.0  # standard deviations of how many of them separate directions at the limit: if more do, they are not compared
 )
 CROWDED = 0.5  # of all pairs that meet in buckets: then one bucket is quicker
 

@@ -25,7 +25,7 @@ GRID = 8  # cells of the map in each direction
 
 def whole_score(context: Context) -> float | None:
     """How far the reference classifier goes from guessing to knowing the class, from the whole picture."""
-    said = context.opinions
+    said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return None
     found = said.probe.argmax(1)

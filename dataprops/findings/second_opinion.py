@@ -62,6 +62,8 @@ class Opinions(NamedTuple):
     probe, alike, curved : float64 [n, classes] or None
         Of the reference classifier, of the nearest by its features, and of the second classifier; None for sets of more than
         `probe.measure.MOST` images.
+    sample : Opinions or None
+        Of such a set: what all witnesses say of the images that the reference classifier was asked about.
     """
 
     image: np.ndarray
@@ -72,6 +74,12 @@ class Opinions(NamedTuple):
     probe: np.ndarray | None = None
     alike: np.ndarray | None = None
     curved: np.ndarray | None = None
+    sample: Opinions | None = None
+
+    @property
+    def asked(self) -> Opinions | None:
+        """What all witnesses say: of all images, or of a sample of them; None where there is no reference classifier."""
+        return self if self.probe is not None else self.sample
 
     @property
     def witnesses(self) -> list[np.ndarray]:
@@ -254,13 +262,14 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
     images, neighbours : DataFrame
         Result tables, of a set with classes.
     witness : Witness or None
-        What the reference classifier says; None, or of fewer images than the set has: the nearest images alone are asked.
+        What the reference classifier says; None: the nearest images alone are asked. Where it says something of a sample only,
+        these are asked of all images, and all witnesses of the sample.
     """
     used = images[images["pixels"].notna() & images["y"].notna()]
-    if witness is not None and len(used) <= MOST:
+    whole = witness is not None and len(used) <= MOST
+    if witness is not None and whole:
         used = used.set_index("image", drop=False).loc[witness.image]
     else:
-        witness = None
         sizes = used["y"].value_counts()
         used = used[used["y"].isin(sizes.index[sizes >= LEAST_CLASS])]
     names, y = np.unique(used["label"].astype(str).to_numpy(object), return_inverse=True)
@@ -270,11 +279,28 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
     place = np.full(len(images), -1, np.int64)
     place[ids] = np.arange(len(ids))
     near = near_votes(images, neighbours, place, y, len(names))
-    probe = alike = curved = None
-    if witness is not None:
-        probe, curved = witness.probabilities, witness.curved
-        alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(names))
-    said = Opinions(ids, [str(name) for name in names], y, near, near, probe, alike, curved)
+    if witness is not None and whole:
+        return _all_asked(ids, y, near, witness._replace(classes=[str(name) for name in names]))
+    said = Opinions(ids, [str(name) for name in names], y, joined((near,), y), near)
+    return said if witness is None else said._replace(sample=_sample(said, place, witness))
+
+
+def _sample(said: Opinions, place: np.ndarray, witness: Witness) -> Opinions | None:
+    """All witnesses of the images that the reference classifier was asked about; nearest images vote wherever they stand."""
+    at = place[witness.image]
+    classes, y = np.unique(said.y[at[at >= 0]], return_inverse=True)
+    if (at < 0).any() or [said.classes[c] for c in classes] != witness.classes or len(at) < LEAST:
+        return None
+    near = said.near[np.ix_(at, classes)]
+    return _all_asked(witness.image, y, near / near.sum(1, keepdims=True), witness)
+
+
+def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witness) -> Opinions:
+    """What all witnesses say of the images of one of them."""
+    place = np.full(int(ids.max()) + 1, -1, np.int64)
+    place[ids] = np.arange(len(ids))
+    alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(witness.classes))
+    said = Opinions(ids, witness.classes, y, near, near, witness.probabilities, alike, witness.curved)
     return said._replace(joint=joined(said.witnesses, y))
 
 

@@ -17,6 +17,8 @@ def suspect_side(context: Context) -> Callable[[int, int], str]:
     if said is None:
         return lambda a, b: ""
     doubt = dict(zip(said.image.tolist(), said.doubt.tolist(), strict=True))
+    if said.sample is not None:
+        doubt |= dict(zip(said.sample.image.tolist(), said.sample.doubt.tolist(), strict=True))
     path = context.images["path"].to_numpy(object)
 
     def words(a: int, b: int) -> str:

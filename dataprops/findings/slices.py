@@ -123,7 +123,7 @@ def hard_slices(context: Context) -> list[Slice]:
     """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
     from scipy.stats import hypergeom
 
-    said = context.opinions
+    said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return []
     wrong = said.probe.argmax(1) != said.y
@@ -177,7 +177,7 @@ def find(context: Context) -> Iterator[Row]:
 
 def measures(context: Context) -> dict[str, float]:
     """hard_slices: how many there are."""
-    if context.opinions is None or context.opinions.probe is None:
+    if context.opinions is None or context.opinions.asked is None:
         return {}
     return {"hard_slices": float(len(_found(context)))}
 

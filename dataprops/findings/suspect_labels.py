@@ -51,6 +51,15 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
+    rows = list(_told(context, said))
+    if said.sample is not None:  # of its images all witnesses know more
+        known = set(said.sample.image.tolist())
+        rows = [row for row in rows if row[0][0] not in known] + list(_told(context, said.sample))
+        rows.sort(key=lambda row: (-row[1], row[0]))
+    yield from rows
+
+
+def _told(context: Context, said: Opinions) -> Iterator[Row]:
     path = context.images["path"].to_numpy(object)
     score, likelier = said.score, said.likelier
     for i in _listed(said):
@@ -84,21 +93,24 @@ def measures(context: Context) -> dict[str, float]:
     """The numbers of suspect and of wrong labels.
 
     suspect_label_share: images whose label the probe considers wrong with a margin of at least `SURE`. Of several witnesses:
-    wrong_labels, the estimated number, with wrong_labels_low and _high, and wrong_label_share_low: the least share that is shown
-    (`second_opinion.SHOWN`); the reference classifier must be one of them.
+    wrong_labels, the estimated number, with wrong_labels_low and _high, wrong_labels_asked: from how many labels it is estimated,
+    and wrong_label_share_low: the least share that is shown (`second_opinion.SHOWN`); the reference classifier must be one of them.
     """
     out: dict[str, float] = {}
     # of several witnesses the estimated number of wrong labels says it better, once
     if context.opinions is None and context.probe is not None and len(context.probe) and context.kind == "classes":
         out["suspect_label_share"] = float((context.probe["suspicion"] >= SURE).mean())
     said = context.opinions
+    asked = None if said is None else said.asked
     # neighbours alone rank labels, but what they cannot tell looks like wrong labels everywhere: no number without the classifier
-    if said is not None and said.probe is not None:
+    if said is not None and asked is not None:
         from dataprops.findings.second_opinion import wrong_labels  # brings torch
 
-        wrong = wrong_labels(said)
+        wrong = wrong_labels(asked)
+        n, known = len(said.y), len(asked.y)
         out |= {"wrong_labels": wrong.value, "wrong_labels_low": wrong.low, "wrong_labels_high": wrong.high}
-        out["wrong_label_share_low"] = wrong.shown / len(said.y)
+        out = {name: value * n / known if name.startswith("wrong") else value for name, value in out.items()}
+        out |= {"wrong_labels_asked": float(known), "wrong_label_share_low": wrong.shown / known}
     return out
 
 
@@ -132,8 +144,8 @@ FINDING = Finding(
             severity="warning",
             title="few wrong labels",
             sentence=(
-                "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f}):"
-                " look at the suspect ones, the first are the surest."
+                "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f},"
+                " from {wrong_labels_asked:.0f} labels): look at the suspect ones, the first are the surest."
             ),
             reason=(
                 "the least number that a likelihood ratio of e^5 needs. Of 14 sets as published, four draws of 400 images, none"
