@@ -21,11 +21,13 @@ from dataprops.findings import (
     find,
     group_suggestion,
     measures,
+    nearcopies,
     partners,
     second_opinion,
     sharpest_pairs,
     suspect_labels,
 )
+from dataprops.findings.align import Alignment
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
@@ -685,6 +687,16 @@ def test_close_partners_that_meet_in_buckets_are_those_of_all_pairs(monkeypatch:
     assert set(zip(*met[:2], strict=True)) == set(zip(*every[:2], strict=True))
     planted = set(zip(range(500, 560), range(60), strict=True))
     assert crowded or planted <= set(zip(*met[:2], strict=True))
+
+
+@pytest.mark.parametrize(("differing", "copies"), [(0.0, 1), (0.05, 0)], ids=["a little less everywhere", "in parts"])
+def test_detail_that_agrees_in_parts_only_must_agree_better_there(differing: float, copies: int):
+    one = np.zeros(1, np.int64)
+    wanted = candidates.Candidates(one, one + 1, one, np.ones(1, np.float32))
+    value = np.ones(1, np.float32)
+    found = Alignment(0.9 * value, np.eye(2, 3, dtype=np.float32)[None], value, value, 0 * value, differing * value)
+    plain = pd.DataFrame({"a": [0], "b": [1], "distance": [9.0], "ratio": [0.9]})
+    assert len(nearcopies._decide(wanted, found, plain, 0.5, 0.85)) == copies
 
 
 def test_borders_are_looked_for_only_where_an_outermost_line_is_plain():

@@ -35,6 +35,9 @@ STRICTER = (
     1 / 3
 )  # of the way from the threshold to 1 that turned and rotated pictures must go further: more can fit by chance
 ROTATED = 1.5  # degrees
+# of the detail that does not agree at all, and of the way to 1 that the rest must then go further: what was resampled agrees a little
+# less everywhere, two outlines that lie over each other in some places and not in others
+IN_PARTS, STRICTER_IN_PARTS = 0.015, 0.4
 MOVED = 0.05  # of half the side, or of the scale: more is another place than as it is
 TAIL_SCALE = 0.1  # of the agreement of pairs that are no copies, where none was seen
 ENLARGED = 1.5  # times the originals' own side that thumbnails may be
@@ -281,7 +284,9 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
     # images that share a frame are near each other, and no copies: what is near as it is must also lie as it is
     as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
-    wanted_detail = np.where(turned | rotated, threshold + STRICTER * (1 - threshold), threshold)
+    stricter = np.where(turned | rotated, STRICTER, 0.0)
+    stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
+    wanted_detail = threshold + stricter * (1 - threshold)
     table["as_it_is"] = as_it_is
     return table[(table["detail"] >= wanted_detail) | as_it_is].reset_index(drop=True)
 
