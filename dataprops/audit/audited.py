@@ -26,7 +26,7 @@ DOUBTS = ("label_conflicts", "near_conflicts", "suspect_labels")
 
 
 class Audited(dict):
-    """The summary of an audit (what ``--json`` prints), and what lies beside it.
+    """The summary of an audit (what ``--json`` prints), with access to its results.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Audited(dict):
     def clean(
         self, remove: str | Iterable[str] = ("duplicates", "conflicts"), out: str | Path | None = None
     ) -> pd.DataFrame:
-        """path, label, split, group of the images that stay without what these findings name; with `out`, a manifest, too.
+        """path, label, split, group of the images that these findings do not name; `out` also writes a manifest.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Audited(dict):
 
 
 def warn_of(audited: Audited) -> Audited:
-    """Warn the caller from outside of this package of what the numbers lack, with the reason; returns the audit."""
+    """Warn the caller, at their own line, about missing numbers and why; returns the audit."""
     for text in (*_missing(audited), *_odd_range(audited)):
         warn_caller(text)
     return audited

@@ -27,7 +27,7 @@ NO_PICTURES = {name: Context._field_defaults[name] for name in ("pixels", "origi
 
 
 class Looked(NamedTuple):
-    """Of `findings`: near-copies, faults of pictures, what in pixels tells the class (None without classes), what files tell."""
+    """Results: near-copies, image faults, what in the pixels predicts the class (None without classes), what the files do."""
 
     copies: NearCopies
     faults: Sequence[Fault]
@@ -39,23 +39,23 @@ _begun: dict[str, helper.Job] = {}
 
 
 def begin(run: Run) -> None:
-    """Hand it over; the tables of `measure` are written."""
+    """Hand the work over; the tables of `measure` must be written."""
     _begun[run.run_id] = helper.submit(__name__, "look", run)
 
 
 def forget(run: Run) -> None:
-    """Nobody will ask."""
+    """Drop the job: its result will not be asked for."""
     _begun.pop(run.run_id, None)
 
 
 def looked(run: Run) -> Looked:
-    """What was found."""
+    """The result; computed here if it was never handed over."""
     job = _begun.pop(run.run_id, None)
     return look(run) if job is None else job.result()
 
 
 def look(run: Run) -> Looked:
-    """Look, in this process."""
+    """Do the work in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings import shortcut_scores
     from dataprops.findings.nearcopies import near_copies

@@ -43,7 +43,7 @@ LINKS = "/data/local-files/?d="  # where Label Studio serves local files
 
 
 class Cleaned(NamedTuple):
-    """What a cleaning does.
+    """What a cleaning leaves out and keeps.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def open_results(folder: Path) -> Results:
 
 
 def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
-    """The images that stay when what these findings name is left out.
+    """The images that remain once those named by these findings are left out.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _details(findings: pd.DataFrame, kinds: Iterable[str]) -> dict[tuple[int, st
 
 
 def _places(results: Results) -> tuple[list[str], bool]:
-    """Where each image lies: a file's path or an address; and whether every one of them can be read alone."""
+    """Path or address of each image, and whether each can be read on its own."""
     keys = [key_of(path) for path in results.images["path"]]
     options = {k: v for k, v in results.options.items() if k in {f.name for f in fields(AuditConfig)}}
     config = AuditConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})

@@ -32,16 +32,16 @@ class Remembered:
                 self.known = held["runs"]
 
     def get(self, before: Path, after: Path) -> dict[str, Any] | None:
-        """What is known of two runs."""
+        """The stored comparison of two runs, if any."""
         return self.known.get(f"{before.name} {after.name}")
 
     def put(self, before: Path, after: Path, found: Mapping[str, Any]) -> None:
-        """Remember two runs."""
+        """Store the comparison of two runs."""
         self.known[f"{before.name} {after.name}"] = dict(found)
         self.fresh = True
 
     def save(self, runs: set[str]) -> None:
-        """Write what is new, for the runs that are still there. A store that may not be written to is only read."""
+        """Write new comparisons of runs that still exist; a read-only store is left as it is."""
         if not self.fresh:
             return
         kept = {name: found for name, found in self.known.items() if set(name.split(" ")) <= runs}

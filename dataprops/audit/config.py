@@ -44,7 +44,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def bytes_of(text: str) -> int:
-    """An amount of memory as people write it, in bytes.
+    """An amount of memory such as 4G, in bytes.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def from_dict(values: dict) -> AuditConfig:
 
 
 def place_of(source: str) -> str:
-    """Where a source lies, told alike from every folder: an absolute path, or the address without what is secret.
+    """Location of a source, independent of the working directory: an absolute path, or the address without secrets.
 
     >>> place_of("digits:"), place_of("s3://bucket/x")
     ('digits:', 's3://bucket/x')

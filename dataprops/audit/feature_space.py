@@ -26,12 +26,12 @@ PAIR_COLUMNS = ("kind", "a", "b", "distance")
 
 
 def asked(config: AuditConfig) -> bool:
-    """Whether there is a space beside that of pixels."""
+    """Whether a feature space beside that of pixels was asked for."""
     return bool(config.features or config.model)
 
 
 def check_features(config: AuditConfig, listing: pd.DataFrame) -> None:
-    """Refuse, before any work, a file of features that does not fit the set.
+    """Refuse a feature file that does not match the set, before any work.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def vectors_of(run: Run, ids: np.ndarray) -> np.ndarray:
 def measure_features(
     run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray
 ) -> dict[str, Any]:
-    """Measure the space and write its tables; returns what the summary tells of it.
+    """Measure the space and write its tables; returns its part of the summary.
 
     Parameters
     ----------

@@ -280,7 +280,7 @@ def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
 
 
 def class_changes(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> tuple[list[Change], float | None]:
-    """Change of each class's share of the labelled images, and the p-value of one mix in kept, added and removed images.
+    """Change of each class's share of the labelled images, and the p-value of the same class mix in kept, added and removed images.
 
     Relabelled images are a fact, no noise: they shift the change and do not widen its interval. The intervals hold
     together for all classes (Bonferroni); a class counts as changed only where the whole mix does.
@@ -435,7 +435,7 @@ def _changes(
     images: tuple[pd.DataFrame, pd.DataFrame],
     matched: Matched,
 ) -> tuple[list[Change], float | None]:
-    """Every change with its interval, and the p-value of one class mix."""
+    """Every change with its interval, and the p-value of a homogeneous class mix."""
     a, b = audits
     classes, p = [], None
     if a["labels"]["kind"] == b["labels"]["kind"] == "classes":
@@ -540,7 +540,7 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
 
 
 def _briefly(before: Path, after: Path) -> dict[str, Any]:
-    """What `timeline` says of two runs; or why they do not compare."""
+    """What `timeline` says of two runs, or why they are not comparable."""
     try:
         return in_brief(compare(before, after))
     except DatapropsError as error:

@@ -36,7 +36,7 @@ def _goes_on(ids: Sequence[int], others: dict[int, list[int]], sizes: Sequence[i
 
 
 def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Findings of `mine` that have none in `theirs` to go on from; images are numbered alike in both."""
+    """Findings of `mine` that continue none of `theirs`; image numbers are the same in both."""
     out = {}
     there = set(mine["kind"])
     for kind in (kind for kind in kinds if kind in there):

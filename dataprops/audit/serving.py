@@ -17,7 +17,7 @@ from dataprops.store.folder import finished_runs, load_summary
 
 
 def audit_options(calibration: Calibration | None) -> dict[str, Any]:
-    """Options of an audit that a calibration speaks of; of one that the paper's table does, without a calibration."""
+    """Options of an audit that a calibration applies to; without one, that the paper's table applies to."""
     if calibration is None:
         return {"size": PAPER_SIZE, "scale": PAPER_SCALE}
     kinds = [read_key(key)[0] for key in calibration.preprocess]

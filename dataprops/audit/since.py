@@ -141,7 +141,7 @@ def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str
 
 
 def since_previous(run: Run, images: pd.DataFrame) -> Since | None:
-    """What findings are told of the previous audit; None if there is none under this preprocessing."""
+    """What findings need of the previous audit; None if there is none with this preprocessing."""
     before = previous_of(run)
     if before is None or _other_set(run, before.summary):
         return None

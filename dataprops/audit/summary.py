@@ -29,7 +29,7 @@ LEFT_OUT = 20  # files that are not images: the first of them are named in the s
 
 
 def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Any]:
-    """All of the summary that is measured."""
+    """The measured part of the summary."""
     config, files = run.config, run.files
     scanned, passed, decoded = files.scanned.read(), files.passed.read(), files.decoded.read()
     measures = files.measures.read()
@@ -158,7 +158,7 @@ def _sharpest(pairs: pd.DataFrame, path: np.ndarray) -> dict[str, Any] | None:
 
 
 def property_measures(summary: dict[str, Any]) -> dict[str, float]:
-    """The properties that checks look at; absent where there is none."""
+    """The properties that checks use; missing ones are absent."""
     out: dict[str, float] = {}
     mle = summary["intrinsic_dimension"].get("mle")
     if mle and mle["value"]:

@@ -39,7 +39,7 @@ NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; t
 
 
 class LastRun(NamedTuple):
-    """What is kept of the last run: its hash, its results, and the values that its tables do not hold."""
+    """The last run: its hash, its results, and the values that its tables do not hold."""
 
     key: str
     results: str
@@ -49,7 +49,7 @@ class LastRun(NamedTuple):
 
 
 def key_of(run: Run) -> str | None:
-    """The hash of everything that the numbers of this run follow from; None if a user's own code takes part.
+    """Hash of everything that determines this run's numbers; None if user code takes part.
 
     The run's files were read: `Workspace.files`, `scanned` and `decoded` are there.
     """
@@ -106,7 +106,7 @@ def restore(run: Run, key: str | None) -> bool:
 
 
 def remember(run: Run, key: str | None) -> None:
-    """Keep what `restore` needs; the results themselves are published after that."""
+    """Save what `restore` needs; the results are published after that."""
     path = _place(run)
     if key is None:
         path.unlink(missing_ok=True)

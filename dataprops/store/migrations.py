@@ -45,7 +45,7 @@ def current_summary(summary: Mapping[str, Any], ids: Mapping[str, list[int]] | N
 
 
 def _current_probe(holder: Mapping[str, Any]) -> dict[str, Any]:
-    """What to change in a mapping that has a `probe`."""
+    """The `probe` of a mapping under its current names; empty if nothing changes."""
     probe = holder.get("probe")
     if not isinstance(probe, dict) or "n_units" not in probe:
         return {}

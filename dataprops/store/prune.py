@@ -35,7 +35,7 @@ STALE_SECONDS = 3600.0  # a process on another machine that shares the store can
 
 
 class Going(NamedTuple):
-    """Something that may go: `paths` in the order in which they are renamed, bytes, and why."""
+    """Something to delete: `paths` in the order in which they are renamed, bytes, and why."""
 
     paths: tuple[Path, ...]
     bytes: int

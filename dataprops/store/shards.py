@@ -147,7 +147,7 @@ def size_of(image: bytes | RawImage) -> int:
 
 
 class Kept:
-    """Images that were read to be hashed and will be decoded: kept within a limit, they are not read twice.
+    """Images that were read for hashing and will be decoded: held up to a limit, so that they are not read twice.
 
     Other processes get none: a piece of work that is sent to one reads for itself.
 
@@ -315,7 +315,7 @@ def batch_images(features: int, wanted: int) -> int:
 
 
 def may_pass(errors: pd.Series) -> pd.Series:
-    """Which images are tried again: those whose reason may no longer hold (`decode.PASSING`)."""
+    """Which images to try again: those whose failure may be temporary (`decode.PASSING`)."""
     return errors.astype(object).str.startswith(PASSING).eq(True)
 
 
@@ -438,7 +438,7 @@ def _decode_one(
     out: np.ndarray,
     read: tuple[str, bytes | RawImage] | None = None,
 ) -> tuple[dict, Part | None]:
-    """What is known of one image, and what is to be measured of it; its canonical pixels are written to `out`.
+    """Index entry of one image and what remains to be measured; its canonical pixels are written to `out`.
 
     `read` are its hash and itself, where it was read already.
     """

@@ -30,7 +30,7 @@ OVER = "takes more memory than"  # how reasons begin that another --memory may m
 
 
 class OverBudget(MemoryError):
-    """Something would take more memory than is allowed; the message has both numbers."""
+    """An operation would exceed the memory limit; the message has both numbers."""
 
 
 class _Ledger:
@@ -57,7 +57,7 @@ _held: ContextVar[list[int] | None] = ContextVar("held", default=None)
 
 
 def available() -> int:
-    """Bytes that may be used where nobody said how many."""
+    """Default memory limit, bytes."""
     import psutil
 
     return int(psutil.virtual_memory().available * FRACTION)
@@ -65,7 +65,7 @@ def available() -> int:
 
 @contextmanager
 def bounded(memory: int | None, workers: int = 1) -> Iterator[None]:
-    """Bytes that all threads of this process may take together; None: a fraction of what is free, divided by the workers."""
+    """Limit the memory of all threads of this process, bytes; None: a fraction of what is free, divided by the workers."""
     token = _limit.set(available() // max(1, workers) if memory is None else memory)
     try:
         yield
@@ -89,7 +89,7 @@ def inherited(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @contextmanager
 def one_image() -> Iterator[None]:
-    """What `need` claims inside is given back at the end."""
+    """Release at the end what `need` claims inside."""
     held = [0]
     token = _held.set(held)
     try:
@@ -120,13 +120,13 @@ def need(count: int) -> None:
 
 
 def allowed() -> int:
-    """Bytes that may be used, here and now."""
+    """Bytes that may be used now."""
     limit = _limit.get()
     return available() if limit is None else limit
 
 
 def in_words(count: int) -> str:
-    """Bytes for a person.
+    """Bytes in readable units.
 
     >>> in_words(5 * 2**30), in_words(3 * 2**20), in_words(17)
     ('5.0 GiB', '3.0 MiB', '17 bytes')

@@ -39,7 +39,7 @@ class Cache(Generic[Value]):
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key; what `make` raises is raised, and nothing is kept."""
+        """The value of a key, made if it is missing; an exception of `make` propagates and nothing is stored."""
         with self._lock:
             if key in self.values:
                 self.values.move_to_end(key)
@@ -59,7 +59,7 @@ class Cache(Generic[Value]):
             return value
 
     def put(self, key: Hashable, value: Value) -> None:
-        """Keep a value in the place of what the key had."""
+        """Store a value under a key, replacing any earlier one."""
         with self._lock:
             if key in self.values:
                 self.weight -= self.weigh(self.values.pop(key))
@@ -71,7 +71,7 @@ class Cache(Generic[Value]):
 
 
 class FileCache(Generic[Value]):
-    """What was loaded of files. A file that changed is loaded anew.
+    """Values loaded from files; a file that changed is loaded again.
 
     Failures are kept too: ten thousand images of a damaged file ask once.
     """

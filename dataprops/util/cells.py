@@ -12,7 +12,7 @@ _NEUTRAL = re.compile(f"'+{_SIGNS}")
 
 
 def safe_cell(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would compute; numbers stay. `plain_cell` undoes it.
+    """The text, with an apostrophe in front where a spreadsheet would evaluate it; numbers stay. `plain_cell` undoes it.
 
     >>> safe_cell("=1+1"), safe_cell("@x"), safe_cell("-0.5"), safe_cell("scan.png")
     ("'=1+1", "'@x", '-0.5', 'scan.png')
@@ -21,7 +21,7 @@ def safe_cell(text: str) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """What `safe_cell` was given.
+    """Inverse of `safe_cell`.
 
     >>> plain_cell("'=1+1"), plain_cell("'quoted'")
     ('=1+1', "'quoted'")

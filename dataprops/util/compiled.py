@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def njit(*, cache: bool = True, **options: Any) -> Callable[[Function], Function]:
-    """As `numba.njit`; without a cache where there is no place for one.
+    """As `numba.njit`, without a cache where no cache directory is writable.
 
     Parameters
     ----------

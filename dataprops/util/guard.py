@@ -26,12 +26,12 @@ NO_MEMORY = f"{OVER} there is"
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an error is a request to stop, rather than a fault of what was read."""
+    """Whether an exception is a request to stop rather than a fault in the data."""
     return isinstance(error, STOPS) or any(kind.__module__.startswith("prefect.") for kind in type(error).__mro__)
 
 
 def let_through(error: BaseException) -> None:
-    """Raise what no guard may hold back.
+    """Re-raise exceptions that no guard may swallow.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def reason_of(error: BaseException) -> str:
 def guarded(
     failure: Callable[[BaseException], BaseException], *, passing: tuple[type[BaseException], ...] = ()
 ) -> Iterator[None]:
-    """Turn whatever the body raises into one error.
+    """Turn any exception of the body into one error type.
 
     Parameters
     ----------

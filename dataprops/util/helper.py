@@ -174,7 +174,7 @@ def stop() -> None:
 
 
 def forget() -> None:
-    """Use the process no more."""
+    """Stop using the process."""
     with _lock:
         _forget()
 
@@ -228,7 +228,7 @@ def _end(child: _Child) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """Answer on this pipe until its other end is closed or nobody asks; what the process runs."""
+    """Main loop of the process: answer on this pipe until its other end closes or it is idle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the audit, whose end this process sees
     with Connection(descriptor) as pipe:
         while pipe.poll(IDLE):

@@ -24,20 +24,20 @@ def own_memory() -> int:
 
 
 class Peak:
-    """The most that was held, beyond what was held at the start, in bytes."""
+    """Peak memory above that at the start, bytes."""
 
     def __init__(self) -> None:
         self.start = own_memory()
         self.bytes = 0
 
     def look(self) -> None:
-        """Look once more."""
+        """Take one more sample."""
         self.bytes = max(self.bytes, own_memory() - self.start)
 
 
 @contextmanager
 def measured_memory() -> Iterator[Peak]:
-    """Look at the memory many times a second while the body runs."""
+    """Sample the memory many times a second while the body runs."""
     peak, done = Peak(), threading.Event()
 
     def watch() -> None:

@@ -66,7 +66,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     @property
     def extended(self) -> bool:
-        """Whether there are rows beside the built-in ones: code of others takes part."""
+        """Whether there are rows besides the built-in ones, so that foreign code takes part."""
         return len(self._loaded()) > self._own
 
     def _loaded(self) -> dict[str, Row]:

@@ -20,7 +20,7 @@ Progress = Callable[[str, int, str], AbstractContextManager[Advance]]
 
 
 class Tools(NamedTuple):
-    """Means of a stage.
+    """What a stage runs with: progress, workers, maps.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Tools(NamedTuple):
 
 
 def no_progress(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-    """A progress that tells nobody."""
+    """A silent progress."""
     return nullcontext(lambda done: None)
 
 
@@ -70,7 +70,7 @@ def thread_map(threads: int) -> Callable[[Callable[..., Any], Iterable[tuple]], 
 
 
 def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
-    """A `Tools.map` on processes, or in this one if it is one: for pieces that need a process of their own, as torch's generator does.
+    """A `Tools.map` on processes, or in this one if there is only one: for jobs that need a process of their own.
 
     What is left early - by an error, by Ctrl-C, by a killed parent - leaves no process behind.
     """
@@ -124,6 +124,6 @@ def _as_they_come(
 
 
 def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:
-    """Everything in this process."""
+    """Tools that run everything in this process."""
     count = threads or cores()
     return Tools(thread_map(count), None, 1, count, device, progress)

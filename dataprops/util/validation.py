@@ -29,7 +29,7 @@ _HIGH = {"maximum": "at most", "exclusiveMaximum": "less than"}
 
 
 class OptionError(DatapropsError):
-    """A value that an option does not take.
+    """A value that an option does not accept.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class OptionError(DatapropsError):
 
 
 class Meets(NamedTuple):
-    """What an annotation says of a value beside its type: ``Annotated[str, Meets(check)]``.
+    """A condition on a value beyond its type: ``Annotated[str, Meets(check)]``.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def _model(kind: type) -> Any:
 
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:
-    """Refuse values that the annotations of `kind`, a class, do not allow.
+    """Raise for values that the annotations of the class `kind` do not allow.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _bound(parts: list[Any]) -> str:
 
 
 def require(holds: bool, option: str, value: object, expected: str) -> None:
-    """Refuse the value of an option unless something holds that no annotation says.
+    """Raise unless a condition holds that no annotation can express.
 
     Raises
     ------

@@ -67,7 +67,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
 
 
 def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
-    """Two folders of one name are not one dataset: its history would compare the one with the other.
+    """Refuse another folder of the same name: the history would compare two different datasets.
 
     A set that has moved, or was packed, holds the same files, and goes on.
 
@@ -162,7 +162,7 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], k
 
 
 def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
-    """The wanted channels; else those of the last audit, which the numbers shall compare with; else what the set holds."""
+    """The channels asked for; else those of the last audit, so that the numbers stay comparable; else by what the set holds."""
     if run.config.channels is not None:
         return run.config.channels
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)

@@ -34,7 +34,7 @@ JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long fo
 
 
 def distances(run: Run, tools: Tools) -> Passed:
-    """One pass over all pairs of distinct images, or as much of it as the last audit leaves open."""
+    """One pass over all pairs of distinct images, or over those that the last audit did not cover."""
     scanned, features = run.files.scanned.read(), run.files.decoded.read().preprocess.features
     rows = _rows_of(run)
     spec = pass_spec(run.config, int(rows.primary.sum()), features, numeric=scanned.label_kind == "numbers")
@@ -137,7 +137,7 @@ def _pass(
 
 
 def estimators_of(run: Run) -> tuple[str, ...]:
-    """The groups of estimators that this run can have."""
+    """The groups of estimators that this run computes."""
     return _estimators(run.config)
 
 

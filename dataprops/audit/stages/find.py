@@ -15,7 +15,7 @@ from dataprops.util.tools import Tools
 
 
 def context_of(run: Run) -> Context:
-    """Everything that the findings of this run may look at."""
+    """Everything that the findings of this run may use."""
     files = run.files
     scanned, passed = files.scanned.read(), files.passed.read()
     images, pictures = files.images.read(), Pictures(run)
@@ -54,7 +54,7 @@ def context_of(run: Run) -> Context:
 
 
 def find(run: Run, tools: Tools) -> dict[str, int]:
-    """Findings, and the numbers that checks look at; returns how many there are of each kind."""
+    """Findings, and the numbers that checks use; returns the count of each kind."""
     context = context_of(run)
     context = context._replace(slices=beside.hard_parts(run, context))
     numbers = measures(context)

@@ -78,12 +78,12 @@ def _train(
 
 
 def grouped_by(part: pd.DataFrame) -> str:
-    """What folds keep together beside copies."""
+    """What folds keep together besides copies."""
     return "group" if part["group"].notna().any() else "image"
 
 
 def _leak_groups(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
-    """What must not be torn: images of a group, identical ones, near-identical ones."""
+    """The leak group of each image: images of a group, identical and near-identical ones share one."""
     place = pd.Series(np.arange(len(images)), index=images["image"].to_numpy())
     group = pd.factorize(images["group"])[0]  # -1 where there is none
     first = pd.factorize(images["pixels"])[0]
@@ -95,7 +95,7 @@ def _leak_groups(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
 
 
 def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Places of the images that are used, and what was left out, in words."""
+    """Positions of the images that are used, and a note on what was left out."""
     at, notes = np.arange(len(images)), []
     if not numeric:
         y = images["y"].to_numpy(np.int64)

@@ -42,7 +42,7 @@ def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
 
 
 def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
-    """What changed since the previous audit; or why that cannot be told; None if there is none."""
+    """What changed since the previous audit, or why that is unknown; None if there is none."""
     if summary["previous"] is None:
         return None
     previous = run.results.parent / summary["previous"]

@@ -31,7 +31,7 @@ def source_of(run: Run) -> OpenSource:
 
 
 def source_options(config: AuditConfig) -> SourceOptions:
-    """How a config wants its source read."""
+    """Reading options of a config's source."""
     return SourceOptions(**same_fields(config, SourceOptions), salt=open_salt(Path(config.store)))
 
 
@@ -64,6 +64,6 @@ def scan(run: Run, tools: Tools) -> Scanned:
 
 
 def tell(decisions: Iterable[Mapping[str, str]]) -> None:
-    """Say in the log what was decided for the set, one line each."""
+    """Log each decision about the set, one line each."""
     for decision in decisions:
         log.info("%s", Decision(**decision).line())
