@@ -45,7 +45,7 @@ News = dict[str, Any]
 
 
 def empty_state() -> State:
-    """Nothing is open, nothing is to be said."""
+    """A state with no open alerts and no messages to send."""
     return {"schema": 1, "open": {}, "outbox": []}
 
 
@@ -140,7 +140,7 @@ def with_failure(
 
 
 def state_path(store: Path, dataset: str) -> Path:
-    """Where the state of a dataset lies."""
+    """Path of a dataset's state file."""
     return store / "alerts" / f"{dataset}.json"
 
 
@@ -204,7 +204,7 @@ def record_failure(store: Path, dataset: str, sentence: str, run_id: str, when: 
 
 
 def forget(store: Path, dataset: str, ids: Iterable[str]) -> None:
-    """Take out of the outbox what is known to have arrived."""
+    """Remove delivered messages from the outbox."""
     gone = set(ids)
     if gone:
         with changing(store, dataset) as state:

@@ -41,7 +41,7 @@ def _fingerprint(experiment: Experiment, cell: Cell, device: str, sample_key: st
 
 
 def finished(experiment: Experiment, cell: Cell, device: str) -> bool:
-    """Whether it is done, from what it would be made from now."""
+    """Whether the cell is finished, with the same inputs as now."""
     row = load_cell(experiment, cell)
     if row is None or row["status"] != "done":
         return False

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 
 def leak_groups(group: list[str | None], pixels: list[str]) -> np.ndarray:
-    """What must stay on one side, as a number for each image: images of one group, and identical images, joined.
+    """Leak group of each image: images of a group, and identical images, share one.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def draw(y: np.ndarray, leak_group: np.ndarray, n_train: int, n_test: int, seed:
 
 
 def held_back(y: np.ndarray, leak_group: np.ndarray, sample: Sample, most: int, seed: int) -> np.ndarray:
-    """Positions of at most so many images that share no leak group with the sample, balanced as far as they go, int64 [h].
+    """Positions of up to `most` images of other leak groups than the sample's, balanced as far as possible, int64 [h].
 
     For what must be fitted to images that a network was neither trained nor tested on, such as a temperature.
     """

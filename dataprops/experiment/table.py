@@ -82,7 +82,7 @@ COLUMNS: dict[str, str] = {
 
 
 def load_cell(experiment: Experiment, cell: Cell) -> dict[str, Any] | None:
-    """A cell's file; None where there is none that can be read."""
+    """A cell's file; None if it is missing or unreadable."""
     try:
         return json.loads((experiment.folder / "cells" / f"{cell.key}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

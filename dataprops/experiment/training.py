@@ -215,7 +215,7 @@ def _resume(
     adam: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> list[float]:
-    """Load a checkpoint of this recipe; returns the losses so far, [] where there is none."""
+    """Load a checkpoint of this recipe; returns the losses so far, [] without one."""
     if path is None or not path.is_file():
         return []
     try:

@@ -215,7 +215,7 @@ def decode_values(data: bytes, window: str = "auto") -> RawImage:
 
 
 def damage(error: BaseException) -> UnreadableImage:
-    """What is said of an image that a decoder fails on."""
+    """Reason given for an image that a decoder fails on."""
     reason = reason_of(error)
     return UnreadableImage(reason if isinstance(error, MemoryError) else f"damaged: {reason}")
 
@@ -318,7 +318,7 @@ def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
 
 
 def frames_of(data: bytes) -> int:
-    """How many frames a file holds, of TIFF, GIF, WebP, AVIF and PNG; 1 for others, and where it cannot be told.
+    """Number of frames of a TIFF, GIF, WebP, AVIF or PNG file; 1 for other formats and if unknown.
 
     Of several the first is decoded (rule 1). The second image of an MPO is a preview, or the other eye's.
     """
@@ -442,7 +442,7 @@ def canonical(raw: RawImage, preprocess: Preprocess) -> tuple[np.ndarray, int]:
 
 
 def _resized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Rules 3 and 4: the wanted channels and size, in the type the pixels have; a last axis only for three channels."""
+    """Rules 3 and 4: the preprocessing's channels and size, in the type of the pixels; a last axis only for three channels."""
     size = (preprocess.size, preprocess.size)
 
     def resized(image: Image.Image) -> np.ndarray:

@@ -115,7 +115,7 @@ class Grey(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Whose image it is: keyed hashes, None where the file does not say; and how many frames it claims to hold."""
+    """Patient, study and series as keyed hashes (None where the file has none), and the number of frames it claims."""
 
     patient: str | None
     study: str | None
@@ -173,7 +173,7 @@ def _opened(source: bytes | Path) -> Iterator[IO[bytes]]:
 
 
 def _damaged(error: BaseException) -> BaseException:
-    """What is said of a file that pydicom fails on: not its message, which may quote the file."""
+    """Reason given for a file that pydicom fails on: not its message, which may quote the file."""
     if isinstance(error, OSError) and error.errno is not None:  # of the disk
         return error
     return UnreadableDicom(
@@ -205,7 +205,7 @@ def _refuse_inflation(data: bytes) -> None:
 
 
 def identity(data: bytes, salt: str) -> Identity:
-    """Whose image a file is. Damaged files are nobody's.
+    """Patient, study and series of a file; none for damaged files.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def _identity(header: Dataset, salt: str) -> Identity:
 
 
 def is_placeholder(name: str) -> bool:
-    """Whether a text is what is written where there is no id, and surely names no group of images either.
+    """Whether a text is a placeholder for a missing id, and so names no group of images.
 
     >>> [is_placeholder(text) for text in ("Anonymous^Patient", "de-identified", "", "P1", "anon 7", "0")]
     [True, True, True, False, False, False]
@@ -246,7 +246,7 @@ def is_placeholder(name: str) -> bool:
 
 
 def stands_for_nobody(patient: str) -> bool:
-    """Whether the PatientID of a file names nobody: a placeholder, or zeros or X alone.
+    """Whether the PatientID of a file is no real id: a placeholder, or only zeros or X.
 
     >>> [stands_for_nobody(text) for text in ("0", "000000", "XXXX", "10", "X7")]
     [True, True, True, False, False]
@@ -420,7 +420,7 @@ def frame_bits(header: Dataset, size: FrameSize) -> int:
 
 
 def plausible_frames(header: Dataset, nbytes: int) -> int:
-    """Frames of a file of so many bytes; 1 where it claims more than it can hold (to read it then says what is wrong)."""
+    """Number of frames of a file of this size; 1 if it claims more than it can hold (reading it then gives the reason)."""
     size = frame_size(header)
     if size is None:
         return 1

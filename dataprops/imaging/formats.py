@@ -49,7 +49,7 @@ _MARK = re.compile(
 
 
 def ending_of(name: str) -> str:
-    """The ending of a path with forward slashes, in lower case, with its dot; '' if there is none.
+    """Suffix of a path with forward slashes, in lower case, with its dot; '' without one.
 
     >>> ending_of("a.b/c"), ending_of("a/C.PNG"), ending_of("a/.png")
     ('', '.png', '')

@@ -24,7 +24,7 @@ def percentile_levels(values: np.ndarray, low: float = LOW, high: float = HIGH) 
 
 
 def to_levels(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
-    """Numbers as grey levels: float32 on [0, 255], what lies beyond the two levels cut off; black if they are equal.
+    """Numbers as grey levels: float32 on [0, 255], clipped to the two levels; black if these are equal.
 
     >>> to_levels(np.array([-1.0, 0.0, 5.0, 20.0]), (0, 10)).tolist()
     [0.0, 0.0, 127.5, 255.0]

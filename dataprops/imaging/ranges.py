@@ -176,7 +176,7 @@ def _shown(pair: tuple[float, float] | None) -> str:
 
 
 def unusual(text: str) -> str:
-    """What is odd about a decided range (`Range.text`): floats on no range of images, as normalised tensors are; else nothing.
+    """A remark on an unusual range (`Range.text`), such as that of normalised tensors; empty for usual ones.
 
     >>> unusual("floats=-2.11790:2.64")
     'the values lie between -2.1179 and 2.64, which is not a usual range of images'
@@ -191,7 +191,7 @@ def unusual(text: str) -> str:
 
 
 def on_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values as grey levels: float32 on [0, 255], what lies beyond the ends cut off.
+    """Values as grey levels: float32 on [0, 255], clipped at both ends.
 
     >>> on_levels(np.array([-1.0, 0.5, 2.0]), 0, 1).tolist()
     [0.0, 127.5, 255.0]

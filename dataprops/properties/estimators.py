@@ -226,7 +226,7 @@ def title_of(name: str, *, short: bool = False) -> str:
 
 
 def from_samples(groups: Sequence[str], n: int) -> list[Estimator]:
-    """Those of the wanted groups that are estimated at a sample of n distinct images; see `sampled.sampled_estimates`."""
+    """Estimators of these groups that use a sample of n distinct images; see `sampled.sampled_estimates`."""
     return [row for row in ESTIMATORS.values() if row.group in groups and 0 < row.points < n]
 
 
@@ -253,7 +253,7 @@ def estimate_all(
     groups: Sequence[str] = ("mle", "twonn", "geomle"),
     full_range: float = 1.0,
 ) -> dict[str, Estimate]:
-    """All estimates of the wanted groups.
+    """All estimates of these groups of estimators.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def sampled_estimates(
     show: Show,
     sketches: Sketches | None = None,
 ) -> dict[str, Estimate]:
-    """The estimates of the wanted groups that are made at a sample of the distinct images (the primary rows), if there are more.
+    """Estimates of these groups from a sample of the distinct images (the primary rows), if there are more.
 
     Parameters
     ----------

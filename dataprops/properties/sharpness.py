@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 class IntervalEstimate(NamedTuple):
-    """A number with its 95 % interval; NaN where there is none. An exact number has none."""
+    """A number with its 95 % interval; NaN without one, as for exact numbers."""
 
     value: float
     low: float = float("nan")

@@ -146,7 +146,7 @@ class OpenSource(NamedTuple):
             return settled(table, redacted(self.location), self.options, globbed=self.kind in GLOBBED)
 
     def _unusable(self, error: BaseException) -> DatapropsError:
-        """What is said where a reader fails on the whole place."""
+        """The error message if a reader fails on the whole source."""
         where = f"{self.kind}:{redacted(self.location)}"
         if isinstance(error, MemoryError):
             return DatapropsError(f"{where} {reason_of(error)}: give more with --memory")
@@ -228,7 +228,7 @@ class OpenSource(NamedTuple):
 
 
 def _no_image(error: BaseException) -> BaseException:
-    """What a reader's failure on one image becomes."""
+    """The error that a reader's failure on one image becomes."""
     if isinstance(error, DatapropsError):  # of the place, which was fit to be listed: it changed meanwhile
         return OSError(0, str(error))
     reason = reason_of(error)
@@ -283,7 +283,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file is a manifest, by its ending; a text by what it begins with."""
+    """Whether a file is a manifest, by its suffix; text files by their first lines."""
     if path.suffix.lower() != ".txt":
         return path.name.lower().endswith(manifest.SUFFIXES)
     try:

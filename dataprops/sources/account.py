@@ -105,7 +105,7 @@ class Decision(NamedTuple):
 
 
 def reason_of(name: str, head: bytes = b"") -> str:
-    """Why a file was left out, as far as its name tells, and of one without an ending its first bytes: annotations in XML.
+    """Why a file was left out, by its name; a file without a suffix by its first bytes.
 
     >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic"), reason_of("a/x", b"<annotation>")
     ('companion file', 'hidden file', 'not an image', 'companion file')

@@ -194,7 +194,7 @@ def _label_of(whole: Any) -> str | None:
 
 
 def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
-    """Count images that a table names and that are not there among what was left out."""
+    """Count images that a table lists but that are missing as left out."""
     known = {*table["key"], *table.attrs.get("ignored", ())}
     absent = [path for path in named if path not in known]
     table.attrs["ignored"] = [*table.attrs.get("ignored", ()), *absent]
@@ -234,7 +234,7 @@ def _participant(name: str | None) -> str:
 
 
 def _set(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list[str | None]]) -> int:
-    """Fill in what a table tells, where nothing is known; returns how many images it names."""
+    """Fill in unknown values from a table; returns how many images it lists."""
     at = [rows.get(key) for key in table["key"]]
     for column, told in values.items():
         own = table[column].tolist()

@@ -280,7 +280,7 @@ def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, st
 
 
 def last_word(column: str) -> str:
-    """What a column is called in the end.
+    """The last word of a column's name.
 
     >>> last_word("Retinopathy grade"), last_word("fine_label")
     ('grade', 'label')

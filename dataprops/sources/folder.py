@@ -85,7 +85,7 @@ def _tell_arrays(table: pd.DataFrame, root: Path) -> None:
 
 
 def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry], bool], what: str) -> pd.DataFrame:
-    """The files below a folder that are wanted, with class, split and group as `scan` says.
+    """The selected files below a folder, with class, split and group as in `scan`.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def layout(
 
 
 def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """What the names of files may tell where no folder tells a class: ``cat.0.jpg``, ``dog.1.jpg``."""
+    """A remark on classes in file names where no folder is one: ``cat.0.jpg``, ``dog.1.jpg``."""
     words = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*", key.rpartition("/")[2]) for key in keys]
     count = Counter(word[0] for word in words if word)
     if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
@@ -206,7 +206,7 @@ def chosen(location: str, keys: list[str], options: SourceOptions) -> tuple[list
 
 
 def _empty(keys: list[str], folders: list[str], found: Structure) -> list[str]:
-    """Folders at the level of the classes that hold no image, below the root."""
+    """Folders at the level of the classes that hold no image, relative to the root."""
     depth, root = found.depth, found.root
     inner = [key[len(root) :] for key in keys]
     labelled = {"/".join(key.split("/")[: depth + 1]) for key in inner if key.count("/") > depth}
@@ -294,7 +294,7 @@ def _is_image(entry: os.DirEntry) -> bool:
 
 
 def _head(entry: os.DirEntry) -> bytes:
-    """The first bytes of a file; none of what is no file or cannot be opened."""
+    """The first bytes of a file; empty if it is not a regular file or cannot be opened."""
     try:
         if not entry.is_file():
             return b""
@@ -334,7 +334,7 @@ def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[st
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-    """The bytes of one file, or the array of one that holds an array."""
+    """The bytes of one file, or its array if it holds one."""
     if key.lower().endswith(onearray.SUFFIXES):
         return onearray.read(Path(location) / key)
     return read_whole(Path(location) / key)

@@ -113,6 +113,6 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
 
 
 def _paths(line: str) -> Iterator[str]:
-    """What may be the image of a line: all of it, then each of its values."""
+    """Candidates for the image path in a line: the whole line, then each of its values."""
     for text in (line, *re.split(r"[\s,;]+", line)):
         yield folded(forward_slashes(text)).lstrip("/")

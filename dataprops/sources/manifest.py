@@ -111,7 +111,7 @@ def _described(
 
 
 class _Files:
-    """Which values of a table are files; what lies below its folder is listed once, and only if asked for."""
+    """Which values of a table are files; the folder is listed once, on first use."""
 
     def __init__(self, location: str, frame: pd.DataFrame, options: SourceOptions) -> None:
         self.location, self.frame, self.options = location, frame, options
@@ -197,7 +197,7 @@ def _of_folders(
 
 
 def _with_paths(frame: pd.DataFrame, column: str, where: str) -> tuple[pd.DataFrame, list[Decision]]:
-    """The rows that name an image; a few that name none are left out and told."""
+    """The rows that name an image; a few without one are left out and reported."""
     none = [row for row, path in enumerate(texts_of(frame[column])) if path is None]
     if len(none) > NO_PATHS * len(frame):
         raise DatapropsError(f"{where}, row {none[0] + 1}, column {column!r}: no path")
@@ -293,7 +293,7 @@ def _load(location: str, access: Access) -> Table:
 
 
 def _keys(paths: list[str]) -> list[str]:
-    """Keys of listed paths: without what may be secret in addresses, and still each its own."""
+    """Keys of listed paths: without secrets of addresses, and still unique."""
     if not any(map(is_url, paths)):
         return paths
     keys = [redacted(path) if is_url(path) else path for path in paths]
@@ -305,7 +305,7 @@ _addresses: Cache[dict[str, str]] = Cache(2_000_000, len)
 
 
 def _place(location: str, key: str, options: SourceOptions) -> str:
-    """Where a listed image lies."""
+    """Location of a listed image."""
     if is_url(key) and HIDDEN in key:
         access = access_of(options)
 

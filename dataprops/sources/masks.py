@@ -50,7 +50,7 @@ ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
 
 class Chosen(NamedTuple):
-    """Which keys stay, why the others do not, and what was decided."""
+    """Keys that remain, why the others do not, and what was decided."""
 
     keys: list[str]
     left_out: dict[str, str]
@@ -58,7 +58,7 @@ class Chosen(NamedTuple):
 
 
 def matches(key: str, pattern: str) -> bool:
-    """Whether a glob chooses a path: by all of it, by its name, or by a folder it lies in.
+    """Whether a glob matches a path, its file name, or a folder above it.
 
     >>> matches("a/b_mask.png", "*_mask.png"), matches("masks/b.png", "**/masks/**"), matches("a/masks/b.png", "masks")
     (True, True, True)
@@ -140,7 +140,7 @@ def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> se
 
 
 def _bases(stem: str) -> list[str]:
-    """What a mask of this name would be the mask of."""
+    """Names of images that a mask of this name may belong to."""
     if len(stem) > LONGEST:
         return []
     return [found["base"] for pattern in (SUFFIX, PREFIX, CAMEL) if (found := pattern.fullmatch(stem))]

@@ -105,7 +105,7 @@ def read(file: Path) -> RawImage:
 
 
 def label(file: Path) -> str | None:
-    """The label that an .npz holds beside its image."""
+    """The label stored in an .npz with its image."""
     if file.suffix.lower() != ".npz":
         return None
     try:

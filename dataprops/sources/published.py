@@ -35,7 +35,7 @@ TABLES: dict[str, Published] = {
 
 
 def table_of(name: str, root: Path) -> Path:
-    """The table of a set: of the likeliest name, the one that lies highest.
+    """The table of a set: among the likeliest names, the one closest to the root.
 
     Raises
     ------

@@ -49,7 +49,7 @@ def forward_slashes(path: str) -> str:
 
 
 def folded(name: str) -> str:
-    r"""A name as it is compared: in lower case, and with composed letters, which macOS writes apart.
+    r"""A name normalised for comparison: lower case, composed Unicode letters (macOS decomposes them).
 
     >>> folded("Cafe\u0301.PNG") == folded("caf\u00e9.png")
     True
@@ -63,7 +63,7 @@ def sample_of(paths: Sequence[str]) -> list[str]:
 
 
 def is_file(base: Path, path: str) -> bool:
-    """Whether something lies there; what it is, is told when it is read."""
+    """Whether the path exists; what it is turns out when it is read."""
     try:
         return "\0" not in path and os.path.lexists(base / path)
     except (OSError, ValueError):
@@ -139,7 +139,7 @@ def _key(root: Path, base: Path, path: str) -> str:
 
 
 def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | None:
-    """The file that a path means, relative to the root; None if there is none, or several that fit alike."""
+    """The file that a path refers to, relative to the root; None without a match or with several equal ones."""
     text = forward_slashes(path)
     if options.suffix:
         text += options.suffix if options.suffix.startswith(".") else f".{options.suffix}"

@@ -153,7 +153,7 @@ def words_of(name: str) -> list[str]:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder's name tells.
+    """The split in a folder's name.
 
     >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
     ['train', 'train', 'test', 'train', 'train', None, None]
@@ -172,7 +172,7 @@ def enumerated(name: str, word: str) -> bool:
 
 
 def _rest_of(name: str) -> str:
-    """What a folder's name says beside its split.
+    """The rest of a folder's name without its split.
 
     >>> _rest_of("trainA"), _rest_of("test_normal"), _rest_of("train")
     ('A', 'normal', '')
@@ -198,7 +198,7 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def common_root(keys: Sequence[str]) -> str:
-    """The leading folders that hold everything and are no class: those below which every image lies one more folder deep.
+    """The leading folders that wrap everything and are not classes: every image lies at least one folder deeper.
 
     >>> common_root(["scans/cat/a.png", "scans/dog/b.png"]), common_root(["cat/a.png"]), common_root(["train/cat/a.png"])
     ('scans/', '', '')
@@ -400,7 +400,7 @@ def _named_longer(tops: Iterable[str], folders: list[list[str]]) -> dict[str, st
 
 
 def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], Decision] | None:
-    """Patients by folders below the classes, such as ``XR_HAND/patient00011``; None where there are none.
+    """Patients by folders below the classes, such as ``XR_HAND/patient00011``; None without such folders.
 
     Numbers may begin anew in each class, so that the folders above count, too.
 
@@ -478,7 +478,7 @@ def _classes(
 
 
 def _deeper(rests: list[list[str]], inside: dict[str, set[str]], common: set[str], before: str) -> str:
-    """What to say of folders below the classes that may be the classes themselves."""
+    """A remark on folders below the classes that may be the actual classes."""
     option = f"(--layout '{before}*/class' if those are the classes)"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return ""

@@ -36,7 +36,7 @@ MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of
 
 
 class Table(NamedTuple):
-    """Columns as they are written, and what was decided to read them."""
+    """Columns as text, and the decisions made in reading them."""
 
     frame: pd.DataFrame
     decisions: list[Decision]

@@ -147,7 +147,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def plane(volume: np.ndarray, axis: str | int, index: int) -> np.ndarray:
-    """A slice as it is shown: [height, width], the head (or the front, of an axial one) on top.
+    """A slice in display orientation: [height, width], head up (front up in axial slices).
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def _zip_index(reader: Reader) -> Index:
 
 
 def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    """The first bytes of a member; none of what is damaged or encrypted."""
+    """The first bytes of a member; empty if it is damaged or encrypted."""
     try:
         with archive.open(info) as file:
             return file.read(most)
@@ -583,7 +583,7 @@ def _used(images: Mapping[str, Member], keyed: Mapping[str, Any]) -> set[str]:
 
 
 def _located(location: str, key: str) -> tuple[str, str]:
-    """The archive that a key lies in, and the member's name."""
+    """The archive that holds a key, and the member's name."""
     if _suffixed(location, (*ZIP, *TAR)) and "{" not in location:
         return location, key
     lower = key.lower()

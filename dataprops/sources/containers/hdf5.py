@@ -95,7 +95,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
-    """All files of a folder that hold images; those of labels alone belong to others."""
+    """All files of a folder that hold images; files of labels alone belong to them."""
     names = sorted(p.name for p in Path(location).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     used = {beside for name in names if (beside := arraysets.beside(name, names)) is not None}
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}

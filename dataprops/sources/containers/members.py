@@ -141,7 +141,7 @@ def shards_of(location: str, suffixes: tuple[str, ...], access: Access) -> tuple
 
 
 def split_named(name: str) -> str | None:
-    """The split that a shard's name tells, from its first word or a folder above it.
+    """The split in a shard's name or a folder above it.
 
     >>> split_named("data/train-00000-of-00003.parquet"), split_named("default/validation/0000.parquet"), split_named("scans-1.tar")
     ('train', 'val', None)

@@ -232,7 +232,7 @@ def _image(stored: Stored, data: bytes) -> RawImage:
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One image; of a packed array, by inflating what lies before it."""
+    """One image; in a compressed array, by inflating what precedes it."""
     name, row = key_parts(key)
     reader, stored = _stored(location, name, options)
     if stored.packed is not None:

@@ -63,7 +63,7 @@ _groups: Cache[pa.ChunkedArray] = Cache(KEPT_BYTES, lambda column: column.nbytes
 
 
 def holds_images(location: str, options: SourceOptions) -> bool:
-    """Whether a Parquet file holds images, rather than paths; False where it cannot be told."""
+    """Whether a Parquet file holds images rather than paths; False if unknown."""
     try:
         with guarded(lambda error: OSError(0, reason_of(error))):
             reader = open_reader(location, access_of(options))
@@ -231,7 +231,7 @@ def _each(columns: dict[str, list], counts: list[int | None], name: str) -> tupl
 
 
 def _located(location: str, key: str) -> tuple[str, int, int]:
-    """The shard that a key lies in, its row, and which image of the row."""
+    """The shard that holds a key, the row, and the image's number in the row."""
     found = re.fullmatch(r"(.*\.(?:parquet|arrow))/(\d+)(?:\.(\d+))?", key, re.IGNORECASE | re.DOTALL)
     if not found:
         raise OSError(errno.ENOENT, "there is no such row")

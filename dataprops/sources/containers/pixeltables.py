@@ -103,7 +103,7 @@ def _is_side(values: int) -> bool:
 
 
 def holds_pixels(path: Path) -> bool:
-    """Whether a table holds pixels rather than paths; False where it cannot be told."""
+    """Whether a table holds pixels rather than paths; False if unknown."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     try:

@@ -62,7 +62,7 @@ def keys_of(name: str) -> Iterable[str]:
 
 
 def key_of(name: str, keyed: Mapping[str, Any]) -> str | None:
-    """The longest key of an image that something lies beside."""
+    """The longest image key that the name of a file beside it starts with."""
     return next((key for key in keys_of(name) if key in keyed), None)
 
 
@@ -84,7 +84,7 @@ def captions_of(images: Iterable[str], keyed: Mapping[str, Mapping[str, str]]) -
 
 
 def beside(name: str, told: Mapping[str, str], options: SourceOptions, captions: bool) -> Beside:
-    """What the files beside an image tell."""
+    """Label, split and group from the files beside an image."""
     fields: dict[str, Any] = {}
     if "json" in told:
         try:

@@ -212,7 +212,7 @@ def _patient(volume: str) -> str:
 
 
 def _facts(root: Path, volume: str, segmentation: str) -> tuple[Slices, Slices] | str:
-    """What fills the slices of a volume and of its segmentation; or why that cannot be told."""
+    """Voxel counts of a volume's slices and its segmentation's, or why they are unknown."""
     try:
         brain = _slices.get(root / volume, _load_slices)
         tumour = _slices.get(root / segmentation, _load_slices)

@@ -31,7 +31,7 @@ def rank(seed: int, text: str) -> bytes:
 
 
 def choose(table: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
-    """Rows of a listing that the rules ask for; ``attrs["chosen"]`` says what was done.
+    """Rows of a listing selected by the rules; ``attrs["chosen"]`` says what was done.
 
     Damaged files of many images (``attrs["damaged"]``) stay, whatever classes are chosen: nobody can tell what is in them.
     Other images without a label are in no class: they go once classes or a subset are chosen.
@@ -89,7 +89,7 @@ def _known(wanted: list[str], known: list[str], rule: str) -> None:
 
 
 def _balanced(table: pd.DataFrame, labels: pd.Series, classes: list[str], count: int, seed: int) -> pd.Series:
-    """Which rows are in a subset of `count`, as many of each class; what does not divide goes to the first classes."""
+    """Which rows are in a class-balanced subset of `count`; the remainder goes to the first classes."""
     if not classes:
         raise DatapropsError("the rule 'subset' needs labels, and no image has one")
     keep = pd.Series(False, index=table.index)

@@ -51,7 +51,7 @@ PATIENT = re.compile(r"(Breast_MRI_\d+)|^\d+-\d+-(\d+)\.[^.]+$")
 
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
-    """List the slices; see `paper.Reader`. Patients that are not on the disk are passed over: few hold all 368 GB."""
+    """List the slices; see `paper.Reader`. Patients that are not on disk are skipped: few people have all 368 GB."""
     if not root.is_dir():
         raise missing("dbc", root, TREE)
     folders = class_folders(root, FOLDERS)

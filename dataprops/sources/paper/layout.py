@@ -60,7 +60,7 @@ def missing(source: str, where: Path, tree: str) -> DatapropsError:
 
 
 def need(source: str, tree: str, folder: Path, *names: str) -> Path:
-    """The first of these names (patterns of `Path.glob` are allowed) that lies in a folder.
+    """The first of these names (patterns of `Path.glob` are allowed) that exists in a folder.
 
     Raises
     ------

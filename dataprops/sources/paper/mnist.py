@@ -62,7 +62,7 @@ def _names(split: str, what: str) -> tuple[str, ...]:
 
 
 def _file(base: Path, split: str, what: str) -> Path | None:
-    """The file of a split's images or labels; a folder of its name is none."""
+    """The file of a split's images or labels; folders of that name do not count."""
     return next((base / name for name in _names(split, what) if (base / name).is_file()), None)
 
 

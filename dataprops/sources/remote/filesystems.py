@@ -291,7 +291,7 @@ async def _answer(system: Any, url: str, **headers: str) -> Any:
 
 
 def first_bytes(location: str, access: Access, count: int) -> bytes:
-    """What a file at an address begins with; nothing where it cannot be read. The rest is not fetched."""
+    """The first bytes of a file at an address; empty if it cannot be read. The rest is not fetched."""
     import fsspec.asyn
 
     system, path = _system(location, access)
@@ -435,7 +435,7 @@ def _sends_ranges(system: Any, path: str) -> bool:
 
 
 def _token(info: dict) -> int:
-    """A number that changes when the object does; -1 where the service tells nothing that would."""
+    """A number that changes when the object does; -1 if the service has none."""
     known = [str(info[name]) for name in MARKS if info.get(name)]
     if not known:
         return -1
@@ -461,7 +461,7 @@ def listing(url: str, access: Access) -> dict[str, int]:
 
 
 def _linked(system: Any, url: str) -> list[str]:
-    """Files below an HTML listing, as far as links lead further down."""
+    """Files below an HTML listing, following links that lead further down."""
     root = url.partition("?")[0].rstrip("/") + "/"
     query = url[len(url.partition("?")[0]) :]
     found: set[str] = set()
@@ -486,7 +486,7 @@ def _linked(system: Any, url: str) -> list[str]:
 
 
 def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
-    """For each file a number that changes when the file does, -1 if that cannot be told; nothing of the file is read."""
+    """For each file a number that changes when the file does, -1 if unknown; no file is read."""
 
     def one(location: str) -> int:
         try:
