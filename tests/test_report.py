@@ -20,10 +20,10 @@ from dataprops.audit import audit
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import markdown_summary, render
-from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of
+from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, verdict_of
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.pictures import data_uri
-from dataprops.report.plots import Drawn, plots_of
+from dataprops.report.plots import Drawn, history, learning_curve, plots_of, sharpness_histogram
 from dataprops.report.standing import calibration_sentence
 from dataprops.report.terminal import print_summary
 from dataprops.report.words import WORDS, words_of
@@ -176,6 +176,45 @@ def test_every_finding_has_a_thing_to_do_and_alerts_come_before_the_rest(audited
     hrefs = [step.href for step in steps]
     assert len(steps) == STEPS and hrefs.index("#find=class_imbalance") < hrefs.index("#find=outliers")
     assert all(step.text.endswith(".") and not step.text.endswith("..") for step in steps)
+
+
+def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
+    named = {"suspect_labels": 3, "exact_duplicates": 2}
+    found = pd.DataFrame(
+        [
+            {"kind": kind, "severity": "info", "images": [i, i + 1], "value": 1.0, "detail": "X."}
+            for kind, many in named.items()
+            for i in range(many)
+        ]
+    )
+    check = FINDINGS["exact_duplicates"].checks[0].name
+    few = {"name": "enough_images", "severity": "warning", "sentence": "The set has only 30 images.", "findings": 0}
+    copies = {"name": check, "severity": "warning", "sentence": "Some images are copies.", "findings": 2}
+    summary = {"alerts": [few, copies], "n_images": 30, "probe": None}
+    assert verdict_of(summary).sentence == "Look at the warnings first: some images are copies. And 1 more alert."
+    assert [step.href for step in steps_of(summary, found)] == [
+        "#find=exact_duplicates",
+        "#find=suspect_labels",
+        "#key",
+    ]
+    assert "30 are too few" in steps_of(summary, found)[-1].text
+    assert steps_of(summary | {"alerts": []}, found)[0].href == "#find=suspect_labels"
+
+
+def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is_seen():
+    images = pd.DataFrame({"sharpness": [1.0, 2.0, 3.0, 9.0, 9.0]})
+    sharp = {"label_sharpness": {"q95": 9.0, "q99": 9.0}}
+    plot = sharpness_histogram(Drawn(sharp, {"images": images}))
+    assert plot is not None and "95 %, 99 %, max" in plot.svg
+    curve = [{"n": n, "error": 0.0} for n in (10, 20, 40)]
+    plot = learning_curve(Drawn({"probe": {"curve": curve, "error": {"low": 0.0, "high": 0.0}}}, {}))
+    assert plot is not None and plot.title.startswith("No held-out image is classified wrong")
+    heights = {float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", plot.svg.split('class="tip"')[1][:600])}
+    axis = max(float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", plot.svg))
+    assert max(heights) < axis - 2  # the line does not lie on the axis
+    runs = [{"created": f"2026-01-0{i}T10:00", "n_images": 500 + 100 * i, "error": 0.1} for i in (1, 2)]
+    plot = history(Drawn({}, {}, runs))
+    assert plot is not None and plot.title == "2 audits of this dataset: images 600 to 700"
 
 
 def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessing_and_else_told_why_not():

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from dataprops.audit import audit
 from dataprops.audit.underway import in_words, running
-from dataprops.report.store_page import render_store
+from dataprops.report.standing import Place
+from dataprops.report.store_page import _plots, render_store
 from dataprops.util.tools import inline_tools, no_progress
 from tasks.progress import SILENCE, Teller
 from tests.make_images import SIZE, random_folder, save
@@ -39,8 +40,17 @@ def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_pa
     assert "<progress max=" in page and 'http-equiv="refresh"' in page
     assert 'http-equiv="refresh"' not in render_store(store)
     assert "style-src 'sha256-" in page.replace("&#39;", "'") and "<script" not in page
-    assert ["Label sharpness", " 1 / grey level"][0] + " against dimension" in page
+    assert "Label sharpness against dimension" in page
     assert "No audit has finished yet" in render_store(tmp_path / "none")
+
+
+def test_a_plot_has_two_sets_or_the_calibrations_beside():
+    one = [{"preprocessing": "224 × 224 × 1, full-range", "place": Place("mine", 11.0, 2e-4, 0.1)}]
+    assert _plots(one) == []  # the table says it
+    assert len(_plots([*one, {**one[0], "place": Place("yours", 12.0, 3e-4, 0.2)}])) == 2
+    small = [{"preprocessing": "32 × 32 × 3, full-range", "place": Place("mine", 11.0, 2e-4, 0.1)}]
+    sharp, error = _plots(small)
+    assert "recyclables" in sharp.svg and "recyclables" in error.svg and "at 256 images" in sharp.note
 
 
 def test_nothing_is_silent_for_long():

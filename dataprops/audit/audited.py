@@ -125,14 +125,14 @@ class Audited(dict):
 
     def _repr_html_(self) -> str:
         """Verdict, what to do next, key numbers and the path of the whole report."""
-        from dataprops.report.first_screen import first_screen
+        from dataprops.report.first_screen import first_screen, keys_of
 
         first = first_screen(dict(self), self.findings)
         steps = "".join(f"<li>{escape(step.text)}</li>" for step in first.steps)
         rows = "".join(
             f"<tr><th style='text-align:left'>{escape(key.name)}</th><td style='text-align:left'><b>{escape(key.value)}</b>"
             f"</td><td style='text-align:left'>{escape(key.note)}</td></tr>"
-            for key in first.keys
+            for key in keys_of(dict(self))
         )
         return (
             f"<h3>{escape(str(self['dataset']))}</h3><p><b>{escape(first.verdict.sentence)}</b></p>"

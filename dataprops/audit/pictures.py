@@ -13,6 +13,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.store import shards
 
 BLOCK_BYTES = 32 * 2**20
+OPEN = 64  # shards that stay open: opening one takes longer than reading an image of it
 
 
 class Pictures:
@@ -25,10 +26,19 @@ class Pictures:
         table = run.files.files.read(["shard", "row", "pixels"])
         self._shard, self._row = table["shard"].to_numpy(), table["row"].to_numpy()
         self._readable = table["pixels"].notna().to_numpy()
+        self._open: dict[int, np.ndarray] = {}  # the shards looked into last
 
     def __call__(self, image: int) -> np.ndarray | None:
         """One image; None if it is unreadable."""
-        return next((pixels[0] for _, pixels in self.blocks([image])), None)
+        if not self._readable[image]:
+            return None
+        shard = int(self._shard[image])
+        if shard not in self._open:
+            if len(self._open) >= OPEN:
+                del self._open[next(iter(self._open))]
+            self._open[shard] = np.load(self._index.files[shard], mmap_mode="r")
+        shape = (self._preprocess.size, self._preprocess.size, self._preprocess.channels)
+        return np.array(self._open[shard][int(self._row[image])]).reshape(shape)
 
     def blocks(self, ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids and images [b, size, size, channels] of the readable ones of these, block by block."""

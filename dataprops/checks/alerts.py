@@ -76,7 +76,7 @@ def raise_alerts(
     checks : iterable of Check
         From `thresholds.load_thresholds`.
     findings : DataFrame
-        kind, images, paths: where the evidence is taken from.
+        kind, images, paths, detail: where the evidence is taken from.
     results : DataFrame, optional
         Of `checks.run_checks`: its verdicts. Without it the thresholds are compared here, and the result tables are not
         judged.
@@ -105,10 +105,11 @@ def _failed_checks(
             continue
         evidence = findings[findings["kind"].isin(check.kinds)]
         named = _first_images(evidence)
+        subject = str(evidence["detail"].iloc[0]) if len(evidence) and "detail" in evidence else None
         yield Alert(
             check.severity,
             check.name,
-            check.words(value, measures),
+            check.words(value, measures, subject),
             check.measure,
             float(value),
             check.threshold(value),

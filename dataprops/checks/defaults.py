@@ -12,7 +12,9 @@ SET = (
         min=100,
         severity="warning",
         title="enough images for the estimates",
-        sentence="The set has {value:image|images}: dimension and sharpness are uncertain below {threshold:.0f}.",
+        sentence=(
+            "The set has only {value:image|images}: error, dimension and sharpness are uncertain below {threshold:.0f}."
+        ),
         reason="the estimates of d and K_F mean little below this; the paper's smallest training set has 500",
     ),
 )

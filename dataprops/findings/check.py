@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from dataprops.util.numbers import percent
 
@@ -46,6 +47,9 @@ class Check:
     sentence : str
         What is wrong. {value} and {threshold} are `Quantity`; {rise} and {rise_threshold} are the same two where they
         are changes of a logarithm, as changes of the number itself; so is every measure by its name, as {n_images}.
+        {subject} is the first finding that is the evidence, in its own words.
+    subject : str
+        What stands for {subject} where there is no finding.
     kinds : tuple of str
         Findings that are the evidence; a check that a finding brings: that finding.
     reason : str
@@ -59,6 +63,7 @@ class Check:
     severity: str
     title: str
     sentence: str
+    subject: str = ""
     kinds: tuple[str, ...] = ()
     reason: str = ""
 
@@ -72,12 +77,15 @@ class Check:
         bound = self.max if broken_max else self.min
         return float("nan") if bound is None else bound
 
-    def words(self, value: float, measures: Mapping[str, float] = MappingProxyType({})) -> str:
+    def words(
+        self, value: float, measures: Mapping[str, float] = MappingProxyType({}), subject: str | None = None
+    ) -> str:
         """What is wrong, with the numbers filled in."""
         threshold = self.threshold(value)
-        numbers = {name: Quantity(number) for name, number in measures.items() if number is not None}
+        numbers: dict[str, Any] = {name: Quantity(number) for name, number in measures.items() if number is not None}
         numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
         numbers |= {"rise": Quantity(_rise(value)), "rise_threshold": Quantity(_rise(threshold))}
+        numbers["subject"] = (subject or self.subject).rstrip(".")
         return self.sentence.format_map(_Numbers(numbers))
 
 

@@ -146,10 +146,8 @@ FINDING = Finding(
             max=0.33,
             severity="warning",
             title="the files do not give the class away",
-            sentence=(
-                "A property of the files (format, size, colour mode) alone goes {value:share} of the way from guessing "
-                "to knowing the class: a network may learn that instead of the image."
-            ),
+            sentence="{subject}: a network may learn that instead of what the image shows.",
+            subject="A property of the files (format, size, colour mode) alone tells the class",
             reason=("a third of the way from chance to certainty is more than image content puts into file properties"),
         ),
         Check(
@@ -158,10 +156,8 @@ FINDING = Finding(
             max=0.9,
             severity="critical",
             title="the files do not all but name the class",
-            sentence=(
-                "A property of the files (format, size, colour mode) alone all but names the class ({value:share} of "
-                "the way from guessing to knowing): results of a training on this set would mean nothing."
-            ),
+            sentence="{subject}: results of a training on this set would mean nothing.",
+            subject="A property of the files (format, size, colour mode) alone all but names the class",
             reason="whatever a network scores on such a set, it says nothing of what it sees in the image",
         ),
     ),

@@ -203,5 +203,5 @@ FINDING = Finding(
             reason="p below 0.01 after correction for all slices, and one and a half times the error of the rest",
         ),
     ),
-    shown="images",
+    shown="groups",
 )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import LAWS, FittedLaw
-from dataprops.report.plots import BLUE, GREY, ORANGE, _svg, new_figure, powers
+from dataprops.report.plots import BLUE, GREY, ORANGE, Plot, _svg, new_figure, powers
 from dataprops.report.text import visible
 
 if TYPE_CHECKING:
@@ -232,10 +232,10 @@ def calibration_figures(table: pd.DataFrame, lines: Mapping[str, FittedLaw]) -> 
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def placed_figures(table: pd.DataFrame | None, summary: Mapping[str, Any]) -> list[str]:
-    """The paper's figures as SVG, with the audited set in its place; none without a table."""
+def placed_figures(table: pd.DataFrame | None, summary: Mapping[str, Any]) -> list[Plot]:
+    """The paper's figures, with the audited set in its place; none without a table."""
     if table is None:
         return []
     mark = mark_of(summary)
     drawn = [(draw(table, mark), f"{alt}, and {mark.name}") for draw, alt in PAPER_FIGURES.values()]
-    return [_svg(figure, alt) for figure, alt in drawn if figure is not None]
+    return [Plot(alt, _svg(figure, alt)) for figure, alt in drawn if figure is not None]

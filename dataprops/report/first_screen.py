@@ -16,6 +16,12 @@ from dataprops.report.numbers import NOTHING, largest_sharpness, number, percent
 
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown also where they raised no alert
+FEW = "enough_images"  # the check that fails where a set is too small
+CARRYING = (
+    "images",
+    "probe.error",
+    "probe.gain_if_doubled",
+)  # numbers that decide what is done next: the others stand below
 PICTURES = 6  # images shown beside a step
 WORDS = {
     "critical": "Do not train on this set as it is",
@@ -156,7 +162,10 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Look at {_many(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
     ),
     "image_quality": lambda f: f"Repair or remove {_many(_images(f), 'bad picture', 'bad pictures')}: {_faults(f)}",
-    "group_suggestion": lambda f: f"Name the patients, so that leaks between splits are found: {_then(f)}",
+    "group_suggestion": lambda f: (
+        f"Name the patients (--group-pattern, --group-column), so that none is trained on and tested on:"
+        f" {f['value'].iloc[0]:,.0f} of them seem to stand in the file names or headers"
+    ),
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: f"Add images to {_many(len(f), 'very small class', 'very small classes')}, or merge them",
     "slices": _slices,
@@ -180,10 +189,12 @@ def verdict_of(summary: Mapping[str, Any]) -> Verdict:
     alerts = summary["alerts"]
     if not alerts:
         return Verdict("good", "No alert. Every check that applies to this set passed.")
-    first = alerts[0]
+    # of equally severe ones first what can be looked at
+    worst = [alert for alert in alerts if alert["severity"] == alerts[0]["severity"]]
+    first = next((alert for alert in worst if alert.get("findings")), worst[0])
     count = len(alerts) - 1
     others = f" And {_many(count, 'more alert', 'more alerts')}." if count else ""
-    return Verdict(first["severity"], f"{WORDS[first['severity']]}: {first['sentence']}{others}")
+    return Verdict(first["severity"], f"{WORDS[first['severity']]}: {_clause(first['sentence'])}{others}")
 
 
 def more_data(summary: Mapping[str, Any]) -> str | None:
@@ -212,16 +223,17 @@ def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
     return e1, e1 * 2 ** (math.log(e1 / e0) / math.log(n1 / n0))
 
 
-def evidence_of(check: str, findings: pd.DataFrame) -> str:
-    """The first finding that a check's alert rests on, in its own words; empty where there is none."""
+def evidence_of(check: str, findings: pd.DataFrame, told: str = "") -> str:
+    """The first finding that a check's alert rests on, in its own words; empty where there is none, or `told` says it already."""
     kinds = {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
     found = findings[findings["kind"].isin(list(kinds))]
-    return _detail(found) if len(found) else ""
+    detail = _detail(found) if len(found) else ""
+    return "" if detail.rstrip(".") in told else detail
 
 
-def _alerted(summary: Mapping[str, Any]) -> set[str]:
-    """Kinds of findings that are the evidence of an alert."""
-    names = {alert["name"] for alert in summary["alerts"]}
+def _alerted(summary: Mapping[str, Any], *severities: str) -> set[str]:
+    """Kinds of findings that are the evidence of an alert of these severities (of any, without them)."""
+    names = {a["name"] for a in summary["alerts"] if not severities or a.get("severity") in severities}
     return {
         kind for finding in FINDINGS.values() for check in finding.checks if check.name in names for kind in check.kinds
     }
@@ -237,18 +249,30 @@ def _step(kind: str, found: Found) -> Step:
 
 
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
-    """What to do next, the most useful first. Where there are more than fit, those that raised an alert come before the rest."""
+    """What to do next, the most useful first: what raised a critical alert, a warning, and then the rest as `ACTIONS` has it."""
     serious = findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]
     there = set(findings["kind"])
     kinds = [
         *(kind for kind in ACTIONS if kind in there),
         *(kind for kind in dict.fromkeys(serious) if kind not in ACTIONS),
     ]
+    told = _more_images(summary)
+    alerted, critical, warned = (_alerted(summary, *of) for of in ((), ("critical",), ("critical", "warning")))
+    kept = sorted(kinds, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
+    kept = [kind for kind in kinds if kind in kept]
+    kept.sort(key=lambda kind: (kind not in critical, kind not in warned))
+    out = [_step(kind, findings[findings["kind"] == kind]) for kind in kept]
+    return [*out, told] if told else out
+
+
+def _more_images(summary: Mapping[str, Any]) -> Step | None:
+    """The step to collect more: because the set is too small to say much of, or because the learning curve says what it brings."""
     told = more_data(summary)
-    alerted = _alerted(summary)
-    by_weight = sorted(kinds, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
-    out = [_step(kind, findings[findings["kind"] == kind]) for kind in kinds if kind in by_weight]
-    return [*out, Step(f"{told}.", "#plots")] if told else out
+    if told is None and any(alert["name"] == FEW for alert in summary["alerts"]):
+        return Step(
+            f"Collect more images: {summary['n_images']:,} are too few for the numbers below to be sure.", "#key"
+        )
+    return Step(f"{told}.", "#plots") if told else None
 
 
 def interval_text(value: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -320,4 +344,5 @@ def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
 
 def first_screen(summary: Mapping[str, Any], findings: pd.DataFrame) -> FirstScreen:
     """The first screen of an audit."""
-    return FirstScreen(verdict_of(summary), steps_of(summary, findings), keys_of(summary))
+    keys = [key for key in keys_of(summary) if key.of in CARRYING]
+    return FirstScreen(verdict_of(summary), steps_of(summary, findings), keys)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.report.changes import title
-from dataprops.report.first_screen import evidence_of, first_screen
+from dataprops.report.first_screen import evidence_of, first_screen, keys_of
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
@@ -42,7 +42,7 @@ def markdown_summary(
     lines += ["## Alerts", ""]
     path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
     for alert in tables["alerts"].to_dict("records"):
-        told = evidence_of(alert["name"], tables["findings"])
+        told = evidence_of(alert["name"], tables["findings"], alert["sentence"])
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
         some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]
@@ -54,7 +54,8 @@ def markdown_summary(
         lines.append("None.")
     lines += ["", "| property | value | |", "|---|---|---|"]
     lines += [
-        f"| {key.name[0].lower() + key.name[1:]} | {_plain(key.value)} | {_plain(key.note)} |" for key in first.keys
+        f"| {key.name[0].lower() + key.name[1:]} | {_plain(key.value)} | {_plain(key.note)} |"
+        for key in keys_of(summary)
     ]
     lines += ["", *([how_compared(summary), ""] if how_compared(summary) else []), "## Findings", ""]
     counts = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}

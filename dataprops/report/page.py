@@ -136,7 +136,7 @@ def _alert(row: dict[str, Any], kinds: list[str], findings: pd.DataFrame) -> dic
         **row,
         "kind": _alert_kind(row["name"], kinds),
         "pictures": [int(i) for i in row["images"][:PICTURES]],
-        "detail": evidence_of(row["name"], findings),
+        "detail": evidence_of(row["name"], findings, row["sentence"]),
     }
 
 

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#6b7280", "#374151"
 SHADES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", GREY)
 CLASSES = 12  # in a matrix; beyond it the largest are shown
+LIKE = 1.1  # times as many images, or fewer: classes of like size
 TIP = "tip:"
 LETTER = 0.068  # width of a letter of 8 points, inches
+TOGETHER = 0.04  # of the width of a plot: lines nearer than this share their name
 
 
 class Plot(NamedTuple):
@@ -191,11 +193,18 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
     sharp = drawn.summary["label_sharpness"]
     figure, axes = new_figure()
     _histogram(axes, values, "sharpness")
-    height = axes.get_ylim()[1]
-    for name, at, level in (("95 %", sharp["q95"], 1), ("99 %", sharp["q99"], 0.93), ("max", float(values.max()), 1)):
-        if at is not None:
-            axes.axvline(at, color=ORANGE, linewidth=1)
-            axes.text(at, height * level, f"{name} ", color=ORANGE, fontsize=8, va="top", ha="right")
+    height, (left, right) = axes.get_ylim()[1], axes.get_xlim()
+    named: list[tuple[float, str]] = []  # lines that stand together have one name
+    for name, at in (("95 %", sharp["q95"]), ("99 %", sharp["q99"]), ("max", float(values.max()))):
+        if at is None:
+            continue
+        axes.axvline(at, color=ORANGE, linewidth=1)
+        if named and at - named[-1][0] < TOGETHER * (right - left):
+            named[-1] = at, f"{named[-1][1]}, {name}"
+        else:
+            named.append((at, name))
+    for place, (at, name) in enumerate(named):
+        axes.text(at, height * (1 - 0.07 * (place % 2)), f"{name} ", color=ORANGE, fontsize=8, va="top", ha="right")
     axes.set_xlabel("label sharpness of the image, 1 / grey level", fontsize=8)
     powers(axes.xaxis)
     times = float(values.max() / np.median(values)) if np.median(values) > 0 else math.nan
@@ -221,7 +230,8 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
         return None
     place = {name: at for at, name in enumerate(names)}
     grid = np.full((len(names), len(names)), np.nan)
-    for a, b, value in pairs[pairs["a"].isin(names) & pairs["b"].isin(names)].itertuples(index=False):
+    sharpest = pairs[pairs["a"].isin(names) & pairs["b"].isin(names)].groupby(["a", "b"])["sharpness"].max()
+    for (a, b), value in sharpest.items():
         i, j = place[a], place[b]
         grid[i, j] = grid[j, i] = np.nanmax([grid[i, j], value])
     if np.isnan(grid).all():
@@ -313,9 +323,13 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    top = max(*error, 100 * (ends.get("high") or 0), 1.0)  # a curve without an error would lie on the axis, unseen
+    axes.set_ylim(-0.03 * top, 1.08 * top)
     axes.set_xlabel("images the reference classifier learns from", fontsize=8)
-    axes.set_ylabel("wrong on held-out images, %", fontsize=8)
+    numeric = probe.get("kind") == "numbers"
+    axes.set_ylabel("variance not explained, %" if numeric else "wrong on held-out images, %", fontsize=8)
+    if not any(error):
+        told = "No held-out image is classified wrong, at any number of images"
     return Plot(told, _svg(figure, f"Learning curve of the reference classifier. {told}."))
 
 
@@ -428,6 +442,8 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     if labelled.empty or drawn.summary["labels"]["kind"] != "classes":
         return None
     sizes = labelled["label"].value_counts()
+    if sizes.iloc[0] <= LIKE * sizes.iloc[-1] and labelled["split"].isna().all():
+        return None  # bars of one length say nothing
     kept = sizes.index[:most]
     table = (
         labelled[labelled["label"].isin(kept)]
@@ -458,7 +474,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     ratio = sizes.iloc[0] / max(1, sizes.iloc[-1])
     told = (
         f"The largest class has {number(float(ratio), 2)} times the images of the smallest"
-        if ratio > 1.1
+        if ratio > LIKE
         else "The classes are of like size"
     )
     return Plot(told, _svg(figure, f"Images of each class. {told}."))
@@ -494,11 +510,14 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
     middles = [float(np.median(part)) for part in parts]
     told = "Local dimension of the images"
     if len(parts) > 1:
-        told = f"{labels[int(np.argmax(middles))]} varies most, {labels[int(np.argmin(middles))]} least"
+        told = (
+            f"Images of {labels[int(np.argmax(middles))]} differ in the most ways (local dimension), those of"
+            f" {labels[int(np.argmin(middles))]} in the fewest"
+        )
     return Plot(told, _svg(figure, f"Local intrinsic dimension by class. {told}."))
 
 
-LINES = (("n_images", "images"), ("d_data", "dimension"), ("error", "error of the classifier"), ("alerts", "alerts"))
+LINES = (("n_images", "images"), ("d_data", "dimension"), ("error", "error of the classifier, %"), ("alerts", "alerts"))
 
 
 def history(drawn: Drawn) -> Plot | None:
@@ -514,12 +533,13 @@ def history(drawn: Drawn) -> Plot | None:
 
     height = 0.4 + 0.8 * len(lines)
     figure = Figure(figsize=(5.2, height))
-    for place, (_, name, values) in enumerate(lines):
+    for place, (key, name, values) in enumerate(lines):
         bottom = 0.35 + 0.8 * (len(lines) - 1 - place)
         axes = figure.add_axes((1.75 / 5.2, bottom / height, 3.3 / 5.2, 0.6 / height))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7, colors=INK)
-        numbers = [math.nan if value is None else float(value) for value in values]
+        times = 100 if key == "error" else 1
+        numbers = [math.nan if value is None else times * float(value) for value in values]
         axes.plot(range(len(runs)), numbers, "-", color=BLUE, linewidth=1)
         for at, (value, run) in enumerate(zip(numbers, runs, strict=True)):
             if math.isfinite(value):
@@ -528,11 +548,32 @@ def history(drawn: Drawn) -> Plot | None:
         axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", labelpad=28)
         axes.yaxis.set_label_coords(-0.16, 0.5)
         last = place == len(lines) - 1
-        shown = sorted({0, len(runs) - 1}) if last else []
-        axes.set_xticks(shown, [str(runs[at].get("created", ""))[:10] for at in shown], fontsize=7)
+        shown = [0, len(runs) - 1] if last else []
+        ticks = axes.set_xticks(shown, [_when(runs, at) for at in shown], fontsize=7)
+        for tick, side in zip(ticks, ("left", "right"), strict=False):
+            tick.label1.set_horizontalalignment(side)
         axes.margins(x=0.03, y=0.25)
-    told = f"{len(runs)} audits of this dataset"
+        axes.locator_params(axis="y", nbins=2, integer=key in ("n_images", "alerts"))
+        powers(axes.yaxis)
+    told = f"{len(runs)} audits of this dataset: {_course(lines)}"
     return Plot(told, _svg(figure, f"History: {told}."))
+
+
+def _when(runs: Sequence[Mapping[str, Any]], at: int) -> str:
+    """The day of a run; its time where all are of one day."""
+    days = {str(run.get("created", ""))[:10] for run in runs}
+    return str(runs[at].get("created", ""))[:16].replace("T", " ") if len(days) == 1 else str(runs[at]["created"])[:10]
+
+
+def _course(lines: Sequence[tuple[str, str, list[Any]]]) -> str:
+    """'images 500 to 600, error of the classifier 19 % to 17 %', of what is not the same at the end as at the beginning."""
+    out = []
+    for key, name, values in lines:
+        first, *_, last = [value for value in values if value is not None]
+        shown = percent if key == "error" else number
+        if shown(first) != shown(last):
+            out.append(f"{name.removesuffix(', %')} {shown(first)} to {shown(last)}")
+    return ", ".join(out) or "the last has the numbers of the first"
 
 
 PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
@@ -543,11 +584,10 @@ PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
     class_sharpness,
     class_counts,
     local_dimensions,
-    sharpness_histogram,
     history,
 )
 # one click away: what the estimators say beside each other
-ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, dimension_against_n)
+ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, dimension_against_n, sharpness_histogram)
 
 
 DRAWN_FROM = ("images", "properties", "predictions")  # the tables that they look at

@@ -84,7 +84,8 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
             else "This store holds no other dataset to compare with."
         )
     elif unlike:
-        out.append(f"{unlike} more were audited under other preprocessing and are left out.")
+        left = "1 more was audited under other preprocessing and is" if unlike == 1 else None
+        out.append(f"{left or f'{unlike} more were audited under other preprocessing and are'} left out.")
     return out
 
 
@@ -174,4 +175,7 @@ def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> st
     if mine is None or means.empty:
         return ""
     lower = int((means < mine).sum())
-    return f"{lower} of the {len(means)} datasets that the predictions rest on have a lower intrinsic dimension ({number(mine)} here)."
+    return (
+        f"Intrinsic dimension by the paper's estimator {number(mine)}, lower in {lower} of the {len(means)} datasets that the"
+        " prediction of the loss under attack rests on."
+    )

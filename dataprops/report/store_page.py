@@ -9,19 +9,23 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import pandas as pd
 
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE, load_calibration
 from dataprops.report.figures import COLOURS
 from dataprops.report.page import asset, content_policy, environment
 from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, new_figure, powers
-from dataprops.report.standing import Place, place_of, preprocessing
+from dataprops.report.standing import SCALE, SIDE, Place, place_of, preprocessing
 from dataprops.report.terminal_history import sparkline
 
 RUNS_SHOWN = 50
 WORST = 8
+CALIBRATED = 256  # images of the calibration's sources in a plot: all but the smallest sets have as many
 PLOTS = 4  # preprocessings that get a plot, those of most datasets
 SEVERITY = ("critical", "warning", "info")
 
@@ -93,17 +97,25 @@ def _scatter(
     figure, axes = new_figure(3.2)
     marked = [(place, BLUE, "o") for place in places] + [(place, colour, "x") for place, colour in others]
     marked = [m for m in marked if m[0].dimension is not None and getattr(m[0], field) is not None]
-    if not any(m[2] == "o" for m in marked):
-        return None
+    if len(marked) < 2 or not any(m[2] == "o" for m in marked):
+        return None  # one point says no more than the table
+    right = 1.25 * max(place.dimension or 0.0 for place, _, _ in marked)
     for place, colour, marker in marked:
         y = shown * getattr(place, field)
         (point,) = axes.plot([place.dimension], [y], marker, color=colour, markersize=6)
         _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
+        left = place.dimension > 0.6 * right  # its name would leave the plot
         axes.annotate(
-            _short(place.name), (place.dimension, y), xytext=(5, 3), textcoords="offset points", fontsize=6.5, color=INK
+            _short(place.name),
+            (place.dimension, y),
+            xytext=(-5 if left else 5, 3),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=INK,
+            ha="right" if left else "left",
         )
     # from zero: a scatter that fills its frame makes much of little
-    axes.set_xlim(0, 1.25 * max(place.dimension or 0.0 for place, _, _ in marked))
+    axes.set_xlim(0, right)
     axes.set_ylim(0, 1.15 * max(shown * getattr(place, field) for place, _, _ in marked))
     axes.set_xlabel("intrinsic dimension (MLE)", fontsize=8)
     axes.set_ylabel(label, fontsize=8)
@@ -119,6 +131,21 @@ def _paper() -> list[tuple[Place, str]]:
     ]
 
 
+def _calibration(how: str) -> list[tuple[Place, str]]:
+    """The sources of the calibration that ships, at 256 images, where they were measured like this."""
+    with (files("dataprops.laws") / "calibration" / "probe" / "cells.csv").open(encoding="utf-8") as file:
+        cells: Any = pd.read_csv(file)  # as `laws.networks.load_cells`, without the torch that comes with it
+    for channels in (1, 3):
+        if how == f"{SIDE} × {SIDE} × {channels}, {SCALE}":
+            cells = cells[(cells["n_train"] == CALIBRATED) & (cells["channels"] == channels)]
+            means = cells.groupby("source").agg({"domain": "first", "d_data": "mean", "k_f": "mean", "p_error": "mean"})
+            return [
+                (Place(str(row.Index), row.d_data, row.k_f, row.p_error), COLOURS.get(row.domain, GREY))
+                for row in means.dropna().itertuples()
+            ]
+    return []
+
+
 def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
     """A plot for each preprocessing: sharpness and, where it is known, the classifier's error against the dimension."""
     by: dict[str, list[Place]] = {}
@@ -128,13 +155,15 @@ def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
     out = []
     for how, places in sorted(by.items(), key=lambda item: -len(item[1]))[:PLOTS]:
         paper = how.startswith(f"{PAPER_SIZE} × {PAPER_SIZE} ") and how.endswith(PAPER_SCALE)
-        others = _paper() if paper else []
+        others = _paper() if paper else _calibration(how)
         note = f"{how}." + (" Crosses: the paper's datasets." if paper else "")
+        if others and not paper:
+            note += f" Crosses: the sources of the shipped calibration, at {CALIBRATED} images."
         for field, label, times in (
             ("sharpness", "label sharpness, 1 / grey level", 1),
             ("error", "error of the reference classifier, %", 100),
         ):
-            figure = _scatter(places, field, label, others if field == "sharpness" else (), times)
+            figure = _scatter(places, field, label, [o for o in others if getattr(o[0], field) is not None], times)
             if figure is not None:
                 title = f"{label.split(',')[0].capitalize()} against dimension"
                 out.append(Plot(title, _svg(figure, f"{title}, {how}, {field}"), note))
