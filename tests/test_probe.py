@@ -71,6 +71,9 @@ def test_groups_copies_and_near_copies_make_one_unit():
 def test_a_chain_of_near_copies_through_the_set_is_no_unit():
     chain = np.stack([np.arange(49), np.arange(1, 50)], 1)
     assert len(np.unique(folds.leak_groups_of(50, None, np.array([[0, 1]]), chain))) == 49
+    apart = np.where(np.arange(len(chain)) < 3, 1.0, 8.0)  # the three nearest pairs are copies, whatever hangs on behind them
+    unit = folds.leak_groups_of(50, None, np.array([[0, 1]]), chain, apart)
+    assert len(set(unit[:4].tolist())) == 1 and np.bincount(unit).max() <= 10
 
 
 # --- features ------------------------------------------------------------------------------------------------------------

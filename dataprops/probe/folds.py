@@ -10,6 +10,7 @@ import numpy as np
 LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
 
 FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 300
+HALVINGS = 5
 CHAIN = 0.2  # a chain of near-identical images that holds more of the set is no chain of copies
 
 
@@ -45,16 +46,26 @@ def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
     return order[inverse] if n else own
 
 
-def leak_groups_of(n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Units of images as `unite` makes them; near pairs are left out where they would chain a large share of the set together.
+def leak_groups_of(
+    n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray, distance: np.ndarray | None = None
+) -> np.ndarray:
+    """Leak groups as `unite` makes them; of near pairs the nearest, so far that they chain no large share of the set together.
 
-    Near-identical is not transitive: thousands of nearly black images can hang together although the ends differ.
+    Near-identical is not transitive: thousands of nearly black images can hang together although the ends differ. Then only pairs
+    of half the largest distance count, a quarter, and so on (`HALVINGS` times); without distances none does.
     """
-    with_near = unite(n, groups, np.concatenate([identical.reshape(-1, 2), near.reshape(-1, 2)]))
+    identical, near = identical.reshape(-1, 2), near.reshape(-1, 2)
     without = unite(n, groups, identical)
-    if n and np.bincount(with_near).max() > max(CHAIN * n, np.bincount(without).max()):
-        return without
-    return with_near
+    most = max(CHAIN * n, np.bincount(without).max(initial=0))
+    limits = [np.inf]
+    if distance is not None and len(distance):
+        limits += [float(distance.max()) / 2**halving for halving in range(1, HALVINGS + 1)]
+    for limit in limits:
+        kept = near if distance is None else near[distance <= limit]
+        with_near = unite(n, groups, np.concatenate([identical, kept]))
+        if np.bincount(with_near).max(initial=0) <= most:
+            return with_near
+    return without
 
 
 def fold_count(n: int) -> int:
