@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dataprops.audit import audit
+from dataprops.audit.stages.probe import near_alike
 from dataprops.errors import DatapropsError
 from dataprops.probe import (
     attack,
@@ -71,9 +72,32 @@ def test_groups_copies_and_near_copies_make_one_unit():
 def test_a_chain_of_near_copies_through_the_set_is_no_unit():
     chain = np.stack([np.arange(49), np.arange(1, 50)], 1)
     assert len(np.unique(folds.leak_groups_of(50, None, np.array([[0, 1]]), chain))) == 49
-    apart = np.where(np.arange(len(chain)) < 3, 1.0, 8.0)  # the three nearest pairs are copies, whatever hangs on behind them
+    apart = np.where(
+        np.arange(len(chain)) < 3, 1.0, 8.0
+    )  # the three nearest pairs are copies, whatever hangs on behind them
     unit = folds.leak_groups_of(50, None, np.array([[0, 1]]), chain, apart)
     assert len(set(unit[:4].tolist())) == 1 and np.bincount(unit).max() <= 10
+
+
+def test_neighbours_far_nearer_than_others_are_kept_together_and_so_is_what_is_listed():
+    rows = [
+        (0, 1, 30.0),
+        (0, 2, 100.0),
+        (1, 0, 30.0),
+        (1, 2, 100.0),
+        (2, 0, 100.0),
+        (2, 1, 100.0),
+        (3, 2, 50.0),
+        (3, 0, 90.0),
+    ]
+    neighbours = pd.DataFrame(rows, columns=["image", "neighbour", "distance"])
+    none = pd.DataFrame({"a": [], "b": [], "distance": []})
+    found = near_alike(neighbours, 100, none)
+    assert set(zip(found["a"], found["b"], strict=True)) == {(0, 1), (1, 0)}
+    within = near_alike(neighbours, 625, none)  # 2 grey levels: 50 apart
+    assert (3, 2) in set(zip(within["a"], within["b"], strict=True))
+    listed = pd.DataFrame({"a": [2], "b": [3], "distance": [70.0]})
+    assert (2, 3) in set(zip(*(near_alike(neighbours, 100, listed)[name] for name in "ab"), strict=True))
 
 
 # --- features ------------------------------------------------------------------------------------------------------------

@@ -344,5 +344,7 @@ def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
 
 def first_screen(summary: Mapping[str, Any], findings: pd.DataFrame) -> FirstScreen:
     """The first screen of an audit."""
-    keys = [key for key in keys_of(summary) if key.of in CARRYING]
+    keys = keys_of(summary)
+    if summary.get("feature_space") is None:  # else all, so that pixels and the user's features stand beside each other
+        keys = [key for key in keys if key.of in CARRYING]
     return FirstScreen(verdict_of(summary), steps_of(summary, findings), keys)

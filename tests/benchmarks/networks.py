@@ -87,11 +87,11 @@ TASKS = {
 
 
 class Images(NamedTuple):
-    """pixels uint8 [n, 32, 32, c], classes and units int64 [n]."""
+    """pixels uint8 [n, 32, 32, c], classes and leak groups int64 [n]."""
 
     pixels: np.ndarray
     y: np.ndarray
-    unit: np.ndarray
+    leak_group: np.ndarray
 
 
 def _resized(images: list[np.ndarray], channels: int) -> np.ndarray:
@@ -166,7 +166,7 @@ def _of_files(root: Path, task: Task, channels: int) -> Images:
 
 
 def _joined(pixels: np.ndarray, y: np.ndarray, group: np.ndarray) -> Images:
-    """Images within `NEAR` grey levels root mean square are of one unit, with their groups."""
+    """Images within `NEAR` grey levels root mean square are of one leak group, with their groups."""
     flat = pixels.reshape(len(pixels), -1).astype(np.float32)
     square, limit, pairs = (flat**2).sum(1), NEAR**2 * flat.shape[1], []
     for start in range(0, len(flat), 500):
@@ -178,15 +178,15 @@ def _joined(pixels: np.ndarray, y: np.ndarray, group: np.ndarray) -> Images:
 
 def described(images: Images, sample: Sample, seed: int) -> dict[str, Any]:
     """Properties and probe of the training images, as columns."""
-    pixels, y, unit = (part[sample.train] for part in images)
+    pixels, y, leak_group = (part[sample.train] for part in images)
     flat = pixels.reshape(len(pixels), -1)
     table = pd.DataFrame({"y": y, "pixels": [image.tobytes() for image in flat], "label": y.astype(str), "group": None})
     values = measure_sample(flat, table, seed)
     told = {name: values[name] for name in ("d_data", "k_f", "k_q95", "k_mean", "k_f_m")}
-    told["groups_least"] = min(len(np.unique(unit[y == c])) for c in range(int(y.max()) + 1))
-    if reason_not_applicable(y, unit, numeric=False) is not None:
+    told["groups_least"] = min(len(np.unique(leak_group[y == c])) for c in range(int(y.max()) + 1))
+    if reason_not_applicable(y, leak_group, numeric=False) is not None:
         return told
-    probe = run_probe(pixels, y, unit, seed=seed)
+    probe = run_probe(pixels, y, leak_group, seed=seed)
     assert probe.log_loss is not None and probe.attack is not None
     told |= {"p_error": probe.error.value, "p_loss": probe.log_loss.value, "p_wrong": probe.wrong.sum()}
     told |= {"p_gradient": probe.attack.gradient.mean(), "p_penalty": probe.attack.penalty.mean()}
@@ -253,8 +253,8 @@ def main() -> None:
                 loaded[name] = load(asked.data, TASKS[name], int(facts["channels"]))
             images = loaded[name]
             if (name, n, seed) not in known:
-                sample = draw(images.y, images.unit, n, int(facts["n_test"]), seed)
-                hold = held_back(images.y, images.unit, sample, min(HELD_BACK, int(facts["n_hold"])), seed)
+                sample = draw(images.y, images.leak_group, n, int(facts["n_test"]), seed)
+                hold = held_back(images.y, images.leak_group, sample, min(HELD_BACK, int(facts["n_hold"])), seed)
                 known = {(name, n, seed): (sample, hold, described(images, sample, seed))}
         except (Impossible, ImportError) as reason:
             print(name, n, seed, reason, flush=True)

@@ -23,7 +23,9 @@ from dataprops.util.tools import Tools
 
 LEFT_OUT = "left out with --no-probe"
 NEAR = 2.0  # grey levels
-RATIO = 0.4  # of 10,000 CIFAR images 47 have so near a neighbour, of 724 chest X-rays 2, of 1,500 brain MRI with copies 108
+RATIO = (
+    0.4  # of 10,000 CIFAR images 47 have so near a neighbour, of 724 chest X-rays 2, of 1,500 brain MRI with copies 108
+)
 
 
 def probe(run: Run, tools: Tools) -> Probed:
@@ -36,7 +38,9 @@ def probe(run: Run, tools: Tools) -> Probed:
     at = np.empty(0, np.int64)
     leak_group, notes = np.empty(0, np.int64), []
     if reason is None:
-        leak_group = _leak_groups(usable, near_alike(files.neighbours.read(), files.passed.read().features, files.near_pairs()))
+        leak_group = _leak_groups(
+            usable, near_alike(files.neighbours.read(), files.passed.read().features, files.near_pairs())
+        )
         at, notes = _chosen(usable, leak_group, numeric, run.config.seed)
         reason = measure.reason_not_applicable(usable["y"].to_numpy()[at], leak_group[at], numeric=numeric)
     if reason is not None:
