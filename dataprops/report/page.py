@@ -22,7 +22,7 @@ from dataprops.findings.removal import REMOVALS
 from dataprops.laws.predictions import PREDICTIONS
 from dataprops.report.changes import sentences
 from dataprops.report.figures import placed_figures
-from dataprops.report.first_screen import PICTURES, evidence_of, first_screen
+from dataprops.report.first_screen import PICTURES, evidence_of, first_screen, keys_of
 from dataprops.report.gallery import PICTURED, gallery_data
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
@@ -188,6 +188,7 @@ def render(
     standing = [*rank_sentences(summary, others), calibration_sentence(summary), paper_sentence(summary, points)]
     plots, estimates = drawing.result()
     template = environment().from_string(asset("page.html.jinja"))
+    first = first_screen(summary, findings)
     return template.render(
         s=summary,
         css=Markup(css),
@@ -195,7 +196,8 @@ def render(
         policy=content_policy(css, js),
         data=data,
         data_json=Markup(embedded(data)),
-        first=first_screen(summary, findings),
+        first=first,
+        rest=[key for key in keys_of(summary) if key not in first.keys],
         words=WORDS,
         words_of=words_of,
         cleaning=_cleaning(summary),
