@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\
 # A password may hold blanks and brackets that are not escaped, and a query a blank
 _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
 # A user without a colon may be a damaged one; and an address in a path may have lost its scheme
-_USER = re.compile(rf"({URL.pattern})/?[^\s/@]{{1,200}}@")
+_USER = re.compile(rf"({URL.pattern})/?[^\s/@'\",]{{1,200}}@")
 _INNER = re.compile(r"/[^\s/:@]+:[^\s/@]{1,200}@")
 _MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
 _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
