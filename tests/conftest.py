@@ -82,6 +82,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_sessionfinish() -> None:
+    """The helper of this process's audits ends by itself, not killed with it: what it ran counts for coverage."""
+    from dataprops.util import helper
+
+    helper.stop()
+
+
 @pytest.fixture(scope="session")
 def real_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function: name of a real dataset -> folder with its images, or skip with the reason."""
