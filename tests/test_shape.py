@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,20 @@ def test_no_function_has_more_lines_or_parameters_than_can_be_read_at_once():
                 if (lines > LINES or parameters > PARAMETERS) and function not in ALLOWED.get(name, ())
             ]
     assert not long, "\n".join(long)
+
+
+def long_lines(text: str) -> list[str]:
+    """Lines of prose of more than 100 columns: not of tables, code, pictures, headings and addresses, which cannot be broken."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL).splitlines()
+    free = ("|", "    ", "<", "#")
+    return [line for line in prose if len(line) > 100 and not line.startswith(free) and " " in line[:100].strip()]
+
+
+def test_readmes_have_at_most_100_columns():
+    assert long_lines("a" * 60 + " " + "b" * 60) and not long_lines("| " + "a " * 60) and not long_lines("x" * 120)
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    pages += [page for room in ("dataprops", "tasks", "flows", "deployments") for page in (ROOT / room).rglob("*.md")]
+    wide = {
+        page.relative_to(ROOT).as_posix(): lines for page in pages if (lines := long_lines(page.read_text("utf-8")))
+    }
+    assert not wide
