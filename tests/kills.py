@@ -210,6 +210,7 @@ def scheduler(folder: Path, *, wanted: bool) -> Iterator[list[psutil.Process]]:
         yield []
         return
     found = folder / "scheduler.json"
+    found.unlink(missing_ok=True)  # of the one that was killed
     commands = [["dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(found)]]
     commands += [
         ["dask_worker", "--scheduler-file", str(found), "--nthreads", "1", "--local-directory", str(folder)]
