@@ -13,14 +13,14 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, pair_count, quoted
+from dataprops.findings.rows import Row, pairs_across, quoted
 
 
 def conflict_count(images: pd.DataFrame) -> int:
     """Pairs of identical images with different labels, counted without listing them."""
     labelled = images[(images["duplicate_of"] >= 0) & images["y"].notna() & ~is_blank(images)]
     sizes = labelled.groupby(["duplicate_of", "y"]).size()
-    return sum(pair_count(part.to_numpy()) for _, part in sizes.groupby(level=0) if len(part) > 1)
+    return pairs_across(sizes)
 
 
 def find(context: Context) -> Iterator[Row]:

@@ -50,7 +50,7 @@ def split_names(names: Iterable[str]) -> str:
     return ordered[0] if len(ordered) == 1 else f"{', '.join(ordered[:-1])} and {ordered[-1]}"
 
 
-def pair_count(groups: np.ndarray) -> int:
-    """Unordered pairs of different entries' items: sizes of parts -> pairs across parts."""
-    total = int(groups.sum())
-    return (total * total - int((groups.astype(np.int64) ** 2).sum())) // 2
+def pairs_across(sizes: pd.Series) -> int:
+    """Pairs of images of one content in different parts, from how many images of a content (first level) a part (second) has."""
+    whole = sizes.groupby(level=0).sum()
+    return (int((whole**2).sum()) - int((sizes**2).sum())) // 2

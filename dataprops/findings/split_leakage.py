@@ -13,7 +13,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, pair_count, quoted
+from dataprops.findings.rows import Row, pairs_across, quoted
 
 
 def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
@@ -55,17 +55,13 @@ def find(context: Context) -> Iterator[Row]:
 def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
     """Pairs that `find` would list, counted without listing them."""
     split = images[(images["duplicate_of"] >= 0) & images["split"].notna()]
-    sizes = split.groupby(["duplicate_of", "split"]).size()
-    by_content = {int(first): part.droplevel(0) for first, part in sizes.groupby(level=0)}
-    within = sum(pair_count(part.to_numpy()) for part in by_content.values() if len(part) > 1)
-    between = 0
-    for a, b in near[["a", "b"]].itertuples(index=False):
-        if a in by_content and b in by_content:
-            one, two = by_content[a], by_content[b]
-            between += int(one.sum()) * int(two.sum()) - sum(
-                int(one[s]) * int(two[s]) for s in one.index if s in two.index
-            )
-    return within + between
+    counted = split.groupby(["duplicate_of", "split"]).size()
+    pairs, whole = near[["a", "b"]], counted.groupby(level=0).sum()
+    sizes = counted.rename("n").reset_index()
+    between = int((pairs["a"].map(whole).fillna(0) * pairs["b"].map(whole).fillna(0)).sum())
+    one = pairs.merge(sizes, left_on="a", right_on="duplicate_of")
+    both = one.merge(sizes, left_on=["b", "split"], right_on=["duplicate_of", "split"])
+    return pairs_across(counted) + between - int((both["n_x"] * both["n_y"]).sum())
 
 
 def measures(context: Context) -> dict[str, float]:
