@@ -169,7 +169,7 @@ def begin(kind: str, folder: Path) -> psutil.Process:
     """Start the work of a kind in a process of its own."""
     child = os.fork()
     if not child:
-        code = 1
+        code = 3
         try:
             sink = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(sink, 1)
@@ -177,7 +177,7 @@ def begin(kind: str, folder: Path) -> psutil.Process:
             KINDS[kind].run(folder)
             code = 0
         except BaseException as error:  # noqa: BLE001 - it must not go on as its parent
-            print(repr(error), file=sys.stderr, flush=True)
+            os.write(2, f"{error!r}\n".encode())
         finally:
             os._exit(code)
     return psutil.Process(child)

@@ -225,3 +225,62 @@ def test_a_notebook_is_warned_of_normalised_images_and_of_nan_with_its_reason(tm
         dataprops.intrinsic_dimension(np.abs(images) / 5, k=5)
     with pytest.warns(UserWarning, match="not a usual range"):
         dataprops.intrinsic_dimension(images, k=5)
+
+
+def test_results_that_are_damaged_or_leave_nothing_are_refused(audited, tmp_path):
+    results = open_results(audited[1].folder)
+    with pytest.raises(DatapropsError, match=r"cannot be read .*: audit the dataset again"):
+        open_results(tmp_path)
+    every = results.findings.iloc[:1].assign(kind="unreadable", images=[list(range(len(results.images)))])
+    with pytest.raises(DatapropsError, match="unreadable name every image of set: nothing would be left"):
+        clean(results._replace(findings=every), "unreadable")
+    cleaned = clean(results, "leaks")
+    with pytest.raises(DatapropsError, match="unknown format 'fiftytwo': did you mean fiftyone"):
+        write_list(tmp_path / "x", results, cleaned, "fiftytwo")
+    with pytest.raises(DatapropsError, match="give --out the name of a file"):
+        write_list(tmp_path, results, cleaned)
+
+
+def test_a_list_of_a_set_that_moved_says_where_the_audit_read_it(audited, tmp_path):
+    results = open_results(audited[1].folder)
+    gone = results._replace(options=results.options | {"source": str(tmp_path / "gone")})
+    with pytest.raises(DatapropsError, match=r"The audit read .*/gone, from the folder .* where the audit ran"):
+        clean(gone, "leaks")
+    # arrays of a notebook are nowhere: their keys are named, and no audit can read them
+    kept = clean(results._replace(options=results.options | {"source": "array:0123"}), "leaks")
+    assert not kept.findable and kept.kept["path"].str.startswith(("train/", "test/")).all()
+
+
+def test_images_at_addresses_are_listed_by_their_addresses(audited, monkeypatch):
+    class Bucket:
+        kind = "url"
+
+    results = open_results(audited[1].folder)
+    monkeypatch.setattr("dataprops.audit.cleaning.open_source", lambda location, options: Bucket())
+    there = results._replace(options=results.options | {"source": "https://data.example/set/?list=1"})
+    kept = clean(there, "leaks")
+    assert kept.findable
+    assert set(kept.kept["path"]) < {f"https://data.example/set/{path}" for path in results.images["path"]}
+
+
+def test_names_that_are_no_text_stand_in_parquet_and_not_in_csv(audited, tmp_path):
+    results = open_results(audited[1].folder)
+    cleaned = clean(results, "leaks")
+    odd = cleaned.kept.head(2).assign(path=pd.Series(["a.png", "b\udce9.png"], dtype=object))
+    with pytest.raises(DatapropsError, match=r"not valid UTF-8, which a CSV file cannot hold: .* \.parquet"):
+        write_list(tmp_path / "x.csv", results, cleaned._replace(kept=odd))
+    write_list(tmp_path / "x.parquet", results, cleaned._replace(kept=odd))
+    assert pd.read_parquet(tmp_path / "x.parquet")["path"].tolist() == [b"a.png", b"b\xe9.png"]
+    write_list(tmp_path / "y.parquet", results, cleaned)
+    assert pd.read_parquet(tmp_path / "y.parquet")["path"].tolist() == cleaned.kept["path"].tolist()
+
+
+def test_scores_of_labels_are_those_of_findings_where_no_classifier_ran(audited, tmp_path):
+    results = open_results(audited[1].folder)
+    pd.DataFrame(columns=["image", "predicted", "p_given"]).to_parquet(tmp_path / "probe.parquet")
+    for folder in (tmp_path, tmp_path / "of an earlier version"):
+        without = results._replace(folder=folder)
+        table = pd.read_csv(write_list(tmp_path / "labels.csv", without, clean(without, "leaks"), "cleanlab"))
+        assert "predicted_label" not in table
+        assert (table["label_score"] == np.where(table["is_label_issue"], 0.0, 1.0)).all()
+        assert table["is_label_issue"].sum() >= 2

@@ -14,6 +14,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -820,3 +821,111 @@ def test_a_parquet_file_that_promises_more_rows_than_it_can_hold_is_refused(
     pq.write_table(pa.table({"image": pa.array([None] * 11, held)}), tmp_path / "x.parquet")
     with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it promises 11 rows in"):
         open_source(str(tmp_path / "x.parquet")).scan()
+
+
+def test_what_a_parquet_row_does_not_hold_is_a_reason(tmp_path: Path) -> None:
+    held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    (tmp_path / "beside.png").write_bytes(pngs(1)[0])
+    rows = [
+        {"bytes": pngs(1)[0], "path": None},
+        {"bytes": None, "path": "beside.png"},
+        {"bytes": None, "path": "../outside.png"},
+        {"bytes": None, "path": None},
+    ]
+    pq.write_table(pa.table({"image": pa.array(rows, held)}), tmp_path / "x.parquet")
+    source = open_source(str(tmp_path / "x.parquet"))
+    keys = source.scan()["key"].tolist()
+    assert source.read(keys[0]) == source.read(keys[1]) == pngs(1)[0]
+    for key, reason in (
+        (keys[2], "names a file outside of the table's folder"),
+        (keys[3], "the row holds no image"),
+        ("x.parquet/9", "there is no such row"),
+        ("x.parquet", "there is no such row"),
+    ):
+        with pytest.raises(OSError, match=reason):
+            source.read(key)
+    stamps = source.version_tokens(keys)
+    assert len(stamps) == 4 and len(set(stamps)) == 1 and stamps[0] != -1
+
+
+def test_a_parquet_row_of_several_images_and_one_of_none(tmp_path: Path) -> None:
+    data = pngs(3)
+    rows = pa.array([data[:2], [], data[2:]], pa.list_(pa.binary()))
+    pq.write_table(pa.table({"images": rows, "label": ["a", "b", "a"]}), tmp_path / "x.parquet")
+    source = open_source(str(tmp_path / "x.parquet"))
+    table = source.scan()
+    assert table["key"].tolist() == [f"x.parquet/{part}" for part in ("0.0", "0.1", "1.0", "2.0")]
+    assert table["label"].tolist() == ["a", "a", "b", "a"]
+    assert [source.read(table["key"][at]) for at in (0, 1, 3)] == data
+    with pytest.raises(OSError, match="the row holds no image"):
+        source.read(table["key"][2])
+
+
+def test_a_parquet_group_that_is_too_large_to_be_read_at_once_names_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataprops.sources.containers.parquet.GROUP_BYTES", 100)
+    pq.write_table(pa.table({"image": pa.array(pngs(3))}), tmp_path / "x.parquet")
+    with pytest.raises(DatapropsError, match=r"row group 0 holds .* more than 100, .*row_group_size=100"):
+        open_source(str(tmp_path / "x.parquet")).scan()
+
+
+def test_a_parquet_group_that_is_damaged_is_a_reason_of_its_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": pa.array(pngs(8))}), tmp_path / "x.parquet", compression="gzip", row_group_size=4)
+    meta = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(1).column(0)
+    with (tmp_path / "x.parquet").open("r+b") as file:
+        file.seek(meta.data_page_offset)
+        file.write(bytes(200))
+    source = open_source(str(tmp_path / "x.parquet"))
+    keys = source.scan()["key"].tolist()
+    assert source.read(keys[0]) == pngs(8)[0]
+    with pytest.raises(OSError, match="the Parquet file is damaged"):
+        source.read(keys[-1])
+
+
+def test_images_of_plain_and_packed_arrays_come_in_one_pass(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 4)).astype(np.uint8)
+    np.savez(tmp_path / "plain.npz", train_images=pixels[0], test_images=pixels[1])
+    np.savez_compressed(tmp_path / "packed.npz", train_images=pixels[0], test_images=pixels[1])
+    for name in ("plain", "packed"):
+        source = open_source(str(tmp_path / f"{name}.npz"))
+        keys = source.scan()["key"].tolist()
+        order = source.order(keys[::-1])
+        assert (order is None) == (name == "plain")
+        chosen = keys[::-1] if order is None else [keys[::-1][at] for at in order]
+        for key, bearer in zip(chosen, source.read_ahead([key] for key in chosen), strict=True):
+            found = bearer.read(key)
+            assert np.array_equal(found.pixels.squeeze(), source.read(key).pixels.squeeze())
+        with pytest.raises(OSError, match="there is no such array"):
+            source.read("nothing/0")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: np.array([{}], object), "holds Python objects, and to load them could run code"),
+        (lambda: np.zeros(3, [("a", "u1"), ("b", "u1")]), "holds records: save plain numbers"),
+    ],
+)
+def test_arrays_that_are_not_plain_numbers_are_refused(tmp_path: Path, make: Callable, reason: str) -> None:
+    np.save(tmp_path / "x.npy", make(), allow_pickle=True)
+    with pytest.raises(DatapropsError, match=rf"x\.npy cannot be read as a NumPy file: .* {reason}"):
+        open_source(str(tmp_path / "x.npy")).scan()
+
+
+def test_fields_beside_an_image_of_a_shard_may_be_a_list_or_damaged(tmp_path: Path) -> None:
+    data = pngs(3)
+    files = {
+        "a.png": data[0],
+        "a.cls": b'["x", "y"]',
+        "b.png": data[1],
+        "b.cls": b"[x",
+        "c.png": data[2],
+        "c.json": b"{",
+    }
+    table = open_source(str(tar_of(tmp_path / "s.tar", files))).scan()
+    assert dict(zip(table["key"].str.rpartition("/")[2], table["label"], strict=True)) == {
+        "a.png": "x|y",
+        "b.png": "[x",
+        "c.png": None,
+    }

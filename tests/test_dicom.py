@@ -27,6 +27,7 @@ from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, decod
 from dataprops.imaging.levels import percentile_levels
 from dataprops.imaging.windows import PRESETS, window_key, window_numbers
 from dataprops.sources import SourceOptions, open_source
+from dataprops.sources.patients import group_of
 from dataprops.store.folder import open_salt, open_store
 from dataprops.store.shards import decode_batch, open_shards, plan_batches
 from tests.make_dicoms import SERIES, STUDY, dicom_bytes
@@ -453,3 +454,29 @@ def test_files_of_several_frames_are_a_finding(tmp_path: Path) -> None:
     assert "window of DICOM and NIfTI: lung" in Path(summary["report"]).read_text(encoding="utf-8")
     found = pd.read_parquet(Path(summary["results"]) / "findings.parquet").set_index("kind")
     assert "holds 3 frames" in found.at["several_frames", "detail"]
+
+
+def prints_of(patients: list[str | None], studies: list[str | None]) -> pd.DataFrame:
+    series = [f"series {number}" for number in range(len(studies))]
+    return pd.DataFrame({"patient": patients, "study": studies, "series": series}, dtype=object)
+
+
+def test_groups_are_what_was_asked_for() -> None:
+    prints = prints_of(["p", "p", "q", None], ["s", "t", "u", None])
+    assert group_of(prints, "none")[0].tolist() == [None] * 4
+    assert group_of(prints, "patient")[0].tolist() == ["p", "p", "q", None]
+    assert group_of(prints, "study")[0].tolist() == ["s", "t", "u", None]
+    assert group_of(prints, "series")[0].tolist() == prints["series"].tolist()
+    assert group_of(prints)[0].tolist() == ["p", "p", "q", None]
+
+
+def test_an_id_that_stands_for_everybody_is_no_patient_and_a_study_of_everybody_no_study() -> None:
+    anonymous = prints_of(["ANON"] * 20, [f"study {number // 2}" for number in range(20)])
+    found, told = group_of(anonymous)
+    assert found.tolist() == anonymous["study"].tolist()
+    assert [one.value for one in told] == ["studies in place of patients"]
+    nothing = prints_of([None] * 20, ["1.2.3"] * 20)
+    found, told = group_of(nothing)
+    assert found.tolist() == nothing["series"].tolist()
+    assert [one.value for one in told] == ["series in place of studies"]
+    assert "one study id stands for 20 of 20 images" in told[-1].why

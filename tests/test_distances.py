@@ -14,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import folds, gpu, product, tiles
+from dataprops.audit import kernels
+from dataprops.distances import dots, folds, gpu, product, tiles
 from dataprops.distances.allpairs import (
     JobArguments,
     JobSide,
@@ -198,6 +199,62 @@ def test_a_wrong_product_is_found_out_and_another_route_taken(monkeypatch):
         assert product.choose_route("cpu") == "float32"
     finally:
         product.choose_route.cache_clear()
+
+
+def test_where_no_product_is_exact_nothing_is_computed(monkeypatch):
+    def missing(a, b):
+        raise NotImplementedError("no such product here")
+
+    monkeypatch.setattr(product, "ROUTES", {"int8": missing, "float32": lambda a, b: (a.short() @ b.short().t()).int()})
+    product.choose_route.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="no exact integer product works on cpu; routes tried: int8, float32"):
+            product.choose_route("cpu")
+    finally:
+        product.choose_route.cache_clear()
+
+
+@pytest.mark.parametrize("route", sorted(product.ROUTES))
+@pytest.mark.parametrize("features", [5, 1024, 1025])
+def test_products_of_codes_are_exact_in_the_type_of_their_route(route, features):
+    codes = np.random.default_rng(0).integers(-128, 128, (4, features)).astype(np.int8)
+    codes[0] = -128
+    got = product.code_product(torch.from_numpy(codes), torch.from_numpy(codes), route)
+    assert got.dtype == (torch.float32 if route == "float32" and features <= 1024 else torch.int32)
+    wide = codes.astype(np.int64)
+    assert np.array_equal(got.numpy().astype(np.int64), wide @ wide.T)
+
+
+def test_single_pairs_are_multiplied_by_what_is_exact_on_this_processor(monkeypatch, caplog):
+    choose = dots.choose_dots.__wrapped__
+    monkeypatch.setattr(dots, "get_host_cpu_features", dict)
+    assert choose() is dots._plain and dots._exact(dots._plain)
+    # a processor that says it can, and saturates
+    monkeypatch.setattr(dots, "get_host_cpu_features", lambda: dict.fromkeys(dots.NEEDED, True))
+
+    def saturating(a, b, rows, columns, out):
+        dots._plain(a, b, rows, columns, out)
+        np.minimum(out, 2**15 - 1, out=out)
+
+    monkeypatch.setattr(dots, "_vnni", saturating)
+    assert choose() is dots._plain
+    assert "VNNI instructions give wrong integers" in caplog.text
+    monkeypatch.setattr(dots, "_vnni", exact := lambda *rows: dots._plain(*rows))
+    assert choose() is exact
+
+
+def test_the_kernels_that_an_audit_compiles_are_found_by_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not kernels.kept()
+    (tmp_path / "distances_0").mkdir()
+    (tmp_path / "distances_0/kernel.reduce_tile-1.py311.nbi").touch()
+    assert kernels.kept()
+    asked = []
+    monkeypatch.setattr(kernels.helper, "start", lambda first: asked.append(first) or [])
+    kernels.begin()
+    (tmp_path / "distances_0/kernel.reduce_tile-1.py311.nbi").unlink()
+    kernels.begin()
+    assert asked == [(), (kernels.COMPILE,)]
 
 
 def test_a_product_that_goes_wrong_later_stops_the_pass(monkeypatch):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +16,7 @@ import pytest
 
 from dataprops.audit.composition import STAGES
 from dataprops.store.folder import finished_runs, load_summary
+from tests import kills
 from tests.make_images import random_folder, save
 
 TABLES = ("images", "properties", "neighbours", "pairs", "findings", "shortcuts", "checks", "alerts")
@@ -63,3 +66,73 @@ def test_an_audit_killed_in_every_stage_ends_with_the_results_of_one_that_was_no
     # what the killed ones left is gone
     assert not list((tmp_path / "killed/work/scans").iterdir())
     assert not list((tmp_path / "killed/states/scans").glob("*.unfinished.npz"))
+
+
+# the command that kills at random moments, on work that takes a tenth of a second
+
+
+def work(seconds: float) -> None:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+def honest(folder: Path) -> None:
+    (folder / "begun").touch()
+    work(0.03)
+    (folder / "out").write_text("done")
+
+
+def forgetful(folder: Path) -> None:
+    before = (folder / "begun").exists()
+    (folder / "begun").touch()
+    work(0.03)
+    (folder / "out").write_text("done again" if before else "done")
+
+
+def outlived(folder: Path) -> None:
+    subprocess.Popen(["sleep", "1"])
+    work(0.5)
+
+
+def stubborn(folder: Path) -> None:
+    before = (folder / "begun").exists()
+    (folder / "begun").touch()
+    work(0.03)
+    if before:
+        raise OSError("no second time")
+
+
+def kind_of(run) -> kills.Kind:
+    return kills.Kind(lambda folder: None, run, lambda folder: ({}, (folder / "out").read_text()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forks beside threads
+def test_the_command_that_kills_sees_what_must_not_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(kills, "BY_FORK", ("toy",))
+    monkeypatch.setattr(kills, "PATIENCE", 0.02)
+    for run, wrong in ((honest, None), (forgetful, "differ from the undisturbed"), (stubborn, "no second time")):
+        monkeypatch.setitem(kills.KINDS, "toy", kind_of(run))
+        undisturbed = kills.Undisturbed(tmp_path / run.__name__)
+        undisturbed.base.mkdir()
+        if run is stubborn:
+            undisturbed.known["toy"] = 0.03, ({}, "done")
+            (undisturbed.base / "toy-prepared").mkdir()
+            (undisturbed.base / "toy-prepared/begun").touch()
+        if wrong is None:
+            assert kills.one(0, "toy", 1, undisturbed).startswith("the command, after")
+            continue
+        with pytest.raises(kills.Wrong, match=wrong):
+            kills.one(0, "toy", 1, undisturbed)
+    monkeypatch.setitem(kills.KINDS, "toy", kind_of(outlived))
+    (tmp_path / "outlived").mkdir()
+    with pytest.raises(kills.Wrong, match=r"still running: .*sleep 1"):
+        kills.kill("toy", tmp_path / "outlived", 0.1, random.Random(0))
+
+
+def test_tables_that_differ_in_one_value_are_not_the_same():
+    one, two = ({"images": pd.DataFrame({"x": [1.0, value]})} for value in (2.0, 2.0000001))
+    kills.same((one, None), (one, None))
+    with pytest.raises(kills.Wrong, match="images differs from the undisturbed one"):
+        kills.same((one, None), (two, None))

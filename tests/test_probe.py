@@ -435,6 +435,33 @@ def test_a_table_of_features_goes_by_its_paths(tmp_path):
         feature_file.read_features(str(file), ["a.png"], "file")
 
 
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("x.csv", lambda file: file.touch(), r"must be a file \.npy or \.parquet"),
+        ("x.npy", lambda file: None, "are not there"),
+        ("x.npy", lambda file: np.save(file, np.array(["a", "b"])), "must hold one array of numbers"),
+        ("x.parquet", lambda file: file.write_bytes(b"no table"), "cannot be read as Parquet"),
+        ("x.parquet", lambda file: pd.DataFrame({"path": ["a", "a"], "u": 1}).to_parquet(file), "names a twice"),
+        (
+            "x.parquet",
+            lambda file: pd.DataFrame({"path": ["a", "b"], "u": [[1.0], [1.0, 2.0]]}).to_parquet(file),
+            "vectors of 'u' have 1 to 2 values",
+        ),
+        (
+            "x.parquet",
+            lambda file: pd.DataFrame({"path": ["a", "b"], "u": ["x", "y"], "v": "z"}).to_parquet(file),
+            "no numbers",
+        ),
+    ],
+    ids=["ending", "missing", "texts", "no parquet", "twice", "lengths", "no numbers"],
+)
+def test_a_file_that_has_no_features_says_why(name, make, words, tmp_path):
+    make(tmp_path / name)
+    with pytest.raises(DatapropsError, match=words):
+        feature_file.read_features(str(tmp_path / name), ["a", "b"])
+
+
 def bars_with(store, **options) -> dict:
     images, y = squares(60, seed=5)
     fixed = {"size": 16, "k": 5, "sample": 30, "draws": 3, "estimators": ("mle",)}

@@ -17,16 +17,17 @@ from PIL import Image
 from rich.console import Console
 
 from dataprops.audit import audit
+from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
-from dataprops.report import markdown_summary, render
+from dataprops.report import example, markdown_summary, render
 from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, verdict_of
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import Drawn, history, learning_curve, plots_of, sharpness_histogram
-from dataprops.report.standing import calibration_sentence
+from dataprops.report.standing import calibration_sentence, paper_sentence
 from dataprops.report.terminal import print_summary
-from dataprops.report.words import WORDS, words_of
+from dataprops.report.words import WORDS, disagreement, words_of
 from tasks.channels import message
 from tests.make_images import SIZE, noise, random_folder, save
 
@@ -377,3 +378,52 @@ def test_numbers_with_their_errors():
     assert plus_minus(117.9, 45.4) == "118 ± 45"
     assert plus_minus(3.0, None) == "3"
     assert percent(0.0123) == "1.2 %"
+
+
+def test_estimators_that_disagree_are_told_with_what_may_be_behind_it():
+    def said(mle: float, twonn: float, near: float = 0.0, **more) -> str:
+        return disagreement({"intrinsic_dimension": {"mle": {"value": mle}, "twonn": {"value": twonn}}, **more}, near)
+
+    assert said(10, 9) == ""
+    assert "near-copies or bursts of exposures" in said(10, 5) and said(10, 5).endswith("Trust the MLE.")
+    assert "30 % of the images have a near-identical twin" in said(10, 5, 0.3)
+    without = said(10, 5, 0.3, without_near_copies={"twonn": 9.5, "mle": 10.5, "k": 8.0})
+    assert "With one image of each group of near-copies TwoNN says 9.50 and the MLE 10.5 (8 neighbours)." in without
+    assert "further out (20 neighbours)" in said(10, 14, k=20)
+
+
+def test_a_set_is_placed_among_the_papers_only_as_they_were_measured():
+    table = pd.DataFrame({"dataset": ["a", "a", "b", "c"], "d_data": [10.0, 12, 20, 30]})
+    summary = {
+        "preprocess": {"size": 224, "scale": "per-image-max", "channels": 1},
+        "predictions": [],
+        "intrinsic_dimension": {"mle_paper": {"value": 21.0}},
+    }
+    assert "estimator 21" in paper_sentence(summary, table)
+    assert "lower in 2 of the 3 datasets" in paper_sentence(summary, table)
+    assert paper_sentence(summary, None) == ""
+    assert paper_sentence(summary | {"intrinsic_dimension": {}}, table) == ""
+    assert "not placed among them (--size 224" in paper_sentence(
+        summary | {"preprocess": {"size": 64, "scale": "full", "channels": 1}}, table
+    )
+
+
+def test_the_readmes_picture_is_taken_of_a_report_and_needs_a_browser(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "report.html").write_text("<p>x</p>")
+    monkeypatch.setattr(example.shutil, "which", lambda name: None)
+    with pytest.raises(DatapropsError, match="Chromium is not installed"):
+        example.picture(tmp_path, tmp_path / "x.png")
+
+    def browser(command: list[str], **_: object) -> None:
+        assert command[-1] == (tmp_path / "report.html").as_uri()
+        (shot,) = (flag.partition("=")[2] for flag in command if flag.startswith("--screenshot="))
+        noise = np.random.default_rng(0).integers(0, 256, (60, 50, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(shot)
+
+    monkeypatch.setattr(example.shutil, "which", lambda name: "/bin/chromium")
+    monkeypatch.setattr(example.subprocess, "run", browser)
+    with pytest.raises(DatapropsError, match=r"empty holds no report\.html"):
+        example.picture(tmp_path / "empty", tmp_path / "x.png")
+    with Image.open(example.picture(tmp_path, tmp_path / "x.png")) as image:
+        assert image.size == (50, 60) and image.mode == "P" and len(image.getcolors()) <= 128

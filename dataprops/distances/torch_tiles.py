@@ -39,17 +39,6 @@ class TorchRows(NamedTuple):
     primary: Tensor
 
 
-def empty_torch(n: int, k: int, device: str) -> TorchState:
-    """A state that has seen no pair."""
-    return TorchState(
-        torch.full((n, k), torch.inf, dtype=torch.float64, device=device),
-        torch.full((n, k), _EMPTY, dtype=torch.int64, device=device),
-        torch.zeros(n, dtype=torch.float64, device=device),
-        torch.zeros(n, dtype=torch.float64, device=device),
-        torch.full((n,), _EMPTY, dtype=torch.int64, device=device),
-    )
-
-
 def _nearest(state: TorchState, d2: Tensor, allowed: Tensor, other: TorchRows) -> TorchState:
     """Merge the k nearest allowed columns of each row. d2 int64 [m, n]; columns must be in ascending order of index."""
     k = state.knn_d2.shape[1]

@@ -6,7 +6,7 @@ fitted, and its rows are predicted: `left_out`. Each source counts as one, howev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,26 +188,6 @@ def doubling_score(cells: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def judge(table: pd.DataFrame, target: str, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Form -> rmse, factor, gain over log_n {value, low, high}, coverage, half: for the cells of one family."""
-    squares, out = {}, {}
-    for name in FORMS_OF[target]:
-        rows = rows_of(table, FORMS[name], target)
-        misses = left_out(rows)
-        squares[name] = by_source(misses, rows.source)
-        coverage, half = nested_coverage(rows)
-        out[name] = {
-            "rmse": float(np.sqrt(squares[name].mean())),
-            "factor": float(np.exp(np.sqrt(squares[name].mean()))),
-            "coverage": coverage,
-            "half": half,
-        }
-    for name, told in out.items():
-        gain = bootstrap_sources(squares["log_n"] - squares[name], seed)
-        told["gain"] = dict(zip(("value", "low", "high"), gain, strict=True))
-    return out
-
-
 def rank_correlation(table: pd.DataFrame, form: str, target: str = "log_penalty", seed: int = 0) -> dict[str, float]:
     """Spearman's correlation over tasks of left-out predictions with what was measured; interval over resampled sources."""
     rows = rows_of(table, FORMS[form], target)
@@ -239,20 +219,3 @@ def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
 
     with np.errstate(invalid="ignore"):
         return covariance(one, two) / np.sqrt(covariance(one, one).astype(float) * covariance(two, two))
-
-
-def summarise(table: pd.DataFrame) -> Mapping[str, Any]:
-    """All comparisons of the cells: family -> target -> form -> numbers, and rank correlations of the penalty."""
-    kept = converged(table)
-    out: dict[str, Any] = {
-        "rows": len(table),
-        "left_out": len(table) - len(kept),
-        "sources": len(set(kept["source"].dropna())),
-    }
-    for family, cells in kept.groupby("model"):
-        cells = cells.reset_index(drop=True)
-        told: dict[str, Any] = {target: judge(cells, target) for target in TARGETS}
-        for form, numbers in told["log_penalty"].items():
-            numbers["rank"] = rank_correlation(cells, form)
-        out[str(family)] = told | {"rows": len(cells)}
-    return out
