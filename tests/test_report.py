@@ -20,9 +20,11 @@ from dataprops.audit import audit
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
-from dataprops.report import example, markdown_summary, render
+from dataprops.report import example
 from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, verdict_of
+from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
+from dataprops.report.page import render
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import Drawn, history, learning_curve, plots_of, sharpness_histogram
 from dataprops.report.standing import calibration_sentence, paper_sentence

@@ -16,7 +16,8 @@ from dataprops.audit.summary import run_table
 from dataprops.audit.workspace import Run, Workspace, publish
 from dataprops.errors import DatapropsError
 from dataprops.laws.calibrations import points_behind
-from dataprops.report import markdown_summary, render
+from dataprops.report.markdown import markdown_summary
+from dataprops.report.page import render
 from dataprops.report.standing import history_point
 from dataprops.store.folder import finished_runs, load_summary, other_summaries
 from dataprops.util.files import write_text
