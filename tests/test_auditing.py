@@ -23,6 +23,7 @@ from dataprops.findings import (
     measures,
     nearcopies,
     partners,
+    quality,
     second_opinion,
     sharpest_pairs,
     suspect_labels,
@@ -250,6 +251,20 @@ def test_bad_pictures_are_named_and_good_ones_are_not():
     wanted = {(N + i, name) for i, name in enumerate(BAD)} | {(10, "odd_aspect")}
     assert found >= wanted
     assert {image for image, _ in found} == {image for image, _ in wanted}
+
+
+@pytest.mark.parametrize(("by_channel", "noisy"), [(True, {0}), (False, set())], ids=["noise", "gravel"])
+def test_what_is_grainy_in_all_channels_alike_is_texture_and_no_noise(by_channel: bool, noisy: set[int]):
+    rng = np.random.default_rng(3)
+    # a set of wide spread: some smooth, some covered by fine texture
+    texture = rng.normal(size=(90, SIDE, SIDE)) * rng.exponential(5, 90).clip(0, 22)[:, None, None]
+    pixels = (pictures(90, seed=5) + texture)[..., None] * [1.0, 0.95, 0.85]
+    pixels[0] = pictures(1, seed=9)[0][..., None] * [1.0, 0.95, 0.85]
+    pixels[0] += rng.normal(0, 45, (SIDE, SIDE, 3)) if by_channel else rng.normal(0, 30, (SIDE, SIDE, 1))
+    numbers = [measure_image(one) for one in np.clip(pixels, 0, 255).astype(np.uint8)]
+    images = pd.DataFrame(numbers).add_prefix("original_").assign(image=range(90))
+    found = {fault.image for fault in quality._sharpness(images)}
+    assert found == noisy
 
 
 def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
@@ -687,6 +702,24 @@ def test_close_partners_that_meet_in_buckets_are_those_of_all_pairs(monkeypatch:
     assert set(zip(*met[:2], strict=True)) == set(zip(*every[:2], strict=True))
     planted = set(zip(range(500, 560), range(60), strict=True))
     assert crowded or planted <= set(zip(*met[:2], strict=True))
+
+
+def test_copies_planted_in_a_set_that_is_searched_in_buckets_are_candidates():
+    originals, each = 1520, 20
+    pixels = 128 + 250 * gaussian_filter(np.random.default_rng(4).normal(size=(originals, 32, 32)), (0, 2, 2))
+    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    changes = [
+        lambda some: some[:, :, ::-1],
+        lambda some: np.stack([np.asarray(Image.fromarray(one[2:-2, 2:-2]).resize((32, 32))) for one in some]),
+        lambda some: np.pad(some, ((0, 0), (2, 0), (2, 0)), mode="edge")[:, :-2, :-2],
+        lambda some: np.where(np.arange(32 * 32).reshape(32, 32) % 32 // 4 == 5, 255, some).astype(np.uint8),
+    ]
+    changed = [change(pixels[at * each : (at + 1) * each]) for at, change in enumerate(changes)]
+    pairs = candidates.candidate_pairs(np.concatenate([pixels, *changed]))
+    found = set(zip(np.minimum(pairs.a, pairs.b).tolist(), np.maximum(pairs.a, pairs.b).tolist(), strict=True))
+    copies = len(changes) * each
+    assert originals + copies >= partners.SMALL
+    assert {(i, originals + i) for i in range(copies)} <= found
 
 
 @pytest.mark.parametrize(("differing", "copies"), [(0.0, 1), (0.05, 0)], ids=["a little less everywhere", "in parts"])

@@ -25,7 +25,8 @@ TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, thr
 REFERENCE = 600  # images that others are compared with
 ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
 BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
-LIKELIER = 15.0  # times: odds of the negative of an inverted picture
+LIKELIER = 5.0  # times: odds of the negative of an inverted picture, at least
+ODDS_TAIL = (0.05, 0.15)  # as `TAIL`, of these odds, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
@@ -35,7 +36,11 @@ LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
 EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
+# times the noise: mean difference of two channels that are noisy each by itself (1.7); what is grainy in all of them alike (grass,
+# gravel, fur) has 0.4 to 1.3, and must be grainier
+BY_CHANNEL, GRAINIER = 1.25, 1.5
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
+COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
 # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
 BLURRED, VERY_BLURRED = 0.33, 0.285
 
@@ -49,11 +54,11 @@ class Fault(NamedTuple):
     words: str
 
 
-def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
+def _fence(values: np.ndarray, spread: float, tail: tuple[float, float] = TAIL) -> tuple[float, float, float]:
     """Median, and the fences below and above; NaN where nothing was measured.
 
     Each lies two quartile distances (at least `spread`) beyond its quartile, and at least where the set's own tail, an
-    exponential through two of its quantiles (`TAIL`), would leave one image: a set of wide spread has no outliers in its tail.
+    exponential through two of its quantiles (`tail`), would leave one image: a set of wide spread has no outliers in its tail.
     """
     known = values[~np.isnan(values)]
     if not len(known):  # images of a few pixels have neither focus nor noise
@@ -62,7 +67,7 @@ def _fence(values: np.ndarray, spread: float) -> tuple[float, float, float]:
     width = max(high - low, spread)
     fences = [low - 2 * width, high + 2 * width]
     usual = known[(known >= fences[0]) & (known <= fences[1])]  # so that outliers draw no tail themselves
-    outer, inner = TAIL
+    outer, inner = tail
     left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
     far, near, near_top, far_top = np.quantile(usual, [outer, inner, 1 - inner, 1 - outer]).tolist()
     fences = [min(fences[0], far - (near - far) * left), max(fences[1], far_top + (far_top - near_top) * left)]
@@ -142,7 +147,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
     # photographs of objects on white paper are white and black as well
-    grey = (_column(used, "colour") <= 1.0).mean() >= 0.5
+    grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
     cut = np.fmax(white, _column(used, "clipped"))
     clipped = grey & (cut >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
     return [
@@ -172,7 +177,10 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
     known = grain[~np.isnan(grain)]
     usual = float(np.quantile(known, 0.75)) if len(known) else 0.0
-    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= max(VERY_GRAINY, 3 * usual))
+    very = max(VERY_GRAINY, 3 * usual)
+    colour = _column(used, "colour")
+    texture = (colour > COLOURED[0]) & (colour < BY_CHANNEL * noise)
+    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
     noisy &= (noise >= EVEN[0] * grain) & (noise <= EVEN[1] * grain)
     return [
         *_rows(
@@ -215,10 +223,10 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
 
 def _colour(used: pd.DataFrame) -> list[Fault]:
     colour = _column(used, "colour")
-    coloured = float((colour > 1.0).mean())
+    coloured = float((colour > COLOURED[1]).mean())
     if coloured < 0.75:
         return []
-    return _rows(used, colour <= 0.2, "grey_among_colour", colour, "is grey among coloured images")
+    return _rows(used, colour <= COLOURED[0], "grey_among_colour", colour, "is grey among coloured images")
 
 
 def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
@@ -253,10 +261,10 @@ def _negatives(blocks: Blocks, ids: np.ndarray, seed: int, spoilt: Collection[in
     if odds is None:
         return []
     text = "is told from its negative the wrong way round: the negative is {:.0f} times likelier to be the original"
+    _, bottom, _ = _fence(odds, 0.5, ODDS_TAIL)
     times = np.exp(-np.maximum(np.nan_to_num(odds), -20.0))
-    return [
-        Fault(int(ids[i]), "inverted", float(times[i]), text.format(times[i])) for i in np.nonzero(times >= LIKELIER)[0]
-    ]
+    odd = odds <= min(bottom, -np.log(LIKELIER))
+    return [Fault(int(ids[i]), "inverted", float(times[i]), text.format(times[i])) for i in np.nonzero(odd)[0]]
 
 
 def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.ndarray:

@@ -1,9 +1,12 @@
 """Faults planted in real sets: which findings see, and what else they report; peers beside them in the same run.
 
     python -m tests.benchmarks.findings DATA [--sets a,b] [--kinds copies,labels,shortcuts,pictures] [--images 300]
+        [--each 15] [--longest 64]
 
 Each folder of DATA is a set, each folder in it a class. A line of JSON for each set and kind, then tables in Markdown: recall (found
-of planted) and precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision where it is installed.
+of planted) and precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision where it is installed. `--each`:
+originals of each kind of copy. `--longest`: images are first reduced to so many pixels of their longer side. In sets so large that
+near-copies are sought in buckets, they are also sought among all pairs.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
-from dataprops.findings import Context
+from dataprops.findings import Context, partners
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixel_shortcut import shortcuts
 from dataprops.findings.pixels_tell import told_by_pixels
@@ -50,7 +54,7 @@ class Planted(NamedTuple):
     groups: list[str | None]
 
 
-def load(folder: Path, most: int, seed: int) -> Planted:
+def load(folder: Path, most: int, seed: int, longest: int = 4096) -> Planted:
     """A set, at most so many images of it, as many of each class."""
     rng = np.random.default_rng(seed)
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -59,7 +63,9 @@ def load(folder: Path, most: int, seed: int) -> Planted:
         files = sorted(file for file in place.rglob("*") if file.is_file())
         for i in sorted(rng.permutation(len(files))[: most // len(classes)]):
             with Image.open(files[i]) as image:
-                out.pixels.append(np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+                plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
+                plain.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=None)
+                out.pixels.append(np.asarray(plain))
             out.labels.append(place.name)
             found = re.search(GROUPS[folder.name], files[i].name) if folder.name in GROUPS else None
             out.groups.append(found.group(1) if found else None)
@@ -246,8 +252,8 @@ COPIES: dict[str, Callable[[Pixels], Pixels]] = {
 EACH = 15  # originals of a kind in one round
 
 
-def copies(planted: Planted, seed: int) -> dict[str, Any]:
-    """Planted copies, `EACH` of every kind, each of another original."""
+def copies(planted: Planted, seed: int, each: int = EACH) -> dict[str, Any]:
+    """Planted copies, so many of every kind, each of another original."""
     base = tables(planted)
     known = base.images["duplicate_of"].duplicated(keep=False).to_numpy(copy=True)
     clean, _ = _copies_of(base)
@@ -255,7 +261,7 @@ def copies(planted: Planted, seed: int) -> dict[str, Any]:
     free = iter(np.random.default_rng(seed).permutation(np.nonzero(~known)[0]))
     pixels, origin, kind = list(planted.pixels), [], []
     for name, change in COPIES.items():
-        for _ in range(min(EACH, int((~known).sum()) // len(COPIES))):
+        for _ in range(min(each, int((~known).sum()) // len(COPIES))):
             i = int(next(free))
             if name == "grey" and planted.pixels[i].ndim == 2:
                 continue
@@ -267,13 +273,18 @@ def copies(planted: Planted, seed: int) -> dict[str, Any]:
     full = full._replace(groups=[None] * len(pixels))
     wanted = {(i, n + j): name for j, (i, name) in enumerate(zip(origin, kind, strict=True))}
     out: dict[str, Any] = {"planted": dict(Counter(kind)), "clean pairs": len(clean)}
-    ours, seconds = _copies_of(tables(full))
-    for who, pairs in {"ours": ours, "imagehash": _by_hash(pixels), "CleanVision": cleanvision(pixels)[1]}.items():
+    made = tables(full)
+    ours, seconds = _copies_of(made)
+    said = {"ours": ours, "all pairs": None, "imagehash": _by_hash(pixels), "CleanVision": cleanvision(pixels)[1]}
+    if len(pixels) >= partners.SMALL:
+        with mock.patch.object(partners, "SMALL", len(pixels) + 1):
+            said["all pairs"], _ = _copies_of(made)
+    for who, pairs in said.items():
         if pairs is None:
             continue
         hits = Counter(wanted[pair] for pair in pairs if pair in wanted)
         out[who] = {"hits": dict(hits), "wrong": len(pairs - set(wanted) - clean)}
-    return out | {"seconds": seconds}
+    return out | {"images": len(pixels), "seconds": seconds}
 
 
 def _copies_of(made: Tables) -> tuple[set[tuple[int, int]], float]:
@@ -484,7 +495,12 @@ def pictures(planted: Planted, seed: int) -> dict[str, Any]:
 
 # ---- tables
 
-KINDS = {"copies": copies, "labels": labels, "shortcuts": shortcut, "pictures": pictures}
+KINDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "copies": copies,
+    "labels": labels,
+    "shortcuts": shortcut,
+    "pictures": pictures,
+}
 
 
 def report(rows: list[dict[str, Any]]) -> str:
@@ -495,7 +511,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         if not chosen:
             continue
         planted: Counter[str] = sum((Counter(row["planted"]) for row in chosen), Counter())
-        peers = [who for who in ("ours", "imagehash", "CleanVision") if all(who in row for row in chosen)]
+        peers = [who for who in ("ours", "all pairs", "imagehash", "CleanVision") if all(who in row for row in chosen)]
         out += [f"| {kind} | planted | {' | '.join(peers)} |", "|---" * (len(peers) + 2) + "|"]
         hits = {who: sum((Counter(row[who]["hits"]) for row in chosen), Counter()) for who in peers}
         for name, of in planted.items():
@@ -546,16 +562,19 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--each", type=int, default=EACH)
+    parser.add_argument("--longest", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for name in given.sets.split(","):
-        planted = load(given.data / name, given.images, given.seed)
+        planted = load(given.data / name, given.images, given.seed, given.longest)
         _MEASURED.clear()
         for kind in given.kinds.split(","):
             begin = time.perf_counter()
-            row = {"set": name, "what": kind} | KINDS[kind](planted, given.seed)
+            more = {"each": given.each} if kind == "copies" else {}
+            row = {"set": name, "what": kind} | KINDS[kind](planted, given.seed, **more)
             rows.append(row | {"all seconds": round(time.perf_counter() - begin, 1)})
             print(json.dumps(rows[-1], default=float), flush=True)
     print(report(rows))
