@@ -104,7 +104,7 @@ def _scatter(
         y = shown * getattr(place, field)
         (point,) = axes.plot([place.dimension], [y], marker, color=colour, markersize=6)
         _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
-        left = place.dimension > 0.6 * right  # its name would leave the plot
+        left = (place.dimension or 0.0) > 0.6 * right  # its name would leave the plot
         axes.annotate(
             _short(place.name),
             (place.dimension, y),
