@@ -19,18 +19,6 @@ from dataprops.store.folder import finished_runs, load_summary
 from tests import kills
 from tests.make_images import random_folder, save
 
-TABLES = ("images", "properties", "neighbours", "pairs", "findings", "shortcuts", "checks", "alerts")
-MEASURED = (
-    "n_images",
-    "preprocess",
-    "intrinsic_dimension",
-    "label_sharpness",
-    "findings",
-    "conflicts",
-    "checks",
-    "alerts",
-)
-
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.timeout(3600)
@@ -56,10 +44,10 @@ def test_an_audit_killed_in_every_stage_ends_with_the_results_of_one_that_was_no
     # a killed run has results only if it was killed after they were whole
     assert all(row["finished"] == 0 for row in tries if row["stage"] != "report")
     one, two = (finished_runs(tmp_path / store, "scans")[-1] for store in ("whole", "killed"))
-    for table in TABLES:
+    for table in kills.TABLES:
         read = [pd.read_parquet(run / f"{table}.parquet") for run in (one, two)]
         pd.testing.assert_frame_equal(*read, check_exact=True)
-    for name in MEASURED:
+    for name in kills.MEASURED:
         assert load_summary(one)[name] == load_summary(two)[name], name
     for page in ("report.html", "summary.md", "data_docs/index.html"):
         assert (two / page).stat().st_size > 0

@@ -119,8 +119,8 @@ def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str
     given = np.where(kept, before.probe["fold"].to_numpy(np.int64)[partner], -1)
     folds = int(before.summary["probe"]["folds"])
     fold = assign_folds(strata_of(trained.y, numeric=numeric), trained.leak_group, folds, run.config.seed, given)
-    assert found.features is not None
-    losses = paired.refitted_losses(found.features, trained.y, fold, found.strength, numeric=numeric)
+    assert found.kernel is not None
+    losses = paired.refitted_losses(found.kernel, trained.y, fold, found.strength, numeric=numeric)
     old_loss = before.probe["log_loss"].to_numpy(float)
     _, old_leak_group = np.unique(before.probe["leak_group"].to_numpy(), return_inverse=True)
     _, leak_group = np.unique(trained.leak_group, return_inverse=True)

@@ -25,9 +25,8 @@ SMALL = 1500  # rows, below which all are compared: that takes less than the com
 TABLES, MOST_PLANES = 16, 16
 MEET = 0.95  # probability that a pair at the limit has one key of `TABLES` in common
 SIGNATURE = 64  # planes
-DEVIATIONS = (
-    2.0  # standard deviations of how many of them separate directions at the limit: if more do, they are not compared
-)
+# standard deviations of how many of them separate directions at the limit: if more do, they are not compared
+DEVIATIONS = 2.0
 CROWDED = 0.5  # of all pairs that meet in buckets: then one bucket is quicker
 
 

@@ -37,9 +37,7 @@ SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
 REFINED = 4  # patterns of a class and cell of which that is asked
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
 FRAME = 0.05  # of the side: a border
-LEAST_FRAMED = round(
-    1 / FRAME
-)  # pixels of the side: of fewer the outermost pixels are more than a border, they are content
+LEAST_FRAMED = round(1 / FRAME)  # pixels of the side: of smaller pictures the outermost pixels are content, no border
 COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
 
 PROPERTIES = {

@@ -7,10 +7,11 @@ take 40 MB, whatever the size of the canonical images, which are read block by b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
+
+from dataprops.util.grid import cell_means
 
 SIDE = 64
 LUMA = (0.299, 0.587, 0.114)
@@ -25,20 +26,10 @@ def luma(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) @ np.array(LUMA, np.float32)
 
 
-@lru_cache(maxsize=8)
-def _means(size: int, side: int) -> torch.Tensor:
-    """Means over the cells of a line of `size` pixels, as a matrix [side, size]; cells overlap where `side` does not divide it."""
-    out = torch.zeros(side, size)
-    for cell in range(side):
-        start, end = cell * size // side, -(-(cell + 1) * size // side)
-        out[cell, start:end] = 1 / (end - start)
-    return out
-
-
 def _reduced(grey: np.ndarray, side: int) -> np.ndarray:
     """Means over the cells of images float32 [n, size, size]: two products, a third of the time of adaptive pooling."""
     n, size, _ = grey.shape
-    means = _means(size, side)
+    means = cell_means(size, side)
     across = (torch.from_numpy(grey).reshape(n * size, size) @ means.T).reshape(n, size, side)
     return (means @ across).numpy()
 

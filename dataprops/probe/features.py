@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional
 
 from dataprops.probe.threads import in_threads
+from dataprops.util.grid import cell_means
 
 SIDE = 32
 PATCH = 6
@@ -112,9 +113,7 @@ def _windows(side: int) -> torch.Tensor:
 @cache
 def _cells(side: int) -> torch.Tensor:
     """Means over the cells of the grid, as adaptive pooling has them, float32 [side * side, GRID * GRID]."""
-    at, cell = torch.arange(side), torch.arange(GRID)[:, None]
-    first, end = cell * side // GRID, -(-(cell + 1) * side // GRID)
-    line = ((at >= first) & (at < end)).float() / (end - first)
+    line = cell_means(side, GRID)
     return torch.einsum("iy,jx->yxij", line, line).reshape(side * side, GRID * GRID).contiguous()
 
 

@@ -100,10 +100,8 @@ class Probe(NamedTuple):
     attacked : int64 [a]
         Places of the images that were attacked.
     attack : Attack or None
-    features : float32 [n, p] or None
-        Of the images, as the classifier got them.
     kernel : float64 [n, n] or None
-        Their inner products (`ridge.inner_products`).
+        Inner products of the images' features (`ridge.inner_products`).
     strength : float
         Of the ridge on all images.
     """
@@ -124,7 +122,6 @@ class Probe(NamedTuple):
     suspects: Suspects | None
     attacked: np.ndarray
     attack: Attack | None
-    features: np.ndarray | None = None
     kernel: np.ndarray | None = None
     strength: float = float("nan")
 
@@ -266,11 +263,9 @@ def run_probe(
     weights = bootstrap_weights(int(leak_group.max()) + 1, seed)
     if numeric:
         probe = _of_numbers(sizes, scores, target, leak_group, folds, weights)
-        return probe._replace(features=features, kernel=kernel, strength=strength)
+        return probe._replace(kernel=kernel, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, leak_group, folds, weights)._replace(
-        features=features, kernel=kernel, strength=strength
-    )
+    probe = _of_classes(sizes, held, y, leak_group, folds, weights)._replace(kernel=kernel, strength=strength)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)

@@ -24,7 +24,7 @@ from dataprops.probe.bootstrap import bootstrap_weights
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.curve import LATE
 from dataprops.probe.folds import unite
-from dataprops.probe.ridge import held_scores, inner_products, targets
+from dataprops.probe.ridge import held_scores, targets
 
 FLOOR = 1e-4  # nats: below it a mean loss is as good as none
 
@@ -47,10 +47,12 @@ class LossChange(NamedTuple):
 
 
 def refitted_losses(
-    features: np.ndarray, y: np.ndarray, folds: np.ndarray, strength: float, *, numeric: bool
+    kernel: np.ndarray, y: np.ndarray, folds: np.ndarray, strength: float, *, numeric: bool
 ) -> np.ndarray:
-    """Held-out loss of each image in given folds, float64 [n]: log loss, nats; of numbers the squared error in variances."""
-    kernel = inner_products(features)
+    """Held-out loss of each image in given folds, float64 [n]: log loss, nats; of numbers the squared error in variances.
+
+    `kernel` holds the features' inner products, float64 [n, n] (`ridge.inner_products`).
+    """
     if numeric:
         target = ((y - y.mean()) / y.std())[:, None]
         return (held_scores(kernel, target, folds, strengths=(strength,)).scores[:, 0] - target[:, 0]) ** 2

@@ -21,7 +21,7 @@ from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 MANY = 1000  # of more images only the strengths around the best one of a half are tried, and on one fold
-CLOSE = 1e-9  # what a solution may miss, relative to what is wanted
+CLOSE = 1e-9  # residual of a refined solution, relative to the right-hand side
 REFINEMENTS = 12
 
 Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of a fold's rows, and (alpha, mean)
@@ -82,7 +82,7 @@ def _solved(matrix: np.ndarray, target: np.ndarray, strength: float) -> tuple[np
 def _solver(matrix: np.ndarray, shift: float, kind: torch.dtype) -> Callable[[np.ndarray], np.ndarray]:
     """Solves (matrix + shift) alpha = wanted in this precision, by one factorisation.
 
-    By torch: scipy's holds Python's lock, so that no other fold, and no word of progress, comes meanwhile.
+    By torch: scipy's factorisation holds Python's lock, so that neither other folds nor the progress bar would run meanwhile.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _solver(matrix: np.ndarray, shift: float, kind: torch.dtype) -> Callable[[np
 
 
 def _refined(matrix: np.ndarray, shift: float, wanted: np.ndarray) -> np.ndarray | None:
-    """A solution to `CLOSE` from a factorisation in single precision, which takes half the time; None where that does not converge."""
+    """The solution to a residual of `CLOSE`, by a single-precision factorisation in half the time; None without convergence."""
     try:
         solved = _solver(matrix, shift, torch.float32)
     except np.linalg.LinAlgError:
@@ -113,7 +113,7 @@ def _refined(matrix: np.ndarray, shift: float, wanted: np.ndarray) -> np.ndarray
 
 
 class _Part(NamedTuple):
-    """What the fit to one fold's training rows takes: their inner products, those of the fold's own rows with them, their targets."""
+    """A fold's own rows, the inner products of its training rows, those between both, and the targets of the training rows."""
 
     held: np.ndarray
     own: np.ndarray
@@ -143,9 +143,6 @@ def held_scores(
         # gathered once for all strengths
         return _Part(held, kernel[np.ix_(train, train)], kernel[np.ix_(held, train)], target[train])
 
-    def squares(tried: np.ndarray, of: _Part) -> float:
-        return float(((tried - target[of.held]) ** 2).sum())
-
     def fits(fold: int) -> tuple[np.ndarray, list[Fit]]:
         of = part(fold)
         return of.held, [of.fit(strength) for strength in strengths]
@@ -157,10 +154,10 @@ def held_scores(
     begun: list[tuple[np.ndarray, list[Fit]]] = []
     if len(strengths) > 1 and int(((folds != names[0]) & subset).sum()) > MANY:
         of = part(names[0])
-        begun = [(of.held, in_threads(of.fit, strengths))]
-        best = int(np.argmin(missed(begun)))
-        strengths, begun = strengths[best : best + 1], [(of.held, begun[0][1][best : best + 1])]
-        del of
+        tried = in_threads(of.fit, strengths)
+        best = int(np.argmin(missed([(of.held, tried)])))
+        strengths, begun = (strengths[best],), [(of.held, [tried[best]])]
+        del of, tried  # of 4,000 images 100 MB
     found = begun + in_threads(fits, names[len(begun) :].tolist())
     best = int(np.argmin(missed(found)))
     scores = np.empty(target.shape)

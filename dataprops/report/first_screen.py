@@ -17,11 +17,7 @@ from dataprops.report.numbers import NOTHING, largest_sharpness, number, percent
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown also where they raised no alert
 FEW = "enough_images"  # the check that fails where a set is too small
-CARRYING = (
-    "images",
-    "probe.error",
-    "probe.gain_if_doubled",
-)  # numbers that decide what is done next: the others stand below
+CARRYING = ("images", "probe.error", "probe.gain_if_doubled")  # decide what is done next: other numbers stand below
 PICTURES = 6  # images shown beside a step
 WORDS = {
     "critical": "Do not train on this set as it is",

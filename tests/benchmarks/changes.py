@@ -93,7 +93,7 @@ def compared(before: Audit, images: Images, partner: np.ndarray) -> tuple[paired
     given = np.where(partner >= 0, before.folds[partner], -1)
     folds = int(before.folds.max()) + 1
     fold = assign_folds(images.y, images.unit, folds, 0, given)
-    losses = paired.refitted_losses(now.features, images.y, fold, now.strength, numeric=False)
+    losses = paired.refitted_losses(inner_products(now.features), images.y, fold, now.strength, numeric=False)
     states = paired.State(before.losses, before.images.unit), paired.State(losses, images.unit)
     change = paired.change(*states, partner, folds)
     expected = paired.expected_change(_curve(before), len(before.losses), len(losses))
