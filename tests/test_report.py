@@ -22,6 +22,7 @@ from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example
 from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, verdict_of
+from dataprops.report.gallery import kinds_in_order
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.page import render
@@ -200,6 +201,11 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
         "#find=suspect_labels",
         "#key",
     ]
+    assert kinds_in_order(found, summary) == [
+        "exact_duplicates",
+        "suspect_labels",
+    ]  # the evidence in the order of the steps
+    assert kinds_in_order(found, {"alerts": []}) == ["suspect_labels", "exact_duplicates"]
     assert "30 are too few" in steps_of(summary, found)[-1].text
     assert steps_of(summary | {"alerts": []}, found)[0].href == "#find=suspect_labels"
 
@@ -218,6 +224,8 @@ def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is
     runs = [{"created": f"2026-01-0{i}T10:00", "n_images": 500 + 100 * i, "error": 0.1} for i in (1, 2)]
     plot = history(Drawn({}, {}, runs))
     assert plot is not None and plot.title == "2 audits of this dataset: images 600 to 700"
+    ends = re.findall(r'x="([\d.]+)"[^>]*>(error of the classifier, %|images)<', plot.svg)
+    assert len(ends) == 2 and all(float(x) > 4.6 * len(name) for x, name in ends), ends  # they begin within it
 
 
 def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessing_and_else_told_why_not():
@@ -278,8 +286,11 @@ def test_pictures_are_the_canonical_images(audited):
     assert np.array_equal(np.asarray(shown)[::times, ::times], pixels)
     wide = Image.open(io.BytesIO(base64.b64decode(data_uri(np.zeros((300, 600, 3), np.uint8)).split(",")[1])))
     assert wide.size == (160, 80)
-    uri = data_uri(pixels[..., None])
-    assert uri in Path(audited[0]["report"]).read_text(encoding="utf-8")
+    page = Path(audited[0]["report"]).read_text(encoding="utf-8")
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    image = next(i for i, entry in data["images"].items() if entry["p"] == "malignant/001.png")
+    there = Image.open(io.BytesIO(base64.b64decode(data["pics"][image].split(",")[1])))
+    assert np.array_equal(np.asarray(there), pixels)  # a page with room for them has them as they are
 
 
 def test_markdown_has_the_key_figures_and_pictures(audited):

@@ -109,7 +109,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         go(COMPUTE[: COMPUTE.index("probe")])
         beside.begin(run)  # while the probe is trained
         go(COMPUTE[COMPUTE.index("probe") :])
-    helper.imports("dataprops.report.plots", "matplotlib.backends.backend_svg")
+    helper.submit("dataprops.report.plots", "prepare")  # while the checks are made
     go(TELL[:1])
     unchanged.remember(run, key)
     run.files.seconds.write(seconds)

@@ -6,7 +6,7 @@ A row of `ACTIONS` turns a kind of finding into a thing to do, the most useful f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -149,7 +149,9 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         " identical pictures"
     ),
     "near_duplicates": lambda f: (
-        f"Keep one of each of {_many(len(f), 'group', 'groups')} of near-identical images, or each group in one split"
+        f"Keep one of each of {len(f):,} groups of near-identical images, or each group in one split"
+        if len(f) > 1
+        else f"Keep one of {_many(_images(f), 'near-identical image', 'near-identical images')}, or all of them in one split"
     ),
     "sharper_labels": lambda f: (
         f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of similar images that came since the previous audit"
@@ -244,8 +246,18 @@ def _step(kind: str, found: Found) -> Step:
     return Step(f"{text.rstrip('.')}.", f"#find={kind}", tuple(named[:PICTURES]))
 
 
+def in_order(kinds: Iterable[str], summary: Mapping[str, Any]) -> list[str]:
+    """Kinds of findings in the order in which one acts on them: what raised a critical alert, a warning, and then the rest as
+    `ACTIONS` has it; what is not in it comes last, as it was given.
+    """
+    there = dict.fromkeys(kinds)
+    known = [*(kind for kind in ACTIONS if kind in there), *(kind for kind in there if kind not in ACTIONS)]
+    critical, warned = _alerted(summary, "critical"), _alerted(summary, "critical", "warning")
+    return sorted(known, key=lambda kind: (kind not in critical, kind not in warned))
+
+
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
-    """What to do next, the most useful first: what raised a critical alert, a warning, and then the rest as `ACTIONS` has it."""
+    """What to do next, the most useful first (`in_order`)."""
     serious = findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]
     there = set(findings["kind"])
     kinds = [
@@ -253,11 +265,9 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
         *(kind for kind in dict.fromkeys(serious) if kind not in ACTIONS),
     ]
     told = _more_images(summary)
-    alerted, critical, warned = (_alerted(summary, *of) for of in ((), ("critical",), ("critical", "warning")))
+    alerted = _alerted(summary)
     kept = sorted(kinds, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
-    kept = [kind for kind in kinds if kind in kept]
-    kept.sort(key=lambda kind: (kind not in critical, kind not in warned))
-    out = [_step(kind, findings[findings["kind"] == kind]) for kind in kept]
+    out = [_step(kind, findings[findings["kind"] == kind]) for kind in in_order(kept, summary)]
     return [*out, told] if told else out
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 from dataprops.report.changes import title
-from dataprops.report.first_screen import ACTIONS
+from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number
 from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode
 from dataprops.sources.table import key_of
@@ -33,11 +33,10 @@ LAST = ("sharpest_pairs",)  # shown after the others: every set has them
 COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # images that a row must name to be shown like this
 
 
-def kinds_in_order(findings: pd.DataFrame) -> list[str]:
-    """The kinds that were found, in the order in which one acts on them; those that every set has come last."""
+def kinds_in_order(findings: pd.DataFrame, summary: Mapping[str, Any]) -> list[str]:
+    """The kinds that were found, in the order of the steps of the first screen; those that every set has come last."""
     there = set(findings["kind"])
-    known = [kind for kind in dict.fromkeys([*ACTIONS, *FINDINGS]) if kind in there]
-    known += sorted(there - set(known))
+    known = in_order([*(kind for kind in FINDINGS if kind in there), *sorted(there - set(FINDINGS))], summary)
     return [kind for kind in known if kind not in LAST] + [kind for kind in known if kind in LAST]
 
 
@@ -57,7 +56,7 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
     for at, kind in enumerate(kinds):
         found = findings[findings["kind"] == kind].head(LISTED)
         for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
-            named = [int(i) for i in list(ids)[:NAMED]]
+            named = [int(i) for i in ids[:NAMED]]
             row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
             if kind == "image_quality":  # its sentences begin with the name of the fault
                 fault, colon, rest = row["t"].partition(":")
@@ -93,33 +92,37 @@ def _pictures(ids: list[int], picture: Picture, budget: int) -> dict[str, str]:
         if pixels is None:
             continue
         share = (budget - used) / (len(ids) - at)
-        form, data = encode(pixels, *RUNGS[rung])
+        data = encode(pixels, RUNGS[rung])
         while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest is harder to pack than what was tried
             rung += 1
-            form, data = encode(pixels, *RUNGS[rung])
+            data = encode(pixels, RUNGS[rung])
         used += len(data)
         if used > budget:
             break
-        out[str(image)] = address(form, data)
+        out[str(image)] = address(RUNGS[rung].form, data)
     return out
 
 
 def _differences(
     rows: list[dict[str, Any]], pairs: set[int], pictures: Mapping[str, str], picture: Picture, budget: int
 ) -> None:
-    used = count = 0
-    for row in rows:
-        if row["k"] not in pairs or len(row["m"]) != 2 or not all(str(i) in pictures for i in row["m"]):
-            continue
+    shown = [
+        row for row in rows if row["k"] in pairs and len(row["m"]) == 2 and all(str(i) in pictures for i in row["m"])
+    ][:DIFFERENCES]
+    used = 0
+    for at, row in enumerate(shown):
         a, b = (picture(i) for i in row["m"])
         if a is None or b is None:
             continue
         apart, times = difference(a, b)
-        form, data = encode(apart, *DIFFERENCE)
-        used, count = used + len(data), count + 1
-        if used > budget or count > DIFFERENCES:
+        quick, small = DIFFERENCE
+        rung, data = quick, encode(apart, quick)
+        if len(data) > (budget - used) / (len(shown) - at):
+            rung, data = small, encode(apart, small)
+        used += len(data)
+        if used > budget:
             return
-        row["x"], row["f"] = address(form, data), round(times, 1 if times < 10 else 0)
+        row["x"], row["f"] = address(rung.form, data), round(times, 1 if times < 10 else 0)
 
 
 def _text(value: Any) -> str | None:
@@ -168,7 +171,7 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
         of the files.
     """
     images, findings = tables["images"], tables["findings"]
-    names = kinds_in_order(findings)
+    names = kinds_in_order(findings, summary)
     kinds = []
     for name in names:
         found = findings[findings["kind"] == name]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.report.changes import title
-from dataprops.report.first_screen import evidence_of, first_screen, keys_of
+from dataprops.report.first_screen import evidence_of, first_screen, in_order, keys_of
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri
@@ -58,7 +58,8 @@ def markdown_summary(
         for key in keys_of(summary)
     ]
     lines += ["", *([how_compared(summary), ""] if how_compared(summary) else []), "## Findings", ""]
-    counts = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}
+    counts = {kind: summary["findings"][kind] for kind in in_order(summary["findings"], summary)}
+    counts = {kind: count for kind, count in counts.items() if count and kind not in LAST}
     lines += [f"- {_plain(title(kind))}: {count:,}" for kind, count in counts.items()] or ["None."]
     lines += _sharpest(tables, picture)
     lines += ["", f"Report: `{summary['report']}`", "", f"Data Docs: `{summary['data_docs']}`"]

@@ -97,7 +97,8 @@ def _numbers(summary: Mapping[str, Any], properties: pd.DataFrame) -> list[dict[
         facts += [f"k = {int(row['k'])}"] if row["k"] else []
         facts += [f"M = {int(row['m']):,}"] if row["m"] else []
         facts += [str(row["note"])] if isinstance(row["note"], str) and row["note"] else []
-        out.append({"words": WORDS[name], "value": value, "note": "; ".join(facts) + "."})
+        told = next((key.note for key in keys_of(summary) if key.of == name), "")
+        out.append({"name": name, "words": WORDS[name], "value": value, "told": told, "note": "; ".join(facts) + "."})
     return out
 
 
@@ -140,6 +141,20 @@ def _alert(row: dict[str, Any], kinds: list[str], findings: pd.DataFrame) -> dic
     }
 
 
+def begin_plots(
+    summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], history: Sequence[Mapping[str, Any]] = ()
+) -> helper.Job:
+    """Have the plots drawn while the rest of the page is made.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Records of this dataset's audits, oldest first, this one the last.
+    """
+    drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
+    return helper.submit("dataprops.report.plots", "every_plot", drawn)
+
+
 def render(
     summary: dict[str, Any],
     tables: Mapping[str, pd.DataFrame],
@@ -148,7 +163,7 @@ def render(
     *,
     compared: Mapping[str, Any] | str | None = None,
     others: Sequence[Mapping[str, Any]] = (),
-    history: Sequence[Mapping[str, Any]] = (),
+    drawing: helper.Job | None = None,
 ) -> str:
     """The report of an audit as one HTML document that needs nothing else.
 
@@ -166,14 +181,13 @@ def render(
         What changed since the previous audit (`audit.history.compare`), or why that cannot be told.
     others : sequence of dict
         Summaries of the newest audits of the store's other datasets.
-    history : sequence of dict
-        Records of this dataset's audits, oldest first, this one the last.
+    drawing : helper.Job, optional
+        The plots, as `begin_plots` gives them where they were begun before; without it they are of this audit alone.
     """
     from markupsafe import Markup
 
     findings = tables["findings"]
-    drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
-    drawing = helper.submit("dataprops.report.plots", "every_plot", drawn)  # while the pictures are made
+    drawing = drawing or begin_plots(summary, tables)
     data = gallery_data(summary, tables, picture)
     data["base"] = _base(summary["source"])
     kinds = [kind["id"] for kind in data["kinds"]]
@@ -188,7 +202,8 @@ def render(
     standing = [*rank_sentences(summary, others), calibration_sentence(summary), paper_sentence(summary, points)]
     plots, estimates = drawing.result()
     template = environment().from_string(asset("page.html.jinja"))
-    first = first_screen(summary, findings)
+    first, numbers = first_screen(summary, findings), _numbers(summary, tables["properties"])
+    told = {n["name"] for n in numbers}
     return template.render(
         s=summary,
         css=Markup(css),
@@ -197,7 +212,7 @@ def render(
         data=data,
         data_json=Markup(embedded(data)),
         first=first,
-        rest=[key for key in keys_of(summary) if key not in first.keys],
+        rest=[key for key in keys_of(summary) if key not in first.keys and key.of not in told],
         words=WORDS,
         words_of=words_of,
         cleaning=_cleaning(summary),
@@ -205,7 +220,7 @@ def render(
         standing=[line for line in standing if line],
         how_compared=how_compared(summary),
         disagreement=disagreement(summary, _near_share(tables)),
-        numbers=_numbers(summary, tables["properties"]),
+        numbers=numbers,
         alerts=alerts,
         cut=" ".join(cut),
         what=_what,

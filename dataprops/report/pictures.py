@@ -5,23 +5,35 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 LARGEST, SMALLEST = 160, 96  # pixels: bigger pictures are reduced, tiny ones enlarged without smoothing
-# (longest side, quality of lossy WebP or None for lossless): the first that fits the budget of a page is taken
-RUNGS: tuple[tuple[int, int | None], ...] = (
-    (448, None),
-    (448, 85),
-    (320, 80),
-    (224, 80),
-    (224, 65),
-    (176, 65),
-    (128, 60),
-    (96, 55),
+
+
+class Rung(NamedTuple):
+    """How pictures are packed: the longest side, the quality (None: as they are), the format."""
+
+    side: int
+    quality: int | None
+    form: str = "png"
+
+
+# the first that fits the budget of a page is taken; JPEG is packed five to fifteen times as fast as WebP, which is smaller
+RUNGS: tuple[Rung, ...] = (
+    Rung(448, None),
+    *(
+        Rung(side, quality, form)
+        for side, webp, jpeg in ((448, 85, 90), (320, 80, 86), (224, 80, 86), (224, 65, 72))
+        for quality, form in ((jpeg, "jpeg"), (webp, "webp"))
+    ),
+    Rung(176, 65, "webp"),
+    Rung(128, 60, "webp"),
+    Rung(96, 55, "webp"),
 )
 TRIED = 12  # pictures by which the size of all is judged
-DIFFERENCE = (112, 50)  # side and quality of a difference
+DIFFERENCE = (Rung(112, 60, "jpeg"), Rung(112, 50, "webp"))  # of a difference; the second where there are many
 
 Picture = Callable[[int], np.ndarray | None]
 
@@ -59,13 +71,16 @@ def data_uri(pixels: np.ndarray, largest: int = LARGEST) -> str:
     return address("png", png(pixels, largest))
 
 
-def encode(pixels: np.ndarray, side: int, quality: int | None) -> tuple[str, bytes]:
-    """Format and bytes of a picture whose longer side is at most `side`: WebP of this quality, or lossless PNG without one."""
-    if quality is None:
-        return "png", png(pixels, side)
-    out = io.BytesIO()
-    _within(_image(pixels), side).save(out, "WEBP", quality=quality, method=2)
-    return "webp", out.getvalue()
+def encode(pixels: np.ndarray, rung: Rung) -> bytes:
+    """A picture whose longer side is at most that of the rung, packed as it says."""
+    out, image = io.BytesIO(), _within(_image(pixels), rung.side)
+    if rung.form == "png":
+        image.save(out, "PNG", compress_level=1)  # a tenth larger than the smallest, in a fraction of the time
+    elif rung.form == "jpeg":
+        image.save(out, "JPEG", quality=rung.quality, subsampling=0)
+    else:
+        image.save(out, "WEBP", quality=rung.quality, method=2)
+    return out.getvalue()
 
 
 def address(form: str, data: bytes) -> str:
@@ -78,12 +93,12 @@ def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
     tried = [pixels for i in ids[:: max(1, len(ids) // TRIED)] if (pixels := picture(int(i))) is not None]
     if not tried:
         return 0
-    for rung, (side, quality) in enumerate(RUNGS):
-        if quality is None and max(max(pixels.shape[:2]) for pixels in tried) > side:
+    for at, rung in enumerate(RUNGS):
+        if rung.quality is None and max(max(pixels.shape[:2]) for pixels in tried) > rung.side:
             continue
-        mean = sum(len(encode(pixels, side, quality)[1]) for pixels in tried) / len(tried)
+        mean = sum(len(encode(pixels, rung)) for pixels in tried) / len(tried)
         if 1.1 * mean * len(ids) <= budget:
-            return rung
+            return at
     return len(RUNGS) - 1
 
 

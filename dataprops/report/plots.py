@@ -144,12 +144,25 @@ def _bins(count: int) -> int:
     return min(60, max(5, int(math.sqrt(count))))
 
 
+def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, **look: Any) -> None:
+    """A box that says `text`; the limits of the axes are set by whoever draws it, which takes a third of the time of a bar."""
+    from matplotlib.patches import Rectangle
+
+    box = axes.add_artist(Rectangle((x, y), width, height, **({"linewidth": 0} | look)))
+    box.set_clip_on(False)
+    _tip(box, text)
+
+
 def _histogram(axes: Axes, values: np.ndarray, what: str) -> None:
-    counts, edges, bars = axes.hist(values, bins=_bins(len(values)), color=BLUE)
-    for count, low, high, bar in zip(counts, edges[:-1], edges[1:], bars, strict=True):
+    counts, edges = np.histogram(values, bins=_bins(len(values)))
+    for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if count:
-            _tip(bar, f"{int(count):,} images: {what} {number(low)} to {number(high)}")
+            _box(
+                axes, low, 0, high - low, count, f"{count:,} images: {what} {number(low)} to {number(high)}", color=BLUE
+            )
     axes.set_ylabel("images", fontsize=8)
+    margin = 0.05 * (edges[-1] - edges[0])
+    axes.set_xlim(edges[0] - margin, edges[-1] + margin)
     axes.set_ylim(0, 1.18 * counts.max())  # room for the names of lines, above the bars
 
 
@@ -244,16 +257,13 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
     return Plot(told, _svg(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
 
 
-def _shade(level: float) -> Any:
+def _shade(level: float) -> tuple[float, ...]:
     """Colour of a cell from 0 to 1: lightness runs one way, on white and on black alike."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("d", ["#dcebf5", "#00629c"])(0.15 + 0.85 * level)
+    light, dark, at = (220, 235, 245), (0, 98, 156), 0.15 + 0.85 * level
+    return tuple((a + (b - a) * at) / 255 for a, b in zip(light, dark, strict=True))
 
 
 def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
-    from matplotlib.patches import Rectangle
-
     shorts = [_short(name) for name in names]
     longest = max(map(len, shorts))
     turned = longest * LETTER * len(names) > 3.0  # beside each other they would overlap
@@ -272,8 +282,8 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
                 continue
             level = 1.0 if top == low else (value - low) / (top - low)
             shade = _shade(level)
-            patch = axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=shade, linewidth=0))
-            _tip(patch, f"{names[i]}, {names[j]}: {what} {shown(float(value))}")
+            told = f"{names[i]}, {names[j]}: {what} {shown(float(value))}"
+            _box(axes, j - 0.48, i - 0.48, 0.96, 0.96, told, facecolor=shade)
             if len(names) <= 6:
                 dark = level > 0.55
                 axes.text(
@@ -362,18 +372,16 @@ def region_map(drawn: Drawn) -> Plot | None:
     regions = drawn.summary.get("pixel_regions")
     if not regions:
         return None
-    from matplotlib.patches import Rectangle
-
     score = np.array(regions["score"], float)
     figure, axes = new_figure(height=3.0)
     axes.set_aspect("equal")
     for (row, column), value in np.ndenumerate(score):
         mark = regions["mark"][row][column]
         shade = _shade(max(float(value), 0.0))
-        edge = {"edgecolor": ORANGE, "linewidth": 2.5} if mark is not None else {"linewidth": 0}
-        patch = axes.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, facecolor=shade, **edge))
+        edge = {"edgecolor": ORANGE, "linewidth": 2.5} if mark is not None else {}
         told = f"row {row + 1}, column {column + 1}: {percent(max(float(value), 0.0))} of the way from guessing to knowing the class"
-        _tip(patch, told + (f"; {percent(mark)} of one class bear a mark here" if mark is not None else ""))
+        told += f"; {percent(mark)} of one class bear a mark here" if mark is not None else ""
+        _box(axes, column - 0.46, row - 0.46, 0.92, 0.92, told, facecolor=shade, **edge)
     side = len(score)
     axes.set_xlim(-0.5, side - 0.5)
     axes.set_ylim(side - 0.5, -0.5)
@@ -535,7 +543,7 @@ def history(drawn: Drawn) -> Plot | None:
     figure = Figure(figsize=(5.2, height))
     for place, (key, name, values) in enumerate(lines):
         bottom = 0.35 + 0.8 * (len(lines) - 1 - place)
-        axes = figure.add_axes((1.75 / 5.2, bottom / height, 3.3 / 5.2, 0.6 / height))
+        axes = figure.add_axes((2.3 / 5.2, bottom / height, 2.75 / 5.2, 0.6 / height))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7, colors=INK)
         times = 100 if key == "error" else 1
@@ -553,7 +561,11 @@ def history(drawn: Drawn) -> Plot | None:
         for tick, side in zip(ticks, ("left", "right"), strict=False):
             tick.label1.set_horizontalalignment(side)
         axes.margins(x=0.03, y=0.25)
-        axes.locator_params(axis="y", nbins=2, integer=key in ("n_images", "alerts"))
+        whole = key in ("n_images", "alerts")
+        if whole and len(set(numbers)) == 1:
+            axes.set_yticks([numbers[0]])
+        else:
+            axes.locator_params(axis="y", nbins=2, integer=whole)
         powers(axes.yaxis)
     told = f"{len(runs)} audits of this dataset: {_course(lines)}"
     return Plot(told, _svg(figure, f"History: {told}."))
@@ -596,6 +608,13 @@ DRAWN_FROM = ("images", "properties", "predictions")  # the tables that they loo
 def every_plot(drawn: Drawn) -> tuple[list[Plot], list[Plot]]:
     """`PLOTS` and `ESTIMATES`, as far as the tables allow them."""
     return plots_of(drawn, PLOTS), plots_of(drawn, ESTIMATES)
+
+
+def prepare() -> None:
+    """Draw an empty plot: the first takes three times as long as those after it, and can be drawn while others work."""
+    figure, axes = new_figure()
+    _box(axes, 0, 0, 1, 1, "", color=BLUE)
+    _svg(figure, "")
 
 
 def plots_of(drawn: Drawn, which: Sequence[Callable[[Drawn], Plot | None]] = PLOTS) -> list[Plot]:

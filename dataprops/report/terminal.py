@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataprops.properties.estimators import title_of
 from dataprops.report.changes import title
-from dataprops.report.first_screen import keys_of, verdict_of
+from dataprops.report.first_screen import in_order, keys_of, verdict_of
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number, plus_minus
 from dataprops.report.text import all_visible
@@ -56,7 +56,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     _account(s, console)
     if how_compared(s):
         console.print(Text(f"\n{how_compared(s)}"))
-    counts = [(title(kind), count) for kind, count in s["findings"].items() if count and kind not in LAST]
+    counts = [(title(kind), s["findings"][kind]) for kind in in_order(s["findings"], s) if kind not in LAST]
+    counts = [(name, count) for name, count in counts if count]
     console.print(Text("\nfindings", style="bold"))
     found = Table.grid(padding=(0, 2))
     for name, count in counts:

@@ -17,7 +17,7 @@ from dataprops.audit.workspace import Run, Workspace, publish
 from dataprops.errors import DatapropsError
 from dataprops.laws.calibrations import points_behind
 from dataprops.report.markdown import markdown_summary
-from dataprops.report.page import render
+from dataprops.report.page import begin_plots, render
 from dataprops.report.standing import history_point
 from dataprops.store.folder import finished_runs, load_summary, other_summaries
 from dataprops.util.files import write_text
@@ -74,6 +74,7 @@ def report(run: Run, tools: Tools) -> Published:
     files = run.files
     summary = files.summary.read() | {"seconds": files.seconds.read()}
     tables = report_tables(files)
+    drawing = begin_plots(summary, tables, _history(run, summary))  # it takes the longest
     files.run_row.write(run_table(run, summary))
     picture = Pictures(run)
     points = points_behind(Path(run.store), summary["predictions"])
@@ -84,7 +85,7 @@ def report(run: Run, tools: Tools) -> Published:
         points,
         compared=_compared(run, summary),
         others=other_summaries(Path(run.store), run.config.dataset),
-        history=_history(run, summary),
+        drawing=drawing,
     )
     write_text(files.results / "report.html", page)
     write_text(files.results / "summary.md", markdown_summary(summary, tables, picture))
