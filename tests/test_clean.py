@@ -273,6 +273,10 @@ def test_names_that_are_no_text_stand_in_parquet_and_not_in_csv(audited, tmp_pat
     assert pd.read_parquet(tmp_path / "x.parquet")["path"].tolist() == [b"a.png", b"b\xe9.png"]
     write_list(tmp_path / "y.parquet", results, cleaned)
     assert pd.read_parquet(tmp_path / "y.parquet")["path"].tolist() == cleaned.kept["path"].tolist()
+    # the audit itself listed such a name
+    named = results.images.assign(path=[r"train/b\xe9.png", *results.images["path"][1:]])
+    kept = clean(results._replace(images=named), "leaks").kept["path"]
+    assert str(kept.iloc[0]).endswith("train/b\udce9.png")
 
 
 def test_scores_of_labels_are_those_of_findings_where_no_classifier_ran(audited, tmp_path):

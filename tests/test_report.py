@@ -210,6 +210,23 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
     assert steps_of(summary | {"alerts": []}, found)[0].href == "#find=suspect_labels"
 
 
+def test_whether_more_images_help_is_said_in_words():
+    labels = {"kind": "classes", "classes": {"a": 60, "b": 40}}
+    gain, error = {"value": 0.1, "low": 0.05, "high": 0.2}, {"value": 0.2, "low": 0.1, "high": 0.3}
+    summary = {"alerts": [], "n_images": 100, "labels": labels, "probe": {"gain_if_doubled": gain, "error": error}}
+
+    def told(**probe) -> str:
+        nothing = pd.DataFrame({"kind": [], "severity": [], "images": []})
+        return steps_of(summary | {"probe": summary["probe"] | probe}, nothing)[0].text
+
+    assert told() == "Collect more: with twice as many images log loss falls by 10 % (5.0 % to 20 %)."
+    for value, low, words in ((0.02, -0.1, "falls by -10 % to 20 %."), (0.0, 0.0, "hardly falls.")):
+        assert told(gain_if_doubled={"value": value, "low": low, "high": 0.2}).endswith(f"the log loss {words}")
+    # always naming the largest class errs on 40 %
+    guessed = told(error={"value": 0.38, "low": 0.3, "high": 0.45})
+    assert guessed.startswith("Look at labels and preprocessing") and guessed.endswith("the largest class on 40 %.")
+
+
 def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is_seen():
     images = pd.DataFrame({"sharpness": [1.0, 2.0, 3.0, 9.0, 9.0]})
     sharp = {"label_sharpness": {"q95": 9.0, "q99": 9.0}}

@@ -125,7 +125,8 @@ def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
     kinds = removal_kinds(remove)
     gone = removed_images(results.images, results.findings, kinds)
     places, findable = _places(results)
-    table = _texts(results.images).assign(path=places)
+    # as objects: a path need not be valid UTF-8, which pandas' own texts are
+    table = _texts(results.images).assign(path=pd.Series(places, dtype=object))
     stays = np.ones(len(table), bool)
     stays[list(gone)] = False
     if not stays.any():

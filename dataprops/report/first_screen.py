@@ -84,8 +84,8 @@ def _conflicts(found: Found) -> str:
 
 
 def _leaks(found: Found) -> str:
-    pairs = _many(len(found), "pair of copies", "pairs of copies")
-    return f"Keep one image of each of {pairs} across splits: test results are over-optimistic until then"
+    pairs = "of a pair of copies" if len(found) == 1 else f"of each of {len(found):,} pairs of copies"
+    return f"Keep one image {pairs} across splits: test results are over-optimistic until then"
 
 
 def _clause(text: str) -> str:
@@ -201,15 +201,30 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
     gain = probe.get("gain_if_doubled")
     if not gain or gain.get("value") is None:
         return None
-    interval = f"{percent(gain['low'])} to {percent(gain['high'])}" if gain.get("low") is not None else ""
+    interval = f" by {percent(gain['low'])} to {percent(gain['high'])}" if gain.get("low") is not None else ""
     if gain["value"] <= 0 or (gain.get("low") is not None and gain["low"] <= 0):
-        return (
-            f"More images of this kind are not certain to help: twice as many change the loss by {interval or 'little'}"
-        )
+        told = "hardly falls" if not gain["value"] else f"falls{interval}" if interval else "does not fall"
+        return f"More images of this kind are not certain to help: with twice as many the log loss {told}"
     error = doubled_error(probe)
     told = f"error would fall from {percent(error[0])} to {percent(error[1])}" if error else ""
-    loss = f"log loss falls by {percent(gain['value'])}{f' ({interval})' if interval else ''}"
+    loss = f"log loss falls by {percent(gain['value'])}{f' ({interval[4:]})' if interval else ''}"
     return f"Collect more: with twice as many images {f'{told}; ' if told else ''}{loss}"
+
+
+def no_better_than_guessing(summary: Mapping[str, Any]) -> str | None:
+    """That the reference classifier learns nothing that always naming the largest class does not know; None where it does."""
+    error, labels = (summary.get("probe") or {}).get("error") or {}, summary.get("labels") or {}
+    classes = labels.get("classes") or {}
+    if labels.get("kind") != "classes" or not classes or error.get("high") is None:
+        return None
+    guessing = 1 - max(classes.values()) / sum(classes.values())
+    if error["high"] < guessing:
+        return None
+    return (
+        f"Look at labels and preprocessing before collecting more: a reference classifier errs on {percent(error['value'])} of"
+        f" held-out images ({percent(error['low'])} to {percent(error['high'])}), always naming the largest class on"
+        f" {percent(guessing)}"
+    )
 
 
 def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -273,7 +288,7 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
 
 def _more_images(summary: Mapping[str, Any]) -> Step | None:
     """The step to collect more: because the set is too small to say much of, or because the learning curve says what it brings."""
-    told = more_data(summary)
+    told = no_better_than_guessing(summary) or more_data(summary)
     if told is None and any(alert["name"] == FEW for alert in summary["alerts"]):
         return Step(
             f"Collect more images: {summary['n_images']:,} are too few for the numbers below to be sure.", "#key"
