@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -71,6 +72,8 @@ def forked(*arguments: Any) -> int:
         try:
             attempt(*arguments)
             code = 0
+        except BaseException:  # noqa: BLE001 - said, since the process ends here
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)

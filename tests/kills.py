@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -176,8 +177,8 @@ def begin(kind: str, folder: Path) -> psutil.Process:
             os.dup2(sink, 2)
             KINDS[kind].run(folder)
             code = 0
-        except BaseException as error:  # noqa: BLE001 - it must not go on as its parent
-            os.write(2, f"{error!r}\n".encode())
+        except BaseException:  # noqa: BLE001 - it must not go on as its parent
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(code)
     return psutil.Process(child)
@@ -322,6 +323,13 @@ def one(number: int, kind: str, seed: int, undisturbed: Undisturbed) -> str:
     return f"{told}, after {moment:.2f} of {took:.2f} s"
 
 
+def _said(folder: Path) -> str:
+    """What the killed process and the next one wrote, its last lines, indented."""
+    said = folder / "said.txt"
+    lines = said.read_text(errors="replace").splitlines() if said.exists() else []
+    return "".join(f"    {line}\n" for line in lines[-40:])
+
+
 def main() -> int:
     """Kill, print what happened, and count; 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description="SIGKILL at random moments, and whether what is left is whole.")
@@ -342,7 +350,7 @@ def main() -> int:
                 counts[kind] += 1
             except Exception as error:  # noqa: BLE001 - the others are looked at, too
                 counts["wrong"] += 1
-                print(f"WRONG {number} {kind}: {error!r}", flush=True)
+                print(f"WRONG {number} {kind}: {error!r}\n{_said(undisturbed.base / 'killed/case')}", flush=True)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
     print(f"{counts.total()} kills ({told}), {counts['wrong']} wrong", flush=True)
     return 1 if counts["wrong"] else 0

@@ -16,6 +16,7 @@ import importlib.util
 import os
 import random
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -115,6 +116,8 @@ def survives(name: str, path: Path, tree: ast.Module, tests: list[str]) -> bool:
     if child == 0:
         import pytest
 
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
@@ -173,20 +176,28 @@ def main() -> int:
     if not tests or tests[0] == "-k":
         sys.stdout.write(f"no test file imports {name}: name one\n")
         return 2
+    if str(path) in map(os.path.abspath, tests):
+        sys.stdout.write("pytest would import the module from its own file, unchanged: name other test files\n")
+        return 2
     if not survives(name, path, ast.parse(path.read_text(encoding="utf-8")), tests):
         sys.stdout.write("the tests fail without any change\n")
         return 2
     left = tried = 0
     begin = time.monotonic()
-    for line, what, tree in mutants(path, asked.most, asked.seed):
-        if time.monotonic() - begin > 60 * asked.minutes:
-            break
-        tried += 1
-        if survives(name, path, tree, tests):
-            left += 1
-            sys.stdout.write(f"{asked.module}:{line}: {what}\n")
-            sys.stdout.flush()
-    sys.stdout.write(f"{asked.module}: {tried} mutants, {left} survived\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # the counts are printed even so
+    try:
+        for line, what, tree in mutants(path, asked.most, asked.seed):
+            if time.monotonic() - begin > 60 * asked.minutes:
+                break
+            survived = survives(name, path, tree, tests)
+            tried += 1
+            if survived:
+                left += 1
+                sys.stdout.write(f"{asked.module}:{line}: {what}\n")
+                sys.stdout.flush()
+    finally:
+        sys.stdout.write(f"{asked.module}: {tried} mutants, {left} survived\n")
+        sys.stdout.flush()
     return 1 if left else 0
 
 

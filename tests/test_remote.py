@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import logging
 import re
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -35,6 +37,7 @@ from dataprops.util.redact import redacted, reveal, withhold
 from dataprops.util.tools import inline_tools
 from tests.make_images import SIZE, random_folder
 from tests.test_containers import MEASURED, hub_table, tar_of, zip_of
+from tests.test_flow import run
 
 QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "channels": 1, "probe": False}
 SECRET = "pl4nted-s3cret"
@@ -381,6 +384,8 @@ def test_a_withheld_secret_must_be_told_again() -> None:
         ("https://me:p?w#x@host/a.zip?s=1", "https://***@host/a.zip?***"),
         ("http://host:9000/a@2x.png", "http://host:9000/a@2x.png"),
         ("http://[::1]:9000/a@2x.png", "http://[::1]:9000/a@2x.png"),
+        ("https://u:p@h/x (1)/me:p@w/a", "https://***@h/x (1)/***@w/a"),
+        ("two paths: /a/b:c@d, /e", "two paths: /a/b:c@d, /e"),
         ("https://h/it's.png?sig=1", "https://h/it's.png?***"),
         ("https://h/x?sig=a'b\"c and more", "https://h/x?*** and more"),
         ("'https://h/x?sig=1', \"https://h/y?sig=2\": no", "'https://h/x?***', \"https://h/y?***\": no"),
@@ -503,6 +508,50 @@ def test_an_audit_of_s3_equals_that_of_the_folder(s3, credentials, files, tmp_pa
     there = audit("s3://scans/deep/set", store=str(tmp_path / "store"), rules=(f"endpoint={url}",), **QUICK)
     assert {key: there[key] for key in MEASURED} == {key: here[key] for key in MEASURED}
     assert (there["dataset"], there["source"]) == ("set", "s3://scans/deep/set")
+
+
+@pytest.mark.slow
+def test_keys_of_s3_are_in_no_file_that_a_flow_leaves(s3, files, monkeypatch, tmp_path: Path) -> None:
+    """Audits on two processes, one that ends and one that fails: the store with reports, traceback and Prefect's database."""
+    import sqlite3
+
+    url, _ = s3
+    planted = {
+        "AWS_ACCESS_KEY_ID": "AKIAPL4NTEDKEY",
+        "AWS_SECRET_ACCESS_KEY": SECRET + "/with+signs=",
+        "AWS_SESSION_TOKEN": "pl4nted-t0ken//==",
+    }
+    for name, value in planted.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
+    (tmp_path / "home").mkdir()
+    options = [
+        "--rule",
+        f"endpoint={url}",
+        "--store",
+        str(tmp_path / "store"),
+        "--cluster",
+        "processes",
+        "--workers",
+        "2",
+    ]
+    options += ["--size", str(SIZE), "--k", "5", "--draws", "2", "--estimators", "mle", "--fail-on", "never"]
+    done = run(["audit", "s3://scans/deep/set", *options], tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    failed = run(["audit", "s3://no-such-bucket/set", *options], tmp_path / "home")
+    assert failed.returncode not in (0, 1), failed.stderr
+    assert "no-such-bucket" in failed.stderr
+    with sqlite3.connect(tmp_path / "store/prefect/prefect.db") as database:
+        assert "COMPLETED" in {state for (state,) in database.execute("select state_type from flow_run")}
+        assert database.execute("select count(*) from artifact").fetchone()[0] > 0
+    assert list((tmp_path / "store").rglob("report.html"))
+    for value in planted.values():
+        shown = (value, quote(value, safe=""), json.dumps(value)[1:-1])
+        assert not [text for text in shown for said in (done, failed) if text in said.stdout + said.stderr]
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert not [path for path in files for text in shown if text.encode() in path.read_bytes()]
 
 
 def test_s3_without_credentials(s3, files, monkeypatch, tmp_path: Path) -> None:

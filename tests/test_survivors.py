@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from dataprops.checks import open_alerts
+from dataprops.checks.thresholds import load_thresholds
 from dataprops.distances.allpairs import all_pairs, array_rows
 from dataprops.distances.incremental import Contents, PreviousPass, update, usable
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
+from dataprops.errors import DatapropsError
 from dataprops.properties import dimension
 
 WHOLE = Plan(10_000, 1024, 0)
@@ -66,3 +68,13 @@ def test_the_error_of_the_mle_is_the_one_that_the_delta_method_gives_widened_by_
     assert value == pytest.approx(top / terms.mean())
     wanted = top / terms.mean() ** 2 * terms.std(ddof=1) / np.sqrt(len(terms)) / dimension.MLE_SHARED
     assert error == pytest.approx(wanted, rel=0.15)  # 200 resamples: 5 %
+
+
+def test_bounds_that_one_value_passes_are_taken_and_those_that_none_does_are_not(tmp_path) -> None:
+    file = tmp_path / "thresholds.toml"
+    file.write_text("[conflicts]\nmin = 3\nmax = 3\n")
+    (check,) = [check for check in load_thresholds(file) if check.name == "conflicts"]
+    assert (check.min, check.max) == (3.0, 3.0)
+    file.write_text("[conflicts]\nmin = 3.5\nmax = 3\n")
+    with pytest.raises(DatapropsError, match=r"min = 3\.5 above max = 3"):
+        load_thresholds(file)

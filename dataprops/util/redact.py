@@ -20,6 +20,7 @@ _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^
 # A user without a colon may be a damaged one; and an address in a path may have lost its scheme
 _USER = re.compile(rf"({URL.pattern})/?[^\s/@'\",]{{1,200}}@")
 _INNER = re.compile(r"/[^\s/:@]+:[^\s/@]{1,200}@")
+_LATER = re.compile(r"(?<!/)/[^\s/:@'\",]+:[^\s/@'\",]{1,200}@")  # the same behind a blank in that path
 _MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
 _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
 
@@ -63,7 +64,8 @@ def redacted(text: str) -> str:
     's3://bucket/a b'
     """
     plain = _USER.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(rf"\1{HIDDEN}@", text))
-    return _MORE.sub(r"\1", _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), plain))
+    shown = _MORE.sub(r"\1", _ADDRESS.sub(lambda found: found[1] + _hidden(found[2]), plain))
+    return _LATER.sub(f"/{HIDDEN}@", shown) if "://" in shown else shown
 
 
 def without_paths(text: str) -> str:
