@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from dataprops.util.garbage import collect_seldom
+
 # name -> (module with a click command `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("flows.commands.audit", "Audit a dataset: numbers, findings, alerts and a report."),
@@ -68,6 +70,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="dataprops")
 def main() -> None:
     """Audit image datasets for training: what they hold, how hard and how vulnerable they make a network."""
+    collect_seldom()
 
 
 if __name__ == "__main__":

@@ -61,20 +61,22 @@ def look(run: Run) -> Looked:
     from dataprops.findings.nearcopies import near_copies
     from dataprops.findings.pixels_tell import told_by_pixels
     from dataprops.findings.quality import faults
+    from dataprops.util.threads import one_thread
 
     files, seed = run.files, run.config.seed
     images, blocks, kind = files.images.read(), Pictures(run).blocks, files.scanned.read().label_kind
-    copies = near_copies(
-        images,
-        files.neighbours.read(),
-        blocks,
-        near_rms=run.config.near_rms,
-        listed=files.near_pairs(),
-        features=files.passed.read().features,
-        seed=seed,
-    )
-    told = told_by_pixels(images, blocks, seed=seed) if kind == "classes" else None
-    return Looked(copies, faults(images, blocks, seed), told, shortcut_scores(images, kind, seed))
+    with one_thread():  # as in the helper
+        copies = near_copies(
+            images,
+            files.neighbours.read(),
+            blocks,
+            near_rms=run.config.near_rms,
+            listed=files.near_pairs(),
+            features=files.passed.read().features,
+            seed=seed,
+        )
+        told = told_by_pixels(images, blocks, seed=seed) if kind == "classes" else None
+        return Looked(copies, faults(images, blocks, seed), told, shortcut_scores(images, kind, seed))
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:

@@ -31,6 +31,7 @@ READ = ("scan", "decode")
 COMPUTE = ("distances", "measure", "probe", "find")
 TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
+DRAWING = ("dataprops.report.plots", "prepare")  # what the helper does beside the probe, or the checks
 
 # call(stage, run, tools) runs one stage: here, or as a task of an orchestrator
 Call = Callable[[Callable[..., Any], Run, Tools], Any]
@@ -100,6 +101,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     if unchanged.restore(run, key):
         log.info("nothing is new since the last audit: its tables are taken over")
         seconds |= dict.fromkeys(COMPUTE, 0.0)
+        helper.submit(*DRAWING)
     else:
         helper.imports(*beside.USES)
         begin = time.perf_counter()
@@ -108,8 +110,8 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
         beside.begin(run)  # while the probe is trained
+        helper.submit(*DRAWING)
         go(COMPUTE[COMPUTE.index("probe") :])
-    helper.submit("dataprops.report.plots", "prepare")  # while the checks are made
     go(TELL[:1])
     unchanged.remember(run, key)
     run.files.seconds.write(seconds)

@@ -27,10 +27,14 @@ from importlib import import_module
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
+from dataprops.util.garbage import collect_seldom
+
 log = logging.getLogger(__name__)
 
 FIRST = "great_expectations"  # imported by the process when it starts
 IDLE = 300.0  # seconds
+# beside the threads of the audit, those of a library wait for each other on cores that they do not get: three times the time
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # the process finds modules where this one does, whatever the folder it is started in
 COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dataprops.util.helper import serve; "
@@ -201,6 +205,7 @@ def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, json.dumps(sys.path), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
+            env={**os.environ, **ONE_THREAD},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -229,6 +234,7 @@ def _end(child: _Child) -> None:
 
 def serve(descriptor: int) -> None:
     """Main loop of the process: answer on this pipe until its other end closes or it is idle."""
+    collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the audit, whose end this process sees
     with Connection(descriptor) as pipe:
         while pipe.poll(IDLE):
