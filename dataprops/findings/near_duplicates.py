@@ -18,10 +18,28 @@ NAMED = 3  # images and changes named in a sentence
 
 
 class Group(NamedTuple):
-    """A group of near-copies: its images (ids, ascending), and its pairs (rows of `near`), the closest first."""
+    """A group of near-copies.
+
+    Attributes
+    ----------
+    members : int64 [m]
+        Ids of its images, ascending.
+    first : tuple of int
+        Ids of its closest pair.
+    least, most : float
+        Of its pairs, grey levels (RMS).
+    changes : tuple of str
+        What was done to the pictures, that of the closest pair first.
+    series : bool
+        Whether all of its pairs are of one series.
+    """
 
     members: np.ndarray
-    pairs: pd.DataFrame
+    first: tuple[int, int]
+    least: float
+    most: float
+    changes: tuple[str, ...]
+    series: bool
 
 
 def with_words(near: pd.DataFrame, features: int) -> pd.DataFrame:
@@ -42,44 +60,55 @@ def groups(near: pd.DataFrame) -> list[Group]:
 
     if near.empty:
         return []
-    ids, ends = np.unique(near[["a", "b"]].to_numpy(np.int64), return_inverse=True)
+    # columns by themselves: of thousands of groups, a table for each takes longer than to find them
+    near = near.sort_values(["rms", "a", "b"], kind="stable")
+    pair, rms, what, series = (near[c].to_numpy() for c in (["a", "b"], "rms", "what", "series"))
+    ids, ends = np.unique(pair.astype(np.int64), return_inverse=True)
     ends = ends.reshape(-1, 2)
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
     _, label = connected_components(graph, directed=False)
-    order = near.assign(component=label[ends[:, 0]]).sort_values(["rms", "a", "b"], kind="stable")
-    return [
-        Group(ids[label == component], part.drop(columns="component"))
-        for component, part in order.groupby("component", sort=False)
+    members, pairs = _by_label(label), _by_label(label[ends[:, 0]])
+    out = [
+        Group(
+            ids[members[component]],
+            (int(pair[at[0], 0]), int(pair[at[0], 1])),
+            float(rms[at[0]]),
+            float(rms[at[-1]]),
+            tuple(dict.fromkeys(what[at])),
+            bool(series[at].all()),
+        )
+        for component, at in enumerate(pairs)
     ]
+    return [out[component] for component in np.argsort([at[0] for at in pairs])]
+
+
+def _by_label(label: np.ndarray) -> list[np.ndarray]:
+    """Places of each label, ascending."""
+    return np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))[:-1])
 
 
 def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, bool, bool, float]:
     """What matters more comes first: across splits, with two labels, copies before series, the closest."""
     splits = {str(split[i]) for i in group.members if split[i] is not None}
     labels = {str(label[i]) for i in group.members if label[i] is not None}
-    return len(splits) < 2, len(labels) < 2, bool(group.pairs["series"].all()), float(group.pairs["rms"].iloc[0])
+    return len(splits) < 2, len(labels) < 2, group.series, group.least
 
 
 def sentence(group: Group, path: np.ndarray) -> str:
     """What a group is, in words."""
-    first = group.pairs.iloc[0]
-    changes = list(dict.fromkeys(group.pairs["what"]))
-    told = "; ".join(changes[:NAMED]) + ("; ..." if len(changes) > NAMED else "")
+    told = "; ".join(group.changes[:NAMED]) + ("; ..." if len(group.changes) > NAMED else "")
     series = " They are of one patient or series: neighbouring slices, frames or repeated exposures rather than copies."
     if len(group.members) == 2:
-        start = (
-            f"{quoted(path[first.a])} and {quoted(path[first.b])} are near-copies ({told}): {first.rms:.2f} grey levels apart"
-            " on average (RMS)"
-        )
+        one, other = (quoted(path[i]) for i in group.first)
+        start = f"{one} and {other} are near-copies ({told}): {group.least:.2f} grey levels apart on average (RMS)"
     else:
         named = ", ".join(quoted(path[i]) for i in group.members[:NAMED])
         start = (
-            f"{len(group.members)} images are near-copies of each other ({told}), {first.rms:.2f} to"
-            f" {group.pairs['rms'].max():.2f} grey levels apart on average (RMS): {named}"
-            + (" and others" if len(group.members) > NAMED else "")
+            f"{len(group.members)} images are near-copies of each other ({told}), {group.least:.2f} to {group.most:.2f} grey levels"
+            f" apart on average (RMS): {named}" + (" and others" if len(group.members) > NAMED else "")
         )
-    aligned = "" if changes == ["the same view"] else " once laid over each other"
-    return f"{start}{aligned}.{series if group.pairs['series'].all() else ''}"
+    aligned = "" if group.changes == ("the same view",) else " once laid over each other"
+    return f"{start}{aligned}.{series if group.series else ''}"
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -88,7 +117,7 @@ def find(context: Context) -> Iterator[Row]:
     path, split, label = (or_none(images[name]) for name in ("path", "split", "label"))
     found = groups(with_words(context.near, context.features))
     for group in sorted(found, key=lambda group: _weight(group, split, label)):
-        yield group.members, float(group.pairs["rms"].iloc[0]), sentence(group, path)
+        yield group.members, group.least, sentence(group, path)
 
 
 def measures(context: Context) -> dict[str, float]:

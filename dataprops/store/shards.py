@@ -59,6 +59,8 @@ WRITTEN_BYTES = 2**20  # of a shard, at once
 MEASURED_BYTES = 2**20  # of images that are measured together; it takes ten times as much for a moment
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
+SCATTERED = 8  # runs of rows of each shard: beyond it they are gathered at once
+MAPPED = 128  # shards that stay mapped
 # Whose image it is, as hashes, known of DICOM files alone, and how many frames its file holds
 IDENTITY = dicom.Identity._fields
 _NOBODY = dicom.Identity(None, None, None, 1)
@@ -483,22 +485,36 @@ class ShardIndex(NamedTuple):
     def rows(self, shard: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Canonical images by shard number and row, uint8 [len(at), D], in the order asked for."""
         if not len(at):
-            features = np.load(self.files[0], mmap_mode="r").shape[1] if self.files else 0
+            features = _mapped(self.files[0]).shape[1] if self.files else 0
             return np.empty((0, features), np.uint8)
-        parts = list(_runs(np.asarray(shard), np.asarray(at)))
+        shard, at = np.asarray(shard), np.asarray(at)
+        parts = list(_runs(shard, at))
         if len(parts) == 1:
             number, start, stop, _, _ = parts[0]
-            return np.load(self.files[number], mmap_mode="r")[start:stop]
-        out = None
-        opened: dict[int, np.ndarray] = {}
-        for number, start, stop, to, to_stop in parts:
-            if number not in opened:
-                opened[number] = np.load(self.files[number], mmap_mode="r")
-            if out is None:
-                out = np.empty((len(at), opened[number].shape[1]), np.uint8)
-            out[to:to_stop] = opened[number][start:stop]
-        assert out is not None
+            return _mapped(self.files[number])[start:stop]
+        numbers = np.unique(shard)
+        opened = {int(number): _mapped(self.files[number]) for number in numbers}
+        out = np.empty((len(at), next(iter(opened.values())).shape[1]), np.uint8)
+        if len(parts) > SCATTERED * len(numbers):
+            for number, pixels in opened.items():
+                to = np.nonzero(shard == number)[0]
+                out[to] = pixels[at[to]]
+        else:
+            for number, start, stop, to, to_stop in parts:
+                out[to:to_stop] = opened[number][start:stop]
         return out
+
+
+def _mapped(file: Path) -> np.ndarray:
+    """A shard's pixels, mapped; opened once, as that takes as long as reading a hundred small images."""
+    stat = file.stat()
+    return _mapped_state(str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=MAPPED)
+def _mapped_state(file: str, *state: int) -> np.ndarray:
+    """A file in this state: a damaged one is written anew under its name."""
+    return np.load(file, mmap_mode="r")
 
 
 def _runs(shard: np.ndarray, at: np.ndarray) -> Iterator[tuple[int, int, int, int, int]]:

@@ -11,6 +11,7 @@ from dataprops.findings import Context, measures
 from dataprops.findings import find as find_all
 from dataprops.findings.second_opinion import Witness, opinions
 from dataprops.properties.tables import pairs_table
+from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
 
 
@@ -55,10 +56,11 @@ def context_of(run: Run) -> Context:
 
 def find(run: Run, tools: Tools) -> dict[str, int]:
     """Findings, and the numbers that checks use; returns the count of each kind."""
-    context = context_of(run)
-    context = context._replace(slices=beside.hard_parts(run, context))
-    numbers = measures(context)
-    found = find_all(context, numbers)
+    with one_thread():
+        context = context_of(run)
+        context = context._replace(slices=beside.hard_parts(run, context))
+        numbers = measures(context)
+        found = find_all(context, numbers)
     run.files.findings.write(found)
     run.files.pairs.write(pairs_table(context.near, context.sharpest, context.images))
     assert context.shortcuts is not None
