@@ -104,7 +104,7 @@ def test_every_reader_passes_the_guard(fault, monkeypatch, tmp_path):
         assert prints.content == [None]
         assert prints.error[0]
         facts, _ = shards._decode_one(source, "cat/000.png", decode.Preprocess(4), np.zeros(16, np.uint8))
-        assert facts["error"]
+        assert facts.error
         assert list(source.read_some(["cat/000.png"])) == []
 
 

@@ -66,6 +66,8 @@ BYTES_OF_PIXEL = {
 
 _MAY_HAVE_FRAMES = re.compile(rb"II[*+]\x00|MM\x00[*+]|GIF8|RIFF....WEBPVP8X|....ftypavi[fs]|\x89PNG", re.DOTALL)
 _BEFORE_PIXELS = 4096  # bytes in which an animated PNG says that it is one
+_ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # where Pillow keeps an orientation
+_NO_TAGS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")  # which have it nowhere else
 NOT_FINITE = "holds NaN or infinite values"
 _NO_FACTS = ("", float("nan"), float("nan"))
 
@@ -150,6 +152,7 @@ class Preprocess:
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters: warnings.catch_warnings | None = None
+_quiet_here = threading.local()
 _LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "PIL", "nibabel.global")
 _quiet_levels: dict[str, int] = {}
 
@@ -161,8 +164,22 @@ def quiet() -> Iterator[None]:
     Those of pydicom must not be heard at all: they quote what stands in the file, a patient's name for instance.
 
     The filters of `warnings` belong to the process, and images are decoded in threads: the first one in sets them, the
-    last one out puts the old ones back. (A `catch_warnings` of each thread would restore them in the wrong order.)
+    last one out puts the old ones back. (A `catch_warnings` of each thread would restore them in the wrong order.) Inside of
+    another one on the same thread it does nothing: for a small image it would take as long as decoding it.
     """
+    if getattr(_quiet_here, "on", False):
+        yield
+        return
+    _quiet_here.on = True
+    try:
+        with _quiet_process():
+            yield
+    finally:
+        _quiet_here.on = False
+
+
+@contextmanager
+def _quiet_process() -> Iterator[None]:
     global _quiet_users, _quiet_filters
     with _quiet_lock:
         if _quiet_users == 0:
@@ -256,7 +273,8 @@ def _decode(data: bytes, window: str) -> RawImage:
                 pixels, values = sixteen.samples(data), INTEGERS
             else:
                 image.load()
-                ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
+                if _may_be_turned(image):
+                    ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
                 pixels, values = _values(image)
             pixels = 65535 - pixels if inverted else pixels
     except UnidentifiedImageError:
@@ -268,6 +286,11 @@ def _decode(data: bytes, window: str) -> RawImage:
         # what Pillow's decoders raise for damaged files; their messages do not quote the file
         raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0], values)
+
+
+def _may_be_turned(image: Image.Image) -> bool:
+    """Whether a file may hold an orientation: in EXIF, XMP or the tags of a TIFF. Looking for it takes as long as a small image."""
+    return not image.info.keys().isdisjoint(_ORIENTED) or image.format not in _NO_TAGS
 
 
 def resolved(raw: RawImage, range: str = IMAGE) -> RawImage:

@@ -337,4 +337,4 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     """The bytes of one file, or its array if it holds one."""
     if key.lower().endswith(onearray.SUFFIXES):
         return onearray.read(Path(location) / key)
-    return read_whole(Path(location) / key)
+    return read_whole(os.path.join(location, key))  # noqa: PTH118 - a million files, no Path for each

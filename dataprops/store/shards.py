@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -388,7 +388,8 @@ def decode_batch(
 
 
 def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, folder: str, kept: Kept) -> int:
-    index: dict[str, list] = {name: [] for name in _INDEX.names}
+    entries: list[_Entry] = []
+    measured = np.full((len(batch.keys), len(MEASURES)), np.nan, np.float32)
     waiting: dict[int, Part] = {}
     held = 0
     path = Path(folder)
@@ -403,33 +404,53 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
             for row, key in enumerate(batch.keys):
                 pixels = np.zeros(preprocess.features, np.uint8)
                 with one_image():
-                    facts, part = _decode_one(source, key, preprocess, pixels, kept.take(key))
-                facts["row"] = row
-                for name in index:
-                    index[name].append(facts[name])
+                    entry, part = _decode_one(source, key, preprocess, pixels, kept.take(key))
+                entries.append(entry)
                 file.write(pixels)
                 if part is not None:
                     waiting[row] = part
                     held += part.levels.nbytes
                 if held > MEASURED_BYTES:
-                    _measure(waiting, index)
+                    _measure(waiting, measured)
                     held = 0
-            _measure(waiting, index)
+            _measure(waiting, measured)
         # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
-        name = hash_bytes("\n".join(content or "" for content in index["content"]).encode())
+        name = hash_bytes("\n".join(entry.content or "" for entry in entries).encode())
         aside.replace(path / f"{name}.npy")
     finally:
         aside.unlink(missing_ok=True)
-    table = pa.table(index, schema=_INDEX)
+    table = _index_table(entries, measured)
     write_aside(path / f"{name}.parquet", lambda aside: pq.write_table(table, aside))
     return len(batch.keys)
 
 
-def _measure(waiting: dict[int, Part], index: dict[str, list]) -> None:
+class _Entry(NamedTuple):
+    """Index entry of one image, but for its row and what is measured of it."""
+
+    content: str | None = None
+    pixels: str | None = None
+    format: str | None = None
+    mode: str | None = None
+    width: int = 0
+    height: int = 0
+    peak: int = -1
+    grey: bool = False
+    error: str | None = None
+
+
+def _index_table(entries: Sequence[_Entry], measured: np.ndarray) -> pa.Table:
+    """The index of a shard: its entries in the order of its rows, and what was measured, float32 [n, measures]."""
+    columns: dict[str, Any] = dict(zip(_Entry._fields, zip(*entries, strict=True), strict=True))
+    columns["row"] = np.arange(len(entries))
+    unread = np.array([entry.pixels is None for entry in entries])
+    columns |= {name: pa.array(measured[:, i], mask=unread) for i, name in enumerate(MEASURES)}
+    return pa.table({name: columns[name] for name in _INDEX.names}, schema=_INDEX)
+
+
+def _measure(waiting: dict[int, Part], measured: np.ndarray) -> None:
     """Measure the images that wait, by row, and enter their numbers."""
-    for row, numbers in zip(waiting, measure_parts(list(waiting.values())).tolist(), strict=True):
-        for name, value in zip(MEASURES, numbers, strict=True):
-            index[name][row] = value
+    if waiting:
+        measured[list(waiting)] = measure_parts(list(waiting.values()))
     waiting.clear()
 
 
@@ -439,30 +460,26 @@ def _decode_one(
     preprocess: Preprocess,
     out: np.ndarray,
     read: tuple[str, bytes | RawImage] | None = None,
-) -> tuple[dict, Part | None]:
+) -> tuple[_Entry, Part | None]:
     """Index entry of one image and what remains to be measured; its canonical pixels are written to `out`.
 
     `read` are its hash and itself, where it was read already.
     """
-    facts: dict = dict.fromkeys(_INDEX.names)
-    facts.update(width=0, height=0, peak=-1, grey=False)
+    content = None
     try:
         image = source.read(key) if read is None else read[1]
-        facts["content"] = hash_image(image) if read is None else read[0]
+        content = hash_image(image) if read is None else read[0]
         with guarded(damage, passing=(UnreadableImage,)):
             raw = decode_values(image, preprocess.window) if isinstance(image, bytes) else image
             raw = resolved(raw, preprocess.range)
             pixels, peak = canonical(raw, preprocess)
     except OSError as problem:
-        facts["error"] = read_reason(problem)
-        return facts, None
+        return _Entry(content, error=read_reason(problem)), None
     except UnreadableImage as reason:
-        facts["error"] = str(reason)
-        return facts, None
+        return _Entry(content, error=str(reason)), None
     out[:] = pixels.reshape(-1)
-    facts.update(format=raw.format, mode=raw.mode, width=raw.width, height=raw.height, peak=peak, grey=is_grey(raw))
-    facts["pixels"] = hash_bytes(out.data)
-    return facts, part_of(raw.pixels)
+    entry = _Entry(content, hash_bytes(out.data), raw.format, raw.mode, raw.width, raw.height, peak, is_grey(raw))
+    return entry, part_of(raw.pixels)
 
 
 class ShardIndex(NamedTuple):

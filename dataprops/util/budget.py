@@ -46,6 +46,8 @@ class _Ledger:
             self.held += count
 
     def give(self, count: int) -> None:
+        if not count:
+            return
         with self._free:
             self.held -= count
             self._free.notify_all()
