@@ -82,9 +82,8 @@ class Teller:
             yield lambda done: None
             with self._lock:
                 self._spoke = time.monotonic()
-                self._console.print(
-                    f"{what}: {short_number(total)} {unit} in {time.monotonic() - begin:.1f} s", soft_wrap=True
-                )
+                much = "done" if unit == "%" else f"{short_number(total)} {unit}"
+                self._console.print(f"{what}: {much} in {time.monotonic() - begin:.1f} s", soft_wrap=True)
             return
         with self._lock:
             self._bars += 1

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from dataprops.audit import audit
 from dataprops.audit.underway import in_words, running
+from dataprops.report.plots import new_figure
 from dataprops.report.standing import Place
-from dataprops.report.store_page import _plots, render_store
+from dataprops.report.store_page import _plots, names_beside, render_store
 from dataprops.util.tools import inline_tools, no_progress
 from tasks.progress import SILENCE, Teller
 from tests.make_images import SIZE, random_folder, save
@@ -32,6 +33,7 @@ def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_pa
         bad = audit(tmp_path / "set", name="bad", tools=inline_tools(watch), **options)
     told = next(one for one in seen if one.get("total") and one["unit"] == "pairs")
     assert told["dataset"] == "bad" and "0 % of" in in_words(told)
+    assert in_words({"what": "training the probe", "done": 30, "total": 100, "unit": "%"}) == "training the probe: 30 %"
     assert {one["stage"] for one in seen} >= {"decode", "distances", "measure"}
     assert running(store) == []
     page = render_store(store, [told | {"words": in_words(told)}])
@@ -51,6 +53,24 @@ def test_a_plot_has_two_sets_or_the_calibrations_beside():
     small = [{"preprocessing": "32 × 32 × 3, full-range", "place": Place("mine", 11.0, 2e-4, 0.1)}]
     sharp, error = _plots(small)
     assert "recyclables" in sharp.svg and "recyclables" in error.svg and "at 256 images" in sharp.note
+
+
+def test_names_in_a_plot_cover_neither_each_other_nor_other_points():
+    _, axes = new_figure(3.2)
+    axes.set_xlim(0, 20)
+    axes.set_ylim(0, 25)
+    close = [
+        ("brain_tumor_mri4_128", 12.4, 21.7),
+        ("malaria_cells", 14.4, 20.9),
+        ("a", 14.2, 21.9),
+        ("at the edge", 19.9, 5),
+    ]
+    boxes = names_beside(axes, close)
+    for i, (left, bottom, right, top) in enumerate(boxes):
+        assert right <= 72 * 5.2 and left >= 0
+        for low, floor, high, roof in boxes[:i]:
+            assert right <= low or high <= left or top <= floor or roof <= bottom
+    assert [text.get_text() for text in axes.texts] == [name for name, _, _ in close]
 
 
 def test_nothing_is_silent_for_long():

@@ -105,6 +105,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     else:
         helper.imports(*beside.USES)
         begin = time.perf_counter()
+        under_way.stage(COMPUTE[0])
         import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # meanwhile
         kernels.wait()
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin

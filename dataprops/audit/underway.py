@@ -69,7 +69,8 @@ class UnderWay:
                         self._write({"done": done})
 
                 yield both
-            self._write({}, drop=("done", "total", "unit"))
+            stage = self._told.get("stage", "")  # what was counted is over, the stage is not
+            self._write({"what": WORDS.get(stage, stage or what)}, drop=("done", "total", "unit"))
 
         return progress
 
@@ -105,6 +106,8 @@ def running(store: Path, dataset: str = "*") -> list[dict[str, Any]]:
 
 def in_words(told: dict[str, Any]) -> str:
     """'comparing pairs: 43 % of 50,000,000 pairs'."""
+    if told.get("unit") == "%":
+        return f"{told['what']}: {100 * told['done'] / told['total']:.0f} %"
     if told.get("total"):
         return f"{told['what']}: {100 * told['done'] / told['total']:.0f} % of {told['total']:,} {told['unit']}"
     return str(told.get("what", "at work"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataprops.findings import FINDINGS
+from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, percent
 
 COUNTED = ("sharpest_pairs",)  # kinds of which every set has its share: they open and close with every image
@@ -33,11 +34,12 @@ def title(kind: str) -> str:
 
 
 def opened_and_closed(found: Mapping[str, Any]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """(kind, count) of findings that came and that went, without those that every set has."""
+    """(kind, count) of findings that came and that went, the most useful first, without those that every set has."""
     out = []
     for name in ("opened", "closed"):
         kinds = found.get(name) or {}
-        out.append([(kind, part["count"]) for kind, part in kinds.items() if kind not in COUNTED and part["count"]])
+        order = in_order(kinds, {"alerts": []})
+        out.append([(k, kinds[k]["count"]) for k in order if k not in COUNTED and kinds[k]["count"]])
     return out[0], out[1]
 
 

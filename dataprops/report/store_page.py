@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -23,6 +23,10 @@ from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, ne
 from dataprops.report.standing import SCALE, SIDE, Place, place_of, preprocessing
 from dataprops.report.terminal_history import sparkline
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAME = 6.5  # points: the names of sets in a plot
 RUNS_SHOWN = 50
 WORST = 8
 CALIBRATED = 256  # images of the calibration's sources in a plot: all but the smallest sets have as many
@@ -91,6 +95,42 @@ def _dataset(folder: Path) -> dict[str, Any] | None:
     }
 
 
+def names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list[tuple[float, float, float, float]]:
+    """Write the name of each point beside it where it covers neither another point nor another name; returns their boxes.
+
+    Of four places the one that covers the least is taken, in points of the drawing (left, bottom, right, top). The limits of the
+    axes are set before.
+    """
+    (x0, x1), (y0, y1), frame = axes.get_xlim(), axes.get_ylim(), axes.get_position()
+    across, up = (72 * side for side in axes.get_figure(root=True).get_size_inches())
+    across, up = across * frame.width, up * frame.height
+    at = [((x - x0) / (x1 - x0) * across, (y - y0) / (y1 - y0) * up) for _, x, y in points]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at]
+    boxes: list[tuple[float, float, float, float]] = []
+    for own, ((name, x, y), (px, py)) in enumerate(zip(points, at, strict=True)):
+        wide, best = 0.56 * NAME * len(name), None
+        for dx, dy in ((5, 3), (-5, 3), (5, -9), (-5, -9)):
+            left = px + dx if dx > 0 else px + dx - wide
+            box = (left, py + dy, left + wide, py + dy + NAME)
+            out = max(0.0, -box[0]) + max(0.0, box[2] - across) + max(0.0, -box[1])
+            covered = sum(_shared(box, other) for i, other in enumerate([*taken, *boxes]) if i != own)
+            if best is None or covered + NAME * out < best[0]:
+                best = covered + NAME * out, dx, dy, box
+        assert best is not None
+        _, dx, dy, box = best
+        boxes.append(box)
+        side = "left" if dx > 0 else "right"
+        axes.annotate(
+            name, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=NAME, color=INK, ha=side, va="bottom"
+        )
+    return boxes
+
+
+def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Area that two boxes share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
 def _scatter(
     places: Sequence[Place], field: str, label: str, others: Sequence[tuple[Place, str]], shown: float = 1
 ) -> Any:
@@ -104,19 +144,13 @@ def _scatter(
         y = shown * getattr(place, field)
         (point,) = axes.plot([place.dimension], [y], marker, color=colour, markersize=6)
         _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
-        left = (place.dimension or 0.0) > 0.6 * right  # its name would leave the plot
-        axes.annotate(
-            _short(place.name),
-            (place.dimension, y),
-            xytext=(-5 if left else 5, 3),
-            textcoords="offset points",
-            fontsize=6.5,
-            color=INK,
-            ha="right" if left else "left",
-        )
     # from zero: a scatter that fills its frame makes much of little
     axes.set_xlim(0, right)
     axes.set_ylim(0, 1.15 * max(shown * getattr(place, field) for place, _, _ in marked))
+    names_beside(
+        axes,
+        [(_short(place.name), place.dimension or 0.0, shown * getattr(place, field)) for place, _, _ in marked],
+    )
     axes.set_xlabel("intrinsic dimension (MLE)", fontsize=8)
     axes.set_ylabel(label, fontsize=8)
     powers(axes.yaxis)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataprops.report.changes import files_sentence, opened_and_closed, title, unchanged
+from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, plus_minus
 from dataprops.report.text import all_visible
 
@@ -22,6 +23,7 @@ DRIFTED = {
     "log_loss": "expected test loss",
     "copies": "share of exact copies",
 }
+WIDEST = 34  # columns of a terminal for the name of what changed: a class may have a long one
 NAMED = 3  # findings shown of each kind
 
 
@@ -54,7 +56,9 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
 
     dataset, runs = all_visible(dataset), all_visible(list(runs))
     table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
-    for heading in ("run", "images", "dimension", "sharpness", "penalty", "duplicates", "conflicts"):
+    # known at the paper's preprocessing alone
+    penalty = ("penalty",) if any(run["penalty"] is not None for run in runs) else ()
+    for heading in ("run", "images", "dimension", "sharpness", *penalty, "duplicates", "conflicts"):
         table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
     for run in runs:
         table.add_row(
@@ -62,13 +66,14 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
             f"{run['n_images']:,}",
             plus_minus(run["d_data"], run["d_data_se"]),
             number(run["k_f"]),
-            number(run["penalty"]),
+            *(number(run[name]) for name in penalty),
             f"{run['duplicates']:,}",
             f"{run['conflicts']:,}",
         )
     console.print(table)
     bars = Table.grid(padding=(0, 2))
-    for name, key in (("images", "n_images"), ("dimension", "d_data"), ("sharpness", "k_f"), ("penalty", "penalty")):
+    lines = (("images", "n_images"), ("dimension", "d_data"), ("sharpness", "k_f"), *((name, name) for name in penalty))
+    for name, key in lines:
         bars.add_row(name, sparkline([run[key] for run in runs]))
     console.print(bars)
     if len(runs) > 1:
@@ -86,7 +91,9 @@ def _told(run: dict[str, Any]) -> str:
         parts.append("the same files")
     for name, kinds in (("opened", run.get("opened")), ("closed", run.get("closed"))):
         if kinds:
-            parts.append(f"{name}: {', '.join(f'{count:,} {title(kind).lower()}' for kind, count in kinds.items())}")
+            parts.append(
+                f"{name}: {', '.join(f'{kinds[kind]:,} {title(kind).lower()}' for kind in in_order(kinds, {'alerts': []}))}"
+            )
     drift = ", ".join(DRIFTED.get(name, name.replace("share.", "share of ")) for name in run["drift"] or ())
     parts.append(f"beyond sampling noise: {drift}" if drift else "nothing beyond sampling noise")
     return "; ".join(parts)
@@ -105,7 +112,10 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
     _print_opened(found, console)
     table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in ("", "before", "after", "change (95 % interval)", "significant?"):
-        table.add_column(heading, overflow="fold", no_wrap=not heading)
+        if heading:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=WIDEST)
     for change in found["changes"]:
         ends = number(change["before"]), number(change["after"])
         if change["withheld"]:
