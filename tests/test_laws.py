@@ -331,6 +331,10 @@ def test_the_gain_of_doubling_is_the_probes_or_withheld_with_the_reason():
     told = loss_if_doubled({"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}})
     assert (told.value, told.low, told.high, told.significant) == (-0.3, -0.4, -0.1, True)
     assert "lower the log loss of the reference classifier by about 30 % (95 % interval 10 % to 40 %)" in told.sentence
+    more = {"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}, "kind": "numbers"}
+    told = loss_if_doubled(more | {"gain_if_quadrupled": {"value": 0.5, "low": 0.2, "high": 0.6}})
+    assert "squared error of the reference regression by about 30 %" in told.sentence
+    assert told.sentence.endswith(", four times as many by about 50 % (20 % to 60 %).")
     flat = loss_if_doubled({"gain_if_doubled": {"value": -0.02, "low": -0.1, "high": 0.05}})
     assert "not lower" in flat.sentence
     assert not flat.significant

@@ -25,7 +25,7 @@ from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, ver
 from dataprops.report.gallery import kinds_in_order
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
-from dataprops.report.page import render
+from dataprops.report.page import attack_sentence, render
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import Drawn, history, learning_curve, plots_of, sharpness_histogram
 from dataprops.report.standing import calibration_sentence, paper_sentence
@@ -211,9 +211,9 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
 
 
 def test_whether_more_images_help_is_said_in_words():
-    labels = {"kind": "classes", "classes": {"a": 60, "b": 40}}
     gain, error = {"value": 0.1, "low": 0.05, "high": 0.2}, {"value": 0.2, "low": 0.1, "high": 0.3}
-    summary = {"alerts": [], "n_images": 100, "labels": labels, "probe": {"gain_if_doubled": gain, "error": error}}
+    probe = {"kind": "classes", "chance": 0.4, "gain_if_doubled": gain, "error": error}
+    summary = {"alerts": [], "n_images": 100, "probe": probe}
 
     def told(**probe) -> str:
         nothing = pd.DataFrame({"kind": [], "severity": [], "images": []})
@@ -222,9 +222,36 @@ def test_whether_more_images_help_is_said_in_words():
     assert told() == "Collect more: with twice as many images log loss falls by 10 % (5.0 % to 20 %)."
     for value, low, words in ((0.02, -0.1, "falls by -10 % to 20 %."), (0.0, 0.0, "hardly falls.")):
         assert told(gain_if_doubled={"value": value, "low": low, "high": 0.2}).endswith(f"the log loss {words}")
+    # a regression has neither errors nor log loss
+    assert told(kind="numbers") == (
+        "Collect more: with twice as many images the variance not explained would fall from 20 % to 18 %;"
+        " squared error falls by 10 % (5.0 % to 20 %)."
+    )
     # always naming the largest class errs on 40 %
     guessed = told(error={"value": 0.38, "low": 0.3, "high": 0.45})
     assert guessed.startswith("Look at labels and preprocessing") and guessed.endswith("the largest class on 40 %.")
+
+
+def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_error(audited):
+    summary, tables, _ = audited
+    numeric = summary | {
+        "probe": summary["probe"] | {"kind": "numbers", "notes": ["4,000 of 10,000 images were drawn (seed 0)"]}
+    }
+    names = {key.name: key for key in keys_of(numeric)}
+    told = names["Variance a reference regression leaves unexplained"]
+    assert told.note.endswith("4,000 of 10,000 images were drawn (seed 0)") and "class" not in told.note
+    assert "regression" in WORDS[told.of].means and "Error of a reference classifier" not in names
+    classes = next(key for key in keys_of(summary) if key.of == "probe.error")
+    assert f"always naming the largest class: {percent(summary['probe']['chance'])}" in classes.note
+    text = Page(render(numeric, tables, lambda image: None)).text
+    assert "How often a small classifier" not in text
+
+
+def test_an_attack_on_the_classifier_is_told_beside_the_mean_sharpness():
+    attack = {"penalty": 3.16, "eps": 2.0, "flip_median": 0.916, "images": 100, "k_mean": 2.95e-4}
+    told = attack_sentence({"probe": {"attack": attack}})
+    assert "eps 2/255 raises its loss by 3.2 nats" in told and "flip at 0.92/255" in told and "2.95 × 10⁻⁴" in told
+    assert attack_sentence({"probe": None}) == attack_sentence({"probe": {"attack": None}}) == ""
 
 
 def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is_seen():

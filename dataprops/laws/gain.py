@@ -34,9 +34,15 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         return Prediction(name, withheld=probe.get("withheld") or NO_PROBE, score=doubling())
     value, low, high = -gain["value"], -gain["high"], -gain["low"]
     interval = f"95 % interval {percent(gain['low'])} to {percent(gain['high'])}"
-    fall = f"lower the log loss of the reference classifier by about {percent(gain['value'])}"
+    loss = "log loss of the reference classifier"
+    if probe.get("kind") == "numbers":
+        loss = "squared error of the reference regression"
+    fall, more = f"lower the {loss} by about {percent(gain['value'])}", probe.get("gain_if_quadrupled")
     if gain["value"] <= 0:
-        fall = "not lower the log loss of the reference classifier"
+        fall, more = f"not lower the {loss}", None
+    further = ""
+    if more:
+        further = f", four times as many by about {percent(more['value'])} ({percent(more['low'])} to {percent(more['high'])})"
     return Prediction(
         name,
         value,
@@ -44,7 +50,7 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         high,
         "relative",
         "learning curve of the reference classifier at an eighth, a quarter, half and all of the images; bootstrap over groups",
-        f"Twice as many images of this kind are expected to {fall} ({interval}).",
+        f"Twice as many images of this kind are expected to {fall} ({interval}){further}.",
         significant=high < 0 or low > 0,
         score=doubling(),
     )

@@ -122,7 +122,7 @@ def summary_of(probe: Probe, y: np.ndarray, names: list[str] | None, grouped: st
 def sentence(error: Estimate, told: dict[str, Any]) -> str:
     """What the classifier does, in words."""
     ends = f"({percent(error.low)} to {percent(error.high)})"
-    unseen = "images of groups it has not seen" if told["grouped_by"] == "group" else "images it has not seen"
+    unseen = "images of patients it has not seen" if told["grouped_by"] == "group" else "images it has not seen"
     if told["kind"] == "numbers":
         return f"A simple reference classifier leaves {percent(error.value)} {ends} of the labels' variance unexplained on {unseen}."
     return (

@@ -17,7 +17,8 @@ from dataprops.report.numbers import NOTHING, largest_sharpness, number, percent
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown also where they raised no alert
 FEW = "enough_images"  # the check that fails where a set is too small
-CARRYING = ("images", "probe.error", "probe.gain_if_doubled")  # decide what is done next: other numbers stand below
+# decide what is done next: other numbers stand below
+CARRYING = ("images", "probe.error", "probe.unexplained", "probe.gain_if_doubled", "probe.gain_of_squares")
 PICTURES = 6  # images shown beside a step
 WORDS = {
     "critical": "Do not train on this set as it is",
@@ -201,24 +202,28 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
     gain = probe.get("gain_if_doubled")
     if not gain or gain.get("value") is None:
         return None
+    loss = "squared error" if is_numeric(probe) else "log loss"
     interval = f" by {percent(gain['low'])} to {percent(gain['high'])}" if gain.get("low") is not None else ""
     if gain["value"] <= 0 or (gain.get("low") is not None and gain["low"] <= 0):
         told = "hardly falls" if not gain["value"] else f"falls{interval}" if interval else "does not fall"
-        return f"More images of this kind are not certain to help: with twice as many the log loss {told}"
+        return f"More images of this kind are not certain to help: with twice as many the {loss} {told}"
     error = doubled_error(probe)
-    told = f"error would fall from {percent(error[0])} to {percent(error[1])}" if error else ""
-    loss = f"log loss falls by {percent(gain['value'])}{f' ({interval[4:]})' if interval else ''}"
-    return f"Collect more: with twice as many images {f'{told}; ' if told else ''}{loss}"
+    what = "the variance not explained" if is_numeric(probe) else "error"
+    told = f"{what} would fall from {percent(error[0])} to {percent(error[1])}; " if error else ""
+    fall = f"{loss} falls by {percent(gain['value'])}{f' ({interval[4:]})' if interval else ''}"
+    return f"Collect more: with twice as many images {told}{fall}"
+
+
+def is_numeric(probe: Mapping[str, Any]) -> bool:
+    """Whether the reference classifier is a regression: the labels are numbers."""
+    return probe.get("kind") == "numbers"
 
 
 def no_better_than_guessing(summary: Mapping[str, Any]) -> str | None:
     """That the reference classifier learns nothing that always naming the largest class does not know; None where it does."""
-    error, labels = (summary.get("probe") or {}).get("error") or {}, summary.get("labels") or {}
-    classes = labels.get("classes") or {}
-    if labels.get("kind") != "classes" or not classes or error.get("high") is None:
-        return None
-    guessing = 1 - max(classes.values()) / sum(classes.values())
-    if error["high"] < guessing:
+    probe = summary.get("probe") or {}
+    error, guessing = probe.get("error") or {}, probe.get("chance")
+    if is_numeric(probe) or not guessing or error.get("high") is None or error["high"] < guessing:
         return None
     return (
         f"Look at labels and preprocessing before collecting more: a reference classifier errs on {percent(error['value'])} of"
@@ -228,7 +233,13 @@ def no_better_than_guessing(summary: Mapping[str, Any]) -> str | None:
 
 
 def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Error now, and at twice as many images by the power law through the last two points of the curve; None where it is flat."""
+    """Error now, and at twice as many images by the power law through the last two points of the curve; None where it is flat.
+
+    Of a regression it is the variance not explained, whose fall is the gain.
+    """
+    if is_numeric(probe):
+        gain = (probe.get("gain_if_doubled") or {}).get("value")
+        return (probe["error"]["value"], probe["error"]["value"] * (1 - gain)) if gain else None
     curve = [p for p in probe.get("curve") or () if p.get("error") and p.get("n")]
     if len(curve) < 2 or curve[-1]["n"] <= curve[-2]["n"] or curve[-1]["error"] >= curve[-2]["error"]:
         return None
@@ -307,6 +318,30 @@ def interval_text(value: Mapping[str, Any] | None) -> tuple[str, str]:
     return percent(value["value"]), f"95 % interval {low} to {high} %"
 
 
+def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
+    """Error of the reference classifier, and what twice the images save; of a regression in its own words."""
+    keys, probe = [], summary.get("probe") or {}
+    error = ("Error of a reference classifier", "probe.error")
+    saved = ("Log loss saved by twice the images", "probe.gain_if_doubled")
+    if is_numeric(probe):
+        error = ("Variance a reference regression leaves unexplained", "probe.unexplained")
+        saved = ("Squared error saved by twice the images", "probe.gain_of_squares")
+    if probe.get("error"):
+        value, note = interval_text(probe["error"])
+        parts = [note, "on patients held out" if probe.get("grouped_by") == "group" else "on images held out"]
+        if probe.get("chance") and not is_numeric(probe):
+            parts.append(f"always naming the largest class: {percent(probe['chance'])}")
+        parts += probe.get("notes") or []
+        keys.append(Key(error[0], value, "; ".join(filter(None, parts)), error[1]))
+    gain = probe.get("gain_if_doubled")
+    if gain:
+        value, note = interval_text(gain)
+        keys.append(Key(saved[0], value, note, saved[1]))
+    elif why := probe.get("withheld") or summary.get("probe_withheld"):
+        keys.append(Key(saved[0], NOTHING, f"not known: {why}", saved[1]))
+    return keys
+
+
 def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     """The numbers that carry the verdict, with their intervals."""
     s = summary
@@ -314,18 +349,7 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     keys = [
         Key("Images", f"{s['n_images']:,}", f"{s['n_unreadable']:,} unreadable; {kinds[s['labels']['kind']]}", "images")
     ]
-    probe = s.get("probe") or {}
-    if probe.get("error"):
-        value, note = interval_text(probe["error"])
-        keys.append(
-            Key("Error of a reference classifier", value, f"{note}, on images held out".lstrip(", "), "probe.error")
-        )
-    gain = probe.get("gain_if_doubled")
-    if gain:
-        value, note = interval_text(gain)
-        keys.append(Key("Log loss saved by twice the images", value, note, "probe.gain_if_doubled"))
-    elif why := probe.get("withheld") or s.get("probe_withheld"):
-        keys.append(Key("Log loss saved by twice the images", NOTHING, f"not known: {why}", "probe.gain_if_doubled"))
+    keys += _probe_keys(s)
     mle = s["intrinsic_dimension"].get("mle") or {"value": None, "se": None}
     low, high = mle.get("interval") or (None, None)
     ends = f"95 % interval {number(low)} to {number(high)}" if low is not None and high is not None else "no interval"

@@ -131,6 +131,19 @@ def _cleaning(summary: Mapping[str, Any]) -> str:
     return f"dataprops clean {summary['dataset']} --store {store} --remove {','.join(names)} --out clean.csv"
 
 
+def attack_sentence(summary: Mapping[str, Any]) -> str:
+    """What an attack does to the reference classifier itself, beside the mean sharpness; empty where it was not attacked."""
+    attack = (summary.get("probe") or {}).get("attack")
+    if not attack:
+        return ""
+    return (
+        f"The reference classifier itself, attacked on {attack['images']:,} held-out images: FGSM with eps"
+        f" {number(attack['eps'])}/255 raises its loss by {number(attack['penalty'], 2)} nats on average, and half of them flip at"
+        f" {number(attack['flip_median'], 2)}/255 or less. Mean of the images' label sharpness (mean K_j):"
+        f" {number(attack.get('k_mean'))} / grey level."
+    )
+
+
 def _alert(row: dict[str, Any], kinds: list[str], findings: pd.DataFrame) -> dict[str, Any]:
     """An alert with the gallery that shows its evidence, some of its pictures, and its first finding in words."""
     return {
@@ -227,6 +240,7 @@ def render(
         plots=plots,
         estimates=estimates,
         placed=placed_figures(points, summary),
+        attack=attack_sentence(summary),
         properties=tables["properties"].to_dict("records"),
         shortcuts=tables["shortcuts"].to_dict("records"),
         checks=[{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],

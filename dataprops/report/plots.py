@@ -21,7 +21,7 @@ import pandas as pd
 
 from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
 from dataprops.properties.estimators import title_of
-from dataprops.report.first_screen import doubled_error
+from dataprops.report.first_screen import doubled_error, is_numeric
 from dataprops.report.numbers import number, percent, raised
 from dataprops.report.text import visible
 
@@ -313,8 +313,10 @@ def learning_curve(drawn: Drawn) -> Plot | None:
         return None
     n, error = [p["n"] for p in curve], [100 * p["error"] for p in curve]
     figure, axes = new_figure()
+    numeric = is_numeric(probe)
+    missed = "not explained" if numeric else "wrong"
     (line,) = axes.plot(n, error, "o-", color=BLUE, markersize=5)
-    _tip(line, "; ".join(f"{a:,} images: {b:.3g} % wrong" for a, b in zip(n, error, strict=True)))
+    _tip(line, "; ".join(f"{a:,} images: {b:.3g} % {missed}" for a, b in zip(n, error, strict=True)))
     ends = probe.get("error") or {}
     if ends.get("low") is not None and ends.get("high") is not None:
         axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
@@ -327,18 +329,18 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     if doubled and (gain.get("value") or 0) > 0 and (gain.get("low") is None or gain["low"] > 0):
         axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
         (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
-        _tip(point, f"expected at {2 * n[-1]:,} images: {100 * doubled[1]:.3g} % wrong")
+        _tip(point, f"expected at {2 * n[-1]:,} images: {100 * doubled[1]:.3g} % {missed}")
         ticks.append(2 * n[-1])
-        told = f"Twice as many images: error from {percent(doubled[0])} to about {percent(doubled[1])}"
+        what = "variance not explained" if numeric else "error"
+        told = f"Twice as many images: {what} from {percent(doubled[0])} to about {percent(doubled[1])}"
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
     axes.minorticks_off()
     top = max(*error, 100 * (ends.get("high") or 0), 1.0)  # a curve without an error would lie on the axis, unseen
     axes.set_ylim(-0.03 * top, 1.08 * top)
     axes.set_xlabel("images the reference classifier learns from", fontsize=8)
-    numeric = probe.get("kind") == "numbers"
     axes.set_ylabel("variance not explained, %" if numeric else "wrong on held-out images, %", fontsize=8)
-    if not any(error):
+    if not any(error) and not numeric:
         told = "No held-out image is classified wrong, at any number of images"
     return Plot(told, _svg(figure, f"Learning curve of the reference classifier. {told}."))
 

@@ -44,6 +44,21 @@ WORDS: dict[str, Words] = {
         "power law through the last three sizes of the classifier's learning curve, continued to 2 N; interval by bootstrap",
         "this project",
     ),
+    "probe.unexplained": Words(
+        "Variance a reference regression leaves unexplained",
+        "How much of the differences between labels a small regression, trained on this set alone, misses on images held out.",
+        "A large network should miss less; if this is near 100 %, look at labels and preprocessing before training one.",
+        "mean squared error over the variance of the labels, each predicted by a fit that has not seen it (grouped folds); ridge"
+        " regression on features of random patches, at 32 × 32",
+        "features of Coates & Ng 2011; folds and intervals of this project",
+    ),
+    "probe.gain_of_squares": Words(
+        "Squared error saved by twice the images",
+        "By how much the regression's squared error would fall if the set had twice as many images of the same kind.",
+        "Where the interval lies above 0, collect more; where it holds 0, correct labels first.",
+        "power law through the last three sizes of the regression's learning curve, continued to 2 N; interval by bootstrap",
+        "this project",
+    ),
     "near_pairs": Words(
         "Near-copies",
         "How many pairs of images are nearly one point.",
