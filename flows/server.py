@@ -44,7 +44,9 @@ TEMPORARY = {
 
 # Runs a module in a process that ends when whoever started it is gone, be it by SIGKILL: then its standard input ends
 ENDS_WITH_PARENT = """
-import os, runpy, signal, sys, threading
+import gc, os, runpy, signal, sys, threading
+
+gc.set_threshold(100_000, 50, 20)  # see dataprops.util.garbage
 
 def watch():
     while os.read(0, 4096):

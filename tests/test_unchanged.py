@@ -11,6 +11,7 @@ import pytest
 from dataprops.audit import composition
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.unchanged import TABLES
+from dataprops.checks import expectations, validator
 from dataprops.findings import Finding, register, unregister
 from dataprops.store.folder import load_summary
 from dataprops.util.tools import inline_tools
@@ -88,7 +89,7 @@ def test_what_changes_the_numbers_computes_them_again(audited, change, tmp_path,
         (tmp_path / "own.toml").write_text("[class_ratio]\nmax = 1.01\n")
         options["thresholds"] = str(tmp_path / "own.toml")
     elif change == "program":
-        monkeypatch.setattr("dataprops.audit.unchanged._program", lambda: ["another"])
+        monkeypatch.setattr("dataprops.audit.unchanged.program", lambda: ["another"])
     elif change == "results":
         (newest(store) / "findings.parquet").unlink()
     else:
@@ -106,3 +107,30 @@ def test_what_changes_the_numbers_computes_them_again(audited, change, tmp_path,
             unregister("odd")
     assert summary["n_images"] == 41 + (change == "image")
     assert ("distances" in again) == (change == "finding")  # a user's code may look at what we do not know
+
+
+def test_what_was_judged_before_is_not_asked_again(audited, monkeypatch, tmp_path):
+    source, store = audited
+    before = run(source, store)[1]  # after one whose files were new to the store, it is judged on fewer measures
+    asked = []
+
+    def ask(*arguments):
+        asked.append(arguments)
+        return expectations.validate(*arguments)
+
+    monkeypatch.setattr(validator, "validate", ask)
+    same = run(source, store)[1]
+    assert not asked
+    pd.testing.assert_frame_equal(pd.read_parquet(same / "checks.parquet"), pd.read_parquet(before / "checks.parquet"))
+    pages = [path.relative_to(before) for path in (before / "data_docs").rglob("*.html")]
+    assert len(pages) > 2
+    assert all((same / page).read_bytes() == (before / page).read_bytes() for page in pages)
+    thresholds = tmp_path / "thresholds.toml"
+    thresholds.write_text("[class_ratio]\nmax = 2\n")
+    run(source, store, thresholds=str(thresholds))  # other checks
+    assert len(asked) == 1
+    last = run(source, store, thresholds=str(thresholds))[1]  # and without those of changes
+    shutil.rmtree(last / "data_docs")  # the pages are gone
+    told = len(asked)
+    assert (run(source, store, thresholds=str(thresholds))[1] / "data_docs" / "index.html").is_file()
+    assert len(asked) == told + 1

@@ -117,6 +117,15 @@ def test_the_helper_works_beside_this_process_one_job_after_the_other(idle):
     assert first.result() == pid != os.getpid()
 
 
+def test_what_need_not_wait_is_done_here_while_the_helper_is_at_work(idle):
+    helper.start()
+    pid = helper._child.process.pid
+    slow = helper.submit("time", "sleep", 1.0)
+    assert helper.submit("os", "getpid", queue=False).result() == os.getpid()
+    slow.result()
+    assert helper.submit("os", "getpid", queue=False).result() == pid
+
+
 def test_what_the_helper_cannot_do_is_done_here(idle, caplog):
     assert helper.submit("os", "getpid").result() == os.getpid()  # it was never started
     helper.start()
@@ -141,3 +150,12 @@ def test_kernels_are_compiled_ahead_only_where_none_are_kept(monkeypatch, tmp_pa
     kernels.begin()
     assert asked == [(kernels.COMPILE,), ()]
     kernels.wait()
+
+
+def test_our_processes_look_for_cycles_seldom():
+    script = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0));"
+        " from dataprops.util.garbage import collect_seldom, THRESHOLDS; collect_seldom();"
+        " assert gc.get_threshold() == THRESHOLDS and THRESHOLDS[0] > 10_000"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -31,7 +31,7 @@ READ = ("scan", "decode")
 COMPUTE = ("distances", "measure", "probe", "find")
 TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
-DRAWING = ("dataprops.report.plots", "prepare")  # what the helper does beside the probe, or the checks
+DRAWING = ("dataprops.report.plots", "prepare")  # what the helper does beside the probe
 
 # call(stage, run, tools) runs one stage: here, or as a task of an orchestrator
 Call = Callable[[Callable[..., Any], Run, Tools], Any]
@@ -65,14 +65,16 @@ def run_stages(
     wait : float
         Waits up to `wait` seconds for a running audit of the dataset to finish.
     spent : mapping, optional
-        Seconds that stages took before this call, by name; they are added in the summary.
+        Seconds that stages took before this call, by name; they are added in the summary. The helper then starts where something is
+        to be computed.
 
     Raises
     ------
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
-    kernels.begin()
+    if not spent:  # else nothing may be left to read, and nothing be new
+        kernels.begin()
     with locked(open_store(config.store), config.dataset, wait):
         run = start_run(config)
         try:
@@ -101,8 +103,8 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     if unchanged.restore(run, key):
         log.info("nothing is new since the last audit: its tables are taken over")
         seconds |= dict.fromkeys(COMPUTE, 0.0)
-        helper.submit(*DRAWING)
     else:
+        kernels.begin()
         helper.imports(*beside.USES)
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])

@@ -57,7 +57,7 @@ def key_of(run: Run) -> str | None:
         return None
     files, config = run.files, asdict(run.config)
     facts = {
-        "program": _program(),
+        "program": program(),
         "options": {name: value for name, value in config.items() if name not in NO_INFLUENCE},
         "thresholds": [repr(check) for check in load_thresholds(run.config.thresholds)],
         "scanned": asdict(files.scanned.read()),
@@ -93,7 +93,7 @@ def restore(run: Run, key: str | None) -> bool:
     if not all(path.is_file() for path in found.values()):
         return False
     for name, path in found.items():
-        _link(path, getattr(files, name).path)
+        link(path, getattr(files, name).path)
     # since the audit before, which saw the same files, nothing changed
     findings = files.findings.read()
     if findings["kind"].isin(since.KINDS).any():
@@ -128,14 +128,14 @@ def _load(run: Run) -> LastRun | None:
         return None
 
 
-def _program() -> list[Any]:
-    """The version, and size and time of each module: an edited checkout is another program."""
+def program() -> list[Any]:
+    """What the program is: its version, and size and time of each module: an edited checkout is another program."""
     root = Path(dataprops.__file__).parent
     stats = [(str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*.py"))]
     return [package_version(), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """A second name for a file, which nobody writes to in place; a copy where the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -165,7 +165,8 @@ def begin_plots(
         Records of this dataset's audits, oldest first, this one the last.
     """
     drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
-    return helper.submit("dataprops.report.plots", "every_plot", drawn)
+    # where nothing was computed it may still be importing, which takes longer
+    return helper.submit("dataprops.report.plots", "every_plot", drawn, queue=False)
 
 
 def render(

@@ -84,6 +84,11 @@ class _Child:
         return answer
 
     @property
+    def idle(self) -> bool:
+        """Whether it has answered everything."""
+        return not self._asked
+
+    @property
     def alive(self) -> bool:
         """Whether it runs, and is this process's own."""
         return self.parent == os.getpid() and self.process.poll() is None
@@ -133,17 +138,19 @@ def start(first: Sequence[tuple[str, str]] = ()) -> list[Job]:
         _lock.release()
 
 
-def submit(module: str, function: str, *arguments: Any, begin: bool = False) -> Job:
+def submit(module: str, function: str, *arguments: Any, begin: bool = False, queue: bool = True) -> Job:
     """Hand over ``module.function(*arguments)``; returns at once where the process is free, or the arguments are few.
 
     Parameters
     ----------
     begin : bool
         Start the process if there is none.
+    queue : bool
+        Hand it over even if the process is at work; otherwise it is then done here.
     """
     with _lock:
         child = _started() if begin else _running()
-        if child is not None:
+        if child is not None and (queue or child.idle):
             try:
                 return Job(module, function, arguments, child.send((module, function, arguments)))
             except OSError as error:

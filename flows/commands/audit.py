@@ -71,7 +71,8 @@ def command(
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # else compiled anew by each process
-    kernels.begin()  # takes longest: everything else happens beside it
+    if inline:
+        kernels.begin()  # takes longest: everything else happens beside it
     config = AuditConfig(**asked(options))
     summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
@@ -150,20 +151,25 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
         from flows.audit import audit as flow
         from flows.audit import show_progress_on, took
 
-        if decoded:  # else nothing may be new, and most stages are left out
-            _import_ahead()
+        if decoded:
+            kernels.begin()  # not before: beside the server it would take decoding its core
+        _import_ahead(something_new=bool(decoded))
         ready()
         show_progress_on(progress)
         took(spent)
         return flow(asdict(config), cluster, workers)
 
 
-def _import_ahead() -> None:
-    """Load what later stages import when they use it, while there is nothing else to do."""
-    from dataprops.audit.composition import COMPUTE, stage
+def _import_ahead(*, something_new: bool) -> None:
+    """Load what later stages import when they use it, while there is nothing else to do; with nothing new most are left out."""
+    from dataprops.audit.composition import COMPUTE, TELL, stage
 
-    for name in COMPUTE:
+    for name in COMPUTE if something_new else TELL:
         stage(name)
+    if not something_new:
+        from dataprops.report.plots import prepare
+
+        prepare()  # with nothing new this process draws
 
 
 def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> tuple[dict[str, float], int]:

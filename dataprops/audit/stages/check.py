@@ -9,10 +9,10 @@ import pandas as pd
 
 from dataprops.audit.columns import TABLES
 from dataprops.audit.history import SAME_VALUE, same_files
+from dataprops.audit.judged import judge_of
 from dataprops.audit.records import Checked
 from dataprops.audit.summary import base_summary, property_measures
 from dataprops.audit.workspace import Run
-from dataprops.checks import validator
 from dataprops.checks.alerts import raise_alerts
 from dataprops.checks.expectations import run_checks
 from dataprops.checks.thresholds import load_thresholds
@@ -41,7 +41,7 @@ def check(run: Run, tools: Tools) -> Checked:
         predictions = [_unchanged(prediction, previous["run_id"]) for prediction in predictions]
     summary |= {"risk": attack_risk(summary.get("probe"), predictions)}
     numbers = predicted_measures(predictions) | property_measures(summary) | files.measures.read()
-    outcome = run_checks(numbers, images, properties, checks, files.data_docs, validator.validate)
+    outcome = run_checks(numbers, images, properties, checks, files.data_docs, judge_of(run))
     alerts = raise_alerts(numbers, checks, found, outcome.results, predictions)
     files.checks.write(outcome.results)
     files.alerts.write(pd.DataFrame([alert.as_dict() for alert in alerts], columns=ALERT_COLUMNS))
