@@ -139,8 +139,8 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         " disagrees with them"
     ),
     "copies_across_groups": lambda f: (
-        f"Find out which patient {_many(len(f), 'pair of copies belongs', 'pairs of copies belong')} to: the two are filed"
-        " under different ones"
+        f"Find out which patient {'a pair of copies belongs' if len(f) == 1 else f'{len(f):,} pairs of copies belong'} to: the"
+        " two are filed under different ones"
     ),
     "pixel_shortcut": lambda f: f"Remove the shortcut in the pixels, or split so that it cannot help: {_then(f)}",
     "shortcut": lambda f: f"Export all classes in one format and size: {_then(f)}",

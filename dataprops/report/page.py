@@ -205,19 +205,11 @@ def render(
     data = gallery_data(summary, tables, picture)
     data["base"] = _base(summary["source"])
     kinds = [kind["id"] for kind in data["kinds"]]
-    alerts = [_alert(row, kinds, findings) for row in tables["alerts"].to_dict("records")]
     css, js = asset("style.css"), asset("gallery.js")
-    cut = (
-        [f"Pictures of the first {PICTURED} of a kind are in this page."]
-        if findings["kind"].value_counts().max() > PICTURED
-        else []
-    )
+    template = environment().from_string(asset("page.html.jinja"))
     changed = [compared] if isinstance(compared, str) else sentences(compared) if compared else []
     standing = [*rank_sentences(summary, others), calibration_sentence(summary), paper_sentence(summary, points)]
     plots, estimates = drawing.result()
-    template = environment().from_string(asset("page.html.jinja"))
-    first, numbers = first_screen(summary, findings), _numbers(summary, tables["properties"])
-    told = {n["name"] for n in numbers}
     return template.render(
         s=summary,
         css=Markup(css),
@@ -225,26 +217,39 @@ def render(
         policy=content_policy(css, js),
         data=data,
         data_json=Markup(embedded(data)),
-        first=first,
-        rest=[key for key in keys_of(summary) if key not in first.keys and key.of not in told],
-        words=WORDS,
-        words_of=words_of,
         cleaning=_cleaning(summary),
         changed=changed,
         standing=[line for line in standing if line],
-        how_compared=how_compared(summary),
-        disagreement=disagreement(summary, _near_share(tables)),
-        numbers=numbers,
-        alerts=alerts,
-        cut=" ".join(cut),
+        alerts=[_alert(row, kinds, findings) for row in tables["alerts"].to_dict("records")],
+        cut=f"Pictures of the first {PICTURED} of a kind are in this page." if _are_cut(findings) else "",
         what=_what,
         plots=plots,
         estimates=estimates,
         placed=placed_figures(points, summary),
         attack=attack_sentence(summary),
-        properties=tables["properties"].to_dict("records"),
-        shortcuts=tables["shortcuts"].to_dict("records"),
-        checks=[{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],
         prediction_names={row.name: row.title for row in PREDICTIONS.values()},
         withheld=[p for p in summary["predictions"] if p["withheld"]],
+        **_numbers_in_words(summary, tables),
     )
+
+
+def _are_cut(findings: pd.DataFrame) -> bool:
+    return bool(findings["kind"].value_counts().max() > PICTURED)
+
+
+def _numbers_in_words(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What the template shows of the numbers and their tables."""
+    first, numbers = first_screen(summary, tables["findings"]), _numbers(summary, tables["properties"])
+    told = {number["name"] for number in numbers}
+    return {
+        "first": first,
+        "rest": [key for key in keys_of(summary) if key not in first.keys and key.of not in told],
+        "words": WORDS,
+        "words_of": words_of,
+        "how_compared": how_compared(summary),
+        "disagreement": disagreement(summary, _near_share(tables)),
+        "numbers": numbers,
+        "properties": tables["properties"].to_dict("records"),
+        "shortcuts": tables["shortcuts"].to_dict("records"),
+        "checks": [{**row, "outcome": _outcome(row["success"])} for row in tables["checks"].to_dict("records")],
+    }
