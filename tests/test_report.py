@@ -21,7 +21,7 @@ from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example
-from dataprops.report.first_screen import ACTIONS, STEPS, keys_of, steps_of, verdict_of
+from dataprops.report.first_screen import ACTIONS, STEPS, feature_keys, keys_of, steps_of, verdict_of
 from dataprops.report.gallery import kinds_in_order
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
@@ -430,6 +430,10 @@ def test_numbers_as_people_read_them(value, text):
 
 
 def test_numbers_with_their_errors():
+    sample = {"mean": 0.484, "std": 1.7e-16, "m": 240, "draws": 20}  # each sample is the whole set
+    space = {"features": 16, "source": "f.npy", "intrinsic_dimension": {}, "label_sharpness": {"sample": sample}}
+    keys = feature_keys(space | {"near_duplicates": {"pairs": 0, "images": 0}})
+    assert ("0.484", "the largest of all 240 images, in the 16 features of f.npy") in [(k.value, k.note) for k in keys]
     assert plus_minus(20.826, 0.134) == "20.83 ± 0.13"
     assert plus_minus(5.54e-4, 4.0e-5) == "(5.54 ± 0.40) × 10⁻⁴"
     assert plus_minus(117.9, 45.4) == "118 ± 45"

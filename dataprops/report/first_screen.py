@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dataprops.findings import FINDINGS
-from dataprops.report.numbers import NOTHING, largest_sharpness, number, percent, plus_minus, sample_of
+from dataprops.report.numbers import NO_SPREAD, NOTHING, largest_sharpness, number, percent, plus_minus, sample_of
 
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown also where they raised no alert
@@ -357,12 +357,17 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     keys.append(Key("Intrinsic dimension", plus_minus(mle["value"], mle["se"]), told, "intrinsic_dimension.mle"))
     sample = sample_of(dict(s))
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
-    if not sample["std"]:  # every sample is the whole set
+    if no_spread(sample):
         note = "no labels to tell apart" if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
     told = "the largest of this set, 1 / grey level"
     keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
     return [*keys, *feature_keys(s.get("feature_space"))]
+
+
+def no_spread(sample: Mapping[str, Any]) -> bool:
+    """Whether every sample is the whole set, so that they differ by nothing but floating point; or there is none."""
+    return not sample["std"] or sample["std"] <= NO_SPREAD * abs(sample["mean"])
 
 
 def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
@@ -380,6 +385,8 @@ def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
     keys.append(Key("Intrinsic dimension, your features", value, where, "intrinsic_dimension.mle"))
     sample = space["label_sharpness"]["sample"]
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}, {where}"
+    if no_spread(sample):
+        note = f"the largest of all {sample['m']:,} images, {where}"
     value = plus_minus(sample["mean"], sample["std"])
     keys.append(Key("Label sharpness, your features", value, note, "label_sharpness.sample"))
     pairs = space["near_duplicates"]

@@ -9,6 +9,7 @@ from dataprops.util.numbers import NOTHING, percent
 
 __all__ = ["NOTHING", "how_compared", "largest_sharpness", "number", "percent", "plus_minus", "raised", "sample_of"]
 
+NO_SPREAD = 1e-9  # of a value: a smaller error is that of floating point
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -36,8 +37,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def plus_minus(value: float | None, se: float | None) -> str:
-    """'20.8 ± 0.13'."""
-    if value is None or se is None or math.isnan(value) or math.isnan(se) or se == 0:
+    """'20.8 ± 0.13'; without an error where there is none.
+
+    >>> plus_minus(20.81, 0.13), plus_minus(0.484, 1.7e-16)
+    ('20.81 ± 0.13', '0.484')
+    """
+    if value is None or se is None or math.isnan(value) or math.isnan(se) or se <= NO_SPREAD * abs(value):
         return number(value)
     exponent = math.floor(math.log10(se))
     if exponent >= -2 and abs(value) >= 0.01:

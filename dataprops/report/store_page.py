@@ -102,7 +102,8 @@ def names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list
     axes are set before.
     """
     (x0, x1), (y0, y1), frame = axes.get_xlim(), axes.get_ylim(), axes.get_position()
-    across, up = (72 * side for side in axes.get_figure(root=True).get_size_inches())
+    figure: Any = axes.get_figure(root=True)
+    across, up = (72 * side for side in figure.get_size_inches())
     across, up = across * frame.width, up * frame.height
     at = [((x - x0) / (x1 - x0) * across, (y - y0) / (y1 - y0) * up) for _, x, y in points]
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at]
