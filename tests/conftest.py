@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +18,9 @@ from tests.prefect_server import Inbox, PrefectServer
 # A busy machine is no fault of a strategy
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# Libraries leave millions of objects that never go: looking through them for cycles again and again is a tenth of the suite
+gc.set_threshold(20_000, 20, 20)
 
 # Real third-party images are test material that never enters the repository: a folder with an `unpack` script, beside the checkout.
 DATA = Path(os.environ.get("DATAPROPS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -199,7 +199,7 @@ def fingerprint_batch(
 
 
 def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept: Kept) -> Fingerprints:
-    fingerprints = Fingerprints(first, *([] for _ in Fingerprints._fields[1:]))
+    rows: list[tuple] = []
     for key in keys:
         whose, facts = _NOBODY, _UNKNOWN[-3:]
         try:
@@ -220,13 +220,9 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
             content, size, time, error = None, 0, -1, str(reason)
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
             content, size, time, error = None, 0, -1, read_reason(problem)
-        fingerprints.content.append(content)
-        fingerprints.bytes.append(size)
-        fingerprints.time.append(time)
-        fingerprints.error.append(error)
-        for name, value in zip((*IDENTITY, *VALUES), (*whose, *facts), strict=True):
-            getattr(fingerprints, name).append(value)
-    return fingerprints
+        rows.append((content, size, time, error, *whose, *facts))
+    columns = zip(*rows, strict=True) if rows else [()] * len(Fingerprints._fields[1:])
+    return Fingerprints(first, *(list(column) for column in columns))
 
 
 def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:

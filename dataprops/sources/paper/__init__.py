@@ -7,6 +7,7 @@ balanced subset by seed. What is expected where, and where to get it, says sourc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,10 +89,13 @@ def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
     return scan
 
 
+_path = lru_cache(64)(Path)  # one for all images of a place: to make it takes longer than to read a digit
+
+
 def read(name: str) -> Callable[[str, str, SourceOptions], bytes | RawImage]:
     """The `read` of `sources.Source` for a dataset."""
 
     def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-        return READERS[name].read(Path(location), key)
+        return READERS[name].read(_path(location), key)
 
     return read
