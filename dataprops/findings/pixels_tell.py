@@ -5,7 +5,7 @@
 - *Regions*: the same on mean, spread and greatest value of each cell of an 8 x 8 grid. Beside what the whole picture tells, this is
   a map; a cell at the edge that all but tells the class is suspect, one in the middle is what the picture is about.
 - *Marks*: a cell near an edge in which a part of one class, and almost no other image, shows the same pattern: a letter, a ruler, a
-  logo. A tree misses a mark that a fifth of a class bears.
+  logo. A tree misses a mark that a fifth of a class bears. Thin ones, on whatever ground: `strokes`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.findings.pixel_shortcut import GRID
-from dataprops.findings.thumbnails import Blocks, thumbnails
+from dataprops.findings import strokes
+from dataprops.findings.pixel_shortcut import EXAMPLES, GRID
+from dataprops.findings.thumbnails import Blocks, least, thumbnails
 
 TECHNICAL = ("border", "clipped range", "compression", "noise", "tone curve (gamma)")  # not what a picture is about
 APART = 0.8  # score of one class against the rest
 FOLDS = 5
 DEPTH, LEAF = 3, 5
 MOST = 3000  # images looked at
-LEAST = 40
+LEAST, LEAST_MARKED = 40, 20  # images: of so few only marks are sought
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
 MARKED_PATIENTS = 5  # whose images bear it, where patients are known
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
@@ -36,6 +37,7 @@ SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in 
 SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
 REFINED = 4  # patterns of a class and cell of which that is asked
 CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
+LEAST_STROKES = 16  # pixels of the side: of fewer a letter has none
 FRAME = 0.05  # of the side: a border
 LEAST_FRAMED = round(1 / FRAME)  # pixels of the side: of smaller pictures the outermost pixels are content, no border
 COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
@@ -101,13 +103,17 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
     used = images[images["pixels"].notna() & images["y"].notna()]
     sizes = used["y"].value_counts()
     used = used[used["y"].isin(sizes.index[sizes >= 2 * FOLDS])]
-    if used["y"].nunique() < 2 or len(used) < LEAST:
+    if used["y"].nunique() < 2 or len(used) < LEAST_MARKED:
         return []
     if len(used) > MOST:
         used = used.iloc[np.sort(np.random.default_rng([seed, 7]).choice(len(used), MOST, replace=False))]
     ids = used["image"].to_numpy(np.int64)
     _, y = np.unique(used["y"].to_numpy(float), return_inverse=True)
     names = [str(name) for name in used.drop_duplicates("y").sort_values("y")["label"]]
+    group = pd.factorize(used["group"].where(used["group"].notna(), used["image"].map(lambda i: f"\0{i}")))[0]
+    marks = _thin(blocks, y, names, ids, seed=seed, group=group)
+    if len(used) < LEAST:
+        return marks
     folds = _folds(y, used["group"], seed)
     thumbs = thumbnails(blocks, ids).astype(np.float32)
     out = [Told("property", name, _score(name, values, y, folds)) for name, values in _properties(used, thumbs).items()]
@@ -117,9 +123,42 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
             for column in range(GRID):
                 score = score_of(_cell_values(cells[:, row, column]), y, folds)
                 out.append(Told("region", place_name(row, column), score, "", (row, column)))
-        group = pd.factorize(used["group"].where(used["group"].notna(), used["image"].map(lambda i: f"\0{i}")))[0]
-        out += _marks(cells, y, names, ids, seed=seed, group=group)
+        marks = _joined(marks, _marks(cells, y, names, ids, seed=seed, group=group))
+    out += marks
     return sorted(out, key=lambda told: (told.kind, -told.score))
+
+
+def _thin(
+    blocks: Blocks, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, group: np.ndarray
+) -> list[Told]:
+    """The thin marks, of at most `strokes.MOST` images, as many of each class."""
+    rng = np.random.default_rng([seed, 17])
+    each = strokes.MOST // len(names)
+    some = np.sort(np.concatenate([rng.permutation(np.nonzero(y == c)[0])[:each] for c in range(len(names))]))
+    images = thumbnails(blocks, ids[some], strokes.SIDE, least)
+    if images.shape[1] < LEAST_STROKES:
+        return []
+    out = []
+    for mark in strokes.thin_marks(images, y[some], group[some]):
+        row, column = (min(int(at * GRID), GRID - 1) for at in (mark.row, mark.column))
+        bearers = tuple(int(i) for i in ids[some[mark.bearers[:EXAMPLES]]])
+        out.append(Told("mark", place_name(row, column), mark.share, names[mark.label], (row, column), bearers))
+    return out
+
+
+def _joined(thin: list[Told], thick: list[Told]) -> list[Told]:
+    """Marks found in both ways, each once: of those of a class that lie beside each other the thin one."""
+    return [
+        *thin,
+        *(
+            mark
+            for mark in thick
+            if not any(
+                mark.label == one.label and max(abs(a - b) for a, b in zip(mark.cell, one.cell, strict=True)) <= 2
+                for one in thin
+            )
+        ),
+    ]
 
 
 def _folds(y: np.ndarray, group: pd.Series, seed: int) -> np.ndarray:
@@ -253,7 +292,7 @@ def _marks(
                     continue
                 place = c, place_name(row, column)
                 if place not in best or told[0] > best[place].score:
-                    examples = tuple(int(ids[i]) for i in told[1][:12])
+                    examples = tuple(int(ids[i]) for i in told[1][:EXAMPLES])
                     best[place] = Told("mark", place_name(row, column), told[0], names[c], (row, column), examples)
     return list(best.values())
 

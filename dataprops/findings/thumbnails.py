@@ -34,16 +34,23 @@ def _reduced(grey: np.ndarray, side: int) -> np.ndarray:
     return (means @ across).numpy()
 
 
-def thumbnails(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> np.ndarray:
+def least(images: np.ndarray) -> np.ndarray:
+    """The least of the channels, float32 [n, height, width]: white stands out in it on coloured paper as well."""
+    return images.min(-1).astype(np.float32)
+
+
+def thumbnails(
+    blocks: Blocks, ids: np.ndarray, side: int = SIDE, grey: Callable[[np.ndarray], np.ndarray] = luma
+) -> np.ndarray:
     """Thumbnails of images by their ids, uint8 [n, s, s] with s = min(size, side); zeros for what cannot be read."""
     out = None
     place = {int(image): i for i, image in enumerate(ids)}
     for part, pixels in blocks(ids.tolist()):
-        grey = luma(np.asarray(pixels))
-        s = min(grey.shape[1], side)
-        if s != grey.shape[1]:
-            grey = _reduced(grey, s)
+        levels = grey(np.asarray(pixels))
+        s = min(levels.shape[1], side)
+        if s != levels.shape[1]:
+            levels = _reduced(levels, s)
         if out is None:
             out = np.zeros((len(ids), s, s), np.uint8)
-        out[[place[int(image)] for image in part]] = np.rint(grey)
+        out[[place[int(image)] for image in part]] = np.rint(levels)
     return np.zeros((len(ids), 1, 1), np.uint8) if out is None else out

@@ -1,0 +1,272 @@
+"""Thin marks - a letter, a tick, a ruler - at one place of the pictures of one class, on whatever ground they lie.
+
+1. *Strokes*: what is brighter than its surroundings and narrower than `STROKE` of the side (a white top-hat: the grey level minus its
+   morphological opening), and what is darker and as narrow. A large bright thing leaves nothing, nor does the edge of one: outlines of
+   bodies, which resemble each other throughout a set, are gone, and a white letter on near-white paper is left.
+2. *Places*: where near the edge the strokes of a class exceed those of all other images most surely (difference of means in its
+   standard error), in each of the eight places.
+3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark. An image bears it if its own
+   strokes correlate with that of the others of its class (itself left out) by `ALIKE`; then the same with the mean of the bearers.
+4. A mark stands in a part of one class and in almost no other image, more than chance explains among all windows looked at; and it is
+   one pattern: bearers resemble it closely, or its brightest pixel is as bright in one as in the other and in few other images. Along
+   the edges, where outlines of bodies are thin as well, it must resemble more closely than in a corner. Of a pattern that is exactly
+   repeated only its distribution over the classes can be chance.
+
+Levels are the least of the channels, in which white stands out on coloured paper. What cannot be seen: a mark as bright as what is
+behind it, to `CLEAREST` grey levels, and a coloured one on black (`pixels_tell` has thick ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+SIDE = 128
+MOST = 1000  # images looked at, as many of each class
+STROKE = 0.065  # of the side: wider is no stroke
+WINDOW = 0.075  # of the side: half that of a window
+STRONGEST = 96  # grey levels of a stroke that count
+CELLS = 8  # of the side; marks are sought in the outermost two
+CORNER = 0.22  # of the side, from both of its edges: outlines of bodies do not come so near
+PEAKS = 2  # of each place and class
+SURE = 3.0  # standard errors by which the strokes of a class exceed the others' at a place
+ALIKE = 0.6
+ROUNDS = 3
+CLEAREST = 4.0  # grey levels of the strokes of a mark, on average
+MARKED, MARKED_IMAGES, MARKED_PATIENTS, RATIO = (
+    0.1,
+    8,
+    5,
+    10.0,
+)  # of a class; images; patients; times the share of the others
+CLOSE = 0.85  # correlation with the mark
+CLOSELY = (0.35, 0.6, 0.8)  # of the bearers that are so close: in a corner, along an edge, of an exactly repeated one
+EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
+LEVEL, LEVEL_EXACT = (
+    0.01,
+    0.05,
+)  # chance of so uneven a share among all windows; of an exact one among places and classes
+
+
+class Stroke(NamedTuple):
+    """A thin mark.
+
+    Attributes
+    ----------
+    label : int
+        Its class.
+    row, column : float
+        Its middle, as fractions of the side.
+    share : float
+        Fraction of the class that bears it.
+    bearers : int64 array
+        Positions of the images of the class that bear it.
+    p : float
+        Probability of so uneven a share by chance, not corrected.
+    """
+
+    label: int
+    row: float
+    column: float
+    share: float
+    bearers: np.ndarray
+    p: float
+
+
+def _running(images: np.ndarray, width: int, axis: int, largest: bool) -> np.ndarray:
+    """Largest (or least) of `width` (odd) values around each, along an axis; the edge repeats."""
+    extreme = np.maximum if largest else np.minimum
+    half = width // 2
+    pad = [(0, 0)] * images.ndim
+    pad[axis] = (half, half)
+    out = np.pad(images, pad, mode="edge")
+    have = 1
+
+    def part(array: np.ndarray, start: int, count: int) -> np.ndarray:
+        return array[(slice(None),) * axis + (slice(start, start + count),)]
+
+    while have < width:
+        step = min(have, width - have)
+        count = out.shape[axis] - step
+        out = extreme(part(out, 0, count), part(out, step, count))
+        have += step
+    return out
+
+
+def strokes(images: np.ndarray, bright: bool = True) -> np.ndarray:
+    """White (or black) top-hat of images uint8 [n, s, s] by a square wider than a stroke."""
+    width = max(3, 2 * round(STROKE * images.shape[1] / 2) + 1)
+    out = np.empty_like(images)
+    for start in range(0, len(images), 64):  # stays in the cache
+        part = images[start : start + 64] if bright else 255 - images[start : start + 64]
+        opened = part
+        for largest in (False, True):
+            for axis in (1, 2):
+                opened = _running(opened, width, axis, largest)
+        out[start : start + 64] = part - opened
+    return np.minimum(out, STRONGEST, out=out)
+
+
+def _excess(found: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """By how many standard errors each class's mean exceeds that of the rest at each pixel, [s, s]."""
+    count = np.bincount(y)
+    sums = np.zeros((2, len(count), *found.shape[1:]))
+    for c in range(len(count)):
+        own = np.nonzero(y == c)[0]
+        for start in range(0, len(own), 256):
+            part = found[own[start : start + 256]].astype(np.float32)
+            sums[0, c] += part.sum(0)
+            sums[1, c] += np.einsum("nij,nij->ij", part, part)
+    for c, n in enumerate(count):
+        rest = len(y) - n
+        own, other = sums[:, c] / n, (sums.sum(1) - sums[:, c]) / rest
+        error = np.sqrt((own[1] - own[0] ** 2) / n + (other[1] - other[0] ** 2) / rest + 1.0 / min(n, rest))
+        yield c, (own[0] - other[0]) / error
+
+
+def _smooth(maps: np.ndarray) -> np.ndarray:
+    """Means of 3 x 3 pixels of float32 [..., h, w]: a stroke may lie a pixel off."""
+    out = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+    out = out[..., :-2, :] + out[..., 1:-1, :] + out[..., 2:, :]
+    return (out[..., :-2] + out[..., 1:-1] + out[..., 2:]) / 9
+
+
+def _places(side: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the four corners and the four edges."""
+    near = 2 * side // CELLS
+    parts = (slice(0, near), slice(near, side - near), slice(side - near, side))
+    return [(parts[i], parts[j]) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+
+
+def _peaks(excess: np.ndarray, half: int) -> Iterator[tuple[int, int, bool]]:
+    """Middles of the windows in which the excess is surest, in each place apart from each other, and whether in a corner."""
+    side = excess.shape[0]
+    sure = _smooth(np.maximum(excess, 0).astype(np.float32))
+    sure[_running(_running(excess[None], 3, 1, True), 3, 2, True)[0] < SURE] = 0
+    for rows, columns in _places(side):
+        here = sure[rows, columns].copy()
+        for _ in range(PEAKS):
+            row, column = (int(x) for x in np.unravel_index(int(here.argmax()), here.shape))
+            if here[row, column] <= 0:
+                break
+            here[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1] = 0
+            at = row + rows.start, column + columns.start
+            corner = all(min(x, side - 1 - x) < CORNER * side for x in at)
+            row, column = (min(max(x, half), side - 1 - half) for x in at)
+            yield row, column, corner
+
+
+class _Found(NamedTuple):
+    """Which images [n] bear a mark, how far each resembles it, and the mark [pixels]."""
+
+    bearing: np.ndarray
+    alike: np.ndarray
+    mark: np.ndarray
+
+
+def _direction(flat: np.ndarray) -> np.ndarray:
+    flat = flat - flat.mean(-1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-3)
+
+
+def _bearers(flat: np.ndarray, own: np.ndarray) -> _Found:
+    """The bearers of the mark of a class, by strokes in a window [n, pixels]."""
+    rest = flat[~own].mean(0)
+    shape = _direction(flat)
+    found = _Found(own, np.zeros(len(flat), np.float32), rest)
+    for _ in range(ROUNDS):
+        bearing = found.bearing & own
+        count = int(bearing.sum())
+        if count < 3:
+            return found._replace(bearing=np.zeros(len(flat), bool))
+        total = flat[bearing].sum(0)
+        mark = np.maximum(total / count - rest, 0)
+        alike = shape @ _direction(mark)
+        # an image does not speak for itself
+        without = np.maximum((total - flat[bearing]) / (count - 1) - rest, 0)
+        alike[bearing] = (shape[bearing] * _direction(without)).sum(1)
+        found = _Found(alike >= ALIKE, alike, mark)
+    return found
+
+
+class _Judge(NamedTuple):
+    """What a mark is judged by: classes and patients of the images [n], and how many windows can be looked at."""
+
+    y: np.ndarray
+    patient: np.ndarray
+    windows: float
+
+    def p(self, bearing: np.ndarray, own: np.ndarray) -> float | None:
+        """Probability of so uneven a share, by the hypergeometric distribution; None if too few of the class bear it."""
+        from scipy.stats import hypergeom
+
+        inside, many = int((bearing & own).sum()), int(bearing.sum())
+        share, rest = inside / own.sum(), (many - inside) / (~own).sum()
+        if inside < MARKED_IMAGES or share < MARKED or share < RATIO * rest:
+            return None
+        if len(np.unique(self.patient[bearing & own])) < MARKED_PATIENTS:
+            return None
+        return float(hypergeom.sf(inside - 1, len(self.y), int(own.sum()), many))
+
+    def convinces(self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool) -> bool:
+        """Whether a mark is one pattern, and its share no chance; `window`: grey levels [n, pixels], negative of a dark mark."""
+        bearers = found.bearing & own
+        closely = float((found.alike[bearers] >= CLOSE).mean())
+        level = window.max(1)
+        bright = level[bearers]
+        even = bright.std() <= EVEN and (level[~found.bearing] < bright.mean() - bright.std()).mean() >= ABOVE
+        classes = int(self.y.max()) + 1
+        if even and closely >= CLOSELY[2] and corner and p * classes * CELLS <= LEVEL_EXACT:
+            return True
+        looks = classes * self.windows * own.sum() / bearers.sum()  # patterns that so many images each can show
+        if p * looks > LEVEL:
+            return False
+        return closely >= CLOSELY[1] or (corner and (even or closely >= CLOSELY[0]))
+
+
+def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Stroke]:
+    """The thin marks of a set, the surest first; one for each class and place, and none twice.
+
+    Parameters
+    ----------
+    images : uint8 [n, s, s]
+        Grey levels, the least of the channels.
+    y : int64 [n]
+        Classes, from 0 on.
+    patient : int64 [n]
+        Images of one patient count once for `MARKED_PATIENTS`.
+    """
+    side = images.shape[1]
+    half = max(3, round(WINDOW * side))
+    # bright and dark ones, in windows that overlap by half, outside the middle quarter
+    judge = _Judge(y, patient, 2 * 0.75 * (side / half) ** 2)
+    marks = []
+    for sign in (1, -1):
+        found = strokes(images, sign > 0)
+        for c, excess in _excess(found, y):
+            own = y == c
+            for row, column, corner in _peaks(excess, half):
+                part = np.s_[:, row - half : row + half + 1, column - half : column + half + 1]
+                flat = _smooth(found[part].astype(np.float32)).reshape(len(y), -1)
+                borne = _bearers(flat, own)
+                p = judge.p(borne.bearing, own)
+                if p is None or borne.mark[borne.mark >= 0.5 * borne.mark.max()].mean() < CLEAREST:
+                    continue
+                window = sign * images[part].reshape(len(y), -1).astype(np.float32)
+                if judge.convinces(p, window, borne, own, corner):
+                    bearers = np.nonzero(borne.bearing & own)[0]
+                    place = ((row + 0.5) / side, (column + 0.5) / side)
+                    marks.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))
+    return _once(sorted(marks, key=lambda mark: mark.p))
+
+
+def _once(marks: list[Stroke]) -> list[Stroke]:
+    """Of marks of a class that lie beside each other the first."""
+    out: list[Stroke] = []
+    for mark in marks:
+        near = (abs(mark.row - one.row) <= 2 / CELLS and abs(mark.column - one.column) <= 2 / CELLS for one in out)
+        if not any(beside and one.label == mark.label for beside, one in zip(near, out, strict=True)):
+            out.append(mark)
+    return out
