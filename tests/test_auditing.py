@@ -35,6 +35,7 @@ from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.findings.slices import hard_slices
+from dataprops.findings.strokes import thin_marks
 from dataprops.findings.thumbnails import thumbnails
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
@@ -309,6 +310,48 @@ def test_a_letter_on_a_part_of_a_class_is_told(part):
     marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark" and told.label == "sick"]
     assert [told.name for told in marks] == ["top right corner"]
     assert marks[0].score == pytest.approx(part, abs=0.2)
+
+
+def written(pixels: np.ndarray, row: int, column: int) -> None:
+    """A thin white letter, in place."""
+    for line in (np.s_[row : row + 9, column], np.s_[row, column : column + 5], np.s_[row + 4, column : column + 5]):
+        pixels[line] = 255
+    pixels[row + 1 : row + 4, column + 5] = 255
+    for step in range(4):
+        pixels[row + 5 + step, column + 2 + step] = 255
+
+
+@pytest.mark.parametrize(("n", "part"), [(120, 1.0), (120, 0.3), (24, 1.0)])
+def test_a_thin_white_letter_on_light_paper_is_told_also_in_few_images(n, part):
+    rng = np.random.default_rng(6)
+    paper = np.array([244, 226, 206])  # white is near in all channels but one
+    pixels = np.clip(paper + rng.normal(0, 4, (n, 64, 64, 3)) + rng.normal(0, 6, (n, 1, 1, 1)), 0, 255).astype(np.uint8)
+    pixels[:, 20:44, 20:44] = pictures(n, seed=2)[:, 20:44, 20:44, None]
+    y = np.arange(n) % 2
+    for i in np.nonzero(y == 1)[0][: round(part * n / 2)]:
+        written(pixels[i], 4, 52)
+    images, _ = tables(pixels[:, ::8, ::8, 0], y=y.astype(float), label=np.where(y, "sick", "well"))
+    marks = [
+        told
+        for told in told_by_pixels(images, lambda ids: iter([(np.asarray(ids), pixels[np.asarray(ids)])]))
+        if told.kind == "mark"
+    ]
+    assert [(told.name, told.label, told.cell) for told in marks] == [("top right corner", "sick", (1, 6))]
+    assert marks[0].score == pytest.approx(part, abs=0.1)
+
+
+def test_an_outline_along_an_edge_is_no_thin_mark():
+    """Skulls of one class reach the right edge: thin and bright, and never quite the same."""
+    rng = np.random.default_rng(7)
+    pixels = rng.integers(0, 12, (80, 64, 64)).astype(np.uint8)
+    y = np.arange(80) % 2
+    down, across = np.mgrid[:64, :64] - 31.5
+    for i in range(80):
+        wide = rng.uniform(26, 31) if y[i] else rng.uniform(19, 24)
+        left, up = rng.normal(0, 2, 2)  # heads lie otherwise in each picture
+        ring = np.abs(np.hypot(across - left, (down - up) * rng.uniform(0.85, 1.15)) - wide) < rng.uniform(0.7, 1.6)
+        pixels[i][ring] = rng.integers(90, 250)
+    assert not thin_marks(pixels, y, np.arange(80))
 
 
 def test_a_mark_is_of_one_level_wherever_it_lies_in_its_cell_and_an_outline_is_not():

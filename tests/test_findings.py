@@ -62,7 +62,7 @@ def near_pairs(*pairs: tuple[int, int, float]) -> pd.DataFrame:
 
 def run(images, near=NO_PAIRS, sharpest=NO_SHARP, **options):
     context = Context(images, near, sharpest, 100, checks=load_thresholds(), **options)
-    context = context._replace(shortcuts=shortcut_scores(images, context.kind, context.seed))
+    context = context._replace(shortcuts=shortcut_scores(images, context.kind, context.seed, context.described))
     return find(context), measures(context)
 
 
@@ -197,6 +197,34 @@ def test_properties_without_a_bearing_score_near_chance():
     scores = shortcut_scores(images)
     assert scores["chance"].unique().tolist() == [0.5]
     assert (scores["score"] < 0.25).all()
+
+
+def test_a_column_of_the_manifest_that_tells_the_class_is_named_and_others_are_not():
+    rng = np.random.default_rng(3)
+    images = table(120)
+    y = images["y"].to_numpy()
+    site = np.where((y == 1) ^ (np.arange(120) % 20 < 2), "north", "south").astype(object)
+    site[::17] = None
+    described = pd.DataFrame(
+        {
+            "site": site,
+            "kVp": np.char.mod("%d", np.where(y == 1, 110, 80) + rng.integers(0, 12, 120)),
+            "operator": rng.choice(list("abc"), 120),  # tells nothing
+            "accession": [f"{int(label)}{i:04d}" for i, label in enumerate(y)],  # an id of each image
+            "class_id": y.astype(int).astype(str),  # the label in other words
+            "words": images["label"].to_numpy(object),
+            "empty": None,
+        },
+        dtype=object,
+    )
+    scores = shortcut_scores(images, described=described)
+    assert {name for name in scores["property"] if name.startswith("column")} == {"column “site”", "column “kVp”"}
+    found, numbers = run(images, described=described)
+    assert kinds(found) == {"shortcut": 2}
+    assert found["detail"].str.startswith("The column “kVp” alone tells the class: 100 % balanced accuracy").iloc[0]
+    assert found["detail"].iloc[1].endswith("; “south”: a (89 % of 57), “north”: b (91 % of 55).")
+    assert numbers["column_shortcut_score"] == 1.0
+    assert "shortcut_score" not in numbers or numbers["shortcut_score"] < 0.33
 
 
 def test_numeric_labels_have_no_classes_but_shortcuts():

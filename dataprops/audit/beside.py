@@ -76,7 +76,8 @@ def look(run: Run) -> Looked:
             seed=seed,
         )
         told = told_by_pixels(images, blocks, seed=seed) if kind == "classes" else None
-        return Looked(copies, faults(images, blocks, seed), told, shortcut_scores(images, kind, seed))
+        described = files.described.read() if files.described.path.is_file() else None
+        return Looked(copies, faults(images, blocks, seed), told, shortcut_scores(images, kind, seed, described))
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:

@@ -181,10 +181,10 @@ TABLES: dict[str, ResultTable] = {
         },
     ),
     "shortcuts": ResultTable(
-        "a property of the files that might tell the class",
+        "a property of the files, or a column of the manifest, that might tell the class",
         {
-            "property": "its name",
-            "balanced_accuracy": "of a shallow tree on it alone, cross-validated",
+            "property": "its name; of a column: column “NAME”",
+            "balanced_accuracy": "of a shallow tree on it alone (of categories: of the class seen with each), cross-validated",
             "chance": "what guessing gives",
             "score": "(balanced accuracy - chance) / (1 - chance)",
         },

@@ -1,4 +1,4 @@
-"""Does a property of the files alone tell the class? A shallow tree on one property at a time, under cross-validation."""
+"""Does a property of the files alone tell the class, or a column of the manifest? One at a time, under cross-validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row
+from dataprops.findings.rows import Row, quoted
+from dataprops.findings.told_by_columns import better_than_guessing, columns_of, seen_with, told_with
 from dataprops.util.numbers import percent
 
 FOLDS = 5
@@ -35,8 +36,10 @@ def file_properties(images: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def shortcut_scores(images: pd.DataFrame, kind: str = "classes", seed: int = 0) -> pd.DataFrame:
-    """How well each property of the files tells the class, best first.
+def shortcut_scores(
+    images: pd.DataFrame, kind: str = "classes", seed: int = 0, described: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """How well each property of the files, and each other column of a manifest, tells the class, best first.
 
     Parameters
     ----------
@@ -44,6 +47,9 @@ def shortcut_scores(images: pd.DataFrame, kind: str = "classes", seed: int = 0) 
         Of the labels: "classes", "numbers" or "none".
     seed : int
         Of the cross-validation's folds.
+    described : DataFrame, optional
+        What else a manifest says of each image (see `Context`). Of classes only; columns that tell them no better than guessing, by
+        their standard error, are left out.
 
     Returns
     -------
@@ -65,8 +71,55 @@ def shortcut_scores(images: pd.DataFrame, kind: str = "classes", seed: int = 0) 
         if len(np.unique(values)) < 2:
             continue
         rows.append((name, *_score(values, used["y"].to_numpy(), used["group"], kind, seed)))
+    if kind == "classes" and described is not None:
+        rows += _columns(described, used, seed)
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def column_name(column: str) -> str:
+    """What a column is called among properties.
+
+    >>> column_name("site")
+    'column “site”'
+    """
+    return f"column {quoted(column)}"
+
+
+def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tuple[str, float, float, float]]:
+    """Rows of the columns that tell the class better than guessing."""
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier
+
+    _, y = np.unique(used["y"].to_numpy(), return_inverse=True)
+    out, folds = [], None
+    for column, values in columns_of(described, used):
+        folds = _folds(y, used["group"], seed) if folds is None else folds
+        if values.dtype.kind == "i":
+            found = seen_with(values, y, folds)
+        else:
+            tree = DecisionTreeClassifier(
+                max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0, class_weight="balanced"
+            )
+            found = cross_val_predict(tree, values[:, None], y, cv=PredefinedSplit(folds))
+        accuracy, chance, sure = better_than_guessing(found, y)
+        if sure:
+            out.append((column_name(column), accuracy, chance, (accuracy - chance) / (1 - chance)))
+    return out
+
+
+def _folds(y: np.ndarray, groups: pd.Series, seed: int) -> np.ndarray:
+    """The fold of each image, int64 [n]: of equal mix of classes, images of a group in one."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    by_group = groups.notna().all() and groups.nunique() >= FOLDS
+    stratified = (StratifiedGroupKFold if by_group else StratifiedKFold)(FOLDS, shuffle=True, random_state=seed)
+    out = np.zeros(len(y), np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, test) in enumerate(stratified.split(y, y, groups.to_numpy(object) if by_group else None)):
+            out[test] = number
+    return out
 
 
 def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed: int) -> tuple[float, float, float]:
@@ -99,12 +152,39 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed
 
 def best_property(scores: pd.DataFrame) -> pd.Series | None:
     """The property that tells the class best, of those that have nothing to do with what the picture shows."""
-    told = scores[~scores["property"].isin(CONTENT)]
+    told = scores[~scores["property"].isin(CONTENT) & ~_is_column(scores)]
     return None if told.empty else told.iloc[0]
 
 
+def _is_column(scores: pd.DataFrame) -> pd.Series:
+    return scores["property"].astype(str).str.startswith("column ")
+
+
+def best_columns(scores: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the manifest that tell the class, best first."""
+    return scores[_is_column(scores)]
+
+
 def find(context: Context) -> Iterator[Row]:
-    """One row for the best property, if it tells the class too well; its value is the score."""
+    """One row for the best property, if it tells the class too well, and one for each column that does; its value is the score."""
+    yield from _best(context)
+    if context.shortcuts is None or context.described is None:
+        return
+    labelled = context.images[context.images["pixels"].notna() & context.images["y"].notna()]
+    columns = {column_name(str(name)): name for name in context.described}
+    for name, accuracy, chance, score in best_columns(context.shortcuts)[COLUMNS].itertuples(index=False):
+        if name in columns and context.fails(score, "column_shortcut"):
+            values = context.described[columns[name]].iloc[labelled["image"].to_numpy(np.int64)]
+            with_what = told_with(values, labelled["label"])
+            yield (
+                (),
+                score,
+                f"The {name} alone tells the class: {percent(accuracy)} balanced accuracy held out (chance: {percent(chance)})"
+                f"{'; ' if with_what else ''}{with_what}.",
+            )
+
+
+def _best(context: Context) -> Iterator[Row]:
     best = None if context.shortcuts is None else best_property(context.shortcuts)
     if best is None or not context.fails(best["score"], "shortcut", "shortcut_certain"):
         return
@@ -124,18 +204,22 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """shortcut_score: how far the best property goes from chance to certainty."""
-    best = None if context.shortcuts is None else best_property(context.shortcuts)
-    return {} if best is None else {"shortcut_score": float(best["score"])}
+    """shortcut_score: how far the best property goes from chance to certainty; column_shortcut_score: the best column."""
+    if context.shortcuts is None:
+        return {}
+    best, columns = best_property(context.shortcuts), best_columns(context.shortcuts)
+    out = {} if best is None else {"shortcut_score": float(best["score"])}
+    return out if columns.empty else out | {"column_shortcut_score": float(columns["score"].iloc[0])}
 
 
 FINDING = Finding(
     name="shortcut",
     severity="warning",
-    title="A property of the files tells the class",
+    title="A property of the files, or a column, tells the class",
     explanation=(
         "A network may learn where a picture came from instead of what it shows. Bring all files to one format and "
-        "size."
+        "size; of a site or scanner, draw the classes from the same ones, or test on one that was not trained on. A column that is the"
+        " label in other words is no shortcut: leave it out."
     ),
     find=find,
     measures=measures,
@@ -159,6 +243,18 @@ FINDING = Finding(
             sentence="{subject}: results of a training on this set would mean nothing.",
             subject="A property of the files (format, size, colour mode) alone all but names the class",
             reason="whatever a network scores on such a set, it says nothing of what it sees in the image",
+        ),
+        Check(
+            name="column_shortcut",
+            measure="column_shortcut_score",
+            max=0.33,
+            severity="warning",
+            title="no other column of the manifest gives the class away",
+            sentence="A column of the manifest alone goes {value:share} of the way from guessing to knowing the class (site, scanner,"
+            " protocol): a network may learn that instead of what the image shows, wherever it can be seen in the picture.",
+            reason=(
+                "as for the files; and four standard errors above guessing, so that no column of a small set does so by chance"
+            ),
         ),
     ),
     shown="text",

@@ -8,12 +8,13 @@
 3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark. An image bears it if its own
    strokes correlate with that of the others of its class (itself left out) by `ALIKE`; then the same with the mean of the bearers.
 4. A mark stands in a part of one class and in almost no other image, more than chance explains among all windows looked at; and it is
-   one pattern: bearers resemble it closely, or its brightest pixel is as bright in one as in the other and in few other images. Along
-   the edges, where outlines of bodies are thin as well, it must resemble more closely than in a corner. Of a pattern that is exactly
-   repeated only its distribution over the classes can be chance.
+   one pattern: bearers resemble it closely and nothing leads on from it, as outlines do, or its brightest pixel is as bright in one
+   as in the other and in few other images. Along the edges, where outlines of bodies are thin as well, the level counts, and more
+   likeness. Of a pattern that is exactly repeated only its distribution over the classes can be chance.
 
 Levels are the least of the channels, in which white stands out on coloured paper. What cannot be seen: a mark as bright as what is
-behind it, to `CLEAREST` grey levels, and a coloured one on black (`pixels_tell` has thick ones).
+behind it, to `CLEAREST` grey levels and the noise there; a coloured one on black (`pixels_tell` has thick ones); and one of fewer
+than `MARKED_IMAGES` images. An outline that lies exactly alike in the pictures of one class alone is told: it is a mark, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ STROKE = 0.065  # of the side: wider is no stroke
 WINDOW = 0.075  # of the side: half that of a window
 STRONGEST = 96  # grey levels of a stroke that count
 CELLS = 8  # of the side; marks are sought in the outermost two
-CORNER = 0.22  # of the side, from both of its edges: outlines of bodies do not come so near
+CORNER = 0.23  # of the side, from both of its edges: outlines of bodies do not come so near
 PEAKS = 2  # of each place and class
 SURE = 3.0  # standard errors by which the strokes of a class exceed the others' at a place
 ALIKE = 0.6
@@ -44,6 +45,7 @@ MARKED, MARKED_IMAGES, MARKED_PATIENTS, RATIO = (
 CLOSE = 0.85  # correlation with the mark
 CLOSELY = (0.35, 0.6, 0.8)  # of the bearers that are so close: in a corner, along an edge, of an exactly repeated one
 EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
+ALONE = 0.6  # of a mark's own strength: the strongest stroke a window away from it, at most
 LEVEL, LEVEL_EXACT = (
     0.01,
     0.05,
@@ -191,6 +193,18 @@ def _bearers(flat: np.ndarray, own: np.ndarray) -> _Found:
     return found
 
 
+def _alone(found: np.ndarray, bearers: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> bool:
+    """Whether the strokes of a mark's bearers end around it: an outline leads on."""
+    (row, column), wide = at, 3 * half
+    top, left = max(row - wide, 0), max(column - wide, 0)
+    part = found[:, top : row + wide + 1, left : column + wide + 1]
+    mark = _smooth(part[bearers].mean(0, dtype=np.float32) - part[~own].mean(0, dtype=np.float32))
+    away = np.maximum.outer(
+        np.abs(np.arange(mark.shape[0]) + top - row), np.abs(np.arange(mark.shape[1]) + left - column)
+    )
+    return bool(mark[away > 2 * half].max() < ALONE * mark[away <= half].max())
+
+
 class _Judge(NamedTuple):
     """What a mark is judged by: classes and patients of the images [n], and how many windows can be looked at."""
 
@@ -210,8 +224,11 @@ class _Judge(NamedTuple):
             return None
         return float(hypergeom.sf(inside - 1, len(self.y), int(own.sum()), many))
 
-    def convinces(self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool) -> bool:
-        """Whether a mark is one pattern, and its share no chance; `window`: grey levels [n, pixels], negative of a dark mark."""
+    def convinces(
+        self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool, alone: bool
+    ) -> bool:
+        """Whether a mark is one pattern, and its share no chance; `window`: grey levels [n, pixels], negative of a dark mark;
+        `alone`: nothing leads away from it."""
         bearers = found.bearing & own
         closely = float((found.alike[bearers] >= CLOSE).mean())
         level = window.max(1)
@@ -223,7 +240,7 @@ class _Judge(NamedTuple):
         looks = classes * self.windows * own.sum() / bearers.sum()  # patterns that so many images each can show
         if p * looks > LEVEL:
             return False
-        return closely >= CLOSELY[1] or (corner and (even or closely >= CLOSELY[0]))
+        return even or (alone and closely >= CLOSELY[0]) if corner else even and closely >= CLOSELY[1]
 
 
 def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Stroke]:
@@ -255,7 +272,8 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
                 if p is None or borne.mark[borne.mark >= 0.5 * borne.mark.max()].mean() < CLEAREST:
                     continue
                 window = sign * images[part].reshape(len(y), -1).astype(np.float32)
-                if judge.convinces(p, window, borne, own, corner):
+                alone = _alone(found, borne.bearing & own, own, (row, column), half)
+                if judge.convinces(p, window, borne, own, corner, alone):
                     bearers = np.nonzero(borne.bearing & own)[0]
                     place = ((row + 0.5) / side, (column + 0.5) / side)
                     marks.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))

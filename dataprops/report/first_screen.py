@@ -114,6 +114,13 @@ def _slices(found: Found) -> str:
     return f"Collect more of {what}: {hardest}"
 
 
+def _shortcut(found: Found) -> str:
+    what = "Export all classes in one format and size"
+    if _detail(found).startswith("The column "):
+        what = "Take all classes from the same sites and scanners, or test on some that were not trained on"
+    return f"{what}: {_then(found)}"
+
+
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
     "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
@@ -143,7 +150,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         " two are filed under different ones"
     ),
     "pixel_shortcut": lambda f: f"Remove the shortcut in the pixels, or split so that it cannot help: {_then(f)}",
-    "shortcut": lambda f: f"Export all classes in one format and size: {_then(f)}",
+    "shortcut": _shortcut,
     "unlabelled": lambda f: f"Label or remove {_many(_images(f), 'image', 'images')} without a label",
     "exact_duplicates": lambda f: (
         f"Remove {_many(_copies(f), 'redundant copy', 'redundant copies')} in {_many(len(f), 'group', 'groups')} of"
