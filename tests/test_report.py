@@ -22,7 +22,7 @@ from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example
 from dataprops.report.first_screen import ACTIONS, STEPS, feature_keys, keys_of, steps_of, verdict_of
-from dataprops.report.gallery import kinds_in_order
+from dataprops.report.gallery import all_files, kinds_in_order
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.page import attack_sentence, render
@@ -208,6 +208,12 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
     assert kinds_in_order(found, {"alerts": []}) == ["suspect_labels", "exact_duplicates"]
     assert "30 are too few" in steps_of(summary, found)[-1].text
     assert steps_of(summary | {"alerts": []}, found)[0].href == "#find=suspect_labels"
+
+
+def test_a_manifest_of_the_page_tells_names_that_it_cannot_hold():
+    none = {"label": None, "split": None, "group": None}
+    files = all_files(pd.DataFrame([{"path": path, **none} for path in ("a.png", r"b\nc.png", r"d\xe9.png")]))
+    assert files is not None and files["real"] == {r"b\nc.png": "b\nc.png"} and files["lost"] == 1
 
 
 def test_whether_more_images_help_is_said_in_words():

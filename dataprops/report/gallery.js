@@ -175,7 +175,8 @@
   function count() {
     $("ticked").textContent = ticked.size.toLocaleString("en");
     for (const id of ["untick", "export-csv"]) $(id).disabled = !ticked.size;
-    $("export-manifest").disabled = !ticked.size || !data.files;
+    $("export-manifest").disabled = !ticked.size || !data.files || data.files.lost > 0;
+    if (data.files && data.files.lost) $("export-manifest").title = data.files.lost + " names are not valid UTF-8, which CSV cannot hold: dataprops clean writes them to a .parquet file";
     if (!data.files) $("export-manifest").title = "The set is too long for this page: dataprops clean writes the manifest";
   }
   $("untick").addEventListener("click", () => { for (const path of [...ticked]) tick(path, false); });

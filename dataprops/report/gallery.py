@@ -146,8 +146,10 @@ def all_files(images: pd.DataFrame) -> dict[str, Any] | None:
     out: dict[str, Any] = {"path": images["path"].tolist()}
     for name in ("label", "split", "group"):
         out[f"{name}s"], out[name] = _codes(images[name])
-    # what is shown as an escape is written as it is
-    out["real"] = {path: key for path in out["path"] if "\\" in path and (key := _written(path)) is not None}
+    # what is shown as an escape is written as it is; names that are no UTF-8 cannot be
+    written = {path: _written(path) for path in out["path"] if "\\" in path}
+    out["real"] = {path: key for path, key in written.items() if key is not None}
+    out["lost"] = len(written) - len(out["real"])
     return out
 
 
