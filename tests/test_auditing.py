@@ -392,6 +392,19 @@ def test_the_map_of_regions_goes_from_the_finding_to_the_report():
     assert plots.region_map(plots.Drawn({"pixel_regions": None}, {})) is None
 
 
+@pytest.mark.parametrize(("by_size", "named"), [(1.0, ["brightness"]), (0.7, ["compression", "brightness"])])
+def test_what_follows_from_the_size_of_the_files_is_not_told_again(by_size, named):
+    from dataprops.findings.pixel_shortcut import shortcuts
+    from dataprops.findings.pixels_tell import Told
+
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    images = pd.DataFrame({"pixels": ["x"], "label": ["a"], "image": [0]})
+    scores = pd.DataFrame({"property": ["file size", "width"], "score": [1.0, by_size]})
+    told = [Told("property", "compression", 0.95), Told("property", "brightness", 0.8)]
+    context = Context(images, empty, empty, 1, told=told, shortcuts=scores)
+    assert [one.name for one in shortcuts(context)] == named
+
+
 def test_thumbnails_are_the_means_of_their_cells():
     import torch
 

@@ -20,6 +20,8 @@ PROPERTY_SCORE = 0.6  # from guessing to knowing the class, by one property
 REGION_SCORE = 0.6  # by one cell at the edge
 OF_WHOLE = 0.75  # of what the whole picture tells, for an edge cell
 EXAMPLES = 12
+SIZES = ("width", "height", "number of pixels")  # of the files
+OF_SIZE = ("sharpness", "noise", "compression", "clipped range", "tone curve (gamma)")  # follow from another resolution
 GRID = 8  # cells of the map in each direction
 
 
@@ -34,13 +36,29 @@ def whole_score(context: Context) -> float | None:
     return max(0.0, float((hit - chance) / (1 - chance)))
 
 
+def size_score(context: Context) -> float:
+    """How far the size of the files tells the class: the finding `shortcut` names it, and what follows from it is not told again."""
+    table = context.shortcuts
+    return (
+        0.0
+        if table is None
+        else max((float(v) for v in table.loc[table["property"].isin(SIZES), "score"]), default=0.0)
+    )
+
+
 def shortcuts(context: Context) -> list[Told]:
-    """Marks; properties that tell the class; edge cells that do, and nearly as well as the whole picture. One cell of each place."""
+    """Marks; properties that tell the class; edge cells that do, and nearly as well as the whole picture. One cell of each place.
+
+    What follows from the size of the files is left out where that tells the class as well.
+    """
     from dataprops.findings.pixels_tell import at_edge  # brings torch, and the table of findings is read without it
 
     whole = whole_score(context)
     out, places = [], set()
+    by_size = size_score(context)
     for told in context.told or ():
+        if told.name in OF_SIZE and by_size >= told.score:
+            continue
         if told.kind == "mark" or (told.kind == "property" and told.score >= PROPERTY_SCORE):
             out.append(told)
         elif (
