@@ -102,7 +102,9 @@ def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
     left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
     if left:
         return f"written into the home folder: {left[0]}"
-    return "".join(line for line in done.stdout.splitlines()[-1:]).strip("= ") or done.stderr[-160:]
+    lines = done.stdout.splitlines()
+    failed = next((line for line in lines if re.match(r"(FAILED|ERROR) |E  ", line)), "") if done.returncode else ""
+    return failed[:300] or "".join(lines[-1:]).strip("= ") or done.stderr[-160:]
 
 
 def main() -> int:

@@ -77,7 +77,7 @@ def change(node: Any, at: int) -> str:
     elif isinstance(node.value, bool):
         node.value = not node.value
     else:
-        node.value = node.value + 1 if isinstance(node.value, int) else node.value * 1.25
+        node.value = node.value + 1 if isinstance(node.value, int) else node.value * 1.25 or 1.0
     return f"{before}  ->  {ast.unparse(node)}"
 
 

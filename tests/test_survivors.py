@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+import uuid
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,11 @@ from dataprops.distances.incremental import Contents, PreviousPass, update, usab
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
+from dataprops.laws.change import common_sample, probe_change
+from dataprops.probe import folds, paired
+from dataprops.probe.bootstrap import bootstrap_weights
+from dataprops.probe.calibrate import cross_fitted, log_losses
+from dataprops.probe.ridge import held_scores, targets
 from dataprops.properties import dimension
 
 WHOLE = Plan(10_000, 1024, 0)
@@ -78,3 +87,137 @@ def test_bounds_that_one_value_passes_are_taken_and_those_that_none_does_are_not
     file.write_text("[conflicts]\nmin = 3.5\nmax = 3\n")
     with pytest.raises(DatapropsError, match=r"min = 3\.5 above max = 3"):
         load_thresholds(file)
+
+
+CRITICAL, WARNING = ({"name": "leaks", "severity": severity} for severity in ("critical", "warning"))
+
+
+def test_the_same_alert_is_no_news_and_one_that_is_gone_is_not_open(tmp_path) -> None:
+    store = tmp_path
+    first = open_alerts.settle(store, "chest", [WARNING], "r1", "2026-01-01")
+    assert [item["event"] for item in first] == [open_alerts.OPENED]
+    assert open_alerts.settle(store, "chest", [WARNING], "r2", "2026-01-02") == first
+    assert open_alerts.load_state(store, "chest")["open"]["leaks"]["since"] == "r1"
+    assert len(open_alerts.settle(store, "chest", [CRITICAL], "r3", "2026-01-03")) == 2
+    last = open_alerts.settle(store, "chest", [], "r4", "2026-01-04")
+    assert [item["event"] for item in last[2:]] == [open_alerts.CLOSED]
+    assert open_alerts.load_state(store, "chest")["open"] == {}
+
+
+def test_a_receipt_goes_after_ninety_days_unless_its_news_still_waits(tmp_path) -> None:
+    (waiting,) = open_alerts.settle(tmp_path, "chest", [WARNING], "r1", "2026-01-01")
+    fresh, old, held = (str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), waiting["id"])
+    for news_id, days in ((fresh, 89.5), (old, 90.5), (held, 90.5)):
+        open_alerts.write_receipt(tmp_path, "chest", news_id, "mail", "2026-01-01")
+        then = time.time() - days * 86_400
+        os.utime(open_alerts.receipts_folder(tmp_path, "chest") / f"{news_id}.json", (then, then))
+    with open_alerts.sending(tmp_path, "chest"):
+        pass
+    left = {news_id for news_id in (fresh, old, held) if open_alerts.receipts(tmp_path, "chest", news_id)}
+    assert left == {fresh, held}
+
+
+def test_a_state_of_the_two_parts_that_it_needs_is_read_and_not_written_without_a_change(tmp_path) -> None:
+    path = open_alerts.state_path(tmp_path, "chest")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"outbox": [], "open": {}}')
+    with open_alerts.changing(tmp_path, "chest") as state:
+        assert state == {"open": {}, "outbox": []}
+    assert path.read_text() == '{"outbox": [], "open": {}}'
+    assert open_alerts.empty_state()["schema"] == 1
+
+
+def chain(images: int) -> np.ndarray:
+    return np.stack([np.arange(images - 1), np.arange(1, images)], axis=1)
+
+
+NO_PAIR = np.empty((0, 2), np.int64)
+
+
+def test_near_copies_chain_a_fifth_of_a_set_together_and_no_more() -> None:
+    assert np.bincount(folds.leak_groups_of(100, None, NO_PAIR, chain(20))).max() == 20
+    assert np.bincount(folds.leak_groups_of(100, None, NO_PAIR, chain(21))).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("links", "pair", "far", "together"),
+    [(8.0, 4.0, 8.0, True), (8.0, 4.1, 8.0, False), (2.1, 2.0, 64.0, True), (1.9, 0.5, 64.0, False)],
+)
+def test_a_chain_that_is_too_long_is_cut_at_half_the_distance_five_times(links, pair, far, together) -> None:
+    near = np.concatenate([chain(40), [[60, 61]], [[70, 71]]])
+    distance = np.r_[np.full(39, links), pair, far]
+    unit = folds.leak_groups_of(100, None, NO_PAIR, near, distance)
+    assert (unit[60] == unit[61]) == together
+    assert unit[0] != unit[1]
+
+
+def test_three_hundred_images_have_ten_folds_and_folds_of_even_classes_are_even_in_size() -> None:
+    assert [folds.fold_count(n) for n in (300, 301)] == [10, 5]
+    for seed in range(5):
+        fold = folds.assign_folds(np.array([0] * 7 + [1] * 3), np.arange(10), 5, seed)
+        assert np.bincount(fold).tolist() == [2] * 5
+
+
+@pytest.mark.parametrize("folds_of", [2, 5])
+def test_the_interval_of_a_change_is_the_bootstraps_widened_by_what_the_states_do_not_share(folds_of: int) -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.exponential(size=60), rng.exponential(size=80)
+    partner = np.r_[np.arange(30), np.full(50, -1)]  # the image at place 0 is kept, too
+    found = paired.change(
+        paired.State(before, np.arange(60)), paired.State(after, np.arange(80)), partner, folds_of, seed=3
+    )
+    weights = bootstrap_weights(60 + 50, 3)
+    ours = np.r_[np.arange(30), np.arange(60, 110)]  # images of before first, then what is new
+    drawn = np.log(weights[:, ours] @ after / weights[:, ours].sum(1))
+    drawn -= np.log(weights[:, :60] @ before / weights[:, :60].sum(1))
+    value, wider = np.log(after.mean() / before.mean()), np.sqrt(1 + (80 / 140) * folds_of / (folds_of - 1))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx((value - wider * (value - low), value + wider * (high - value)))
+
+
+def test_losses_of_nothing_are_a_floor_and_no_infinite_change() -> None:
+    nothing, some = paired.State(np.zeros(20), np.arange(20)), paired.State(np.ones(20), np.arange(20))
+    assert paired.change(nothing, some, np.arange(20), 5).value == pytest.approx(np.log(1e4))
+
+
+def test_a_curve_of_two_points_explains_a_change_and_one_of_one_does_not() -> None:
+    assert paired.expected_change([(100, 0.5), (200, 0.25)], 200, 100) == pytest.approx(np.log(2))
+    assert paired.expected_change([(50, None), (100, 0.5), (200, 0.25)], 200, 100) == pytest.approx(np.log(2))
+    for points, before, after in (([(100, 0.5)], 200, 100), ([(1, 2.0), (2, 1.0)], 0, 9), ([(1, 2.0), (2, 1.0)], 9, 0)):
+        assert paired.expected_change(points, before, after) == 0.0
+
+
+def test_refitted_losses_are_in_variances_whatever_the_unit_and_in_nats_of_the_classes_there_are() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    kernel, fold, y = x @ x.T / 3, np.arange(60) % 5, x[:, 0] + 0.1 * rng.normal(size=60)
+    losses = paired.refitted_losses(kernel, y, fold, 1e-3, numeric=True)
+    np.testing.assert_allclose(paired.refitted_losses(kernel, 40 * y + 7, fold, 1e-3, numeric=True), losses, rtol=1e-6)
+    assert losses.min() >= 0
+    assert losses.mean() < 0.1  # as good as known: 1 is the mean guessed, 4 the wrong sign
+    classes = np.digitize(x[:, 0], [-0.5, 0.5])
+    scores = held_scores(kernel, targets(classes, 3), fold, strengths=(1e-3,)).scores
+    wanted = log_losses(cross_fitted(scores, classes, fold), classes)
+    np.testing.assert_array_equal(paired.refitted_losses(kernel, classes, fold, 1e-3, numeric=False), wanted)
+
+
+def summary(n: int, *samples: int) -> dict:
+    drawn = {str(m): {"m": m, "mean": 1.0, "std": 0.1, "draws": 20} for m in samples}
+    return {"n_images": n, "n_unreadable": 0, "label_sharpness": {"samples": drawn, "sample": drawn[str(samples[0])]}}
+
+
+def test_sharpness_compares_at_samples_of_a_quarter_of_the_smaller_set() -> None:
+    for n, m in ((400, 100), (399, 50), (350, 50)):
+        assert common_sample(summary(n, 50, 100), summary(500, 50, 100)) == m
+
+
+def test_an_audit_of_the_same_files_says_so_and_one_without_a_probe_why() -> None:
+    now = {"n_images": 100, "n_unreadable": 0, "created": "2026-01-02T00:00:00+00:00", "run_id": "r2"}
+    was = {**now, "created": "2026-01-01T00:00:00+00:00", "run_id": "r1"}
+    same = probe_change(None, was, {**now, "probe": {}})
+    assert (same.value, same.low, same.high, same.significant) == (0.0, 0.0, 0.0, False)
+    assert "no more than sampling noise" in same.sentence
+    without = probe_change(None, was, {**now, "probe_withheld": "there are no labels"})
+    assert without.value is None
+    assert "there are no labels" in without.withheld

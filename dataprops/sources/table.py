@@ -64,11 +64,13 @@ def shown(key: str) -> str:
 
     >>> shown("a\nb"), shown("a\\nb"), shown("caf\u00e9"), shown("caf\udce9")
     ('a\\nb', 'a\\\\nb', 'café', 'caf\\xe9')
+    >>> shown("\u0085"), shown("\udc85"), key_of(shown("\u0085")) == "\u0085"
+    ('\\u0085', '\\x85', True)
     """
     if key.isascii() and key.isprintable() and "\\" not in key:
         return key
     text = os.fsencode(key.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
-    return "".join(c.encode("unicode_escape").decode("ascii") if _is_control(c) else c for c in text)
+    return "".join(_escape(c) if _is_control(c) else c for c in text)
 
 
 def key_of(path: str) -> str:
@@ -91,6 +93,12 @@ def _byte(escape: str) -> str:
     """'xe9' -> the surrogate of a byte that is not UTF-8, or a control character."""
     value = int(escape[1:], 16)
     return chr(value) if value < 0x80 else os.fsdecode(bytes([value]))
+
+
+def _escape(control: str) -> str:
+    r"""``\n``, ``\x1b``, and ``\u008f`` of a control character whose short form is that of a byte that is not UTF-8."""
+    value = ord(control)
+    return f"\\u{value:04x}" if 0x80 <= value <= 0x9F else control.encode("unicode_escape").decode("ascii")
 
 
 def _is_control(character: str) -> bool:
