@@ -111,6 +111,15 @@ def test_data_without_structure_is_not_sketched() -> None:
     assert begin_sketches(lambda index: load_block(rows, index), 3000, 1024, 3000, True) is None
 
 
+def test_patterns_of_single_pixels_are_sketched_from_the_pixels_themselves() -> None:
+    pixels = structured(3000, 3072, 24, 6.0, 0)  # means of squares keep nothing of them
+    rows = array_rows(pixels)
+    assert factors(3072)[0] > 1
+    sketches = begin_sketches(lambda index: load_block(rows, index), 3000, 3072, 3000, True)
+    assert sketches is not None
+    assert sketches.basis.factor == 1
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     images(),

@@ -53,6 +53,7 @@ TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles bet
 # products of single pairs cost so many times those of a tile, by route
 PAIR_COST = {"int8": 16.0, "float32": 3.0}
 QUICK_PAIR_COST = 6.0  # where single pairs have an instruction of their own
+NOTHING_KEPT = 0.9  # of the pairs that small pictures let pass: of real sets 0.03 to 0.35 do, of patterns of single pixels all
 MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
 LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
 COLUMNS_AT_ONCE = 256  # of a tile: pairs come in this order, and so many rows of pixels stay in cache
@@ -273,8 +274,10 @@ def choose_basis(
     reach = within_reach(others, norm, place)
     passed_by = {factor: float((_picture_bounds(pictures[factor]) <= reach).mean()) for factor in sizes if factor > 1}
     log.debug("small pictures, by pixels of a square's side, let pass %s of a sample's pairs", passed_by)
-    directions = principal_directions(pool(sample, sample_norm, sizes[0]).codes, coordinates)
-    products = products_of(directions, pictures[sizes[0]], norm)
+    # what has no large structures keeps nothing in small pictures; otherwise directions are found there at a fraction of the work
+    factor = sizes[0] if passed_by.get(sizes[0], 0.0) <= NOTHING_KEPT else sizes[-1]
+    directions = principal_directions(pool(sample, sample_norm, factor).codes, coordinates)
+    products = products_of(directions, pictures[factor], norm)
     best, least = None, TRIAL_WORK
     for part in NARROWER:
         basis, along = make_basis(directions, products, coordinates // part)
