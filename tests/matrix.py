@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 MAIN = ("torch", "numpy", "pandas", "pyarrow", "numba", "pillow", "scipy", "scikit-learn", "h5py", "pydicom", "nibabel")
-TOOLS = ("pytest", "pytest-timeout", "hypothesis")
+TOOLS = ("pytest", "pytest-timeout", "hypothesis", "scikit-dimension")
 # one file of each floor: pixels, distances, numbers, an audit with its report, the command line
 TESTS = ("test_images.py", "test_vectors.py", "test_dimension.py", "test_report.py", "test_edge.py", "test_clean.py")
 
