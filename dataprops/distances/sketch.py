@@ -53,7 +53,9 @@ TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles bet
 # products of single pairs cost so many times those of a tile, by route
 PAIR_COST = {"int8": 16.0, "float32": 3.0}
 QUICK_PAIR_COST = 6.0  # where single pairs have an instruction of their own
-NOTHING_KEPT = 0.9  # of the pairs that small pictures let pass: of real sets 0.03 to 0.35 do, of patterns of single pixels all
+NOTHING_KEPT = (
+    0.9  # of the pairs that small pictures let pass: of real sets 0.03 to 0.35 do, of patterns of single pixels all
+)
 MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
 LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
 COLUMNS_AT_ONCE = 256  # of a tile: pairs come in this order, and so many rows of pixels stay in cache
