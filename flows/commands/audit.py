@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,10 +109,12 @@ def progress_shown(quiet: bool) -> Progress:
 
 
 @contextmanager
-def telling(config: AuditConfig, quiet: bool, before: str = "starting") -> Iterator[Progress]:
+def telling(
+    config: AuditConfig, quiet: bool, otherwise: Callable[[], str] = lambda: "starting"
+) -> Iterator[Progress]:
     """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted.
 
-    `before` is said while no stage of an audit of this dataset is at work.
+    `otherwise` is said while no stage of an audit of this dataset is at work.
     """
     if quiet:
         yield progress_shown(quiet)
@@ -123,7 +125,7 @@ def telling(config: AuditConfig, quiet: bool, before: str = "starting") -> Itera
         from dataprops.audit.underway import in_words, running
 
         told = running(Path(config.store).expanduser().resolve(), config.dataset)
-        return in_words(told[0]) if told else before
+        return in_words(told[0]) if told else otherwise()
 
     with Teller(_console(), what) as progress:
         yield progress
@@ -144,8 +146,8 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
     from dataprops.store.folder import open_store
     from flows.server import server_for
 
-    store = open_store(config.store)
-    with telling(config, quiet, "waiting for the Prefect server") as progress, server_for(store) as ready:
+    store, doing = open_store(config.store), ["waiting for the Prefect server"]
+    with telling(config, quiet, lambda: doing[-1]) as progress, server_for(store) as ready:
         # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
         spent, decoded = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
@@ -155,6 +157,7 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
             kernels.begin()  # not before: beside the server it would take decoding its core
         _import_ahead(something_new=bool(decoded))
         ready()
+        doing.append("telling the Prefect server")
         show_progress_on(progress)
         took(spent)
         return flow(asdict(config), cluster, workers)
