@@ -159,7 +159,7 @@ def _missing(audited: Audited) -> list[str]:
         ("intrinsic_dimension.mle", "intrinsic dimension"),
         ("label_sharpness.sample", "label sharpness"),
     ):
-        if name not in rows.index or not pd.isna(rows.loc[name, "value"]):
+        if name not in rows.index or not pd.isna(rows["value"].loc[name]):
             continue
         reason = rows.loc[name, "note"] or "too few images"
         if name.startswith("label_sharpness"):

@@ -164,7 +164,8 @@ def _places(results: Results) -> tuple[list[str], bool]:
     """Path or address of each image, and whether each can be read on its own."""
     keys = [key_of(path) for path in results.images["path"]]
     options = {k: v for k, v in results.options.items() if k in {f.name for f in fields(AuditConfig)}}
-    config = AuditConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    config = AuditConfig(**given)
     try:
         source = open_source(config.source, SourceOptions(**same_fields(config, SourceOptions)))
     except DatapropsError as error:
@@ -322,6 +323,7 @@ def _fiftyone(path: Path, results: Results, cleaned: Cleaned, links: str) -> Non
 
 def _labelstudio(path: Path, results: Results, cleaned: Cleaned, links: str) -> None:
     tasks = []
+    row: Any
     for row in cleaned.removed.itertuples(index=False):
         link = row.path if is_url(row.path) else links + quote(row.path.lstrip("/"), errors="surrogateescape")
         about = {"path": row.path, "label": row.label, "split": row.split, "group": row.group}

@@ -62,7 +62,8 @@ def vectors_of(run: Run, ids: np.ndarray) -> np.ndarray:
     name, made = config.model or "", run.files.decoded.read().preprocess
     classes = max(2, len(run.files.scanned.read().classes))
     net, layer = load_network(name, channels=made.channels, classes=classes, size=made.size)
-    return np.float64(embed(net, layer, name, (pixels for _, pixels in Pictures(run).blocks(ids.tolist()))))
+    vectors = embed(net, layer, name, (pixels for _, pixels in Pictures(run).blocks(ids.tolist())))
+    return vectors.astype(np.float64)
 
 
 def measure_features(

@@ -181,7 +181,7 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
         Their properties, with estimates of subsets of equal size (``intrinsic_dimension.mle@N``).
     """
     name, title = "d_data", "intrinsic dimension"
-    ends = [(audit["intrinsic_dimension"].get("mle") or {}) for audit in (a, b)]
+    ends: list[Any] = [(audit["intrinsic_dimension"].get("mle") or {}) for audit in (a, b)]
     values = tuple(end.get("value") for end in ends)
     if any(value is None or end.get("se") is None for value, end in zip(values, ends, strict=True)):
         return Change(name, title, *values, withheld="an audit has no dimension with a standard error")
@@ -194,9 +194,9 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
     if not at_equal and len(tables) == 2:
         subsets = [
             {
-                int(row.property.rpartition("@")[2]): (row.value, row.se)
-                for row in table.itertuples()
-                if row.property.startswith("intrinsic_dimension.mle@") and math.isfinite(row.value + row.se)
+                int(key.rpartition("@")[2]): (value, se)
+                for key, value, se in table[["property", "value", "se"]].itertuples(index=False)
+                if key.startswith("intrinsic_dimension.mle@") and math.isfinite(value + se)
             }
             for table in tables
         ]
@@ -253,7 +253,7 @@ def _recorded(summary: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
     """Both calibrations are lines in K_F, so the change is slope times that of K_F, and has its error."""
     name, title = "penalty", "expected penalty, nats"
-    ends = [_recorded(audit, "attack_penalty") for audit in (a, b)]
+    ends: list[Any] = [_recorded(audit, "attack_penalty") for audit in (a, b)]
     values = tuple(end.get("value") for end in ends)
     for end in ends:
         if end.get("withheld"):

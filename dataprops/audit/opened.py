@@ -73,5 +73,6 @@ def opened_closed(
     kinds = list(dict.fromkeys(kinds))
     # images of B that A does not have get numbers that A does not have
     number = np.where(partner >= 0, partner, -2 - np.arange(len(partner)))
-    in_a = findings_b.assign(images=[[int(number[int(i)]) for i in ids] for ids in findings_b["images"]])
+    images: list[Any] = [[int(number[int(i)]) for i in ids] for ids in findings_b["images"]]
+    in_a = findings_b.assign(images=images)
     return _new(in_a, findings_a, kinds), _new(findings_a, in_a, kinds)

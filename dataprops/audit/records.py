@@ -92,7 +92,7 @@ Record = TypeVar("Record", Scanned, Decoded, Passed)
 
 def record_from(kind: type[Record], values: Mapping[str, Any]) -> Record:
     """A record from what JSON made of it."""
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if "preprocess" in plain:
         plain["preprocess"] = Preprocess(**plain["preprocess"])
     return kind(**plain)

@@ -101,7 +101,7 @@ def preprocess_record(run: Run, preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
-def _interval(row: pd.Series) -> list[float | None]:
+def _interval(row: Any) -> list[float | None]:
     return [finite(row["low"]), finite(row["high"])]
 
 
@@ -123,7 +123,7 @@ def _dimensions(properties: pd.DataFrame) -> dict[str, Any]:
 def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
     """Label sharpness over all pairs, of samples, and its quantiles over images."""
     rows = properties.set_index("property")
-    sample = rows.loc["label_sharpness.sample"]
+    sample: Any = rows.loc["label_sharpness.sample"]
 
     def value(name: str) -> float | None:
         return finite(rows.at[f"label_sharpness.{name}", "value"])
@@ -138,9 +138,9 @@ def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
             "draws": draws,
         },
         "samples": {
-            str(int(row.m)): {"mean": finite(row.value), "std": finite(row.se), "draws": draws}
-            for row in properties.itertuples()
-            if re.fullmatch(r"label_sharpness\.(sample|m\d+)", row.property)
+            str(int(m)): {"mean": finite(mean), "std": finite(std), "draws": draws}
+            for key, m, mean, std in properties[["property", "m", "value", "se"]].itertuples(index=False)
+            if re.fullmatch(r"label_sharpness\.(sample|m\d+)", key)
         },
         "q50": value("q50"),
         "q95": value("q95"),

@@ -66,4 +66,4 @@ def find(run: Run, tools: Tools) -> dict[str, int]:
     assert context.shortcuts is not None
     run.files.shortcuts.write(context.shortcuts)
     run.files.measures.write(numbers)
-    return found["kind"].value_counts().to_dict()
+    return {str(kind): count for kind, count in found["kind"].value_counts().to_dict().items()}

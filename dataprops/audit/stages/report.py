@@ -72,7 +72,7 @@ def report(run: Run, tools: Tools) -> Published:
     """Write the report, and publish it with the result tables in one step."""
     begin = time.perf_counter()
     files = run.files
-    summary = files.summary.read() | {"seconds": files.seconds.read()}
+    summary: dict[str, Any] = files.summary.read() | {"seconds": files.seconds.read()}
     tables = report_tables(files)
     drawing = begin_plots(summary, tables, _history(run, summary))  # it takes the longest
     files.run_row.write(run_table(run, summary))
