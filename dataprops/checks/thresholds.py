@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -62,7 +62,7 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else f" (there are {', '.join(names)})"
 
 
-def _near_check(name: str, defaults: Mapping[str, Check]) -> str:
+def _near_check(name: str, defaults: dict[str, Check]) -> str:
     """The check that was meant: by its name, or by the measure it looks at."""
     by_measure = {check.measure: name for name, check in reversed(defaults.items())}
     if name in by_measure:
@@ -70,7 +70,7 @@ def _near_check(name: str, defaults: Mapping[str, Check]) -> str:
     return _near(name, defaults)
 
 
-def _user_table(path: Path, defaults: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, Any]]:
     try:
         given = toml_of(text_of(path))
     except OSError as error:

@@ -498,7 +498,8 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
         pixels = data[first:last]
         if bits % 8:  # frames of single bits follow each other within a byte
             offset = frame * bits - 8 * first
-            pixels = pack_bits(unpack_bits(pixels)[offset : offset + bits], pad=False)
+            single = unpack_bits(pixels)[offset : offset + bits]
+            pixels = pack_bits(single, pad=False)  # pyright: ignore[reportArgumentType]
         pixels += b"\0" * (len(pixels) % 2)
     one.add(pydicom.DataElement(header[name].tag, header[name].VR, pixels))
     if syntax.is_encapsulated:

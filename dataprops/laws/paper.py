@@ -117,7 +117,7 @@ def penalty_score() -> dict[str, Any]:
     table = load_calibration()
     misses = []
     for row in table.itertuples():
-        others = table.drop(index=row.Index)
+        others = table.drop(index=row.Index)  # pyright: ignore[reportArgumentType, reportCallIssue]
         law = fit_penalty(others)
         told = law.slope * row.label_sharpness + law.intercept
         misses.append((row.attack_loss_penalty - told, row.attack_loss_penalty - others["attack_loss_penalty"].mean()))

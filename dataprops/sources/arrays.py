@@ -140,7 +140,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
     channels_axis(images.shape)
     if labels is not None and len(labels) != len(images):
         raise DatapropsError(f"there are {len(images)} images and {len(labels)} labels: give one for each")
-    texts = [None] * len(images) if labels is None else [label_text(label) for label in labels]
+    texts: list[str | None] = [None] * len(images) if labels is None else [label_text(label) for label in labels]
     return Held(f"array:{name}", images, texts)
 
 

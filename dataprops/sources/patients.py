@@ -58,7 +58,7 @@ def _spanning(ids: pd.Series, parts: pd.Series) -> set[str]:
     if not known.any():
         return set()
     count = parts[known].groupby(ids[known]).nunique()
-    images = ids[known].value_counts()
+    images = ids[known].value_counts().to_dict()
     out = {
         name
         for name, number in count.items()

@@ -221,7 +221,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
         except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
             content, size, time, error = None, 0, -1, read_reason(problem)
         rows.append((content, size, time, error, *whose, *facts))
-    columns = zip(*rows, strict=True) if rows else [()] * len(Fingerprints._fields[1:])
+    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * len(Fingerprints._fields[1:])
     return Fingerprints(first, *(list(column) for column in columns))
 
 
@@ -402,7 +402,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
                 with one_image():
                     entry, part = _decode_one(source, key, preprocess, pixels, kept.take(key))
                 entries.append(entry)
-                file.write(pixels)
+                file.write(pixels)  # pyright: ignore[reportArgumentType, reportCallIssue]
                 if part is not None:
                     waiting[row] = part
                     held += part.levels.nbytes

@@ -26,7 +26,7 @@ def njit(*, cache: bool = True, **options: Any) -> Callable[[Function], Function
         Of `numba.njit`.
     """
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Function) -> Any:  # a Dispatcher, called as the function is
         try:
             return numba.njit(cache=cache, **options)(function)
         except RuntimeError as error:

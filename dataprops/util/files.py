@@ -46,7 +46,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
     def write(aside: Path) -> None:
         with aside.open("wb") as file:  # given a path, numpy would add its own suffix
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, write)

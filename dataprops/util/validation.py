@@ -80,12 +80,13 @@ def _model(kind: type) -> Any:
     import pydantic
 
     hints = get_type_hints(kind, include_extras=True)
+    fields: dict[str, Any] = {name: (hint, None) for name, hint in hints.items()}
     return pydantic.create_model(
         kind.__name__,
         __config__=pydantic.ConfigDict(
             extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=()
         ),
-        **{name: (hint, None) for name, hint in hints.items()},
+        **fields,
     )
 
 

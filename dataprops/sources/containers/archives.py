@@ -289,7 +289,9 @@ def _tar_index(name: str, reader: Reader) -> Index:
     slashed = with_slashes([*index.images, *index.others, *index.texts])
     if any(raw != new for raw, new in slashed.items()):
         index = Index(
-            *({slashed[raw]: value for raw, value in part.items()} for part in index[:3]),
+            {slashed[raw]: value for raw, value in index.images.items()},
+            {slashed[raw]: value for raw, value in index.others.items()},
+            {slashed[raw]: value for raw, value in index.texts.items()},
             {raw: new for raw, new in slashed.items() if raw != new},
         )
     return index._replace(cut=cut)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _file(location: str, options: SourceOptions) -> pd.DataFrame:
-    rules = dict(rule.partition("=")[::2] for rule in options.rules)
+    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
     other = rules.get("labels", "")
     named = other.lower().endswith(SUFFIXES)
     plain = options
@@ -175,7 +176,7 @@ def _with_labels(
 
 
 def _column(options: SourceOptions) -> str:
-    return dict(rule.partition("=")[::2] for rule in options.rules).get("column", "")
+    return {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}.get("column", "")
 
 
 def _texts(dataset: Any) -> np.ndarray:
@@ -210,7 +211,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     return arraysets.as_image(value.reshape(named.shape[1:]))
 
 
-def version_tokens(location: str, keys: list[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the file does."""
     if is_url(location) or not Path(location).is_dir():
         return filesystems.version_tokens([location], access_of(options)) * len(keys)

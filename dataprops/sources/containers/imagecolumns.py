@@ -84,7 +84,7 @@ def _kind_named(feature: Any) -> str:
 def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | None:
     """The column that holds images, or None: then the table is a manifest."""
     able = {field.name: kind for field in schema if (kind := kind_of(field.type))}
-    named = dict(rule.partition("=")[::2] for rule in options.rules).get("images")
+    named = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}.get("images")
     if named:
         return ImageColumn(named, able[named]) if named in able else None
     told = features(schema)

@@ -170,7 +170,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """
     access = access_of(options)
     reader, known = _open(location, access)
-    rules = dict(rule.partition("=")[::2] for rule in options.rules)
+    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
     beside = {
         rule: rules[rule] for rule in ("labels", "groups") if rules.get(rule) and _bare(location).endswith(".npy")
     }

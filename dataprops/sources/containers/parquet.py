@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -301,7 +302,7 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
         raise OSError(errno.EIO, f"the {_format(place)} file is damaged: {reason}") from None
 
 
-def version_tokens(location: str, keys: list[str], options: SourceOptions) -> list[int]:
+def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when its shard does."""
     parts = [_located(location, key)[0] for key in keys]
     each = sorted(set(parts))

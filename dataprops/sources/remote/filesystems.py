@@ -66,7 +66,7 @@ class Access(NamedTuple):
 
 def access_of(options: SourceOptions) -> Access:
     """The rules about access among the options."""
-    rules = dict(rule.partition("=")[::2] for rule in options.rules)
+    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
     return Access(rules.get("anonymous") == "yes", rules.get("endpoint", ""))
 
 
@@ -272,8 +272,8 @@ def _streamed(system: Any, url: str) -> bytes:
         data = fsspec.asyn.sync(system.loop, rest, most)
         if data is None:
             refuse_size(most + 1, most)
-        need(len(data))
-        return data
+        need(len(data))  # pyright: ignore[reportArgumentType] - fsspec tells no type
+        return data  # pyright: ignore[reportReturnType]
     finally:
         system.loop.call_soon_threadsafe(answer.close)
 
@@ -305,7 +305,7 @@ def first_bytes(location: str, access: Access, count: int) -> bytes:
 
     try:
         if scheme_of(location).startswith("http"):
-            return patiently(lambda: fsspec.asyn.sync(system.loop, begin))
+            return patiently(lambda: fsspec.asyn.sync(system.loop, begin))  # pyright: ignore[reportReturnType]
         return patiently(lambda: system.cat_file(path, start=0, end=count))
     except OSError:  # also of an empty object, which has no such range
         return b""
@@ -431,7 +431,7 @@ def _sends_ranges(system: Any, path: str) -> bool:
             answer.raise_for_status()
             return answer.status == 206
 
-    return patiently(lambda: fsspec.asyn.sync(system.loop, ask))
+    return patiently(lambda: fsspec.asyn.sync(system.loop, ask))  # pyright: ignore[reportReturnType]
 
 
 def _token(info: dict) -> int:
