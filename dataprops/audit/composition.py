@@ -33,11 +33,11 @@ TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
 DRAWING = ("dataprops.report.plots", "prepare")  # what the helper does beside the probe
 
-# call(stage, run, tools) runs one stage: here, or as a task of an orchestrator
-Call = Callable[[Callable[..., Any], Run, Tools], Any]
+# call(stage, run, tools) runs one stage, of an audit or a grid: here, or as a task of an orchestrator
+Call = Callable[[Callable[..., Any], Any, Tools], Any]
 
 
-def call_directly(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
+def call_directly(stage: Callable[..., Any], run: Any, tools: Tools) -> Any:
     """Run a stage in this process."""
     return stage(run, tools)
 

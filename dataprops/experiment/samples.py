@@ -53,7 +53,7 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
     table = pd.read_parquet(folder / "data" / f"{cell.dataset}.parquet")
     where = folder / "samples" / f"{sample_name(cell)}.json"
     where.parent.mkdir(parents=True, exist_ok=True)
-    group = [None] * len(table) if experiment.split == "image" else table["group"].tolist()
+    group: list[str | None] = [None] * len(table) if experiment.split == "image" else table["group"].tolist()
     pixels = [str(i) for i in range(len(table))] if experiment.split == "image" else table["pixels"].tolist()
     try:
         leak_group = leak_groups(group, pixels)

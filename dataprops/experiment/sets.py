@@ -44,8 +44,8 @@ def _gather_one(experiment: Experiment, dataset: Dataset, tools: Tools) -> int:
         finally:
             shutil.rmtree(run.work, ignore_errors=True)
     images = images[images["pixels"].notna() & images["y"].notna()]
-    counts = images["label"].value_counts()
-    chosen = task_classes(dataset, list(scanned.classes), counts.to_dict())
+    counts: Any = images["label"].value_counts().to_dict()
+    chosen = task_classes(dataset, list(scanned.classes), counts)
     table = images[images["label"].isin(chosen)].reset_index(drop=True)
     table = table.assign(y=table["label"].map({label: code for code, label in enumerate(chosen)}).astype(np.int64))
     folder = experiment.folder / "data"

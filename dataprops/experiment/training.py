@@ -103,7 +103,7 @@ def build(recipe: Recipe) -> nn.Module:
     """The network with the random weights of its seed; call within `alone`."""
     torch.manual_seed(recipe.seed)
     net = find_model(recipe.model).build(channels=recipe.channels, classes=recipe.classes, size=recipe.size)
-    return net.to(recipe.device, memory_format=torch.channels_last)
+    return net.to(recipe.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def fit(

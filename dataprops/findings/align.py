@@ -342,7 +342,7 @@ def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None
     symmetry = np.array([VIEWS[view].symmetry for view in pairs.view], np.int64)
     ids, ends = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
     if not m:
-        return Alignment(*found[:, 0:1].T, warps, *found[:, 1:].T)
+        return Alignment(found[:, 0], warps, found[:, 1], found[:, 2], found[:, 3], found[:, 4])
     made = _prepared(thumbs[ids], start is None and thumbs.shape[1] >= 2 * LEAST_HALF)
     one, two = ends[:m], ends[m:]
     at_once = max(8, PAIRS_AT_ONCE * 32**2 // thumbs.shape[1] ** 2)

@@ -20,7 +20,7 @@ def find(context: Context) -> Iterator[Row]:
     path, split, label = (or_none(context.images[name]) for name in ("path", "split", "label"))
     first = context.images["duplicate_of"].to_numpy()
     known = {tuple(sorted(pair)) for pair in context.near[["a", "b"]].to_numpy(np.int64).tolist()}
-    rows = []
+    rows: list[tuple[bool, float, tuple[int, int], list[str], str]] = []
     for a, b, distance in pairs[["a", "b", "distance"]].itertuples(index=False):
         apart = [what for what, column in (("splits", split), ("labels", label)) if _differ(column[a], column[b])]
         if first[a] == first[b]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -12,4 +13,5 @@ def groups_with_several(images: pd.DataFrame, column: str) -> Iterator[tuple[str
     given = images[images["group"].notna() & images[column].notna()]
     several = given.groupby("group")[column].nunique()
     wanted = given[given["group"].isin(several.index[several > 1])]
-    yield from wanted.groupby("group", sort=True)
+    parts: Any = wanted.groupby("group", sort=True)
+    yield from parts

@@ -102,7 +102,8 @@ def sentence(group: Group, path: np.ndarray) -> str:
         one, other = (quoted(path[i]) for i in group.first)
         start = f"{one} and {other} are near-copies ({told}): {group.least:.2f} grey levels apart on average (RMS)"
     else:
-        named = ", ".join(quoted(path[i]) for i in group.members[:NAMED])
+        members: list[int] = group.members[:NAMED].tolist()
+        named = ", ".join(quoted(path[i]) for i in members)
         start = (
             f"{len(group.members)} images are near-copies of each other ({told}), {group.least:.2f} to {group.most:.2f} grey levels"
             f" apart on average (RMS): {named}" + (" and others" if len(group.members) > NAMED else "")

@@ -16,7 +16,7 @@ With `near_rms` given, images as they are count as near-copies if and only if th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -299,7 +299,8 @@ def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> p
     both["a"], both["b"] = both["low"], both["high"]
     plain = {"view": 0, "detail": 1.0, "gain": 1.0, "offset": 0.0, "differing": 0.0, "covered": 1.0}
     both["as_it_is"] = True
-    both["warp"] = [np.eye(2, 3, dtype=np.float32)] * len(both)
+    warps: list[Any] = [np.eye(2, 3, dtype=np.float32)] * len(both)
+    both["warp"] = warps
     both = both.fillna(plain)
     changed = best[[not _is_plain(row) for row in best.itertuples()]]
     return pd.concat([both, changed], ignore_index=True).drop_duplicates(["low", "high"]).reset_index(drop=True)
@@ -427,7 +428,8 @@ def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFr
     """What was done to one image of each pair to get the other, in a few words."""
     columns = {name: images[name].to_numpy(object) for name in ("width", "height", "mode", "format") if name in images}
     out = []
-    for i, row in enumerate(best.itertuples()):
+    rows: Any = best.itertuples()
+    for i, row in enumerate(rows):
         words = []
         symmetry = VIEWS[int(row.view)].symmetry
         if symmetry:

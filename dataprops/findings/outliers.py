@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,8 @@ def find(context: Context) -> Iterator[Row]:
     if found.empty:
         return
     readable = images[images["duplicate_of"].isin(found["image"])]
-    copies = {int(first): part["image"].to_numpy() for first, part in readable.groupby("duplicate_of")}
+    parts: Any = readable.groupby("duplicate_of")
+    copies = {int(first): part["image"].to_numpy() for first, part in parts}
     path = images["path"].to_numpy(object)
     for image, ratio in found.itertuples(index=False):
         yield (

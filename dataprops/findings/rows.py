@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-Row = tuple[Sequence[int], float, str]
+Row = tuple[Sequence[int] | np.ndarray, float, str]
 
 
 def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -334,7 +334,8 @@ def wrong_labels(said: Opinions) -> WrongLabels:
         """Where between the best fraction and a bound the loss exceeds its minimum by `limit`; the bound, if nowhere."""
         if above(end, limit) <= 0:
             return end
-        return float(brentq(above, end, share, args=(limit,), xtol=max(0.02 * share, 0.1 / n)))
+        root: Any = brentq(above, end, share, args=(limit,), xtol=max(0.02 * share, 0.1 / n))
+        return float(root)
 
     # 95 % of chi-square with one degree of freedom, halved; scipy.stats has it by name, and takes a second to import
     limit = float(gammaincinv(0.5, 0.95))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tup
             tree = DecisionTreeClassifier(
                 max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0, class_weight="balanced"
             )
-            found = cross_val_predict(tree, values[:, None], y, cv=PredefinedSplit(folds))
+            found = np.asarray(cross_val_predict(tree, values[:, None], y, cv=PredefinedSplit(folds)))
         accuracy, chance, sure = better_than_guessing(found, y)
         if sure:
             out.append((column_name(column), accuracy, chance, (accuracy - chance) / (1 - chance)))
@@ -128,7 +129,7 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     by_group = groups.notna().all() and groups.nunique() >= FOLDS
-    tree = {"max_depth": DEPTH, "min_samples_leaf": LEAF, "random_state": 0}
+    tree: dict[str, Any] = {"max_depth": DEPTH, "min_samples_leaf": LEAF, "random_state": 0}
     if kind == "numbers":
         folds = GroupKFold(FOLDS) if by_group else KFold(FOLDS, shuffle=True, random_state=seed)
         model = DecisionTreeRegressor(**tree)

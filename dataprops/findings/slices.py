@@ -94,7 +94,8 @@ def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.n
     if not np.ptp(small, axis=0).any():  # no pixels at hand
         return
     with one_thread():
-        found = KMeans(many, n_init=1, random_state=context.seed).fit(small.astype(np.float64))
+        clustering = KMeans(many, n_init=1, random_state=context.seed)  # pyright: ignore[reportArgumentType]
+        found = clustering.fit(small.astype(np.float64))
     away = ((small - found.cluster_centers_[found.labels_]) ** 2).sum(1)
     path = images["path"].to_numpy(object)
     for number in range(many):

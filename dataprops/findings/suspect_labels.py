@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,8 @@ def find(context: Context) -> Iterator[Row]:
         yield from _by_two(context, context.opinions)
         return
     path = context.images["path"].to_numpy(object)
-    for row in suspects(context).itertuples():
+    rows: Any = suspects(context).itertuples()
+    for row in rows:
         image = int(row.image)
         yield (
             [image],

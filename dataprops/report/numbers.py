@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from dataprops.util.numbers import NOTHING, percent
@@ -54,7 +55,7 @@ def plus_minus(value: float | None, se: float | None) -> str:
     return f"({value / 10**top:.{places}f} ± {se / 10**top:.{places}f}) × 10{power}"
 
 
-def largest_sharpness(summary: dict[str, Any]) -> str:
+def largest_sharpness(summary: Mapping[str, Any]) -> str:
     """The label sharpness over all pairs, or 'at least' what a sample of them shows."""
     sharp = summary["label_sharpness"]
     least = sharp.get("at_least")

@@ -89,7 +89,7 @@ def _numbers(summary: Mapping[str, Any], properties: pd.DataFrame) -> list[dict[
     for name in FIRST:
         if name not in rows.index:
             continue
-        row = rows.loc[name]
+        row: Any = rows.loc[name]
         value = plus_minus(row["value"], row["se"])
         if name == "label_sharpness.all_pairs":
             value = largest_sharpness(dict(summary))
@@ -144,7 +144,7 @@ def attack_sentence(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _alert(row: dict[str, Any], kinds: list[str], findings: pd.DataFrame) -> dict[str, Any]:
+def _alert(row: dict[Any, Any], kinds: list[str], findings: pd.DataFrame) -> dict[str, Any]:
     """An alert with the gallery that shows its evidence, some of its pictures, and its first finding in words."""
     return {
         **row,

@@ -148,7 +148,8 @@ def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str,
     """A box that says `text`; the limits of the axes are set by whoever draws it, which takes a third of the time of a bar."""
     from matplotlib.patches import Rectangle
 
-    box = axes.add_artist(Rectangle((x, y), width, height, **({"linewidth": 0} | look)))
+    look = {"linewidth": 0} | look
+    box = axes.add_artist(Rectangle((x, y), width, height, **look))
     box.set_clip_on(False)
     _tip(box, text)
 

@@ -143,7 +143,7 @@ def _scatter(
     right = 1.25 * max(place.dimension or 0.0 for place, _, _ in marked)
     for place, colour, marker in marked:
         y = shown * getattr(place, field)
-        (point,) = axes.plot([place.dimension], [y], marker, color=colour, markersize=6)
+        (point,) = axes.plot([place.dimension or 0.0], [y], marker, color=colour, markersize=6)
         _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
     # from zero: a scatter that fills its frame makes much of little
     axes.set_xlim(0, right)
@@ -159,11 +159,8 @@ def _scatter(
 
 
 def _paper() -> list[tuple[Place, str]]:
-    table = load_calibration()
-    return [
-        (Place(row.dataset, row.d_data, row.label_sharpness, None), COLOURS.get(row.domain, GREY))
-        for row in table.itertuples()
-    ]
+    rows: Any = load_calibration().itertuples()
+    return [(Place(row.dataset, row.d_data, row.label_sharpness, None), COLOURS.get(row.domain, GREY)) for row in rows]
 
 
 def _calibration(how: str) -> list[tuple[Place, str]]:

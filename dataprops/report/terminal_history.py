@@ -94,7 +94,7 @@ def _told(run: dict[str, Any]) -> str:
             parts.append(
                 f"{name}: {', '.join(f'{kinds[kind]:,} {title(kind).lower()}' for kind in in_order(kinds, {'alerts': []}))}"
             )
-    drift = ", ".join(DRIFTED.get(name, name.replace("share.", "share of ")) for name in run["drift"] or ())
+    drift = ", ".join(DRIFTED.get(name) or name.replace("share.", "share of ") for name in run["drift"] or ())
     parts.append(f"beyond sampling noise: {drift}" if drift else "nothing beyond sampling noise")
     return "; ".join(parts)
 

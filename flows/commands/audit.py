@@ -109,9 +109,7 @@ def progress_shown(quiet: bool) -> Progress:
 
 
 @contextmanager
-def telling(
-    config: AuditConfig, quiet: bool, otherwise: Callable[[], str] = lambda: "starting"
-) -> Iterator[Progress]:
+def telling(config: AuditConfig, quiet: bool, otherwise: Callable[[], str] = lambda: "starting") -> Iterator[Progress]:
     """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted.
 
     `otherwise` is said while no stage of an audit of this dataset is at work.

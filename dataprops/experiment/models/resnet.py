@@ -70,6 +70,11 @@ class ResNet(nn.Module):
     channels, classes : int
     """
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self, block: type[BasicBlock] | type[Bottleneck], counts: Sequence[int], channels: int, classes: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)

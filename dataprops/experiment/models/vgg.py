@@ -48,21 +48,23 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*layers)
         grid = sides(size)
         self.avgpool = nn.AdaptiveAvgPool2d(grid)
+        first = nn.Linear(inputs * grid * grid, HIDDEN)
         self.classifier = nn.Sequential(
-            *(nn.Linear(inputs * grid * grid, HIDDEN), nn.ReLU(), nn.Dropout()),
+            *(first, nn.ReLU(), nn.Dropout()),
             *(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Dropout()),
             nn.Linear(HIDDEN, classes),
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
         if grid == 1:
             with torch.no_grad():
-                self.classifier[0].weight.mul_(GRID)
+                first.weight.mul_(GRID)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
