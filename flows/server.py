@@ -21,6 +21,8 @@ from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from dataprops.util.garbage import THRESHOLDS
+
 log = logging.getLogger(__name__)
 
 DATABASE_REVISION = "a3b9c7d2e5f1"  # of Prefect 3.8.8, that `prefect_database.sql` stands for
@@ -43,10 +45,10 @@ TEMPORARY = {
 
 
 # Runs a module in a process that ends when whoever started it is gone, be it by SIGKILL: then its standard input ends
-ENDS_WITH_PARENT = """
+ENDS_WITH_PARENT = f"""
 import gc, os, runpy, signal, sys, threading
 
-gc.set_threshold(100_000, 50, 20)  # see dataprops.util.garbage
+gc.set_threshold(*{THRESHOLDS})
 
 def watch():
     while os.read(0, 4096):

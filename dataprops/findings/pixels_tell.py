@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +17,11 @@ import pandas as pd
 
 from dataprops.findings import strokes
 from dataprops.findings.pixel_shortcut import EXAMPLES, GRID
+from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
 
 TECHNICAL = ("border", "clipped range", "compression", "noise", "tone curve (gamma)")  # not what a picture is about
 APART = 0.8  # score of one class against the rest
-FOLDS = 5
 DEPTH, LEAF = 3, 5
 MOST = 3000  # images looked at
 LEAST, LEAST_MARKED = 40, 20  # images: of so few only marks are sought
@@ -114,7 +113,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
     marks = _thin(blocks, y, names, ids, seed=seed, group=group)
     if len(used) < LEAST:
         return marks
-    folds = _folds(y, used["group"], seed)
+    folds = class_folds(y, used["group"], seed)
     thumbs = thumbnails(blocks, ids).astype(np.float32)
     out = [Told("property", name, _score(name, values, y, folds)) for name, values in _properties(used, thumbs).items()]
     if thumbs.shape[1] >= GRID:
@@ -159,21 +158,6 @@ def _joined(thin: list[Told], thick: list[Told]) -> list[Told]:
             )
         ),
     ]
-
-
-def _folds(y: np.ndarray, group: pd.Series, seed: int) -> np.ndarray:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    fold = np.zeros(len(y), np.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class missing from a fold of groups
-        if group.notna().all() and group.nunique() >= FOLDS:
-            split = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(y, y, group.to_numpy(object))
-        else:
-            split = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)
-        for number, (_, test) in enumerate(split):
-            fold[test] = number
-    return fold
 
 
 def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:

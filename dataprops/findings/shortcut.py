@@ -95,7 +95,7 @@ def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tup
     _, y = np.unique(used["y"].to_numpy(), return_inverse=True)
     out, folds = [], None
     for column, values in columns_of(described, used):
-        folds = _folds(y, used["group"], seed) if folds is None else folds
+        folds = class_folds(y, used["group"], seed) if folds is None else folds
         if values.dtype.kind == "i":
             found = seen_with(values, y, folds)
         else:
@@ -109,7 +109,7 @@ def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tup
     return out
 
 
-def _folds(y: np.ndarray, groups: pd.Series, seed: int) -> np.ndarray:
+def class_folds(y: np.ndarray, groups: pd.Series, seed: int) -> np.ndarray:
     """The fold of each image, int64 [n]: of equal mix of classes, images of a group in one."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -117,7 +117,7 @@ def _folds(y: np.ndarray, groups: pd.Series, seed: int) -> np.ndarray:
     stratified = (StratifiedGroupKFold if by_group else StratifiedKFold)(FOLDS, shuffle=True, random_state=seed)
     out = np.zeros(len(y), np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", UserWarning)  # a class missing from a fold of groups
         for number, (_, test) in enumerate(stratified.split(y, y, groups.to_numpy(object) if by_group else None)):
             out[test] = number
     return out

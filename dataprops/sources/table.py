@@ -29,6 +29,15 @@ class SourceOptions(ReadingOptions):
     salt: str = ""
 
 
+def given_rules(options: SourceOptions) -> dict[str, str]:
+    """The rules as they were given, of whatever source: name -> value.
+
+    >>> given_rules(SourceOptions(rules=("column=image", "plain")))
+    {'column': 'image', 'plain': ''}
+    """
+    return {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
+
+
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """The value of each rule that a source knows: the chosen one, else the first.
 

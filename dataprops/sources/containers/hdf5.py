@@ -26,7 +26,7 @@ from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of, open_reader
 from dataprops.sources.structure import SPLITS, words_of
-from dataprops.sources.table import SourceOptions, image_table
+from dataprops.sources.table import SourceOptions, given_rules, image_table
 from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url, redacted
 
@@ -119,7 +119,7 @@ def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _file(location: str, options: SourceOptions) -> pd.DataFrame:
-    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
+    rules = given_rules(options)
     other = rules.get("labels", "")
     named = other.lower().endswith(SUFFIXES)
     plain = options
@@ -176,7 +176,7 @@ def _with_labels(
 
 
 def _column(options: SourceOptions) -> str:
-    return {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}.get("column", "")
+    return given_rules(options).get("column", "")
 
 
 def _texts(dataset: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from dataprops.sources import arrays
 from dataprops.sources.account import Decision
 from dataprops.sources.columns import LABELS, PATIENTS, known_as, last_word
 from dataprops.sources.labels import joined
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import SourceOptions, given_rules
 
 FILE, ENCODED, LIST, PIXELS = "file", "encoded", "list", "pixels"
 NAMES = ("image", "img", "picture", "photo", "pixel_values", "jpg", "png", "jpeg", "webp", "images", "scan")
@@ -84,7 +84,7 @@ def _kind_named(feature: Any) -> str:
 def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | None:
     """The column that holds images, or None: then the table is a manifest."""
     able = {field.name: kind for field in schema if (kind := kind_of(field.type))}
-    named = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}.get("images")
+    named = given_rules(options).get("images")
     if named:
         return ImageColumn(named, able[named]) if named in able else None
     told = features(schema)

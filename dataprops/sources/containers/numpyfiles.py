@@ -27,7 +27,7 @@ from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE, RATIO, is_safe
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
 from dataprops.util.redact import is_url, redacted
@@ -170,7 +170,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """
     access = access_of(options)
     reader, known = _open(location, access)
-    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
+    rules = given_rules(options)
     beside = {
         rule: rules[rule] for rule in ("labels", "groups") if rules.get(rule) and _bare(location).endswith(".npy")
     }

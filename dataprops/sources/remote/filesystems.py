@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.budget import LARGEST, allowed, need, read_whole, refuse_size
 from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url, redacted
@@ -66,7 +66,7 @@ class Access(NamedTuple):
 
 def access_of(options: SourceOptions) -> Access:
     """The rules about access among the options."""
-    rules = {name: value for name, _, value in (rule.partition("=") for rule in options.rules)}
+    rules = given_rules(options)
     return Access(rules.get("anonymous") == "yes", rules.get("endpoint", ""))
 
 
