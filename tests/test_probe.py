@@ -26,6 +26,7 @@ from dataprops.probe import (
     suspects,
 )
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval
+from dataprops.probe.conjugate import solve_all
 
 
 def squares(n: int, seed: int = 0, classes: int = 2, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +135,42 @@ def test_held_out_scores_are_those_of_scikit_learns_ridge():
         scale = 0.1 * np.trace(z[train] @ z[train].T) / train.sum()
         model = Ridge(alpha=scale, fit_intercept=False).fit(z[train], target[train] - target[train].mean(0))
         np.testing.assert_allclose(got[~train], model.predict(z[~train]) + target[train].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_fits_of_all_folds_at_once_are_those_of_each_fold_alone(monkeypatch, classes):
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(500, 80)) / np.arange(1, 81) ** 0.7
+    y, fold = rng.integers(0, classes, 500), np.arange(500) % 5
+    kernel, target = ridge.inner_products(z), ridge.targets(y, classes)
+    subset = np.arange(500) % 3 > 0
+    alone = ridge.held_scores(kernel, target, fold, subset, strengths=(0.03, 0.1))
+    monkeypatch.setattr(ridge, "MANY", 100)
+    solved = []
+    monkeypatch.setattr(ridge, "solve_all", lambda *given: solved.append(solve_all(*given)) or solved[-1])
+    together = ridge.held_scores(kernel, target, fold, subset, strengths=(0.03, 0.1))
+    assert [one is not None for one in solved] == [True, True]
+    assert solved[0].shape[2] == (1 if classes == 2 else classes)  # of two classes one is the other's negative
+    assert together.strength == alone.strength
+    np.testing.assert_allclose(together.scores, alone.scores, atol=2e-6)
+    for (alpha, mean), (wanted, center) in zip(together.fits, alone.fits, strict=True):
+        assert alpha.shape == wanted.shape
+        np.testing.assert_array_equal(mean, center)
+
+
+def test_fits_that_single_precision_cannot_find_are_solved_one_by_one(monkeypatch):
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(300, 40)) / np.arange(1, 41) ** 0.7
+    kernel, target = ridge.inner_products(z) + 100.0, ridge.targets(rng.integers(0, 3, 300), 3)
+    inside = np.ones((300, 1), bool)
+    assert solve_all(kernel, target[:, None], inside, np.array([1e-7])) is None  # far below what it can tell
+    monkeypatch.setattr("dataprops.probe.conjugate.LEAST_SHIFT", 0.0)
+    monkeypatch.setattr("dataprops.probe.conjugate.MOST", 1)
+    assert solve_all(kernel, target[:, None], inside, np.array([1e-4])) is None  # not in so few steps
+    fold = np.arange(300) % 3
+    alone = ridge.held_scores(kernel, target, fold, strengths=(1e-6,)).scores
+    monkeypatch.setattr(ridge, "MANY", 100)
+    np.testing.assert_array_equal(ridge.held_scores(kernel, target, fold, strengths=(1e-6,)).scores, alone)
 
 
 # --- calibration ---------------------------------------------------------------------------------------------------------

@@ -6,23 +6,25 @@ Targets are +1 for the class and -1 for others; of numbers the standardised numb
 held-out square error among `STRENGTHS`. Folds must be of whole groups and stratified: leaving out single images under a strong ridge
 inverts the predictions (the mean moves away from the image left out).
 
-The factorisations are what a fit costs: of many images the strength is chosen on the first fold, and the others are solved with it.
+The solutions are what a fit costs: of many images the strength is chosen on the first fold, and the others are solved with it, all
+folds at once (`conjugate`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from dataprops.probe.conjugate import solve_all
 from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
+ROWS = 64  # of a kernel at a time
 MANY = 1000  # of more images only the strengths around the best one of a half are tried, and on one fold
-CLOSE = 1e-9  # residual of a refined solution, relative to the right-hand side
-REFINEMENTS = 12
 
 Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of a fold's rows, and (alpha, mean)
 
@@ -56,14 +58,20 @@ def inner_products(features: np.ndarray) -> np.ndarray:
 
 def gaussian(kernel: np.ndarray) -> np.ndarray:
     """exp(-d^2 / median d^2), float64 [n, n], of inner products [n, n]; d is the distance of the features."""
-    square = np.diagonal(kernel)
-    apart = -2 * kernel  # in place from here: of 4,000 images it is 128 MB
-    apart += square[:, None]
-    apart += square
-    np.maximum(apart, 0.0, out=apart)
-    few = apart[:: max(1, len(apart) // 500)]  # rows that the median is taken of
-    apart /= -max(float(np.median(few)), 1e-12)
-    return np.exp(apart, out=apart)
+    n, square = len(kernel), np.diagonal(kernel)
+    few = slice(None, None, max(1, n // 500))  # rows that the median is taken of
+    scale = max(float(np.median(np.maximum(square[few, None] + square - 2 * kernel[few], 0.0))), 1e-12)
+    curved = np.empty_like(kernel)
+
+    def fill(start: int) -> None:
+        rows = slice(start, start + ROWS)  # few enough for a core's cache
+        some = np.multiply(kernel[rows], 2 / scale, out=curved[rows])
+        some -= square[rows, None] / scale
+        some -= square / scale
+        np.exp(np.minimum(some, 0.0, out=some), out=some)
+
+    in_threads(fill, range(0, n, ROWS))
+    return curved
 
 
 def solve(kernel: np.ndarray, train: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,58 +80,69 @@ def solve(kernel: np.ndarray, train: np.ndarray, target: np.ndarray, strength: f
 
 
 def _solved(matrix: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """As `solve`, of the rows' own inner products."""
-    mean = target.mean(0)
-    shift = strength * max(float(np.trace(matrix)) / len(matrix), 1e-12)
-    alpha = _refined(matrix, shift, target - mean) if len(matrix) > MANY else None
-    return (_solver(matrix, shift, torch.float64)(target - mean) if alpha is None else alpha), mean
-
-
-def _solver(matrix: np.ndarray, shift: float, kind: torch.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    """Solves (matrix + shift) alpha = wanted in this precision, by one factorisation.
+    """As `solve`, of the rows' own inner products.
 
     By torch: scipy's factorisation holds Python's lock, so that neither other folds nor the progress bar would run meanwhile.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the matrix is not positive definite in this precision.
     """
-    shifted = torch.from_numpy(matrix).to(kind, copy=True)
-    shifted.diagonal().add_(shift)
-    factor, failed = torch.linalg.cholesky_ex(shifted)
-    if int(failed):
-        raise np.linalg.LinAlgError(f"not positive definite in {kind}")
-    return lambda wanted: torch.cholesky_solve(torch.from_numpy(wanted).to(kind), factor).numpy()
+    mean = target.mean(0)
+    shifted = torch.from_numpy(matrix).clone()
+    shifted.diagonal().add_(_shift(np.diagonal(matrix), strength))
+    factor = torch.linalg.cholesky(shifted)
+    return torch.cholesky_solve(torch.from_numpy(target - mean), factor).numpy(), mean
 
 
-def _refined(matrix: np.ndarray, shift: float, wanted: np.ndarray) -> np.ndarray | None:
-    """The solution to a residual of `CLOSE`, by a single-precision factorisation in half the time; None without convergence."""
-    try:
-        solved = _solver(matrix, shift, torch.float32)
-    except np.linalg.LinAlgError:
-        return None
-    alpha = np.zeros_like(wanted)
-    for _ in range(REFINEMENTS):
-        missing = wanted - matrix @ alpha - shift * alpha
-        if np.linalg.norm(missing) <= CLOSE * np.linalg.norm(wanted):
-            return alpha
-        alpha += solved(missing)
-    return None
+def _shift(diagonal: np.ndarray, strength: float) -> float:
+    """What a strength adds to these diagonal elements."""
+    return strength * max(float(diagonal.mean()), 1e-12)
 
 
-class _Part(NamedTuple):
-    """A fold's own rows, the inner products of its training rows, those between both, and the targets of the training rows."""
+class _System(NamedTuple):
+    """A fit of one strength to the rows `train`, and the rows `held` that it is asked about."""
 
     held: np.ndarray
-    own: np.ndarray
-    across: np.ndarray
-    target: np.ndarray
+    train: np.ndarray
+    strength: float
 
-    def fit(self, strength: float) -> Fit:
-        """Scores of the fold's rows, and (alpha, mean)."""
-        alpha, mean = _solved(self.own, self.target, strength)
-        return self.across @ alpha + mean, (alpha, mean)
+
+def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit] | None:
+    """All fits by conjugate gradients (`conjugate`); None where they do not converge."""
+    rows = np.unique(np.concatenate([system.train for system in systems]))
+    own = kernel if len(rows) == len(kernel) else kernel[np.ix_(rows, rows)]
+    inside = np.stack([np.isin(rows, system.train) for system in systems], axis=1)
+    shift = np.array([_shift(np.diagonal(kernel)[system.train], system.strength) for system in systems])
+    means = [target[system.train].mean(0) for system in systems]
+    # of two classes one target is the other's negative, and so is everything that follows
+    mirrored = target.shape[1] == 2 and bool((target[:, 0] == -target[:, 1]).all())
+    used = target[rows, :1] if mirrored else target[rows]
+    wanted = (used[:, None] - np.stack(means)[:, : used.shape[1]]) * inside[:, :, None]
+    alpha = solve_all(own, wanted, inside, shift)
+    if alpha is None:
+        return None
+    fits: list[Fit] = []
+    for i, (system, mean) in enumerate(zip(systems, means, strict=True)):
+        mine = alpha[inside[:, i], i]
+        mine = np.concatenate([mine, -mine], axis=1) if mirrored else mine
+        across = kernel[system.held] if own is kernel else kernel[np.ix_(system.held, rows)]
+        scores = across @ alpha[:, i]
+        fits.append(((np.concatenate([scores, -scores], axis=1) if mirrored else scores) + mean, (mine, mean)))
+    return fits
+
+
+def _fits(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit]:
+    """(scores of the held rows, (alpha, mean)) of each; of many rows all at once where that converges."""
+    if max(len(system.train) for system in systems) > MANY:
+        together = _fits_together(kernel, target, systems)
+        if together is not None:
+            return together
+
+    def some(mine: list[_System]) -> list[Fit]:
+        held, train = mine[0].held, mine[0].train
+        own, across = kernel[np.ix_(train, train)], kernel[np.ix_(held, train)]  # gathered once for all strengths
+        found = [_solved(own, target[train], system.strength) for system in mine]
+        return [(across @ alpha + mean, (alpha, mean)) for alpha, mean in found]
+
+    of = [list(group) for _, group in groupby(systems, key=lambda system: id(system.train))]
+    return [fit for fits in in_threads(some, of) for fit in fits]
 
 
 def held_scores(
@@ -135,35 +154,36 @@ def held_scores(
 ) -> HeldScores:
     """Scores of every image by a fit to the other folds' images that are in `subset` (bool [n], all by default)."""
     subset = np.ones(len(target), bool) if subset is None else subset
-    names = np.unique(folds)
+    parts = [(np.nonzero(folds == fold)[0], np.nonzero((folds != fold) & subset)[0]) for fold in np.unique(folds)]
 
-    def part(fold: int) -> _Part:
-        held = np.nonzero(folds == fold)[0]
-        train = np.nonzero((folds != fold) & subset)[0]
-        # gathered once for all strengths
-        return _Part(held, kernel[np.ix_(train, train)], kernel[np.ix_(held, train)], target[train])
+    def fitted(some: Sequence[tuple[np.ndarray, np.ndarray]], tried: tuple[float, ...]) -> np.ndarray:
+        """Fits by fold and strength."""
+        fits = _fits(kernel, target, [_System(*part, strength) for part in some for strength in tried])
+        found = np.empty((len(some), len(tried)), object)
+        for i, fit in enumerate(fits):
+            found.flat[i] = fit
+        return found
 
-    def fits(fold: int) -> tuple[np.ndarray, list[Fit]]:
-        of = part(fold)
-        return of.held, [of.fit(strength) for strength in strengths]
+    def best_of(found: np.ndarray) -> int:
+        """The strength with the smallest square error."""
+        missed = [
+            [((fit[0] - target[held]) ** 2).sum() for fit in tried]
+            for tried, (held, _) in zip(found, parts, strict=False)
+        ]
+        return int(np.argmin(np.sum(missed, axis=0)))
 
-    def missed(found: list[tuple[np.ndarray, list[Fit]]]) -> np.ndarray:
-        """Square error by strength."""
-        return np.sum([[((fit[0] - target[held]) ** 2).sum() for fit in tried] for held, tried in found], axis=0)
-
-    begun: list[tuple[np.ndarray, list[Fit]]] = []
-    if len(strengths) > 1 and int(((folds != names[0]) & subset).sum()) > MANY:
-        of = part(names[0])
-        tried = in_threads(of.fit, strengths)
-        best = int(np.argmin(missed([(of.held, tried)])))
-        strengths, begun = (strengths[best],), [(of.held, [tried[best]])]
-        del of, tried  # of 4,000 images 100 MB
-    found = begun + in_threads(fits, names[len(begun) :].tolist())
-    best = int(np.argmin(missed(found)))
+    if len(strengths) > 1 and len(parts[0][1]) > MANY:
+        first = fitted(parts[:1], strengths)
+        best = best_of(first)
+        strengths = (strengths[best],)
+        found = np.concatenate([first[:, best : best + 1], fitted(parts[1:], strengths)])
+    else:
+        found = fitted(parts, strengths)
+    best = best_of(found)
     scores = np.empty(target.shape)
-    for held, tried in found:
-        scores[held] = tried[best][0]
-    return HeldScores(scores, strengths[best], [tried[best][1] for _, tried in found])
+    for (held, _), fit in zip(parts, found[:, best], strict=True):
+        scores[held] = fit[0]
+    return HeldScores(scores, strengths[best], [fit[1] for fit in found[:, best]])
 
 
 def near_strengths(strength: float) -> tuple[float, ...]:
