@@ -71,6 +71,17 @@ def test_a_new_user_finds_filters_enlarges_ticks_and_exports(audited, tab):
     tab.js("document.getElementById('f-reset').click()")
     classes = tab.js("[...document.getElementById('f-class').options].map((o) => o.value)")
     assert set(classes[1:]) == {"b", HOSTILE.replace("/", "_")}
+    # a small picture beside a step opens its finding
+    tab.js("document.querySelector('.steps img.opens').click()")
+    assert tab.js("document.getElementById('view-title').textContent").startswith(
+        "Identical images with different labels, 1 of 1"
+    )
+    tab.js("document.getElementById('view').close(); document.getElementById('f-reset').click()")
+    # a badge stands where an alert was raised, and nowhere else
+    badges = tab.js(
+        "Object.fromEntries([...document.querySelectorAll('.kinds li')].map((k) => [k.id, !!k.querySelector('.badge')]))"
+    )
+    assert badges["find=label_conflicts"] and not badges["find=sharpest_pairs"]
     choose(tab, "f-text", "copy.png", "input")
     copies = findings["paths"].map(lambda paths: any("copy.png" in p for p in paths)) | findings["detail"].str.contains(
         "copy.png"

@@ -19,7 +19,7 @@ from dataprops.audit import audit
 from dataprops.audit.cleaning import FORMATS, clean, open_results, write_list
 from dataprops.audit.history import compare
 from dataprops.errors import DatapropsError
-from dataprops.findings.removal import all_but_one, out_of_training, removal_kinds
+from dataprops.findings.removal import all_but_one, out_of_training, removal_kinds, removed_images
 from dataprops.report.changes import sentences
 from dataprops.util.cells import plain_cell, safe_cell
 from flows.cli import main
@@ -75,6 +75,10 @@ def test_a_manifest_leaves_out_what_was_found_and_can_be_audited(audited, tmp_pa
     }
     assert "label_conflicts" not in found["opened"]
     assert any(line.startswith("Resolved: 1 × Identical images") for line in sentences(found))
+    near = {"opened": {"split_leakage": {"count": 2}}, "closed": {}, "changes": []}
+    counts = {"added": 0, "removed": 3, "relabelled": 0, "kept": 9}
+    assert any(line.startswith("New near-copies although") for line in sentences(near | {"images": counts}))
+    assert not any("although" in line for line in sentences(near | {"images": counts | {"added": 1}}))
 
 
 def test_unchanged_files_say_so(audited):
@@ -188,6 +192,15 @@ def test_an_image_that_goes_takes_its_copies_with_it_and_test_images_stay():
     assert all_but_one(images, [[0, 2]]) == {2}
     assert out_of_training(images, [[0, 1, 2]]) == {0, 2}
     assert out_of_training(images, [[0, 2]]) == set()
+
+
+def test_of_a_group_of_copies_that_lies_in_two_splits_no_image_stays_in_training():
+    images = pd.DataFrame({"split": ["train", "test", "train", "train", "train"], "duplicate_of": range(5)})
+    # image 2 is a copy of image 0 alone, which goes: it was a copy of the test image all the same
+    findings = pd.DataFrame(
+        {"kind": ["split_leakage", "near_duplicates", "near_duplicates"], "images": [[0, 1], [0, 1, 2], [3, 4]]}
+    )
+    assert removed_images(images, findings, ["split_leakage"]) == dict.fromkeys((0, 2), "split_leakage")
 
 
 @given(st.text("'=+-@\t\r\n\uff1d\uff0b\uff0d\uff20a1,.e", max_size=8))

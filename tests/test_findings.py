@@ -177,7 +177,10 @@ def test_a_property_that_tells_the_class_is_a_shortcut(column, values, property_
     images[column] = [values[i % 2] for i in range(100)]
     found, numbers = run(images)
     assert kinds(found) == {"shortcut": 1}
-    assert property_name in found["detail"].iloc[0] or column in ("width", "height")
+    detail = found["detail"].iloc[0]
+    assert property_name in detail or column in ("width", "height")
+    told = {"mode": "a L (all), b RGB (all)", "format": "a PNG (all), b JPEG (all)"}
+    assert detail.endswith(f" By class: {told[column]}." if column in told else " (medians).")
     assert numbers["shortcut_score"] == 1.0
 
 
@@ -221,8 +224,12 @@ def test_a_column_of_the_manifest_that_tells_the_class_is_named_and_others_are_n
     assert {name for name in scores["property"] if name.startswith("column")} == {"column “site”", "column “kVp”"}
     found, numbers = run(images, described=described)
     assert kinds(found) == {"shortcut": 2}
-    assert found["detail"].str.startswith("The column “kVp” alone tells the class: 100 % balanced accuracy").iloc[0]
-    assert found["detail"].iloc[1].endswith("; “south”: a (89 % of 57), “north”: b (91 % of 55).")
+    assert (
+        found["detail"]
+        .str.startswith("The column “kVp” alone tells the class of 100 % of the images held out (bal")
+        .iloc[0]
+    )
+    assert found["detail"].iloc[1].endswith(" By value: “south”: a (89 % of 57), “north”: b (91 % of 55).")
     assert numbers["column_shortcut_score"] == 1.0
     assert "shortcut_score" not in numbers or numbers["shortcut_score"] < 0.33
 

@@ -302,7 +302,7 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
         },
     }
     told = calibration_sentence(summary, cells)
-    assert "at 250 to 1,000 images: error of the reference classifier 25 %, lower in 1 of 2;" in told
+    assert "with 250 to 1,000 images: error of the reference classifier 25 %, lower in 1 of 2;" in told
     assert "intrinsic dimension 10, lower in 1 of 2; label sharpness (M = 500) 5.00 × 10⁻⁴, lower in 1 of 1." in told
     other = calibration_sentence(summary | {"preprocess": made | {"size": 224}}, cells)
     assert "lower in 1 of 2." in other and "dimension" not in other.split("Dimension and sharpness are not ranked")[0]

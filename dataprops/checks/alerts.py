@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dataprops.checks.thresholds import SEVERITIES, Check
@@ -105,7 +106,7 @@ def _failed_checks(
             continue
         evidence = findings[findings["kind"].isin(check.kinds)]
         named = _first_images(evidence)
-        subject = str(evidence["detail"].iloc[0]) if len(evidence) and "detail" in evidence else None
+        subject = detail_of(evidence, value) if "detail" in evidence else None
         yield Alert(
             check.severity,
             check.name,
@@ -117,6 +118,14 @@ def _failed_checks(
             tuple(named.values()),
             len(evidence),
         )
+
+
+def detail_of(evidence: pd.DataFrame, value: float) -> str | None:
+    """What the finding whose value failed the check says; the first, where the check counts findings; None where there is none."""
+    if evidence.empty:
+        return None
+    own = evidence[np.isclose(evidence["value"].to_numpy(float), value)] if "value" in evidence else evidence
+    return str((own if len(own) else evidence)["detail"].iloc[0])
 
 
 def _first_images(evidence: pd.DataFrame) -> dict[int, str]:

@@ -14,7 +14,7 @@ SEVERITIES = ("info", "warning", "critical")
 
 
 class Quantity(float):
-    """A number in a sentence; beside Python's formats it knows two of its own.
+    """A number in a sentence; beside Python's formats it knows three of its own.
 
     Examples
     --------
@@ -22,13 +22,29 @@ class Quantity(float):
     ('1 pair is', '1,200 pairs are')
     >>> f"{Quantity(0.5):share}", f"{Quantity(0.00312):share}"
     ('50 %', '0.31 %')
+    >>> f"{Quantity(0.5):most}", f"{Quantity(1):most}"
+    ('50 % of the', 'all')
     """
 
     def __format__(self, spec: str) -> str:
         if "|" in spec:
             one, many = spec.split("|")
             return f"1 {one}" if self == 1 else f"{float(self):,.0f} {many}"
+        if spec == "most":
+            return "all" if self == 1 else f"{percent(self)} of the"
         return percent(self) if spec == "share" else format(float(self), spec)
+
+
+def first_sentence(detail: str) -> tuple[str, str]:
+    """What a finding says, and what it adds to that after a sentence that ends in brackets.
+
+    >>> first_sentence("The width tells the class (chance: 50 %). By class: sick 512, well 256.")
+    ('The width tells the class (chance: 50 %).', 'By class: sick 512, well 256.')
+    >>> first_sentence("One sentence, or none.")
+    ('One sentence, or none.', '')
+    """
+    first, stop, rest = detail.partition("). ")
+    return (f"{first}).", rest) if stop else (detail, "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +63,7 @@ class Check:
     sentence : str
         What is wrong. {value} and {threshold} are `Quantity`; {rise} and {rise_threshold} are the same two where they
         are changes of a logarithm, as changes of the number itself; so is every measure by its name, as {n_images}.
-        {subject} is the first finding that is the evidence, in its own words.
+        {subject} is the first sentence of the first finding that is the evidence.
     subject : str
         What stands for {subject} where there is no finding.
     kinds : tuple of str
@@ -85,7 +101,7 @@ class Check:
         numbers: dict[str, Any] = {name: Quantity(number) for name, number in measures.items() if number is not None}
         numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
         numbers |= {"rise": Quantity(_rise(value)), "rise_threshold": Quantity(_rise(threshold))}
-        numbers["subject"] = (subject or self.subject).rstrip(".")
+        numbers["subject"] = first_sentence(subject or self.subject)[0].rstrip(".")
         return self.sentence.format_map(_Numbers(numbers))
 
 

@@ -80,12 +80,12 @@ def find(context: Context) -> Iterator[Row]:
         score = percent(told.score)
         if told.kind == "mark":
             words = (
-                f"mark in the {told.name}: {score} of class {told.label}, and almost no other image, show the same mark there (row"
-                f" {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)."
+                f"A mark in the {told.name} tells the class: {score} of class {told.label}, and almost no other image, show the same"
+                f" mark there (row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)."
             )
             yield told.images, told.score, words
             continue
-        where = f"the {told.name}" if told.kind == "property" else f"the {told.name} of the picture"
+        where = f"The {told.name}" if told.kind == "property" else f"The {told.name} of the picture"
         cell = (
             "" if told.kind == "property" else f" (row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
         )
@@ -93,7 +93,7 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             first[:EXAMPLES],
             told.score,
-            f"{told.name}: {where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}.",
+            f"{where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}.",
         )
 
 
@@ -158,10 +158,8 @@ FINDING = Finding(
             max=0,
             severity="warning",
             title="nothing beside the content tells the class",
-            sentence=(
-                "{value:thing other than the content tells|things other than the content tell} the class (marks, borders, brightness,"
-                " compression): a network may learn that instead."
-            ),
+            sentence="{subject}: a network may learn that instead of what the image shows.",
+            subject="Something other than the content (marks, borders, brightness, compression) tells the class",
             reason=(
                 "six tenths of the way from guessing to knowing by one overall property or one cell at the edge, or a mark that"
                 " one class alone bears"

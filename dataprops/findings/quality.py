@@ -243,13 +243,13 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int
     at = np.full(len(ids), -1)
     at[chosen] = np.arange(len(chosen))
     as_it_is = _likeness(coef, reference, at)
-    text = "resembles the others better with black and white exchanged (alike by {:.2f}, as it is less)"
+    text = "resembles the others better with black and white exchanged (similarity {:.2f}; less as it is)"
     found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", text)
     inverted = {fault.image for fault in found}
     found += [fault for fault in _negatives(blocks, ids, seed, spoilt) if fault.image not in inverted]
     inverted = {fault.image for fault in found}
     for symmetry in (2, 3, 5, 6):
-        text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (alike by {{:.2f}}, as it is less)"
+        text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (similarity {{:.2f}}; less as it is)"
         more = _better(ids, as_it_is, _likeness(turned(coef, symmetry), reference, at), "wrong_orientation", text)
         found += [fault for fault in more if fault.image not in inverted]
         inverted |= {fault.image for fault in more}

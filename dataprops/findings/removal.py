@@ -17,6 +17,13 @@ from dataprops.errors import DatapropsError
 from dataprops.util.nearest import did_you_mean
 
 TRAINING = "train"
+LEAKS = "split_leakage"
+COPIES = (
+    "exact_duplicates",
+    "near_duplicates",
+    "label_conflicts",
+    "near_conflicts",
+)  # kinds that name copies of each other
 _Choose = Callable[[pd.DataFrame, list[np.ndarray]], set[int]]
 
 
@@ -79,7 +86,9 @@ REMOVALS: dict[str, Removal] = {
     "label_conflicts": Removal(("conflicts",), "every copy of a picture that carries two labels", everything),
     "near_conflicts": Removal(("near-conflicts",), "both of two near-copies with different labels", everything),
     "suspect_labels": Removal(("suspects", "suspect-labels"), "images whose label is doubtful", everything),
-    "split_leakage": Removal(("leaks",), "training images that a test part holds too", out_of_training),
+    "split_leakage": Removal(
+        ("leaks",), "training images that a test part holds too, with their copies", out_of_training
+    ),
     "group_leakage": Removal(("group-leaks",), "training images of patients that a test part holds", out_of_training),
     "exact_duplicates": Removal(("duplicates",), "all but one of each set of identical pictures", all_but_one),
     "near_duplicates": Removal(("near", "near-duplicates"), "one of each near-identical pair", all_but_one),
@@ -90,6 +99,32 @@ REMOVALS: dict[str, Removal] = {
 NAMES: dict[str, str] = {
     name: kind for kind, row in REMOVALS.items() for name in (*row.names, kind, kind.replace("_", "-"))
 }
+
+
+def with_their_groups(found: Iterable[np.ndarray], groups: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Findings that share an image, or name images of one group of copies, as one: two copies of a third are copies of each other.
+
+    >>> [ids.tolist() for ids in with_their_groups([np.array([0, 1])], [np.array([1, 2]), np.array([2, 3]), np.array([7, 8])])]
+    [[0, 1, 2, 3]]
+    """
+    root: dict[int, int] = {}
+
+    def of(image: int) -> int:
+        root.setdefault(image, image)
+        while root[image] != image:
+            root[image] = image = root[root[image]]
+        return image
+
+    found = [ids for ids in found if len(ids)]
+    for ids in (*found, *groups):
+        for other in ids[1:]:
+            low, high = sorted((of(int(ids[0])), of(int(other))))
+            root[high] = low
+    members: dict[int, list[int]] = {of(int(ids[0])): [] for ids in found}
+    for image in sorted(root):
+        if of(image) in members:
+            members[of(image)].append(image)
+    return [np.array(ids, np.int64) for _, ids in sorted(members.items())]
 
 
 def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:
@@ -129,6 +164,9 @@ def removed_images(images: pd.DataFrame, findings: pd.DataFrame, kinds: Iterable
     out: dict[int, str] = {}
     for kind in kinds:
         found = [np.asarray(ids) for ids in findings.loc[findings["kind"] == kind, "images"]]
+        if kind == LEAKS:  # else two copies of an image that goes would be left, one in training and one in a test part
+            copies = findings.loc[findings["kind"].isin(COPIES), "images"]
+            found = with_their_groups(found, [np.asarray(ids) for ids in copies])
         for image in sorted(REMOVALS[kind].choose(images, found)):
             out.setdefault(image, kind)
     return out

@@ -165,14 +165,12 @@ def _found(context: Context) -> Sequence[Slice]:
 def find(context: Context) -> Iterator[Row]:
     """One row for each slice, with images that the classifier errs on; its value is the error there."""
     for s in _found(context):
-        errs = (
-            f"{percent(s.error)} (95 % interval {percent(s.low)} to {percent(s.high)}), {percent(s.rest)} on the rest"
-        )
+        errs = f"{percent(s.error)} there (95 % interval {percent(s.low)} to {percent(s.high)}), on {percent(s.rest)} elsewhere"
         p = "p < 0.001" if s.p < 0.001 else f"p = {s.p:.1g}"
         yield (
             s.members[:20],
             s.error,
-            f"Hard: {s.name}: a reference classifier errs on {errs} ({p} after correction).",
+            f"Hard: {s.name}. A reference classifier errs on {errs} ({p} after correction).",
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dataprops.findings import FINDINGS
 from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, percent
 
+NEAR = ("split_leakage", "near_duplicates", "near_conflicts")  # rest on a threshold that follows from the set
 COUNTED = ("sharpest_pairs",)  # kinds of which every set has its share: they open and close with every image
 
 
@@ -58,12 +59,25 @@ def change_text(change: Mapping[str, Any]) -> str:
     return f"{change['title']} {number(change['before'])} → {number(change['after'])} ({low} to {high})"
 
 
+def _moved(found: Mapping[str, Any], opened: Sequence[tuple[str, int]]) -> str:
+    """Why near-copies opened although no image came; empty where that is not so."""
+    near = [kind for kind, _ in opened if kind in NEAR]
+    if not near or not found["images"]["removed"] or found["images"]["added"] or found["images"]["relabelled"]:
+        return ""
+    return (
+        "New near-copies although no image came: how near a copy must be follows from the images of the set, and some of those are"
+        " gone. Clean and audit once more."
+    )
+
+
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """What changed, a sentence for each; the first is of the files."""
     out = [files_sentence(found)]
     opened, closed = opened_and_closed(found)
     if opened:
         out.append(f"New: {', '.join(f'{count:,} × {title(kind)}' for kind, count in opened)}.")
+    if moved := _moved(found, opened):
+        out.append(moved)
     if closed:
         out.append(f"Resolved: {', '.join(f'{count:,} × {title(kind)}' for kind, count in closed)}.")
     told = [change_text(change) for change in found["changes"] if change["significant"]]

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dataprops.checks.alerts import detail_of
 from dataprops.findings import FINDINGS
+from dataprops.findings.check import SEVERITIES, first_sentence
 from dataprops.report.numbers import NO_SPREAD, NOTHING, largest_sharpness, number, percent, plus_minus, sample_of
 
 STEPS = 7
@@ -20,6 +22,17 @@ FEW = "enough_images"  # the check that fails where a set is too small
 # decide what is done next: other numbers stand below
 CARRYING = ("images", "probe.error", "probe.unexplained", "probe.gain_if_doubled", "probe.gain_of_squares")
 PICTURES = 6  # images shown beside a step
+DOUBLED = "With twice as many images"
+FAULTS = {  # of a picture, as they follow "3 are"
+    "clipped_range": "clipped at black and white",
+    "low_contrast": "of low contrast",
+    "noise": "noisy",
+    "compressed": "heavily compressed",
+    "odd_size": "of an odd size",
+    "odd_aspect": "of an odd shape",
+    "grey_among_colour": "grey among coloured ones",
+    "wrong_orientation": "turned or mirrored",
+}
 WORDS = {
     "critical": "Do not train on this set as it is",
     "warning": "Look at the warnings first",
@@ -98,27 +111,29 @@ def _then(found: Found) -> str:
     return _clause(_detail(found))
 
 
-def _faults(found: Found) -> str:
-    """'3 blurred, 1 dark', from sentences that begin with the fault."""
-    counts = found["detail"].str.split(":").str[0].str.replace("_", " ").value_counts()
-    return ", ".join(f"{count:,} {fault}" for fault, count in counts.items())
+def _bad_pictures(found: Found) -> str:
+    """'4 bad pictures: 3 blurred, 1 dark', from sentences that begin with the fault."""
+    counts = found["detail"].str.split(":").str[0].value_counts()
+    named = [(FAULTS.get(str(fault), str(fault).replace("_", " ")), count) for fault, count in counts.items()]
+    if len(named) == 1:
+        return f"{_many(_images(found), 'picture', 'pictures')} {'that is' if len(found) == 1 else 'that are'} {named[0][0]}"
+    told = ", ".join(f"{count:,} {fault}" for fault, count in named)
+    return f"{_many(_images(found), 'bad picture', 'bad pictures')}: {told}"
 
 
 def _slices(found: Found) -> str:
-    hardest = _detail(found).removeprefix("Hard: ")
-    what = (
-        "what the classifier finds hard"
-        if len(found) == 1
-        else f"the {len(found):,} parts that the classifier finds hard"
-    )
-    return f"Collect more of {what}: {hardest}"
+    part, _, errs = _detail(found).removeprefix("Hard: ").rpartition(". A reference classifier errs on ")
+    told = f"{part}: it errs on {errs.rpartition(' (p ')[0] or errs}" if part else errs
+    if len(found) == 1:
+        return f"Collect more of what the classifier finds hard, {told}"
+    return f"Collect more of the {len(found):,} parts that the classifier finds hard, first {told}"
 
 
 def _shortcut(found: Found) -> str:
     what = "Export all classes in one format and size"
     if _detail(found).startswith("The column "):
         what = "Take all classes from the same sites and scanners, or test on some that were not trained on"
-    return f"{what}: {_then(found)}"
+    return f"{what}: {_clause(first_sentence(_detail(found))[0])}"
 
 
 # kind -> what to do, as a sentence without its full stop; in the order of use
@@ -159,7 +174,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "near_duplicates": lambda f: (
         f"Keep one of each of {len(f):,} groups of near-identical images, or each group in one split"
         if len(f) > 1
-        else f"Keep one of {_many(_images(f), 'near-identical image', 'near-identical images')}, or all of them in one split"
+        else f"Keep one of {_images(f):,} near-identical images, or {'both' if _images(f) == 2 else 'all of them'} in one split"
     ),
     "sharper_labels": lambda f: (
         f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of similar images that came since the previous audit"
@@ -167,7 +182,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "feature_near_duplicates": lambda f: (
         f"Look at {_many(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
     ),
-    "image_quality": lambda f: f"Repair or remove {_many(_images(f), 'bad picture', 'bad pictures')}: {_faults(f)}",
+    "image_quality": lambda f: f"Repair or remove {_bad_pictures(f)}",
     "group_suggestion": lambda f: (
         f"Name the patients (--group-pattern, --group-column), so that none is trained on and tested on:"
         f" {f['value'].iloc[0]:,.0f} of them seem to stand in the file names or headers"
@@ -211,7 +226,7 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
         return None
     loss = "squared error" if is_numeric(probe) else "log loss"
     interval = f" by {percent(gain['low'])} to {percent(gain['high'])}" if gain.get("low") is not None else ""
-    if gain["value"] <= 0 or (gain.get("low") is not None and gain["low"] <= 0):
+    if not _surely_gains(gain):
         told = "hardly falls" if not gain["value"] else f"falls{interval}" if interval else "does not fall"
         return f"More images of this kind are not certain to help: with twice as many the {loss} {told}"
     error = doubled_error(probe)
@@ -219,6 +234,11 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
     told = f"{what} would fall from {percent(error[0])} to {percent(error[1])}; " if error else ""
     fall = f"{loss} falls by {percent(gain['value'])}{f' ({interval[4:]})' if interval else ''}"
     return f"Collect more: with twice as many images {told}{fall}"
+
+
+def _surely_gains(gain: Mapping[str, Any]) -> bool:
+    """Whether twice as many images help for certain: the interval, where there is one, lies above 0."""
+    return gain["value"] > 0 and (gain.get("low") is None or gain["low"] > 0)
 
 
 def is_numeric(probe: Mapping[str, Any]) -> bool:
@@ -254,20 +274,32 @@ def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
     return e1, e1 * 2 ** (math.log(e1 / e0) / math.log(n1 / n0))
 
 
-def evidence_of(check: str, findings: pd.DataFrame, told: str = "") -> str:
-    """The first finding that a check's alert rests on, in its own words; empty where there is none, or `told` says it already."""
+def evidence_of(check: str, findings: pd.DataFrame, told: str = "", value: float = float("nan")) -> str:
+    """What the finding that a check's alert rests on (`checks.alerts.detail_of`) says beyond `told`; empty where that is nothing."""
     kinds = {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
     found = findings[findings["kind"].isin(list(kinds))]
-    detail = _detail(found) if len(found) else ""
-    return "" if detail.rstrip(".") in told else detail
+    detail = detail_of(found, value) or ""
+    first, rest = first_sentence(detail)
+    return rest if first.rstrip(".") in told else detail
+
+
+def alert_of_kinds(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Kind of finding -> the severity of the worst alert that it is the evidence of."""
+    severities = {alert["name"]: str(alert.get("severity")) for alert in reversed(summary["alerts"])}
+    raised = [
+        (kind, severities[check.name])
+        for finding in FINDINGS.values()
+        for check in finding.checks
+        if check.name in severities
+        for kind in check.kinds
+    ]
+    order = {severity: at for at, severity in enumerate(SEVERITIES)}
+    return dict(sorted(raised, key=lambda one: order.get(one[1], -1)))
 
 
 def _alerted(summary: Mapping[str, Any], *severities: str) -> set[str]:
     """Kinds of findings that are the evidence of an alert of these severities (of any, without them)."""
-    names = {a["name"] for a in summary["alerts"] if not severities or a.get("severity") in severities}
-    return {
-        kind for finding in FINDINGS.values() for check in finding.checks if check.name in names for kind in check.kinds
-    }
+    return {kind for kind, severity in alert_of_kinds(summary).items() if not severities or severity in severities}
 
 
 def _step(kind: str, found: Found) -> Step:
@@ -343,7 +375,12 @@ def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
     gain = probe.get("gain_if_doubled")
     if gain:
         value, note = interval_text(gain)
-        keys.append(Key(saved[0], value, note, saved[1]))
+        after = None if is_numeric(probe) or not _surely_gains(gain) else doubled_error(probe)
+        if after:
+            told = ", ".join(filter(None, [f"log loss {value} lower", note]))
+            keys.append(Key(DOUBLED, f"error {percent(after[0])} → {percent(after[1])}", told, saved[1]))
+        else:
+            keys.append(Key(saved[0], value, note, saved[1]))
     elif why := probe.get("withheld") or summary.get("probe_withheld"):
         keys.append(Key(saved[0], NOTHING, f"not known: {why}", saved[1]))
     return keys

@@ -152,12 +152,26 @@
   function follow() {
     const wanted = decodeURIComponent(location.hash.slice(1));
     if (!wanted.startsWith("find=")) return;
-    const kind = data.kinds.findIndex((k) => k.id === wanted.slice(5));
-    if (kind < 0) return;
+    if (only(wanted.slice(5))) $("gallery").scrollIntoView();
+  }
+  function only(wanted) {
+    const kind = data.kinds.findIndex((k) => k.id === wanted);
+    if (kind < 0) return false;
     for (const id of ["f-class", "f-split", "f-group", "f-text"]) $(id).value = "";
     $("f-kind").value = String(kind);
     filter();
-    $("gallery").scrollIntoView();
+    return true;
+  }
+  // a small picture beside a step or an alert opens its finding; the keyboard has the link beside it
+  for (const img of document.querySelectorAll(".steps img[data-i], .alert img[data-i]")) {
+    const link = img.closest("li, .alert").querySelector('a[href^="#find="]');
+    if (!link || img.hidden) continue;
+    img.classList.add("opens");
+    img.addEventListener("click", () => {
+      if (!only(link.hash.slice(6))) return;
+      const at = found.findIndex((row) => row.m.includes(+img.dataset.i));
+      if (at >= 0) open(at, found[at].m.indexOf(+img.dataset.i));
+    });
   }
   addEventListener("hashchange", follow);
   for (const link of document.querySelectorAll('a[href^="#find="]')) link.addEventListener("click", () => { if (location.hash === link.getAttribute("href")) follow(); });

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 from dataprops.report.changes import title
-from dataprops.report.first_screen import in_order
+from dataprops.report.first_screen import alert_of_kinds, in_order
 from dataprops.report.numbers import number
 from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode
 from dataprops.sources.table import key_of
@@ -168,13 +168,13 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
     Returns
     -------
     dict
-        kinds (id, title, severity, explanation, shown, count), rows (k: place in kinds, m: images, t: sentence, x: difference and
-        f: times what), images by id (p path, l label, s split, g group, d nearest other distance), pics by id, files, base: folder
-        of the files.
+        kinds (id, title, severity, alert where one was raised, explanation, shown, count), rows (k: place in kinds, m: images, t:
+        sentence, x: difference and f: times what), images by id (p path, l label, s split, g group, d nearest other distance), pics
+        by id, files, base: folder of the files.
     """
     images, findings = tables["images"], tables["findings"]
     names = kinds_in_order(findings, summary)
-    kinds = []
+    kinds, alerted = [], alert_of_kinds(summary)
     for name in names:
         found = findings[findings["kind"] == name]
         known = FINDINGS.get(name)
@@ -183,6 +183,7 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
                 "id": name,
                 "title": title(name),
                 "severity": str(found["severity"].iloc[0]),
+                **({"alert": alerted[name]} if name in alerted else {}),
                 "explanation": known.explanation if known else "",
                 "shown": shown_as(name, found),
                 "count": len(found),

@@ -42,7 +42,7 @@ def markdown_summary(
     lines += ["## Alerts", ""]
     path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
     for alert in tables["alerts"].to_dict("records"):
-        told = evidence_of(alert["name"], tables["findings"], alert["sentence"])
+        told = evidence_of(alert["name"], tables["findings"], alert["sentence"], alert["value"])
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
         some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,7 @@ from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
 from dataprops.util import helper
 
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 
 
@@ -65,8 +67,15 @@ def environment():
     from jinja2 import Environment, select_autoescape
 
     made = Environment(autoescape=select_autoescape(default=True, default_for_string=True), trim_blocks=True)
-    made.filters.update(number=number, percent=percent, visible=visible)
+    made.filters.update(number=number, percent=percent, visible=visible, prose=_prose)
     return made
+
+
+def _prose(text: str) -> Any:
+    """A sentence escaped, its command-line options kept on one line."""
+    from markupsafe import Markup, escape
+
+    return Markup(OPTION.sub(r'<span class="option">\g<0></span>', str(escape(visible(text)))))
 
 
 def _outcome(success: Any) -> str:
@@ -150,7 +159,7 @@ def _alert(row: dict[Any, Any], kinds: list[str], findings: pd.DataFrame) -> dic
         **row,
         "kind": _alert_kind(row["name"], kinds),
         "pictures": [int(i) for i in row["images"][:PICTURES]],
-        "detail": evidence_of(row["name"], findings, row["sentence"]),
+        "detail": evidence_of(row["name"], findings, row["sentence"], row["value"]),
     }
 
 

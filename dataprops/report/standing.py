@@ -127,11 +127,11 @@ def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None 
     why = (
         ""
         if like
-        else f" Dimension and sharpness are not ranked: the calibration's are of {SIDE} × {SIDE}, this audit's of"
-        f" {preprocessing(summary)}."
+        else f" Dimension and sharpness are not ranked: the calibration's were measured at {SIDE} × {SIDE}, this"
+        f" audit's at {preprocessing(summary)}."
     )
     return (
-        f"Among the sources of the shipped calibration, at {n / LIKE:,.0f} to {LIKE * n:,.0f} images: {told}.{why}"
+        f"Among the sources of the shipped calibration with {n / LIKE:,.0f} to {LIKE * n:,.0f} images: {told}.{why}"
         if told
         else ""
     )

@@ -39,7 +39,7 @@ WORDS: dict[str, Words] = {
     ),
     "probe.gain_if_doubled": Words(
         "Log loss saved by twice the images",
-        "By how much the classifier's log loss would fall if the set had twice as many images of the same kind.",
+        "What the classifier's learning curve promises of twice as many images of this kind; log loss counts how sure it errs, too.",
         "Where the interval lies above 0, collect more; where it holds 0, correct labels first.",
         "power law through the last three sizes of the classifier's learning curve, continued to 2 N; interval by bootstrap",
         "this project",
