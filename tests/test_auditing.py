@@ -263,9 +263,33 @@ def test_what_is_grainy_in_all_channels_alike_is_texture_and_no_noise(by_channel
     pixels[0] = pictures(1, seed=9)[0][..., None] * [1.0, 0.95, 0.85]
     pixels[0] += rng.normal(0, 45, (SIDE, SIDE, 3)) if by_channel else rng.normal(0, 30, (SIDE, SIDE, 1))
     numbers = [measure_image(one) for one in np.clip(pixels, 0, 255).astype(np.uint8)]
-    images = pd.DataFrame(numbers).add_prefix("original_").assign(image=range(90))
+    images = pd.DataFrame(numbers).add_prefix("original_").assign(image=range(90), width=SIDE, height=SIDE)
     found = {fault.image for fault in quality._sharpness(images)}
     assert found == noisy
+
+
+def test_noise_that_is_grey_once_a_large_picture_is_reduced_is_noise_and_no_lack_of_contrast():
+    small = pictures()
+    large = [np.kron(one, np.ones((12, 12))) for one in small]
+    noise = np.random.default_rng(2)
+    large[4] = noise.integers(0, 256, large[4].shape)
+    large[9] = large[9] + noise.normal(0, 60, large[9].shape)
+    images, _ = tables(small)
+    measures = pd.DataFrame([measure_image(np.clip(one, 0, 255).astype(np.uint8)) for one in large])
+    images = images.assign(width=12 * SIDE, height=12 * SIDE, **measures.add_prefix("original_"))
+    found = {(fault.image, fault.fault) for fault in faults(images, blocks_of(small))}
+    assert found == {(4, "noise"), (9, "noise")}
+
+
+def test_a_picture_without_anything_dark_is_overexposed_also_where_brightness_varies_much():
+    rng, base = np.random.default_rng(0), pictures(90, seed=5)
+    exposure, haze = rng.uniform(0.5, 1.0, (90, 1, 1)), rng.uniform(0, 110, (90, 1, 1))
+    pixels = np.clip(base * exposure + haze, 0, 255).astype(np.uint8)
+    pixels[[7, 40]] = 205 + base[[7, 40]] // 6
+    images, _ = tables(pixels)
+    named = {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))}
+    assert {(7, "overexposed"), (40, "overexposed")} <= named
+    assert "low_contrast" not in {name for _, name in named}
 
 
 def test_a_picture_that_is_nearly_white_throughout_is_overexposed():

@@ -19,6 +19,7 @@ from dataprops.findings.blank import is_blank
 from dataprops.findings.candidates import SYMMETRY_NAMES, WHOLE, coefficients, turned
 from dataprops.findings.negatives import log_odds
 from dataprops.findings.thumbnails import Blocks, thumbnails
+from dataprops.imaging.measures import reduction
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
@@ -98,8 +99,10 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
     # a grey or a small picture looks like its negative no more than others do
     spoilt = {fault.image for fault in found if fault.fault not in ("grey_among_colour", "odd_size", "odd_aspect")}
     found += _lying(used, blocks, seed, spoilt)
-    blank = {fault.image for fault in found if fault.fault == "blank"}
+    blank, noise = ({fault.image for fault in found if fault.fault == name} for name in ("blank", "noise"))
     kept = (f for f in found if f.fault in ("blank", "overexposed") or f.image not in blank)
+    # contrast is that of a large image brought to a smaller size, where noise is grey
+    kept = (f for f in kept if f.fault != "low_contrast" or f.image not in noise)
     return sorted(kept, key=lambda f: (f.image, f.fault))
 
 
@@ -144,6 +147,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
     over |= brighter & (low >= LIFTED) & (white >= MOST_WHITE)
+    over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
     # photographs of objects on white paper are white and black as well
@@ -152,7 +156,20 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     clipped = grey & (cut >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
     return [
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
-        *_rows(used, over, "overexposed", 100 * white, "is overexposed: {:.0f} % of its pixels are white"),
+        *_rows(
+            used,
+            over & (white >= WHITE),
+            "overexposed",
+            100 * white,
+            "is overexposed: {:.0f} % of its pixels are white",
+        ),
+        *_rows(
+            used,
+            over & (white < WHITE),
+            "overexposed",
+            low,
+            "is overexposed: 99 % of its pixels are at least {:.0f} of 255",
+        ),
         *_rows(
             used,
             clipped,
@@ -181,7 +198,9 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     colour = _column(used, "colour")
     texture = (colour > COLOURED[0]) & (colour < BY_CHANNEL * noise)
     noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
-    noisy &= (noise >= EVEN[0] * grain) & (noise <= EVEN[1] * grain)
+    # noise of single pixels falls by the factor by which a large image was reduced, texture by less
+    alone = noise * reduction(used[["width", "height"]].max(axis=1).to_numpy(float))
+    noisy &= (alone >= EVEN[0] * grain) & (alone <= EVEN[1] * grain)
     return [
         *_rows(
             used,
@@ -190,7 +209,7 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
             focus,
             "is blurred: adjacent pixels hardly differ ({:.2f} of the change over four)",
         ),
-        *_rows(used, noisy & ~blurred, "noise", noise, "is noisy: {:.0f} grey levels of noise"),
+        *_rows(used, noisy & ~blurred, "noise", grain, "is noisy: {:.0f} grey levels of noise"),
     ]
 
 

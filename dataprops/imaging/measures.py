@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 SIDE = 256
@@ -103,9 +104,14 @@ class Part(NamedTuple):
         return self.levels.shape, self.fine.shape, self.whole
 
 
+def reduction(longer: ArrayLike) -> np.ndarray:
+    """The whole factor by which images of so many pixels along their longer side are reduced."""
+    return np.maximum(1, np.ceil(np.asarray(longer) / SIDE))
+
+
 def part_of(pixels: np.ndarray) -> Part:
     """What is measured of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
-    step = max(1, -(-max(pixels.shape[:2]) // SIDE))
+    step = int(reduction(max(pixels.shape[:2])))
     levels = pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     top, left = ((length - FINE) // 16 * 8 if length > FINE else 0 for length in levels.shape[:2])
     fine = levels[top : top + FINE, left : left + FINE]
