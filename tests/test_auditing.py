@@ -299,6 +299,30 @@ def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
     assert {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))} == {(7, "overexposed")}
 
 
+def test_a_set_of_several_kinds_of_picture_has_odd_ones_within_its_fences():
+    base, rng = pictures(90, seed=5), np.random.default_rng(0)
+    pixels = base.copy()
+    pixels[:30] = 122 + base[:30] * (rng.uniform(0.2, 0.5, (30, 1, 1)))  # soft tissue
+    pixels[30:60] = base[30:60] * rng.uniform(0.6, 1.0, (30, 1, 1))
+    pixels[5] = 110 + base[5] // 20
+    pixels[50] = 236 + base[50] // 16
+    pixels[80] = 110 + base[80] // 20
+    images, _ = tables(pixels)
+    named = {(fault.image, fault.fault) for fault in faults(images, blocks_of(pixels))}
+    assert named == {(5, "low_contrast"), (50, "overexposed"), (80, "low_contrast")}
+
+
+@pytest.mark.parametrize(("lying", "odd"), [(12, set()), (1, {0})], ids=["a turned camera", "one"])
+def test_upright_and_lying_pictures_are_one_shape_where_both_are_usual(lying: int, odd: set[int]):
+    pixels = pictures(90, seed=5)
+    images, _ = tables(pixels, width=300, height=400)
+    images.loc[: lying - 1, ["width", "height"]] = [400, 300]
+    images.loc[70, ["width", "height"]] = [900, 300]
+    found = [fault for fault in faults(images, blocks_of(pixels)) if fault.fault == "odd_aspect"]
+    assert {fault.image for fault in found} == odd | {70}
+    assert "3.00 times" in next(fault.words for fault in found if fault.image == 70)
+
+
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():
     exposure = np.random.default_rng(0).exponential(0.9, 90).clip(0, 3.2)  # by day and by night
     wide = (pictures(90, seed=5) * 2.0 ** -exposure[:, None, None]).astype(np.uint8)

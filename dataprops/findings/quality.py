@@ -29,6 +29,10 @@ BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by invertin
 LIKELIER = 5.0  # times: odds of the negative of an inverted picture, at least
 ODDS_TAIL = (0.05, 0.15)  # as `TAIL`, of these odds, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
+# a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
+# of what all but a rare one have
+APART, RARE = 0.33, 0.1
+USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
@@ -131,9 +135,9 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
     # a dark image has black; one without is grey throughout, whatever else it is
-    flat = (
-        (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle) & ~(dark & (low < 0.4 * high))
-    )
+    flat = (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle)
+    flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
+    flat &= ~(dark & (low < 0.4 * high))
     _, _, white_top = _fence(white, 0.03)
     _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
@@ -147,6 +151,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
     over |= brighter & (low >= LIFTED) & (white >= MOST_WHITE)
+    over |= (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
@@ -232,11 +237,21 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     middle, bottom, top = _fence(side, 0.4)
     size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
+    # a camera that was turned makes no odd picture: upright and lying ones count as one shape where both are usual
+    turned = np.abs(aspect + np.median(aspect)) < 0.2
+    if abs(np.median(aspect)) >= 0.2 and turned.mean() >= USUAL:
+        aspect = np.where(turned, -aspect, aspect)
     middle, bottom, top = _fence(aspect, 0.2)
     odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
     return [
         *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
-        *_rows(used, odd, "odd_aspect", 2**aspect, "has an odd shape: its width is {:.2f} times its height"),
+        *_rows(
+            used,
+            odd,
+            "odd_aspect",
+            width / np.maximum(height, 1),
+            "has an odd shape: its width is {:.2f} times its height",
+        ),
     ]
 
 
