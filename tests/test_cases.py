@@ -572,7 +572,7 @@ def test_what_pillow_opens_is_read_by_content_and_the_rest_is_told(tmp_path: Pat
     assert looked.images["pixels"].notna().sum() == len(KINDS), looked.column("error")
     assert looked.left_out == {
         "ab/notes.txt": "companion file",
-        "ab/phone.heic": "not an image",
+        "ab/phone.heic": "image in a format that is not read",
         "ab/x": "not an image",
     }
 

@@ -682,11 +682,29 @@ def test_hdf5_does_not_lead_out_of_the_file(tmp_path: Path) -> None:
             "outside", images.shape, images.dtype, external=[(str(tmp_path / "raw.npy"), 128, images.nbytes)]
         )
         file["labels"] = y
-    with pytest.raises(DatapropsError, match=r"it has labels \[9\]"):
+    with pytest.raises(DatapropsError, match=r"it has labels \[9\].* not followed: link, loop, outside, virtual$"):
         open_source(str(tmp_path / "e.h5")).scan()
     for name in ("virtual", "outside"):
         with pytest.raises(OSError, match="another file"):
             open_source(str(tmp_path / "e.h5")).read(f"{name}/0")
+
+
+def test_arrays_that_hold_no_images_are_told_by_their_type(tmp_path: Path) -> None:
+    images, y = arrays()
+    for values, reason in (
+        (images.astype(complex), r"none of its arrays holds images, .* it has images \[9.*\] of complex128"),
+        (images.astype("M8[s]"), r"it has images .* of datetime64\[s\]"),
+        (images[:0], r"images is empty, \[0, .*\]: it holds no images"),
+        (np.array([None, "a"]), "it holds Python objects"),
+    ):
+        np.save(tmp_path / "x.npy", values, allow_pickle=True)
+        with pytest.raises(DatapropsError, match=reason):
+            open_source(str(tmp_path / "x.npy")).scan()
+    with h5py.File(tmp_path / "r.h5", "w") as file:
+        file["images"] = images
+        file.create_dataset("labels", data=[file["images"].ref] * len(y), dtype=h5py.ref_dtype)
+    with pytest.raises(DatapropsError, match="labels holds references to other arrays, which are no labels"):
+        open_source(str(tmp_path / "r.h5")).scan()
 
 
 def test_headers_that_promise_too_much_are_not_believed(tmp_path: Path) -> None:
@@ -710,6 +728,21 @@ def test_what_is_no_archive_is_named(compress, tmp_path: Path) -> None:
     path.write_bytes(compress(b"no tar at all" * 100))
     with pytest.raises(DatapropsError, match=f"x.{suffix} cannot be read as an archive"):
         open_source(str(path)).scan()
+
+
+def test_an_archive_of_another_kind_than_its_name_says_is_told(tmp_path: Path) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("a/1.png", b"x")
+    for name, data, told in (
+        ("a.tar", held.getvalue(), "a zip archive: name it so that it ends in .zip"),
+        ("b.tar", gzip.compress(b"x" * 2000), "packed by gzip: name it so that it ends in .tar.gz"),
+        ("c.zip", b"Rar!\x1a\x07\0" + bytes(100), "a RAR archive: unpack it, and give the folder"),
+        ("d.zip", held.getvalue()[:40], "is it whole"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DatapropsError, match=f"{name} cannot be read as an archive: .*{told}"):
+            open_source(str(tmp_path / name)).scan()
 
 
 def test_an_archive_without_images_is_named(tmp_path: Path) -> None:

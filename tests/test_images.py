@@ -189,7 +189,13 @@ def test_other_colour_spaces_become_rgb(mode: str) -> None:
     image = Image.frombytes(
         mode, (7, 5), RANDOM.integers(0, 256, 7 * 5 * len(Image.new(mode, (1, 1)).getbands()), np.uint8)
     )
-    got = decode(encoded(image, "TIFF"))
+    data = encoded(image, "TIFF")
+    try:
+        with Image.open(io.BytesIO(data)) as written:
+            written.load()
+    except OSError:
+        pytest.skip("this Pillow cannot read the TIFF of YCbCr that it writes")
+    got = decode(data)
     assert got.mode == mode
     assert got.pixels.shape == (5, 7, 3)
     if mode == "CMYK":

@@ -332,7 +332,7 @@ def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert
     )
     assert summary["left_out"] == {
         "count": 5,
-        "by_reason": {"not an image": 4, "companion file": 1},
+        "by_reason": {"image in a format that is not read": 4, "companion file": 1},
         "files": ["cat/0.heic", "cat/1.heic", "cat/2.heic", "cat/3.heic", "notes.txt"],
     }
     assert summary["decisions"] == [
@@ -341,7 +341,8 @@ def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert
     (alert,) = [alert for alert in summary["alerts"] if alert["name"] == "left_out"]
     assert alert["severity"] == "warning"
     found = pd.read_parquet(Path(summary["results"]) / "findings.parquet")
-    assert found.loc[found["kind"] == "left_out", "detail"].tolist()[0] == "“cat/0.heic” was left out: not an image."
+    (detail, *_) = found.loc[found["kind"] == "left_out", "detail"]
+    assert detail == "“cat/0.heic” was left out: image in a format that is not read."
 
 
 def stages_of(source: Path, store: Path, name: str = "") -> Run:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import socket
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from dataprops.imaging.decode import UnreadableImage, decode, quiet
 from dataprops.imaging.formats import is_image
 from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource, SourceOptions, open_source
-from dataprops.sources.account import ABSENT, COMPANION, NOT_AN_IMAGE, left_out_of, lost_fraction
+from dataprops.sources.account import ABSENT, COMPANION, IRREGULAR, NOT_AN_IMAGE, left_out_of, lost_fraction
 from dataprops.sources.structure import infer
 from tests.test_cases import encoded, look, picture, put
 
@@ -688,7 +690,7 @@ def test_remarks_of_pillow_are_not_heard() -> None:
 def test_annotations_without_an_ending_are_no_loss_and_other_files_are(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", "b/2.png")
     lost = {
-        "a/3.heic": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "a/3.exe": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "a/4": b"\xff\x00\x01",
         "a/5": b"<!DOCTYPE html><html>not found</html>",
     }
@@ -696,6 +698,33 @@ def test_annotations_without_an_ending_are_no_loss_and_other_files_are(tmp_path:
         (tmp_path / name).write_bytes(data)
     told = dict(left_out_of(open_source(str(tmp_path)).scan()))
     assert told == {"LICENSE": COMPANION, "b/6": COMPANION, **dict.fromkeys(lost, NOT_AN_IMAGE)}
+
+
+def test_what_is_no_file_is_left_out_as_what_it_is(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    os.mkfifo(tmp_path / "a/pipe.png")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "b/socket"))
+    assert dict(left_out_of(open_source(str(tmp_path)).scan())) == dict.fromkeys(("a/pipe.png", "b/socket"), IRREGULAR)
+    with pytest.raises(DatapropsError, match=r"pipe\.png is a pipe, a socket or a device: give"):
+        open_source(str(tmp_path / "a/pipe.png"))
+
+
+def test_tables_that_were_joined_in_utf_32_and_tab_files_with_commas_are_read(tmp_path: Path) -> None:
+    put(tmp_path, *numbered("{}.png", 4))
+    text = table("path,label", "0.png,a", "1.png,b") + "path,label\n2.png,a\n3.png,b\n"
+    for name, data in {"x.csv": text.encode("utf-32"), "x.tsv": text.encode(), "y.csv": text.encode()}.items():
+        (tmp_path / name).write_bytes(data)
+        listing = open_source(str(tmp_path / name)).scan()
+        assert listing["label"].tolist() == ["a", "b", "a", "b"], name
+        assert [told["why"] for told in listing.attrs["decisions"]] == ["1 rows hold the names of the columns"], name
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "0.png")
+    (tmp_path / "x.jsonl").write_text('{"path": "0.png"}\n\n{"path": \n')
+    with pytest.raises(DatapropsError, match=r"x\.jsonl.*line 3 is not valid JSON: Expecting value$"):
+        open_source(str(tmp_path / "x.jsonl")).scan()
 
 
 def test_a_row_without_a_path_is_told_and_many_are_an_error(tmp_path: Path) -> None:

@@ -277,8 +277,9 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
         near = difflib.get_close_matches(kind, SOURCES, 1)
         hint = f"did you mean {near[0]}:? " if near else ""
         raise DatapropsError(f"unknown source {kind!r}: {hint}sources are {', '.join(SOURCES)}")
+    there = "is a pipe, a socket or a device" if path.exists() else "does not exist"
     raise DatapropsError(
-        f"{spec} does not exist: give a folder of images, a manifest (.csv, .parquet), a container, an address, or NAME:LOCATION"
+        f"{spec} {there}: give a folder of images, a manifest (.csv, .parquet), a container, an address, or NAME:LOCATION"
     )
 
 

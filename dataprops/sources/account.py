@@ -58,6 +58,14 @@ COMPANIONS = frozenset(
         ),
     )
 )
+# Endings of images in formats that are not read
+UNREAD = frozenset(
+    f".{ending}"
+    for ending in (
+        *("heic", "heif", "hif", "jxl", "jxr", "exr", "eps", "wmf", "emf"),
+        *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw"),
+    )
+)
 # Names of what needs no ending
 PLAIN = frozenset(
     (
@@ -69,6 +77,7 @@ _XML = re.compile(
     rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE
 )  # and no page that a server sent in place of an image
 COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an image", "mask of an image"
+FOREIGN, IRREGULAR = "image in a format that is not read", "pipe, socket or device"
 COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
 UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of a BIDS tree"
 LINKED, UNLISTED, CUT = "folder that is listed already", "folder that cannot be listed", "archive that ends early"
@@ -108,7 +117,7 @@ def reason_of(name: str, head: bytes = b"") -> str:
     """Why a file was left out, by its name; a file without a suffix by its first bytes.
 
     >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic"), reason_of("a/x", b"<annotation>")
-    ('companion file', 'hidden file', 'not an image', 'companion file')
+    ('companion file', 'hidden file', 'image in a format that is not read', 'companion file')
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if any(part.startswith(".") or part in ("__MACOSX", "@eaDir") for part in parts):
@@ -116,7 +125,10 @@ def reason_of(name: str, head: bytes = b"") -> str:
     base = parts[-1].lower() if parts else ""
     if base.endswith((".nii", ".nii.gz")):
         return VOLUME
-    plain = posixpath.splitext(base)[1] in COMPANIONS or base in PLAIN
+    ending = posixpath.splitext(base)[1]
+    if ending in UNREAD:
+        return FOREIGN
+    plain = ending in COMPANIONS or base in PLAIN
     return COMPANION if plain or ("." not in base and _XML.match(head)) else NOT_AN_IMAGE
 
 

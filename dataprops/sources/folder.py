@@ -20,6 +20,7 @@ from dataprops.sources.account import (
     COMPANIONS,
     COPY,
     DERIVED,
+    IRREGULAR,
     LINKED,
     UNLISTED,
     Decision,
@@ -263,6 +264,8 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
                     waiting.append(key)
             elif wanted(entry):
                 keys.append(key)
+            elif is_special(entry):
+                ignored[key] = IRREGULAR
             else:
                 ignored[key] = reason_of(key, b"" if ending_of(entry.name) in OTHERS else _head(entry))
     return sorted(keys, key=os.fsencode), ignored, folders
@@ -310,6 +313,14 @@ def is_there(entry: os.DirEntry) -> bool:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
     except OSError:
         return True
+
+
+def is_special(entry: os.DirEntry) -> bool:
+    """Whether it is there and neither a file nor a folder: a pipe, a socket or a device."""
+    try:
+        return not entry.is_file() and not entry.is_dir() and os.path.exists(entry.path)  # noqa: PTH110 - as `is_there`
+    except OSError:
+        return False
 
 
 def begins_as_dicom(entry: os.DirEntry) -> bool:

@@ -30,7 +30,13 @@ BYTES_OF_CELL = 8  # that a byte of an Excel file's text takes in memory
 LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
 BLANKS = r"\s+"  # of one with more than two values in a row
 LOOK = 50  # rows that tell the separator
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the other, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
 
@@ -71,7 +77,8 @@ def read_table(data: bytes, name: str) -> Table:
         decisions.append(Decision("table", "read as Windows-1252", why, "saving it as UTF-8"))
     if lower.endswith((".jsonl", ".ndjson", ".json")):
         return Table(pd.DataFrame(_records(text, lower)), decisions)
-    separator = said or ("\t" if lower.endswith((".tsv", ".tab")) else separator_of(text))
+    tabs = lower.endswith((".tsv", ".tab")) and "\t" in text.partition("\n")[0]
+    separator = said or ("\t" if tabs else separator_of(text))
     if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)
     columns = text.partition("\n")[0].count(separator) + 1
@@ -92,6 +99,8 @@ def read_table(data: bytes, name: str) -> Table:
         index_col=False if names else None,
     )
     frame.columns = [str(column).strip() for column in frame.columns]
+    frame, repeated = _without_repeated_names(frame)
+    decisions += repeated
     if names:
         why = "its first row names an image"
         decisions.append(Decision("table", f"no names of columns: taken as {', '.join(names)}", why, "a row of names"))
@@ -171,6 +180,19 @@ def _blanks_of(text: str) -> str:
     return BLANKS if alike and len(rows[0]) > 2 and len(places[0]) == 1 else LAST_BLANK
 
 
+def _without_repeated_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Decision]]:
+    """A table without the rows that say its columns' names once more, as tables that were joined have them."""
+    if len(frame.columns) < 2:
+        return frame, []
+    rows = frame[frame[frame.columns[0]] == frame.columns[0]]
+    repeated = rows.index[[row == list(frame.columns) for row in rows.to_numpy().tolist()]]
+    if not len(repeated):
+        return frame, []
+    why = f"{len(repeated)} rows hold the names of the columns"
+    told = Decision("table", "rows of names within it left out", why, "another name for the first column")
+    return frame.drop(repeated).reset_index(drop=True), [told]
+
+
 def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
     """Numbers as much of Europe writes them, ``0,5``, with a point."""
     found = []
@@ -225,16 +247,30 @@ def separator_of(text: str) -> str:
 
 
 def _records(text: str, name: str) -> list[dict[str, Any]]:
-    rows = (
-        _listed(json.loads(text))
-        if name.endswith(".json")
-        else [json.loads(line) for line in text.splitlines() if line.strip()]
-    )
+    rows = _listed(json.loads(text)) if name.endswith(".json") else _lines(text)
     if rows and all(isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows):
         rows = [{"path": path, "label": label} for path, label in rows]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("its lines are not JSON objects")
     return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+
+def _lines(text: str) -> list[Any]:
+    """The values of a file of one JSON value in each line.
+
+    Raises
+    ------
+    ValueError
+        With the line that is none.
+    """
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"line {number} is not valid JSON: {str(error).partition(': line')[0]}") from None
+    return rows
 
 
 def _listed(whole: Any) -> list[Any]:

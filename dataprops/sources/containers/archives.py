@@ -72,6 +72,15 @@ BUFFER = 2**20
 TABLES = 2**29  # bytes of all tables of an archive
 LINK = 4096  # bytes that the target of a link may have
 NOWHERE = "link that leads out of the archive, or nowhere"
+# first bytes -> what it is and the endings of such an archive; none: it is not read
+KINDS: dict[bytes, tuple[str, tuple[str, ...]]] = {
+    b"PK\3\4": ("a zip archive", (".zip",)),
+    b"\x1f\x8b": ("packed by gzip", (".tar.gz", ".tgz")),
+    b"BZh": ("packed by bzip2", (".tar.bz2", ".tbz2")),
+    b"\xfd7zXZ\0": ("packed by xz", (".tar.xz", ".txz")),
+    b"Rar!": ("a RAR archive", ()),
+    b"7z\xbc\xaf": ("a 7z archive", ()),
+}
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -389,6 +398,20 @@ def _suffixed(location: str, suffixes: tuple[str, ...]) -> bool:
     return _bare(location).lower().endswith(suffixes)
 
 
+def _other_kind(location: str, reader: Reader | None) -> str:
+    """What a file is by its first bytes, and what to do about it, where its name says another kind; '' otherwise."""
+    try:
+        head = reader.range(0, min(8, reader.size)) if reader is not None else b""
+    except OSError:
+        return ""
+    for mark, (kind, endings) in KINDS.items():
+        if head.startswith(mark) and not _suffixed(location, endings):
+            return (
+                f"{kind}: {f'name it so that it ends in {endings[0]}' if endings else 'unpack it, and give the folder'}"
+            )
+    return ""
+
+
 def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
     """Reader and index of one archive.
 
@@ -397,6 +420,7 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
     DatapropsError
         If it is none, or damaged so that nothing can be told of it.
     """
+    reader = None
     try:
         access = access_of(options)
         reader = open_reader(location, access)
@@ -404,6 +428,8 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
     except (*_DAMAGED, OSError, ValueError) as error:
         let_through(error)
         reason = getattr(error, "strerror", None) or _plain_reason(error)
+        if other := _other_kind(location, reader):
+            raise DatapropsError(f"{redacted(location)} cannot be read as an archive: it is {other}") from None
         raise DatapropsError(
             f"{redacted(location)} cannot be read as an archive: {reason}; is it whole? (make it again, or check the download)"
         ) from None

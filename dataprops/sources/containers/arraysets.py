@@ -75,7 +75,7 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
         If it cannot be told; the message lists the arrays.
     """
     rules = chosen_rules(options, RULES)
-    listed = ", ".join(f"{array.name} {list(array.shape)}" for array in known) or "none"
+    listed = ", ".join(map(_listed, known)) or "none"
     by_name = {array.name.lstrip("/"): array for array in known}
 
     def wanted(rule: str) -> Named | None:
@@ -94,15 +94,22 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
         for array in ([given] if given else able or [one for one in known if _of_rows(one)])
     ]
     splits = [_split(array.name) for array in able]
-    if not able or (len(able) > 1 and (None in splits or len(set(splits)) < len(splits))):
+    if not able:
         raise DatapropsError(
-            f"{redacted(location)}: it is not clear which array holds the images; it has {listed}: name it with --rule images=NAME"
+            f"{where}: none of its arrays holds images, {arrays.SHAPES}; it has {listed}: if one does, name it with"
+            " --rule images=NAME"
+        )
+    if len(able) > 1 and (None in splits or len(set(splits)) < len(splits)):
+        raise DatapropsError(
+            f"{where}: it is not clear which array holds the images; it has {listed}: name it with --rule images=NAME"
             " and --rule labels=NAME"
         )
     parts = []
     for array, split in zip(able, splits, strict=True):
         if not array.encoded:
             check_shape(location, array)
+        if array.shape[0] == 0:
+            raise DatapropsError(f"{where}: {array.name} is empty, {list(array.shape)}: it holds no images")
         if array.shape[0] > MOST:
             raise DatapropsError(
                 f"{redacted(location)}: {array.name} promises {array.shape[0]:,} images: is the file damaged?"
@@ -122,6 +129,12 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
                 )
         parts.append(Part(array, labels and labels.name, groups and groups.name, split))
     return parts
+
+
+def _listed(array: Named) -> str:
+    """Name and shape, with the type where it is none of pixels."""
+    kind = "" if array.dtype.kind in "uifb" or array.encoded else f" of {array.dtype}"
+    return f"{array.name} {list(array.shape)}{kind}"
 
 
 def _of_rows(array: Named) -> bool:

@@ -59,16 +59,23 @@ def _safe(node: Any) -> bool:
 
 
 def _datasets(file: Any) -> list[Named]:
+    return _walked(file)[0]
+
+
+def _walked(file: Any) -> tuple[list[Named], list[str]]:
+    """The arrays of a file, and the names of what leads out of it, or may lead in circles."""
     import h5py
 
     found: list[Named] = []
+    away: list[str] = []
     waiting = [(file, "", 0)]
     seen = set()
     while waiting:
         group, path, depth = waiting.pop()
         for name in group:
             link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):  # others may lead anywhere, or in circles
+            if not isinstance(link, h5py.HardLink):
+                away.append(f"{path}{name}")
                 continue
             node = group[name]
             if isinstance(node, h5py.Group):
@@ -76,10 +83,25 @@ def _datasets(file: Any) -> list[Named]:
                 if depth < DEPTH and address not in seen:
                     seen.add(address)
                     waiting.append((node, f"{path}{name}/", depth + 1))
-            elif isinstance(node, h5py.Dataset) and node.shape and _safe(node):
+            elif isinstance(node, h5py.Dataset) and not _safe(node):
+                away.append(f"{path}{name}")
+            elif isinstance(node, h5py.Dataset) and node.shape:
                 encoded = len(node.shape) == 1 and h5py.check_vlen_dtype(node.dtype) == np.uint8
                 found.append(Named(f"{path}{name}", node.shape, node.dtype, encoded))
-    return sorted(found, key=lambda array: array.name)
+    return sorted(found, key=lambda array: array.name), sorted(away)
+
+
+def _chosen(location: str, file: Any, options: SourceOptions) -> list[arraysets.Part]:
+    """The parts of a file; see `arraysets.choose`."""
+    known, away = _walked(file)
+    try:
+        return arraysets.choose(location, known, options)
+    except DatapropsError as error:
+        if not away:
+            raise
+        raise DatapropsError(
+            f"{error}; links, virtual and external arrays are not followed: {', '.join(away[:4])}"
+        ) from None
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
@@ -127,7 +149,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
         plain = replace(options, rules=tuple(rule for rule in options.rules if not rule.startswith("labels=")))
     try:
         file = _open(location, options)
-        parts = arraysets.choose(location, _datasets(file), plain)
+        parts = _chosen(location, file, plain)
         texts = {
             name: arraysets.label_texts(
                 location, name, _texts(file[name]), _column(options) if name == part.labels else ""
@@ -185,6 +207,8 @@ def _texts(dataset: Any) -> np.ndarray:
     size = math.prod(dataset.shape) * max(1, dataset.dtype.itemsize)
     if size > LABELS:
         raise ValueError(f"{dataset.name} has {size:,} bytes, too many for labels")
+    if h5py.check_ref_dtype(dataset.dtype):
+        raise ValueError(f"{dataset.name} holds references to other arrays, which are no labels")
     return dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()]
 
 

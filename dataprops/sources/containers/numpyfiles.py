@@ -54,8 +54,8 @@ class Stored(NamedTuple):
 _headers: Cache[dict[str, Stored]] = Cache(256)
 
 
-def _header(file: IO[bytes], name: str, size: int) -> tuple[Named, int, bool]:
-    """Name, shape and type, length of the header, order of the axes.
+def _header(file: IO[bytes], name: str, size: int, said: str) -> tuple[Named, int, bool]:
+    """Name, shape and type, length of the header, order of the axes; `said` is what messages call it.
 
     Raises
     ------
@@ -65,23 +65,23 @@ def _header(file: IO[bytes], name: str, size: int) -> tuple[Named, int, bool]:
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
-        raise ValueError(f"{name}: format {version} is not known")
+        raise ValueError(f"{said}: format {version} is not known")
     shape, fortran, dtype = readers[version](file, max_header_size=HEADER)
     if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects, and to load them could run code: save plain numbers or text")
+        raise ValueError(f"{said} holds Python objects, and to load them could run code: save plain numbers or text")
     if dtype.fields or dtype.subdtype:
-        raise ValueError(f"{name} holds records: save plain numbers or text")
+        raise ValueError(f"{said} holds records: save plain numbers or text")
     begin = file.tell()
     need = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size - begin < need:
-        raise ValueError(f"{name} is cut short: its header promises {need:,} bytes, {size - begin:,} are there")
+        raise ValueError(f"{said} is cut short: its header promises {need:,} bytes, {size - begin:,} are there")
     return Named(name, shape, dtype), begin, fortran
 
 
 def _arrays(reader: Reader, location: str) -> dict[str, Stored]:
     if _bare(location).endswith(".npy"):
         file = reader.file(HEADER)
-        named, begin, fortran = _header(file, ARRAY, reader.size)
+        named, begin, fortran = _header(file, ARRAY, reader.size, "it")
         return {ARRAY: Stored(named, begin, fortran, None)}
     found: dict[str, Stored] = {}
     with zipfile.ZipFile(reader.file(HEADER)) as archive:
@@ -95,7 +95,7 @@ def _arrays(reader: Reader, location: str) -> dict[str, Stored]:
                 )
             name = info.filename.removesuffix(".npy")
             with archive.open(info) as member:
-                named, begin, fortran = _header(member, name, info.file_size)
+                named, begin, fortran = _header(member, name, info.file_size, name)
             if info.compress_type == zipfile.ZIP_STORED:
                 head = reader.range(info.header_offset, info.header_offset + 30)
                 begin += (
