@@ -216,6 +216,17 @@ def test_pictures_that_show_next_to_nothing_are_no_copies_of_each_other():
     assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
 
 
+def test_copies_are_found_among_pictures_of_less_contrast_than_the_others():
+    """Chest CT in a soft-tissue window beside radiographs: a seventh of their contrast, and the same detail."""
+    pixels = pictures(90, seed=3)
+    pixels[:60] = np.clip(128 + 2.0 * (pixels[:60] - 128.0), 0, 255)
+    pixels[60:] = 110 + (pixels[60:] - 110.0) / 4
+    pixels[70], pixels[71] = pixels[61] + 6, pixels[62][:, ::-1]
+    images, neighbours = tables(pixels)
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs
+    assert set(zip(found["a"], found["b"], strict=True)) == {(61, 70), (62, 71)}
+
+
 def recoded(one: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(one).save(file, "JPEG", quality=quality)

@@ -47,6 +47,9 @@ CONFIRMED_AT_ONCE = 256
 MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
 NULL_PAIRS = 300
 LEAST_CONTRAST = 0.25  # of the set's middle standard deviation, below which a picture shows too little to be compared
+ENOUGH_CONTRAST = (
+    8.0  # grey levels, from which rounding takes no part whatever the others show (soft tissue beside bones)
+)
 FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
 NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
@@ -236,9 +239,9 @@ def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
 
 
 def _shows_enough(thumbs: np.ndarray) -> np.ndarray:
-    """Whether a thumbnail's contrast is not far below the set's median, bool [n]."""
+    """Whether a thumbnail's contrast is not far below the set's median, or enough by itself, bool [n]."""
     contrast = thumbs.std(axis=(1, 2))
-    return contrast >= LEAST_CONTRAST * np.median(contrast)
+    return contrast >= min(LEAST_CONTRAST * np.median(contrast), ENOUGH_CONTRAST)
 
 
 def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> Candidates:
