@@ -465,6 +465,29 @@ def test_the_shipped_networks_are_judged_as_the_experiment_reports_them():
     assert "no number is told" in told["mlp"]["log_loss"]["sentence"]
 
 
+def test_intervals_are_wide_where_sources_are_missed_by_much_and_hold_as_often_as_they_say():
+    """Where misses grow as the prediction falls, nine in ten rows of new sources are held at both ends."""
+    rng = np.random.default_rng(0)
+
+    def drawn(sources_: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        predicted = np.repeat(rng.uniform(-4, 0, sources_), 4)
+        return (
+            predicted,
+            rng.normal(size=len(predicted)) * np.exp(-0.5 * (predicted + 2)),
+            np.repeat(np.arange(sources_), 4),
+        )
+
+    predicted, misses, code = drawn(60)
+    width = sources.width_of(predicted, misses, code)
+    assert width.slope == pytest.approx(-0.5, abs=0.1)
+    assert width.at(-3.5) > 3 * width.at(-0.5)
+    assert width.at(-50.0) == width.at(width.least)
+    new, missed, _ = drawn(2000)
+    for part in (new < -2, new >= -2):
+        assert 0.84 < (np.abs(missed) <= width.at(new))[part].mean() < 0.96
+    assert sources.width_of(predicted, rng.normal(size=len(misses)), code).slope == pytest.approx(0, abs=0.2)
+
+
 def test_forms_need_their_columns_and_five_sources():
     cells = load_cells().query("model == 'cnn4'")
     plain = cells.drop(columns=["p_loss", "p_wrong", "p_gradient", "p_penalty", "test_loss_scaled", "errors", "source"])

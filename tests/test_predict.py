@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from dataprops.audit import audit
 from dataprops.audit.serving import audit_options
 from dataprops.errors import DatapropsError
+from dataprops.imaging.decode import Preprocess
 from dataprops.laws.calibrations import (
     Calibration,
     load_calibration_folder,
@@ -25,7 +26,9 @@ from dataprops.laws.calibrations import (
 from dataprops.laws.fitting import FittedLaw, fit_laws
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, miss_quantile
+from dataprops.laws.networks import best_form, fitted_networks, load_cells, network_prediction
 from dataprops.laws.paper import images_needed, load_calibration, penalty_prediction
+from dataprops.laws.predictions import Measured
 from dataprops.report import figures
 from dataprops.report.figures import calibration_figures
 from dataprops.store.folder import open_store
@@ -219,6 +222,29 @@ def test_a_calibration_survives_the_store(tmp_path):
     with pytest.raises(DatapropsError, match="schema 9"):
         load_calibration_folder(first.folder)
     assert newest_calibration(store) is None
+
+
+def test_a_stores_own_networks_are_predicted_from_the_probe(tmp_path):
+    """By the form of its own networks where that clearly beats log N, else by the networks that ship."""
+    probe = {"kind": "classes", "n_images": 200, "n_total": 200, "log_loss": {"value": 0.4}, "errors": 30}
+    told = {}
+    for family in ("cnn4", "mlp"):
+        cells = load_cells().query("model == @family").assign(preprocess=Preprocess(32, 1).key)
+        fit = fit_laws(cells.head(8))
+        kept = save_calibration(open_store(tmp_path / family), fit, family, networks=fitted_networks(cells))
+        assert newest_calibration(tmp_path / family) == kept
+        told[family] = Measured({"probe": probe}, np.array([255]), kept)
+    own = told["cnn4"].of_network("test_loss")
+    assert own.calibration == told["cnn4"].calibration.id
+    assert own.score["rmse"] == pytest.approx(best_form("log_loss", "cnn4").score["rmse"])
+    assert own.low < own.value < own.high
+    assert "of a cnn4 trained on this set (calibrated loss, by the store's own calibration)" in own.sentence
+    shipped = network_prediction("test_loss", probe)
+    assert told["mlp"].of_network("test_loss") == shipped
+    assert own.value != shipped.value
+    few = told["cnn4"].summary | {"probe": probe | {"n_images": 20, "n_total": 20}}
+    assert "trained on 64 to 1,024 images" in told["cnn4"]._replace(summary=few).of_network("test_loss").withheld
+    assert fitted_networks(planted_cells(RNG(3), 6)) is None  # no probe in the table
 
 
 def test_a_table_that_does_not_say_how_images_were_made_is_not_kept(tmp_path):

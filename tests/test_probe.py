@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from dataprops.audit import audit
 from dataprops.audit.stages.probe import near_alike
@@ -670,3 +671,43 @@ def test_the_risk_is_told_against_the_sets_of_the_calibration(planted):
     assert attack_risk(harder, [network_prediction("network_penalty", harder)])["penalty"] > risk["penalty"]
     assert attack_risk(None, [network_prediction("network_penalty", None)]) is None
     assert summary["probe"]["attack"]["k_mean"] > 0
+
+
+def test_pictures_that_lost_detail_since_the_previous_audit_are_told_by_name(tmp_path):
+    """Fewer pixels, or blurred at the same size; a file written anew with the same picture, and one enlarged, lost nothing."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "set"
+    pictures = {f"{name}/{i}.png": rng.integers(0, 256, (32, 32), np.uint8) for name in ("a", "b") for i in range(12)}
+    for path, image in pictures.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / path)
+    options = {"store": str(tmp_path / "store"), "size": 16, "probe": False, "estimators": ("mle",), "k": 5}
+    first = audit(folder, **options)
+    assert first["findings"]["detail_lost"] == 0
+    for path in ("a/0.png", "a/1.png", "a/2.png"):
+        Image.fromarray(pictures[path]).resize((12, 12), Image.Resampling.BOX).save(folder / path)
+    blurred = Image.fromarray(pictures["b/3.png"]).resize((8, 8), Image.Resampling.BOX)
+    blurred.resize((32, 32), Image.Resampling.BICUBIC).save(folder / "b/3.png")
+    Image.fromarray(pictures["a/5.png"]).save(folder / "a/5.png", compress_level=0)
+    Image.fromarray(pictures["a/6.png"]).resize((64, 64)).save(folder / "a/6.png")
+    second = audit(folder, **options)
+    found = pd.read_parquet(f"{second['results']}/findings.parquet").query("kind == 'detail_lost'")
+    at = {path: i for i, path in enumerate(pd.read_parquet(f"{second['results']}/images.parquet")["path"])}
+    wanted = {at[path] for path in ("a/0.png", "a/1.png", "a/2.png", "b/3.png")}
+    assert {image for images in found["images"] for image in images} == wanted
+    assert set(found["detail"].str.extract(r"(has 12 x 12 pixels, 32 x 32 in|is blurred: focus)")[0]) == {
+        "has 12 x 12 pixels, 32 x 32 in",
+        "is blurred: focus",
+    }
+    told = next(alert for alert in second["alerts"] if alert["name"] == "detail_lost")
+    assert told["value"] == pytest.approx(4 / 24)
+    assert "17 % of the pictures" in told["sentence"]
+    # other pictures under the old names: some have less detail, as many more
+    for i in range(12):
+        image = Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).resize((8, 8) if i % 2 else (32, 32))
+        image.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"b/{i}.png")
+    audit(folder, **options)
+    for i in range(12):
+        image = Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).resize((32, 32) if i % 2 else (8, 8))
+        image.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"b/{i}.png")
+    assert audit(folder, **options)["findings"]["detail_lost"] == 0

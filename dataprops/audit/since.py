@@ -10,6 +10,8 @@ import pandas as pd
 
 from dataprops.audit.summary import preprocess_record, sharpness_record
 from dataprops.audit.workspace import Run
+from dataprops.findings.detail_lost import COLUMNS as MEASURED
+from dataprops.findings.detail_lost import lost_detail
 from dataprops.findings.since import Since
 from dataprops.laws.change import preprocessing_differs
 from dataprops.probe import paired
@@ -21,6 +23,7 @@ FIRST = "this is the first audit of the dataset in this store"
 COLUMNS = ["image", "path", "label", "content", "pixels"]
 NAMED = 3  # classes of which a sentence tells where the images went
 MOST_IMAGES = 50  # of a class, named
+GAINED = 3  # lost detail is told where so many times as many pictures lost some as gained some
 
 
 class Trained(NamedTuple):
@@ -150,7 +153,28 @@ def since_previous(run: Run, images: pd.DataFrame) -> Since | None:
     losses = files.change_images.read() if files.change_images.path.is_file() else pd.DataFrame()
     partner = partners(before.images, images)
     sharpness, pairs = _sharper(run, before, images, partner)
-    return Since(change, losses, sharpness, pairs, tuple(changed_classes(before.images, images, partner)))
+    classes = tuple(changed_classes(before.images, images, partner))
+    return Since(change, losses, sharpness, pairs, classes, *_less_detail(run, before, images, partner))
+
+
+def _less_detail(
+    run: Run, before: Before, images: pd.DataFrame, partner: np.ndarray
+) -> tuple[pd.DataFrame | None, int]:
+    """Images of the same path that lost detail, and how many there are of the same path; None where it was not measured then."""
+    try:
+        table = run.results.parent / before.summary["run_id"] / "images.parquet"
+        measured = pd.read_parquet(table, columns=["path", "content", *MEASURED])
+    except (OSError, ValueError, KeyError):  # of a version that did not measure it
+        return None, 0
+    same = (partner >= 0) & (measured["path"].to_numpy(object)[partner] == images["path"].to_numpy(object))
+    at = np.nonzero(same & (measured["content"].to_numpy(object)[partner] != images["content"].to_numpy(object)))[0]
+    then = measured.iloc[partner[at]].reset_index(drop=True)
+    now = images[["image", *MEASURED]].iloc[at].reset_index(drop=True)
+    told = pd.concat([now, then[list(MEASURED)].add_suffix("_before")], axis=1).assign(lost=lost_detail(then, now))
+    told = told[told["lost"] > 0].reset_index(drop=True)
+    if len(told) < GAINED * (lost_detail(now, then) > 0).sum():  # other pictures under the old names
+        told = told.head(0)
+    return told, int(same.sum())
 
 
 def _sharper(

@@ -44,6 +44,7 @@ BUILT_IN = (
     "harder_to_learn",
     "sharper_labels",
     "classes_changed",
+    "detail_lost",
     "outliers",
     "sharpest_pairs",
 )

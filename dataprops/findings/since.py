@@ -23,6 +23,11 @@ class Since(NamedTuple):
         The sharpest pairs that were not there before: a, b, distance, sharpness.
     classes : tuple of (sentence, images)
         Classes that are gone or new.
+    detail : DataFrame or None
+        Images that lost detail: image, lost (octaves), `detail_lost.COLUMNS` now, and before with `_before`; None where the previous
+        audit did not measure it.
+    paired : int
+        Images that the previous audit had under the same path.
     """
 
     change: dict[str, Any]
@@ -30,8 +35,10 @@ class Since(NamedTuple):
     sharpness: dict[str, Any] | None
     pairs: pd.DataFrame
     classes: tuple[tuple[str, tuple[int, ...]], ...]
+    detail: pd.DataFrame | None = None
+    paired: int = 0
 
 
 # findings that compare with the previous audit, and their measures: a run with nothing new has none
-KINDS = ("harder_to_learn", "sharper_labels", "classes_changed")
-MEASURES = ("predicted_log_loss_change_low", "label_sharpness_rise_low", "classes_changed")
+KINDS = ("harder_to_learn", "sharper_labels", "classes_changed", "detail_lost")
+MEASURES = ("predicted_log_loss_change_low", "label_sharpness_rise_low", "classes_changed", "detail_lost_share")

@@ -30,6 +30,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import VERSION, Preprocess
 from dataprops.laws.fitting import Fit, FittedLaw
 from dataprops.laws.fitting.table import points_of
+from dataprops.laws.networks import Networks
 from dataprops.laws.paper import FULL_FRACTION, FULL_PEAK, PAPER, load_calibration
 from dataprops.store.tables import write_table
 from dataprops.util.files import write_text
@@ -58,6 +59,8 @@ class Calibration:
     fit : dict
         What `dataprops fit --json` prints.
     folder : Path
+    networks : Networks or None
+        What predicts its networks from the probe; None where its rows have no probe.
     """
 
     id: str
@@ -66,6 +69,7 @@ class Calibration:
     lines: dict[str, FittedLaw]
     fit: dict[str, Any]
     folder: Path
+    networks: Networks | None = None
 
     def points(self) -> pd.DataFrame:
         """The table that was fitted."""
@@ -73,7 +77,11 @@ class Calibration:
 
 
 def save_calibration(
-    store: Path, fit: Fit, source: str, figures: Mapping[str, Figure] = MappingProxyType({})
+    store: Path,
+    fit: Fit,
+    source: str,
+    figures: Mapping[str, Figure] = MappingProxyType({}),
+    networks: Networks | None = None,
 ) -> Calibration:
     """Save a fit in the store, with its figures.
 
@@ -86,6 +94,8 @@ def save_calibration(
         What was fitted, in words.
     figures : mapping of str to Figure
         Kept beside the fit, by name; see `report.figures.calibration_figures`.
+    networks : Networks, optional
+        See `networks.fitted_networks`.
 
     Raises
     ------
@@ -115,6 +125,7 @@ def save_calibration(
             "preprocess": keys,
             "lines": {law: line.as_dict() for law, line in fit.lines.items()},
             "fit": fit.result,
+            "networks": None if networks is None else networks.as_dict(),
         }
         for figure, drawn in figures.items():
             drawn.savefig(aside / "figures" / f"{figure}.png", dpi=144)
@@ -149,6 +160,8 @@ def load_calibration_folder(folder: Path) -> Calibration:
             {law: FittedLaw(**line) for law, line in record["lines"].items()},
             record["fit"],
             folder,
+            # calibrations of earlier versions have none
+            Networks.from_dict(record["networks"], record["id"]) if record.get("networks") else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatapropsError(f"{path} is damaged ({error}): run dataprops fit again") from error

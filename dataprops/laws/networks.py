@@ -1,8 +1,9 @@
-"""What networks are expected to do on a set that nobody trained one on: the calibration that ships, from the deciding experiment.
+"""What networks are expected to do on a set that nobody trained one on: by the calibration that ships, or by a store's own.
 
-`calibration/probe/cells.csv` has one row for each trained network (tests/benchmarks/truth.md says how). For each family the form is
-used whose error on sources left out is smallest among those that rest on the probe, and only where it clearly beats log N and the
-mean: then its prediction is told with its score, else there are words and no number.
+`calibration/probe/cells.csv`, which ships, has one row for each network of the deciding experiment (tests/benchmarks/truth.md says
+how); `dataprops fit` keeps the same of a user's networks (`fitted_networks`). For each family the form is used whose error on sources
+left out is smallest among those that rest on the probe, and only where it clearly beats log N and the mean: then its prediction is
+told with its score, else there are words and no number.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import sources
+from dataprops.laws.fitting.forms import LEAST as LEAST_SOURCES
+from dataprops.laws.fitting.forms import NEEDS, has_numbers, prepared
 from dataprops.laws.prediction import Prediction
 from dataprops.util.numbers import percent
 
 NAME = "probe2026"
 FAMILY, CALLED = "resnet18", "ResNet-18"
-LEAST, MOST = 48, 4096  # images; networks were trained on 64 to 1,024, nothing is promised beyond four times
+SIZES = 64, 1024  # images that its networks were trained on
+FEWER, MORE = 0.75, 4  # nothing is promised below, or beyond, so many times the sizes that networks were trained on
 USABLE = ("probe", "probe_error", "probe_both")  # forms of which an audit has every term
 TARGETS = {
     "test_loss": ("log_loss", "nats"),
@@ -37,19 +41,58 @@ class Best(NamedTuple):
     Attributes
     ----------
     form : str
-    coefficients : float [1 + terms]
-    half : float
-        Half width of the 90 % interval, on the target's scale.
+    coefficients : tuple of float [1 + terms]
+    width : sources.Width
+        Half width of the 90 % interval, on the target's scale, by the prediction.
     score : dict
         rmse, factor, baseline_rmse, gain {value, low, high}, coverage, sources, networks, level.
     clearly : bool
     """
 
     form: str
-    coefficients: np.ndarray
-    half: float
+    coefficients: tuple[float, ...]
+    width: sources.Width
     score: dict[str, Any]
     clearly: bool
+
+
+class Networks(NamedTuple):
+    """A family of trained networks, and what predicts it.
+
+    Attributes
+    ----------
+    called : str
+        The family, in a sentence.
+    how : str
+        What the numbers of its networks are, in brackets behind it.
+    least, most : int
+        Images that its networks were trained on.
+    best : dict of str to Best
+        Target (`TARGETS`) -> form.
+    calibration : str or None
+        Id in the store; None: the calibration that ships.
+    """
+
+    called: str
+    how: str
+    least: int
+    most: int
+    best: dict[str, Best]
+    calibration: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, without the id."""
+        best = {name: best._asdict() for name, best in self.best.items()}
+        return {key: value for key, value in self._asdict().items() if key != "calibration"} | {"best": best}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], calibration: str) -> Networks:
+        """What `as_dict` gave."""
+        best = {
+            name: Best(**b | {"coefficients": tuple(b["coefficients"]), "width": sources.Width(*b["width"])})
+            for name, b in record["best"].items()
+        }
+        return cls(**dict(record) | {"best": best, "calibration": calibration})
 
 
 def load_cells() -> pd.DataFrame:
@@ -67,8 +110,46 @@ def _converged(family: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def best_form(target: str, family: str = FAMILY) -> Best:
-    """The usable form with the smallest error on sources left out."""
-    cells = _converged(family)
+    """The usable form with the smallest error on sources left out, for the networks that ship."""
+    return best_of(_converged(family), target)
+
+
+@lru_cache(maxsize=1)
+def shipped_networks() -> Networks:
+    """The family of the shipped calibration that audits tell of."""
+    return Networks(CALLED, "32 x 32", *SIZES, {target: best_form(target) for target, _ in TARGETS.values()})
+
+
+def fitted_networks(table: pd.DataFrame) -> Networks | None:
+    """What a table of trained networks says of the family that most of them are; None where it has no probe, or too few sources.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns as in `fitting.forms`.
+    """
+    cells, raw = prepared(table)
+    if not all(has_numbers(cells, NEEDS[term]) for term in ("log_probe_loss", "logit_probe_error")):
+        return None
+    usable = cells.dropna(subset=["p_loss", "p_wrong", "n_train"])
+    if usable.empty:
+        return None
+    family = str(usable["model"].value_counts().index[0])
+    usable, best = usable[usable["model"] == family], {}
+    for target, _ in TARGETS.values():
+        if has_numbers(usable, NEEDS[target]):
+            rows = usable.dropna(subset=list(NEEDS[target])).reset_index(drop=True)
+            if rows["source"].nunique() >= LEAST_SOURCES:
+                best[target] = best_of(rows, target)
+    if not best:
+        return None
+    called, sizes = CALLED if family == FAMILY else family, usable["n_train"]
+    how = f"{'raw loss' if raw else 'calibrated loss'}, by the store's own calibration"
+    return Networks(called, how, int(sizes.min()), int(sizes.max()), best)
+
+
+def best_of(cells: pd.DataFrame, target: str) -> Best:
+    """The usable form with the smallest error on sources left out, for the networks of one family."""
     squares = {}
     for name in ("mean", "log_n", *USABLE):
         rows = sources.rows_of(cells, sources.FORMS[name], target)
@@ -88,13 +169,17 @@ def best_form(target: str, family: str = FAMILY) -> Best:
         "networks": len(cells),
         "level": sources.LEVEL,
     }
-    half = sources.conformal_half(sources.left_out(rows), rows.source)
+    misses = sources.left_out(rows)
+    width = sources.width_of(rows.y - misses, misses, rows.source)
     clearly = all(low > 0 for _, low, _ in gains.values())
-    return Best(form, sources.coefficients(rows, np.ones(len(rows.y), bool)), half, score, clearly)
+    fitted = sources.coefficients(rows, np.ones(len(rows.y), bool))
+    return Best(form, tuple(float(value) for value in fitted), width, score, clearly)
 
 
-def network_prediction(name: str, probe: Mapping[str, Any] | None, withheld: str | None = None) -> Prediction:
-    """Test loss, test error or rise of the loss under attack of a ResNet-18 trained on a set.
+def network_prediction(
+    name: str, probe: Mapping[str, Any] | None, withheld: str | None = None, networks: Networks | None = None
+) -> Prediction:
+    """Test loss, test error or rise of the loss under attack of a network trained on a set.
 
     Parameters
     ----------
@@ -104,68 +189,76 @@ def network_prediction(name: str, probe: Mapping[str, Any] | None, withheld: str
         A summary's `probe`.
     withheld : str, optional
         Why there is none.
+    networks : Networks, optional
+        By default those that ship, a ResNet-18.
     """
-    reason = _not_applicable(probe, withheld)
+    reason = _not_applicable(probe, withheld, (networks.least, networks.most) if networks else SIZES)
     if reason is not None or probe is None:
         return Prediction(name, withheld=reason)
-    return _predict(name, probe)
+    networks = networks or shipped_networks()
+    best = networks.best.get(TARGETS[name][0])
+    if best is None:
+        return Prediction(name, withheld="the calibration's networks have no such number")
+    if not best.clearly:
+        return Prediction(
+            name,
+            withheld=f"networks on sources left out were missed by {best.score['rmse']:.2g} on the log scale, by log N alone by"
+            f" {best.score['baseline_rmse']:.2g}, and the difference is within dataset-sampling error",
+            score=best.score,
+        )
+    return _predict(name, probe, networks, best)
 
 
-def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None) -> str | None:
+def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None, sizes: tuple[int, int]) -> str | None:
     if probe is None:
         return f"it rests on the probe, and this audit has none{': ' + withheld if withheld else ''}"
     if probe["kind"] != "classes":
         return "networks were trained for classes, and this set has numbers"
-    n = probe["n_images"]
-    if n < LEAST or n > MOST or probe["n_total"] > MOST:
+    least, most = FEWER * sizes[0], MORE * sizes[1]
+    if probe["n_images"] < least or probe["n_total"] > most:
         return (
-            f"networks were trained on 64 to 1,024 images, and nothing is predicted for fewer than {LEAST} or more than {MOST:,}:"
-            f" this set has {probe['n_total']:,}"
+            f"networks were trained on {sizes[0]:,} to {sizes[1]:,} images, and nothing is predicted for fewer than"
+            f" {least:,.0f} or more than {most:,}: this set has {probe['n_total']:,}"
         )
     return None
 
 
-def _predict(name: str, probe: Mapping[str, Any]) -> Prediction:
+def _predict(name: str, probe: Mapping[str, Any], networks: Networks, best: Best) -> Prediction:
     target, unit = TARGETS[name]
-    best = best_form(target)
-    score = best.score
-    if not best.clearly:
-        return Prediction(
-            name,
-            withheld=f"networks on sources left out were missed by {score['rmse']:.2g} on the log scale, by log N alone by"
-            f" {score['baseline_rmse']:.2g}, and the difference is within dataset-sampling error",
-            score=score,
-        )
+    score, called = best.score, networks.called
     row = pd.DataFrame(
         {"n_train": [probe["n_images"]], "p_loss": [probe["log_loss"]["value"]], "p_wrong": [probe["errors"]]}
     )
     terms = [1.0, *(float(sources.TERMS[term](row)[0]) for term in sources.FORMS[best.form].terms)]
     at = float(np.dot(best.coefficients, terms))
-    low, value, high = (_scaled(target, at + sign * best.half) for sign in (-1, 0, 1))
+    half = float(best.width.at(at))
+    low, value, high = (_scaled(target, at + sign * half) for sign in (-1, 0, 1))
     others = score["sources"] - 1
     missed = f"networks on {others} other sources were missed by a factor of {score['factor']:.1f}"
     ends = f"(90 % interval {_told(target, low)} to {_told(target, high)}; {missed}{' in the odds' if unit == 'fraction' else ''})"
+    calibrated = "calibrated, " if networks.calibration is None else ""
     words = {
-        "test_loss": f"Expected test loss of a {CALLED} trained on this set (calibrated, 32 x 32): {_told(target, value)} nats"
-        f" {ends}.",
-        "test_error": f"Expected test error of a {CALLED} trained on this set (32 x 32): {_told(target, value)} {ends}.",
+        "test_loss": f"Expected test loss of a {called} trained on this set ({calibrated}{networks.how}): {_told(target, value)}"
+        f" nats {ends}.",
+        "test_error": f"Expected test error of a {called} trained on this set ({networks.how}): {_told(target, value)} {ends}.",
         "network_penalty": "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a"
-        f" {CALLED} trained on this set (32 x 32) by {_told(target, value)} nats {ends}.",
+        f" {called} trained on this set ({networks.how}) by {_told(target, value)} nats {ends}.",
     }
-    outside = (
-        " An extrapolation: networks were trained on 64 to 1,024 images." if not 64 <= probe["n_images"] <= 1024 else ""
-    )
+    outside = ""
+    if not networks.least <= probe["n_images"] <= networks.most:
+        outside = f" An extrapolation: networks were trained on {networks.least:,} to {networks.most:,} images."
+    kept = NAME if networks.calibration is None else f"{networks.calibration} of this store"
     return Prediction(
         name,
         value,
         low,
         high,
         unit,
-        f"calibration {NAME}: {score['networks']} networks on {score['sources']} sources; form {best.form};"
+        f"calibration {kept}: {score['networks']} networks on {score['sources']} sources; form {best.form};"
         " conformal interval over sources",
         words[name] + outside,
         level=sources.LEVEL,
-        calibration=None,
+        calibration=networks.calibration,
         score=score,
     )
 
@@ -188,6 +281,8 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
         (rank correlation on sources left out, with its interval), sentence.
     """
     told = {p.name: p for p in predictions}.get("network_penalty")
+    if told is not None and told.calibration is not None:  # the rank is among the sets that ship, by their own networks
+        told = network_prediction("network_penalty", probe)
     if probe is None or told is None or told.value is None:
         return None
     cells = _converged(FAMILY)

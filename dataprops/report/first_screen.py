@@ -156,6 +156,9 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Look at {_many(_images(f), 'image', 'images')} that made the set harder to learn since the previous audit:"
         " labels may be wrong, or pictures spoilt"
     ),
+    "detail_lost": lambda f: (
+        f"Restore {_many(_images(f), 'picture', 'pictures')} that lost detail since the previous audit, if that was not meant"
+    ),
     "suspect_labels": lambda f: (
         f"Check the labels of {_many(_images(f), 'image', 'images')}, the most doubtful first: the reference classifier"
         " disagrees with them"

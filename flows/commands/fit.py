@@ -48,6 +48,7 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     from dataprops.laws.fitting import fit_laws
     from dataprops.laws.fitting.forms import judged_forms
     from dataprops.laws.fitting.table import one_preprocessing, read_experiments, read_table
+    from dataprops.laws.networks import fitted_networks
     from dataprops.report.figures import calibration_figures
     from dataprops.store.folder import open_store
 
@@ -64,7 +65,9 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     kept = (
         None
         if folder is None
-        else save_calibration(folder, fit, source, calibration_figures(fit.points.table, fit.lines))
+        else save_calibration(
+            folder, fit, source, calibration_figures(fit.points.table, fit.lines), fitted_networks(rows)
+        )
     )
     return fit.result | {
         "source": source,

@@ -10,6 +10,10 @@ One JSON line for each set. `flips`: of 5 and 10 % planted wrong labels, three d
 
 The paper's four figures from the networks of the calibration that ships: correlations over sources, with bootstrap intervals.
 
+    python -m tests.benchmarks.sharpness --by-size
+
+Its law of the loss, and of the rise under attack, among networks of one N: the miss of sources left out beside that of the mean.
+
     python -m tests.benchmarks.sharpness --figures dataprops/laws/calibration/probe/claims.svg
 
 The same drawn, the paper's sets (`calibration/konz2024.csv`, read off its figures) above ours.
@@ -97,6 +101,23 @@ def claims(n: int = 256) -> dict[str, Any]:
     return out
 
 
+def by_size() -> dict[str, Any]:
+    """Target -> N -> family -> sources, misses of the forms, and what law and probe gain over the mean in squares."""
+    cells, out = sources.converged(load_cells()), {}
+    for target in ("log_loss", "log_penalty"):
+        for (n, family), part in cells.groupby(["n_train", "model"]):
+            squares = {}
+            for form in ("mean", "law_free", "law_fixed", "probe"):
+                rows = sources.rows_of(part.reset_index(drop=True), sources.FORMS[form], target)
+                squares[form] = sources.by_source(sources.left_out(rows), rows.source)
+            told = {form: round(float(np.sqrt(square.mean())), 2) for form, square in squares.items()}
+            for form in ("law_free", "probe"):
+                gain = sources.bootstrap_sources(squares["mean"] - squares[form])
+                told[f"gain_{form}"] = [round(value, 2) for value in gain]
+            out.setdefault(target, {}).setdefault(str(n), {})[family] = {"sources": len(squares["mean"])} | told
+    return out
+
+
 PAPERS = Path(sources.__file__).parents[1] / "calibration" / "konz2024.csv"
 COLOURS = {"medical": "#b3452c", "natural": "#2c6fb3"}
 
@@ -156,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--claims", action="store_true")
+    parser.add_argument("--by-size", action="store_true")
     parser.add_argument("--figures", type=Path)
     parser.add_argument("--most", type=int, default=700)
     parser.add_argument("--sets", nargs="*", default=[*SETS, "blood_cells", "tiny_imagenet10"])
@@ -163,6 +185,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.figures:
         draw(args.figures)
+        return
+    if args.by_size:
+        print(json.dumps(by_size()))
         return
     if args.claims:
         print(json.dumps(claims()))

@@ -54,7 +54,7 @@ def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
     Each of `forms` has rmse (log scale; of the error the logit), factor, gain over log N {value, low, high}, coverage of nested 90 %
     intervals and their half width; of the penalty also `rank`, Spearman's correlation over datasets with its interval.
     """
-    cells, raw = _prepared(table)
+    cells, raw = prepared(table)
     out: dict[str, Any] = {}
     for family, rows in cells.groupby("model", sort=True):
         out[str(family)] = {target: _judged(rows, target, str(family), ranks) for target in TARGETS}
@@ -62,7 +62,8 @@ def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
     return out
 
 
-def _prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+def prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Networks that take part, with every column of targets that can be made; and whether the loss is the raw one."""
     cells: Any = sources.converged(table)
     if "model" not in cells:
         cells["model"] = "any network"
@@ -76,15 +77,16 @@ def _prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
     return cells, raw
 
 
-def _has(rows: pd.DataFrame, columns: tuple[str, ...]) -> bool:
+def has_numbers(rows: pd.DataFrame, columns: tuple[str, ...]) -> bool:
+    """Whether each of the columns is there and holds a number."""
     return all(name in rows and pd.to_numeric(rows[name], errors="coerce").notna().any() for name in columns)
 
 
 def _judged(rows: pd.DataFrame, target: str, family: str, ranks: bool) -> dict[str, Any]:
-    if not _has(rows, NEEDS[target]):
+    if not has_numbers(rows, NEEDS[target]):
         return {"missing": f"the table has no {', '.join(NEEDS[target])}"}
     needs = {name: _columns(name) for name in sources.FORMS_OF[target]}
-    usable = [name for name, columns in needs.items() if _has(rows, columns)]
+    usable = [name for name, columns in needs.items() if has_numbers(rows, columns)]
     wanted = sorted({column for name in usable for column in needs[name]} | set(NEEDS[target]))
     finite: Any = rows[np.isfinite(rows[wanted].to_numpy(float)).all(1)]
     rows = finite.reset_index(drop=True)
