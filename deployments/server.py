@@ -21,6 +21,7 @@ from dataprops.report.store_page import render_store
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+IDLE_SECONDS = 10  # after which an open page of a store in which no audit runs asks again
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -56,7 +57,9 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
 
     def index(request: Request) -> Response:  # not async: it reads files, and runs on a thread
         now = [{**told, "words": in_words(told)} for told in running(store)]
-        return HTMLResponse(render_store(store, now), headers={"Cache-Control": "no-store"})
+        # a page that was opened before an audit began learns of it; while one runs, the page itself says when to come back
+        again = {} if now else {"Refresh": str(IDLE_SECONDS)}
+        return HTMLResponse(render_store(store, now), headers={"Cache-Control": "no-store", **again})
 
     return Starlette(
         routes=[Route("/", index), Mount("/results", Results(directory=results, check_dir=False))],

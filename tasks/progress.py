@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENCE = 1.5  # seconds; a thread that computes may hold the words back for a moment more
+SILENCE = 1.2  # seconds; a thread that computes may hold the words back for most of another
 ARTIFACT_SECONDS = 2.0  # the UI polls no faster
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 

@@ -179,8 +179,11 @@ def test_a_property_that_tells_the_class_is_a_shortcut(column, values, property_
     assert kinds(found) == {"shortcut": 1}
     detail = found["detail"].iloc[0]
     assert property_name in detail or column in ("width", "height")
-    told = {"mode": "a L (all), b RGB (all)", "format": "a PNG (all), b JPEG (all)"}
-    assert detail.endswith(f" By class: {told[column]}." if column in told else " (medians).")
+    one, other = (f"{value} in all" for value in values)
+    assert detail.endswith(f" By class: a {one}; b {other}.") or property_name not in detail
+    images["width"] = [10 if i % 2 else 20 + i for i in range(100)]  # one class of one width, one of many
+    wide = images.assign(mode="L", format="PNG", height=10)
+    assert run(wide)[0]["detail"].iloc[0].endswith(" By class: a 44 to 94 in half of them; b 10 in all.")
     assert numbers["shortcut_score"] == 1.0
 
 

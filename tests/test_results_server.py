@@ -204,6 +204,8 @@ def test_the_server_answers_whatever_it_is_asked_and_gives_away_nothing_else(sto
                 assert not body or b"<h1>Audits</h1>" in body or b"report" in body or body in SERVED, request
             seen.add(code)
         assert {0, 200, 400, 404, 405} <= seen
+        page = ask(port, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"\r\nrefresh: 10\r\n" in page.lower()  # an open page learns of an audit that begins
         whole = ask(port, f"GET {REPORT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert whole.startswith(b"HTTP/1.1 200") and whole.endswith(SERVED)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -21,6 +21,7 @@ STYLE = """:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35em .8em .35em 0;border-bottom:1px solid #8886}
+td:first-child,td:last-child,th{white-space:nowrap}
 .failed{color:#b3261e;font-weight:600}.passed{color:#1f7a45}code{font-size:.85em}
 @media(prefers-color-scheme:dark){.failed{color:#ff9a91}.passed{color:#7fce9b}}"""
 HEAD = "".join(f'<th scope="col">{name}</th>' for name in ("Outcome", "Expectation", "Observed", "Severity"))
@@ -48,7 +49,7 @@ def _observed(result: Mapping[str, Any]) -> str:
     if seen.get("observed_value") is not None:
         parts.append(f"observed {seen['observed_value']}")
     if seen.get("element_count") is not None:
-        parts.append(f"{seen['element_count']:,} values")
+        parts.append(f"{seen['element_count']:,} value{'' if seen['element_count'] == 1 else 's'}")
     if seen.get("unexpected_count"):
         parts.append(f"{seen['unexpected_count']:,} unexpected ({seen.get('unexpected_percent') or 0:.3g} %)")
         some = [str(value) for value in (seen.get("partial_unexpected_list") or [])[:SHOWN]]
@@ -82,7 +83,9 @@ def write_docs(folder: Path, suites: Mapping[str, Sequence[Mapping[str, Any]]]) 
         good = sum(bool(result.get("success")) for result in results)
         body = (
             f'<p><a href="../index.html">All suites</a></p><table><thead><tr>{HEAD}</tr></thead><tbody>'
-            + "\n".join(_row(result) for result in results)
+            + "\n".join(
+                _row(result) for result in sorted(results, key=lambda one: bool(one.get("success")))
+            )  # what failed first
             + "</tbody></table>"
         )
         write_text(folder / "validations" / f"{name}.html", _page(f"Expectations on {name}", body))

@@ -22,6 +22,7 @@ DEPTH, LEAF = 4, 5
 CONTENT = ("file size",)
 COLUMNS = ["property", "balanced_accuracy", "chance", "score"]
 MOST_CLASSES = 6  # that a finding names with their values
+CATEGORIES = {"file format": "format", "colour mode": "mode"}  # property -> column; the others are numbers
 
 
 def file_properties(images: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -207,22 +208,23 @@ def _best(context: Context) -> Iterator[Row]:
 
 
 def _by_class(images: pd.DataFrame, name: str) -> str:
-    """A property in each class: ' By class: sick 1,024, well 512 (medians).' or ' By class: sick JPEG (all), well PNG (98 %).'"""
+    """A property in each class: ' By class: sick 40 to 55 in half of them; well 64 in 98 %.' or ' By class: sick JPEG in all; ...'"""
     used = images[images["pixels"].notna() & images["y"].notna()]
     classes = sorted(used["label"].astype(str).unique())
-    named = {"file format": "format", "colour mode": "mode"}
     parts = []
     for label in classes[:MOST_CLASSES]:
         mine = used[used["label"].astype(str) == label]
-        if name in named:
-            counts = mine[named[name]].astype(str).value_counts()
-            share = counts.iloc[0] / len(mine)
-            parts.append(f"{label} {counts.index[0]} ({'all' if share == 1 else percent(share)})")
+        named = CATEGORIES.get(name)
+        values = mine[named].astype(str) if named else pd.Series(file_properties(mine)[name])
+        counts = values.value_counts()
+        share, form = counts.iloc[0] / len(mine), "" if named else ",.2f" if name == "aspect ratio" else ",.0f"
+        if named or share >= 0.5:
+            usual = f"{counts.index[0]:{form}} in {'all' if share == 1 else percent(share)}"
         else:
-            middle = float(np.median(file_properties(mine)[name]))
-            parts.append(f"{label} {middle:,.2f}" if name == "aspect ratio" else f"{label} {middle:,.0f}")
-    more = f" and {len(classes) - MOST_CLASSES:,} more classes" if len(classes) > MOST_CLASSES else ""
-    return f" By class: {', '.join(parts)}{more}{'' if name in named else ' (medians)'}."
+            usual = f"{values.quantile(0.25):{form}} to {values.quantile(0.75):{form}} in half of them"
+        parts.append(f"{label} {usual}")
+    more = f"; and {len(classes) - MOST_CLASSES:,} more classes" if len(classes) > MOST_CLASSES else ""
+    return f" By class: {'; '.join(parts)}{more}."
 
 
 def measures(context: Context) -> dict[str, float]:

@@ -46,17 +46,34 @@ def opened_and_closed(found: Mapping[str, Any]) -> tuple[list[tuple[str, int]], 
 
 def change_text(change: Mapping[str, Any]) -> str:
     """'intrinsic dimension 11.2 -> 12.4 (+0.6 to +1.8)'."""
-    values = [change[name] for name in ("value", "low", "high")]
-    if change["scale"] == "log ratio":
-        _, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
-    elif change["name"].startswith("share.") or change["name"] == "copies":
-        _, low, high = (f"{100 * x:+.2g} points" for x in values)
-        return f"{change['title']} {percent(change['before'])} → {percent(change['after'])} ({low} to {high})"
-    else:
-        _, low, high = (f"{'+' if x > 0 else ''}{number(x)}" for x in values)
+    before, after = ends(change)
+    _, low, high = amounts(change)
     if change["before"] is None:
         return f"{change['title']} ({low} to {high})"
-    return f"{change['title']} {number(change['before'])} → {number(change['after'])} ({low} to {high})"
+    return f"{change['title']} {before} → {after} ({low} to {high})"
+
+
+def _is_share(change: Mapping[str, Any]) -> bool:
+    return change["name"].startswith("share.") or change["name"] == "copies"
+
+
+def ends(change: Mapping[str, Any]) -> tuple[str, str]:
+    """What a number was before and is after: shares in percent."""
+    shown = percent if _is_share(change) else number
+    before, after = ("–" if change[name] is None else shown(change[name]) for name in ("before", "after"))
+    return before, after
+
+
+def amounts(change: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A change and the ends of its interval, with signs: ratios in percent, shares in percentage points."""
+    values = [change[name] for name in ("value", "low", "high")]
+    if change["scale"] == "log ratio":
+        value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
+    elif _is_share(change):
+        value, low, high = (f"{100 * x:+.2g} points" for x in values)
+    else:
+        value, low, high = (f"{'+' if x > 0 else ''}{number(x)}" for x in values)
+    return value, low, high
 
 
 def _moved(found: Mapping[str, Any], opened: Sequence[tuple[str, int]]) -> str:

@@ -33,7 +33,7 @@ from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
 from dataprops.util import helper
 
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+TOGETHER = re.compile(r"(?<![\w-])--[a-z][a-z-]*|\d[\d.,]* %")  # an option of a command, a number and its sign
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
 
 
@@ -72,10 +72,10 @@ def environment():
 
 
 def _prose(text: str) -> Any:
-    """A sentence escaped, its command-line options kept on one line."""
+    """A sentence escaped, in which no line ends within an option of a command, or between a number and its per cent."""
     from markupsafe import Markup, escape
 
-    return Markup(OPTION.sub(r'<span class="option">\g<0></span>', str(escape(visible(text)))))
+    return Markup(TOGETHER.sub(r'<span class="together">\g<0></span>', str(escape(visible(text)))))
 
 
 def _outcome(success: Any) -> str:

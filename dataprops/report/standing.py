@@ -154,7 +154,7 @@ def _ranked(what: str, shown: Any, mine: float | None, cells: pd.DataFrame, colu
     means = cells.dropna(subset=[column]).groupby("source")[column].mean()
     if mine is None or means.empty:
         return ""
-    return f"{what} {shown(mine)}, lower in {int((means < mine).sum())} of {len(means)}"
+    return f"{what} {shown(mine)}, lower in {int((means < mine).sum()) or 'none'} of {len(means)}"
 
 
 def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> str:

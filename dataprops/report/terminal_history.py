@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataprops.report.changes import files_sentence, opened_and_closed, title, unchanged
+from dataprops.report.changes import amounts, ends, files_sentence, opened_and_closed, title, unchanged
 from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, plus_minus
 from dataprops.report.text import all_visible
@@ -92,7 +92,7 @@ def _told(run: dict[str, Any]) -> str:
     for name, kinds in (("opened", run.get("opened")), ("closed", run.get("closed"))):
         if kinds:
             parts.append(
-                f"{name}: {', '.join(f'{kinds[kind]:,} {title(kind).lower()}' for kind in in_order(kinds, {'alerts': []}))}"
+                f"{name}: {', '.join(f'{kinds[kind]:,} × {title(kind)}' for kind in in_order(kinds, {'alerts': []}))}"
             )
     drift = ", ".join(DRIFTED.get(name) or name.replace("share.", "share of ") for name in run["drift"] or ())
     parts.append(f"beyond sampling noise: {drift}" if drift else "nothing beyond sampling noise")
@@ -106,28 +106,25 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
 
     found = all_visible(found)
     console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
-    counts = found["images"]
-    console.print(Text(", ".join(f"{count:,} {what}" for what, count in counts.items())))
     console.print(Text(files_sentence(found)))
     _print_opened(found, console)
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("", "before", "after", "change (95 % interval)", "significant?"):
-        if heading:
-            table.add_column(heading, overflow="fold")
-        else:
-            table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=WIDEST)
+    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=WIDEST)
+    for heading in ("before", "after"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("change (95 % interval)", overflow="fold")
+    table.add_column("significant", overflow="fold", min_width=len("significant"))
     for change in found["changes"]:
-        ends = number(change["before"]), number(change["after"])
         if change["withheld"]:
-            table.add_row(Text(change["title"]), *ends, "withheld", "")
+            table.add_row(Text(change["title"]), *ends(change), "withheld", "")
             continue
-        values = [change[name] for name in ("value", "low", "high")]
-        if change["scale"] == "log ratio":
-            value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
-        else:
-            value, low, high = (number(x) for x in values)
+        value, low, high = amounts(change)
         told = {True: "yes", False: "no", None: "undetermined"}[change["significant"]]
-        table.add_row(Text(change["title"]), *ends, f"{value} ({low} to {high})", told)
+        low, high = (
+            low.removesuffix(" points").removesuffix(" %"),
+            high.removesuffix(" points"),
+        )  # the unit is told once
+        table.add_row(Text(change["title"]), *ends(change), f"{value} ({low} to {high})", told)
     console.print(table)
     for change in found["changes"]:
         if change["withheld"]:
