@@ -278,6 +278,25 @@ def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is
     assert len(ends) == 2 and all(float(x) > 4.6 * len(name) for x, name in ends), ends  # they begin within it
 
 
+def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_that_is_hard():
+    def step(kind: str, *details: str) -> str:
+        images = [[i] for i in range(len(details))]
+        return ACTIONS[kind](pd.DataFrame({"kind": kind, "images": images, "value": 52.0, "detail": details}))
+
+    named = step(
+        "group_suggestion", "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
+    )
+    assert named.endswith("52 of them seem to stand in the file names; audit again with --group-pattern '(P[0-9]+)'")
+    assert step("group_suggestion", "The DICOM headers name no patient, but 52 studies.").endswith("--group-column")
+    bad = ("inverted: “a” is.", "inverted: “b” is.", "odd_size: “c” is.")
+    assert step("image_quality", *bad[:2]) == "Repair or remove 2 pictures that are inverted"
+    assert step("image_quality", *bad) == "Repair or remove 3 bad pictures: 2 inverted, 1 of an odd size"
+    hard = "Hard: class a. A reference classifier errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere (p = 0.002)."
+    assert step("slices", hard).endswith(
+        "hard, class a: it errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
+    )
+
+
 def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessing_and_else_told_why_not():
     cells = pd.DataFrame(
         [

@@ -136,6 +136,13 @@ def _shortcut(found: Found) -> str:
     return f"{what}: {_clause(first_sentence(_detail(found))[0])}"
 
 
+def _patients(found: Found) -> str:
+    option, told, _ = _detail(found).partition(" would name ")
+    where, how = ("the file names", option) if told else ("the headers", "a manifest that has them as --group-column")
+    count = f"{found['value'].iloc[0]:,.0f} of them seem to stand in {where}"
+    return f"Name the patients, so that none is both trained on and tested on: {count}; audit again with {how}"
+
+
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
     "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
@@ -186,10 +193,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Look at {_many(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
     ),
     "image_quality": lambda f: f"Repair or remove {_bad_pictures(f)}",
-    "group_suggestion": lambda f: (
-        f"Name the patients (--group-pattern, --group-column), so that none is trained on and tested on:"
-        f" {f['value'].iloc[0]:,.0f} of them seem to stand in the file names or headers"
-    ),
+    "group_suggestion": _patients,
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: f"Add images to {_many(len(f), 'very small class', 'very small classes')}, or merge them",
     "slices": _slices,
