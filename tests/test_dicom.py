@@ -376,7 +376,7 @@ def test_ids_are_hashes_of_one_store(tmp_path: Path) -> None:
     assert other.patient != one.patient and other.study == one.study
     for nobody in (None, "", "ANONYMOUS"):
         assert dicom.identity(dicom_bytes(RAMP, PatientID=nobody), SALT).patient is None
-    assert dicom.identity(data, "") == (None, None, None, 1)
+    assert dicom.identity(data, "") == (None, None, None, 1, None, None)
     stores = [open_store(tmp_path / name) for name in ("one", "two")]
     salts = [open_salt(store) for store in stores]
     assert salts[0] != salts[1] and open_salt(stores[0]) == salts[0]
@@ -431,6 +431,59 @@ def test_a_patient_in_two_splits_is_found_and_no_name_is_ever_written(
             texts.append(repr(pq.read_table(file).to_pydict()))
     for secret in secrets:
         assert not [text[:100] for text in texts if secret in text], secret
+
+
+def test_scanners_are_named_and_sites_are_hashes() -> None:
+    def device(**elements: str) -> tuple[str | None, str | None]:
+        found = dicom.identity(dicom_bytes(RAMP, **elements), SALT)
+        return found.scanner, found.site
+
+    assert device() == (None, None)
+    assert device(Manufacturer="GE MEDICAL  SYSTEMS ", ManufacturerModelName="LightSpeed VCT")[0] == (
+        "GE MEDICAL SYSTEMS LightSpeed VCT"
+    )
+    assert device(Manufacturer="Philips", ManufacturerModelName="PHILIPS Ingenuity")[0] == "PHILIPS Ingenuity"
+    assert device(Manufacturer="ANONYMOUS", ManufacturerModelName="") == (None, None)
+    hidden, _ = device(Manufacturer="DOE^JANE", ManufacturerModelName="X1")
+    assert hidden is not None and "DOE" not in hidden and hidden.endswith(" X1")
+    site, same, station = (
+        device(**elements)[1]
+        for elements in (
+            {"InstitutionName": "PRINCETON"},
+            {"InstitutionName": "Princeton ", "StationName": "CT2"},
+            {"StationName": "CT2"},
+        )
+    )
+    assert site is not None and "PRINCETON" not in site.upper()
+    assert site == same and station is not None and station != site
+
+
+def test_a_scanner_and_a_site_that_tell_the_class_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        sick = number % 2
+        file = tmp_path / "set" / ("well", "sick")[sick] / f"{number}.dcm"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(
+            dicom_bytes(
+                rng.integers(-1000, 1000, (16, 16)).astype(np.int16),
+                PatientID=str(100 + number),
+                Manufacturer="SIEMENS" if sick else "Philips",
+                ManufacturerModelName="Emotion 16" if sick else "iCT",
+                InstitutionName="PRINCETON" if number % 8 in (1, 3, 5, 6, 7) else "OUTSIDE",  # of the sick all
+            )
+        )
+    summary = audit(tmp_path / "set", store=str(tmp_path / "store"), size=16, k=3)
+    found = pd.read_parquet(Path(summary["results"]) / "findings.parquet").query("kind == 'shortcut'")["detail"]
+    assert found.str.contains("“scanner (DICOM)” alone tells the class of 100 %", regex=False).sum() == 1
+    with_what = "“Philips iCT”: well (all of 20), “SIEMENS Emotion 16”: sick (all of 20)"
+    assert found.str.contains(with_what, regex=False).sum() == 1
+    assert found.str.contains("“site (DICOM)” alone tells the class", regex=False).sum() == 1
+    assert "PRINCETON" not in "".join(found)
+    alert = next(alert for alert in summary["alerts"] if alert["name"] == "column_shortcut")
+    assert "“scanner (DICOM)”" in alert["sentence"]
+    again = audit(tmp_path / "set", store=str(tmp_path / "store"), size=16, k=3)  # nothing is read again
+    assert again["findings"]["shortcut"] == summary["findings"]["shortcut"]
 
 
 def test_libraries_are_quiet_while_files_are_read_and_only_then(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,9 +18,10 @@ Pixels, in order:
 
 4. MONOCHROME1 is inverted: bright is bright.
 
-Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves this module, except ids as keyed hashes
-(BLAKE2b, the key is the store's salt). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings
-(`decode` keeps them quiet).
+Privacy: no value of a file but its pixels, its size, its colour model, its bits, and maker and model of the scanner leaves this
+module, except ids and the site as keyed hashes (BLAKE2b, the key is the store's salt). Maker and model are what the basic profile of
+PS3.15 keeps; one that reads like a person's name is hashed as well. Messages of pydicom may quote values: they are never passed on,
+nor are its logs and warnings (`decode` keeps them quiet).
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ _JPEG = "1.2.840.10008.1.2.4."  # and a number: the whole JPEG family
 _LIBJPEG = tuple(f"{_JPEG}{number}" for number in (50, 51, 57, 70))  # JPEG proper
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split())
 _IDS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_SCANNER, _SITE = ("Manufacturer", "ManufacturerModelName"), ("InstitutionName", "StationName")
+MOST_NAME = 64  # characters of a scanner's maker, and of its model: more than DICOM allows is no such name
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SIZE_TAGS = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation"]
 _DICOM_ROOT = "1.2.840.10008."
@@ -115,12 +118,17 @@ class Grey(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Patient, study and series as keyed hashes (None where the file has none), and the number of frames it claims."""
+    """Patient, study and series as keyed hashes (None where the file has none), and the number of frames it claims.
+
+    `scanner` is its maker and model in words, `site` the institution (or else the station) as a keyed hash.
+    """
 
     patient: str | None
     study: str | None
     series: str | None
     frames: int
+    scanner: str | None = None
+    site: str | None = None
 
 
 def is_dicom(head: bytes) -> bool:
@@ -217,7 +225,7 @@ def identity(data: bytes, salt: str) -> Identity:
         return nobody
     try:
         with guarded(_damaged, passing=(UnreadableDicom,)):
-            return _identity(read_header(data, [*_IDS, "NumberOfFrames"]), salt)
+            return _identity(read_header(data, [*_IDS, *_SCANNER, *_SITE, "NumberOfFrames"]), salt)
     except UnreadableDicom:
         return nobody
 
@@ -232,7 +240,32 @@ def _identity(header: Dataset, salt: str) -> Identity:
         _hashed("study", study, salt) if study else None,
         _hashed("series", series, salt) if series else None,
         max(1, frames or 1),
+        _scanner(header, salt),
+        _site(header, salt),
     )
+
+
+def _scanner(header: Dataset, salt: str) -> str | None:
+    """Maker and model; a value that may be a person's name (DICOM writes them with ^) as a hash."""
+    words: list[str] = []
+    for name in _SCANNER:
+        value = " ".join(text_of(header, name).split())
+        if is_placeholder(value):
+            continue
+        if "^" in value or len(value) > MOST_NAME or not value.isprintable():
+            value = _hashed("scanner", value, salt)
+        if words and value.lower().startswith(words[0].lower()):
+            words.clear()  # a model that begins with its maker
+        words.append(value)
+    return " ".join(words) or None
+
+
+def _site(header: Dataset, salt: str) -> str | None:
+    for name in _SITE:
+        value = " ".join(text_of(header, name).split())
+        if not is_placeholder(value):
+            return _hashed("site", value.lower(), salt)
+    return None
 
 
 def is_placeholder(name: str) -> bool:

@@ -61,7 +61,7 @@ LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
 SCATTERED = 8  # runs of rows of each shard: beyond it they are gathered at once
 MAPPED = 128  # shards that stay mapped
-# Whose image it is, as hashes, known of DICOM files alone, and how many frames its file holds
+# Whose image it is, as hashes, and of which scanner and site, known of DICOM files alone, and how many frames its file holds
 IDENTITY = dicom.Identity._fields
 _NOBODY = dicom.Identity(None, None, None, 1)
 # What `ranges.decide` needs of each image, so that a set whose files did not change is not read for it
@@ -138,6 +138,8 @@ class Fingerprints(NamedTuple):
     study: list[str | None]
     series: list[str | None]
     frames: list[int]
+    scanner: list[str | None]
+    site: list[str | None]
     values: list[str]
     low: list[float]
     high: list[float]

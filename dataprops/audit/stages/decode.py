@@ -30,6 +30,7 @@ READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of wor
 CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
 SAME = 0.5  # share of images of the smaller of two sets that both hold, if they are states of one dataset
 KEPT_BYTES = 64 * 2**20  # of files that were read to be hashed, until they are decoded
+DEVICES = ("scanner", "site")  # of `dicom.Identity`
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
@@ -52,6 +53,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     run.files.shard_names.write([file.name for file in index.files])
     facts = shards.describe(index, contents)
     gone = facts["shard"].isna() & fingerprints["content"].notna()
+    _describe_devices(run, fingerprints)
     facts["error"] = facts["error"].fillna(fingerprints["error"]).where(~gone, "the file changed while it was read")
     if table["group"].isna().all():  # nobody named the patients: DICOM files do
         table["group"], more = group_of(fingerprints, run.config.patients)
@@ -64,6 +66,17 @@ def decode(run: Run, tools: Tools) -> Decoded:
     told = tuple(decision._asdict() for decision in decisions)
     tell(told)
     return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
+
+
+def _describe_devices(run: Run, fingerprints: pd.DataFrame) -> None:
+    """Scanner and site of DICOM files beside what a manifest says of the images, where there are several."""
+    several = {
+        f"{name} (DICOM)": fingerprints[name].to_numpy(object) for name in DEVICES if fingerprints[name].nunique() > 1
+    }
+    if several:
+        described = run.files.described
+        known = described.read() if described.path.is_file() else pd.DataFrame(index=range(len(fingerprints)))
+        described.write(known.assign(**several).astype(object))
 
 
 def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
