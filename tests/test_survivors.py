@@ -16,10 +16,11 @@ from dataprops.distances.incremental import Contents, PreviousPass, update, usab
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
-from dataprops.laws.change import common_sample, probe_change
+from dataprops.laws.change import common_sample, loss_change, probe_change
 from dataprops.probe import folds, paired
 from dataprops.probe.bootstrap import bootstrap_weights
 from dataprops.probe.calibrate import cross_fitted, log_losses
+from dataprops.probe.measure import usable_classes
 from dataprops.probe.ridge import held_scores, targets
 from dataprops.properties import dimension
 
@@ -221,3 +222,31 @@ def test_an_audit_of_the_same_files_says_so_and_one_without_a_probe_why() -> Non
     without = probe_change(None, was, {**now, "probe_withheld": "there are no labels"})
     assert without.value is None
     assert "there are no labels" in without.withheld
+
+
+def test_a_class_of_four_leak_groups_is_tried_and_one_of_three_is_not() -> None:
+    y, leak_group = np.array([0] * 4 + [1] * 6 + [2] * 4), np.array([0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7, 8, 9, 10])
+    assert usable_classes(y, leak_group).tolist() == [0, 2]
+
+
+def test_a_rare_class_is_spread_over_folds_where_leak_groups_hold_several_classes() -> None:
+    leak_group = np.repeat(np.arange(5), [7, 4, 6, 3, 2])
+    y = np.zeros(22, np.int64)
+    y[[6, 19]] = 1
+    fold = folds.assign_folds(y, leak_group, 2, 0)
+    assert [np.bincount(fold[y == c]).tolist() for c in (0, 1)] == [[10, 10], [1, 1]]
+
+
+@pytest.mark.parametrize("without", [0, 1, None])
+def test_two_audits_of_which_one_has_no_sharpness_do_not_compare(without: int | None) -> None:
+    audits = [
+        summary(1000, 100)
+        | {"preprocess": {}, "intrinsic_dimension": {"mle": {"value": 9.0, "se": 0.1}}, "run_id": "a"}
+        for _ in range(2)
+    ]
+    for each in audits:
+        each |= {"labels": {"kind": "classes", "classes": {"a": 1}}, "created": "2026-11-24T09:00:00+00:00"}
+    if without is not None:
+        audits[without]["label_sharpness"] = {"sample": {"m": 100, "mean": None, "std": None, "draws": 20}}
+    withheld = loss_change(*audits).withheld
+    assert withheld == (None if without is None else "there is no label sharpness to compare")

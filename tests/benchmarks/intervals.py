@@ -2,14 +2,16 @@
 
 Two disjoint samples of N images of one real set (class/file) differ by chance alone: the 95 % interval of their difference should
 hold 0 in 95 of 100 draws. Looked at: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`; as in the table, of
-90 % intervals, with error over spread), error and log loss of the probe (`probe.bootstrap.mean_interval`), and shares of classes and
-of copies (`audit.history.fraction_change`), these by drawing counts. Prints rows of the tables in coverage.md.
+90 % intervals, with error over spread), the dimension of audits that share half of their images, error and log loss of the probe
+(`probe.bootstrap.mean_interval`), and shares of classes and of copies (`audit.history.fraction_change`), these by drawing counts.
+Prints rows of the tables in coverage.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ from dataprops.probe.calibrate import log_losses
 from dataprops.probe.measure import held_out
 from dataprops.properties.sharpness import draw_samples
 from dataprops.util.normal import Z
-from tests.benchmarks.coverage import NINETY, squared_distances
+from tests.benchmarks.coverage import NINETY, estimates, squared_distances
 
 DRAWS = 20
 
@@ -90,9 +92,27 @@ def of_sharpness(pairs: SharpPairs, total: int, n: int, m: int, splits: int) -> 
     return float(held.mean()), ratio
 
 
-def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> tuple[float, float]:
-    """The same of the classifier's error and log loss, whose intervals are joined as the halves' own."""
-    rng, held = np.random.default_rng(1), np.zeros(2)
+def of_drift(x: np.ndarray, n: int, splits: int, wanted: Sequence[str]) -> dict[str, float]:
+    """Of each estimator the share of draws in which the 95 % interval of the dimension's change holds 0.
+
+    The two audits share half of their n images, as those of a set do of which parts were replaced; the interval takes their errors
+    as independent (`audit.history`), so it is expected to hold 0 more often.
+    """
+    d2, rng = squared_distances(x), np.random.default_rng(3)
+    held: dict[str, list[bool]] = {}
+    for _ in range(splits):
+        kept, old, new = np.split(rng.permutation(len(x))[: n // 2 * 3], 3)
+        found = [estimates(d2, np.sort(np.concatenate([kept, other])), x.shape[1], wanted, 0) for other in (old, new)]
+        for name, one in found[0].items():
+            other = found[1][name]
+            held.setdefault(name, []).append(abs(one.value - other.value) <= Z * math.hypot(one.se, other.se))
+    return {name: float(np.mean(values)) for name, values in held.items()}
+
+
+def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> np.ndarray:
+    """The same of the classifier's error and log loss, whose intervals are joined as the halves' own: [2, 2], held and half width
+    over 1.96 times the spread."""
+    rng, held, apart, widths = np.random.default_rng(1), np.zeros(2), [], []
     for _ in range(splits):
         both = rng.permutation(len(y))[: 2 * n]
         found = []
@@ -101,11 +121,16 @@ def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> tuple[float, 
             unit, weights = np.arange(n), bootstrap_weights(n, 0)
             wrong = (seen.argmax(1) != y[half]).astype(float)
             found.append([mean_interval(values, unit, weights) for values in (wrong, log_losses(seen, y[half]))])
+        differences, halves = [], []
         for at, ((one, low_a, high_a), (two, low_b, high_b)) in enumerate(zip(*found, strict=True)):
             below, above = math.hypot(one - low_a, high_b - two), math.hypot(high_a - one, two - low_b)
             held[at] += one - two - below <= 0 <= one - two + above
-    error, loss = held / splits
-    return float(error), float(loss)
+            differences.append(one - two)
+            halves.append((below + above) / 2)
+        apart.append(differences)
+        widths.append(halves)
+    spread = np.sqrt(np.square(apart).mean(axis=0))
+    return np.stack([held / splits, np.sqrt(np.square(widths).mean(axis=0)) / Z / spread], axis=1)
 
 
 def of_shares(share: float, kept: int, added: int, removed: int, draws: int = 4000) -> float:
@@ -126,6 +151,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--splits", type=int, default=40)
+    parser.add_argument("--drift", type=int, default=60, help="Splits of the drift; 0: none.")
     parser.add_argument("--probe", type=int, default=20, help="Splits of the probe; 0: none.")
     asked = parser.parse_args()
     x, y = load(asked.folder, asked.side, asked.channels)
@@ -134,12 +160,14 @@ def main() -> None:
     for m in (n // 4, n // 2):
         held, ratio = of_sharpness(pairs, len(x), n, m, asked.splits)
         print(f"| {name} | {n} | sharpness, M = {m}, 90 % | {held:.2f} ({ratio:.2f}) |", flush=True)
+    if asked.drift:
+        for estimator, held in of_drift(
+            x.reshape(len(x), -1).astype(np.float32), n, asked.drift, ("mle", "twonn")
+        ).items():
+            print(f"| {name} | {n} | drift of {estimator}, half of the images shared | {held:.2f} |", flush=True)
     if asked.probe:
-        error, loss = of_probe(x, y, n, asked.probe)
-        print(
-            f"| {name} | {n} | error of the probe | {error:.2f} |\n| {name} | {n} | its log loss | {loss:.2f} |",
-            flush=True,
-        )
+        for what, (held, ratio) in zip(("error", "log loss"), of_probe(x, y, n, asked.probe), strict=True):
+            print(f"| {name} | {n} | {what} of the probe | {held:.2f} ({ratio:.2f}) |", flush=True)
     for share, kept, added, removed in (
         (0.5, 500, 100, 0),
         (0.5, 500, 100, 100),
