@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dataprops.audit import audit
-from dataprops.audit.stages.probe import near_alike
+from dataprops.audit.stages.probe import _chosen, near_alike
 from dataprops.errors import DatapropsError
 from dataprops.probe import (
     attack,
@@ -711,3 +711,13 @@ def test_pictures_that_lost_detail_since_the_previous_audit_are_told_by_name(tmp
         image = Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).resize((32, 32) if i % 2 else (8, 8))
         image.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"b/{i}.png")
     assert audit(folder, **options)["findings"]["detail_lost"] == 0
+
+
+def test_a_few_hundred_classes_all_take_part():
+    """Of 200 birds none is left out; of more than 400 classes the smallest are, and it is said."""
+    for classes, noted in ((200, []), (410, ["only the 400 largest classes are used"])):
+        y = np.arange(classes * 5) % classes
+        images = pd.DataFrame({"y": y, "label": y.astype(str)})
+        at, notes = _chosen(images, np.arange(len(y)), numeric=False, seed=0)
+        assert len(np.unique(y[at])) == min(classes, 400)
+        assert notes == noted

@@ -34,7 +34,7 @@ from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
 MOST = 4_000  # images
-MOST_CLASSES = 100
+MOST_CLASSES = 400  # of 4,000 images: ten of each
 LEAST = 20
 ATTACKED = 100
 
