@@ -60,9 +60,12 @@ def lowest() -> list[str]:
 
 def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
     """One cell: what failed first, or the last line of pytest."""
+    return installed(python, pins, folder) or tried(tests, folder)
+
+
+def installed(python: Path, pins: list[str], folder: Path) -> str:
+    """Make the cell's environment; what failed, or nothing."""
     made = folder / "venv"
-    home = folder / "home"
-    home.mkdir(parents=True)
     for command in (
         [str(python), "-m", "venv", str(made)],
         [str(made / "bin/python"), "-m", "pip", "install", "-q", *pins, *TOOLS, str(ROOT)],
@@ -71,12 +74,20 @@ def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return f"{command[-1] if 'check' in command else command[3]}: {(done.stdout + done.stderr).strip().splitlines()[-1][:160]}"
+    return ""
+
+
+def tried(tests: list[str], folder: Path) -> str:
+    """Run the tests in the cell's environment; what failed first, or the last line of pytest."""
+    home = folder / "home"
+    home.mkdir(parents=True)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "PYTHON", "DATAPROPS"))
     }
     environment |= {
         "HOME": str(home),
         "PREFECT_HOME": str(folder / "prefect"),
+        "MPLCONFIGDIR": str(folder),  # of scikit-dimension, which imports matplotlib; commands keep theirs in the store
         "OMP_NUM_THREADS": "1",
         "TMPDIR": str(folder),
     }
@@ -85,19 +96,9 @@ def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
         if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
         else []
     )
-    run = [
-        *alone,
-        str(made / "bin/python"),
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(ROOT),
-        *tests,
-    ]
+    python = str(folder / "venv/bin/python")
+    # quiet by pyproject.toml already: once more, and the counts are gone
+    run = [*alone, python, "-m", "pytest", "-x", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *tests]
     done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
     if left:
