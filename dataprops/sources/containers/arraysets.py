@@ -96,8 +96,8 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
     splits = [_split(array.name) for array in able]
     if not able:
         raise DatapropsError(
-            f"{where}: none of its arrays holds images, {arrays.SHAPES}; it has {listed}: if one does, name it with"
-            " --rule images=NAME"
+            f"{where}: it is not clear which array holds the images, as none is of numbers {arrays.SHAPES}; it has {listed}: name it"
+            " with --rule images=NAME"
         )
     if len(able) > 1 and (None in splits or len(set(splits)) < len(splits)):
         raise DatapropsError(
