@@ -29,6 +29,7 @@ from dataprops.findings import (
     suspect_labels,
 )
 from dataprops.findings.align import Alignment
+from dataprops.findings.boxes import boxes
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
@@ -369,6 +370,30 @@ def test_a_letter_on_a_part_of_a_class_is_told(part):
     marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark" and told.label == "sick"]
     assert [told.name for told in marks] == ["top right corner"]
     assert marks[0].score == pytest.approx(part, abs=0.2)
+
+
+@pytest.mark.parametrize(("level", "part"), [(0, 1.0), (128, 0.5), (76, 0.4)], ids=["black", "grey", "red"])
+def test_a_box_of_one_colour_on_a_part_of_a_class_is_told(level, part):
+    pixels = pictures(160, seed=2)
+    y = np.arange(160) % 2
+    own = np.nonzero(y == 1)[0]
+    clean = boxes(pixels.astype(np.float32), y, np.arange(160))
+    pixels[own[: round(part * 80)], -8:, :9] = level
+    assert not clean
+    (box,) = boxes(pixels.astype(np.float32), y, np.arange(160))
+    assert (box.label, len(box.bearers)) == (1, round(part * 80))
+    assert box.row > 0.9 and box.column < 0.1
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "sick", "well"))
+    marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark"]
+    assert ("bottom left corner", "sick") in {(told.name, told.label) for told in marks}
+
+
+def test_black_around_bodies_that_ends_elsewhere_in_each_picture_is_no_box():
+    pixels, rng = np.maximum(pictures(160, seed=2), 40), np.random.default_rng(1)
+    y = np.arange(160) % 2
+    for i in np.nonzero(y == 1)[0]:
+        pixels[i, : rng.integers(5, 30), : rng.integers(5, 30)] = 0
+    assert not boxes(pixels.astype(np.float32), y, np.arange(160))
 
 
 def written(pixels: np.ndarray, row: int, column: int) -> None:

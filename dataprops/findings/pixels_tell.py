@@ -5,7 +5,7 @@
 - *Regions*: the same on mean, spread and greatest value of each cell of an 8 x 8 grid. Beside what the whole picture tells, this is
   a map; a cell at the edge that all but tells the class is suspect, one in the middle is what the picture is about.
 - *Marks*: a cell near an edge in which a part of one class, and almost no other image, shows the same pattern: a letter, a ruler, a
-  logo. A tree misses a mark that a fifth of a class bears. Thin ones, on whatever ground: `strokes`.
+  logo. A tree misses a mark that a fifth of a class bears. Thin ones, on whatever ground: `strokes`; flat ones: `boxes`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings import strokes
+from dataprops.findings.boxes import boxes
 from dataprops.findings.pixel_shortcut import EXAMPLES, GRID
 from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
@@ -123,6 +124,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
                 score = score_of(_cell_values(cells[:, row, column]), y, folds)
                 out.append(Told("region", place_name(row, column), score, "", (row, column)))
         marks = _joined(marks, _marks(cells, y, names, ids, seed=seed, group=group))
+        marks = _joined(marks, _boxes(thumbs, y, names, ids, group))
     out += marks
     return sorted(out, key=lambda told: (told.kind, -told.score))
 
@@ -142,6 +144,16 @@ def _thin(
         row, column = (min(int(at * GRID), GRID - 1) for at in (mark.row, mark.column))
         bearers = tuple(int(i) for i in ids[some[mark.bearers[:EXAMPLES]]])
         out.append(Told("mark", place_name(row, column), mark.share, names[mark.label], (row, column), bearers))
+    return out
+
+
+def _boxes(thumbs: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, group: np.ndarray) -> list[Told]:
+    """The boxes of one colour."""
+    out = []
+    for box in boxes(thumbs, y, group):
+        cell = (min(int(box.row * GRID), GRID - 1), min(int(box.column * GRID), GRID - 1))
+        bearers = tuple(int(i) for i in ids[box.bearers[:EXAMPLES]])
+        out.append(Told("mark", place_name(*cell), box.share, names[box.label], cell, bearers))
     return out
 
 

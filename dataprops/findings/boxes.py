@@ -1,0 +1,129 @@
+"""Boxes of one colour near the edge - a sticker, a name that was blacked out - at one place in a part of one class.
+
+A box leaves neither strokes nor a pattern (`strokes`, `pixels_tell`): it is flat. Windows of a sixteenth of the side are looked
+at. Where such a window is flat and of one grey level in a part of one class and in almost no other image, more than chance
+explains among all windows and levels, its bearers are laid on each other: what all of them show in that level must end at once on
+all sides, as a box does; black around bodies, and white paper, end elsewhere in each picture.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+WINDOWS = 16  # of the side: as long is a window
+EDGE = 0.1  # of the side: a box begins so near to the edge of the picture
+LARGEST = 0.5  # of the side: a box is no longer
+FLAT = 8.0  # grey levels between the darkest and the brightest pixel of a flat window
+BIN = 8  # grey levels: of one level are two windows within twice as much
+AGREE, ENDED = 0.85, 0.5  # of the bearers that show the level: within a box, and two pixels beside it
+SHARE, IMAGES, PATIENTS, RATIO = (
+    0.1,
+    8,
+    5,
+    10.0,
+)  # as of other marks: of a class; images; patients; times the others' share
+LEVEL = 0.01  # chance of so uneven a share among all windows and levels
+TRIED = 12  # windows of each class, the most uneven first
+
+
+class Box(NamedTuple):
+    """A box: its class, its middle as fractions of the side, the share of its class, and positions of the images that bear it."""
+
+    label: int
+    row: float
+    column: float
+    share: float
+    bearers: np.ndarray
+
+
+def _windows(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Upper left corners [m, 2] of the windows near the edge, and of each image the level and whether it is flat [n, m]."""
+    side = thumbs.shape[1]
+    wide = max(2, side // WINDOWS)
+    starts = np.arange(0, side - wide + 1, max(1, wide // 2))
+    near = EDGE * side + wide
+    corners = [(r, c) for r in starts for c in starts if min(r, c, side - wide - r, side - wide - c) <= near]
+    level, flat = (np.empty((len(thumbs), len(corners)), kind) for kind in (np.float32, bool))
+    for i, (r, c) in enumerate(corners):
+        part = thumbs[:, r : r + wide, c : c + wide].reshape(len(thumbs), -1)
+        low, high = part.min(1), part.max(1)
+        level[:, i], flat[:, i] = (low + high) / 2, high - low <= FLAT
+    return np.array(corners), level, flat
+
+
+def _uneven(level: np.ndarray, flat: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Class, window, lowest level, int64 [k, 3]: those that a part of one class shows and few others, the most uneven first."""
+    classes, bins = int(y.max()) + 1, 256 // BIN + 1
+    size = np.bincount(y)
+    count = np.zeros((classes, level.shape[1], bins))
+    image, window = np.nonzero(flat)
+    np.add.at(count, (y[image], window, (level[image, window] / BIN).astype(int)), 1)
+    count[..., :-1] += count[..., 1:]  # two adjacent bins: no level lies at the end of both
+    own = count / size[:, None, None]
+    rest = (count.sum(0) - count) / (len(y) - size)[:, None, None]
+    fits = (count >= IMAGES) & (own >= SHARE) & (own >= RATIO * rest)
+    found = np.argwhere(fits)
+    worth = (own - RATIO * rest)[fits]
+    return found[np.argsort(-worth, kind="stable")]
+
+
+def _extent(shown: np.ndarray, inside: tuple[int, int]) -> tuple[slice, slice] | None:
+    """The box around a pixel in the fraction of bearers that show its level [s, s]; None if it is none, or does not end at once."""
+    side = len(shown)
+    row, column = inside
+    spans = []
+    for line, at in ((shown[:, column], row), (shown[row], column)):
+        out = np.nonzero(line < AGREE)[0]
+        first = int(max(out[out < at], default=-1)) + 1
+        last = int(min(out[out > at], default=side))
+        if last - first > LARGEST * side or last - first < 2:
+            return None
+        spans.append(slice(first, last))
+    rows, columns = spans
+    if min(rows.start, columns.start, side - rows.stop, side - columns.stop) > EDGE * side:
+        return None
+    if (shown[rows, columns] < AGREE).mean() > 0.1:
+        return None
+    beside = [shown[i, columns] for i in (rows.start - 3, rows.stop + 2) if 0 <= i < side]
+    beside += [shown[rows, i] for i in (columns.start - 3, columns.stop + 2) if 0 <= i < side]
+    ends = all(line.mean() <= ENDED for line in beside) and len(beside) >= 2
+    return (rows, columns) if ends else None
+
+
+def boxes(thumbs: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Box]:
+    """The boxes of a set, at most one for each class: the one of the largest part of it.
+
+    Parameters
+    ----------
+    thumbs : float32 [n, s, s]
+        Grey levels.
+    y : int64 [n]
+        Classes, from 0 on.
+    patient : int64 [n]
+        Images of one patient count once for `PATIENTS`.
+    """
+    from scipy.stats import hypergeom
+
+    corners, level, flat = _windows(thumbs)
+    found = _uneven(level, flat, y)
+    wide = max(2, thumbs.shape[1] // WINDOWS)
+    looks = len(corners) * (256 // BIN) * (int(y.max()) + 1)
+    out = []
+    for c in np.unique(found[:, 0]):
+        own = y == c
+        for _, window, low in found[found[:, 0] == c][:TRIED]:
+            bearing = flat[:, window] & (level[:, window] >= BIN * low) & (level[:, window] < BIN * (low + 2))
+            inside = int((bearing & own).sum())
+            p = float(hypergeom.sf(inside - 1, len(y), int(own.sum()), int(bearing.sum())))
+            if p * looks > LEVEL or len(np.unique(patient[bearing & own])) < PATIENTS:
+                continue
+            middle = float(np.median(level[bearing & own, window]))
+            shown = (np.abs(thumbs[bearing & own] - middle) <= BIN).mean(0)
+            extent = _extent(shown, (int(corners[window][0]) + wide // 2, int(corners[window][1]) + wide // 2))
+            if extent is not None:
+                row, column = ((part.start + part.stop) / 2 / thumbs.shape[1] for part in extent)
+                out.append(Box(int(c), row, column, inside / own.sum(), np.nonzero(bearing & own)[0]))
+                break
+    return out
