@@ -40,7 +40,8 @@ _begun: dict[str, helper.Job] = {}
 
 def begin(run: Run) -> None:
     """Hand the work over; the tables of `measure` must be written."""
-    _begun[run.run_id] = helper.submit(__name__, "look", run)
+    # a pass over many images takes longer than the process waits for work
+    _begun[run.run_id] = helper.submit(__name__, "look", run, begin=True)
 
 
 def forget(run: Run) -> None:
