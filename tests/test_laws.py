@@ -435,6 +435,6 @@ def test_the_change_of_the_probe_is_told_beyond_what_the_number_of_images_explai
     assert words in told.sentence
     assert told.significant is significant
     assert told.score["false_alarms"] <= 0.05 * told.score["halves"]
-    assert (told.score["flips_found"], told.score["sources"]) == (4, 5)
+    assert (told.score["flips_found"], told.score["sources"]) == (4, 6)
     assert probe_change({"withheld": "no probe"}, before, now).withheld == "no probe"
     assert "first audit" in probe_change(change, None, now).withheld
