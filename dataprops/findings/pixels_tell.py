@@ -10,13 +10,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dataprops.findings import strokes
-from dataprops.findings.boxes import boxes
+from dataprops.findings.boxes import Box, boxes
 from dataprops.findings.pixel_shortcut import EXAMPLES, GRID
 from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
@@ -124,7 +125,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
                 score = score_of(_cell_values(cells[:, row, column]), y, folds)
                 out.append(Told("region", place_name(row, column), score, "", (row, column)))
         marks = _joined(marks, _marks(cells, y, names, ids, seed=seed, group=group))
-        marks = _joined(marks, _boxes(thumbs, y, names, ids, group))
+        marks = _joined(marks, _as_told(boxes(thumbs, y, group), names, ids))
     out += marks
     return sorted(out, key=lambda told: (told.kind, -told.score))
 
@@ -139,21 +140,16 @@ def _thin(
     images = thumbnails(blocks, ids[some], strokes.SIDE, least)
     if images.shape[1] < LEAST_STROKES:
         return []
+    return _as_told(strokes.thin_marks(images, y[some], group[some]), names, ids[some])
+
+
+def _as_told(found: Sequence[strokes.Stroke | Box], names: list[str], ids: np.ndarray) -> list[Told]:
+    """Marks by their cells and the ids of some images that bear them."""
     out = []
-    for mark in strokes.thin_marks(images, y[some], group[some]):
+    for mark in found:
         row, column = (min(int(at * GRID), GRID - 1) for at in (mark.row, mark.column))
-        bearers = tuple(int(i) for i in ids[some[mark.bearers[:EXAMPLES]]])
+        bearers = tuple(int(i) for i in ids[mark.bearers[:EXAMPLES]])
         out.append(Told("mark", place_name(row, column), mark.share, names[mark.label], (row, column), bearers))
-    return out
-
-
-def _boxes(thumbs: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, group: np.ndarray) -> list[Told]:
-    """The boxes of one colour."""
-    out = []
-    for box in boxes(thumbs, y, group):
-        cell = (min(int(box.row * GRID), GRID - 1), min(int(box.column * GRID), GRID - 1))
-        bearers = tuple(int(i) for i in ids[box.bearers[:EXAMPLES]])
-        out.append(Told("mark", place_name(*cell), box.share, names[box.label], cell, bearers))
     return out
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.probe.folds import unite
 from dataprops.util.nearest import did_you_mean
 
 TRAINING = "train"
@@ -107,24 +108,15 @@ def with_their_groups(found: Iterable[np.ndarray], groups: Iterable[np.ndarray])
     >>> [ids.tolist() for ids in with_their_groups([np.array([0, 1])], [np.array([1, 2]), np.array([2, 3]), np.array([7, 8])])]
     [[0, 1, 2, 3]]
     """
-    root: dict[int, int] = {}
-
-    def of(image: int) -> int:
-        root.setdefault(image, image)
-        while root[image] != image:
-            root[image] = image = root[root[image]]
-        return image
-
     found = [ids for ids in found if len(ids)]
-    for ids in (*found, *groups):
-        for other in ids[1:]:
-            low, high = sorted((of(int(ids[0])), of(int(other))))
-            root[high] = low
-    members: dict[int, list[int]] = {of(int(ids[0])): [] for ids in found}
-    for image in sorted(root):
-        if of(image) in members:
-            members[of(image)].append(image)
-    return [np.array(ids, np.int64) for _, ids in sorted(members.items())]
+    both = [*found, *(ids for ids in groups if len(ids))]
+    pairs = [np.stack([np.full(len(ids), ids[0]), ids], axis=1) for ids in both]
+    if not found:
+        return []
+    joined = np.concatenate(pairs)
+    named = np.unique(joined)
+    group = unite(int(named[-1]) + 1, None, joined)
+    return [named[group[named] == one] for one in np.unique(group[np.concatenate(found)])]
 
 
 def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:

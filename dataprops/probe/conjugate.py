@@ -43,7 +43,8 @@ def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift:
     """
     if float(shift.min()) < LEAST_SHIFT * float(np.linalg.norm(kernel)):
         return None
-    single = torch.from_numpy(kernel).float()
+    double = torch.from_numpy(kernel)
+    single = double.float()
     try:
         part = _LowRank(single, inside, shift)
     except torch.linalg.LinAlgError:  # rounding made the drawn rows' products indefinite
@@ -54,7 +55,7 @@ def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift:
     length = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
     for _ in range(REFINEMENTS):
         alpha = alpha + _directions(single, part, missing)
-        missing = wanted - (_product(kernel, alpha) * mask + shift[:, None] * alpha)
+        missing = wanted - (_product(double, torch.from_numpy(alpha)).numpy() * mask + shift[:, None] * alpha)
         left = float((np.linalg.norm(missing, axis=0) / length).max())
         if left <= CLOSE:
             return alpha
@@ -63,11 +64,11 @@ def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift:
     return None
 
 
-def _product(kernel: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _product(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """kernel @ x of x [n, systems, outputs], in blocks of rows."""
-    flat = np.ascontiguousarray(x.reshape(len(x), -1))
+    flat = x.reshape(len(x), -1)
     rows = in_threads(lambda start: kernel[start : start + ROWS] @ flat, range(0, len(kernel), ROWS))
-    return np.concatenate(rows).reshape(x.shape)
+    return torch.cat(rows).reshape(x.shape)
 
 
 class _LowRank:
@@ -107,9 +108,7 @@ def _directions(kernel: torch.Tensor, part: _LowRank, wanted: np.ndarray) -> np.
     direction, slope = z, (residual * z).sum(0)
     tiny = torch.finfo(torch.float32).tiny
     for _ in range(MOST):
-        flat = direction.reshape(len(direction), -1)
-        rows = in_threads(lambda start, flat=flat: kernel[start : start + ROWS] @ flat, range(0, len(kernel), ROWS))
-        image = torch.cat(rows).reshape(direction.shape) * part.inside + part.shift * direction
+        image = _product(kernel, direction) * part.inside + part.shift * direction
         step = slope / (direction * image).sum(0).clamp(min=tiny)
         x = x + step * direction
         residual = residual - step * image
