@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from dataprops.audit import audit
 from dataprops.audit.serving import audit_options
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import Preprocess
+from dataprops.laws import forecast
 from dataprops.laws.calibrations import (
     Calibration,
     load_calibration_folder,
@@ -27,7 +29,7 @@ from dataprops.laws.fitting import FittedLaw, fit_laws
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, miss_quantile
 from dataprops.laws.networks import best_form, fitted_networks, load_cells, network_prediction
-from dataprops.laws.paper import images_needed, load_calibration, penalty_prediction
+from dataprops.laws.paper import FULL_PEAK, images_needed, load_calibration, penalty_prediction
 from dataprops.laws.predictions import Measured
 from dataprops.report import figures
 from dataprops.report.figures import calibration_figures
@@ -153,6 +155,24 @@ def test_extrapolations_are_said(exact, change, words):
     assert words in sentence
 
 
+def test_a_set_at_the_ends_of_the_calibrations_range_is_inside_and_one_without_a_number_is_not_outside(exact):
+    ranges = exact.lines["generalization"].ranges
+    for end in (0, 1):
+        inside = {"n": round(ranges["n_train"][end]), "d": ranges["d_data"][end], "k": ranges["k_f"][end]}
+        assert "extrapolation" not in expected_loss(summary(**inside), DARK, exact).sentence
+    middle = math.sqrt(math.prod(ranges["k_f"]))
+    told = expected_penalty(summary(d=None, k=middle), DARK, exact)  # the attack's law needs no dimension
+    assert told.value is not None and "extrapolation" not in told.sentence
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(1e9, "1,000,000,000"), (1.04e9, "more than a billion"), (123_456, "120,000"), (12, "12"), (5.4, "5"), (1, "1")],
+)
+def test_images_are_counted_in_two_digits_and_not_beyond_a_billion(images, words):
+    assert forecast._count(images) == words
+
+
 # --- intervals -------------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +292,25 @@ def test_another_preprocessing_is_refused_with_the_way_out(exact, change, reason
 
 
 def test_bright_images_need_no_scaling(exact):
-    assert reason_not_applicable(exact, summary(scale="full-range"), BRIGHT) is None
+    full = summary(scale="full-range")
+    assert reason_not_applicable(exact, full, BRIGHT) is None
+    assert reason_not_applicable(exact, full, np.array([FULL_PEAK])) is None
+    nearly = np.array([FULL_PEAK] * 19 + [FULL_PEAK - 1])  # 95 in 100, as many as it takes
+    assert reason_not_applicable(exact, full, nearly) is None
+    for peaks in (np.append(nearly, 0), np.array([FULL_PEAK - 1]), np.array([], int)):
+        assert "--scale per-image-max" in reason_not_applicable(exact, full, peaks)
+
+
+def test_what_stops_a_calibration_from_being_saved_is_told_also_where_its_folder_is_gone(tmp_path):
+    class Lost:
+        def savefig(self, path, **how):
+            shutil.rmtree(path.parents[1])
+            raise OSError("the disk went away")
+
+    store = open_store(tmp_path / "store")
+    with pytest.raises(OSError, match="the disk went away"):
+        save_calibration(store, fit_laws(planted_cells(RNG(3), 6)), "a test", {"figure": Lost()})
+    assert not list((store / "calibrations").iterdir())
 
 
 def test_the_papers_table_stands_in_and_says_why(exact, tmp_path):

@@ -7,6 +7,7 @@ import time
 import uuid
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dataprops.checks import open_alerts
@@ -16,6 +17,7 @@ from dataprops.distances.incremental import Contents, PreviousPass, update, usab
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
+from dataprops.findings.classes import class_sizes
 from dataprops.laws.change import common_sample, loss_change, probe_change
 from dataprops.probe import folds, paired
 from dataprops.probe.bootstrap import bootstrap_weights
@@ -250,3 +252,10 @@ def test_two_audits_of_which_one_has_no_sharpness_do_not_compare(without: int | 
         audits[without]["label_sharpness"] = {"sample": {"m": 100, "mean": None, "std": None, "draws": 20}}
     withheld = loss_change(*audits).withheld
     assert withheld == (None if without is None else "there is no label sharpness to compare")
+
+
+def test_a_class_of_which_no_image_can_be_read_has_the_size_nought_and_stands_last() -> None:
+    images = pd.DataFrame(
+        {"label": ["b", "a", "a", "c", None, "d"], "pixels": ["1", "2", "3", None, "4", "5"]},
+    )
+    assert list(class_sizes(images).items()) == [("a", 2), ("b", 1), ("d", 1), ("c", 0)]

@@ -110,7 +110,8 @@ def mle_value(distances: np.ndarray, k: int, top: float, rng: np.random.Generato
     n = len(terms)
     value = float(_ratio(top, terms.mean()))
     means = np.concatenate([terms[rng.integers(0, n, (m, n))].mean(axis=1) for m in _chunks(n)])
-    return value, float(np.std(_ratio(top, means), ddof=1)) / MLE_SHARED
+    with np.errstate(invalid="ignore"):  # an infinite estimate has no error
+        return value, float(np.std(_ratio(top, means), ddof=1)) / MLE_SHARED
 
 
 def _chunks(n: int) -> list[int]:
@@ -316,7 +317,7 @@ def _ridge_intercepts(radius: np.ndarray, d: np.ndarray, std: np.ndarray, alpha:
 
 
 def geomle_value(
-    distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int, total: int = 0
+    distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int, total: int
 ) -> tuple[float, float, str]:
     """GeoMLE of the set, its standard error over points, and why it is missing; see `geomle_points`."""
     points = geomle_points(distances, neighbours, seed, total=total)

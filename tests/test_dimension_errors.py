@@ -1,0 +1,208 @@
+"""Estimates of the dimension and their errors, by the letter: loops over the same random numbers, on a few dozen points."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from dataprops.properties import dimension
+from dataprops.properties.dimension import (
+    closed_form,
+    geomle_points,
+    geomle_value,
+    levina_bickel_terms,
+    local_dimension,
+    mle_value,
+    slope_of,
+    two_nn_ratios,
+    two_nn_slope,
+    twonn_keep,
+    twonn_value,
+)
+
+RNG = np.random.default_rng
+
+
+def points(n: int, k: int, features: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending distances of Gaussian points to their k nearest others, and their numbers."""
+    x = RNG(seed).normal(size=(n, features))
+    apart = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
+    np.fill_diagonal(apart, np.inf)
+    index = np.argsort(apart, axis=1)[:, :k]
+    return np.take_along_axis(apart, index, axis=1), index
+
+
+# maximum likelihood
+
+
+def test_terms_and_local_estimates_take_the_k_nearest_alone() -> None:
+    t = np.array([[1.0, 2.0, 4.0, 9.0], [2.0, 2.0, 2.0, 3.0]])
+    assert levina_bickel_terms(t, 3).tolist() == pytest.approx([math.log(4) + math.log(2), 0.0])
+    assert local_dimension(t, 3).tolist() == pytest.approx([2 / math.log(8), math.inf])
+
+
+@pytest.mark.parametrize("chunk", [4_000_000, 90])  # 90: two resamples at a time
+def test_the_error_of_the_mle_is_that_of_two_hundred_resamples_widened(chunk: int, monkeypatch) -> None:
+    monkeypatch.setattr(dimension, "_CHUNK", chunk)
+    distances, _ = points(40, 5)
+    terms = levina_bickel_terms(distances, 5)
+    value, error = mle_value(distances, 5, 4.0, RNG(1))
+    assert value == pytest.approx(4 / terms.mean())
+    rng = RNG(1)
+    drawn = [4 / terms[rng.integers(0, 40, 40)].mean() for _ in range(200)]
+    assert error == pytest.approx(np.std(drawn, ddof=1) / 0.7)
+
+
+def test_points_whose_neighbours_are_equally_far_have_an_infinite_dimension() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value, error = mle_value(np.ones((5, 4)), 4, 3.0, RNG(0))
+    assert value == math.inf and math.isnan(error)
+
+
+# two nearest neighbours
+
+
+def test_the_slope_goes_through_the_origin_over_the_smallest_ratios() -> None:
+    log_mu = np.array([0.1, 0.4, 0.5, 2.0])
+    y = [-math.log(1 - i / 4) for i in (1, 2, 3)]
+    wanted = sum(a * b for a, b in zip(log_mu, y, strict=False)) / sum(a * a for a in log_mu[:3])
+    assert two_nn_slope(log_mu, 3) == pytest.approx(wanted)
+    assert two_nn_slope(np.zeros(4), 3) == math.inf
+    # drawn 0, 2, 1 and 1 times
+    assert two_nn_slope(log_mu, 3, np.array([0, 2, 1, 1])) == pytest.approx(two_nn_slope(log_mu[[1, 1, 2, 3]], 3))
+    assert [twonn_keep(n) for n in (10, 19, 20, 1001)] == [9, 17, 18, 900]
+    assert slope_of(twonn_keep)(np.arange(1.0, 21.0), None) == two_nn_slope(np.arange(1.0, 21.0), 18)
+
+
+def test_the_closed_form_is_the_mean_ratio_upside_down() -> None:
+    log_mu = np.array([0.5, 1.0, 1.5])
+    assert closed_form(log_mu, None) == pytest.approx(1.0)
+    assert closed_form(log_mu, np.array([0, 3, 0])) == pytest.approx(1.0)
+    assert closed_form(log_mu, np.array([3, 0, 0])) == pytest.approx(2.0)
+    assert closed_form(np.zeros(3), None) == math.inf
+
+
+def ratios_within(distances: np.ndarray, index: np.ndarray, inside: set[int], images: list[int]) -> np.ndarray:
+    """log(T_2 / T_1) of images among those inside; own numbers are 0..n-1."""
+    out = []
+    for i in images:
+        near = [t for t, j in zip(distances[i], index[i], strict=True) if int(j) in inside]
+        if len(near) > 1:
+            out.append(math.log(near[1] / near[0]))
+    return np.sort(out)
+
+
+@pytest.mark.parametrize("upper", [0.25, 0.5])
+@pytest.mark.parametrize("n", [60, 61])
+def test_the_error_of_two_neighbours_lies_between_those_of_halves_and_of_groups_left_out(n: int, upper: float) -> None:
+    distances, index = points(n, 12)
+    value, error = twonn_value(distances, index, closed_form, RNG(5), upper)
+    assert value == pytest.approx(closed_form(two_nn_ratios(distances), None))
+    rng, everyone = RNG(5), set(range(n))
+    apart = []
+    halves = [set(rng.permutation(n)[: n // 2].tolist()) for _ in range(24)]
+    for half in halves:
+        logs = [
+            math.log(closed_form(ratios_within(distances, index, part, sorted(part)), None))
+            for part in (half, everyone - half)
+        ]
+        apart.append(logs[0] - logs[1])
+    group = rng.permutation(n) % 20
+    without = []
+    for g in range(20):
+        part = {i for i in everyone if group[i] != g}
+        without.append(math.log(closed_form(ratios_within(distances, index, part, sorted(part)), None)))
+    by_halves = value * math.sqrt(np.mean(np.square(apart))) / 2
+    by_groups = value * math.sqrt(19 * np.var(without))
+    assert error == pytest.approx(by_halves ** (1 - upper) * by_groups**upper)
+    if upper == dimension.UPPER:
+        assert twonn_value(distances, index, closed_form, RNG(5))[1] == error
+
+
+def test_the_error_of_a_sample_draws_which_images_the_rows_are() -> None:
+    distances, index = points(90, 20)
+    rows = np.sort(RNG(1).choice(90, 50, replace=False))
+    index[rows[0], 0] = 89  # the largest number tells how many images there are
+    value, error = twonn_value(distances[rows], index[rows], closed_form, RNG(5))
+    rng = RNG(5)
+    own = rng.choice(90, 50, replace=False)
+    apart, without = [], []
+
+    def log_within(inside: np.ndarray) -> float:
+        images = [i for i in range(50) if inside[own[i]]]
+        part = ratios_within(distances[rows], index[rows], set(np.nonzero(inside)[0].tolist()), images)
+        return math.log(closed_form(part, None))
+
+    for half in [rng.permutation(90)[:45] for _ in range(24)]:
+        inside = np.isin(np.arange(90), half)
+        apart.append(log_within(inside) - log_within(~inside))
+    group = rng.permutation(90) % 20
+    without = [log_within(group != g) for g in range(20)]
+    wanted = (math.sqrt(np.mean(np.square(apart))) / 2) ** 0.75 * math.sqrt(19 * np.var(without)) ** 0.25
+    assert error == pytest.approx(value * wanted)
+
+
+def test_too_few_images_to_halve_are_resampled() -> None:
+    distances, index = points(3, 2)
+    value, error = twonn_value(distances, index, closed_form, RNG(5))
+    log_mu, rng = two_nn_ratios(distances), RNG(5)
+    for _ in range(24 + 1):
+        rng.permutation(3)
+    drawn = [closed_form(log_mu[rng.integers(0, 3, 3)], None) for _ in range(200)]
+    assert value == pytest.approx(3 / log_mu.sum())
+    assert error == pytest.approx(np.std(drawn, ddof=1))
+    distances[:, 1] = distances[:, 0]  # every ratio is 1
+    value, error = twonn_value(distances, index, closed_form, RNG(5))
+    assert value == math.inf and math.isnan(error)
+
+
+def test_neighbours_that_are_missing_are_none() -> None:
+    distances, index = points(60, 12)
+    more = np.column_stack([distances, np.full(60, np.inf)]), np.column_stack([index, np.full(60, -1)])
+    assert twonn_value(*more, closed_form, RNG(5)) == twonn_value(distances, index, closed_form, RNG(5))
+    # a distance without a number, or a number without a distance, is no neighbour
+    for odd in (more[0].copy(), more[1].copy()):
+        odd[:, -1] = 1e9 if odd.dtype.kind == "f" else 0
+        pair = (odd, more[1]) if odd.dtype.kind == "f" else (more[0], odd)
+        assert twonn_value(*pair, closed_form, RNG(5)) == twonn_value(distances, index, closed_form, RNG(5))
+
+
+# GeoMLE
+
+
+def test_geomle_is_the_mean_of_its_points_within_the_number_of_features() -> None:
+    distances, index = points(120, 119)
+    found = geomle_points(distances, index, 3)
+    assert np.isfinite(found).all()
+    value, error, note = geomle_value(distances, index, 50, 3, 0)
+    assert (value, note) == (pytest.approx(found.mean()), "")
+    assert error == pytest.approx(found.std(ddof=1) / math.sqrt(120) / 0.78)
+    assert geomle_value(distances, index, 2, 3, 0)[0] == 2.0
+    assert geomle_value(distances, index, 50, 3, 120)[0] == value
+
+
+def test_points_without_enough_neighbours_have_no_geomle() -> None:
+    distances, index = points(120, 119)
+    distances[0, 40:], index[0, 40:] = np.inf, -1
+    found = geomle_points(distances, index, 3)
+    assert math.isnan(found[0]) and np.isfinite(found[1:]).all()
+    value, _, _ = geomle_value(distances, index, 50, 3, 0)
+    assert value == pytest.approx(found[1:].mean())
+    short = distances[:, :20], index[:, :20]
+    value, error, note = geomle_value(*short, 50, 3, 0)
+    assert math.isnan(value) and math.isnan(error)
+    assert note == "too few neighbours remain in the bootstrap samples"
+    one = geomle_value(distances[:2], index[:2], 50, 3, 120)  # of two points one is known
+    assert math.isnan(one[0]) and one[2] == note
+    two = geomle_value(distances[:3], index[:3], 50, 3, 120)
+    assert math.isfinite(two[0]) and math.isfinite(two[1])
+    assert geomle_points(np.empty((0, 30)), np.empty((0, 30), int), 0).shape == (0,)
+
+
+def test_a_bootstrap_sample_holds_images_that_a_draw_with_replacement_names() -> None:
+    drawn = RNG([7, 2]).integers(0, 50, 50)
+    assert np.nonzero(dimension._bootstrap(50, 7, 2))[0].tolist() == sorted(set(drawn.tolist()))
