@@ -117,6 +117,7 @@ def mutants(path: Path, most: int, seed: int) -> Iterator[tuple[int, str, ast.Mo
 
 def survives(name: str, path: Path, tree: ast.Module, tests: list[str]) -> bool:
     """Whether no test fails."""
+    assert name not in sys.modules, "it is loaded unchanged"
     child = os.fork()
     if child == 0:
         import pytest

@@ -178,6 +178,7 @@ def test_geomle_is_the_mean_of_its_points_within_the_number_of_features() -> Non
     distances, index = points(120, 119)
     found = geomle_points(distances, index, 3)
     assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, geomle_points(distances, index, 3, k1=25, k2=55, bootstraps=20))
     value, error, note = geomle_value(distances, index, 50, 3, 0)
     assert (value, note) == (pytest.approx(found.mean()), "")
     assert error == pytest.approx(found.std(ddof=1) / math.sqrt(120) / 0.78)

@@ -2,8 +2,9 @@
 
 Two disjoint samples of N images of one real set (class/file) differ by chance alone: the 95 % interval of their difference should
 hold 0 in 95 of 100 draws. Looked at: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`; as in the table, of
-90 % intervals, with error over spread), the dimension of audits that share half of their images, error and log loss of the probe
-(`probe.bootstrap.mean_interval`), and shares of classes and of copies (`audit.history.fraction_change`), these by drawing counts.
+90 % intervals, with error over spread), the dimension of audits that share half of their images, error, log loss and gain of the
+probe, the number of wrong labels (a tenth of them changed at random), and shares of classes and of copies
+(`audit.history.fraction_change`), these by drawing counts.
 Prints rows of the tables in coverage.md.
 """
 
@@ -19,12 +20,15 @@ import numpy as np
 from PIL import Image
 
 from dataprops.audit.history import fraction_change
+from dataprops.findings import second_opinion
+from dataprops.findings.second_opinion import wrong_labels
 from dataprops.laws.change import sharpness_error
-from dataprops.probe.bootstrap import bootstrap_weights, mean_interval
-from dataprops.probe.calibrate import log_losses
-from dataprops.probe.measure import held_out
+from dataprops.probe.features import fit_encoder, shrink
+from dataprops.probe.measure import Probe, held_out_curved, run_probe
+from dataprops.probe.ridge import inner_products
 from dataprops.properties.sharpness import draw_samples
 from dataprops.util.normal import Z
+from dataprops.util.threads import one_thread
 from tests.benchmarks.coverage import NINETY, estimates, squared_distances
 
 DRAWS = 20
@@ -109,28 +113,74 @@ def of_drift(x: np.ndarray, n: int, splits: int, wanted: Sequence[str]) -> dict[
     return {name: float(np.mean(values)) for name, values in held.items()}
 
 
-def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> np.ndarray:
-    """The same of the classifier's error and log loss, whose intervals are joined as the halves' own: [2, 2], held and half width
-    over 1.96 times the spread."""
+def probed(x: np.ndarray, y: np.ndarray) -> tuple[Probe, np.ndarray]:
+    """What the reference classifier makes of images, each its own group, and their features; nothing is attacked."""
+    with one_thread():
+        _, features = fit_encoder(shrink(x), 0)
+    return run_probe(None, y, np.arange(len(y)), features=features), features
+
+
+def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> list[tuple[str, float, str]]:
+    """Of the classifier's error and log loss, whose intervals are joined as the halves' own, the share of the draws in which the
+    interval of the difference holds 0; of the gain from twice as many images that in which it holds what the halves together
+    show on average: what of, share, and more (half width over 1.96 times the spread).
+    """
     rng, held, apart, widths = np.random.default_rng(1), np.zeros(2), [], []
+    gains, at_n, at_2n = [], [], []
     for _ in range(splits):
         both = rng.permutation(len(y))[: 2 * n]
-        found = []
-        for half in (both[:n], both[n:]):
-            seen = held_out(x[half], y[half]).probabilities
-            unit, weights = np.arange(n), bootstrap_weights(n, 0)
-            wrong = (seen.argmax(1) != y[half]).astype(float)
-            found.append([mean_interval(values, unit, weights) for values in (wrong, log_losses(seen, y[half]))])
+        found = [probed(x[half], y[half])[0] for half in (both[:n], both[n:])]
+        at_2n.append(probed(x[both], y[both])[0].log_loss.value)
+        at_n += [probe.log_loss.value for probe in found]
+        gains += [probe.gains[2] for probe in found if probe.gains]
         differences, halves = [], []
-        for at, ((one, low_a, high_a), (two, low_b, high_b)) in enumerate(zip(*found, strict=True)):
-            below, above = math.hypot(one - low_a, high_b - two), math.hypot(high_a - one, two - low_b)
-            held[at] += one - two - below <= 0 <= one - two + above
-            differences.append(one - two)
+        for at, (one, two) in enumerate(zip(*([probe.error, probe.log_loss] for probe in found), strict=True)):
+            below = math.hypot(one.value - one.low, two.high - two.value)
+            above = math.hypot(one.high - one.value, two.value - two.low)
+            held[at] += one.value - two.value - below <= 0 <= one.value - two.value + above
+            differences.append(one.value - two.value)
             halves.append((below + above) / 2)
         apart.append(differences)
         widths.append(halves)
     spread = np.sqrt(np.square(apart).mean(axis=0))
-    return np.stack([held / splits, np.sqrt(np.square(widths).mean(axis=0)) / Z / spread], axis=1)
+    ratio = np.sqrt(np.square(widths).mean(axis=0)) / Z / spread
+    rows = [
+        (f"{what} of the probe", held[at] / splits, f"{ratio[at]:.2f}") for at, what in enumerate(("error", "log loss"))
+    ]
+    gained = 1 - float(np.mean(at_2n)) / float(np.mean(at_n))
+    if gains:
+        share = float(np.mean([gain.low <= gained <= gain.high for gain in gains]))
+        rows.append(("gain from twice as many images", share, f"{gained:.0%}, {len(gains)} intervals"))
+    return rows
+
+
+def of_wrong_labels(x: np.ndarray, y: np.ndarray, n: int, splits: int, flipped: float = 0.1) -> float:
+    """Share of the draws in which the interval of the number of wrong labels holds that of the labels that were changed at random.
+
+    What was wrong before counts against it.
+    """
+    rng, held = np.random.default_rng(4), 0
+    for _ in range(splits):
+        chosen = rng.permutation(len(y))[:n]
+        changed, classes = rng.choice(n, round(flipped * n), replace=False), int(y.max()) + 1
+        given = y[chosen].copy()
+        given[changed] = (given[changed] + rng.integers(1, classes, len(changed))) % classes
+        found = wrong_labels(witnesses(x[chosen], given, classes))
+        held += found.low <= len(changed) <= found.high
+    return held / splits
+
+
+def witnesses(x: np.ndarray, y: np.ndarray, classes: int) -> second_opinion.Opinions:
+    """What all witnesses say of the labels of some images, each its own group."""
+    probe, features = probed(x, y)
+    d2 = squared_distances(x.reshape(len(x), -1).astype(np.float32))
+    np.fill_diagonal(d2, np.inf)
+    kernel, image = inner_products(features), np.arange(len(y))
+    voters = np.argsort(d2, axis=1, kind="stable")[:, : second_opinion.NEAR]
+    curved = held_out_curved(kernel, y, probe.fold)
+    alike = second_opinion.most_alike(kernel, image)
+    said = second_opinion.Witness(image, [str(c) for c in range(classes)], probe.probabilities, alike, curved)
+    return second_opinion._all_asked(image, y, second_opinion.alike_votes(voters, y, classes), said)
 
 
 def of_shares(share: float, kept: int, added: int, removed: int, draws: int = 4000) -> float:
@@ -166,8 +216,10 @@ def main() -> None:
         ).items():
             print(f"| {name} | {n} | drift of {estimator}, half of the images shared | {held:.2f} |", flush=True)
     if asked.probe:
-        for what, (held, ratio) in zip(("error", "log loss"), of_probe(x, y, n, asked.probe), strict=True):
-            print(f"| {name} | {n} | {what} of the probe | {held:.2f} ({ratio:.2f}) |", flush=True)
+        for what, held, more in of_probe(x, y, n, asked.probe):
+            print(f"| {name} | {n} | {what} | {held:.2f} ({more}) |", flush=True)
+        held = of_wrong_labels(x, y, n, asked.probe)
+        print(f"| {name} | {n} | number of wrong labels, 10 % changed | {held:.2f} |", flush=True)
     for share, kept, added, removed in (
         (0.5, 500, 100, 0),
         (0.5, 500, 100, 100),
