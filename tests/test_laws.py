@@ -331,10 +331,21 @@ def test_the_gain_of_doubling_is_the_probes_or_withheld_with_the_reason():
     told = loss_if_doubled({"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}})
     assert (told.value, told.low, told.high, told.significant) == (-0.3, -0.4, -0.1, True)
     assert "lower the log loss of the reference classifier by about 30 % (95 % interval 10 % to 40 %)" in told.sentence
+    score = doubling()
+    for miss in (
+        score["miss"],
+        score["baseline_miss"],
+        score["elsewhere"]["miss"],
+        score["elsewhere"]["baseline_miss"],
+    ):
+        assert f" {miss:.2g}" in told.sentence
+    assert told.sentence.endswith("which does not tell the two apart.")
     more = {"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}, "kind": "numbers"}
     told = loss_if_doubled(more | {"gain_if_quadrupled": {"value": 0.5, "low": 0.2, "high": 0.6}})
     assert "squared error of the reference regression by about 30 %" in told.sentence
-    assert told.sentence.endswith(", four times as many by about 50 % (20 % to 60 %).")
+    assert told.sentence.endswith(
+        ", four times as many by about 50 % (20 % to 60 %)."
+    )  # no network was trained for numbers
     flat = loss_if_doubled({"gain_if_doubled": {"value": -0.02, "low": -0.1, "high": 0.05}})
     assert "not lower" in flat.sentence
     assert not flat.significant
@@ -411,6 +422,9 @@ def test_scores_are_those_that_the_experiment_and_the_papers_table_give():
     assert told["miss"] == pytest.approx(0.091, abs=5e-4)
     assert told["baseline_miss"] == pytest.approx(0.112, abs=5e-4)
     assert told["gain"]["low"] > 0
+    further = told["elsewhere"]  # against the calibration's mean change, on sets that it does not have
+    assert further["sources"] >= 4
+    assert further["gain"]["low"] < 0 < further["gain"]["high"]
     own = penalty_score()
     assert (round(own["rmse"], 1), round(own["baseline_rmse"], 1)) == (6.6, 11.4)
 

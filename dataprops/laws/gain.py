@@ -16,6 +16,17 @@ from dataprops.util.numbers import percent
 NO_PROBE = "it is measured by the probe, and this audit has none"
 
 
+def _worth(score: Mapping[str, Any]) -> str:
+    """What such a curve was worth for networks, where it was tried."""
+    further = score["elsewhere"]
+    apart = "does not tell the two apart" if further["gain"]["low"] <= 0 else "is clearly less"
+    return (
+        f" Such a curve missed the change of networks' log loss by {score['miss']:.2g}, the mean of the other sources by"
+        f" {score['baseline_miss']:.2g} ({score['sources']} sources); on {further['sources']} that took no part by "
+        f" {further['miss']:.2g} and {further['baseline_miss']:.2g}, which {apart}."
+    )
+
+
 def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None) -> Prediction:
     """The relative change of the reference classifier's log loss when the set doubles; negative is better.
 
@@ -40,7 +51,9 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
     fall, more = f"lower the {loss} by about {percent(gain['value'])}", probe.get("gain_if_quadrupled")
     if gain["value"] <= 0:
         fall, more = f"not lower the {loss}", None
-    further = ""
+    further, worth = "", ""
+    if probe.get("kind") != "numbers":  # networks were trained for classes
+        worth = _worth(doubling())
     if more:
         further = f", four times as many by about {percent(more['value'])} ({percent(more['low'])} to {percent(more['high'])})"
     return Prediction(
@@ -50,7 +63,7 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         high,
         "relative",
         "learning curve of the reference classifier at an eighth, a quarter, half and all of the images; bootstrap over groups",
-        f"Twice as many images of this kind are expected to {fall} ({interval}){further}.",
+        f"Twice as many images of this kind are expected to {fall} ({interval}){further}.{worth}",
         significant=high < 0 or low > 0,
         score=doubling(),
     )

@@ -95,9 +95,9 @@ class Networks(NamedTuple):
         return cls(**dict(record) | {"best": best, "calibration": calibration})
 
 
-def load_cells() -> pd.DataFrame:
-    """The trained networks of the shipped calibration."""
-    with (files("dataprops.laws") / "calibration" / "probe" / "cells.csv").open(encoding="utf-8") as file:
+def load_cells(name: str = "cells") -> pd.DataFrame:
+    """The trained networks of the shipped calibration; or those that test it ("seeds", "unseen")."""
+    with (files("dataprops.laws") / "calibration" / "probe" / f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
 
@@ -303,8 +303,13 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
 
 @lru_cache(maxsize=1)
 def doubling() -> dict[str, Any]:
-    """How well the probe's curve predicts the networks of the shipped calibration (`sources.doubling_score`)."""
-    return sources.doubling_score(sources.converged(load_cells()))
+    """How well the probe's curve predicts the networks of the shipped calibration (`sources.doubling_score`).
+
+    `elsewhere` is the same of networks on sets that the calibration does not have, against the mean change of its own.
+    """
+    cells = sources.converged(load_cells())
+    further = sources.converged(load_cells("unseen"))
+    return sources.doubling_score(cells) | {"elsewhere": sources.doubling_score(further, cells)}
 
 
 @lru_cache(maxsize=1)

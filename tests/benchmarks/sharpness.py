@@ -14,6 +14,10 @@ The paper's four figures from the networks of the calibration that ships: correl
 
 Its law of the loss, and of the rise under attack, among networks of one N: the miss of sources left out beside that of the mean.
 
+    python -m tests.benchmarks.sharpness DIR --classes | --equal
+
+Rows of the tables of class-conditional sharpness, and of sharpness under equal channels, size and range.
+
     python -m tests.benchmarks.sharpness --figures dataprops/laws/calibration/probe/claims.svg
 
 The same drawn, the paper's sets (`calibration/konz2024.csv`, read off its figures) above ours.
@@ -31,6 +35,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
+from dataprops.imaging.decode import Preprocess, canonical, decode
 from dataprops.laws.fitting import sources
 from dataprops.laws.networks import load_cells
 from dataprops.probe.space import Sampling, measure_space
@@ -75,6 +80,39 @@ def by_class(images: Images) -> dict[str, Any]:
     rank = float(spearmanr(sharp, loss)[0]) if len(sharp) > 2 else None
     image = float(spearmanr(np.nan_to_num(space.sharpness), losses)[0])
     return {"median_k": sharp, "log_loss": loss, "rank_over_classes": rank, "rank_over_images": image}
+
+
+def row_of_classes(folder: Path, images: Images) -> str:
+    """A line of the table: the class of the sharpest and of the softest images, what they cost the probe, rank correlations."""
+    told, names = by_class(images), sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    sharp, loss = np.array(told["median_k"]), np.array(told["log_loss"])
+    ends = [f"{names[c]} {1e4 * sharp[c]:.2f} ({loss[c]:.2f})" for c in (sharp.argmax(), sharp.argmin())]
+    over = "" if told["rank_over_classes"] is None else f"{told['rank_over_classes']:.2f}"
+    images_rank = f"{told['rank_over_images']:.2f}"
+    cells = [folder.name, str(len(names)), *ends, f"{sharp.max() / sharp.min():.2f}", over, images_rank]
+    return f"| {' | '.join(cells)} |"
+
+
+EQUAL = (
+    Preprocess(32, 3),
+    Preprocess(32, 1),
+    Preprocess(224, 1),
+    Preprocess(224, 1, "per-image-max"),
+)
+
+
+def row_of_equal(folder: Path, most: int) -> str:
+    """A line of the table: K_F times the square root of the number of values (1 / grey levels root mean square), by preprocessing."""
+    files = sorted(folder.glob("*/*"))
+    files = [files[i] for i in np.sort(np.random.default_rng([0, 1]).choice(len(files), min(most, len(files)), False))]
+    y = np.unique([file.parent.name for file in files], return_inverse=True)[1]
+    raw = [decode(file.read_bytes()) for file in files]
+    told = []
+    for how in EQUAL:
+        flat = np.stack([canonical(image, how)[0].ravel() for image in raw])
+        space = measure_space(flat, y.astype(float), sampling=Sampling(2, 2))
+        told.append(f"{np.nanmax(space.sharpness) * how.features**0.5:.4f}")
+    return f"| {folder.name} | {' | '.join(told)} |"
 
 
 def claims(n: int = 256) -> dict[str, Any]:
@@ -178,6 +216,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--claims", action="store_true")
     parser.add_argument("--by-size", action="store_true")
+    parser.add_argument("--classes", action="store_true")
+    parser.add_argument("--equal", action="store_true")
     parser.add_argument("--figures", type=Path)
     parser.add_argument("--most", type=int, default=700)
     parser.add_argument("--sets", nargs="*", default=[*SETS, "blood_cells", "tiny_imagenet10"])
@@ -193,7 +233,13 @@ def main() -> None:
         print(json.dumps(claims()))
         return
     for name in args.sets:
+        if args.equal:
+            print(row_of_equal(args.folder / name, args.most), flush=True)
+            continue
         images = load(args.folder / name, SETS.get(name, r"^(.*)$"), args.most, 0)
+        if args.classes:
+            print(row_of_classes(args.folder / name, images), flush=True)
+            continue
         flips = {}
         for fraction in (0.05, 0.1):
             runs = [precision(images, fraction, seed) for seed in range(DRAWS)]

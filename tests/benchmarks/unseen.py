@@ -97,41 +97,7 @@ def judged(rows: pd.DataFrame) -> dict[str, Any]:
                 "gain": sources.bootstrap_sources(two - one),
                 "told_as_a_number": bool(mine["clearly"].all()),
             }
-    return out | {"doubling": doubled(rows)}
-
-
-def doubled(rows: pd.DataFrame) -> dict[str, Any]:
-    """Miss of the probe's curve on the change of the log loss from N to 2N, and of the mean change of the calibration's networks."""
-
-    def pairs(table: pd.DataFrame) -> pd.DataFrame:
-        key = ["dataset", "source", "model", "seed"]
-        later = table[[*key, "n_train", "test_loss_scaled"]].assign(n_train=table["n_train"] // 2)
-        both = table.merge(later, on=[*key, "n_train"], suffixes=("", "_later"))
-        both = both[(both["p_wrong"] >= sources.LEAST_ERRORS) & both["gain2"].notna()]
-        ends = (np.log(np.maximum(both[f"test_loss_scaled{end}"], sources.FLOOR_LOSS)) for end in ("", "_later"))
-        before, after = ends
-        return both.assign(change=after - before)
-
-    mine, theirs = pairs(rows), pairs(sources.converged(shipped.load_cells()))
-    if not len(mine):
-        return {"pairs": 0}
-    mean = float(theirs.groupby("source")["change"].mean().mean())
-    code = pd.factorize(mine["source"], sort=True)[0]
-    count = np.bincount(code)
-    told = np.log(1 - mine["gain2"])
-    one, two = (np.bincount(code, np.abs(mine["change"] - guess)) / count for guess in (told, mean))
-    inside = (mine["change"] >= np.log(1 - mine["gain2_high"])) & (mine["change"] <= np.log(1 - mine["gain2_low"]))
-    return {
-        "pairs": len(mine),
-        "sources": len(count),
-        "change": float((np.bincount(code, mine["change"]) / count).mean()),
-        "told": float((np.bincount(code, told) / count).mean()),
-        "miss": float(one.mean()),
-        "mean_of_the_calibration": mean,
-        "its_miss": float(two.mean()),
-        "gain": sources.bootstrap_sources(two - one),
-        "networks_in_the_interval_of_the_probe": float(inside.mean()),
-    }
+    return out | {"doubling": sources.doubling_score(rows, sources.converged(shipped.load_cells()))}
 
 
 def main() -> None:

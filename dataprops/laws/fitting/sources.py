@@ -195,29 +195,43 @@ def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, 
     return float(values.mean()), float(low), float(high)
 
 
-def doubling_score(cells: pd.DataFrame) -> dict[str, Any]:
-    """How well the probe's curve predicts networks: the change of their log loss from N to 2N, against the other sources' mean.
-
-    Only where the probe makes ten held-out errors at N.
-
-    Returns
-    -------
-    dict
-        miss (mean absolute, log scale, each source as one), baseline_miss (the mean change of the other sources), gain {value, low,
-        high}, pairs, sources.
-    """
+def _doubled_pairs(cells: pd.DataFrame) -> pd.DataFrame:
+    """Networks at N with one at 2N, where the probe makes ten held-out errors: `change` of the log loss, and what was `told`."""
     key = ["dataset", "source", "model", "seed"]
     later = cells[[*key, "n_train", "test_loss_scaled"]].assign(n_train=cells["n_train"] // 2)
     pairs = cells.merge(later, on=[*key, "n_train"], suffixes=("", "_later"))
     pairs = pairs[(pairs["p_wrong"] >= LEAST_ERRORS) & pairs["gain2"].notna()]
     before, after = (np.log(np.maximum(pairs[f"test_loss_scaled{end}"], FLOOR_LOSS)) for end in ("", "_later"))
-    change = (after - before).to_numpy(float)
-    code = pd.factorize(pairs["source"], sort=True)[0]
+    return pairs.assign(change=after - before, told=np.log(1 - pairs["gain2"].astype(float)))
+
+
+def doubling_score(cells: pd.DataFrame, fitted: pd.DataFrame | None = None) -> dict[str, Any]:
+    """How well the probe's curve predicts networks: the change of their log loss from N to 2N, against a mean change.
+
+    Only where the probe makes ten held-out errors at N.
+
+    Parameters
+    ----------
+    cells : DataFrame
+    fitted : DataFrame, optional
+        Networks whose mean change stands against the curve; by default those of the other sources of `cells`.
+
+    Returns
+    -------
+    dict
+        miss (mean absolute, log scale, each source as one), baseline_miss (of the mean change), gain {value, low, high}, pairs,
+        sources.
+    """
+    pairs = _doubled_pairs(cells)
+    change, code = pairs["change"].to_numpy(float), pd.factorize(pairs["source"], sort=True)[0]
     count = np.bincount(code)
     means = np.bincount(code, change) / count
-    others = (means.sum() - means[code]) / (len(means) - 1)
-    told = np.log(1 - pairs["gain2"].to_numpy(float))
-    miss, base = (np.bincount(code, np.abs(change - guess)) / count for guess in (told, others))
+    if fitted is None:
+        expected = (means.sum() - means[code]) / (len(means) - 1)
+    else:
+        expected = np.full(len(code), float(_doubled_pairs(fitted).groupby("source")["change"].mean().mean()))
+    told = pairs["told"].to_numpy(float)
+    miss, base = (np.bincount(code, np.abs(change - guess)) / count for guess in (told, expected))
     gain = dict(zip(("value", "low", "high"), bootstrap_sources(base - miss), strict=True))
     return {
         "miss": float(miss.mean()),
