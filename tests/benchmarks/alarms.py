@@ -45,13 +45,18 @@ def drawn(folder: Path, most: int) -> Files:
     return out
 
 
-def put(files: Files, folder: Path) -> None:
+def add(files: Files, folder: Path) -> None:
     """Copy them to folder/<class>/."""
-    shutil.rmtree(folder, ignore_errors=True)
     for name, part in files.items():
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for file in part:
             shutil.copyfile(file, folder / name / file.name)
+
+
+def put(files: Files, folder: Path) -> None:
+    """Nothing but them in the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    add(files, folder)
 
 
 def half(files: Files, pattern: str, draw: int, side: int) -> Files:
@@ -100,7 +105,8 @@ def _coarse(folder: Path, same_size: bool) -> None:
     for file in sorted(folder.rglob("*.*")):
         with Image.open(file) as image:
             kept = image.convert(image.mode if image.mode in ("L", "RGB") else "RGB")
-        small = kept.resize(tuple(max(1, side // COARSER) for side in kept.size), Image.Resampling.BOX)
+        width, height = (max(1, side // COARSER) for side in kept.size)
+        small = kept.resize((width, height), Image.Resampling.BOX)
         made = small.resize(kept.size, Image.Resampling.BICUBIC) if same_size else small
         if file.suffix.lower() in (".jpg", ".jpeg"):
             made.save(file, quality=95)
@@ -112,19 +118,10 @@ def _split(files: Files, folder: Path, leak: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for name, part in files.items():
         train, test = part[: len(part) * 2 // 3], part[len(part) * 2 // 3 :]
-        for split, members in (("train", train), ("test", test)):
-            put({name: members}, folder / split) if not (folder / split).exists() else _add(
-                {name: members}, folder / split
-            )
+        add({name: train}, folder / "train")
+        add({name: test}, folder / "test")
         for file in train[: round(COPIES * len(train))] if leak else ():
             shutil.copyfile(file, folder / "test" / name / f"again_{file.name}")
-
-
-def _add(files: Files, folder: Path) -> None:
-    for name, part in files.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for file in part:
-            shutil.copyfile(file, folder / name / file.name)
 
 
 def _fewer(files: Files) -> Files:
