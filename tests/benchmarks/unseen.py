@@ -97,7 +97,7 @@ def judged(rows: pd.DataFrame) -> dict[str, Any]:
                 "gain": sources.bootstrap_sources(two - one),
                 "told_as_a_number": bool(mine["clearly"].all()),
             }
-    return out | {"doubling": sources.doubling_score(rows, sources.converged(shipped.load_cells()))}
+    return out | {"doubling": sources.doubling_score(rows, shipped.doubling()["change"])}
 
 
 def main() -> None:

@@ -205,7 +205,7 @@ def _doubled_pairs(cells: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(change=after - before, told=np.log(1 - pairs["gain2"].astype(float)))
 
 
-def doubling_score(cells: pd.DataFrame, fitted: pd.DataFrame | None = None) -> dict[str, Any]:
+def doubling_score(cells: pd.DataFrame, mean: float | None = None) -> dict[str, Any]:
     """How well the probe's curve predicts networks: the change of their log loss from N to 2N, against a mean change.
 
     Only where the probe makes ten held-out errors at N.
@@ -213,29 +213,27 @@ def doubling_score(cells: pd.DataFrame, fitted: pd.DataFrame | None = None) -> d
     Parameters
     ----------
     cells : DataFrame
-    fitted : DataFrame, optional
-        Networks whose mean change stands against the curve; by default those of the other sources of `cells`.
+    mean : float, optional
+        The mean change that stands against the curve; by default that of the other sources of `cells`.
 
     Returns
     -------
     dict
-        miss (mean absolute, log scale, each source as one), baseline_miss (of the mean change), gain {value, low, high}, pairs,
-        sources.
+        miss (mean absolute, log scale, each source as one), baseline_miss (of the mean change), change (its mean), gain {value, low,
+        high}, pairs, sources.
     """
     pairs = _doubled_pairs(cells)
     change, code = pairs["change"].to_numpy(float), pd.factorize(pairs["source"], sort=True)[0]
     count = np.bincount(code)
     means = np.bincount(code, change) / count
-    if fitted is None:
-        expected = (means.sum() - means[code]) / (len(means) - 1)
-    else:
-        expected = np.full(len(code), float(_doubled_pairs(fitted).groupby("source")["change"].mean().mean()))
+    expected = (means.sum() - means[code]) / (len(means) - 1) if mean is None else np.full(len(code), mean)
     told = pairs["told"].to_numpy(float)
     miss, base = (np.bincount(code, np.abs(change - guess)) / count for guess in (told, expected))
     gain = dict(zip(("value", "low", "high"), bootstrap_sources(base - miss), strict=True))
     return {
         "miss": float(miss.mean()),
         "baseline_miss": float(base.mean()),
+        "change": float(means.mean()),
         "gain": gain,
         "pairs": len(pairs),
         "sources": len(means),
