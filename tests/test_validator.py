@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dataprops.audit import kernels
+from dataprops.audit import beside, kernels
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
 from dataprops.util import helper
@@ -159,3 +161,30 @@ def test_our_processes_look_for_cycles_seldom():
         " assert gc.get_threshold() == THRESHOLDS and THRESHOLDS[0] > 10_000"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+@pytest.mark.parametrize("helper_does", ["nothing", "begins with them", "ends at it"])
+def test_faults_that_the_helper_has_not_begun_with_are_sought_here_and_once(tmp_path, monkeypatch, helper_does):
+    run = SimpleNamespace(run_id="one", work=tmp_path)
+    sought = []
+    monkeypatch.setattr(beside, "see", lambda run: ("copies", None, "shortcuts"))
+    monkeypatch.setattr(beside, "find_faults", lambda run: sought.append(run.run_id) or ["dark"])
+    jobs = []
+
+    def submit(*work, begin=False):
+        jobs.append(helper.Job(*work[:2], work[2:], None))
+        return jobs[-1]
+
+    monkeypatch.setattr(helper, "submit", submit)
+    beside.begin(run)
+    ticket = tmp_path / beside.TICKET
+    if helper_does == "begins with them":
+        answer = Future()
+        answer.set_result(beside.find_faults_if_left(run, ticket))
+        jobs[1]._answer = answer
+    if helper_does == "ends at it":
+        ticket.unlink()
+    assert beside.looked(run) == ("copies", None, "shortcuts", ["dark"])
+    assert sought == ["one"]
+    assert beside.find_faults_if_left(run, ticket) is None  # the helper, which comes to it later
+    assert not list(tmp_path.iterdir())

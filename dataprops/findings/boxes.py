@@ -8,6 +8,7 @@ all sides, as a box does; black around bodies, and white paper, end elsewhere in
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -45,12 +46,22 @@ def _windows(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     starts = np.arange(0, side - wide + 1, max(1, wide // 2))
     near = EDGE * side + wide
     corners = [(r, c) for r in starts for c in starts if min(r, c, side - wide - r, side - wide - c) <= near]
+    at = np.array(corners) // (starts[1] if len(starts) > 1 else 1)
     level, flat = (np.empty((len(thumbs), len(corners)), kind) for kind in (np.float32, bool))
-    for i, (r, c) in enumerate(corners):
-        part = thumbs[:, r : r + wide, c : c + wide].reshape(len(thumbs), -1)
-        low, high = part.min(1), part.max(1)
-        level[:, i], flat[:, i] = (low + high) / 2, high - low <= FLAT
+    for start in range(0, len(thumbs), 64):  # stays in the cache
+        part = thumbs[start : start + 64]
+        low, high = (_windowed(part, wide, extreme)[:, at[:, 0], at[:, 1]] for extreme in (np.minimum, np.maximum))
+        level[start : start + 64], flat[start : start + 64] = (low + high) / 2, high - low <= FLAT
     return np.array(corners), level, flat
+
+
+def _windowed(images: np.ndarray, wide: int, extreme: np.ufunc) -> np.ndarray:
+    """Least (or largest) values of images [n, s, s] in windows of `wide` pixels that overlap by half, [n, m, m]."""
+    step, last = max(1, wide // 2), images.shape[1] - wide
+    for axis in (1, 2):
+        parts = [images[(slice(None),) * axis + (slice(i, last + i + 1, step),)] for i in range(wide)]
+        images = reduce(extreme, parts)
+    return images
 
 
 def _uneven(level: np.ndarray, flat: np.ndarray, y: np.ndarray) -> np.ndarray:

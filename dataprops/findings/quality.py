@@ -311,7 +311,9 @@ def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.n
         own = at[start : start + 2048]
         rows = np.nonzero(own >= 0)[0]
         g[rows, own[rows]] = -1.0
-        out[start : start + 2048] = torch.topk(g, alike, dim=1)[0].mean(1).numpy()
+        # the library's own selection takes three times as long
+        likest = np.partition(g.numpy(), g.shape[1] - alike, axis=1)[:, g.shape[1] - alike :]
+        out[start : start + 2048] = likest.mean(1)
     return out
 
 
