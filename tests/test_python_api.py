@@ -160,6 +160,30 @@ def test_without_two_labels_there_is_no_sharpness(pair) -> None:
         assert np.isnan(label_sharpness(images).value)
 
 
+def test_identical_images_with_two_labels_are_told_and_never_count_as_0(pair, tmp_path: Path) -> None:
+    images, _ = pair
+    left_out = (
+        "2 pairs of identical pictures with different labels are left out: with them the sharpness would be infinite"
+    )
+    some = np.concatenate([images[:12], images[:2]]), [0] * 12 + [1] * 2
+    only = np.repeat(images[:1], 24, axis=0), [0, 1] * 12
+    with pytest.warns(UserWarning, match=f"label sharpness: {left_out}"):
+        value = label_sharpness(some, m=None).value
+    with pytest.warns(UserWarning, match="NaN: wherever labels differ, the pictures are identical"):
+        assert np.isnan(label_sharpness(only, m=None).value)
+    options = {"store": str(tmp_path), "k": 3, "draws": 2, "estimators": ("mle",), "probe": False}
+    with pytest.warns(UserWarning, match=f"label sharpness: {left_out}"):
+        audited = audit(some, name="some", **options)  # as one tuple
+    assert audited["label_sharpness"]["all_pairs"] == value and audited["label_sharpness"]["note"] == left_out
+    assert left_out in audited._repr_html_() and left_out in Path(audited["report"]).read_text(encoding="utf-8")
+    with pytest.warns(UserWarning, match="label sharpness is NaN: wherever labels differ"):
+        alone = audit(only, name="only", **options)
+    sharp = alone["label_sharpness"]
+    assert sharp["sample"]["mean"] is None is sharp["all_pairs"] and "listed as conflicts" in sharp["note"]
+    rows = alone.properties[alone.properties["property"].str.startswith("label_sharpness")]
+    assert rows["value"].isna().all() and (rows["note"] == sharp["note"]).all()
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -169,6 +193,8 @@ def test_without_two_labels_there_is_no_sharpness(pair) -> None:
         (lambda x, y: label_sharpness(x, y, m=1), "m is 1"),
         (lambda x, y: label_sharpness(x, y, draws=0), "draws is 0"),
         (lambda x, y: label_sharpness((x, y, y)), "taken as"),
+        (lambda x, y: audit((x, y, y)), "taken as"),
+        (lambda x, y: audit([x[0], x[1, :, :3]]), r"several sizes as a list of pairs \(image, label\)"),
         (lambda x, y: label_sharpness(TensorDataset(torch.tensor(x)), y), "in its items"),
         (lambda x, y: label_sharpness(x, [[1, 0]] * N), "expected one class or number"),
         (lambda x, y: intrinsic_dimension(x, estimator="pca"), "estimator is 'pca'; expected mle"),

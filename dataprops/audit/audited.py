@@ -161,11 +161,10 @@ def _missing(audited: Audited) -> list[str]:
     ):
         if name not in rows.index or not pd.isna(rows["value"].loc[name]):
             continue
-        reason = rows.loc[name, "note"] or "too few images"
-        if name.startswith("label_sharpness"):
-            labels = audited["labels"]
-            reason = "no image has a label" if labels["kind"] == "none" else "all labels are the same"
-        out.append(f"the {title} is NaN: {reason}")
+        out.append(f"the {title} is NaN: {rows.loc[name, 'note'] or 'too few images'}")
+    sharp = audited["label_sharpness"]
+    if sharp["sample"]["mean"] is not None and "infinite" in sharp["note"]:
+        out.append(f"label sharpness: {sharp['note']}")
     return out
 
 

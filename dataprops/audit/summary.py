@@ -145,6 +145,8 @@ def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
         "q50": value("q50"),
         "q95": value("q95"),
         "q99": value("q99"),
+        # why it is missing, or that identical pictures with different labels are left out
+        "note": str(rows.at["label_sharpness.all_pairs", "note"] or ""),
         "intervals": {name: _interval(rows.loc[f"label_sharpness.{name}"]) for name in ("sample", "q50", "q95", "q99")},
     }
 

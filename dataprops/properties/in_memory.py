@@ -22,8 +22,8 @@ from dataprops.imaging.ranges import IMAGE, Facts, decide, unusual
 from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import ESTIMATORS, estimate_all, from_samples, neighbours_needed
 from dataprops.properties.sampled import Asked, sampled_estimates
-from dataprops.properties.sharpness import draw_samples
-from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, raw_image, to_raw
+from dataprops.properties.sharpness import draw_samples, identical_pairs, left_out_words, reason_not_measured
+from dataprops.sources.arrays import Items, as_array, channels_axis, is_dataset, label_text, paired, raw_image, to_raw
 from dataprops.sources.labels import label_values
 from dataprops.util.caller import warn_caller
 from dataprops.util.tools import cores
@@ -39,7 +39,8 @@ class Sharpness(NamedTuple):
     ----------
     value : float
         Mean over the draws of max |y_j - y_k| / ||x_j - x_k||; of all pairs where m is None. Per grey level: distances are Euclidean
-        over the D values of a canonical image in [0, top]. NaN where no two labels differ.
+        over the D values of a canonical image in [0, top]. NaN where no two labels differ. Identical images with different labels are
+        left out, with a warning: with them it would be infinite; NaN where no others differ in their labels.
     std : float
         Standard deviation over the draws; 0 where every draw is the whole set.
     m : int
@@ -118,7 +119,7 @@ def label_sharpness(
     used = np.unique(np.concatenate(samples))
     pixels, given = _canonical(images, used, size, channels, scale)
     kind, y, _ = label_values(given, kind)
-    rows, row, _ = _distinct(pixels, y)
+    rows, row, _, content = _distinct(pixels, y)
     spec = PassSpec(0, numeric=kind == "numbers")
     values = []
     for sample in samples:
@@ -126,10 +127,11 @@ def label_sharpness(
         plan = plan_pass(len(chosen), rows.features, 0, Resources(threads=threads or cores()))
         state = all_pairs(subset(rows, chosen), spec, plan, Runner(threads or cores())).state
         values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
-    if len(np.unique(y[~np.isnan(y)])) < 2:
+    if not any(values) and (len(np.unique(y[~np.isnan(y)])) < 2 or identical_pairs(content, y)):
         values = [float("nan")] * len(values)
-        told = "no image has a label" if np.isnan(y).all() else "all labels are the same"
-        warnings.warn(f"the label sharpness is NaN: {told}", stacklevel=2)
+        warnings.warn(f"the label sharpness is NaN: {reason_not_measured(y)}", stacklevel=2)
+    elif told := left_out_words(identical_pairs(content, y)):
+        warnings.warn(f"label sharpness: {told}", stacklevel=2)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return Sharpness(float(np.mean(values)), spread, count, len(values))
 
@@ -176,7 +178,7 @@ def intrinsic_dimension(
         raise DatapropsError(f"k is {k}; expected 3 to 1000 neighbours")
     images = _images(dataset, labels)
     pixels, _ = _canonical(images, np.arange(images.n), size, channels, scale)
-    rows, _, first = _distinct(pixels, np.zeros(images.n))
+    rows, _, first, _ = _distinct(pixels, np.zeros(images.n))
     row = ESTIMATORS[estimator]
     runner = Runner(threads or cores())
     if from_samples((row.group,), rows.n):
@@ -193,10 +195,7 @@ def intrinsic_dimension(
 
 
 def _images(dataset: Any, labels: Sequence | None) -> _Images:
-    if isinstance(dataset, tuple):
-        if len(dataset) != 2 or labels is not None:
-            raise DatapropsError("a tuple is taken as (images, labels): give two arrays, or a Dataset")
-        dataset, labels = dataset
+    dataset, labels = paired(dataset, labels)
     if is_dataset(dataset):
         if labels is not None:
             raise DatapropsError("labels go with an array; those of a Dataset are in its items")
@@ -269,14 +268,16 @@ def _range(images: _Images, used: np.ndarray) -> str:
     return text
 
 
-def _distinct(pixels: np.ndarray, y: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Rows of distinct (pixels, label), the row of each image, and the first image of each row."""
+def _distinct(pixels: np.ndarray, y: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of distinct (pixels, label), the row of each image, the first image of each row, and the number of each image's pixels."""
     seen: dict[tuple[bytes, float | None], int] = {}
-    row = np.empty(len(pixels), np.int64)
+    contents: dict[bytes, int] = {}
+    row, content = np.empty((2, len(pixels)), np.int64)
     for at, key in enumerate(_keys(pixels, y)):
         row[at] = seen.setdefault(key, len(seen))
+        content[at] = contents.setdefault(key[0], len(contents))
     first = np.unique(row, return_index=True)[1]
-    return array_rows(pixels if len(first) == len(pixels) else pixels[first], y[first]), row, first
+    return array_rows(pixels if len(first) == len(pixels) else pixels[first], y[first]), row, first, content
 
 
 def _keys(pixels: np.ndarray, y: np.ndarray) -> Iterable[tuple[bytes, float | None]]:

@@ -57,6 +57,50 @@ def quantile_interval(values: np.ndarray, q: float) -> tuple[float, float]:
     )
 
 
+def identical_pairs(content: np.ndarray, y: np.ndarray) -> int:
+    """Pairs of images of one content with different labels: they lie at distance 0, and no maximum over pairs holds them.
+
+    Parameters
+    ----------
+    content : int [n]
+        Number of each image's picture.
+    y : float [n]
+        Label; NaN: none.
+
+    >>> identical_pairs(np.array([4, 4, 4, 7, 7]), np.array([0.0, 1.0, 1.0, 0.0, np.nan]))
+    2
+    """
+    labelled = ~np.isnan(y)
+    pairs = np.stack([content[labelled].astype(float), y[labelled]])
+    kinds, sizes = np.unique(pairs, axis=1, return_counts=True)
+    _, at = np.unique(kinds[0], return_inverse=True)
+    whole = np.bincount(at, sizes)
+    return (int((whole**2).sum()) - int((sizes**2).sum())) // 2
+
+
+def reason_not_measured(y: np.ndarray) -> str:
+    """Why there is no label sharpness, of a set in which no two images apart from each other have different labels."""
+    different = len(np.unique(y[~np.isnan(y)]))
+    if different < 2:
+        return "all labels are the same" if different else "no image has a label"
+    return "wherever labels differ, the pictures are identical: it is infinite between them, and they are listed as conflicts"
+
+
+def left_out_words(pairs: int) -> str:
+    """That pairs of identical pictures with different labels have no part in the sharpness; empty where there are none.
+
+    >>> left_out_words(1)
+    '1 pair of identical pictures with different labels is left out: with it the sharpness would be infinite'
+    """
+    if not pairs:
+        return ""
+    what, them = ("pair", "it") if pairs == 1 else ("pairs", "them")
+    return (
+        f"{pairs:,} {what} of identical pictures with different labels {'is' if pairs == 1 else 'are'} left out: with {them} the"
+        " sharpness would be infinite"
+    )
+
+
 def draw_samples(n: int, m: int, draws: int, seed: int) -> list[np.ndarray]:
     """Samples of min(m, n) of n images without replacement, ascending; each draw has a seed of its own."""
     return [np.sort(np.random.default_rng([seed, draw]).choice(n, min(m, n), replace=False)) for draw in range(draws)]

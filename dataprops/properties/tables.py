@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,13 @@ from dataprops.distances.state import PassSpec, State
 from dataprops.properties.dimension import Estimate, local_dimension
 from dataprops.properties.distinct import Distinct, duplicate_of, image_neighbours
 from dataprops.properties.estimators import estimate_all
-from dataprops.properties.sharpness import IntervalEstimate, draw_samples
+from dataprops.properties.sharpness import (
+    IntervalEstimate,
+    draw_samples,
+    identical_pairs,
+    left_out_words,
+    reason_not_measured,
+)
 from dataprops.util.normal import Z
 from dataprops.util.tools import Tools
 
@@ -183,6 +189,27 @@ def properties_table(
         value, low, high = summary[name]
         rows.append((f"label_sharpness.{name}", value, nan, n_sharp, 0, 0, low, high, missing))
     return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "low", "high", "note"])
+
+
+def with_words_on_labels(properties: pd.DataFrame, rows: Distinct) -> pd.DataFrame:
+    """The table with the reason why there is no label sharpness, or with what was left out of it.
+
+    Where images with different labels are all identical pictures nothing was measured: every value is NaN, not the 0 of a sample
+    without a pair.
+    """
+    y = rows.y[rows.row]
+    identical = identical_pairs(rows.content_row[rows.row], y)
+    sharp = properties["property"].str.startswith("label_sharpness.")
+    top: Any = properties.set_index("property").loc["label_sharpness.all_pairs"]
+    out = properties.copy()
+    if math.isnan(top["value"]) and math.isnan(top["low"]):
+        out.loc[sharp, ["value", "se", "low", "high"]] = float("nan")
+        out.loc[sharp, "note"] = reason_not_measured(y)
+    elif identical:
+        told = out["property"].isin(["label_sharpness.all_pairs", "label_sharpness.sample"])
+        notes = out.loc[told, "note"].map(lambda note: "; ".join(filter(None, [note, left_out_words(identical)])))
+        out.loc[told, "note"] = notes
+    return out
 
 
 def image_values(

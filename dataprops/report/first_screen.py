@@ -409,9 +409,10 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     sample = sample_of(dict(s))
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
     if no_spread(sample):
-        note = "no labels to tell apart" if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
+        missing = s["label_sharpness"].get("note") or "no labels to tell apart"  # no note: of an earlier version
+        note = missing if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
-    told = "the largest of this set, 1 / grey level"
+    told = "; ".join(filter(None, ["the largest of this set, 1 / grey level", s["label_sharpness"].get("note")]))
     keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
     return [*keys, *feature_keys(s.get("feature_space"))]
 

@@ -121,7 +121,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
 
     Parameters
     ----------
-    images : array or Dataset
+    images : array, Dataset, or pair (images, labels)
         Array [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels
         as the module's docstring has them.
     labels : sequence of n, optional
@@ -132,6 +132,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
     DatapropsError
         If the shapes do not fit.
     """
+    images, labels = paired(images, labels)
     if is_dataset(images):
         if labels is not None:
             raise DatapropsError("labels go with an array; those of a Dataset are in its items")
@@ -171,7 +172,27 @@ def as_array(images: Any) -> np.ndarray:
     """An array of an array, a tensor (of any device), or a list of equal arrays."""
     if hasattr(images, "detach"):
         images = images.detach().cpu()
-    return np.asarray(images)
+    try:
+        return np.asarray(images)
+    except ValueError as error:
+        raise DatapropsError(
+            f"the images do not make one array ({error}): give images of several sizes as a list of pairs (image, label)"
+        ) from None
+
+
+def paired(images: Any, labels: Sequence | None) -> tuple[Any, Sequence | None]:
+    """Images and labels that may come as one tuple.
+
+    Raises
+    ------
+    DatapropsError
+        If it has other than two parts, or there are labels beside it.
+    """
+    if not isinstance(images, tuple):
+        return images, labels
+    if len(images) != 2 or labels is not None:
+        raise DatapropsError("a tuple is taken as (images, labels): give two arrays, or a Dataset")
+    return images
 
 
 def label_text(label: Any) -> str | None:

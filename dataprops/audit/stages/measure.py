@@ -24,6 +24,7 @@ from dataprops.properties.tables import (
     sampled_sharpness,
     sharpest_pairs,
     subset_estimates,
+    with_words_on_labels,
 )
 from dataprops.store.pass_cache import load_known
 from dataprops.store.rows import open_rows
@@ -71,6 +72,7 @@ def measure(run: Run, tools: Tools) -> Measured:
     draws = sampled_sharpness(tools, everything, rows, whole, drawn, numeric=numeric, memory=config.memory)
 
     properties = properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors)
+    properties = with_words_on_labels(properties, rows)
     files.properties.write(properties)
     table, neighbours = image_values(images, rows, state, config.k, anchors)
     files.images.write(table)
