@@ -9,8 +9,10 @@ import logging
 import os
 import pickle
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -494,6 +496,38 @@ def test_files_that_were_hashed_are_decoded_without_another_reading(tmp_path):
     kept.put("view", "hash", RawImage(rows[1], "idx", "L", 4, 4))
     assert kept.take("own")[1].pixels.shape == (4, 4)
     assert kept.take("view") is None
+
+
+@pytest.mark.parametrize(("size", "together"), [(shards.SMALL_BYTES, 1), (shards.SMALL_BYTES + 1, 2)])
+def test_batches_of_small_files_are_decoded_in_turn_and_others_beside_each_other(monkeypatch, tmp_path, size, together):
+    kept, at_work, most = shards.Kept(2**20), [], []
+    meet = threading.Barrier(2)
+
+    def decode(source, batch, *_):
+        at_work.append(batch)
+        most.append(len(at_work))
+        with suppress(threading.BrokenBarrierError):
+            meet.wait(0.2)
+        most.append(len(at_work))
+        at_work.remove(batch)
+        return len(batch.keys)
+
+    monkeypatch.setattr(shards, "_decode_batch", decode)
+    for key in "ab":
+        kept.put(key, key, bytes(size))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda key: decode_batch(None, shards.Batch([key], [key]), SIX, "", kept=kept), "ab"))
+    assert max(most) == together
+
+
+def test_files_are_read_in_turn_while_they_are_small_and_not_waited_for():
+    turns = shards.Turns()
+    beside = type(nullcontext())
+    assert not isinstance(turns.take(), beside)  # the first batch says which files they are
+    for sizes, busy, alone in [([900, 1100], 0.9, True), ([900, 1100], 0.1, False), ([100, 9000], 0.9, False)]:
+        turns.learn(sizes, busy)
+        assert isinstance(turns.take(), beside) == (not alone)
+    assert not isinstance(turns.take(alone=True), beside)
 
 
 def test_images_are_measured_alike_alone_and_together():

@@ -35,6 +35,7 @@ from dataprops.distances.lanes import LANES, close_lanes
 from dataprops.distances.pooled import Pooled, factors, pool
 from dataprops.distances.product import choose_route, product
 from dataprops.util.compiled import njit
+from dataprops.util.threads import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -256,6 +257,7 @@ def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> P
     return Products(gram, others.products(directions), norm / others.factor**2, others.factor)
 
 
+@one_thread()
 def choose_basis(
     sample: torch.Tensor, sample_norm: np.ndarray, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
 ) -> Basis | None:
