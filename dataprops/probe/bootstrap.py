@@ -23,6 +23,14 @@ def mean_interval(values: np.ndarray, leak_group: np.ndarray, weights: np.ndarra
     return float(values.mean()), float(low), float(high)
 
 
+def held_out_interval(
+    values: np.ndarray, leak_group: np.ndarray, weights: np.ndarray, ratio: float
+) -> tuple[float, float, float]:
+    """As `mean_interval`, of losses float [n], none negative, of images that were held out; wider by a ratio (`spread`)."""
+    value, low, high = mean_interval(values, leak_group, weights)
+    return value, max(0.0, value - ratio * (value - low)), value + ratio * (high - value)
+
+
 def zero_events_high(leak_groups: int) -> float:
     """Upper end of a share of which no event was seen in so many leak groups: 1 - 0.025^(1/n), Clopper and Pearson's."""
     return 1 - ((1 - LEVEL) / 2) ** (1 / max(1, leak_groups))

@@ -73,3 +73,9 @@ def gain(
     found = 1 - times ** slope(sizes, np.maximum(drawn, 1e-9))
     low, high = np.quantile(found, [0.025, 0.975])
     return Gain(float(1 - times ** slope(sizes, np.maximum(losses.mean(0), 1e-9))), float(low), float(high))
+
+
+def widened(gain: Gain, ratio: float) -> Gain:
+    """A gain whose interval also has the luck of the images trained on (`spread.spread_ratios`)."""
+    value, low, high = gain
+    return Gain(value, value - ratio * (value - low), value + ratio * (high - value))

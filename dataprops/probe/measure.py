@@ -1,7 +1,7 @@
 """The probe as a whole: images and labels in, what a reference classifier makes of them out.
 
     images -> features.py -> ridge.py (scores of images not trained on) -> calibrate.py (probabilities)
-                                    |-> curve.py, suspects.py, attack.py, and intervals over groups by bootstrap.py
+                                    |-> curve.py, suspects.py, attack.py, and intervals by bootstrap.py and spread.py
 
 Pure functions of their arguments: the same images, labels, leak groups and seed give the same numbers.
 """
@@ -16,7 +16,7 @@ import torch
 
 from dataprops.probe import curve
 from dataprops.probe.attack import Attack, Linear, attack
-from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
+from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses
 from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
@@ -30,6 +30,7 @@ from dataprops.probe.ridge import (
     near_strengths,
     targets,
 )
+from dataprops.probe.spread import Fitted, spread_ratios
 from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
@@ -57,7 +58,7 @@ class HeldOut(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A mean over images with its 95 % interval (bootstrap over groups)."""
+    """A mean over images with its 95 % interval (`bootstrap.held_out_interval`)."""
 
     value: float
     low: float
@@ -261,11 +262,12 @@ def run_probe(
     sizes, scores, held_all = _at_all_sizes(kernel, target, strata, leak_group, folds, seed, step)
     strength = held_all.strength
     weights = bootstrap_weights(int(leak_group.max()) + 1, seed)
+    ratios = spread_ratios(Fitted(kernel, target, None if numeric else y, leak_group, folds, strength), seed)
     if numeric:
-        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights)
+        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights, ratios)
         return probe._replace(kernel=kernel, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, leak_group, folds, weights)._replace(kernel=kernel, strength=strength)
+    probe = _of_classes(sizes, held, y, leak_group, folds, weights, ratios)._replace(kernel=kernel, strength=strength)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)
@@ -320,12 +322,14 @@ def _of_classes(
     leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
+    ratios: np.ndarray,
 ) -> Probe:
     p, classes = held[-1], held[-1].shape[1]
     predicted = p.argmax(1)
     losses = np.stack([log_losses(h, y) for h in held], axis=1)
     wrong = (predicted != y).astype(float)
-    error = Estimate(*mean_interval(wrong, leak_group, weights))
+    error = Estimate(*held_out_interval(wrong, leak_group, weights, ratios[0]))
+    error = error._replace(high=min(1.0, error.high))
     if not wrong.any():
         error = error._replace(high=zero_events_high(weights.shape[1]))
     points = [
@@ -334,12 +338,12 @@ def _of_classes(
     ]
     own = p[np.arange(len(y)), y]
     other = np.where(np.arange(classes) == y[:, None], -1.0, p).max(1)
-    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group)
+    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group, ratios[1])
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y, predicted), 1)
     return Probe(
         error,
-        Estimate(*mean_interval(losses[:, -1], leak_group, weights)),
+        Estimate(*held_out_interval(losses[:, -1], leak_group, weights, ratios[1])),
         confusion,
         points,
         gains,
@@ -364,12 +368,13 @@ def _of_numbers(
     leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
+    ratios: np.ndarray,
 ) -> Probe:
     squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in scores], axis=1)
     points = [CurvePoint(n, float(miss), float("nan")) for n, miss in zip(sizes, squares.mean(0), strict=True)]
-    gains, withheld = _gains(sizes, squares, len(target), weights, leak_group)
+    gains, withheld = _gains(sizes, squares, len(target), weights, leak_group, ratios[0])
     return Probe(
-        Estimate(*mean_interval(squares[:, -1], leak_group, weights)),
+        Estimate(*held_out_interval(squares[:, -1], leak_group, weights, ratios[0])),
         None,
         None,
         points,
@@ -389,7 +394,7 @@ def _of_numbers(
 
 
 def _gains(
-    sizes: list[int], losses: np.ndarray, errors: int, weights: np.ndarray, leak_group: np.ndarray
+    sizes: list[int], losses: np.ndarray, errors: int, weights: np.ndarray, leak_group: np.ndarray, ratio: float
 ) -> tuple[dict[int, curve.Gain] | None, str | None]:
     if errors < curve.LEAST_ERRORS:
         told = "no held-out error" if errors == 0 else f"{errors} held-out error{'s' if errors > 1 else ''}"
@@ -399,7 +404,8 @@ def _gains(
     if len(sizes) < curve.LATE:
         return None, f"there are too few images for a learning curve: it takes three sizes, there are {len(sizes)}"
     n = np.array(sizes, float)
-    return {times: curve.gain(n, losses, weights, leak_group, times) for times in (2, 4)}, None
+    gains = {times: curve.gain(n, losses, weights, leak_group, times) for times in (2, 4)}
+    return {times: curve.widened(gain, ratio) for times, gain in gains.items()}, None
 
 
 def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, y: np.ndarray) -> list[Linear]:
