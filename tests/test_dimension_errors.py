@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dataprops.properties import dimension
+from dataprops.errors import DatapropsError
+from dataprops.properties import ESTIMATORS, dimension, estimators, register
 from dataprops.properties.dimension import (
     closed_form,
     geomle_points,
@@ -22,6 +25,7 @@ from dataprops.properties.dimension import (
     twonn_keep,
     twonn_value,
 )
+from dataprops.properties.estimators import estimate_all, groups
 
 RNG = np.random.default_rng
 
@@ -207,3 +211,57 @@ def test_points_without_enough_neighbours_have_no_geomle() -> None:
 def test_a_bootstrap_sample_holds_images_that_a_draw_with_replacement_names() -> None:
     drawn = RNG([7, 2]).integers(0, 50, 50)
     assert np.nonzero(dimension._bootstrap(50, 7, 2))[0].tolist() == sorted(set(drawn.tolist()))
+
+
+# the table of estimators
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "used"),
+    [
+        *(("mle", 21, 20), ("mle_paper", 21, 20), ("twonn", 11, 2)),
+        *(("twonn_paper", 3, 2), ("twonn_closed", 3, 2), ("geomle", 110, 55)),
+    ],
+)
+def test_each_estimator_needs_so_many_images_and_says_which_neighbours_it_used(
+    name: str, least: int, used: int
+) -> None:
+    for n in (least - 1, least):
+        distances, index = points(n, min(n - 1, 109))
+        found = estimate_all(distances, index, 4, 20, groups=(ESTIMATORS[name].group,))[name]
+        assert (found.n, found.k) == (n, used)
+        missing = f"needs at least {least} distinct images, has {n}"
+        assert (found.note == missing) == (n < least)
+        assert math.isfinite(found.value) == (n >= least)
+
+
+def test_estimates_are_those_of_their_functions_with_random_numbers_of_their_own() -> None:
+    distances, index = points(120, 119)
+    found = estimate_all(distances, index, 4, 10, 3, full_range=2.0)
+    rng = {name: RNG([3, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())]) for name in found}
+    near = distances[:, :10], index[:, :10]
+    assert found["mle"][:2] == mle_value(distances, 10, 9, rng["mle"])
+    assert found["mle_paper"][:2] == mle_value(distances, 10, 8, rng["mle_paper"])
+    assert found["twonn"][:2] == twonn_value(*near, slope_of(twonn_keep), rng["twonn"])
+    assert found["twonn_paper"][:2] == twonn_value(*near, slope_of(lambda n: n - 1), rng["twonn_paper"], 0.5)
+    assert found["twonn_closed"][:2] == twonn_value(*near, closed_form, rng["twonn_closed"])
+    assert found["geomle"][:2] == geomle_value(distances / 2, index, 4, 3, 0)[:2]
+
+
+def test_neighbours_at_one_distance_give_no_number_and_the_reason() -> None:
+    found = estimate_all(np.ones((30, 20)), np.zeros((30, 20), int), 4, groups=("mle", "twonn"))
+    for estimate in found.values():
+        assert math.isnan(estimate.value) and math.isnan(estimate.se)
+        assert estimate.note == "the neighbour distances are all equal"
+
+
+def test_the_table_says_what_suffices_for_a_sample_and_how_estimates_are_called() -> None:
+    assert groups() == ("mle", "twonn", "geomle")
+    assert groups(sampled=True) == ("mle", "twonn")
+    assert estimators.title_of("mle_paper") == "MLE as the paper has it"
+    assert estimators.title_of("mle_paper", short=True) == "MLE, paper"
+    assert estimators.title_of("another") == "another"
+    row = ESTIMATORS["twonn"]
+    for name, group in (("Two", "two"), ("two nn", "two"), ("sample", "two"), ("two", "Two")):
+        with pytest.raises(DatapropsError, match=r"lower-case letters|is reserved"):
+            register(replace(row, name=name, group=group))
