@@ -36,18 +36,31 @@ def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
 
     n, classes = scores.shape
     counts = np.bincount(y, minlength=classes)
-    wanted = np.zeros((n, classes))
-    wanted[np.arange(n), y] = 1.0
     # Platt's (n_c + 1) / (n_c + 2) for the class itself; the rest is shared by the others
     right = ((counts + 1) / (counts + 2))[y]
-    wanted = wanted * right[:, None] + (1 - wanted) * ((1 - right) / max(1, classes - 1))[:, None]
+    rest = (1 - right) / max(1, classes - 1)
+    wanted = np.repeat(rest[:, None], classes, axis=1)
+    wanted[np.arange(n), y] = right
+    of_score, of_class = float((wanted * scores).sum()), wanted.sum(0)
+    total = wanted.sum(1)
+    logits = np.empty_like(scores)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        """Cross-entropy and its gradient; log p = logits - log sum exp(logits), and what is wanted enters by its sums."""
         temperature, offset = parameters[0], parameters[1:]
-        logs = log_softmax(temperature * scores + offset)
-        gap = (np.exp(logs) - wanted) / n
-        value = -float((wanted * logs).sum()) / n + RIDGE / 2 * float(offset @ offset)
-        return value, np.concatenate([[float((gap * scores).sum())], gap.sum(0) + RIDGE * offset])
+        np.multiply(scores, temperature, out=logits)
+        np.add(logits, offset, out=logits)
+        top = logits.max(1)
+        np.subtract(logits, top[:, None], out=logits)
+        odds = np.exp(logits, out=logits)
+        mass = odds.sum(1)
+        value = float(total @ (np.log(mass) + top)) - temperature * of_score - float(of_class @ offset)
+        share = total / mass
+        by_class = share @ odds - of_class
+        by_score = float(share @ np.einsum("ij,ij->i", odds, scores)) - of_score
+        gradient = np.concatenate([[by_score], by_class]) / n
+        gradient[1:] += RIDGE * offset
+        return value / n + RIDGE / 2 * float(offset @ offset), gradient
 
     start = np.concatenate([[2.0], np.zeros(classes)])
     bounds = [(0.0, 50.0)] + [(-20.0, 20.0)] * classes

@@ -24,6 +24,7 @@ from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 ROWS = 64  # of a kernel at a time
+OUTPUTS = 32  # of more targets a factorisation, which serves them all, is cheaper than directions for each
 MANY = 1000  # of more images only the strengths around the best one of a half are tried, and on one fold
 
 Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of a fold's rows, and (alpha, mean)
@@ -129,8 +130,8 @@ def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System
 
 
 def _fits(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit]:
-    """(scores of the held rows, (alpha, mean)) of each; of many rows all at once where that converges."""
-    if max(len(system.train) for system in systems) > MANY:
+    """(scores of the held rows, (alpha, mean)) of each; of many rows and few targets all at once where that converges."""
+    if max(len(system.train) for system in systems) > MANY and target.shape[1] <= OUTPUTS:
         together = _fits_together(kernel, target, systems)
         if together is not None:
             return together
