@@ -335,6 +335,28 @@ def test_upright_and_lying_pictures_are_one_shape_where_both_are_usual(lying: in
     assert "3.00 times" in next(fault.words for fault in found if fault.image == 70)
 
 
+def test_another_format_of_a_turned_camera_is_no_odd_shape():
+    pixels = pictures(90, seed=5)
+    images, _ = tables(pixels, width=300, height=400)
+    images.loc[:24, ["width", "height"]] = [400, 300]
+    images.loc[:2, ["width", "height"]] = [533, 300]
+    images.loc[70, ["width", "height"]] = [900, 300]
+    found = {fault.image for fault in faults(images, blocks_of(pixels)) if fault.fault == "odd_aspect"}
+    assert found == {70}
+
+
+def test_a_picture_without_a_single_edge_is_blurred_also_where_sharpness_varies():
+    rng = np.random.default_rng(2)
+    # a set so wide that the softest lie within its fence
+    softness = rng.permutation(np.linspace(0.0, 1.6, 90))
+    base = pictures(90, seed=5)
+    pixels = np.stack([gaussian_filter(one, sigma) for one, sigma in zip(base, softness, strict=True)])
+    pixels[7] = gaussian_filter(base[7], 5.0)
+    numbers = [measure_image(one) for one in pixels]
+    images = pd.DataFrame(numbers).add_prefix("original_").assign(image=range(90), width=SIDE, height=SIDE)
+    assert {fault.image for fault in quality._sharpness(images)} == {7}
+
+
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():
     exposure = np.random.default_rng(0).exponential(0.9, 90).clip(0, 3.2)  # by day and by night
     wide = (pictures(90, seed=5) * 2.0 ** -exposure[:, None, None]).astype(np.uint8)

@@ -47,7 +47,7 @@ BY_CHANNEL, GRAINIER = 1.25, 1.5
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
 # focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
-BLURRED, VERY_BLURRED = 0.33, 0.285
+BLURRED, VERY_BLURRED, NO_EDGE = 0.33, 0.285, 0.264
 
 
 class Fault(NamedTuple):
@@ -194,6 +194,8 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     usually_sharp = 2**middle > 0.12
     blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
     blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
+    # a set of pictures of any sharpness has no fence, but none without a single edge
+    blurred |= (focus <= NO_EDGE) & (np.nanmedian(focus) >= BLURRED)
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
@@ -237,10 +239,10 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     middle, bottom, top = _fence(side, 0.4)
     size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
-    # a camera that was turned makes no odd picture: upright and lying ones count as one shape where both are usual
-    turned = np.abs(aspect + np.median(aspect)) < 0.2
-    if abs(np.median(aspect)) >= 0.2 and turned.mean() >= USUAL:
-        aspect = np.where(turned, -aspect, aspect)
+    # a camera that was turned makes no odd picture, nor does its other format: where both ways are usual, all count as lying one way
+    usual = float(np.median(aspect))
+    if abs(usual) >= 0.2 and (np.abs(aspect + usual) < 0.2).mean() >= USUAL:
+        aspect = np.copysign(aspect, usual)
     middle, bottom, top = _fence(aspect, 0.2)
     odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
     return [
