@@ -244,3 +244,45 @@ def test_two_thousand_pairs_of_ten_thousand_images_stay_small_and_quick(audited,
         assert tab.errors == []
     finally:
         tab.close()
+
+
+def test_a_mark_is_framed_beside_images_of_other_classes(audited, tmp_path):
+    import pandas as pd
+
+    names = ("images", "properties", "checks", "shortcuts", "alerts")
+    tables = {name: pd.read_parquet(audited.folder / f"{name}.parquet") for name in names}
+    label, path = (tables["images"][name].to_numpy(object) for name in ("label", "path"))
+    bearers = np.nonzero(label == "b")[0][:3].tolist()
+    place = "(row 2, column 8 of an 8 x 8 grid)"
+    row = {
+        "kind": "pixel_shortcut",
+        "severity": "warning",
+        "images": bearers,
+        "paths": list(path[bearers]),
+        "value": 0.3,
+    }
+    mark = f"A mark in the top right corner tells the class: 30 % of class b show the same mark there {place}."
+    findings = pd.DataFrame([row | {"detail": mark}])
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 1), dtype=np.uint8)
+    tables |= {"findings": findings, "alerts": tables["alerts"].iloc[:0]}
+    page = tmp_path / "mark.html"
+    page.write_text(render(dict(audited) | {"alerts": []}, tables, lambda image: pixels), encoding="utf-8")
+    tab = Tab(page, tmp_path)
+    try:
+        shots = tab.js(
+            "[...document.querySelectorAll('.card .shot')].map((s) => [s.dataset.path, s.querySelector('.cell').style.left,"
+            " s.querySelector('.cell').style.top])"
+        )
+        assert [shot[1:] for shot in shots] == [["87.5%", "12.5%"]] * len(shots)
+        shown = [list(path).index(shot[0]) for shot in shots]
+        assert shown[:3] == bearers and len(shown) == 7 and set(label[shown[3:]]) == set(label) - {"b"}
+        words = tab.js("document.querySelector('.card p').textContent")
+        assert words.endswith("The frame shows where. The last 4 are of other classes, for comparison.")
+        # enlarged one that bears it stands beside one that does not, and the frame goes with the zoom
+        tab.js("document.querySelector('.card button.pic').click(); document.getElementById('v-in').click()")
+        moved = "[...document.querySelectorAll('.frame .place, .frame img')].map((one) => one.style.transform)"
+        assert tab.js(moved) == ["translate(0px, 0px) scale(1.5)"] * 4
+        assert len(set(tab.js("[...document.querySelectorAll('.pane figcaption b')].map((b) => b.textContent)"))) == 2
+        assert tab.errors == []
+    finally:
+        tab.close()

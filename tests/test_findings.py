@@ -371,3 +371,37 @@ def test_a_finding_that_does_not_fit_is_refused(change, words):
     with pytest.raises(DatapropsError, match=words):
         register(replace(fine, **change))
     assert not {"mine", "Not a name"} & set(FINDINGS)
+
+
+def test_a_shortcut_shows_images_of_every_class_with_what_tells_it():
+    images = table(100)
+    images["format"] = [("PNG", "JPEG")[i % 2] for i in range(100)]
+    images.loc[0, "format"] = "JPEG"  # no usual one of its class
+    found, _ = run(images)
+    (ids,) = found["images"]
+    assert ids == [2, 1, 4, 3]  # of each class in turn two that have its usual format
+    site = pd.DataFrame({"site": [("south", "north")[i % 2] for i in range(100)]}, dtype=object)
+    (ids,) = run(table(100), described=site)[0]["images"]
+    assert ids == [0, 1, 2, 3]
+    numbers = table(100, y=np.linspace(0, 1, 100), label=[str(v) for v in np.linspace(0, 1, 100)])
+    numbers["width"] = np.arange(100) * 3 + 5
+    (ids,) = run(numbers, kind="numbers")[0]["images"]
+    assert ids == [0, 1, 98, 99]  # the smallest and the largest
+
+
+def test_a_shortcut_goes_on_although_other_examples_are_shown():
+    from dataprops.audit.opened import opened_closed
+
+    def told(ids: list[int], what: str) -> pd.DataFrame:
+        row = {
+            "kind": "shortcut",
+            "images": ids,
+            "paths": [str(i) for i in ids],
+            "detail": f"The {what} alone tells X.",
+        }
+        return pd.DataFrame([row])
+
+    same = np.arange(9)
+    assert opened_closed(told([1, 2], "width"), told([3, 4], "width"), same, ["shortcut"]) == ({}, {})
+    opened, closed = opened_closed(told([1, 2], "width"), told([1, 2], "height"), same, ["shortcut"])
+    assert opened["shortcut"]["count"] == closed["shortcut"]["count"] == 1

@@ -210,6 +210,33 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
     assert steps_of(summary | {"alerts": []}, found)[0].href == "#find=suspect_labels"
 
 
+def test_the_verdict_names_what_the_first_step_acts_on_and_no_severe_step_is_cut_off():
+    kinds = [
+        "class_imbalance",
+        "shortcut",
+        "near_duplicates",
+        "exact_duplicates",
+        "unlabelled",
+        "unreadable",
+        "outliers",
+    ]
+    kinds += ["group_leakage", "split_leakage"]  # the last is the most useful
+    rows = [{"kind": kind, "severity": "info", "images": [1, 2], "value": 1.0, "detail": "X."} for kind in kinds]
+    alerts = [
+        {"name": FINDINGS[kind].checks[0].name, "severity": "warning", "sentence": f"The {kind}.", "findings": 1}
+        for kind in kinds
+    ]
+    summary = {"alerts": alerts, "n_images": 30, "probe": None}
+    steps = steps_of(summary, pd.DataFrame(rows))
+    assert verdict_of(summary).sentence.startswith("Look at the warnings first: the split_leakage.")
+    assert steps[0].href == "#find=split_leakage" and len(steps) == STEPS
+    # the one critical alert is of the kind that is acted on last
+    alerts[6]["severity"] = "critical"
+    summary["alerts"] = [alerts[6], *alerts[:6], *alerts[7:]]
+    assert verdict_of(summary).severity == "critical"
+    assert steps_of(summary, pd.DataFrame(rows))[0].href == "#find=outliers"
+
+
 def test_a_manifest_of_the_page_tells_names_that_it_cannot_hold():
     none = {"label": None, "split": None, "group": None}
     files = all_files(pd.DataFrame([{"path": path, **none} for path in ("a.png", r"b\nc.png", r"d\xe9.png")]))

@@ -2,11 +2,13 @@
 
 Images of both audits are told apart by what they are, not by their numbers: the pairs of `history.match`. A finding goes on if the
 other audit has one of its kind that shares two of its images (one, if it names one); one without images goes on if the other has
-one without images, too. What does not go on has opened, or closed.
+one without images, too. One whose images are examples of something (`BY_WORDS`) goes on if the other has one of the
+same thing. What does not go on has opened, or closed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +16,12 @@ import numpy as np
 import pandas as pd
 
 EXAMPLES = 20  # findings named of each kind
+BY_WORDS = ("shortcut", "pixel_shortcut")  # their images are examples, and others may be chosen in another audit
+
+
+def _subject(detail: str) -> str:
+    """What a sentence is about: 'The width of a file', 'A mark in the top left corner'."""
+    return re.split(r" alone\b| tells the class", detail, maxsplit=1)[0]
 
 
 def _groups(rows: Iterable[Sequence[int]]) -> dict[int, list[int]]:
@@ -44,7 +52,11 @@ def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict
         old = [list(ids) for ids in before["images"]]
         others, sizes = _groups(old), [len(ids) for ids in old]
         imageless = any(not size for size in sizes)
-        fresh = rows[[not _goes_on(list(ids), others, sizes, imageless) for ids in rows["images"]]]
+        if kind in BY_WORDS:
+            known = set(before["detail"].map(_subject))
+            fresh = rows[[_subject(detail) not in known for detail in rows["detail"]]]
+        else:
+            fresh = rows[[not _goes_on(list(ids), others, sizes, imageless) for ids in rows["images"]]]
         if len(fresh):
             some = fresh.head(EXAMPLES)
             out[kind] = {

@@ -18,7 +18,8 @@ import pandas as pd
 
 from dataprops.findings import strokes
 from dataprops.findings.boxes import Box, boxes
-from dataprops.findings.pixel_shortcut import EXAMPLES, GRID
+from dataprops.findings.pixel_shortcut import EXAMPLES, GRID, PROPERTY_SCORE, REGION_SCORE
+from dataprops.findings.rows import in_turn
 from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
 
@@ -72,7 +73,7 @@ class Told(NamedTuple):
     cell : tuple of int
         Row and column of a region; (-1, -1) of a property.
     images : tuple of int
-        Examples (ids).
+        Examples (ids): of a mark images that bear it; else typical ones of each class.
     """
 
     kind: str
@@ -117,17 +118,39 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
         return marks
     folds = class_folds(y, used["group"], seed)
     thumbs = thumbnails(blocks, ids).astype(np.float32)
-    out = [Told("property", name, _score(name, values, y, folds)) for name, values in _properties(used, thumbs).items()]
+    out = []
+    for name, values in _properties(used, thumbs).items():
+        score = _score(name, values, y, folds)
+        out.append(Told("property", name, score, images=typical(values, y, ids, score)))
     if thumbs.shape[1] >= GRID:
         cells = _cells(thumbs)
         for row in range(GRID):
             for column in range(GRID):
-                score = score_of(_cell_values(cells[:, row, column]), y, folds)
-                out.append(Told("region", place_name(row, column), score, "", (row, column)))
+                values = _cell_values(cells[:, row, column])
+                score = score_of(values, y, folds)
+                shown = typical(values, y, ids, score)
+                out.append(Told("region", place_name(row, column), score, "", (row, column), shown))
         marks = _joined(marks, _marks(cells, y, names, ids, seed=seed, group=group))
         marks = _joined(marks, _as_told(boxes(thumbs, y, group), names, ids))
     out += marks
     return sorted(out, key=lambda told: (told.kind, -told.score))
+
+
+def typical(values: np.ndarray, y: np.ndarray, ids: np.ndarray, score: float) -> tuple[int, ...]:
+    """Images (ids) that show what tells the classes apart: of each the two whose values [n, m] lie nearest its medians, in turn.
+
+    None where the score is below what is told.
+    """
+    if score < min(PROPERTY_SCORE, REGION_SCORE):
+        return ()
+    values = np.where(np.isfinite(values), values, -1.0)
+    scaled = values / np.maximum(values.std(0), 1e-9)
+    chosen = []
+    for c in np.unique(y)[: EXAMPLES // 2]:
+        own = np.nonzero(y == c)[0]
+        away = np.abs(scaled[own] - np.median(scaled[own], axis=0)).sum(1)
+        chosen.append(ids[own[np.argsort(away, kind="stable")[:2]]])
+    return tuple(in_turn(chosen))
 
 
 def _thin(

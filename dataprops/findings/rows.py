@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,15 @@ def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -
 def or_none(column: pd.Series) -> np.ndarray:
     """Values of a column, None where one is missing, object [n]."""
     return column.astype(object).where(column.notna(), None).to_numpy(object)
+
+
+def in_turn(by_class: Iterable[Sequence[int]]) -> list[int]:
+    """Examples of several classes, one of each before the next of each.
+
+    >>> in_turn([[1, 2], [7], [8, 9]])
+    [1, 7, 8, 2, 9]
+    """
+    return [int(i) for turn in zip_longest(*by_class) for i in turn if i is not None]
 
 
 def quoted(path: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, quoted
+from dataprops.findings.rows import Row, in_turn, quoted
 from dataprops.findings.told_by_columns import better_than_guessing, columns_of, seen_with, told_with
 from dataprops.util.numbers import percent
 
@@ -180,7 +180,7 @@ def find(context: Context) -> Iterator[Row]:
             values = context.described[columns[name]].iloc[labelled["image"].to_numpy(np.int64)]
             with_what = told_with(values, labelled["label"])
             yield (
-                (),
+                _of_each_class(labelled, values.to_numpy(object)),
                 score,
                 f"The {name} alone tells the class of {percent(accuracy)} of the images held out (balanced over the classes; chance:"
                 f" {percent(chance)})"
@@ -192,19 +192,42 @@ def _best(context: Context) -> Iterator[Row]:
     best = None if context.shortcuts is None else best_property(context.shortcuts)
     if best is None or not context.fails(best["score"], "shortcut", "shortcut_certain"):
         return
+    used = context.images[context.images["pixels"].notna() & context.images["y"].notna()]
     if context.kind == "numbers":
+        order = np.argsort(file_properties(used)[best["property"]], kind="stable")
         yield (
-            (),
+            used["image"].to_numpy()[[*order[:2], *order[-2:]]],
             best["score"],
             f"The {best['property']} of a file alone explains {percent(best['score'])} of the label's variance.",
         )
         return
+    named = CATEGORIES.get(best["property"])
+    values = used[named].to_numpy(object) if named else file_properties(used)[best["property"]]
     yield (
-        (),
+        _of_each_class(used, values),
         best["score"],
         f"The {best['property']} of a file alone tells the class of {percent(best['balanced_accuracy'])} of the images (balanced"
         f" over the classes; chance: {percent(best['chance'])}).{_by_class(context.images, best['property'])}",
     )
+
+
+def _of_each_class(images: pd.DataFrame, values: np.ndarray) -> list[int]:
+    """Two images (ids) of each of the first classes that show its usual value: the commonest, or the median where none is common."""
+    chosen = []
+    for label in sorted(images["label"].astype(str).unique())[:MOST_CLASSES]:
+        own = np.nonzero((images["label"].astype(str) == label).to_numpy())[0]
+        of_class = pd.Series(values[own]).dropna()
+        if of_class.empty:
+            continue
+        counts = of_class.value_counts()
+        usual: Any = counts.index[0]
+        if counts.iloc[0] < len(of_class) / 2 and of_class.dtype.kind in "fiu":
+            away = (of_class - of_class.median()).abs()
+            places = away.sort_values(kind="stable").index[:2]
+        else:
+            places = of_class.index[of_class == usual][:2]
+        chosen.append(images["image"].to_numpy()[own[places]])
+    return in_turn(chosen)
 
 
 def _by_class(images: pd.DataFrame, name: str) -> str:
@@ -282,5 +305,5 @@ FINDING = Finding(
             ),
         ),
     ),
-    shown="text",
+    shown="groups",
 )

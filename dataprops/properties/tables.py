@@ -207,8 +207,8 @@ def with_words_on_labels(properties: pd.DataFrame, rows: Distinct) -> pd.DataFra
         out.loc[sharp, "note"] = reason_not_measured(y)
     elif identical:
         told = out["property"].isin(["label_sharpness.all_pairs", "label_sharpness.sample"])
-        notes = out.loc[told, "note"].map(lambda note: "; ".join(filter(None, [note, left_out_words(identical)])))
-        out.loc[told, "note"] = notes
+        words = left_out_words(identical)
+        out.loc[told, "note"] = [f"{note}; {words}" if note else words for note in out.loc[told, "note"]]
     return out
 
 

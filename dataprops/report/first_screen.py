@@ -212,14 +212,24 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
 }
 
 
+def _use(alert: Mapping[str, Any]) -> int:
+    """Place in the order of the steps of what is the evidence of an alert; what has none comes last."""
+    if not alert.get("findings"):
+        return len(ACTIONS) + 1
+    order = {kind: at for at, kind in enumerate(ACTIONS)}
+    named = (
+        kind for f in FINDINGS.values() for check in f.checks if check.name == alert["name"] for kind in check.kinds
+    )
+    return min((order.get(kind, len(ACTIONS)) for kind in named), default=len(ACTIONS))
+
+
 def verdict_of(summary: Mapping[str, Any]) -> Verdict:
     """The verdict in words, from the alerts."""
     alerts = summary["alerts"]
     if not alerts:
         return Verdict("good", "No alert. Every check that applies to this set passed.")
-    # of equally severe ones first what can be looked at
-    worst = [alert for alert in alerts if alert["severity"] == alerts[0]["severity"]]
-    first = next((alert for alert in worst if alert.get("findings")), worst[0])
+    # of equally severe ones what the first step acts on
+    first = min((alert for alert in alerts if alert["severity"] == alerts[0]["severity"]), key=_use)
     count = len(alerts) - 1
     others = f" And {_many(count, 'more alert', 'more alerts')}." if count else ""
     return Verdict(first["severity"], f"{WORDS[first['severity']]}: {_clause(first['sentence'])}{others}")
@@ -338,7 +348,9 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
     ]
     told = _more_images(summary)
     alerted = _alerted(summary)
-    kept = sorted(kinds, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
+    # the severe first, so that none of those is cut off
+    ordered = in_order(kinds, summary)
+    kept = sorted(ordered, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
     out = [_step(kind, findings[findings["kind"] == kind]) for kind in in_order(kept, summary)]
     return [*out, told] if told else out
 

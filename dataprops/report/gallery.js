@@ -82,6 +82,14 @@
     return copy;
   };
   const where = (entry) => [entry.s && "split " + visible(entry.s), entry.g && "group " + visible(entry.g)].filter(Boolean).join(", ");
+  // the place in the picture that a finding names, a cell of an 8 x 8 grid
+  const GRID = 8, members = (row) => (row.o ? row.m.concat(row.o) : row.m);
+  function place_of(row) {
+    if (!row.c) return null;
+    const inside = make("span", { class: "cell" });
+    inside.style.top = (100 * row.c[0]) / GRID + "%"; inside.style.left = (100 * row.c[1]) / GRID + "%";
+    return make("span", { class: "place", "aria-hidden": "true" }, inside);
+  }
   // one image of a finding; of many only the label stands below it, and the names in a list below them all
   function shot(row, image, at, many) {
     const entry = about(image), source = data.pics[image], name = visible(entry.p);
@@ -95,7 +103,7 @@
     figure.dataset.path = entry.p;
     const label = entry.l !== undefined ? make("span", { class: "label", title: visible(entry.l), text: visible(entry.l) }) : null;
     const ticks = make("label", { title: "tick what is wrong" }, box, "wrong");
-    figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside),
+    figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside, source ? place_of(row) : null),
       many ? make("figcaption", {}, label, make("div", { class: "row" }, ticks))
         : make("figcaption", {}, label, make("span", { class: "path", text: name }), where(entry) ? make("span", { class: "where", text: where(entry) }) : null,
           make("div", { class: "row" }, ticks, copier(entry))));
@@ -111,16 +119,18 @@
   }
   const apart = (row) => (row.f ? "difference × " + row.f : "no difference");
   function card(row) {
-    const members = row.m.slice(0, 8), rest = row.m.length - members.length + (row.more || 0), many = members.length > 3;
+    const own = row.m.slice(0, row.o ? 4 : 8), rest = row.m.length - own.length + (row.more || 0), many = own.length + (row.o || []).length > 3;
     const shape = row.m.length === 1 ? "one" : row.m.length === 2 ? (row.x ? "diff" : "pair") : many ? "many" : "three";
-    const shots = make("div", { class: "shots " + shape }, ...members.map((image, at) => shot(row, image, at, many)));
+    const shots = make("div", { class: "shots " + shape }, ...own.map((image, at) => shot(row, image, at, many)),
+      ...(row.o || []).map((image, at) => shot(row, image, row.m.length + at, many)));
     if (row.x) {
       const img = make("img", { alt: apart(row) + " of the two images" }); img.src = row.x; tiny(img);
       shots.append(make("figure", { class: "shot" }, make("button", { type: "button", class: "pic", "aria-label": "show the difference", onclick: () => open(found.indexOf(row), 1, "diff") }, img),
         make("figcaption", { class: "where", text: apart(row) })));
     }
-    return make("article", { class: "card " + (members.length ? shape : "words"), "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), members.length ? shots : null,
-      make("p", { text: visible(row.t) + (rest > 0 ? " " + rest.toLocaleString("en") + " more images are not shown." : "") }), many ? names(members) : null);
+    const told = (row.c ? " The frame shows where." : "") + (row.o ? " The last " + row.o.length + " are of other classes, for comparison." : "");
+    return make("article", { class: "card " + (own.length ? shape : "words"), "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), own.length ? shots : null,
+      make("p", { text: visible(row.t) + told + (rest > 0 ? " " + rest.toLocaleString("en") + " more images are not shown." : "") }), many ? names(own.concat(row.o || [])) : null);
   }
   // of more than fit on paper some of each kind, in their order
   function spread(rows, most) {
@@ -226,17 +236,17 @@
   function open(at, member = 0, wanted = "") {
     if (at < 0 || at >= found.length) return;
     current = at;
-    const row = found[at], other = row.m.findIndex((i) => about(i).l !== about(row.m[0]).l);
+    const row = found[at], other = members(row).findIndex((i) => about(i).l !== about(row.m[0]).l);
     second = member > 0 ? member : Math.max(1, other);
     if (wanted) mode = wanted;
-    if (found[at].m.length < 2) mode = "side";
+    if (members(row).length < 2) mode = "side";
     zoom = 1; x = y = 0; flipped = false;
     draw();
     if (!view.open) view.showModal();
   }
-  function pane(image, source, caption) {
+  function pane(image, source, caption, where = null) {
     const frame = make("div", { class: "frame" }), figure = make("figure", { class: "pane" }, frame);
-    if (source) { const img = make("img", { alt: caption, draggable: "false" }); tiny(img); img.src = source; frame.append(img); } else frame.append(make("span", { class: "none", text: "no picture in this file" }));
+    if (source) { const img = make("img", { alt: caption, draggable: "false" }); tiny(img); img.src = source; frame.append(img, ...(where ? [where] : [])); } else frame.append(make("span", { class: "none", text: "no picture in this file" }));
     const text = make("figcaption", {}, make("b", { text: caption }));
     if (image !== null) { const entry = about(image); text.append(make("br"), visible(entry.p) + (entry.s ? " · split " + visible(entry.s) : "") + (entry.g ? " · group " + visible(entry.g) : "")); }
     figure.append(text);
@@ -249,29 +259,30 @@
     return figure;
   }
   function draw() {
-    const row = found[current], pair = row.m.length > 1, a = row.m[0], b = row.m[Math.min(second, row.m.length - 1)];
+    const row = found[current], shown = members(row), pair = shown.length > 1, a = shown[0], b = shown[Math.min(second, shown.length - 1)];
     const label = (image) => (about(image).l !== undefined ? visible(about(image).l) : "no label");
     $("view-title").textContent = row.kind.title + ", " + (current + 1) + " of " + found.length;
     $("v-text").textContent = visible(row.t);
     if (mode === "diff" && !(row.x && row.m.length === 2)) mode = "side";
-    const panes = !row.m.length ? [] : !pair ? [pane(a, data.pics[a], label(a))]
-      : mode === "flip" ? [flipped ? pane(b, data.pics[b], "2: " + label(b)) : pane(a, data.pics[a], "1: " + label(a))]
-      : mode === "diff" ? [pane(null, row.x, apart(row))] : [pane(a, data.pics[a], label(a)), pane(b, data.pics[b], label(b))];
+    const one = (image, caption) => pane(image, data.pics[image], caption, place_of(row));
+    const panes = !shown.length ? [] : !pair ? [one(a, label(a))]
+      : mode === "flip" ? [flipped ? one(b, "2: " + label(b)) : one(a, "1: " + label(a))]
+      : mode === "diff" ? [pane(null, row.x, apart(row))] : [one(a, label(a)), one(b, label(b))];
     $("panes").replaceChildren(...panes);
     $("panes").className = "panes" + (panes.length < 2 ? " single" : "");
     for (const [id, name] of [["v-side", "side"], ["v-flip", "flip"], ["v-diff", "diff"]]) { $(id).setAttribute("aria-pressed", String(mode === name)); $(id).hidden = !pair; }
     $("v-diff").disabled = !(row.x && row.m.length === 2);
     $("v-prev").disabled = current === 0;
     $("v-next").disabled = current === found.length - 1;
-    $("v-more").replaceChildren(...(row.m.length > 2 ? row.m.slice(1, 40).filter((i) => data.pics[i]).map((image) => {
+    $("v-more").replaceChildren(...(shown.length > 2 ? shown.slice(1, 40).filter((i) => data.pics[i]).map((image) => {
       const img = make("img", { alt: visible(about(image).p) }); img.src = data.pics[image];
-      return make("button", { type: "button", "aria-pressed": String(image === b), "aria-label": "compare with " + visible(about(image).p), onclick: () => { second = row.m.indexOf(image); draw(); } }, img);
+      return make("button", { type: "button", "aria-pressed": String(image === b), "aria-label": "compare with " + visible(about(image).p), onclick: () => { second = shown.indexOf(image); draw(); } }, img);
     }) : []));
     place();
   }
-  function place() { for (const img of view.querySelectorAll(".frame img")) img.style.transform = "translate(" + x + "px," + y + "px) scale(" + zoom + ")"; }
+  function place() { for (const img of view.querySelectorAll(".frame img, .frame .place")) img.style.transform = "translate(" + x + "px," + y + "px) scale(" + zoom + ")"; }
   function scale(times) { zoom = Math.min(32, Math.max(1, zoom * times)); if (zoom === 1) x = y = 0; place(); }
-  const set = (name) => { if (found[current].m.length > 1) { flipped = mode === "flip" && name === "flip" ? !flipped : false; mode = name; draw(); } };
+  const set = (name) => { if (members(found[current]).length > 1) { flipped = mode === "flip" && name === "flip" ? !flipped : false; mode = name; draw(); } };
   $("v-side").addEventListener("click", () => set("side"));
   $("v-flip").addEventListener("click", () => set("flip"));
   $("v-diff").addEventListener("click", () => set("diff"));
@@ -285,7 +296,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const does = { ArrowLeft: () => open(current - 1, 0), ArrowRight: () => open(current + 1, 0), f: () => set("flip"), d: () => set("diff"), s: () => set("side"),
       "+": () => scale(1.5), "=": () => scale(1.5), "-": () => scale(1 / 1.5), 0: () => scale(0),
-      x: () => { const row = found[current], path = about(row.m[Math.min(second, row.m.length - 1)]).p; tick(path, !ticked.has(path)); draw(); } }[event.key];
+      x: () => { const shown = members(found[current]), path = about(shown[Math.min(second, shown.length - 1)]).p; tick(path, !ticked.has(path)); draw(); } }[event.key];
     if (does) { event.preventDefault(); does(); }
   });
   view.addEventListener("wheel", (event) => { if (event.target.closest(".frame")) { event.preventDefault(); scale(event.deltaY < 0 ? 1.15 : 1 / 1.15); } }, { passive: false });

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings import FINDINGS
+from dataprops.findings.pixel_shortcut import cell_of, is_mark
+from dataprops.findings.rows import in_turn
 from dataprops.report.changes import title
 from dataprops.report.first_screen import alert_of_kinds, in_order
 from dataprops.report.numbers import number
@@ -30,6 +32,8 @@ FRAME_BYTES = 400_000  # of what is not the gallery: text, style, script, plots
 DIFFERENCE_BYTES = 450_000
 LIST_BYTES = 700_000  # of the list of all files; beyond it a manifest is made by the command line only
 LAST = ("sharpest_pairs",)  # shown after the others: every set has them
+PLACED = "pixel_shortcut"  # whose sentences name a place in the picture
+CONTRAST = 4  # images without a mark beside those that bear it
 COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # images that a row must name to be shown like this
 
 
@@ -61,6 +65,9 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
             if kind == "image_quality":  # its sentences begin with the name of the fault
                 fault, colon, rest = row["t"].partition(":")
                 row["t"] = f"{fault.replace('_', ' ').capitalize()}{colon}{rest}"
+            cell = cell_of(row["t"]) if kind == PLACED else None
+            if cell is not None:
+                row["c"] = list(cell)
             if len(ids) > NAMED:
                 row["more"] = len(ids) - NAMED
             if kind == "sharpest_pairs" and value > 0:
@@ -72,13 +79,26 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
     return rows
 
 
+def _contrast(rows: list[dict[str, Any]], images: pd.DataFrame) -> None:
+    """Beside images that bear a mark some of other classes, for comparison: `o` of a row."""
+    marked = [row for row in rows if "c" in row and row["m"] and is_mark(row["t"])]
+    if not marked:
+        return
+    label, readable = images["label"].to_numpy(object), images["pixels"].notna().to_numpy()
+    for row in marked:
+        own = label[row["m"][0]]
+        others = np.nonzero(readable & images["label"].notna().to_numpy() & (label != own))[0]
+        first = pd.Series(others).groupby(label[others], sort=True).head(CONTRAST)
+        row["o"] = in_turn(ids.tolist() for _, ids in first.groupby(label[first]))[:CONTRAST]
+
+
 def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """Images to show, each once: a few of each kind first, then the rest of what is shown, the important kinds first."""
     by_kind: dict[int, list[list[int]]] = {}
     for row in rows:
         mine = by_kind.setdefault(row["k"], [])
         if len(mine) < PICTURED:
-            mine.append(row["m"][:MEMBERS])
+            mine.append([*row["m"][:MEMBERS], *row.get("o", ())])
     first = [i for mine in by_kind.values() for ids in mine[:12] for i in ids]
     rest = [i for mine in by_kind.values() for ids in mine[12:] for i in ids]
     return list(dict.fromkeys([*first, *rest]))
@@ -169,7 +189,8 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
     -------
     dict
         kinds (id, title, severity, alert where one was raised, explanation, shown, count), rows (k: place in kinds, m: images, t:
-        sentence, x: difference and f: times what), images by id (p path, l label, s split, g group, d nearest other distance), pics
+        sentence, x: difference and f: times what, c: row and column of a place in the picture, o: images without what it shows),
+        images by id (p path, l label, s split, g group, d nearest other distance), pics
         by id, files, base: folder of the files.
     """
     images, findings = tables["images"], tables["findings"]
@@ -193,7 +214,8 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
     rows = _rows(findings, names, summary["features"])
     columns = {name: images[name].to_numpy(object) for name in ("path", "label", "split", "group")}
     about = {}
-    for image in dict.fromkeys(i for row in rows for i in row["m"]):
+    _contrast(rows, images)
+    for image in dict.fromkeys(i for row in rows for i in [*row["m"], *row.get("o", ())]):
         entry = {"p": str(columns["path"][image])}
         entry |= {
             key: text

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dataprops.findings.pixel_shortcut import cell_of
 from dataprops.report.changes import title
 from dataprops.report.first_screen import evidence_of, first_screen, in_order, keys_of
-from dataprops.report.gallery import LAST
+from dataprops.report.gallery import LAST, PLACED
 from dataprops.report.numbers import how_compared, number
-from dataprops.report.pictures import data_uri
+from dataprops.report.pictures import data_uri, framed
 from dataprops.report.text import visible
 
 PAIRS = 3  # sharpest pairs, after the alerts
@@ -24,6 +25,14 @@ SHOWN = 4  # pictures of an alert
 def _plain(text: Any) -> str:
     """Text that markdown leaves alone."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", visible(text))
+
+
+def _place(check: str, findings: pd.DataFrame) -> tuple[tuple[int, int] | None, set[int]]:
+    """The cell of the picture that the evidence of an alert lies in, and the images of the finding that says so."""
+    if check != PLACED or not len(found := findings[findings["kind"] == PLACED]):
+        return None, set()
+    first = found.iloc[0]
+    return cell_of(str(first["detail"])), {int(i) for i in first["images"]}
 
 
 def _beside(pictures: list[np.ndarray]) -> np.ndarray:
@@ -45,7 +54,13 @@ def markdown_summary(
         told = evidence_of(alert["name"], tables["findings"], alert["sentence"], alert["value"])
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
-        some = [(i, pixels) for i in named if (pixels := picture(i)) is not None]
+        # a place that the evidence names is framed, in the images of that finding
+        cell, placed = _place(alert["name"], tables["findings"])
+        some = [
+            (i, framed(pixels, cell) if cell is not None and i in placed else pixels)
+            for i in named
+            if (pixels := picture(i)) is not None
+        ]
         if some:
             names = "; ".join(_plain(f"{path[i]} ({label[i]})" if label[i] is not None else path[i]) for i, _ in some)
             row = _beside([pixels for _, pixels in some])

@@ -102,6 +102,25 @@ def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
     return len(RUNGS) - 1
 
 
+def framed(pixels: np.ndarray, cell: tuple[int, int], grid: int = 8) -> np.ndarray:
+    """An image [h, w, c] with a white frame in a black one around a cell of a grid.
+
+    >>> framed(np.full((16, 16, 1), 9, np.uint8), (0, 0))[:4, :4, 0].tolist()
+    [[9, 9, 255, 0], [9, 9, 255, 0], [255, 255, 255, 0], [0, 0, 0, 0]]
+    """
+    out, shape = pixels.copy(), pixels.shape[:2]
+    for thick, level in ((2, 0), (1, 255), (0, None)):
+        part = tuple(
+            slice(
+                max(0, round(at * side / grid) - thick * max(1, side // 100)),
+                round((at + 1) * side / grid) + thick * max(1, side // 100),
+            )
+            for at, side in zip(cell, shape, strict=True)
+        )
+        out[part] = pixels[part] if level is None else level
+    return out
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     """Absolute difference of two images [h, w, c] as grey levels [h, w, 1], stretched to 255; and by how much it was.
 
