@@ -11,6 +11,7 @@ from distributed import Client, LocalCluster, Security
 
 from dataprops.errors import DatapropsError
 from dataprops.util.tools import cores
+from dataprops.util.version import package_version
 from tasks.parallel import ANY_DEVICE
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,19 @@ def _check_workers(client: Client, cluster: str, store: Path) -> None:
             f"{len(blind)} workers of {cluster} do not see the store {store} (first: {blind[0]}): put it on a file system that"
             " all workers share, under the same path"
         )
+    own = package_version()
+    others = {address: version for address, version in client.run(_version).items() if version != own}
+    if others:
+        address, version = next(iter(others.items()))
+        raise DatapropsError(
+            f"{len(others)} workers of {cluster} run another version of dataprops ({version} at {address}, here {own}), and their"
+            " numbers may differ: install the same version on all"
+        )
 
 
 def _sees(path: str) -> bool:
     return Path(path).is_file()
+
+
+def _version() -> str:
+    return package_version()

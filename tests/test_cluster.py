@@ -34,12 +34,17 @@ def test_local_threads_run_pieces(tmp_path):
         assert sorted(tools.map(double, ((i,) for i in range(20)))) == [2 * i for i in range(20)]
 
 
-def test_a_running_scheduler_is_used_and_its_workers_must_see_the_store(tmp_path):
+def test_a_running_scheduler_is_used_and_its_workers_must_see_the_store_and_be_of_this_version(tmp_path, monkeypatch):
     store = open_store(tmp_path / "store")
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         address = cluster.scheduler_address
         with connect(address, store) as client:
             assert list(dask_tools(client, no_progress, "cpu").map(double, [(3,)])) == [6]
+        monkeypatch.setattr("tasks.cluster.package_version", lambda: "99.1")  # here, not at the worker
+        told = r"1 workers of .* run another version of dataprops \(.* at tcp.*, here 99\.1\)"
+        with pytest.raises(DatapropsError, match=told), connect(address, store):
+            pass
+        monkeypatch.undo()
         with pytest.raises(DatapropsError, match="do not see the store"), connect(address, tmp_path / "elsewhere"):
             pass
 

@@ -246,6 +246,8 @@ def test_estimates_are_those_of_their_functions_with_random_numbers_of_their_own
     assert found["twonn_paper"][:2] == twonn_value(*near, slope_of(lambda n: n - 1), rng["twonn_paper"], 0.5)
     assert found["twonn_closed"][:2] == twonn_value(*near, closed_form, rng["twonn_closed"])
     assert found["geomle"][:2] == geomle_value(distances / 2, index, 4, 3, 0)[:2]
+    assert estimate_all(distances, index, 4) == estimate_all(distances, index, 4, 20, 0, full_range=1.0)
+    assert groups() == tuple(dict.fromkeys(ESTIMATORS[name].group for name in found))
 
 
 def test_neighbours_at_one_distance_give_no_number_and_the_reason() -> None:

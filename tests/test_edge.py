@@ -10,15 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
+from dataprops.audit import workspace
+from dataprops.audit.config import AuditConfig
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.store import folder, prune
-from dataprops.store.folder import existing_store, open_store
+from dataprops.store.folder import existing_store, finished_runs, open_store
 from flows.cli import main
 from flows.commands.common import leave
 from tests.make_images import random_folder
@@ -249,3 +252,23 @@ def test_the_processes_of_a_killed_grid_end():
     command.communicate()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(seconds=-1), timedelta(days=400)], ids=str)
+def test_a_clock_that_jumps_leaves_the_newest_run_the_newest(jump, tmp_path, monkeypatch, caplog):
+    store = open_store(tmp_path / "store")
+    now = datetime(2026, 11, 27, 8, 30, 0, 999_999, tzinfo=UTC)
+    names = []
+    for moment in (now, now + jump, now + jump, now + 2 * jump):
+        monkeypatch.setattr(
+            workspace, "datetime", type("Clock", (datetime,), {"now": classmethod(lambda cls, tz, at=moment: at)})
+        )
+        run = workspace.start_run(AuditConfig("digits:", str(store)))
+        run.results.mkdir(parents=True)
+        (run.results / "summary.json").write_text(json.dumps({"run_id": run.run_id, "created": run.created}))
+        names.append(run.run_id)
+        assert finished_runs(store, run.config.dataset)[-1] == run.results
+    assert names == sorted(set(names))
+    assert "this run is dated right after it" in caplog.text  # two began in one moment at least
+    begun = [json.loads((folder / "summary.json").read_text())["created"] for folder in finished_runs(store, "digits")]
+    assert begun == sorted(begun)

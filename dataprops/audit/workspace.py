@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -16,11 +17,13 @@ import pandas as pd
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.records import Decoded, Passed, Scanned, record_from
 from dataprops.errors import DatapropsError, MachineError
-from dataprops.store.folder import open_store
+from dataprops.store.folder import finished_runs, open_store
 from dataprops.store.prune import stale_parts
 from dataprops.store.tables import write_table
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
+
+log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Record = TypeVar("Record", Scanned, Decoded, Passed)
@@ -288,20 +291,43 @@ class Run:
 SWEPT = ("shards", "states")  # folders of the store in which decoders and passes write
 
 
+def run_name(begun: datetime) -> str:
+    """Name of a run that begins now. Runs are ordered by their names, also two that begin within one second.
+
+    >>> run_name(datetime(2026, 11, 27, 8, 30, 0, 500_000, tzinfo=UTC))
+    '20261127T083000Z-8000'
+    """
+    # the fraction of the second in 16 bits
+    return f"{begun:%Y%m%dT%H%M%SZ}-{begun.microsecond * 65536 // 1_000_000:04x}"
+
+
+def _just_after(name: str) -> datetime | None:
+    """The first moment whose run would follow this one; None if the name tells no time."""
+    stamp, _, fraction = name.partition("-")
+    try:
+        begun = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return begun + timedelta(microseconds=-(-(int(fraction, 16) + 1) * 1_000_000 // 65536))
+    except ValueError:
+        return None
+
+
 def start_run(config: AuditConfig) -> Run:
     """Open the store and make the folder of a new run; the caller holds the dataset's lock.
 
     What a killed run left in its work folder is removed, as are unfinished files of processes that are gone: all that is worth
-    keeping lies elsewhere.
+    keeping lies elsewhere. Where the clock was set back since the newest run, the run is dated right after it: what is newest
+    stays so, for comparisons, alerts and pruning.
     """
     store = open_store(config.store)
     source = Path(config.source)
     if source.is_dir() and store.is_relative_to(source.resolve()):
         raise DatapropsError(f"the store {store} lies inside the source {source}: choose a --store outside of it")
     now = datetime.now(UTC)
-    # the fraction of the second in 16 bits: runs are ordered by their names, also two that begin within one second
-    name = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond * 65536 // 1_000_000:04x}"
-    run = Run(config, name, now.isoformat(timespec="seconds"), str(store))
+    newest = [folder.name for folder in finished_runs(store, config.dataset)[-1:]]
+    if newest and run_name(now) <= newest[0] and (later := _just_after(newest[0])):
+        log.warning("the clock shows %s, before the run %s: this run is dated right after it", run_name(now), newest[0])
+        now = later
+    run = Run(config, run_name(now), now.isoformat(timespec="seconds"), str(store))
     shutil.rmtree(run.work.parent, ignore_errors=True)
     for part in stale_parts(store, SWEPT):
         part.unlink(missing_ok=True)

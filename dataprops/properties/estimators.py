@@ -190,7 +190,7 @@ def _fits(row: Estimator, others: Mapping[str, Estimator]) -> None:
     for what in (row.name, row.group):
         if not (what.isidentifier() and what == what.lower()):
             raise DatapropsError(f"the estimator's name {what!r} must be lower-case letters, digits and underscores")
-    if row.name == "sample" or "@" in row.name:
+    if row.name == "sample":
         raise DatapropsError(f"the estimator's name {row.name!r} is reserved: choose another")
 
 
