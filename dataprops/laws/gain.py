@@ -6,6 +6,7 @@ told. The probe is trained on an eighth, a quarter, half and all of the images, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,14 @@ NO_PROBE = "it is measured by the probe, and this audit has none"
 def _worth(score: Mapping[str, Any]) -> str:
     """What such a curve was worth for networks, where it was tried."""
     further = score["elsewhere"]
-    apart = "does not tell the two apart" if further["gain"]["low"] <= 0 else "is clearly less"
+    own, mean, there, mean_there = (
+        f"{math.exp(which[name]):.2f}" for which in (score, further) for name in ("miss", "baseline_miss")
+    )
+    apart = "is not told apart from the mean" if further["gain"]["low"] <= 0 else "is clearly better"
     return (
-        f" Such a curve missed the change of networks' log loss by {score['miss']:.2g}, the mean of the other sources by"
-        f" {score['baseline_miss']:.2g} ({score['sources']} sources); on {further['sources']} that took no part by "
-        f" {further['miss']:.2g} and {further['baseline_miss']:.2g}, which {apart}."
+        f" Networks' own log loss after doubling was missed by a factor of {own} by such curves, of {mean} by the mean change of the"
+        f" other sources ({score['sources']} sources); on {further['sources']} from elsewhere by {there} and {mean_there}: there the"
+        f" curve {apart}."
     )
 
 
