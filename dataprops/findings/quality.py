@@ -195,7 +195,7 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
     blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
     # a set of pictures of any sharpness has no fence, but none without a single edge
-    blurred |= (focus <= NO_EDGE) & (np.nanmedian(focus) >= BLURRED)
+    blurred |= (focus <= NO_EDGE) & (float(pd.Series(focus).median()) >= BLURRED)  # tiny pictures have none: NaN
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
