@@ -8,10 +8,34 @@ from typing import Any
 
 import pandas as pd
 
+from dataprops.util.numbers import NOTHING
+
 
 def artifact_key(kind: str, dataset: str) -> str:
     """Artifact keys are lower-case letters, digits and dashes."""
     return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', dataset.lower()).strip('-')}"
+
+
+def property_rows(properties: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the table of properties: what is missing is a dash, with its reason.
+
+    Examples
+    --------
+    >>> note = "all labels are the same"
+    >>> table = pd.DataFrame({"property": ["label_sharpness.sample"], "value": [float("nan")], "se": None, "n": [4], "note": note})
+    >>> property_rows(table)[0]["value"], property_rows(table)[0]["note"]
+    ('–', 'all labels are the same')
+    """
+    return [
+        {
+            "property": str(row["property"]),
+            "value": NOTHING if pd.isna(row["value"]) else f"{row['value']:.6g}",
+            "standard error": NOTHING if pd.isna(row["se"]) else f"{row['se']:.2g}",
+            "images": int(row["n"]),
+            "note": str(row["note"] or ""),
+        }
+        for row in properties.to_dict("records")
+    ]
 
 
 def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None = None) -> None:
@@ -23,12 +47,10 @@ def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None =
 
     properties = pd.read_parquet(results / "properties.parquet")
     dataset = summary["dataset"]
-    rows = [
-        {"property": row.property, "value": f"{row.value:.6g}", "standard error": f"{row.se:.2g}", "images": row.n}
-        for row in properties.itertuples()
-    ]
     create_table_artifact(
-        rows, key=artifact_key("properties", dataset), description=f"Measured properties of {dataset}"
+        property_rows(properties),
+        key=artifact_key("properties", dataset),
+        description=f"Measured properties of {dataset}",
     )
     counted = {kind: count for kind, count in summary["findings"].items() if count and kind not in LAST}
     findings = [{"finding": title(kind), "count": count} for kind, count in counted.items()]
