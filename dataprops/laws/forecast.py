@@ -161,9 +161,8 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
     if reason or line is None:
         paper = penalty_prediction(record, peaks)
         if paper.withheld:
-            return replace(
-                paper, withheld=f"{reason.removesuffix('.')}; as to the paper's calibration, {paper.withheld}"
-            )
+            own = (reason or "").removesuffix(".")
+            return replace(paper, withheld=f"{own}; as to the paper's calibration, {paper.withheld}")
         return replace(paper, basis=f"{paper.basis}. The store's own calibration is not used: {reason}")
     k = float(measured["k_f"] or 0.0)
     value = line.intercept + line.slopes["sharpness"] * k
