@@ -17,7 +17,7 @@ from dataprops.experiment.grid_options import experiment_from
 from dataprops.imaging.decode import UnreadableImage, decode, decode_values, value_facts
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.labels import one_spelling, several
-from dataprops.sources.masks import find_masks
+from dataprops.sources.masks import choose, find_masks
 from dataprops.sources.structure import infer
 from dataprops.sources.tablefile import read_table
 from tests.test_cases import encoded, look, picture, put, shard
@@ -231,6 +231,20 @@ def test_classes_in_names_of_files_are_told_and_read_by_a_pattern(tmp_path: Path
 )
 def test_more_names_of_masks(images: list[str], masks: list[str]) -> None:
     assert find_masks([*images, *masks]) == set(masks)
+
+
+def test_files_of_one_name_and_two_endings_may_be_masks_and_are_told_with_the_option_that_leaves_them_out() -> None:
+    twins = [f"crack/{n}.{ending}" for n in range(6) for ending in ("jpg", "PNG")]
+    chosen = choose([*twins, *(f"free/{n}.jpg" for n in range(9))])
+    assert len(chosen.keys) == 21
+    (told,) = chosen.decisions
+    assert (told.what, told.value, told.option) == ("masks", "none left out", "--exclude '*.PNG'")
+    left = choose(chosen.keys, exclude=["*.PNG"])
+    assert (len(left.keys), left.decisions) == (15, [])
+    assert "6 have a file of the same name" in told.why and "crack/0.PNG and crack/0.jpg" in told.why
+    assert not choose([*twins, *(f"free/{n}.jpg" for n in range(13))]).decisions  # most have none
+    assert not choose(twins[:8]).decisions  # chance
+    assert not choose([f"a/{n}.jpg" for n in range(20)]).decisions
 
 
 # 4. tables

@@ -45,6 +45,7 @@ IMAGE_FOLDER = re.compile(
     re.IGNORECASE,
 )
 MOST, HALF = 0.8, 0.5
+LEAST_TWINS = 10  # files: of fewer the names may well be chance
 LONGEST = 255  # letters of a name, as file systems have it; longer ones stand in tables and archives alone, and take long to look at
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
@@ -85,7 +86,7 @@ def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[s
         return Chosen(kept, left, [])
     masks = find_masks(kept)
     if not masks:
-        return Chosen(kept, left, [])
+        return Chosen(kept, left, _remark_on_twins(kept))
     left.update(dict.fromkeys(sorted(masks), MASK))
     first = min(masks)
     seen = "1 file is named as a mask" if len(masks) == 1 else f"{len(masks):,} files are named as masks"
@@ -93,6 +94,27 @@ def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[s
         "masks", f"{len(masks):,} left out", f"{seen} of other images, such as {shown(first)}", "--include '*'"
     )
     return Chosen([key for key in kept if key not in masks], left, [decision])
+
+
+def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
+    """A remark where most images have one of the same name and another ending beside them: no name says which is a mask."""
+    alike: dict[str, list[str]] = {}
+    for key in keys:
+        alike.setdefault(stem_of(key), []).append(key)
+    pairs: dict[tuple[str, str], list[list[str]]] = {}
+    for stem, twins in alike.items():
+        if len(twins) == 2:
+            one, two = sorted(key[len(stem) :].lower() for key in twins)
+            pairs.setdefault((one, two), []).append(sorted(twins))
+    both, found = max(pairs.items(), key=lambda item: len(item[1]), default=(("", ""), []))
+    if 2 * len(found) < max(HALF * len(keys), LEAST_TWINS):
+        return []
+    # masks are seldom JPEG, which blurs their edges
+    mask = next((ending for ending in both if not ending.startswith((".jp", ".jf"))), both[1])
+    first, second = min(found)
+    mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # as it is written
+    why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
+    return [Decision("masks", "none left out", why, f"--exclude '*{mask}'")]
 
 
 def stem_of(name: str) -> str:
