@@ -127,10 +127,11 @@ def label_sharpness(
         plan = plan_pass(len(chosen), rows.features, 0, Resources(threads=threads or cores()))
         state = all_pairs(subset(rows, chosen), spec, plan, Runner(threads or cores())).state
         values.append(float(np.sqrt(state.sharp.max(initial=0.0))) * 255.0 / top)
-    if not any(values) and (len(np.unique(y[~np.isnan(y)])) < 2 or identical_pairs(content, y)):
+    identical = identical_pairs(content, y)
+    if not any(values) and (len(np.unique(y[~np.isnan(y)])) < 2 or identical):
         values = [float("nan")] * len(values)
         warnings.warn(f"the label sharpness is NaN: {reason_not_measured(y)}", stacklevel=2)
-    elif told := left_out_words(identical_pairs(content, y)):
+    elif told := left_out_words(identical):
         warnings.warn(f"label sharpness: {told}", stacklevel=2)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return Sharpness(float(np.mean(values)), spread, count, len(values))

@@ -212,15 +212,17 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
 }
 
 
+def _kinds_of(check: str) -> set[str]:
+    """Kinds of findings that are the evidence of a check."""
+    return {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
+
+
 def _use(alert: Mapping[str, Any]) -> int:
     """Place in the order of the steps of what is the evidence of an alert; what has none comes last."""
     if not alert.get("findings"):
         return len(ACTIONS) + 1
     order = {kind: at for at, kind in enumerate(ACTIONS)}
-    named = (
-        kind for f in FINDINGS.values() for check in f.checks if check.name == alert["name"] for kind in check.kinds
-    )
-    return min((order.get(kind, len(ACTIONS)) for kind in named), default=len(ACTIONS))
+    return min((order.get(kind, len(ACTIONS)) for kind in _kinds_of(alert["name"])), default=len(ACTIONS))
 
 
 def verdict_of(summary: Mapping[str, Any]) -> Verdict:
@@ -293,7 +295,7 @@ def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def evidence_of(check: str, findings: pd.DataFrame, told: str = "", value: float = float("nan")) -> str:
     """What the finding that a check's alert rests on (`checks.alerts.detail_of`) says beyond `told`; empty where that is nothing."""
-    kinds = {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
+    kinds = _kinds_of(check)
     found = findings[findings["kind"].isin(list(kinds))]
     detail = detail_of(found, value) or ""
     first, rest = first_sentence(detail)

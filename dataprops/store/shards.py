@@ -154,6 +154,11 @@ def size_of(image: bytes | RawImage) -> int:
     return len(image) if isinstance(image, bytes) else image.pixels.nbytes
 
 
+def _are_small(sizes: Sequence[int]) -> bool:
+    """Whether Python has more work with files of these sizes than decoders."""
+    return sum(sizes) <= SMALL_BYTES * len(sizes)
+
+
 class Turns:
     """Batches of small files one after the other: threads would hand Python's lock to and fro for each of them.
 
@@ -170,7 +175,7 @@ class Turns:
 
     def learn(self, sizes: Sequence[int], busy: float) -> None:
         """Told of a batch: the sizes of its files, and the share of the time in which its thread worked."""
-        self._alone = busy >= BUSY and sum(sizes) <= SMALL_BYTES * len(sizes)
+        self._alone = busy >= BUSY and _are_small(sizes)
 
 
 class Kept:
@@ -211,11 +216,11 @@ class Kept:
         return found
 
     def small(self, keys: Sequence[str]) -> bool:
-        """Whether these images are all here, and so small that Python has more work with them than decoders."""
+        """Whether these images are all here, and small (`Turns`)."""
         with self._lock:
             found = [self._images.get(key) for key in keys]
         sizes = [size_of(image[1]) for image in found if image is not None]
-        return len(sizes) == len(keys) > 0 and sum(sizes) <= SMALL_BYTES * len(sizes)
+        return len(sizes) == len(keys) > 0 and _are_small(sizes)
 
 
 def fingerprint_batch(
