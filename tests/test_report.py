@@ -27,7 +27,15 @@ from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.page import attack_sentence, render
 from dataprops.report.pictures import data_uri
-from dataprops.report.plots import Drawn, history, learning_curve, plots_of, sharpness_histogram
+from dataprops.report.plots import (
+    Drawn,
+    every_plot,
+    history,
+    learning_curve,
+    measured_plots,
+    other_plots,
+    sharpness_histogram,
+)
 from dataprops.report.standing import calibration_sentence, paper_sentence
 from dataprops.report.terminal import print_summary
 from dataprops.report.words import WORDS, disagreement, words_of
@@ -410,13 +418,23 @@ def test_terminal_summary_fits_its_width(audited):
     assert "critical" in out.getvalue()
 
 
+def test_plots_begun_before_the_probe_are_those_of_the_finished_audit(audited):
+    summary, tables, _ = audited
+    whole = Drawn(summary, tables)
+    known = {name: summary[name] for name in ("labels", "label_sharpness")}
+    early = measured_plots(Drawn(known, {name: tables[name] for name in ("images", "properties")}))
+    late = other_plots(whole)
+    assert early and late and not early.keys() & late.keys()
+    assert early | late == every_plot(whole)
+
+
 def test_names_steer_neither_plots_nor_terminals_nor_messages(audited):
     summary, tables, _ = audited
     name = "scan\u202egnp\x1b[31m"
     labels = {"kind": "classes", "classes": {name: 30, "b": 28}}
     images = tables["images"].assign(label=np.where(tables["images"]["label"] == "malignant", "b", name))
     drawn = Drawn(summary | {"labels": labels}, {**tables, "images": images})
-    for plot in plots_of(drawn):
+    for plot in every_plot(drawn).values():
         assert not re.search("[\u202e\x1b]", f"{plot.title}{plot.svg}{plot.note}"), plot.title
     out = io.StringIO()
     print_summary(summary | {"labels": labels}, Console(file=out, width=200))

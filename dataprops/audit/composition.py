@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import beside, kernels, unchanged
+from dataprops.audit import beside, drawn, kernels, unchanged
 from dataprops.audit.audited import Audited, warn_of
 from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.underway import UnderWay
@@ -31,7 +31,6 @@ READ = ("scan", "decode")
 COMPUTE = ("distances", "measure", "probe", "find")
 TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
-DRAWING = ("dataprops.report.plots", "prepare")  # what the helper does beside the probe
 
 # call(stage, run, tools) runs one stage, of an audit or a grid: here, or as a task of an orchestrator
 Call = Callable[[Callable[..., Any], Any, Tools], Any]
@@ -82,6 +81,7 @@ def run_stages(
         except BaseException:
             # what is worth keeping (shards, checkpoints of a pass) does not live in the work folder
             beside.forget(run)
+            drawn.forget(run)
             shutil.rmtree(run.work, ignore_errors=True)
             raise
     return run.results
@@ -113,7 +113,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
         beside.begin(run)  # while the probe is trained
-        helper.submit(*DRAWING)
+        drawn.begin(run)
         go(COMPUTE[COMPUTE.index("probe") :])
     go(TELL[:1])
     unchanged.remember(run, key)

@@ -53,7 +53,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
             "files": [name for name, _ in scanned.left_out[:LEFT_OUT]],
         },
         "decisions": [*scanned.decisions, *decoded.decisions],
-        "labels": _labels(scanned.label_kind, images),
+        "labels": labels_record(scanned.label_kind, images),
         "preprocess": preprocess_record(run, decoded.preprocess),
         "features": passed.features,
         "k": config.k,
@@ -83,7 +83,7 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
     }
 
 
-def _labels(kind: str, images: pd.DataFrame) -> dict[str, Any]:
+def labels_record(kind: str, images: pd.DataFrame) -> dict[str, Any]:
     """Kind of the labels, and how many images each class has."""
     classes = images.loc[images["label"].notna(), "label"].value_counts().sort_index()
     return {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}}

@@ -27,7 +27,7 @@ from dataprops.report.first_screen import PICTURES, evidence_of, first_screen, k
 from dataprops.report.gallery import PICTURED, gallery_data
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
-from dataprops.report.plots import DRAWN_FROM, Drawn
+from dataprops.report.plots import DRAWN_FROM, Drawing, Drawn
 from dataprops.report.standing import calibration_sentence, paper_sentence, rank_sentences
 from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
@@ -164,18 +164,24 @@ def _alert(row: dict[Any, Any], kinds: list[str], findings: pd.DataFrame) -> dic
 
 
 def begin_plots(
-    summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], history: Sequence[Mapping[str, Any]] = ()
-) -> helper.Job:
+    summary: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    history: Sequence[Mapping[str, Any]] = (),
+    measured: helper.Job | None = None,
+) -> Drawing:
     """Have the plots drawn while the rest of the page is made.
 
     Parameters
     ----------
     history : sequence of dict
         Records of this dataset's audits, oldest first, this one the last.
+    measured : helper.Job, optional
+        What `plots.measured_plots` draws of the same tables, where that was begun before.
     """
     drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
+    wanted = "other_plots" if measured else "every_plot"
     # where nothing was computed it may still be importing, which takes longer
-    return helper.submit("dataprops.report.plots", "every_plot", drawn, queue=False)
+    return Drawing(measured, helper.submit("dataprops.report.plots", wanted, drawn, queue=False))
 
 
 def render(
@@ -186,7 +192,7 @@ def render(
     *,
     compared: Mapping[str, Any] | str | None = None,
     others: Sequence[Mapping[str, Any]] = (),
-    drawing: helper.Job | None = None,
+    drawing: Drawing | None = None,
 ) -> str:
     """The report of an audit as one HTML document that needs nothing else.
 
@@ -204,7 +210,7 @@ def render(
         What changed since the previous audit (`audit.history.compare`), or why that cannot be told.
     others : sequence of dict
         Summaries of the newest audits of the store's other datasets.
-    drawing : helper.Job, optional
+    drawing : plots.Drawing, optional
         The plots, as `begin_plots` gives them where they were begun before; without it they are of this audit alone.
     """
     from markupsafe import Markup

@@ -24,6 +24,7 @@ from dataprops.properties.estimators import title_of
 from dataprops.report.first_screen import doubled_error, is_numeric
 from dataprops.report.numbers import number, percent, raised
 from dataprops.report.text import visible
+from dataprops.util import helper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -606,20 +607,41 @@ ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, di
 
 
 DRAWN_FROM = ("images", "properties", "predictions")  # the tables that they look at
+# those of what is measured: classes, sharpness and dimension are known before the reference classifier is trained
+MEASURED = (class_sharpness, class_counts, local_dimensions, *ESTIMATES)
 
 
-def every_plot(drawn: Drawn) -> tuple[list[Plot], list[Plot]]:
-    """`PLOTS` and `ESTIMATES`, as far as the tables allow them."""
-    return plots_of(drawn, PLOTS), plots_of(drawn, ESTIMATES)
+class Drawing(NamedTuple):
+    """Plots that are being drawn: those of what is measured where they were begun before, and the rest."""
+
+    measured: helper.Job | None
+    rest: helper.Job
+
+    def result(self) -> tuple[list[Plot], list[Plot]]:
+        """`PLOTS` and `ESTIMATES`, as far as the tables allow them."""
+        found = self.rest.result() | (self.measured.result() if self.measured else {})
+        return in_order(found, PLOTS), in_order(found, ESTIMATES)
 
 
-def prepare() -> None:
-    """Draw an empty plot: the first takes three times as long as those after it, and can be drawn while others work."""
-    figure, axes = new_figure()
-    _box(axes, 0, 0, 1, 1, "", color=BLUE)
-    _svg(figure, "")
+def measured_plots(drawn: Drawn) -> dict[str, Plot]:
+    """`MEASURED` by name, as far as the tables allow them; of the summary only ``labels`` and ``label_sharpness`` are looked at."""
+    return _by_name(drawn, MEASURED)
 
 
-def plots_of(drawn: Drawn, which: Sequence[Callable[[Drawn], Plot | None]] = PLOTS) -> list[Plot]:
-    """The plots that the tables allow."""
-    return [plot for draw in which if (plot := draw(drawn)) is not None]
+def other_plots(drawn: Drawn) -> dict[str, Plot]:
+    """All but `MEASURED` by name."""
+    return _by_name(drawn, [draw for draw in (*PLOTS, *ESTIMATES) if draw not in MEASURED])
+
+
+def every_plot(drawn: Drawn) -> dict[str, Plot]:
+    """All plots by name, as far as the tables allow them."""
+    return _by_name(drawn, (*PLOTS, *ESTIMATES))
+
+
+def in_order(found: Mapping[str, Plot], which: Sequence[Callable[[Drawn], Plot | None]]) -> list[Plot]:
+    """Those of them that were found."""
+    return [found[draw.__name__] for draw in which if draw.__name__ in found]
+
+
+def _by_name(drawn: Drawn, which: Sequence[Callable[[Drawn], Plot | None]]) -> dict[str, Plot]:
+    return {draw.__name__: plot for draw in which if (plot := draw(drawn)) is not None}

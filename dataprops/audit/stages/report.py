@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataprops.audit import drawn
 from dataprops.audit.compared import Remembered
 from dataprops.audit.history import compare, in_brief
 from dataprops.audit.pictures import Pictures
@@ -74,7 +75,7 @@ def report(run: Run, tools: Tools) -> Published:
     files = run.files
     summary: dict[str, Any] = files.summary.read() | {"seconds": files.seconds.read()}
     tables = report_tables(files)
-    drawing = begin_plots(summary, tables, _history(run, summary))  # it takes the longest
+    drawing = begin_plots(summary, tables, _history(run, summary), drawn.taken(run))  # it takes the longest
     files.run_row.write(run_table(run, summary))
     picture = Pictures(run)
     points = points_behind(Path(run.store), summary["predictions"])
