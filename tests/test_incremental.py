@@ -170,6 +170,11 @@ def test_nothing_new_computes_nothing():
     assert pairs_computed(files, files) == 0
 
 
+def test_rows_that_the_first_one_is_the_sharpest_partner_of_stand_too():
+    files = {i: ((10 * i, 0), float(i > 0)) for i in range(6)}  # the first has a label of its own
+    assert pairs_computed(files, files) == 0
+
+
 def test_new_images_meet_every_image_once():
     files = big_set()
     after = {**files, 10_000: ((200, 0), 0.0), 10_001: ((201, 0), 1.0)}

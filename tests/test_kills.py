@@ -58,6 +58,21 @@ def test_an_audit_killed_in_every_stage_ends_with_the_results_of_one_that_was_no
     assert not list((tmp_path / "killed/states/scans").glob("*.unfinished.npz"))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.timeout(7200)
+def test_a_hundred_kills_leave_nothing_wrong():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kills", "--kills", "100", "--seed", "1"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1].startswith("100 kills (") and done.stdout.endswith(", 0 wrong\n")
+
+
 # the command that kills at random moments, on work that takes a tenth of a second
 
 

@@ -10,6 +10,7 @@ import pytest
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
+from dataprops.properties.dimension import geomle_points, geomle_value
 from dataprops.properties.estimators import estimate_all
 from dataprops.properties.in_memory import intrinsic_dimension, label_sharpness
 
@@ -111,3 +112,49 @@ def test_twonn_equals_dadapy(images: Set) -> None:
 def test_manifolds_have_their_dimension(images: Set, true: int) -> None:
     found = intrinsic_dimension(square(images.pixels), estimator="mle")
     assert found.value == pytest.approx(true, rel=0.12)
+
+
+# The published code of GeoMLE, github.com/stat-ml/GeoMLE at 89a33a4: its DataGenerator(random_state=7) with 500 points, its geomle()
+# with nb_iter1=5, nb_iter2=20, random_state=1 and the neighbours named. Mean and standard deviation over its five repetitions, each
+# of 20 bootstrap samples as ours are (numpy 2.4, scikit-learn 1.9; 2026-11-27). It sets estimates below 0 to 0.
+GEOMLE_PUBLISHED = {
+    # manifold: features, (k = 10..40), (k = 25..55)
+    "sphere of 5": (10, (5.5948, 0.0133), (5.1708, 0.0256)),
+    "sphere of 10": (15, (10.9312, 0.0406), (10.3689, 0.0415)),
+    "roll": (3, (1.7297, 0.0689), (0.0, 0.0)),
+    "s-curve": (3, (2.1831, 0.0208), (2.1303, 0.0143)),
+    "helix": (3, (1.0920, 0.0592), None),
+}
+
+
+def its_manifold(name: str, n: int = 500) -> np.ndarray:
+    """The points of that generator, without the features that are 0 throughout."""
+    rng = np.random.RandomState(7)
+    if name.startswith("sphere"):
+        x = rng.randn(n, int(name.split()[-1]) + 1)
+        return x / np.sqrt((x**2).sum(1, keepdims=True))
+    t = rng.rand(n)
+    if name == "helix":
+        t = 2 * np.pi / n + 2 * np.pi * t
+        return np.stack([(2 + np.cos(8 * t)) * np.cos(t), (2 + np.cos(8 * t)) * np.sin(t), np.sin(8 * t)], 1)
+    other = rng.rand(n)
+    if name == "roll":
+        t = 1.5 * np.pi * (1 + 2 * t)
+        return np.stack([t * np.cos(t), 21 * other, t * np.sin(t)], 1)
+    t = 3 * np.pi * (t - 0.5)
+    return np.stack([np.sin(t), 2 * other, np.sign(t) * (np.cos(t) - 1)], 1)
+
+
+@pytest.mark.parametrize("name", GEOMLE_PUBLISHED)
+def test_geomle_gives_the_numbers_of_its_published_code(name: str) -> None:
+    features, (few, few_sd), many = GEOMLE_PUBLISHED[name]
+    d2 = ((points := its_manifold(name))[:, None] - points[None]) ** 2
+    distances = np.sqrt(d2.sum(-1))
+    np.fill_diagonal(distances, np.inf)
+    index = np.argsort(distances, 1, kind="stable")[:, :160]
+    distances = np.take_along_axis(distances, index, 1)
+    found = np.mean([geomle_points(distances, index, seed, k1=10, k2=40).mean() for seed in range(3)])
+    assert found == pytest.approx(few, abs=0.015 * few + 2 * few_sd)
+    if many is not None:  # the neighbours that an audit takes
+        value, _, _ = geomle_value(distances, index, features, 0, 0)
+        assert value == pytest.approx(many[0], abs=0.015 * many[0] + 2 * many[1])

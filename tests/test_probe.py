@@ -24,11 +24,11 @@ from dataprops.probe import (
     paired,
     ridge,
     space,
-    spread,
     suspects,
 )
 from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, mean_interval
 from dataprops.probe.conjugate import solve_all
+from dataprops.probe.spread import training_ratio
 
 
 def squares(n: int, seed: int = 0, classes: int = 2, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -276,58 +276,19 @@ def test_intervals_draw_groups_not_images():
     assert (high - low) == pytest.approx(np.sqrt(8) * (high1 - low1), rel=0.15)
 
 
-def linear_numbers(seed: int, n: int = 40, features: int = 15) -> tuple[spread.Fitted, np.ndarray]:
-    """A ridge of numbers with many features for its images, and its held-out square errors [n, 1]."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, features))
-    target = (x[:, :5].sum(1) + rng.normal(size=n))[:, None] / 2
-    kernel, fold = x @ x.T / features, rng.permutation(n) % 10
-    losses = (ridge.held_scores(kernel, target, fold, strengths=(0.1,)).scores - target) ** 2
-    return spread.Fitted(kernel, target, None, np.arange(n), fold, 0.1), losses
-
-
-def test_held_out_means_differ_by_the_images_trained_on_too_as_halves_tell():
-    found = [linear_numbers(seed) for seed in range(80)]
-    means = np.array([losses.mean() for _, losses in found])
-    tested = np.array([losses.std(ddof=1) / np.sqrt(len(losses)) for _, losses in found])
-    apart = np.std(np.log(means), ddof=1) / np.sqrt(np.mean((tested / means) ** 2))
-    told = np.sqrt(np.mean([spread.spread_ratios(fit, 0)[0] ** 2 for fit, _ in found[:5]]))
-    assert 1.25 < apart < 1.75  # 1.5 in 200 sets
-    assert told == pytest.approx(apart, rel=0.2)
-
-
-def test_nothing_is_widened_where_what_is_trained_on_does_not_matter():
-    fit, _ = linear_numbers(0, n=60)
-    fit = fit._replace(kernel=np.eye(60))  # every image is told the others' mean
-    assert spread.spread_ratios(fit, 0) == pytest.approx([1.0], abs=0.15)
-    assert spread.spread_ratios(fit._replace(leak_group=np.arange(60) % 19), 0).tolist() == [1.0]
-    assert spread.spread_ratios(fit._replace(target=np.ones((60, 1))), 0).tolist() == [1.0]  # no loss at all
-
-
-@pytest.mark.parametrize("most", [600, 24])
-def test_the_ratio_of_spreads_by_the_letter(monkeypatch, most):
-    monkeypatch.setattr(spread, "MOST", most)
-    monkeypatch.setattr(spread, "BOUNDS", (0.0, 9.0))
-    rng = np.random.default_rng(5)
-    n, leak_group = 60, np.repeat(np.arange(30), 2)
-    x, y, fold = rng.normal(size=(n, 8)), np.repeat(np.arange(2), 30), np.repeat(np.arange(30) % 5, 2)
-    x[:, 0] += y
-    kernel, target = x @ x.T / 8, ridge.targets(y, 2)
-    rng = np.random.default_rng([7, 19])
-    groups = rng.permutation(30)[: 30 if most == 600 else 12]
-    apart, tested = np.zeros(2), np.zeros(2)
-    for _ in range(spread.HALVES):
-        drawn, means = rng.permutation(groups), []
-        for part in (drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]):
-            at = np.array([i for i in range(n) if leak_group[i] in part])
-            s = ridge.held_scores(kernel[np.ix_(at, at)], target[at], fold[at], strengths=(0.1,)).scores
-            q = calibrate.probabilities(calibrate.fit_scaling(s, y[at]), s)
-            losses = np.stack([(q.argmax(1) != y[at]).astype(float), calibrate.log_losses(q, y[at])], axis=1)
-            means.append(losses.mean(0))
-            tested += ((losses - means[-1]).reshape(-1, 2, 2).sum(1) ** 2).sum(0) / len(at) ** 2
-        apart += (means[0] - means[1]) ** 2
-    fit = spread.Fitted(kernel, target, y, leak_group, fold, 0.1)
-    np.testing.assert_allclose(spread.spread_ratios(fit, 7), np.sqrt(apart / tested))
+def test_held_out_means_differ_by_the_images_trained_on_as_much_as_their_interval_says():
+    means, tested = [], []
+    for seed in range(80):  # a ridge of numbers with many features for its images
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(40, 15))
+        target = (x[:, :5].sum(1) + rng.normal(size=40))[:, None] / 2
+        fold = rng.permutation(40) % 10
+        losses = (ridge.held_scores(x @ x.T / 15, target, fold, strengths=(0.1,)).scores - target) ** 2
+        means.append(losses.mean())
+        tested.append(losses.std(ddof=1) / np.sqrt(40))
+    apart = np.std(np.log(means), ddof=1) / np.sqrt(np.mean((np.array(tested) / means) ** 2))
+    assert training_ratio(10) == pytest.approx(apart, rel=0.1)
+    assert training_ratio(5) == 1.5
 
 
 def test_intervals_are_wider_by_the_ratio_and_hold_no_negative_loss():
@@ -338,20 +299,17 @@ def test_intervals_are_wider_by_the_ratio_and_hold_no_negative_loss():
     assert held_out_interval(values, np.arange(50), weights, 9.0)[1] == 0.0
 
 
-def test_the_interval_of_a_probe_is_the_groups_widened_by_what_the_halves_tell(monkeypatch):
+def test_the_interval_of_a_probe_is_the_groups_widened_by_the_luck_of_training(monkeypatch):
     images, y = squares(60)
     y = np.where(np.random.default_rng(0).random(60) < 0.2, 1 - y, y)
-    gains = []
-    for ratio in (1.0, 2.0):
-        monkeypatch.setattr(measure, "spread_ratios", lambda fit, seed, r=ratio: np.full(2, r))
-        probe = measure.run_probe(images, y, np.arange(60), attacked=2)
-        for found, values in ((probe.error, probe.wrong), (probe.log_loss, probe.losses)):
-            wanted = held_out_interval(values, np.arange(60), bootstrap_weights(60, 0), ratio)
-            assert tuple(found) == pytest.approx(wanted)
-        gains.append(probe.gains[2])
-    assert gains[1] == pytest.approx(curve.widened(gains[0], 2.0))
-    assert gains[1].high - gains[1].low == pytest.approx(2 * (gains[0].high - gains[0].low))
-    assert gains[1].value == gains[0].value
+    probe = measure.run_probe(images, y, np.arange(60), attacked=2)
+    for found, values in ((probe.error, probe.wrong), (probe.log_loss, probe.losses)):
+        wanted = held_out_interval(values, np.arange(60), bootstrap_weights(60, 0), training_ratio(probe.folds))
+        assert tuple(found) == pytest.approx(wanted)
+    monkeypatch.setattr(measure, "training_ratio", lambda folds: 1.0)
+    plain = measure.run_probe(images, y, np.arange(60), attacked=2)
+    assert probe.gains[2] == pytest.approx(curve.widened(plain.gains[2], training_ratio(probe.folds)))
+    assert probe.gains[2].value == plain.gains[2].value
 
 
 # --- attack --------------------------------------------------------------------------------------------------------------

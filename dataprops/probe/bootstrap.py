@@ -26,7 +26,7 @@ def mean_interval(values: np.ndarray, leak_group: np.ndarray, weights: np.ndarra
 def held_out_interval(
     values: np.ndarray, leak_group: np.ndarray, weights: np.ndarray, ratio: float
 ) -> tuple[float, float, float]:
-    """As `mean_interval`, of losses float [n], none negative, of images that were held out; wider by a ratio (`spread`)."""
+    """As `mean_interval`, of losses float [n], none negative, of images that were held out; wider by `spread.training_ratio`."""
     value, low, high = mean_interval(values, leak_group, weights)
     return value, max(0.0, value - ratio * (value - low)), value + ratio * (high - value)
 

@@ -76,6 +76,6 @@ def gain(
 
 
 def widened(gain: Gain, ratio: float) -> Gain:
-    """A gain whose interval also has the luck of the images trained on (`spread.spread_ratios`)."""
+    """A gain whose interval also has the luck of the images trained on (`spread.training_ratio`)."""
     value, low, high = gain
     return Gain(value, value - ratio * (value - low), value + ratio * (high - value))

@@ -30,7 +30,7 @@ from dataprops.probe.ridge import (
     near_strengths,
     targets,
 )
-from dataprops.probe.spread import Fitted, spread_ratios
+from dataprops.probe.spread import training_ratio
 from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
@@ -262,12 +262,12 @@ def run_probe(
     sizes, scores, held_all = _at_all_sizes(kernel, target, strata, leak_group, folds, seed, step)
     strength = held_all.strength
     weights = bootstrap_weights(int(leak_group.max()) + 1, seed)
-    ratios = spread_ratios(Fitted(kernel, target, None if numeric else y, leak_group, folds, strength), seed)
+    ratio = training_ratio(len(np.unique(folds)))
     if numeric:
-        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights, ratios)
+        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights, ratio)
         return probe._replace(kernel=kernel, strength=strength)
     held = [cross_fitted(s, y, folds) for s in scores]
-    probe = _of_classes(sizes, held, y, leak_group, folds, weights, ratios)._replace(kernel=kernel, strength=strength)
+    probe = _of_classes(sizes, held, y, leak_group, folds, weights, ratio)._replace(kernel=kernel, strength=strength)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)
@@ -322,13 +322,13 @@ def _of_classes(
     leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
-    ratios: np.ndarray,
+    ratio: float,
 ) -> Probe:
     p, classes = held[-1], held[-1].shape[1]
     predicted = p.argmax(1)
     losses = np.stack([log_losses(h, y) for h in held], axis=1)
     wrong = (predicted != y).astype(float)
-    error = Estimate(*held_out_interval(wrong, leak_group, weights, ratios[0]))
+    error = Estimate(*held_out_interval(wrong, leak_group, weights, ratio))
     error = error._replace(high=min(1.0, error.high))
     if not wrong.any():
         error = error._replace(high=zero_events_high(weights.shape[1]))
@@ -338,12 +338,12 @@ def _of_classes(
     ]
     own = p[np.arange(len(y)), y]
     other = np.where(np.arange(classes) == y[:, None], -1.0, p).max(1)
-    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group, ratios[1])
+    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group, ratio)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y, predicted), 1)
     return Probe(
         error,
-        Estimate(*held_out_interval(losses[:, -1], leak_group, weights, ratios[1])),
+        Estimate(*held_out_interval(losses[:, -1], leak_group, weights, ratio)),
         confusion,
         points,
         gains,
@@ -368,13 +368,13 @@ def _of_numbers(
     leak_group: np.ndarray,
     folds: np.ndarray,
     weights: np.ndarray,
-    ratios: np.ndarray,
+    ratio: float,
 ) -> Probe:
     squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in scores], axis=1)
     points = [CurvePoint(n, float(miss), float("nan")) for n, miss in zip(sizes, squares.mean(0), strict=True)]
-    gains, withheld = _gains(sizes, squares, len(target), weights, leak_group, ratios[0])
+    gains, withheld = _gains(sizes, squares, len(target), weights, leak_group, ratio)
     return Probe(
-        Estimate(*held_out_interval(squares[:, -1], leak_group, weights, ratios[0])),
+        Estimate(*held_out_interval(squares[:, -1], leak_group, weights, ratio)),
         None,
         None,
         points,
