@@ -615,7 +615,7 @@ def test_of_a_large_set_wrong_labels_are_estimated_from_the_images_that_the_clas
     asked = np.sort(rng.permutation(900)[:300])
     sure = 0.4 * rng.dirichlet(np.ones(3), 300)
     sure[np.arange(300), truth[asked]] += 0.6
-    witness = Witness(asked, ["a", "b", "c"], sure, np.full((300, 15), -1), sure)
+    witness = Witness(asked, ["a", "b", "c"], sure, np.full((300, 15), -1), sure, sure)
     monkeypatch.setattr(second_opinion, "MOST", 400)
     said = second_opinion.opinions(images, near, witness)
     assert said is not None and said.asked is not None
@@ -683,7 +683,7 @@ def test_a_patient_does_not_vouch_for_himself_by_features_and_the_witness_is_rea
     assert voters[0, :3].tolist() == [2, 4, 3]  # 1 is of the same patient
     assert (voters[:, 4:] == -1).all()
     p = np.full((5, 2), 0.5)
-    Witness(np.arange(5), ["a", "ü"], p, voters, p).save(tmp_path / "witness.npz")
+    Witness(np.arange(5), ["a", "ü"], p, voters, p, p).save(tmp_path / "witness.npz")
     read = Witness.load(tmp_path / "witness.npz")
     assert read is not None
     assert read.classes == ["a", "ü"]

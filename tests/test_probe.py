@@ -211,10 +211,30 @@ def test_the_second_classifier_learns_what_is_not_linear():
     y = (z[:, 0] * z[:, 1] > 0).astype(int)
     kernel, folds = z @ z.T / 2, np.arange(200) % 5
     linear = ridge.held_scores(kernel, ridge.targets(y, 2), folds).scores.argmax(1)
-    curved = measure.held_out_curved(kernel, y, folds)
+    curved = measure.held_out_curved(kernel, y, folds, np.arange(200))
     assert (linear != y).mean() > 0.3
     assert (curved.argmax(1) != y).mean() < 0.12
     assert curved.sum(1) == pytest.approx(1)
+
+
+def test_witnesses_of_few_images_are_averaged_over_divisions_into_folds():
+    rng = np.random.default_rng(0)
+    truth = np.arange(300) % 2
+    z = rng.normal(size=(300, 60)) + 0.35 * (2 * truth[:, None] - 1)
+    kernel, group = ridge.inner_products(z.astype(np.float32)), np.arange(300) // 2
+    better = []
+    for seed in range(6):
+        y = np.where(np.random.default_rng(seed).random(300) < 0.1, 1 - truth, truth)
+        division = folds.assign_folds(y, group, 5, seed)
+        held = ridge.held_scores(kernel, ridge.targets(y, 2), division)
+        one = calibrate.cross_fitted(held.scores, y, division)
+        many = measure.held_out_averaged(one, kernel, y, group, held.strength, seed)
+        assert many.sum(1) == pytest.approx(1)
+        miss = [-np.log(p[np.arange(300), truth]).mean() for p in (one, many)]
+        better.append(miss[1] < miss[0])
+    assert all(better)
+    large = np.zeros((ridge.MANY + 1, 2))
+    assert measure.held_out_averaged(large, kernel, np.zeros(len(large), int), group, 1.0) is large
 
 
 # --- suspects ------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
   alone call two pictures near that are equally dark.
 - A second classifier of the same features and folds that is not linear in them (`probe.measure.held_out_curved`).
 
+Of small sets the probabilities of both classifiers are averaged over several divisions into folds (`probe.measure.held_out_averaged`).
+
 The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
 result is calibrated on the set itself. Where the witnesses tell nothing of the labels beyond the sizes of the classes
@@ -59,9 +61,9 @@ class Opinions(NamedTuple):
         The given class, as a place in `classes`.
     joint, near : float64 [n, classes]
         Probabilities; `near` of the nearest images alone.
-    probe, alike, curved : float64 [n, classes] or None
-        Of the reference classifier, of the nearest by its features, and of the second classifier; None for sets of more than
-        `probe.measure.MOST` images.
+    probe, alike, curved, averaged : float64 [n, classes] or None
+        Of the reference classifier, of the nearest by its features, of the second classifier, and of the first one averaged over
+        divisions into folds; None for sets of more than `probe.measure.MOST` images.
     sample : Opinions or None
         Of such a set: what all witnesses say of the images that the reference classifier was asked about.
     """
@@ -74,6 +76,7 @@ class Opinions(NamedTuple):
     probe: np.ndarray | None = None
     alike: np.ndarray | None = None
     curved: np.ndarray | None = None
+    averaged: np.ndarray | None = None
     sample: Opinions | None = None
 
     @property
@@ -84,7 +87,8 @@ class Opinions(NamedTuple):
     @property
     def witnesses(self) -> list[np.ndarray]:
         """The opinions of the witnesses that were asked."""
-        return [p for p in (self.near, self.probe, self.alike, self.curved) if p is not None]
+        linear = self.probe if self.averaged is None else self.averaged
+        return [p for p in (self.near, linear, self.alike, self.curved) if p is not None]
 
     @property
     def doubt(self) -> np.ndarray:
@@ -125,8 +129,8 @@ class Witness(NamedTuple):
         Held out.
     alike : int64 [n, NEAR]
         The images of other groups that are most alike in its features; -1: no more.
-    curved : float64 [n, classes]
-        Held-out probabilities of the second classifier.
+    curved, averaged : float64 [n, classes]
+        Held-out probabilities of the second classifier, and of the first one averaged over divisions into folds.
     """
 
     image: np.ndarray
@@ -134,6 +138,7 @@ class Witness(NamedTuple):
     probabilities: np.ndarray
     alike: np.ndarray
     curved: np.ndarray
+    averaged: np.ndarray
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -145,9 +150,8 @@ class Witness(NamedTuple):
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as saved:
-            return cls(
-                saved["image"], saved["classes"].tolist(), saved["probabilities"], saved["alike"], saved["curved"]
-            )
+            columns = {name: saved[name] for name in cls._fields}
+        return cls(**columns | {"classes": columns["classes"].tolist()})
 
 
 def near_votes(
@@ -300,7 +304,8 @@ def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witnes
     place = np.full(int(ids.max()) + 1, -1, np.int64)
     place[ids] = np.arange(len(ids))
     alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(witness.classes))
-    said = Opinions(ids, witness.classes, y, near, near, witness.probabilities, alike, witness.curved)
+    held = (witness.probabilities, alike, witness.curved, witness.averaged)
+    said = Opinions(ids, witness.classes, y, near, near, *held)
     return said._replace(joint=joined(said.witnesses, y))
 
 

@@ -17,7 +17,7 @@ import torch
 from dataprops.probe import curve
 from dataprops.probe.attack import Attack, Linear, attack
 from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, zero_events_high
-from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses
+from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses, log_softmax
 from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import (
@@ -38,6 +38,8 @@ MOST = 4_000  # images
 MOST_CLASSES = 400  # of 4,000 images: ten of each
 LEAST = 20
 ATTACKED = 100
+DIVISIONS = 3  # into folds, over which witnesses of wrong labels are averaged
+LEAST_PROBABILITY = 1e-6
 
 Advance = Callable[[int], None]
 
@@ -50,11 +52,14 @@ class HeldOut(NamedTuple):
     probabilities : float64 [n, classes]
     folds : int64 [n]
     features : float32 [n, p]
+    strength : float
+        Of the ridge.
     """
 
     probabilities: np.ndarray
     folds: np.ndarray
     features: np.ndarray
+    strength: float
 
 
 class Estimate(NamedTuple):
@@ -158,18 +163,41 @@ def held_out_of(features: np.ndarray, y: np.ndarray, leak_group: np.ndarray, see
     """As `held_out`, from features float32 [n, p] of whatever kind, each of mean 0 and comparable spread."""
     classes = int(y.max()) + 1
     folds = assign_folds(y, leak_group, fold_count(len(y)), seed)
-    scores = held_scores(inner_products(features), targets(y, classes), folds).scores
-    return HeldOut(cross_fitted(scores, y, folds), folds, features)
+    held = held_scores(inner_products(features), targets(y, classes), folds)
+    return HeldOut(cross_fitted(held.scores, y, folds), folds, features, held.strength)
 
 
-def held_out_curved(kernel: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Held-out probabilities float64 [n, classes] of a ridge with a Gaussian kernel of the same features.
+def held_out_averaged(
+    p: np.ndarray, kernel: np.ndarray, y: np.ndarray, leak_group: np.ndarray, strength: float, seed: int = 0
+) -> np.ndarray:
+    """Held-out probabilities float64 [n, classes], averaged over further divisions into folds: `p` is of the first.
+
+    What a classifier says of an image depends on which others it was trained on; of few images so much that wrong labels are ranked
+    better by the geometric mean over `DIVISIONS` of them. Of more than `ridge.MANY` images it is `p` itself.
+    """
+    if len(y) > MANY:
+        return p
+    target, logs = targets(y, p.shape[1]), [np.log(np.maximum(p, LEAST_PROBABILITY))]
+    for division in range(1, DIVISIONS):
+        # the seed of another division, which no audit of the next seed has
+        folds = assign_folds(y, leak_group, fold_count(len(y)), seed + 1_000_003 * division)
+        scores = held_scores(kernel, target, folds, strengths=(strength,)).scores
+        logs.append(np.log(np.maximum(cross_fitted(scores, y, folds), LEAST_PROBABILITY)))
+    return np.exp(log_softmax(np.mean(logs, axis=0)))
+
+
+def held_out_curved(
+    kernel: np.ndarray, y: np.ndarray, folds: np.ndarray, leak_group: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Held-out probabilities float64 [n, classes] of a ridge with a Gaussian kernel of the same features (`held_out_averaged`).
 
     Parameters
     ----------
     kernel : float64 [n, n]
         Their inner products (`ridge.inner_products`). The Gaussian is exp(-d^2 / median d^2).
-    y, folds : int64 [n]
+    y, folds, leak_group : int64 [n]
+    seed : int
+        Of the further divisions.
     """
     target = targets(y, int(y.max()) + 1)
     curved = gaussian(kernel)
@@ -178,7 +206,7 @@ def held_out_curved(kernel: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.
         part = np.arange(len(y)) % (len(y) // MANY + 1) == 0
         strength = held_scores(curved[np.ix_(part, part)], target[part], folds[part]).strength
     held = held_scores(curved, target, folds, strengths=STRENGTHS if strength is None else (strength,))
-    return cross_fitted(held.scores, y, folds)
+    return held_out_averaged(cross_fitted(held.scores, y, folds), curved, y, leak_group, held.strength, seed)
 
 
 def standardised(features: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, most_alike, opinions, wrong_labels
 from dataprops.imaging.measures import Measures, measure_image
 from dataprops.probe.features import fit_encoder, shrink
-from dataprops.probe.measure import held_out_curved, held_out_of
+from dataprops.probe.measure import held_out_averaged, held_out_curved, held_out_of
 from dataprops.probe.ridge import inner_products
 
 K = 20
@@ -380,8 +380,9 @@ def _witness(images: pd.DataFrame, features: np.ndarray) -> Witness:
     unit = pd.factorize(images["group"].where(images["group"].notna(), alone))[0]
     held = held_out_of(features, y, unit)
     kernel = inner_products(features)
-    curved = held_out_curved(kernel, y, held.folds)
-    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(kernel, unit), curved)
+    curved = held_out_curved(kernel, y, held.folds, unit)
+    averaged = held_out_averaged(held.probabilities, kernel, y, unit, held.strength)
+    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(kernel, unit), curved, averaged)
 
 
 def _most_similar(made: Tables, y: np.ndarray) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from dataprops.findings import second_opinion
 from dataprops.findings.second_opinion import wrong_labels
 from dataprops.laws.change import sharpness_error
 from dataprops.probe.features import fit_encoder, shrink
-from dataprops.probe.measure import Probe, held_out_curved, run_probe
+from dataprops.probe.measure import Probe, held_out_averaged, held_out_curved, run_probe
 from dataprops.probe.ridge import inner_products
 from dataprops.properties.sharpness import draw_samples
 from dataprops.util.normal import Z
@@ -177,9 +177,10 @@ def witnesses(x: np.ndarray, y: np.ndarray, classes: int) -> second_opinion.Opin
     np.fill_diagonal(d2, np.inf)
     kernel, image = inner_products(features), np.arange(len(y))
     voters = np.argsort(d2, axis=1, kind="stable")[:, : second_opinion.NEAR]
-    curved = held_out_curved(kernel, y, probe.fold)
+    curved = held_out_curved(kernel, y, probe.fold, image)
+    averaged = held_out_averaged(probe.probabilities, kernel, y, image, probe.strength)
     alike = second_opinion.most_alike(kernel, image)
-    said = second_opinion.Witness(image, [str(c) for c in range(classes)], probe.probabilities, alike, curved)
+    said = second_opinion.Witness(image, [str(c) for c in range(classes)], probe.probabilities, alike, curved, averaged)
     return second_opinion._all_asked(image, y, second_opinion.alike_votes(voters, y, classes), said)
 
 

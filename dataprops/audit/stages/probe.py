@@ -70,10 +70,12 @@ def _train(
         found = measure.run_probe(x, y, leak_group[at], numeric=numeric, seed=run.config.seed, advance=advance)
         if names is not None and found.probabilities is not None and found.kernel is not None:
             image = part["image"].to_numpy(np.int64)
-            voters = most_alike(found.kernel, leak_group[at])
+            own, seed = leak_group[at], run.config.seed
+            voters = most_alike(found.kernel, own)
             alike = np.where(voters >= 0, image[voters], -1)
-            curved = measure.held_out_curved(found.kernel, y, found.fold)
-            Witness(image, names, found.probabilities, alike, curved).save(files.witness)
+            curved = measure.held_out_curved(found.kernel, y, found.fold, own, seed)
+            linear = measure.held_out_averaged(found.probabilities, found.kernel, y, own, found.strength, seed)
+            Witness(image, names, found.probabilities, alike, curved, linear).save(files.witness)
     told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
     if told["attack"]:
         told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
