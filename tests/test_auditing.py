@@ -23,6 +23,7 @@ from dataprops.findings import (
     measures,
     nearcopies,
     partners,
+    pixel_shortcut,
     quality,
     second_opinion,
     sharpest_pairs,
@@ -408,6 +409,35 @@ def test_a_box_of_one_colour_on_a_part_of_a_class_is_told(level, part):
     images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "sick", "well"))
     marks = [told for told in told_by_pixels(images, blocks_of(pixels)) if told.kind == "mark"]
     assert ("bottom left corner", "sick") in {(told.name, told.label) for told in marks}
+
+
+@pytest.mark.parametrize("where", [np.s_[:3, 20:46], np.s_[18:46, -3:]], ids=["at the top", "at the right"])
+def test_a_low_bar_on_a_part_of_a_class_is_told(where):
+    pixels = pictures(160, seed=2)
+    own = np.nonzero(np.arange(160) % 2)[0][:40]
+    pixels[(own, *where)] = 200
+    (box,) = boxes(pixels.astype(np.float32), np.arange(160) % 2, np.arange(160))
+    assert (box.label, box.bearers.tolist(), box.ground) == (1, own.tolist(), None)
+
+
+def test_white_paper_on_a_part_of_a_class_is_a_background_and_no_mark():
+    pixels, y = pictures(160, seed=2), np.arange(160) % 2
+    own = np.nonzero(y == 1)[0][:30]
+    pixels[own, -8:, :12] = 255
+    pixels[own[:12], -8:] = 255  # on some of them nothing else lies at the bottom
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "masked", "bare"))
+    told = told_by_pixels(images, blocks_of(pixels))
+    (ground,) = [one for one in told if one.kind == "ground"]
+    assert (ground.name, ground.label, ground.level) == ("bottom left corner", "masked", 255)
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    context = Context(images, empty, empty, SIDE * SIDE, told=told)
+    (row,) = [row for row in pixel_shortcut.find(context) if "background" in row[2]]
+    assert row[2].startswith(
+        "A plain white background tells the class: 38 % of class masked, and almost no other image"
+    )
+    assert set(row[0]) <= set(own.tolist())
+    assert pixel_shortcut.is_mark(row[2])
+    assert pixel_shortcut.cell_of(row[2]) == (7, 0)
 
 
 def test_black_around_bodies_that_ends_elsewhere_in_each_picture_is_no_box():

@@ -217,24 +217,21 @@ def test_the_second_classifier_learns_what_is_not_linear():
     assert curved.sum(1) == pytest.approx(1)
 
 
-def test_witnesses_of_few_images_are_averaged_over_divisions_into_folds():
+def test_witnesses_of_few_images_hang_less_on_the_division_into_folds():
     rng = np.random.default_rng(0)
-    truth = np.arange(300) % 2
-    z = rng.normal(size=(300, 60)) + 0.35 * (2 * truth[:, None] - 1)
-    kernel, group = ridge.inner_products(z.astype(np.float32)), np.arange(300) // 2
-    better = []
-    for seed in range(6):
-        y = np.where(np.random.default_rng(seed).random(300) < 0.1, 1 - truth, truth)
-        division = folds.assign_folds(y, group, 5, seed)
-        held = ridge.held_scores(kernel, ridge.targets(y, 2), division)
-        one = calibrate.cross_fitted(held.scores, y, division)
-        many = measure.held_out_averaged(one, kernel, y, group, held.strength, seed)
-        assert many.sum(1) == pytest.approx(1)
-        miss = [-np.log(p[np.arange(300), truth]).mean() for p in (one, many)]
-        better.append(miss[1] < miss[0])
-    assert all(better)
-    large = np.zeros((ridge.MANY + 1, 2))
-    assert measure.held_out_averaged(large, kernel, np.zeros(len(large), int), group, 1.0) is large
+    y, group = np.arange(120) % 2, np.arange(120) // 2
+    z = rng.normal(size=(120, 60)) + 0.2 * (2 * y[:, None] - 1)
+    kernel = ridge.inner_products(z.astype(np.float32))
+    once, averaged = [], []
+    for seed in (0, 1):
+        fold = folds.assign_folds(y, group, 5, seed)
+        held = ridge.held_scores(kernel, ridge.targets(y, 2), fold)
+        once.append(calibrate.cross_fitted(held.scores, y, fold))
+        averaged.append(measure.held_out_averaged(once[-1], kernel, y, group, held.strength, seed))
+        assert averaged[-1].sum(1) == pytest.approx(1)
+    assert np.std(averaged[0] - averaged[1]) < 0.8 * np.std(once[0] - once[1])
+    many = np.full((ridge.MANY + 1, 2), 0.5)  # asked once
+    assert measure.held_out_averaged(many, kernel, np.zeros(len(many), int), group, 1.0) is many
 
 
 # --- suspects ------------------------------------------------------------------------------------------------------------

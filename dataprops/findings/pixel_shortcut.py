@@ -49,7 +49,9 @@ def size_score(context: Context) -> float:
 
 
 def shortcuts(context: Context) -> list[Told]:
-    """Marks; properties that tell the class; edge cells that do, and nearly as well as the whole picture. One cell of each place.
+    """Marks and plain backgrounds; properties that tell the class; edge cells that do, and nearly as well as the whole picture.
+
+    One cell of each place.
 
     What follows from the size of the files is left out where that tells the class as well.
     """
@@ -61,7 +63,7 @@ def shortcuts(context: Context) -> list[Told]:
     for told in context.told or ():
         if told.name in OF_SIZE and by_size >= told.score:
             continue
-        if told.kind == "mark" or (told.kind == "property" and told.score >= PROPERTY_SCORE):
+        if told.kind in ("mark", "ground") or (told.kind == "property" and told.score >= PROPERTY_SCORE):
             out.append(told)
         elif (
             told.kind == "region" and told.score >= max(REGION_SCORE, OF_WHOLE * (whole or 0.0)) and at_edge(*told.cell)
@@ -69,27 +71,33 @@ def shortcuts(context: Context) -> list[Told]:
             if told.name not in places:
                 out.append(told)
             places.add(told.name)
-    order = {"mark": 0, "property": 1, "region": 2}
+    order = {"mark": 0, "ground": 1, "property": 2, "region": 3}
     return sorted(out, key=lambda told: (order[told.kind], -told.score))
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each thing that tells the class; its value is its score, of a mark the fraction of the class that bears it."""
+    """One row for each thing that tells the class; its value is its score, of a mark or background the fraction of the class."""
     whole = whole_score(context)
     beside = "" if whole is None else f" (the whole picture: {percent(whole)})"
     for told in shortcuts(context):
         score = percent(told.score)
+        place = f"(row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
+        if told.kind == "ground":
+            words = (
+                f"A plain {_shade(told.level)} background tells the class: {score} of class {told.label}, and almost no other image,"
+                f" show it in the {told.name} and beyond {place}."
+            )
+            yield told.images, told.score, words
+            continue
         if told.kind == "mark":
             words = (
                 f"A mark in the {told.name} tells the class: {score} of class {told.label}, and almost no other image, show the same"
-                f" mark there (row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)."
+                f" mark there {place}."
             )
             yield told.images, told.score, words
             continue
         where = f"The {told.name}" if told.kind == "property" else f"The {told.name} of the picture"
-        cell = (
-            "" if told.kind == "property" else f" (row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
-        )
+        cell = "" if told.kind == "property" else f" {place}"
         yield (
             told.images,
             told.score,
@@ -108,8 +116,17 @@ def cell_of(detail: str) -> tuple[int, int] | None:
 
 
 def is_mark(detail: str) -> bool:
-    """Whether a finding's sentence is of a mark: its images all bear it."""
-    return detail.startswith("A mark in the ")
+    """Whether a finding's sentence is of a mark, or a plain background: its images all bear it."""
+    return detail.startswith(("A mark in the ", "A plain "))
+
+
+def _shade(level: int) -> str:
+    """A grey level in words.
+
+    >>> _shade(252), _shade(3), _shade(90)
+    ('white', 'black', 'grey (level 90 of 255)')
+    """
+    return "white" if level >= 240 else "black" if level <= 15 else f"grey (level {level} of 255)"
 
 
 def measures(context: Context) -> dict[str, float]:

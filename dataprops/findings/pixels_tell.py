@@ -62,18 +62,20 @@ class Told(NamedTuple):
     Attributes
     ----------
     kind : str
-        "property", "region" or "mark".
+        "property", "region", "mark", or "ground": a plain background at one place.
     name : str
         Of the property, or where the region lies.
     score : float
-        From guessing (0) to certainty (1), balanced accuracy under cross-validation; of a mark the fraction of its class that
-        bears it.
+        From guessing (0) to certainty (1), balanced accuracy under cross-validation; of a mark or ground the fraction of its class
+        that bears it.
     label : str
-        Class of a mark, else "".
+        Class of a mark or ground, else "".
     cell : tuple of int
         Row and column of a region; (-1, -1) of a property.
     images : tuple of int
-        Examples (ids): of a mark images that bear it; else typical ones of each class.
+        Examples (ids): of a mark or ground images that bear it; else typical ones of each class.
+    level : int
+        Grey level of a ground, else -1.
     """
 
     kind: str
@@ -82,6 +84,7 @@ class Told(NamedTuple):
     label: str = ""
     cell: tuple[int, int] = (-1, -1)
     images: tuple[int, ...] = ()
+    level: int = -1
 
 
 def place_name(row: int, column: int, grid: int = GRID) -> str:
@@ -172,7 +175,9 @@ def _as_told(found: Sequence[strokes.Stroke | Box], names: list[str], ids: np.nd
     for mark in found:
         row, column = (min(int(at * GRID), GRID - 1) for at in (mark.row, mark.column))
         bearers = tuple(int(i) for i in ids[mark.bearers[:EXAMPLES]])
-        out.append(Told("mark", place_name(row, column), mark.share, names[mark.label], (row, column), bearers))
+        told = Told("mark", place_name(row, column), mark.share, names[mark.label], (row, column), bearers)
+        ground = mark.ground if isinstance(mark, Box) else None
+        out.append(told if ground is None else told._replace(kind="ground", level=ground))
     return out
 
 
