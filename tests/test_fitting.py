@@ -488,6 +488,22 @@ def test_intervals_are_wide_where_sources_are_missed_by_much_and_hold_as_often_a
     assert sources.width_of(predicted, rng.normal(size=len(misses)), code).slope == pytest.approx(0, abs=0.2)
 
 
+def test_coverage_is_told_by_quarters_of_the_prediction():
+    """Each quarter's rows lie in intervals that no row of their own source made."""
+    cells = sources.converged(load_cells().query("model == 'resnet18'"))
+    rows = sources.rows_of(cells, sources.FORMS["probe"], "log_loss")
+    predicted, misses, half = sources.nested_intervals(rows)
+    quarters = sources.coverage_by_quarters(rows)
+    assert [quarter[1:] for quarter in quarters] == [(21, 16), (20, 19), (20, 20), (21, 20)]
+    low = predicted <= quarters[0][0]
+    assert (np.abs(misses[low]) <= half[low]).sum() == 16
+    one = rows.source == rows.source[0]
+    moved = rows._replace(y=rows.y + 5.0 * one)  # the source's own rows say nothing of its width
+    at = np.abs(predicted - sources.nested_intervals(moved)[0])[one]
+    np.testing.assert_allclose(at, 0, atol=1e-9)
+    np.testing.assert_allclose(sources.nested_intervals(moved)[2][one], half[one])
+
+
 def test_forms_need_their_columns_and_five_sources():
     cells = load_cells().query("model == 'cnn4'")
     plain = cells.drop(columns=["p_loss", "p_wrong", "p_gradient", "p_penalty", "test_loss_scaled", "errors", "source"])

@@ -138,6 +138,17 @@ def _basis(calibration: Calibration, line: FittedLaw, where: str, families: str)
     )
 
 
+def not_by_own(prediction: Prediction, reason: str) -> Prediction:
+    """A prediction that rests on what ships, with the reason why the store's own calibration is not used for it."""
+    reason = reason.removesuffix(".")
+    if prediction.withheld is None:
+        return replace(prediction, unused=reason)
+    if prediction.withheld == reason:
+        return prediction
+    told = f"the store's own calibration is not used: {reason}; as to the calibration that ships, {prediction.withheld}"
+    return replace(prediction, withheld=told)
+
+
 def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None) -> Prediction:
     """The rise of the test loss under FGSM (eps 2/255): by the store's calibration, else by the paper's eleven sets.
 
@@ -163,7 +174,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
         if paper.withheld:
             own = (reason or "").removesuffix(".")
             return replace(paper, withheld=f"{own}; as to the paper's calibration, {paper.withheld}")
-        return replace(paper, basis=f"{paper.basis}. The store's own calibration is not used: {reason}")
+        return not_by_own(paper, reason or "")
     k = float(measured["k_f"] or 0.0)
     value = line.intercept + line.slopes["sharpness"] * k
     spread = miss_quantile(line.residuals)

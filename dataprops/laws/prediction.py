@@ -32,7 +32,9 @@ class Prediction:
         The table of trained networks that it rests on: `PAPER`, or the id of one in the store.
     score : dict or None
         What it was worth on sources left out, where that was measured: rmse (log scale), factor, baseline_rmse (log N alone),
-        gain {value, low, high}, coverage, sources, networks.
+        gain {value, low, high}, coverage, sources, networks, here {coverage, networks}: of those predicted about as much.
+    unused : str or None
+        Why the store's own calibration is not what it rests on; None where it is, or where there is none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Prediction:
     level: float | None = None
     calibration: str | None = None
     score: dict[str, Any] | None = None
+    unused: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from dataprops.laws.calibrations import Calibration
 from dataprops.laws.change import probe_change
-from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss
+from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, not_by_own
 from dataprops.laws.gain import loss_if_doubled
-from dataprops.laws.networks import network_prediction
+from dataprops.laws.networks import network_prediction, reason_no_networks
 from dataprops.laws.prediction import Prediction
 
 
@@ -47,12 +47,13 @@ class Measured(NamedTuple):
     def of_network(self, name: str) -> Prediction:
         """A prediction from the probe: by the store's own networks where their form clearly beats log N, else by those that ship."""
         probe, withheld = self.summary.get("probe"), self.summary.get("probe_withheld")
-        own = self.calibration.networks if self.calibration else None
-        if own is not None:
-            told = network_prediction(name, probe, withheld, own)
-            if told.withheld is None:
-                return told
-        return network_prediction(name, probe, withheld)
+        shipped = network_prediction(name, probe, withheld)
+        if self.calibration is None or probe is None:
+            return shipped
+        if self.calibration.networks is None:
+            return not_by_own(shipped, reason_no_networks(self.calibration.fit.get("forms")))
+        own = network_prediction(name, probe, withheld, self.calibration.networks)
+        return not_by_own(shipped, own.withheld) if own.withheld else own
 
 
 class PredictionRow(NamedTuple):
@@ -85,7 +86,9 @@ def _test_loss(given: Measured) -> Prediction:
     if given.calibration is None or network.calibration is not None:
         return network
     own = expected_loss(given.summary, given.peaks, given.calibration)
-    return network if own.withheld and network.withheld is None else own
+    if own.withheld and network.withheld is None:
+        return not_by_own(network, f"{network.unused}; as to its law, {own.withheld}")
+    return own
 
 
 def _images_needed(given: Measured) -> Prediction | None:

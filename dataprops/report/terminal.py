@@ -9,6 +9,7 @@ from dataprops.report.changes import title
 from dataprops.report.first_screen import in_order, keys_of, verdict_of
 from dataprops.report.gallery import LAST
 from dataprops.report.numbers import how_compared, number, plus_minus
+from dataprops.report.terminal_laws import unused_calibration
 from dataprops.report.text import all_visible
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(Text(prediction["sentence"]))
     if s.get("risk"):
         console.print(Text(s["risk"]["sentence"]))
+    for line in unused_calibration(spoken):
+        console.print(Text(line))
     console.print(Text("\nreport   ", style="bold"), Text(s["report"]), sep="", soft_wrap=True)
     console.print(Text("results  ", style="bold"), Text(s["results"]), sep="", soft_wrap=True)
 

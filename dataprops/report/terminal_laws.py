@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataprops.laws.fitting.table import listed
@@ -146,3 +146,17 @@ def print_predictions(result: dict[str, Any], console: Console) -> None:
         else:
             console.print(Text(prediction["sentence"]))
             console.print(Text(prediction["basis"], style="dim"))
+    for line in unused_calibration(result["predictions"]):
+        console.print(Text(f"\n{line}"))
+
+
+def unused_calibration(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each reason why the store's own calibration is not used, with the predictions that it concerns."""
+    titles: dict[str, list[str]] = {}
+    for prediction in predictions:
+        if prediction.get("unused") and prediction["withheld"] is None:  # audits of earlier versions do not say
+            titles.setdefault(prediction["unused"], []).append(PREDICTIONS[prediction["name"]].title.lower())
+    return [
+        f"The store's own calibration is not used for: {', '.join(names)}. The reason: {reason}."
+        for reason, names in titles.items()
+    ]

@@ -1,10 +1,15 @@
 """The networks of the deciding experiment (truth.md), trained on this machine, one row each, resumable.
 
     python -m tests.benchmarks.networks DATA ROWS.csv [--families cnn4,mlp] [--seeds 1,2] [--most 1024] [--tasks ...]
+    python -m tests.benchmarks.networks --judge ROWS.csv
 
 DATA holds the sets as DATA/NAME/<class>/<file>. A row is written as its network is done, and a row that is there is not computed
 again; the smallest sizes come first. Sizes and numbers of test images of each task are those of the rows that ship. Textures and
 faces need scikit-image. Samples are drawn anew for each seed: sides hold whole groups, and images within 2 grey levels together.
+
+`--judge` takes rows of further seeds: each is predicted, with its interval, by the fit of its family to the networks that ship on all
+other sources. It prints one JSON line for each family, size (0: all) and target: networks, sources, root mean square misses of log N,
+the law and the form that ships (each source as one), its gain over log N, share of intervals that hold, and the spread between seeds.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +36,8 @@ from dataprops.experiment.samples import HELD_BACK, measure_sample
 from dataprops.experiment.splits import Impossible, Sample, draw, held_back
 from dataprops.experiment.training import Recipe, as_input, evaluate, fit, isolated_torch_state
 from dataprops.imaging.decode import Preprocess, canonical, decode
-from dataprops.laws.networks import load_cells
+from dataprops.laws.fitting import sources
+from dataprops.laws.networks import best_form, load_cells
 from dataprops.probe.folds import unite
 from dataprops.probe.measure import reason_not_applicable, run_probe
 from dataprops.sources.digits import _digits
@@ -227,16 +234,74 @@ def plan(shipped: pd.DataFrame, seeds: list[int], families: list[str], most: int
     return sorted(rows, key=lambda row: (row[1], row[2], row[0], order[row[3]]))
 
 
+def predicted(rows: pd.DataFrame, family: str, target: str) -> pd.DataFrame:
+    """Of each row of a family: what the fits to the other sources of the shipped rows miss it by, and whether their interval holds."""
+    cells, form = sources.converged(load_cells().query("model == @family")), best_form(target, family).form
+    parts = []
+    for source, mine in rows.groupby("source"):
+        others, mine = cells[cells["source"] != source].reset_index(drop=True), mine.reset_index(drop=True)
+        told = mine[["dataset", "source", "n_train", "seed"]].assign(measured=sources.TARGETS[target](mine))
+        for name in ("log_n", "law_free", form):
+            design, new = (sources.rows_of(part, sources.FORMS[name], target) for part in (others, mine))
+            at = new.x @ sources.coefficients(design, np.ones(len(design.y), bool))
+            told[name] = new.y - at
+            if name == form:
+                misses = sources.left_out(design)
+                half = sources.width_of(design.y - misses, misses, design.source).at(at)
+                told = told.assign(shipped=told[name], holds=np.abs(told[name]) <= half, half=half)
+        parts.append(told)
+    return pd.concat(parts, ignore_index=True)
+
+
+def judged(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """One record for each family, size and target (see above)."""
+    rows = sources.converged(rows)
+    rows, first = rows[rows["p_loss"].notna()], sources.converged(load_cells())
+    for family, mine in rows.groupby("model"):
+        for target in ("log_loss", "logit_error"):
+            table = predicted(mine, str(family), target)
+            old = first[(first["model"] == family) & (first["seed"] == 0)]
+            old = old.assign(measured=sources.TARGETS[target](old))[["dataset", "n_train", "measured"]]
+            for n in (0, *sorted(table["n_train"].unique())):
+                part = table if n == 0 else table[table["n_train"] == n]
+                same: Any = part[["dataset", "n_train"]].drop_duplicates()
+                every = pd.concat([part[["dataset", "n_train", "measured"]], old.merge(same)])
+                spread = every.groupby(["dataset", "n_train"])["measured"].var(ddof=1)
+                code = pd.factorize(part["source"], sort=True)[0]
+                one, law, two = (
+                    sources.by_source(part[name].to_numpy(float), code) for name in ("shipped", "law_free", "log_n")
+                )
+                yield {
+                    "family": family,
+                    "n": int(n),
+                    "target": target,
+                    "networks": len(part),
+                    "sources": len(one),
+                    "between_seeds": float(np.sqrt(spread.mean())),
+                    "log_n": float(np.sqrt(two.mean())),
+                    "law": float(np.sqrt(law.mean())),
+                    "rmse": float(np.sqrt(one.mean())),
+                    "gain": sources.bootstrap_sources(two - one),
+                    "hold": float(part["holds"].mean()),
+                    "median_half": float(part["half"].median()),
+                }
+
+
 def main() -> None:
-    """Train what is missing."""
+    """Train what is missing, or judge what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("rows", type=Path)
+    parser.add_argument("--judge", action="store_true")
     parser.add_argument("--families", default="cnn4,mlp")
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--most", type=int, default=1024)
     parser.add_argument("--tasks", default=",".join(TASKS))
     asked = parser.parse_args()
+    if asked.judge:
+        for record in judged(pd.read_csv(asked.rows)):
+            print(json.dumps(record))
+        return
     shipped = load_cells()
     there = pd.read_csv(asked.rows) if asked.rows.exists() else pd.DataFrame(columns=shipped.columns)
     done = set(zip(there["dataset"], there["n_train"], there["seed"], there["model"], strict=True))

@@ -172,8 +172,8 @@ def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray, leve
     return Width(conformal_half(misses / np.exp(slope * at), source, level), slope, centre, least, most)
 
 
-def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
-    """(fraction of rows inside their interval, each source with the same weight; mean half width); no interval uses its own source."""
+def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(prediction, miss, half width) of each row, float64 [rows]; no interval uses its own source."""
     outer = left_out(rows)
     half = np.empty(len(rows.y))
     for source in np.unique(rows.source):
@@ -181,10 +181,24 @@ def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
         inner = left_out(rows, others)[others]
         code = np.unique(rows.source[others], return_inverse=True)[1]
         half[~others] = width_of(rows.y[others] - inner, inner, code, level).at((rows.y - outer)[~others])
+    return rows.y - outer, outer, half
+
+
+def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
+    """(fraction of rows inside their nested interval, each source with the same weight; mean half width)."""
+    _, outer, half = nested_intervals(rows, level)
     inside = (np.abs(outer) <= half).astype(float)
     means = (np.bincount(rows.source, values) / np.bincount(rows.source) for values in (inside, half))
     covered, halves = means
     return float(covered.mean()), float(halves.mean())
+
+
+def coverage_by_quarters(rows: Rows, level: float = LEVEL) -> tuple[tuple[float, int, int], ...]:
+    """Of each quarter of the predictions, the lowest first: (its upper end, rows, how many lie in their nested interval)."""
+    predicted, outer, half = nested_intervals(rows, level)
+    ends = np.quantile(predicted, [0.25, 0.5, 0.75, 1.0])
+    quarter, inside = np.searchsorted(ends[:3], predicted), np.abs(outer) <= half
+    return tuple((float(end), int((quarter == q).sum()), int(inside[quarter == q].sum())) for q, end in enumerate(ends))
 
 
 def bootstrap_sources(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
