@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.distances import allpairs, folds, incremental, sketch, sketches
-from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
+from dataprops.distances.allpairs import UNWATCHED, Runner, all_pairs, array_rows, compute_job
 from dataprops.distances.incremental import Contents, PreviousPass, increasing_run, update
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
@@ -173,6 +173,18 @@ def test_nothing_new_computes_nothing():
 def test_rows_that_the_first_one_is_the_sharpest_partner_of_stand_too():
     files = {i: ((10 * i, 0), float(i > 0)) for i in range(6)}  # the first has a label of its own
     assert pairs_computed(files, files) == 0
+
+
+@pytest.mark.parametrize("known_before", [False, True])
+def test_as_many_pairs_are_computed_as_were_announced(known_before):
+    files, spec, told = big_set(41), PassSpec(3), []
+    distinct, rows = rows_of(files)
+    known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec) if known_before else None
+    distinct, rows = rows_of({**files, 10_000: ((200, 0), 0.0)})
+    contents = Contents(distinct.pixels, distinct.content_row)
+    result = update(known, rows, contents, spec, Plan(7, 256, 0), watch=UNWATCHED._replace(on_plan=told.append))
+    assert told == [result.pairs] == [41 if known_before else 42 * 41 // 2]
+    assert isinstance(told[0], int)
 
 
 def test_new_images_meet_every_image_once():

@@ -293,7 +293,7 @@ def test_intervals_draw_groups_not_images():
     assert (high - low) == pytest.approx(np.sqrt(8) * (high1 - low1), rel=0.15)
 
 
-def test_held_out_means_differ_by_the_images_trained_on_as_much_as_their_interval_says():
+def test_held_out_means_of_a_linear_model_differ_as_nadeau_and_bengio_say_and_the_interval_by_most_of_it():
     means, tested = [], []
     for seed in range(80):  # a ridge of numbers with many features for its images
         rng = np.random.default_rng(seed)
@@ -304,8 +304,10 @@ def test_held_out_means_differ_by_the_images_trained_on_as_much_as_their_interva
         means.append(losses.mean())
         tested.append(losses.std(ddof=1) / np.sqrt(40))
     apart = np.std(np.log(means), ddof=1) / np.sqrt(np.mean((np.array(tested) / means) ** 2))
-    assert training_ratio(10) == pytest.approx(apart, rel=0.1)
-    assert training_ratio(5) == 1.5
+    published = np.sqrt(1 + 10 / 9)
+    assert published == pytest.approx(apart, rel=0.1)
+    assert training_ratio(10) ** 2 - 1 == pytest.approx(0.7 * (published**2 - 1))
+    assert training_ratio(5) ** 2 == pytest.approx(1 + 0.7 * 5 / 4)
 
 
 def test_intervals_are_wider_by_the_ratio_and_hold_no_negative_loss():
@@ -325,8 +327,13 @@ def test_the_interval_of_a_probe_is_the_groups_widened_by_the_luck_of_training(m
         assert tuple(found) == pytest.approx(wanted)
     monkeypatch.setattr(measure, "training_ratio", lambda folds: 1.0)
     plain = measure.run_probe(images, y, np.arange(60), attacked=2)
-    assert probe.gains[2] == pytest.approx(curve.widened(plain.gains[2], training_ratio(probe.folds)))
-    assert probe.gains[2].value == plain.gains[2].value
+    for wide, narrow in zip(probe.gains.values(), plain.gains.values(), strict=True):
+        assert wide.high - wide.low == pytest.approx(training_ratio(probe.folds) * (narrow.high - narrow.low))
+        assert wide.value == narrow.value
+
+
+def test_the_interval_of_a_gain_is_wider_by_what_a_power_law_misses():
+    assert curve.widened(curve.Gain(0.1, 0.08, 0.15), 1.5) == pytest.approx((0.1, 0.1 - 2.1 * 0.02, 0.1 + 2.1 * 0.05))
 
 
 # --- attack --------------------------------------------------------------------------------------------------------------
