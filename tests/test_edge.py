@@ -65,6 +65,11 @@ def test_what_an_address_hides_is_in_no_message_and_no_traceback(capfd, tmp_path
     (file,) = (tmp_path / "dataprops-errors").glob("*")
     assert "hidden" not in capfd.readouterr().err + file.read_text()
     assert file.stat().st_mode & 0o077 == 0
+    for error in (DatapropsError, MachineError):
+        left(error("no such place: 'https://me:hidden@host/a.zip?sig=hidden'"))
+        assert (
+            "no such place: 'https://***@host/a.zip?***'" in (told := capfd.readouterr().err) and "hidden" not in told
+        )
 
 
 @pytest.fixture(scope="module")

@@ -367,6 +367,14 @@ def test_a_secret_behind_a_name_is_withheld_too() -> None:
     assert open_source(config.source).location == f"https://me:{SECRET}@host.invalid/x.zip?sig={SECRET}"
 
 
+@pytest.mark.parametrize("quote_mark", ['"', "'", "\u201c"])
+def test_an_address_in_quotes_is_refused_without_its_secrets(quote_mark: str) -> None:
+    with pytest.raises(DatapropsError, match="give a folder of images") as error:
+        open_source(f"{quote_mark}https://me:{SECRET}@host/it's.zip?sig={SECRET}{quote_mark}")
+    assert SECRET not in str(error.value)
+    assert "host/it's.zip" in str(error.value)
+
+
 def test_a_withheld_secret_must_be_told_again() -> None:
     with pytest.raises(DatapropsError, match="does not have"):
         open_source("https://***@nobody.invalid/x")

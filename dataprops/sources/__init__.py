@@ -266,6 +266,7 @@ def open_source(spec: str, options: SourceOptions | None = None) -> OpenSource:
     kind, colon, location = spec.partition(":")
     if colon and kind in SOURCES:
         return OpenSource(kind, os.path.expanduser(reveal(location)), options)  # noqa: PTH111 - as above
+    spec = redacted(spec)  # an address in quotes is none, and has secrets
     if path.is_file():
         if hint := WAYS_OUT.get(path.suffix.lower()):
             raise DatapropsError(f"{spec} is a single file that is not read as it is: {hint}")

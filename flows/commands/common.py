@@ -67,10 +67,12 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
     if isinstance(error, BrokenPipeError):  # the reader of the output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(PIPE_CLOSED)
+    from dataprops.util.redact import redacted
+
     if isinstance(error, DatapropsError) and not isinstance(error, MachineError):
-        click.echo(f"dataprops: {error}", err=True)
+        click.echo(f"dataprops: {redacted(str(error))}", err=True)
         sys.exit(UNUSABLE)
-    told = str(error) if isinstance(error, MachineError) else _refusal(error, store)
+    told = redacted(str(error) if isinstance(error, MachineError) else _refusal(error, store))
     place = _write_traceback(error, store)
     click.echo(f"dataprops: {told} (traceback: {place or 'could not be written'})", err=True)
     sys.exit(REFUSED)
@@ -78,8 +80,6 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
 
 def _refusal(error: BaseException, store: str | None) -> str:
     """What happened and what to do, in one line."""
-    from dataprops.util.redact import redacted
-
     if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
         return f"the store {store} is gone (removed, or unmounted, while it was used): restore it, or choose another --store"
     if isinstance(error, MemoryError):
@@ -89,7 +89,7 @@ def _refusal(error: BaseException, store: str | None) -> str:
         return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
     words = " ".join(str(error).split())
     shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
-    return redacted(
+    return (
         f"unexpected {type(error).__name__}: {shown}; run it again, and report this with the traceback if it comes back"
     )
 
