@@ -194,7 +194,11 @@ def _judged(error: BaseException) -> tuple[int, str, bool]:
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return errno.EFBIG, error.strerror or "", False
     if isinstance(error, ValueError):
-        return errno.EINVAL, "the address is not well formed", False
+        return (
+            errno.EINVAL,
+            "the address is not well formed (in a password, % / @ ? # are written %25 %2F %40 %3F %23)",
+            False,
+        )
     if kind in ("NoCredentialsError", "PartialCredentialsError"):
         return errno.EACCES, "no credentials are configured (--rule anonymous=yes asks without)", False
     if isinstance(error, PermissionError) or status in (401, 403):
