@@ -265,6 +265,48 @@ LAYOUTS = {
         "",
         {"c": 2, "d": 2},
     ),
+    "a table of any name beside the images, with ids": Layout(
+        numbered("images/s{}.jpg", 4),
+        {
+            "train.csv": "image_id,age,diagnosis\ns0,4,c\ns1,5,d\ns2,5,c\ns3,9,d\n",
+            "sample_submission.csv": "id,label\ns0,c",
+        },
+        "",
+        {"c": 2, "d": 2},
+        told="train.csv names 4 of 4",
+    ),
+    "tables for each split, of objects, with paths of elsewhere": Layout(
+        numbered("{}.jpg", 4),
+        {
+            "train-export.csv": "image,xmin,label\nC:\\in\\0.jpg,1,c\nC:\\in\\0.jpg,0,d\nC:\\in\\1.jpg,0,d\n",
+            "test-export.csv": "image,xmin,label\nC:\\in\\2.jpg,1,c\nC:\\in\\3.jpg,0,c\n",
+        },
+        "",
+        {"c|d": 1, "c": 2, "d": 1},
+        {"train": 2, "test": 2},
+        told="train-export.csv names 2 of 4",
+    ),
+    "a list with labels beside the images": Layout(
+        numbered("images/{}.jpg", 4),
+        {"list.txt": "0.jpg c\n1.jpg d\n2.jpg c\n3.jpg c\n"},
+        "",
+        {"c": 3, "d": 1},
+        told="list.txt names 4 of 4 images",
+    ),
+    "two columns, of which the other is the label": Layout(
+        numbered("{}.jpg", 4),
+        {"tissue.csv": "image,tissue\n0.jpg,c\n1.jpg,d\n2.jpg,c\n3.jpg,d\n"},
+        "",
+        {"c": 2, "d": 2},
+        told="'tissue' is the label",
+    ),
+    "two tables that disagree are told": Layout(
+        numbered("{}.jpg", 4),
+        {f"{one}.csv": f"image,label\n0.jpg,{one}\n1.jpg,d\n2.jpg,c\n3.jpg,d\n" for one in "cd"},
+        "",
+        {None: 4},
+        told="c.csv and d.csv give the same images different labels",
+    ),
     "Labelme": Layout(
         numbered("{}.jpg", 4),
         {f"{n}.json": json.dumps({"shapes": [{"label": "cd"[n % 2]}], "imagePath": f"{n}.jpg"}) for n in range(4)},
@@ -747,6 +789,16 @@ def test_images_that_a_table_names_and_that_are_missing_are_left_out_and_told(tm
     listing = open_source(str(tmp_path)).scan()
     assert dict(left_out_of(listing)) == {"metadata.csv": COMPANION, "4.png": ABSENT, "5.png": ABSENT}
     assert lost_fraction(left_out_of(listing), len(listing)) == pytest.approx(1 / 3)
+
+
+def test_images_that_a_table_of_any_name_names_and_that_are_missing_are_told(tmp_path: Path) -> None:
+    put(tmp_path, *numbered("images/{}.png", 4))
+    rows = (f"P{number % 3},{number},{'ab'[number % 2]}" for number in range(6))
+    (tmp_path / "cases.csv").write_text(table("patient,image_id,finding", *rows))
+    listing = open_source(str(tmp_path)).scan()
+    assert dict(left_out_of(listing)) == {"cases.csv": COMPANION, "4": ABSENT, "5": ABSENT}
+    assert Counter(listing["group"]) == {"P0": 2, "P1": 1, "P2": 1}
+    assert "; 2 that it names are not there" in str(listing.attrs["decisions"])
 
 
 def test_a_table_beside_a_zip_names_its_images(tmp_path: Path) -> None:

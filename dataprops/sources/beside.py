@@ -1,8 +1,9 @@
 """Tables in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, the participants of BIDS, COCO's annotations,
 the lists of objects of YOLO and Pascal VOC.
 
-They give labels, splits and patients to images whose folders tell none. Any other table that names these images is told of, so that it
-can be given instead. Lists of splits count for all images without one (see `lists`).
+They give labels, splits and patients to images whose folders tell none; so does a table of any other name whose rows name the images
+(see `neighbours`). A table that does not is told of, so that it can be given instead. Lists of splits count for all images without one
+(see `lists`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import by_ends, with_splits
+from dataprops.sources.neighbours import agreeing, described_by, neighbour_tables
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
@@ -91,7 +93,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         _voc(table, names, read)
     if table["label"].isna().all():
         _sidecars(table, names, read)
-    if table["label"].isna().all():
+    if table["label"].isna().all() and not _neighbours(table, names, read, options):
         stems = {posixpath.splitext(key)[0] for key in table["key"]}
         texts = [name for name in names if name.lower().endswith(".txt") and posixpath.splitext(name)[0] in stems]
         others = [name for name in names if name.lower().endswith(TABLES)] + texts
@@ -137,6 +139,32 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     found = _set(table, rows, {"label": label, "split": split, "group": group})
     why = f"{name} names {found:,} of {len(table):,} images"
     decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+
+
+def _neighbours(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+) -> bool:
+    """Labels of tables of any name that name the images; whether anything was told of them."""
+    found = neighbour_tables(table["key"].tolist(), names, read, options)
+    tables = agreeing(found)
+    if found and not tables:
+        why = f"{' and '.join(told.name for told in found[:3])} give the same images different labels"
+        decide(table, Decision("labels", "none", why, "giving one of them in place of the folder"))
+    for told in tables:
+        columns = {"label": told.label, "split": told.split, "group": told.group}
+        rows = {key: row for row, key in enumerate(told.label)}
+        named = _set(table, rows, {name: [values[key] for key in rows] for name, values in columns.items()})
+        _add_absent(table, told.absent)
+        more = f"; {len(told.absent):,} that it names are not there" if told.absent else ""
+        why = f"{told.name} names {named:,} of {len(table):,} images{more}"
+        value = f"of the table {posixpath.basename(told.name)}"
+        decide(table, Decision("labels", value, why, "--layout, or giving another table in place of the folder"))
+        decide(table, *told.decisions)
+        if told.several:
+            table.attrs["several"] = True
+    if tables:
+        table.attrs["described"], table.attrs["unused_columns"] = described_by(tables)
+    return bool(found)
 
 
 def _objects(data: bytes, name: str) -> bytes:
@@ -196,7 +224,10 @@ def _label_of(whole: Any) -> str | None:
 def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
     """Count images that a table lists but that are missing as left out."""
     known = {*table["key"], *table.attrs.get("ignored", ())}
-    absent = [path for path in named if path not in known]
+    _add_absent(table, [path for path in named if path not in known])
+
+
+def _add_absent(table: pd.DataFrame, absent: Sequence[str]) -> None:
     table.attrs["ignored"] = [*table.attrs.get("ignored", ()), *absent]
     table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **dict.fromkeys(absent, ABSENT)}
 

@@ -48,6 +48,7 @@ LABELS = (
         "emotion",
         "diagnostic",
     ),
+    *("labelname", "labelid", "classlabel", "categoryname", "categoryid", "tag", "groundtruth"),
 )
 PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "caseid", "animalid", "lesionid")
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
@@ -87,6 +88,7 @@ META = frozenset(
         ),
         *("biopsy", "biopsed", "invasive", "implant", "difficultnegativecase", "siteid", "machineid", "center", "node"),
         *("split", "fold", "smoke", "drink", "slide", "iscrowd", "augmented"),
+        *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "isoccluded", "istruncated"),
     )
 )
 POSITIVE = frozenset({"1", "1.0", "true", "yes"})
@@ -262,6 +264,11 @@ def labels_of(
             False,
             [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
         )
+    others = [column for column in frame.columns if column not in used and plain_name(column) not in META]
+    if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
+        used.append(others[0])
+        told = Decision("columns", f"{others[0]!r} is the label", "it is the only other column", "--label-column")
+        return texts_of(frame[others[0]]), False, [told]
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)
 

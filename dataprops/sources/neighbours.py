@@ -1,0 +1,193 @@
+"""Tables of any name in a folder of images that tell no class: the one that names them, or several that are parts of one.
+
+It counts only where it is clear which table is meant: tables that give one image two different labels are told of, and none
+is used.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.imaging.formats import SURE, ending_of
+from dataprops.sources.account import Decision
+from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of, without_labels
+from dataprops.sources.labels import SEPARATOR, joined
+from dataprops.sources.lists import by_ends, split_of_list
+from dataprops.sources.resolve import folded, forward_slashes
+from dataprops.sources.structure import SPLITS, words_of
+from dataprops.sources.table import SourceOptions
+from dataprops.sources.tablefile import lists_images, read_table
+
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl")
+LISTS = (".txt", ".lst")
+MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
+HEAD = 2**14  # bytes that tell whether a text lists images
+NAMED = 0.5  # share of a table's rows, or of the images, that it must name
+DISAGREE = 0.01  # share of the images of two tables that may have other labels in the second
+DESCRIBED = 64  # other columns that are kept, for parts of the data that are harder than the rest
+EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
+
+
+class Told(NamedTuple):
+    """What one table tells of the images that it names, by their keys."""
+
+    name: str
+    label: dict[str, str | None]
+    split: dict[str, str | None]
+    group: dict[str, str | None]
+    absent: list[str]
+    several: bool
+    decisions: list[Decision]
+    frame: pd.DataFrame
+    used: list[str]
+    row_of: dict[str, int]
+
+
+def neighbour_tables(
+    keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+) -> list[Told]:
+    """The tables among some files that name the images and their labels, those that name most images first.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The images.
+    names : sequence of str
+        Files beside the images.
+    read : callable
+        read(name) -> bytes. Raises OSError.
+    """
+    stems = {posixpath.splitext(key)[0] for key in keys}
+    likely = [
+        name
+        for name in names
+        if name.lower().endswith((*TABLES, *LISTS))
+        and posixpath.splitext(name)[0] not in stems
+        and not EXAMPLES & set(words_of(posixpath.splitext(posixpath.basename(name))[0]))
+    ]
+    if not likely or len(likely) > MOST_TABLES:  # more are files of single images
+        return []
+    known = by_ends(keys)
+    found = [told for name in likely if (told := _told(name, known, len(keys), read, options)) is not None]
+    return sorted(found, key=lambda told: (-len(told.label), told.name))
+
+
+def agreeing(tables: Sequence[Told]) -> list[Told]:
+    """The tables to use: the first, and those that name other images by the same columns; none where two disagree.
+
+    Where they are called like splits, ``train.csv`` and ``test.csv``, their images are of these.
+    """
+    used: list[Told] = []
+    labels: dict[str, str | None] = {}
+    for told in tables:
+        shared = [key for key, label in told.label.items() if label is not None and labels.get(key) is not None]
+        if sum(labels[key] != told.label[key] for key in shared) > DISAGREE * len(shared):
+            return []
+        if not used or (not shared and list(told.frame.columns) == list(used[0].frame.columns)):
+            used.append(told)
+            labels.update(told.label)
+    parts = [split_of_list(told.name) for told in used]
+    if len(set(parts) - {None}) < 2:  # one alone tells nothing
+        return used
+    return [
+        told._replace(split={key: own or part for key, own in told.split.items()})
+        for told, part in zip(used, parts, strict=True)
+    ]
+
+
+def _told(
+    name: str, known: Mapping[str, str | None], images: int, read: Callable[[str], bytes], options: SourceOptions
+) -> Told | None:
+    """What a table tells; None if it names too few of the images, or no labels."""
+    try:
+        data = read(name)
+        if len(data) > MOST_BYTES or (name.lower().endswith(LISTS) and not lists_images(data[:HEAD])):
+            return None
+        list_name = f"{posixpath.splitext(name)[0]}.txt" if name.lower().endswith(LISTS) else name
+        frame, decisions = read_table(data, list_name)
+        if frame.empty or not isinstance(frame.index, pd.RangeIndex):
+            return None
+
+        def share(values: Sequence[str | None]) -> float:
+            hits = [image_of(value, known) for value in values if value is not None]
+            here = [key for key in hits if key is not None]
+            return max(len(set(here)) / images, len(here) / max(1, len(hits)))
+
+        def exist(column: str) -> float:
+            return share(texts_of(frame[column])) >= NAMED
+
+        def files(values: Sequence[str]) -> float:  # numbers of another kind may well be names of images
+            return 0.0 if all(value.strip().isdecimal() for value in values) else share(values)
+
+        column, told_path = path_column(frame, options, exist, name, files)
+        if without_labels(frame, column, options):
+            return None
+        used = [column]
+        labels, several, told_labels = labels_of(frame, options, name, used)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, DatapropsError):
+        return None
+    split, told_split = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
+    group, told_group = optional(frame, options.group_column, SourceOptions().group_column, PATIENTS, "group", used)
+    split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in split]
+    paths = texts_of(frame[column])
+    at = [None if path is None else image_of(path, known) for path in paths]
+    rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
+    label, many = _labels_of_rows(at, labels)
+    if not rows or all(one is None for one in label.values()):
+        return None
+    absent = list(dict.fromkeys(path for path, key in zip(paths, at, strict=True) if path is not None and key is None))
+    decisions = [*decisions, *told_path, *told_labels, *told_split, *told_group]
+    own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
+    return Told(name, label, *own, absent, several or many, decisions, frame, used, rows)
+
+
+def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> tuple[dict[str, str | None], bool]:
+    """Each image's label, all of them where its rows, as of its objects, have different ones; whether there are such."""
+    sets: dict[str, list[str]] = defaultdict(list)
+    for key, label in zip(at, labels, strict=True):
+        if key is not None:
+            sets[key] += [] if label is None else [label]
+    found: dict[str, str | None] = {}
+    for key, some in sets.items():
+        parts = [part for one in some for part in one.split(SEPARATOR)]
+        found[key] = joined(parts) if len(set(some)) > 1 else some[0] if some else None
+    return found, any(len(set(some)) > 1 for some in sets.values())
+
+
+def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
+    """The image that a path of a table means: by the longest end of it that is the end of one image's path.
+
+    Parameters
+    ----------
+    known : mapping
+        As `lists.by_ends` returns it.
+
+    >>> known = {"a/1.png": "a/1.png", "a/1": "a/1.png", "1.png": None}
+    >>> image_of("C:\\\\x\\\\a\\\\1.png", known), image_of("a/1.jpg", known), image_of("1.png", known)
+    ('a/1.png', 'a/1.png', None)
+    """
+    text = folded(forward_slashes(path)).strip("/")
+    while text:
+        for one in (text, posixpath.splitext(text)[0]) if ending_of(text) in SURE else (text,):
+            if one in known:
+                return known[one]
+        text = text.partition("/")[2]
+    return None
+
+
+def described_by(tables: Sequence[Told]) -> tuple[dict[str, dict[str, str | None]], tuple[list[str], int]]:
+    """What the other columns of the tables say of each image, by its key; their names, and the number of all columns."""
+    frame = tables[0].frame
+    unused = [str(name) for name in frame.columns if name not in tables[0].used and not str(name).startswith("Unnamed")]
+    said: dict[str, dict[str, str | None]] = {name: {} for name in unused[:DESCRIBED]}
+    for told in tables:
+        for name, values in said.items():
+            texts = texts_of(told.frame[name])
+            values.update({key: texts[row] for key, row in told.row_of.items()})
+    return said, (unused, len(frame.columns))
