@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -391,3 +392,18 @@ def test_ranges_of_sizes_without_end_are_refused(text, words):
 )
 def test_wrong_usage_stops_before_any_work(arguments, message, tmp_path):
     assert_refused(["experiment", *arguments, "--inline", "--workers", "1"], message, tmp_path)
+
+
+@pytest.mark.parametrize(("width", "last"), [(40, "test_loss"), (80, "penalty_2"), (200, "seconds")])
+def test_the_table_of_cells_shows_whole_numbers_at_every_width(width, last):
+    from rich.console import Console
+
+    from flows.commands.experiment import COLUMNS as SHOWN
+    from flows.commands.experiment import _table
+
+    names = {"dataset": "brain_tumor_mri4_128", "model": "resnet18", "n_train": 270}
+    cells = pd.DataFrame([dict.fromkeys(SHOWN, 0.0012345) | names])
+    out = io.StringIO()
+    Console(file=out, width=width).print(_table(cells, width, 0))
+    heads, row = out.getvalue().splitlines()[1:3]
+    assert heads.split()[-1] == last and "0.001234" in row and "…" not in out.getvalue()

@@ -17,7 +17,14 @@ from flows.commands.common import at_the_edge, stoppable
 from flows.commands.options import options_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
     from dataprops.util.tools import Progress
+
+COLUMNS = ("dataset", "model", "n_train", "test_loss", "test_accuracy", "penalty_2", "d_data", "k_f", "train_loss")
+COLUMNS += ("flip_eps", "d_repr_last", "seconds")  # in the order in which they are left out, the last first
+ALWAYS = 4
 
 EXAMPLES = """\b
 Examples:
@@ -107,6 +114,26 @@ def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers
         return run(options | {"store": experiment.store}, cluster, workers)
 
 
+def _table(cells: pd.DataFrame, width: int, failed: int) -> Table:
+    """The cells as a table no wider than the terminal: of the numbers, those most asked for first, as many as stand in it whole."""
+    from rich.table import Table
+
+    told = {
+        name: [f"{value:.4g}" if isinstance(value, float) else str(value) for value in cells[name].tolist()]
+        for name in COLUMNS
+    }
+    wide = {name: max(len(name), *map(len, values), 0) + 2 for name, values in told.items()}
+    shown = [name for at, name in enumerate(COLUMNS) if at < ALWAYS or sum(wide[c] for c in COLUMNS[: at + 1]) <= width]
+    title = f"{len(cells)} cells done, {failed} failed"
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    for name in shown:
+        is_name = name in ("dataset", "model")
+        table.add_column(name, justify="left" if is_name else "right", overflow="fold", no_wrap=not is_name)
+    for row in zip(*(told[name] for name in shown), strict=True):
+        table.add_row(*row)
+    return table
+
+
 def _show(folder: Path, as_json: bool) -> int:
     """Print the results; returns the exit code."""
     import pandas as pd
@@ -118,18 +145,9 @@ def _show(folder: Path, as_json: bool) -> int:
         click.echo(json.dumps(told | {"cells": json.loads(cells.to_json(orient="records"))}, allow_nan=False))
         return 1 if failed else 0
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=f"{len(cells) - failed} cells done, {failed} failed")
-    shown = ("dataset", "model", "n_train", "d_data", "k_f", "train_loss", "test_loss", "test_accuracy", "penalty_2")
-    for name in (*shown, "flip_eps", "d_repr_last", "seconds"):
-        table.add_column(name, justify="left" if name in ("dataset", "model") else "right")
-    for row in cells.to_dict("records"):
-        if row["status"] == "done":
-            values = [row[name] for name in (*shown, "flip_eps", "d_repr_last", "seconds")]
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
     console = Console()
-    console.print(table)
+    console.print(_table(cells[cells["status"] == "done"], console.width, failed))
     for row in cells[cells["status"] == "failed"].to_dict("records"):
         console.print(f"{row['dataset']}, {row['model']}, N = {row['n_train']}: {row['reason']}", markup=False)
     console.print(f"Table: {folder / 'cells.parquet'}", soft_wrap=True, markup=False)
