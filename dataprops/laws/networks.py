@@ -28,9 +28,7 @@ FAMILY, CALLED = "resnet18", "ResNet-18"
 SIZES = 64, 1024  # images that its networks were trained on
 FEWER, MORE = 0.75, 4  # nothing is promised below, or beyond, so many times the sizes that networks were trained on
 HOLDING = 0.85  # of 90 % intervals: where fewer hold among networks that are predicted about as much, the words say so
-RANKED = (
-    0.7  # rank correlation that was asked of the loss under attack before the experiment (tests/benchmarks/truth.md)
-)
+RANKED = 0.7  # rank correlation that was asked of the loss under attack beforehand (tests/benchmarks/truth.md)
 USABLE = ("probe", "probe_error", "probe_both")  # forms of which an audit has every term
 TARGETS = {
     "test_loss": ("log_loss", "nats"),
