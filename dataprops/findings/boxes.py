@@ -72,7 +72,7 @@ def _windows_of(thumbs: np.ndarray, high: int, wide: int) -> _Windows:
         return min(row, side - high - row) <= near[0] or min(column, side - wide - column) <= near[1]
 
     corners = np.array([(r, c) for r in rows for c in columns if at_edge(r, c)])
-    at = corners // steps
+    at: np.ndarray = corners // np.array(steps)
     level, flat = (np.empty((len(thumbs), len(corners)), kind) for kind in (np.float32, bool))
     for start in range(0, len(thumbs), 64):  # stays in the cache
         part = thumbs[start : start + 64]
