@@ -265,6 +265,70 @@ LAYOUTS = {
         "",
         {"c": 2, "d": 2},
     ),
+    "CVAT's images": Layout(
+        numbered("images/{}.jpg", 4),
+        {
+            "annotations.xml": "<?xml version='1.0'?><annotations><version>1.1</version><meta><label><name>e</name></label></meta>"
+            '<image id="0" name="0.jpg" width="8"><box label="c &amp; f" xtl="1"></box><tag label="d" source="x"/></image>'
+            '<image id="1" name="1.jpg"><polygon points="1,2" label="d"><attribute name="e">1</attribute></polygon></image>'
+            '<image id="2" name="2.jpg" width="8"></image><image id="3" name="3.jpg"/></annotations>'
+        },
+        "",
+        {"c & f|d": 1, "d": 1, "(none)": 2},
+        told="annotations.xml annotates 4 of 4",
+    ),
+    "CVAT's projects": Layout(
+        [f"images/{part}/0.jpg" for part in ("Train", "Test")],
+        {
+            "annotations.xml": "<annotations>"
+            + "".join(
+                f'<image id="0" name="0.jpg" subset="{part}"><tag label="{part}s"/></image>'
+                for part in ("Train", "Test")
+            )
+            + "</annotations>"
+        },
+        "",
+        {"Trains": 1, "Tests": 1},
+        {"train": 1, "test": 1},
+    ),
+    "COCO with a list of images without objects": Layout(
+        numbered("{}.jpg", 2),
+        {
+            f"annotations/{name}.json": json.dumps(
+                {
+                    "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(2)],
+                    "categories": [{"id": 1, "name": "c"}],
+                    "annotations": objects,
+                }
+            )
+            for name, objects in (("image_info", []), ("instances", [{"image_id": 0, "category_id": 1}]))
+        },
+        "",
+        {"c": 1, "(none)": 1},
+    ),
+    "DOTA, and YOLO's turned boxes": Layout(
+        [f"{split}/images/{n}.png" for split in ("train", "val") for n in range(2)],
+        {
+            f"{split}/labelTxt/{n}.txt": f"imagesource:GoogleEarth\ngsd:0.1\n1.0 2 3 2 3 4 1 4 {split[0]}-{n} 0\n"
+            for split in ("train", "val")
+            for n in range(2)
+        },
+        "",
+        {"t-0": 1, "t-1": 1, "v-0": 1, "v-1": 1},
+        {"train": 2, "val": 2},
+        told=".txt files list the objects of 4 of 4",
+    ),
+    "KITTI": Layout(
+        numbered("training/image_2/{:06d}.png", 3),
+        {
+            f"training/label_2/{n:06d}.txt": f"{('Car', 'Van', 'Car')[n]} 0.00 0 -1.57 1 2 3 4 1 1 1 0 1 2 -1.5\n"
+            "DontCare -1 -1 -10 5 1 6 2 -1 -1 -1 -1000 -1000 -1000 -10\n"
+            for n in range(3)
+        },
+        "",
+        {"Car": 2, "Van": 1},
+        {"train": 3},
+    ),
     "a table of any name beside the images, with ids": Layout(
         numbered("images/s{}.jpg", 4),
         {

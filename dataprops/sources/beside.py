@@ -1,5 +1,5 @@
 """Tables in a folder of images: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, the participants of BIDS, COCO's annotations,
-the lists of objects of YOLO and Pascal VOC.
+the lists of objects of YOLO, DOTA, KITTI, Pascal VOC and CVAT.
 
 They give labels, splits and patients to images whose folders tell none; so does a table of any other name whose rows name the images
 (see `neighbours`). A table that does not is told of, so that it can be given instead. Lists of splits count for all images without one
@@ -32,7 +32,7 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import by_ends, with_splits
-from dataprops.sources.neighbours import agreeing, described_by, neighbour_tables
+from dataprops.sources.neighbours import agreeing, described_by, image_of, neighbour_tables
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
@@ -47,6 +47,16 @@ FEW_CLASSES = 200  # different texts beside images that may be classes
 WORD, WORDS = 60, 3  # characters, and words, of a class
 COCO_MOST = 2**29  # bytes of a file of annotations
 _BOX = re.compile(r"\d+(?: [-+]?\d*\.?\d+(?:[eE][-+]?\d+)?){4,}")  # class, and a box or an outline
+# other lists of an image's objects: the class after eight coordinates (DOTA), or before fourteen numbers or fifteen (KITTI)
+_NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
+_DOTA = re.compile(rf"(?:{_NUMBER} ){{8}}(?P<name>\S+)(?: \d)?")
+_KITTI = re.compile(rf"(?P<name>[A-Za-z]\S*)(?: {_NUMBER}){{14,15}}")
+_REMARK = re.compile(r"(?:imagesource|gsd) ?:.*", re.IGNORECASE)
+NO_OBJECT = frozenset(("DontCare",))
+OF_OBJECTS = ("labels", "labelTxt", "label_2", "Annotations", "annotations")  # folders beside images/
+_CVAT_IMAGE = re.compile(r"<image\b([^>]*?)(?:/>|>(.*?)</image>)", re.DOTALL)
+_CVAT_NAME, _CVAT_SUBSET = (re.compile(rf'\b{attribute}="([^"]*)"') for attribute in ("name", "subset"))
+_CVAT_LABEL = re.compile(r'<(?:box|polygon|polyline|points|ellipse|cuboid|mask|skeleton|tag)\b[^>]*?\blabel="([^"]*)"')
 _OBJECT = re.compile(r"<object>(?:(?!</object>).)*?<name>\s*([^<]*?)\s*</name>", re.DOTALL)
 _DEFAULTS = SourceOptions()
 
@@ -91,6 +101,8 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         _yolo(table, names, read)
     if table["label"].isna().all():
         _voc(table, names, read)
+    if table["label"].isna().all():
+        _cvat(table, names, read)
     if table["label"].isna().all():
         _sidecars(table, names, read)
     if table["label"].isna().all() and not _neighbours(table, names, read, options):
@@ -289,7 +301,11 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         categories = {row["id"]: str(row["name"]) for row in whole["categories"]}
         files = {row["id"]: str(row["file_name"]) for row in whole["images"]}
         found: dict[str, set[str]] = defaultdict(set)
-        for row in whole.get("annotations", ()):
+        if not whole.get(
+            "annotations"
+        ):  # a list of images, as COCO has of its test set: another file tells the objects
+            return
+        for row in whole["annotations"]:
             found[files[row["image_id"]]].add(categories[row["category_id"]])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
@@ -321,19 +337,22 @@ def _yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     """Classes of the objects that ``labels/x.txt`` lists for ``images/x.jpg``; an empty list is an image without any."""
     texts = {name for name in names if name.lower().endswith(".txt")}
     found: dict[str, set[str]] = {}
-    for key in table["key"]:
+    for key in table["key"] if texts else ():
         stem = posixpath.splitext(key)[0]
-        places = [f"{stem}.txt", *(f"{stem[:at]}labels{stem[at + 6 :]}.txt" for at in _folders_called_images(stem))]
-        place = next((place for place in places if place in texts), None)
+        beside = (
+            f"{stem[:at]}{other}{stem[end:]}.txt" for at, end in _folders_called_images(stem) for other in OF_OBJECTS
+        )
+        place = next((place for place in (f"{stem}.txt", *beside) if place in texts), None)
         if place is None:
             continue
         try:
-            rows = [line.split() for line in read(place).decode("ascii").splitlines() if line.strip()]
+            lines = [" ".join(line.split()) for line in read(place).decode("utf-8").splitlines()]
         except (OSError, ValueError):
             return
-        if not all(_BOX.fullmatch(" ".join(row)) for row in rows):  # no list of boxes: a caption, a list of files
+        classes_of = [_class_in(line) for line in lines if line and not _REMARK.fullmatch(line)]
+        if None in classes_of:  # no list of boxes: a caption, a list of files
             return
-        found[key] = {row[0] for row in rows}
+        found[key] = {one for one in classes_of if one is not None} - NO_OBJECT
     if not any(found.values()):
         return
     classes = next((named for name in names if (named := _class_names(name, read))), {})
@@ -375,9 +394,57 @@ def _voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
     decide(table, Decision("labels", "names of the annotated objects", why, "--layout"))
 
 
-def _folders_called_images(stem: str) -> list[int]:
-    """Where a folder ``images`` begins in a path, the last first."""
-    return [found.start(1) for found in re.finditer(r"(?:^|/)(images)(?=/)", stem)][::-1]
+def _class_in(line: str) -> str | None:
+    """The class in one line of a list of objects: YOLO's number, or the name of DOTA and KITTI.
+
+    >>> _class_in("3 0.5 0.5 0.1 0.1"), _class_in("0 0 0 2 2 2 2 0 large-vehicle 1"), _class_in("a cat on a mat")
+    ('3', 'large-vehicle', None)
+    """
+    if _BOX.fullmatch(line):
+        return line.partition(" ")[0]
+    named = _DOTA.fullmatch(line) or _KITTI.fullmatch(line)
+    return named["name"] if named else None
+
+
+def _cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Labels of the shapes and tags that CVAT's .xml lists for each image; an image without any has none of them."""
+    known = by_ends(table["key"].tolist())
+    found: dict[str, set[str]] = {}
+    used: list[str] = []
+    for name in names:
+        try:
+            data = read(name) if name.lower().endswith(".xml") else b""
+            text = as_text(data)[0] if len(data) <= COCO_MOST else ""
+        except (OSError, ValueError):
+            continue
+        images = _CVAT_IMAGE.findall(text) if "<annotations" in text else []
+        here = [(_cvat_image(image, known), inside) for image, inside in images]
+        used += [name] if any(key for key, _ in here) else []
+        for key, inside in here:
+            if key is not None:
+                found.setdefault(key, set()).update(html.unescape(one) for one in _CVAT_LABEL.findall(inside))
+    if not any(found.values()):
+        return
+    labels: list[str | None] = [joined(objects) for objects in found.values()]
+    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": labels})
+    if any(SEPARATOR in (label or "") for label in labels):
+        table.attrs["several"] = True
+    why = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'} {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "labels of the annotated objects", why, "--layout"))
+
+
+def _cvat_image(attributes: str, known: Mapping[str, str | None]) -> str | None:
+    """The image that CVAT's attributes name; of a project, with the part of it that is a folder."""
+    name, subset = _CVAT_NAME.search(attributes), _CVAT_SUBSET.search(attributes)
+    if name is None:
+        return None
+    paths = [name[1]] if subset is None else [f"{subset[1]}/{name[1]}", name[1]]
+    return next((key for path in paths if (key := image_of(html.unescape(path), known)) is not None), None)
+
+
+def _folders_called_images(stem: str) -> list[tuple[int, int]]:
+    """Where a folder ``images`` begins and ends in a path, the last first; KITTI's is ``image_2``."""
+    return [found.span(1) for found in re.finditer(r"(?:^|/)([Ii]mages|image_2)(?=/)", stem)][::-1]
 
 
 def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
