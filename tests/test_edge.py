@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -57,6 +59,21 @@ def test_no_error_leaves_with_the_code_of_an_alert(error, code, capfd, tmp_path,
     if files:
         assert type(error).__name__ in files[0].read_text()
         assert str(files[0]) in told
+
+
+@pytest.mark.parametrize("refusal", ["the disk is full", "the file system is read-only"])
+def test_what_a_database_says_of_its_disk_is_told_with_the_way_out(refusal, capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
+        database.execute("create table x (y blob)")
+        database.execute("pragma max_page_count = 4" if "full" in refusal else "pragma query_only = 1")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            database.execute("insert into x values (zeroblob(100000))")
+    wrapped = RuntimeError("(sqlite3.OperationalError)")  # as SQLAlchemy does
+    wrapped.__cause__ = caught.value
+    assert left(wrapped) == left(caught.value) == 3
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.startswith(f"dataprops: {refusal}: ") and second.startswith(f"dataprops: {refusal}: ")
 
 
 def test_what_an_address_hides_is_in_no_message_and_no_traceback(capfd, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
+from flows.commands.audit import _import_ahead
 from tests.make_images import SIZE, random_folder, save
 
 MEASURED = ("n_images", "preprocess", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
@@ -83,6 +84,11 @@ def test_flow_and_inline_give_the_same_numbers(audited):
     for name in MEASURED:
         assert flow[name] == inline[name]
     assert flow["conflicts"] == [["a/000.png", "b/twin.png"]]
+
+
+def test_what_a_flow_loads_ahead_is_there_with_something_new_and_without():
+    for something_new in (True, False):
+        _import_ahead(something_new=something_new)
 
 
 def test_exit_codes(audited):

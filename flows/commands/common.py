@@ -84,6 +84,9 @@ def _refusal(error: BaseException, store: str | None) -> str:
         return f"the store {store} is gone (removed, or unmounted, while it was used): restore it, or choose another --store"
     if isinstance(error, MemoryError):
         return REFUSALS[errno.ENOMEM]
+    for known in _chain(error):  # what a database says of its disk
+        if (code := getattr(known, "sqlite_errorcode", 0) & 0xFF) in SQLITE_REFUSALS:
+            return REFUSALS[SQLITE_REFUSALS[code]]
     refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)
     if refused is not None and refused.errno is not None:
         return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
@@ -95,6 +98,10 @@ def _refusal(error: BaseException, store: str | None) -> str:
 
 
 LONGEST = 300  # characters of a message that are shown
+SQLITE_REFUSALS = {
+    13: errno.ENOSPC,
+    8: errno.EROFS,
+}  # SQLITE_FULL and SQLITE_READONLY, whose module takes time to import
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
