@@ -184,7 +184,9 @@ def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -
     [
         ("{0}/missing", ["does not exist", "missing"]),
         ("{0}/empty", ["holds no images", "empty", "png"]),
-        ("{0}/texts", ["holds no images", "texts"]),
+        ("{0}/texts", ["holds no images", "files of other kinds (1), such as a.txt"]),
+        ("{0}/records", ["holds no images", "a.tfrecord and others: records of TensorFlow; write them out as files"]),
+        ("{0}/cifar100", ["holds no images", "files of other kinds (2), such as meta"]),
         ("{0}/idx", ["holds no images", "give it as mnist:{0}/idx"]),
         ("{0}/batches", ["holds no images", "give it as cifar10:{0}/batches"]),
         ("{0}/texts/a.txt", ["single file", "a.txt"]),
@@ -195,6 +197,7 @@ def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -
 )
 def test_what_cannot_be_opened_is_told_with_the_way_out(tmp_path: Path, spec: str, words: list[str]) -> None:
     (tmp_path / "empty").mkdir()
+    touch(tmp_path, "records/a.tfrecord", "records/b.tfrecord", "cifar100/meta", "cifar100/train", "cifar100/.DS_Store")
     touch(tmp_path, "texts/a.txt", "idx/train-images-idx3-ubyte", "batches/cifar-10-batches-py/data_batch_1")
     with pytest.raises(DatapropsError) as error:
         open_source(spec.format(tmp_path)).scan()

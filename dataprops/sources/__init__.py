@@ -21,6 +21,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage
 from dataprops.imaging.formats import HEAD
 from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper, published
+from dataprops.sources.account import WAYS_OUT
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet, pixeltables
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
@@ -106,20 +107,6 @@ CONTAINERS: dict[str, str] = {
     **dict.fromkeys(parquet.ARROW, "parquet"),
 }
 
-# suffix of a file that is not read -> what to do with it
-_PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
-_PACKED = "unpack it, and give the folder"
-WAYS_OUT: dict[str, str] = {
-    ".xls": "Excel of before 2007; save it as .xlsx or .csv",
-    ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
-    ".mat": "arrays of MATLAB; save them as .npz (those of SVHN are read as svhn:FOLDER)",
-    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
-    **dict.fromkeys((".rar", ".7z", ".zst", ".z01"), _PACKED),
-    **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
-    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
-    ".txt": "its first lines name no image with its ending; save it as .csv with a row of names, and give --images DIR",
-    ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
-}
 # whose scan looks at --include and --exclude itself, before it tells what is a class
 GLOBBED = frozenset({"folder", "url", "zip", "tar", "dicom", "nifti"})
 

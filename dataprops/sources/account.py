@@ -86,6 +86,21 @@ VOLUME = "NIfTI volume (give the folder as nifti:FOLDER)"
 # These were looked at and are no loss: a file that tells something else, and what the caller asked to leave out
 NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERIVED, LINKED})
 
+# suffix of a file that is not read -> what to do with it
+_PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
+_PACKED = "unpack it, and give the folder"
+WAYS_OUT: dict[str, str] = {
+    ".xls": "Excel of before 2007; save it as .xlsx or .csv",
+    ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
+    ".mat": "arrays of MATLAB; save them as .npz (those of SVHN are read as svhn:FOLDER)",
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
+    **dict.fromkeys((".rar", ".7z", ".zst", ".z01"), _PACKED),
+    **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
+    ".txt": "its first lines name no image with its ending; save it as .csv with a row of names, and give --images DIR",
+    ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
+}
+
 
 class Decision(NamedTuple):
     """A guess that changes the meaning of the data, made once for the set.

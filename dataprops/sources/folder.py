@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +20,11 @@ from dataprops.sources.account import (
     COMPANIONS,
     COPY,
     DERIVED,
+    HIDDEN,
     IRREGULAR,
     LINKED,
     UNLISTED,
+    WAYS_OUT,
     Decision,
     decide,
     reason_of,
@@ -107,6 +109,23 @@ def _directory(location: str) -> Path:
     return root
 
 
+def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) -> str:
+    """What a folder without images holds instead, and how to give it."""
+    if volumes:
+        return f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}"
+    if source := next((source for part, source in PUBLISHED if any(part in name for name in ignored)), None):
+        return f"; its files are named as those of a published set: give it as {source}:{location}"
+    if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
+        return f"; it holds {shown(min(arrays))}: give that file itself"
+    ways = {name: way for name in ignored if (way := WAYS_OUT.get(Path(name).suffix.lower()))}
+    ways = {name: way for name, way in ways.items() if not name.lower().endswith(".txt")}
+    if ways:
+        first = min(ways)
+        return f"; it holds {shown(first)}{' and others' if len(ways) > 1 else ''}: {ways[first]}"
+    others = [name for name, reason in ignored.items() if reason != HIDDEN]
+    return f"; it holds files of other kinds ({len(others):,}), such as {shown(min(others))}" if others else ""
+
+
 def layout(
     location: str,
     keys: list[str],
@@ -136,12 +155,7 @@ def layout(
     """
     volumes = [name for name in ignored if name.lower().endswith((".nii", ".nii.gz"))]
     if not keys:
-        hint = f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}" if volumes else ""
-        published = (source for part, source in PUBLISHED if any(part in name for name in ignored))
-        if source := next(published, None):
-            hint = hint or f"; its files are named as those of a published set: give it as {source}:{location}"
-        if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
-            hint = hint or f"; it holds {shown(min(arrays))}: give that file itself"
+        hint = _instead(location, ignored, volumes)
         raise DatapropsError(f"{location} holds no {what} in class/file or split/class/file{hint}")
     if volumes and tell:
         log.warning(
