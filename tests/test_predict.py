@@ -88,6 +88,8 @@ def test_planted_constants_predict_a_new_set(exact):
     assert "95 % interval" in loss.sentence
     assert "care" not in loss.sentence
     assert loss.calibration == exact.id
+    lodo, log_n = exact.fit["lodo"]["generalization"], exact.fit["baselines"]["generalization"]["log_n"]["rmse"]
+    assert loss.score["rmse"] == lodo[exact.lines["generalization"].form]["rmse"] < log_n == loss.score["baseline_rmse"]
     penalty = expected_penalty(record, DARK, exact)
     assert penalty.value == pytest.approx(PENALTY_SLOPE * 1.5e-4 - 3, abs=0.3)
     assert penalty.significant

@@ -795,3 +795,25 @@ def test_a_few_hundred_classes_all_take_part():
         at, notes = _chosen(images, np.arange(len(y)), numeric=False, seed=0)
         assert len(np.unique(y[at])) == min(classes, 400)
         assert notes == noted
+
+
+def test_pairs_that_sharpen_the_labels_are_told_of_sets_below_a_thousand_images(tmp_path):
+    """There the sample of M = 1,000 is the whole set and has no spread; that of smaller samples, which compare, has one."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (240, 8, 8), dtype=np.uint8)
+    twice = np.clip(images[:12].astype(int) + rng.integers(-6, 7, (12, 8, 8)), 0, 255).astype(np.uint8)
+    for i, image in enumerate([*images, *twice]):
+        folder = tmp_path / "first" / str((i + (i >= 240)) % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        if i == 240:
+            before = audit(tmp_path / "first", store=str(tmp_path / "store"), name="set", size=8, probe=False)
+        Image.fromarray(image).save(folder / f"{i:03d}.png")
+    after = audit(tmp_path / "first", store=str(tmp_path / "store"), name="set", size=8, probe=False)
+    assert "sharpness_rises" not in {alert["name"] for alert in before["alerts"]}
+    assert after["label_sharpness"]["sample"]["std"] == 0
+    assert "sharpness_rises" in {alert["name"] for alert in after["alerts"]}
+    found = pd.read_parquet(Path(after["results"]) / "findings.parquet").query("kind == 'sharper_labels'")
+    paths = pd.read_parquet(Path(after["results"]) / "images.parquet").set_index("image")["path"]
+    assert len(found)
+    for pair in found["images"]:
+        assert any(int(Path(paths[image]).stem) >= 240 for image in pair)

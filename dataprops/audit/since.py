@@ -13,7 +13,7 @@ from dataprops.audit.workspace import Run
 from dataprops.findings.detail_lost import COLUMNS as MEASURED
 from dataprops.findings.detail_lost import lost_detail
 from dataprops.findings.since import Since
-from dataprops.laws.change import preprocessing_differs
+from dataprops.laws.change import common_sample, preprocessing_differs, sample_spreads
 from dataprops.probe import paired
 from dataprops.probe.folds import assign_folds
 from dataprops.probe.measure import Probe, strata_of
@@ -192,7 +192,8 @@ def _sharper(
     }
     sharpest = files.sharpest_pairs()
     found = next(change for change in sharpness_changes(before.summary, now) if change.name == "k_f")
-    spread = [audit["label_sharpness"]["sample"]["std"] for audit in (before.summary, now)]
+    m = common_sample(before.summary, now)
+    spread = [0.0] if m is None else sample_spreads(before.summary, now, m)
     if found.value is None or found.low is None or not all(spread):  # draws that do not differ show no sampling noise
         return None, sharpest.head(0)
     old = before.images["label"].to_numpy(object)[partner]

@@ -58,6 +58,11 @@ def common_sample(previous: Mapping[str, Any], current: Mapping[str, Any]) -> in
     return apart[-1] if apart else common[0] if common else None
 
 
+def sample_spreads(previous: Mapping[str, Any], current: Mapping[str, Any], m: int) -> list[float]:
+    """Standard deviation over draws of the sharpness of m images, of two audits that both drew them (`common_sample`)."""
+    return [float(_samples(audit)[m]["std"] or 0.0) for audit in (previous, current)]
+
+
 def _samples(audit: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     """Size of samples -> {mean, std, draws}, where there is a sharpness."""
     sharpness = audit["label_sharpness"]

@@ -130,6 +130,21 @@ def _unproven(calibration: Calibration, line: FittedLaw) -> str | None:
     return f"the calibration {calibration.id} does not show that its law predicts datasets it has not seen. {told}"
 
 
+def _score(calibration: Calibration, line: FittedLaw) -> dict[str, Any] | None:
+    """What the law was worth on datasets left out (rmse) beside log N alone, as the fit has it; None in fits that do not say."""
+    own, base = (calibration.fit.get(part, {}).get(line.law, {}) for part in ("lodo", "baselines"))
+    own = own.get(line.form, {})
+    if own.get("rmse") is None:
+        return None
+    return {
+        "rmse": own["rmse"],
+        "baseline_rmse": base.get("log_n", {}).get("rmse"),
+        "baseline": "log N alone",
+        "unit": own["unit"],
+        "sources": len(line.residuals),
+    }
+
+
 def _basis(calibration: Calibration, line: FittedLaw, where: str, families: str) -> str:
     slopes = ", ".join(f"{value:.3g} for {term.replace('_', ' ')}" for term, value in line.slopes.items())
     return (
@@ -197,6 +212,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
         significant=low is not None and low > 0,
         level=None if spread is None else spread[1],
         calibration=calibration.id,
+        score=_score(calibration, line),
     )
 
 
@@ -257,6 +273,7 @@ def expected_loss(record: Mapping[str, Any], peaks: np.ndarray, calibration: Cal
         f" test loss of {value:.2g} nats ({called}{ends}).{_caveat(line, measured)}",
         level=None if spread is None else spread[1],
         calibration=calibration.id,
+        score=_score(calibration, line),
     )
 
 
@@ -296,6 +313,7 @@ def images_for_loss(
         sentence,
         level=None if spread is None else spread[1],
         calibration=calibration.id,
+        score=_score(calibration, line),
     )
 
 

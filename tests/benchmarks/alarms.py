@@ -30,6 +30,7 @@ from tests.benchmarks.changes import SETS
 
 ALONE = r"^(.*)$"
 COARSER = 5  # times fewer pixels on a side
+TWICE, NOISE = 0.05, 4.0  # of a class, and grey levels, that stand a second time under another label
 COPIES = 0.1  # of the training images that a leak puts into the test split
 Files = dict[str, list[Path]]
 
@@ -124,6 +125,18 @@ def _split(files: Files, folder: Path, leak: bool) -> None:
             shutil.copyfile(file, folder / "test" / name / f"again_{file.name}")
 
 
+def _sharper(files: Files, folder: Path) -> None:
+    """A twentieth of each class stands a second time in the next class, with noise of `NOISE` grey levels."""
+    put(files, folder)
+    names, rng = list(files), np.random.default_rng(2)
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        for file in files[name][: round(TWICE * len(files[name]))]:
+            with Image.open(file) as image:
+                pixels = np.asarray(image.convert("RGB"), float)
+            noisy = np.clip(pixels + rng.normal(0, NOISE, pixels.shape), 0, 255).round().astype(np.uint8)
+            Image.fromarray(noisy).save(folder / other / f"twice_{file.stem}.png")
+
+
 def _fewer(files: Files) -> Files:
     return {name: part[: round(len(part) / 1.2)] for name, part in files.items()}
 
@@ -133,6 +146,7 @@ CHANGES: dict[str, tuple[Callable[[Files, Path], None], Callable[[Files, Path], 
     "merged": (put, lambda files, to: put(_merged(files), to)),
     "smaller": (put, lambda files, to: (put(files, to), _coarse(to, same_size=False))[0]),
     "blurred": (put, lambda files, to: (put(files, to), _coarse(to, same_size=True))[0]),
+    "sharper": (put, _sharper),
     "leak_removed": (lambda files, to: _split(files, to, leak=True), lambda files, to: _split(files, to, leak=False)),
     "more_20": (lambda files, to: put(_fewer(files), to), put),
 }

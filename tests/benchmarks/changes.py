@@ -122,13 +122,13 @@ def false_alarms(images: Images, halves: int) -> dict[str, object]:
     return {"halves": halves, "alarms": alarms, "values": values}
 
 
-def sharper(images: Images, halves: int) -> dict[str, object]:
-    """Alarms that the label sharpness rose, among pairs of disjoint random halves, both ways; samples of a fifth of a half."""
+def sharper(images: Images, halves: int, part_of: int) -> dict[str, object]:
+    """Alarms that the label sharpness rose, among pairs of disjoint random halves, both ways; samples of a part of a half."""
     units, alarms = int(images.unit.max()) + 1, 0
     for draw in range(halves):
         one = np.random.default_rng([draw, 3]).permutation(units) < units // 2
         parts = [images.part(np.nonzero(side)[0]) for side in (one[images.unit], ~one[images.unit])]
-        m = min(len(part.y) for part in parts) // 5
+        m = min(len(part.y) for part in parts) // part_of
         audits = []
         for part in parts:
             flat = part.x.numpy().reshape(len(part.y), -1)
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--halves", type=int, default=17)
     parser.add_argument("--most", type=int, default=MOST)
     parser.add_argument("--sharpness", action="store_true", help="only count false alarms of the label sharpness")
+    parser.add_argument("--part-of", type=int, default=5, help="samples of a half divided by this")
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -192,7 +193,7 @@ def main() -> None:
         images = load(args.folder / name, SETS[name], args.most, 0)
         told = {"set": name, "images": len(images.y), "units": int(images.unit.max()) + 1}
         if args.sharpness:
-            print(json.dumps(told | {"sharper": sharper(images, args.halves)}), flush=True)
+            print(json.dumps(told | {"sharper": sharper(images, args.halves, args.part_of)}), flush=True)
             continue
         print(json.dumps(told | planted(images) | {"no_change": false_alarms(images, args.halves)}), flush=True)
 
