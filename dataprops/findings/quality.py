@@ -35,6 +35,9 @@ APART, RARE = 0.33, 0.1
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
+# of the way from what is usual in the set to white, beyond which the mean of all pixels that are not white is pale; of the pixels
+PALE, ALL_WHITE = 0.1, 0.98
+LIFTED_BLACK = 30  # grey levels by which the darkest pixels exceed what is usual, likewise
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
 LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
@@ -142,11 +145,14 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
-    # objects on white paper are white for a large part, and not bright as a whole
+    # objects on white paper are white for a large part, and not bright as a whole; nor is what lies on it, or its black
+    rest = _without_white(mean, white)
+    usual_rest = float(np.nanmedian(rest))
+    pale = (rest >= usual_rest + PALE * (255 - usual_rest)) | (low >= np.nanmedian(low) + LIFTED_BLACK)
     over = (
         brighter
         & (white >= white_top)
-        & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
+        & (((white >= MOST_WHITE) & pale) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
     )
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
@@ -184,6 +190,11 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
+
+
+def _without_white(mean: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Mean grey level of the pixels that are not white; 255 where nearly all are."""
+    return np.where(white >= ALL_WHITE, 255.0, (mean - 255 * white) / np.maximum(1 - white, 1 - ALL_WHITE))
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
@@ -238,6 +249,7 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     side = np.log2(np.sqrt(np.maximum(width * height, 1)))
     middle, bottom, top = _fence(side, 0.4)
     size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
+    size |= side < np.quantile(side, RARE) + np.log2(APART)  # of a set of many sizes
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
     # a camera that was turned makes no odd picture, nor does its other format: where both ways are usual, all count as lying one way
     usual = float(np.median(aspect))
