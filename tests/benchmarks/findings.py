@@ -4,9 +4,9 @@
         [--each 15] [--longest 64]
 
 Each folder of DATA is a set, each folder in it a class. A line of JSON for each set and kind, then tables in Markdown: recall (found
-of planted) and precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision where it is installed. `--each`:
-originals of each kind of copy. `--longest`: images are first reduced to so many pixels of their longer side. In sets so large that
-near-copies are sought in buckets, they are also sought among all pairs.
+of planted) and precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision and imagededup where they are
+installed. `--each`: originals of each kind of copy. `--longest`: images are first reduced to so many pixels of their longer side. In
+sets so large that near-copies are sought in buckets, they are also sought among all pairs.
 """
 
 from __future__ import annotations
@@ -286,6 +286,7 @@ def copies(planted: Planted, seed: int, each: int = EACH) -> dict[str, Any]:
     made = tables(full)
     ours, seconds = _copies_of(made)
     said = {"ours": ours, "all pairs": None, "imagehash": _by_hash(pixels), "CleanVision": cleanvision(pixels)[1]}
+    said["imagededup"] = imagededup(pixels)
     if len(pixels) >= partners.SMALL:
         with mock.patch.object(partners, "SMALL", len(pixels) + 1):
             said["all pairs"], _ = _copies_of(made)
@@ -315,6 +316,18 @@ def _by_hash(pixels: Sequence[Pixels], most: int = 8) -> set[tuple[int, int]]:
     away = away + away.T
     one, two = np.nonzero(np.triu(away <= most, 1))
     return set(zip(one.tolist(), two.tolist(), strict=True))
+
+
+def imagededup(pixels: Sequence[Pixels]) -> set[tuple[int, int]] | None:
+    """Pairs by imagededup's PHash as it comes (at most 10 bits apart); None where it is not installed."""
+    try:
+        from imagededup.methods import PHash
+    except ImportError:
+        return None
+    method = PHash(verbose=False)
+    codes = {str(i): method.encode_image(image_array=one) for i, one in enumerate(pixels)}
+    found = method.find_duplicates(encoding_map=codes, num_dist_workers=0)
+    return {(int(a), int(b)) for a, others in found.items() for b in others if int(a) < int(b)}
 
 
 def cleanvision(pixels: Sequence[Pixels]) -> tuple[dict[int, set[str]] | None, set[tuple[int, int]] | None]:
@@ -525,7 +538,11 @@ def report(rows: list[dict[str, Any]]) -> str:
         if not chosen:
             continue
         planted: Counter[str] = sum((Counter(row["planted"]) for row in chosen), Counter())
-        peers = [who for who in ("ours", "all pairs", "imagehash", "CleanVision") if all(who in row for row in chosen)]
+        peers = [
+            who
+            for who in ("ours", "all pairs", "imagehash", "imagededup", "CleanVision")
+            if all(who in row for row in chosen)
+        ]
         out += [f"| {kind} | planted | {' | '.join(peers)} |", "|---" * (len(peers) + 2) + "|"]
         hits = {who: sum((Counter(row[who]["hits"]) for row in chosen), Counter()) for who in peers}
         for name, of in planted.items():
