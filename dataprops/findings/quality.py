@@ -146,9 +146,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     usual = float(np.nanmedian(mean))
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
     # objects on white paper are white for a large part, and not bright as a whole; nor is what lies on it, or its black
-    rest = _without_white(mean, white)
-    usual_rest = float(np.nanmedian(rest))
-    pale = (rest >= usual_rest + PALE * (255 - usual_rest)) | (low >= np.nanmedian(low) + LIFTED_BLACK)
+    pale = _pale(mean, low, white)
     over = (
         brighter
         & (white >= white_top)
@@ -192,9 +190,11 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     ]
 
 
-def _without_white(mean: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """Mean grey level of the pixels that are not white; 255 where nearly all are."""
-    return np.where(white >= ALL_WHITE, 255.0, (mean - 255 * white) / np.maximum(1 - white, 1 - ALL_WHITE))
+def _pale(mean: np.ndarray, low: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Whether what is not white is paler than usual in the set, on average or where it is darkest."""
+    rest = np.where(white >= ALL_WHITE, 255.0, (mean - 255 * white) / np.maximum(1 - white, 1 - ALL_WHITE))
+    usual = float(np.nanmedian(rest))
+    return (rest >= usual + PALE * (255 - usual)) | (low >= np.nanmedian(low) + LIFTED_BLACK)
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
