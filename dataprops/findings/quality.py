@@ -35,9 +35,6 @@ APART, RARE = 0.33, 0.1
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
-# of the way from what is usual in the set to white, beyond which the mean of all pixels that are not white is pale; of the pixels
-PALE, ALL_WHITE = 0.1, 0.98
-LIFTED_BLACK = 30  # grey levels by which the darkest pixels exceed what is usual, likewise
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
 LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
@@ -145,12 +142,11 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
-    # objects on white paper are white for a large part, and not bright as a whole; nor is what lies on it, or its black
-    pale = _pale(mean, low, white)
+    # objects on white paper are white for a large part, and not bright as a whole
     over = (
         brighter
         & (white >= white_top)
-        & (((white >= MOST_WHITE) & pale) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
+        & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
     )
     over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
     over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
@@ -188,13 +184,6 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
-
-
-def _pale(mean: np.ndarray, low: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """Whether what is not white is paler than usual in the set, on average or where it is darkest."""
-    rest = np.where(white >= ALL_WHITE, 255.0, (mean - 255 * white) / np.maximum(1 - white, 1 - ALL_WHITE))
-    usual = float(np.nanmedian(rest))
-    return (rest >= usual + PALE * (255 - usual)) | (low >= np.nanmedian(low) + LIFTED_BLACK)
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
