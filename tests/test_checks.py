@@ -186,6 +186,17 @@ def test_nothing_is_said_and_settings_are_left_as_they_were(capfd, caplog):
     assert warnings.filters == filters
 
 
+def test_great_expectations_is_told_to_send_no_statistics_and_to_show_no_bars(monkeypatch):
+    import great_expectations as gx
+
+    told, real = [], gx.get_context
+    monkeypatch.setattr(gx, "get_context", lambda **options: told.append(options["project_config"]) or real(**options))
+    run_checks({"conflict_pairs": 3.0}, images(), properties(), CHECKS)
+    (config,) = told
+    assert config.analytics_enabled is False
+    assert (config.progress_bars.globally, config.progress_bars.metric_calculations) == (False, False)
+
+
 ALONE = """
 import socket, sys
 from pathlib import Path
