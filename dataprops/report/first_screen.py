@@ -246,7 +246,11 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
     loss = "squared error" if is_numeric(probe) else "log loss"
     interval = f" by {percent(gain['low'])} to {percent(gain['high'])}" if gain.get("low") is not None else ""
     if not _surely_gains(gain):
-        told = "hardly falls" if not gain["value"] else f"falls{interval}" if interval else "does not fall"
+        either = interval and gain["low"] < 0 < gain["high"]
+        may = (
+            f"may rise by {percent(-gain['low'])} or fall by {percent(gain['high'])}" if either else f"falls{interval}"
+        )
+        told = "hardly falls" if not gain["value"] else may if interval else "does not fall"
         return f"More images of this kind are not certain to help: with twice as many the {loss} {told}"
     error = doubled_error(probe)
     what = "the variance not explained" if is_numeric(probe) else "error"
