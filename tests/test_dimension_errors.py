@@ -208,6 +208,18 @@ def test_points_without_enough_neighbours_have_no_geomle() -> None:
     assert geomle_points(np.empty((0, 30)), np.empty((0, 30), int), 0).shape == (0,)
 
 
+@pytest.mark.parametrize("alpha", [5e-3, 0.5])
+def test_the_line_to_distance_0_is_a_weighted_ridge_of_the_raw_columns(alpha: float) -> None:
+    from sklearn.linear_model import Ridge
+
+    radius = np.sort(RNG(0).uniform(0.2, 3.0, (5, 12)), axis=1)
+    d, std = RNG(1).normal(10, 2, (5, 12)), RNG(2).uniform(0.5, 2.0, (5, 12))
+    found = dimension._ridge_intercepts(radius, d, std, alpha)
+    for i in range(5):
+        line = Ridge(alpha=alpha, tol=1e-12).fit(np.stack([radius[i], radius[i] ** 2], 1), d[i], 1 / std[i])
+        assert found[i] == pytest.approx(line.intercept_, rel=1e-9)
+
+
 def test_a_bootstrap_sample_holds_images_that_a_draw_with_replacement_names() -> None:
     drawn = RNG([7, 2]).integers(0, 50, 50)
     assert np.nonzero(dimension._bootstrap(50, 7, 2))[0].tolist() == sorted(set(drawn.tolist()))
