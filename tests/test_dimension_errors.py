@@ -208,6 +208,13 @@ def test_points_without_enough_neighbours_have_no_geomle() -> None:
     assert geomle_points(np.empty((0, 30)), np.empty((0, 30), int), 0).shape == (0,)
 
 
+def test_the_first_image_is_a_neighbour_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dimension, "_bootstrap", lambda n, seed, number: np.ones(n, bool))
+    distances, index = points(120, 119)
+    found = geomle_points(distances, index, 3)
+    np.testing.assert_array_equal(found, geomle_points(distances, 119 - index, 3))
+
+
 @pytest.mark.parametrize("alpha", [5e-3, 0.5])
 def test_the_line_to_distance_0_is_a_weighted_ridge_of_the_raw_columns(alpha: float) -> None:
     from sklearn.linear_model import Ridge
