@@ -301,9 +301,7 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         categories = {row["id"]: str(row["name"]) for row in whole["categories"]}
         files = {row["id"]: str(row["file_name"]) for row in whole["images"]}
         found: dict[str, set[str]] = defaultdict(set)
-        if not whole.get(
-            "annotations"
-        ):  # a list of images, as COCO has of its test set: another file tells the objects
+        if not whole.get("annotations"):  # a list of images, as of COCO's test set: another file tells the objects
             return
         for row in whole["annotations"]:
             found[files[row["image_id"]]].add(categories[row["category_id"]])
