@@ -301,6 +301,21 @@ def test_a_prediction_says_how_often_intervals_held_where_it_lies(loss, errors, 
     assert "here" not in best_form("log_loss").score
 
 
+def test_a_calibrated_loss_is_not_predicted_above_what_equal_probabilities_cost():
+    probe = {"kind": "classes", "n_images": 1400, "n_total": 1400, "log_loss": {"value": 1.4}, "errors": 800}
+    alone = network_prediction("test_loss", probe)  # how many classes there are is not known
+    held = network_prediction("test_loss", probe | {"classes": list("abcde")})
+    assert alone.value > np.log(5)
+    assert held.value == pytest.approx(np.log(5))
+    assert held.low < held.value < held.high < alone.high
+    assert "held at what equal probabilities for 5 classes cost" in held.sentence
+    assert "equal probabilities" not in alone.sentence
+    for name in ("test_error", "network_penalty"):
+        assert network_prediction(name, probe) == network_prediction(name, probe | {"classes": list("abcde")})
+    easy = probe | {"log_loss": {"value": 0.5}, "classes": list("abcde")}
+    assert "equal probabilities" not in network_prediction("test_loss", easy).sentence
+
+
 def test_a_calibration_of_too_few_sources_says_so_where_it_is_not_used(tmp_path):
     cells = load_cells().query("model == 'cnn4'").assign(preprocess=Preprocess(32, 1).key)
     few = cells[cells["source"].isin(sorted(cells["source"].unique())[:4])]
