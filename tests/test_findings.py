@@ -140,6 +140,16 @@ def test_conflicts_and_leaks_are_counted_exactly(rows):
     assert cut["kind"].value_counts().max() <= 2 if len(cut) else True
 
 
+def test_an_image_without_a_split_leaks_into_none(tmp_path):
+    """A table that was read has NaN there, not None."""
+    images = table(60)
+    images["split"] = ["train" if i < 30 else "test" if i < 50 else None for i in range(60)]
+    images.to_parquet(tmp_path / "images.parquet")
+    found, numbers = run(pd.read_parquet(tmp_path / "images.parquet"), near_pairs((2, 50, 7.0), (3, 40, 7.0)))
+    assert found.loc[found["kind"] == "split_leakage", "images"].map(list).tolist() == [[3, 40]]
+    assert numbers["split_leaks"] == 1
+
+
 def test_random_distances_hold_no_outlier_and_copies_of_one_are_named_with_it():
     for seed in range(20):
         distances = np.exp(np.random.default_rng(seed).normal(5, 0.1, 1000))

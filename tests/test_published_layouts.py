@@ -546,6 +546,18 @@ def test_published_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, n
     assert {why for _, why in left_out_of(listing)} <= {COMPANION}
 
 
+def test_folders_beside_annotated_images_are_no_classes_without_images(tmp_path: Path) -> None:
+    images = [*numbered("BCCD/JPEGImages/{}.jpg", 2), "example.jpg"]
+    text = "<annotation><object><name>cell</name></object></annotation>"
+    beside = {f"BCCD/Annotations/{n}.xml": text for n in range(2)} | {
+        "scripts/export.py": "",
+        "dataset/notes.txt": "none",
+    }
+    listing = made(Layout(images, beside, "", {}), tmp_path).scan()
+    assert listing["label"].tolist() == ["cell", "cell", None]
+    assert not listing.attrs["empty_classes"]
+
+
 def test_two_columns_of_files_are_a_question(tmp_path: Path) -> None:
     sheet = table(
         "ID,Left-Fundus,Right-Fundus,N,D", *(f"{n},{n}_left.jpg,{n}_right.jpg,{n % 2},{1 - n % 2}" for n in range(4))

@@ -13,7 +13,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, pairs_across, quoted
+from dataprops.findings.rows import Row, or_none, pairs_across, quoted
 
 
 def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
@@ -24,7 +24,7 @@ def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
 def find(context: Context) -> Iterator[Row]:
     """One row for each pair of identical or near-identical images in different splits; its value is the distance."""
     images = context.images
-    split, path = images["split"].to_numpy(object), images["path"].to_numpy(object)
+    split, path = or_none(images["split"]), images["path"].to_numpy(object)
 
     def across(a: int, b: int) -> bool:
         return split[a] is not None and split[b] is not None and split[a] != split[b]

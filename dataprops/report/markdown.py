@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings.pixel_shortcut import cell_of
+from dataprops.findings.rows import or_none
 from dataprops.report.changes import title
 from dataprops.report.first_screen import evidence_of, first_screen, in_order, keys_of
 from dataprops.report.gallery import LAST, PLACED
@@ -49,7 +50,7 @@ def markdown_summary(
     if first.steps:
         lines += ["## What to do next", "", *[f"{at}. {_plain(s.text)}" for at, s in enumerate(first.steps, 1)], ""]
     lines += ["## Alerts", ""]
-    path, label = (tables["images"][name].to_numpy(object) for name in ("path", "label"))
+    path, label = (or_none(tables["images"][name]) for name in ("path", "label"))
     for alert in tables["alerts"].to_dict("records"):
         told = evidence_of(alert["name"], tables["findings"], alert["sentence"], alert["value"])
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")

@@ -281,6 +281,8 @@ def _set(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list
     at = [rows.get(key) for key in table["key"]]
     for column, told in values.items():
         own = table[column].tolist()
+        if column == "label" and any(known is None and row is not None for known, row in zip(own, at, strict=True)):
+            table.attrs["empty_classes"] = []  # folders are no classes here: one without images is none that is missing
         table[column] = pd.Series(
             [known if row is None or known is not None else told[row] for known, row in zip(own, at, strict=True)],
             dtype=object,
