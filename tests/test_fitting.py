@@ -493,7 +493,7 @@ def test_coverage_is_told_by_quarters_of_the_prediction():
     cells = sources.converged(load_cells().query("model == 'resnet18'"))
     rows = sources.rows_of(cells, sources.FORMS["probe"], "log_loss")
     predicted, misses, half = sources.nested_intervals(rows)
-    quarters = sources.coverage_by_quarters(rows)
+    quarters = sources.coverage_by_quarters(predicted, misses, half)
     assert [quarter[1:] for quarter in quarters] == [(21, 16), (20, 19), (20, 20), (21, 20)]
     low = predicted <= quarters[0][0]
     assert (np.abs(misses[low]) <= half[low]).sum() == 16

@@ -82,19 +82,15 @@ def find(context: Context) -> Iterator[Row]:
     for told in shortcuts(context):
         score = percent(told.score)
         place = f"(row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
-        if told.kind == "ground":
-            words = (
-                f"A plain {_shade(told.level)} background tells the class: {score} of class {told.label}, and almost no other image,"
-                f" show it in the {told.name} and beyond {place}."
+        if told.kind in ("mark", "ground"):
+            shown = f"tells the class: {score} of class {told.label}, and almost no other image, show"
+            yield (
+                told.images,
+                told.score,
+                f"A mark in the {told.name} {shown} the same mark there {place}."
+                if told.kind == "mark"
+                else f"A plain {_shade(told.level)} background {shown} it in the {told.name} and beyond {place}.",
             )
-            yield told.images, told.score, words
-            continue
-        if told.kind == "mark":
-            words = (
-                f"A mark in the {told.name} tells the class: {score} of class {told.label}, and almost no other image, show the same"
-                f" mark there {place}."
-            )
-            yield told.images, told.score, words
             continue
         where = f"The {told.name}" if told.kind == "property" else f"The {told.name} of the picture"
         cell = "" if told.kind == "property" else f" {place}"

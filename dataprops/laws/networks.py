@@ -182,8 +182,9 @@ def best_of(cells: pd.DataFrame, target: str) -> Best:
     form = min(USABLE, key=lambda name: squares[name].mean())
     rows = sources.rows_of(cells, sources.FORMS[form], target)
     gains = {name: sources.bootstrap_sources(squares[name] - squares[form]) for name in ("mean", "log_n")}
-    coverage, _ = sources.nested_coverage(rows)
-    quarters = sources.coverage_by_quarters(rows)
+    predicted, misses, half = sources.nested_intervals(rows)
+    coverage, _ = sources.coverage_of(rows, misses, half)
+    quarters = sources.coverage_by_quarters(predicted, misses, half)
     rmse = float(np.sqrt(squares[form].mean()))
     score = {
         "rmse": rmse,
@@ -195,8 +196,7 @@ def best_of(cells: pd.DataFrame, target: str) -> Best:
         "networks": len(cells),
         "level": sources.LEVEL,
     }
-    misses = sources.left_out(rows)
-    width = sources.width_of(rows.y - misses, misses, rows.source)
+    width = sources.width_of(predicted, misses, rows.source)
     clearly = all(low > 0 for _, low, _ in gains.values())
     fitted = sources.coefficients(rows, np.ones(len(rows.y), bool))
     return Best(form, tuple(float(value) for value in fitted), width, score, clearly, quarters)

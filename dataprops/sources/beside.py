@@ -32,7 +32,7 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import by_ends, with_splits
-from dataprops.sources.neighbours import agreeing, described_by, image_of, neighbour_tables
+from dataprops.sources.neighbours import TABLES, agreeing, described_by, image_of, neighbour_tables
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
@@ -41,14 +41,13 @@ METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_cl
 PARTICIPANTS = ("participants.tsv", "participants.csv")
 CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what may be the label
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl")
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
 FEW_CLASSES = 200  # different texts beside images that may be classes
 WORD, WORDS = 60, 3  # characters, and words, of a class
 COCO_MOST = 2**29  # bytes of a file of annotations
-_BOX = re.compile(r"\d+(?: [-+]?\d*\.?\d+(?:[eE][-+]?\d+)?){4,}")  # class, and a box or an outline
-# other lists of an image's objects: the class after eight coordinates (DOTA), or before fourteen numbers or fifteen (KITTI)
 _NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
+_BOX = re.compile(rf"\d+(?: {_NUMBER}){{4,}}")  # class, and a box or an outline
+# other lists of an image's objects: the class after eight coordinates (DOTA), or before fourteen numbers or fifteen (KITTI)
 _DOTA = re.compile(rf"(?:{_NUMBER} ){{8}}(?P<name>\S+)(?: \d)?")
 _KITTI = re.compile(rf"(?P<name>[A-Za-z]\S*)(?: {_NUMBER}){{14,15}}")
 _REMARK = re.compile(r"(?:imagesource|gsd) ?:.*", re.IGNORECASE)
@@ -215,9 +214,7 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
     words = few and all(len(value) <= WORD and len(value.split()) <= WORDS for value in values)
     if len(found) < len(table) / 2 or not words:  # captions, or something else
         return
-    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": list(found.values())})
-    if any(SEPARATOR in label for label in values):
-        table.attrs["several"] = True
+    named = _set_labels(table, found)
     why = f"files beside {named:,} of {len(table):,} images name one of {len(values):,}"
     decide(table, Decision("labels", "of the files beside the images", why, "--layout"))
 
@@ -290,6 +287,13 @@ def _set(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list
     return sum(row is not None for row in at)
 
 
+def _set_labels(table: pd.DataFrame, labels: Mapping[str, str | None]) -> int:
+    """Fill in unknown labels, by image; several of one image stand in one text (`SEPARATOR`). Returns how many images it lists."""
+    if any(SEPARATOR in (label or "") for label in labels.values()):
+        table.attrs["several"] = True
+    return _set(table, {key: row for row, key in enumerate(labels)}, {"label": list(labels.values())})
+
+
 def _may_be_coco(name: str) -> bool:
     base = posixpath.basename(name).lower()
     return "annotation" in name.lower() or base.startswith("instances") or "coco" in base
@@ -356,11 +360,8 @@ def _yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     if not any(found.values()):
         return
     classes = next((named for name in names if (named := _class_names(name, read))), {})
-    rows = {key: row for row, key in enumerate(found)}
-    labels: list[str | None] = [joined(classes.get(code, code) for code in codes) for codes in found.values()]
-    named = _set(table, rows, {"label": labels})
-    if any("|" in (label or "") for label in labels):
-        table.attrs["several"] = True
+    labels = {key: joined(classes.get(code, code) for code in codes) for key, codes in found.items()}
+    named = _set_labels(table, labels)
     why = f".txt files list the objects of {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "classes of the annotated objects", why, "--layout"))
 
@@ -386,10 +387,7 @@ def _voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
             found[key] = {html.unescape(one) for one in _OBJECT.findall(text)}
     if not any(found.values()):
         return
-    labels: list[str | None] = [joined(objects) for objects in found.values()]
-    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": labels})
-    if any(SEPARATOR in (label or "") for label in labels):
-        table.attrs["several"] = True
+    named = _set_labels(table, {key: joined(objects) for key, objects in found.items()})
     why = f".xml files annotate {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "names of the annotated objects", why, "--layout"))
 
@@ -425,10 +423,7 @@ def _cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
                 found.setdefault(key, set()).update(html.unescape(one) for one in _CVAT_LABEL.findall(inside))
     if not any(found.values()):
         return
-    labels: list[str | None] = [joined(objects) for objects in found.values()]
-    named = _set(table, {key: row for row, key in enumerate(found)}, {"label": labels})
-    if any(SEPARATOR in (label or "") for label in labels):
-        table.attrs["several"] = True
+    named = _set_labels(table, {key: joined(objects) for key, objects in found.items()})
     why = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'} {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "labels of the annotated objects", why, "--layout"))
 

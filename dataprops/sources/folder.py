@@ -117,8 +117,8 @@ def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) 
         return f"; its files are named as those of a published set: give it as {source}:{location}"
     if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
         return f"; it holds {shown(min(arrays))}: give that file itself"
-    ways = {name: way for name in ignored if (way := WAYS_OUT.get(Path(name).suffix.lower()))}
-    ways = {name: way for name, way in ways.items() if not name.lower().endswith(".txt")}
+    endings = {name: Path(name).suffix.lower() for name in ignored}
+    ways = {name: WAYS_OUT[ending] for name, ending in endings.items() if ending in WAYS_OUT and ending != ".txt"}
     if ways:
         first = min(ways)
         return f"; it holds {shown(first)}{' and others' if len(ways) > 1 else ''}: {ways[first]}"

@@ -186,16 +186,24 @@ def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.n
 
 def nested_coverage(rows: Rows, level: float = LEVEL) -> tuple[float, float]:
     """(fraction of rows inside their nested interval, each source with the same weight; mean half width)."""
-    _, outer, half = nested_intervals(rows, level)
+    return coverage_of(rows, *nested_intervals(rows, level)[1:])
+
+
+def coverage_of(rows: Rows, outer: np.ndarray, half: np.ndarray) -> tuple[float, float]:
+    """As `nested_coverage`, from the misses and half widths [rows] of the intervals."""
     inside = (np.abs(outer) <= half).astype(float)
     means = (np.bincount(rows.source, values) / np.bincount(rows.source) for values in (inside, half))
     covered, halves = means
     return float(covered.mean()), float(halves.mean())
 
 
-def coverage_by_quarters(rows: Rows, level: float = LEVEL) -> tuple[tuple[float, int, int], ...]:
-    """Of each quarter of the predictions, the lowest first: (its upper end, rows, how many lie in their nested interval)."""
-    predicted, outer, half = nested_intervals(rows, level)
+def coverage_by_quarters(
+    predicted: np.ndarray, outer: np.ndarray, half: np.ndarray
+) -> tuple[tuple[float, int, int], ...]:
+    """Of each quarter of the predictions, the lowest first: (its upper end, rows, how many lie in their interval).
+
+    The arguments are those that `nested_intervals` returns.
+    """
     ends = np.quantile(predicted, [0.25, 0.5, 0.75, 1.0])
     quarter, inside = np.searchsorted(ends[:3], predicted), np.abs(outer) <= half
     return tuple((float(end), int((quarter == q).sum()), int(inside[quarter == q].sum())) for q, end in enumerate(ends))
