@@ -415,3 +415,39 @@ def test_a_shortcut_goes_on_although_other_examples_are_shown():
     assert opened_closed(told([1, 2], "width"), told([3, 4], "width"), same, ["shortcut"]) == ({}, {})
     opened, closed = opened_closed(told([1, 2], "width"), told([1, 2], "height"), same, ["shortcut"])
     assert opened["shortcut"]["count"] == closed["shortcut"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "decision", "rows"),
+    [
+        (
+            None,
+            {"what": "labels", "value": "none", "why": "tables lie beside the images: a.csv", "option": "giving it"},
+            1,
+        ),
+        (
+            "all",
+            {"what": "labels", "value": "none", "why": "tables lie beside the images: a.csv", "option": "giving it"},
+            1,
+        ),
+        (
+            None,
+            {"what": "classes", "value": "none", "why": "names end with 0, 1", "option": "--label-pattern '_([0-9])'"},
+            1,
+        ),
+        (None, {"what": "classes", "value": "none", "why": "one folder images", "option": "--layout"}, 0),
+        (
+            "two",
+            {"what": "labels", "value": "none", "why": "tables lie beside the images: a.csv", "option": "giving it"},
+            0,
+        ),
+    ],
+)
+def test_labels_that_were_not_read_are_told(label, decision, rows):
+    y = {None: np.nan, "all": 0.0, "two": np.arange(6) % 2.0}[label]
+    images = table(6, y=y, label=label)
+    found, numbers = run(images, kind="none" if label is None else "classes", decisions=[decision])
+    assert kinds(found).get("unread_labels", 0) == rows == numbers["places_of_unread_labels"]
+    if rows:
+        (detail,) = found.loc[found["kind"] == "unread_labels", "detail"]
+        assert decision["option"] in detail

@@ -23,7 +23,7 @@ from dataprops.imaging.decode import UnreadableImage, decode, quiet
 from dataprops.imaging.formats import is_image
 from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource, SourceOptions, open_source
-from dataprops.sources.account import ABSENT, COMPANION, IRREGULAR, NOT_AN_IMAGE, left_out_of, lost_fraction
+from dataprops.sources.account import ABSENT, COMPANION, IRREGULAR, MASK, NOT_AN_IMAGE, left_out_of, lost_fraction
 from dataprops.sources.structure import infer
 from tests.test_cases import encoded, look, picture, put
 
@@ -510,6 +510,147 @@ LAYOUTS = {
         group={"0": 2, "1": 2},
         told="names 4 of 4 images",
     ),
+    "CelebA: attributes, and a division in numbers": Layout(
+        numbered("img_align_celeba/{:06d}.jpg", 6),
+        {
+            "list_attr_celeba.txt": "6\nSmiling Eyeglasses\n"
+            + "".join(f"{n:06d}.jpg  {1 if n % 2 else -1} {1 if n > 3 else -1}\n" for n in range(6)),
+            "list_eval_partition.txt": "".join(f"{n:06d}.jpg {n // 2}\n" for n in range(6)),
+        },
+        "",
+        {"(none)": 2, "Smiling": 2, "Eyeglasses": 1, "Eyeglasses|Smiling": 1},
+        {"train": 2, "val": 2, "test": 2},
+        told="0 is train, 1 is val, 2 is test",
+    ),
+    "CelebA's division as a table": Layout(
+        [f"{name}/{n}.jpg" for name in "ab" for n in range(3 * (name == "b"), 3 + 3 * (name == "b"))],
+        {"list_eval_partition.csv": table("image_id,partition", *(f"{n}.jpg,{n % 3}" for n in range(6)))},
+        "",
+        {"a": 3, "b": 3},
+        {"train": 2, "val": 2, "test": 2},
+    ),
+    "Tiny ImageNet: classes of the validation in a list": Layout(
+        [f"train/n0{k}/images/n0{k}_{n}.JPEG" for k in (1, 2) for n in range(3)]
+        + numbered("val/images/val_{}.JPEG", 4)
+        + numbered("test/images/test_{}.JPEG", 2),
+        {"val/val_annotations.txt": "".join(f"val_{n}.JPEG\tn0{1 + n % 2}\t0\t32\t44\t62\n" for n in range(4))},
+        "",
+        {"n01": 5, "n02": 5, None: 2},
+        {"train": 6, "val": 4, "test": 2},
+        told="names 4 of 6 images that lie in no folder of a class",
+    ),
+    "GTSRB: the test's classes in a table, as numbers": Layout(
+        [f"Final_Training/Images/0000{k}/{k}_{n}.ppm" for k in (0, 1) for n in range(2)]
+        + numbered("Final_Test/Images/{:05d}.ppm", 3),
+        {
+            "Final_Test/Images/GT-final_test.csv": "Filename;Width;ClassId\n00000.ppm;9;0\n00001.ppm;9;1\n00002.ppm;9;0\n",
+            "Final_Training/Images/00000/GT-00000.csv": "Filename;Width;ClassId\n0_0.ppm;9;0\n0_1.ppm;9;0\n",
+        },
+        "",
+        {"00000": 4, "00001": 3},
+        {"train": 4, "test": 3},
+    ),
+    "a table that calls the classes otherwise than the folders tells no more of them": Layout(
+        [f"train/{name}/{name}{n}.jpg" for name in ("cat", "dog") for n in range(2)] + numbered("test/{}.jpg", 2),
+        {"test.csv": "file,label\n0.jpg,small\n1.jpg,large\n"},
+        "",
+        {"cat": 2, "dog": 2, None: 2},
+        {"train": 4, "test": 2},
+    ),
+    "masks of instances": Layout(
+        [
+            path
+            for n in range(3)
+            for path in (f"training/images/{n}.png", f"instances/{n}.png", f"mots/instances/{n}.png")
+        ],
+        {},
+        "",
+        {None: 3},
+        {"train": 3},
+        told="6 left out",
+    ),
+    "masks in folders of any name that say it in theirs": Layout(
+        [path for n in range(3) for path in (f"PNGImages/f{n}.png", f"PedMasks/f{n}_mask.png")],
+        {},
+        "",
+        {"PNGImages": 3},
+        told="3 left out",
+    ),
+    "numbered folders of masks": Layout(
+        [
+            f"{name}/{part}/{n}.png"
+            for name in ("cat", "dog")
+            for part in ("images", "mask-0", "mask-1")
+            for n in (1, 2)
+        ],
+        {},
+        "",
+        {"cat": 2, "dog": 2},
+        told="8 left out",
+    ),
+    "numbers without the zeros of the file's name": Layout(
+        [f"cells/{n:03d}.bmp" for n in range(1, 5)],
+        {"classes.csv": "image ID,class label\n1,a\n2,b\n3,a\n4,b\n"},
+        "",
+        {"a": 2, "b": 2},
+        told="'class label' is the label",
+    ),
+    "twins of which one is PNG": Layout(
+        [f"a/{n}.{end}" for n in range(10) for end in ("bmp", "png")],
+        {},
+        "",
+        {"a": 20},
+        told="10 have a file of the same name",
+    ),
+    "splits below the classes are told with the option": Layout(
+        [
+            f"{top}/{split}/{name}/{n}.png"
+            for top in ("spiral", "wave")
+            for split in ("train", "test")
+            for name in ("ill", "well")
+            for n in (1, 2)
+        ],
+        {},
+        "",
+        {"spiral": 8, "wave": 8},
+        {"train": 8, "test": 8},
+        told="(--layout '*/split/class' if those are the classes)",
+    ),
+    "AutoML: split, address, class": Layout(
+        numbered("{}.jpg", 4),
+        {"import.csv": "TRAIN,gs://b/0.jpg,c\nTRAIN,gs://b/1.jpg,d\nTEST,gs://b/2.jpg,c\nTEST,gs://b/3.jpg,d\n"},
+        "",
+        {"c": 2, "d": 2},
+        {"train": 2, "test": 2},
+    ),
+    "MXNet's list": Layout(
+        numbered("images/{}.jpg", 4),
+        {"all.lst": "".join(f"{n}\t{n % 2}.000000\timages/{n}.jpg\n" for n in range(4))},
+        "",
+        {"0.000000": 2, "1.000000": 2},
+    ),
+    "a class at the end of the name is told": Layout(
+        [f"CXR_png/CHNCXR_{n:04d}_{n % 2}.png" for n in range(4)],
+        {},
+        "",
+        {None: 4},
+        told="names of files end with 0 2, 1 2",
+    ),
+    "several pictures of one thing are no classes": Layout(
+        [f"images/{n}_{k}.png" for n in range(3) for k in range(2)],
+        {"readme.txt": "\n".join("what the pictures show")},
+        "",
+        {None: 6},
+        told="one folder images",
+    ),
+    "ImageNet's list of numbers is told": Layout(
+        numbered("val/V_{}.JPEG", 4),
+        {"ground_truth.txt": "3\n4\n3\n4\n"},
+        "",
+        {None: 4},
+        {"val": 4},
+        told="tables lie beside the images: ground_truth.txt",
+    ),
     "a row for each object in a table beside the images": Layout(
         numbered("{}.jpg", 2),
         {"_annotations.csv": table("filename,width,class", "0.jpg,5,cat", "0.jpg,6,dog", "1.jpg,5,cat")},
@@ -535,6 +676,83 @@ def made(layout: Layout, root: Path) -> OpenSource:
     return open_source(place, SourceOptions(**layout.options))
 
 
+TAGS = ("cat", "dog")
+EXPORTS: dict[str, dict[str, Any]] = {
+    "Datumaro": {
+        "annotations/all.json": {
+            "categories": {"label": {"labels": [{"name": name} for name in TAGS]}},
+            "items": [
+                {"id": f"{n}", "annotations": [{"label_id": n % 2}], "image": {"path": f"{n}.jpg"}} for n in range(4)
+            ],
+        }
+    },
+    "VoTT": {
+        "pets-export.json": {
+            "assets": {
+                f"id{n}": {"asset": {"name": f"{n}.jpg"}, "regions": [{"tags": [TAGS[n % 2]]}]} for n in range(4)
+            }
+        }
+    },
+    "VoTT, a file for each image": {
+        f"a{n}-asset.json": {"asset": {"name": f"{n}.jpg"}, "regions": [{"tags": [TAGS[n % 2]]}]} for n in range(4)
+    },
+    "Label Studio": {
+        "project.json": [
+            {
+                "data": {"image": f"/data/upload/{n}.jpg"},
+                "annotations": [{"result": [{"value": {"choices": [TAGS[n % 2]]}}]}],
+            }
+            for n in range(4)
+        ]
+    },
+    "Label Studio's boxes": {
+        "project.json": [
+            {
+                "data": {"image": f"/data/upload/{n}.jpg"},
+                "annotations": [{"result": [{"value": {"x": 1, "rectanglelabels": [TAGS[n % 2]]}}]}],
+            }
+            for n in range(4)
+        ]
+    },
+    "Label Studio's short form": {
+        "result.json": [{"image": f"/u/{n}.jpg", "choice": TAGS[n % 2], "annotation_id": n, "id": n} for n in range(4)]
+    },
+    "VIA": {
+        "via_region_data.json": {
+            f"{n}.jpg99": {"filename": f"{n}.jpg", "regions": [{"region_attributes": {"kind": TAGS[n % 2]}}]}
+            for n in range(4)
+        }
+    },
+    "Supervisely": {f"ann/{n}.jpg.json": {"tags": [], "objects": [{"classTitle": TAGS[n % 2]}]} for n in range(4)},
+    "Supervisely's tags": {f"ann/{n}.jpg.json": {"tags": [{"name": TAGS[n % 2]}], "objects": []} for n in range(4)},
+    "SageMaker": {
+        "output.manifest": [
+            {"source-ref": f"s3://b/{n}.jpg", "pets": n % 2, "pets-metadata": {"class-name": TAGS[n % 2]}}
+            for n in range(4)
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_exports_of_tools_of_annotation_give_labels(tmp_path: Path, tool: str) -> None:
+    texts = {
+        name: "\n".join(map(json.dumps, whole)) if name.endswith(".manifest") else json.dumps(whole)
+        for name, whole in EXPORTS[tool].items()
+    }
+    listing = made(Layout(numbered("img/{}.jpg", 4), texts, "", {}), tmp_path).scan()
+    assert listing["label"].tolist() == ["cat", "dog", "cat", "dog"]
+    (told,) = (told for told in listing.attrs["decisions"] if told["what"] == "labels")
+    assert told["why"].startswith(f"{tool.partition(',')[0].removesuffix(' boxes').removesuffix(' tags')[:8]}")
+    assert not [why for _, why in left_out_of(listing) if why != COMPANION]
+
+
+def test_a_task_that_nobody_annotated_has_no_label(tmp_path: Path) -> None:
+    tasks = [*EXPORTS["Label Studio"]["project.json"][:3], {"data": {"image": "/u/3.jpg"}, "annotations": []}]
+    listing = made(Layout(numbered("img/{}.jpg", 4), {"p.json": json.dumps(tasks)}, "", {}), tmp_path).scan()
+    assert listing["label"].tolist() == ["cat", "dog", "cat", None]
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_published_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
     layout = LAYOUTS[name]
@@ -543,7 +761,7 @@ def test_published_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, n
     assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
     assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
     assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
-    assert {why for _, why in left_out_of(listing)} <= {COMPANION}
+    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
 
 
 def test_folders_beside_annotated_images_are_no_classes_without_images(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ class Context(NamedTuple):
         Classes of several spellings: the one that is kept, and how many images have each.
     unused_columns : (sequence of str, int)
         Columns of the manifest that took no part, and how many columns it has.
+    decisions : sequence of mapping
+        What was guessed in reading the source: what, value, why, option.
     described : DataFrame or None
         What else a manifest says of each image, column by column, as texts (None where it says nothing).
     shortcuts : DataFrame or None
@@ -100,6 +102,7 @@ class Context(NamedTuple):
     left_out: Sequence[tuple[str, str]] = ()
     spellings: Sequence[tuple[str, Mapping[str, int]]] = ()
     unused_columns: tuple[Sequence[str], int] = ((), 0)
+    decisions: Sequence[Mapping[str, str]] = ()
     shortcuts: pd.DataFrame | None = None
     neighbours: pd.DataFrame | None = None
     probe: pd.DataFrame | None = None

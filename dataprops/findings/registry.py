@@ -19,6 +19,7 @@ SHOWN = ("pairs", "groups", "images", "text")
 BUILT_IN = (
     "unreadable",
     "left_out",
+    "unread_labels",
     "unused_columns",
     "narrow_range",
     "spelling",

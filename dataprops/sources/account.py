@@ -41,6 +41,7 @@ COMPANIONS = frozenset(
         *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
         *(
             "lst",
+            "manifest",
             "tcia",
             "tex",
             "tfrecord",

@@ -30,10 +30,12 @@ from dataprops.sources.columns import (
     plain_name,
     texts_of,
 )
+from dataprops.sources.exports import annotated
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import by_ends, with_splits
 from dataprops.sources.neighbours import TABLES, agreeing, described_by, image_of, neighbour_tables
 from dataprops.sources.resolve import folded, forward_slashes
+from dataprops.sources.structure import ALIKE, words_of
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
 
@@ -44,6 +46,10 @@ YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.n
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
 FEW_CLASSES = 200  # different texts beside images that may be classes
 WORD, WORDS = 60, 3  # characters, and words, of a class
+PROSE = frozenset(
+    ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
+)
+EXPORTED = (".json", ".jsonl", ".manifest")
 COCO_MOST = 2**29  # bytes of a file of annotations
 _NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
 _BOX = re.compile(rf"\d+(?: {_NUMBER}){{4,}}")  # class, and a box or an outline
@@ -74,6 +80,8 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     with_splits(table, names, read)
     classes = table["label"]
     if classes.nunique() > 1:
+        if classes.isna().any():
+            _rest(table, names, read, options)
         return table
     # the only folder tells nothing where a table tells more
     table["label"] = pd.Series([None] * len(table), dtype=object)
@@ -83,6 +91,32 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     elif classes.notna().any():
         table.attrs["decisions"] = [told for told in table.attrs.get("decisions", ()) if told["what"] != "classes"]
     return table
+
+
+def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Labels of images that lie in no class, where others do, by a table that calls the classes as the folders do.
+
+    So have ImageNet's validation and the test set of traffic signs theirs.
+    """
+    own = {key: name for key, name in zip(table["key"], table["label"], strict=True) if name is not None}
+    alone = {key for key in table["key"] if key not in own}
+    folders = {_number(name): name for name in own.values()}
+    above = {"", *(key[: at.start()] for key in alone for at in re.finditer("/", key))}
+    near = [name for name in names if posixpath.dirname(name) in above]
+    for told in neighbour_tables(table["key"].tolist(), near, read, options):
+        label = {key: folders.get(_number(name)) for key, name in told.label.items() if name is not None}
+        agreed = sum(name is not None and own.get(key, name) == name for key, name in label.items())
+        if not alone & label.keys() or agreed < ALIKE * len(label):
+            continue
+        found = {key: name for key, name in label.items() if key in alone and name is not None}
+        _set_labels(table, found)
+        why = f"{told.name} names {len(found):,} of {len(alone):,} images that lie in no folder of a class"
+        decide(table, Decision("labels", f"of the table {posixpath.basename(told.name)}", why, "--layout"))
+
+
+def _number(name: str) -> str:
+    """A class as a number without the zeros before it: a table says 7 where the folder is 00007."""
+    return str(int(name)) if name.isdecimal() else name
 
 
 def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -103,14 +137,33 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["label"].isna().all():
         _cvat(table, names, read)
     if table["label"].isna().all():
+        _exports(table, names, read)
+    if table["label"].isna().all():
         _sidecars(table, names, read)
     if table["label"].isna().all() and not _neighbours(table, names, read, options):
-        stems = {posixpath.splitext(key)[0] for key in table["key"]}
-        texts = [name for name in names if name.lower().endswith(".txt") and posixpath.splitext(name)[0] in stems]
-        others = [name for name in names if name.lower().endswith(TABLES)] + texts
+        others = [name for name in names if name.lower().endswith((*TABLES, ".mat"))]
+        others += _long_texts(table["key"].tolist(), names, read)
         if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
             decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
+
+
+def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
+    """Texts that may hold labels: called as images are, or of a line for at least a tenth of them that says more than its name."""
+    stems = {posixpath.splitext(posixpath.basename(key))[0] for key in keys}
+    texts = [name for name in names if name.lower().endswith((".txt", ".lst"))]
+    own = [name for name in texts if posixpath.splitext(posixpath.basename(name))[0] in stems]
+    found = own if len(own) >= len(keys) / 2 else []
+    for name in texts:
+        if name in own or PROSE & set(words_of(posixpath.basename(name))):
+            continue
+        try:
+            lines = [line for line in as_text(read(name))[0].splitlines() if line.strip()]
+        except OSError:
+            continue
+        bare = sum(posixpath.splitext(posixpath.basename(line.strip()))[0] in stems for line in lines)
+        found += [name] if len(lines) >= max(3, len(keys) / 10) and bare < len(lines) / 2 else []
+    return found
 
 
 def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -426,6 +479,33 @@ def _cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     named = _set_labels(table, {key: joined(objects) for key, objects in found.items()})
     why = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'} {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "labels of the annotated objects", why, "--layout"))
+
+
+def _exports(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Labels in the JSON files of tools of annotation (`exports`)."""
+    known = by_ends(table["key"].tolist())
+    found: dict[str, set[str]] = {}
+    tools: set[str] = set()
+    stems = {posixpath.splitext(key)[0] for key in table["key"]}  # x.json beside x.jpg: see _sidecars
+    for name in names:
+        if not name.lower().endswith(EXPORTED) or posixpath.splitext(name)[0] in stems:
+            continue
+        try:
+            data = read(name)
+            text = as_text(data)[0] if len(data) <= COCO_MOST else ""
+            whole = json.loads(text) if name.lower().endswith(".json") else list(map(json.loads, text.splitlines()))
+        except (OSError, ValueError, RecursionError):
+            continue
+        tool, images = annotated(whole, name) or ("", [])
+        for path, labels in images:
+            if (key := image_of(path, known)) is not None:
+                found.setdefault(key, set()).update(labels)
+                tools.add(tool)
+    if not any(found.values()):
+        return
+    named = _set_labels(table, {key: joined(labels) for key, labels in found.items()})
+    why = f"{' and '.join(sorted(tools))} annotated {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "of the tool's export", why, "--layout"))
 
 
 def _cvat_image(attributes: str, known: Mapping[str, str | None]) -> str | None:

@@ -48,6 +48,7 @@ OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".
 # Files that a source of their own reads, by a part of their names
 PUBLISHED = (("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"))
 FEW_NAMES = 200  # beginnings of file names that may be classes
+MOST_ENDS = 5  # classes by the last figure of the file's name
 SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
 
@@ -183,11 +184,23 @@ def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
     words = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*", key.rpartition("/")[2]) for key in keys]
     count = Counter(word[0] for word in words if word)
     if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
-        return ()
+        return _ending_alike(keys)
     names = sorted(count, key=lambda name: -count[name])
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
     why = f"no folder tells a class; names of files begin with {shown_names}"
     return (Decision("classes", "none", why, r"--label-pattern '([A-Za-z]+)[^/]*$'"),)
+
+
+def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
+    """A remark on classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``."""
+    ends = [re.fullmatch(r"(.+)[-_](\d)", key.rpartition(".")[0]) for key in keys]
+    bases = {end[1] for end in ends if end}
+    count = Counter(end[2] for end in ends if end)
+    if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
+        return ()
+    named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
+    why = f"no folder tells a class; names of files end with {named}"
+    return (Decision("classes", "none", why, r"--label-pattern '[-_]([0-9])[.][^./]*$'"),)
 
 
 def _bytes_of(item: tuple[str, str]) -> bytes:

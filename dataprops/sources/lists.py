@@ -21,6 +21,7 @@ from dataprops.sources.tablefile import as_text
 LISTS = (".txt", ".lst", ".list")
 OTHERS = (*LISTS, ".csv", ".tsv", ".json", ".mat", ".pkl", ".npy", ".npz")
 DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
+PARTITION = frozenset(("partition", "partitions"))
 MOST = 2**26  # bytes of a list
 NAMED, BOTH = 0.9, 0.1  # share of its lines that name images; share of the images that may stand in two splits
 
@@ -75,6 +76,8 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
         decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
         return
+    if _numbered(table, names, read):
+        return
     stems = {name: set(words_of(posixpath.splitext(posixpath.basename(name))[0])) for name in names}
     beside = sorted(
         name for name in names if name in lists or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
@@ -82,6 +85,32 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     if beside:
         why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in no form that is known"
         decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
+
+
+def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
+    """Splits by a list ``x.jpg 2``, as CelebA has it: 0 is train, 1 val and 2 test; whether there is one."""
+    for name in names:
+        if not (name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(_base(name)))):
+            continue
+        try:
+            lines = [re.split(r"[\s,;]+", line.strip()) for line in as_text(read(name))[0].splitlines() if line.strip()]
+        except OSError:
+            continue
+        known = by_ends(table["key"].tolist())
+        parts = {
+            key: int(line[1])
+            for line in lines
+            if len(line) == 2 and line[1] in ("0", "1", "2") and (key := known.get(folded(forward_slashes(line[0]))))
+        }
+        if len(parts) < NAMED * (len(lines) - 1) or set(parts.values()) != {0, 1, 2}:
+            continue
+        split = [("train", "val", "test")[parts[key]] if key in parts else None for key in table["key"]]
+        table["split"] = pd.Series(split, dtype=object)
+        value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
+        why = f"{name} numbers {len(parts):,} of {len(table):,} images: 0 is train, 1 is val, 2 is test"
+        decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+        return True
+    return False
 
 
 def _base(name: str) -> str:
@@ -97,7 +126,11 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
             end = "/".join(parts[first:])
             for name in (end, posixpath.splitext(end)[0]):
                 known[name] = key if known.get(name, key) == key else None
-    return known
+    padded: dict[str, str | None] = {}  # 007.png, which a table calls 7
+    for key in keys:
+        if (stem := _base(key)).isdecimal() and stem.startswith("0"):
+            padded[str(int(stem))] = key if padded.get(str(int(stem)), key) == key else None
+    return padded | known
 
 
 def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:

@@ -26,13 +26,15 @@ SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECAS
 CAMEL = re.compile(r"(?P<base>.+[a-z0-9)])(?:Masks?|Segmentations?|Seg|GT|GroundTruth|Annotations?)(?:[-_. ]?\d+)?$")
 PREFIX = re.compile(r"(?:mask|masks|seg|segmentation|gt)[-_. ]+(?P<base>.+)$", re.IGNORECASE)
 PLURAL = re.compile(
-    r"(?:^|[-_ ])(?:masks|segmentations?|seg[-_ ]?maps?|ground[-_ ]?truths?|gts?|annotations?|labels(?:Tr|Ts|Va)?|rois|\d\w\w_manual)"
+    r"(?:^|[-_ ])(?:masks|instances|segmentations?|seg[-_ ]?maps?"
+    r"|ground[-_ ]?truths?|gts?|annotations?|labels(?:Tr|Ts|Va)?|rois|\d\w\w_manual)"
     r"(?:[-_ ](?:images|imgs|png|train|test|val|training|testing|validation))?$|Segmentation(?:Class|Object)\w*$|GroundTruth$"
     r"|^(?:train|test|val)[-_]?annots?$|^gt(?:Fine|Coarse)$",
     re.IGNORECASE,
 )
 SINGULAR = re.compile(
-    r"(?:^|[-_ ])(?:mask|seg|label|annotation|roi|manual|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?)$"
+    r"(?:^|[-_ ])(?:mask(?:[-_ ]?\d+)?|seg|label|annotation|roi|manual|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?"
+    r"|previews?)$"
     r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)",
     re.IGNORECASE,
 )
@@ -109,8 +111,8 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     both, found = max(pairs.items(), key=lambda item: len(item[1]), default=(("", ""), []))
     if 2 * len(found) < max(HALF * len(keys), LEAST_TWINS):
         return []
-    # masks are seldom JPEG, which blurs their edges
-    mask = next((ending for ending in both if not ending.startswith((".jp", ".jf"))), both[1])
+    # masks are seldom JPEG, which blurs their edges, and of other formats PNG most of all
+    mask = ".png" if ".png" in both else next((end for end in both if not end.startswith((".jp", ".jf"))), both[1])
     first, second = min(found)
     mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # as it is written
     why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
@@ -221,7 +223,8 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         if len(have) < MOST * len(files):
             continue
         beside = {place for some in have for place in some}
-        if PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
+        twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names say it as well
+        if twice or PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
             found.update(key for key, _ in files)
     return found
 

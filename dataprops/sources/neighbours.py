@@ -18,7 +18,7 @@ from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources.account import Decision
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of, without_labels
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.lists import by_ends, split_of_list
+from dataprops.sources.lists import PARTITION, by_ends, split_of_list
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions
@@ -69,7 +69,7 @@ def neighbour_tables(
         for name in names
         if name.lower().endswith((*TABLES, *LISTS))
         and posixpath.splitext(name)[0] not in stems
-        and not EXAMPLES & set(words_of(posixpath.splitext(posixpath.basename(name))[0]))
+        and not (EXAMPLES | PARTITION) & set(words_of(posixpath.splitext(posixpath.basename(name))[0]))
     ]
     if not likely or len(likely) > MOST_TABLES:  # more are files of single images
         return []

@@ -271,7 +271,8 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         why = "folders are named like splits" + (f"; {alone:,} images lie in none of them" if alone else "")
         decisions.append(Decision("splits", value, why, "--layout"))
     before = "*/" * root.count("/") + ("split/" if depth and any(split) else "")
-    label, group, told, deeper = _classes(rests, split, before)
+    between = "/split" if not depth and any(split) else ""
+    label, group, told, deeper = _classes(rests, split, before, between)
     decisions += told
     files_know = sum(key.lower().endswith(dicom.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
@@ -316,7 +317,7 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
             rest[1:] if told and len(rest) > 1 and split_of(rest[0]) == told else rest
             for told, rest in zip(split, rests, strict=True)
         ]
-        rests = _again(rests, folders, named)
+        rests = _without_plain(_again(rests, folders, named), split)
         own = Counter(_rest_of(top) for top in named)
         if not others and not any(rests) and len(own) > 1 and min(own.values()) > 1:
             rests = [
@@ -348,6 +349,19 @@ def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, st
         else rest
         for rest, folder in zip(rests, folders, strict=True)
     ]
+
+
+def _without_plain(rests: list[list[str]], split: list[str | None]) -> list[list[str]]:
+    """Without ``images`` below a split that has nothing else beside it, where other splits have classes: ``train/a/1.png`` and
+    ``val/images/2.png``.
+    """
+    inside: dict[str, set[str]] = defaultdict(set)
+    for told, rest in zip(split, rests, strict=True):
+        if told:
+            inside[told].add(rest[0] if rest else "")
+    plain = {told for told, names in inside.items() if len(names) == 1 and PLAIN.fullmatch(min(names))}
+    out = [rest[1:] if told in plain else rest for told, rest in zip(split, rests, strict=True)]
+    return out if any(out) else rests
 
 
 def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) -> bool:
@@ -430,7 +444,7 @@ def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
 
 
 def _classes(
-    rests: list[list[str]], split: list[str | None], before: str = ""
+    rests: list[list[str]], split: list[str | None], before: str = "", between: str = ""
 ) -> tuple[list[str | None], list[str | None], list[Decision], int]:
     """Class and group of each image by the folders that are left; decisions; the level of the class.
 
@@ -438,9 +452,11 @@ def _classes(
     ----------
     before : str
         The levels above these folders, as --layout has them.
+    between : str
+        The level between these folders and the ones below them.
     """
     if _are_drawers(rests):
-        label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/")
+        label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/", between)
         return label, group, told, depth + 1
     tops = Counter(rest[0] for rest in rests if rest)
     none: list[str | None] = [None] * len(rests)
@@ -471,7 +487,7 @@ def _classes(
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
     named = {top: None if UNLABELLED & set(words_of(top)) else shown(top) for top in tops}
     label = [named[rest[0]] if rest else None for rest in rests]
-    told = [_named_classes(label, _deeper(rests, inside, common, before))]
+    told = [_named_classes(label, _deeper(rests, inside, common, f"{before}*{between}/"))]
     if unnamed := [top for top in tops if named[top] is None]:
         told = [told[0]._replace(why=f"{told[0].why}; {_few(unnamed)}: no class")]
     return label, none, told, 0
@@ -479,7 +495,7 @@ def _classes(
 
 def _deeper(rests: list[list[str]], inside: dict[str, set[str]], common: set[str], before: str) -> str:
     """A remark on folders below the classes that may be the actual classes."""
-    option = f"(--layout '{before}*/class' if those are the classes)"
+    option = f"(--layout '{before}class' if those are the classes)"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return ""
     if len(inside) > 1 and len(common) > 1:

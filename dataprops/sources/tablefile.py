@@ -71,6 +71,7 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(_sheet(data), [])
     text, encoding = as_text(data)
     text, said = _without_remarks(text)
+    text = _with_path(text) if lower.endswith(".txt") else text
     decisions = []
     if encoding == "cp1252":
         why = "its bytes are not valid UTF-8"
@@ -109,6 +110,19 @@ def read_table(data: bytes, name: str) -> Table:
     return Table(frame, decisions)
 
 
+def _with_path(text: str) -> str:
+    """A list that names its values but not its first column, as CelebA's of attributes does, as a table; others as they are.
+
+    >>> _with_path("1\\nSmiling Young\\n1.jpg  -1 1\\n")
+    'path,Smiling,Young\\n1.jpg,-1,1'
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines = lines[1:] if lines and lines[0] == [str(len(lines) - 2)] else lines  # how many follow
+    if len(lines) < 2 or len(lines[1]) != len(lines[0]) + 1 or len(lines[1]) < 3 or ending_of(lines[1][0]) not in SURE:
+        return text
+    return "\n".join(",".join(line) for line in (["path", *lines[0]], *lines[1:]))
+
+
 def _without_remarks(text: str) -> tuple[str, str]:
     """A table without the lines before it that are none of it, and the separator that Excel's ``sep=;`` names.
 
@@ -143,6 +157,10 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
         re.split(separator, line.strip()) if len(separator) > 1 else next(csv.reader([line], delimiter=separator), [])
     )
     at = [number for number, cell in enumerate(cells) if ending_of(cell.strip().replace("\\", "/")) in SURE]
+    if len(at) == 1 and at[0] == 1 and len(cells) > 2 and cells[0].strip().lower() in SPLITS:  # TRAIN,gs://a/1.jpg,cat
+        return ["split", "path", "label", *(f"column {n + 1}" for n in range(3, len(cells)))]
+    if len(at) == 1 and at[0] == 2 and len(cells) == 3 and separator == "\t" and cells[0].strip().isdecimal():
+        return ["column 1", "label", "path"]  # MXNet's list: a number, the label, the path
     if len(at) != 1 or (len(cells) > 2 and at[0] != 0 and separator != BLANKS):
         return None
     (path,) = at
@@ -163,6 +181,8 @@ def lists_images(head: bytes) -> bool:
     (True, False, False)
     """
     text = as_text(head)[0]
+    if _with_path(text.partition("\n")[2]) != text.partition("\n")[2]:
+        return True
     separator = separator_of(text)
     if separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)

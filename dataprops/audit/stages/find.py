@@ -41,6 +41,7 @@ def context_of(run: Run) -> Context:
         left_out=scanned.left_out,
         spellings=scanned.spellings,
         unused_columns=scanned.unused_columns,
+        decisions=scanned.decisions,
         shortcuts=looked.shortcuts,
         neighbours=neighbours,
         described=files.described.read() if files.described.path.is_file() else None,

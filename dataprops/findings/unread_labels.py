@@ -1,0 +1,57 @@
+"""Labels that the set seems to have and that were not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.check import Check
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row
+
+
+def _told(context: Context) -> list[str]:
+    """Where labels may stand and the option that takes them, of images that are of no class or all of one."""
+    if context.kind == "numbers" or context.images["y"].nunique() > 1:
+        return []
+    return [
+        f"{told['why']} ({told['option']})"
+        for told in context.decisions
+        if told["value"] == "none" and (told["what"] == "labels" or "--label-pattern" in told["option"])
+    ]
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each place where they may stand."""
+    for told in _told(context):
+        yield (), 0.0, f"{told[:1].upper()}{told[1:]}."
+
+
+def measures(context: Context) -> dict[str, float]:
+    """places_of_unread_labels, of sets without classes."""
+    return {"places_of_unread_labels": float(len(_told(context)))}
+
+
+FINDING = Finding(
+    name="unread_labels",
+    severity="warning",
+    title="Labels that were not read",
+    explanation=(
+        "The images have no label, or all the same, while files or names beside them may hold some. Without labels nobody looks for"
+        " wrong ones, for shortcuts, or for how hard the set is: say where the labels stand, and audit again."
+    ),
+    find=find,
+    measures=measures,
+    checks=(
+        Check(
+            name="unread_labels",
+            measure="places_of_unread_labels",
+            max=0,
+            severity="warning",
+            title="labels that seem to be there were read",
+            sentence="No labels were read, though the set seems to hold some: wrong labels and shortcuts were not looked for.",
+            reason="an audit without labels that somebody has tells half of what it could",
+        ),
+    ),
+    shown="text",
+)

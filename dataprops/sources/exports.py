@@ -1,0 +1,124 @@
+"""Labels in the JSON files that tools of annotation export: a row of `EXPORTS` for each tool.
+
+A row takes the whole file and its name, and yields the images that it annotates with the labels of each; of another tool's file it
+yields none.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Annotated = Iterator[tuple[str, set[str]]]
+
+
+def _dicts(values: Any) -> Iterator[dict[str, Any]]:
+    """The objects of a list, or of the values of an object."""
+    return (value for value in (values.values() if isinstance(values, dict) else values) if isinstance(value, dict))
+
+
+def _texts(value: Any) -> set[str]:
+    """The texts of a list or a text."""
+    values = value if isinstance(value, list) else [value]
+    return {one for one in values if isinstance(one, str) and one}
+
+
+def _datumaro(whole: Any, name: str) -> Annotated:
+    """``items`` with the numbers of labels; of a part of the set, which is the file's name."""
+    labels = whole["categories"]["label"]["labels"]
+    part = posixpath.splitext(posixpath.basename(name))[0]
+    for item in _dicts(whole["items"]):
+        path = item.get("image", {}).get("path") or str(item["id"])
+        numbers = (one.get("label_id") for one in _dicts(item["annotations"]))
+        yield f"{part}/{path}", {str(labels[number]["name"]) for number in numbers if number is not None}
+
+
+def _vott(whole: Any, name: str) -> Annotated:
+    """``assets`` of an export, or the one of a file of its own, with the tags of their regions."""
+    for one in _dicts(whole.get("assets", [whole])):
+        tags = (_texts(region["tags"]) for region in _dicts(one["regions"]))
+        yield str(one["asset"]["name"]), set().union(*tags)
+
+
+def _label_studio(whole: Any, name: str) -> Annotated:
+    """Tasks with the choices and the labels of the regions of their annotations."""
+    for task in _dicts(whole):
+        if not task["annotations"]:  # nobody has looked at it yet
+            continue
+        (image, *_) = (value for value in task["data"].values() if isinstance(value, str))
+        results = (
+            result["value"]
+            for one in _dicts(task["annotations"])
+            for result in _dicts(one["result"])
+            if "value" in result
+        )
+        told = (
+            _texts(texts) for value in results for key, texts in value.items() if key.endswith(("labels", "choices"))
+        )
+        yield image, set().union(*told)
+
+
+def _label_studio_min(whole: Any, name: str) -> Annotated:
+    """The same as Label Studio's short export has them."""
+    for task in _dicts(whole):
+        named = [task[key] for key in ("choice", "label") if key in task and "annotation_id" in task]
+        for value in named:
+            regions = [text for one in _dicts(value) for key, text in one.items() if key.endswith("labels")]
+            yield task["image"], set().union(*map(_texts, regions or [value]))
+
+
+def _via(whole: Any, name: str) -> Annotated:
+    """Files with the first attribute of each region, or of the file."""
+    for one in _dicts(whole.get("_via_img_metadata", whole)):
+        regions = [region["region_attributes"] for region in _dicts(one["regions"])]
+        values = [next(iter(told.values())) for told in (*regions, one.get("file_attributes") or {}) if told]
+        yield (
+            one["filename"],
+            {key for value in values for key in (value if isinstance(value, dict) else _texts(value))},
+        )
+
+
+def _supervisely(whole: Any, name: str) -> Annotated:
+    """A file for each image, ``ann/x.jpg.json`` of ``img/x.jpg``, with objects and tags."""
+    objects = {str(one["classTitle"]) for one in _dicts(whole["objects"])}
+    folder, file = posixpath.split(name[: -len(".json")])
+    yield f"{posixpath.dirname(folder)}/img/{file}", objects or {str(tag["name"]) for tag in _dicts(whole["tags"])}
+
+
+def _sagemaker(whole: Any, name: str) -> Annotated:
+    """A row for each image, with the names of its classes in ``...-metadata``."""
+    for row in _dicts(whole):
+        told = [value for key, value in row.items() if key.endswith("-metadata")]
+        maps = (value for one in told for key, value in one.items() if key in ("class-name", "class-map"))
+        yield (
+            row["source-ref"],
+            {text for one in maps for text in _texts(list(one.values()) if isinstance(one, dict) else one)},
+        )
+
+
+EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
+    "Datumaro": _datumaro,
+    "VoTT": _vott,
+    "Label Studio": _label_studio,
+    "Label Studio's short form": _label_studio_min,
+    "VIA": _via,
+    "Supervisely": _supervisely,
+    "SageMaker": _sagemaker,
+}
+
+
+def annotated(whole: Any, name: str) -> tuple[str, list[tuple[str, set[str]]]] | None:
+    """The tool that wrote a file, and the images that it annotates with their labels; None of another file.
+
+    >>> annotated([{"data": {"image": "/data/1.jpg"}, "annotations": [{"result": [{"value": {"choices": ["cat"]}}]}]}], "a.json")
+    ('Label Studio', [('/data/1.jpg', {'cat'})])
+    """
+    for tool, of in EXPORTS.items():
+        try:
+            found = list(of(whole, name))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            continue
+        if found:
+            return tool, found
+    return None
