@@ -29,7 +29,7 @@ from dataprops.findings import (
     sharpest_pairs,
     suspect_labels,
 )
-from dataprops.findings.align import Alignment
+from dataprops.findings.align import Alignment, grid_of
 from dataprops.findings.boxes import boxes
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
@@ -937,3 +937,10 @@ def test_borders_are_looked_for_only_where_an_outermost_line_is_plain():
     pictures[1, :, -5:] = 7
     pictures[2, :3], pictures[2, 3:8] = 7, 90  # one within another
     assert candidates.border_lines(pictures).tolist() == [[0, 0, 0, 0], [0, 0, 7, 0], [0, 10, 0, 0]]
+
+
+@pytest.mark.parametrize("side", [7, 32, 128])
+def test_maps_lead_where_the_library_says(side):
+    warp = torch.from_numpy(np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32))
+    wanted = torch.nn.functional.affine_grid(warp, [9, 1, side, side], align_corners=False)
+    np.testing.assert_allclose(grid_of(warp, side), wanted, atol=1e-5)

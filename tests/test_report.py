@@ -20,7 +20,7 @@ from dataprops.audit import audit
 from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
-from dataprops.report import example
+from dataprops.report import example, gallery
 from dataprops.report.first_screen import ACTIONS, STEPS, feature_keys, keys_of, steps_of, verdict_of
 from dataprops.report.gallery import all_files, kinds_in_order
 from dataprops.report.markdown import markdown_summary
@@ -114,6 +114,22 @@ def test_names_are_escaped(audited):
 def gallery_of(text: str) -> dict:
     """The data of the page's gallery."""
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+@pytest.mark.parametrize("budget", [2_000, 40_000, 10_000_000])
+def test_pictures_that_are_packed_beside_each_other_are_those_of_one_after_the_other(monkeypatch, budget):
+    rng = np.random.default_rng(0)
+    # what is tried is flat, the rest is noise: it must be packed smaller halfway
+    pixels = [
+        np.full((64, 64, 3), 9 * i, np.uint8) if i < 14 else rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        for i in range(90)
+    ]
+    told = []
+    for at_once in (1, 32):
+        monkeypatch.setattr(gallery, "PACKED_AT_ONCE", at_once)
+        told.append(gallery._pictures(list(range(90)), lambda i: None if i == 40 else pixels[i], budget))
+    assert told[0] == told[1]
+    assert (len(told[0]) < 89) == (budget == 2_000)
 
 
 def test_the_gallery_holds_what_the_tables_hold(audited):

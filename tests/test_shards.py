@@ -543,3 +543,15 @@ def test_images_are_measured_alike_alone_and_together():
     found = measures.Measures(*together[2])
     expected = (grey.mean(), grey.std(), (grey >= 253).mean(), fine / coarse)
     np.testing.assert_allclose((found.mean, found.spread, found.white, found.focus), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "turns"), [(6, True), (224, False)])
+def test_small_files_are_decoded_in_turn_unless_bringing_them_to_size_is_the_work(tmp_path, monkeypatch, size, turns):
+    source = folder_of(tmp_path / "set", {f"a/{i}.png": png(i) for i in range(4)})
+    keys = [f"a/{i}.png" for i in range(4)]
+    kept = shards.Kept(2**20)
+    contents = fingerprint_batch(source, 0, keys, kept=kept).content
+    told = []
+    monkeypatch.setattr(kept.turns, "take", lambda alone=None: told.append(alone) or nullcontext())
+    decode_batch(source, shards.Batch(keys, contents), Preprocess(size=size), str(tmp_path / "shards"), kept=kept)
+    assert told == [turns]

@@ -163,28 +163,39 @@ def test_our_processes_look_for_cycles_seldom():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
-@pytest.mark.parametrize("helper_does", ["nothing", "begins with them", "ends at it"])
-def test_faults_that_the_helper_has_not_begun_with_are_sought_here_and_once(tmp_path, monkeypatch, helper_does):
+@pytest.mark.parametrize("helper_does", ["nothing", "the copies", "all but the faults", "ends at the faults"])
+def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_path, monkeypatch, helper_does):
     run = SimpleNamespace(run_id="one", work=tmp_path)
-    sought = []
-    monkeypatch.setattr(beside, "see", lambda run: ("copies", None, "shortcuts"))
-    monkeypatch.setattr(beside, "find_faults", lambda run: sought.append(run.run_id) or ["dark"])
-    jobs = []
+    done: list[tuple[str, str]] = []
+    where = ["helper"]
+    answers = {"copies": "copies", "shortcuts": (None, "shortcuts"), "faults": ["dark"]}
 
-    def submit(*work, begin=False):
-        jobs.append(helper.Job(*work[:2], work[2:], None))
-        return jobs[-1]
+    def part(name):
+        return lambda run: done.append((name, where[0])) or answers[name]
+
+    for name in beside.PARTS:
+        monkeypatch.setitem(beside.PARTS, name, part(name))
+    jobs = {}
+
+    def submit(module, function, run, name, ticket, begin=False):
+        jobs[name] = helper.Job(module, function, (run, name, ticket), None)
+        return jobs[name]
 
     monkeypatch.setattr(helper, "submit", submit)
     beside.begin(run)
-    ticket = tmp_path / beside.TICKET
-    if helper_does == "begins with them":
+    tickets = {name: tmp_path / f"{name}.ticket" for name in beside.PARTS}
+    began = {"the copies": 1, "all but the faults": 2, "ends at the faults": 2}.get(helper_does, 0)
+    for name in list(beside.PARTS)[:began]:
         answer = Future()
-        answer.set_result(beside.find_faults_if_left(run, ticket))
-        jobs[1]._answer = answer
-    if helper_does == "ends at it":
-        ticket.unlink()
+        answer.set_result(beside.find_if_left(run, name, tickets[name]))
+        jobs[name]._answer = answer
+    if helper_does == "ends at the faults":
+        tickets["faults"].unlink()
+    where[0] = "here"
     assert beside.looked(run) == ("copies", None, "shortcuts", ["dark"])
-    assert sought == ["one"]
-    assert beside.find_faults_if_left(run, ticket) is None  # the helper, which comes to it later
+    here = [name for name, place in done if place == "here"]
+    assert here == list(reversed(list(beside.PARTS)[began:]))
+    assert sorted(name for name, _ in done) == sorted(beside.PARTS)
+    # the helper, which comes to them later
+    assert all(beside.find_if_left(run, name, ticket) is None for name, ticket in tickets.items())
     assert not list(tmp_path.iterdir())

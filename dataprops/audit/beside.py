@@ -1,15 +1,15 @@
 """What is looked for in pictures and files alone: in the helper's process (`util.helper`), while this one trains the probe.
 
-It takes the tables of `measure` and the canonical images, and nothing of the probe. `begin` hands it over, `looked` has it; where it
-was never handed over, or the helper is gone, it is done when it is asked for, with the same result. Bad pictures come last: if the
-helper has not begun with them when the result is asked for, this process, which would only wait, looks for them.
+It takes the tables of `measure` and the canonical images, and nothing of the probe. `begin` hands it over, part by part, `looked` has
+it; where it was never handed over, or the helper is gone, it is done when it is asked for, with the same result. When the result is
+asked for, this process, which would only wait, does the parts that the helper has not begun with, the last first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataprops.audit.workspace import Run
 from dataprops.findings.context import Context
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree", "dataprops.findings.nearcopies")
 NOT_ASKED = ("neighbours", "probe", "copies", "faults", "told", "shortcuts", "since", "feature_pairs")  # by hard parts
-TICKET = "faults.ticket"
 NO_PICTURES = {name: Context._field_defaults[name] for name in ("pixels", "originals")}  # those at work cannot travel
 
 
@@ -39,28 +38,29 @@ class Looked(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """What the helper was asked for: copies and what tells the class, and after that the faults, unless they are taken back first."""
+    """A part that the helper was asked for, unless it is taken back first."""
 
-    seen: helper.Job
-    faults: helper.Job
-    ticket: Path  # who removes it looks for the faults
+    job: helper.Job
+    ticket: Path  # who removes it does the part
 
 
-_begun: dict[str, _Begun] = {}
+_begun: dict[str, dict[str, _Begun]] = {}
 
 
 def begin(run: Run) -> None:
     """Hand the work over; the tables of `measure` must be written."""
-    ticket = run.work / TICKET
-    ticket.touch()
-    # a pass over many images takes longer than the process waits for work
-    seen = helper.submit(__name__, "see", run, begin=True)
-    _begun[run.run_id] = _Begun(seen, helper.submit(__name__, "find_faults_if_left", run, ticket), ticket)
+    begun = _begun[run.run_id] = {}
+    for name in PARTS:
+        ticket = run.work / f"{name}.ticket"
+        ticket.touch()
+        # a pass over many images takes longer than the process waits for work
+        job = helper.submit(__name__, "find_if_left", run, name, ticket, begin=not begun)
+        begun[name] = _Begun(job, ticket)
 
 
 def forget(run: Run) -> None:
     """Drop the jobs: their results will not be asked for."""
-    if (begun := _begun.pop(run.run_id, None)) is not None:
+    for begun in _begun.pop(run.run_id, {}).values():
         _taken(begun.ticket)
 
 
@@ -73,44 +73,54 @@ def _taken(ticket: Path) -> bool:
 
 
 def looked(run: Run) -> Looked:
-    """The result; computed here if it was never handed over. Faults that the helper has not begun with are sought here meanwhile."""
-    begun = _begun.pop(run.run_id, None)
-    if begun is None:
-        return look(run)
-    found = find_faults(run) if _taken(begun.ticket) else begun.faults.result()
-    copies, told, shortcuts = begun.seen.result()
-    # None: the helper took them and ended before it answered
-    return Looked(copies, told, shortcuts, find_faults(run) if found is None else found)
+    """The result; what was never handed over, or is left, is done here."""
+    begun = _begun.pop(run.run_id, {})
+    found = {name: PARTS[name](run) for name in reversed(PARTS) if name not in begun or _taken(begun[name].ticket)}
+    for name in PARTS.keys() - found.keys():
+        answer = begun[name].job.result()
+        # None: the helper took it and ended before it answered
+        found[name] = PARTS[name](run) if answer is None else answer
+    told, shortcuts = found["shortcuts"]
+    return Looked(found["copies"], told, shortcuts, found["faults"])
 
 
-def look(run: Run) -> Looked:
-    """Do the work in this process."""
-    return Looked(*see(run), find_faults(run))
+def find_if_left(run: Run, name: str, ticket: Path) -> Any:
+    """A part's result; None if somebody else does it."""
+    return PARTS[name](run) if _taken(ticket) else None
 
 
-def see(run: Run) -> tuple[NearCopies, Sequence[Told] | None, pd.DataFrame]:
-    """All of `Looked` but the faults, in this process."""
+def find_copies(run: Run) -> NearCopies:
+    """Near-copies, in this process."""
+    from dataprops.audit.pictures import Pictures
+    from dataprops.findings.nearcopies import near_copies
+    from dataprops.util.threads import one_thread
+
+    files = run.files
+    with one_thread():  # as in the helper
+        return near_copies(
+            files.images.read(),
+            files.neighbours.read(),
+            Pictures(run).blocks,
+            near_rms=run.config.near_rms,
+            listed=files.near_pairs(),
+            features=files.passed.read().features,
+            seed=run.config.seed,
+        )
+
+
+def find_shortcuts(run: Run) -> tuple[Sequence[Told] | None, pd.DataFrame]:
+    """What in the pixels predicts the class, and what the files do, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings import shortcut_scores
-    from dataprops.findings.nearcopies import near_copies
     from dataprops.findings.pixels_tell import told_by_pixels
     from dataprops.util.threads import one_thread
 
     files, seed = run.files, run.config.seed
-    images, blocks, kind = files.images.read(), Pictures(run).blocks, files.scanned.read().label_kind
-    with one_thread():  # as in the helper
-        copies = near_copies(
-            images,
-            files.neighbours.read(),
-            blocks,
-            near_rms=run.config.near_rms,
-            listed=files.near_pairs(),
-            features=files.passed.read().features,
-            seed=seed,
-        )
-        told = told_by_pixels(images, blocks, seed=seed) if kind == "classes" else None
+    images, kind = files.images.read(), files.scanned.read().label_kind
+    with one_thread():
+        told = told_by_pixels(images, Pictures(run).blocks, seed=seed) if kind == "classes" else None
         described = files.described.read() if files.described.path.is_file() else None
-        return copies, told, shortcut_scores(images, kind, seed, described)
+        return told, shortcut_scores(images, kind, seed, described)
 
 
 def find_faults(run: Run) -> Sequence[Fault]:
@@ -123,9 +133,8 @@ def find_faults(run: Run) -> Sequence[Fault]:
         return faults(run.files.images.read(), Pictures(run).blocks, run.config.seed)
 
 
-def find_faults_if_left(run: Run, ticket: Path) -> Sequence[Fault] | None:
-    """As `find_faults`; None if somebody else does."""
-    return find_faults(run) if _taken(ticket) else None
+# in the order in which the helper does them
+PARTS: dict[str, Callable[[Run], Any]] = {"copies": find_copies, "shortcuts": find_shortcuts, "faults": find_faults}
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:

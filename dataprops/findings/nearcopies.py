@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.findings.align import Alignment, align, inside, turn
+from dataprops.findings.align import Alignment, align, grid_of, inside, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import SIDE, Blocks, luma, thumbnails
@@ -411,7 +411,7 @@ def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[
     turned = np.stack([turn(image, VIEWS[int(view)].symmetry) for image, view in zip(two, best["view"], strict=True)])
     a, b = torch.from_numpy(one), torch.from_numpy(np.ascontiguousarray(turned))
     warp = torch.from_numpy(np.stack(best["warp"].tolist()).astype(np.float32))
-    grid = torch.nn.functional.affine_grid(warp, [len(a), 1, *a.shape[1:]], align_corners=False)
+    grid = grid_of(warp, a.shape[-1])
     moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
     step = 1 + (one.shape[1] >= 128)
     few = (np.rint(part[:, ::step, ::step]).astype(np.uint8) for part in (one, turned))

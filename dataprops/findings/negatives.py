@@ -12,7 +12,7 @@ import torch
 
 from dataprops.findings.thumbnails import Blocks
 from dataprops.probe.calibrate import cross_fitted, fit_scaling, probabilities
-from dataprops.probe.features import encode, fit_encoder, shrink
+from dataprops.probe.features import encode, fit_encoder, of_negatives, shrink
 from dataprops.probe.folds import assign_folds, fold_count
 from dataprops.probe.ridge import held_scores, inner_products, solve, targets
 from dataprops.util.threads import one_thread
@@ -52,7 +52,7 @@ def log_odds(blocks: Blocks, ids: np.ndarray, seed: int = 0, learnt: np.ndarray 
 
 def _judged(x: torch.Tensor, known: np.ndarray, seed: int) -> np.ndarray | None:
     m = len(known)
-    encoder, features = fit_encoder(torch.cat([x[known], 255 - x[known]]), seed)
+    encoder, features = fit_encoder(x[known], seed, negatives=True)
     y = np.repeat([0, 1], m)
     folds = assign_folds(y, np.tile(np.arange(m), 2), fold_count(2 * m), seed)
     kernel, target = inner_products(features), targets(y, 2)
@@ -68,8 +68,9 @@ def _judged(x: torch.Tensor, known: np.ndarray, seed: int) -> np.ndarray | None:
         alpha, mean = solve(kernel, everything, target, held.strength)
         weight = features.T.astype(np.float64) @ alpha / features.shape[1]
         scaling = fit_scaling(held.scores, y)
+        others = encode(encoder, x[rest])
         pair = [
-            probabilities(scaling, encode(encoder, part).numpy() @ weight + mean) for part in (x[rest], 255 - x[rest])
+            probabilities(scaling, part.numpy() @ weight + mean) for part in (others, of_negatives(encoder, others))
         ]
         out[rest] = _log_odds(*pair)
     return out

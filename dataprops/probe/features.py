@@ -32,7 +32,7 @@ SAMPLED = 8_000  # patches that the whitening is fitted to
 CONTRAST = 10.0  # grey levels squared: below it a patch counts as flat
 WHITENING = 0.1
 BATCH = 8  # images whose responses fit into a core's cache: of 128 they take twice the time
-SHRUNK = 512  # images that are brought to size at once
+SHRUNK = 16  # images that are brought to size at once: of 500 numbers would leave the cache in between
 
 
 class Encoder(NamedTuple):
@@ -58,19 +58,28 @@ def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
     """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas, or bilinear where an image is smaller."""
     out = torch.empty(len(images), images.shape[3], side, side)
     for start in range(0, len(images), SHRUNK):
-        x = torch.from_numpy(np.array(images[start : start + SHRUNK])).permute(0, 3, 1, 2).float()
-        if x.shape[2] > side or x.shape[3] > side:
-            x = functional.adaptive_avg_pool2d(x, side)
-        elif x.shape[2] < side or x.shape[3] < side:
-            x = functional.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+        x = torch.from_numpy(np.array(images[start : start + SHRUNK])).float()
+        n, height, width, channels = x.shape
+        if height > side or width > side:
+            # products: a third of the time of adaptive pooling; rows first, before channels are moved
+            down = (cell_means(height, side) @ x.view(n, height, width * channels)).view(n, side, width, channels)
+            x = down.permute(0, 3, 1, 2) @ cell_means(width, side).T
+        elif height < side or width < side:
+            x = functional.interpolate(x.permute(0, 3, 1, 2), (side, side), mode="bilinear", align_corners=False)
+        else:
+            x = x.permute(0, 3, 1, 2)
         out[start : start + len(x)] = x
     return out
 
 
-def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
-    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p]."""
-    encoder = _filters(x, seed)
+def fit_encoder(x: torch.Tensor, seed: int, negatives: bool = False) -> tuple[Encoder, np.ndarray]:
+    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p].
+
+    With `negatives` everything is fitted to the images and their negatives (255 - x), and both have features, [2 n, p].
+    """
+    encoder = _filters(x, seed, centred=negatives)
     raw = encode(encoder, x)
+    raw = torch.cat([raw, of_negatives(encoder, raw)]) if negatives else raw
     mean, scale = raw.mean(0), raw.std(0, correction=0)
     floor = 1e-3 * scale.max().clamp(min=1e-6)
     scale = torch.maximum(scale, floor)
@@ -79,7 +88,19 @@ def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
     return encoder._replace(mean=mean, scale=scale), ((raw - mean) / scale).numpy()
 
 
-def _filters(x: torch.Tensor, seed: int) -> Encoder:
+def of_negatives(encoder: Encoder, features: torch.Tensor) -> torch.Tensor:
+    """Features [n, p] of the negatives of images with these features, by an encoder that is fitted to both.
+
+    A patch and its negative differ in their sign, which exchanges the two signs of each response.
+    """
+    half = FILTERS * GRID**2
+    raw = features * encoder.scale + encoder.mean
+    return (
+        torch.cat([raw[:, half : 2 * half], raw[:, :half], 255 - raw[:, 2 * half :]], 1) - encoder.mean
+    ) / encoder.scale
+
+
+def _filters(x: torch.Tensor, seed: int, centred: bool = False) -> Encoder:
     rng = np.random.default_rng([seed, 7])
     n, channels, side, _ = x.shape
     at = rng.integers(0, (n, side - PATCH + 1, side - PATCH + 1), (SAMPLED, 3))
@@ -89,7 +110,7 @@ def _filters(x: torch.Tensor, seed: int) -> Encoder:
     flat = np.ascontiguousarray(patches.transpose(0, 3, 1, 2)).reshape(SAMPLED, -1).astype(np.float64)
     flat -= flat.mean(1, keepdims=True)
     flat /= np.sqrt((flat**2).mean(1, keepdims=True) + CONTRAST)
-    center = flat.mean(0)
+    center = np.zeros(flat.shape[1]) if centred else flat.mean(0)  # of patches and their negatives
     values, vectors = np.linalg.eigh(np.cov(flat - center, rowvar=False))
     whitening = (vectors / np.sqrt(np.maximum(values, 0) + WHITENING)) @ vectors.T
     chosen = (flat[rng.choice(SAMPLED, FILTERS, replace=False)] - center) @ whitening

@@ -19,11 +19,12 @@ from dataprops.findings.rows import in_turn
 from dataprops.report.changes import title
 from dataprops.report.first_screen import alert_of_kinds, in_order
 from dataprops.report.numbers import number
-from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode
+from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode, encode_all
 from dataprops.sources.table import key_of
 
 LISTED = 2000  # rows of one kind in the page; all are in findings.parquet
 PICTURED = 300  # rows of one kind with pictures
+PACKED_AT_ONCE = 32  # pictures
 MEMBERS = 8  # pictures of a group
 NAMED = 200  # members of a group that are named
 DIFFERENCES = 400  # pairs with a picture of their difference
@@ -107,19 +108,20 @@ def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
 def _pictures(ids: list[int], picture: Picture, budget: int) -> dict[str, str]:
     """Pictures of these images, in their order, of at most `budget` bytes together, before they become text."""
     rung, out, used = choose_rung(picture, ids, budget), {}, 0
-    for at, image in enumerate(ids):
-        pixels = picture(image)
-        if pixels is None:
-            continue
-        share = (budget - used) / (len(ids) - at)
-        data = encode(pixels, RUNGS[rung])
-        while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest is harder to pack than what was tried
-            rung += 1
-            data = encode(pixels, RUNGS[rung])
-        used += len(data)
-        if used > budget:
-            break
-        out[str(image)] = address(RUNGS[rung].form, data)
+    for start in range(0, len(ids), PACKED_AT_ONCE):
+        some = [(at, picture(ids[at])) for at in range(start, min(start + PACKED_AT_ONCE, len(ids)))]
+        read = [(at, pixels) for at, pixels in some if pixels is not None]
+        packed_by, packed = rung, encode_all([pixels for _, pixels in read], RUNGS[rung])
+        for (at, pixels), ready in zip(read, packed, strict=True):
+            share = (budget - used) / (len(ids) - at)
+            data = ready if rung == packed_by else encode(pixels, RUNGS[rung])
+            while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest is harder to pack than what was tried
+                rung += 1
+                data = encode(pixels, RUNGS[rung])
+            used += len(data)
+            if used > budget:
+                return out
+            out[str(ids[at])] = address(RUNGS[rung].form, data)
     return out
 
 

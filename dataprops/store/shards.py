@@ -62,6 +62,7 @@ MEASURED_BYTES = 2**20  # of images that are measured together; it takes ten tim
 LEAST_BATCHES = 16  # of a large set, so that every core has work
 LEAST_BATCH = 32
 SMALL_BYTES = 2048  # of a file, on average, that is read and decoded in turn (`Turns`)
+SMALL_PIXELS = 128 * 128  # values of a canonical image; threads bring more to size beside each other
 BUSY = 0.6  # share of the time: a thread that waits less is not waiting for files
 SCATTERED = 8  # runs of rows of each shard: beyond it they are gathered at once
 MAPPED = 128  # shards that stay mapped
@@ -422,7 +423,10 @@ def decode_batch(
         Files that were read already.
     """
     kept = kept or Kept()
-    with bounded(memory, workers), kept.turns.take(alone=kept.small(batch.keys)):
+    with (
+        bounded(memory, workers),
+        kept.turns.take(alone=preprocess.features <= SMALL_PIXELS and kept.small(batch.keys)),
+    ):
         return _decode_batch(source, batch, preprocess, folder, kept)
 
 
