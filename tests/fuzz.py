@@ -65,7 +65,7 @@ from dataprops.sources.structure import infer
 from dataprops.sources.table import key_of, shown
 from dataprops.store.shards import read_reason
 from dataprops.util.budget import bounded, one_image
-from dataprops.util.redact import redacted, reveal, withhold
+from dataprops.util.redact import HIDDEN, redacted, reveal, withhold
 from tests import make_paper
 from tests.make_dicoms import dicom_bytes
 
@@ -427,7 +427,8 @@ def look_at_text(path: Path) -> None:
     assert key_of(shown(text)) == text
     for line in lines[:20]:
         assert ":pw@" not in redacted(line) or "://" not in line, line
-        assert isinstance(reveal(withhold(line)), str)
+        if HIDDEN not in line:  # what hides already is refused, rightly: nobody has the rest
+            assert isinstance(reveal(withhold(line)), str)
         forward_slashes(line)
         for read in (wanted, window_numbers):
             try:

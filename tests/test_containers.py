@@ -10,6 +10,8 @@ import lzma
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -33,7 +35,8 @@ from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
 from dataprops.sources import OpenSource, SourceOptions, open_source
-from dataprops.sources.containers import archives
+from dataprops.sources.containers import archives, parquet
+from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
 from tests import make_paper
@@ -689,6 +692,53 @@ def test_hdf5_does_not_lead_out_of_the_file(tmp_path: Path) -> None:
             open_source(str(tmp_path / "e.h5")).read(f"{name}/0")
 
 
+def test_a_process_that_read_hdf5_ends_by_itself(tmp_path: Path) -> None:
+    images, y = arrays()
+    write_h5(tmp_path / "n.h5", images=images, labels=y)
+    script = (
+        "import sys; from dataprops.util.garbage import collect_seldom; from dataprops.sources import open_source;"
+        " collect_seldom(); source = open_source(sys.argv[1]); source.read(source.scan()['key'][0]); print('read')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "n.h5"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "read\n")  # -11: HDF5 closed the file when Python was gone
+
+
+def test_a_kilobyte_of_parquet_is_not_believed_to_be_small(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(3000, np.int32)), pa.array(["x" * 2**20]))
+    for columns in ({"path": many}, {"path": pa.array(["a.png"] * 3000), "note": many}):
+        pq.write_table(pa.table(columns), file, compression="zstd", store_schema=False)
+        assert file.stat().st_size < 3000
+        with (
+            bounded(2**30),
+            pytest.raises(DatapropsError, match=r"x\.parquet takes more memory than .*23\.4 GiB of 1\.0"),
+        ):
+            open_source(str(file)).scan()
+    rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2 * 10**6, np.int8)), pa.array(["a.png"]))
+    pq.write_table(pa.table({"path": rows}), file, store_schema=False)
+    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as a table: it promises 2,000,000 rows in"):
+        open_source(str(file)).scan()
+
+
+@pytest.mark.parametrize("form", ["plain", "struct", "list"])
+def test_one_picture_in_a_thousand_rows_of_parquet_takes_the_memory_of_one(form: str, tmp_path: Path) -> None:
+    file, png = tmp_path / "x.parquet", pngs(1)[0] + bytes(500_000)
+    struct = {"bytes": png, "path": None}
+    column = {"plain": [png] * 999, "struct": [struct] * 999, "list": [[struct]] * 999}[form]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    types = {"plain": pa.binary(), "struct": kind, "list": pa.list_(kind)}
+    pq.write_table(pa.table({"image": pa.array([*column, None], types[form])}), file, compression="zstd")
+    source = open_source(str(file))
+    keys = source.scan()["key"]
+    parquet._groups.values.clear()
+    assert source.read(keys[7]) == png
+    assert [column.nbytes < 2**21 for column in parquet._groups.values.values()] == [True]
+    with pytest.raises(OSError, match="no image"):
+        source.read(keys[999])
+
+
 def test_arrays_that_hold_no_images_are_told_by_their_type(tmp_path: Path) -> None:
     images, y = arrays()
     for values, reason in (
@@ -851,8 +901,8 @@ def test_an_arrow_file_that_is_cut_meanwhile_is_a_reason(tmp_path: Path, kind: s
 def test_a_parquet_file_that_promises_more_rows_than_it_can_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataprops.sources.containers.parquet.LEAST_ROWS", 10)
-    monkeypatch.setattr("dataprops.sources.containers.parquet.ROWS_PER_BYTE", 0)
+    monkeypatch.setattr("dataprops.sources.tablefile.LEAST_ROWS", 10)
+    monkeypatch.setattr("dataprops.sources.tablefile.ROWS_PER_BYTE", 0)
     held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"image": pa.array([None] * 11, held)}), tmp_path / "x.parquet")
     with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it promises 11 rows in"):

@@ -467,6 +467,16 @@ def test_names_steer_neither_plots_nor_terminals_nor_messages(audited):
     assert "\n" not in message(news)[0]
 
 
+def test_a_letter_that_no_font_has_is_drawn_without_a_word_on_the_terminal(audited, recwarn):
+    summary, tables, _ = audited
+    name = "scan\ud7ff\U0010ffff"
+    labels = {"kind": "classes", "classes": {name: 30, "b": 28}}
+    images = tables["images"].assign(label=np.where(tables["images"]["label"] == "malignant", "b", name))
+    drawn = every_plot(Drawn(summary | {"labels": labels}, {**tables, "images": images}))
+    assert any(name in plot.svg for plot in drawn.values())
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 def test_a_page_without_labels_alerts_or_pictures(audited):
     summary, tables, _ = audited
     bare = summary | {"alerts": [], "labels": {"kind": "none", "classes": {}}, "predictions": []}

@@ -13,6 +13,7 @@ import html
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,7 +111,9 @@ def _svg(figure: Figure, alt: str) -> str:
     out = io.StringIO()
     for part in (figure, *figure.axes):
         part.patch.set(facecolor="none", edgecolor="none")
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}):
+    settings: Any = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the text, not the one that measures it
         # unlike `savefig`, which draws once more for the layout
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     text = out.getvalue()

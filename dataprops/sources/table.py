@@ -121,6 +121,9 @@ def column_values(column: pa.ChunkedArray) -> list[Any]:
     >>> column_values(broken)
     [b'caf\\xe9', None]
     """
+    if pa.types.is_dictionary(column.type):  # one object for each value, however often it stands there
+        chunks = [(column_values(pa.chunked_array([chunk.dictionary])), chunk.indices) for chunk in column.chunks]
+        return [None if at is None else known[at] for known, indices in chunks for at in indices.to_pylist()]
     try:
         return column.to_pylist()
     except UnicodeDecodeError:

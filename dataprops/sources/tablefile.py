@@ -15,6 +15,7 @@ import zipfile
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprops.imaging.formats import SURE, ending_of
@@ -26,7 +27,7 @@ from dataprops.util.budget import need
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json")
 SEPARATORS = ",;\t|"
 EXCEL = ".xlsx"
-BYTES_OF_CELL = 8  # that a byte of an Excel file's text takes in memory
+BYTES_OF_CELL = 8  # that a byte of the texts of an Excel or Parquet file takes in memory
 LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
 BLANKS = r"\s+"  # of one with more than two values in a row
 LOOK = 50  # rows that tell the separator
@@ -38,6 +39,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a Parquet file may promise any number
 MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
 
 
@@ -63,9 +65,12 @@ def read_table(data: bytes, name: str) -> Table:
     """
     lower = name.lower()
     if lower.endswith(".parquet"):
-        columns = pq.read_table(io.BytesIO(data))
+        columns = whole_parquet(open_parquet(io.BytesIO(data), len(data)))
         # not through pandas' types: whole numbers stay whole numbers where a label is missing
-        frame = {name: pd.Series(column_values(columns[name]), dtype=object) for name in columns.column_names}
+        values = {name: column_values(columns[name]) for name in columns.column_names}
+        texts = sum(len(cell) for cells in values.values() for cell in cells if isinstance(cell, str | bytes))
+        need(BYTES_OF_CELL * texts)
+        frame = {name: pd.Series(cells, dtype=object) for name, cells in values.items()}
         return Table(pd.DataFrame(frame), [])
     if lower.endswith(EXCEL):
         return Table(_sheet(data), [])
@@ -121,6 +126,30 @@ def _with_path(text: str) -> str:
     if len(lines) < 2 or len(lines[1]) != len(lines[0]) + 1 or len(lines[1]) < 3 or ending_of(lines[1][0]) not in SURE:
         return text
     return "\n".join(",".join(line) for line in (["path", *lines[0]], *lines[1:]))
+
+
+def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """A Parquet file whose texts and bytes stay the dictionaries that they are written as: a kilobyte may hold gigabytes of them.
+
+    Raises
+    ------
+    ValueError
+        If it promises more rows than a file of its size has.
+    """
+    told: Any = metadata or pq.read_metadata(source)
+    source.seek(0)
+    rows, most = told.num_rows, max(LEAST_ROWS, ROWS_PER_BYTE * size)
+    if not 0 <= rows <= most:
+        raise ValueError(f"it promises {rows:,} rows in {size:,} bytes")
+    leaves = (told.schema.column(number) for number in range(len(told.schema)))
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return pq.ParquetFile(source, metadata=told, read_dictionary=texts)
+
+
+def whole_parquet(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
+    """Columns of all row groups, each with its own dictionaries: Arrow does not join those of structs and lists."""
+    groups = [file.read_row_group(number, columns) for number in range(file.num_row_groups)]
+    return pa.concat_tables(groups) if groups else file.read(columns)
 
 
 def _without_remarks(text: str) -> tuple[str, str]:
@@ -267,7 +296,10 @@ def separator_of(text: str) -> str:
 
 
 def _records(text: str, name: str) -> list[dict[str, Any]]:
-    rows = _listed(json.loads(text)) if name.endswith(".json") else _lines(text)
+    try:
+        rows = _listed(json.loads(text)) if name.endswith(".json") else _lines(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
     if rows and all(isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows):
         rows = [{"path": path, "label": label} for path, label in rows]
     if not all(isinstance(row, dict) for row in rows):

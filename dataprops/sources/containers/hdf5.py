@@ -8,9 +8,12 @@ is not followed: a file that was sent here must not make others readable.
 
 from __future__ import annotations
 
+import atexit
 import errno
+import functools
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,10 +50,23 @@ def _open(location: str, options: SourceOptions) -> Any:
     """
     import h5py
 
+    _closed_at_exit()  # after h5py is loaded: what is registered last runs first
     access = access_of(options)
     return _files.get(
         filesystems.identity(location, access), lambda: h5py.File(open_reader(location, access).file(2**18), "r")
     )
+
+
+@functools.cache
+def _closed_at_exit() -> None:
+    """Close what is kept while Python still runs: HDF5 would after it, read through a Python object, and end the process (SIGSEGV)."""
+    atexit.register(_close)
+
+
+def _close() -> None:
+    for file in list(_files.values.values()):  # noqa: PD011
+        with suppress(Exception):
+            file.close()
 
 
 def _safe(node: Any) -> bool:

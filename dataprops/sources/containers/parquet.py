@@ -28,6 +28,7 @@ from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
+from dataprops.sources.tablefile import open_parquet, whole_parquet
 from dataprops.util.budget import read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of
@@ -39,7 +40,6 @@ RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": ()}
 GROUP_BYTES = 2**31  # of the images of one row group, which is read at once
 KEPT_BYTES = 2**28  # of row groups, for each process
 BUFFER = 2**20
-LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a file may promise any number
 
 
 class Shard(NamedTuple):
@@ -51,12 +51,12 @@ class Shard(NamedTuple):
 
     @property
     def schema(self) -> pa.Schema:
-        return self.file.schema if isinstance(self.file, ArrowFile) else self.file.schema_arrow
+        return _schema(self.file)
 
     def read(self, columns: list[str]) -> pa.Table:
         """Some columns, or fields of a struct (``image.path``)."""
         if not isinstance(self.file, ArrowFile):
-            return self.file.read(columns)
+            return whole_parquet(self.file, columns)
         return self.file.read(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
 
 
@@ -88,7 +88,7 @@ def _open(location: str, options: SourceOptions) -> Shard:
         raise DatapropsError(
             f"{redacted(location)} cannot be read as {_format(location)}: {reason}; is it whole?"
         ) from None
-    schema = file.schema if isinstance(file, ArrowFile) else file.schema_arrow
+    schema = _schema(file)
     found = imagecolumns.image_column(schema, options)
     if found is None:
         raise DatapropsError(
@@ -115,11 +115,14 @@ def _opened(location: str, access: Access) -> pq.ParquetFile | ArrowFile:
     if _is_arrow(location):
         return open_arrow(location, access)
     reader = open_reader(location, access)
-    file = pq.ParquetFile(reader.file(BUFFER))
-    rows, most = file.metadata.num_rows, max(LEAST_ROWS, ROWS_PER_BYTE * reader.size)
-    if not 0 <= rows <= most:
-        raise ValueError(f"it promises {rows:,} rows in {reader.size:,} bytes")
-    return file
+    return open_parquet(reader.file(BUFFER), reader.size)
+
+
+def _schema(file: pq.ParquetFile | ArrowFile) -> pa.Schema:
+    """Columns as they are stored: those of an open Parquet file say how they are read, texts as dictionaries."""
+    if isinstance(file, ArrowFile):
+        return file.schema
+    return file.metadata.schema.to_arrow_schema().with_metadata(file.schema_arrow.metadata)
 
 
 def _is_arrow(location: str) -> bool:
@@ -295,7 +298,8 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
     try:
         if isinstance(shard.file, ArrowFile):
             return pa.chunked_array([shard.file.batch(number).column(shard.column.name)])
-        file = pq.ParquetFile(open_reader(place, access).file(BUFFER), metadata=shard.file.metadata)
+        reader = open_reader(place, access)
+        file = open_parquet(reader.file(BUFFER), reader.size, shard.file.metadata)
         return file.read_row_group(number, [shard.column.name]).column(shard.column.name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
