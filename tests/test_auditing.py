@@ -484,6 +484,25 @@ def test_a_thin_white_letter_on_light_paper_is_told_also_in_few_images(n, part):
     assert marks[0].score == pytest.approx(part, abs=0.1)
 
 
+def test_a_thin_letter_is_told_on_a_part_of_a_class_where_others_bear_other_writing_and_off_its_place():
+    """Radiographs have writing of their own in that corner, unlike in each; and the letter moves with the size of the picture."""
+    rng = np.random.default_rng(3)
+    pixels = np.clip(pictures(240, seed=4) * 0.5, 0, 255).astype(np.uint8)
+    y = np.arange(240) % 2
+    for i in rng.permutation(240)[:120]:
+        top, left = rng.integers(2, 8), rng.integers(48, 56)
+        pixels[i, top : top + 7, left : left + 7][rng.random((7, 7)) < 0.5] = 230
+    clean = thin_marks(pixels, y, np.arange(240))
+    own = rng.permutation(np.nonzero(y == 1)[0])[:36]
+    pixels[own, :16, 44:] = pictures(240, seed=4)[own, :16, 44:] // 2  # these have no other
+    for i in own:
+        written(pixels[i], 4 + rng.integers(-1, 2), 52 + rng.integers(-1, 2))
+    (mark,) = thin_marks(pixels, y, np.arange(240))
+    assert not clean
+    assert mark.label == 1 and mark.row < 0.25 and mark.column > 0.75
+    assert set(mark.bearers) <= set(own) and len(mark.bearers) >= 24
+
+
 def test_an_outline_along_an_edge_is_no_thin_mark():
     """Skulls of one class reach the right edge: thin and bright, and never quite the same."""
     rng = np.random.default_rng(7)

@@ -183,7 +183,7 @@ def test_unequal_small_and_empty_classes():
     ],
 )
 def test_a_property_that_tells_the_class_is_a_shortcut(column, values, property_name):
-    images = table(100)
+    images = table(100, path=[f"{'ab'[i % 2]}/{i:04d}" for i in range(100)])  # names that say no format
     images[column] = [values[i % 2] for i in range(100)]
     found, numbers = run(images)
     assert kinds(found) == {"shortcut": 1}
@@ -387,7 +387,7 @@ def test_a_shortcut_shows_images_of_every_class_with_what_tells_it():
     images = table(100)
     images["format"] = [("PNG", "JPEG")[i % 2] for i in range(100)]
     images.loc[0, "format"] = "JPEG"  # no usual one of its class
-    found, _ = run(images)
+    found, _ = run(images.assign(path=images["path"].str.removesuffix(".png")))
     (ids,) = found["images"]
     assert ids == [2, 1, 4, 3]  # of each class in turn two that have its usual format
     site = pd.DataFrame({"site": [("south", "north")[i % 2] for i in range(100)]}, dtype=object)
@@ -451,3 +451,18 @@ def test_labels_that_were_not_read_are_told(label, decision, rows):
     if rows:
         (detail,) = found.loc[found["kind"] == "unread_labels", "detail"]
         assert decision["option"] in detail
+
+
+def test_files_whose_ending_is_that_of_another_format_are_told():
+    images = table(
+        7,
+        path=["a.png", "b.PNG", "c.jpg", "d.tif", "e.bin", "f.jpeg", "g"],
+        format=["PNG", "JPEG", "MPO", "NIFTI", "PNG", "DICOM", "JPEG"],
+    )
+    found = find(Context(images, NO_PAIRS, NO_SHARP, 100)).query("kind == 'misnamed'")
+    assert found["paths"].tolist() == [["b.PNG"], ["f.jpeg"]]  # NIFTI has no ending of its own here, and MPO is a JPEG
+    assert found["detail"].tolist() == [
+        "“b.PNG” is JPEG by its content; its name says PNG.",
+        "“f.jpeg” is DICOM by its content; its name says JPEG.",
+    ]
+    assert set(found["severity"]) == {"info"}

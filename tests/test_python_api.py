@@ -184,6 +184,18 @@ def test_identical_images_with_two_labels_are_told_and_never_count_as_0(pair, tm
     assert rows["value"].isna().all() and (rows["note"] == sharp["note"]).all()
 
 
+def test_of_the_identical_pictures_that_sharpness_leaves_out_blank_ones_are_named(pair, tmp_path: Path) -> None:
+    images, _ = pair
+    blank = np.full_like(images[:1], 9)
+    given = np.concatenate([images[:12], images[:1], blank, blank, blank]), [0] * 12 + [1, 0, 0, 1]
+    with pytest.warns(UserWarning, match="3 pairs of identical pictures with different labels"):
+        audited = audit(given, store=str(tmp_path), k=3, draws=2, estimators=("mle",), probe=False)
+    assert audited["label_sharpness"]["note"].startswith(
+        "3 pairs of identical pictures with different labels (2 of blank ones) are left out"
+    )
+    assert audited["findings"]["label_conflicts"] == 1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

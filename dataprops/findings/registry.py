@@ -34,6 +34,7 @@ BUILT_IN = (
     "group_in_classes",
     "unlabelled",
     "several_frames",
+    "misnamed",
     "class_imbalance",
     "small_class",
     "shortcut",

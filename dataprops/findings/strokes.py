@@ -5,8 +5,10 @@
    bodies, which resemble each other throughout a set, are gone, and a white letter on near-white paper is left.
 2. *Places*: where near the edge the strokes of a class exceed those of all other images most surely (difference of means in its
    standard error), in each of the eight places.
-3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark. An image bears it if its own
-   strokes correlate with that of the others of its class (itself left out) by `ALIKE`; then the same with the mean of the bearers.
+3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark, or, where a part of the class
+   bears it, the mean of those that one of its images resembles. An image bears it if its own strokes correlate with that of the
+   others of its class (itself left out) by `ALIKE`, some pixels off or not; then the same with the mean of the bearers. Other
+   writing in the same place resembles a letter by 0.6 as well, so stricter bounds are asked, too.
 4. A mark stands in a part of one class and in almost no other image, more than chance explains among all windows looked at; and it is
    one pattern: bearers resemble it closely and nothing leads on from it, as outlines do, or its brightest pixel is as bright in one
    as in the other and in few other images. Along the edges, where outlines of bodies are thin as well, the level counts, and more
@@ -33,9 +35,11 @@ CELLS = 8  # of the side; marks are sought in the outermost two
 CORNER = 0.23  # of the side, from both of its edges: outlines of bodies do not come so near
 PEAKS = 2  # of each place and class
 SURE = 3.0  # standard errors by which the strokes of a class exceed the others' at a place
-ALIKE = 0.6
+ALIKE = (0.6, 0.7, 0.8)  # correlation from which on an image bears a mark: the strokes around it vary
 ROUNDS = 3
-CLEAREST = 4.0  # grey levels of the strokes of a mark, on average
+SEEDS, REFINED = 60, 3  # images of a class whose strokes are sought in the others, and of these
+OFF = 2  # pixels of the thumbnail by which a mark may lie off, in rows and columns
+CLEAREST, CLEAR_SOUGHT = 4.0, 30.0  # grey levels of the strokes of a mark, on average; of one that was sought
 MARKED, MARKED_IMAGES, MARKED_PATIENTS, RATIO = (
     0.1,
     8,
@@ -43,8 +47,11 @@ MARKED, MARKED_IMAGES, MARKED_PATIENTS, RATIO = (
     10.0,
 )  # of a class; images; patients; times the share of the others
 CLOSE = 0.85  # correlation with the mark
-CLOSELY = (0.35, 0.6, 0.8)  # of the bearers that are so close: in a corner, along an edge, of an exactly repeated one
+# of the bearers that are so close: in a corner, and of a mark that was sought off its place or from one image; along an edge; of an
+# exactly repeated one
+CLOSELY, CLOSELY_SOUGHT, CLOSELY_EDGE, CLOSELY_EXACT = 0.35, 0.5, 0.6, 0.8
 EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
+UNEVEN = 45.0  # the same of a mark that was sought and stands out
 ALONE = 0.6  # of a mark's own strength: the strongest stroke a window away from it, at most
 LEVEL, LEVEL_EXACT = (
     0.01,
@@ -161,11 +168,17 @@ def _peaks(excess: np.ndarray, half: int) -> Iterator[tuple[int, int, bool]]:
 
 
 class _Found(NamedTuple):
-    """Which images [n] bear a mark, how far each resembles it, and the mark [pixels]."""
+    """Which images [n] bear a mark, how far each resembles it, and the mark [pixels]; `tries`: in how many ways it was sought."""
 
     bearing: np.ndarray
     alike: np.ndarray
     mark: np.ndarray
+    tries: int
+
+    @property
+    def strength(self) -> float:
+        """Grey levels of the mark where it is strongest."""
+        return float(self.mark[self.mark >= 0.5 * self.mark.max()].mean())
 
 
 def _direction(flat: np.ndarray) -> np.ndarray:
@@ -173,24 +186,91 @@ def _direction(flat: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-3)
 
 
-def _bearers(flat: np.ndarray, own: np.ndarray) -> _Found:
-    """The bearers of the mark of a class, by strokes in a window [n, pixels]."""
+class _Windows:
+    """Strokes [n, pixels] in windows around a point: the one in its middle, and those `off` pixels from it."""
+
+    def __init__(self, found: np.ndarray, at: tuple[int, int], half: int, off: int) -> None:
+        row, column = at
+        wide, self.width = half + off, 2 * half + 1
+        part = found[:, max(row - wide, 0) : row + wide + 1, max(column - wide, 0) : column + wide + 1]
+        before = max(wide - row, 0), max(wide - column, 0)
+        pads = [(first, 2 * wide + 1 - first - size) for first, size in zip(before, part.shape[1:], strict=True)]
+        self.area = np.pad(_smooth(part.astype(np.float32)), [(0, 0), *pads])
+        self.starts = [(i, j) for i in range(0, 2 * off + 1) for j in range(0, 2 * off + 1)]
+        self.flat = self.area.reshape(len(found), -1)
+        boxes = self._placed(np.ones(self.width**2, np.float32))
+        total = self.flat @ boxes
+        self.length = np.sqrt(np.maximum(self.flat**2 @ boxes - total**2 / self.width**2, 1e-6))
+
+    def _placed(self, mark: np.ndarray) -> np.ndarray:
+        """A mark at each place of the area, [area, places]."""
+        out = np.zeros((len(self.starts), *self.area.shape[1:]), np.float32)
+        for place, (i, j) in zip(out, self.starts, strict=True):
+            place[i : i + self.width, j : j + self.width] = mark.reshape(self.width, self.width)
+        return out.reshape(len(out), -1).T
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The place of the middle window, for each image."""
+        return np.full(len(self.area), len(self.starts) // 2)
+
+    def at(self, place: np.ndarray) -> np.ndarray:
+        """The window of each image at its own place."""
+        out = np.empty((len(place), self.width**2), np.float32)
+        for k, (i, j) in enumerate(self.starts):
+            some = place == k
+            out[some] = self.area[some, i : i + self.width, j : j + self.width].reshape(-1, self.width**2)
+        return out
+
+    def alike(self, mark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The correlation of each image with a mark where it is largest, and that place."""
+        cosine = self.flat @ self._placed(_direction(mark)) / np.maximum(self.length, 1e-3)
+        return cosine.max(1), cosine.argmax(1)
+
+
+def _bearers(windows: _Windows, own: np.ndarray, start: np.ndarray, least: float, tries: int) -> _Found | None:
+    """The bearers of the mark that these images of a class have in common; None if too few bear it."""
+    place = windows.middle
+    flat = windows.at(place)
     rest = flat[~own].mean(0)
-    shape = _direction(flat)
-    found = _Found(own, np.zeros(len(flat), np.float32), rest)
+    found = _Found(start, np.zeros(len(flat), np.float32), rest, tries)
     for _ in range(ROUNDS):
         bearing = found.bearing & own
         count = int(bearing.sum())
         if count < 3:
-            return found._replace(bearing=np.zeros(len(flat), bool))
+            return None
         total = flat[bearing].sum(0)
         mark = np.maximum(total / count - rest, 0)
-        alike = shape @ _direction(mark)
+        alike, place = windows.alike(mark)
         # an image does not speak for itself
         without = np.maximum((total - flat[bearing]) / (count - 1) - rest, 0)
-        alike[bearing] = (shape[bearing] * _direction(without)).sum(1)
-        found = _Found(alike >= ALIKE, alike, mark)
+        flat = windows.at(place)
+        alike[bearing] = (_direction(flat[bearing]) * _direction(without)).sum(1)
+        found = _Found(alike >= least, alike, mark, tries)
     return found
+
+
+def _candidates(found: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> Iterator[_Found]:
+    """Marks of a class in a window: what all of it has in common, and what those have that one of its images resembles."""
+    still = _Windows(found, at, half, 0)
+    first = _bearers(still, own, own, ALIKE[0], 1)
+    if first is not None:
+        yield first
+    flat = still.at(still.middle)
+    strong = np.nonzero(own & (flat.max(1) >= 2 * CLEAREST))[0]
+    seeds = np.random.default_rng(len(strong)).permutation(strong)[:SEEDS]
+    shape = _direction(flat)
+    like = shape @ shape[seeds].T >= ALIKE[1]
+    worth = like[own].mean(0) - RATIO * like[~own].mean(0)
+    best = np.argsort(-worth, kind="stable")[:REFINED]
+    starts = [own, *(like[:, k] & own for k in best if like[own, k].sum() >= 3)]
+    tries = len(starts) * len(ALIKE)
+    windows = _Windows(found, at, half, OFF)
+    for start in starts:
+        for least in ALIKE:
+            borne = _bearers(windows, own, start, least, tries)
+            if borne is not None:
+                yield borne
 
 
 def _alone(found: np.ndarray, bearers: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> bool:
@@ -235,12 +315,17 @@ class _Judge(NamedTuple):
         bright = level[bearers]
         even = bright.std() <= EVEN and (level[~found.bearing] < bright.mean() - bright.std()).mean() >= ABOVE
         classes = int(self.y.max()) + 1
-        if even and closely >= CLOSELY[2] and corner and p * classes * CELLS <= LEVEL_EXACT:
+        if even and closely >= CLOSELY_EXACT and corner and p * classes * CELLS <= LEVEL_EXACT:
             return True
         looks = classes * self.windows * own.sum() / bearers.sum()  # patterns that so many images each can show
         if p * looks > LEVEL:
             return False
-        return even or (alone and closely >= CLOSELY[0]) if corner else even and closely >= CLOSELY[1]
+        if not corner:
+            return even and closely >= CLOSELY_EDGE
+        if found.tries > 1:  # more ways to take the outline of a body for a mark: writing stands out
+            written = found.strength >= CLEAR_SOUGHT and bright.std() <= UNEVEN
+            return even or (alone and closely >= CLOSELY_SOUGHT and written)
+        return even or (alone and closely >= CLOSELY)
 
 
 def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Stroke]:
@@ -266,17 +351,18 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
             own = y == c
             for row, column, corner in _peaks(excess, half):
                 part = np.s_[:, row - half : row + half + 1, column - half : column + half + 1]
-                flat = _smooth(found[part].astype(np.float32)).reshape(len(y), -1)
-                borne = _bearers(flat, own)
-                p = judge.p(borne.bearing, own)
-                if p is None or borne.mark[borne.mark >= 0.5 * borne.mark.max()].mean() < CLEAREST:
-                    continue
                 window = sign * images[part].reshape(len(y), -1).astype(np.float32)
-                alone = _alone(found, borne.bearing & own, own, (row, column), half)
-                if judge.convinces(p, window, borne, own, corner, alone):
-                    bearers = np.nonzero(borne.bearing & own)[0]
-                    place = ((row + 0.5) / side, (column + 0.5) / side)
-                    marks.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))
+                for borne in _candidates(found, own, (row, column), half):
+                    p = judge.p(borne.bearing, own)
+                    if p is None or borne.strength < CLEAREST:
+                        continue
+                    p *= borne.tries
+                    alone = _alone(found, borne.bearing & own, own, (row, column), half)
+                    if judge.convinces(p, window, borne, own, corner, alone):
+                        bearers = np.nonzero(borne.bearing & own)[0]
+                        place = ((row + 0.5) / side, (column + 0.5) / side)
+                        marks.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))
+                        break
     return _once(sorted(marks, key=lambda mark: mark.p))
 
 

@@ -86,18 +86,23 @@ def reason_not_measured(y: np.ndarray) -> str:
     return "wherever labels differ, the pictures are identical: it is infinite between them, and they are listed as conflicts"
 
 
-def left_out_words(pairs: int) -> str:
+def left_out_words(pairs: int, blank: int = 0) -> str:
     """That pairs of identical pictures with different labels have no part in the sharpness; empty where there are none.
+
+    `blank`: how many of them show nothing, which are bad pictures and no conflict of labels.
 
     >>> left_out_words(1)
     '1 pair of identical pictures with different labels is left out: with it the sharpness would be infinite'
+    >>> left_out_words(3, 2)
+    '3 pairs of identical pictures with different labels (2 of blank ones) are left out: with them the sharpness would be infinite'
     """
     if not pairs:
         return ""
     what, them = ("pair", "it") if pairs == 1 else ("pairs", "them")
+    among = f" ({blank:,} of blank ones)" if blank else ""
     return (
-        f"{pairs:,} {what} of identical pictures with different labels {'is' if pairs == 1 else 'are'} left out: with {them} the"
-        " sharpness would be infinite"
+        f"{pairs:,} {what} of identical pictures with different labels{among} {'is' if pairs == 1 else 'are'} left out: with"
+        f" {them} the sharpness would be infinite"
     )
 
 

@@ -191,14 +191,17 @@ def properties_table(
     return pd.DataFrame(rows, columns=["property", "value", "se", "n", "k", "m", "low", "high", "note"])
 
 
-def with_words_on_labels(properties: pd.DataFrame, rows: Distinct) -> pd.DataFrame:
+def with_words_on_labels(properties: pd.DataFrame, rows: Distinct, blank: np.ndarray) -> pd.DataFrame:
     """The table with the reason why there is no label sharpness, or with what was left out of it.
+
+    `blank`: which of the rows' images show nothing, bool [m].
 
     Where images with different labels are all identical pictures nothing was measured: every value is NaN, not the 0 of a sample
     without a pair.
     """
     y = rows.y[rows.row]
-    identical = identical_pairs(rows.content_row[rows.row], y)
+    content = rows.content_row[rows.row]
+    identical = identical_pairs(content, y)
     sharp = properties["property"].str.startswith("label_sharpness.")
     top: Any = properties.set_index("property").loc["label_sharpness.all_pairs"]
     out = properties.copy()
@@ -207,7 +210,7 @@ def with_words_on_labels(properties: pd.DataFrame, rows: Distinct) -> pd.DataFra
         out.loc[sharp, "note"] = reason_not_measured(y)
     elif identical:
         told = out["property"].isin(["label_sharpness.all_pairs", "label_sharpness.sample"])
-        words = left_out_words(identical)
+        words = left_out_words(identical, identical - identical_pairs(content[~blank], y[~blank]))
         out.loc[told, "note"] = [f"{note}; {words}" if note else words for note in out.loc[told, "note"]]
     return out
 

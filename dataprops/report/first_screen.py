@@ -208,6 +208,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Audit DICOM as dicom:FOLDER, or save pages as files, to have every frame: of {_many(len(f), 'file', 'files')} only"
         " one took part"
     ),
+    "misnamed": lambda f: f"Rename {_many(len(f), 'file', 'files')} whose ending is that of another format",
     "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
     "outliers": lambda f: f"Check whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
 }

@@ -11,6 +11,7 @@ from dataprops.audit.workspace import Run
 from dataprops.distances.anchors import choose_anchors
 from dataprops.distances.runner import Runner
 from dataprops.errors import DatapropsError
+from dataprops.findings.blank import is_blank
 from dataprops.properties import distinct
 from dataprops.properties.estimators import estimate_all, from_samples
 from dataprops.properties.sampled import Asked, sampled_estimates
@@ -72,7 +73,7 @@ def measure(run: Run, tools: Tools) -> Measured:
     draws = sampled_sharpness(tools, everything, rows, whole, drawn, numeric=numeric, memory=config.memory)
 
     properties = properties_table(estimates, subsets, summary, draws, len(rows.images), config.sample, passed.anchors)
-    properties = with_words_on_labels(properties, rows)
+    properties = with_words_on_labels(properties, rows, is_blank(images)[rows.images])
     files.properties.write(properties)
     table, neighbours = image_values(images, rows, state, config.k, anchors)
     files.images.write(table)

@@ -1,0 +1,53 @@
+"""Files of another format than their names say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dataprops.findings.context import Context
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+from dataprops.imaging.dicom import SUFFIXES
+from dataprops.imaging.formats import ending_of
+
+ENDINGS = {
+    "PNG": "png apng",
+    "JPEG": "jpg jpeg jpe jfif mpo",
+    "BMP": "bmp dib",
+    "TIFF": "tif tiff",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "PPM": "ppm pgm pbm pnm",
+    "JPEG2000": "jp2 j2k j2c jpc jpf jpx",
+    "AVIF": "avif",
+    "TGA": "tga",
+}
+NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings.split()}
+NAMED |= dict.fromkeys(SUFFIXES, "DICOM")
+SAME = {"MPO": "JPEG", "DIB": "BMP"}  # one takes the other's endings
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each readable file whose ending is that of another format."""
+    readable = context.images[context.images["pixels"].notna()]
+    named = readable["path"].map(lambda path: NAMED.get(ending_of(str(path))))
+    kind = readable["format"].replace(SAME)
+    other = (named.notna() & kind.isin({*NAMED.values()}) & (named != kind)).to_numpy(bool)
+    for i in np.nonzero(other)[0]:
+        path, image = readable["path"].iloc[i], int(readable["image"].iloc[i])
+        yield (image,), 1.0, f"{quoted(path)} is {kind.iloc[i]} by its content; its name says {named.iloc[i]}."
+
+
+FINDING = Finding(
+    name="misnamed",
+    severity="info",
+    title="Format does not fit the name",
+    explanation=(
+        "These files were read by their content; programs that go by the ending fail on them or read them differently. Rename them. "
+        "A JPEG that is named as a format without loss was compressed all the same."
+    ),
+    find=find,
+    shown="text",
+)
