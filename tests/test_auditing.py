@@ -963,3 +963,38 @@ def test_maps_lead_where_the_library_says(side):
     warp = torch.from_numpy(np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32))
     wanted = torch.nn.functional.affine_grid(warp, [9, 1, side, side], align_corners=False)
     np.testing.assert_allclose(grid_of(warp, side), wanted, atol=1e-5)
+
+
+def test_marks_all_around_the_pictures_of_a_class_are_its_border():
+    """A grey border was told as marks in four corners and edges, the first of them as what to do."""
+    from dataprops.findings.pixel_shortcut import find as shortcut_rows
+    from dataprops.findings.pixels_tell import Told
+
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    images = pd.DataFrame({"pixels": ["x"], "label": ["a"], "image": [0]})
+    around = [
+        Told("mark", name, 0.8, "sick", cell, (2, 3))
+        for name, cell in (("left edge", (5, 0)), ("bottom right corner", (7, 7)), ("top edge", (0, 4)))
+    ]
+    letter = Told("mark", "top right corner", 0.4, "well", (0, 7), (0, 1))
+    border = Told("property", "border", 0.9)
+
+    def details(told):
+        return [detail for _, _, detail in shortcut_rows(Context(images, empty, empty, 1, told=told))]
+
+    first, second = details([*around, letter, border])
+    assert first.startswith("The border alone goes 90 % of the way")
+    assert first.endswith("class sick has one of its own.")
+    assert second.startswith("A mark in the top right corner")
+    assert len(details([*around, letter])) == 4  # without a border that tells the class they are marks
+    assert [detail[:10] for detail in details([*around[:2], border])] == ["The border", "A mark in ", "A mark in "]
+
+
+def test_a_border_in_whole_blocks_is_no_compression():
+    rng = np.random.default_rng(2)
+    pixels = np.clip(rng.normal(128, 6, (224, 224)), 0, 255).astype(np.uint8)
+    framed = np.full_like(pixels, 20)
+    framed[8:-8, 8:-8] = pixels[8:-8, 8:-8]
+    assert measure_image(framed).blockiness < 0.3
+    stepped = pixels.astype(int) + 40 * np.add.outer(np.arange(224) // 8, np.arange(224) // 8) % 80
+    assert measure_image(np.clip(stepped - 40, 0, 255).astype(np.uint8)).blockiness > 1

@@ -24,6 +24,11 @@ EXAMPLES = 12
 SIZES = ("width", "height", "number of pixels")  # of the files
 OF_SIZE = ("sharpness", "noise", "compression", "clipped range", "tone curve (gamma)")  # follow from another resolution
 PLACE = re.compile(r"\(row (\d), column (\d) of an 8 x 8 grid\)")
+BORDER, SIDES, LEAST_SIDES = (
+    "border",
+    frozenset(("top", "bottom", "left", "right")),
+    3,
+)  # marks on so many sides are a border
 GRID = 8  # cells of the map in each direction
 
 
@@ -71,8 +76,27 @@ def shortcuts(context: Context) -> list[Told]:
             if told.name not in places:
                 out.append(told)
             places.add(told.name)
+    out = _framed(out)
     order = {"mark": 0, "ground": 1, "property": 2, "region": 3}
-    return sorted(out, key=lambda told: (order[told.kind], -told.score))
+    marks = max((told.score for told in out if told.kind == "mark"), default=0.0)
+    # a border that tells more than any mark is what the marks at the edge are part of
+    return sorted(out, key=lambda t: (-1 if t.name == BORDER and t.score >= marks else order[t.kind], -t.score))
+
+
+def _framed(found: list[Told]) -> list[Told]:
+    """The border with the class that has one of its own, in place of the marks of that class around the picture: they are it."""
+    if not any(told.name == BORDER for told in found):
+        return found
+    for label in dict.fromkeys(told.label for told in found if told.kind == "mark"):
+        around = [told for told in found if told.kind == "mark" and told.label == label]
+        sides = {word for told in around for word in told.name.split() if word in SIDES}
+        if len(around) >= LEAST_SIDES and len(sides) >= LEAST_SIDES:
+            found = [
+                told._replace(label=label, images=around[0].images) if told.name == BORDER else told
+                for told in found
+                if told not in around
+            ]
+    return found
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -94,10 +118,11 @@ def find(context: Context) -> Iterator[Row]:
             continue
         where = f"The {told.name}" if told.kind == "property" else f"The {told.name} of the picture"
         cell = "" if told.kind == "property" else f" {place}"
+        own = f"; class {told.label} has one of its own" if told.label else ""
         yield (
             told.images,
             told.score,
-            f"{where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}.",
+            f"{where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}{own}.",
         )
 
 
