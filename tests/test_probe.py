@@ -109,13 +109,13 @@ def test_neighbours_far_nearer_than_others_are_kept_together_and_so_is_what_is_l
 def test_a_response_is_that_of_the_normalised_patch():
     """The convolution's shortcut against patches taken out, normalised and multiplied one by one."""
     images, _ = squares(4)
-    x = features.shrink(images, 16)
+    x = features.shrink(images)
     encoder = features._filters(x, 0)
     got = features.encode(encoder, x)
     patches = torch.nn.functional.unfold(x, features.PATCH).transpose(1, 2)
     patches = patches - patches.mean(2, keepdim=True)
     patches = patches / torch.sqrt(patches.square().mean(2, keepdim=True) + features.CONTRAST)
-    response = ((patches - encoder.center) @ encoder.weight).transpose(1, 2).reshape(4, -1, 11, 11)
+    response = ((patches - encoder.center) @ encoder.weight).transpose(1, 2).reshape(4, -1, 27, 27)
     both = torch.cat([response.clamp(min=0), (-response).clamp(min=0)], 1)
     want = torch.nn.functional.adaptive_avg_pool2d(both, features.GRID).flatten(1)
     torch.testing.assert_close(got[:, : want.shape[1]], want, rtol=1e-3, atol=1e-3)

@@ -131,11 +131,15 @@ def _windows(side: int) -> torch.Tensor:
     return ((at >= first) & (at < first + PATCH)).float() / PATCH
 
 
-@cache
-def _cells(side: int) -> torch.Tensor:
-    """Means over the cells of the grid, as adaptive pooling has them, float32 [side * side, GRID * GRID]."""
-    line = cell_means(side, GRID)
-    return torch.einsum("iy,jx->yxij", line, line).reshape(side * side, GRID * GRID).contiguous()
+def _means(response: torch.Tensor) -> torch.Tensor:
+    """Means over the cells of the grid, [n, filters * GRID * GRID], of responses [n, filters, s, s]; s is a multiple of GRID.
+
+    Sums of rows and then of what lies side by side: a product with the cells takes five times as long.
+    """
+    n, side = len(response), response.shape[-1]
+    cell = side // GRID
+    rows = response.reshape(-1, cell, side).sum(1)
+    return (rows.view(-1, cell).sum(1) / cell**2).view(n, -1)
 
 
 def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
@@ -150,11 +154,9 @@ def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
     square = line @ centred.square().mean(1) @ line.T
     contrast = torch.rsqrt((square - mean.square()).clamp(min=0) + CONTRAST).unsqueeze(1)
     offset = (encoder.center @ encoder.weight).view(1, -1, 1, 1)
-    response = torch.addcmul(-offset, functional.conv2d(centred, filters), contrast).flatten(2)
+    response = torch.addcmul(-offset, functional.conv2d(centred, filters), contrast)
     # the means of max(r, 0) and max(-r, 0) are those of (|r| + r) / 2 and (|r| - r) / 2
-    cells = _cells(side - PATCH + 1)
-    signed = (response @ cells).flatten(1)
-    size = (response.abs() @ cells).flatten(1)
+    signed, size = _means(response), _means(response.abs())
     coarse = functional.adaptive_avg_pool2d(x, COARSE).flatten(1)
     return (torch.cat([(size + signed) / 2, (size - signed) / 2, coarse], 1) - encoder.mean) / encoder.scale
 
