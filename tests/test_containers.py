@@ -692,6 +692,16 @@ def test_hdf5_does_not_lead_out_of_the_file(tmp_path: Path) -> None:
             open_source(str(tmp_path / "e.h5")).read(f"{name}/0")
 
 
+def test_members_named_alike_but_for_slashes_and_dots_are_one_and_the_rest_counts(tmp_path: Path) -> None:
+    data = pngs(5)
+    names = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "a/.//1.png"]
+    source = open_source(str(zip_of(tmp_path / "x.zip", dict(zip(names, data, strict=True)))))
+    table = source.scan()
+    assert table["path"].tolist() == ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
+    assert source.read(table["key"][1]) == data[4]
+    assert table.attrs["ignored"] == ["a/1.png"]
+
+
 def test_a_process_that_read_hdf5_ends_by_itself(tmp_path: Path) -> None:
     images, y = arrays()
     write_h5(tmp_path / "n.h5", images=images, labels=y)

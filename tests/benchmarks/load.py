@@ -1,7 +1,11 @@
 """A store with many audits: seconds of history, compare, the page and prune. ``python -m tests.benchmarks.load --runs 1000``.
 
-One folder of images is audited; its results are linked under as many more runs, each with its own id and time, as a thousand nights
-would have left them. Every command is then timed in this process (its imports and one call on a small store before), best of three.
+``--month 50`` simulates a month of so many datasets in one store: each day an audit of each, whose alerts open and close at random and
+are told, and the store's page three times; what was told, how large `alerts/` and the page are, the memory of the process.
+
+One folder of images is audited; its results are linked under as many more runs, each with its own id and time, as a thousand
+nights would have left them. Every command is then timed in this process (its imports and one call on a small store before), best
+of three: seconds of the clock and, after them, of the processor.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -18,8 +23,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dataprops.audit import audit
 from dataprops.audit.history import compare, find_runs, timeline
+from dataprops.checks.open_alerts import forget, load_state, settle, write_receipt
 from dataprops.report.store_page import render_store
 from dataprops.store.folder import finished_runs
 from dataprops.store.prune import Policy, holding, plan, remove
@@ -31,35 +39,87 @@ OPTIONS: dict[str, Any] = {"size": 16, "k": 5, "draws": 2, "sample": 50, "estima
 def fill(store: Path, source: Path, runs: int) -> str:
     """A store with so many finished audits of one dataset; its name."""
     summary = audit(source, store=str(store), **OPTIONS)
-    made = Path(summary["results"])
-    first = datetime.fromisoformat(summary["created"])
     for number in range(1, runs):
-        when = first - timedelta(days=number)
-        run_id = f"{when.astimezone(UTC):%Y%m%dT%H%M%SZ}-{number:04x}"
-        folder = made.parent / run_id
-        folder.mkdir()
-        for file in made.rglob("*"):
-            place = folder / file.relative_to(made)
-            if file.is_dir():
-                place.mkdir(exist_ok=True)
-            elif file.name != "summary.json":
-                os.link(file, place)
-        told = summary | {"run_id": run_id, "created": when.isoformat(), "results": str(folder)}
-        (folder / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+        linked(summary, summary["dataset"], number)
     return summary["dataset"]
 
 
-def seconds(what: Callable[[], object], times: int = 3) -> float:
-    """The best of some runs."""
+def linked(summary: dict[str, Any], name: str, days: int, **more: Any) -> dict[str, Any]:
+    """The summary of another finished audit, so many days before one: its files are linked."""
+    made = Path(summary["results"])
+    when = datetime.fromisoformat(summary["created"]) - timedelta(days=days)
+    run_id = f"{when.astimezone(UTC):%Y%m%dT%H%M%SZ}-{abs(days):04x}"
+    folder = made.parents[1] / name / run_id
+    folder.mkdir(parents=True)
+    told = summary | {"run_id": run_id, "created": when.isoformat(), "results": str(folder), "dataset": name} | more
+    for file in made.rglob("*"):
+        place = folder / file.relative_to(made)
+        if file.is_dir():
+            place.mkdir(exist_ok=True)
+        elif file.name != "summary.json":
+            os.link(file, place)
+    (folder / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+    return told
+
+
+def month(base: Path, datasets: int, days: int = 30, seed: int = 0) -> dict[str, Any]:
+    """What a month of so many datasets did to a store and to this process.
+
+    Raises
+    ------
+    AssertionError
+        If news was told twice or not at all, or what is open is not what the last audits found.
+    """
+    store, rng = base / "store", random.Random(seed)
+    summary = audit(base / "scans", store=str(store), **OPTIONS)
+    names = [f"set{number:02d}" for number in range(datasets)]
+    kinds = [{"name": f"check{kind}", "severity": "warning", "sentence": "It is so."} for kind in range(4)]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    told: dict[str, int] = {}
+    changed, page, memory, took = 0, "", [], []
+    for day in range(days):
+        for name in names:
+            now = [alert for alert in kinds if (alert in found[name]) != (rng.random() < 0.07)]
+            changed += len([alert for alert in kinds if (alert in now) != (alert in found[name])])
+            found[name] = now
+            run = linked(summary, name, days - day, alerts=now)
+            for news in settle(store, name, now, run["run_id"], run["created"]):
+                told[news["id"]] = told.get(news["id"], 0) + 1
+                write_receipt(store, name, news["id"], "inbox", run["created"])
+                forget(store, name, [news["id"]])
+        for _ in range(3):
+            begin = time.process_time()
+            page = render_store(store)
+            took.append(time.process_time() - begin)
+        memory.append(psutil.Process().memory_info().rss / 2**20)
+    assert (set(told.values()), len(told)) == ({1}, changed)
+    for name in names:
+        assert set(load_state(store, name)["open"]) == {alert["name"] for alert in found[name]}
+    files = [file for file in (store / "alerts").rglob("*") if file.is_file()]
+    return {
+        "datasets": datasets,
+        "told": len(told),
+        "open": sum(map(len, found.values())),
+        "files of alerts": len(files),
+        "bytes of alerts": sum(file.stat().st_size for file in files),
+        "bytes of the page": len(page.encode()),
+        "CPU seconds of the page": [round(min(took), 2), round(max(took), 2)],
+        "MiB after each fifth day": [round(memory[at]) for at in range(0, days, 5)] + [round(memory[-1])],
+    }
+
+
+def seconds(what: Callable[[], object], times: int = 3) -> tuple[float, float]:
+    """The best of some runs, by the clock and by the processor."""
     taken = []
     for _ in range(times):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         what()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        taken.append((time.perf_counter() - start, time.process_time() - used))
+    clock, processor = zip(*taken, strict=True)
+    return min(clock), min(processor)
 
 
-def measure(store: Path, name: str) -> dict[str, float]:
+def measure(store: Path, name: str) -> dict[str, tuple[float, float]]:
     """Seconds of each command; prune is last, as what it removes is gone."""
 
     def planned() -> list:
@@ -85,10 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--month", type=int, metavar="DATASETS", help="A month of so many datasets instead.")
     asked = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="load-"))
     try:
         random_folder(base / "scans", {"cat": asked.images // 2, "dog": asked.images // 2})
+        if asked.month:
+            sys.stdout.write(json.dumps(month(base, asked.month)) + "\n")
+            return
         for runs in (3, asked.runs):  # the first warms imports up
             store = base / f"store{runs}"
             name = fill(store, base / "scans", runs)
@@ -96,7 +160,7 @@ def main() -> None:
         told = {
             "runs": asked.runs,
             "left": len(finished_runs(store, name)),
-            **{k: round(v, 3) for k, v in found.items()},
+            **{name: [round(value, 3) for value in both] for name, both in found.items()},
         }
         sys.stdout.write(json.dumps(told) + "\n")
     finally:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import ending_of
 from dataprops.sources import folder
+from dataprops.sources.account import REPEATED
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access
 from dataprops.sources.table import SourceOptions
@@ -96,13 +96,12 @@ def member_table(location: str, keys: list[str], left_out: dict[str, str], optio
     """
     # a container made by `tar c .` names its members ./cat/a.png
     plain = {_plain(key): key for key in keys}
-    if len(plain) < len(keys):
-        raise DatapropsError(f"{redacted(location)}: two members are named alike but for slashes and dots")
+    again = {key: REPEATED for key in keys if plain[_plain(key)] != key}  # as of two of one name, the later one counts
     folders = sorted(
         {_plain(name) for name in left_out if name.endswith("/") and is_safe(name)} - {""}, key=os.fsencode
     )
     ignored = {name: why for name, why in left_out.items() if not name.endswith("/") or not is_safe(name)}
-    table = folder.layout(redacted(location), list(plain), ignored, folders, options)
+    table = folder.layout(redacted(location), list(plain), ignored | again, folders, options)
     table["key"] = [plain[key] for key in table["key"]]
     return table
 
