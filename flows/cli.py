@@ -70,6 +70,9 @@ class _Commands(click.Group):
 @click.version_option(package_name="dataprops")
 def main() -> None:
     """Audit image datasets for training: what they hold, how hard and how vulnerable they make a network."""
+    from flows.commands.common import refuse_few_addresses
+
+    refuse_few_addresses()
     collect_seldom()
 
 

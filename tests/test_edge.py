@@ -76,6 +76,21 @@ def test_what_a_database_says_of_its_disk_is_told_with_the_way_out(refusal, capf
     assert first.startswith(f"dataprops: {refusal}: ") and second.startswith(f"dataprops: {refusal}: ")
 
 
+def test_too_little_memory_for_the_libraries_is_told_and_is_no_alert(capfd, tmp_path, monkeypatch):
+    command = f"ulimit -v 700000; exec {sys.executable} -m flows.cli audit digits: --inline --store {tmp_path}/store"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("dataprops: the memory of the process is limited (ulimit -v)")
+    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("flows.commands.common.address_limit", lambda: 2**32)
+    assert left(ImportError("failed to map segment from shared object")) == 3
+    assert "raise the limit" in capfd.readouterr().err
+    monkeypatch.setattr("flows.commands.common.address_limit", lambda: None)
+    assert left(ImportError("no module named x")) == 3
+    assert "unexpected ImportError" in capfd.readouterr().err
+
+
 def test_what_an_address_hides_is_in_no_message_and_no_traceback(capfd, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     left(ValueError("cannot read https://me:hidden@host/a.zip?sig=hidden"))

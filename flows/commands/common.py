@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -90,6 +91,8 @@ def _refusal(error: BaseException, store: str | None) -> str:
     refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)
     if refused is not None and refused.errno is not None:
         return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
+    if address_limit() is not None and any(isinstance(known, ImportError | OSError) for known in _chain(error)):
+        return NO_ADDRESSES  # what loads a library says in many ways that there is no room for it
     words = " ".join(str(error).split())
     shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
     return (
@@ -97,6 +100,29 @@ def _refusal(error: BaseException, store: str | None) -> str:
     )
 
 
+def address_limit() -> int | None:
+    """Bytes of addresses that the process may have (``ulimit -v``); None without a limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def refuse_few_addresses() -> None:
+    """Refuse a limit under which the libraries alone cannot be loaded: OpenBLAS would end the process with the code of an alert.
+
+    Raises
+    ------
+    MachineError
+        If it is so.
+    """
+    limit = address_limit()
+    if limit is not None and limit < LEAST_ADDRESSES:
+        raise MachineError(NO_ADDRESSES)
+
+
+LEAST_ADDRESSES = 2**31
+NO_ADDRESSES = (
+    "the memory of the process is limited (ulimit -v) below what its libraries take: raise the limit, to 4 GiB or more"
+)
 LONGEST = 300  # characters of a message that are shown
 SQLITE_REFUSALS = {
     13: errno.ENOSPC,
