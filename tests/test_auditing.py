@@ -998,3 +998,28 @@ def test_a_border_in_whole_blocks_is_no_compression():
     assert measure_image(framed).blockiness < 0.3
     stepped = pixels.astype(int) + 40 * np.add.outer(np.arange(224) // 8, np.arange(224) // 8) % 80
     assert measure_image(np.clip(stepped - 40, 0, 255).astype(np.uint8)).blockiness > 1
+
+
+def test_a_picture_upside_down_is_not_called_a_negative():
+    """Ultrasound is bright above and dark below: upside down it resembles the others' negatives."""
+    rng = np.random.default_rng(4)
+    pixels = np.tile(np.linspace(220, 40, SIDE)[:, None], (60, 1, SIDE)) + rng.normal(0, 5, (60, SIDE, SIDE))
+    pixels[:, 4:20, 6:18] += 30
+    pixels[:2] = pixels[:2, ::-1, ::-1]
+    pixels[2:4] = 255 - pixels[2:4]
+    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    images, _ = tables(pixels)
+    found = {fault.image: fault.fault for fault in faults(images, blocks_of(pixels))}
+    assert found == {0: "wrong_orientation", 1: "wrong_orientation", 2: "inverted", 3: "inverted"}
+
+
+def test_copies_of_blank_pictures_are_no_first_example():
+    pixels = np.concatenate([np.full((2, SIDE, SIDE), 7, np.uint8), pictures(20)])
+    y = np.arange(22) // 2 % 2
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"), split=["train", "test"] * 11)
+    images.loc[1, "duplicate_of"] = 0
+    images.loc[3, "duplicate_of"] = 2
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    table = find(Context(images, empty, empty, SIDE * SIDE, checks=load_thresholds()))
+    for kind in ("exact_duplicates", "split_leakage"):
+        assert [sorted(ids) for ids in table.loc[table["kind"] == kind, "images"]] == [[2, 3], [0, 1]]

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from dataprops.findings.blank import is_blank
+
 
 def duplicate_groups(images: pd.DataFrame) -> Iterator[np.ndarray]:
-    """Ids of each set of two or more images with the same canonical pixels, by first image."""
-    readable = images[images["duplicate_of"] >= 0]
+    """Ids of each set of two or more images with the same canonical pixels, by first image; those of blank ones last, as they are
+    the worst of examples."""
+    readable = images[images["duplicate_of"] >= 0].assign(blank=is_blank)
     repeated = readable[readable["duplicate_of"].duplicated(keep=False)]
-    for _, members in repeated.groupby("duplicate_of", sort=True)["image"]:
+    for _, members in repeated.groupby(["blank", "duplicate_of"], sort=True)["image"]:
         yield members.to_numpy()

@@ -280,17 +280,22 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int
     at = np.full(len(ids), -1)
     at[chosen] = np.arange(len(chosen))
     as_it_is = _likeness(coef, reference, at)
-    text = "resembles the others better with black and white exchanged (similarity {:.2f}; less as it is)"
-    found = _better(ids, as_it_is, _likeness(-coef, reference, at), "inverted", text)
-    inverted = {fault.image for fault in found}
-    found += [fault for fault in _negatives(blocks, ids, seed, spoilt) if fault.image not in inverted]
-    inverted = {fault.image for fault in found}
-    for symmetry in (2, 3, 5, 6):
-        text = f"resembles the others better {SYMMETRY_NAMES[symmetry]} (similarity {{:.2f}}; less as it is)"
-        more = _better(ids, as_it_is, _likeness(turned(coef, symmetry), reference, at), "wrong_orientation", text)
-        found += [fault for fault in more if fault.image not in inverted]
-        inverted |= {fault.image for fault in more}
-    return found
+    likeness = {"with black and white exchanged": _likeness(-coef, reference, at)}
+    likeness |= {SYMMETRY_NAMES[way]: _likeness(turned(coef, way), reference, at) for way in (2, 3, 5, 6)}
+    odd = np.stack(
+        [_better(as_it_is, changed, BETTER_TURNED if n else BETTER) for n, changed in enumerate(likeness.values())]
+    )
+    best = np.where(odd, np.stack(list(likeness.values())), -1.0).argmax(
+        0
+    )  # a scan upside down may look like a negative
+    found = []
+    for n, (how, changed) in enumerate(likeness.items()):
+        text = f"resembles the others better {how} (similarity {{:.2f}}; less as it is)"
+        fault = "wrong_orientation" if n else "inverted"
+        here = np.nonzero(odd[n] & (best == n))[0]
+        found += [Fault(int(ids[i]), fault, float(changed[i]), text.format(float(changed[i]))) for i in here]
+    known = {fault.image for fault in found}
+    return found + [fault for fault in _negatives(blocks, ids, seed, spoilt) if fault.image not in known]
 
 
 def _negatives(blocks: Blocks, ids: np.ndarray, seed: int, spoilt: Collection[int]) -> list[Fault]:
@@ -320,10 +325,9 @@ def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.n
     return out
 
 
-def _better(ids: np.ndarray, as_it_is: np.ndarray, changed: np.ndarray, fault: str, words: str) -> list[Fault]:
+def _better(as_it_is: np.ndarray, changed: np.ndarray, least: float) -> np.ndarray:
+    """Which images resemble the others clearly better when changed."""
     gain = changed - as_it_is
     _, _, top = _fence(gain, 0.05)
     # where the typical image is no worse when changed, the set has no way up, or no black and white
-    least = BETTER if fault == "inverted" else BETTER_TURNED
-    odd = (gain > top) & (gain > least) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
-    return [Fault(int(ids[i]), fault, float(changed[i]), words.format(float(changed[i]))) for i in np.nonzero(odd)[0]]
+    return (gain > top) & (gain > least) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
