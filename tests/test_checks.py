@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -251,3 +252,11 @@ def test_ten_thousand_images_take_less_than_a_few_seconds(tmp_path):
     report = run_checks({"n_images": n, "n_classes": 2.0}, table, properties(), CHECKS, tmp_path / "docs")
     assert report.success
     assert time.perf_counter() - start < 8
+
+
+def test_a_check_of_which_no_result_comes_has_failed(monkeypatch):
+    nothing = SimpleNamespace(results=[])
+    monkeypatch.setattr("great_expectations.ValidationDefinition.run", lambda *_, **__: nothing)
+    report = run_checks({"n_images": 1000.0}, images(), properties(), CHECKS)
+    assert not report.success
+    assert not outcome(report)["enough_images"]
