@@ -65,7 +65,8 @@ def _train(
     files, numeric = run.files, run.files.scanned.read().label_kind == "numbers"
     part = usable.iloc[at]
     names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
-    x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
+    with one_thread():
+        x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
         found = measure.run_probe(x, y, leak_group[at], numeric=numeric, seed=run.config.seed, advance=advance)
         if names is not None and found.probabilities is not None and found.kernel is not None:
