@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from dataprops.distances.incremental import Contents, PreviousPass, update, usab
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
+from dataprops.findings import small_class
 from dataprops.findings.classes import class_sizes
 from dataprops.laws.change import common_sample, loss_change, probe_change
 from dataprops.probe import folds, paired
@@ -259,3 +262,9 @@ def test_a_class_of_which_no_image_can_be_read_has_the_size_nought_and_stands_la
         {"label": ["b", "a", "a", "c", None, "d"], "pixels": ["1", "2", "3", None, "4", "5"]},
     )
     assert list(class_sizes(images).items()) == [("a", 2), ("b", 1), ("d", 1), ("c", 0)]
+
+
+def test_a_class_without_images_has_0_of_them_and_fails_a_bound_of_1():
+    images = pd.DataFrame({"image": [0], "label": ["a"], "pixels": ["x"]})
+    context = SimpleNamespace(kind="classes", images=images, empty_classes=["b"], fails=lambda value, check: value < 1)
+    assert list(small_class.find(cast("Any", context))) == [((), 0, "Class b has no images at all.")]
