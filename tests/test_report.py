@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -29,6 +30,7 @@ from dataprops.report.page import attack_sentence, render
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import (
     Drawn,
+    _svg,
     every_plot,
     history,
     learning_curve,
@@ -475,6 +477,20 @@ def test_a_letter_that_no_font_has_is_drawn_without_a_word_on_the_terminal(audit
     drawn = every_plot(Drawn(summary | {"labels": labels}, {**tables, "images": images}))
     assert any(name in plot.svg for plot in drawn.values())
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_a_legend_that_takes_a_second_is_drawn_without_a_word_on_the_terminal(monkeypatch, recwarn):
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+    times = itertools.count(step=5)
+    monkeypatch.setattr("matplotlib.legend.time.perf_counter", lambda: next(times))
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], label="a")
+    assert isinstance(axes.legend(), Legend)
+    assert "<svg" in _svg(figure, "a")
+    assert not [warning for warning in recwarn if "legend" in str(warning.message)]
 
 
 def test_a_page_without_labels_alerts_or_pictures(audited):

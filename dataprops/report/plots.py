@@ -114,6 +114,7 @@ def _svg(figure: Figure, alt: str) -> str:
     settings: Any = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the text, not the one that measures it
+        warnings.filterwarnings("ignore", "Creating legend")  # said of a second on a busy machine
         # unlike `savefig`, which draws once more for the layout
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
