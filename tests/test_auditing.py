@@ -403,6 +403,19 @@ def test_a_letter_on_a_part_of_a_class_is_told(part):
     assert marks[0].score == pytest.approx(part, abs=0.2)
 
 
+def test_one_class_of_several_that_is_brighter_than_all_others_is_told():
+    pixels, y = pictures(160, seed=2), np.arange(160) % 4
+    pixels = np.clip(pixels.astype(int) - (pixels.mean((1, 2), keepdims=True) - 120).astype(int), 0, 215).astype(
+        np.uint8
+    )
+    columns = {"y": y.astype(float), "label": np.array(["a", "b", "c", "d"])[y]}
+    clean = told_by_pixels(tables(pixels, **columns)[0], blocks_of(pixels))
+    pixels[y == 2] += 20
+    told = told_by_pixels(tables(pixels, **columns)[0], blocks_of(pixels))
+    before, after = ({one.name: one.score for one in some if one.kind == "property"} for some in (clean, told))
+    assert before["brightness"] < pixel_shortcut.PROPERTY_SCORE <= after["brightness"]
+
+
 @pytest.mark.parametrize(("level", "part"), [(0, 1.0), (128, 0.5), (76, 0.4)], ids=["black", "grey", "red"])
 def test_a_box_of_one_colour_on_a_part_of_a_class_is_told(level, part):
     pixels = pictures(160, seed=2)

@@ -435,6 +435,7 @@ SHORTCUTS: dict[str, tuple[Callable[[Pixels], Pixels], float, str]] = {
     "letter on 20 %": (text, 0.2, "corner|edge"),
     "grey border": (border(0.06, 128), 1.0, "border"),
     "gamma 1.2": (lambda p: np.rint(255 * (p / 255) ** 1.2).astype(np.uint8), 1.0, "gamma"),
+    "brightness + 20": (scaled(1.0, 20), 1.0, "brightness"),
     "JPEG 70": (jpeg(70), 1.0, "compression"),
 }
 
