@@ -268,3 +268,14 @@ def test_a_class_without_images_has_0_of_them_and_fails_a_bound_of_1():
     images = pd.DataFrame({"image": [0], "label": ["a"], "pixels": ["x"]})
     context = SimpleNamespace(kind="classes", images=images, empty_classes=["b"], fails=lambda value, check: value < 1)
     assert list(small_class.find(cast("Any", context))) == [((), 0, "Class b has no images at all.")]
+
+
+def test_a_small_class_names_its_readable_images_and_their_number():
+    images = pd.DataFrame({"image": [7, 8, 9, 4], "label": ["a", "c", "a", "a"], "pixels": ["x", "y", None, "z"]})
+    context = SimpleNamespace(kind="classes", images=images, empty_classes=[], fails=lambda value, check: True)
+    found = {told: (rows.tolist(), size) for rows, size, told in small_class.find(cast("Any", context))}
+    assert found == {
+        "Class a has 2 readable images only.": ([7, 4], 2),
+        "Class c has 1 readable image only.": ([8], 1),
+    }
+    assert small_class.measures(cast("Any", context)) == {"n_classes": 2.0, "smallest_class": 1.0}
