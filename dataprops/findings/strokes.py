@@ -21,7 +21,7 @@ than `MARKED_IMAGES` images. An outline that lies exactly alike in the pictures 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -211,15 +211,17 @@ class _Windows:
 
     @property
     def middle(self) -> np.ndarray:
-        """The place of the middle window, for each image."""
-        return np.full(len(self.area), len(self.starts) // 2)
+        """The middle window of each image."""
+        side = self.area.shape[1]
+        near = slice((side - self.width) // 2, (side + self.width) // 2)
+        return self.area[:, near, near].reshape(len(self.area), -1)
 
-    def at(self, place: np.ndarray) -> np.ndarray:
-        """The window of each image at its own place."""
-        out = np.empty((len(place), self.width**2), np.float32)
-        for k, (i, j) in enumerate(self.starts):
-            some = place == k
-            out[some] = self.area[some, i : i + self.width, j : j + self.width].reshape(-1, self.width**2)
+    def at(self, images: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The windows of these images, each at its own place."""
+        out = np.empty((len(images), self.width**2), np.float32)
+        for k in np.unique(place):
+            some, (i, j) = place == k, self.starts[k]
+            out[some] = self.area[images[some], i : i + self.width, j : j + self.width].reshape(-1, self.width**2)
         return out
 
     def alike(self, mark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,35 +230,49 @@ class _Windows:
         return cosine.max(1), cosine.argmax(1)
 
 
-def _bearers(windows: _Windows, own: np.ndarray, start: np.ndarray, least: float, tries: int) -> _Found | None:
-    """The bearers of the mark that these images of a class have in common; None if too few bear it."""
-    place = windows.middle
-    flat = windows.at(place)
-    rest = flat[~own].mean(0)
-    found = _Found(start, np.zeros(len(flat), np.float32), rest, tries)
-    for _ in range(ROUNDS):
-        bearing = found.bearing & own
-        count = int(bearing.sum())
-        if count < 3:
-            return None
-        total = flat[bearing].sum(0)
-        mark = np.maximum(total / count - rest, 0)
-        alike, place = windows.alike(mark)
-        # an image does not speak for itself
-        without = np.maximum((total - flat[bearing]) / (count - 1) - rest, 0)
-        flat = windows.at(place)
-        alike[bearing] = (_direction(flat[bearing]) * _direction(without)).sum(1)
-        found = _Found(alike >= least, alike, mark, tries)
-    return found
+def _bearers(
+    windows: _Windows, own: np.ndarray, start: np.ndarray, rest: np.ndarray, bounds: Sequence[float], tries: int
+) -> Iterator[_Found]:
+    """The bearers of the mark that these images of a class have in common, by each bound of likeness; `rest`: mean of the others."""
+    middle = np.full(len(own), len(windows.starts) // 2)
+    begun = _round(windows, own, start, middle, rest)
+    if begun is None:
+        return
+    for least in bounds:
+        (alike, place, mark), bearing = begun, begun[0] >= least
+        for _ in range(ROUNDS - 1):
+            again = _round(windows, own, bearing, place, rest)
+            if again is None:
+                break
+            (alike, place, mark), bearing = again, again[0] >= least
+        else:
+            yield _Found(bearing, alike, mark, tries)
+
+
+def _round(
+    windows: _Windows, own: np.ndarray, bearing: np.ndarray, place: np.ndarray, rest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """How far each image resembles what these of the class have in common there, where, and that; None of too few."""
+    members = np.nonzero(bearing & own)[0]
+    count = len(members)
+    if count < 3:
+        return None
+    flat = windows.at(members, place[members])
+    total = flat.sum(0)
+    mark = np.maximum(total / count - rest, 0)
+    alike, place = windows.alike(mark)
+    # an image does not speak for itself
+    without = np.maximum((total - flat) / (count - 1) - rest, 0)
+    alike[members] = (_direction(windows.at(members, place[members])) * _direction(without)).sum(1)
+    return alike, place, mark
 
 
 def _candidates(found: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> Iterator[_Found]:
     """Marks of a class in a window: what all of it has in common, and what those have that one of its images resembles."""
     still = _Windows(found, at, half, 0)
-    first = _bearers(still, own, own, ALIKE[0], 1)
-    if first is not None:
-        yield first
-    flat = still.at(still.middle)
+    flat = still.middle
+    rest = flat[~own].mean(0)
+    yield from _bearers(still, own, own, rest, ALIKE[:1], 1)
     strong = np.nonzero(own & (flat.max(1) >= 2 * CLEAREST))[0]
     seeds = np.random.default_rng(len(strong)).permutation(strong)[:SEEDS]
     shape = _direction(flat)
@@ -267,10 +283,7 @@ def _candidates(found: np.ndarray, own: np.ndarray, at: tuple[int, int], half: i
     tries = len(starts) * len(ALIKE)
     windows = _Windows(found, at, half, OFF)
     for start in starts:
-        for least in ALIKE:
-            borne = _bearers(windows, own, start, least, tries)
-            if borne is not None:
-                yield borne
+        yield from _bearers(windows, own, start, rest, ALIKE, tries)
 
 
 def _alone(found: np.ndarray, bearers: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> bool:
