@@ -163,7 +163,7 @@ def test_our_processes_look_for_cycles_seldom():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
-@pytest.mark.parametrize("helper_does", ["nothing", "the copies", "all but the faults", "ends at the faults"])
+@pytest.mark.parametrize("helper_does", ["nothing", "the first", "all but the faults", "ends at the faults"])
 def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_path, monkeypatch, helper_does):
     run = SimpleNamespace(run_id="one", work=tmp_path)
     done: list[tuple[str, str]] = []
@@ -184,7 +184,7 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     monkeypatch.setattr(helper, "submit", submit)
     beside.begin(run)
     tickets = {name: tmp_path / f"{name}.ticket" for name in beside.PARTS}
-    began = {"the copies": 1, "all but the faults": 2, "ends at the faults": 2}.get(helper_does, 0)
+    began = {"the first": 1, "all but the faults": 2, "ends at the faults": 2}.get(helper_does, 0)
     for name in list(beside.PARTS)[:began]:
         answer = Future()
         answer.set_result(beside.find_if_left(run, name, tickets[name]))
@@ -194,7 +194,7 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     where[0] = "here"
     assert beside.looked(run) == ("copies", None, "shortcuts", ["dark"])
     here = [name for name, place in done if place == "here"]
-    assert here == list(reversed(list(beside.PARTS)[began:]))
+    assert here == [*reversed(list(beside.PARTS)[max(began, 1) :]), *([] if began else [beside.ITS_OWN])]
     assert sorted(name for name, _ in done) == sorted(beside.PARTS)
     # the helper, which comes to them later
     assert all(beside.find_if_left(run, name, ticket) is None for name, ticket in tickets.items())

@@ -2,7 +2,8 @@
 
 It takes the tables of `measure` and the canonical images, and nothing of the probe. `begin` hands it over, part by part, `looked` has
 it; where it was never handed over, or the helper is gone, it is done when it is asked for, with the same result. When the result is
-asked for, this process, which would only wait, does the parts that the helper has not begun with, the last first.
+asked for, this process, which would only wait, does the parts that the helper has not begun with, the last first; but not the first,
+for which the helper alone has the libraries.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def _taken(ticket: Path) -> bool:
 def looked(run: Run) -> Looked:
     """The result; what was never handed over, or is left, is done here."""
     begun = _begun.pop(run.run_id, {})
-    found = {name: PARTS[name](run) for name in reversed(PARTS) if name not in begun or _taken(begun[name].ticket)}
+    found = {}
+    for name in reversed(PARTS):
+        if name not in begun or (name != ITS_OWN and _taken(begun[name].ticket)):
+            found[name] = PARTS[name](run)
     for name in PARTS.keys() - found.keys():
         answer = begun[name].job.result()
         # None: the helper took it and ended before it answered
@@ -134,7 +138,8 @@ def find_faults(run: Run) -> Sequence[Fault]:
 
 
 # in the order in which the helper does them
-PARTS: dict[str, Callable[[Run], Any]] = {"copies": find_copies, "shortcuts": find_shortcuts, "faults": find_faults}
+PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "copies": find_copies, "faults": find_faults}
+ITS_OWN = "shortcuts"  # is not taken back: the libraries for it are loaded there alone
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:

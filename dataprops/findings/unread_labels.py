@@ -49,7 +49,7 @@ FINDING = Finding(
             max=0,
             severity="warning",
             title="labels that seem to be there were read",
-            sentence="No labels were read, though the set seems to hold some: wrong labels and shortcuts were not looked for.",
+            sentence="No labels were read, though {value:place|places} may hold some: wrong labels and shortcuts were not looked for.",
             reason="an audit without labels that somebody has tells half of what it could",
         ),
     ),
