@@ -29,7 +29,7 @@ from dataprops.findings import (
     sharpest_pairs,
     suspect_labels,
 )
-from dataprops.findings.align import Alignment, grid_of
+from dataprops.findings.align import Alignment
 from dataprops.findings.boxes import boxes
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import near_copies
@@ -39,6 +39,7 @@ from dataprops.findings.second_opinion import Opinions, Witness, joined, most_al
 from dataprops.findings.slices import hard_slices
 from dataprops.findings.strokes import thin_marks
 from dataprops.findings.thumbnails import thumbnails
+from dataprops.findings.warps import grid_of
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
 

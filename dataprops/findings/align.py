@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
+from dataprops.findings.warps import grid_of, positions
 
 BLOCKS = 8  # of the picture in each direction
 LEAST_COVERED = 0.5  # fraction of the content of both that must overlap
@@ -102,30 +103,11 @@ def inside(box: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
 
 
-def grid_of(warp: Tensor, side: int) -> Tensor:
-    """Where maps [m, 2, 3] lead from the positions, [m, s, s, 2]: as `affine_grid` has it, in a tenth of the time."""
-    line = _line(side)
-    grid = torch.empty(len(warp), side, side, 2)
-    for axis in (0, 1):
-        across, down, shift = (warp[:, axis, i, None] for i in range(3))
-        torch.add((down * line + shift)[:, :, None], (across * line)[:, None, :], out=grid[..., axis])
-    return grid
-
-
 def _warped(images: Tensor, warp: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
     """Images at the warped positions, and whether these lie within their boxes."""
     grid = grid_of(warp, images.shape[-1])
     out = grid_sample(images[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
     return out, inside(box, grid[..., 0], grid[..., 1])
-
-
-def _line(side: int) -> Tensor:
-    return (torch.arange(side, dtype=torch.float32) * 2 + 1) / side - 1
-
-
-def _positions(side: int) -> tuple[Tensor, Tensor]:
-    line = _line(side)
-    return line[None, None, :].expand(1, side, side), line[None, :, None].expand(1, side, side)
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +122,7 @@ def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=8)
 def _monomials(side: int) -> tuple[Tensor, Tensor]:
     """x, y, 1 and their products (xx, xy, yy, x, y, 1) at the positions, [side * side, 3] and [side * side, 6]."""
-    x, y = (line.reshape(-1) for line in _positions(side))
+    x, y = (line.reshape(-1) for line in positions(side))
     one = torch.ones_like(x)
     return torch.stack([x, y, one], 1), torch.stack([x * x, x * y, y * y, x, y, one], 1)
 
@@ -253,11 +235,11 @@ def _prepared(thumbs: np.ndarray, halved: bool) -> _Prepared:
     if len(bordered):
         filled[bordered] = _filled(thumbs[bordered], lines[bordered])
     grey, box = torch.from_numpy(filled), torch.from_numpy(boxes).float()
-    within = inside(box, *_positions(thumbs.shape[1]))
+    within = inside(box, *positions(thumbs.shape[1]))
     if not halved:
         return _Prepared(grey, boxes, within, None, None)
     small = torch.nn.functional.avg_pool2d(grey[:, None], 2)[:, 0]
-    small_within = inside(box, *_positions(small.shape[-1]))
+    small_within = inside(box, *positions(small.shape[-1]))
     for start in range(0, len(small), 256):
         part = slice(start, start + 256)
         small[part] = _band(small[part], small_within[part])

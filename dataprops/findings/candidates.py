@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from dataprops.findings.partners import close_partners
+from dataprops.findings.warps import grid_of
 
 ORDER = 8  # lowest cosine coefficients in each direction
 LOWEST_FIRST = np.argsort(np.add.outer(np.arange(ORDER), np.arange(ORDER)).ravel(), kind="stable")
@@ -168,7 +169,7 @@ def boxed(thumbs: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         for axis in (0, 1):
             warp[:, axis, axis] = torch.from_numpy(scale[start : start + STEP, axis])
             warp[:, axis, 2] = torch.from_numpy(middle[start : start + STEP, axis])
-        grid = torch.nn.functional.affine_grid(warp, list(part.shape), align_corners=False)
+        grid = grid_of(warp, part.shape[-1])
         out[start : start + STEP] = torch.nn.functional.grid_sample(part, grid, align_corners=False)[:, 0].numpy()
     return out
 

@@ -10,21 +10,9 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 from dataprops.imaging.dicom import SUFFIXES
-from dataprops.imaging.formats import ending_of
+from dataprops.imaging.formats import ENDINGS, ending_of
 
-ENDINGS = {
-    "PNG": "png apng",
-    "JPEG": "jpg jpeg jpe jfif mpo",
-    "BMP": "bmp dib",
-    "TIFF": "tif tiff",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "PPM": "ppm pgm pbm pnm",
-    "JPEG2000": "jp2 j2k j2c jpc jpf jpx",
-    "AVIF": "avif",
-    "TGA": "tga",
-}
-NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings.split()}
+NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings}
 NAMED |= dict.fromkeys(SUFFIXES, "DICOM")
 SAME = {"MPO": "JPEG", "DIB": "BMP"}  # one takes the other's endings
 

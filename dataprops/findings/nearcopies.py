@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.findings.align import Alignment, align, grid_of, inside, turn
+from dataprops.findings.align import Alignment, align, inside, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import SIDE, Blocks, luma, thumbnails
+from dataprops.findings.warps import grid_of, positions
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
 LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
@@ -416,8 +417,7 @@ def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[
     step = 1 + (one.shape[1] >= 128)
     few = (np.rint(part[:, ::step, ::step]).astype(np.uint8) for part in (one, turned))
     boxes = [torch.from_numpy(content_boxes(part)).float() for part in few]
-    line = (torch.arange(a.shape[-1]) * 2 + 1) / a.shape[-1] - 1
-    mask = (inside(boxes[0], line[None, None, :], line[None, :, None]) & inside(boxes[1], *grid.unbind(-1))).float()
+    mask = (inside(boxes[0], *positions(a.shape[-1])) & inside(boxes[1], *grid.unbind(-1))).float()
     n = mask.sum((1, 2)).clamp_min(1)
     mean_a, mean_b = (a * mask).sum((1, 2)) / n, (moved * mask).sum((1, 2)) / n
     from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask

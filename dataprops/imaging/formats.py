@@ -23,13 +23,19 @@ FORMATS = (
     *("SGI", "SUN", "PCX", "DCX", "ICNS", "FITS", "FLI", "IM", "MSP", "PIXAR", "PCD", "XBM", "XPM", "BLP", "FTEX"),
     *("GBR", "MCIDAS", "XVTHUMB", "IMT", "SPIDER", "TGA"),
 )
-SURE = frozenset(
-    f".{ending}"
-    for ending in (
-        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "bmp", "dib", "tif", "tiff", "webp", "gif"),
-        *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "avif", "tga"),
-    )
-) | frozenset(dicom.SUFFIXES)
+ENDINGS = {  # of files of each format, by Pillow's names
+    "PNG": ("png", "apng"),
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif", "mpo"),
+    "BMP": ("bmp", "dib"),
+    "TIFF": ("tif", "tiff"),
+    "WEBP": ("webp",),
+    "GIF": ("gif",),
+    "PPM": ("ppm", "pgm", "pbm", "pnm"),
+    "JPEG2000": ("jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
+    "AVIF": ("avif",),
+    "TGA": ("tga",),
+}
+SURE = frozenset(f".{ending}" for endings in ENDINGS.values() for ending in endings) | frozenset(dicom.SUFFIXES)
 # Endings that others use too: asked by content
 RARE = frozenset(
     f".{ending}"

@@ -32,7 +32,7 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.exports import annotated
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.lists import by_ends, with_splits
+from dataprops.sources.lists import by_ends, with_splits, without_zeros
 from dataprops.sources.neighbours import TABLES, agreeing, described_by, image_of, neighbour_tables
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import ALIKE, words_of
@@ -100,11 +100,11 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     """
     own = {key: name for key, name in zip(table["key"], table["label"], strict=True) if name is not None}
     alone = {key for key in table["key"] if key not in own}
-    folders = {_number(name): name for name in own.values()}
+    folders = {without_zeros(name): name for name in own.values()}
     above = {"", *(key[: at.start()] for key in alone for at in re.finditer("/", key))}
     near = [name for name in names if posixpath.dirname(name) in above]
     for told in neighbour_tables(table["key"].tolist(), near, read, options):
-        label = {key: folders.get(_number(name)) for key, name in told.label.items() if name is not None}
+        label = {key: folders.get(without_zeros(name)) for key, name in told.label.items() if name is not None}
         agreed = sum(name is not None and own.get(key, name) == name for key, name in label.items())
         if not alone & label.keys() or agreed < ALIKE * len(label):
             continue
@@ -112,11 +112,6 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
         _set_labels(table, found)
         why = f"{told.name} names {len(found):,} of {len(alone):,} images that lie in no folder of a class"
         decide(table, Decision("labels", f"of the table {posixpath.basename(told.name)}", why, "--layout"))
-
-
-def _number(name: str) -> str:
-    """A class as a number without the zeros before it: a table says 7 where the folder is 00007."""
-    return str(int(name)) if name.isdecimal() else name
 
 
 def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:

@@ -89,14 +89,15 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
     """Splits by a list ``x.jpg 2``, as CelebA has it: 0 is train, 1 val and 2 test; whether there is one."""
-    for name in names:
-        if not (name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(_base(name)))):
-            continue
+    likely = [
+        name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(_base(name)))
+    ]
+    known = by_ends(table["key"].tolist()) if likely else {}
+    for name in likely:
         try:
             lines = [re.split(r"[\s,;]+", line.strip()) for line in as_text(read(name))[0].splitlines() if line.strip()]
         except OSError:
             continue
-        known = by_ends(table["key"].tolist())
         parts = {
             key: int(line[1])
             for line in lines
@@ -117,6 +118,11 @@ def _base(name: str) -> str:
     return posixpath.splitext(posixpath.basename(name))[0]
 
 
+def without_zeros(name: str) -> str:
+    """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
+    return str(int(name)) if name.isdecimal() else name
+
+
 def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
     """Images by their paths, each end of these, and both without the ending; None where several are meant."""
     known: dict[str, str | None] = {}
@@ -126,10 +132,10 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
             end = "/".join(parts[first:])
             for name in (end, posixpath.splitext(end)[0]):
                 known[name] = key if known.get(name, key) == key else None
-    padded: dict[str, str | None] = {}  # 007.png, which a table calls 7
+    padded: dict[str, str | None] = {}
     for key in keys:
-        if (stem := _base(key)).isdecimal() and stem.startswith("0"):
-            padded[str(int(stem))] = key if padded.get(str(int(stem)), key) == key else None
+        if (number := without_zeros(_base(key))) != _base(key):
+            padded[number] = key if padded.get(number, key) == key else None
     return padded | known
 
 

@@ -210,7 +210,8 @@ def lists_images(head: bytes) -> bool:
     (True, False, False)
     """
     text = as_text(head)[0]
-    if _with_path(text.partition("\n")[2]) != text.partition("\n")[2]:
+    rest = text.partition("\n")[2]
+    if _with_path(rest) != rest:
         return True
     separator = separator_of(text)
     if separator == "," and "," not in text.partition("\n")[0]:
