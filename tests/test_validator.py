@@ -119,6 +119,20 @@ def test_the_helper_works_beside_this_process_one_job_after_the_other(idle):
     assert first.result() == pid != os.getpid()
 
 
+def test_what_the_first_import_does_not_need_is_absent_for_it_alone(tmp_path, monkeypatch):
+    (tmp_path / "first_library.py").write_text(
+        "try:\n    import sqlalchemy\n    found = True\nexcept ImportError:\n    found = False\n"
+        "def answer():\n    import sqlalchemy\n    return found, sqlalchemy.__name__\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(helper, "FIRST", "first_library")
+    monkeypatch.setattr(helper, "_child", None)
+    helper.start()
+    assert helper._child is not None
+    assert helper.submit("first_library", "answer").result() == (False, "sqlalchemy")
+    helper.stop()
+
+
 def test_what_need_not_wait_is_done_here_while_the_helper_is_at_work(idle):
     helper.start()
     pid = helper._child.process.pid
