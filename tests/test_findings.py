@@ -26,6 +26,7 @@ from dataprops.findings import (
     shortcut_scores,
     unregister,
 )
+from dataprops.sources.account import FOLDERS_USED
 
 NO_PAIRS = pd.DataFrame({"a": [], "b": [], "distance": []}).astype({"a": np.int64, "b": np.int64, "distance": float})
 NO_SHARP = NO_PAIRS.assign(sharpness=[])
@@ -441,6 +442,7 @@ def test_a_shortcut_goes_on_although_other_examples_are_shown():
             {"what": "labels", "value": "none", "why": "tables lie beside the images: a.csv", "option": "giving it"},
             0,
         ),
+        ("two", {"what": "labels", "value": FOLDERS_USED, "why": "a.csv gives other labels", "option": "giving it"}, 1),
     ],
 )
 def test_labels_that_were_not_read_are_told(label, decision, rows):

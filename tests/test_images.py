@@ -301,6 +301,7 @@ def bomb() -> bytes:
     [
         (b"", "the file is empty"),
         (b"hello, I am no picture", "not an image in a supported format"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1f15\nsize 1907304\n", "git lfs pull"),
         (EPS, "not an image in a supported format"),
         (PNG[: len(PNG) // 2], "damaged"),
         (PNG[:20], "damaged"),

@@ -664,6 +664,265 @@ LAYOUTS = {
         {"colon_sets": 4, "lung_sets": 4},
         told="below them lie colon_aca, colon_n, lung_aca, lung_n (--layout '*/*/class'",
     ),
+    "HAM10000: numbered parts with a name": Layout(
+        [f"HAM10000_images_part_{1 + n % 2}/ISIC_{n}.jpg" for n in range(6)],
+        {
+            "HAM10000_metadata.csv": table(
+                "lesion_id,image_id,dx,age", *(f"L{n // 2},ISIC_{n},{('nv', 'mel')[n // 2 % 2]},80" for n in range(6))
+            )
+        },
+        "",
+        {"nv": 4, "mel": 2},
+        group={"L0": 2, "L1": 2, "L2": 2},
+    ),
+    "TN3K: trainval beside test": Layout(
+        [f"{split}-{kind}/{n}.jpg" for split in ("trainval", "test") for kind in ("image", "mask") for n in range(3)],
+        {},
+        "",
+        {None: 6},
+        {"train": 3, "test": 3},
+    ),
+    "C-NMC: folds in the training alone": Layout(
+        [
+            f"set/training/fold_{k}/{name}/{name}{k}{n}.bmp"
+            for k in range(3)
+            for name in ("all", "hem")
+            for n in range(2)
+        ]
+        + numbered("set/validation/prelim/{}.bmp", 4),
+        {},
+        "",
+        {"all": 6, "hem": 6, None: 4},
+        {"train": 12, "val": 4},
+    ),
+    "Office-31: classes below a folder of images are told with the option": Layout(
+        [f"{top}/images/{name}/{n}.jpg" for top in ("amazon", "dslr") for name in ("bike", "mug") for n in range(2)],
+        {},
+        "",
+        {"amazon": 4, "dslr": 4},
+        told="below each lie bike, mug (--layout '*/*/class'",
+    ),
+    "landmarks: folders by the beginnings of the names": Layout(
+        [f"train/{name[0]}/{name[1]}/{name}.jpg" for name in ("0a1", "1b2", "2c3", "3d4")],
+        {
+            "train.csv": table(
+                "id,landmark_id", *(f"{name},{n % 2}" for n, name in enumerate(("0a1", "1b2", "2c3", "3d4")))
+            )
+        },
+        "",
+        {"0": 2, "1": 2},
+        {"train": 4},
+    ),
+    "nuclei: a folder for each image, called as it is": Layout(
+        [
+            f"stage1_train/{n:04x}ab/{kind}/{n:04x}{end}.png"
+            for n in range(4)
+            for kind, end in (("images", "ab"), ("masks", "x"))
+        ],
+        {},
+        "",
+        {None: 4},
+    ),
+    "LIDC: folders are ids, and a table of the patients": Layout(
+        [f"LIDC/LIDC-IDRI-{who:04d}/study/{n}.png" for who in range(6) for n in range(2)],
+        {"diagnosis.csv": table("TCIA Patient ID,Diagnosis", *(f"LIDC-IDRI-{who:04d},{who % 3}" for who in range(6)))},
+        "",
+        {"0": 4, "1": 4, "2": 4},
+        group={f"LIDC-IDRI-{who:04d}": 2 for who in range(6)},
+        told="'TCIA Patient ID' of diagnosis.csv names 6 of 6 folders",
+    ),
+    "LGG: the table has the beginnings of the folders' names": Layout(
+        [f"TCGA_CS_494{who}_1996090{who}/{n}.tif" for who in range(6) for n in range(2)],
+        {
+            "data.csv": table(
+                "Patient,RNASeqCluster,death01", *(f"TCGA_CS_494{who},{who},{who % 2}" for who in range(6))
+            )
+        },
+        "",
+        {"0": 6, "1": 6},
+        group={f"TCGA_CS_494{who}_1996090{who}": 2 for who in range(6)},
+    ),
+    "tiles of slides, which a table labels": Layout(
+        [f"tiles/{slide}/{n}.png" for slide in ("A7-x", "B1-y", "C3-z", "D9-q") for n in range(2)],
+        {"labels.csv": table("slide,label,split", "A7-x,c,train", "B1-y,d,train", "C3-z,c,test", "D9-q,d,test")},
+        "",
+        {"c": 4, "d": 4},
+        {"train": 4, "test": 4},
+        dict.fromkeys(("A7-x", "B1-y", "C3-z", "D9-q"), 2),
+    ),
+    "a folder of tests beside classes is none": Layout(
+        [f"imgs/{name}/{name}{n}.png" for name in ("health", "tb", "test") for n in range(3)],
+        {},
+        "",
+        {"health": 3, "tb": 3, None: 3},
+        told="test: no class",
+    ),
+    "State Farm: a table of the same classes names the drivers": Layout(
+        [f"c{k}/{k}{n}.jpg" for k in (0, 1) for n in range(4)],
+        {
+            "drivers.csv": table(
+                "subject,classname,img", *(f"p{n // 2},c{k},{k}{n}.jpg" for k in (0, 1) for n in range(4))
+            )
+        },
+        "",
+        {"c0": 4, "c1": 4},
+        group={"p0": 4, "p1": 4},
+        told="drivers.csv tells the same classes as the folders",
+    ),
+    "AIROGS: parts of the set as numbers, and a table of other classes": Layout(
+        [f"{n % 2}/T{n}.jpg" for n in range(8)],
+        {"train_labels.csv": table("challenge_id,class", *(f"T{n},{('RG', 'NRG')[n // 4]}" for n in range(8)))},
+        "",
+        {"0": 4, "1": 4},
+        told="folders, not the table (train_labels.csv gives 8 of 8 images labels that are not their folders: RG 4, NRG 4)",
+    ),
+    "CUB: numbers of the images are no labels, and its division is told": Layout(
+        [f"images/{k}.{name}/{name}{n}.jpg" for k, name in enumerate(("Albatross", "Auklet")) for n in range(3)],
+        {
+            "images.txt": "".join(
+                f"{1 + n + 3 * k} {k}.{name}/{name}{n}.jpg\n"
+                for k, name in enumerate(("Albatross", "Auklet"))
+                for n in range(3)
+            ),
+            "train_test_split.txt": "".join(f"{n} {n % 2}\n" for n in range(1, 7)),
+        },
+        "",
+        {"0.Albatross": 3, "1.Auklet": 3},
+        told="train_test_split.txt may tell them",
+    ),
+    "tables beside classes that nobody read are told": Layout(
+        [f"{name}/{name}{n}.jpg" for name in ("FAL", "NEL") for n in range(2)],
+        {"meta.csv": table("case,clinic,derm", *(f"{n},NEL/NEL{n}.jpg,FAL/FAL{n}.jpg" for n in range(2)))},
+        "",
+        {"FAL": 2, "NEL": 2},
+        told="meta.csv lies beside them, in no form that is known",
+    ),
+    "IDRiD: the same names in both splits, a table for each": Layout(
+        [f"Images/{top}/{n}.jpg" for top in ("a. Training Set", "b. Testing Set") for n in range(3)],
+        {
+            f"Groundtruths/{name} Labels.csv": table(
+                "Image name,Retinopathy grade,", *(f"{n},{(n + k) % 3}," for n in range(3))
+            )
+            for k, name in enumerate(("a. Training", "b. Testing"))
+        },
+        "",
+        {"0": 2, "1": 2, "2": 2},
+        {"train": 3, "test": 3},
+        told="names 3 of 6 images",
+    ),
+    "ISIC 2016: no row of names, no ending": Layout(
+        numbered("ISIC_{}.jpg", 4),
+        {"GroundTruth.csv": "".join(f"ISIC_{n},{('benign', 'malignant')[n % 2]}\n" for n in range(4))},
+        "",
+        {"benign": 2, "malignant": 2},
+        told="no names of columns: taken as path, label",
+    ),
+    "NIH: a table of a few boxes beside that of all": Layout(
+        numbered("images/{}_000.png", 8),
+        {
+            "Data_Entry.csv": table(
+                "Image Index,Finding Labels,Patient", *(f"{n}_000.png,{'AB'[n % 2]},{n // 2}" for n in range(8))
+            ),
+            "BBox_List.csv": table("Image Index,Finding Label,x", "0_000.png,B,5", "1_000.png,C,6"),
+        },
+        "",
+        {"A": 4, "B": 4},
+        group={str(n): 2 for n in range(4)},
+    ),
+    "Messidor-2: a grade beside columns of 0 and 1": Layout(
+        numbered("{}.png", 6),
+        {"data.csv": table("image_id,dr_grade,dme,gradable", *(f"{n}.png,{n % 3},{n % 2},1" for n in range(6)))},
+        "",
+        {"0": 2, "1": 2, "2": 2},
+        told="'dr_grade' is the label",
+    ),
+    "DeepFashion: a division in words": Layout(
+        [f"img/{name}/{n}.jpg" for name in ("Blouse", "Top") for n in range(3)],
+        {
+            "Eval/list_eval_partition.txt": "6\nimage_name  evaluation_status\n"
+            + "".join(
+                f"img/{name}/{n}.jpg  {('train', 'val', 'test')[n]}\n" for name in ("Blouse", "Top") for n in range(3)
+            )
+        },
+        "",
+        {"Blouse": 3, "Top": 3},
+        {"train": 2, "val": 2, "test": 2},
+    ),
+    "Stanford Dogs: lists of MATLAB are told": Layout(
+        [f"Images/{name}/{name}_{n}.jpg" for name in ("n1-pug", "n2-chow") for n in range(2)],
+        {f"lists/{split}_list.mat": "x" for split in ("train", "test")},
+        "",
+        {"n1-pug": 2, "n2-chow": 2},
+        told="lists/test_list.mat, lists/train_list.mat may tell them",
+    ),
+    "COCO's annotations of any name": Layout(
+        numbered("imgs/{}.jpg", 4),
+        {
+            "train.json": json.dumps(
+                {
+                    "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(4)],
+                    "annotations": [{"image_id": n, "category_id": n % 2} for n in range(4)],
+                    "categories": [{"id": 0, "name": "c"}, {"id": 1, "name": "d"}],
+                }
+            )
+        },
+        "",
+        {"c": 2, "d": 2},
+    ),
+    "FairFace: columns that may be the label are named": Layout(
+        numbered("{}.jpg", 6),
+        {
+            "faces.csv": table(
+                "file,age,gender,race",
+                *(f"{n}.jpg,{('3-9', '10')[n // 3]}y,{'MF'[n % 2]},A{n // 3}" for n in range(6)),
+            )
+        },
+        "",
+        {None: 6},
+        told="faces.csv names images, and has the columns age, gender, race",
+    ),
+    "a list for each class is told": Layout(
+        numbered("images/{}.jpg", 6),
+        {f"{name}.txt": "".join(f"{n + k}.jpg\n" for n in range(3)) for name, k in (("cat", 0), ("dog", 3))},
+        "",
+        {None: 6},
+        told="tables lie beside the images: cat.txt, dog.txt",
+    ),
+    "UTKFace: parts of the names with few values are told": Layout(
+        [f"UTKFace/{20 + n}_{n % 2}_{n % 3}_2017{n:02d}.jpg.chip.jpg" for n in range(18)],
+        {},
+        "",
+        {"UTKFace": 18},
+        told="part 2: 0 9, 1 9; part 3: 0 6, 1 6, 2 6",
+    ),
+    "names of splits are no classes": Layout(
+        [f"aligned/{name}_{n}.jpg" for name in ("train", "test") for n in range(3)],
+        {},
+        "",
+        {"aligned": 6},
+        told="names of files begin with test 3, train 3",
+    ),
+    "Herlev: partners whose names say a little more are told": Layout(
+        [f"{name}/{n}{end}.bmp" for name in ("columnar", "squamous") for n in range(4) for end in ("", "-d")],
+        {},
+        "",
+        {"columnar": 8, "squamous": 8},
+        told="8 are called as another file with -d after it",
+    ),
+    "lesions as masks": Layout(
+        [f"{n}/{n}{end}.bmp" for n in ("a", "b", "c") for end in ("", "_lesion")],
+        {},
+        "",
+        {None: 3},
+        told="3 left out",
+    ),
+    "takes of a person are no classes": Layout(
+        [f"faces/S{who:03d}/{take:03d}/{n}.png" for who in range(6) for take in range(1, 4) for n in range(2)],
+        {},
+        "",
+        {None: 36},
+        group={f"S{who:03d}": 6 for who in range(6)},
+    ),
 }
 
 

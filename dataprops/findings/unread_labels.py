@@ -8,16 +8,21 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
+from dataprops.sources.account import FOLDERS_USED
 
 
 def _told(context: Context) -> list[str]:
-    """Where labels may stand and the option that takes them, of images that are of no class or all of one."""
-    if context.kind == "numbers" or context.images["y"].nunique() > 1:
+    """Where labels may stand and the option that takes them: of images of no class or all of one, or where a table has other ones."""
+    if context.kind == "numbers":
         return []
+    unlabelled = context.images["y"].nunique() <= 1
     return [
         f"{told['why']} ({told['option']})"
         for told in context.decisions
-        if told["value"] == "none" and (told["what"] == "labels" or "--label-pattern" in told["option"])
+        if (told["what"], told["value"]) == ("labels", FOLDERS_USED)
+        or (
+            unlabelled and told["value"] == "none" and (told["what"] == "labels" or "--label-pattern" in told["option"])
+        )
     ]
 
 
@@ -28,7 +33,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """places_of_unread_labels, of sets without classes."""
+    """places_of_unread_labels."""
     return {"places_of_unread_labels": float(len(_told(context)))}
 
 
@@ -37,8 +42,9 @@ FINDING = Finding(
     severity="warning",
     title="Labels that were not read",
     explanation=(
-        "The images have no label, or all the same, while files or names beside them may hold some. Without labels nobody looks for"
-        " wrong ones, for shortcuts, or for how hard the set is: say where the labels stand, and audit again."
+        "The images have no label, or all the same, while files or names beside them may hold some; or their folders say one"
+        " thing and a table beside them another. Without the right labels nobody looks for wrong ones, for shortcuts, or for how"
+        " hard the set is: say where the labels stand, and audit again."
     ),
     find=find,
     measures=measures,
@@ -49,7 +55,7 @@ FINDING = Finding(
             max=0,
             severity="warning",
             title="labels that seem to be there were read",
-            sentence="No labels were read, though {value:place|places} may hold some: wrong labels and shortcuts were not looked for.",
+            sentence="{value:place|places} may hold labels that were not read: wrong ones and shortcuts were not looked for.",
             reason="an audit without labels that somebody has tells half of what it could",
         ),
     ),

@@ -358,7 +358,9 @@ def frames_of(data: bytes) -> int:
 
 
 def _volume(data: bytes) -> str | None:
-    """What to say of a NIfTI file: it is no image, but holds some."""
+    """What to say of a file that is no image and holds some, a NIfTI volume, or stands for one: a pointer of Git LFS."""
+    if data.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS in place of the image: fetch it with 'git lfs pull'"
     head = data[:352]
     if data[:2] == b"\x1f\x8b":
         try:

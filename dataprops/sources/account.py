@@ -90,6 +90,7 @@ NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERI
 # suffix of a file that is not read -> what to do with it
 _PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
 _PACKED = "unpack it, and give the folder"
+FOLDERS_USED = "folders, not the table"  # a decision on labels where both tell some
 WAYS_OUT: dict[str, str] = {
     ".xls": "Excel of before 2007; save it as .xlsx or .csv",
     ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
@@ -99,6 +100,7 @@ WAYS_OUT: dict[str, str] = {
     **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
     ".txt": "its first lines name no image with its ending; save it as .csv with a row of names, and give --images DIR",
+    ".mdb": "LMDB; write its images out as files, or as WebDataset",
     ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
 }
 

@@ -30,10 +30,20 @@ from dataprops.sources.columns import (
     plain_name,
     texts_of,
 )
+from dataprops.sources.compared import compare
 from dataprops.sources.exports import annotated
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.lists import by_ends, with_splits, without_zeros
-from dataprops.sources.neighbours import TABLES, agreeing, described_by, image_of, neighbour_tables
+from dataprops.sources.lists import by_ends, split_of_list, with_splits, without_zeros
+from dataprops.sources.neighbours import (
+    MOST_TABLES,
+    TABLES,
+    agreeing,
+    columns_of,
+    described_by,
+    image_of,
+    neighbour_tables,
+)
+from dataprops.sources.people import with_persons
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import ALIKE, words_of
 from dataprops.sources.table import SourceOptions
@@ -80,8 +90,11 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     with_splits(table, names, read)
     classes = table["label"]
     if classes.nunique() > 1:
+        if with_persons(table, names, read, options, classes.tolist()):
+            return table
         if classes.isna().any():
             _rest(table, names, read, options)
+        compare(table, names, read, options)
         return table
     # the only folder tells nothing where a table tells more
     table["label"] = pd.Series([None] * len(table), dtype=object)
@@ -103,7 +116,7 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     folders = {without_zeros(name): name for name in own.values()}
     above = {"", *(key[: at.start()] for key in alone for at in re.finditer("/", key))}
     near = [name for name in names if posixpath.dirname(name) in above]
-    for told in neighbour_tables(table["key"].tolist(), near, read, options):
+    for told in neighbour_tables(table["key"].tolist(), near, read, options, table["split"].tolist()):
         label = {key: folders.get(without_zeros(name)) for key, name in told.label.items() if name is not None}
         agreed = sum(name is not None and own.get(key, name) == name for key, name in label.items())
         if not alone & label.keys() or agreed < ALIKE * len(label):
@@ -118,12 +131,17 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     """Labels from the first kind of table that has any."""
     if table["group"].notna().any():
         _participants(table, names, read, options)
+    if table["label"].isna().all() and table["group"].notna().any():
+        with_persons(table, names, read, options, [name and name.rpartition("/")[2] for name in table["group"]])
     for name in names:
         if posixpath.basename(name).lower() in METADATA or LISTED.fullmatch(posixpath.basename(name)):
             _metadata(table, name, read, options)
     if table["label"].isna().all():
+        stems = {posixpath.splitext(key)[0] for key in table["key"]}
+        few = [name for name in names if name.lower().endswith(".json") and posixpath.splitext(name)[0] not in stems]
+        few = few if len(few) <= MOST_TABLES else []  # of any name: train.json; more are files of single images
         for name in names:
-            if name.lower().endswith(".json") and _may_be_coco(name):
+            if name.lower().endswith(".json") and (_may_be_coco(name) or name in few):
                 _coco(table, name, read)
     if table["label"].isna().all():
         _yolo(table, names, read)
@@ -140,7 +158,12 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         others += _long_texts(table["key"].tolist(), names, read)
         if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
-            decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
+            columns = columns_of(table["key"].tolist(), others, read) if len(others) <= MOST_TABLES else None
+            if columns is None:
+                decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
+            else:
+                why = f"{why}; {columns[0]} names images, and has the columns {columns[1]}"
+                decide(table, Decision("labels", "none", why, "--label-column COLUMN"))
 
 
 def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
@@ -149,6 +172,7 @@ def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str],
     texts = [name for name in names if name.lower().endswith((".txt", ".lst"))]
     own = [name for name in texts if posixpath.splitext(posixpath.basename(name))[0] in stems]
     found = own if len(own) >= len(keys) / 2 else []
+    lists: list[str] = []
     for name in texts:
         if name in own or PROSE & set(words_of(posixpath.basename(name))):
             continue
@@ -158,7 +182,8 @@ def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str],
             continue
         bare = sum(posixpath.splitext(posixpath.basename(line.strip()))[0] in stems for line in lines)
         found += [name] if len(lines) >= max(3, len(keys) / 10) and bare < len(lines) / 2 else []
-    return found
+        lists += [name] if bare >= max(2, ALIKE * len(lines)) and split_of_list(name) is None else []
+    return found + (lists if len(lists) > 1 else [])  # cat.txt, dog.txt
 
 
 def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -204,8 +229,8 @@ def _neighbours(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> bool:
     """Labels of tables of any name that name the images; whether anything was told of them."""
-    found = neighbour_tables(table["key"].tolist(), names, read, options)
-    tables = agreeing(found)
+    found = neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist())
+    tables = agreeing(found, len(table))
     if found and not tables:
         why = f"{' and '.join(told.name for told in found[:3])} give the same images different labels"
         decide(table, Decision("labels", "none", why, "giving one of them in place of the folder"))

@@ -242,7 +242,7 @@ def labels_of(
     if (marks := _of_masks(frame)) is not None:
         used.append(marks[0])
         return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
-    if found is None and len(ending) == 1:
+    if len(ending) == 1 and (found is None or frame[ending[0]].nunique() > 2):  # a grade beside columns of 0 and 1
         why = f"of {len(frame.columns)} columns this one alone is named so"
         used.append(ending[0])
         return (

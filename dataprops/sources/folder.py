@@ -31,7 +31,7 @@ from dataprops.sources.account import (
     told,
 )
 from dataprops.sources.beside import with_tables
-from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies
+from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies, split_of
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.util.budget import read_whole
 
@@ -47,7 +47,13 @@ OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".
 
 # Files that a source of their own reads, by a part of their names
 PUBLISHED = (("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"))
+WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
 FEW_NAMES = 200  # beginnings of file names that may be classes
+LEAST_FIELDS, MOST_NAMES, MOST_SHOWN = (
+    3,
+    0.9,
+    3,
+)  # parts of file names; share of the names that have as many; parts that are told
 MOST_ENDS = 5  # classes by the last figure of the file's name
 SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
@@ -167,7 +173,7 @@ def layout(
         )
     kept, left_out, decisions = chosen(location, keys, options)
     found = infer(kept, options.layout or None)
-    told_names = () if any(found.label) or options.layout or options.label_pattern else _named_alike(kept)
+    told_names = () if len(set(found.label)) > 1 or options.layout or options.label_pattern else _named_alike(kept)
     own = groups(kept, options.group_pattern)
     group = found.group if options.group_pattern is None else own
     table = image_table(key=kept, label=found.label, split=found.split, group=group)
@@ -181,14 +187,18 @@ def layout(
 
 def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
     """A remark on classes in file names where no folder is one: ``cat.0.jpg``, ``dog.1.jpg``."""
-    words = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*", key.rpartition("/")[2]) for key in keys]
+    words = [re.match(WORDS, key.rpartition("/")[2]) for key in keys]
     count = Counter(word[0] for word in words if word)
     if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
         return _ending_alike(keys)
     names = sorted(count, key=lambda name: -count[name])
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
+    if len({split_of(name) for name in names} - {None}) == len(names):
+        why = f"no folder tells them; names of files begin with {shown_names}"
+        return (Decision("splits", "none", why, "folders for them, or a table with a column of splits"),)
     why = f"no folder tells a class; names of files begin with {shown_names}"
-    return (Decision("classes", "none", why, r"--label-pattern '([A-Za-z]+)[^/]*$'"),)
+    word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS
+    return (Decision("classes", "none", why, f"--label-pattern '({word})[^/]*$'"),)
 
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
@@ -197,10 +207,30 @@ def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
     bases = {end[1] for end in ends if end}
     count = Counter(end[2] for end in ends if end)
     if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
-        return ()
+        return _fields(keys)
     named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
     why = f"no folder tells a class; names of files end with {named}"
     return (Decision("classes", "none", why, r"--label-pattern '[-_]([0-9])[.][^./]*$'"),)
+
+
+def _fields(keys: list[str]) -> tuple[Decision, ...]:
+    """A remark on classes within file names of several parts: ``26_1_0_20170116.jpg``, of which the second is 0 or 1."""
+    names = [key.rpartition("/")[2].partition(".")[0].split("_") for key in keys]
+    number = len(names[0])
+    if number < LEAST_FIELDS or sum(len(name) == number for name in names) < MOST_NAMES * len(names):
+        return ()
+    names = [name for name in names if len(name) == number]
+    counts = [Counter(name[part] for name in names) for part in range(number)]
+    few = [part for part in range(number) if 1 < len(counts[part]) <= MOST_ENDS and min(counts[part].values()) > 1]
+    if not few or len(names) < LEAST_FIELDS * MOST_ENDS:
+        return ()
+    seen = "; ".join(
+        f"part {part + 1}: {', '.join(f'{shown(value)} {count:,}' for value, count in sorted(counts[part].items()))}"
+        for part in few[:MOST_SHOWN]
+    )
+    pattern = "(?:^|/)" + "[^/_]*_" * few[0] + "([^/_.]*)" + ("_" if few[0] + 1 < number else "[.]") + "[^/]*$"
+    why = f"no folder tells a class; names of files have {number} parts with few values in some ({seen})"
+    return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
 
 
 def _bytes_of(item: tuple[str, str]) -> bytes:

@@ -15,14 +15,16 @@ import pandas as pd
 
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import OF_FOLDERS, words_of
+from dataprops.sources.structure import OF_FOLDERS, SPLITS, words_of
 from dataprops.sources.tablefile import as_text
 
 LISTS = (".txt", ".lst", ".list")
 OTHERS = (*LISTS, ".csv", ".tsv", ".json", ".mat", ".pkl", ".npy", ".npz")
+ARRAYS = (".mat", ".pkl", ".npy", ".npz")  # of a division, where they are called like a split
 DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
 PARTITION = frozenset(("partition", "partitions"))
 MOST = 2**26  # bytes of a list
+NUMBERS = {"0": "train", "1": "val", "2": "test"}
 NAMED, BOTH = 0.9, 0.1  # share of its lines that name images; share of the images that may stand in two splits
 
 
@@ -80,7 +82,11 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         return
     stems = {name: set(words_of(posixpath.splitext(posixpath.basename(name))[0])) for name in names}
     beside = sorted(
-        name for name in names if name in lists or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
+        name
+        for name in names
+        if name in lists
+        or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
+        or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
     if beside:
         why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in no form that is known"
@@ -88,7 +94,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 
 
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
-    """Splits by a list ``x.jpg 2``, as CelebA has it: 0 is train, 1 val and 2 test; whether there is one."""
+    """Splits by a list ``x.jpg 2``, as CelebA has it, 0 is train, 1 val and 2 test, or ``x.jpg train``; whether there is one."""
     likely = [
         name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(_base(name)))
     ]
@@ -99,16 +105,20 @@ def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
         except OSError:
             continue
         parts = {
-            key: int(line[1])
+            key: line[1].lower()
             for line in lines
-            if len(line) == 2 and line[1] in ("0", "1", "2") and (key := known.get(folded(forward_slashes(line[0]))))
+            if len(line) == 2 and (key := known.get(folded(forward_slashes(line[0]))))
         }
-        if len(parts) < NAMED * (len(lines) - 1) or set(parts.values()) != {0, 1, 2}:
+        told = set(parts.values())
+        named = told <= SPLITS.keys() and len({SPLITS[part] for part in told}) > 1
+        if len(parts) < NAMED * (len(lines) - 2) or not (named or told == NUMBERS.keys()):
             continue
-        split = [("train", "val", "test")[parts[key]] if key in parts else None for key in table["key"]]
+        meaning = SPLITS if named else NUMBERS
+        split = [meaning[parts[key]] if key in parts else None for key in table["key"]]
         table["split"] = pd.Series(split, dtype=object)
         value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
-        why = f"{name} numbers {len(parts):,} of {len(table):,} images: 0 is train, 1 is val, 2 is test"
+        how = "" if named else ": 0 is train, 1 is val, 2 is test"
+        why = f"{name} {'names' if named else 'numbers'} {len(parts):,} of {len(table):,} images{how}"
         decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
         return True
     return False

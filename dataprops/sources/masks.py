@@ -19,7 +19,7 @@ from dataprops.sources.table import shown
 _WORD = (
     r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
     r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?"
-    r"|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?|annos?|\dst[-_]?HO|\dnd[-_]?HO"
+    r"|lesions?|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?|annos?|\dst[-_]?HO|\dnd[-_]?HO"
     r"|gt(?:fine|coarse)[-_](?:color|labelids|instanceids|labeltrainids))"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
@@ -48,6 +48,7 @@ IMAGE_FOLDER = re.compile(
 )
 MOST, HALF = 0.8, 0.5
 LEAST_TWINS = 10  # files: of fewer the names may well be chance
+END = re.compile(r"[-_. ][A-Za-z]+$")
 LONGEST = 255  # letters of a name, as file systems have it; longer ones stand in tables and archives alone, and take long to look at
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
@@ -88,7 +89,7 @@ def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[s
         return Chosen(kept, left, [])
     masks = find_masks(kept)
     if not masks:
-        return Chosen(kept, left, _remark_on_twins(kept))
+        return Chosen(kept, left, _remark_on_twins(kept) or _remark_on_ends(kept))
     left.update(dict.fromkeys(sorted(masks), MASK))
     first = min(masks)
     seen = "1 file is named as a mask" if len(masks) == 1 else f"{len(masks):,} files are named as masks"
@@ -117,6 +118,22 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # as it is written
     why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
     return [Decision("masks", "none left out", why, f"--exclude '*{mask}'")]
+
+
+def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
+    """A remark where most images have a partner whose name says a little more, always the same: ``x-d.bmp`` beside ``x.bmp``."""
+    stems = {stem_of(key): key for key in keys}
+    ends: dict[str, list[str]] = {}
+    for stem, key in stems.items():
+        if (end := END.search(stem)) and stem[: end.start()] in stems:
+            ends.setdefault(end[0], []).append(key)
+    end, found = max(ends.items(), key=lambda item: len(item[1]), default=("", []))
+    if 2 * len(found) < max(MOST * len(keys), LEAST_TWINS):
+        return []
+    second = min(found)
+    first = stems[stem_of(second).removesuffix(end)]
+    why = f"{len(found):,} are called as another file with {end} after it, such as {shown(second)} and {shown(first)}"
+    return [Decision("masks", "none left out", why, f"--exclude '*{end}.*'")]
 
 
 def stem_of(name: str) -> str:

@@ -29,6 +29,8 @@ LISTS = (".txt", ".lst")
 MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
 HEAD = 2**14  # bytes that tell whether a text lists images
 NAMED = 0.5  # share of a table's rows, or of the images, that it must name
+COLUMNS = 6  # that are named in a question
+WHOLE = 0.9  # share of the images of a table of all
 DISAGREE = 0.01  # share of the images of two tables that may have other labels in the second
 DESCRIBED = 64  # other columns that are kept, for parts of the data that are harder than the rest
 EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
@@ -50,14 +52,18 @@ class Told(NamedTuple):
 
 
 def neighbour_tables(
-    keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+    keys: Sequence[str],
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    options: SourceOptions,
+    splits: Sequence[str | None],
 ) -> list[Told]:
     """The tables among some files that name the images and their labels, those that name most images first.
 
     Parameters
     ----------
-    keys : sequence of str
-        The images.
+    keys, splits : sequence of str
+        The images, and what folders tell of them.
     names : sequence of str
         Files beside the images.
     read : callable
@@ -74,18 +80,35 @@ def neighbour_tables(
     if not likely or len(likely) > MOST_TABLES:  # more are files of single images
         return []
     known = by_ends(keys)
-    found = [told for name in likely if (told := _told(name, known, len(keys), read, options)) is not None]
+    of_parts = _by_parts(keys, splits) if None in known.values() else {}
+    found = [
+        told
+        for name in likely
+        if (told := _told(name, of_parts.get(split_of_list(name), known), len(keys), read, options)) is not None
+    ]
     return sorted(found, key=lambda told: (-len(told.label), told.name))
 
 
-def agreeing(tables: Sequence[Told]) -> list[Told]:
+def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
+    """`lists.by_ends` for each split: its own images go before others that are called alike, as ``train/1.png`` and ``test/1.png``."""
+    whole = by_ends(keys)
+    parts: dict[str | None, dict[str, str | None]] = {}
+    for part in {split for split in splits if split is not None}:
+        own = by_ends([key for key, split in zip(keys, splits, strict=True) if split == part])
+        parts[part] = whole | {end: key for end, key in own.items() if key is not None}
+    return parts
+
+
+def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
     """The tables to use: the first, and those that name other images by the same columns; none where two disagree.
 
-    Where they are called like splits, ``train.csv`` and ``test.csv``, their images are of these.
+    One that names nearly all images goes before others that name less than half of them, such as the boxes of a few. Where they
+    are called like splits, ``train.csv`` and ``test.csv``, their images are of these.
     """
     used: list[Told] = []
     labels: dict[str, str | None] = {}
-    for told in tables:
+    whole = bool(tables) and len(tables[0].label) >= WHOLE * images
+    for told in tables[:1] + [told for told in tables[1:] if not whole or len(told.label) >= images / 2]:
         shared = [key for key, label in told.label.items() if label is not None and labels.get(key) is not None]
         if sum(labels[key] != told.label[key] for key in shared) > DISAGREE * len(shared):
             return []
@@ -110,7 +133,7 @@ def _told(
         if len(data) > MOST_BYTES or (name.lower().endswith(LISTS) and not lists_images(data[:HEAD])):
             return None
         list_name = f"{posixpath.splitext(name)[0]}.txt" if name.lower().endswith(LISTS) else name
-        frame, decisions = read_table(data, list_name)
+        frame, decisions = _with_names(*read_table(data, list_name), known)
         if frame.empty or not isinstance(frame.index, pd.RangeIndex):
             return None
 
@@ -145,6 +168,49 @@ def _told(
     decisions = [*decisions, *told_path, *told_labels, *told_split, *told_group]
     own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
     return Told(name, label, *own, absent, several or many, decisions, frame, used, rows)
+
+
+def _with_names(
+    frame: pd.DataFrame, decisions: list[Decision], known: Mapping[str, str | None]
+) -> tuple[pd.DataFrame, list[Decision]]:
+    """A table whose first row names an image without its ending, ``ISIC_0,benign``, with names of columns; others as they are."""
+    first = [number for number, name in enumerate(frame.columns) if known.get(folded(str(name))) is not None]
+    if len(first) != 1 or len(frame.columns) != 2 or frame.columns[first[0]].isdecimal():
+        return frame, decisions
+    rows = pd.concat(
+        [pd.DataFrame([list(frame.columns)], columns=frame.columns, dtype=object), frame], ignore_index=True
+    )
+    rows.columns = pd.Index(["path", "label"] if first[0] == 0 else ["label", "path"])
+    why = "its first row names an image"
+    told = Decision("table", f"no names of columns: taken as {', '.join(rows.columns)}", why, "a row of names")
+    return rows, [*decisions, told]
+
+
+def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> tuple[str, str] | None:
+    """The first table of which a column names images, and its other columns with few values, for a question; None without one."""
+    known = by_ends(keys)
+    for name in names:
+        try:
+            data = read(name)
+            frame = read_table(data, name).frame if name.lower().endswith(TABLES) and len(data) <= MOST_BYTES else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if frame is None or frame.empty:
+            continue
+        texts = {str(column): texts_of(frame[column]) for column in frame.columns}
+        paths = [
+            column
+            for column, values in texts.items()
+            if sum(value is not None and image_of(value, known) is not None for value in values) >= NAMED * len(frame)
+        ]
+        few = [
+            column
+            for column, values in texts.items()
+            if column not in paths and 1 < len(set(values)) <= max(2, len(frame) / 2)
+        ]
+        if paths and few:
+            return name, f"{', '.join(few[:COLUMNS])}{', ...' if len(few) > COLUMNS else ''}"
+    return None
 
 
 def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> tuple[dict[str, str | None], bool]:

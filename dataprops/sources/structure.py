@@ -31,7 +31,7 @@ SPLITS = {
     "privatetest": "test",
 }
 # of folders; a column of a table keeps such names
-OF_FOLDERS = SPLITS | {"eval": "val", "evaluation": "val", "holdout": "test", "heldout": "test"}
+OF_FOLDERS = SPLITS | {"trainval": "train", "eval": "val", "evaluation": "val", "holdout": "test", "heldout": "test"}
 FILLERS = frozenset(
     (
         "set",
@@ -55,6 +55,9 @@ SUBJECT = re.compile(
 BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
+# Ids that differ in their figures alone: LIDC-IDRI-0001 and IMD002, TCGA_CS_4941_19960909, UIDs of DICOM. Words in small letters
+# with one number, Sample001 and n01440764, are as often classes
+CODE = re.compile(r"(?=(?:[^A-Z]*[A-Z]){2}|.*\d{3,}\D+\d{3,})(?=.*\d{3})[A-Z0-9_@.-]+|\d+(?:\.\d+){4,}")
 PLAIN = re.compile(
     r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans|jpegimages|originals?|raw", re.IGNORECASE
 )
@@ -90,6 +93,7 @@ CHUNKS = FILLERS | frozenset(
         ),
     )
 )
+_PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume")]
 VARIANTS = frozenset(  # of one set, each with all classes
     (
         "original",
@@ -115,6 +119,9 @@ SIZE = re.compile(r"\d{2,4} ?[xX] ?\d{2,4}(?: ?px)?")
 PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
 CLASS_WORDS = frozenset(("class", "category", "label", "grade", "stage", "level", "type", "kl", "birads", "score"))
 UNLABELLED = frozenset(("unlabeled", "unlabelled"))
+ASIDE = frozenset(
+    ("test", "testing", "val", "validation")
+)  # a folder beside classes, and none of them; a train may be one
 WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
@@ -263,6 +270,8 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     root = common_root(keys)
     folders = [key[len(root) :].split("/")[:-1] for key in keys]
     split, rests, depth = _splits(folders)
+    drawers = _drawers_of_names(rests, keys)
+    rests = _without_own([rest[drawers:] for rest in rests], keys)
     decisions = []
     if any(split):
         names = Counter(name for name in split if name)
@@ -270,7 +279,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         alone = sum(1 for name in split if name is None)
         why = "folders are named like splits" + (f"; {alone:,} images lie in none of them" if alone else "")
         decisions.append(Decision("splits", value, why, "--layout"))
-    before = "*/" * root.count("/") + ("split/" if depth and any(split) else "")
+    before = "*/" * root.count("/") + ("split/" if depth and any(split) else "") + "*/" * drawers
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = _classes(rests, split, before, between)
     decisions += told
@@ -278,7 +287,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
         decisions.append(found)
-    return Structure(root, label, split, group, depth + deeper, decisions)
+    return Structure(root, label, split, group, depth + drawers + deeper, decisions)
 
 
 def _as_told(keys: Sequence[str], layout: str) -> Structure:
@@ -458,6 +467,7 @@ def _classes(
     if _are_drawers(rests):
         label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/", between)
         return label, group, told, depth + 1
+    rests = _without_parts(rests, split)
     tops = Counter(rest[0] for rest in rests if rest)
     none: list[str | None] = [None] * len(rests)
     if not tops:
@@ -476,7 +486,7 @@ def _classes(
     variants = len(common) > 1 and all(
         SIZE.fullmatch(top) or (words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS) for top in tops
     )
-    if len(tops) > 1 and (variants or all(_is_chunk(top) for top in tops)):
+    if len(tops) > 1 and (variants or all(_is_chunk(top) for top in tops) or _are_parts(tops)):
         why = f"folders such as {shown(min(tops))} are parts of one set"
         inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
         made = _named_classes(inner, f"; {why}") if any(inner) else Decision("classes", "none", why, "--layout")
@@ -485,22 +495,27 @@ def _classes(
     plain = PLAIN.fullmatch(first) or IMAGE_FOLDER.search(first)
     if len(tops) == 1 and plain and all(len(rest) <= 1 for rest in rests):
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
-    named = {top: None if UNLABELLED & set(words_of(top)) else shown(top) for top in tops}
+    aside = {top for top in tops if top.lower() in ASIDE and len(tops) > 2 and not any(split)}
+    named = {top: None if UNLABELLED & set(words_of(top)) or top in aside else shown(top) for top in tops}
     label = [named[rest[0]] if rest else None for rest in rests]
-    told = [_named_classes(label, _deeper(rests, inside, common, f"{before}*{between}/"))]
+    told = [_named_classes(label, _deeper(rests, f"{before}*{between}/"))]
     if unnamed := [top for top in tops if named[top] is None]:
         told = [told[0]._replace(why=f"{told[0].why}; {_few(unnamed)}: no class")]
     return label, none, told, 0
 
 
-def _deeper(rests: list[list[str]], inside: dict[str, set[str]], common: set[str], before: str) -> str:
+def _deeper(rests: list[list[str]], before: str) -> str:
     """A remark on folders below the classes that may be the actual classes."""
+    inside = _inside(rests)
+    below = set().union(*inside.values())
+    if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
+        return _deeper([[rest[0], *rest[2:]] for rest in rests if rest], f"{before}*/")
+    common = set.intersection(*inside.values()) if inside else set()
     option = f"(--layout '{before}class' if those are the classes)"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return ""
     if len(inside) > 1 and len(common) > 1:
         return f"; below each lie {_few(common)} {option}"
-    below = set().union(*inside.values())
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
         return ""
     return f"; below them lie {_few(below)} {option}"
@@ -523,6 +538,31 @@ def _are_drawers(rests: list[list[str]]) -> bool:
     return bool(rests) and (letters or numbers)
 
 
+def _drawers_of_names(rests: list[list[str]], keys: Sequence[str]) -> int:
+    """How many of the first folders only sort files by how their names begin: ``0/a/3/0a3f9c.jpg``; of one alone it may be chance.
+
+    >>> _drawers_of_names([["0", "a"], ["1", "f"]], ["0/a/0a7.png", "1/f/1f2.png"])
+    2
+    """
+    levels = 0
+    least = min(map(len, rests), default=0)
+    while levels < least and all(
+        len(rest[levels]) <= 2 and key.rpartition("/")[2].lower().startswith("".join(rest[: levels + 1]).lower())
+        for rest, key in zip(rests, keys, strict=True)
+    ):
+        levels += 1
+    return levels if levels > 1 else 0
+
+
+def _without_own(rests: list[list[str]], keys: Sequence[str]) -> list[list[str]]:
+    """Without folders that nearly all images have to themselves, called as they are: ``0a7f/images/0a7f.png``."""
+    stems = [key.rpartition("/")[2].partition(".")[0] for key in keys]
+    own = sum(stem in rest for rest, stem in zip(rests, stems, strict=True))
+    if len(rests) < 2 or own < ALIKE * len(rests):
+        return rests
+    return [rest[: rest.index(stem)] if stem in rest else rest for rest, stem in zip(rests, stems, strict=True)]
+
+
 def _inside(rests: list[list[str]]) -> dict[str, set[str]]:
     """Names of the folders below each top folder."""
     inside: dict[str, set[str]] = defaultdict(set)
@@ -541,6 +581,27 @@ def _is_chunk(name: str) -> bool:
     return bool(words) and name[-1:].isdigit() and all(word in CHUNKS for word in words)
 
 
+def _are_parts(names: Iterable[str]) -> bool:
+    """Whether folders are numbered parts with a name before: ``HAM10000_images_part_1``."""
+    stems = {re.sub(r"[-_ ]?\d+$", "", name) for name in names if name[-1:].isdigit()}
+    return len(stems) == 1 and all(name[-1:].isdigit() for name in names) and words_of(min(stems))[-1:] in _PARTS
+
+
+def _without_parts(rests: list[list[str]], split: list[str | None]) -> list[list[str]]:
+    """Without the numbered parts of one split, each with the same classes, where another split has none: ``train/fold_0/a``,
+    ``val/images``; other folders as they are.
+    """
+    parts = {rest[0] for rest in rests if rest and _is_chunk(rest[0])}
+    others = [rest for rest in rests if rest and rest[0] not in parts]
+    within = {told for told, rest in zip(split, rests, strict=True) if rest and rest[0] in parts}
+    inside = _inside(rests)
+    shared = set.intersection(*(inside[part] for part in parts)) if parts else set()
+    apart = all(told not in within for told, rest in zip(split, rests, strict=True) if rest and rest[0] not in parts)
+    if len(parts) < 2 or len(shared) < 2 or not others or not apart or any(len(rest) > 1 for rest in others):
+        return rests
+    return [rest[1:] if rest and rest[0] in parts else [] for rest in rests]
+
+
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:
     names = sorted({name for name in label if name is not None})
     more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
@@ -556,7 +617,7 @@ def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
         return True
     if len(names) > 1 and sum(1 for name in names if SUBJECT.fullmatch(name)) >= ALIKE * len(names):
         return True
-    if _are_numbered_people(names, rests):
+    if _are_numbered_people(names, rests) or _are_codes(names):
         return True
     prefixes = {found[1] for name in names if (found := NUMBERED.fullmatch(name))}
     deep = sum(1 for rest in rests if len(rest) > 2)
@@ -566,6 +627,17 @@ def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
         and all(NUMBERED.fullmatch(name) for name in names)
         and deep >= ALIKE * len(rests)
     )
+
+
+def _are_codes(names: list[str]) -> bool:
+    """Whether folders are ids that differ in their figures alone.
+
+    >>> _are_codes([f"LIDC-IDRI-{n:04d}" for n in range(9)]), _are_codes([f"n{n:08d}" for n in range(9)])
+    (True, False)
+    """
+    shapes = {re.sub(r"\d+", "0", name) for name in names}
+    words = {word for name in names for word in words_of(name)}
+    return len(names) > NAMED and len(shapes) == 1 and all(map(CODE.fullmatch, names)) and not CLASS_WORDS & words
 
 
 def _are_numbered_people(names: list[str], rests: list[list[str]]) -> bool:
@@ -588,6 +660,7 @@ def _shared(rests: list[list[str]]) -> list[str | None]:
         if len(rest) > 1:
             subjects[rest[1]].add(rest[0])
     common = {name for name, owners in subjects.items() if len(owners) > 1}
-    if len(common) < 2 or len(common) < ALIKE * len(subjects):
+    takes = all(re.fullmatch(r"0\d{2,}", name) for name in common)  # of one person: S005/001
+    if takes or len(common) < 2 or len(common) < ALIKE * len(subjects):
         return [None] * len(rests)
     return [shown(rest[1]) if len(rest) > 1 else None for rest in rests]

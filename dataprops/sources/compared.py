@@ -1,0 +1,66 @@
+"""Folders that tell classes, and a table beside them that names the images as well.
+
+Where both tell the same classes, patients and splits of the table count. Where they do not, the folders are used, and the table
+is told of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from dataprops.sources.account import FOLDERS_USED, Decision, decide
+from dataprops.sources.neighbours import MOST_TABLES, TABLES, Told, neighbour_tables
+from dataprops.sources.structure import ALIKE
+from dataprops.sources.table import SourceOptions, shown
+
+SAME = 0.01  # share of the images that may have another label in the table
+SHOWN = 3  # labels of the table that are named
+
+
+def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Fill in splits and groups by the tables that tell the same classes; tell of the first that tells others."""
+    own = dict(zip(table["key"], table["label"], strict=True))
+    other: Decision | None = None
+    used: set[str] = set()
+    for told in neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist()):
+        label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
+        if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
+            continue
+        pairs = Counter((own[key], name) for key, name in label.items())
+        folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
+        labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
+        if min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label):
+            for column, values in (("split", told.split), ("group", told.group)):
+                if table[column].isna().all() and any(values.values()):
+                    table[column] = pd.Series([values.get(key) for key in table["key"]], dtype=object)
+                    found = [one for one in told.decisions if f"is the {column}" in one.value]
+                    why = f"{shown(told.name)} tells the same classes as the folders"
+                    decide(table, *(one._replace(why=f"{one.why}; {why}") for one in found))
+        elif other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
+            most = Counter(label.values()).most_common()
+            seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
+            why = (
+                f"{shown(told.name)} gives {len(label):,} of {len(own):,} images labels that are not their folders:"
+                f" {seen}{', ...' if len(most) > SHOWN else ''}"
+            )
+            other = Decision("labels", FOLDERS_USED, why, "giving the table in place of the folder")
+        used.add(told.name)
+    if other is not None:
+        decide(table, other)
+        return
+    stems = {key.rpartition(".")[0] for key in own}
+    unread = [name for name in names if name.lower().endswith(TABLES) and name.rpartition(".")[0] not in stems]
+    unread = [name for name in unread if name not in used]
+    if unread and len(unread) <= MOST_TABLES:
+        named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
+        why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, in no form that is known"
+        decide(table, Decision("labels", "of the folders", why, "giving the table in place of the folder"))
+
+
+def _are_classes(label: Mapping[str, str], told: Told) -> bool:
+    """Whether labels are few, and of a column that is called so: neither ids nor one of 0 and 1 about something else."""
+    named = not any("0 and 1" in one.why for one in told.decisions)
+    return named and 1 < len(set(label.values())) <= len(label) / 2

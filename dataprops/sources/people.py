@@ -1,0 +1,110 @@
+"""Tables of the persons whose images lie in folders of their own: ``labels.csv`` with ``slide,label`` beside ``tiles/TCGA-A7/1.png``.
+
+A column counts where its name says whom it means and nearly all folders stand in it, by their names or by the beginning of these.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
+from dataprops.sources.lists import without_zeros
+from dataprops.sources.structure import ALIKE, SPLITS, words_of
+from dataprops.sources.table import SourceOptions
+from dataprops.sources.tablefile import read_table
+
+TABLES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl")
+MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
+PERSONS = frozenset(
+    (
+        *("patient", "patients", "subject", "participant", "case", "volunteer", "person", "donor", "user", "animal"),
+        *("slide", "study", "scan"),
+    )
+)
+LEAST = 3  # folders; of fewer the names may be chance
+
+
+def with_persons(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    options: SourceOptions,
+    folders: Sequence[str | None],
+) -> bool:
+    """Labels and splits of images by a table of the persons that their folders are called after, who are the groups then.
+
+    Parameters
+    ----------
+    folders : sequence of str
+        Of each image, None where there is none.
+
+    Returns
+    -------
+    bool
+        Whether there is such a table.
+    """
+    known = {name for name in folders if name is not None}
+    likely = [name for name in names if name.lower().endswith(TABLES)]
+    if len(known) < LEAST or len(likely) > MOST_TABLES:
+        return False
+    for name in likely:
+        try:
+            data = read(name)
+            frame = read_table(data, name).frame if len(data) <= MOST_BYTES else pd.DataFrame()
+            found = _persons(frame, known)
+            if found is None:
+                continue
+            column, rows = found
+            used = [column]
+            label, several, told = labels_of(frame, options, name, used)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, DatapropsError):
+            continue
+        if any(len({label[row] for row in some} - {None}) > 1 for some in rows.values()):
+            continue  # a row for each image, say: it tells nothing of the person
+        split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
+        split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
+        first = {folder: some[0] for folder, some in rows.items()}
+        at = [None if folder is None else first.get(folder) for folder in folders]
+        table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
+        table["group"] = pd.Series(list(folders), dtype=object)
+        if table["split"].isna().all():
+            table["split"] = pd.Series([None if row is None else split[row] for row in at], dtype=object)
+        if several:
+            table.attrs["several"] = True
+        table.attrs["empty_classes"] = []
+        why = f"{column!r} of {name} names {len(rows):,} of {len(known):,} folders"
+        table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+        decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+        if all(one["what"] != "groups" for one in table.attrs["decisions"]):
+            decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
+        return True
+    return False
+
+
+def _persons(frame: pd.DataFrame, known: set[str]) -> tuple[str, dict[str, list[int]]] | None:
+    """The column of the persons, and the rows of each folder."""
+    for column in map(str, frame.columns):
+        if not PERSONS & {word.removesuffix("id") or word for word in words_of(column)}:
+            continue
+        rows: dict[str, list[int]] = {}
+        for row, value in enumerate(texts_of(frame[column])):
+            if value is not None:
+                rows.setdefault(without_zeros(value.strip()), []).append(row)
+        found = {folder: some for folder in known if (some := _rows_of(folder, rows))}
+        if len(found) >= ALIKE * len(known):
+            return column, found
+    return None
+
+
+def _rows_of(folder: str, rows: dict[str, list[int]]) -> list[int]:
+    """Rows of a folder by its name, or by the beginning of it: TCGA_CS_4941_19960909 of TCGA_CS_4941."""
+    name = without_zeros(folder)
+    while name and name not in rows:
+        cut = max(name.rfind(mark) for mark in "_-.")
+        name = name[:cut] if cut > 0 else ""
+    return rows.get(name, [])
