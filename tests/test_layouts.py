@@ -345,6 +345,17 @@ def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert
     assert detail == "“cat/0.heic” was left out: image in a format that is not read."
 
 
+def test_a_size_that_enlarges_every_image_is_told(tmp_path: Path) -> None:
+    random_folder(tmp_path / "set", {"cat": 12, "dog": 12})
+    with Image.open(next((tmp_path / "set").rglob("*.*"))) as one:
+        largest = max(one.size)
+    few = {"k": 5, "draws": 2, "estimators": ("mle",), "probe": False}
+    for size, told in ((2 * largest, True), (2 * largest - 1, False)):
+        summary = audit(tmp_path / "set", store=str(tmp_path / str(size)), size=size, **few)
+        made = {decision["what"]: decision["option"] for decision in summary["decisions"]}
+        assert made.get("size") == (f"--size {largest}" if told else None)
+
+
 def stages_of(source: Path, store: Path, name: str = "") -> Run:
     run = start_run(AuditConfig(str(source), store=str(store), size=16, name=name))
     tools = inline_tools(threads=1)

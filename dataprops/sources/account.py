@@ -111,8 +111,8 @@ class Decision(NamedTuple):
     Attributes
     ----------
     what : str
-        "range", "classes", "splits", "groups", "masks", "copies", "labels", "spelling", "columns", "paths", "table", "shape" or
-        "images".
+        "range", "classes", "splits", "groups", "masks", "copies", "labels", "spelling", "columns", "paths", "table", "shape",
+        "images" or "size".
     value : str
         What was decided.
     why : str

@@ -63,6 +63,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     images = images.fillna(whole).astype(dict.fromkeys(whole, np.int64))
     run.files.files.write(images)
     unreadable = int(images["pixels"].isna().sum())
+    decisions += _enlarged(images, preprocess.size)
     told = tuple(decision._asdict() for decision in decisions)
     tell(told)
     return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
@@ -115,6 +116,15 @@ def _range(run: Run, fingerprints: pd.DataFrame) -> tuple[str, list[Decision]]:
     )
     values, told = decide(facts, run.config.range, before)
     return values.text, [Decision("range", value, why, "--range") for value, why in told]
+
+
+def _enlarged(images: pd.DataFrame, size: int) -> list[Decision]:
+    """The size as a decision where every image is compared at twice its own size or more: that takes time and tells no more."""
+    largest = int(images[["width", "height"]].to_numpy().max(initial=0))
+    if not 0 < 2 * largest <= size:
+        return []
+    why = f"no image has a side above {largest} pixels, and enlarged ones take longer"
+    return [Decision("size", f"compared at {size} x {size}", why, f"--size {largest}")]
 
 
 def _fill_shards(
