@@ -22,11 +22,13 @@ from dataprops.errors import DatapropsError
 from dataprops.findings import small_class
 from dataprops.findings.classes import class_sizes
 from dataprops.laws.change import common_sample, loss_change, probe_change
-from dataprops.probe import folds, paired
-from dataprops.probe.bootstrap import bootstrap_weights
+from dataprops.probe import calibrate, conjugate, folds, paired, ridge
+from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
+from dataprops.probe.conjugate import solve_all
 from dataprops.probe.measure import usable_classes
 from dataprops.probe.ridge import held_scores, targets
+from dataprops.probe.suspects import suspect_labels
 from dataprops.properties import dimension
 
 WHOLE = Plan(10_000, 1024, 0)
@@ -279,3 +281,138 @@ def test_a_small_class_names_its_readable_images_and_their_number():
         "Class c has 1 readable image only.": ([8], 1),
     }
     assert small_class.measures(cast("Any", context)) == {"n_classes": 2.0, "smallest_class": 1.0}
+
+
+# --- the probe's arithmetic ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [0, 1, 2, 29])
+def test_no_event_in_some_leak_groups_is_clopper_and_pearsons_bound(groups: int) -> None:
+    assert zero_events_high(groups) == pytest.approx(1 - 0.025 ** (1 / max(groups, 1)), abs=1e-12)
+
+
+def test_two_targets_that_are_not_each_others_negative_are_solved_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    z, target, fold = rng.normal(size=(150, 20)), rng.normal(size=(150, 2)), np.arange(150) % 3
+    alone = held_scores(z @ z.T / 20, target, fold, strengths=(0.1,))
+    monkeypatch.setattr(ridge, "MANY", 50)
+    together = held_scores(z @ z.T / 20, target, fold, strengths=(0.1,))
+    np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "every"), [(70, 1), (999, 1), (1000, 2)])  # more than a core takes at a time
+def test_the_curved_kernel_is_the_exponential_of_squared_distances_over_their_median(rows: int, every: int) -> None:
+    z = 0.1 * np.random.default_rng(0).normal(size=(rows, 3))
+    squared = ((z[:, None] - z) ** 2).sum(-1)
+    np.testing.assert_allclose(ridge.gaussian(z @ z.T), np.exp(-squared / np.median(squared[::every])), atol=1e-12)
+    assert ridge.gaussian(np.zeros((2, 2))).tolist() == [[1, 1], [1, 1]]  # a median of 0 divides nothing
+
+
+def test_the_strength_is_chosen_by_all_folds_of_few_images_and_by_the_first_of_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    fold, tried = np.arange(120) % 6, (1e-2, 3.0)
+    z = rng.normal(size=(120, 10))
+    target = z[:, :1] * np.where(fold == 0, -0.5, 1)[:, None]  # the first fold alone goes the other way
+    kernel = z @ z.T / 10
+    errors = [(held_scores(kernel, target, fold, strengths=(one,)).scores - target) ** 2 for one in tried]
+    first, whole = (int(np.argmin([error[rows].sum() for error in errors])) for rows in (fold == 0, fold >= 0))
+    assert (first, whole) == (1, 0)
+    assert held_scores(kernel, target, fold, strengths=tried).strength == tried[whole]
+    monkeypatch.setattr(ridge, "MANY", 50)
+    assert held_scores(kernel, target, fold, strengths=tried).strength == tried[first]
+    assert held_scores(kernel, target, fold, strengths=tried[::-1]).strength == tried[first]
+
+
+def test_strengths_near_one_are_its_neighbours_and_itself() -> None:
+    assert ridge.near_strengths(1e-3) == (1e-3, 3e-3)
+    assert ridge.near_strengths(1e-1) == (3e-2, 1e-1, 3e-1)
+    assert ridge.near_strengths(3.0) == (1.0, 3.0)
+
+
+def test_temperature_and_offsets_minimise_the_cross_entropy_with_platts_targets() -> None:
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    scores, y = rng.normal(size=(40, 3)), np.array([0] * 25 + [1] * 10 + [2] * 5)
+    scores[np.arange(40), y] += 0.7
+    counts = [25, 10, 5]
+
+    def loss(parameters: np.ndarray) -> float:
+        total = 0.0
+        for row, c in zip(scores, y, strict=True):
+            logits = parameters[0] * row + parameters[1:]
+            logs = logits - np.log(np.exp(logits).sum())
+            right = (counts[c] + 1) / (counts[c] + 2)
+            total -= right * logs[c] + (1 - right) / 2 * sum(logs[d] for d in range(3) if d != c)
+        return total / 40 + calibrate.RIDGE / 2 * (parameters[1:] ** 2).sum()
+
+    best = minimize(loss, [1.0, 0, 0, 0], method="BFGS", options={"gtol": 1e-6})
+    found = calibrate.fit_scaling(scores, y)
+    assert loss(np.array([found.temperature, *found.offset])) == pytest.approx(best.fun, abs=1e-7)
+    assert found.temperature == pytest.approx(best.x[0], abs=2e-3)
+
+
+def test_suspects_are_over_the_threshold_of_another_class_and_ordered_by_the_margin() -> None:
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4], [0.45, 0.55]])
+    y = np.array([0, 0, 1, 1, 1])
+    # thresholds (0.9 + 0.2) / 2 = 0.55 and (0.9 + 0.4 + 0.55) / 3 = 0.617: image 3 is over that of class 0, image 1 of class 1
+    found = suspect_labels(p, y)
+    assert found.image.tolist() == [1, 3]
+    assert found.likelier.tolist() == [1, 0]
+    assert found.score == pytest.approx([0.6, 0.2])
+    assert not len(
+        suspect_labels(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([0, 1])).image
+    )  # as probable as its own class
+
+
+def test_a_class_that_is_held_equally_likely_everywhere_is_over_its_own_threshold_and_one_without_images_over_none() -> (
+    None
+):
+    p = np.array([[0.3, 0.6, 0.1], [0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
+    found = suspect_labels(p, np.array([0, 0, 1, 1, 0]))
+    assert (found.image.tolist(), found.likelier.tolist()) == ([0], [1])
+
+
+def test_an_interval_is_between_the_quantiles_of_the_draws() -> None:
+    found = mean_interval(np.arange(1001.0), np.arange(1001), np.eye(1001, dtype=int))
+    assert found == pytest.approx((500, 25, 975), abs=1e-9)
+    assert mean_interval(np.array([2.0]), np.array([0]), np.ones((10, 1), int)) == (2, 2, 2)
+
+
+def _systems(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A kernel whose eigenvalues fall as 1 / i^2, and right-hand sides on two subsets."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    inside = np.stack([np.arange(n) % 3 > 0, np.arange(n) % 4 > 0], axis=1)
+    wanted = rng.normal(size=(n, 2, 2)) * inside[:, :, None]
+    return (basis / np.arange(1, n + 1) ** 2) @ basis.T, wanted, inside, np.array([1e-3, 2e-3])
+
+
+@pytest.mark.parametrize(("unit", "rank", "steps"), [(1e-5, 40, 4), (1.0, 5, 12), (1e5, 40, 4)])
+def test_a_part_of_low_rank_leaves_few_steps_whatever_the_unit(
+    monkeypatch: pytest.MonkeyPatch, unit: float, rank: int, steps: int
+) -> None:
+    kernel, wanted, inside, shift = _systems(120)
+    monkeypatch.setattr(conjugate, "RANK", rank)
+    monkeypatch.setattr(conjugate, "MOST", steps)
+    alpha = solve_all(kernel, unit * wanted, inside, shift)
+    assert alpha is not None
+    for i, rows in enumerate(inside.T):
+        system = kernel[np.ix_(rows, rows)] + shift[i] * np.eye(rows.sum())
+        exact = np.linalg.solve(system, wanted[rows, i])
+        np.testing.assert_allclose(alpha[rows, i] / unit, exact, atol=1e-6 * np.abs(exact).max() / shift[i] / 100)
+        assert not alpha[~rows, i].any()
+
+
+@pytest.mark.parametrize(("times", "tried"), [(0.99, False), (1.01, True)])
+def test_systems_that_single_precision_cannot_tell_are_not_begun(
+    monkeypatch: pytest.MonkeyPatch, times: float, tried: bool
+) -> None:
+    kernel, wanted, inside, _ = _systems(40)
+    begun = []
+    real = conjugate._LowRank
+    monkeypatch.setattr(conjugate, "_LowRank", lambda *given: begun.append(1) or real(*given))
+    solve_all(kernel, wanted, inside, times * 5e-6 * np.linalg.norm(kernel) * np.array([1, 1000]))
+    assert bool(begun) == tried
