@@ -21,8 +21,10 @@ from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.findings import small_class
 from dataprops.findings.classes import class_sizes
+from dataprops.laws import gain
 from dataprops.laws.change import common_sample, loss_change, probe_change
-from dataprops.probe import calibrate, conjugate, folds, paired, ridge
+from dataprops.laws.gain import loss_if_doubled
+from dataprops.probe import calibrate, conjugate, curve, folds, paired, ridge
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.conjugate import solve_all
@@ -331,13 +333,13 @@ def test_strengths_near_one_are_its_neighbours_and_itself() -> None:
     assert ridge.near_strengths(3.0) == (1.0, 3.0)
 
 
-def test_temperature_and_offsets_minimise_the_cross_entropy_with_platts_targets() -> None:
+@pytest.mark.parametrize("counts", [(25, 10, 5), (25, 15)])
+def test_temperature_and_offsets_minimise_the_cross_entropy_with_platts_targets(counts: tuple[int, ...]) -> None:
     from scipy.optimize import minimize
 
-    rng = np.random.default_rng(0)
-    scores, y = rng.normal(size=(40, 3)), np.array([0] * 25 + [1] * 10 + [2] * 5)
+    rng, classes = np.random.default_rng(0), len(counts)
+    scores, y = rng.normal(size=(40, classes)), np.repeat(np.arange(classes), counts)
     scores[np.arange(40), y] += 0.7
-    counts = [25, 10, 5]
 
     def loss(parameters: np.ndarray) -> float:
         total = 0.0
@@ -345,13 +347,24 @@ def test_temperature_and_offsets_minimise_the_cross_entropy_with_platts_targets(
             logits = parameters[0] * row + parameters[1:]
             logs = logits - np.log(np.exp(logits).sum())
             right = (counts[c] + 1) / (counts[c] + 2)
-            total -= right * logs[c] + (1 - right) / 2 * sum(logs[d] for d in range(3) if d != c)
+            total -= right * logs[c] + (1 - right) / (classes - 1) * (logs.sum() - logs[c])
         return total / 40 + calibrate.RIDGE / 2 * (parameters[1:] ** 2).sum()
 
-    best = minimize(loss, [1.0, 0, 0, 0], method="BFGS", options={"gtol": 1e-6})
+    best = minimize(loss, [1.0] + [0.0] * classes, method="BFGS", options={"gtol": 1e-6})
     found = calibrate.fit_scaling(scores, y)
     assert loss(np.array([found.temperature, *found.offset])) == pytest.approx(best.fun, abs=1e-7)
     assert found.temperature == pytest.approx(best.x[0], abs=2e-3)
+    assert calibrate.fit_scaling(-10 * scores, y).temperature == 0  # scores that say the opposite say nothing
+
+
+def test_each_fold_is_scaled_by_all_others_and_large_scores_do_not_overflow() -> None:
+    rng = np.random.default_rng(0)
+    scores, y, fold = rng.normal(size=(60, 2)), rng.integers(0, 2, 60), np.arange(60) % 3
+    found = calibrate.cross_fitted(scores, y, fold)
+    for f in range(3):
+        scaling = calibrate.fit_scaling(scores[fold != f], y[fold != f])
+        np.testing.assert_array_equal(found[fold == f], calibrate.probabilities(scaling, scores[fold == f]))
+    assert calibrate.log_softmax(np.array([[900.0, 0.0]])).tolist() == [[0, -900]]
 
 
 def test_suspects_are_over_the_threshold_of_another_class_and_ordered_by_the_margin() -> None:
@@ -416,3 +429,40 @@ def test_systems_that_single_precision_cannot_tell_are_not_begun(
     monkeypatch.setattr(conjugate, "_LowRank", lambda *given: begun.append(1) or real(*given))
     solve_all(kernel, wanted, inside, times * 5e-6 * np.linalg.norm(kernel) * np.array([1, 1000]))
     assert bool(begun) == tried
+
+
+def test_parts_of_a_set_are_parts_of_each_class_to_half_an_image() -> None:
+    y = np.repeat([0, 1, 2], [10, 13, 20])
+    parts = curve.nested_subsets(y, np.arange(43), 0)
+    counts = {part: np.bincount(y[inside]).tolist() for part, inside in parts.items()}
+    assert counts == {8: [1, 2, 2], 4: [2, 3, 5], 2: [5, 6, 10], 1: [10, 13, 20]}
+
+
+def test_a_gain_is_that_of_the_mean_loss_between_quantiles_of_the_draws() -> None:
+    sizes, fall = np.array([50.0, 100, 200, 400]), np.linspace(0.1, 0.9, 81)
+    losses = sizes ** -fall[:, None]
+    losses[:, 0] = 9.0  # the first of four sizes has no say
+    found = curve.gain(sizes, losses, 3 * np.eye(81, dtype=int), np.arange(81))
+    of_mean = np.polyfit(np.log(sizes[1:]), np.log(losses.mean(0)[1:]), 1)[0]
+    low, high = np.quantile(1 - 2.0**-fall, [0.025, 0.975])
+    assert found == pytest.approx((1 - 2**of_mean, low, high), abs=1e-9)
+    assert curve.gain(sizes, losses[:1], np.ones((2, 1), int), np.zeros(1, int)).low == pytest.approx(1 - 2**-0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [(0.0, 0.2, False), (0.01, 0.2, True), (-0.2, 0.0, False), (-0.2, -0.01, True), (-0.2, 0.2, False)],
+)
+def test_a_gain_is_significant_where_its_interval_excludes_nought(low: float, high: float, told: bool) -> None:
+    prediction = loss_if_doubled({"gain_if_doubled": {"value": (low + high) / 2, "low": low, "high": high}})
+    assert (prediction.value, prediction.low, prediction.high) == (-(low + high) / 2, -high, -low)
+    assert prediction.significant is told
+    assert ("lower the log loss" in prediction.sentence, "not lower" in prediction.sentence) == (True, low + high <= 0)
+
+
+@pytest.mark.parametrize(("low", "words"), [(0.0, "is not told apart from the mean."), (0.1, "is clearly better.")])
+def test_what_a_curve_was_worth_elsewhere_is_told_by_its_interval(low: float, words: str) -> None:
+    score = {"miss": 0.1, "baseline_miss": 0.2, "sources": 9}
+    told = gain._worth({**score, "elsewhere": {**score, "sources": 3, "gain": {"low": low}}})
+    assert told.endswith(words)
+    assert "by a factor of 1.11 by such curves, of 1.22 by the mean" in told

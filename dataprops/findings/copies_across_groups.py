@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-import numpy as np
-
 from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
@@ -47,8 +45,7 @@ def measures(context: Context) -> dict[str, float]:
     """copies_across_groups, where groups are known."""
     if not context.images["group"].notna().any():
         return {}
-    pairs = {(a, b) for a, b, _, _ in _pairs(context)}
-    return {"copies_across_groups": float(len(np.unique(list(pairs), axis=0)) if pairs else 0)}
+    return {"copies_across_groups": float(len({(a, b) for a, b, _, _ in _pairs(context)}))}
 
 
 FINDING = Finding(
