@@ -34,7 +34,7 @@ from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
-from dataprops.sources import OpenSource, SourceOptions, open_source
+from dataprops.sources import OpenSource, SourceOptions, open_source, tablefile
 from dataprops.sources.containers import archives, parquet
 from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
@@ -730,6 +730,40 @@ def test_a_kilobyte_of_parquet_is_not_believed_to_be_small(tmp_path: Path) -> No
     pq.write_table(pa.table({"path": rows}), file, store_schema=False)
     with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as a table: it promises 2,000,000 rows in"):
         open_source(str(file)).scan()
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_texts_that_share_their_beginnings_are_read_and_counted_as_they_are_read(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four kilobytes may hold 200 MB of them, and nothing in the file says so."""
+    file, n = tmp_path / "x.parquet", 3000
+
+    def written(**columns) -> None:
+        names = ["image.bytes", "image.path"] if "image" in columns else list(columns)
+        told = dict.fromkeys(names, encoding)
+        table = pa.table(columns)
+        pq.write_table(table, file, use_dictionary=False, column_encoding=told, row_group_size=n, store_schema=False)
+
+    monkeypatch.setattr(tablefile, "AT_ONCE", 2**16)  # many batches
+    paths = [f"a/{i % 2}/{i:04d}.png" for i in range(2 * n)]
+    written(path=paths, label=[path[2] for path in paths])
+    table = open_source(str(file)).scan()
+    assert table["key"].tolist() == sorted(paths)
+    assert table["label"].tolist() == [path[2] for path in sorted(paths)]
+    data = pngs(1)[0]
+    written(image=[{"bytes": data, "path": path} for path in paths])
+    source = open_source(str(file))
+    keys = source.scan()["key"]
+    assert [source.read(keys[i]) == data for i in (0, n - 1, n, 2 * n - 1)] == [True] * 4
+    if encoding == "DELTA_BYTE_ARRAY":
+        monkeypatch.undo()
+        for columns in ({"path": ["x" * 70_000] * n}, {"image": [{"bytes": b"x" * 70_000, "path": "a"}] * n}):
+            written(**columns)
+            assert file.stat().st_size < 9000
+            source = open_source(str(file))
+            with bounded(2**25), pytest.raises((DatapropsError, UnreadableImage), match="takes more memory than"):
+                source.read(source.scan()["key"][0])
 
 
 @pytest.mark.parametrize("form", ["plain", "struct", "list"])

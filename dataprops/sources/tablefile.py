@@ -40,6 +40,7 @@ _MARKS = (
 )
 
 LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a Parquet file may promise any number
+AT_ONCE, LEAST_AT_ONCE = 16 * 2**20, 16  # bytes and rows of a column that does not say how long its texts are
 MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
 
 
@@ -131,6 +132,8 @@ def _with_path(text: str) -> str:
 def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """A Parquet file whose texts and bytes stay the dictionaries that they are written as: a kilobyte may hold gigabytes of them.
 
+    Those of `_by_differences` Arrow reads as they are alone; `read_group` watches over them.
+
     Raises
     ------
     ValueError
@@ -142,14 +145,55 @@ def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None
     if not 0 <= rows <= most:
         raise ValueError(f"it promises {rows:,} rows in {size:,} bytes")
     leaves = (told.schema.column(number) for number in range(len(told.schema)))
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    others = _by_differences(told)
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path not in others]
     return pq.ParquetFile(source, metadata=told, read_dictionary=texts)
 
 
 def whole_parquet(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
     """Columns of all row groups, each with its own dictionaries: Arrow does not join those of structs and lists."""
-    groups = [file.read_row_group(number, columns) for number in range(file.num_row_groups)]
+    groups = [read_group(file, number, columns) for number in range(file.num_row_groups)]
     return pa.concat_tables(groups) if groups else file.read(columns)
+
+
+def _by_differences(told: pq.FileMetaData) -> set[str]:
+    """Columns of which a row group holds texts by what they share with the one before, or their lengths by differences."""
+    return {
+        chunk.path_in_schema
+        for number in range(told.num_row_groups)
+        for chunk in (told.row_group(number).column(at) for at in range(told.num_columns))
+        if chunk.physical_type == "BYTE_ARRAY" and any("DELTA" in encoding for encoding in chunk.encodings)
+    }
+
+
+def read_group(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -> pa.Table:
+    """Columns of one row group.
+
+    Where texts share their beginnings (`_by_differences`), nothing but reading says how many bytes they are. A value is no longer than
+    what is stored of its column, so as many rows are read at once as fit `AT_ONCE` if all are as long as that, and counted.
+
+    Raises
+    ------
+    OverBudget
+        If they take more than is allowed.
+    """
+    group = file.metadata.row_group(number)
+    wanted = None if columns is None else {name.partition(".")[0] for name in columns}
+    others = _by_differences(file.metadata)
+    chunks = [group.column(at) for at in range(group.num_columns)]
+    watched = [
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema in others and (wanted is None or chunk.path_in_schema.split(".")[0] in wanted)
+    ]
+    if not watched or not group.num_rows:
+        return file.read_row_group(number, columns)
+    rows, batches, held = max(LEAST_AT_ONCE, AT_ONCE // max(1, *watched)), [], 0
+    for batch in file.iter_batches(rows, [number], columns):
+        held += batch.nbytes
+        need(held)
+        batches.append(batch)
+    return pa.Table.from_batches(batches)
 
 
 def _without_remarks(text: str) -> tuple[str, str]:

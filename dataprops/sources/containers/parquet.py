@@ -28,7 +28,7 @@ from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
-from dataprops.sources.tablefile import open_parquet, whole_parquet
+from dataprops.sources.tablefile import open_parquet, read_group, whole_parquet
 from dataprops.util.budget import read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of
@@ -300,7 +300,7 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
             return pa.chunked_array([shard.file.batch(number).column(shard.column.name)])
         reader = open_reader(place, access)
         file = open_parquet(reader.file(BUFFER), reader.size, shard.file.metadata)
-        return file.read_row_group(number, [shard.column.name]).column(shard.column.name)
+        return read_group(file, number, [shard.column.name]).column(shard.column.name)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise OSError(errno.EIO, f"the {_format(place)} file is damaged: {reason}") from None
