@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster, Security
 from dataprops.errors import DatapropsError
 from dataprops.util.tools import cores
 from dataprops.util.version import package_version
-from tasks.parallel import ANY_DEVICE
+from tasks.parallel import ANY_DEVICE, another_version
 
 log = logging.getLogger(__name__)
 
@@ -137,26 +137,35 @@ def _check_workers(client: Client, cluster: str, store: Path) -> None:
         raise DatapropsError(
             f"the scheduler at {cluster} has no workers: start some (dask worker {cluster})"
         ) from error
-    marker = str(store / "version.json")
-    blind = [address for address, sees in client.run(_sees, marker).items() if not sees]
+    own = package_version()
+    found = client.run(_look(str(store / "version.json")))
+    others = {address: version for address, (version, _) in found.items() if version != own}
+    if others:
+        address, version = next(iter(others.items()))
+        raise DatapropsError(another_version(f"{len(others)} workers of {cluster} run", f"{version} at {address}", own))
+    blind = [address for address, (_, sees) in found.items() if not sees]
     if blind:
         raise DatapropsError(
             f"{len(blind)} workers of {cluster} do not see the store {store} (first: {blind[0]}): put it on a file system that"
             " all workers share, under the same path"
         )
-    own = package_version()
-    others = {address: version for address, version in client.run(_version).items() if version != own}
-    if others:
-        address, version = next(iter(others.items()))
-        raise DatapropsError(
-            f"{len(others)} workers of {cluster} run another version of dataprops ({version} at {address}, here {own}), and their"
-            " numbers may differ: install the same version on all"
-        )
 
 
-def _sees(path: str) -> bool:
-    return Path(path).is_file()
+def _look(marker: str) -> Callable[[], tuple[str, bool]]:
+    """What a worker is asked: its version of this package, and whether it sees a file. A function inside travels as code: a worker
+    that has no such package, or another, answers too.
+    """
 
+    def look() -> tuple[str, bool]:
+        from importlib.metadata import PackageNotFoundError, version
+        from importlib.util import find_spec
+        from pathlib import Path
 
-def _version() -> str:
-    return package_version()
+        if find_spec("dataprops") is None:
+            return "none", False
+        try:
+            return version("dataprops"), Path(marker).is_file()
+        except PackageNotFoundError:  # as `package_version` has it
+            return "unknown", Path(marker).is_file()
+
+    return look

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any, NamedTuple
 from distributed import Client, Future, as_completed
 
 from dataprops.distances.allpairs import JobArguments, JobPool, JobResult, compute_job
+from dataprops.errors import DatapropsError
 from dataprops.store.rows import open_basis, open_rows, save_basis
 from dataprops.util.tools import Progress, Tools, cores
+from dataprops.util.version import package_version
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,36 @@ def dask_map(client: Client) -> Callable[[Callable[..., Any], Iterable[tuple]], 
         window = 2 * max(1, sum(client.nthreads().values()))
 
         def submit(args: tuple) -> Future:
-            return client.submit(function, *args, pure=False, retries=RETRIES)
+            return _submit(client, function, *args)
 
         return (result for _, result in _windowed(submit, arguments, window))
 
     return run
+
+
+def _submit(client: Client, function: Callable[..., Any], *arguments: Any) -> Future:
+    """Send a piece of work; the cluster's pages show it by its function's name."""
+    key = f"{function.__name__}-{uuid.uuid4()}"
+    return client.submit(of_version, package_version(), function, *arguments, key=key, pure=False, retries=RETRIES)
+
+
+def of_version(wanted: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a piece of work, on a worker of the version that sent it; workers may join while an audit runs.
+
+    Raises
+    ------
+    DatapropsError
+        If the worker runs another version.
+    """
+    own = package_version()
+    if own != wanted:
+        raise DatapropsError(another_version("a worker that joined the cluster runs", own, wanted))
+    return function(*arguments)
+
+
+def another_version(who: str, theirs: str, own: str) -> str:
+    """What is said of workers of another version."""
+    return f"{who} another version of dataprops ({theirs}, here {own}), and their numbers may differ: install the same version on all"
 
 
 def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int) -> Iterator[tuple[Future, Any]]:
@@ -129,9 +157,7 @@ def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
                     basis_path = str(save_basis(Path(rows_path).parent, job.basis))
                 # rows and basis stay behind: the worker opens them by path
                 light = job._replace(rows=None, basis=None)
-                return client.submit(
-                    run_job, light, rows_path, basis_path, threads, device, pure=False, retries=RETRIES, resources=None
-                )
+                return _submit(client, run_job, light, rows_path, basis_path, threads, device)
 
             for _, result in _windowed(submit, arguments, workers):
                 yield result

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import dask
 import numpy as np
@@ -20,6 +24,7 @@ from dataprops.errors import DatapropsError
 from dataprops.store.folder import open_store
 from dataprops.store.rows import RowPlaces, save_rows
 from dataprops.util.tools import no_progress
+from dataprops.util.version import package_version
 from tasks import parallel
 from tasks.cluster import STARTS, connect, device_of
 from tasks.parallel import ANY_DEVICE, dask_tools
@@ -47,6 +52,51 @@ def test_a_running_scheduler_is_used_and_its_workers_must_see_the_store_and_be_o
         monkeypatch.undo()
         with pytest.raises(DatapropsError, match="do not see the store"), connect(address, tmp_path / "elsewhere"):
             pass
+
+
+@contextmanager
+def worker_of(version: str | None, address: str, folder: Path):
+    """A worker that has this code under another version, or no such package."""
+    folder.mkdir()
+    if version is None:
+        (folder / "sitecustomize.py").write_text("import sys\nsys.modules['dataprops'] = sys.modules['tasks'] = None\n")
+    else:
+        (folder / f"dataprops-{version}.dist-info").mkdir()
+        (folder / f"dataprops-{version}.dist-info/METADATA").write_text(f"Name: dataprops\nVersion: {version}\n")
+    path = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])
+    command = [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, cwd=folder, stderr=subprocess.DEVNULL) as it:
+        try:
+            yield it
+        finally:
+            it.kill()
+
+
+@pytest.mark.parametrize("version", ["99.1", None])
+def test_workers_of_another_version_are_refused_with_both_versions(version, tmp_path):
+    store, here = open_store(tmp_path / "store"), re.escape(package_version())
+    told = rf"1 workers of .* run another version of dataprops \({version or 'none'} at tcp.*, here {here}\)"
+    with (
+        LocalCluster(n_workers=0, processes=True, dashboard_address=":0") as cluster,
+        worker_of(version, cluster.scheduler_address, tmp_path / "other"),
+        pytest.raises(DatapropsError, match=told),
+        connect(cluster.scheduler_address, store),
+    ):
+        pass
+
+
+def test_a_worker_of_another_version_that_joins_later_computes_nothing(tmp_path):
+    store, here = open_store(tmp_path / "store"), re.escape(package_version())
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        with connect(address, store) as client, worker_of("99.1", address, tmp_path / "other"):
+            first = list(client.scheduler_info()["workers"])
+            client.wait_for_workers(2, timeout=120)
+            tools = dask_tools(client, no_progress, "cpu")
+            client.retire_workers(first)
+            told = rf"a worker that joined .* another version of dataprops \(99\.1, here {here}\)"
+            with pytest.raises(DatapropsError, match=told):
+                list(tools.map(double, [(3,)]))
 
 
 @pytest.mark.parametrize(
