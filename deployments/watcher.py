@@ -249,10 +249,11 @@ class Watcher:
         """
         if not now or not self.path.is_file():
             return None
-        said = self.path.stat().st_mtime
+        said, moment = self.path.stat().st_mtime, time.time()
         if (
-            time.time() - said < self.dataset.again
-            or last_audit(self.store, self.dataset.name) >= said - self.dataset.settle
+            abs(moment - said) < self.dataset.again
+            # what lies ahead was written before the clock was set back, and tells nothing
+            or said - self.dataset.settle <= last_audit(self.store, self.dataset.name) <= moment
             or _is_audited(self.store, self.dataset.name)
         ):
             return None

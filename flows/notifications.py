@@ -35,6 +35,7 @@ from dataprops.checks.open_alerts import (
     News,
     forget,
     load_state,
+    not_ahead,
     receipts,
     record_failure,
     settle,
@@ -134,7 +135,8 @@ def notice(store: Path, dataset: str, late: float, operation: Operation) -> list
     list of News
         What was opened now.
     """
-    state, when = load_state(store, dataset), _now()
+    when = _now()
+    state = not_ahead(store, dataset, when)
     # a store of an earlier version does not know when an audit was settled
     since = state.get("settled") or datetime.fromtimestamp(last_audit(store, dataset), UTC).isoformat()
     fresh: dict[str, News] = {}
@@ -178,11 +180,15 @@ def _troubled_runs(dataset: str) -> list[Any]:
 
 
 def last_audit(store: Path, dataset: str) -> float:
-    """When the last finished audit began, in seconds since 1970; 0 if there is none."""
+    """When the last finished audit began, in seconds since 1970; 0 if there is none.
+
+    Where the clock was set back before it, its name is later than that: then when it ended.
+    """
     runs = finished_runs(store, dataset)
     if not runs:
         return 0.0
-    return datetime.strptime(runs[-1].name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    named = datetime.strptime(runs[-1].name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    return min(named, (runs[-1] / "summary.json").stat().st_mtime)
 
 
 def sweep(store: Path, dataset: str, operation: Operation) -> int:
@@ -264,7 +270,8 @@ def _of(items: Iterable[News], when: str) -> list[News]:
 
 
 def _old(item: News) -> bool:
-    return item["occurred"] < (datetime.now(UTC) - PATIENCE).isoformat()
+    """Whether a piece of news is older than `PATIENCE`; or ahead of a clock that was set back, which says nothing of its age."""
+    return abs(datetime.now(UTC) - datetime.fromisoformat(item["occurred"])) > PATIENCE
 
 
 def _now() -> str:

@@ -56,8 +56,10 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     from prefect.states import Crashed
 
     running, pending = _runs(tags, "RUNNING"), _runs(tags, "PENDING")
-    silent = _silent(running, suspects)
-    unstarted = [run for run in pending if datetime.now(UTC) - run.state.timestamp > NEVER_STARTED]
+    before = dict(suspects)
+    suspects.clear()
+    silent = _silent(running, before, suspects)
+    unstarted = _unstarted(pending, before, suspects)
     lost = {run.id for run in (*silent, *unstarted)}
     under_way = {run.deployment_id for run in (*running, *pending) if run.id not in lost}
     silent, unstarted = ([run for run in runs if run.deployment_id not in under_way] for runs in (silent, unstarted))
@@ -68,26 +70,43 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
         del suspects[run.id]
     for run in unstarted:
         hand_back(run.id, "the worker that took it never started it")
+        del suspects[run.id]
     return len(silent) + len(unstarted)
 
 
-def _silent(running: Sequence[Any], suspects: Suspects) -> list[Any]:
+def _unstarted(pending: Sequence[Any], before: Suspects, suspects: Suspects) -> list[Any]:
+    """Runs that a worker took long ago and did not start, at several looks in a row: a clock that jumps makes all of them old."""
+    for run in pending:
+        took = run.state.timestamp
+        if abs(datetime.now(UTC) - took) > NEVER_STARTED:
+            _look_at(run, took.isoformat(), before, suspects)
+    return [run for run in pending if suspects.get(run.id, ("", 0))[1] >= LOOKS]
+
+
+def _look_at(run: Any, last: str, before: Suspects, suspects: Suspects) -> None:
+    known, looks = before.get(run.id, (last, 0))
+    suspects[run.id] = (last, looks + 1 if known == last else 1)
+
+
+def _silent(running: Sequence[Any], before: Suspects, suspects: Suspects) -> list[Any]:
     """Running runs without a heartbeat for long, at several looks in a row.
 
-    A run whose deployment never sent a heartbeat is left alone: its events may not come through.
+    A run whose deployment never sent a heartbeat is left alone: its events may not come through. A heartbeat that lies ahead of the
+    clock tells nothing of when it was, as one of the two clocks is wrong: the newest of all must stay the same, and the newest until
+    now be old.
     """
-    before = dict(suspects)
-    suspects.clear()
     for run in running:
         began = run.state.timestamp
-        sign = newest_event(HEARTBEAT, resource=f"prefect.flow-run.{run.id}")
+        whose, now = f"prefect.flow-run.{run.id}", datetime.now(UTC)
+        sign = newest_event(HEARTBEAT, resource=whose)
         if sign is None and newest_event(HEARTBEAT, related=f"prefect.deployment.{run.deployment_id}") is None:
             continue
-        last = sign or began.isoformat()
-        if datetime.now(UTC) - max(datetime.fromisoformat(last), began) < SILENT:
+        signs = [sign or began.isoformat()]
+        if datetime.fromisoformat(signs[0]) > now:
+            signs += [until] if (until := newest_event(HEARTBEAT, resource=whose, until=now.isoformat())) else []
+        if any(timedelta(0) <= now - moment < SILENT for moment in (*map(datetime.fromisoformat, signs), began)):
             continue
-        known, looks = before.get(run.id, (last, 0))
-        suspects[run.id] = (last, looks + 1 if known == last else 1)
+        _look_at(run, " ".join(signs), before, suspects)
     return [run for run in running if suspects.get(run.id, ("", 0))[1] >= LOOKS]
 
 

@@ -18,6 +18,8 @@ OPERATING, STOPPED = "dataprops.operating", "dataprops.stopped"
 OPERATOR = "dataprops.operator"
 Event = dict[str, Any]
 
+_FUTURE = "2100-01-01T00:00:00Z"
+
 
 def event(
     name: str, dataset: str, payload: Mapping[str, Any], id: str | None = None, labels: Mapping[str, str] | None = None
@@ -82,21 +84,23 @@ def known_events(ids: Iterable[str]) -> set[str]:
     return {str(event["id"]) for event in found}
 
 
-def newest_event(name: str, resource: str | None = None, related: str | None = None) -> str | None:
-    """When the newest event of a name occurred (ISO 8601), of a resource or with a related one; None if there is none."""
+def newest_event(
+    name: str, resource: str | None = None, related: str | None = None, until: str = _FUTURE
+) -> str | None:
+    """When the newest event of a name until a moment occurred (ISO 8601), of a resource or with a related one; None: there is none."""
     query: dict[str, Any] = {"event": {"name": [name]}, "order": "DESC"}
     if resource:
         query["resource"] = {"id": [resource]}
     if related:
         query["related"] = {"id": [related]}
-    return next((event["occurred"] for event in _find(query, 1)), None)
+    return next((event["occurred"] for event in _find(query, 1, until)), None)
 
 
-def _find(query: Mapping[str, Any], limit: int) -> list[Event]:
+def _find(query: Mapping[str, Any], limit: int, until: str = _FUTURE) -> list[Event]:
     from prefect.client.orchestration import get_client
 
     # without a time the server looks at the last day only
-    when = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
+    when = {"since": "2000-01-01T00:00:00Z", "until": until}
     with get_client(sync_client=True) as client:
         answer = client.request("POST", "/events/filter", json={"filter": {**query, "occurred": when}, "limit": limit})
         answer.raise_for_status()

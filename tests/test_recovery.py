@@ -22,7 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.runs: list = []
         self.scheduled: list[UUID] = []
-        self.signs: dict[str, str] = {}
+        self.signs: dict[str, list[str]] = {}
         self.crashed: list[UUID] = []
 
     def add(
@@ -39,7 +39,12 @@ class Server:
     def say(self, run: UUID, ago: timedelta) -> None:
         """The run says that it lives."""
         when = (datetime.now(UTC) - ago).isoformat()
-        self.signs |= {f"prefect.flow-run.{run}": when, "prefect.deployment.d": when}
+        for resource in (f"prefect.flow-run.{run}", "prefect.deployment.d"):
+            self.signs.setdefault(resource, []).append(when)
+
+    def newest(self, name: str, resource: str = "", related: str = "", until: str = "9") -> str | None:
+        """The newest sign until a moment."""
+        return max((sign for sign in self.signs.get(resource or related, []) if sign <= until), default=None)
 
     # a Prefect client, as far as it is asked here
 
@@ -66,9 +71,7 @@ def server(monkeypatch):
     it = Server()
     monkeypatch.setattr(prefect.client.orchestration, "get_client", lambda **options: it)
     monkeypatch.setattr(recovery, "hand_back", lambda run, why: it.scheduled.append(run))
-    monkeypatch.setattr(
-        recovery, "newest_event", lambda name, resource=None, related=None: it.signs.get(resource or related or "")
-    )
+    monkeypatch.setattr(recovery, "newest_event", it.newest)
     return it
 
 
@@ -106,10 +109,28 @@ def test_who_speaks_between_two_looks_lives(server, ago):
     assert server.crashed == []
 
 
+def test_a_clock_that_was_set_back_hides_no_dead_run_and_kills_no_living_one(server):
+    """What was said before lies ahead of the clock."""
+    dead = server.add(-HOUR, sign=-2 * HOUR)
+    suspects: recovery.Suspects = {}
+    assert looks(recovery.LOOKS, suspects) == 1
+    assert server.crashed == [dead]
+    living = server.add(-HOUR, sign=-2 * HOUR)
+    for _ in range(5):
+        assert looks(recovery.LOOKS - 1, suspects) == 0
+        server.say(living, timedelta(0))
+    ahead = server.add(-HOUR, sign=-2 * HOUR, deployment="e")  # its own clock is wrong
+    for number in range(5):
+        assert looks(recovery.LOOKS - 1, suspects) == 0
+        server.say(living, timedelta(0))
+        server.say(ahead, -2 * HOUR - timedelta(seconds=30 * (number + 1)))
+    assert server.crashed == [dead]
+
+
 def test_without_any_sign_of_its_deployment_a_run_is_left_alone(server):
     run = server.add(HOUR)
     assert looks(9) == 0
-    server.signs["prefect.deployment.d"] = "2026-01-01T00:00:00+00:00"  # another run spoke: signs do come through
+    server.signs["prefect.deployment.d"] = ["2026-01-01T00:00:00+00:00"]  # another run spoke: signs do come through
     assert looks(9) == 1
     assert server.crashed == [run]
 
@@ -117,8 +138,11 @@ def test_without_any_sign_of_its_deployment_a_run_is_left_alone(server):
 def test_a_run_that_no_worker_started_runs_again(server):
     run = server.add(HOUR, state="PENDING")
     server.add(timedelta(minutes=4), state="PENDING", deployment="other")
-    assert looks(1) == 1
+    suspects: recovery.Suspects = {}
+    assert looks(recovery.LOOKS - 1, suspects) == 0  # the clock may have jumped, and the worker be at it
+    assert looks(1, suspects) == 1
     assert server.scheduled == [run]
+    assert suspects == {}
 
 
 def test_a_lost_run_waits_while_another_of_its_deployment_is_under_way(server):

@@ -189,6 +189,18 @@ def changing(store: Path, dataset: str) -> Iterator[State]:
             write_text(path, json.dumps(state, indent=1, allow_nan=False) + "\n")
 
 
+def not_ahead(store: Path, dataset: str, when: str) -> State:
+    """The state at a moment. Where it says that an audit was settled after it, the clock was set back since: from now on runs are
+    compared with this moment, else none that fails would be told until the clock is there again.
+    """
+    state = load_state(store, dataset)
+    if state.get("settled", "") <= when:
+        return state
+    with changing(store, dataset) as state:
+        state["settled"] = min(state.get("settled", ""), when)
+    return state
+
+
 def settle(store: Path, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> list[News]:
     """Write down what an audit changed, before anything is sent; returns all that waits."""
     with changing(store, dataset) as state:

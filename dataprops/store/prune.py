@@ -146,13 +146,18 @@ def stale_parts(store: Path, names: Sequence[str] | None = None) -> list[Path]:
         for path in sorted(folder.rglob("*.part")) if folder.is_dir() else [folder]:
             found = PART.search(path.name)
             try:
-                old = time.time() - path.stat().st_mtime > STALE_SECONDS
+                old = _age(path) > STALE_SECONDS
             except FileNotFoundError:
                 continue
             here = found is not None and found[2] == host_mark()
             if found and (old or here) and not psutil.pid_exists(int(found[1])):
                 out.append(path)
     return out
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; or until then, where the clock was set back since: else it would be young until then."""
+    return abs(time.time() - path.stat().st_mtime)
 
 
 def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going]:
@@ -182,7 +187,7 @@ def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going
         index = pixels.with_suffix(".parquet")
         # the index goes first: without it a shard does not count
         paths = (index, pixels) if index.is_file() else (pixels,)
-        if paths == (pixels,) and time.time() - pixels.stat().st_mtime < STALE_SECONDS:
+        if paths == (pixels,) and _age(pixels) < STALE_SECONDS:
             continue
         if paths == (pixels,) or not contents(index) & wanted:
             out.append(Going(paths, sum(map(size_of, paths)), "a shard that no run or list of files refers to"))

@@ -122,11 +122,13 @@ def read_reason(error: OSError | ValueError) -> str:
 def changed_at(file: Path) -> tuple[int, int]:
     """Size of a file, and when it last changed (ns).
 
-    The later of the times of its contents and of its entry: archives and copies set the former back, so that two files
-    of one size that change places would otherwise look unchanged.
+    The time of its entry: archives and copies set that of its contents back, so that two files of one size that change places would
+    otherwise look unchanged. Where that of its contents is later (it was written while the clock was ahead, or the system does not
+    keep the other), a number that changes with either.
     """
     stat = file.stat()
-    return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)
+    written, changed = stat.st_mtime_ns, stat.st_ctime_ns
+    return stat.st_size, changed if written <= changed else (written + changed) % 2**63
 
 
 class Fingerprints(NamedTuple):

@@ -1,0 +1,161 @@
+"""Clocks that jump, forward and back: the numbers, the order of runs, alerts, news, arrivals and what may be deleted stay right.
+
+Locks are held by the operating system, and waits are measured by a clock that does not jump; of runs that fall silent see
+`test_recovery`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from dataprops.audit import workspace
+from dataprops.audit.composition import audit
+from dataprops.checks import open_alerts
+from dataprops.store import prune, shards
+from dataprops.store.folder import finished_runs, open_store
+from flows import notifications
+from flows.cli import main
+from flows.operation import Operation
+from tests.make_images import random_folder, save
+from tests.test_deployments import watcher
+
+NOW = datetime.now(UTC)
+YEAR = timedelta(days=365)
+MEASURED = ("n_images", "intrinsic_dimension", "label_sharpness", "findings")
+TABLES = ("images", "neighbours", "pairs", "properties", "findings")
+
+
+def set_clock(monkeypatch, moment: datetime, *modules) -> None:
+    """What modules take for the time."""
+    shown = type("Clock", (datetime,), {"now": classmethod(lambda cls, tz=None: moment)})
+    for module in modules:
+        monkeypatch.setattr(module, "datetime", shown)
+    monkeypatch.setattr(time, "time", moment.timestamp)
+
+
+@pytest.mark.parametrize("jumps", [(-2, 1), (2, -3), (10, 0), (0, -10)], ids=str)
+def test_audits_of_a_growing_set_are_those_of_a_clock_that_runs(jumps, tmp_path, monkeypatch):
+    images = random_folder(tmp_path / "scans", {"cat": 16, "dog": 16})
+    store, told = tmp_path / "store", {"size": 12, "k": 4, "estimators": ("mle",), "draws": 2, "probe": False}
+    audit(tmp_path / "scans", store=str(store), **told)
+    for number, years in enumerate(jumps):
+        set_clock(monkeypatch, NOW + years * YEAR, workspace)
+        random_folder(tmp_path / "scans", {"cat/more": 2 + number, "dog/more": 3}, seed=number + 1)
+        save(tmp_path / "scans/cat/twin.png", images["cat/000.png"])
+        grown = audit(tmp_path / "scans", store=str(store), **told)
+        fresh = audit(tmp_path / "scans", store=str(tmp_path / f"fresh{number}"), **told)
+        assert {name: grown[name] for name in MEASURED} == {name: fresh[name] for name in MEASURED}
+        newest = finished_runs(store, "scans")[-1]
+        assert newest.name == grown["run_id"]
+        for name in TABLES:
+            one, two = (
+                pd.read_parquet(folder / f"{name}.parquet").drop(columns=["row", "shard"], errors="ignore")
+                for folder in (newest, finished_runs(tmp_path / f"fresh{number}", "scans")[-1])
+            )
+            pd.testing.assert_frame_equal(one, two, check_exact=True, obj=name)
+    shown = CliRunner().invoke(main, ["history", "scans", "--store", str(store), "--json"])
+    assert shown.exit_code == 0, shown.output
+    kept = [run.name for run in finished_runs(store, "scans")]
+    assert [run["run_id"] for run in json.loads(shown.stdout)["runs"]] == kept
+    gone = CliRunner().invoke(main, ["prune", "--store", str(store), "--keep-last", "1", "--yes"])
+    assert gone.exit_code == 0, gone.output
+    assert [run.name for run in finished_runs(store, "scans")] == kept[-1:]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_files_that_change_places_are_noticed_whatever_time_they_have(ahead, tmp_path):
+    """Those of a set that was written while the clock was ahead, too."""
+    stamp = time.time_ns() + (1 if ahead else -1) * 10**18
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    for path, pixels in ((one, b"1" * 99), (two, b"2" * 99)):
+        path.write_bytes(pixels)
+        os.utime(path, ns=(stamp, stamp))
+    before = [shards.changed_at(path) for path in (one, two)]
+    time.sleep(0.02)  # the time of an entry has steps of some milliseconds
+    one.rename(tmp_path / "aside")
+    two.rename(one)
+    (tmp_path / "aside").rename(two)
+    assert not {shards.changed_at(path) for path in (one, two)} & set(before)
+    os.utime(one, ns=(2**63 - 1, 2**63 - 1))
+    assert shards.changed_at(one)[1] < 2**63
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_a_dead_decoder_left_is_swept_also_if_its_time_lies_ahead(ahead, tmp_path):
+    store = open_store(tmp_path / "store")
+    part = store / "shards/.shard.999999999.0123456700000000.part"
+    part.parent.mkdir()
+    part.write_bytes(b"unfinished")
+    assert prune.stale_parts(store) == []  # another machine may be writing it
+    then = time.time() + (1 if ahead else -1) * 2 * prune.STALE_SECONDS
+    os.utime(part, (then, then))
+    assert prune.stale_parts(store) == [part]
+
+
+def test_a_run_that_dies_is_told_after_the_clock_was_set_back(tmp_path, monkeypatch):
+    """Not those that the last audit made good; which of them these are is known from the first look on."""
+    runs: list = []
+    monkeypatch.setattr(notifications, "_troubled_runs", lambda dataset: runs)
+    monkeypatch.setattr(notifications, "pass_on", lambda *arguments, **options: None)
+
+    def crashed(moment: datetime) -> None:
+        state = SimpleNamespace(timestamp=moment, is_scheduled=lambda: False, message="it died", name="Crashed")
+        runs.append(SimpleNamespace(id=f"run {len(runs)}", start_time=moment, state=state))
+
+    def look(moment: datetime) -> list:
+        set_clock(monkeypatch, moment, notifications)
+        return notifications.notice(tmp_path, "chest", 30, Operation())
+
+    open_alerts.settle(tmp_path, "chest", [], "r1", (NOW + YEAR).isoformat())
+    crashed(NOW - YEAR)
+    assert look(NOW) == []
+    crashed(NOW + timedelta(seconds=5))
+    assert [item["name"] for item in look(NOW + timedelta(seconds=60))] == [open_alerts.RUN_FAILED]
+    assert look(NOW + timedelta(seconds=120)) == []
+
+
+@pytest.mark.parametrize("jump", [-YEAR, YEAR], ids=["back", "forward"])
+def test_news_that_waits_is_sent_whatever_the_clock_shows_since(jump, tmp_path, monkeypatch):
+    sent: list = []
+    monkeypatch.setattr(notifications, "send_once", lambda channel, block, news, *_: sent.append(news["name"]) or True)
+    open_alerts.record_failure(tmp_path, "chest", "It failed.", "r1", NOW.isoformat())
+    how = Operation("warning", {"ward": "kind/name"})
+    set_clock(monkeypatch, NOW + timedelta(seconds=10), notifications)
+    assert notifications.send_waiting(tmp_path, "chest", how, {}) == 0  # its event is on the way
+    set_clock(monkeypatch, NOW + jump, notifications)
+    assert notifications.send_waiting(tmp_path, "chest", how, {}) == 1
+    assert sent == [open_alerts.RUN_FAILED]
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_an_arrival_is_said_again_until_an_audit_follows_whatever_the_clock_shows(years, tmp_path):
+    random_folder(tmp_path / "chest", {"a": 2})
+    events: list = []
+    watching = watcher(tmp_path, tmp_path / "chest", events, again=60)
+    ahead = time.time() + 365 * 86400
+    # an audit of before, while the clock was ahead
+    run = tmp_path / f"store/results/chest/{datetime.fromtimestamp(ahead, UTC):%Y%m%dT%H%M%SZ}-abcd"
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text("{}")
+    os.utime(run / "summary.json", (ahead, ahead))
+    watching.once()
+    then = time.time() + years * 365 * 86400
+    os.utime(watching.path, (then, then))
+    watching.once()
+    assert [event["payload"].get("reason") for event in events] == [None, "said again"]
+    later = time.time() - 120
+    os.utime(watching.path, (later, later))
+    # the audit that followed; its name comes after that of the one before
+    after = run.with_name(run.name.replace("abcd", "abce"))
+    after.mkdir()
+    (after / "summary.json").write_text("{}")
+    watching.once()
+    assert len(events) == 2
