@@ -230,6 +230,18 @@ def test_copies_are_found_among_pictures_of_less_contrast_than_the_others():
     assert set(zip(found["a"], found["b"], strict=True)) == {(61, 70), (62, 71)}
 
 
+def test_pictures_of_one_camera_share_their_outline_and_are_no_copies():
+    """Retinas: the disc is the camera's, and what lies within it, fainter than its edge, is each one's own."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    disc = np.hypot(rows, columns) < 0.47 * SIDE
+    level = np.random.default_rng(1).integers(120, 200, (60, 1, 1))
+    pixels = np.where(disc, level + (pictures(60, seed=3) - 128.0) / 6, 0).clip(0, 255).astype(np.uint8)
+    pixels[40], pixels[41] = (pixels[1] * 0.85).astype(np.uint8), pixels[2][:, ::-1]
+    images, neighbours = tables(pixels)
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE)
+    assert set(zip(found.pairs["a"], found.pairs["b"], strict=True)) == {(1, 40), (2, 41)}
+
+
 def recoded(one: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(one).save(file, "JPEG", quality=quality)

@@ -7,7 +7,8 @@ first. Pairs that do not come together are given up early. Then the fine detail 
 of two pixels takes away, is correlated in blocks of the picture. `detail` is the mean of the energy-weighted median and lower
 quartile over blocks: near 1 for a copy, even if a text hides some blocks or brightness and contrast differ; near 0 for two pictures
 of different things, however alike they look from afar. The quartile tells outlines that lie over each other, as those of two
-cells, from pictures that agree all over.
+cells, from pictures that agree all over. Where one level surrounds the content, as the black around a retina or a head, what lies
+within it must agree as well: its outline is that of the camera, or of any head.
 
 References
 ----------
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -37,6 +39,14 @@ WORTH_A_LOOK = 0.45  # agreement of the shapes at half size
 RESIDUAL = 0.7  # beyond which a pixel's weight falls, in spreads of the band-passed image
 DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail
 LITTLE = 0.3  # blocks with less detail than this fraction of the mean hold noise alone
+SURROUND = (
+    6.0,
+    0.05,
+)  # grey levels within which corners and what joins them are of one level; least fraction of the picture
+WITHIN = 0.1  # of the picture, below which what a surround leaves is too little to compare
+RIM = 1 / 16  # of the side, from the surround inwards: the outline, and what darkens towards it
+SHOWS = 1.0  # grey levels of detail (RMS) within a surround, from which it tells pictures apart
+AS_BRIGHT = 4.0  # grey levels (RMS) apart, within a surround that holds no detail
 PAIRS_AT_ONCE = 256  # of 32 x 32 pixels
 
 
@@ -189,8 +199,40 @@ def _energy_quantile(corr: Tensor, energy: Tensor, part: float = 0.5) -> Tensor:
     return corr.gather(1, order).gather(1, reached.float().argmax(1, keepdim=True))[:, 0]
 
 
-def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor) -> Tensor:
-    """detail, covered, gain, offset, differing of pairs of grey thumbnails, [m, 5]; `own`: the content of a, bool [m, s, s]."""
+def _inner(grey: np.ndarray) -> np.ndarray:
+    """What lies within a surround of one level, at three corners or more, without its outline, float32 [n, s, s]; else ones."""
+    side = grey.shape[1]
+    out = np.ones(grey.shape, np.float32)
+    corners = grey[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    level = np.median(corners, axis=1)
+    near = np.abs(corners - level[:, None]) <= SURROUND[0]
+    rim = max(2, round(RIM * side))
+    for i in np.nonzero(near.sum(1) >= 3)[0]:
+        flat = np.abs(grey[i] - level[i]) <= SURROUND[0]
+        parts, _ = ndimage.label(flat)
+        joined = parts[[0, 0, -1, -1], [0, -1, 0, -1]]
+        around = np.isin(parts, joined[joined > 0])
+        if around.mean() >= SURROUND[1]:
+            out[i] = ~ndimage.binary_dilation(around, iterations=rim)
+    return out
+
+
+def _both(a: Tensor, b: Tensor, warp: Tensor, box_b: Tensor) -> Tensor:
+    """Where both masks hold after the map, float [m, s, s]."""
+    moved, covered = _warped(b, warp, box_b)
+    return a * (covered & (moved > 0.99))
+
+
+def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor, inner: tuple[Tensor, Tensor]) -> Tensor:
+    """detail, covered, gain, offset, differing of pairs of grey thumbnails, [m, 5].
+
+    Parameters
+    ----------
+    own : Tensor
+        The content of a, bool [m, s, s].
+    inner : tuple of Tensor
+        Of a and b, what lies within a surround (`_inner`).
+    """
     moved, covered = _warped(b, warp, box_b)
     mask = (covered & own).float()
     n = mask.sum((1, 2)).clamp_min(1)
@@ -204,16 +246,35 @@ def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor) -
     median, quartile, total = _energy_quantile(corr, energy), _energy_quantile(corr, energy, 0.25), energy.sum(1)
     differing = torch.where(corr < 0.5 * median[:, None], energy, torch.zeros(())).sum(1) / total.clamp_min(1e-6)
     agree = 0.5 * (median + quartile)
+    agree = torch.minimum(agree, _within(a, moved, mask * _both(*inner, warp, box_b), mask))
     detail = torch.where((total > 0) & (fraction >= LEAST_COVERED), agree, torch.zeros(()))
     return torch.stack([detail, fraction, gain, mean_a - gain * mean_b, differing], 1)
 
 
+def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
+    """Agreement of the detail within the surrounds, [m]; 1 without one; where neither shows any, whether they are as bright."""
+    out = torch.ones(len(a))
+    share = inner.mean((1, 2))
+    at = torch.nonzero((share < mask.mean((1, 2)) - 1e-6) & (share >= WITHIN))[:, 0]
+    if not len(at):
+        return out
+    one, two = _details(a[at], b[at], inner[at])
+    power = torch.maximum((one * one).mean((1, 2)), (two * two).mean((1, 2))) / share[at]
+    agree = _energy_quantile(*_block_correlation(one, two, inner[at]))
+    apart = (((a[at] - b[at]) ** 2 * inner[at]).mean((1, 2)) / share[at]).sqrt()
+    out[at] = torch.where(power.sqrt() >= SHOWS, agree, (apart <= AS_BRIGHT).float())
+    return out
+
+
 class _Prepared(NamedTuple):
-    """Thumbnails with their borders filled, float32 [n, s, s]; their boxes [n, 4], and masks of these; at half size their bands."""
+    """Thumbnails with their borders filled, float32 [n, s, s]; their boxes [n, 4], and masks of these and of what lies within a
+    surround; at half size their bands.
+    """
 
     grey: Tensor
     boxes: np.ndarray
     within: Tensor
+    inner: Tensor
     half: Tensor | None
     half_within: Tensor | None
 
@@ -236,14 +297,15 @@ def _prepared(thumbs: np.ndarray, halved: bool) -> _Prepared:
         filled[bordered] = _filled(thumbs[bordered], lines[bordered])
     grey, box = torch.from_numpy(filled), torch.from_numpy(boxes).float()
     within = inside(box, *positions(thumbs.shape[1]))
+    inner = torch.from_numpy(_inner(filled))
     if not halved:
-        return _Prepared(grey, boxes, within, None, None)
+        return _Prepared(grey, boxes, within, inner, None, None)
     small = torch.nn.functional.avg_pool2d(grey[:, None], 2)[:, 0]
     small_within = inside(box, *positions(small.shape[-1]))
     for start in range(0, len(small), 256):
         part = slice(start, start + 256)
         small[part] = _band(small[part], small_within[part])
-    return _Prepared(grey, boxes, within, small, small_within)
+    return _Prepared(grey, boxes, within, inner, small, small_within)
 
 
 def _coarse(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -285,7 +347,8 @@ def _piece(made: _Prepared, a: np.ndarray, b: np.ndarray, warp: Tensor, symmetry
         band_a, band_b = _band(grey_a, within), _band(grey_b, _turned(made.within[two], symmetry))
         for _ in range(FINE_STEPS):
             refined, _ = _step(band_a, band_b, refined, within, box)
-        out[look] = _agreement(grey_a, grey_b, refined, within, box)
+        inner = made.inner[one], _turned(made.inner[two], symmetry)
+        out[look] = _agreement(grey_a, grey_b, refined, within, box, inner)
         warp[look] = refined
     return out, warp
 

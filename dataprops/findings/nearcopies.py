@@ -358,7 +358,7 @@ def _shown_rms(
     features: int,
 ) -> float:
     """Threshold shown in the histogram of distances: that of the farthest unchanged near-copy, else by the ratio."""
-    plain = np.array([_is_plain(row) for row in best.itertuples()], bool)
+    plain = np.array([_is_plain(row) for row in best.itertuples()], bool) & best["as_it_is"].to_numpy(bool)
     if near_rms is None and plain.any():
         return float(distance[plain].max() / np.sqrt(features))
     return _median_rms(near_rms, ratio, images, features)
