@@ -713,15 +713,12 @@ LAYOUTS = {
         {"0": 2, "1": 2},
         {"train": 4},
     ),
-    "nuclei: a folder for each image, called as it is": Layout(
-        [
-            f"stage1_train/{n:04x}ab/{kind}/{n:04x}{end}.png"
-            for n in range(4)
-            for kind, end in (("images", "ab"), ("masks", "x"))
-        ],
+    "nuclei: a folder for each image": Layout(
+        [f"stage1_train/{n:04x}ab/{kind}/{n}{kind[0]}.png" for n in range(12) for kind in ("images", "masks")],
         {},
         "",
-        {None: 4},
+        {None: 12},
+        told="12 of 12 folders such as 0000ab hold one image each",
     ),
     "LIDC: folders are ids, and a table of the patients": Layout(
         [f"LIDC/LIDC-IDRI-{who:04d}/study/{n}.png" for who in range(6) for n in range(2)],
@@ -910,11 +907,11 @@ LAYOUTS = {
         told="8 are called as another file with -d after it",
     ),
     "lesions as masks": Layout(
-        [f"{n}/{n}{end}.bmp" for n in ("a", "b", "c") for end in ("", "_lesion")],
+        [f"{name}/{n}{end}.bmp" for name in "ab" for n in range(3) for end in ("", "_lesion")],
         {},
         "",
-        {None: 3},
-        told="3 left out",
+        {"a": 3, "b": 3},
+        told="6 left out",
     ),
     "takes of a person are no classes": Layout(
         [f"faces/S{who:03d}/{take:03d}/{n}.png" for who in range(6) for take in range(1, 4) for n in range(2)],

@@ -126,6 +126,7 @@ WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
 FEW = 200  # folders that may be classes
+MANY, ALONE = 12, 0.8  # folders of one image each that are no classes: so many, and this share of all
 
 
 class Structure(NamedTuple):
@@ -271,7 +272,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     folders = [key[len(root) :].split("/")[:-1] for key in keys]
     split, rests, depth = _splits(folders)
     drawers = _drawers_of_names(rests, keys)
-    rests = _without_own([rest[drawers:] for rest in rests], keys)
+    rests = [rest[drawers:] for rest in rests]
     decisions = []
     if any(split):
         names = Counter(name for name in split if name)
@@ -481,6 +482,10 @@ def _classes(
             told.append(Decision("classes", "none", "the folders are subjects", "--layout"))
             return label, group, told, 0
         return label, group, [*told, _named_classes(label)], 1
+    alone = sum(number == 1 for number in tops.values())
+    if len(tops) >= MANY and alone >= ALONE * len(tops):
+        why = f"{alone:,} of {len(tops):,} folders such as {shown(min(tops))} hold one image each"
+        return none, none, [Decision("classes", "none", why, "--layout")], 0
     inside = _inside(rests)
     common = set.intersection(*inside.values()) if inside else set()
     variants = len(common) > 1 and all(
@@ -552,15 +557,6 @@ def _drawers_of_names(rests: list[list[str]], keys: Sequence[str]) -> int:
     ):
         levels += 1
     return levels if levels > 1 else 0
-
-
-def _without_own(rests: list[list[str]], keys: Sequence[str]) -> list[list[str]]:
-    """Without folders that nearly all images have to themselves, called as they are: ``0a7f/images/0a7f.png``."""
-    stems = [key.rpartition("/")[2].partition(".")[0] for key in keys]
-    own = sum(stem in rest for rest, stem in zip(rests, stems, strict=True))
-    if len(rests) < 2 or own < ALIKE * len(rests):
-        return rests
-    return [rest[: rest.index(stem)] if stem in rest else rest for rest, stem in zip(rests, stems, strict=True)]
 
 
 def _inside(rests: list[list[str]]) -> dict[str, set[str]]:
