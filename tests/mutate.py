@@ -45,12 +45,12 @@ COMPUTED = {
     ast.Mod: ast.Mult,
 }
 JOINED = {ast.And: ast.Or, ast.Or: ast.And}
-REFUSING = ("strict", "frozen", "kw_only", "slots")  # keywords that only refuse slips of who writes code
+REFUSING = ("strict", "frozen", "kw_only", "slots", "cache", "nogil")  # keywords that change no result
 HELD = (FunctionType, type, ModuleType)
 
 
 def sites(tree: ast.AST) -> list[tuple[ast.AST, int]]:
-    """Places that can be changed: node, and which of its parts. Annotations are not, nor keywords that only refuse."""
+    """Places that can be changed: node, and which of its parts. Annotations are not, nor keywords that change no result."""
     skipped: set[int] = set()
     for node in ast.walk(tree):
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
