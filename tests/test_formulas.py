@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dataprops.distances.kernel import EMPTY
-from dataprops.probe import curve, measure
+from dataprops.laws import forecast
+from dataprops.probe import curve, measure, space
 from dataprops.probe.bootstrap import bootstrap_weights
 from dataprops.probe.calibrate import cross_fitted, log_softmax
 from dataprops.probe.folds import assign_folds
@@ -194,3 +198,207 @@ def test_an_only_image_has_no_neighbours() -> None:
     neighbour, distance = image_neighbours(rows, np.array([0]), np.full((1, 2), np.inf), empty, 3)
     assert neighbour.tolist() == [[-1, -1, -1]]
     assert np.isnan(distance).all()
+
+
+# --- a space of features -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("numeric", [False, True])
+def test_a_space_is_what_loops_over_all_pairs_say(numeric: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    x[[7, 20, 21]] = x[[3, 3, 8]]  # copies
+    x[11] = x[4] + 2e-4
+    x[0] = x[59] + 1e-4  # the first row and the last one
+    y = rng.integers(0, 3, 60).astype(float)
+    y[[3, 7, 20]], y[5], y[[0, 59]] = [0, 1, 2], np.nan, [0, 1]
+    found = space.measure_space(x, y, numeric=numeric, k=5, sampling=space.Sampling(40, 3, 9))
+    apart = np.sqrt(((x[:, None] - x) ** 2).sum(-1))
+    np.fill_diagonal(apart, np.inf)
+    np.testing.assert_allclose(found.nearest, apart.min(1), atol=1e-12)
+
+    def sharpest(inside: np.ndarray) -> np.ndarray:
+        gap = np.abs(y[inside, None] - y[inside]) if numeric else 1.0 * (y[inside, None] != y[inside])
+        gap[np.isnan(y[inside, None]) | np.isnan(y[inside])] = np.nan
+        between = apart[np.ix_(inside, inside)]
+        slopes = np.where((between > 0) & (gap > 0), gap / np.maximum(between, 1e-30), np.nan)
+        known = ~np.isnan(slopes).all(1)
+        return np.where(known, np.nanmax(np.where(known[:, None], slopes, 0), axis=1), np.nan)
+
+    everything = np.arange(60)
+    np.testing.assert_allclose(found.sharpness, sharpest(everything), rtol=1e-9)
+    drawn = [np.nanmax(sharpest(sample)) for sample in sharpness.draw_samples(60, 40, 3, 9)]
+    assert (found.m, found.draws) == (40, pytest.approx(drawn))
+    whole = space.measure_space(x, y, numeric=numeric, k=5, sampling=space.Sampling(60, 3, 9))
+    assert (whole.m, whole.draws) == (60, pytest.approx([np.nanmax(found.sharpness)] * 3))
+    assert (found.sharpest.a[0], found.sharpest.b[0]) == (0, 59)
+    np.testing.assert_allclose(found.sharpest.distance, apart[found.sharpest.a, found.sharpest.b])
+    gaps = np.abs(y[found.sharpest.a] - y[found.sharpest.b]) if numeric else 1.0
+    assert (np.diff(gaps / found.sharpest.distance) <= 0).all()
+    assert len(set(zip(found.sharpest.a, found.sharpest.b, strict=True))) == len(found.sharpest.a) > 20
+
+    distinct = np.setdiff1d(everything, [7, 20, 21])
+    assert (found.features, found.distinct) == (3, 57)
+    assert found.ratio == pytest.approx((1 / (2 * 4 * 57)) ** (1 / found.estimates["mle"].value))
+    fifth = dict(zip(distinct, np.sort(apart[np.ix_(distinct, distinct)], axis=1)[:, 4], strict=True))
+    wanted = [(0.0, 3, 7), (0.0, 3, 20), (0.0, 8, 21)]
+    wanted += sorted(
+        (apart[i, j], i, j)
+        for i in distinct
+        for j in distinct
+        if i < j and apart[i, j] <= found.ratio * min(fifth[i], fifth[j])
+    )
+    assert len(wanted) >= 5
+    assert list(zip(found.near.a, found.near.b, strict=True)) == [(i, j) for _, i, j in wanted]
+    np.testing.assert_allclose(found.near.distance, [d for d, _, _ in wanted], atol=1e-9)
+
+
+def test_a_space_of_too_few_vectors_has_copies_alone() -> None:
+    x = np.array([[0.0], [-0.0], [1.0], [2.0]])
+    found = space.measure_space(x, np.full(4, np.nan), k=5)
+    assert np.isnan(found.ratio)
+    assert (found.near.a.tolist(), found.near.b.tolist(), found.near.distance.tolist()) == ([0], [1], [0])
+    assert np.isnan(found.sharpness).all()
+    assert (found.draws, found.sharpest.a.tolist()) == ([0.0] * 20, [])
+
+
+# --- forecasts -----------------------------------------------------------------------------------------------------------
+
+
+def line(**given: Any) -> Any:
+    """A law with slopes 0.5 and 0.25, of five sets that were each left out."""
+    own = {
+        "intercept": 2.0,
+        "slopes": {"log_n_per_dimension": 3.0, "log_sharpness": 0.25},
+        "intercepts": {"net": 2.0},
+        "residuals": {f"set {i}": [i / 10, -i / 10] for i in range(5)},
+        "ranges": {"n_train": (100, 1000)},
+        "slope_low": {"log_n_per_dimension": 2.0},
+        "slope_high": {"log_n_per_dimension": 4.0},
+        "clearly": True,
+        "verdict": "",
+    }
+    return SimpleNamespace(**own | given)
+
+
+MEASURED = {"n_train": 500, "d_data": 12.0, "k_f": 0.02, "m": 500, "classes": 3}
+
+
+@pytest.fixture
+def law(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The law above, in force for the numbers above."""
+    own = line()
+    monkeypatch.setattr(forecast, "_loss_line", lambda *given: (own, MEASURED, ""))
+    monkeypatch.setattr(forecast, "_basis", lambda _, line, where, each: f"{where}; {each}")
+    monkeypatch.setattr(forecast, "_score", lambda *given: None)
+    return own
+
+
+def test_a_loss_is_forecast_by_the_line_and_the_misses_of_sets_left_out(law: Any) -> None:
+    log_loss = 2 - 3 * np.log(500) / 12 + 0.25 * np.log(0.02)
+    calibration: Any = SimpleNamespace(id="c")
+    told = forecast.expected_loss({}, np.empty(0), calibration)
+    assert (told.value, told.low, told.high) == pytest.approx(tuple(np.exp(log_loss + x) for x in (0, -0.4, 0.4)))
+    assert told.level == pytest.approx(5 / 6)
+    law.intercepts = {"one": 1.5, "two": 2.5}
+    each = "each network: " + ", ".join(
+        f"{name} {np.exp(log_loss + by):.3g}" for name, by in (("one", -0.5), ("two", 0.5))
+    )
+    assert each in forecast.expected_loss({}, np.empty(0), calibration).basis
+    law.residuals = {f"set {i}": [0.1] for i in range(4)}
+    told = forecast.expected_loss({}, np.empty(0), calibration)
+    assert (told.low, told.high, told.level) == (None, None, None)
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_images_for_a_loss_follow_the_line_and_end_where_loss_and_slope_may_lie(law: Any, free: bool) -> None:
+    if not free:
+        law.slope_low = law.slope_high = {"log_n_per_dimension": None}
+    log_loss = 2 - 3 * np.log(500) / 12 + 0.25 * np.log(0.02)
+    told = forecast.images_for_loss({}, np.empty(0), cast("Any", SimpleNamespace(id="c")), np.exp(log_loss - 0.2))
+    ends = [500 * np.exp(12 * gap / slope) for gap in (-0.2, 0.6) for slope in ((2, 3, 4) if free else (3,))]
+    assert told.value == pytest.approx(500 * np.exp(12 * 0.2 / 3))
+    assert (told.low, told.high) == pytest.approx((min(ends), max(ends)))
+    assert told.level == pytest.approx(5 / 6)
+    assert ("the uncertainty of the slope is not known" in told.basis) is not free
+
+
+def test_images_needed_are_one_at_least_and_none_where_the_slope_does_not_help() -> None:
+    assert forecast._needed(100, 2, 1.0, 4.0) == pytest.approx(100 * np.exp(0.5))
+    assert forecast._needed(100, 2, -30.0, 4.0) == 1
+    assert forecast._needed(100, 2, 1.0, 0.0) == forecast._needed(1, 700, 1.0, 1.0) == np.inf
+    assert forecast._needed(100, 2, -1.0, 0.0) == forecast._needed(100, 2, 0.0, -1.0) == 1
+    assert [forecast._count(images) for images in (1.0, 149.0, 1451.0, 1e9, 1.1e9)] == [
+        "1",
+        "150",
+        "1,500",
+        "1,000,000,000",
+        "more than a billion",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (200.0, 100.0, 1e9, "take 200 images of this kind (90 % 100 to 1,000,000,000); the set has 150."),
+        (
+            150.0,
+            100.0,
+            2e9,
+            "expected already: 150 of the 150 images are expected to do (90 % from 100, with no finite upper bound",
+        ),
+        (150.0, None, None, "expected already: 150 of the 150 images are expected to do (90 %)."),
+        (
+            2e9,
+            1e9,
+            2e9,
+            "is expected to take more than a billion images of this kind (90 % from 1,000,000,000, with no",
+        ),
+        (
+            2e9,
+            1.1e9,
+            2e9,
+            "is not reachable by more data of this kind: even the favourable end of the 90 % is beyond a",
+        ),
+    ],
+)
+def test_images_needed_are_told_against_those_there_are(value: float, low: Any, high: Any, told: str) -> None:
+    assert told in forecast._needed_words(0.5, 150, value, low, high, "90 %")
+
+
+def test_an_interval_is_the_largest_miss_of_few_sets_and_a_quantile_of_many() -> None:
+    misses = {f"set {i}": [float(i)] for i in range(1, 40)}
+    assert forecast.miss_quantile(misses) == (38.0, 0.95)  # 0.95 (1 + 1/39) is 38 of 39 sets
+    few = dict(list(misses.items())[:9])
+    assert forecast.miss_quantile(few) == forecast.miss_quantile(few | {"none": []}) == (9.0, 0.9)
+    assert forecast._interval_words(line(residuals=misses), (38.0, 0.95)) == (
+        "95 % interval",
+        "interval: the 95 % quantile of what 39 datasets were missed by when each was left out",
+    )
+    called, where = forecast._interval_words(line(), (0.4, 5 / 6))
+    assert called == "83 % interval"
+    assert where == (
+        "interval: the largest miss among 5 datasets when each was left out, expected to cover 83 % of new datasets"
+    )
+
+
+def test_a_law_wants_positive_numbers_and_samples_of_the_papers_size() -> None:
+    assert forecast._without(MEASURED, ["n_train", "k_f"]) is None
+    for missing in (None, 0.0, float("nan")):
+        assert forecast._without(MEASURED | {"k_f": missing}, ["k_f"]) == "the audit has no label sharpness"
+    most = forecast.PAPER_SAMPLE
+    assert forecast._without(MEASURED | {"m": most}, []) is None
+    assert f"this audit has {most + 1}:" in (forecast._without(MEASURED | {"m": most + 1}, []) or "")
+
+
+def test_a_number_outside_of_the_calibrations_is_an_extrapolation() -> None:
+    inside = [forecast._caveat(line(), MEASURED | {"n_train": n, "m": 1000}) for n in (100, 1000)]
+    assert inside == ["", ""]
+    assert "the number of images 99 is outside the calibration's 100 to 1000." in forecast._caveat(
+        line(), MEASURED | {"n_train": 99, "m": 99}
+    )
+    assert forecast._caveat(line(), MEASURED | {"n_train": None}) == ""
+    assert "samples of 499 images" in forecast._caveat(line(), MEASURED | {"m": 499})
+    assert forecast._each(line(), {"net": 1.0}) == ""
+    two = line(intercepts={"net": 1.0, "other": 2.0})
+    assert forecast._each(two, {"net": 1.0, "other": 0.12345}) == "each network: net 1, other 0.123; "
