@@ -913,6 +913,38 @@ LAYOUTS = {
         {"a": 3, "b": 3},
         told="6 left out",
     ),
+    "DeepDRiD: folders are patients by a table that has several labels of each image": Layout(
+        [f"Images/{who}/{who}_{eye}.jpg" for who in (1, 2, 265) for eye in "lr"],
+        {
+            "fundus.csv": table(
+                "patient_id,image_id,left_eye_DR_Level,right_eye_DR_Level",
+                *(f"{who},{who}_{eye},{who % 3},{(who + 1) % 3}" for who in (1, 2, 265) for eye in "lr"),
+            )
+        },
+        "",
+        {None: 6},
+        group={"1": 2, "2": 2, "265": 2},
+        told="fundus.csv names images, and has the columns patient_id, left_eye_DR_Level",
+    ),
+    "BRSET: what tells of the person, and what is 1 of all, names no class": Layout(
+        numbered("photos/img{}.jpg", 6),
+        {
+            "labels.csv": table(
+                "image_id,patient_id,patient_sex,optic_disc,drusens,hemorrhage",
+                *(f"img{n},{n // 3},{n // 3},1,{n % 2},{1 - n % 2}" for n in range(6)),
+            )
+        },
+        "",
+        {"drusens": 3, "hemorrhage": 3},
+        group={"0": 3, "1": 3},
+    ),
+    "a diagnosis in JSON beside each image": Layout(
+        numbered("data/{}.png", 6),
+        {f"data/{n}.json": json.dumps({"patient": f"p{n}", "diagnosis": "cd"[n % 2]}) for n in range(6)},
+        "",
+        {"c": 3, "d": 3},
+        told="files beside 6 of 6 images",
+    ),
     "takes of a person are no classes": Layout(
         [f"faces/S{who:03d}/{take:03d}/{n}.png" for who in range(6) for take in range(1, 4) for n in range(2)],
         {},
@@ -1428,3 +1460,10 @@ def test_excel_of_before_2007_and_others_are_refused_with_the_way_out(tmp_path: 
         (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0" * 9)
         with pytest.raises(DatapropsError, match=said):
             open_source(str(tmp_path / name))
+
+
+def test_splits_that_a_table_tells_are_not_told_as_unknown(tmp_path: Path) -> None:
+    texts = {"splits.csv": table("filename,split,class", "0.jpg,train,c", "1.jpg,test,d", "2.jpg,train,d")}
+    listing = made(Layout(numbered("{}.jpg", 3), texts, "", {}), tmp_path / "set").scan()
+    assert listing["split"].tolist() == ["train", "test", "train"]
+    assert not [told for told in listing.attrs["decisions"] if told["what"] == "splits"]

@@ -92,13 +92,18 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     if classes.nunique() > 1:
         if with_persons(table, names, read, options, classes.tolist()):
             return table
-        if classes.isna().any():
-            _rest(table, names, read, options)
-        compare(table, names, read, options)
-        return table
+        if table["label"].notna().any():
+            if classes.isna().any():
+                _rest(table, names, read, options)
+            compare(table, names, read, options)
+            return table
+        classes = table["label"]
     # the only folder tells nothing where a table tells more
     table["label"] = pd.Series([None] * len(table), dtype=object)
     _labels(table, names, read, options)
+    if table["split"].notna().any():  # a table has told them since
+        told = table.attrs.get("decisions", ())
+        table.attrs["decisions"] = [one for one in told if (one["what"], one["value"]) != ("splits", "none")]
     if table["label"].isna().all():
         table["label"] = classes
     elif classes.notna().any():
@@ -293,13 +298,14 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
 
 
 def _label_of(whole: Any) -> str | None:
-    """The class in a JSON value: a text, its label or class, or the labels of Labelme's shapes."""
+    """The class in a JSON value: a text, its label, class or diagnosis, or the labels of Labelme's shapes."""
     if isinstance(whole, dict):
         if isinstance(whole.get("shapes"), list):
             return joined(
                 str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape
             )
-        whole = next((whole[name] for name in ("label", "class", "category", "class_name") if name in whole), None)
+        names = known_as(list(map(str, whole)), LABELS)
+        whole = whole.get(names[0]) if names else None
     return str(whole) if isinstance(whole, str | int) else None
 
 

@@ -50,7 +50,18 @@ LABELS = (
     ),
     *("labelname", "labelid", "classlabel", "categoryname", "categoryid", "tag", "groundtruth"),
 )
-PATIENTS = ("patient", "patientid", "subject", "subjectid", "participantid", "caseid", "animalid", "lesionid")
+PATIENTS = (
+    "patient",
+    "patientid",
+    "subject",
+    "subjectid",
+    "participantid",
+    "caseid",
+    "animalid",
+    "lesionid",
+    "videoid",
+    "sequenceid",
+)
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
 FILES = 0.9  # share of a column's values that are files
 PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
@@ -197,6 +208,11 @@ def texts_of(column: pd.Series) -> list[str | None]:
     ]
 
 
+def _is_meta(column: str) -> bool:
+    """Whether a column tells of a person or of the table by its name, or by the last word of it: patient_sex."""
+    return plain_name(column) in META.union(PATIENTS) or last_word(column) in META
+
+
 def _text(column: pd.Series) -> pd.Series:
     """Cells as text, "nan" where one is empty; of objects, since pandas' own text holds no bytes that are not UTF-8."""
     return pd.Series(["nan" if text is None else text for text in texts_of(column)], column.index, dtype=object)
@@ -255,7 +271,7 @@ def labels_of(
         used.extend(columns)
         value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
-    alone = [column for column in binary_columns(frame) if column not in used and plain_name(column) not in META]
+    alone = [column for column in binary_columns(frame) if column not in used and not _is_meta(column)]
     if len(alone) == 1 and frame[alone[0]].nunique() > 1:
         used.append(alone[0])
         why = "it is the only column of 0 and 1 that tells of the image"
@@ -264,7 +280,7 @@ def labels_of(
             False,
             [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
         )
-    others = [column for column in frame.columns if column not in used and plain_name(column) not in META]
+    others = [column for column in frame.columns if column not in used and not _is_meta(column)]
     if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
         used.append(others[0])
         told = Decision("columns", f"{others[0]!r} is the label", "it is the only other column", "--label-column")
@@ -319,7 +335,9 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
 
     Where all but a third of them, side by side, hold exactly one 1 in each row, these do: the others tell something else.
     """
-    columns = [column for column in binary if plain_name(column) not in META]
+    columns = [column for column in binary if not _is_meta(column)]
+    telling = [column for column in columns if frame[column].nunique() > 1]
+    columns = telling if len(telling) > 1 else columns  # what is 1 of all images tells none apart
     why = "they hold 0 and 1 alone"
     if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):
         why = "they hold 0 and 1, and -1, which counts as 0"

@@ -36,7 +36,7 @@ def with_persons(
     options: SourceOptions,
     folders: Sequence[str | None],
 ) -> bool:
-    """Labels and splits of images by a table of the persons that their folders are called after, who are the groups then.
+    """Labels and splits of images by a table of the persons that their folders are called after, who are the groups and no classes.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def with_persons(
     Returns
     -------
     bool
-        Whether there is such a table.
+        Whether the table tells labels.
     """
     known = {name for name in folders if name is not None}
     likely = [name for name in names if name.lower().endswith(TABLES)]
@@ -56,34 +56,50 @@ def with_persons(
         try:
             data = read(name)
             frame = read_table(data, name).frame if len(data) <= MOST_BYTES else pd.DataFrame()
-            found = _persons(frame, known)
-            if found is None:
-                continue
-            column, rows = found
-            used = [column]
-            label, several, told = labels_of(frame, options, name, used)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, DatapropsError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        if any(len({label[row] for row in some} - {None}) > 1 for some in rows.values()):
-            continue  # a row for each image, say: it tells nothing of the person
-        split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
-        split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
-        first = {folder: some[0] for folder, some in rows.items()}
-        at = [None if folder is None else first.get(folder) for folder in folders]
-        table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
-        table["group"] = pd.Series(list(folders), dtype=object)
-        if table["split"].isna().all():
-            table["split"] = pd.Series([None if row is None else split[row] for row in at], dtype=object)
-        if several:
-            table.attrs["several"] = True
-        table.attrs["empty_classes"] = []
+        if (found := _persons(frame, known)) is None:
+            continue
+        column, rows = found
         why = f"{column!r} of {name} names {len(rows):,} of {len(known):,} folders"
+        table["label"] = pd.Series([None] * len(table), dtype=object)
+        table["group"] = pd.Series(list(folders), dtype=object)
+        table.attrs["empty_classes"] = []
         table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
-        decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
         if all(one["what"] != "groups" for one in table.attrs["decisions"]):
             decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
-        return True
+        return _told_of(table, frame, name, options, column, rows, folders, why)
     return False
+
+
+def _told_of(
+    table: pd.DataFrame,
+    frame: pd.DataFrame,
+    name: str,
+    options: SourceOptions,
+    column: str,
+    rows: dict[str, list[int]],
+    folders: Sequence[str | None],
+    why: str,
+) -> bool:
+    """Whether the table tells one label of each person; labels and splits are filled in then."""
+    used = [column]
+    try:
+        label, several, told = labels_of(frame, options, name, used)
+    except DatapropsError:
+        return False
+    if any(len({label[row] for row in some} - {None}) > 1 for some in rows.values()):
+        return False  # a row for each image, say
+    split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
+    split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
+    at = [None if folder is None or folder not in rows else rows[folder][0] for folder in folders]
+    table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
+    if table["split"].isna().all():
+        table["split"] = pd.Series([None if row is None else split[row] for row in at], dtype=object)
+    if several:
+        table.attrs["several"] = True
+    decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+    return True
 
 
 def _persons(frame: pd.DataFrame, known: set[str]) -> tuple[str, dict[str, list[int]]] | None:
