@@ -28,6 +28,7 @@ from dataprops.findings import (
     second_opinion,
     sharpest_pairs,
     suspect_labels,
+    upright,
 )
 from dataprops.findings.align import Alignment
 from dataprops.findings.boxes import boxes
@@ -1037,6 +1038,47 @@ def test_a_picture_upside_down_is_not_called_a_negative():
     images, _ = tables(pixels)
     found = {fault.image: fault.fault for fault in faults(images, blocks_of(pixels))}
     assert found == {0: "wrong_orientation", 1: "wrong_orientation", 2: "inverted", 3: "inverted"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_a_turned_picture_looks_like_follows_from_the_picture(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 40, channels)).astype(np.uint8)
+    seen = upright.describe(pixels)
+    for change in upright.CHANGES:
+        made = np.ascontiguousarray(np.rot90(pixels, change.quarters, (1, 2))) if change.quarters else 255 - pixels
+        for found, wanted in zip(upright.describe(made), upright._changed(*seen, change), strict=True):
+            np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def faces(rng, n):
+    """Two dark spots above a dark line, on lighter ground: pictures with an up."""
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    out = np.empty((n, SIDE, SIDE))
+    for i, (dy, dx) in enumerate(rng.uniform(-0.08, 0.08, (n, 2))):
+        spots = [np.hypot(y - 0.35 - dy, x - at - dx) < 0.1 for at in (0.3, 0.7)]
+        line = (np.abs(y - 0.75 - dy) < 0.06) & (np.abs(x - 0.5 - dx) < 0.25)
+        out[i] = 150 + 40 * y - 70 * (spots[0] | spots[1] | line)
+    return np.clip(out + rng.normal(0, 8, out.shape), 0, 255).astype(np.uint8)
+
+
+def test_turned_pictures_are_told_by_what_the_set_has_above_and_below():
+    pixels = faces(np.random.default_rng(3), 90)
+    for i, quarters in enumerate((1, 2, 3)):
+        pixels[i] = np.rot90(pixels[i], quarters)
+    images, _ = tables(pixels)
+    found = [fault for fault in faults(images, blocks_of(pixels)) if fault.fault == "wrong_orientation"]
+    assert [fault.image for fault in found] == [0, 1, 2]
+    for fault, words in zip(found, ("90° counter-clockwise", "180°", "90° clockwise"), strict=True):
+        assert f"seems turned by {words}:" in fault.words
+
+
+def test_pictures_that_lie_either_way_are_not_called_turned():
+    rng = np.random.default_rng(3)
+    pixels = faces(rng, 90)
+    pixels[::2] = pixels[::2, ::-1, ::-1]
+    images, _ = tables(pixels)
+    words = [fault.words for fault in faults(images, blocks_of(pixels))]
+    assert not [one for one in words if "180°" in one]
 
 
 def test_copies_of_blank_pictures_are_no_first_example():

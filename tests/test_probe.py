@@ -336,20 +336,6 @@ def test_the_interval_of_a_gain_is_wider_by_what_a_power_law_misses():
     assert curve.widened(curve.Gain(0.1, 0.08, 0.15), 1.5) == pytest.approx((0.1, 0.1 - 2.1 * 0.02, 0.1 + 2.1 * 0.05))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_features_of_negatives_follow_from_those_of_the_images(channels):
-    rng = np.random.default_rng(0)
-    x = features.shrink(rng.integers(0, 256, (40, 20, 30, channels)).astype(np.uint8) // (1 + np.arange(30)[:, None]))
-    encoder, both = features.fit_encoder(x, 0, negatives=True)
-    np.testing.assert_allclose(both[:40], features.encode(encoder, x), atol=2e-3)
-    np.testing.assert_allclose(both[40:], features.encode(encoder, 255 - x), atol=2e-3)
-    assert np.abs(both[40:] - both[:40]).max() > 1
-    np.testing.assert_allclose(both.mean(0), 0, atol=1e-3)
-    others = 0.5 * x[:5] + 7
-    found = features.of_negatives(encoder, features.encode(encoder, others))
-    np.testing.assert_allclose(found, features.encode(encoder, 255 - others), atol=2e-3)
-
-
 @pytest.mark.parametrize("shape", [(35, 224, 224, 3), (20, 100, 70, 1), (3, 40, 20, 3), (3, 32, 32, 1)])
 def test_images_are_brought_to_size_by_means_over_areas(shape):
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

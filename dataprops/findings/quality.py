@@ -13,20 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from dataprops.findings.blank import is_blank
-from dataprops.findings.candidates import SYMMETRY_NAMES, WHOLE, coefficients, turned
-from dataprops.findings.negatives import log_odds
-from dataprops.findings.thumbnails import Blocks, thumbnails
+from dataprops.findings.thumbnails import Blocks
+from dataprops.findings.upright import log_odds
 from dataprops.imaging.measures import reduction
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
-REFERENCE = 600  # images that others are compared with
-ALIKE = 10  # most similar images, at least (else a fifth of the set), that say how an image lies
-BETTER, BETTER_TURNED, LIKE_ENOUGH = 0.12, 0.2, 0.5  # cosine gained by inverting, by turning; and reached
-LIKELIER = 5.0  # times: odds of the negative of an inverted picture, at least
+LIKELIER = 10.0  # times: odds of the negative of an inverted picture, or of the turned one, at least
 ODDS_TAIL = (0.05, 0.15)  # as `TAIL`, of these odds, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
@@ -267,67 +262,19 @@ def _colour(used: pd.DataFrame) -> list[Fault]:
 
 
 def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
-    """Images that resemble the others better with black and white exchanged, or turned."""
+    """Images that a classifier taught by the set takes for turned ones, or for negatives: the likelier of these."""
     ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
-    thumbs = thumbnails(blocks, ids)
-    if len(ids) < LEAST or thumbs.shape[1] < 16:
-        return []
-    coef = coefficients(thumbs, WHOLE)
-    chosen = np.arange(len(ids))
-    if len(ids) > REFERENCE:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(ids), REFERENCE, replace=False))
-    reference = torch.from_numpy(coef[chosen].reshape(len(chosen), -1))
-    at = np.full(len(ids), -1)
-    at[chosen] = np.arange(len(chosen))
-    as_it_is = _likeness(coef, reference, at)
-    likeness = {"with black and white exchanged": _likeness(-coef, reference, at)}
-    likeness |= {SYMMETRY_NAMES[way]: _likeness(turned(coef, way), reference, at) for way in (2, 3, 5, 6)}
-    odd = np.stack(
-        [_better(as_it_is, changed, BETTER_TURNED if n else BETTER) for n, changed in enumerate(likeness.values())]
-    )
-    best = np.where(odd, np.stack(list(likeness.values())), -1.0).argmax(
-        0
-    )  # a scan upside down may look like a negative
-    found = []
-    for n, (how, changed) in enumerate(likeness.items()):
-        text = f"resembles the others better {how} (similarity {{:.2f}}; less as it is)"
-        fault = "wrong_orientation" if n else "inverted"
-        here = np.nonzero(odd[n] & (best == n))[0]
-        found += [Fault(int(ids[i]), fault, float(changed[i]), text.format(float(changed[i]))) for i in here]
-    known = {fault.image for fault in found}
-    return found + [fault for fault in _negatives(blocks, ids, seed, spoilt) if fault.image not in known]
-
-
-def _negatives(blocks: Blocks, ids: np.ndarray, seed: int, spoilt: Collection[int]) -> list[Fault]:
     odds = log_odds(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
-    if odds is None:
+    if not odds:
         return []
-    text = "is told from its negative the wrong way round: the negative is {:.0f} times likelier to be the original"
-    _, bottom, _ = _fence(odds, 0.5, ODDS_TAIL)
-    times = np.exp(-np.maximum(np.nan_to_num(odds), -20.0))
-    odd = odds <= min(bottom, -np.log(LIKELIER))
-    return [Fault(int(ids[i]), "inverted", float(times[i]), text.format(times[i])) for i in np.nonzero(odd)[0]]
-
-
-def _likeness(coef: np.ndarray, reference: torch.Tensor, at: np.ndarray) -> np.ndarray:
-    """Mean cosine of each image with the most similar ones of the reference, itself left out."""
-    flat = torch.from_numpy(np.ascontiguousarray(coef.reshape(len(coef), -1)))
-    alike = min(max(ALIKE, len(reference) // 5), len(reference))
-    out = np.empty(len(flat), np.float32)
-    for start in range(0, len(flat), 2048):
-        g = flat[start : start + 2048] @ reference.T
-        own = at[start : start + 2048]
-        rows = np.nonzero(own >= 0)[0]
-        g[rows, own[rows]] = -1.0
-        # the library's own selection takes three times as long
-        likest = np.partition(g.numpy(), g.shape[1] - alike, axis=1)[:, g.shape[1] - alike :]
-        out[start : start + 2048] = likest.mean(1)
-    return out
-
-
-def _better(as_it_is: np.ndarray, changed: np.ndarray, least: float) -> np.ndarray:
-    """Which images resemble the others clearly better when changed."""
-    gain = changed - as_it_is
-    _, _, top = _fence(gain, 0.05)
-    # where the typical image is no worse when changed, the set has no way up, or no black and white
-    return (gain > top) & (gain > least) & (changed > LIKE_ENOUGH) & (np.median(gain) <= -BETTER)
+    least = np.stack(list(odds.values()))
+    bounds = [min(_fence(one, 0.5, ODDS_TAIL)[1], -np.log(LIKELIER)) for one in least]
+    odd = least <= np.array(bounds)[:, None]
+    best = np.where(odd, least, np.inf).argmin(0)  # a scan upside down may look like a negative
+    found = []
+    for n, change in enumerate(odds):
+        text = f"seems {change.words}: changed back it is {{:.0f}} times likelier to be like the others"
+        for i in np.nonzero(odd[n] & (best == n))[0]:
+            times = float(np.exp(min(-least[n, i], 20.0)))
+            found.append(Fault(int(ids[i]), change.fault, times, text.format(times)))
+    return found

@@ -72,14 +72,10 @@ def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
     return out
 
 
-def fit_encoder(x: torch.Tensor, seed: int, negatives: bool = False) -> tuple[Encoder, np.ndarray]:
-    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p].
-
-    With `negatives` everything is fitted to the images and their negatives (255 - x), and both have features, [2 n, p].
-    """
-    encoder = _filters(x, seed, centred=negatives)
+def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
+    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p]."""
+    encoder = _filters(x, seed)
     raw = encode(encoder, x)
-    raw = torch.cat([raw, of_negatives(encoder, raw)]) if negatives else raw
     mean, scale = raw.mean(0), raw.std(0, correction=0)
     floor = 1e-3 * scale.max().clamp(min=1e-6)
     scale = torch.maximum(scale, floor)
@@ -88,19 +84,7 @@ def fit_encoder(x: torch.Tensor, seed: int, negatives: bool = False) -> tuple[En
     return encoder._replace(mean=mean, scale=scale), ((raw - mean) / scale).numpy()
 
 
-def of_negatives(encoder: Encoder, features: torch.Tensor) -> torch.Tensor:
-    """Features [n, p] of the negatives of images with these features, by an encoder that is fitted to both.
-
-    A patch and its negative differ in their sign, which exchanges the two signs of each response.
-    """
-    half = FILTERS * GRID**2
-    raw = features * encoder.scale + encoder.mean
-    return (
-        torch.cat([raw[:, half : 2 * half], raw[:, :half], 255 - raw[:, 2 * half :]], 1) - encoder.mean
-    ) / encoder.scale
-
-
-def _filters(x: torch.Tensor, seed: int, centred: bool = False) -> Encoder:
+def _filters(x: torch.Tensor, seed: int) -> Encoder:
     rng = np.random.default_rng([seed, 7])
     n, channels, side, _ = x.shape
     at = rng.integers(0, (n, side - PATCH + 1, side - PATCH + 1), (SAMPLED, 3))
@@ -110,7 +94,7 @@ def _filters(x: torch.Tensor, seed: int, centred: bool = False) -> Encoder:
     flat = np.ascontiguousarray(patches.transpose(0, 3, 1, 2)).reshape(SAMPLED, -1).astype(np.float64)
     flat -= flat.mean(1, keepdims=True)
     flat /= np.sqrt((flat**2).mean(1, keepdims=True) + CONTRAST)
-    center = np.zeros(flat.shape[1]) if centred else flat.mean(0)  # of patches and their negatives
+    center = flat.mean(0)
     values, vectors = np.linalg.eigh(np.cov(flat - center, rowvar=False))
     whitening = (vectors / np.sqrt(np.maximum(values, 0) + WHITENING)) @ vectors.T
     chosen = (flat[rng.choice(SAMPLED, FILTERS, replace=False)] - center) @ whitening

@@ -1,0 +1,172 @@
+"""Pictures turned, or with black and white exchanged, told by what distinguishes the set's own pictures from themselves so changed.
+
+1. *Features* (`describe`): how strong edges of eight directions are in each cell of a 4 x 4 grid, and the picture itself on an 8 x 8
+   grid. A picture so changed has the same numbers at other places, or their negatives, so that nothing is computed twice.
+2. *A classifier* learns each change by itself: score(x) = sum a_i (k(x, x_i) - k(x, changed x_i)) with a Gaussian kernel k, by ridge
+   regression to 1. Each picture that is learnt from is judged by a fit to other folds.
+3. *Silence*: a set that does not tell its pictures from the changed ones (`ERRORS`) has no up, or no black and white.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dataprops.findings.thumbnails import Blocks, luma
+from dataprops.probe.features import shrink
+from dataprops.util.grid import cell_means
+from dataprops.util.threads import one_thread
+
+LEAST = 20  # pictures that can be learnt from
+LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
+DIRECTIONS, CELLS, COARSE = 8, 4, 8  # of edges; along a side of their grid, and of the picture's own
+FAINT = 0.2  # grey levels: mean strength of the edges of a picture that shows nothing
+WIDTH = 0.5  # exponent of the Gaussian kernel at the median distance of two pictures
+STRENGTH = 1.0  # of the ridge: weaker ones learn the few turned pictures of a set by heart
+FOLDS = 5
+BATCH = 1024  # pictures judged at once
+
+
+class Change(NamedTuple):
+    """A change of the whole picture.
+
+    Attributes
+    ----------
+    fault : str
+    words : str
+        What was done, after "was".
+    quarters : int
+        Quarter turns counter-clockwise; 0: black and white are exchanged.
+    errors : float
+        Of the set's pictures that are taken for changed ones, at most: people tilt a camera, and exchange no black and white.
+    """
+
+    fault: str
+    words: str
+    quarters: int
+    errors: float
+
+
+CHANGES = (
+    Change("inverted", "inverted (black and white exchanged)", 0, 0.12),
+    Change("wrong_orientation", "turned by 180°", 2, 0.06),
+    Change("wrong_orientation", "turned by 90° clockwise", 3, 0.06),
+    Change("wrong_orientation", "turned by 90° counter-clockwise", 1, 0.06),
+)
+
+
+def log_odds(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, np.ndarray]:
+    """Natural logarithm of the odds that each picture is as it was made, float64 [n], for each change that the set can tell.
+
+    Parameters
+    ----------
+    blocks : callable
+        See `Context.pixels`.
+    ids : int64 [n]
+    seed : int
+    learnt : bool [n]
+        The pictures that may be learnt from; others (blank, blurred, noisy) are only judged.
+    """
+    known = np.random.default_rng([seed, 13]).permutation(np.nonzero(learnt)[0])[:LEARNT_FROM]
+    if len(known) < LEAST:
+        return {}
+    with one_thread():
+        edges, coarse = _described(blocks, ids)
+        for part in (edges, coarse):  # both weigh the same
+            part /= max(np.sqrt(part[known].var(0).sum()), 1e-6)
+        plain = _flat(edges, coarse)
+        out = {}
+        for change in CHANGES:
+            changed = _flat(*_changed(edges[known], coarse[known], change))
+            judged = _judged(plain, changed, known, change.errors)
+            if judged is not None:
+                out[change] = judged
+    return out
+
+
+def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges float32 [n, DIRECTIONS, CELLS, CELLS] and picture [n, channels, COARSE, COARSE] of uint8 [n, h, w, channels]."""
+    x = shrink(pixels).numpy()
+    n, channels, side, _ = x.shape
+    grey = luma(x.transpose(0, 2, 3, 1))
+    across, down = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
+    beside = np.hypot(across, down) * np.float32(np.sqrt(0.5))  # what is further off than 45 degrees
+    cells = cell_means(side - 2, CELLS).numpy()
+    edges = np.empty((n, DIRECTIONS, CELLS, CELLS), np.float32)
+    for direction in range(DIRECTIONS):
+        angle = 2 * np.pi * direction / DIRECTIONS
+        along = np.float32(np.cos(angle)) * across + np.float32(np.sin(angle)) * down
+        edges[:, direction] = cells @ np.maximum(along - beside, 0) @ cells.T
+    edges = np.sqrt(edges / (edges.mean((1, 2, 3), keepdims=True) + FAINT))
+    step = side // COARSE
+    return edges, x.reshape(n, channels, COARSE, step, COARSE, step).mean((3, 5)) - np.float32(127.5)
+
+
+def _described(blocks: Blocks, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`describe` of images by their ids; zeros for what cannot be read."""
+    place = {int(image): i for i, image in enumerate(ids)}
+    out: list[np.ndarray] = []
+    for part, pixels in blocks(ids.tolist()):
+        at = [place[int(image)] for image in part]
+        for start in range(0, len(at), 64):
+            some = describe(np.asarray(pixels[start : start + 64]))
+            out = out or [np.zeros((len(ids), *one.shape[1:]), np.float32) for one in some]
+            for whole, one in zip(out, some, strict=True):
+                whole[at[start : start + 64]] = one
+    if not out:
+        return np.zeros((len(ids), DIRECTIONS, CELLS, CELLS), np.float32), np.zeros((len(ids), 1, 1, 1), np.float32)
+    return out[0], out[1]
+
+
+def _changed(edges: np.ndarray, coarse: np.ndarray, change: Change) -> tuple[np.ndarray, np.ndarray]:
+    if not change.quarters:
+        return np.roll(edges, DIRECTIONS // 2, axis=1), -coarse
+    turn = -change.quarters * DIRECTIONS // 4  # directions go from right to down
+    return np.roll(np.rot90(edges, change.quarters, (2, 3)), turn, axis=1), np.rot90(coarse, change.quarters, (2, 3))
+
+
+def _flat(*parts: np.ndarray) -> np.ndarray:
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
+def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    both = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * one @ other.T
+    return np.maximum(both, 0.0)
+
+
+def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray, errors: float) -> np.ndarray | None:
+    """Log odds of all pictures by a classifier that learns from some, `known`, and these changed; None where it errs too often."""
+    own = plain[known]
+    width = WIDTH / max(float(np.median(_squares(own, own))), 1e-12)
+
+    def kernel(some: np.ndarray) -> np.ndarray:
+        return np.exp(-width * _squares(some, own)) - np.exp(-width * _squares(some, changed))
+
+    k = kernel(own).astype(np.float64)
+    folds = np.arange(len(known)) % FOLDS  # they stand in an order by chance
+    held = np.empty(len(known))
+    for fold in range(FOLDS):
+        train, test = folds != fold, folds == fold
+        held[test] = k[np.ix_(test, train)] @ _fitted(k[np.ix_(train, train)])
+    if (held <= 0).mean() > errors:
+        return None
+    weight = _fitted(k).astype(np.float32)
+    out = np.concatenate([kernel(plain[i : i + BATCH]) @ weight for i in range(0, len(plain), BATCH)])
+    out = out.astype(np.float64)
+    out[known] = held
+    return _times(held) * out
+
+
+def _fitted(kernel: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(kernel + STRENGTH * np.eye(len(kernel)), np.ones(len(kernel)))
+
+
+def _times(score: np.ndarray) -> float:
+    """The factor that makes log odds of scores: the most likely one, where every picture is as it was made."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log: float) -> float:
+        return float(np.logaddexp(0, -np.exp(log) * score).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 5), method="bounded").x))
