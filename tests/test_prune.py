@@ -288,7 +288,9 @@ def test_an_audit_killed_in_decoding_and_in_the_pass_ends_with_the_same_results(
     random_folder(tmp_path / "scans", {"cat": 120, "dog": 120})
 
     command = [sys.executable, "-c", AUDIT, str(tmp_path / "scans"), str(tmp_path / "undisturbed")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # one thread: the threads of OpenMP are not there in a fork, and waited for
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=alone) as process:
 
         def said() -> tuple[int, str]:
             """The exit code of an audit, and what it said before."""
