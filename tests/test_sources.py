@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,30 @@ def test_links_to_folders_and_files_elsewhere_are_followed(tmp_path: Path) -> No
     (root / "cat").symlink_to(outside)
     (root / "dog" / "c.png").symlink_to(outside / "a.png")
     assert listed(root, "path", "label") == [("cat/a.png", "cat"), ("dog/b.png", "dog"), ("dog/c.png", "dog")]
+
+
+def test_a_manifest_may_name_pictures_outside_of_its_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "away/a.png", "lists/b.png")
+    names = ["../away/a.png", str(tmp_path / "away/a.png"), "b.png"]
+    pd.DataFrame({"path": names, "label": ["x", "y", "x"]}).to_csv(tmp_path / "lists/set.csv", index=False)
+    source = open_source(str(tmp_path / "lists/set.csv"))
+    keys = source.scan()["key"].tolist()
+    assert sorted(keys) == sorted(names)
+    assert all(source.read(key) for key in keys)
+
+
+def test_names_in_two_forms_of_unicode_are_one(tmp_path: Path) -> None:
+    """An é of one character and one of two: a class (told), a patient, a split, and the file that a list names."""
+    one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"caf{two}/0.png", f"caf{two}/1.png", f"caf{one}/2.png")
+    named = [f"caf{one}/0.png", f"caf{two}/1.png", f"caf{one}/2.png"]
+    rows = {"path": named, "label": [f"th{one}", f"th{two}", "x"], "patient": [f"Ren{one}", f"Ren{two}", "b"]}
+    pd.DataFrame(rows | {"split": [f"{two}1", f"{one}1", "test"]}).to_csv(tmp_path / "set.csv", index=False)
+    source = open_source(str(tmp_path / "set.csv"))
+    table = source.scan().sort_values("path")
+    assert all(source.read(key) for key in table["key"])
+    assert [table[name].nunique() for name in ("path", "label", "group", "split")] == [3, 2, 2, 2]
+    assert "spelling" in [decision["what"] for decision in table.attrs["decisions"]]
 
 
 def test_links_that_lead_nowhere_are_images_that_cannot_be_read_and_pipes_are_none(tmp_path: Path) -> None:

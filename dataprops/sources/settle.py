@@ -6,6 +6,7 @@ Each is decided once for the whole set and told; see `account.Decision`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 
 import pandas as pd
@@ -53,6 +54,7 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
         decide(table, told)
     if not options.as_written:
         labels = _told(table, labels)
+    _one_form(table)
     if not options.as_written:
         _no_groups_of_everybody(table, from_folders=globbed)
     labels = _one_label(table, labels, options)
@@ -90,6 +92,14 @@ def _told(table: pd.DataFrame, labels: list[str | None]) -> list[str | None]:
         seen = ", ".join(f"{text!r} ({number:,})" for text, number in missing.items())
         decide(table, Decision("labels", f"{sum(missing.values()):,} taken as missing", seen, "--as-written"))
     return labels
+
+
+def _one_form(table: pd.DataFrame) -> None:
+    """Groups and splits in one form of Unicode: an é of one character and one of two are the same name, and one patient."""
+    for column in ("group", "split"):
+        forms = {text: unicodedata.normalize("NFC", text) for text in table[column].unique() if isinstance(text, str)}
+        if any(text != form for text, form in forms.items()):
+            table[column] = pd.Series([forms.get(text, text) for text in table[column]], dtype=object)
 
 
 def _no_groups_of_everybody(table: pd.DataFrame, *, from_folders: bool) -> None:
