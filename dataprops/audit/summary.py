@@ -193,7 +193,7 @@ def run_table(run: Run, summary: dict[str, Any]) -> pd.DataFrame:
                 "scale": summary["preprocess"]["scale"],
                 "previous": summary["previous"],
                 "options": json.dumps(asdict(run.config)),
-                "summary": to_json(summary),
+                "summary": to_json(summary, indent=None),
             }
         ]
     )

@@ -55,7 +55,7 @@ class ValueFile(Generic[Value]):
 
     def write(self, value: Value) -> None:
         """Write it whole; NaN and infinity become null."""
-        write_text(self.path, to_json(value))
+        write_text(self.path, to_json(value, indent=None))
 
 
 @dataclass(frozen=True)

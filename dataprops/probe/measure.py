@@ -233,7 +233,12 @@ def reason_not_applicable(y: np.ndarray, leak_group: np.ndarray, *, numeric: boo
 
 def usable_classes(y: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
     """Classes that can be both trained on and tested."""
-    return np.array([c for c in np.unique(y) if len(np.unique(leak_group[y == c])) >= LEAST_GROUPS], np.int64)
+    classes, of = np.unique(y, return_inverse=True)
+    groups, group = np.unique(leak_group, return_inverse=True)
+    count = np.bincount(
+        np.unique(of * len(groups) + group) // len(groups), minlength=len(classes)
+    )  # groups of each class
+    return classes[count >= LEAST_GROUPS].astype(np.int64)
 
 
 def draw_images(n: int, most: int, seed: int) -> np.ndarray:

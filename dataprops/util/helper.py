@@ -270,4 +270,7 @@ def serve(descriptor: int) -> None:
                 answer = getattr(import_module(module), function)(*arguments)
             except Exception as error:  # noqa: BLE001 - the asking process tries itself, and raises what it then meets
                 answer = Failed(repr(error))
-            pipe.send(answer)
+            try:
+                pipe.send(answer)
+            except BrokenPipeError:  # the audit ended meanwhile
+                return

@@ -29,6 +29,6 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def to_json(value: Any) -> str:
-    """Strict JSON: what is NaN or infinite becomes null."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """Strict JSON: what is NaN or infinite becomes null. Without an indent it is written several times as fast."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"

@@ -129,7 +129,7 @@ def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: i
             few = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
             notes.append(f"classes with fewer than {measure.LEAST_GROUPS} groups are left out: {few}")
         if len(kept) > measure.MOST_CLASSES:
-            count = np.array([(y == c).sum() for c in kept])
+            count = np.bincount(np.searchsorted(kept, y[np.isin(y, kept)]), minlength=len(kept))
             kept = kept[np.argsort(-count, kind="stable")[: measure.MOST_CLASSES]]
             notes.append(f"only the {measure.MOST_CLASSES} largest classes are used")
         at = at[np.isin(y, kept)]
