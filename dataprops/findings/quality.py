@@ -16,13 +16,15 @@ import pandas as pd
 
 from dataprops.findings.blank import is_blank
 from dataprops.findings.thumbnails import Blocks
-from dataprops.findings.upright import log_odds
+from dataprops.findings.upright import likeness
 from dataprops.imaging.measures import reduction
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
-LIKELIER = 10.0  # times: odds of the negative of an inverted picture, or of the turned one, at least
-ODDS_TAIL = (0.05, 0.15)  # as `TAIL`, of these odds, whose tail falls faster
+CHANGED = (
+    -0.1
+)  # of the typical likeness to the set rather than to its negatives, or turned ones: most of a changed picture
+LIKE_TAIL = (0.05, 0.15)  # as `TAIL`, of this likeness, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
 # of what all but a rare one have
@@ -264,17 +266,17 @@ def _colour(used: pd.DataFrame) -> list[Fault]:
 def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
     """Images that a classifier taught by the set takes for turned ones, or for negatives: the likelier of these."""
     ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
-    odds = log_odds(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
-    if not odds:
+    like = likeness(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
+    if not like:
         return []
-    least = np.stack(list(odds.values()))
-    bounds = [min(_fence(one, 0.5, ODDS_TAIL)[1], -np.log(LIKELIER)) for one in least]
+    least = np.stack(list(like.values()))
+    bounds = [min(_fence(one, 0.05, LIKE_TAIL)[1], CHANGED) for one in least]
     odd = least <= np.array(bounds)[:, None]
     best = np.where(odd, least, np.inf).argmin(0)  # a scan upside down may look like a negative
     found = []
-    for n, change in enumerate(odds):
-        text = f"seems {change.words}: changed back it is {{:.0f}} times likelier to be like the others"
+    for n, change in enumerate(like):
+        text = f"seems {change.words}: on a scale from -1 (so changed) to 1 (as the others are) it has {{:.1f}}"
         for i in np.nonzero(odd[n] & (best == n))[0]:
-            times = float(np.exp(min(-least[n, i], 20.0)))
-            found.append(Fault(int(ids[i]), change.fault, times, text.format(times)))
+            value = float(least[n, i])
+            found.append(Fault(int(ids[i]), change.fault, value, text.format(value)))
     return found

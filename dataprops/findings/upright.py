@@ -3,7 +3,8 @@
 1. *Features* (`describe`): how strong edges of eight directions are in each cell of a 4 x 4 grid, and the picture itself on an 8 x 8
    grid. A picture so changed has the same numbers at other places, or their negatives, so that nothing is computed twice.
 2. *A classifier* learns each change by itself: score(x) = sum a_i (k(x, x_i) - k(x, changed x_i)) with a Gaussian kernel k, by ridge
-   regression to 1. Each picture that is learnt from is judged by a fit to other folds.
+   regression to 1. Each picture that is learnt from is judged by a fit to other folds,
+   without those that a first fit doubts most.
 3. *Silence*: a set that does not tell its pictures from the changed ones (`ERRORS`) has no up, or no black and white.
 """
 
@@ -22,8 +23,9 @@ LEAST = 20  # pictures that can be learnt from
 LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
 DIRECTIONS, CELLS, COARSE = 8, 4, 8  # of edges; along a side of their grid, and of the picture's own
 FAINT = 0.2  # grey levels: mean strength of the edges of a picture that shows nothing
-WIDTH = 0.5  # exponent of the Gaussian kernel at the median distance of two pictures
-STRENGTH = 1.0  # of the ridge: weaker ones learn the few turned pictures of a set by heart
+WIDTH = 0.1  # exponent of the Gaussian kernel at the median distance of two pictures
+STRENGTH = 0.1  # of the ridge
+DOUBTED = 0.1  # of the pictures, that are not learnt from: where some are turned, they would vouch for each other
 FOLDS = 5
 BATCH = 1024  # pictures judged at once
 
@@ -56,8 +58,10 @@ CHANGES = (
 )
 
 
-def log_odds(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, np.ndarray]:
-    """Natural logarithm of the odds that each picture is as it was made, float64 [n], for each change that the set can tell.
+def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, np.ndarray]:
+    """How much each picture is like the set's own rather than like changed ones, float64 [n], for each change that the set can tell.
+
+    1 is typical of the set; a changed picture has about -1.
 
     Parameters
     ----------
@@ -136,7 +140,7 @@ def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray, errors: float) -> np.ndarray | None:
-    """Log odds of all pictures by a classifier that learns from some, `known`, and these changed; None where it errs too often."""
+    """`likeness` of all pictures by a classifier that learns from some, `known`, and these changed; None where it errs too often."""
     own = plain[known]
     width = WIDTH / max(float(np.median(_squares(own, own))), 1e-12)
 
@@ -145,28 +149,22 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray, errors: f
 
     k = kernel(own).astype(np.float64)
     folds = np.arange(len(known)) % FOLDS  # they stand in an order by chance
+    sure = np.ones(len(known), bool)
     held = np.empty(len(known))
-    for fold in range(FOLDS):
-        train, test = folds != fold, folds == fold
-        held[test] = k[np.ix_(test, train)] @ _fitted(k[np.ix_(train, train)])
+    for _ in range(2):
+        for fold in range(FOLDS):
+            train, test = (folds != fold) & sure, folds == fold
+            held[test] = k[np.ix_(test, train)] @ _fitted(k[np.ix_(train, train)])
+        sure = held > np.quantile(held, DOUBTED)
     if (held <= 0).mean() > errors:
         return None
-    weight = _fitted(k).astype(np.float32)
+    weight = np.zeros(len(known), np.float32)
+    weight[sure] = _fitted(k[np.ix_(sure, sure)])
     out = np.concatenate([kernel(plain[i : i + BATCH]) @ weight for i in range(0, len(plain), BATCH)])
     out = out.astype(np.float64)
     out[known] = held
-    return _times(held) * out
+    return out / float(np.median(held))
 
 
 def _fitted(kernel: np.ndarray) -> np.ndarray:
     return np.linalg.solve(kernel + STRENGTH * np.eye(len(kernel)), np.ones(len(kernel)))
-
-
-def _times(score: np.ndarray) -> float:
-    """The factor that makes log odds of scores: the most likely one, where every picture is as it was made."""
-    from scipy.optimize import minimize_scalar
-
-    def loss(log: float) -> float:
-        return float(np.logaddexp(0, -np.exp(log) * score).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 5), method="bounded").x))
