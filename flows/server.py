@@ -6,6 +6,7 @@ A temporary server keeps its database under the store and listens on this machin
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 DATABASE_REVISION = "a3b9c7d2e5f1"  # of Prefect 3.8.8, that `prefect_database.sql` stands for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 90.0  # seconds; a first start makes the database
+FULL = (b"disk is full", b"No space left on device")  # as SQLite and the system say it
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -211,6 +213,10 @@ def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    from dataprops.errors import DatapropsError
+    from dataprops.errors import MachineError
+    from dataprops.util.files import is_full
 
-    raise DatapropsError(f"the temporary Prefect server did not start: see {logs}, or use --inline, which needs none")
+    process.kill()  # what it holds of a full disk is free then
+    if is_full(logs.parent) or any(told in logs.read_bytes() for told in FULL):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(logs.parent))
+    raise MachineError(f"the temporary Prefect server did not start: see {logs}, or use --inline, which needs none")

@@ -7,6 +7,8 @@ import errno
 import gc
 import json
 import os
+import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +16,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -24,6 +27,7 @@ from dataprops.audit.config import AuditConfig
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.store import folder, prune
 from dataprops.store.folder import existing_store, finished_runs, open_store
+from flows import server
 from flows.cli import main
 from flows.commands.common import leave
 from tests.make_images import random_folder
@@ -194,6 +198,76 @@ def test_a_disk_that_is_full_or_read_only_ends_with_3_and_the_next_run_is_whole(
     refused = audited(scans, store)
     assert refused.exit_code == 3 and "read-only" in refused.stderr and refused.stderr.count("\n") == 1, refused.output
     assert CliRunner().invoke(main, ["history", "scans", "--store", str(store)]).exit_code == 0  # what is there is read
+
+
+FLOW_TENTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+
+def by_flow(scans: Path, store: Path, home: Path, **options) -> subprocess.CompletedProcess:
+    words = ["audit", str(scans), "--store", str(store), "--quiet", "--size", "8", "--k", "4", "--json", "--no-probe"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "flows.cli", *words, "--estimators", "mle", "--sample", "4", "--draws", "2"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False, **options)
+
+
+def refused_and_resumed(refused, words: str, scans: Path, store: Path, home: Path) -> None:
+    """It ended with 3 and one line; the next flow ends as one that was not disturbed."""
+    assert refused.returncode == 3, refused.stderr
+    assert refused.stderr.count("\n") == 1 and words in refused.stderr, refused.stderr
+    assert not list(store.glob("results/*/*/summary.json"))
+    again = by_flow(scans, store, home)
+    undisturbed = audited(scans, home / "undisturbed")
+    assert again.returncode == undisturbed.exit_code, again.stderr
+    for name in ("intrinsic_dimension", "label_sharpness", "findings"):
+        assert json.loads(again.stdout)[name] == json.loads(undisturbed.stdout)[name]
+    assert not list(store.rglob("*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts a disk")
+@pytest.mark.parametrize("tenths", FLOW_TENTHS)
+def test_a_disk_that_is_full_ends_a_flow_with_3_and_the_next_is_whole(tenths, scans, tmp_path, small_disk):
+    """Also where Prefect's server, which keeps its database in the store, finds no room."""
+    mount, remount = small_disk
+    assert by_flow(scans, tmp_path / "first", tmp_path).returncode in (0, 1)
+    files = [path.stat().st_size for path in (tmp_path / "first").rglob("*") if path.is_file()]
+    whole = sum(-(-size // 4096) * 4096 for size in files)
+    store = mount(max(8192, whole * tenths // 10)) / "store"
+    refused = by_flow(scans, store, tmp_path)
+    remount(f"size={20 * whole}")
+    refused_and_resumed(refused, "disk is full", scans, store, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_flow_out_of_file_handles_ends_with_3_and_the_next_is_whole(scans, tmp_path):
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    refused = by_flow(scans, tmp_path / "store", tmp_path, preexec_fn=few)
+    refused_and_resumed(refused, "out of file handles", scans, tmp_path / "store", tmp_path)
+
+
+@pytest.mark.parametrize(("said", "kind"), [("database or disk is full", OSError), ("a bug", MachineError)])
+def test_a_server_that_does_not_start_is_the_machines_refusal(said, kind, tmp_path):
+    (tmp_path / "server.log").write_text(f"sqlite3.OperationalError: {said}\n")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+        with pytest.raises(kind, match="No space left" if kind is OSError else "did not start"):
+            server._wait(ended, "http://127.0.0.1:9/api", tmp_path / "server.log")
+
+
+def test_what_fails_on_a_full_disk_in_another_process_is_told_as_that(tmp_path, monkeypatch, capfd):
+    """A server answers that it failed, and not why."""
+    open_store(tmp_path / "store")
+    for free, told in ((10**9, "unexpected RuntimeError"), (4096, "the disk is full")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        with pytest.raises(SystemExit) as left:
+            leave(RuntimeError("Internal Server Error"), str(tmp_path / "store"))
+        assert left.value.code == 3
+        assert told in capfd.readouterr().err
 
 
 def test_a_store_that_vanishes_is_no_alert_and_no_result(scans, tmp_path, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import platform
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +52,13 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, write)
+
+
+LEAST_FREE = 2**20  # bytes of a disk that is not full
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has no room for anything; False if that cannot be told."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    return False

@@ -81,6 +81,8 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
 
 def _refusal(error: BaseException, store: str | None) -> str:
     """What happened and what to do, in one line."""
+    from dataprops.util.files import is_full
+
     if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
         return f"the store {store} is gone (removed, or unmounted, while it was used): restore it, or choose another --store"
     if isinstance(error, MemoryError):
@@ -91,6 +93,10 @@ def _refusal(error: BaseException, store: str | None) -> str:
     refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)
     if refused is not None and refused.errno is not None:
         return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
+    if store is not None and is_full(
+        Path(store).expanduser()
+    ):  # what another process ran into: a server says that it failed, and not why
+        return REFUSALS[errno.ENOSPC]
     if address_limit() is not None and any(isinstance(known, ImportError | OSError) for known in _chain(error)):
         return NO_ADDRESSES  # what loads a library says in many ways that there is no room for it
     words = " ".join(str(error).split())

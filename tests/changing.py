@@ -1,0 +1,88 @@
+"""``python -m tests.changing MOMENT CHANGE SOURCE ARGUMENTS...``: `dataprops ARGUMENTS`, whose source changes at a moment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# when a stage begins; within the reading of files, after the tenth; and when the first batch is decoded
+MOMENTS = ("scan", "reading", "decoding", "distances", "find", "report")
+CHANGES = ("vanish", "truncate", "rewrite", "swap")
+
+
+def change(what: str, source: Path) -> None:
+    """Change a source: of a folder, four files; of another file, the whole."""
+    if source.is_dir():
+        cats, dogs = (sorted((source / label).glob("*.png"))[3::4][:4] for label in ("cat", "dog"))
+        for cat, dog in zip(cats, dogs, strict=True):
+            _change(what, cat, dog)
+    else:
+        _change(what, source, source.with_name(f"other{source.suffix}"))
+
+
+def change_all(source: Path) -> None:
+    """All changes to a folder, each to other files."""
+    for number, what in enumerate(CHANGES):
+        cat, dog = (source / label / f"{number + 3:03d}.png" for label in ("cat", "dog"))
+        _change(what, cat, dog)
+
+
+def _change(what: str, file: Path, other: Path) -> None:
+    before = file.stat()
+    if what == "vanish":
+        file.unlink()
+    elif what == "truncate":
+        os.truncate(file, before.st_size // 2)
+    elif what == "rewrite":  # in place, with other pixels
+        file.write_bytes(other.read_bytes())
+    else:  # they change places, each with the time of the one before it, as copying tools set it
+        aside = file.with_suffix(".aside")
+        file.rename(aside)
+        other.rename(file)
+        aside.rename(other)
+        for path in (file, other):
+            os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+
+def arm(moment: str, act: Callable[[], None], put: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let something happen once, at a moment of the next audit in this process. Files are read twice, as those of large sets."""
+    from dataprops.audit import composition
+    from dataprops.audit.stages import decode
+    from dataprops.store import shards
+
+    put(decode, "KEPT_BYTES", 0)
+    left = {"reading": 10}.get(moment, 1)
+
+    def before(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                act()
+            return real(*arguments, **options)
+
+        return call
+
+    if moment == "reading":
+        put(shards, "hash_image", before(shards.hash_image))
+    elif moment == "decoding":
+        put(shards, "_decode_batch", before(shards._decode_batch))
+    else:
+        stage = composition.stage
+        put(composition, "stage", lambda name: before(stage(name)) if name == moment else stage(name))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command line."""
+    from flows.cli import main as command
+
+    moment, what, source, *words = arguments
+    arm(moment, lambda: change_all(Path(source)) if what == "all" else change(what, Path(source)))
+    command(words)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
