@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dataprops.checks.defaults import default_checks
 from dataprops.findings import (
     class_imbalance,
     copies_across_groups,
@@ -34,7 +35,7 @@ from dataprops.findings.check import Check, first_sentence
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.groups import groups_with_several
-from dataprops.findings.registry import FINDINGS, Finding
+from dataprops.findings.registry import Finding
 from dataprops.findings.sides import suspect_side
 from dataprops.sources.account import FOLDERS_USED
 
@@ -105,9 +106,10 @@ def test_groups_come_by_name_and_identical_images_by_the_first_with_blank_ones_l
     assert is_blank(images.assign(original_high=9, original_flat=0.995)).tolist() == [True] * 6
 
 
-def test_bounds_that_findings_bring_along() -> None:
-    bounds = {check.name: (check.min, check.max) for finding in FINDINGS.values() for check in finding.checks}
+def test_bounds_of_all_checks_without_thresholds_of_the_users() -> None:
+    bounds = {check.name: (check.min, check.max) for check in default_checks()}
     assert bounds == {
+        "enough_images": (100, None),
         "unreadable": (None, 0.01),
         "left_out": (None, 0.05),
         "unread_labels": (None, 0),
@@ -140,6 +142,9 @@ def test_bounds_that_findings_bring_along() -> None:
         "classes_changed": (None, 0),
         "detail_lost": (None, 0.01),
         "outliers": (None, 0.01),
+        "dimension_error": (None, 0.1),
+        "easier_to_attack": (None, 0.8),
+        "attack_penalty": (None, 15.0),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dataprops.checks import data_docs
 from dataprops.distances.kernel import EMPTY
-from dataprops.laws import forecast
+from dataprops.laws import calibrations, forecast
+from dataprops.laws.change import alarm_score, preprocessing_differs
 from dataprops.probe import curve, measure, space
 from dataprops.probe.bootstrap import bootstrap_weights
 from dataprops.probe.calibrate import cross_fitted, log_softmax
@@ -206,7 +210,7 @@ def test_an_only_image_has_no_neighbours() -> None:
 @pytest.mark.parametrize("numeric", [False, True])
 def test_a_space_is_what_loops_over_all_pairs_say(numeric: bool) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3))
+    x = 10 * rng.normal(size=(60, 3))
     x[[7, 20, 21]] = x[[3, 3, 8]]  # copies
     x[11] = x[4] + 2e-4
     x[0] = x[59] + 1e-4  # the first row and the last one
@@ -402,3 +406,81 @@ def test_a_number_outside_of_the_calibrations_is_an_extrapolation() -> None:
     assert forecast._each(line(), {"net": 1.0}) == ""
     two = line(intercepts={"net": 1.0, "other": 2.0})
     assert forecast._each(two, {"net": 1.0, "other": 0.12345}) == "each network: net 1, other 0.123; "
+
+
+# --- changes, and what expectations saw ----------------------------------------------------------------------------------
+
+
+def test_an_alarm_is_scored_by_the_table_of_real_sets() -> None:
+    with (files("dataprops.laws") / "calibration" / "probe" / "changes.csv").open(encoding="utf-8") as file:
+        sets = pd.read_csv(file)
+    assert alarm_score() == {
+        "sources": len(sets),
+        "halves": sets["halves"].sum(),
+        "false_alarms": sets["alarms"].sum(),
+        "flips_found": sets["flipped_10_alarm"].sum(),
+        "resolution_found": sets["resolution_lost_alarm"].sum(),
+    }
+
+
+def test_audits_from_before_windows_had_the_automatic_one() -> None:
+    now = {"preprocess": {"size": 64, "window": "auto", "range": None}}
+    assert preprocessing_differs({"preprocess": {"size": 64}}, now) is None
+    told = preprocessing_differs({"preprocess": {"size": 32}}, now)
+    assert told == "the previous audit has size 32, this one 64: they compare only under one preprocessing"
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (None, "–"),
+        ({"observed_value": 0.5, "element_count": 1}, "observed 0.5; 1 value"),
+        ({"element_count": 1200, "unexpected_count": 0}, "1,200 values"),
+        ({"unexpected_count": 3}, "3 unexpected (0 %)"),
+        (
+            {
+                "unexpected_count": 1500,
+                "unexpected_percent": 12.345,
+                "partial_unexpected_list": [*"<bcdefghijklmnopqrstu"],
+            },
+            "1,500 unexpected (12.3 %); first: &lt;, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t",
+        ),
+    ],
+)
+def test_what_an_expectation_saw_is_told_in_words(seen: Any, words: str) -> None:
+    assert data_docs._observed({"result": seen}) == words
+
+
+def test_a_suite_is_met_where_all_of_its_expectations_are_and_what_failed_comes_first(tmp_path: Path) -> None:
+    config = {
+        "type": "expect_x",
+        "kwargs": {"batch_id": "b", "column": "é"},
+        "meta": {"check": "a check", "severity": "info"},
+    }
+    good, bad = {"success": True, "expectation_config": config}, {"success": False}
+    assert data_docs._row(good) == (
+        '<tr><td><span class="passed">passed</span></td><td>a check<br><code>expect_x{&quot;column&quot;: &quot;é&quot;}</code></td>'
+        "<td>–</td><td>info</td></tr>"
+    )
+    told = data_docs._row({"success": True, "expectation_config": config | {"description": "told"}})
+    assert "<td>told<br>" in told
+    for _ in range(2):  # where there are pages already they are written anew
+        index = data_docs.write_docs(tmp_path / "docs", {"one": [good, bad], "two": [good]}).read_text(encoding="utf-8")
+    assert '>one</a></td><td><span class="failed">failed</span></td><td>1 of 2</td>' in index
+    assert '>two</a></td><td><span class="passed">passed</span></td><td>1 of 1</td>' in index
+    page = (tmp_path / "docs" / "validations" / "one.html").read_text(encoding="utf-8")
+    assert 0 < page.index('class="failed"') < page.index('class="passed"')
+
+
+@pytest.mark.parametrize(
+    "peaks", [[255] * 19 + [0], [255] * 18 + [0] * 2, [], [254] * 20, [calibrations.FULL_PEAK] * 20]
+)
+def test_scaling_to_the_peak_changes_nothing_where_nearly_all_reach_it(peaks: list[int]) -> None:
+    key = calibrations.Preprocess(64, 1, "per-image-max").key
+    calibration: Any = SimpleNamespace(id="c", preprocess=[key])
+    record = {"labels": {"kind": "classes"}, "preprocess": {"size": 64, "channels": 1, "scale": "full-range"}}
+    share = np.mean(np.asarray(peaks) >= calibrations.FULL_PEAK) if peaks else 0.0
+    reason = calibrations.reason_not_applicable(calibration, record, np.asarray(peaks))
+    assert (reason is None) == (share >= calibrations.FULL_FRACTION)
+    narrow = record | {"preprocess": record["preprocess"] | {"range": (0, 200)}}
+    assert calibrations.reason_not_applicable(calibration, narrow, np.full(20, 255)) is not None

@@ -1,0 +1,133 @@
+"""What witnesses say of labels, against loops: votes, the joint opinion, and how suspect a label is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataprops.findings import second_opinion as asked
+from dataprops.findings.second_opinion import Opinions
+
+NOISE, OWN = asked.NOISE, asked.OWN_NOISE
+
+
+def test_a_score_is_the_probability_of_another_true_class_under_the_noise_of_the_set() -> None:
+    rng = np.random.default_rng(0)
+    joint, y = rng.dirichlet([1, 1, 1], 12), np.repeat([0, 1, 2], 4)
+    said = Opinions(np.arange(12), ["a", "b", "c"], y, joint, joint)
+
+    def truth(noise: np.ndarray) -> np.ndarray:
+        out = np.array([[joint[i, c] * noise[c, y[i]] for c in range(3)] for i in range(12)])
+        return out / out.sum(1, keepdims=True)
+
+    even = np.where(np.eye(3) > 0, 1 - NOISE, NOISE / 2)
+    written = np.array([[truth(even)[y == g, c].sum() for g in range(3)] for c in range(3)])
+    written /= written.sum(1, keepdims=True)
+    shrunk = np.array(
+        [
+            [OWN * written[c, g] + (1 - OWN) * (written[c, c] if c == g else (1 - written[c, c]) / 2) for g in range(3)]
+            for c in range(3)
+        ]
+    )
+    np.testing.assert_allclose(said.score, [1 - truth(shrunk)[i, y[i]] for i in range(12)], rtol=1e-12)
+    np.testing.assert_allclose(said.doubt, [1 - joint[i, y[i]] for i in range(12)])
+    others = [max((c for c in range(3) if c != y[i]), key=lambda c: joint[i, c]) for i in range(12)]
+    assert said.likelier.tolist() == others
+    assert said.witnesses == [joint]
+    assert said.asked is None
+
+
+def test_the_first_neighbours_of_other_patients_that_are_no_copies_vote() -> None:
+    n = asked.NEAR + 6
+    images = pd.DataFrame({"group": ["p", "p", None, None] + ["q"] * (n - 4)})
+    place = np.arange(n)
+    place[5] = -1  # not among those asked
+    y = np.arange(n) % 2
+    of = [0] * (n - 1) + [2, 2, 5]
+    to = [*range(1, n), 3, 0, 2]
+    distance = np.r_[np.arange(1.0, n), 0.0, 1.0, 1.0]  # image 3 is a copy of image 2
+    found = asked.near_votes(images, pd.DataFrame({"image": of, "neighbour": to, "distance": distance}), place, y, 2)
+    share = np.bincount(y) / n
+    voters = [i for i in range(2, n) if i != 5][: asked.NEAR]
+    votes = np.bincount(y[voters], minlength=2)
+    np.testing.assert_allclose(found[0], (votes + share) / (asked.NEAR + 1))
+    np.testing.assert_allclose(found[2], (np.array([1, 0]) + share) / 2)
+    np.testing.assert_allclose(found[1], share)
+
+
+def test_the_images_most_alike_are_those_of_other_leak_groups_with_the_largest_cosines() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 3)) * rng.uniform(0.1, 9, (60, 1))
+    z[10] = z[11]
+    group = np.arange(60) // 2
+    found = asked.most_alike(z @ z.T, group)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    for i in range(60):
+        others = sorted((j for j in range(60) if group[j] != group[i]), key=lambda j: -round(unit[i] @ unit[j], 12))
+        assert found[i].tolist() == others[: asked.NEAR]
+    few = asked.most_alike(np.eye(3), np.array([0, 0, 1]))
+    assert few[:, :2].tolist() == [[2, -1], [2, -1], [0, 1]]
+    assert (few[:, 2:] == -1).all()
+    voters = np.array([[1, 2, -1], [-1, -1, -1], [0, 1, -1]])
+    share = np.array([2, 1]) / 3
+    votes = np.array([[1, 1], [0, 0], [2, 0]])
+    found = asked.alike_votes(voters, np.array([0, 0, 1]), 2)
+    np.testing.assert_allclose(found, (votes + share) / (votes.sum(1, keepdims=True) + 1))
+
+
+@pytest.mark.parametrize("random", [0.0, 0.2])
+def test_witnesses_are_joined_by_the_most_likely_exponents_and_offsets(random: float) -> None:
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    says = np.where(rng.random(60) < 0.25, 1 - y, y)
+    clear = 0.5 + 0.3 * np.where(np.arange(2) == says[:, None], 1, -1) * rng.uniform(0, 1, (60, 1))
+    logs = np.log(np.stack([clear, rng.dirichlet([5, 5], 60)]))
+
+    def loss(x: np.ndarray) -> float:
+        logits = np.abs(x[0]) * logs[0] + np.abs(x[1]) * logs[1] + x[2:]
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        own = (1 - random) * p[np.arange(60), y] + random / 2
+        return -np.log(own).sum() + 60 * 5e-4 * (x[2:] ** 2).sum()
+
+    best = min(minimize(loss, [a, b, 0, 0], method="BFGS").fun for a, b in ((1, 0.1), (0.5, 0.5)))
+    found = asked._fitted(logs, y, (random, random))
+    assert found.loss == pytest.approx(best, abs=2e-3)
+    assert loss(found.x[:-1]) == pytest.approx(best, abs=2e-3)
+    assert found.x[-1] == random
+
+
+def test_witnesses_that_learnt_nothing_are_a_hint_beside_the_shares() -> None:
+    rng = np.random.default_rng(0)
+    y, p = np.arange(40) % 2, rng.dirichlet([5, 5], 40)
+    fitted = asked._fitted(asked._logs([p]), y, (0.0, 0.0)).probabilities
+    np.testing.assert_allclose(asked.joined([p], y), (1 - asked.HINT) * 0.5 + asked.HINT * fitted)
+    sure = np.where(np.arange(2) == y[:, None], 0.9, 0.1)
+    fitted = asked._fitted(asked._logs([sure]), y, (0.0, 0.0)).probabilities
+    np.testing.assert_allclose(asked.joined([sure], y), fitted)
+
+
+def test_a_sample_is_asked_where_all_of_it_and_its_classes_are_known() -> None:
+    n = asked.LEAST
+    y = np.arange(n + 2) % 2
+    near = np.full((n + 2, 2), 0.5)
+    said = Opinions(np.arange(n + 2), ["a", "b"], y, near, near)
+    place = np.arange(n + 2)
+    rest = {"alike": np.full((n, asked.NEAR), -1), "curved": near[:n], "averaged": near[:n], "probabilities": near[:n]}
+
+    def of(images: np.ndarray, classes: list[str], place: np.ndarray) -> Any:
+        few = {name: values[: len(images)] for name, values in rest.items()}
+        witness = SimpleNamespace(image=images, classes=classes, **few)
+        return asked._sample(said, place, cast("Any", witness))
+
+    found = of(np.arange(n), ["a", "b"], place)
+    assert found is not None
+    assert (found.image.tolist(), found.y.tolist()) == (list(range(n)), y[:n].tolist())
+    assert of(np.arange(n - 1), ["a", "b"], place) is None
+    assert of(np.arange(n), ["a", "c"], place) is None
+    assert of(np.arange(n), ["a", "b"], np.where(place == 3, -1, place)) is None
