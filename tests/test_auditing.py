@@ -33,7 +33,7 @@ from dataprops.findings import (
 from dataprops.findings.align import Alignment
 from dataprops.findings.boxes import boxes
 from dataprops.findings.group_suggestion import suggestion
-from dataprops.findings.nearcopies import near_copies
+from dataprops.findings.nearcopies import detail_threshold, near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
@@ -241,6 +241,22 @@ def test_pictures_of_one_camera_share_their_outline_and_are_no_copies():
     images, neighbours = tables(pixels)
     found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE)
     assert set(zip(found.pairs["a"], found.pairs["b"], strict=True)) == {(1, 40), (2, 41)}
+
+
+def test_what_is_left_of_an_outline_weighs_no_more_than_the_rest():
+    """Retinas that darken towards the edge, all alike there, and show next to nothing within."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    far = np.hypot(rows, columns) / (0.47 * SIDE)
+    level = np.random.default_rng(1).integers(150, 200, (60, 1, 1)) * (1 - 0.5 * far**6)
+    pixels = np.where(far < 1, level + (pictures(60, seed=3) - 128.0) / 16, 0).clip(0, 255).astype(np.uint8)
+    images, neighbours = tables(pixels)
+    assert near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs.empty
+
+
+def test_copies_among_the_farther_neighbours_do_not_raise_the_threshold():
+    apart = np.linspace(-0.2, 0.3, 299)
+    assert detail_threshold(np.append(apart, 0.95), 2_700) == detail_threshold(apart, 2_700) < 0.8
+    assert detail_threshold(np.append(apart, 0.87), 2_700) > 0.8  # that one may be none
 
 
 def recoded(one: np.ndarray, quality: int) -> np.ndarray:

@@ -260,7 +260,9 @@ def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
         return out
     one, two = _details(a[at], b[at], inner[at])
     power = torch.maximum((one * one).mean((1, 2)), (two * two).mean((1, 2))) / share[at]
-    agree = _energy_quantile(*_block_correlation(one, two, inner[at]))
+    corr, energy = _block_correlation(one, two, inner[at])
+    usual = torch.where(energy > 0, energy, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+    agree = _energy_quantile(corr, energy.minimum(usual))  # what is left of the outline weighs no more than the rest
     apart = (((a[at] - b[at]) ** 2 * inner[at]).mean((1, 2)) / share[at]).sqrt()
     out[at] = torch.where(power.sqrt() >= SHOWS, agree, (apart <= AS_BRIGHT).float())
     return out

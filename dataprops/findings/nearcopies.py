@@ -102,8 +102,10 @@ def detail_threshold(null: np.ndarray, looked_at: int) -> float:
 def _tail(null: np.ndarray) -> tuple[float, float]:
     """The fraction of non-copies that are confirmed, and the scale of the exponential tail of their agreement.
 
-    As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there.
+    As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there. Farther neighbours
+    that agree as the strictest threshold asks are copies themselves.
     """
+    null = null[null < MOST_THRESHOLD]
     excess = null[null >= WORTH_CONFIRMING] - WORTH_CONFIRMING
     return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
