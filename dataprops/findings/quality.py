@@ -21,9 +21,7 @@ from dataprops.imaging.measures import reduction
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
-CHANGED = (
-    -0.1
-)  # of the typical likeness to the set rather than to its negatives, or turned ones: most of a changed picture
+CHANGED = -0.2  # likeness of a changed picture, at most: 1 is as the others, -1 as they are when changed
 LIKE_TAIL = (0.05, 0.15)  # as `TAIL`, of this likeness, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part

@@ -479,6 +479,7 @@ PICTURES: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     "odd_aspect": lambda p, rng: p[: max(8, p.shape[0] // 4)],
     "grey_among_colour": lambda p, rng: grey(p),
     "inverted": lambda p, rng: 255 - p,
+    "wrong_orientation": lambda p, rng: np.rot90(p, int(rng.integers(1, 4))),
 }
 PEER = {
     "dark": "dark",
