@@ -240,6 +240,7 @@ class Mutating:
             return
         answer = "broken"
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             sink = os.open(os.devnull, os.O_WRONLY)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
@@ -377,39 +378,43 @@ class Mutating:
             sys.stdout.flush()
 
         begin = time.monotonic()
-        for mutant in mutants(path, self.asked.most, self.asked.seed):
-            if self.asked.numbers and mutant.number not in self.asked.numbers:
-                continue
-            if time.monotonic() - begin > 60 * self.asked.minutes:
-                break
-            tried += 1
-            near = [name for name in tests if not mutant.function or not tests[name][1].isdisjoint(mutant.lines)]
-            if not near:
-                unseen.append(mutant)
-                sys.stdout.write(f"{own}:{mutant.line}: #{mutant.number} {mutant.function}: {mutant.what} (no test)\n")
-                continue
-            before = found.get(mutant.function, Counter())
-            near.sort(key=lambda name: (-before[name], tests[name][0]))
-            chosen, spent = [], 0.0
-            for name in near:
-                if spent < self.asked.seconds:
-                    chosen.append(name)
-                    spent += tests[name][0]
+        try:
+            for mutant in mutants(path, self.asked.most, self.asked.seed):
+                if self.asked.numbers and mutant.number not in self.asked.numbers:
+                    continue
+                if time.monotonic() - begin > 60 * self.asked.minutes:
+                    break
+                tried += 1
+                near = [name for name in tests if not mutant.function or not tests[name][1].isdisjoint(mutant.lines)]
+                if not near:
+                    unseen.append(mutant)
+                    sys.stdout.write(
+                        f"{own}:{mutant.line}: #{mutant.number} {mutant.function}: {mutant.what} (no test)\n"
+                    )
+                    continue
+                before = found.get(mutant.function, Counter())
+                near.sort(key=lambda name: (-before[name], tests[name][0]))
+                chosen, spent = [], 0.0
+                for name in near:
+                    if spent < self.asked.seconds:
+                        chosen.append(name)
+                        spent += tests[name][0]
 
-            def change_it(mutant: Mutant = mutant) -> None:
-                take_over(mutant, module, functions)
+                def change_it(mutant: Mutant = mutant) -> None:
+                    take_over(mutant, module, functions)
 
-            self.fork(mutant, chosen, 3 * spent + 10, change_it, lambda _, failed: failed or "-")
+                self.fork(mutant, chosen, 3 * spent + 10, change_it, lambda _, failed: failed or "-")
+                take()
+            while self.running:
+                self.wait()
             take()
-        while self.running:
-            self.wait()
-        take()
-        self.left += len(survivors) + len(unseen)
-        sys.stdout.write(
-            f"== {own}: {tried} mutants, {len(survivors)} survived, {len(unseen)} on lines that no test runs, "
-            f"{broken} not even begun; {len(tests)} tests, {time.monotonic() - begin:.0f} s\n"
-        )
-        sys.stdout.flush()
+        finally:
+            self.left += len(survivors) + len(unseen)
+            sys.stdout.write(
+                f"== {own}: {tried} mutants, {len(survivors)} survived, {len(unseen)} on lines that no test runs, "
+                f"{broken} not even begun; {len(tests)} tests, {time.monotonic() - begin:.0f} s\n"
+            )
+            sys.stdout.flush()
 
 
 def main() -> int:
@@ -435,6 +440,7 @@ def main() -> int:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
     tests = asked.tests or [str(file) for file in sorted((ROOT / "tests").glob("test_*.py"))]
     mutating = Mutating(asked)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the counts are printed even so
     with tempfile.TemporaryDirectory(prefix="mutants") as asked.scratch:
         arguments = ["-q", "-s", "-p", "no:cacheprovider", "-p", "pytest_timeout", *tests]
         code = pytest.main([*arguments, *(["-k", asked.k] if asked.k else [])], plugins=[mutating])

@@ -16,13 +16,13 @@ from dataprops.checks import open_alerts
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.distances.allpairs import all_pairs, array_rows
 from dataprops.distances.incremental import Contents, PreviousPass, update, usable
-from dataprops.distances.plan import Plan
+from dataprops.distances.plan import Plan, job_pairs, triangle_jobs
 from dataprops.distances.state import PassSpec
 from dataprops.errors import DatapropsError
 from dataprops.findings import small_class
 from dataprops.findings.classes import class_sizes
-from dataprops.laws import gain
-from dataprops.laws.change import common_sample, loss_change, probe_change
+from dataprops.laws import change, gain
+from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_change
 from dataprops.laws.gain import loss_if_doubled
 from dataprops.probe import calibrate, conjugate, curve, folds, paired, ridge
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
@@ -466,3 +466,30 @@ def test_what_a_curve_was_worth_elsewhere_is_told_by_its_interval(low: float, wo
     told = gain._worth({**score, "elsewhere": {**score, "sources": 3, "gain": {"low": low}}})
     assert told.endswith(words)
     assert "by a factor of 1.11 by such curves, of 1.22 by the mean" in told
+
+
+def test_sharpness_of_two_audits_stays_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = ({"mean": 2.0, "draws": 20}, {"mean": 3.0, "draws": 10})
+    monkeypatch.setattr(change, "_drawn", lambda *given: ((400, 900), samples, (0.1, 0.2)))
+    monkeypatch.setattr(change, "sharpness_error", lambda *given: given)
+    means, errors = sharpness_change({}, {}, 100)
+    assert means == (2.0, 3.0)
+    assert errors == ((0.1, 1.0, 100, 400, 20), (0.2, 1.0, 100, 900, 10))
+
+
+def test_audits_without_a_common_sample_are_told_half_of_the_smaller_set() -> None:
+    audits = [
+        summary(n, m) | {"preprocess": {}, "intrinsic_dimension": {"mle": {"value": 9.0, "se": 0.1}}, "run_id": "a"}
+        for n, m in ((1001, 100), (1003, 200))
+    ]
+    for each in audits:
+        each |= {"labels": {"kind": "classes", "classes": {"a": 1}}, "created": "2026-11-24T09:00:00+00:00"}
+    assert common_sample(*audits) is None
+    assert (loss_change(*audits).withheld or "").endswith("audit before and after with --sample 500")
+
+
+def test_pairs_of_a_job_are_those_of_its_blocks() -> None:
+    spec, blocks = PassSpec(2, sharp=False), [np.arange(5), np.arange(3)]
+    jobs = triangle_jobs(range(2), spec)
+    assert [(job.a, job.b) for job in jobs] == [(0, 0), (1, 1), (0, 1)]
+    assert [job_pairs(job, blocks) for job in jobs] == [10, 3, 15]
