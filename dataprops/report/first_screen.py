@@ -31,7 +31,7 @@ FAULTS = {  # of a picture, as they follow "3 are"
     "odd_size": "of an odd size",
     "odd_aspect": "of an odd shape",
     "grey_among_colour": "grey among coloured ones",
-    "wrong_orientation": "turned or mirrored",
+    "wrong_orientation": "turned",
 }
 WORDS = {
     "critical": "Do not train on this set as it is",
