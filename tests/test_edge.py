@@ -242,11 +242,17 @@ def test_a_disk_that_is_full_ends_a_flow_with_3_and_the_next_is_whole(tenths, sc
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_flow_out_of_file_handles_ends_with_3_and_the_next_is_whole(scans, tmp_path):
+@pytest.mark.parametrize("most", [16, 20, 24, 32])
+def test_a_flow_of_few_file_handles_has_enough_or_ends_with_3_and_the_next_is_whole(most, scans, tmp_path):
+    """How many it takes depends on what it inherits, and on what is open at one moment."""
+
     def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     refused = by_flow(scans, tmp_path / "store", tmp_path, preexec_fn=few)
+    if refused.returncode in (0, 1):
+        assert list((tmp_path / "store").glob("results/*/*/summary.json"))
+        return
     refused_and_resumed(refused, "out of file handles", scans, tmp_path / "store", tmp_path)
 
 
