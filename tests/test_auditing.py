@@ -1109,6 +1109,25 @@ def test_turned_pictures_are_told_by_what_the_set_has_above_and_below():
         assert f"seems turned by {words}:" in fault.words
 
 
+def test_the_fewer_of_two_kinds_are_not_called_inverted():
+    """Bright-field microscopy, and some of fluorescence: bright on dark as negatives are, but alike among themselves."""
+    rng = np.random.default_rng(9)
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    pixels = np.full((150, SIDE, SIDE), 170.0)
+    for n, one in enumerate(pixels):
+        for at in rng.uniform(0.2, 0.8, (6, 2)):
+            one[np.hypot(y - at[0], x - at[1]) < rng.uniform(0.04, 0.09)] -= 70
+        if n >= 135:
+            one[:] = 40
+            for at in rng.uniform(0.35, 0.65, (2, 2)):
+                one[np.hypot(y - at[0], x - at[1]) < rng.uniform(0.1, 0.15)] += 70
+    pixels = np.clip(pixels + rng.normal(0, 8, pixels.shape), 0, 255).astype(np.uint8)
+    pixels[:3] = 255 - pixels[:3]
+    images, _ = tables(pixels)
+    found = [fault.image for fault in faults(images, blocks_of(pixels)) if fault.fault == "inverted"]
+    assert found == [0, 1, 2]
+
+
 def test_pictures_that_lie_either_way_are_not_called_turned():
     rng = np.random.default_rng(3)
     pixels = faces(rng, 90)

@@ -267,9 +267,9 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int
     like = likeness(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
     if not like:
         return []
-    least = np.stack(list(like.values()))
+    least = np.stack([one.score for one in like.values()])
     bounds = [min(_fence(one, 0.05, LIKE_TAIL)[1], CHANGED) for one in least]
-    odd = least <= np.array(bounds)[:, None]
+    odd = (least <= np.array(bounds)[:, None]) & np.stack([one.alone for one in like.values()])
     best = np.where(odd, least, np.inf).argmin(0)  # a scan upside down may look like a negative
     found = []
     for n, change in enumerate(like):

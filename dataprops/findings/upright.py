@@ -27,6 +27,7 @@ WIDTH = 0.1  # exponent of the Gaussian kernel at the median distance of two pic
 STRENGTH = 0.1  # of the ridge
 DOUBTED = 0.1  # of the pictures, that are not learnt from: where some are turned, they would vouch for each other
 FOLDS = 5
+COMPANY = 3  # pictures that are alike make a kind of their own
 BATCH = 1024  # pictures judged at once
 
 
@@ -42,26 +43,42 @@ class Change(NamedTuple):
         Quarter turns counter-clockwise; 0: black and white are exchanged.
     errors : float
         Of the set's pictures that are taken for changed ones, at most: people tilt a camera, and exchange no black and white.
+    company : float
+        Its own kind is nearer to a picture than this times the square of the distance to others when it is changed back.
     """
 
     fault: str
     words: str
     quarters: int
     errors: float
+    company: float
 
 
 CHANGES = (
-    Change("inverted", "inverted (black and white exchanged)", 0, 0.12),
-    Change("wrong_orientation", "turned by 180°", 2, 0.06),
-    Change("wrong_orientation", "turned by 90° clockwise", 3, 0.06),
-    Change("wrong_orientation", "turned by 90° counter-clockwise", 1, 0.06),
+    Change("inverted", "inverted (black and white exchanged)", 0, 0.12, 1.0),
+    Change("wrong_orientation", "turned by 180°", 2, 0.06, 0.7),
+    Change("wrong_orientation", "turned by 90° clockwise", 3, 0.06, 0.7),
+    Change("wrong_orientation", "turned by 90° counter-clockwise", 1, 0.06, 0.7),
 )
 
 
-def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, np.ndarray]:
-    """How much each picture is like the set's own rather than like changed ones, float64 [n], for each change that the set can tell.
+class Likeness(NamedTuple):
+    """How much each picture is like the set's own rather than like changed ones.
 
-    1 is typical of the set; a changed picture has about -1.
+    Attributes
+    ----------
+    score : float64 [n]
+        1 is typical of the set; a changed picture has about -1.
+    alone : bool [n]
+        False of a picture that lies among its own kind (`_among_their_own`), whatever its score.
+    """
+
+    score: np.ndarray
+    alone: np.ndarray
+
+
+def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, Likeness]:
+    """How much each picture is like the set's own, for each change that the set can tell.
 
     Parameters
     ----------
@@ -82,10 +99,15 @@ def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> 
         plain = _flat(edges, coarse)
         out = {}
         for change in CHANGES:
-            changed = _flat(*_changed(edges[known], coarse[known], change))
-            judged = _judged(plain, changed, known, change.errors)
-            if judged is not None:
-                out[change] = judged
+            judged = _judged(plain, _flat(*_changed(edges[known], coarse[known], change)), known, change.errors)
+            if judged is None:
+                continue
+            doubted = np.nonzero(judged < 0)[0]
+            alone = np.ones(len(ids), bool)
+            if len(doubted):
+                back = _flat(*_changed(edges[doubted], coarse[doubted], change))
+                alone[doubted] = ~_among_their_own(plain, doubted, back, change.company)
+            out[change] = Likeness(judged, alone)
     return out
 
 
@@ -164,6 +186,22 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray, errors: f
     out = out.astype(np.float64)
     out[known] = held
     return out / float(np.median(held))
+
+
+def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, company: float) -> np.ndarray:
+    """Which of these pictures have `COMPANY` nearer to them as they are than to them `back`, when changed: bool.
+
+    A set may hold two kinds, bright and dark ones say: the fewer of them lie among their own, and one that was changed does not.
+    """
+    out = np.empty(len(doubted), bool)
+    for start in range(0, len(doubted), BATCH):
+        some = slice(start, start + BATCH)
+        as_is, changed = (_squares(one, plain) for one in (plain[doubted[some]], back[some]))
+        for distance in (as_is, changed):
+            distance[np.arange(len(distance)), doubted[some]] = np.inf
+        at = min(COMPANY, len(plain) - 1) - 1
+        out[some] = np.partition(as_is, at, 1)[:, at] < company * np.partition(changed, at, 1)[:, at]
+    return out
 
 
 def _fitted(kernel: np.ndarray) -> np.ndarray:
