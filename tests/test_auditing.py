@@ -829,6 +829,30 @@ def test_a_tone_curve_and_a_compression_of_one_class_are_named(change, name):
     assert told[name] > 0.8
 
 
+def test_a_second_compression_of_one_class_is_told_by_the_files_where_all_of_them_say_it():
+    pixels = pictures(120, seed=6)
+    y = np.arange(120) % 2
+    pixels = np.stack([recoded(one, 60) for one in pixels])  # traces in the pixels are those of before
+    label = np.where(y, "b", "a")
+    images, _ = tables(pixels, y=y.astype(float), label=label, format="JPEG", jpeg_step=np.where(y, 34.5, 9.2))
+
+    def score(table: pd.DataFrame) -> float:
+        return {told.name: told.score for told in told_by_pixels(table, blocks_of(pixels))}["compression"]
+
+    assert score(images) == 1.0
+    images.loc[y == 1, "jpeg_step"] = np.nan  # decoded by a version that did not look
+    assert score(images) < 0.3
+
+
+def test_a_small_jpeg_that_is_far_heavier_than_the_others_is_told():
+    pixels = pictures()
+    images, _ = tables(pixels, format="JPEG", jpeg_step=9.2)
+    images["width"] = images["height"] = 32  # too few blocks to see it in them
+    images.loc[[3, 4], "jpeg_step"] = [287.5, 72.0]  # qualities of 10 and 40
+    found = [(fault.image, fault.words) for fault in faults(images, blocks_of(pixels)) if fault.fault == "compressed"]
+    assert found == [(3, "is heavily compressed: a JPEG of quality 10 of 100")]
+
+
 def test_all_sure_suspects_and_the_first_of_the_doubted_are_listed_in_order():
     y = np.arange(100) % 2
     given = np.full(100, 0.9)

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import logging
+import math
 import os
 import pickle
 import tempfile
@@ -96,19 +97,23 @@ def test_stored_pixels_are_the_canonical_images_in_the_order_asked_for(source: O
 def test_the_index_tells_the_facts_of_each_image(tmp_path: Path, folder: Path) -> None:
     out = io.BytesIO()
     Image.new("RGB", (8, 4), (0, 120, 0)).save(out, "BMP")
-    source = folder_of(tmp_path / "set", {"c/a.png": png(1), "c/b.bmp": out.getvalue(), "c/c.png": b"no picture"})
+    jpeg = io.BytesIO()
+    Image.new("RGB", (8, 4), (0, 120, 0)).save(jpeg, "JPEG", quality=70)
+    files = {"c/a.png": png(1), "c/b.bmp": out.getvalue(), "c/c.png": b"no picture", "c/d.jpg": jpeg.getvalue()}
+    source = folder_of(tmp_path / "set", files)
     _, contents, _ = store(source, folder)
     facts = describe(open_shards(folder), contents)
     assert facts["format"].tolist()[:2] == ["PNG", "BMP"]
     assert facts["mode"].tolist()[:2] == ["L", "RGB"]
-    assert facts["width"].tolist() == [6, 8, 0]
-    assert facts["height"].tolist() == [6, 4, 0]
-    assert facts["grey"].tolist() == [True, False, False]
-    assert facts["peak"].tolist() == [pixels_of(1).max(), 70, -1]
+    assert facts["width"].tolist() == [6, 8, 0, 8]
+    assert facts["height"].tolist() == [6, 4, 0, 4]
+    assert facts["grey"].tolist() == [True, False, False, False]
+    assert facts["peak"].tolist() == [pixels_of(1).max(), 70, -1, 71]
+    assert facts["jpeg_step"].tolist() == pytest.approx([math.nan] * 3 + [34.546875], nan_ok=True)
     assert facts["pixels"][0] == hash_bytes(pixels_of(1).tobytes())
     assert "not an image" in facts["error"][2]
-    assert facts["error"].isna().tolist() == [True, True, False]
-    assert facts["pixels"].isna().tolist() == [False, False, True]
+    assert facts["error"].isna().tolist() == [True, True, False, True]
+    assert facts["pixels"].isna().tolist() == [False, False, True, False]
 
 
 def test_shards_are_plain_files(source: OpenSource, folder: Path) -> None:

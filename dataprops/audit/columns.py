@@ -101,6 +101,7 @@ TABLES: dict[str, ResultTable] = {
             "height": "of the original, pixels",
             "peak": "largest grey level of the canonical image",
             "error": "why it cannot be read",
+            "jpeg_step": "mean step of a JPEG's first quantisation table (35 at quality 70); null: no JPEG, or read before",
             **ORIGINAL,
             "duplicate_of": "first image with the same pixels; -1: none",
             "neighbour": "nearest other image; -1: none",

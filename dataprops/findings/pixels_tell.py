@@ -232,6 +232,8 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
     out = {}
     for name, columns in PROPERTIES.items():
         known = [column for column in columns if column in used]
+        if name == "compression" and _all_steps_known(used):
+            known.append("jpeg_step")
         if known:
             out[name] = used[known].to_numpy(float)
     side = thumbs.shape[1]
@@ -244,6 +246,14 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
     high = (mass.sum(2) * line**2).sum(1) - y * y
     out["place of the body"] = np.stack([x, y, wide, high], 1)
     return out
+
+
+def _all_steps_known(used: pd.DataFrame) -> bool:
+    """Whether the files themselves say how they were compressed: those decoded by an older version do not, and are no class."""
+    if "jpeg_step" not in used:
+        return False
+    unknown = used.loc[used["jpeg_step"].isna(), "format"]
+    return len(unknown) < len(used) and not unknown.isin(("JPEG", "MPO")).any()
 
 
 def _border(thumbs: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of qu
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
 # of what all but a rare one have
 APART, RARE = 0.33, 0.1
+HEAVY = 115.0  # mean quantisation step of a JPEG of quality 25
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
@@ -219,13 +220,26 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
     blocks = _column(used, "blockiness")
     _, _, top = _fence(blocks, 0.1)
     large = used[["width", "height"]].min(axis=1).to_numpy(float) >= LEAST_BLOCKS
-    return _rows(
-        used,
-        (blocks > top) & (blocks >= BLOCKY) & large,
-        "compressed",
-        blocks,
-        "is heavily compressed: the steps at the borders of its 8 x 8 blocks are larger than within them by {:.1f} times",
-    )
+    blocky = (blocks > top) & (blocks >= BLOCKY) & large
+    steps = used["jpeg_step"].to_numpy(float) if "jpeg_step" in used else np.full(len(used), np.nan)
+    _, _, most = _fence(np.log2(steps), 0.3)
+    heavy = (np.log2(steps) > most) & (steps >= HEAVY)
+    return [
+        *_rows(
+            used,
+            blocky,
+            "compressed",
+            blocks,
+            "is heavily compressed: the steps at the borders of its 8 x 8 blocks are larger than within them by {:.1f} times",
+        ),
+        *_rows(
+            used,
+            heavy & ~blocky,
+            "compressed",
+            50 * 57.625 / steps,  # libjpeg's standard table, of mean 57.6 at quality 50
+            "is heavily compressed: a JPEG of quality {:.0f} of 100",
+        ),
+    ]
 
 
 def _shape(used: pd.DataFrame) -> list[Fault]:

@@ -87,7 +87,8 @@ _INDEX = pa.schema(
         ("peak", pa.int64()),
         ("grey", pa.bool_()),
         ("error", pa.string()),
-        # measured on the original; absent from shards of before
+        # of the original; absent from shards of before
+        ("jpeg_step", pa.float32()),
         *((name, pa.float32()) for name in MEASURES),
     ]
 )
@@ -481,6 +482,7 @@ class _Entry(NamedTuple):
     peak: int = -1
     grey: bool = False
     error: str | None = None
+    jpeg_step: float = math.nan
 
 
 def _index_table(entries: Sequence[_Entry], measured: np.ndarray) -> pa.Table:
@@ -523,8 +525,8 @@ def _decode_one(
     except UnreadableImage as reason:
         return _Entry(content, error=str(reason)), None
     out[:] = pixels.reshape(-1)
-    entry = _Entry(content, hash_bytes(out.data), raw.format, raw.mode, raw.width, raw.height, peak, is_grey(raw))
-    return entry, part_of(raw.pixels)
+    seen = hash_bytes(out.data), raw.format, raw.mode, raw.width, raw.height, peak, is_grey(raw)
+    return _Entry(content, *seen, jpeg_step=raw.jpeg_step), part_of(raw.pixels)
 
 
 class ShardIndex(NamedTuple):
