@@ -336,7 +336,7 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
     Where all but a third of them, side by side, hold exactly one 1 in each row, these do: the others tell something else.
     """
     columns = [column for column in binary if not _is_meta(column)]
-    telling = [column for column in columns if frame[column].nunique() > 1]
+    telling = [column for column in columns if frame[column].nunique(dropna=False) > 1]
     columns = telling if len(telling) > 1 else columns  # what is 1 of all images tells none apart
     why = "they hold 0 and 1 alone"
     if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):

@@ -25,7 +25,8 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     own = dict(zip(table["key"], table["label"], strict=True))
     other: Decision | None = None
     used: set[str] = set()
-    for told in neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist()):
+    tables = [name for name in names if name.lower().endswith(TABLES)]
+    for told in neighbour_tables(table["key"].tolist(), tables, read, options, table["split"].tolist()):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
         if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
             continue
@@ -52,8 +53,7 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         decide(table, other)
         return
     stems = {key.rpartition(".")[0] for key in own}
-    unread = [name for name in names if name.lower().endswith(TABLES) and name.rpartition(".")[0] not in stems]
-    unread = [name for name in unread if name not in used]
+    unread = [name for name in tables if name.rpartition(".")[0] not in stems and name not in used]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
         why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, in no form that is known"

@@ -68,7 +68,7 @@ def with_persons(
         table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
         if all(one["what"] != "groups" for one in table.attrs["decisions"]):
             decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
-        return _told_of(table, frame, name, options, column, rows, folders, why)
+        return _told_of(table, frame, name, options, column, [rows.get(folder or "", []) for folder in folders], why)
     return False
 
 
@@ -78,21 +78,20 @@ def _told_of(
     name: str,
     options: SourceOptions,
     column: str,
-    rows: dict[str, list[int]],
-    folders: Sequence[str | None],
+    rows: Sequence[list[int]],
     why: str,
 ) -> bool:
-    """Whether the table tells one label of each person; labels and splits are filled in then."""
+    """Whether the table tells one label of each person, whose `rows` each image has; labels and splits are filled in then."""
     used = [column]
     try:
         label, several, told = labels_of(frame, options, name, used)
     except DatapropsError:
         return False
-    if any(len({label[row] for row in some} - {None}) > 1 for some in rows.values()):
+    if any(len({label[row] for row in some} - {None}) > 1 for some in rows):
         return False  # a row for each image, say
     split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
     split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
-    at = [None if folder is None or folder not in rows else rows[folder][0] for folder in folders]
+    at = [some[0] if some else None for some in rows]
     table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
     if table["split"].isna().all():
         table["split"] = pd.Series([None if row is None else split[row] for row in at], dtype=object)
