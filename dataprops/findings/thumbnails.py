@@ -42,20 +42,26 @@ def least(images: np.ndarray) -> np.ndarray:
     return reduce(np.minimum, planes).astype(np.float32)
 
 
+def pieces(blocks: Blocks, ids: np.ndarray, most: int) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Images by their ids, at most so many at once: their positions in `ids`, and their pixels; what cannot be read is left out."""
+    place = {int(image): i for i, image in enumerate(ids)}
+    for part, pixels in blocks(ids.tolist()):
+        at = [place[int(image)] for image in part]
+        for start in range(0, len(at), most):
+            yield at[start : start + most], np.asarray(pixels[start : start + most])
+
+
 def thumbnails(
     blocks: Blocks, ids: np.ndarray, side: int = SIDE, grey: Callable[[np.ndarray], np.ndarray] = luma
 ) -> np.ndarray:
     """Thumbnails of images by their ids, uint8 [n, s, s] with s = min(size, side); zeros for what cannot be read."""
     out = None
-    place = {int(image): i for i, image in enumerate(ids)}
-    for part, pixels in blocks(ids.tolist()):
-        at = [place[int(image)] for image in part]
-        for start in range(0, len(at), AT_ONCE):
-            levels = grey(np.asarray(pixels[start : start + AT_ONCE]))
-            s = min(levels.shape[1], side)
-            if s != levels.shape[1]:
-                levels = _reduced(levels, s)
-            if out is None:
-                out = np.zeros((len(ids), s, s), np.uint8)
-            out[at[start : start + AT_ONCE]] = np.rint(levels)
+    for at, pixels in pieces(blocks, ids, AT_ONCE):
+        levels = grey(pixels)
+        s = min(levels.shape[1], side)
+        if s != levels.shape[1]:
+            levels = _reduced(levels, s)
+        if out is None:
+            out = np.zeros((len(ids), s, s), np.uint8)
+        out[at] = np.rint(levels)
     return np.zeros((len(ids), 1, 1), np.uint8) if out is None else out

@@ -3,9 +3,8 @@
 1. *Features* (`describe`): how strong edges of eight directions are in each cell of a 4 x 4 grid, and the picture itself on an 8 x 8
    grid. A picture so changed has the same numbers at other places, or their negatives, so that nothing is computed twice.
 2. *A classifier* learns each change by itself: score(x) = sum a_i (k(x, x_i) - k(x, changed x_i)) with a Gaussian kernel k, by ridge
-   regression to 1. Each picture that is learnt from is judged by a fit to other folds,
-   without those that a first fit doubts most.
-3. *Silence*: a set that does not tell its pictures from the changed ones (`ERRORS`) has no up, or no black and white.
+   regression to 1. Each picture that is learnt from is judged by a fit to other folds, without those that a first fit doubts most.
+3. *Silence*: a set that does not tell its pictures from the changed ones (`Change.errors`) has no up, or no black and white.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.findings.thumbnails import Blocks, luma
+from dataprops.findings.thumbnails import Blocks, luma, pieces
 from dataprops.probe.features import shrink
 from dataprops.util.grid import cell_means
 from dataprops.util.threads import one_thread
@@ -28,7 +27,7 @@ STRENGTH = 0.1  # of the ridge
 DOUBTED = 0.1  # of the pictures, that are not learnt from: where some are turned, they would vouch for each other
 FOLDS = 5
 COMPANY = 3  # pictures that are alike make a kind of their own
-BATCH = 1024  # pictures judged at once
+AT_ONCE, BATCH = 64, 1024  # pictures described, and judged, at once
 
 
 class Change(NamedTuple):
@@ -38,7 +37,7 @@ class Change(NamedTuple):
     ----------
     fault : str
     words : str
-        What was done, after "was".
+        What was done, after "seems".
     quarters : int
         Quarter turns counter-clockwise; 0: black and white are exchanged.
     errors : float
@@ -131,15 +130,12 @@ def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _described(blocks: Blocks, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`describe` of images by their ids; zeros for what cannot be read."""
-    place = {int(image): i for i, image in enumerate(ids)}
     out: list[np.ndarray] = []
-    for part, pixels in blocks(ids.tolist()):
-        at = [place[int(image)] for image in part]
-        for start in range(0, len(at), 64):
-            some = describe(np.asarray(pixels[start : start + 64]))
-            out = out or [np.zeros((len(ids), *one.shape[1:]), np.float32) for one in some]
-            for whole, one in zip(out, some, strict=True):
-                whole[at[start : start + 64]] = one
+    for at, pixels in pieces(blocks, ids, AT_ONCE):
+        some = describe(pixels)
+        out = out or [np.zeros((len(ids), *one.shape[1:]), np.float32) for one in some]
+        for whole, one in zip(out, some, strict=True):
+            whole[at] = one
     if not out:
         return np.zeros((len(ids), DIRECTIONS, CELLS, CELLS), np.float32), np.zeros((len(ids), 1, 1, 1), np.float32)
     return out[0], out[1]

@@ -284,7 +284,7 @@ def _decode(data: bytes, window: str) -> RawImage:
                 pixels, values = _values(image)
             pixels = 65535 - pixels if inverted else pixels
     except UnidentifiedImageError:
-        raise UnreadableImage(_volume(data) or UNSUPPORTED) from None
+        raise UnreadableImage(_no_image(data) or UNSUPPORTED) from None
     except Image.DecompressionBombError:
         raise UnreadableImage("far more pixels than an image should have (decompression bomb?)") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
@@ -363,7 +363,7 @@ def frames_of(data: bytes) -> int:
         return 1
 
 
-def _volume(data: bytes) -> str | None:
+def _no_image(data: bytes) -> str | None:
     """What to say of a file that is no image and holds some, a NIfTI volume, or stands for one: a pointer of Git LFS."""
     if data.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS in place of the image: fetch it with 'git lfs pull'"

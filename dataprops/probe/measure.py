@@ -235,9 +235,8 @@ def usable_classes(y: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
     """Classes that can be both trained on and tested."""
     classes, of = np.unique(y, return_inverse=True)
     groups, group = np.unique(leak_group, return_inverse=True)
-    count = np.bincount(
-        np.unique(of * len(groups) + group) // len(groups), minlength=len(classes)
-    )  # groups of each class
+    pairs = np.unique(of * len(groups) + group)  # of a class and a group that has images of it
+    count = np.bincount(pairs // len(groups), minlength=len(classes))
     return classes[count >= LEAST_GROUPS].astype(np.int64)
 
 

@@ -186,16 +186,21 @@ def _with_names(
     return rows, [*decisions, told]
 
 
+def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
+    """The rows of a table beside the images; none of what is no table, too large, or cannot be read."""
+    try:
+        data = read(name) if name.lower().endswith(TABLES) else b""
+        return read_table(data, name).frame if 0 < len(data) <= MOST_BYTES else pd.DataFrame()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return pd.DataFrame()
+
+
 def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> tuple[str, str] | None:
     """The first table of which a column names images, and its other columns with few values, for a question; None without one."""
     known = by_ends(keys)
     for name in names:
-        try:
-            data = read(name)
-            frame = read_table(data, name).frame if name.lower().endswith(TABLES) and len(data) <= MOST_BYTES else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
-        if frame is None or frame.empty:
+        frame = frame_of(name, read)
+        if frame.empty:
             continue
         texts = {str(column): texts_of(frame[column]) for column in frame.columns}
         paths = [

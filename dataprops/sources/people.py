@@ -14,12 +14,11 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
 from dataprops.sources.lists import without_zeros
+from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
 from dataprops.sources.structure import ALIKE, SPLITS, words_of
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import read_table
 
-TABLES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl")
-MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
+WRITTEN = tuple(ending for ending in TABLES if ending != ".parquet")  # the files in which persons are sought
 PERSONS = frozenset(
     (
         *("patient", "patients", "subject", "participant", "case", "volunteer", "person", "donor", "user", "animal"),
@@ -49,15 +48,11 @@ def with_persons(
         Whether the table tells labels.
     """
     known = {name for name in folders if name is not None}
-    likely = [name for name in names if name.lower().endswith(TABLES)]
+    likely = [name for name in names if name.lower().endswith(WRITTEN)]
     if len(known) < LEAST or len(likely) > MOST_TABLES:
         return False
     for name in likely:
-        try:
-            data = read(name)
-            frame = read_table(data, name).frame if len(data) <= MOST_BYTES else pd.DataFrame()
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
+        frame = frame_of(name, read)
         if (found := _persons(frame, known)) is None:
             continue
         column, rows = found
