@@ -16,6 +16,7 @@ from uuid import UUID
 from dataprops.errors import DatapropsError
 from deployments.datasets import DatasetEntry, Operations
 from deployments.deploy import operation_for, tags_of
+from deployments.schedules import plan_anew
 from deployments.watcher import Watcher
 from flows.notifications import Tries, notice, pass_on
 from flows.recovery import LOOKS, Suspects, hand_back, recover
@@ -95,12 +96,13 @@ def look_after_once(operations: Operations) -> None:
 
 
 def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None:
-    """Once: recover lost runs, report late and dead audits, resend undelivered notifications.
+    """Once: recover lost runs and silenced schedules, report late and dead audits, resend undelivered notifications.
 
     Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
     """
     tags = tags_of(operations)
     _try("the check for lost runs failed", recover, tags, suspects)
+    _try("the check of schedules failed", plan_anew, tags)
     for dataset in operations.datasets:
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)

@@ -11,6 +11,7 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -21,10 +22,12 @@ from dataprops.audit.composition import audit
 from dataprops.checks import open_alerts
 from dataprops.store import prune, shards
 from dataprops.store.folder import finished_runs, open_store
+from deployments import schedules
 from flows import notifications
 from flows.cli import main
 from flows.operation import Operation
 from tests.make_images import random_folder, save
+from tests.make_results import images_table, write_result
 from tests.test_deployments import watcher
 
 NOW = datetime.now(UTC)
@@ -68,6 +71,29 @@ def test_audits_of_a_growing_set_are_those_of_a_clock_that_runs(jumps, tmp_path,
     gone = CliRunner().invoke(main, ["prune", "--store", str(store), "--keep-last", "1", "--yes"])
     assert gone.exit_code == 0, gone.output
     assert [run.name for run in finished_runs(store, "scans")] == kept[-1:]
+
+
+def test_days_of_runs_to_keep_are_not_those_of_a_clock_that_jumped(tmp_path):
+    store = open_store(tmp_path / "store")
+    runs = [NOW - timedelta(days=days) for days in (200, 100, 60, 30, 2)]
+
+    def goes(*ahead: timedelta, clock: datetime) -> int:
+        names = [f"{moment:%Y%m%dT%H%M%SZ}-aaaa" for moment in (*runs, *(NOW + jump for jump in ahead))]
+        for name in names:
+            if not (store / "results/scans" / name).is_dir():
+                write_result(store, name, images_table(["a", "b"], ["cat", "dog"]))
+        going = [item.paths[0].name for item in prune.plan(store, prune.Policy(keep_days=90), ["scans"], [], clock)]
+        assert going == names[: len(going)]
+        return len(going)
+
+    assert goes(clock=NOW) == 1
+    assert goes(clock=NOW + 10 * YEAR) == 1
+    assert goes(clock=NOW - 10 * YEAR) == 0
+    # audits while it is ahead: the newest run of before stays
+    assert goes(YEAR, clock=NOW + YEAR) == 4
+    assert goes(YEAR, YEAR + timedelta(days=1), clock=NOW + YEAR + timedelta(days=2)) == 4
+    # and set right again, before the next run and after it, which is dated after those of that time
+    assert goes(YEAR, clock=NOW) == 1
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -159,3 +185,60 @@ def test_an_arrival_is_said_again_until_an_audit_follows_whatever_the_clock_show
     (after / "summary.json").write_text("{}")
     watching.once()
     assert len(events) == 2
+
+
+class Scheduling:
+    """A Prefect client, as far as schedules ask it."""
+
+    def __init__(self, *ahead: timedelta, cron: str = "0 3 * * *", active: bool = True) -> None:
+        schedule = SimpleNamespace(cron=cron, timezone="UTC")
+        row = SimpleNamespace(schedule=schedule, active=active)
+        self.deployment = SimpleNamespace(id=uuid4(), name="chest", paused=False, schedules=[row])
+        self.planned = {
+            uuid4(): datetime.now(UTC) + moment for moment in (*ahead, timedelta(hours=-30), timedelta(days=700))
+        }
+        self.by_hand = list(self.planned)[-1]
+        self.deleted: list = []
+
+    def __enter__(self) -> Scheduling:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def read_deployments(self, deployment_filter) -> list:
+        assert deployment_filter.tags.all_ == ["dataprops", "project:ward"]
+        return [self.deployment]
+
+    def read_flow_runs(self, flow_run_filter, sort) -> list:
+        assert flow_run_filter.deployment_id.any_ == [self.deployment.id]
+        assert sort.value == "EXPECTED_START_TIME_ASC"
+        after = flow_run_filter.expected_start_time.after_
+        return [
+            SimpleNamespace(id=run, expected_start_time=moment, auto_scheduled=run != self.by_hand)
+            for run, moment in sorted(self.planned.items(), key=lambda item: item[1])
+            if moment >= after
+        ]
+
+    def delete_flow_run(self, run) -> None:
+        self.deleted.append(run)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "more", "deleted"),
+    [
+        ((400, 401, 402), {}, 3),  # planned by a clock that was ahead
+        ((), {}, 0),  # the server is about to plan some
+        ((1, 2, 3), {}, 0),
+        ((1, 400, 401), {}, 0),  # it runs next as it should
+        ((400, 401, 402), {"active": False}, 0),
+        ((150, 300, 450), {"cron": "0 3 1 1,6,9 *"}, 0),  # rare, and right
+    ],
+)
+def test_what_a_clock_that_was_ahead_planned_does_not_silence_a_schedule(ahead, more, deleted, monkeypatch):
+    import prefect.client.orchestration
+
+    server = Scheduling(*(timedelta(days=days) for days in ahead), **more)
+    monkeypatch.setattr(prefect.client.orchestration, "get_client", lambda **options: server)
+    assert schedules.plan_anew(("dataprops", "project:ward")) == deleted
+    assert server.deleted == list(server.planned)[:deleted]

@@ -257,6 +257,22 @@ def test_a_flow_of_few_file_handles_has_enough_or_ends_with_3_and_the_next_is_wh
     refused_and_resumed(refused, "out of file handles", scans, tmp_path / "store", tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("most", [1000, 2500, 3000, 4000])
+def test_a_flow_of_little_memory_has_enough_or_ends_with_3_and_the_next_is_whole(most, scans, tmp_path):
+    """MiB of addresses, of the flow and of each process that it starts."""
+
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (most * 2**20, most * 2**20))
+
+    refused = by_flow(scans, tmp_path / "store", tmp_path, preexec_fn=little)
+    if refused.returncode in (0, 1):
+        assert list((tmp_path / "store").glob("results/*/*/summary.json"))
+        return
+    refused_and_resumed(refused, "memory", scans, tmp_path / "store", tmp_path)
+
+
 @pytest.mark.parametrize(("said", "kind"), [("database or disk is full", OSError), ("a bug", MachineError)])
 def test_a_server_that_does_not_start_is_the_machines_refusal(said, kind, tmp_path):
     (tmp_path / "server.log").write_text(f"sqlite3.OperationalError: {said}\n")

@@ -63,9 +63,10 @@ def write_shard(folder, name, contents):
         ({}, 0),
         ({"keep_last": 3}, 1),
         ({"keep_last": 9}, 0),
-        ({"keep_days": 12}, 2),
+        ({"keep_days": 12}, 1),  # the run of the 5th was the newest when they began
+        ({"keep_days": 10}, 2),  # replaced just then
         ({"keep_days": 0}, 3),  # the newest stays
-        ({"keep_last": 2, "keep_days": 17}, 1),  # either keeps
+        ({"keep_last": 2, "keep_days": 15}, 1),  # either keeps
     ],
 )
 def test_the_policy_lets_old_runs_go(folder, policy, gone):

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from dataprops.imaging.decode import Preprocess
 
+CHANGED = "the file changed while it was read"  # why an image has no pixels
+
 
 @dataclass(frozen=True)
 class Scanned:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,11 @@ class Going(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What to keep: the newest N runs of each dataset, or those of the last D days (either keeps a run; with neither, all stay)."""
+    """What to keep: the newest N runs of each dataset, or those of its last D days (either keeps a run; with neither, all stay).
+
+    Days end with the dataset's newest run, and count the run that was the newest when they began: a clock that jumps forward
+    makes nothing old, and an audit meanwhile leaves what was the newest before it.
+    """
 
     keep_last: int | None = None
     keep_days: float | None = None
@@ -117,8 +122,10 @@ def old_runs(store: Path, dataset: str, policy: Policy, now: datetime) -> list[P
     older = runs[:-1] if policy.keep_last is None else runs[: -policy.keep_last]
     if policy.keep_days is None:
         return older
-    first = now - timedelta(days=policy.keep_days)
-    return [run for run in older if (made := _made(run)) is not None and made < first]
+    times = {run: made for run in runs if (made := _made(run)) is not None}
+    first = min([now, *list(times.values())[-1:]]) - timedelta(days=policy.keep_days)
+    replaced = dict(pairwise(times))
+    return [run for run in older if run in replaced and times[replaced[run]] <= first]
 
 
 def _made(run: Path) -> datetime | None:

@@ -21,7 +21,9 @@ Exit code: 0 shown or done, 2 wrong usage.
 @click.command("prune", epilog=EXAMPLES)
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--keep-last", type=click.IntRange(1), help="Keep the N newest runs of each dataset.")
-@click.option("--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the last N days.")
+@click.option(
+    "--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the last N days before its newest."
+)
 @click.option("--shards", is_flag=True, help="Also remove decoded images that no kept run or list of files refers to.")
 @click.option("--yes", is_flag=True, help="Remove; without it, show what would be removed.")
 @at_the_edge

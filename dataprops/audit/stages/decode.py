@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.audit.config import place_of
-from dataprops.audit.records import Decoded
+from dataprops.audit.records import CHANGED, Decoded
 from dataprops.audit.stages.scan import source_of, tell
 from dataprops.audit.workspace import Run
 from dataprops.errors import DatapropsError
@@ -54,7 +54,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     facts = shards.describe(index, contents)
     gone = facts["shard"].isna() & fingerprints["content"].notna()
     _describe_devices(run, fingerprints)
-    facts["error"] = facts["error"].fillna(fingerprints["error"]).where(~gone, "the file changed while it was read")
+    facts["error"] = facts["error"].fillna(fingerprints["error"]).where(~gone, CHANGED)
     if table["group"].isna().all():  # nobody named the patients: DICOM files do
         table["group"], more = group_of(fingerprints, run.config.patients)
         decisions += more

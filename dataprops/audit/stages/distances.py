@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.audit.config import AuditConfig
-from dataprops.audit.records import Passed
+from dataprops.audit.records import CHANGED, Passed
 from dataprops.audit.workspace import Run
 from dataprops.distances.allpairs import PassResult, Resume, Runner, Watch
 from dataprops.distances.anchors import anchor_pass, choose_anchors
@@ -80,10 +80,11 @@ def _rows_of(run: Run) -> distinct.Distinct:
     images = run.files.files.read()
     rows = distinct.distinct_rows(images)
     if not rows.n:
-        reasons = images["error"].value_counts()
+        reason = images["error"].value_counts().index[0]
+        way_out = "; run the audit again when nothing writes there" if reason == CHANGED else ""
         raise DatapropsError(
-            f"none of the {len(images)} images of {run.config.source} can be read: {reasons.index[0]}"
-            f" ({images['path'].iloc[0]} is the first)"
+            f"none of the {len(images)} images of {run.config.source} can be read: {reason}"
+            f" ({images['path'].iloc[0]} is the first){way_out}"
         )
     place: pd.DataFrame = images.set_index("image").loc[rows.first]
     save_rows(
