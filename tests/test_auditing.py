@@ -844,6 +844,36 @@ def test_a_second_compression_of_one_class_is_told_by_the_files_where_all_of_the
     assert score(images) < 0.3
 
 
+@pytest.mark.parametrize("quality", [70, 90])
+def test_a_second_compression_of_one_class_is_told_by_the_pixels_where_all_were_jpeg_before(quality):
+    pixels = np.stack([recoded(one, 75) for one in pictures(120, seed=6)])
+    y = np.arange(120) % 2
+    pixels[y == 1] = [recoded(one, quality) for one in pixels[y == 1]]
+    images, _ = tables(pixels, y=y.astype(float), label=np.where(y, "b", "a"))
+
+    def score(table: pd.DataFrame) -> float:
+        return {told.name: told.score for told in told_by_pixels(table, blocks_of(pixels))}["compression"]
+
+    assert score(images) > 0.9
+    without = score(images.drop(columns="original_step"))
+    assert without < 0.8
+    images.loc[y == 1, "original_step"] = np.nan  # decoded by a version that did not look
+    assert score(images) == without
+
+
+def test_pixels_say_how_coarsely_they_were_stored():
+    coloured = np.stack(pictures(3, seed=8), -1)
+    for pixels in (pictures(1, seed=7)[0], coloured):
+        for quality, step in ((50, 57.625), (70, 34.546875), (92, 9.25)):
+            assert measure_image(recoded(pixels, quality)).step == step
+            assert measure_image(recoded(pixels, quality)[3:, 3:]).step == 0  # the grid was moved
+        assert measure_image(pixels).step == 0
+    dark = np.clip(pictures(1, seed=7)[0].astype(int) - 100, 0, 255).astype(np.uint8)  # much of it is cut at black
+    assert measure_image(recoded(dark, 70)).step == 34.546875
+    assert measure_image(np.full((64, 64), 90, np.uint8)).step == 0
+    assert measure_image(pictures(1)[0][:7, :7]).step == 0
+
+
 def test_a_small_jpeg_that_is_far_heavier_than_the_others_is_told():
     pixels = pictures()
     images, _ = tables(pixels, format="JPEG", jpeg_step=9.2)

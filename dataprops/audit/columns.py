@@ -43,6 +43,7 @@ ORIGINAL = {  # see `imaging.measures.Measures`
     "original_spikes": "fraction of grey levels with far more pixels than those around them",
     "original_quantised": "trace of JPEG: how much more often fine coefficients vanish on its grid, octaves",
     "original_clipped": "fraction of the pixels at the greatest level beyond what the levels below let expect",
+    "original_step": "mean step of the JPEG that its pixels were (35 at quality 70); 0: no trace; NaN: decoded before",
 }
 
 TABLES: dict[str, ResultTable] = {

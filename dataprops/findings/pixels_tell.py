@@ -232,8 +232,8 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
     out = {}
     for name, columns in PROPERTIES.items():
         known = [column for column in columns if column in used]
-        if name == "compression" and _all_steps_known(used):
-            known.append("jpeg_step")
+        if name == "compression":
+            known += _known_steps(used)
         if known:
             out[name] = used[known].to_numpy(float)
     side = thumbs.shape[1]
@@ -248,12 +248,17 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
     return out
 
 
-def _all_steps_known(used: pd.DataFrame) -> bool:
-    """Whether the files themselves say how they were compressed: those decoded by an older version do not, and are no class."""
-    if "jpeg_step" not in used:
-        return False
-    unknown = used.loc[used["jpeg_step"].isna(), "format"]
-    return len(unknown) < len(used) and not unknown.isin(("JPEG", "MPO")).any()
+def _known_steps(used: pd.DataFrame) -> list[str]:
+    """How coarsely the pictures are or were stored, by the files and by the pixels: those decoded by an older version do not say, and
+    are no class."""
+    known = []
+    if "jpeg_step" in used:
+        unknown = used.loc[used["jpeg_step"].isna(), "format"]
+        if len(unknown) < len(used) and not unknown.isin(("JPEG", "MPO")).any():
+            known.append("jpeg_step")
+    if "original_step" in used and used["original_step"].notna().all():
+        known.append("original_step")
+    return known
 
 
 def _border(thumbs: np.ndarray) -> np.ndarray:
