@@ -864,9 +864,9 @@ def test_a_second_compression_of_one_class_is_told_by_the_pixels_where_all_were_
 def test_pixels_say_how_coarsely_they_were_stored():
     coloured = np.stack(pictures(3, seed=8), -1)
     for pixels in (pictures(1, seed=7)[0], coloured):
-        for quality, step in ((50, 57.625), (70, 34.546875), (92, 9.25)):
-            assert measure_image(recoded(pixels, quality)).step == step
-            assert measure_image(recoded(pixels, quality)[3:, 3:]).step == 0  # the grid was moved
+        for percent, step in ((50, 57.625), (70, 34.546875), (92, 9.25)):
+            assert measure_image(recoded(pixels, percent)).step == step
+            assert measure_image(recoded(pixels, percent)[3:, 3:]).step == 0  # the grid was moved
         assert measure_image(pixels).step == 0
     dark = np.clip(pictures(1, seed=7)[0].astype(int) - 100, 0, 255).astype(np.uint8)  # much of it is cut at black
     assert measure_image(recoded(dark, 70)).step == 34.546875

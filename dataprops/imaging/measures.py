@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -388,7 +389,7 @@ def _step(levels: np.ndarray) -> np.ndarray:
     entry = column * _BINS + bins[row, column]
     ends = np.searchsorted(image[row], np.arange(len(levels) + 1))
     mean = _tables().mean(axis=1)
-    for at, (start, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for at, (start, end) in enumerate(pairwise(ends.tolist())):
         gain = gains[entry[start:end]].sum(axis=0)
         best = int(gain.argmax())
         out[at] = mean[best] if gain[best] >= TRACE else 0.0
