@@ -23,11 +23,14 @@ from dataprops.probe import (
     measure,
     paired,
     ridge,
+    solve,
     space,
     suspects,
 )
 from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, mean_interval
-from dataprops.probe.conjugate import solve_all
+from dataprops.probe.conjugate import Gradients
+from dataprops.probe.factors import Factors
+from dataprops.probe.solve import solve_all
 from dataprops.probe.spread import training_ratio
 
 
@@ -178,14 +181,50 @@ def test_fits_that_single_precision_cannot_find_are_solved_one_by_one(monkeypatc
     z = rng.normal(size=(300, 40)) / np.arange(1, 41) ** 0.7
     kernel, target = ridge.inner_products(z) + 100.0, ridge.targets(rng.integers(0, 3, 300), 3)
     inside = np.ones((300, 1), bool)
-    assert solve_all(kernel, target[:, None], inside, np.array([1e-7])) is None  # far below what it can tell
-    monkeypatch.setattr("dataprops.probe.conjugate.LEAST_SHIFT", 0.0)
-    monkeypatch.setattr("dataprops.probe.conjugate.MOST", 1)
-    assert solve_all(kernel, target[:, None], inside, np.array([1e-4])) is None  # not in so few steps
+    assert solve_all(kernel, target[:, None], inside, np.array([1e-9])) is None  # far below what it can tell
+    assert solve_all(kernel - 200.0, target[:, None], inside, np.array([1e-3])) is None  # no squares at all
     fold = np.arange(300) % 3
-    alone = ridge.held_scores(kernel, target, fold, strengths=(1e-6,)).scores
+    alone = ridge.held_scores(kernel, target, fold, strengths=(1e-7,)).scores
     monkeypatch.setattr(ridge, "MANY", 100)
-    np.testing.assert_array_equal(ridge.held_scores(kernel, target, fold, strengths=(1e-6,)).scores, alone)
+    np.testing.assert_array_equal(ridge.held_scores(kernel, target, fold, strengths=(1e-7,)).scores, alone)
+
+
+@pytest.mark.parametrize(("shift", "outputs", "way"), [(1.0, 1, Gradients), (1e-3, 1, Factors), (1.0, 50, Factors)])
+def test_fits_are_found_the_cheaper_way_and_are_the_same(shift, outputs, way):
+    """Few well-posed systems by gradients; where these take too many steps, or a step too long, by factorisations."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(2500, 600)) / np.arange(1, 601) ** 0.3
+    kernel = (z @ z.T) / 600
+    inside = np.stack([np.arange(2500) % 5 != fold for fold in range(5)], axis=1)
+    shifts = np.full(5, shift * np.diagonal(kernel).mean())
+    chosen = solve._cheaper(torch.from_numpy(kernel).float(), inside, shifts, outputs)
+    assert isinstance(chosen, way)
+    wanted = rng.normal(size=(2500, 5, 1)) * inside[:, :, None]
+    alpha = solve_all(kernel, wanted, inside, shifts)
+    assert alpha is not None
+    for i, rows in enumerate(inside.T):
+        left = kernel[np.ix_(rows, rows)] @ alpha[rows, i] + shifts[i] * alpha[rows, i] - wanted[rows, i]
+        assert np.linalg.norm(left) <= 1.01e-6 * np.linalg.norm(wanted[rows, i])
+        assert not alpha[~rows, i].any()
+
+
+def test_the_strength_is_looked_for_from_one_that_is_near_as_far_as_it_falls(monkeypatch):
+    rng = np.random.default_rng(6)
+    z, y, fold = rng.normal(size=(200, 60)), np.arange(200) % 2, np.arange(200) % 5
+    z[:, 0] += y
+    kernel, target = ridge.inner_products(z), ridge.targets(y, 2)
+    wanted = ridge.held_scores(kernel, target, fold)
+    tried, real = [], ridge._fits
+    monkeypatch.setattr(
+        ridge, "_fits", lambda k, t, systems: tried.append({s.strength for s in systems}) or real(k, t, systems)
+    )
+    for near in (1e-3, 1.0, 3.0):
+        tried.clear()
+        found = ridge.held_scores(kernel, target, fold, near=near)
+        assert found.strength == wanted.strength
+        np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert [sorted(one) for one in tried] == [[1.0, 3.0]]  # the best is at the end of what there is
+    assert wanted.strength == 3.0
 
 
 # --- calibration ---------------------------------------------------------------------------------------------------------

@@ -24,12 +24,12 @@ from dataprops.findings.classes import class_sizes
 from dataprops.laws import change, gain
 from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_change
 from dataprops.laws.gain import loss_if_doubled
-from dataprops.probe import calibrate, conjugate, curve, folds, paired, ridge
+from dataprops.probe import calibrate, conjugate, curve, folds, paired, ridge, solve
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
-from dataprops.probe.conjugate import solve_all
 from dataprops.probe.measure import usable_classes
 from dataprops.probe.ridge import held_scores, targets
+from dataprops.probe.solve import solve_all
 from dataprops.probe.suspects import suspect_labels
 from dataprops.properties import dimension
 
@@ -410,6 +410,9 @@ def test_a_part_of_low_rank_leaves_few_steps_whatever_the_unit(
     kernel, wanted, inside, shift = _systems(120)
     monkeypatch.setattr(conjugate, "RANK", rank)
     monkeypatch.setattr(conjugate, "MOST", steps)
+    monkeypatch.setattr(
+        solve, "_cheaper", lambda kernel, inside, shift, outputs: conjugate.Gradients(kernel, inside, shift)
+    )
     alpha = solve_all(kernel, unit * wanted, inside, shift)
     assert alpha is not None
     for i, rows in enumerate(inside.T):
@@ -417,18 +420,6 @@ def test_a_part_of_low_rank_leaves_few_steps_whatever_the_unit(
         exact = np.linalg.solve(system, wanted[rows, i])
         np.testing.assert_allclose(alpha[rows, i] / unit, exact, atol=1e-6 * np.abs(exact).max() / shift[i] / 100)
         assert not alpha[~rows, i].any()
-
-
-@pytest.mark.parametrize(("times", "tried"), [(0.99, False), (1.01, True)])
-def test_systems_that_single_precision_cannot_tell_are_not_begun(
-    monkeypatch: pytest.MonkeyPatch, times: float, tried: bool
-) -> None:
-    kernel, wanted, inside, _ = _systems(40)
-    begun = []
-    real = conjugate._LowRank
-    monkeypatch.setattr(conjugate, "_LowRank", lambda *given: begun.append(1) or real(*given))
-    solve_all(kernel, wanted, inside, times * 5e-6 * np.linalg.norm(kernel) * np.array([1, 1000]))
-    assert bool(begun) == tried
 
 
 def test_parts_of_a_set_are_parts_of_each_class_to_half_an_image() -> None:

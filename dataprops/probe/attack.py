@@ -16,7 +16,7 @@ from dataprops.probe.features import Encoder, encode_with_gradient
 from dataprops.probe.threads import in_threads
 
 EPS = 2.0
-BATCH = 16
+BATCH = 8  # images whose responses, and their gradients, fit into a core's cache
 RUNGS = (0.5, 1.0, 2.0, 4.0, 16.0)  # times the step at which a linear classifier of this gradient would flip
 
 

@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -126,7 +127,17 @@ def _means(response: torch.Tensor) -> torch.Tensor:
     return (rows.view(-1, cell).sum(1) / cell**2).view(n, -1)
 
 
-def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
+def _by_product(x: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """As `conv2d`; the gradient by x of one channel takes a ninth of the time of torch's."""
+    out = x.shape[-1] - PATCH + 1
+    return (filters.flatten(1) @ functional.unfold(x, PATCH)).view(len(x), len(filters), out, out)
+
+
+def _encode(
+    encoder: Encoder,
+    x: torch.Tensor,
+    convolved: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = functional.conv2d,
+) -> torch.Tensor:
     """The response of a filter to a normalised patch, (w . p - mean(p) sum(w)) / contrast(p) - w . center, by convolving x."""
     channels, side = x.shape[1], x.shape[3]
     weight = encoder.weight - encoder.weight.mean(0)
@@ -138,7 +149,7 @@ def _encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
     square = line @ centred.square().mean(1) @ line.T
     contrast = torch.rsqrt((square - mean.square()).clamp(min=0) + CONTRAST).unsqueeze(1)
     offset = (encoder.center @ encoder.weight).view(1, -1, 1, 1)
-    response = torch.addcmul(-offset, functional.conv2d(centred, filters), contrast)
+    response = torch.addcmul(-offset, convolved(centred, filters), contrast)
     # the means of max(r, 0) and max(-r, 0) are those of (|r| + r) / 2 and (|r| - r) / 2
     signed, size = _means(response), _means(response.abs())
     coarse = functional.adaptive_avg_pool2d(x, COARSE).flatten(1)
@@ -157,4 +168,4 @@ def encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
 
 def encode_with_gradient(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
     """As `encode`, for a few images, in a graph that gives gradients by the images."""
-    return _encode(encoder, x)
+    return _encode(encoder, x, _by_product)

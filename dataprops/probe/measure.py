@@ -22,12 +22,10 @@ from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import (
     MANY,
-    STRENGTHS,
     HeldScores,
     gaussian,
     held_scores,
     inner_products,
-    near_strengths,
     targets,
 )
 from dataprops.probe.spread import training_ratio
@@ -40,6 +38,7 @@ LEAST = 20
 ATTACKED = 100
 DIVISIONS = 3  # into folds, over which witnesses of wrong labels are averaged
 LEAST_PROBABILITY = 1e-6
+CURVED = 1e-2  # the strength near which that of a Gaussian kernel is looked for: 1e-3 to 3e-2 on four sets
 
 Advance = Callable[[int], None]
 
@@ -201,11 +200,12 @@ def held_out_curved(
     """
     target = targets(y, int(y.max()) + 1)
     curved = gaussian(kernel)
-    strength = None
-    if len(y) > MANY:  # chosen on a part
+    if len(y) > MANY:  # the strength is chosen on a part
         part = np.arange(len(y)) % (len(y) // MANY + 1) == 0
-        strength = held_scores(curved[np.ix_(part, part)], target[part], folds[part]).strength
-    held = held_scores(curved, target, folds, strengths=STRENGTHS if strength is None else (strength,))
+        strength = held_scores(curved[np.ix_(part, part)], target[part], folds[part], near=CURVED).strength
+        held = held_scores(curved, target, folds, strengths=(strength,))
+    else:
+        held = held_scores(curved, target, folds, near=CURVED)
     return held_out_averaged(cross_fitted(held.scores, y, folds), curved, y, leak_group, held.strength, seed)
 
 
@@ -333,8 +333,7 @@ def _at_all_sizes(
         whole = part == 1
         if not whole and (trained.min() < curve.LEAST_TRAINED or _lacks(strata, subset, folds)):
             continue
-        strengths = STRENGTHS if held is None or trained.max() <= MANY else near_strengths(held.strength)
-        held = held_scores(kernel, target, folds, subset, strengths)
+        held = held_scores(kernel, target, folds, subset, near=None if held is None else held.strength)
         sizes.append(round(float(trained.mean())))
         scores.append(held.scores)
         step(30 if whole else 0)

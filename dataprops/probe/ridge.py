@@ -6,8 +6,8 @@ Targets are +1 for the class and -1 for others; of numbers the standardised numb
 held-out square error among `STRENGTHS`. Folds must be of whole groups and stratified: leaving out single images under a strong ridge
 inverts the predictions (the mean moves away from the image left out).
 
-The solutions are what a fit costs: of many images the strength is chosen on the first fold, and the others are solved with it, all
-folds at once (`conjugate`).
+The solutions are what a fit costs: strengths are tried upwards and downwards from one that is near (`held_scores`); of many images the
+strength is chosen on the first fold, and the others are solved with it, all folds at once (`solve`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dataprops.probe.conjugate import solve_all
+from dataprops.probe.solve import solve_all
 from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 ROWS = 64  # of a kernel at a time
-OUTPUTS = 32  # of more targets a factorisation, which serves them all, is cheaper than directions for each
+BLOCK = 512  # images whose inner products are taken at a time
+OUTPUTS = 32  # of more targets one solution of each fold in double precision is cheaper
 MANY = 1000  # of more images only the strengths around the best one of a half are tried, and on one fold
 
 Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of a fold's rows, and (alpha, mean)
@@ -54,7 +55,19 @@ def targets(y: np.ndarray, classes: int) -> np.ndarray:
 def inner_products(features: np.ndarray) -> np.ndarray:
     """float64 [n, n] of float32 features [n, p], divided by p."""
     z = np.ascontiguousarray(features, np.float32)
-    return (z @ z.T).astype(np.float64) / max(1, z.shape[1])
+    n, width = z.shape
+    out = np.empty((n, n))
+
+    def fill(start: int) -> None:
+        rows = slice(start, start + BLOCK)
+        for other in range(0, start + 1, BLOCK):  # the rest is the same mirrored
+            columns = slice(other, other + BLOCK)
+            block = np.divide(z[rows] @ z[columns].T, max(1, width), dtype=np.float64)
+            out[rows, columns] = block
+            out[columns, rows] = block.T
+
+    in_threads(fill, range(0, n, BLOCK)[::-1])  # the longest first
+    return out
 
 
 def gaussian(kernel: np.ndarray) -> np.ndarray:
@@ -106,7 +119,7 @@ class _System(NamedTuple):
 
 
 def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit] | None:
-    """All fits by conjugate gradients (`conjugate`); None where they do not converge."""
+    """All fits by `solve`; None where they do not converge."""
     rows = np.unique(np.concatenate([system.train for system in systems]))
     own = kernel if len(rows) == len(kernel) else kernel[np.ix_(rows, rows)]
     inside = np.stack([np.isin(rows, system.train) for system in systems], axis=1)
@@ -152,39 +165,40 @@ def held_scores(
     folds: np.ndarray,
     subset: np.ndarray | None = None,
     strengths: tuple[float, ...] = STRENGTHS,
+    near: float | None = None,
 ) -> HeldScores:
-    """Scores of every image by a fit to the other folds' images that are in `subset` (bool [n], all by default)."""
+    """Scores of every image by a fit to the other folds' images that are in `subset` (bool [n], all by default).
+
+    The strength is the best of `strengths`; with `near` those next to that one are tried, and further ones while the best lies at
+    an end.
+    """
     subset = np.ones(len(target), bool) if subset is None else subset
     parts = [(np.nonzero(folds == fold)[0], np.nonzero((folds != fold) & subset)[0]) for fold in np.unique(folds)]
 
-    def fitted(some: Sequence[tuple[np.ndarray, np.ndarray]], tried: tuple[float, ...]) -> np.ndarray:
-        """Fits by fold and strength."""
+    def fitted(some: list[tuple[np.ndarray, np.ndarray]], tried: Sequence[float]) -> dict[float, list[Fit]]:
+        """Fits of these folds by strength."""
         fits = _fits(kernel, target, [_System(*part, strength) for part in some for strength in tried])
-        found = np.empty((len(some), len(tried)), object)
-        for i, fit in enumerate(fits):
-            found.flat[i] = fit
-        return found
+        return {strength: fits[i :: len(tried)] for i, strength in enumerate(tried)}
 
-    def best_of(found: np.ndarray) -> int:
-        """The strength with the smallest square error."""
-        missed = [
-            [((fit[0] - target[held]) ** 2).sum() for fit in tried]
-            for tried, (held, _) in zip(found, parts, strict=False)
-        ]
-        return int(np.argmin(np.sum(missed, axis=0)))
+    def missed(fits: list[Fit]) -> float:
+        return sum(((scores - target[held]) ** 2).sum() for (scores, _), (held, _) in zip(fits, parts, strict=False))
 
-    if len(strengths) > 1 and len(parts[0][1]) > MANY:
-        first = fitted(parts[:1], strengths)
-        best = best_of(first)
-        strengths = (strengths[best],)
-        found = np.concatenate([first[:, best : best + 1], fitted(parts[1:], strengths)])
-    else:
-        found = fitted(parts, strengths)
-    best = best_of(found)
+    many = len(parts[0][1]) > MANY
+    left = strengths if near is None else near_strengths(near)
+    choosing = parts[:1] if many and len(left) > 1 else parts
+    found: dict[float, list[Fit]] = {}
+    best = left[0]
+    while left:
+        found |= fitted(choosing, left)
+        best = min(found, key=lambda strength: missed(found[strength]))
+        left = () if near is None else tuple(one for one in near_strengths(best) if one not in found)
+    fits = found[best]
+    if len(choosing) < len(parts):
+        fits = fits + fitted(parts[1:], (best,))[best]
     scores = np.empty(target.shape)
-    for (held, _), fit in zip(parts, found[:, best], strict=True):
+    for (held, _), fit in zip(parts, fits, strict=True):
         scores[held] = fit[0]
-    return HeldScores(scores, strengths[best], [fit[1] for fit in found[:, best]])
+    return HeldScores(scores, best, [fit[1] for fit in fits])
 
 
 def near_strengths(strength: float) -> tuple[float, ...]:

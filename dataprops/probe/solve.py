@@ -1,0 +1,69 @@
+"""Ridge fits to many subsets of the same images at once: one product with the kernel serves them all.
+
+    (K_tt + s I) alpha = Y_t - mean Y_t        for each subset t of the rows, with its own s
+
+Directions are found in single precision, residuals are taken in double, and what is left is solved for again, until it is `CLOSE`.
+Directions come from conjugate gradients (`conjugate.py`) or from a factorisation of each system (`factors.py`), whichever is expected
+to take less time. Where neither gets there, systems are reported as not solved.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dataprops.probe.conjugate import Gradients, product
+from dataprops.probe.factors import Factors
+
+CLOSE = (
+    1e-6  # residual of a solution, relative to the right-hand side: scores of 4,000 CIFAR images moved by 2e-6 at most
+)
+REFINEMENTS = 6
+MOST = 50  # steps of conjugate gradients that single precision takes without losing their directions
+
+
+def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
+    """The solutions alpha, float64 [n, systems, outputs], 0 outside of each subset; None without convergence.
+
+    Parameters
+    ----------
+    kernel : float64 [n, n]
+    wanted : float64 [n, systems, outputs]
+        Right-hand sides, 0 outside of each subset.
+    inside : bool [n, systems]
+    shift : float64 [systems]
+        Above 0.
+    """
+    double = torch.from_numpy(kernel)
+    try:
+        ways = _cheaper(double.float(), inside, shift, wanted.shape[2])
+    except torch.linalg.LinAlgError:  # rounding made a matrix indefinite
+        return None
+    mask = inside[:, :, None]
+    alpha = np.zeros_like(wanted)
+    missing = wanted
+    length = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
+    for _ in range(REFINEMENTS):
+        alpha = alpha + ways.directions(missing)
+        missing = wanted - (product(double, torch.from_numpy(alpha)).numpy() * mask + shift[:, None] * alpha)
+        left = float((np.linalg.norm(missing, axis=0) / length).max())
+        if left <= CLOSE:
+            return alpha
+        if not left < 1.0:
+            return None
+    return None
+
+
+def _cheaper(kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray, outputs: int) -> Gradients | Factors:
+    """The way that takes less of a core's time, by what both took on an EPYC: seconds, of n images and subsets of t."""
+    n, systems = inside.shape
+    t = inside.sum(0)
+    by_factors = float((t**2 * (5.8e-12 * t + 6e-9)).sum())
+    a_step = 4e-3 + n**2 * (8e-10 + 3.5e-11 * systems * outputs)
+    before = 2e-5 * n
+    if before + a_step < by_factors:
+        gradients = Gradients(kernel, inside, shift)
+        steps = gradients.steps()
+        if steps <= MOST and steps * a_step < by_factors:
+            return gradients
+    return Factors(kernel, inside, shift)
