@@ -278,12 +278,17 @@ def _colour(used: pd.DataFrame) -> list[Fault]:
 def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
     """Images that a classifier taught by the set takes for turned ones, or for negatives: the likelier of these."""
     ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
-    like = likeness(blocks, ids, seed, learnt=~np.isin(ids, list(spoilt)))
+    like = likeness(
+        blocks,
+        ids,
+        seed,
+        learnt=~np.isin(ids, list(spoilt)),
+        bound=lambda score: min(_fence(score, 0.05, LIKE_TAIL)[1], CHANGED),
+    )
     if not like:
         return []
     least = np.stack([one.score for one in like.values()])
-    bounds = [min(_fence(one, 0.05, LIKE_TAIL)[1], CHANGED) for one in least]
-    odd = (least <= np.array(bounds)[:, None]) & np.stack([one.alone for one in like.values()])
+    odd = np.stack([one.odd for one in like.values()])
     best = np.where(odd, least, np.inf).argmin(0)  # a scan upside down may look like a negative
     found = []
     for n, change in enumerate(like):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -68,15 +69,17 @@ class Likeness(NamedTuple):
     ----------
     score : float64 [n]
         1 is typical of the set; a changed picture has about -1.
-    alone : bool [n]
-        False of a picture that lies among its own kind (`_among_their_own`), whatever its score.
+    odd : bool [n]
+        At most the bound, and not among its own kind (`_among_their_own`).
     """
 
     score: np.ndarray
-    alone: np.ndarray
+    odd: np.ndarray
 
 
-def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> dict[Change, Likeness]:
+def likeness(
+    blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray, bound: Callable[[np.ndarray], float]
+) -> dict[Change, Likeness]:
     """How much each picture is like the set's own, for each change that the set can tell.
 
     Parameters
@@ -87,6 +90,8 @@ def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> 
     seed : int
     learnt : bool [n]
         The pictures that may be learnt from; others (blank, blurred, noisy) are only judged.
+    bound : callable
+        The highest score of an odd picture, by all scores; negative.
     """
     known = np.random.default_rng([seed, 13]).permutation(np.nonzero(learnt)[0])[:LEARNT_FROM]
     if len(known) < LEAST:
@@ -101,12 +106,12 @@ def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray) -> 
             judged = _judged(plain, _flat(*_changed(edges[known], coarse[known], change)), known, change.errors)
             if judged is None:
                 continue
-            doubted = np.nonzero(judged < 0)[0]
-            alone = np.ones(len(ids), bool)
-            if len(doubted):
-                back = _flat(*_changed(edges[doubted], coarse[doubted], change))
-                alone[doubted] = ~_among_their_own(plain, doubted, back, change.company)
-            out[change] = Likeness(judged, alone)
+            odd = judged <= bound(judged)
+            at = np.nonzero(odd)[0]  # few: each is compared with the whole set
+            if len(at):
+                back = _flat(*_changed(edges[at], coarse[at], change))
+                odd[at] = ~_among_their_own(plain, at, back, change.company)
+            out[change] = Likeness(judged, odd)
     return out
 
 
