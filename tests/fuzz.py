@@ -350,6 +350,17 @@ def _mats() -> list[bytes]:
     return out
 
 
+def _tables_of_matlab() -> list[bytes]:
+    from scipy.io import savemat
+
+    rows = np.array([[("0.png", 1), ("1.png", 2)]], dtype=[("fname", "O"), ("class", "O")])
+    out = []
+    for packed in (False, True):
+        savemat(file := io.BytesIO(), {"annotations": rows, "labels": [[1, 2]]}, do_compression=packed)
+        out.append(file.getvalue())
+    return out
+
+
 def _batches() -> list[bytes]:
     data = np.random.default_rng(0).integers(0, 256, (3, 3072)).astype(np.uint8)
     held = {"batch_label": "x", "labels": [0, 1, 2], "data": data, "filenames": ["x.png"] * 3}
@@ -532,6 +543,7 @@ TARGETS: dict[str, Target] = {
         beside=_mnist_labels,
     ),
     "svhn": Target(_mats, look_at_source("svhn:{folder}"), "train_32x32.mat"),
+    "matlab": Target(_tables_of_matlab, look_at_source("{folder}"), "labels.mat", beside=_images),
     "cifar10": Target(_batches, look_at_source("cifar10:{folder}"), "data_batch_1", beside=_cifar_others),
     "csv": Target(lambda: CSV, look_at_source("{}"), "m.csv", text=True, beside=_images),
     "pixels": Target(_pixel_tables, look_at_source("{}"), "m.csv", text=True),

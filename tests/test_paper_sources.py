@@ -609,7 +609,7 @@ def test_svhn_of_other_contents_is_told(tmp_path: Path, held: dict | None, words
 def test_arrays_of_a_matlab_file_are_scipys(tmp_path: Path, kind: str, packed: bool) -> None:
     from scipy.io import loadmat, savemat
 
-    from dataprops.sources.paper.matlab import array, variables
+    from dataprops.sources.matlab import array, variables
 
     values = np.random.default_rng(0).integers(0, 100, (3, 2, 5)).astype(kind)
     held = {"other": np.array(["text"]), "X": values, "one": values[:1, 0, :1], "floats": values / 3.0}
@@ -625,7 +625,7 @@ def test_arrays_of_a_matlab_file_are_scipys(tmp_path: Path, kind: str, packed: b
 def test_every_cut_of_a_matlab_file_is_told(tmp_path: Path) -> None:
     from scipy.io import savemat
 
-    from dataprops.sources.paper.matlab import Damaged, array, variables
+    from dataprops.sources.matlab import Damaged, array, variables
 
     file = tmp_path / "x.mat"
     for packed in (False, True):

@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     """Images and texts of a set, what is given of it, and how many images have which label, split and group."""
 
     images: list[str]
-    texts: dict[str, str]
+    texts: Mapping[str, str | bytes]
     place: str
     label: dict[str | None, int]
     split: Mapping[str | None, int] = MappingProxyType({})
@@ -643,8 +643,16 @@ LAYOUTS = {
         {None: 6},
         told="one folder images",
     ),
-    "ImageNet's list of numbers is told": Layout(
+    "ImageNet's list of numbers, in the order of the images": Layout(
         numbered("val/V_{}.JPEG", 4),
+        {"ground_truth.txt": "3\n4\n3\n4\n"},
+        "",
+        {"3": 2, "4": 2},
+        {"val": 4},
+        told="ground_truth.txt tells 4 of 4 images, in the order of their numbers",
+    ),
+    "a list in the order of images of which one is missing is told": Layout(
+        [f"val/V_{n}.JPEG" for n in (0, 1, 2, 4)],
         {"ground_truth.txt": "3\n4\n3\n4\n"},
         "",
         {None: 4},
@@ -764,7 +772,7 @@ LAYOUTS = {
         "",
         {"c0": 4, "c1": 4},
         group={"p0": 4, "p1": 4},
-        told="drivers.csv tells the same classes as the folders",
+        told="'subject' of drivers.csv (it names 8 of 8 images)",
     ),
     "AIROGS: parts of the set as numbers, and a table of other classes": Layout(
         [f"{n % 2}/T{n}.jpg" for n in range(8)],
@@ -773,7 +781,7 @@ LAYOUTS = {
         {"0": 4, "1": 4},
         told="folders, not the table (train_labels.csv gives 8 of 8 images labels that are not their folders: RG 4, NRG 4)",
     ),
-    "CUB: numbers of the images are no labels, and its division is told": Layout(
+    "CUB: numbers of the images are no labels, and tell its division": Layout(
         [f"images/{k}.{name}/{name}{n}.jpg" for k, name in enumerate(("Albatross", "Auklet")) for n in range(3)],
         {
             "images.txt": "".join(
@@ -785,7 +793,8 @@ LAYOUTS = {
         },
         "",
         {"0.Albatross": 3, "1.Auklet": 3},
-        told="train_test_split.txt may tell them",
+        {"train": 3, "test": 3},
+        told="by the ids of images.txt; 1 is train, 0 is test",
     ),
     "tables beside classes that nobody read are told": Layout(
         [f"{name}/{name}{n}.jpg" for name in ("FAL", "NEL") for n in range(2)],
@@ -943,6 +952,7 @@ LAYOUTS = {
         {f"data/{n}.json": json.dumps({"patient": f"p{n}", "diagnosis": "cd"[n % 2]}) for n in range(6)},
         "",
         {"c": 3, "d": 3},
+        group=dict.fromkeys(numbered("p{}", 6), 1),
         told="files beside 6 of 6 images",
     ),
     "takes of a person are no classes": Layout(
@@ -959,7 +969,7 @@ def made(layout: Layout, root: Path) -> OpenSource:
     put(root, *layout.images)
     for name, text in layout.texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+        (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     place = f"{layout.place}{root}" if layout.place.endswith(":") else str(root / layout.place)
     return open_source(place, SourceOptions(**layout.options))
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import ABSENT, Decision, decide
+from dataprops.sources.account import ABSENT, COMPANION, Decision, decide
 from dataprops.sources.columns import (
     LABELS,
     PARTS,
@@ -31,17 +31,21 @@ from dataprops.sources.columns import (
     texts_of,
 )
 from dataprops.sources.compared import compare
+from dataprops.sources.ends import by_ends, without_zeros
 from dataprops.sources.exports import annotated
+from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.lists import by_ends, split_of_list, with_splits, without_zeros
+from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.neighbours import (
     MOST_TABLES,
     TABLES,
+    WHOLE,
     agreeing,
     columns_of,
     described_by,
     image_of,
     neighbour_tables,
+    with_patients,
 )
 from dataprops.sources.people import with_persons
 from dataprops.sources.resolve import folded, forward_slashes
@@ -56,6 +60,7 @@ YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.n
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
 FEW_CLASSES = 200  # different texts beside images that may be classes
 WORD, WORDS = 60, 3  # characters, and words, of a class
+DEEPEST = 4  # levels of objects of JSON in which a class is looked for
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
@@ -88,15 +93,22 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         return table
     names = list(table.attrs.get("ignored", ()))
     with_splits(table, names, read)
+    _classes(table, names, read, options)
+    with_patients(table, names, read, options)
+    return table
+
+
+def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Labels of the folders, or of what lies beside the images where these tell none."""
     classes = table["label"]
     if classes.nunique() > 1:
         if with_persons(table, names, read, options, classes.tolist()):
-            return table
+            return
         if table["label"].notna().any():
             if classes.isna().any():
                 _rest(table, names, read, options)
             compare(table, names, read, options)
-            return table
+            return
         classes = table["label"]
     # the only folder tells nothing where a table tells more
     table["label"] = pd.Series([None] * len(table), dtype=object)
@@ -108,7 +120,6 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         table["label"] = classes
     elif classes.notna().any():
         table.attrs["decisions"] = [told for told in table.attrs.get("decisions", ()) if told["what"] != "classes"]
-    return table
 
 
 def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -148,18 +159,11 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         for name in names:
             if name.lower().endswith(".json") and (_may_be_coco(name) or name in few):
                 _coco(table, name, read)
-    if table["label"].isna().all():
-        _yolo(table, names, read)
-    if table["label"].isna().all():
-        _voc(table, names, read)
-    if table["label"].isna().all():
-        _cvat(table, names, read)
-    if table["label"].isna().all():
-        _exports(table, names, read)
-    if table["label"].isna().all():
-        _sidecars(table, names, read)
+    for kind in (_yolo, _voc, _cvat, _exports, _sidecars, _lists):
+        if table["label"].isna().all():
+            _unless_few(kind, table, names, read, options)
     if table["label"].isna().all() and not _neighbours(table, names, read, options):
-        others = [name for name in names if name.lower().endswith((*TABLES, ".mat"))]
+        others = [name for name in names if name.lower().endswith(TABLES)]
         others += _long_texts(table["key"].tolist(), names, read)
         if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
             why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
@@ -169,6 +173,36 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
             else:
                 why = f"{why}; {columns[0]} names images, and has the columns {columns[1]}"
                 decide(table, Decision("labels", "none", why, "--label-column COLUMN"))
+
+
+def _unless_few(
+    kind: Callable[[pd.DataFrame, Sequence[str], Callable[[str], bytes]], None],
+    table: pd.DataFrame,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    options: SourceOptions,
+) -> None:
+    """Labels of one kind of annotations; where these leave images without one, and tables name more, of these tables."""
+    before, several = list(table.attrs.get("decisions", ())), table.attrs.get("several", False)
+    kind(table, names, read)
+    found = table["label"].notna().sum()
+    if not 0 < found < WHOLE * len(table):
+        return
+    keys, splits = table["key"].tolist(), table["split"].tolist()
+    tables = agreeing(neighbour_tables(keys, names, read, options, splits), len(table))
+    if sum(label is not None for told in tables for label in told.label.values()) > found:
+        table["label"] = pd.Series([None] * len(table), dtype=object)
+        table.attrs.update(decisions=before, several=several)
+        _neighbours(table, names, read, options)
+
+
+def _lists(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Labels by lists that name no image themselves (`joins`)."""
+    if (found := labels_of_lists(table["key"].tolist(), names, read)) is None:
+        return
+    named = _set_labels(table, found.value_of)
+    why = f"{found.name} tells {named:,} of {len(table):,} images, {found.how}"
+    decide(table, Decision("labels", f"of the list {posixpath.basename(found.name)}", why, "--layout"))
 
 
 def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
@@ -272,41 +306,68 @@ def _objects(data: bytes, name: str) -> bytes:
 
 
 def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Labels of a text of one word, of a class of JSON or of Labelme's shapes, in a file beside each image."""
+    """Labels of a text of one word, of a class of JSON or of Labelme's shapes, in a file beside each image, or called so elsewhere."""
     there = set(names)
+    elsewhere: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if posixpath.splitext(name)[1].lower() in ("", ".json"):
+            elsewhere[posixpath.splitext(posixpath.basename(name))[0]].append(name)
     found: dict[str, str] = {}
+    patients: dict[str, str] = {}
+    used: dict[str, str] = {}
     for key in table["key"]:
         stem = posixpath.splitext(key)[0]
         name = next((stem + ending for ending in (".txt", ".cls", ".json") if stem + ending in there), None)
-        if name is None:
+        others = elsewhere.get(posixpath.basename(stem), [])
+        if name is None and len(others) != 1:
             continue
+        name = name or others[0]
         try:
             text = as_text(read(name))[0].strip()
-            label = _label_of(json.loads(text)) if name.endswith(".json") else text if "\n" not in text else None
+            whole = json.loads(text) if not name.endswith((".txt", ".cls")) else None
         except (OSError, ValueError, RecursionError):
             return
+        label = _label_of(whole) if whole is not None else text if "\n" not in text else None
         if label:
-            found[key] = label
+            found[key], used[name] = label, COMPANION
+        if whole is not None and (patient := _value_of(whole, PATIENTS)) is not None:
+            patients[key] = patient
     values = set(found.values())
     few = 1 < len(values) <= max(2, min(FEW_CLASSES, len(found) / 2))
     words = few and all(len(value) <= WORD and len(value.split()) <= WORDS for value in values)
     if len(found) < len(table) / 2 or not words:  # captions, or something else
         return
     named = _set_labels(table, found)
+    table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **used}
     why = f"files beside {named:,} of {len(table):,} images name one of {len(values):,}"
     decide(table, Decision("labels", "of the files beside the images", why, "--layout"))
+    if len(set(patients.values())) > 1 and table["group"].isna().all():
+        table["group"] = pd.Series([patients.get(key) for key in table["key"]], dtype=object)
+        why = f"files beside {len(patients):,} of {len(table):,} images name one"
+        decide(table, Decision("groups", "of the files beside the images", why, "--group-pattern"))
 
 
 def _label_of(whole: Any) -> str | None:
     """The class in a JSON value: a text, its label, class or diagnosis, or the labels of Labelme's shapes."""
-    if isinstance(whole, dict):
-        if isinstance(whole.get("shapes"), list):
-            return joined(
-                str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape
-            )
-        names = known_as(list(map(str, whole)), LABELS)
-        whole = whole.get(names[0]) if names else None
-    return str(whole) if isinstance(whole, str | int) else None
+    if isinstance(whole, dict) and isinstance(whole.get("shapes"), list):
+        return joined(str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape)
+    return _value_of(whole, LABELS) if isinstance(whole, dict) else str(whole) if isinstance(whole, str | int) else None
+
+
+def _value_of(whole: Any, names: Sequence[str]) -> str | None:
+    """The first value of such a name in a JSON object, or in the objects within it, the outer ones first.
+
+    >>> _value_of({"meta": {"clinical": {"diagnosis": "nevus"}}}, LABELS)
+    'nevus'
+    """
+    level = [whole]
+    for _ in range(DEEPEST):
+        level = [one for one in level if isinstance(one, dict)]
+        told = {plain_name(key): value for one in level for key, value in one.items() if isinstance(value, str | int)}
+        if (name := next((name for name in names if name in told), None)) is not None:
+            return str(told[name])
+        level = [value for one in level for value in one.values()]
+    return None
 
 
 def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ _DEFAULTS = SourceOptions()
 # Names by which published tables call them, without blanks, dashes and case; the first one that is there counts
 PATHS = (
     *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
+    *("imagefilepath", "filestem", "relativeimpath", "fname"),
     *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images"),
 )
 LABELS = (
@@ -408,4 +409,19 @@ def optional(
             continue
         used.append(column)
         return values, [Decision("columns", f"{column!r} is the {what}", "by its name", f"--{what}-column")]
-    return none, []
+    return _part_by_marks(frame, used) if what == "split" else (none, [])
+
+
+def _part_by_marks(frame: pd.DataFrame, used: MutableSequence[str]) -> tuple[list[str | None], list[Decision]]:
+    """Splits of a column of 0 and 1 that is called as one of them: ``is_train``, ``test``."""
+    for column in (column for column in binary_columns(frame) if column not in used and frame[column].nunique() > 1):
+        name = plain_name(column).removeprefix("is")
+        part = SPLITS.get(name)
+        if part not in ("train", "test"):
+            continue
+        used.append(column)
+        marked = [None if value is None else value.strip().lower() in POSITIVE for value in texts_of(frame[column])]
+        other = "test" if part == "train" else "train"
+        values = [None if mark is None else part if mark else other for mark in marked]
+        return values, [Decision("columns", f"{column!r} is the split", f"1 is {part}, 0 is {other}", "--split-column")]
+    return [None] * len(frame), []

@@ -1,7 +1,6 @@
 """Folders that tell classes, and a table beside them that names the images as well.
 
-Where both tell the same classes, patients and splits of the table count. Where they do not, the folders are used, and the table
-is told of.
+Where both do not tell the same classes, the folders are used, and the table is told of.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SHOWN = 3  # labels of the table that are named
 
 
 def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Fill in splits and groups by the tables that tell the same classes; tell of the first that tells others."""
+    """Tell of the first table that tells other classes than the folders."""
     own = dict(zip(table["key"], table["label"], strict=True))
     other: Decision | None = None
     used: set[str] = set()
@@ -33,14 +32,8 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         pairs = Counter((own[key], name) for key, name in label.items())
         folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
         labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
-        if min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label):
-            for column, values in (("split", told.split), ("group", told.group)):
-                if table[column].isna().all() and any(values.values()):
-                    table[column] = pd.Series([values.get(key) for key in table["key"]], dtype=object)
-                    found = [one for one in told.decisions if f"is the {column}" in one.value]
-                    why = f"{shown(told.name)} tells the same classes as the folders"
-                    decide(table, *(one._replace(why=f"{one.why}; {why}") for one in found))
-        elif other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
+        same = min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label)
+        if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
             most = Counter(label.values()).most_common()
             seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
             why = (

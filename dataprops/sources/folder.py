@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -30,7 +31,7 @@ from dataprops.sources.account import (
     reason_of,
     told,
 )
-from dataprops.sources.beside import with_tables
+from dataprops.sources.beside import COCO_MOST, with_tables
 from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies, split_of
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.util.budget import read_whole
@@ -80,7 +81,14 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     table = layout(location, keys, ignored, folders, options)
     if of_arrays:
         _tell_arrays(table, root)
-    return with_tables(table, lambda key: (root / key).read_bytes(), options)
+    return with_tables(table, lambda key: _beside(root / key), options)
+
+
+def _beside(file: Path) -> bytes:
+    """A file beside the images. Raises OSError if it is too large to be a table of them."""
+    if file.stat().st_size > COCO_MOST:
+        raise OSError(errno.EFBIG, "it is too large")
+    return file.read_bytes()
 
 
 def _is_array(entry: os.DirEntry) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from dataprops.sources.account import Decision, decide
+from dataprops.sources.ends import by_ends
+from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import OF_FOLDERS, SPLITS, words_of
 from dataprops.sources.tablefile import as_text
@@ -78,7 +80,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
         decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
         return
-    if _numbered(table, names, read):
+    if _numbered(table, names, read) or _joined(table, names, read):
         return
     stems = {name: set(words_of(posixpath.splitext(posixpath.basename(name))[0])) for name in names}
     beside = sorted(
@@ -124,29 +126,21 @@ def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
     return False
 
 
+def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
+    """Splits by lists that name no image themselves (`joins`); whether there are some."""
+    found = splits_of_lists(table["key"].tolist(), names, read)
+    if found is None:
+        return False
+    split = [found.value_of.get(key) for key in table["key"]]
+    table["split"] = pd.Series(split, dtype=object)
+    value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
+    why = f"{found.name} tells {len(found.value_of):,} of {len(table):,} images, {found.how}"
+    decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+    return True
+
+
 def _base(name: str) -> str:
     return posixpath.splitext(posixpath.basename(name))[0]
-
-
-def without_zeros(name: str) -> str:
-    """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
-    return str(int(name)) if name.isdecimal() else name
-
-
-def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
-    """Images by their paths, each end of these, and both without the ending; None where several are meant."""
-    known: dict[str, str | None] = {}
-    for key in keys:
-        parts = folded(key).split("/")
-        for first in range(len(parts)):
-            end = "/".join(parts[first:])
-            for name in (end, posixpath.splitext(end)[0]):
-                known[name] = key if known.get(name, key) == key else None
-    padded: dict[str, str | None] = {}
-    for key in keys:
-        if (number := without_zeros(_base(key))) != _base(key):
-            padded[number] = key if padded.get(number, key) == key else None
-    return padded | known
 
 
 def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:

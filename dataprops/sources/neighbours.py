@@ -7,7 +7,7 @@ is used.
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,16 +15,27 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import SURE, ending_of
-from dataprops.sources.account import Decision
-from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, path_column, texts_of, without_labels
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.columns import (
+    PARTS,
+    PATHS,
+    PATIENTS,
+    known_as,
+    labels_of,
+    optional,
+    path_column,
+    texts_of,
+    without_labels,
+)
+from dataprops.sources.ends import by_ends
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.lists import PARTITION, by_ends, split_of_list
+from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import lists_images, read_table
+from dataprops.sources.tablefile import as_text, lists_images, read_table
 
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl")
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
 LISTS = (".txt", ".lst")
 MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
 HEAD = 2**14  # bytes that tell whether a text lists images
@@ -77,7 +88,8 @@ def neighbour_tables(
         and posixpath.splitext(name)[0] not in stems
         and not (EXAMPLES | PARTITION) & set(words_of(posixpath.splitext(posixpath.basename(name))[0]))
     ]
-    if not likely or len(likely) > MOST_TABLES:  # more are files of single images
+    likely = few_of_a_kind(likely)
+    if not likely:
         return []
     known = by_ends(keys)
     of_parts = _by_parts(keys, splits) if None in known.values() else {}
@@ -89,8 +101,68 @@ def neighbour_tables(
     return sorted(found, key=lambda told: (-len(told.label), told.name))
 
 
+def few_of_a_kind(names: Sequence[str]) -> list[str]:
+    """Files without those of an ending that very many have, which are files of single images."""
+    endings = [posixpath.splitext(name)[1].lower() for name in names]
+    many = {ending for ending, number in Counter(endings).items() if number > MOST_TABLES}
+    return [name for name, ending in zip(names, endings, strict=True) if ending not in many]
+
+
+def with_patients(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+) -> None:
+    """Fill in splits and patients by the tables that name nearly all images, whatever these say of labels."""
+    missing = [column for column in ("split", "group") if table[column].isna().all()]
+    tables = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
+    if not missing or options.group_pattern is not None or not tables:
+        return
+    keys = table["key"].tolist()
+    known = by_ends(keys)
+    found: dict[str, dict[str, str | None]] = {column: {} for column in missing}
+    told_of: dict[str, list[str]] = {column: [] for column in missing}
+    for name in tables:
+        frame = frame_of(name, read)
+        rows, path = _rows_of(frame, known)
+        if not rows:
+            continue
+        used = [path]
+        for column in missing:
+            wanted, default = getattr(options, f"{column}_column"), getattr(SourceOptions(), f"{column}_column")
+            kinds = PARTS if column == "split" else PATIENTS
+            values, _ = optional(frame, wanted, default, kinds, column, used)
+            own = {key: values[row] for key, row in rows.items() if values[row] is not None}
+            if own and all(found[column].get(key, value) == value for key, value in own.items()):
+                found[column] |= own
+                told_of[column].append(f"{used[-1]!r} of {name}")
+    for column, values in found.items():
+        if len(values) < WHOLE * len(keys) or (column == "group" and len(set(values.values())) < 2):
+            continue
+        text = [values.get(key) for key in keys]
+        if column == "split":
+            text = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in text]
+        table[column] = pd.Series(text, dtype=object)
+        why = f"it names {len(values):,} of {len(keys):,} images"
+        told = Decision(f"{column}s", ", ".join(told_of[column]), why, f"--{column}-column")
+        decide(table, told)
+
+
+def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict[str, int], str]:
+    """The rows of a table by the images that they name, and the column that does; of another table none."""
+    columns = [str(column) for column in frame.columns]
+    named = known_as(columns, PATHS)
+    for column in dict.fromkeys((*named, *columns)):
+        paths = texts_of(frame[column])
+        if column not in named and all(path is None or path.strip().isdecimal() for path in paths):
+            continue  # numbers of something else
+        at = [None if path is None else image_of(path, known) for path in paths]
+        rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
+        if sum(key is not None for key in at) >= NAMED * len(at):
+            return rows, column
+    return {}, ""
+
+
 def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
-    """`lists.by_ends` for each split: its own images go before others that are called alike, as ``train/1.png`` and ``test/1.png``."""
+    """`ends.by_ends` for each split: its own images go before others that are called alike, as ``train/1.png`` and ``test/1.png``."""
     whole = by_ends(keys)
     parts: dict[str | None, dict[str, str | None]] = {}
     for part in {split for split in splits if split is not None}:
@@ -130,9 +202,13 @@ def _told(
     """What a table tells; None if it names too few of the images, or no labels."""
     try:
         data = read(name)
-        if len(data) > MOST_BYTES or (name.lower().endswith(LISTS) and not lists_images(data[:HEAD])):
+        if len(data) > MOST_BYTES:
             return None
-        list_name = f"{posixpath.splitext(name)[0]}.txt" if name.lower().endswith(LISTS) else name
+        is_list = name.lower().endswith(LISTS)
+        data = _as_list(data, known) if is_list else data
+        if is_list and not lists_images(data[:HEAD]):
+            return None
+        list_name = f"{posixpath.splitext(name)[0]}.txt" if is_list else name
         frame, decisions = _with_names(*read_table(data, list_name), known)
         if frame.empty or not isinstance(frame.index, pd.RangeIndex):
             return None
@@ -153,6 +229,8 @@ def _told(
             return None
         used = [column]
         labels, several, told_labels = labels_of(frame, options, name, used)
+        if is_list and _are_ids(labels):
+            return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, DatapropsError):
         return None
     split, told_split = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
@@ -168,6 +246,26 @@ def _told(
     decisions = [*decisions, *told_path, *told_labels, *told_split, *told_group]
     own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
     return Told(name, label, *own, absent, several or many, decisions, frame, used, rows)
+
+
+def _as_list(data: bytes, known: Mapping[str, str | None]) -> bytes:
+    """A list whose images have no endings, ``pug_1 3 2``, with those that they have; other texts as they are."""
+    text = "".join(line + "\n" for line in as_text(data)[0].splitlines() if line.strip() and not line.startswith("#"))
+    rows = [line.split() for line in text.splitlines()]
+    keys = [known.get(folded(forward_slashes(row[0]))) for row in rows]
+    if not rows or None in keys or len({len(row) for row in rows}) > 1 or any(row[0].isdecimal() for row in rows):
+        return data
+    endings = [posixpath.splitext(key or "")[1] for key in keys]
+    return "".join(
+        f"{row[0].removesuffix(ending)}{ending} {' '.join(row[1:])}\n"
+        for row, ending in zip(rows, endings, strict=True)
+    ).encode()
+
+
+def _are_ids(labels: Sequence[str | None]) -> bool:
+    """Whether the values beside the paths of a list are numbers that tell every two images apart: ids, and no labels."""
+    whole = [label for label in labels if label is not None and label.strip().isdecimal()]
+    return len(whole) == len(set(whole)) == len(labels) > 2
 
 
 def _with_names(
@@ -237,7 +335,7 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
     Parameters
     ----------
     known : mapping
-        As `lists.by_ends` returns it.
+        As `ends.by_ends` returns it.
 
     >>> known = {"a/1.png": "a/1.png", "a/1": "a/1.png", "1.png": None}
     >>> image_of("C:\\\\x\\\\a\\\\1.png", known), image_of("a/1.jpg", known), image_of("1.png", known)

@@ -13,7 +13,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
-from dataprops.sources.lists import without_zeros
+from dataprops.sources.ends import without_zeros
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
 from dataprops.sources.structure import ALIKE, SPLITS, words_of
 from dataprops.sources.table import SourceOptions

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprops.imaging.formats import SURE, ending_of
+from dataprops.sources import matlab
 from dataprops.sources.account import Decision
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import column_values
@@ -75,6 +76,8 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(pd.DataFrame(frame), [])
     if lower.endswith(EXCEL):
         return Table(_sheet(data), [])
+    if lower.endswith(matlab.SUFFIX):
+        return Table(_of_matlab(data), [])
     text, encoding = as_text(data)
     text, said = _without_remarks(text)
     text = _with_path(text) if lower.endswith(".txt") else text
@@ -223,12 +226,26 @@ def _sheet(data: bytes) -> pd.DataFrame:
     return frame
 
 
+def _of_matlab(data: bytes) -> pd.DataFrame:
+    """The table in a file of MATLAB, all values as text.
+
+    Raises
+    ------
+    ValueError
+        If it holds none.
+    """
+    need(BYTES_OF_CELL * len(data))
+    found = matlab.columns(data, matlab.LARGEST_TABLE)
+    if not found:
+        raise ValueError("it holds no table: no list of texts")
+    texts = {name: [None if cell in (None, "") else str(cell) for cell in cells] for name, cells in found.items()}
+    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in texts.items()})
+
+
 def _names_missing(text: str, separator: str) -> list[str] | None:
     """Names for the columns of a table whose first row is one of its images; None where it has names."""
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    cells = (
-        re.split(separator, line.strip()) if len(separator) > 1 else next(csv.reader([line], delimiter=separator), [])
-    )
+    rows = _first_rows(text, separator)
+    cells = rows[0] if rows else []
     at = [number for number, cell in enumerate(cells) if ending_of(cell.strip().replace("\\", "/")) in SURE]
     if len(at) == 1 and at[0] == 1 and len(cells) > 2 and cells[0].strip().lower() in SPLITS:  # TRAIN,gs://a/1.jpg,cat
         return ["split", "path", "label", *(f"column {n + 1}" for n in range(3, len(cells)))]
@@ -238,13 +255,22 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
         return None
     (path,) = at
     if len(cells) > 3 and all(
-        re.fullmatch(r"-?[01]", cell.strip()) for number, cell in enumerate(cells) if number != path
+        re.fullmatch(r"-?[01]", cell.strip()) for row in rows for number, cell in enumerate(row) if number != path
     ):
         return [
             "path" if number == path else f"column {number + 1}" for number in range(len(cells))
         ]  # one for each class
     label = path + 1 if path + 1 < len(cells) else path - 1
     return ["path" if n == path else "label" if n == label else f"column {n + 1}" for n in range(len(cells))]
+
+
+def _first_rows(text: str, separator: str) -> list[list[str]]:
+    """The values of the first rows; the last line may be cut."""
+    lines = text.splitlines()[:LOOK]
+    lines = [line for line in (lines if text.endswith("\n") or len(lines) < 2 else lines[:-1]) if line.strip()]
+    if len(separator) > 1:
+        return [re.split(separator, line.strip()) for line in lines]
+    return [row for row in csv.reader(lines, delimiter=separator) if row]
 
 
 def lists_images(head: bytes) -> bool:

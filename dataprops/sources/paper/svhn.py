@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops.imaging.decode import RawImage
+from dataprops.sources.matlab import Damaged, array, variables
 from dataprops.sources.paper.layout import Image, have, listing, need, unreadable
-from dataprops.sources.paper.matlab import Damaged, array, variables
 from dataprops.util import budget
 from dataprops.util.cache import FileCache
 

@@ -1,0 +1,54 @@
+"""Images by the ends of their paths, as tables and lists name them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from dataprops.sources.resolve import folded
+
+SHARED = 0.9  # share of the images whose names end in one word that tables may leave out
+
+
+def without_zeros(name: str) -> str:
+    """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
+    return str(int(name)) if name.isdecimal() else name
+
+
+def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
+    """Images by their paths, each end of these, and both without the ending; None where several are meant.
+
+    Also by numbers without zeros, and without a word that ends the names of nearly all.
+    """
+    known: dict[str, str | None] = {}
+    for key in keys:
+        parts = folded(key).split("/")
+        for first in range(len(parts)):
+            end = "/".join(parts[first:])
+            for name in (end, posixpath.splitext(end)[0]):
+                known[name] = key if known.get(name, key) == key else None
+    padded: dict[str, str | None] = {}
+    for key in keys:
+        if (number := without_zeros(_base(key))) != _base(key):
+            padded[number] = key if padded.get(number, key) == key else None
+    short: dict[str, str | None] = {}
+    for key, stem in _without_last_word(keys):
+        short[stem] = key if short.get(stem, key) == key else None
+    return short | padded | known
+
+
+def _without_last_word(keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Images and their names without the word that ends nearly all of them: ``test_0001`` of ``test_0001_aligned.jpg``.
+
+    >>> _without_last_word(["1_aligned.jpg", "2_aligned.jpg"])
+    [('1_aligned.jpg', '1'), ('2_aligned.jpg', '2')]
+    """
+    ends = [(key, found) for key in keys if (found := re.fullmatch(r"(.*\w)[-_.]([a-z]+)", folded(_base(key))))]
+    word, number = Counter(found[2] for _, found in ends).most_common(1)[0] if ends else ("", 0)
+    return [(key, found[1]) for key, found in ends if found[2] == word] if number >= SHARED * len(keys) else []
+
+
+def _base(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]

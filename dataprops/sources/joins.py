@@ -1,0 +1,196 @@
+"""Lists beside images that name none of them: lists that are joined by ids with one that does, and lists in the order of the images.
+
+``images.txt`` has a number and a path in each line, as CUB's has, and ``image_class_labels.txt`` the number and a label. And
+``imagelabels.mat``, or a text of one word in each line, has as many labels as there are images, whose names end in the numbers from
+0 or 1 on without a gap.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from dataprops.sources import matlab
+from dataprops.sources.ends import by_ends
+from dataprops.sources.resolve import folded, forward_slashes
+from dataprops.sources.structure import ALIKE, OF_FOLDERS, SPLITS, words_of
+from dataprops.sources.tablefile import as_text
+
+TEXTS = (".txt", ".lst")
+OF_LABELS = frozenset(
+    ("label", "labels", "class", "classes", "classid", "target", "targets", "truth", "groundtruth", "gt")
+)
+OF_NAMES = frozenset(("names", "classes", "categories", "labels", "classnames"))
+INDEX = frozenset(("images", "image", "files", "filenames", "imagenames", "index", "names"))
+MOST_CLASSES, LONGEST = 1000, 60  # of a list in the order of the images; letters of one
+BEGINNINGS = {"tr": "train", "va": "val", "te": "test", "ts": "test"}  # of lists of numbers: trnid, valid, tstid
+
+
+class Joined(NamedTuple):
+    """Values of images by their keys, the file that tells them, and how it names them."""
+
+    value_of: dict[str, str]
+    name: str
+    how: str
+
+
+Read = Callable[[str], bytes]
+
+
+def labels_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
+    """Labels by a list that is joined by ids, or is in the order of the images; None without one."""
+    rows = _rows(names, read)
+    for index, images in _indexes(keys, rows):
+        for name, values in _joined_to(index, images, rows):
+            if OF_LABELS & _words(name) and 1 < len(set(values.values())) <= len(values) / 2:
+                called = _names_of(set(values.values()), rows, {index, name})
+                labels = {key: called.get(value, value) for key, value in values.items()}
+                return Joined(labels, name, f"by the ids of {index}")
+    return _in_order(keys, names, rows, read)
+
+
+def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
+    """Splits by a list that is joined by ids, 1 for train where it is called so, or by lists of the images' numbers; None without."""
+    rows = _rows(names, read)
+    for index, images in _indexes(keys, rows):
+        for name, values in _joined_to(index, images, rows):
+            told = set(values.values())
+            if told <= SPLITS.keys() and len(told) > 1:
+                return Joined({key: SPLITS[value] for key, value in values.items()}, name, f"by the ids of {index}")
+            first = next((word for word in words_of(_stem(name)) if word in OF_FOLDERS), None)
+            if told == {"0", "1"} and first == "train":
+                splits = {key: ("test", "train")[int(value)] for key, value in values.items()}
+                return Joined(splits, name, f"by the ids of {index}; 1 is train, 0 is test")
+    for name in names:
+        if name.lower().endswith(matlab.SUFFIX) and (found := _by_numbers(keys, name, read)):
+            return found
+    return None
+
+
+def _rows(names: Sequence[str], read: Read) -> dict[str, list[list[str]]]:
+    """The lines of texts that may be such lists, in their values; an index alone is none."""
+    found: dict[str, list[list[str]]] = {}
+    texts = {name: _words(name) for name in names if name.lower().endswith(TEXTS)}
+    telling = {name for name, words in texts.items() if words & (OF_LABELS | OF_FOLDERS.keys())}
+    others = {name for name, words in texts.items() if words & (INDEX | OF_NAMES)} if telling else set()
+    for name in sorted(telling | others):
+        try:
+            lines = [line for line in as_text(read(name))[0].splitlines() if line.strip()]
+        except OSError:
+            continue
+        rows = [re.split(r"[\s,;]+", line.strip(), maxsplit=1) for line in lines]
+        if rows and len({len(row) for row in rows}) == 1:
+            found[name] = rows
+    return found
+
+
+def _indexes(keys: Sequence[str], rows: Mapping[str, list[list[str]]]) -> list[tuple[str, dict[str, str]]]:
+    """Lists of an id, each once, and the path of an image in each line: name, and the image of each id."""
+    known = by_ends(keys) if any(INDEX & _words(name) for name in rows) else {}
+    found = []
+    for name, told in rows.items():
+        if len(told[0]) != 2 or not INDEX & _words(name) or len({row[0] for row in told}) < len(told):
+            continue
+        images = {row[0]: key for row in told if (key := known.get(folded(forward_slashes(row[1])))) is not None}
+        if len(images) >= ALIKE * len(told) and len(images) > 1:
+            found.append((name, images))
+    return found
+
+
+def _joined_to(
+    index: str, images: Mapping[str, str], rows: Mapping[str, list[list[str]]]
+) -> list[tuple[str, dict[str, str]]]:
+    """Lists beside an index that give nearly all of its ids one value each: name, and the value of each image."""
+    found = []
+    for name, told in rows.items():
+        if name == index or posixpath.dirname(name) != posixpath.dirname(index) or len(told[0]) != 2:
+            continue
+        values = {images[one]: value.strip() for one, value in told if one in images}
+        if len(told) == len({row[0] for row in told}) and len(values) >= ALIKE * max(len(images), len(told)):
+            found.append((name, values))
+    return found
+
+
+def _names_of(codes: set[str], rows: Mapping[str, list[list[str]]], others: set[str]) -> dict[str, str]:
+    """Names of classes by their codes, of a list that has one for each."""
+    for name, told in rows.items():
+        if name not in others and len(told[0]) == 2 and OF_NAMES & _words(name):
+            called = {code: value.strip() for code, value in told}
+            if len(called) == len(told) and codes <= called.keys() and len(set(called.values())) == len(called):
+                return called
+    return {}
+
+
+def _numbered(keys: Sequence[str]) -> dict[int, str]:
+    """Images of one folder by the numbers at the ends of their names, if these go on from 0 or 1 without a gap."""
+    found = {int(number[0]): key for key in keys if (number := re.search(r"\d+$", _stem(key)))}
+    whole = len(found) == len(keys) > 1 and min(found) in (0, 1) and max(found) - min(found) == len(found) - 1
+    return found if whole and len({posixpath.dirname(key) for key in keys}) == 1 else {}
+
+
+def _in_order(
+    keys: Sequence[str], names: Sequence[str], rows: Mapping[str, list[list[str]]], read: Read
+) -> Joined | None:
+    """Labels by a list with as many values as a folder has images that are numbered without a gap."""
+    folders: dict[str, list[str]] = {}
+    for key in keys:
+        folders.setdefault(posixpath.dirname(key), []).append(key)
+    numbered = [images for some in folders.values() if (images := _numbered(some))]
+    if not numbered:
+        return None
+    lists = [(name, [row[0] for row in told]) for name, told in rows.items() if len(told[0]) == 1]
+    for name in names:
+        if name.lower().endswith(matlab.SUFFIX):
+            lists += [
+                (name, [str(value) for value in values])
+                for variable, values in _numbers(name, read).items()
+                if OF_LABELS & {word.lower() for word in (*words_of(variable), variable)} or OF_LABELS & _words(name)
+            ]
+    for name, values in lists:
+        images = [some for some in numbered if len(some) == len(values)]
+        few = 1 < len(set(values)) <= min(MOST_CLASSES, len(values) / 2)
+        if len(images) == 1 and few and OF_LABELS & _words(name) and max(map(len, values)) <= LONGEST:
+            (some,) = images
+            return Joined(
+                {some[n]: value for n, value in enumerate(values, min(some))}, name, "in the order of their numbers"
+            )
+    return None
+
+
+def _by_numbers(keys: Sequence[str], name: str, read: Read) -> Joined | None:
+    """Splits by a file's lists of numbers, each called as a split, that together number all images once."""
+    images = _numbered(keys)
+    parts = (
+        {BEGINNINGS.get(variable[:2].lower()): values for variable, values in _numbers(name, read).items()}
+        if images
+        else {}
+    )
+    values = {number: part for part, some in parts.items() if part for number in some}
+    if len(set(values.values())) < 2 or len(values) != sum(len(some) for part, some in parts.items() if part):
+        return None
+    if values.keys() != images.keys():
+        return None
+    return Joined({images[number]: part for number, part in values.items()}, name, "by their numbers")
+
+
+def _numbers(name: str, read: Read) -> dict[str, list[int]]:
+    try:
+        return matlab.numbers(read(name), matlab.LARGEST_TABLE)
+    except (OSError, ValueError):
+        return {}
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]
+
+
+def _words(name: str) -> set[str]:
+    stem = _stem(name)
+    return {*words_of(stem), stem.lower(), *re.split(r"[-_ ]", stem.lower()), *_ends(stem.lower())}
+
+
+def _ends(stem: str) -> list[str]:
+    """The word of labels at the end of a name without a gap: imagelabels."""
+    return [word for word in OF_LABELS if len(word) > 2 and stem.endswith(word)]

@@ -1,0 +1,354 @@
+"""MATLAB 5 files, read with every length checked before it is believed.
+
+A file is a header of 128 bytes and its variables, each deflated or not. A variable is a matrix: flags (its class), shape, name and
+values, each with its type and length; cells and structs hold matrices. `variables` and `array` read large arrays of whole numbers,
+`load` a small file whole: numbers, texts, cells and structs. scipy reads more, and ends the process on some damaged files: told a
+wrong length, it reads beyond the end.
+
+References
+----------
+.. [1] MathWorks, MAT-File Format, version 5.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from dataprops.util import budget
+
+HEADER = 128
+SUFFIX = ".mat"
+LARGEST_TABLE = 2**28  # bytes of a variable of a table, inflated
+MATRIX, DEFLATED = 14, 15  # types of variables
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 12: "i8", 13: "u8"}  # of values
+CLASSES = {8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # of arrays
+REALS = {7: "f4", 9: "f8"}  # types of values beside whole numbers
+TEXTS = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}  # types of the letters of a text
+CELL, STRUCT, TEXT = 1, 2, 4  # classes of arrays
+NUMBERS = {6: "f8", 7: "f4", **CLASSES}
+DEEPEST = 8  # levels of cells and structs
+COMPLEX = 0x800
+MOST_AXES, LONGEST_NAME = 32, 63
+PIECE = 2**20
+
+
+class Damaged(ValueError):
+    """Why a file cannot be read."""
+
+
+class Variable(NamedTuple):
+    """A variable's name, its class as a dtype ("" for one that is not of whole numbers) and shape, and what follows."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    values: _Bytes
+    order: str
+
+
+class _Bytes:
+    """What is left of a variable: `count` bytes of a file, inflated on the way if they are deflated."""
+
+    def __init__(self, data: IO[bytes], count: int, most: int, *, deflated: bool) -> None:
+        self._data, self._left, self._most = data, count, most
+        self._inflate = zlib.decompressobj() if deflated else None
+        self._taken = 0
+
+    def take(self, count: int) -> bytes:
+        """The next bytes, all of them."""
+        self._taken += count
+        if self._taken > self._most:
+            raise Damaged(f"promises {self._taken:,} bytes, more than such a file should have ({self._most:,})")
+        budget.need(2 * count)
+        parts, missing = [], count
+        while missing and (part := self._next(missing)):
+            parts.append(part)
+            missing -= len(part)
+        if missing:
+            raise Damaged("is truncated")
+        return b"".join(parts)
+
+    def _next(self, most: int) -> bytes:
+        if self._inflate is None:
+            part = self._data.read(min(most, self._left, PIECE))
+            self._left -= len(part)
+            return part
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail
+            if not packed:
+                packed = self._data.read(min(self._left, PIECE))
+                self._left -= len(packed)
+            try:
+                part = self._inflate.decompress(packed, min(most, PIECE))
+            except zlib.error as error:
+                raise Damaged(f"is damaged: {error}") from None
+            if part or not packed:
+                return part
+        return b""
+
+
+def _element(data: _Bytes, order: str, most: int) -> tuple[int, bytes]:
+    """Type and content of the next element; short ones lie within their own tag."""
+    head = data.take(8)
+    kind, count = struct.unpack(f"{order}II", head)
+    if kind >> 16:
+        count, kind = kind >> 16, kind & 0xFFFF
+        if count > 4:
+            raise Damaged("is damaged: a short element of more than 4 bytes")
+        return kind, head[4 : 4 + count]
+    if count > most:
+        raise Damaged(f"is damaged: a header of {count:,} bytes")
+    content = data.take(count)
+    data.take(-count % 8)
+    return kind, content
+
+
+def variables(file: Path, most: int) -> Iterator[Variable]:
+    """The variables of a file, in turn; the values of one are there until the next is asked for.
+
+    Parameters
+    ----------
+    file : Path
+    most : int
+        Bytes that a variable may have, inflated.
+
+    Raises
+    ------
+    Damaged
+        If it is no such file, or is damaged.
+    OverBudget
+        If a variable takes more memory than is allowed.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as data:
+        mark = data.read(HEADER)[124:]
+        order = {b"IM": "<", b"MI": ">"}.get(mark[2:])
+        if order is None or struct.unpack(f"{order}H", mark[:2])[0] != 0x100:
+            raise Damaged("cannot be read: it is not a MATLAB 5 file")
+        at = HEADER
+        while at + 8 <= size:
+            data.seek(at)
+            kind, count = struct.unpack(f"{order}II", data.read(8))
+            at += 8 + count
+            if kind in (MATRIX, DEFLATED):
+                yield _variable(_Bytes(data, count, most, deflated=kind == DEFLATED), order, deflated=kind == DEFLATED)
+
+
+def _variable(data: _Bytes, order: str, *, deflated: bool) -> Variable:
+    if deflated and struct.unpack(f"{order}II", data.take(8))[0] != MATRIX:
+        raise Damaged("is damaged: a variable that is no array")
+    _, flags = _element(data, order, 8)
+    if len(flags) != 8:
+        raise Damaged("is damaged: an array without a class")
+    (word,) = struct.unpack(f"{order}I", flags[:4])
+    kind = "" if word & COMPLEX else CLASSES.get(word & 0xFF, "")
+    coded, axes = _element(data, order, 4 * MOST_AXES)
+    if coded != 5 or len(axes) % 4 or len(axes) < 8:
+        raise Damaged("is damaged: an array without a shape")
+    shape = tuple(struct.unpack(f"{order}{len(axes) // 4}i", axes))
+    if min(shape) < 0:
+        raise Damaged(f"is damaged: an array of shape {list(shape)}")
+    _, name = _element(data, order, LONGEST_NAME)
+    return Variable(name.decode("latin1"), kind, shape, data, order)
+
+
+def array(variable: Variable) -> np.ndarray:
+    """The values of a variable of whole numbers, in MATLAB's order of axes (the first is the fastest).
+
+    Raises
+    ------
+    Damaged
+        If they are not there.
+    """
+    head = variable.values.take(8)
+    kind, count = struct.unpack(f"{variable.order}II", head)
+    short = kind >> 16
+    if short:
+        count, kind = short, kind & 0xFFFF
+    if kind not in TYPES:
+        raise Damaged("is damaged: values of an unknown type")
+    dtype = np.dtype(variable.order + TYPES[kind])
+    if count != math.prod(variable.shape) * dtype.itemsize or short > 4:
+        raise Damaged(f"is damaged: {count:,} bytes for an array of shape {list(variable.shape)}")
+    content = head[4 : 4 + count] if short else variable.values.take(count)
+    values = np.frombuffer(content, dtype).astype(variable.kind, copy=False)
+    return values.reshape(variable.shape, order="F")
+
+
+Value = np.ndarray | str | list[Any] | dict[str, list[Any]] | None
+
+
+def load(data: bytes, most: int) -> dict[str, Value]:
+    """All variables of a file by their names: an array of numbers, a text, a list of a cell's values, or a struct's fields, each
+    with a list of as many values as the array of structs has. None: of another kind.
+
+    Parameters
+    ----------
+    most : int
+        Bytes that a variable may have, inflated.
+
+    Raises
+    ------
+    Damaged
+        If it is no such file, or is damaged.
+    OverBudget
+        If a variable takes more memory than is allowed.
+
+    >>> scipy_io = __import__("scipy.io").io
+    >>> scipy_io.savemat(file := io.BytesIO(), {"a": {"name": "x"}, "b": [[1.0, 2.0]]})
+    >>> load(file.getvalue(), 10**6)
+    {'a': {'name': ['x']}, 'b': array([[1., 2.]])}
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:HEADER])
+    if order is None or struct.unpack(f"{order}H", data[124:126])[0] != 0x100:
+        raise Damaged("cannot be read: it is not a MATLAB 5 file")
+    found: dict[str, Value] = {}
+    at = HEADER
+    while at + 8 <= len(data):
+        kind, count = struct.unpack_from(f"{order}II", data, at)
+        at += 8
+        held = _Bytes(io.BytesIO(data[at : at + count]), count, most, deflated=kind == DEFLATED)
+        at += count
+        if kind == DEFLATED:
+            kind, count = struct.unpack(f"{order}II", held.take(8))
+        if kind == MATRIX:
+            name, value = _matrix(_Elements(held.take(count), order), DEEPEST)
+            found[name] = value
+    return found
+
+
+class _Elements:
+    """The elements of a matrix in memory, one after the other."""
+
+    def __init__(self, data: bytes | memoryview, order: str) -> None:
+        self.data, self.order, self.at = memoryview(data), order, 0
+
+    def next(self) -> tuple[int, memoryview]:
+        """Type and content of the next one."""
+        if self.at + 8 > len(self.data):
+            raise Damaged("is truncated")
+        kind, count = struct.unpack_from(f"{self.order}II", self.data, self.at)
+        first = self.at + 8
+        if kind >> 16:
+            count, kind, first = kind >> 16, kind & 0xFFFF, self.at + 4
+            self.at += 8
+        else:
+            self.at = first + count + (-count % 8 if kind != DEFLATED else 0)
+        if first + count > len(self.data) or (first == self.at - 4 and count > 4):
+            raise Damaged("is truncated")
+        return kind, self.data[first : first + count]
+
+    def numbers(self) -> list[int]:
+        """The next one, of whole numbers of 4 bytes."""
+        _, content = self.next()
+        return list(struct.unpack(f"{self.order}{len(content) // 4}i", content[: len(content) // 4 * 4]))
+
+
+def _matrix(elements: _Elements, deepest: int) -> tuple[str, Value]:
+    """Name and value of a matrix."""
+    if not elements.data:
+        return "", np.zeros((0, 0))
+    flags = elements.numbers()
+    shape = elements.numbers()
+    if not flags or len(shape) < 2 or min(shape) < 0 or len(shape) > MOST_AXES:
+        raise Damaged("is damaged: an array without a class or a shape")
+    name = bytes(elements.next()[1]).decode("latin1")
+    kind, count = flags[0] & 0xFF, math.prod(shape)
+    if kind in (CELL, STRUCT) and deepest > 0 and count <= len(elements.data):
+        if kind == CELL:
+            return name, [_inner(elements, deepest) for _ in range(count)]
+        (length, *_) = elements.numbers() or [0]
+        names = bytes(elements.next()[1])
+        fields = [names[n : n + length].split(b"\0")[0].decode("latin1") for n in range(0, len(names), max(1, length))]
+        found: dict[str, list[Any]] = {field: [] for field in fields}
+        for _ in range(count if fields else 0):
+            for field in fields:
+                found[field].append(_inner(elements, deepest))
+        return name, found
+    if kind == TEXT:
+        coded, content = elements.next()
+        if coded not in TEXTS:
+            raise Damaged("is damaged: a text of an unknown type")
+        coding = f"utf-16-{'le' if elements.order == '<' else 'be'}" if TEXTS[coded] == "utf-16" else TEXTS[coded]
+        return name, bytes(content).decode(coding, "replace") if shape[0] == 1 else None
+    if kind not in NUMBERS or flags[0] & COMPLEX:
+        return name, None
+    coded, content = elements.next()
+    dtype = np.dtype(elements.order + (TYPES | REALS).get(coded, "V1"))
+    if dtype.kind == "V" or len(content) != count * dtype.itemsize:
+        raise Damaged(f"is damaged: {len(content):,} bytes for an array of shape {shape}")
+    return name, np.frombuffer(content, dtype).astype(NUMBERS[kind], copy=False).reshape(shape, order="F")
+
+
+def _inner(elements: _Elements, deepest: int) -> Value:
+    """The next matrix of a cell or a struct."""
+    kind, content = elements.next()
+    if kind != MATRIX:
+        raise Damaged("is damaged: a value that is no array")
+    return _matrix(_Elements(content, elements.order), deepest - 1)[1]
+
+
+def columns(data: bytes, most: int) -> dict[str, list[Any]]:
+    """The columns of the table that a file holds, one of them of texts: the fields of an array of structs, or of a struct of lists, or
+    the file's variables. Without such a table none.
+
+    Raises
+    ------
+    Damaged
+        See `load`.
+    """
+    held = load(data, most)
+    structs = [value for value in held.values() if isinstance(value, dict)]
+    tables = [{name: [_plain(cell) for cell in cells] for name, cells in fields.items()} for fields in structs]
+    tables += [{name: _listed(cells[0]) for name, cells in fields.items() if cells} for fields in structs]
+    tables.append({name: _listed(value) for name, value in held.items()})
+    found = [table for fields in tables if (table := _of_one_length(fields))]
+    return max(found, key=lambda table: (len(next(iter(table.values()))), len(table)), default={})
+
+
+def numbers(data: bytes, most: int) -> dict[str, list[int]]:
+    """The lists of whole numbers of a file, by their names.
+
+    Raises
+    ------
+    Damaged
+        See `load`.
+    """
+    lists = {name: _listed(value) for name, value in load(data, most).items() if isinstance(value, np.ndarray)}
+    return {name: some for name, some in lists.items() if some and all(isinstance(cell, int) for cell in some)}
+
+
+def _listed(value: Value) -> list[Any]:
+    """The values of a vector or a cell; nothing of what is neither."""
+    if isinstance(value, np.ndarray):
+        return [_plain(cell) for cell in value.reshape(-1)] if value.size == max(value.shape) else []
+    return [_plain(cell) for cell in value] if isinstance(value, list) else []
+
+
+def _plain(value: Any) -> int | float | str | None:
+    """A number or a text, also one within a cell; None of anything else."""
+    while isinstance(value, list | np.ndarray) and np.size(value) == 1 and len(value) == 1:
+        value = value[0]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | float | str) else None
+
+
+def _of_one_length(fields: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Of lists those as long as the longest one of texts; of a list of other values none."""
+    texts = [len(cells) for cells in fields.values() if cells and all(isinstance(cell, str) for cell in cells)]
+    most = max(texts, default=0)
+    told = {
+        name: cells for name, cells in fields.items() if len(cells) == most and any(cell is not None for cell in cells)
+    }
+    return told if most > 1 else {}
