@@ -131,3 +131,32 @@ def test_a_sample_is_asked_where_all_of_it_and_its_classes_are_known() -> None:
     assert of(np.arange(n - 1), ["a", "b"], place) is None
     assert of(np.arange(n), ["a", "c"], place) is None
     assert of(np.arange(n), ["a", "b"], np.where(place == 3, -1, place)) is None
+
+
+def _of_margins(margins: np.ndarray, y: np.ndarray) -> Opinions:
+    """Two classifiers that say the same: so sure of class `y`, in logits, [n]."""
+    right = np.where(np.arange(2) == y[:, None], margins[:, None], 0.0)
+    p = np.exp(right) / np.exp(right).sum(1, keepdims=True)
+    return Opinions(np.arange(len(y)), ["a", "b"], y, p, p, p, p, p, p)
+
+
+def test_wrong_labels_among_images_told_equally_surely_are_a_hump_of_their_own_and_hard_images_a_tail() -> None:
+    rng = np.random.default_rng(3)
+    true = np.arange(400) % 2
+    said = _of_margins(rng.normal(3, 0.4, 400), true)
+    given = np.where(rng.permutation(400) < 16, 1 - true, true)
+    assert asked.set_apart(said) == 0
+    wrong = asked.wrong_labels(said._replace(y=given))
+    assert 2 < wrong.shown < 16
+    # any of these labels might be wrong with one small probability: of labels alone that cannot be told
+    alone = said._replace(y=given, averaged=None, curved=None)
+    assert asked.wrong_labels(alone).shown == 0
+    hard = _of_margins(3 - rng.exponential(1.5, 400), true)
+    assert (hard.joint.argmax(1) != true).mean() > 0.08
+    assert asked.set_apart(hard) == 0
+
+
+def test_margins_are_of_each_label_against_the_best_of_the_others() -> None:
+    logs = np.log(np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]))
+    expected = [[max(row[k] - max(np.delete(row, k)), -99) for k in range(3)] for row in logs]
+    np.testing.assert_allclose(asked._margins(logs), expected)

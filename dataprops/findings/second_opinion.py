@@ -22,6 +22,10 @@ How many labels are wrong: a share e of the labels is taken to be drawn at rando
 (1 - e) joint + e / classes, all numbers fitted at once. Witnesses that err on hard images are explained by exponents; a label that
 contradicts them however sure they are, and in any class, only by e. The 95 % interval is that of the profile likelihood, and begins
 at 0 wherever the witnesses' own errors explain what is seen (also where the labels cannot be learnt).
+
+Where nearly all images are told equally surely, that cannot be seen: each label might be wrong with the same small probability. A
+second question is then asked of the classifiers' margins, log p(given) - log p(best other): hard images are the tail of the other
+images' margins, wrong labels a hump of their own. Where that lies is known, as the margins of labels that are exchanged on purpose.
 """
 
 from __future__ import annotations
@@ -47,6 +51,9 @@ RANDOM = 0.8  # share of the labels that is taken for random, at most
 NOISE = 0.02  # share of wrong labels that the estimate of T starts from
 OWN_NOISE = 0.3  # weight of the estimated T; the rest is equal chances
 PRECISE = 1e-7  # of a mean negative log-likelihood, relative: far below what an interval turns on
+APART = 4.0  # nats by which a hump of wrong labels must explain the margins better than a tail; in 44 draws of clean sets up to 1.8
+PLANTED = 800  # margins of exchanged labels, of which the hump is made
+ANY = 1e-3  # of the margins may lie anywhere
 SHOWN = 5.0  # nats by which wrong labels must explain the labels better: twice that is chi-squared, one in 1,200 sets by chance
 
 
@@ -346,4 +353,58 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     limit = float(gammaincinv(0.5, 0.95))
     low, high, shown = crossing(0.0, limit), crossing(RANDOM, limit), crossing(0.0, SHOWN)
     wrong = n * (1 - 1 / classes)  # of the labels drawn at random some are right
-    return WrongLabels(wrong * share, wrong * low, wrong * high, wrong * shown)
+    return WrongLabels(wrong * share, wrong * low, wrong * high, max(wrong * shown, n * set_apart(said)))
+
+
+def set_apart(said: Opinions) -> float:
+    """The least fraction of wrong labels for which their margins are a hump of their own, by `APART` nats; 0 where it is a tail.
+
+    Margins of the other labels have a normal upper side, and a lower one that falls like exp(-x^b), b from 0.8 to 2.
+    """
+    from scipy.optimize import brentq, minimize
+    from scipy.special import gammaln
+
+    held = [p for p in (said.averaged, said.curved) if p is not None]
+    if not held:
+        return 0.0
+    margins = _margins(np.mean([np.log(np.clip(p, 1e-6, 1)) for p in held], axis=0))
+    own = np.arange(margins.shape[1]) == said.y[:, None]
+    z, wrong = margins[own], np.sort(margins[~own])
+    wrong = wrong[np.linspace(0, len(wrong) - 1, min(PLANTED, len(wrong))).astype(int)]
+    middle = np.quantile(wrong, [0.25, 0.75])
+    wide = 0.9 * max(1e-3, min(wrong.std(), (middle[1] - middle[0]) / 1.34)) * len(wrong) ** -0.2
+    anywhere = ANY / max(np.ptp(z), 1e-3)
+    hump = np.exp(-(((z[:, None] - wrong) / wide) ** 2) / 2).mean(1) / (wide * np.sqrt(2 * np.pi))
+
+    def loss(x: np.ndarray, random: float | None = None) -> float:
+        top, lower, upper, power = x[:4]
+        share = x[4] if random is None else random
+        away, below = np.abs(z - top), z < top
+        fall = np.where(below, away / np.exp(lower), away / np.exp(upper)) ** np.where(below, power, 2.0)
+        size = np.exp(lower + gammaln(1 + 1 / power)) + np.exp(upper) * np.sqrt(np.pi) / 2
+        right = (1 - ANY) * np.exp(-fall) / size + anywhere
+        return -float(np.log((1 - share) * right + share * ((1 - ANY) * hump + anywhere)).sum())
+
+    spread = float(np.log(max(z.std(), 1e-3)))
+    bounds = [(float(z.min()), float(z.max()) + 1e-9), (-5.0, 5.0), (-5.0, 5.0), (0.8, 2.0)]
+
+    def fitted(random: float) -> float:
+        starts = [[float(np.median(z)), spread, spread - 0.5, power] for power in (1.0, 1.6)]
+        return min(minimize(loss, x, (random,), "L-BFGS-B", bounds=bounds).fun for x in starts)
+
+    starts = [
+        [float(np.median(z)), spread, spread - 0.5, power, share] for power in (1.0, 1.6) for share in (0.03, 0.1)
+    ]
+    free = [minimize(loss, x, method="L-BFGS-B", bounds=[*bounds, (0.0, RANDOM)]) for x in starts]
+    best = min(free, key=lambda one: one.fun)
+    if fitted(0.0) - best.fun <= APART:
+        return 0.0
+    share = float(best.x[-1])
+    root: Any = brentq(lambda e: min(fitted(e) - best.fun, 2 * APART) - APART, 0.0, share, xtol=0.1 / len(z))
+    return float(root)
+
+
+def _margins(logs: np.ndarray) -> np.ndarray:
+    """Of each label an image could be given: its logarithm less the largest of the others, [n, classes]."""
+    two = np.partition(logs, -2, axis=1)[:, -2:]
+    return logs - np.where(logs == two[:, 1:], two[:, :1], two[:, 1:])
