@@ -1,10 +1,14 @@
-"""``python -m tests.changing MOMENT CHANGE SOURCE ARGUMENTS...``: `dataprops ARGUMENTS`, whose source changes at a moment."""
+"""``python -m tests.changing MOMENT CHANGE SOURCE ARGUMENTS...``: `dataprops ARGUMENTS`, whose source changes at a moment.
+
+With ``memory`` for the change the system gives no memory then.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +79,18 @@ def arm(moment: str, act: Callable[[], None], put: Callable[[Any, str, Any], Non
         put(composition, "stage", lambda name: before(stage(name)) if name == moment else stage(name))
 
 
+def no_memory() -> None:
+    """What numpy does where the system gives it none."""
+    raise MemoryError("Unable to allocate 1.0 TiB for an array")
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command line."""
     from flows.cli import main as command
 
     moment, what, source, *words = arguments
-    arm(moment, lambda: change_all(Path(source)) if what == "all" else change(what, Path(source)))
+    acts = {"all": partial(change_all, Path(source)), "memory": no_memory}
+    arm(moment, acts.get(what, partial(change, what, Path(source))))
     command(words)
 
 

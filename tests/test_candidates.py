@@ -57,9 +57,9 @@ def partners_by_loops(a: np.ndarray, b: np.ndarray, closer: float) -> tuple[list
 
 
 @pytest.mark.parametrize("closer", [0.45, 0.9])
-@pytest.mark.parametrize("n", [2, 3, 5, 40, 700])
-def test_close_partners_are_those_of_loops(n, closer):
-    a, b = planted(n, n)
+@pytest.mark.parametrize(("n", "seed"), [*((n, seed) for n in (2, 3, 4, 5) for seed in range(6)), (40, 0), (700, 0)])
+def test_close_partners_are_those_of_loops(n, seed, closer):
+    a, b = planted(n, n + seed)
     row, partner, some = partners.close_partners(torch.from_numpy(a), torch.from_numpy(b), closer)
     first, pairs = partners_by_loops(a, b, closer)
     assert list(zip(row[:some].tolist(), partner[:some].tolist(), strict=True)) == first
@@ -116,7 +116,8 @@ def test_keys_signatures_and_counts_are_those_of_loops():
     )
     numbers = rng.integers(0, 2**64, 50, np.uint64)
     numbers[:2] = 0, 2**64 - 1
-    assert [int(buckets._ones(number)) for number in numbers] == [int(number).bit_count() for number in numbers]
+    with np.errstate(over="ignore"):  # they are meant to, and say so where they are not compiled
+        assert [int(buckets._ones(number)) for number in numbers] == [int(number).bit_count() for number in numbers]
     rows, planes = directions(5, 1), torch.from_numpy(rng.normal(size=(8, 64)).astype(np.float32))
     signs = partners._signatures(torch.from_numpy(rows), planes)
     wanted = [sum(1 << bit for bit in range(64) if rows[i] @ planes.numpy()[:, bit] > 0) for i in range(5)]
@@ -133,7 +134,8 @@ def test_pairs_meet_where_a_key_is_the_same_and_signatures_differ_little(limit):
     edges = np.array([0, 4, 15])
     best, partner = np.full((12, 2), np.inf, np.float32), np.full((12, 2), -1)
     rules = buckets.Meeting(3, np.uint64(limit), edges, np.float32(0.9))
-    buckets.meet(buckets.Side(a, keys_a, signs_a), buckets.Side(b, keys_b, signs_b), rules, best, partner)
+    with np.errstate(over="ignore"):
+        buckets.meet(buckets.Side(a, keys_a, signs_a), buckets.Side(b, keys_b, signs_b), rules, best, partner)
     for i in range(12):
         for part in (0, 1):
             near = [
@@ -268,27 +270,58 @@ def test_the_best_views_of_the_best_partners_are_kept():
     assert list(zip(*found, strict=True)) == wanted and 0 < len(wanted) < 60
 
 
+def scene(seed: int, window: tuple[float, float, float, float], side: int = 64) -> np.ndarray:
+    """A part of a scene that goes on beyond the unit square, float64 in 0 to 255."""
+    rng = np.random.default_rng(seed)
+    left, top, right, bottom = window
+    at = (np.arange(side) + 0.5) / side
+    x, y = left + at * (right - left), top + at * (bottom - top)
+    out = np.zeros((side, side))
+    for _ in range(40):
+        at_x, at_y, size, height = rng.uniform(-0.5, 1.5), rng.uniform(-0.5, 1.5), rng.uniform(0.05, 0.2), rng.normal()
+        out += height * np.exp(-((x[None] - at_x) ** 2 + (y[:, None] - at_y) ** 2) / (2 * size**2))
+    return np.clip(128 + 50 * out, 0, 255)
+
+
+def frame_of(window: tuple[float, float, float, float], shown: tuple[float, float, float, float]) -> tuple:
+    """The part of a scene that a picture shows whose window shows this part."""
+    across, down = (shown[2] - shown[0]) / (window[2] - window[0]), (shown[3] - shown[1]) / (window[3] - window[1])
+    left, top = shown[0] - window[0] * across, shown[1] - window[1] * down
+    return left, top, left + across, top + down
+
+
+def in_view(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two pictures of which the first is the second in a view."""
+    view, shown = VIEWS[number], (0.1, 0.1, 0.9, 0.9)
+    a, b = (scene(number, frame_of(window, shown)) for window in (view.a, view.b))
+    if view.a == view.b != WHOLE:  # nothing else than the part is the same
+        other = scene(900 + number, WHOLE)
+        left, top, right, bottom = (round(64 * edge) for edge in view.a)
+        other[top:bottom, left:right] = b[top:bottom, left:right]
+        b = other
+    if view.symmetry:  # b turned is a
+        b = next(turned for i in range(8) if np.array_equal(turn(turned := turn(a, i), view.symmetry), a))
+    if view.content:
+        small = scene(number, frame_of(view.a, shown), 44)
+        a = np.full((64, 64), 255.0)
+        a[12:56, 8:52] = small
+    return np.rint(a).astype(np.uint8), np.rint(b).astype(np.uint8)
+
+
 def test_a_pair_is_proposed_in_each_view_that_shows_it():
-    """One picture turned, cropped, moved, framed or written on, among others: in the view that says how, or beside it."""
-    thumbs = pictures(60, 64, seed=4)
-    made = {number: turn(thumbs[number], number) for number in range(1, 8)}
-    for number, view in enumerate(VIEWS):
-        if number >= 8 and not view.content and view.a == WHOLE:  # b's window is all of a
-            made[number] = None
-    out = list(thumbs)
-    place = {}
-    for number, picture in made.items():
-        if picture is not None:
-            place[number] = len(out)
-            out.append(np.ascontiguousarray(picture))
-    found = candidates.candidate_pairs(np.stack(out))
-    pairs = {(int(a), int(b), int(view)) for a, b, view in zip(found.a, found.b, found.view, strict=True)}
-    for number, at in place.items():
-        views = {view for a, b, view in pairs if {a, b} == {number, at}}
-        assert views & {number, {5: 6, 6: 5}.get(number, number)}, (number, views)
+    """Pictures that are turned, cropped, moved, framed or written on, among others, in the view that says how."""
+    others = [np.rint(scene(seed, WHOLE)).astype(np.uint8) for seed in range(2000, 2060)]
+    pairs = [in_view(number) for number in range(len(VIEWS))]
+    found = candidates.candidate_pairs(np.stack([*(image for pair in pairs for image in pair), *others]))
+    views: dict[tuple[int, int], set[int]] = {}
+    for a, b, view in zip(found.a.tolist(), found.b.tolist(), found.view.tolist(), strict=True):
+        views.setdefault((min(a, b), max(a, b)), set()).add(view)
+    planted = {(2 * number, 2 * number + 1): number for number in range(len(VIEWS))}
+    elsewhere = {pair: views.get(pair) for pair, number in planted.items() if number not in views.get(pair, set())}
+    assert set(elsewhere) <= {(0, 1)}  # the same picture is so in its parts, too
+    assert set(planted) <= set(views) and len(views) < 2 * len(planted)
     assert (np.diff(found.closeness) >= 0).all() and (found.closeness < candidates.CLOSER).all()
-    for pair in {(min(a, b), max(a, b)) for a, b, _ in pairs}:
-        assert sum({a, b} == set(pair) for a, b, _ in pairs) <= 2
+    assert max(map(len, views.values())) <= 2
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,12 +81,17 @@ def test_what_a_database_says_of_its_disk_is_told_with_the_way_out(refusal, capf
     assert first.startswith(f"dataprops: {refusal}: ") and second.startswith(f"dataprops: {refusal}: ")
 
 
-def test_too_little_memory_for_the_libraries_is_told_and_is_no_alert(capfd, tmp_path, monkeypatch):
-    command = f"ulimit -v 700000; exec {sys.executable} -m flows.cli audit digits: --inline --store {tmp_path}/store"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("most", [700_000, 2_560_000, 4_194_303])  # from some 2.5 million on a flow waited for ever
+@pytest.mark.parametrize("how", ["--inline", ""], ids=["inline", "flow"])
+def test_too_little_memory_for_the_libraries_is_told_and_is_no_alert(how, most, tmp_path):
+    command = f"ulimit -v {most}; exec {sys.executable} -m flows.cli audit digits: {how} --store {tmp_path}/store"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("dataprops: the memory of the process is limited (ulimit -v)")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_library_that_is_not_loaded_under_a_limit_is_the_machines_refusal(capfd, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("flows.commands.common.address_limit", lambda: 2**32)
     assert left(ImportError("failed to map segment from shared object")) == 3
@@ -203,11 +209,13 @@ def test_a_disk_that_is_full_or_read_only_ends_with_3_and_the_next_run_is_whole(
 FLOW_TENTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
-def by_flow(scans: Path, store: Path, home: Path, **options) -> subprocess.CompletedProcess:
+def by_flow(
+    scans: Path, store: Path, home: Path, module: Sequence[str] = ("flows.cli",), **options
+) -> subprocess.CompletedProcess:
     words = ["audit", str(scans), "--store", str(store), "--quiet", "--size", "8", "--k", "4", "--json", "--no-probe"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "flows.cli", *words, "--estimators", "mle", "--sample", "4", "--draws", "2"]
+    command = [sys.executable, "-m", *module, *words, "--estimators", "mle", "--sample", "4", "--draws", "2"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False, **options)
 
 
@@ -257,9 +265,17 @@ def test_a_flow_of_few_file_handles_has_enough_or_ends_with_3_and_the_next_is_wh
     refused_and_resumed(refused, "out of file handles", scans, tmp_path / "store", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "moment", ["distances", *(pytest.param(name, marks=pytest.mark.slow) for name in ("scan", "decoding", "report"))]
+)
+def test_a_flow_that_is_refused_memory_ends_with_3_and_the_next_is_whole(moment, scans, tmp_path):
+    refused = by_flow(scans, tmp_path / "store", tmp_path, ("tests.changing", moment, "memory", str(scans)))
+    refused_and_resumed(refused, "memory ran out", scans, tmp_path / "store", tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("most", [1000, 2500, 3000, 4000])
+@pytest.mark.parametrize("most", [4_096, 4_500, 5_000])
 def test_a_flow_of_little_memory_has_enough_or_ends_with_3_and_the_next_is_whole(most, scans, tmp_path):
     """MiB of addresses, of the flow and of each process that it starts."""
 

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
-from dataprops.distances import kernel
+from dataprops.distances import kernel, sketch
 from dataprops.distances.kernel import EMPTY, NearBuffers, Rules, TilePairs, TileSide
+from dataprops.distances.pooled import PooledSide, pool, still_close
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize, found_in, merge, run_of, state_bytes
 
 SEEDS = range(4)
@@ -213,7 +215,7 @@ def test_states_of_the_same_rows_are_merged_and_what_is_empty_does_not_travel(se
         for at, number in enumerate(rng.permutation(24).astype(np.int32)):
             d2, row = float(rng.integers(1, 5)), at % 6
             sharp = 1.0 / d2 if rng.random() < 0.6 else 0.0
-            for state in (whole, parts[at % 2]):
+            for state in (whole, parts[at // 6 % 2]):
                 if k and kernel.after(state.knn_d2[row, 0], state.knn_index[row, 0], d2, number):
                     kernel.push(state.knn_d2[row], state.knn_index[row], d2, number)
                 if sharp and (sharp, -number) > (state.sharp[row], -state.sharp_index[row]):
@@ -244,3 +246,93 @@ def test_lists_move_to_their_new_rows_and_those_that_name_a_row_that_is_gone_sta
     else:
         assert new.d2[5].tolist() == [5.0, 4.0, 3.0] and new.number[5].tolist() == [0, 3, 5]
     assert (new.number[:4] == -7).all()
+
+
+def test_a_sketch_says_what_rounding_changed_at_most():
+    """Besides what the codes lost of a vector, what float64 may have lost of it before: both in steps."""
+    rng = np.random.default_rng(0)
+    along, axis, centre, step = rng.normal(0, 30, (6, 4)), rng.normal(size=4), rng.normal(size=4), 0.4
+    axis /= np.linalg.norm(axis)
+    apart2 = (along**2).sum(axis=1) + np.array([0.0, 1.0, 50.0, 900.0, 4.0, 1e4])
+    apart2[4] = 0.5 * (along[4] ** 2).sum()  # less than what lies along it, by rounding
+    norm = 3 * apart2 + 7.0
+    out = sketch.Codes(np.empty((6, 4), np.int8), np.empty(6, np.float32), np.empty(6, np.float32))
+    sketch.quantise(along, apart2, norm, sketch.Turned(axis, centre, step), out)
+    for i in range(6):
+        left = math.sqrt(max(0.0, apart2[i] - (along[i] ** 2).sum()))
+        exact = (along[i] + left * axis - centre) / step
+        codes = np.clip(np.rint(exact), -127, 127)
+        assert out.codes[i].tolist() == codes.tolist() and out.norm[i] == (codes**2).sum()
+        unsure = 1e-4 * math.sqrt(apart2[i]) + 1e-7 * math.sqrt(norm[i])
+        wanted = (math.sqrt(((exact - codes) ** 2).sum()) + unsure / step) * (1 + 1e-6)
+        assert out.error[i] == pytest.approx(wanted, rel=1e-7)
+    assert (np.abs(out.codes) == 127).any()  # some are clipped
+
+
+def test_limits_are_rounded_up_and_what_has_no_sharpest_pair_has_none():
+    step, sharp = 0.5, np.array([0.0, 0.04, np.inf])
+    some = sketch.Sketch(torch.empty(4, 2), np.arange(4.0), np.arange(4, dtype=np.float32) + 1, np.zeros(4), step)
+    found = sketch.limits(some, slice(1, 4), np.array([-1.0, 9.0, np.inf]), sharp, np.array([0.5, np.nan, 2.0]))
+    assert found.norm.tolist() == [1, 2, 3]
+    up = 1 + 1e-5
+    np.testing.assert_allclose(found.error, np.array([2, 3, 4]) * up, rtol=1e-7)
+    np.testing.assert_allclose(found.reach, [0.0, 3 / step * up, np.inf], rtol=1e-7)
+    np.testing.assert_allclose(found.slope, [1e15, 5 / step * up, 0.0], rtol=1e-7)
+    assert (found.error > np.array([2, 3, 4])).all() and found.reach[1] > 6 and found.slope[1] > 10
+
+
+@pytest.mark.parametrize("numeric", [False, True])
+def test_pairs_that_small_pictures_do_not_rule_out_are_those_of_the_formula(numeric):
+    rng = np.random.default_rng(1)
+    m, n, step = 9, 11, 0.7
+    codes = [rng.integers(-9, 10, (count, 5)) for count in (m, n)]
+    one, two = (
+        PooledSide((code**2).sum(axis=1).astype(float), rng.uniform(0, 9, len(code)), rng.uniform(0, 3, len(code)))
+        for code in codes
+    )
+    y = [rng.choice([0.0, 1.0, 2.5, np.nan], count).astype(np.float32) for count in (m, n)]
+    within = [
+        sketch.Limits(
+            np.zeros(count, np.float32),
+            np.zeros(count, np.float32),
+            rng.uniform(0, 20, count).astype(np.float32),
+            rng.uniform(0, 20, count).astype(np.float32),
+            labels,
+        )
+        for count, labels in zip((m, n), y, strict=True)
+    ]
+    rise = (
+        sketch.Rise(np.float32(np.inf), np.float32(0.1)) if numeric else sketch.Rise(np.float32(1.0), np.float32(0.0))
+    )
+    rows, columns = (part.ravel().astype(np.int32) for part in np.meshgrid(np.arange(m), np.arange(n), indexing="ij"))
+    wanted = []
+    for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+        apart2 = ((codes[0][i] - codes[1][j]) ** 2).sum() + (one.rest[i] - two.rest[j]) ** 2
+        far = max(within[0].reach[i], within[1].reach[j])
+        differ = min(abs(y[0][i] - y[1][j]) + rise.least, rise.most)
+        if differ > 0:
+            far = max(far, differ * max(within[0].slope[i], within[1].slope[j]))
+        if math.sqrt(apart2) <= float(far) * step + one.moved[i] + two.moved[j]:
+            wanted.append((i, j))
+    pairs = TilePairs(rows, columns, (codes[0][rows] * codes[1][columns]).sum(axis=1))
+    kept = still_close(pairs, one, two, *within, (rise, step))
+    assert list(zip(rows[:kept].tolist(), columns[:kept].tolist(), strict=True)) == wanted
+    assert 10 < kept < m * n - 10
+
+
+@pytest.mark.parametrize("channels, factor", [(1, 2), (3, 4), (1, 16)])
+def test_small_pictures_are_the_rounded_means_of_squares_and_say_what_they_left(channels, factor):
+    side = 32
+    shifted = np.random.default_rng(factor).integers(-128, 128, (3, side * side * channels)).astype(np.int8)
+    shifted[1], shifted[2] = 127, -128
+    norm = (shifted.astype(np.int64) ** 2).sum(axis=1).astype(float)
+    small = pool(torch.from_numpy(shifted), norm, factor)
+    assert small.left is not None
+    squares = shifted.astype(np.int64).reshape(3, side // factor, factor, side // factor, factor, channels)
+    total, area = squares.sum((2, 4)).reshape(3, -1), factor * factor
+    codes = np.minimum(127, np.floor((total + area / 2) / area))
+    assert np.array_equal(small.codes, codes) and np.array_equal(small.left, total - area * codes)
+    assert small.inner.tolist() == (codes**2).sum(axis=1).tolist()
+    np.testing.assert_allclose(small.moved, np.sqrt(((total / area - codes) ** 2).sum(axis=1)))
+    rest2 = ((squares - squares.mean((2, 4), keepdims=True)) ** 2).sum((1, 2, 3, 4, 5))
+    np.testing.assert_allclose(small.rest, np.sqrt(rest2) / factor, atol=1e-6)

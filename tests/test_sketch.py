@@ -134,7 +134,7 @@ def test_patterns_of_single_pixels_are_sketched_from_the_pixels_themselves() -> 
 def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, share, block, threads) -> None:
     rng = np.random.default_rng(seed)
     n = len(pixels)
-    y = rng.choice([0.5, 1e6, 1e6 + 0.125], n) if numeric else rng.integers(0, 3, n).astype(float)
+    y = rng.choice([0.5, 1e6, 1e6 + 0.03, 1e6 + 0.125], n) if numeric else rng.integers(0, 3, n).astype(float)
     y[rng.random(n) < 0.1] = np.nan
     spec = PassSpec(k, numeric, near2)
     rows = array_rows(pixels, y, rng.random(n) < 0.9)

@@ -13,7 +13,7 @@ import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -66,18 +66,20 @@ PROSE = frozenset(
 )
 EXPORTED = (".json", ".jsonl", ".manifest")
 COCO_MOST = 2**29  # bytes of a file of annotations
-_NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
+# files that others wrote: nothing here takes back what it took, or looks twice at a text that does not end as it should
+_NUMBER = r"[-+]?(?:\d++(?:\.\d++)?+|\.\d++)(?:[eE][-+]?\d++)?+"
 _BOX = re.compile(rf"\d+(?: {_NUMBER}){{4,}}")  # class, and a box or an outline
 # other lists of an image's objects: the class after eight coordinates (DOTA), or before fourteen numbers or fifteen (KITTI)
 _DOTA = re.compile(rf"(?:{_NUMBER} ){{8}}(?P<name>\S+)(?: \d)?")
-_KITTI = re.compile(rf"(?P<name>[A-Za-z]\S*)(?: {_NUMBER}){{14,15}}")
+_KITTI = re.compile(rf"(?P<name>[A-Za-z]\S*+)(?: {_NUMBER}){{14,15}}")
 _REMARK = re.compile(r"(?:imagesource|gsd) ?:.*", re.IGNORECASE)
 NO_OBJECT = frozenset(("DontCare",))
 OF_OBJECTS = ("labels", "labelTxt", "label_2", "Annotations", "annotations")  # folders beside images/
-_CVAT_IMAGE = re.compile(r"<image\b([^>]*?)(?:/>|>(.*?)</image>)", re.DOTALL)
+_CVAT_IMAGE = re.compile(r"<image\b")
 _CVAT_NAME, _CVAT_SUBSET = (re.compile(rf'\b{attribute}="([^"]*)"') for attribute in ("name", "subset"))
-_CVAT_LABEL = re.compile(r'<(?:box|polygon|polyline|points|ellipse|cuboid|mask|skeleton|tag)\b[^>]*?\blabel="([^"]*)"')
-_OBJECT = re.compile(r"<object>(?:(?!</object>).)*?<name>\s*([^<]*?)\s*</name>", re.DOTALL)
+_CVAT_LABEL = re.compile(
+    r'<(?:box|polygon|polyline|points|ellipse|cuboid|mask|skeleton|tag)\b[^<>]*?\blabel="([^"<]*)"'
+)
 _DEFAULTS = SourceOptions()
 
 
@@ -524,12 +526,20 @@ def _voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
         except (OSError, ValueError):
             continue
         if "<annotation" in text:
-            found[key] = {html.unescape(one) for one in _OBJECT.findall(text)}
+            found[key] = set(_voc_objects(text))
     if not any(found.values()):
         return
     named = _set_labels(table, {key: joined(objects) for key, objects in found.items()})
     why = f".xml files annotate {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "names of the annotated objects", why, "--layout"))
+
+
+def _voc_objects(text: str) -> Iterator[str]:
+    """The first name within each object."""
+    for part in text.split("<object>")[1:]:
+        name, _, after = part.partition("</object>")[0].partition("<name>")[2].partition("<")
+        if after.startswith("/name>"):
+            yield html.unescape(name.strip())
 
 
 def _class_in(line: str) -> str | None:
@@ -555,7 +565,7 @@ def _cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
             text = as_text(data)[0] if len(data) <= COCO_MOST else ""
         except (OSError, ValueError):
             continue
-        images = _CVAT_IMAGE.findall(text) if "<annotations" in text else []
+        images = _cvat_images(text) if "<annotations" in text else ()
         here = [(_cvat_image(image, known), inside) for image, inside in images]
         used += [name] if any(key for key, _ in here) else []
         for key, inside in here:
@@ -566,6 +576,17 @@ def _cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     named = _set_labels(table, {key: joined(objects) for key, objects in found.items()})
     why = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'} {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "labels of the annotated objects", why, "--layout"))
+
+
+def _cvat_images(text: str) -> Iterator[tuple[str, str]]:
+    """Attributes of each image, and what lies within it."""
+    for part in _CVAT_IMAGE.split(text)[1:]:
+        attributes, begun, rest = part.partition(">")
+        inside, ended, _ = rest.partition("</image>")
+        if begun and attributes.endswith("/"):
+            yield attributes[:-1], ""
+        elif ended:
+            yield attributes, inside
 
 
 def _exports(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
@@ -620,9 +641,11 @@ def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
         return {}
     if not base.endswith((".yaml", ".yml")):
         return {str(number): line.strip() for number, line in enumerate(text.splitlines()) if line.strip()}
-    listed = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
-    if listed:
-        return {str(number): part.strip().strip("'\"") for number, part in enumerate(listed[1].split(","))}
+    listed = re.search(r"^names:\s*+\[", text, re.MULTILINE)
+    if listed and (end := text.find("]", listed.end())) >= 0:
+        parts = text[listed.end() : end].split(",")
+        return {str(number): part.strip().strip("'\"") for number, part in enumerate(parts)}
     block = re.search(r"^names:[ \t]*\n((?:[ \t]*(?:-|\d+:)[^\n]*(?:\n|$))+)", text, re.MULTILINE)
-    lines = re.findall(r"^[ \t]*(-|\d+:)[ \t]*(.+?)[ \t]*$", block[1], re.MULTILINE) if block else []
-    return {mark.rstrip(":") if mark != "-" else str(n): word.strip("'\"") for n, (mark, word) in enumerate(lines)}
+    lines = re.findall(r"^[ \t]*+(-|\d++:)[ \t]*+(.+)$", block[1], re.MULTILINE) if block else []
+    named = [(mark, word.rstrip(" \t").strip("'\"")) for mark, word in lines]
+    return {mark.rstrip(":") if mark != "-" else str(n): word for n, (mark, word) in enumerate(named)}

@@ -113,7 +113,8 @@ def address_limit() -> int | None:
 
 
 def refuse_few_addresses() -> None:
-    """Refuse a limit under which the libraries alone cannot be loaded: OpenBLAS would end the process with the code of an alert.
+    """Refuse a limit under which the libraries alone cannot be loaded: OpenBLAS would end the process with the code of an alert, or
+    ask for its buffers for ever.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def refuse_few_addresses() -> None:
         raise MachineError(NO_ADDRESSES)
 
 
-LEAST_ADDRESSES = 2**31
+LEAST_ADDRESSES = 2**32
 NO_ADDRESSES = (
     "the memory of the process is limited (ulimit -v) below what its libraries take: raise the limit, to 4 GiB or more"
 )

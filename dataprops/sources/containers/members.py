@@ -26,6 +26,9 @@ LARGE = 16 * 2**20  # bytes that any member may have, however well it was packed
 RATIO = 200  # more than this is no image: photographs stay below 10, masks and blank scans below 100
 LARGEST = 2**30  # bytes of one image file
 LISTED_AT_ONCE = 2**16  # bytes of one piece of text beside an image
+LONGEST = (
+    4096  # characters of a path, as of Linux's: those of a zip may have 65,535, and each is looked at by many rules
+)
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -45,13 +48,18 @@ def check_inflation(size: int, packed: int) -> None:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a member's name stays below the container.
+    """Whether a member's name stays below the container, and is one that a file could have.
 
     >>> [is_safe(name) for name in ("a/b.png", "../b.png", "/b.png", "a/../../b", "C:/b.png", "a//b.png", "./a.png", "..png")]
     [True, False, False, False, False, True, True, True]
     """
     parts = re.split(r"[/\\]", name)
-    return bool(name) and not name.startswith(("/", "\\")) and ".." not in parts and not re.match(r"[A-Za-z]:", name)
+    return (
+        0 < len(name) <= LONGEST
+        and not name.startswith(("/", "\\"))
+        and ".." not in parts
+        and not re.match(r"[A-Za-z]:", name)
+    )
 
 
 def kind_of_member(name: str) -> str:
