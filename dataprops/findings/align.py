@@ -29,6 +29,7 @@ from torch.nn.functional import grid_sample
 
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 from dataprops.findings.warps import grid_of, positions
+from dataprops.probe.threads import in_threads
 
 BLOCKS = 8  # of the picture in each direction
 LEAST_COVERED = 0.5  # fraction of the content of both that must overlap
@@ -405,14 +406,20 @@ def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None
     made = _prepared(thumbs[ids], start is None and thumbs.shape[1] >= 2 * LEAST_HALF)
     one, two = ends[:m], ends[m:]
     at_once = max(8, PAIRS_AT_ONCE * 32**2 // thumbs.shape[1] ** 2)
-    for turned in np.unique(symmetry):
-        of = np.nonzero(symmetry == turned)[0]
-        for first in range(0, len(of), at_once):
-            at = of[first : first + at_once]
-            box_a, box_b = made.boxes[one[at]], _turned_box(made.boxes[two[at]], int(turned))
-            maps = start_warps(pairs.view[at], box_a, box_b) if start is None else start[at]
-            warp = torch.from_numpy(np.array(maps, np.float32))
-            part, warp = _piece(made, one[at], two[at], warp, int(turned))
-            found[at], warps[at] = part.numpy(), warp.numpy()
+    parts = [
+        (int(turned), of[first : first + at_once])
+        for turned in np.unique(symmetry)
+        for of in (np.nonzero(symmetry == turned)[0],)
+        for first in range(0, len(of), at_once)
+    ]
+
+    def some(part: tuple[int, np.ndarray]) -> None:
+        turned, at = part
+        box_a, box_b = made.boxes[one[at]], _turned_box(made.boxes[two[at]], turned)
+        maps = start_warps(pairs.view[at], box_a, box_b) if start is None else start[at]
+        told, warp = _piece(made, one[at], two[at], torch.from_numpy(np.array(maps, np.float32)), turned)
+        found[at], warps[at] = told.numpy(), warp.numpy()
+
+    in_threads(some, parts)
     detail, covered, gain, offset, differing = found.T
     return Alignment(detail, warps, covered, gain, offset, differing)
