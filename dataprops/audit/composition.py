@@ -72,9 +72,12 @@ def run_stages(
     DatapropsError
         If the input or an option is unusable, or another audit of the dataset is running.
     """
+    from threadpoolctl import threadpool_limits
+
     if not spent:  # else nothing may be left to read, and nothing be new
         kernels.begin()
-    with locked(open_store(config.store), config.dataset, wait):
+    # numpy's products are small: a second thread for them computes little, and spins on a core that other work would have
+    with locked(open_store(config.store), config.dataset, wait), threadpool_limits(1, "blas"):
         run = start_run(config)
         try:
             _run_all(run, tools, call, dict(spent or {}))
