@@ -102,11 +102,16 @@ def test_witnesses_are_joined_by_the_most_likely_exponents_and_offsets(random: f
     assert found.x[-1] == random
 
 
-def test_witnesses_that_learnt_nothing_are_a_hint_beside_the_shares() -> None:
+def test_witnesses_that_learnt_nothing_order_the_labels_whatever_their_classes_and_call_none_wrong() -> None:
     rng = np.random.default_rng(0)
-    y, p = np.arange(40) % 2, rng.dirichlet([5, 5], 40)
+    y, p = (np.arange(40) % 4 > 0).astype(np.int64), rng.dirichlet([5, 5], 40)
     fitted = asked._fitted(asked._logs([p]), y, (0.0, 0.0)).probabilities
-    np.testing.assert_allclose(asked.joined([p], y), (1 - asked.HINT) * 0.5 + asked.HINT * fitted)
+    joint = asked.joined([p], y)
+    np.testing.assert_allclose(joint, (1 - asked.HINT) * np.eye(2)[y] + asked.HINT * fitted)
+    said = Opinions(np.arange(40), ["a", "b"], y, joint, joint)
+    by_witness = np.argsort(fitted[np.arange(40), y])  # before, those of the smaller class came first
+    assert np.argsort(-said.doubt).tolist() == by_witness.tolist()
+    assert said.doubt.max() < 0.01  # before, 0.75 of the smaller class: the suspect side of each pair
     sure = np.where(np.arange(2) == y[:, None], 0.9, 0.1)
     fitted = asked._fitted(asked._logs([sure]), y, (0.0, 0.0)).probabilities
     np.testing.assert_allclose(asked.joined([sure], y), fitted)

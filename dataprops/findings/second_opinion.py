@@ -11,7 +11,7 @@ Of small sets the probabilities of both classifiers are averaged over several di
 The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
 result is calibrated on the set itself. Where the witnesses tell nothing of the labels beyond the sizes of the classes
-(likelihood-ratio test), the joint probabilities are nearly these sizes, and nothing is suspect.
+(likelihood-ratio test), the given labels are believed but for a hint, and nothing is suspect.
 
 The score of a label given as g is the probability that it is wrong if class c is written as g with probability T_cg: the sum over
 c != g of joint_c T_cg, divided by the sum over all c. T is estimated from the joint probabilities in one step from 2 % of noise, and
@@ -261,7 +261,7 @@ def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     p = _fitted(_logs(witnesses), y, (0.0, 0.0)).probabilities
     share = np.bincount(y, minlength=classes) / n
     if (np.log(p[np.arange(n), y]) - np.log(share[y])).sum() < LEARNT:
-        return (1 - HINT) * share + HINT * p
+        return (1 - HINT) * np.eye(classes)[y] + HINT * p
     return p
 
 
