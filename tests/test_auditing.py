@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import (
@@ -394,6 +394,33 @@ def test_a_picture_without_a_single_edge_is_blurred_also_where_sharpness_varies(
     numbers = [measure_image(one) for one in pixels]
     images = pd.DataFrame(numbers).add_prefix("original_").assign(image=range(90), width=SIDE, height=SIDE)
     assert {fault.image for fault in quality._sharpness(images)} == {7}
+
+
+def measured(pixels) -> pd.DataFrame:
+    """The measures of these pictures, without what only copies need."""
+    numbers = [measure_image(np.clip(one, 0, 255).astype(np.uint8)) for one in pixels]
+    return pd.DataFrame(numbers).add_prefix("original_").assign(image=range(len(numbers)), width=SIDE, height=SIDE)
+
+
+def test_a_blur_is_told_of_pictures_that_are_soft_by_themselves():
+    """Enlarged three times, as faces cut out of photographs are: adjacent pixels hardly differ in any of them."""
+    from PIL import Image
+
+    small = pictures(90, seed=5)[:, :20, :20]
+    pixels = [np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for one in small]
+    for at in (7, 40):
+        pixels[at] = gaussian_filter(pixels[at], 3.0)
+    found = quality._sharpness(measured(pixels))
+    assert {fault.image for fault in found} == {7, 40}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_blur_in_one_direction_is_told(axis: int):
+    pixels = pictures(90, seed=5).astype(float)
+    pixels[7] = uniform_filter1d(pixels[7], 7, axis=axis)
+    found = quality._sharpness(measured(pixels))
+    assert [(fault.image, fault.fault) for fault in found] == [(7, "blurred")]
+    assert "usually" in found[0].words
 
 
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():

@@ -42,8 +42,9 @@ EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
 BY_CHANNEL, GRAINIER = 1.25, 1.5
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
-# focus; a blur of a few pixels brings it to 0.25, and what is seldom sharp has about 0.3
-BLURRED, VERY_BLURRED, NO_EDGE = 0.33, 0.285, 0.264
+# greatest `edges` and `half_edges` of a blurred picture, and greatest part of the set's median that it has
+BLURRED, HALF_BLURRED, SOFTER = 0.25, 0.33, 0.75
+NO_EDGE, SHARP = 0.19, 0.35  # `edges` of a picture without an edge, beside a set whose median is sharp
 
 
 class Fault(NamedTuple):
@@ -55,10 +56,12 @@ class Fault(NamedTuple):
     words: str
 
 
-def _fence(values: np.ndarray, spread: float, tail: tuple[float, float] = TAIL) -> tuple[float, float, float]:
+def _fence(
+    values: np.ndarray, spread: float, tail: tuple[float, float] = TAIL, beyond: float = 2.0
+) -> tuple[float, float, float]:
     """Median, and the fences below and above; NaN where nothing was measured.
 
-    Each lies two quartile distances (at least `spread`) beyond its quartile, and at least where the set's own tail, an
+    Each lies `beyond` quartile distances (at least `spread`) beyond its quartile, and at least where the set's own tail, an
     exponential through two of its quantiles (`tail`), would leave one image: a set of wide spread has no outliers in its tail.
     """
     known = values[~np.isnan(values)]
@@ -71,8 +74,8 @@ def _fence(values: np.ndarray, spread: float, tail: tuple[float, float] = TAIL) 
     outer, inner = tail
     left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
     far, near, near_top, far_top = np.quantile(usual, [outer, inner, 1 - inner, 1 - outer]).tolist()
-    fences = [min(fences[0], far - (near - far) * left), max(fences[1], far_top + (far_top - near_top) * left)]
-    return middle, fences[0], fences[1]
+    below, above = low - beyond * width, high + beyond * width
+    return middle, min(below, far - (near - far) * left), max(above, far_top + (far_top - near_top) * left)
 
 
 def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
@@ -183,15 +186,13 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
-    focus, noise = _column(used, "focus"), _column(used, "noise")
-    # adjacent pixels of a slope differ by a quarter of pixels four apart: what exceeds it is detail
-    detail = np.log2(np.maximum(focus - 0.25, 0) + 0.02)
-    middle, bottom, _ = _fence(detail, 0.35)
-    usually_sharp = 2**middle > 0.12
-    blurred = (detail < max(bottom, np.log2(0.055) if usually_sharp else -np.inf)) & (focus <= VERY_BLURRED)
-    blurred |= (detail < bottom - 0.35) & (focus <= BLURRED)
-    # a set of pictures of any sharpness has no fence, but none without a single edge
-    blurred |= (focus <= NO_EDGE) & (float(pd.Series(focus).median()) >= BLURRED)  # tiny pictures have none: NaN
+    edges, half, noise = (_column(used, name) for name in ("edges", "half_edges", "noise"))
+    usual, soft = _softer(edges)
+    blurred = soft & (edges <= BLURRED)
+    # pictures of any sharpness draw no fence, but where most are sharp one without an edge is blurred
+    blurred |= (edges <= NO_EDGE) & (usual >= SHARP)
+    half_usual, soft = _softer(half)
+    half_blurred = soft & (half <= HALF_BLURRED) & ~blurred
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
@@ -209,11 +210,24 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
             used,
             blurred,
             "blurred",
-            focus,
-            "is blurred: adjacent pixels hardly differ ({:.2f} of the change over four)",
+            edges,
+            f"is blurred: the sharpness of its edges is {{:.2f}}, usually {usual:.2f}",
         ),
-        *_rows(used, noisy & ~blurred, "noise", grain, "is noisy: {:.0f} grey levels of noise"),
+        *_rows(
+            used,
+            half_blurred,
+            "blurred",
+            half,
+            f"is blurred: at half its size the sharpness of its edges is {{:.2f}}, usually {half_usual:.2f}",
+        ),
+        *_rows(used, noisy & ~blurred & ~half_blurred, "noise", grain, "is noisy: {:.0f} grey levels of noise"),
     ]
+
+
+def _softer(edges: np.ndarray) -> tuple[float, np.ndarray]:
+    """Median, and which pictures are softer than the set's fence, bool [n]."""
+    middle, bottom, _ = _fence(np.log2(edges), 0.2, beyond=1.0)
+    return 2**middle, (np.log2(edges) < bottom) & (edges <= SOFTER * 2**middle)
 
 
 def _compression(used: pd.DataFrame) -> list[Fault]:
