@@ -200,7 +200,7 @@ def test_coefficients_are_turned_as_the_picture_is(symmetry):
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])
-@pytest.mark.parametrize("lines", [(5, 0, 0, 0), (0, 6, 0, 0), (0, 0, 7, 0), (0, 0, 0, 8), (9, 3, 4, 12)])
+@pytest.mark.parametrize("lines", [(5, 0, 0, 0), (0, 6, 0, 0), (0, 0, 7, 0), (0, 0, 0, 8), (9, 3, 4, 12), (1, 1, 1, 1)])
 def test_borders_of_one_colour_are_measured_at_each_side(lines, level):
     """With the line between border and content, a mixture of both."""
     left, top, right, bottom = lines
@@ -216,6 +216,28 @@ def test_borders_of_one_colour_are_measured_at_each_side(lines, level):
     assert candidates.content_boxes(thumb[None])[0].tolist() == pytest.approx(
         [inset[0] - 1, inset[1] - 1, 1 - inset[2], 1 - inset[3]]
     )
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_a_line_of_a_border_may_have_one_pixel_in_fifty_that_is_odd(side):
+    content = np.random.default_rng(0).integers(20, 200, (side, side)).astype(np.uint8)
+    for odd in (side // 50, side // 50 + 1):
+        thumb = content.copy()
+        thumb[:, :5] = 250
+        thumb[10 : 10 + odd, :5] = 30
+        found = candidates.border_lines(thumb[None])[0].tolist()
+        assert found == ([5 + side // 32, 0, 0, 0] if odd == side // 50 else [0, 0, 0, 0])
+
+
+def test_directions_are_coefficients_without_what_all_share_by_their_spread():
+    rng = np.random.default_rng(0)
+    coef, mean, spread = rng.normal(size=(4, 8, 8)), rng.normal(size=(8, 8)), rng.uniform(0.5, 2, (8, 8))
+    some = candidates._Directions(coef.astype(np.float32), mean.astype(np.float32), spread.astype(np.float32))
+    flat = ((coef - mean) / spread).reshape(4, -1)
+    low = flat[:, LOWEST_FIRST[: candidates.COARSE]]
+    np.testing.assert_allclose(some.low(), low / np.linalg.norm(low, axis=1, keepdims=True), atol=1e-5)
+    wanted = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    np.testing.assert_allclose(some.at(np.array([2, 0])), wanted[[2, 0]], atol=1e-5)
 
 
 def test_a_border_takes_no_more_than_two_fifths_of_a_side_and_a_picture_of_one_colour_has_none():
@@ -271,16 +293,17 @@ def test_the_best_views_of_the_best_partners_are_kept():
 
 
 def scene(seed: int, window: tuple[float, float, float, float], side: int = 64) -> np.ndarray:
-    """A part of a scene that goes on beyond the unit square, float64 in 0 to 255."""
-    rng = np.random.default_rng(seed)
+    """A part of a scene that goes on beyond the unit square, float64 in 0 to 255; half of what it shows is in all scenes."""
     left, top, right, bottom = window
     at = (np.arange(side) + 0.5) / side
     x, y = left + at * (right - left), top + at * (bottom - top)
     out = np.zeros((side, side))
-    for _ in range(40):
+    rng, others = np.random.default_rng(1), np.random.default_rng(seed + 10)
+    for number in range(80):
+        rng = others if number == 40 else rng
         at_x, at_y, size, height = rng.uniform(-0.5, 1.5), rng.uniform(-0.5, 1.5), rng.uniform(0.05, 0.2), rng.normal()
         out += height * np.exp(-((x[None] - at_x) ** 2 + (y[:, None] - at_y) ** 2) / (2 * size**2))
-    return np.clip(128 + 50 * out, 0, 255)
+    return np.clip(128 + 35 * out, 0, 255)
 
 
 def frame_of(window: tuple[float, float, float, float], shown: tuple[float, float, float, float]) -> tuple:

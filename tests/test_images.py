@@ -251,6 +251,18 @@ def test_frames_that_were_not_looked_at_are_a_finding(tmp_path: Path) -> None:
     assert row[2] == "“two” holds 4 frames; the first one was taken."
 
 
+@pytest.mark.parametrize(("step", "mean"), [(None, 34.546875), (0, 1.0), (1, 1.0), (255, 255.0)])
+def test_steps_of_a_jpeg_are_those_of_its_first_table_and_none_is_below_1(step: int | None, mean: float) -> None:
+    """A table of zeros, which no encoder writes, would be infinitely fine, on a scale of octaves."""
+    out = io.BytesIO()
+    Image.new("L", (16, 16), 90).save(out, "JPEG", quality=70)
+    data = bytearray(out.getvalue())
+    if step is not None:
+        at = data.index(b"\xff\xdb") + 5
+        data[at : at + 64] = bytes([step] * 64)
+    assert decode(bytes(data)).jpeg_step == mean
+
+
 def test_a_jpeg_of_several_pictures_is_its_first() -> None:
     frames = [Image.new("RGB", (16, 8), (200, 10, 10)), Image.new("RGB", (16, 8), (10, 10, 200))]
     got = decode(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))

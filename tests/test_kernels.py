@@ -287,7 +287,7 @@ def test_pairs_that_small_pictures_do_not_rule_out_are_those_of_the_formula(nume
     m, n, step = 9, 11, 0.7
     codes = [rng.integers(-9, 10, (count, 5)) for count in (m, n)]
     one, two = (
-        PooledSide((code**2).sum(axis=1).astype(float), rng.uniform(0, 9, len(code)), rng.uniform(0, 3, len(code)))
+        PooledSide((code**2).sum(axis=1).astype(float), rng.uniform(0, 30, len(code)), rng.uniform(0, 1, len(code)))
         for code in codes
     )
     y = [rng.choice([0.0, 1.0, 2.5, np.nan], count).astype(np.float32) for count in (m, n)]
@@ -295,7 +295,7 @@ def test_pairs_that_small_pictures_do_not_rule_out_are_those_of_the_formula(nume
         sketch.Limits(
             np.zeros(count, np.float32),
             np.zeros(count, np.float32),
-            rng.uniform(0, 20, count).astype(np.float32),
+            rng.uniform(0, 25, count).astype(np.float32),
             rng.uniform(0, 20, count).astype(np.float32),
             labels,
         )

@@ -266,8 +266,9 @@ def _decode(data: bytes, window: str) -> RawImage:
     try:
         with quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             name, mode = image.format or "", image.mode
-            tables = getattr(image, "quantization", None)
-            step = sum(tables[0]) / len(tables[0]) if tables and tables.get(0) else math.nan
+            table = (getattr(image, "quantization", None) or {}).get(0)
+            # a step of 0, which no encoder writes, counts as 1
+            step = sum(max(1, entry) for entry in table) / len(table) if table else math.nan
             if name == "TIFF":
                 silence_libtiff()
             wide = sixteen.is_wide(image)
