@@ -195,10 +195,9 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     half_blurred = soft & (half <= HALF_BLURRED) & ~blurred
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
-    middle, _, top = _fence(np.log2(grain + 0.5), 0.4)
+    _, _, top = _fence(np.log2(grain + 0.5), 0.4)
     known = grain[~np.isnan(grain)]
-    usual = float(np.quantile(known, 0.75)) if len(known) else 0.0
-    very = max(VERY_GRAINY, 3 * usual)
+    very = max(VERY_GRAINY, 3 * float(np.quantile(known, 0.75)) if len(known) else 0.0)
     colour = _column(used, "colour")
     texture = (colour > COLOURED[0]) & (colour < BY_CHANNEL * noise)
     noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
