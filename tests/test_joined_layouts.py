@@ -185,6 +185,166 @@ LAYOUTS = {
         {"train": 8, "test": 8},
         {f"{split}{n}": 4 for split in ("train", "test") for n in range(2)},
     ),
+    "Camelyon17: the path by parts, patients of several slides": Layout(
+        [
+            f"patches/patient_{who:03d}_node_{n}/patch_patient_{who:03d}_node_{n}_x_{x}_y_64.png"
+            for who in (4, 9, 12)
+            for n in (1, 4)
+            for x in (32, 64)
+        ],
+        {
+            "metadata.csv": table(
+                ",patient,node,x_coord,y_coord,tumor,slide,center,split",
+                *(
+                    f"{who + n + x},{who:03d},{n},{x},64,{int(x == 64)},{who},1,{int(who == 12)}"
+                    for who in (4, 9, 12)
+                    for n in (1, 4)
+                    for x in (32, 64)
+                ),
+            )
+        },
+        "",
+        {"0": 6, "1": 6},
+        {"0": 8, "1": 4},
+        {"004": 4, "009": 4, "012": 4},
+        told="'patient', 'node', 'x_coord' name the images (their values stand in the paths)",
+    ),
+    "MIMIC: labels of studies, splits of images in another table": Layout(
+        [
+            f"files/p10/p1000003{who}/s5041426{2 * who + n}/{who}{n}{k}-ab.jpg"
+            for who in range(3)
+            for n in range(2)
+            for k in range(2)
+        ],
+        {
+            "chexpert.csv": table(
+                "subject_id,study_id,Edema,No Finding,Pneumonia",
+                *(
+                    f"1000003{who},5041426{2 * who + n},{('1.0', '')[n]},{('', '1.0')[n]},-1.0"
+                    for who in range(3)
+                    for n in range(2)
+                ),
+            ),
+            "split.csv": table(
+                "dicom_id,study_id,subject_id,split",
+                *(
+                    f"{who}{n}{k}-ab,5041426{2 * who + n},1000003{who},{('train', 'validate', 'test')[who]}"
+                    for who in range(3)
+                    for n in range(2)
+                    for k in range(2)
+                ),
+            ),
+        },
+        "",
+        {"Edema": 6, "No Finding": 6},
+        {"train": 4, "val": 4, "test": 4},
+        {f"p1000003{who}": 4 for who in range(3)},
+        told="'subject_id', 'study_id' name the images",
+    ),
+    "CBIS-DDSM: folders of one image or two, three columns of files, one of masks": Layout(
+        [
+            f"CBIS/Mass_P_{who:05d}_{side}{end}/1.3.6.1.4.{who}/00000{n}.png"
+            for who in range(1, 8)
+            for side in ("L", "R")
+            for end, n in (("", 0), ("_1", 0), ("_1", 1))
+        ],
+        {
+            "mass_train.csv": table(
+                "patient_id,left or right,pathology,image file path,cropped image file path,ROI mask file path",
+                *(
+                    f"P_{who:05d},{side},{('BENIGN', 'MALIGNANT')[who % 2]},"
+                    + ",".join(
+                        f"Mass_P_{who:05d}_{side}{end}/1.3.6.1.4.{who}/00000{n}.dcm"
+                        for end, n in (("", 0), ("_1", 0), ("_1", 1))
+                    )
+                    for who in range(1, 8)
+                    for side in ("L", "R")
+                ),
+            )
+        },
+        "",
+        {"BENIGN": 12, "MALIGNANT": 16},
+        group={f"P_{who:05d}": 4 for who in range(1, 8)},
+        told="'ROI mask file path' are masks",
+    ),
+    "ODIR: two images in a row, whose label both have and which are of one person": Layout(
+        [f"Training Images/{n}_{side}.jpg" for n in range(6) for side in ("left", "right")],
+        {
+            "data.csv": table(
+                "ID,Patient Sex,Left-Fundus,Right-Fundus,N,D",
+                *(f"{n},F,{n}_left.jpg,{n}_right.jpg,{n % 2},{1 - n % 2}" for n in range(6)),
+            )
+        },
+        "",
+        {"N": 6, "D": 6},
+        {"train": 12},
+        {f"row {n}": 2 for n in range(1, 7)},
+        told="'Left-Fundus', 'Right-Fundus' are paths",
+    ),
+    "RFMiD: splits below splits, the same names in each, a table for each": Layout(
+        [
+            f"{top}/{n}.png"
+            for top in ("Training_Set/Training", "Evaluation_Set/Validation", "Test_Set/Test")
+            for n in range(1, 5)
+        ],
+        {
+            f"{name}_Labels.csv": table("ID,DR,MH", *(f"{n},{int(n % 2 == k)},{int(n % 2 != k)}" for n in range(1, 5)))
+            for k, name in enumerate(("Training", "Validation"))
+        }
+        | {"Testing_Labels.csv": table("ID,DR,MH", *(f"{n},1,0" for n in range(1, 5)))},
+        "",
+        {"DR": 8, "MH": 4},
+        {"train": 4, "val": 4, "test": 4},
+        told="Validation_Labels.csv names 4 of 12 images",
+    ),
+    "VinDr: a reader who saw nothing beside one who did": Layout(
+        numbered("train/{:032x}.png", 4),
+        {
+            "labels.csv": table(
+                "image_id,rad_id,Nodule,Mass",
+                *(f"{n:032x},R{k},{int(n % 2 == 0 and k > 0)},{int(n % 2 == 1)}" for n in range(4) for k in range(3)),
+            )
+        },
+        "",
+        {"Nodule": 2, "Mass": 2},
+        {"train": 4},
+    ),
+    "VinDr-Mammo: BI-RADS by the last word of a column's name": Layout(
+        [f"images/{s:032x}/{s:016x}{k:016x}.png" for s in range(4) for k in range(2)],
+        {
+            "breast.csv": table(
+                "study_id,laterality,image_id,breast_birads,breast_density,split",
+                *(
+                    f"{s:032x},{'LR'[k]},{s:016x}{k:016x},BI-RADS {1 + k},C,{('training', 'test')[s // 2]}"
+                    for s in range(4)
+                    for k in range(2)
+                ),
+            )
+        },
+        "",
+        {"BI-RADS 1": 4, "BI-RADS 2": 4},
+        {"train": 4, "test": 4},
+        {f"{s:032x}": 2 for s in range(4)},
+    ),
+    "folders of their own name are passed over": Layout(
+        [
+            f"{top}/{top}/{name}/{top[0]}{n}.jpg"
+            for top in ("Kidney", "Lung")
+            for name in ("ill", "well")
+            for n in range(2)
+        ],
+        {},
+        "",
+        {"Kidney": 4, "Lung": 4},
+        told="below each lie ill, well (--layout '*/*/class'",
+    ),
+    "FIVES: a letter at the end of the name is told": Layout(
+        [f"Original/{n}_{'ADGN'[n % 4]}.png" for n in range(12)],
+        {},
+        "",
+        {None: 12},
+        told="names of files end with A 3, D 3, G 3, N 3",
+    ),
 }
 
 
@@ -206,6 +366,12 @@ def test_labels_go_to_the_images_that_the_ids_mean(tmp_path: Path) -> None:
     listing = made(LAYOUTS[flowers], tmp_path / "flowers").scan()
     assert listing["label"].tolist() == ["1", "2", "3"] * 4
     assert listing["split"].tolist() == ["train"] * 4 + ["val"] * 2 + ["test"] * 6
+
+
+def test_the_label_to_hold_against_the_rest_is_not_one_that_all_images_have(tmp_path: Path) -> None:
+    texts = {"m.csv": table("path,labels", *(f"{n}.jpg,{'text|fracture' if n % 2 else 'text'}" for n in range(4)))}
+    listing = made(Layout(numbered("{}.jpg", 4), texts, "m.csv", {}), tmp_path).scan()
+    assert "--label 'fracture'" in [told["option"] for told in listing.attrs["decisions"]]
 
 
 def test_files_of_matlab_are_read_as_scipy_reads_them() -> None:

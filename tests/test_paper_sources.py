@@ -49,8 +49,22 @@ def pixels_of(source: OpenSource, key: str) -> np.ndarray:
 # what holds for all
 
 
-def test_the_eleven_are_sources_that_can_travel() -> None:
-    names = ["mnist", "cifar10", "svhn", "imagenet", "brats", "dbc", "oai", "chexpert", "mura", "rsna", "prostate"]
+def test_the_eleven_and_two_more_are_sources_that_can_travel() -> None:
+    names = [
+        "mnist",
+        "cifar10",
+        "cifar100",
+        "stl10",
+        "svhn",
+        "imagenet",
+        "brats",
+        "dbc",
+        "oai",
+        "chexpert",
+        "mura",
+        "rsna",
+        "prostate",
+    ]
     assert set(READERS) == set(names)
     for name in names:
         assert {"split", "classes", "subset", "subset-seed"} <= set(SOURCES[name].rules)
@@ -64,6 +78,8 @@ def test_the_eleven_are_sources_that_can_travel() -> None:
         ("mnist", [], ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]),
         ("mnist", ["t10k-images-idx3-ubyte"], ["t10k-labels-idx1-ubyte;"]),
         ("cifar10", [], ["data_batch_1;", "cifar-10-batches-py"]),
+        ("cifar100", [], ["train.bin;", "cifar-100-python"]),
+        ("stl10", ["readme.txt"], ["train_X.bin;", "stl10_binary"]),
         ("svhn", ["readme.txt"], ["train_32x32.mat;"]),
         ("imagenet", [], ["/train;", "CLS-LOC"]),
         ("imagenet", ["train/cats/a.JPEG"], ["train/n01440764;"]),
@@ -1155,3 +1171,64 @@ def test_prostate_tables_that_do_not_fit_are_named(tmp_path: Path, row: tuple, w
     put_csv(tmp_path / "Target Data_2019-12-05.csv", SCORES, [row])
     with pytest.raises(DatapropsError, match=words):
         opened("prostate", tmp_path).scan()
+
+
+# CIFAR-100 and STL-10
+
+
+def cifar100(root: Path, form: str, pixels: np.ndarray) -> Path:
+    for split, first in (("train", 0), ("test", 3)):
+        rows = pixels[first : first + 3]
+        if form == "binary":
+            data = b"".join(bytes([n, 10 + n]) + row.tobytes() for n, row in enumerate(rows))
+            put(root, f"cifar-100-binary/{split}.bin", data)
+        else:
+            held = {b"fine_labels": [10, 11, 12], b"coarse_labels": [0, 1, 2], b"data": rows, b"batch_label": b"x"}
+            put(root, f"cifar-100-python/{split}", pickle.dumps(held, protocol=2))
+    names = {"fine": [f"f{n}" for n in range(100)], "coarse": [f"c{n}" for n in range(20)]}
+    for kind, some in names.items() if form == "binary" else ():
+        put(root, f"cifar-100-binary/{kind}_label_names.txt", "\n".join(some).encode())
+    if form == "python":
+        held = {f"{kind}_label_names".encode(): [name.encode() for name in some] for kind, some in names.items()}
+        put(root, "cifar-100-python/meta", pickle.dumps(held, protocol=2))
+    return root
+
+
+@pytest.mark.parametrize("form", ["python", "binary"])
+def test_cifar_100_has_two_labels_of_each_image(tmp_path: Path, form: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3072)).astype(np.uint8)
+    cifar100(tmp_path, form, pixels)
+    for rules, letter, first in (((), "f", 10), (("label=coarse",), "c", 0)):
+        told = listed("cifar100", tmp_path, *rules)
+        names = [f"{letter}{first + n}" for n in range(3)]
+        assert [row[1] for row in told] == names * 2
+        assert [row[2] for row in told] == ["test"] * 3 + ["train"] * 3
+    source = opened("cifar100", tmp_path)
+    np.testing.assert_array_equal(pixels_of(source, "train/00001"), pixels[1].reshape(3, 32, 32).transpose(1, 2, 0))
+    with pytest.raises(DatapropsError, match="give it as cifar100:"):
+        open_source(str(tmp_path)).scan()
+    if form == "binary":
+        file = tmp_path / "cifar-100-binary/test.bin"
+        file.write_bytes(file.read_bytes()[:-5])
+        with pytest.raises(OSError, match="cut off"):
+            opened("cifar100", tmp_path).read("test/00002")
+
+
+def test_stl_10_is_stored_by_columns_and_has_images_without_labels(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3)).astype(np.uint8)
+    for split, some in (("train", images[:2]), ("test", images[2:4]), ("unlabeled", images[4:])):
+        put(tmp_path, f"stl10_binary/{split}_X.bin", some.transpose(0, 3, 2, 1).tobytes())
+    put(tmp_path, "stl10_binary/train_y.bin", bytes([1, 2]))
+    put(tmp_path, "stl10_binary/test_y.bin", bytes([2, 1]))
+    put(tmp_path, "stl10_binary/class_names.txt", b"airplane\nbird\n")
+    told = {path: (label, split) for path, label, split, _ in listed("stl10", tmp_path)}
+    assert told == {
+        "train/000000": ("airplane", "train"),
+        "train/000001": ("bird", "train"),
+        "test/000000": ("bird", "test"),
+        "test/000001": ("airplane", "test"),
+        "unlabeled/000000": (None, "unlabeled"),
+    }
+    np.testing.assert_array_equal(pixels_of(opened("stl10", tmp_path), "test/000001"), images[3])
+    with pytest.raises(DatapropsError, match="give it as stl10:"):
+        open_source(str(tmp_path)).scan()

@@ -906,7 +906,8 @@ LAYOUTS = {
         {},
         "",
         {"aligned": 6},
-        told="names of files begin with test 3, train 3",
+        {"train": 3, "test": 3},
+        told="all names of files begin with one",
     ),
     "Herlev: partners whose names say a little more are told": Layout(
         [f"{name}/{n}{end}.bmp" for name in ("columnar", "squamous") for n in range(4) for end in ("", "-d")],

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import ABSENT, COMPANION, Decision, decide
+from dataprops.sources.account import ABSENT, COMPANION, MASK, Decision, decide
 from dataprops.sources.columns import (
     LABELS,
     PARTS,
@@ -59,6 +59,7 @@ CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what ma
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
 FEW_CLASSES = 200  # different texts beside images that may be classes
+THIN = 3  # images of a folder, of which it takes more to be a class where tables tell others
 WORD, WORDS = 60, 3  # characters, and words, of a class
 DEEPEST = 4  # levels of objects of JSON in which a class is looked for
 PROSE = frozenset(
@@ -96,8 +97,22 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     names = list(table.attrs.get("ignored", ()))
     with_splits(table, names, read)
     _classes(table, names, read, options)
+    table = _without_masks(table, table.attrs.pop("masks", set()))
     with_patients(table, names, read, options)
     return table
+
+
+def _without_masks(table: pd.DataFrame, masks: set[str]) -> pd.DataFrame:
+    """The images but for those that a table calls masks."""
+    if not masks:
+        return table
+    kept = table[~table["key"].isin(masks)].reset_index(drop=True)
+    kept.attrs = {
+        **table.attrs,
+        "ignored": [*table.attrs.get("ignored", ()), *sorted(masks)],
+        "reasons": {**table.attrs.get("reasons", {}), **dict.fromkeys(masks, MASK)},
+    }
+    return kept
 
 
 def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -106,12 +121,12 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     if classes.nunique() > 1:
         if with_persons(table, names, read, options, classes.tolist()):
             return
-        if table["label"].notna().any():
+        if table["label"].notna().any() and not _thin(table, names, read, options):
             if classes.isna().any():
                 _rest(table, names, read, options)
             compare(table, names, read, options)
             return
-        classes = table["label"]
+        classes = pd.Series([None] * len(table), dtype=object) if table["label"].notna().any() else table["label"]
     # the only folder tells nothing where a table tells more
     table["label"] = pd.Series([None] * len(table), dtype=object)
     _labels(table, names, read, options)
@@ -122,6 +137,22 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
         table["label"] = classes
     elif classes.notna().any():
         table.attrs["decisions"] = [told for told in table.attrs.get("decisions", ()) if told["what"] != "classes"]
+
+
+def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
+    """Whether folders of few images each, ``Mass-Training_P_00001_LEFT_CC``, are no classes: tables tell some of nearly all."""
+    if len(table) > THIN * table["label"].nunique():
+        return False
+    tables = agreeing(
+        neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist()), len(table)
+    )
+    label = {key: one for told in tables for key, one in told.label.items() if one is not None}
+    named = {key for told in tables for key in (*told.label, *told.masks)}
+    if len(named) < WHOLE * len(table) or not 1 < len(set(label.values())) <= len(label) / THIN:
+        return False
+    table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+    table.attrs["empty_classes"] = []
+    return True
 
 
 def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
@@ -280,6 +311,7 @@ def _neighbours(
         rows = {key: row for row, key in enumerate(told.label)}
         named = _set(table, rows, {name: [values[key] for key in rows] for name, values in columns.items()})
         _add_absent(table, told.absent)
+        table.attrs["masks"] = table.attrs.get("masks", set()) | told.masks
         more = f"; {len(told.absent):,} that it names are not there" if told.absent else ""
         why = f"{told.name} names {named:,} of {len(table):,} images{more}"
         value = f"of the table {posixpath.basename(told.name)}"

@@ -18,7 +18,7 @@ _DEFAULTS = SourceOptions()
 # Names by which published tables call them, without blanks, dashes and case; the first one that is there counts
 PATHS = (
     *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
-    *("imagefilepath", "filestem", "relativeimpath", "fname"),
+    *("filestem", "relativeimpath", "fname"),
     *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images"),
 )
 LABELS = (
@@ -49,7 +49,7 @@ LABELS = (
         "emotion",
         "diagnostic",
     ),
-    *("labelname", "labelid", "classlabel", "categoryname", "categoryid", "tag", "groundtruth"),
+    *("labelname", "labelid", "classlabel", "categoryname", "categoryid", "tag", "groundtruth", "birads"),
 )
 PATIENTS = (
     "patient",
@@ -150,7 +150,7 @@ def path_column(
         for column in known_as(frame.columns.tolist(), PATHS):
             if exist(column) > 0:
                 return column, [Decision("columns", f"{column!r} is the path", "its values are files", "--path-column")]
-        found = _columns_of_files(frame, named)
+        found = columns_of_files(frame, named)
         if len(found) > 1:
             raise DatapropsError(
                 f"{where} has several columns of files, {', '.join(found)}: name one of them with --path-column"
@@ -161,7 +161,7 @@ def path_column(
     raise _missing(frame, options.path_column, where, "path", "; if the images lie elsewhere, give --images DIR")
 
 
-def _columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> list[str]:
+def columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> list[str]:
     """Columns whose values are called as files are: those that tell most rows apart, of which paths go before bare names."""
     found = []
     for column in frame.columns:

@@ -41,7 +41,8 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
                 f" {seen}{', ...' if len(most) > SHOWN else ''}"
             )
             other = Decision("labels", FOLDERS_USED, why, "giving the table in place of the folder")
-        used.add(told.name)
+        if same:
+            used.add(told.name)
     if other is not None:
         decide(table, other)
         return

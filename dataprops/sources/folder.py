@@ -47,7 +47,10 @@ OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".
 
 
 # Files that a source of their own reads, by a part of their names
-PUBLISHED = (("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"))
+PUBLISHED = (
+    *(("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"), ("train_X.bin", "stl10")),
+    *(("cifar-100-", "cifar100"), ("fine_label_names", "cifar100")),
+)
 WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
 FEW_NAMES = 200  # beginnings of file names that may be classes
 LEAST_FIELDS, MOST_NAMES, MOST_SHOWN = (
@@ -184,13 +187,25 @@ def layout(
     told_names = () if len(set(found.label)) > 1 or options.layout or options.label_pattern else _named_alike(kept)
     own = groups(kept, options.group_pattern)
     group = found.group if options.group_pattern is None else own
-    table = image_table(key=kept, label=found.label, split=found.split, group=group)
+    split, told_split = _splits_of_names(kept) if not any(found.split) and not options.layout else (found.split, ())
+    table = image_table(key=kept, label=found.label, split=split, group=group)
     return told(
         table,
         {shown(name): reason for name, reason in sorted((ignored | left_out).items(), key=_bytes_of)},
         [shown(name) for name in sorted(_empty(kept, folders, found), key=os.fsencode)],
-        [*decisions, *found.decisions, *told_names],
+        [*decisions, *found.decisions, *told_split, *told_names],
     )
+
+
+def _splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, ...]]:
+    """Splits that all names of files begin with, ``train_00001.jpg`` and ``test_00001.jpg``."""
+    words = [re.match(r"([A-Za-z]+)[-_ ]", key.rpartition("/")[2]) for key in keys]
+    split = [None if word is None else split_of(word[1]) for word in words]
+    count = Counter(split)
+    if None in count or len(count) < 2 or min(count.values()) < 2:
+        return [None] * len(keys), ()
+    value = ", ".join(f"{name} {number:,}" for name, number in count.items())
+    return split, (Decision("splits", value, "all names of files begin with one", "--layout"),)
 
 
 def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
@@ -201,24 +216,23 @@ def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
         return _ending_alike(keys)
     names = sorted(count, key=lambda name: -count[name])
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
-    if len({split_of(name) for name in names} - {None}) == len(names):
-        why = f"no folder tells them; names of files begin with {shown_names}"
-        return (Decision("splits", "none", why, "folders for them, or a table with a column of splits"),)
+    if len({split_of(name) for name in names} - {None}) == len(names):  # see _splits_of_names
+        return ()
     why = f"no folder tells a class; names of files begin with {shown_names}"
     word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS
     return (Decision("classes", "none", why, f"--label-pattern '({word})[^/]*$'"),)
 
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``."""
-    ends = [re.fullmatch(r"(.+)[-_](\d)", key.rpartition(".")[0]) for key in keys]
+    """A remark on classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
+    ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])", key.rpartition(".")[0]) for key in keys]
     bases = {end[1] for end in ends if end}
     count = Counter(end[2] for end in ends if end)
     if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
         return _fields(keys)
     named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
     why = f"no folder tells a class; names of files end with {named}"
-    return (Decision("classes", "none", why, r"--label-pattern '[-_]([0-9])[.][^./]*$'"),)
+    return (Decision("classes", "none", why, r"--label-pattern '[-_]([A-Z0-9])[.][^./]*$'"),)
 
 
 def _fields(keys: list[str]) -> tuple[Decision, ...]:

@@ -89,12 +89,12 @@ NO_LABELS = "(none)"  # of an image that was looked at and has none of several p
 
 
 def joined(labels: Iterable[str]) -> str:
-    """Several labels of one image as one text.
+    """Several labels of one image as one text; that a row of it has none tells nothing where others have some.
 
-    >>> joined(["b", "a", "b"]), joined([])
-    ('a|b', '(none)')
+    >>> joined(["b", "a", "b"]), joined([]), joined(["(none)", "a"])
+    ('a|b', '(none)', 'a')
     """
-    return SEPARATOR.join(sorted({label.strip() for label in labels} - {""})) or NO_LABELS
+    return SEPARATOR.join(sorted({label.strip() for label in labels} - {"", NO_LABELS})) or NO_LABELS
 
 
 class Several(NamedTuple):

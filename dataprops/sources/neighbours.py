@@ -20,16 +20,19 @@ from dataprops.sources.columns import (
     PARTS,
     PATHS,
     PATIENTS,
+    columns_of_files,
     known_as,
     labels_of,
     optional,
     path_column,
+    plain_name,
     texts_of,
     without_labels,
 )
 from dataprops.sources.ends import by_ends
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import PARTITION, split_of_list
+from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions
@@ -44,6 +47,7 @@ COLUMNS = 6  # that are named in a question
 WHOLE = 0.9  # share of the images of a table of all
 DISAGREE = 0.01  # share of the images of two tables that may have other labels in the second
 DESCRIBED = 64  # other columns that are kept, for parts of the data that are harder than the rest
+OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  # of columns of files
 EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
 
 
@@ -60,6 +64,7 @@ class Told(NamedTuple):
     frame: pd.DataFrame
     used: list[str]
     row_of: dict[str, int]
+    masks: set[str]
 
 
 def neighbour_tables(
@@ -96,7 +101,7 @@ def neighbour_tables(
     found = [
         told
         for name in likely
-        if (told := _told(name, of_parts.get(split_of_list(name), known), len(keys), read, options)) is not None
+        if (told := _told(name, of_parts.get(split_of_list(name), known), keys, read, options)) is not None
     ]
     return sorted(found, key=lambda told: (-len(told.label), told.name))
 
@@ -112,7 +117,7 @@ def with_patients(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> None:
     """Fill in splits and patients by the tables that name nearly all images, whatever these say of labels."""
-    missing = [column for column in ("split", "group") if table[column].isna().all()]
+    missing = [column for column in ("split", "group") if column == "group" or table[column].isna().all()]
     tables = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
     if not missing or options.group_pattern is not None or not tables:
         return
@@ -122,10 +127,13 @@ def with_patients(
     told_of: dict[str, list[str]] = {column: [] for column in missing}
     for name in tables:
         frame = frame_of(name, read)
-        rows, path = _rows_of(frame, known)
+        rows, used = _rows_of(frame, known)
+        if not rows and not frame.empty:
+            by_parts, parts = rows_by_parts(keys, frame)
+            used = [name for name in parts if plain_name(name) not in PATIENTS]
+            rows = {key: some[0] for key, some in by_parts.items()}
         if not rows:
             continue
-        used = [path]
         for column in missing:
             wanted, default = getattr(options, f"{column}_column"), getattr(SourceOptions(), f"{column}_column")
             kinds = PARTS if column == "split" else PATIENTS
@@ -138,15 +146,25 @@ def with_patients(
         if len(values) < WHOLE * len(keys) or (column == "group" and len(set(values.values())) < 2):
             continue
         text = [values.get(key) for key in keys]
+        if table[column].notna().any() and not _coarser(text, table[column].tolist()):
+            continue
         if column == "split":
             text = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in text]
         table[column] = pd.Series(text, dtype=object)
+        told_before = table.attrs.get("decisions", ())
+        table.attrs["decisions"] = [one for one in told_before if (one["what"], one["value"]) != (f"{column}s", "none")]
         why = f"it names {len(values):,} of {len(keys):,} images"
         told = Decision(f"{column}s", ", ".join(told_of[column]), why, f"--{column}-column")
         decide(table, told)
 
 
-def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict[str, int], str]:
+def _coarser(patients: Sequence[str | None], folders: Sequence[str | None]) -> bool:
+    """Whether patients of a table have several folders each, which were taken for patients: ``patient_004_node_1``, ``..._node_4``."""
+    pairs = {(folder, patient) for folder, patient in zip(folders, patients, strict=True) if folder is not None}
+    return len({folder for folder, _ in pairs}) == len(pairs) > len(set(patients) - {None}) > 1
+
+
+def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict[str, int], list[str]]:
     """The rows of a table by the images that they name, and the column that does; of another table none."""
     columns = [str(column) for column in frame.columns]
     named = known_as(columns, PATHS)
@@ -157,8 +175,8 @@ def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict
         at = [None if path is None else image_of(path, known) for path in paths]
         rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
         if sum(key is not None for key in at) >= NAMED * len(at):
-            return rows, column
-    return {}, ""
+            return rows, [column]
+    return {}, []
 
 
 def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
@@ -197,7 +215,11 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
 
 
 def _told(
-    name: str, known: Mapping[str, str | None], images: int, read: Callable[[str], bytes], options: SourceOptions
+    name: str,
+    known: Mapping[str, str | None],
+    keys: Sequence[str],
+    read: Callable[[str], bytes],
+    options: SourceOptions,
 ) -> Told | None:
     """What a table tells; None if it names too few of the images, or no labels."""
     try:
@@ -213,21 +235,10 @@ def _told(
         if frame.empty or not isinstance(frame.index, pd.RangeIndex):
             return None
 
-        def share(values: Sequence[str | None]) -> float:
-            hits = [image_of(value, known) for value in values if value is not None]
-            here = [key for key in hits if key is not None]
-            return max(len(set(here)) / images, len(here) / max(1, len(hits)))
-
-        def exist(column: str) -> float:
-            return share(texts_of(frame[column])) >= NAMED
-
-        def files(values: Sequence[str]) -> float:  # numbers of another kind may well be names of images
-            return 0.0 if all(value.strip().isdecimal() for value in values) else share(values)
-
-        column, told_path = path_column(frame, options, exist, name, files)
-        if without_labels(frame, column, options):
+        frame, named = _named(frame, known, keys, options, name)
+        if not named.at or without_labels(frame, named.used[0] if named.used else "", options):
             return None
-        used = [column]
+        used = list(named.used)
         labels, several, told_labels = labels_of(frame, options, name, used)
         if is_list and _are_ids(labels):
             return None
@@ -235,17 +246,92 @@ def _told(
         return None
     split, told_split = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
     group, told_group = optional(frame, options.group_column, SourceOptions().group_column, PATIENTS, "group", used)
+    if named.rows and all(value is None for value in group):
+        group, told_group = (
+            named.rows,
+            [Decision("groups", f"rows of {name}", "each names several images", "--group-column")],
+        )
     split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in split]
-    paths = texts_of(frame[column])
-    at = [None if path is None else image_of(path, known) for path in paths]
+    at = named.at
     rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
     label, many = _labels_of_rows(at, labels)
     if not rows or all(one is None for one in label.values()):
         return None
-    absent = list(dict.fromkeys(path for path, key in zip(paths, at, strict=True) if path is not None and key is None))
-    decisions = [*decisions, *told_path, *told_labels, *told_split, *told_group]
+    decisions = [*decisions, *named.decisions, *told_labels, *told_split, *told_group]
     own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
-    return Told(name, label, *own, absent, several or many, decisions, frame, used, rows)
+    return Told(name, label, *own, named.absent, several or many, decisions, frame, used, rows, named.masks)
+
+
+class Named(NamedTuple):
+    """How a table names images: columns that do, the image of each row, paths that are not there, a name of each row where it names
+    several images, images that are called masks.
+    """
+
+    used: list[str]
+    at: list[str | None]
+    absent: list[str]
+    decisions: list[Decision]
+    rows: list[str | None]
+    masks: set[str]
+
+
+def _named(
+    frame: pd.DataFrame, known: Mapping[str, str | None], keys: Sequence[str], options: SourceOptions, name: str
+) -> tuple[pd.DataFrame, Named]:
+    """The rows of a table, one for each image, and how they name it: by a path, by several paths, or by parts of one."""
+
+    def share(values: Sequence[str | None]) -> float:
+        hits = [image_of(value, known) for value in values if value is not None]
+        here = [key for key in hits if key is not None]
+        return max(len(set(here)) / len(keys), len(here) / max(1, len(hits)))
+
+    def exist(column: str) -> float:
+        return share(texts_of(frame[column])) >= NAMED
+
+    def files(values: Sequence[str]) -> float:  # numbers of another kind may well be names of images
+        return 0.0 if all(value.strip().isdecimal() for value in values) else share(values)
+
+    several = columns_of_files(frame, files) if options.path_column == SourceOptions().path_column else []
+    try:
+        column, decisions = path_column(frame, options, exist, name, files)
+        several = [column]
+    except DatapropsError:
+        decisions = []
+    masks = {column for column in several if len(several) > 1 and OF_MASKS & set(words_of(column))}
+    used = [column for column in several if column not in masks]
+    if used:
+        paths = [texts_of(frame[column]) for column in several]
+        images = [[None if path is None else image_of(path, known) for path in some] for some in paths]
+        own = [some for column, some in zip(several, images, strict=True) if column in used]
+        at = [key for some in own for key in some]
+        there = {key for key in at if key is not None}
+        marked = {key for column, some in zip(several, images, strict=True) if column in masks for key in some}
+        absent = [
+            path
+            for some, found in zip(paths, images, strict=True)
+            for path, key in zip(some, found, strict=True)
+            if path is not None and key is None
+        ]
+        rows: list[str | None] = []
+        if len(used) > 1:
+            rows = [f"row {row + 1}" for row in range(len(frame))] * len(used)
+            why = "their values are names of files; the label of a row goes to all its images"
+            decisions = [Decision("columns", f"{', '.join(map(repr, used))} are paths", why, "--path-column")]
+        if masks:
+            why = "by their names"
+            decisions.append(
+                Decision("columns", f"{', '.join(map(repr, sorted(masks)))} are masks", why, "--include '*'")
+            )
+        whole = pd.concat([frame] * len(used), ignore_index=True) if len(used) > 1 else frame
+        gone = {key for key in marked if key is not None} - there if not options.include else set[str]()
+        return whole, Named(used, at, list(dict.fromkeys(absent)), decisions, rows, gone)
+    by_parts, columns = rows_by_parts(keys, frame)
+    pairs = [(key, row) for key, rows in by_parts.items() for row in rows]
+    why = "their values stand in the paths"
+    decisions = [Decision("columns", f"{', '.join(map(repr, columns))} name the images", why, "--path-column")]
+    whole = frame.iloc[[row for _, row in pairs]].reset_index(drop=True)
+    used = [column for column in columns if plain_name(column) not in PATIENTS]  # which tell the patient as well
+    return whole, Named(used, [key for key, _ in pairs], [], decisions, [], set())
 
 
 def _as_list(data: bytes, known: Mapping[str, str | None]) -> bytes:

@@ -15,7 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.dicom import is_placeholder
 from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide
 from dataprops.sources.folder import groups
-from dataprops.sources.labels import one_against_rest, one_spelling, several, spelled, without_missing
+from dataprops.sources.labels import NO_LABELS, one_against_rest, one_spelling, several, spelled, without_missing
 from dataprops.sources.masks import matches
 from dataprops.sources.table import SourceOptions
 
@@ -134,5 +134,7 @@ def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOpt
         more = f", ... ({len(most):,} in all)" if len(most) > LISTED else ""
         why = f"images have several labels: {names}{more}"
         value = "sets of labels are compared: 1 if they differ, 0 if not"
-        decide(table, Decision("labels", value, why, f"--label '{most[0]}'"))
+        known = sum(label is not None for label in labels)  # what all have, or none of several, is held against no rest
+        one = next((name for name in most if found.counts[name] < known and name != NO_LABELS), most[0])
+        decide(table, Decision("labels", value, why, f"--label '{one}'"))
     return labels

@@ -24,6 +24,7 @@ SPLITS = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "validate": "val",
     "dev": "val",
     "test": "test",
     "testing": "test",
@@ -347,15 +348,19 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
 
 
 def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, str]) -> list[list[str]]:
-    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street, and train/train alone."""
+    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street; train/train, Test_Set/Test alone."""
     inside: dict[str, set[str]] = defaultdict(set)
     for rest, folder in zip(rests, folders, strict=True):
         if folder and folder[0] in named:
             inside[folder[0]].add(rest[0] if rest else "")
-    alone = {top for top in inside if inside[top] == {top}}
+    alone = {
+        top
+        for top, names in inside.items()
+        if names == {top} or (len(names) == 1 and split_of(min(names)) == named[top])
+    }
     return [
         rest[1:]
-        if folder and folder[0] in named and rest[:1] == folder[:1] and (len(rest) > 1 or folder[0] in alone)
+        if folder and ((folder[0] in alone) or (folder[0] in named and rest[:1] == folder[:1] and len(rest) > 1))
         else rest
         for rest, folder in zip(rests, folders, strict=True)
     ]
@@ -466,6 +471,9 @@ def _classes(
         The level between these folders and the ones below them.
     """
     if _are_drawers(rests):
+        label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/", between)
+        return label, group, told, depth + 1
+    if len({rest[0] for rest in rests if rest}) > 1 and all(rest[:1] == rest[1:2] for rest in rests):  # a/a, b/b
         label, group, told, depth = _classes([rest[1:] for rest in rests], split, f"{before}*/", between)
         return label, group, told, depth + 1
     rests = _without_parts(rests, split)

@@ -1,4 +1,4 @@
-"""The eleven datasets of Konz & Mazurowski 2024, by name, in the layout in which they are published.
+"""The eleven datasets of Konz & Mazurowski 2024, by name, in the layout in which they are published; and two of the same kind.
 
 A dataset is a row of `READERS`. Each has label rules of its own, and those of `choose` that all share: splits, classes and a
 balanced subset by seed. What is expected where, and where to get it, says sources/README.md.
@@ -26,6 +26,7 @@ from dataprops.sources.paper import (
     oai,
     prostate,
     rsna,
+    small,
     svhn,
 )
 from dataprops.sources.paper.layout import read_file
@@ -62,6 +63,8 @@ class Reader(NamedTuple):
 READERS: dict[str, Reader] = {
     "mnist": Reader(mnist.scan, mnist.read, mnist.RULES, mnist.TREE, False),
     "cifar10": Reader(cifar.scan, cifar.read, cifar.RULES, cifar.TREE, False),
+    "cifar100": Reader(small.scan_100, small.read_100, small.RULES_100, small.TREE_100, False),
+    "stl10": Reader(small.scan_stl, small.read_stl, {}, small.TREE_STL, False),
     "svhn": Reader(svhn.scan, svhn.read, svhn.RULES, svhn.TREE, False),
     "imagenet": Reader(imagenet.scan, read_file, imagenet.RULES, imagenet.TREE, True),
     "brats": Reader(brats.scan, brats.read, brats.RULES, brats.TREE, False),

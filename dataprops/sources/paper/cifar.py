@@ -45,7 +45,7 @@ _held: FileCache[Batch] = FileCache()
 
 def _load(file: Path) -> tuple[Batch, int]:
     data = read_whole(file)
-    batch = _binary(data) if file.suffix == ".bin" else _python(data, file.name)
+    batch = _binary(data) if file.suffix == ".bin" else pixels_and_labels(data, file.name)
     if batch.labels.size and int(batch.labels.max()) >= len(CLASSES):
         raise unreadable(f"{file.name} holds the label {int(batch.labels.max())}: not a CIFAR-10 batch")
     return batch, batch.data.nbytes
@@ -61,12 +61,13 @@ def _binary(data: bytes) -> Batch:
     return Batch(rows[:, 0], rows[:, 1:], len(data) % record)
 
 
-def _python(data: bytes, name: str) -> Batch:
+def pixels_and_labels(data: bytes, name: str, labels_are: str = "labels") -> Batch:
+    """The images of a pickle, with the labels that it has under a name."""
     try:
         held = load_arrays(data)
     except ValueError as error:
         raise unreadable(f"{name}: {error}") from None
-    pixels, labels = held.get("data"), held.get("labels")
+    pixels, labels = held.get("data"), held.get(labels_are)
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "ui":
         labels = labels.reshape(-1).tolist()
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (VALUES,):

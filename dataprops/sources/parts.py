@@ -1,0 +1,66 @@
+"""Rows of a table for images whose paths hold the values of its columns by parts.
+
+``patch_patient_004_node_4_x_3328_y_21792.png`` is the row of patient 004, node 4, x_coord 3328 and y_coord 21792, and
+``p10/p10000032/s50414267/1.jpg`` that of subject_id 10000032 and study_id 50414267.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dataprops.sources.columns import texts_of
+from dataprops.sources.ends import without_zeros
+from dataprops.sources.structure import ALIKE, words_of
+
+PART = re.compile(r"([A-Za-z]+)[-_]?(\d+)(?![A-Za-z0-9])")  # a word and a number in a path
+LONG = 4  # figures of a number that is an id by itself; shorter ones must be called as their column is
+
+
+def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, list[int]], list[str]]:
+    """The rows of each image, and the columns that the paths hold; nothing where no columns name nearly all images.
+
+    >>> frame = pd.DataFrame({"patient": ["004", "004"], "x_coord": ["32", "64"]})
+    >>> rows_by_parts(["a/patient_004_x_32.png", "a/patient_004_x_64.png"], frame)
+    ({'a/patient_004_x_32.png': [0], 'a/patient_004_x_64.png': [1]}, ['patient', 'x_coord'])
+    """
+    held: dict[str, dict[str, str]] = defaultdict(dict)  # word -> image -> number
+    for key in keys:
+        for word, number in PART.findall(key.rpartition(".")[0]):
+            held[word.lower()][key] = without_zeros(number)
+    columns: dict[str, str] = {}
+    for name in map(str, frame.columns):
+        values = {without_zeros(value.strip()) for value in texts_of(frame[name]) if value is not None}
+        fitting = [
+            word
+            for word, numbers in held.items()
+            if word not in columns.values() and len(numbers) >= ALIKE * len(keys) and _fits(word, name, numbers, values)
+        ]
+        if fitting:
+            columns[name] = min(fitting, key=lambda word: not _called(word, name))
+    if not columns:
+        return {}, []
+    rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    cells = [[without_zeros((value or "").strip()) for value in texts_of(frame[name])] for name in columns]
+    for row, values in enumerate(zip(*cells, strict=True)):
+        rows[values].append(row)
+    found = {}
+    for key in keys:
+        parts = tuple(held[word].get(key, "") for word in columns.values())
+        if parts in rows:
+            found[key] = rows[parts]
+    return (found, list(columns)) if len(found) >= ALIKE * len(keys) and len(rows) > 1 else ({}, [])
+
+
+def _called(word: str, column: str) -> bool:
+    return any(part.startswith(word) for part in words_of(column))
+
+
+def _fits(word: str, column: str, numbers: dict[str, str], values: set[str]) -> bool:
+    """Whether the numbers behind a word are the values of a column."""
+    if sum(number in values for number in numbers.values()) < ALIKE * len(numbers):
+        return False
+    return len(set(numbers.values())) > 1 and (_called(word, column) or min(map(len, set(numbers.values()))) >= LONG)
