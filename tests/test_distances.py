@@ -26,6 +26,7 @@ from dataprops.distances.allpairs import (
     array_rows,
     compute_job,
     load_block,
+    sketchable,
 )
 from dataprops.distances.folds import Side
 from dataprops.distances.kernel import EMPTY
@@ -430,6 +431,12 @@ def test_the_benchmark_of_real_images_reads_folders_and_says_the_ratios(tmp_path
     for ratios in printed.values():
         assert set(ratios) == {"faiss", "sklearn", "utilisation", "default_audit_over_k20"}
         assert ratios["utilisation"] > 0 and ratios["default_audit_over_k20"] > 0
+
+
+def test_sketches_are_for_cpus_and_for_plans_that_have_room_for_them():
+    for room in (True, False):
+        for device in ("cpu", "cuda"):
+            assert sketchable(Plan(10, 256, 0, room), device) == (room and device == "cpu")
 
 
 def test_a_pass_stays_within_the_memory_that_was_projected(tmp_path):

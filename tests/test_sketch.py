@@ -130,12 +130,13 @@ def test_patterns_of_single_pixels_are_sketched_from_the_pixels_themselves() -> 
     st.sampled_from([0.0, 1 / 16, 2.0]),
     st.sampled_from([16, 40, 100]),
     st.integers(1, 3),
+    st.sampled_from([0.1, 0.1, 1.0]),
 )
-def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, share, block, threads) -> None:
+def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, share, block, threads, unlabelled) -> None:
     rng = np.random.default_rng(seed)
     n = len(pixels)
     y = rng.choice([0.5, 1e6, 1e6 + 0.03, 1e6 + 0.125], n) if numeric else rng.integers(0, 3, n).astype(float)
-    y[rng.random(n) < 0.1] = np.nan
+    y[rng.random(n) < unlabelled] = np.nan
     spec = PassSpec(k, numeric, near2)
     rows = array_rows(pixels, y, rng.random(n) < 0.9)
     with pytest.MonkeyPatch.context() as patch:
