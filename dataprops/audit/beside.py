@@ -48,6 +48,11 @@ class _Begun(NamedTuple):
 _begun: dict[str, dict[str, _Begun]] = {}
 
 
+def prepare() -> None:
+    """Something is new: have the helper import what it takes to look at it, where there is one."""
+    helper.imports(*USES)
+
+
 def begin(run: Run) -> None:
     """Hand the work over; the tables of `measure` must be written."""
     begun = _begun[run.run_id] = {}

@@ -18,7 +18,6 @@ from dataprops.audit.workspace import Run, start_run
 from dataprops.errors import DatapropsError
 from dataprops.sources.arrays import hold, square_side
 from dataprops.store.folder import load_summary, locked, open_store
-from dataprops.util import helper
 from dataprops.util.tools import Tools, inline_tools
 
 __all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
@@ -108,7 +107,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()
-        helper.imports(*beside.USES)
+        beside.prepare()
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])
         import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # meanwhile
