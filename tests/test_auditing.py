@@ -574,6 +574,22 @@ def test_a_thin_letter_is_told_on_a_part_of_a_class_where_others_bear_other_writ
     assert set(mark.bearers) <= set(own) and len(mark.bearers) >= 24
 
 
+@pytest.mark.parametrize("part", [1.0, 0.4])
+def test_a_letter_written_in_the_middle_is_told_and_what_the_pictures_show_there_is_not(part):
+    pixels = np.clip(pictures(160, seed=4) * 0.6, 0, 255).astype(np.uint8)
+    y = np.arange(160) % 2
+    own = np.nonzero(y == 1)[0]
+    for i in own:  # thin and bright, at one place, but no brighter than pictures are in each
+        pixels[i, 40:58, 20:22] += np.uint8(i % 60)
+    assert not thin_marks(pixels, y, np.arange(160))
+    bearers = own[: round(part * len(own))]
+    for i in bearers:
+        written(pixels[i], 28, 30)
+    (mark,) = thin_marks(pixels, y, np.arange(160))
+    assert mark.label == 1 and abs(mark.row - 0.5) < 0.1 and abs(mark.column - 0.5) < 0.1
+    assert set(mark.bearers) <= set(bearers) and len(mark.bearers) > 0.6 * len(bearers)
+
+
 def test_a_letter_drawn_wider_and_narrower_is_told_though_wrong_labels_bear_it_too():
     """On pictures of many shapes a letter is wider in one than in another; and one in nine that bear it has another label."""
     rng = np.random.default_rng(8)

@@ -3,8 +3,8 @@
 1. *Strokes*: what is brighter than its surroundings and narrower than `STROKE` of the side (a white top-hat: the grey level minus its
    morphological opening), and what is darker and as narrow. A large bright thing leaves nothing, nor does the edge of one: outlines of
    bodies, which resemble each other throughout a set, are gone, and a white letter on near-white paper is left.
-2. *Places*: where near the edge the strokes of a class exceed those of all other images most surely (difference of means in its
-   standard error), in each of the eight places.
+2. *Places*: where the strokes of a class exceed those of all other images most surely (difference of means in its standard error),
+   in each of the four corners, along the four edges, and in the middle.
 3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark, or, where a part of the class
    bears it, the mean of those that one of its images resembles. An image bears it if its own strokes correlate with that of the
    others of its class (itself left out) by `ALIKE`, some pixels off or not; then the same with the mean of the bearers. Other
@@ -12,7 +12,8 @@
 4. A mark stands in a part of one class and in few other images, more than chance explains among all windows looked at. Far more
    is enough for what is clear and by itself in a corner. Otherwise it must be borne by almost no other image and be one pattern:
    bearers resemble it closely and nothing leads on from it, as outlines do, or its brightest pixel is as bright in one as in the
-   other and in few other images. Along the edges, where outlines of bodies are thin as well, the level counts, and more likeness.
+   other and in few other images. Along the edges and in the middle, where what the pictures show is thin as well, the level counts,
+   and more likeness, or all bearers have one level that other classes hardly reach there.
    Of a pattern that is exactly repeated only its distribution over the classes can be chance.
 
 Levels are the least of the channels, in which white stands out on coloured paper. What cannot be seen: a mark as bright as what is
@@ -32,7 +33,7 @@ MOST = 1000  # images looked at, as many of each class
 STROKE = 0.065  # of the side: wider is no stroke
 WINDOW = 0.075  # of the side: half that of a window
 STRONGEST = 96  # grey levels of a stroke that count
-CELLS = 8  # of the side; marks are sought in the outermost two
+CELLS = 8  # of the side; the outermost two are corners and edges
 CORNER = 0.23  # of the side, from both of its edges: outlines of bodies do not come so near
 PEAKS = 2  # of each place and class
 SURE = 3.0  # standard errors by which the strokes of a class exceed the others' at a place
@@ -52,6 +53,7 @@ CLOSE = 0.85  # correlation with the mark
 # exactly repeated one
 CLOSELY, CLOSELY_SOUGHT, CLOSELY_EDGE, CLOSELY_EXACT = 0.35, 0.5, 0.6, 0.8
 EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
+ONE_LEVEL = 6.0  # the same of what is written in one level: of what pictures show it is 12 or more
 UNEVEN = 45.0  # the same of a mark that was sought and stands out
 ALONE = 0.6  # of a mark's own strength: the strongest stroke a window away from it, at most
 LEVEL, LEVEL_EXACT = (
@@ -147,10 +149,10 @@ def _smooth(maps: np.ndarray) -> np.ndarray:
 
 
 def _places(side: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of the four corners and the four edges."""
+    """Rows and columns of the four corners, the four edges and the middle."""
     near = 2 * side // CELLS
     parts = (slice(0, near), slice(near, side - near), slice(side - near, side))
-    return [(parts[i], parts[j]) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    return [(rows, columns) for rows in parts for columns in parts]
 
 
 def _peaks(excess: np.ndarray, half: int) -> Iterator[tuple[int, int, bool]]:
@@ -342,7 +344,8 @@ class _Judge(NamedTuple):
         if p * looks > LEVEL:
             return False
         if not corner:
-            return even and closely >= CLOSELY_EDGE
+            written = bright.std() <= ONE_LEVEL and (level[~own] < bright.mean() - ONE_LEVEL).mean() >= ABOVE
+            return written or (even and closely >= CLOSELY_EDGE)
         if found.tries > 1:  # more ways to take the outline of a body for a mark: writing stands out
             written = found.strength >= CLEAR_SOUGHT and bright.std() <= UNEVEN
             return even or (alone and closely >= CLOSELY_SOUGHT and written)
@@ -363,8 +366,8 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
     """
     side = images.shape[1]
     half = max(3, round(WINDOW * side))
-    # bright and dark ones, in windows that overlap by half, outside the middle quarter
-    judge = _Judge(y, patient, 2 * 0.75 * (side / half) ** 2)
+    # bright and dark ones, in windows that overlap by half
+    judge = _Judge(y, patient, 2 * (side / half) ** 2)
     marks = []
     for sign in (1, -1):
         found = strokes(images, sign > 0)
