@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 
@@ -31,6 +32,17 @@ def structs(rows: list[dict[str, Any]]) -> np.ndarray:
     return out
 
 
+def sheet(rows: list[list[str]]) -> bytes:
+    out = io.BytesIO()
+    pd.DataFrame(rows).to_excel(out, index=False, header=False)
+    return out.getvalue()
+
+
+MOLES = [
+    f"PH2/IMD{n:03d}/IMD{n:03d}_{kind}/IMD{n:03d}{end}.bmp"
+    for n in range(1, 7)
+    for kind, end in (("Dermoscopic_Image", ""), ("lesion", "_lesion"), ("roi", "_R1_Label4"))
+]
 BIRDS = numbered("images/{:04d}.jpg", 12)
 PETS = [f"{name}_{n}" for name in ("Abyssinian", "beagle", "pug") for n in range(1, 5)]
 LAYOUTS = {
@@ -344,6 +356,65 @@ LAYOUTS = {
         "",
         {None: 12},
         told="names of files end with A 3, D 3, G 3, N 3",
+    ),
+    "PH2: a text with bars around its rows, and masks of regions": Layout(
+        MOLES,
+        {
+            "PH2_dataset.txt": "||   Name || Histological Diagnosis || Clinical Diagnosis || Asymmetry ||\n"
+            + "".join(f"|| IMD{n:03d} ||      ||       {n % 3} ||    0 ||\n" for n in range(1, 7))
+            + "\nLegend:\n        0 - Common Nevus\n"
+        },
+        "",
+        {"0": 2, "1": 2, "2": 2},
+        group={f"IMD{n:03d}": 1 for n in range(1, 7)},
+        told="'Clinical Diagnosis' is the label",
+    ),
+    "PH2: a sheet with titles above its names, and an X for each diagnosis": Layout(
+        MOLES,
+        {
+            "PH2_dataset.xlsx": sheet(
+                [
+                    ["PH2", "", "", "", ""],
+                    ["", "", "Diagnosis", "", ""],
+                    ["Image Name", "Nevus", "Atypical", "Melanoma", "Asymmetry"],
+                    *([f"IMD{n:03d}", *("X" if n % 3 == k else "" for k in range(3)), str(n % 3)] for n in range(1, 7)),
+                ]
+            )
+        },
+        "",
+        {"Nevus": 2, "Atypical": 2, "Melanoma": 2},
+        group={f"IMD{n:03d}": 1 for n in range(1, 7)},
+        told="the column that is 1, of Nevus, Atypical, Melanoma (they hold an X alone)",
+    ),
+    "DeepDRiD: folders are patients by two tables, one of each split": Layout(
+        [
+            f"set/{split}/Images/{who}/{who}_{eye}.jpg"
+            for split, some in (("training", (1, 2, 3)), ("validation", (265, 266, 267)))
+            for who in some
+            for eye in ("l1", "r1")
+        ],
+        {
+            f"set/{split}/{split}.csv": table(
+                "patient_id,image_id,left_eye_DR_Level,right_eye_DR_Level,patient_DR_Level",
+                *(f"{who},{who}_{eye},{who % 5},{(who + 1) % 5},{who % 4}" for who in some for eye in ("l1", "r1")),
+            )
+            for split, some in (("training", (1, 2, 3)), ("validation", (265, 266, 267)))
+        },
+        "",
+        {None: 12},
+        {"train": 6, "val": 6},
+        {str(who): 2 for who in (1, 2, 3, 265, 266, 267)},
+        told="names 6 of 6 folders",
+    ),
+    "INbreast: the table has the beginnings of the names": Layout(
+        [f"AllDICOMs/{20586908 + n}_6c61_MG_{'LR'[n % 2]}_CC_ANON.png" for n in range(6)],
+        {
+            "INbreast.csv": "Patient ID;Laterality;File Name;Bi-Rads\n"
+            + "".join(f"removed;{'LR'[n % 2]};{20586908 + n};{1 + n % 3}\n" for n in range(6))
+        },
+        "",
+        {"1": 2, "2": 2, "3": 2},
+        told="INbreast.csv names 6 of 6 images",
     ),
 }
 

@@ -103,7 +103,8 @@ META = frozenset(
         *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "isoccluded", "istruncated"),
     )
 )
-POSITIVE = frozenset({"1", "1.0", "true", "yes"})
+MARK = frozenset({"x"})
+POSITIVE = MARK | {"1", "1.0", "true", "yes"}
 
 
 def plain_name(column: str) -> str:
@@ -255,7 +256,8 @@ def labels_of(
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
     found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
-    ending = [column for column in frame.columns if column not in used and last_word(column) in LABELS]
+    filled = frame.columns[frame.notna().mean() >= 0.5]
+    ending = [column for column in filled if column not in used and last_word(column) in LABELS]
     if (marks := _of_masks(frame)) is not None:
         used.append(marks[0])
         return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
@@ -321,13 +323,15 @@ def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bo
 
 
 def binary_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns of 0 and 1 alone, and of -1 for uncertain."""
+    """Columns of 0 and 1 alone, and of -1 for uncertain; or of an X and blanks."""
     return [
         str(column)
         for column in frame.columns
-        if (values := {str(value).strip().lower() for value in frame[column].dropna()})
-        and values <= BINARY | UNCERTAIN
-        and values & BINARY
+        if (
+            (values := {str(value).strip().lower() for value in frame[column].dropna()}) == MARK
+            and frame[column].isna().any()
+        )
+        or (values <= BINARY | UNCERTAIN and values & BINARY)
     ]
 
 
@@ -339,7 +343,8 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
     columns = [column for column in binary if not _is_meta(column)]
     telling = [column for column in columns if frame[column].nunique(dropna=False) > 1]
     columns = telling if len(telling) > 1 else columns  # what is 1 of all images tells none apart
-    why = "they hold 0 and 1 alone"
+    marked = any(set(frame[column].dropna().str.strip().str.lower()) == MARK for column in columns)
+    why = "they hold an X alone" if marked else "they hold 0 and 1 alone"
     if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):
         why = "they hold 0 and 1, and -1, which counts as 0"
     ones = np.array(

@@ -36,7 +36,17 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
     short: dict[str, str | None] = {}
     for key, stem in _without_last_word(keys):
         short[stem] = key if short.get(stem, key) == key else None
-    return short | padded | known
+    return _by_beginnings(keys) | short | padded | known
+
+
+def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:
+    """Images by the first parts of their names, where each has one of its own: ``20586908_6c61_MG_R_CC.dcm``.
+
+    >>> _by_beginnings(["2058_6c_L.dcm", "2059_6c_R.dcm"]), _by_beginnings(["2058_L.dcm", "2058_R.dcm"])
+    ({'2058': '2058_6c_L.dcm', '2059': '2059_6c_R.dcm'}, {})
+    """
+    first = {key: found[1] for key in keys if (found := re.match(r"([a-z0-9]{4,})[-_.]", folded(_base(key))))}
+    return {part: key for key, part in first.items()} if len(set(first.values())) == len(keys) > 1 else {}
 
 
 def _without_last_word(keys: Sequence[str]) -> list[tuple[str, str]]:

@@ -235,7 +235,10 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
     for folder, files in inside.items():
         part = next(part for part in folder.split("/") if PLURAL.search(part) or SINGULAR.search(part))
         parent = folder.partition(part)[0].rstrip("/")
-        partners = [set().union(*(of(base) for base in _bases(stem)), places.get(stem, set())) for _, stem in files]
+        partners = [
+            set().union(*(of(cut) for base in _bases(stem) for cut in _cuts(base)), places.get(stem, set()))
+            for _, stem in files
+        ]
         have = [places for places in partners if any("mask" not in place.lower() for place in places)]
         if len(have) < MOST * len(files):
             continue
@@ -244,6 +247,11 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         if twice or PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
             found.update(key for key, _ in files)
     return found
+
+
+def _cuts(base: str) -> list[str]:
+    """A name and its beginnings, of which a mask may tell a region: IMD003_R1_Label4 of IMD003."""
+    return [base, *(base[: at.start()] for at in re.finditer("[-_]", base) if at.start() > 2)]
 
 
 def _image_like(place: str, parent: str) -> bool:

@@ -36,7 +36,7 @@ from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import as_text, lists_images, read_table
+from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
 LISTS = (".txt", ".lst")
@@ -228,7 +228,7 @@ def _told(
             return None
         is_list = name.lower().endswith(LISTS)
         data = _as_list(data, known) if is_list else data
-        if is_list and not lists_images(data[:HEAD]):
+        if is_list and not lists_images(data[:HEAD]) and not has_bars(as_text(data[:HEAD])[0]):
             return None
         list_name = f"{posixpath.splitext(name)[0]}.txt" if is_list else name
         frame, decisions = _with_names(*read_table(data, list_name), known)

@@ -23,9 +23,9 @@ LONG = 4  # figures of a number that is an id by itself; shorter ones must be ca
 def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, list[int]], list[str]]:
     """The rows of each image, and the columns that the paths hold; nothing where no columns name nearly all images.
 
-    >>> frame = pd.DataFrame({"patient": ["004", "004"], "x_coord": ["32", "64"]})
-    >>> rows_by_parts(["a/patient_004_x_32.png", "a/patient_004_x_64.png"], frame)
-    ({'a/patient_004_x_32.png': [0], 'a/patient_004_x_64.png': [1]}, ['patient', 'x_coord'])
+    >>> frame = pd.DataFrame({"patient": ["004", "009"], "x_coord": ["32", "64"]})
+    >>> rows_by_parts(["a/patient_004_x_32.png", "a/patient_009_x_64.png"], frame)
+    ({'a/patient_004_x_32.png': [0], 'a/patient_009_x_64.png': [1]}, ['patient', 'x_coord'])
     """
     held: dict[str, dict[str, str]] = defaultdict(dict)  # word -> image -> number
     for key in keys:

@@ -51,8 +51,12 @@ def with_persons(
     likely = [name for name in names if name.lower().endswith(WRITTEN)]
     if len(known) < LEAST or len(likely) > MOST_TABLES:
         return False
+    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
     for name in likely:
-        frame = frame_of(name, read)
+        if not (frame := frame_of(name, read)).empty:
+            alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
+    for parts in alike.values():
+        name, frame = " and ".join(parts), pd.concat(parts.values(), ignore_index=True)
         if (found := _persons(frame, known)) is None:
             continue
         column, rows = found

@@ -32,6 +32,7 @@ BYTES_OF_CELL = 8  # that a byte of the texts of an Excel or Parquet file takes 
 LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
 BLANKS = r"\s+"  # of one with more than two values in a row
 LOOK = 50  # rows that tell the separator
+FILLED = 0.8  # share of the columns of a sheet that the row of their names fills
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the other, with which it begins
@@ -80,7 +81,7 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(_of_matlab(data), [])
     text, encoding = as_text(data)
     text, said = _without_remarks(text)
-    text = _with_path(text) if lower.endswith(".txt") else text
+    text = _without_bars(_with_path(text)) if lower.endswith(".txt") else text
     decisions = []
     if encoding == "cp1252":
         why = "its bytes are not valid UTF-8"
@@ -117,6 +118,28 @@ def read_table(data: bytes, name: str) -> Table:
     if separator in ";\t":
         decisions += _decimal_commas(frame)
     return Table(frame, decisions)
+
+
+def has_bars(text: str) -> bool:
+    """Whether a text is a table with bars around its rows, as PH2's is: ``|| Name || Diagnosis ||``."""
+    return text.lstrip().startswith("|") and text.strip().partition("\n")[0].rstrip().endswith("|")
+
+
+def _without_bars(text: str) -> str:
+    """A table with bars around its rows as CSV, without other lines; other texts as they are.
+
+    >>> _without_bars("|| Name || A ||\\n|| x ||  ||\\n\\nA: legend\\n")
+    'Name,A\\nx,\\n'
+    """
+    if not has_bars(text):
+        return text
+    bar = "||" if text.lstrip().startswith("||") else "|"
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
+    rows = [[cell.strip() for cell in line.removeprefix(bar).removesuffix(bar).split(bar)] for line in lines]
+    rows = [row for row in rows if len(row) == len(rows[0]) and not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 def _with_path(text: str) -> str:
@@ -223,6 +246,22 @@ def _sheet(data: bytes) -> pd.DataFrame:
         need(BYTES_OF_CELL * sum(member.file_size for member in archive.infolist()))
     frame = pd.read_excel(io.BytesIO(data), dtype=str, keep_default_na=False, na_values=[""], engine="openpyxl")
     frame.columns = [str(column).strip() for column in frame.columns]
+    return _below_titles(frame)
+
+
+def _below_titles(frame: pd.DataFrame) -> pd.DataFrame:
+    """A sheet whose names of columns stand below a few rows of titles, by the first row that fills nearly all columns."""
+    if sum(column.startswith("Unnamed") for column in frame.columns) * 2 < len(frame.columns) or len(frame.columns) < 2:
+        return frame
+    for row in range(min(LOOK, len(frame) - 1)):
+        names = [str(cell).strip() for cell in frame.iloc[row] if cell == cell and cell is not None]
+        if len(names) >= FILLED * len(frame.columns) and len(set(names)) == len(names):
+            below = frame.iloc[row + 1 :].reset_index(drop=True)
+            below.columns = [
+                str(cell).strip() if cell == cell and cell is not None else f"Unnamed: {at}"
+                for at, cell in enumerate(frame.iloc[row])
+            ]
+            return below
     return frame
 
 
