@@ -335,6 +335,22 @@ def test_a_picture_without_anything_dark_is_overexposed_also_where_brightness_va
     assert "low_contrast" not in {name for _, name in named}
 
 
+def test_an_overexposed_picture_of_what_lies_on_black_is_told_though_little_of_it_is_white():
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    disc = np.hypot(rows, columns) < 0.3 * SIDE
+    pixels = np.where(disc, pictures(90, seed=5) / 1.6, 0)
+    pixels[[7, 40]] = pixels[[7, 40]] * 2.6 + 45
+    found = quality._tones(measured(pixels))
+    assert {(fault.image, fault.fault) for fault in found} == {(7, "overexposed"), (40, "overexposed")}
+
+
+def test_a_bright_kind_of_picture_among_dark_ones_is_not_overexposed_where_nothing_is_white():
+    """Stained slides among fluorescence."""
+    pixels = pictures(90, seed=5) / 8.0
+    pixels[:3] = 110 + pixels[:3] * 3
+    assert not quality._tones(measured(pixels))
+
+
 def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
     pixels = pictures()
     pixels[7] = 235 + pixels[7] // 13

@@ -32,6 +32,10 @@ USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
+# of the pixels: of an overexposed picture that is lighter than the others throughout, and of any
+SOME_WHITE, ANY_WHITE = 0.05, 0.01
+# grey level of the darkest pixels of one that is lighter throughout; part of the usual pictures that are as light
+NOT_BLACK, LIFTED_PART = 30, 0.03
 LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
@@ -152,7 +156,12 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     over |= brighter & (low >= LIFTED) & (white >= MOST_WHITE)
     over |= (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
+    # whiter than any other and darker in no part: what lies on white paper has dark parts as the others have
+    lifted = (low >= np.quantile(low[low <= low_top], 1 - LIFTED_PART)) & (low >= NOT_BLACK)
+    over |= brighter & lifted & (white > white_top) & (white >= SOME_WHITE)
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
+    # a bright kind of picture among dark ones is not overexposed where nothing of it is white
+    over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
     flat &= ~over
     # photographs of objects on white paper are white and black as well
     grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
