@@ -53,7 +53,7 @@ CLOSE = 0.85  # correlation with the mark
 # exactly repeated one
 CLOSELY, CLOSELY_SOUGHT, CLOSELY_EDGE, CLOSELY_EXACT = 0.35, 0.5, 0.6, 0.8
 EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
-ONE_LEVEL = 6.0  # the same of what is written in one level: of what pictures show it is 12 or more
+ONE_LEVEL = 10.0  # the same of what is written in one level: of what pictures show it is 12 or more
 UNEVEN = 45.0  # the same of a mark that was sought and stands out
 ALONE = 0.6  # of a mark's own strength: the strongest stroke a window away from it, at most
 LEVEL, LEVEL_EXACT = (
@@ -344,7 +344,7 @@ class _Judge(NamedTuple):
         if p * looks > LEVEL:
             return False
         if not corner:
-            written = bright.std() <= ONE_LEVEL and (level[~own] < bright.mean() - ONE_LEVEL).mean() >= ABOVE
+            written = bright.std() <= ONE_LEVEL and (level[~own] < bright.mean() - bright.std()).mean() >= ABOVE
             return written or (even and closely >= CLOSELY_EDGE)
         if found.tries > 1:  # more ways to take the outline of a body for a mark: writing stands out
             written = found.strength >= CLEAR_SOUGHT and bright.std() <= UNEVEN
