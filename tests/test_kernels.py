@@ -14,6 +14,7 @@ import torch
 
 from dataprops.distances import kernel, sketch
 from dataprops.distances.kernel import EMPTY, NearBuffers, Rules, TilePairs, TileSide
+from dataprops.distances.plan import PassSize, working_bytes
 from dataprops.distances.pooled import PooledSide, pool, still_close
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize, found_in, merge, run_of, state_bytes
 
@@ -336,3 +337,32 @@ def test_small_pictures_are_the_rounded_means_of_squares_and_say_what_they_left(
     np.testing.assert_allclose(small.moved, np.sqrt(((total / area - codes) ** 2).sum(axis=1)))
     rest2 = ((squares - squares.mean((2, 4), keepdims=True)) ** 2).sum((1, 2, 3, 4, 5))
     np.testing.assert_allclose(small.rest, np.sqrt(rest2) / factor, atol=1e-6)
+
+
+@pytest.mark.parametrize("sketched", [False, True])
+@pytest.mark.parametrize("anchors", [None, 500])
+@pytest.mark.parametrize("block", [900, 5_000, 20_000])
+def test_the_memory_of_a_pass_is_projected_part_by_part(block, anchors, sketched):
+    n, features, k, threads, edge = 20_000, 32 * 32 * 3, 20, 3, 1_024
+    rows = min(block, n)
+    held = {900: 3, 5_000: 3, 20_000: 1}[block]  # two of a job, and the next; one, if it is the whole set
+    asked = anchors or n
+    parts = {
+        "state": (asked + 2 * rows) * (12 * k + 20),
+        "rows": held * rows * (features + 24),
+        "tiles": threads * (min(edge, rows) ** 2 * 28 + 2 * min(edge, rows) * features),
+        "what is being read": (threads + 1) * min(2**22, rows * features),
+    }
+    coordinates = (0 if anchors else 256) if sketched else 0  # few rows do not pay for sketches
+    two = min(2, held)
+    parts |= {  # also where there are none: a little more than it takes
+        "sketches of all": 0 if anchors else n * (coordinates + 17),
+        "of a job, in their order": 2 * two * rows * (coordinates + 24),
+    }
+    if coordinates:
+        parts |= {
+            "small pictures of a job": two * rows * (features // 4 + 24),  # of squares of 2 x 2
+            "a basis": (3 * coordinates + 256) * features,
+            "being made": threads * 1_024 * coordinates * 20,
+        }
+    assert working_bytes(PassSize(n, features, k, anchors), threads, block, edge, sketched) == sum(parts.values())
