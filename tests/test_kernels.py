@@ -132,29 +132,30 @@ def test_single_pairs_fold_as_loops_over_them(both, k, numeric, seed):
     check(case, pairs, fold, k, numeric, near2, both)
 
 
+@pytest.mark.parametrize("form", ["tile", "pairs"])
+@pytest.mark.parametrize("number", [5, 9])
 @pytest.mark.parametrize("d2", [3, 7, 49, 103, 107, 1_000_003])
-def test_of_equally_sharp_pairs_the_smaller_number_counts_whatever_rounding_does(d2):
-    """d^2 times 1 / d^2 is 1 for some distances, and a little less or more for others."""
-    for number in (5, 9):
-        state = empty(1, 0)
-        state.sharp[0], state.sharp_d2[0], state.sharp_index[0] = 1.0 / d2, d2, 7
-        other = empty(1, 0)
-        norm = np.array([float(d2)]), np.zeros(1)
+def test_of_equally_sharp_pairs_the_smaller_number_counts_whatever_rounding_does(d2, number, form):
+    """d^2 times 1 / d^2 is 1 for some distances, and a little less or more for others; for rows, and for columns by themselves."""
+    for at in (0, 1):
+        states = empty(1, 0), empty(1, 0)
+        states[at].sharp[0], states[at].sharp_d2[0], states[at].sharp_index[0] = 1.0 / d2, d2, 7
+        states[1 - at].sharp[0], states[1 - at].sharp_index[0] = 2.0, 1  # the other knows a sharper one
+        norm, numbers = (float(d2), 0.0), ((3, number), (number, 3))[at]
         a, b = (
-            TileSide(norm[i], np.array([float(i)]), np.array([number * i], np.int32), np.ones(1, bool), *side)
-            for i, side in enumerate((state, other))
+            TileSide(
+                np.array([norm[i]]), np.array([float(i)]), np.array([numbers[i]], np.int32), np.ones(1, bool), *side
+            )
+            for i, side in enumerate(states)
         )
         buffers = NearBuffers(np.empty(1, np.int32), np.empty(1, np.int32), np.empty(1))
-        for fold in ("tile", "pairs"):
-            if fold == "tile":
-                kernel.reduce_tile(np.zeros((1, 1), np.int32), a, b, Rules(False, -1.0, False, True), buffers)
-            else:
-                one = np.zeros(1, np.int32)
-                kernel.fold_pairs(
-                    TilePairs(one, one, np.zeros(1, np.int64)), a, b, Rules(False, -1.0, False, True), buffers
-                )
-            assert state.sharp_index[0] == min(number, 7)
-            state.sharp_index[0] = 7
+        rules = Rules(False, -1.0, False, True)
+        if form == "tile":
+            kernel.reduce_tile(np.zeros((1, 1), np.int32), a, b, rules, buffers)
+        else:
+            one = np.zeros(1, np.int32)
+            kernel.fold_pairs(TilePairs(one, one, np.zeros(1, np.int64)), a, b, rules, buffers)
+        assert states[at].sharp_index[0] == min(number, 7) and states[1 - at].sharp_index[0] == 1
 
 
 def test_rows_are_shifted_and_their_norms_are_exact():
