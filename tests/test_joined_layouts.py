@@ -293,6 +293,27 @@ LAYOUTS = {
         {f"row {n}": 2 for n in range(1, 7)},
         told="'Left-Fundus', 'Right-Fundus' are paths",
     ),
+    "ODIR with a second table, of a row for each image, which goes before": Layout(
+        [f"Training Images/{n}_{side}.jpg" for n in range(6) for side in ("left", "right")],
+        {
+            "data.csv": table(
+                "ID,Left-Fundus,Right-Fundus,N,D",
+                *(f"{n},{n}_left.jpg,{n}_right.jpg,{n % 2},{1 - n % 2}" for n in range(6)),
+            ),
+            "full.csv": table(
+                "ID,Left-Fundus,Right-Fundus,N,D,filename,labels",
+                *(
+                    f"{n},{n}_left.jpg,{n}_right.jpg,{n % 2},{1 - n % 2},{n}_{side}.jpg,{'ND'[k]}"
+                    for n in range(6)
+                    for k, side in enumerate(("left", "right"))
+                ),
+            ),
+        },
+        "",
+        {"N": 6, "D": 6},
+        {"train": 12},
+        told="full.csv names 12 of 12 images",
+    ),
     "RFMiD: splits below splits, the same names in each, a table for each": Layout(
         [
             f"{top}/{n}.png"

@@ -65,6 +65,7 @@ class Told(NamedTuple):
     used: list[str]
     row_of: dict[str, int]
     masks: set[str]
+    many_in_a_row: bool
 
 
 def neighbour_tables(
@@ -195,6 +196,8 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
     One that names nearly all images goes before others that name less than half of them, such as the boxes of a few. Where they
     are called like splits, ``train.csv`` and ``test.csv``, their images are of these.
     """
+    if any(not told.many_in_a_row and len(told.label) >= WHOLE * images for told in tables):
+        tables = [told for told in tables if not told.many_in_a_row]  # a row for each image says more
     used: list[Told] = []
     labels: dict[str, str | None] = {}
     whole = bool(tables) and len(tables[0].label) >= WHOLE * images
@@ -259,7 +262,9 @@ def _told(
         return None
     decisions = [*decisions, *named.decisions, *told_labels, *told_split, *told_group]
     own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
-    return Told(name, label, *own, named.absent, several or many, decisions, frame, used, rows, named.masks)
+    return Told(
+        name, label, *own, named.absent, several or many, decisions, frame, used, rows, named.masks, bool(named.rows)
+    )
 
 
 class Named(NamedTuple):
