@@ -368,9 +368,11 @@ def test_looking_after_goes_on_when_a_part_of_it_fails(tmp_path, monkeypatch, ca
     monkeypatch.setattr(notifications, "sweep", broken)
     monkeypatch.setattr(notifications, "send_waiting", lambda store, dataset, *how: did.append(dataset))
     monkeypatch.setattr(operate, "recover", broken)
+    monkeypatch.setattr(operate, "plan_anew", broken)
     operate.look_after(read_operations(written(tmp_path, GOOD)), {}, {})
     assert did == ["chest", "digits"]
     assert "the check for lost runs failed: the server restarts" in caplog.text
+    assert "the check of schedules failed: the server restarts" in caplog.text
     assert "the check for late audits of chest failed: the server restarts" in caplog.text
 
 
