@@ -417,6 +417,30 @@ def test_shards_that_another_audit_adds_meanwhile_change_nothing(tmp_path):
     assert pictures[0] == pictures[1] != []
 
 
+def test_images_that_an_earlier_version_measured_less_are_decoded_once_more(tmp_path):
+    """Without what was measured since, no blur was told of them, and nobody saw that."""
+    random_folder(tmp_path / "set", {"cat": 10, "dog": 10})
+    options = {"store": str(tmp_path / "store"), "size": SIZE, "k": 5, "draws": 2, "probe": False}
+    audit(tmp_path / "set", **options)
+    newer = ["original_step", "original_edges", "original_half_edges"]
+    for index in (tmp_path / "store").rglob("shards/*/*.parquet"):
+        if "row" in (table := pd.read_parquet(index)):
+            table.drop(columns=newer).to_parquet(index)
+    decoded = []
+
+    def remember(stage, run, tools):
+        result = stage(run, tools)
+        if stage.__name__ == "decode":
+            decoded.append(result.n_decoded)
+        return result
+
+    for _ in range(2):
+        results = run_stages(AuditConfig(str(tmp_path / "set"), **options), inline_tools(), remember)
+        images = pd.read_parquet(results / "images.parquet")
+        assert images[newer[:2]].notna().all().all()
+    assert decoded == [20, 0]
+
+
 def test_no_thread_of_numpy_spins_beside_an_audit(tmp_path):
     """Small products in decoding kept a second one spinning: 2 of 30 CPU seconds of 10,000 images."""
     random_folder(tmp_path / "set", {"a": 12, "b": 12})

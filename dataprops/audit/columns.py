@@ -43,9 +43,9 @@ ORIGINAL = {  # see `imaging.measures.Measures`
     "original_spikes": "fraction of grey levels with far more pixels than those around them",
     "original_quantised": "trace of JPEG: how much more often fine coefficients vanish on its grid, octaves",
     "original_clipped": "fraction of the pixels at the greatest level beyond what the levels below let expect",
-    "original_step": "mean step of the JPEG that its pixels were (35 at quality 70); 0: no trace; NaN: decoded before",
-    "original_edges": "mean change of slope over the difference of pixels four apart, in the softer direction; NaN: decoded before",
-    "original_half_edges": "the same of means of 2 x 2 pixels, in both directions; NaN: decoded before",
+    "original_step": "mean step of the JPEG that its pixels were (35 at quality 70); 0: no trace",
+    "original_edges": "mean change of slope over the difference of pixels four apart, in the softer direction; NaN: small",
+    "original_half_edges": "the same of means of 2 x 2 pixels, in both directions; NaN: small",
 }
 
 TABLES: dict[str, ResultTable] = {

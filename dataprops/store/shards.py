@@ -75,6 +75,9 @@ _KNOWN = ("key", "content", "bytes", "time", *IDENTITY, *VALUES)
 _UNKNOWN = (*_NOBODY, "", math.nan, math.nan)
 
 MEASURES = tuple(f"original_{name}" for name in Measures._fields)
+# of these, what every readable image has: the first, and the first that came with each later change. Images of an older store that
+# lack one are decoded again: without it what needs it is not told, which nobody would see
+ALWAYS = (MEASURES[0], "original_step")
 _INDEX = pa.schema(
     [
         ("content", pa.string()),
@@ -363,6 +366,11 @@ def may_pass(errors: pd.Series) -> pd.Series:
     return errors.astype(object).str.startswith(PASSING).eq(True)
 
 
+def _again(table: pd.DataFrame) -> pd.Series:
+    """Which entries of an index to make again: those that may be read now, and those measured by a version that measured less."""
+    return may_pass(table["error"]) | (table["error"].isna() & table[list(ALWAYS)].isna().any(axis=1))
+
+
 class Batch(NamedTuple):
     """Images to decode into one shard."""
 
@@ -375,8 +383,7 @@ def plan_batches(
 ) -> list[Batch]:
     """Batches for the contents that no shard holds yet, each content once."""
     index = open_shards(folder)
-    passing = may_pass(index.table["error"]) | (index.table["error"].isna() & index.table[MEASURES[0]].isna())
-    held = set(index.position) - set(index.table.loc[passing, "content"])
+    held = set(index.position) - set(index.table.loc[_again(index.table), "content"])
     wanted: dict[str, str] = {}
     for key, content in zip(keys, contents, strict=True):
         if content is not None and content not in held and content not in wanted:
@@ -619,8 +626,7 @@ def open_shards(folder: Path) -> ShardIndex:
     table = whole.to_pandas()
     table = table[table["content"].notna()]
     # what was tried again and read, or measured since, counts, not the old entry
-    old = may_pass(table["error"]) | (table["error"].isna() & table[MEASURES[0]].isna())
-    table = table.iloc[np.argsort(old.to_numpy(), kind="stable")]
+    table = table.iloc[np.argsort(_again(table).to_numpy(), kind="stable")]
     table = table.drop_duplicates("content").reset_index(drop=True)
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
 
