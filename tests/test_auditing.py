@@ -938,9 +938,32 @@ def test_a_small_jpeg_that_is_far_heavier_than_the_others_is_told():
     pixels = pictures()
     images, _ = tables(pixels, format="JPEG", jpeg_step=9.2)
     images["width"] = images["height"] = 32  # too few blocks to see it in them
-    images.loc[[3, 4], "jpeg_step"] = [287.5, 72.0]  # qualities of 10 and 40
+    images.loc[[3, 4], "jpeg_step"] = [196.25, 72.0]  # qualities of 10 and 40
     found = [(fault.image, fault.words) for fault in faults(images, blocks_of(pixels)) if fault.fault == "compressed"]
-    assert found == [(3, "is heavily compressed: a JPEG of quality 10 of 100")]
+    assert found == [(3, "is heavily compressed: a JPEG of quality 10 of 100, or was one")]
+
+
+@pytest.mark.parametrize("usual", [None, 75, 95])
+def test_pixels_that_were_a_heavy_jpeg_are_told_at_any_size_whatever_the_file_is_now(usual):
+    """Blocks are not measured of pictures that were reduced for it, as those above 256 pixels are."""
+    whole = pictures()
+    pixels = whole if usual is None else np.stack([recoded(one, usual) for one in whole])
+    for image, one in enumerate((5, 10, 20, 40)):
+        pixels[image] = recoded(whole[image], one)
+    images, _ = tables(pixels, format="PNG")
+    images["original_blockiness"] = np.nan
+    found = {fault.image: fault.words for fault in faults(images, blocks_of(pixels)) if fault.fault == "compressed"}
+    assert sorted(found) == [0, 1, 2]
+    for image, one in enumerate((5, 10, 20)):
+        assert f"a JPEG of quality {one} of 100" in found[image]
+
+
+def test_steps_between_blocks_that_nobody_sees_are_no_compression():
+    """Of 300 dark slices of the brain ten were called compressed for steps of one grey level."""
+    rows, columns = np.mgrid[:128, :128] // 8 % 2
+    faint = 10 + (rows ^ columns) + (np.random.default_rng(0).random((128, 128)) < 0.35)
+    assert measure_image(faint.astype(np.uint8)).blockiness < 0.7
+    assert measure_image((8 * faint).astype(np.uint8)).blockiness > 1
 
 
 def test_all_sure_suspects_and_the_first_of_the_doubted_are_listed_in_order():

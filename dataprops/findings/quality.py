@@ -17,7 +17,7 @@ import pandas as pd
 from dataprops.findings.blank import is_blank
 from dataprops.findings.thumbnails import Blocks
 from dataprops.findings.upright import likeness
-from dataprops.imaging.measures import reduction
+from dataprops.imaging.measures import quality_of, reduction
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
@@ -27,7 +27,7 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of qu
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
 # of what all but a rare one have
 APART, RARE = 0.33, 0.1
-HEAVY = 115.0  # mean quantisation step of a JPEG of quality 25
+HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
@@ -243,9 +243,13 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
     _, _, top = _fence(blocks, 0.1)
     large = used[["width", "height"]].min(axis=1).to_numpy(float) >= LEAST_BLOCKS
     blocky = (blocks > top) & (blocks >= BLOCKY) & large
-    steps = used["jpeg_step"].to_numpy(float) if "jpeg_step" in used else np.full(len(used), np.nan)
+    # of the file, or of the JPEG that its pixels were; what is finer than usual is all alike
+    of_file = used["jpeg_step"].to_numpy(float) if "jpeg_step" in used else np.full(len(used), np.nan)
+    steps = np.fmax(np.fmax(of_file, _column(used, "step")), FINE)
     _, _, most = _fence(np.log2(steps), 0.3)
     heavy = (np.log2(steps) > most) & (steps >= HEAVY)
+    quality = np.full(len(used), np.nan)
+    quality[heavy] = [quality_of(step) for step in steps[heavy]]
     return [
         *_rows(
             used,
@@ -258,8 +262,8 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
             used,
             heavy & ~blocky,
             "compressed",
-            50 * 57.625 / steps,  # libjpeg's standard table, of mean 57.6 at quality 50
-            "is heavily compressed: a JPEG of quality {:.0f} of 100",
+            quality,
+            "is heavily compressed: a JPEG of quality {:.0f} of 100, or was one",
         ),
     ]
 

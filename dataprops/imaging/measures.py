@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 SIDE = 256
+LEAST_STEP = 0.5  # grey levels, added to the steps between blocks and within: of dark pictures steps that nobody sees are twice others
 LARGEST = 0.1  # of the lines between pixels, that are left out where compression is measured
 FINE = 128  # pixels along a side of the middle part that is measured at full resolution
 SATURATED = 253  # grey levels from which a pixel counts as white
 EVEN_SLOPE = 0.02  # grey levels
 FLAT = 3  # grey levels around the commonest one that count as one colour
-QUALITIES = range(30, 96)  # of JPEG, that are sought in the pixels
+QUALITIES = range(5, 96)  # of JPEG, that are sought in the pixels
 # what decoding adds to a coefficient: standard deviation, and how many lie anywhere
 ROUNDED, ANYWHERE = 0.4, 0.1
 TRACE = 10.0  # nats by which the steps of a quality must explain the coefficients better than none
@@ -286,7 +287,7 @@ def _blockiness(grey: np.ndarray) -> np.ndarray:
         at_border = np.arange(steps.shape[1]) % 8 == 7
         within, at = (_without_largest(steps[:, mask]).mean(axis=1) for mask in (~at_border, at_border))
         shows = within > 1e-3
-        ratio = at.astype(np.float64) / np.where(shows, within, 1.0).astype(np.float64)
+        ratio = (at.astype(np.float64) + LEAST_STEP) / (within.astype(np.float64) + LEAST_STEP)
         ratios.append(np.where(shows, ratio, 1.0))
     return (ratios[0] + ratios[1]) / 2 - 1
 
@@ -374,7 +375,7 @@ _LUMA = np.array(
     ]
 )
 _SOUGHT = np.nonzero((np.add.outer(np.arange(8), np.arange(8)).ravel() <= 5) & (np.arange(64) > 0))[0]
-_BINS = 256  # half a unit wide
+_BINS = 512  # half a unit wide
 
 
 @cache
@@ -382,6 +383,11 @@ def _tables() -> np.ndarray:
     """The steps of each of `QUALITIES`, int64 [qualities, 64]."""
     scale = [5000 // q if q < 50 else 200 - 2 * q for q in QUALITIES]
     return np.stack([np.clip((_LUMA.ravel() * factor + 50) // 100, 1, 255) for factor in scale])
+
+
+def quality_of(step: float) -> int:
+    """The quality of JPEG, 5 to 95, whose steps have about this mean: 10 of 196."""
+    return QUALITIES[int(np.abs(_tables().mean(axis=1) - step).argmin())]
 
 
 @cache
