@@ -161,6 +161,17 @@ def test_wrong_labels_among_images_told_equally_surely_are_a_hump_of_their_own_a
     assert asked.set_apart(hard) == 0
 
 
+def test_where_classifiers_do_not_tell_the_classes_no_hump_is_one() -> None:
+    """A set of noise, and one of these, were said to have wrong labels; of another the search for their number failed."""
+    for seed in range(40, 60):
+        rng = np.random.default_rng(seed)
+        n, classes = int(rng.choice([24, 40, 60, 100, 300])), int(rng.choice([2, 3, 5]))
+        y = np.arange(n) % classes
+        p, q = rng.dirichlet(np.full(classes, rng.choice([1, 5, 30])), n), rng.dirichlet(np.full(classes, 5), n)
+        said = Opinions(np.arange(n), [str(c) for c in range(classes)], y, p, p, p, p, q, q)
+        assert asked.wrong_labels(said).shown == 0
+
+
 def test_margins_are_of_each_label_against_the_best_of_the_others() -> None:
     logs = np.log(np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]))
     expected = [[max(row[k] - max(np.delete(row, k)), -99) for k in range(3)] for row in logs]

@@ -52,6 +52,7 @@ NOISE = 0.02  # share of wrong labels that the estimate of T starts from
 OWN_NOISE = 0.3  # weight of the estimated T; the rest is equal chances
 PRECISE = 1e-7  # of a mean negative log-likelihood, relative: far below what an interval turns on
 APART = 4.0  # nats by which a hump of wrong labels must explain the margins better than a tail; in 44 draws of clean sets up to 1.8
+TOLD = 0.9  # quantile of the margins of wrong labels, above which the middle one of the given labels lies where classes are told
 PLANTED = 800  # margins of exchanged labels, of which the hump is made
 ANY = 1e-3  # of the margins may lie anywhere
 SHOWN = 5.0  # nats by which wrong labels must explain the labels better: twice that is chi-squared, one in 1,200 sets by chance
@@ -370,6 +371,8 @@ def set_apart(said: Opinions) -> float:
     margins = _margins(np.mean([np.log(np.clip(p, 1e-6, 1)) for p in held], axis=0))
     own = np.arange(margins.shape[1]) == said.y[:, None]
     z, wrong = margins[own], np.sort(margins[~own])
+    if np.median(z) <= np.quantile(wrong, TOLD):  # the classifiers do not tell the classes, and any hump is chance
+        return 0.0
     wrong = wrong[np.linspace(0, len(wrong) - 1, min(PLANTED, len(wrong))).astype(int)]
     middle = np.quantile(wrong, [0.25, 0.75])
     wide = 0.9 * max(1e-3, min(wrong.std(), (middle[1] - middle[0]) / 1.34)) * len(wrong) ** -0.2
@@ -390,6 +393,7 @@ def set_apart(said: Opinions) -> float:
 
     def fitted(random: float) -> float:
         starts = [[float(np.median(z)), spread, spread - 0.5, power] for power in (1.0, 1.6)]
+        starts += [list(one.x[:4]) for one in free if random]  # which the fraction may be near
         return min(minimize(loss, x, (random,), "L-BFGS-B", bounds=bounds).fun for x in starts)
 
     starts = [

@@ -19,8 +19,8 @@ _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\
 _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
 # A user without a colon may be a damaged one; and an address in a path may have lost its scheme
 _USER = re.compile(rf"({URL.pattern})/?[^\s/@'\",]{{1,200}}@")
-_INNER = re.compile(r"/[^\s/:@]+:[^\s/@]{1,200}@")
-_LATER = re.compile(r"(?<!/)/[^\s/:@'\",]+:[^\s/@'\",]{1,200}@")  # the same behind a blank in that path
+_INNER = re.compile(r"/[^\s/:@]*:[^\s/@]{1,200}@")
+_LATER = re.compile(r"(?<!/)/[^\s/:@'\",]*:[^\s/@'\",]{1,200}@")  # the same behind a blank in that path
 _MORE = re.compile(r"(\?\*{3})(?: [^\s'\"<>=&]*&[^\s'\"<>]*)+")
 _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of a host without a user
 
