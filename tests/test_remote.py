@@ -392,7 +392,8 @@ def test_a_withheld_secret_must_be_told_again() -> None:
         ("https://me:p?w#x@host/a.zip?s=1", "https://***@host/a.zip?***"),
         ("http://host:9000/a@2x.png", "http://host:9000/a@2x.png"),
         ("http://[::1]:9000/a@2x.png", "http://[::1]:9000/a@2x.png"),
-        ("https://me../:pw@h/x", "https://me../***@h/x"),  # found by generated cases
+        ("https://me../:pw@h/x", "https://me../***@h/x"),  # found by generated cases, as the next
+        ('https://":pw@h/x?sig=1', "https://***@h/x?***"),
         ("https://u:p@h/x (1)/me:p@w/a", "https://***@h/x (1)/***@w/a"),
         ("two paths: /a/b:c@d, /e", "two paths: /a/b:c@d, /e"),
         ("https://h/it's.png?sig=1", "https://h/it's.png?***"),

@@ -16,7 +16,7 @@ HIDDEN = "***"
 # An address (its scheme may be damaged) ends at a blank, and at a quote or a bracket after which the text around it goes on
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
 # A password may hold blanks and brackets that are not escaped, and a query a blank
-_PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@'\"<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
+_PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
 # A user without a colon may be a damaged one; and an address in a path may have lost its scheme
 _USER = re.compile(rf"({URL.pattern})/?[^\s/@'\",]{{1,200}}@")
 _INNER = re.compile(r"/[^\s/:@]*:[^\s/@]{1,200}@")
