@@ -958,6 +958,18 @@ def test_pixels_that_were_a_heavy_jpeg_are_told_at_any_size_whatever_the_file_is
         assert f"a JPEG of quality {one} of 100" in found[image]
 
 
+def test_blocks_of_a_picture_whose_pixels_were_stored_well_are_no_heavy_compression():
+    """Three smooth pictures of 900 flowers, all of quality 75, were called heavily compressed."""
+    pixels = pictures()
+    images, _ = tables(pixels)
+    images["width"] = images["height"] = 128
+    images["original_blockiness"] = 0.2
+    images.loc[[1, 2], "original_blockiness"] = 3.0
+    images["original_step"] = 29.0
+    images.loc[2, "original_step"] = 0.0  # no trace says how it was stored
+    assert [fault.image for fault in faults(images, blocks_of(pixels)) if fault.fault == "compressed"] == [2]
+
+
 def test_steps_between_blocks_that_nobody_sees_are_no_compression():
     """Of 300 dark slices of the brain ten were called compressed for steps of one grey level."""
     rows, columns = np.mgrid[:128, :128] // 8 % 2

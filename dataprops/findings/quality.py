@@ -250,10 +250,12 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
     blocks = _column(used, "blockiness")
     _, _, top = _fence(blocks, 0.1)
     large = used[["width", "height"]].min(axis=1).to_numpy(float) >= LEAST_BLOCKS
-    blocky = (blocks > top) & (blocks >= BLOCKY) & large
+    of_pixels = _column(used, "step")
+    # a smooth picture shows blocks where its pixels say that they were stored well
+    blocky = (blocks > top) & (blocks >= BLOCKY) & large & ~((of_pixels > 0) & (of_pixels < HEAVY))
     # of the file, or of the JPEG that its pixels were; what is finer than usual is all alike
     of_file = used["jpeg_step"].to_numpy(float) if "jpeg_step" in used else np.full(len(used), np.nan)
-    steps = np.fmax(np.fmax(of_file, _column(used, "step")), FINE)
+    steps = np.fmax(np.fmax(of_file, of_pixels), FINE)
     _, _, most = _fence(np.log2(steps), 0.3)
     heavy = (np.log2(steps) > most) & (steps >= HEAVY)
     quality = np.full(len(used), np.nan)
