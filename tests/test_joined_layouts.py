@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import scipy.io
 
-from dataprops.sources import matlab
+from dataprops.sources import folder, matlab
 from dataprops.sources.account import COMPANION, MASK, left_out_of
 from tests.test_published_layouts import Layout, made, numbered, table
 
@@ -502,3 +502,19 @@ def test_every_cut_and_change_of_such_a_file_is_told_or_read() -> None:
                 matlab.columns(one, 10**6)
             except ValueError:  # Damaged: nothing else ends it
                 continue
+
+
+def test_a_table_that_several_rules_look_into_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+    real = folder._beside
+    monkeypatch.setattr(folder, "_beside", lambda file: asked.update([file.name]) or real(file))
+    rows = (f"{name}/{n}.jpg,{name},p{n}" for name in ("cat", "dog") for n in range(4))
+    layout = Layout(
+        [f"{name}/{n}.jpg" for name in ("cat", "dog") for n in range(4)],
+        {"meta.csv": table("path,label,patient", *rows)},
+        "",
+        {"cat": 4, "dog": 4},
+        group={f"p{n}": 2 for n in range(4)},
+    )
+    assert made(layout, tmp_path / "set").scan()["group"].notna().all()
+    assert asked["meta.csv"] == 1

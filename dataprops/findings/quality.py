@@ -129,11 +129,9 @@ def _blank(used: pd.DataFrame) -> list[Fault]:
     return _rows(used, is_blank(used) & (usual < 0.5), "blank", within, "shows nothing: all grey levels within {:.0f}")
 
 
-def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
-    """Which images are overexposed, bool; `flat` are those of little contrast."""
+def _overexposed(used: pd.DataFrame, flat: np.ndarray, mean_top: float, white_top: float) -> np.ndarray:
+    """Which images are overexposed, bool; `flat` are those of little contrast, `mean_top` is a fence of log2(mean + 4)."""
     mean, low, white = (_column(used, name) for name in ("mean", "low", "white"))
-    _, _, mean_top = _fence(np.log2(mean + 4), 0.25)
-    _, _, white_top = _fence(white, 0.03)
     _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
@@ -160,7 +158,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     mean, low, high, white = (_column(used, name) for name in ("mean", "low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
-    _, mean_bottom, _ = _fence(np.log2(mean + 4), 0.25)
+    _, mean_bottom, mean_top = _fence(np.log2(mean + 4), 0.25)
     dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= DARK)
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
@@ -168,11 +166,11 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     flat = (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle)
     flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
     flat &= ~(dark & (low < 0.4 * high))
-    over = _overexposed(used, flat)
+    _, _, white_top = _fence(white, 0.03)
+    over = _overexposed(used, flat, mean_top, white_top)
     flat &= ~over
     # photographs of objects on white paper are white and black as well
     grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
-    _, _, white_top = _fence(white, 0.03)
     cut = np.fmax(white, _column(used, "clipped"))
     clipped = grey & (cut >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
     return [

@@ -52,7 +52,7 @@ class _LowRank:
         self.inverses = torch.stack(inverses)
 
     def solve(self, x: torch.Tensor) -> torch.Tensor:
-        """Of x [n, systems, outputs], 0 outside of the subsets."""
+        """Applied to x [n, systems, outputs], which is 0 outside the subsets."""
         n, systems, outputs = x.shape
         inner = (x.reshape(n, -1).T.contiguous() @ self.rows).reshape(systems, outputs, -1)
         inner = torch.bmm(inner, self.inverses).reshape(systems * outputs, -1)
@@ -82,7 +82,7 @@ class Gradients:
         return 4.4 * (1 + max(largest, 0.0) / self.least) ** 0.5
 
     def directions(self, wanted: np.ndarray) -> np.ndarray:
-        """Of right-hand sides float64 [n, systems, outputs], to `INNER` or as far as `MOST` iterations go."""
+        """Solutions for right-hand sides float64 [n, systems, outputs], to `INNER` or as far as `MOST` iterations go."""
         part = self.part
         scale = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
         residual = torch.from_numpy(wanted / scale).float()  # of length 1

@@ -30,7 +30,7 @@ class Factors:
         self.factors = in_threads(factor, range(len(self.rows)))
 
     def directions(self, wanted: np.ndarray) -> np.ndarray:
-        """Of right-hand sides float64 [n, systems, outputs]."""
+        """Solutions for right-hand sides float64 [n, systems, outputs]."""
         out = np.zeros_like(wanted)
 
         def solve(system: int) -> None:

@@ -31,7 +31,7 @@ from dataprops.sources.columns import (
     texts_of,
 )
 from dataprops.sources.compared import compare
-from dataprops.sources.ends import by_ends, without_zeros
+from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.exports import annotated
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.labels import SEPARATOR, joined
@@ -66,6 +66,7 @@ PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
 EXPORTED = (".json", ".jsonl", ".manifest")
+KEPT = 2**25  # bytes of files beside images, that are kept while rules look into them
 COCO_MOST = 2**29  # bytes of a file of annotations
 # files that others wrote: nothing here takes back what it took, or looks twice at a text that does not end as it should
 _NUMBER = r"[-+]?(?:\d++(?:\.\d++)?+|\.\d++)(?:[eE][-+]?\d++)?+"
@@ -94,12 +95,30 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     """
     if options.layout:
         return table
-    names = list(table.attrs.get("ignored", ()))
+    names, read = list(table.attrs.get("ignored", ())), _once(read)
     with_splits(table, names, read)
     _classes(table, names, read, options)
     table = _without_masks(table, table.attrs.pop("masks", set()))
     with_patients(table, names, read, options)
     return table
+
+
+def _once(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    """As `read`; what several rules look into is kept, up to `KEPT` bytes in all: another reading may be another download."""
+    kept: dict[str, bytes] = {}
+    left = KEPT
+
+    def reading(name: str) -> bytes:
+        nonlocal left
+        if name in kept:
+            return kept[name]
+        data = read(name)
+        if len(data) <= left:
+            kept[name] = data
+            left -= len(data)
+        return data
+
+    return reading
 
 
 def _without_masks(table: pd.DataFrame, masks: set[str]) -> pd.DataFrame:
@@ -240,9 +259,9 @@ def _lists(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byte
 
 def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
     """Texts that may hold labels: called as images are, or of a line for at least a tenth of them that says more than its name."""
-    stems = {posixpath.splitext(posixpath.basename(key))[0] for key in keys}
+    stems = {stem_of(key) for key in keys}
     texts = [name for name in names if name.lower().endswith((".txt", ".lst"))]
-    own = [name for name in texts if posixpath.splitext(posixpath.basename(name))[0] in stems]
+    own = [name for name in texts if stem_of(name) in stems]
     found = own if len(own) >= len(keys) / 2 else []
     lists: list[str] = []
     for name in texts:
@@ -252,7 +271,7 @@ def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str],
             lines = [line for line in as_text(read(name))[0].splitlines() if line.strip()]
         except OSError:
             continue
-        bare = sum(posixpath.splitext(posixpath.basename(line.strip()))[0] in stems for line in lines)
+        bare = sum(stem_of(line.strip()) in stems for line in lines)
         found += [name] if len(lines) >= max(3, len(keys) / 10) and bare < len(lines) / 2 else []
         lists += [name] if bare >= max(2, ALIKE * len(lines)) and split_of_list(name) is None else []
     return found + (lists if len(lists) > 1 else [])  # cat.txt, dog.txt
@@ -345,7 +364,7 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
     elsewhere: dict[str, list[str]] = defaultdict(list)
     for name in names:
         if posixpath.splitext(name)[1].lower() in ("", ".json"):
-            elsewhere[posixpath.splitext(posixpath.basename(name))[0]].append(name)
+            elsewhere[stem_of(name)].append(name)
     found: dict[str, str] = {}
     patients: dict[str, str] = {}
     used: dict[str, str] = {}

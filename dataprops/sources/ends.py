@@ -12,6 +12,11 @@ from dataprops.sources.resolve import folded
 SHARED = 0.9  # share of the images whose names end in one word that tables may leave out
 
 
+def stem_of(name: str) -> str:
+    """The name of a file without its folders and its ending."""
+    return posixpath.splitext(posixpath.basename(name))[0]
+
+
 def without_zeros(name: str) -> str:
     """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
     return str(int(name)) if name.isdecimal() else name
@@ -31,7 +36,7 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
                 known[name] = key if known.get(name, key) == key else None
     padded: dict[str, str | None] = {}
     for key in keys:
-        if (number := without_zeros(_base(key))) != _base(key):
+        if (number := without_zeros(stem_of(key))) != stem_of(key):
             padded[number] = key if padded.get(number, key) == key else None
     short: dict[str, str | None] = {}
     for key, stem in _without_last_word(keys):
@@ -45,7 +50,7 @@ def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:
     >>> _by_beginnings(["2058_6c_L.dcm", "2059_6c_R.dcm"]), _by_beginnings(["2058_L.dcm", "2058_R.dcm"])
     ({'2058': '2058_6c_L.dcm', '2059': '2059_6c_R.dcm'}, {})
     """
-    first = {key: found[1] for key in keys if (found := re.match(r"([a-z0-9]{4,})[-_.]", folded(_base(key))))}
+    first = {key: found[1] for key in keys if (found := re.match(r"([a-z0-9]{4,})[-_.]", folded(stem_of(key))))}
     return {part: key for key, part in first.items()} if len(set(first.values())) == len(keys) > 1 else {}
 
 
@@ -55,10 +60,6 @@ def _without_last_word(keys: Sequence[str]) -> list[tuple[str, str]]:
     >>> _without_last_word(["1_aligned.jpg", "2_aligned.jpg"])
     [('1_aligned.jpg', '1'), ('2_aligned.jpg', '2')]
     """
-    ends = [(key, found) for key in keys if (found := re.fullmatch(r"(.*\w)[-_.]([a-z]+)", folded(_base(key))))]
+    ends = [(key, found) for key in keys if (found := re.fullmatch(r"(.*\w)[-_.]([a-z]+)", folded(stem_of(key))))]
     word, number = Counter(found[2] for _, found in ends).most_common(1)[0] if ends else ("", 0)
     return [(key, found[1]) for key, found in ends if found[2] == word] if number >= SHARED * len(keys) else []
-
-
-def _base(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name))[0]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dataprops.sources import matlab
-from dataprops.sources.ends import by_ends
+from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import ALIKE, OF_FOLDERS, SPLITS, words_of
 from dataprops.sources.tablefile import as_text
@@ -59,7 +59,7 @@ def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Jo
             told = set(values.values())
             if told <= SPLITS.keys() and len(told) > 1:
                 return Joined({key: SPLITS[value] for key, value in values.items()}, name, f"by the ids of {index}")
-            first = next((word for word in words_of(_stem(name)) if word in OF_FOLDERS), None)
+            first = next((word for word in words_of(stem_of(name)) if word in OF_FOLDERS), None)
             if told == {"0", "1"} and first == "train":
                 splits = {key: ("test", "train")[int(value)] for key, value in values.items()}
                 return Joined(splits, name, f"by the ids of {index}; 1 is train, 0 is test")
@@ -125,7 +125,7 @@ def _names_of(codes: set[str], rows: Mapping[str, list[list[str]]], others: set[
 
 def _numbered(keys: Sequence[str]) -> dict[int, str]:
     """Images of one folder by the numbers at the ends of their names, if these go on from 0 or 1 without a gap."""
-    found = {int(number[0]): key for key in keys if (number := re.search(r"\d+$", _stem(key)))}
+    found = {int(number[0]): key for key in keys if (number := re.search(r"\d+$", stem_of(key)))}
     whole = len(found) == len(keys) > 1 and min(found) in (0, 1) and max(found) - min(found) == len(found) - 1
     return found if whole and len({posixpath.dirname(key) for key in keys}) == 1 else {}
 
@@ -182,12 +182,8 @@ def _numbers(name: str, read: Read) -> dict[str, list[int]]:
         return {}
 
 
-def _stem(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name))[0]
-
-
 def _words(name: str) -> set[str]:
-    stem = _stem(name)
+    stem = stem_of(name)
     return {*words_of(stem), stem.lower(), *re.split(r"[-_ ]", stem.lower()), *_ends(stem.lower())}
 
 

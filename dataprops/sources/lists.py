@@ -6,7 +6,6 @@ of two splits or more. Other files that are called like a division of the set ar
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from dataprops.sources.account import Decision, decide
-from dataprops.sources.ends import by_ends
+from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import OF_FOLDERS, SPLITS, words_of
@@ -36,7 +35,7 @@ def split_of_list(name: str) -> str | None:
     >>> [split_of_list(name) for name in ("train_val_list.txt", "meta/test.txt", "trainval.txt", "notes.txt", "val_fold1.txt")]
     ['train', 'test', 'train', None, 'val']
     """
-    told = {"train" if word == "trainval" else OF_FOLDERS.get(word) for word in words_of(_base(name))} - {None}
+    told = {"train" if word == "trainval" else OF_FOLDERS.get(word) for word in words_of(stem_of(name))} - {None}
     return "train" if told == {"train", "val"} else next(iter(told)) if len(told) == 1 else None
 
 
@@ -52,11 +51,11 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     """
     if table["split"].notna().any():
         return
-    images = {_base(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is no list
+    images = {stem_of(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is no list
     lists = {
         name: split
         for name in names
-        if name.lower().endswith(LISTS) and (split := split_of_list(name)) and _base(name) not in images
+        if name.lower().endswith(LISTS) and (split := split_of_list(name)) and stem_of(name) not in images
     }
     used: list[str] = []
     votes: dict[str, set[str]] = defaultdict(set)
@@ -82,7 +81,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         return
     if _numbered(table, names, read) or _joined(table, names, read):
         return
-    stems = {name: set(words_of(posixpath.splitext(posixpath.basename(name))[0])) for name in names}
+    stems = {name: set(words_of(stem_of(name))) for name in names}
     beside = sorted(
         name
         for name in names
@@ -98,7 +97,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
     """Splits by a list ``x.jpg 2``, as CelebA has it, 0 is train, 1 val and 2 test, or ``x.jpg train``; whether there is one."""
     likely = [
-        name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(_base(name)))
+        name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(stem_of(name)))
     ]
     known = by_ends(table["key"].tolist()) if likely else {}
     for name in likely:
@@ -137,10 +136,6 @@ def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     why = f"{found.name} tells {len(found.value_of):,} of {len(table):,} images, {found.how}"
     decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
     return True
-
-
-def _base(name: str) -> str:
-    return posixpath.splitext(posixpath.basename(name))[0]
 
 
 def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:

@@ -95,12 +95,17 @@ class _Bytes:
         return b""
 
 
+def _tag(head: bytes | memoryview, order: str) -> tuple[int, int, bool]:
+    """Type and bytes of an element by its first 8 bytes, and whether its content is the last 4 of them."""
+    kind, count = struct.unpack(f"{order}II", head)
+    return (kind & 0xFFFF, kind >> 16, True) if kind >> 16 else (kind, count, False)
+
+
 def _element(data: _Bytes, order: str, most: int) -> tuple[int, bytes]:
     """Type and content of the next element; short ones lie within their own tag."""
     head = data.take(8)
-    kind, count = struct.unpack(f"{order}II", head)
-    if kind >> 16:
-        count, kind = kind >> 16, kind & 0xFFFF
+    kind, count, short = _tag(head, order)
+    if short:
         if count > 4:
             raise Damaged("is damaged: a short element of more than 4 bytes")
         return kind, head[4 : 4 + count]
@@ -127,19 +132,24 @@ def variables(file: Path, most: int) -> Iterator[Variable]:
     OverBudget
         If a variable takes more memory than is allowed.
     """
-    size = file.stat().st_size
     with file.open("rb") as data:
-        mark = data.read(HEADER)[124:]
-        order = {b"IM": "<", b"MI": ">"}.get(mark[2:])
-        if order is None or struct.unpack(f"{order}H", mark[:2])[0] != 0x100:
-            raise Damaged("cannot be read: it is not a MATLAB 5 file")
-        at = HEADER
-        while at + 8 <= size:
-            data.seek(at)
-            kind, count = struct.unpack(f"{order}II", data.read(8))
-            at += 8 + count
+        for kind, _, held, order in _held(data, file.stat().st_size, most):
             if kind in (MATRIX, DEFLATED):
-                yield _variable(_Bytes(data, count, most, deflated=kind == DEFLATED), order, deflated=kind == DEFLATED)
+                yield _variable(held, order, deflated=kind == DEFLATED)
+
+
+def _held(data: IO[bytes], size: int, most: int) -> Iterator[tuple[int, int, _Bytes, str]]:
+    """What a file of so many bytes holds, in turn: type, bytes, content and the order of bytes."""
+    mark = data.read(HEADER)[124:]
+    order = {b"IM": "<", b"MI": ">"}.get(mark[2:])
+    if order is None or struct.unpack(f"{order}H", mark[:2])[0] != 0x100:
+        raise Damaged("cannot be read: it is not a MATLAB 5 file")
+    at = HEADER
+    while at + 8 <= size:
+        data.seek(at)
+        kind, count = struct.unpack(f"{order}II", data.read(8))
+        at += 8 + count
+        yield kind, count, _Bytes(data, count, most, deflated=kind == DEFLATED), order
 
 
 def _variable(data: _Bytes, order: str, *, deflated: bool) -> Variable:
@@ -169,14 +179,11 @@ def array(variable: Variable) -> np.ndarray:
         If they are not there.
     """
     head = variable.values.take(8)
-    kind, count = struct.unpack(f"{variable.order}II", head)
-    short = kind >> 16
-    if short:
-        count, kind = short, kind & 0xFFFF
+    kind, count, short = _tag(head, variable.order)
     if kind not in TYPES:
         raise Damaged("is damaged: values of an unknown type")
     dtype = np.dtype(variable.order + TYPES[kind])
-    if count != math.prod(variable.shape) * dtype.itemsize or short > 4:
+    if count != math.prod(variable.shape) * dtype.itemsize or (short and count > 4):
         raise Damaged(f"is damaged: {count:,} bytes for an array of shape {list(variable.shape)}")
     content = head[4 : 4 + count] if short else variable.values.take(count)
     values = np.frombuffer(content, dtype).astype(variable.kind, copy=False)
@@ -207,16 +214,8 @@ def load(data: bytes, most: int) -> dict[str, Value]:
     >>> load(file.getvalue(), 10**6)
     {'a': {'name': ['x']}, 'b': array([[1., 2.]])}
     """
-    order = {b"IM": "<", b"MI": ">"}.get(data[126:HEADER])
-    if order is None or struct.unpack(f"{order}H", data[124:126])[0] != 0x100:
-        raise Damaged("cannot be read: it is not a MATLAB 5 file")
     found: dict[str, Value] = {}
-    at = HEADER
-    while at + 8 <= len(data):
-        kind, count = struct.unpack_from(f"{order}II", data, at)
-        at += 8
-        held = _Bytes(io.BytesIO(data[at : at + count]), count, most, deflated=kind == DEFLATED)
-        at += count
+    for kind, count, held, order in _held(io.BytesIO(data), len(data), most):
         if kind == DEFLATED:
             kind, count = struct.unpack(f"{order}II", held.take(8))
         if kind == MATRIX:
@@ -235,14 +234,10 @@ class _Elements:
         """Type and content of the next one."""
         if self.at + 8 > len(self.data):
             raise Damaged("is truncated")
-        kind, count = struct.unpack_from(f"{self.order}II", self.data, self.at)
-        first = self.at + 8
-        if kind >> 16:
-            count, kind, first = kind >> 16, kind & 0xFFFF, self.at + 4
-            self.at += 8
-        else:
-            self.at = first + count + (-count % 8 if kind != DEFLATED else 0)
-        if first + count > len(self.data) or (first == self.at - 4 and count > 4):
+        kind, count, short = _tag(self.data[self.at : self.at + 8], self.order)
+        first = self.at + (4 if short else 8)
+        self.at = self.at + 8 if short else first + count + (-count % 8 if kind != DEFLATED else 0)
+        if first + count > len(self.data) or (short and count > 4):
             raise Damaged("is truncated")
         return kind, self.data[first : first + count]
 

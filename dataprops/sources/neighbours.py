@@ -29,7 +29,7 @@ from dataprops.sources.columns import (
     texts_of,
     without_labels,
 )
-from dataprops.sources.ends import by_ends
+from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
@@ -92,7 +92,7 @@ def neighbour_tables(
         for name in names
         if name.lower().endswith((*TABLES, *LISTS))
         and posixpath.splitext(name)[0] not in stems
-        and not (EXAMPLES | PARTITION) & set(words_of(posixpath.splitext(posixpath.basename(name))[0]))
+        and not (EXAMPLES | PARTITION) & set(words_of(stem_of(name)))
     ]
     likely = few_of_a_kind(likely)
     if not likely:
