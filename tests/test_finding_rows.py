@@ -29,6 +29,7 @@ from dataprops.findings import (
     unlabelled,
     unread_labels,
     unreadable,
+    unused_columns,
 )
 from dataprops.findings.blank import is_blank
 from dataprops.findings.check import Check, first_sentence
@@ -479,3 +480,11 @@ def test_a_check_is_broken_beyond_its_bound_and_says_so_in_numbers() -> None:
     assert " 0.00 all nan " in check(max=0.0).words(1200, {"other": 1.0})
     assert check(max=0.0).words(1.0, subject="Many (of it). By class").endswith("Many (of it)")
     assert first_sentence("Many (of it). By class.") == ("Many (of it).", "By class.")
+
+
+def test_of_thousands_of_unused_columns_forty_are_named() -> None:
+    names = [f"f{k}" for k in range(3000)]
+    (row,) = found(unused_columns.FINDING, table(2), unused_columns=(names[:40], 44))
+    assert row == ((), 40.0, f"Not used: {', '.join(f'“{name}”' for name in names[:40])}.")
+    (row,) = found(unused_columns.FINDING, table(2), unused_columns=(names, 3004))
+    assert row[1:] == (3000.0, f"Not used: {', '.join(f'“{name}”' for name in names[:40])}, and 2,960 more.")

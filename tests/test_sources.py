@@ -19,8 +19,11 @@ from hypothesis import strategies as st
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import SOURCES, SourceOptions, open_source
+from dataprops.sources import manifest as manifests
+from dataprops.sources.columns import binary_columns
 from dataprops.sources.labels import label_values
 from dataprops.sources.table import shown
+from dataprops.util.cells import plain_cell
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -284,6 +287,43 @@ def test_a_manifest_keeps_labels_as_text_and_paths_beside_it(tmp_path: Path) -> 
 def test_a_manifest_of_numbers_keeps_them_as_they_are_written(tmp_path: Path) -> None:
     path = manifest(tmp_path, "path,label,group\n001,007,0012\n002,10,1e3\n")
     assert listed(path, "path", "label", "group") == [("001", "007", "0012"), ("002", "10", "1e3")]
+
+
+def test_a_manifest_of_thousands_of_columns_is_not_looked_at_cell_by_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(manifests, "plain_cell", lambda cell: (seen.append(cell), plain_cell(cell))[1])
+    columns = {"image": [f"{row}.png" for row in range(40)], "note": ["'=1+1", *"x" * 39], "label": ["a", "b"] * 20}
+    columns |= {f"f{k}": [f"{row + k / 7:.3f}" for row in range(40)] for k in range(3000)}
+    columns |= {"is_test": ["0", "1", "", "1"] * 10, "odd": ["-1", "1"] * 20}
+    pd.DataFrame(columns).to_csv(tmp_path / "set.csv", index=False)
+    touch(tmp_path, *columns["image"])
+    table = open_source(str(tmp_path / "set.csv")).scan()
+    assert table["split"].value_counts().to_dict() == {"test": 20, "train": 10}
+    assert table["label"].value_counts().to_dict() == {"a": 20, "b": 20}
+    assert seen == columns["note"]
+    said = table.attrs["described"]
+    assert said["note"]["0.png"] == "=1+1"
+    assert len(said) == 50
+    assert table.head().attrs["described"] is said  # pandas copies attributes with every operation, these are many
+    names, of = table.attrs["unused_columns"]
+    assert (len(names), of) == (3002, 3005)
+
+
+def test_columns_of_marks_are_those_of_two_values_and_uncertainty_or_of_an_x_and_blanks() -> None:
+    columns = {
+        "both": ["0", "1", None],
+        "uncertain": ["-1", "1.0", "0"],
+        "never": ["-1", "-1", "-1.0"],
+        "x": ["X", None, " x"],
+        "all x": ["x", "X", "x"],
+        "two": ["0", "1", "2"],
+        "mixed": ["x", "0", None],
+        "empty": [None, None, None],
+        "words": ["True", "false", "true"],
+    }
+    assert binary_columns(pd.DataFrame(columns)) == ["both", "uncertain", "x", "words"]
 
 
 def test_missing_values_are_none_beside_given_ones(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 
+NAMED = 40  # columns; of thousands (features beside the images) the rest are a number
+
 
 def find(context: Context) -> Iterator[Row]:
     """One row that names the columns."""
     names, _ = context.unused_columns
     if names:
-        yield (), float(len(names)), f"Not used: {', '.join(map(quoted, names))}."
+        more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        yield (), float(len(names)), f"Not used: {', '.join(map(quoted, names[:NAMED]))}{more}."
 
 
 def measures(context: Context) -> dict[str, float]:

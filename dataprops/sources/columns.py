@@ -326,13 +326,21 @@ def binary_columns(frame: pd.DataFrame) -> list[str]:
     """Columns of 0 and 1 alone, and of -1 for uncertain; or of an X and blanks."""
     return [
         str(column)
-        for column in frame.columns
-        if (
-            (values := {str(value).strip().lower() for value in frame[column].dropna()}) == MARK
-            and frame[column].isna().any()
-        )
+        for column, cells in frame.items()
+        if ((values := _marks(cells)) == MARK and cells.isna().any())
         or (values <= BINARY | UNCERTAIN and values & BINARY)
     ]
+
+
+def _marks(cells: pd.Series) -> set[str]:
+    """Different values of a column, in small letters; looked at until one is no mark, as tables may have thousands of columns."""
+    values: set[str] = set()
+    for value in cells:
+        if not pd.isna(value):
+            values.add(str(value).strip().lower())
+            if not values <= BINARY | UNCERTAIN | MARK:
+                break
+    return values
 
 
 def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str], str] | None:
@@ -419,11 +427,12 @@ def optional(
 
 def _part_by_marks(frame: pd.DataFrame, used: MutableSequence[str]) -> tuple[list[str | None], list[Decision]]:
     """Splits of a column of 0 and 1 that is called as one of them: ``is_train``, ``test``."""
-    for column in (column for column in binary_columns(frame) if column not in used and frame[column].nunique() > 1):
-        name = plain_name(column).removeprefix("is")
-        part = SPLITS.get(name)
-        if part not in ("train", "test"):
-            continue
+    parts = {str(column): SPLITS.get(plain_name(column).removeprefix("is")) for column in frame.columns}
+    named = [column for column in frame.columns if parts[str(column)] in ("train", "test")]
+    for column in (
+        column for column in binary_columns(frame[named]) if column not in used and frame[column].nunique() > 1
+    ):
+        part = parts[column]
         used.append(column)
         marked = [None if value is None else value.strip().lower() in POSITIVE for value in texts_of(frame[column])]
         other = "test" if part == "train" else "train"

@@ -38,7 +38,7 @@ from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
 from dataprops.sources.structure import SPLITS, infer
-from dataprops.sources.table import SourceOptions, image_table, shown
+from dataprops.sources.table import Said, SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Cache
@@ -102,12 +102,11 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     return out
 
 
-def _described(
-    frame: pd.DataFrame, names: list[str], positions: pd.Index, keys: list[str]
-) -> dict[str, dict[str, str | None]]:
+def _described(frame: pd.DataFrame, names: list[str], positions: pd.Index, keys: list[str]) -> Said:
     """What the other columns say of each image by its key, for parts of the data that are harder than the rest."""
-    rows = frame.iloc[positions]
-    return {name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in names[:DESCRIBED] if name in rows}
+    rows = frame[[name for name in names[:DESCRIBED] if name in frame]].iloc[positions]
+    told = {name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in rows}
+    return Said(told)
 
 
 class _Files:
@@ -274,8 +273,7 @@ def _load(location: str, access: Access) -> Table:
         read = read_table(data, location.partition("?")[0] if is_url(location) else location)
         if not location.partition("?")[0].lower().endswith(".parquet"):
             # our own lists have an apostrophe before what a spreadsheet would compute
-            frame = read.frame.map(lambda cell: plain_cell(cell) if isinstance(cell, str) else cell)
-            read = read._replace(frame=frame)
+            read = read._replace(frame=read.frame.apply(_plain))
     except (
         OSError,
         ValueError,
@@ -290,6 +288,13 @@ def _load(location: str, access: Access) -> Table:
             " commas"
         )
     return read
+
+
+def _plain(cells: pd.Series) -> pd.Series:
+    """A column with `plain_cell` undone; columns of text without an apostrophe in front as they are."""
+    if isinstance(cells.dtype, pd.StringDtype) and not cells.str.startswith("'").any():
+        return cells
+    return cells.map(lambda cell: plain_cell(cell) if isinstance(cell, str) else cell)
 
 
 def _keys(paths: list[str]) -> list[str]:

@@ -35,7 +35,7 @@ from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import SPLITS, words_of
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import Said, SourceOptions
 from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
@@ -441,11 +441,11 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
     return None
 
 
-def described_by(tables: Sequence[Told]) -> tuple[dict[str, dict[str, str | None]], tuple[list[str], int]]:
+def described_by(tables: Sequence[Told]) -> tuple[Said, tuple[list[str], int]]:
     """What the other columns of the tables say of each image, by its key; their names, and the number of all columns."""
     frame = tables[0].frame
     unused = [str(name) for name in frame.columns if name not in tables[0].used and not str(name).startswith("Unnamed")]
-    said: dict[str, dict[str, str | None]] = {name: {} for name in unused[:DESCRIBED]}
+    said = Said({name: {} for name in unused[:DESCRIBED]})
     for told in tables:
         for name, values in said.items():
             texts = texts_of(told.frame[name])

@@ -130,6 +130,13 @@ def column_values(column: pa.ChunkedArray) -> list[Any]:
         return column.cast(pa.binary()).to_pylist()
 
 
+class Said(dict[str, dict[str, "str | None"]]):
+    """What other columns say of each image: column -> key -> value; copies of a table share it, as pandas copies attributes deeply."""
+
+    def __deepcopy__(self, memo: object) -> Said:
+        return self
+
+
 def image_table(
     key: Sequence[str],
     label: Sequence[str | None],
