@@ -148,7 +148,7 @@ def chance(null: np.ndarray, threshold: float) -> float:
 
 
 def _plain(images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
-    """Pairs of an image and one of its three nearest distinct ones: a, b (positions), distance, ratio."""
+    """Pairs of an image and one of its six nearest, if distinct: a, b (positions), distance, ratio."""
     near = neighbours[(neighbours["distance"] > 0) & (neighbours["rank"] <= neighbours["rank"].min() + 5)]
     first = images["duplicate_of"].to_numpy(np.int64)
     a, b = first[near["image"].to_numpy()], first[near["neighbour"].to_numpy()]
