@@ -61,10 +61,18 @@ def plan_anew(tags: Sequence[str]) -> int:
 
 def _last_due(deployment: Any, now: datetime) -> datetime | None:
     """The third date from now on that a schedule wants a run at; None without an active one."""
-    from prefect.server.schemas.schedules import CronSchedule
-
     active = [row.schedule for row in deployment.schedules if row.active and hasattr(row.schedule, "cron")]
     if deployment.paused or len(active) != 1:
         return None
-    schedule = CronSchedule(cron=active[0].cron, timezone=active[0].timezone)
-    return asyncio.run(schedule.get_dates(PLANNED, now))[-1]
+    dates = due(active[0].cron, active[0].timezone, now)
+    return dates[-1] if dates else None
+
+
+def due(cron: str, zone: str | None, now: datetime, many: int = PLANNED) -> list[datetime]:
+    """The next dates of a schedule; none of one that is never due (a 30th of February), or that this machine cannot read."""
+    from prefect.server.schemas.schedules import CronSchedule
+
+    try:
+        return asyncio.run(CronSchedule(cron=cron, timezone=zone).get_dates(many, now))
+    except ValueError:  # pydantic's and croniter's errors are ones
+        return []

@@ -132,7 +132,18 @@ TOKENS = (
         b"\r",
         b"a" * 3000,
     ),
-    *(b"[" * 2000, b"http://me:pw@h/x?y=z", "\u202e\u0301".encode(), b"path", b"label", b"images", b"<script>"),
+    *(
+        b"7" * 5000,
+        b"\xd9\xa3",
+        b"0" * 30,
+        b"[" * 2000,
+        b"http://me:pw@h/x?y=z",
+        "\u202e\u0301".encode(),
+        b"path",
+        b"label",
+        b"images",
+        b"<script>",
+    ),
 )
 
 
@@ -495,6 +506,50 @@ def _other_arrays(folder: Path) -> None:
         np.save(folder / "b" / f"{number}.npy", pixels(number, 8))
 
 
+def _numbered_images(folder: Path) -> None:
+    for number in range(1, 9):
+        (folder / f"image_{number:05}.png").write_bytes(saved("PNG", Image.fromarray(pixels(number))))
+
+
+def _index_of_images(folder: Path) -> None:
+    _numbered_images(folder)
+    (folder / "images.txt").write_text("".join(f"{n} image_{n:05}.png\n" for n in range(1, 9)))
+    (folder / "classes.txt").write_text("1 001.Albatross\n2 002.Auk\n")
+
+
+def _labels_of_images(folder: Path) -> None:
+    _numbered_images(folder)
+    (folder / "image_class_labels.txt").write_text("".join(f"{n} {1 + n % 2}\n" for n in range(1, 9)))
+
+
+def _lists_of_matlab() -> list[bytes]:
+    """Labels in the order of images, splits by their numbers, and structs with cells in their cells."""
+    from scipy.io import savemat
+
+    boxes = np.empty((1, 2), object)
+    boxes[0, 0], boxes[0, 1] = np.ones((1, 2)), np.ones((1, 3))
+    rows = [[(f"image_{n:05}.png", "ab"[n % 2], boxes, {"x": n}) for n in range(1, 9)]]
+    names = ("name", "class", "boxes", "more")
+    lists = {"labels": [[1, 2] * 4], "trnid": [[1, 2, 3, 4]], "valid": [[5, 6]], "tstid": [[7, 8]]}
+    out = []
+    for held in (lists, {"annotations": np.array(rows, dtype=[(name, "O") for name in names])}):
+        for packed in (False, True):
+            savemat(file := io.BytesIO(), held, do_compression=packed)
+            out.append(file.getvalue())
+    return out
+
+
+def _patches(folder: Path) -> None:
+    for number in range(8):
+        name = f"patch_patient_{number // 2:03}_node_{number % 2}_x_{number * 32:04}.png"
+        (folder / name).write_bytes(saved("PNG", Image.fromarray(pixels(number))))
+
+
+def _table_of_patches() -> list[bytes]:
+    rows = "".join(f"{n // 2:03},{n % 2},{n * 32},{n % 3},{n % 2}\n" for n in range(8))
+    return [f"patient,node,x_coord,tumor,split\n{rows}".encode(), f"patient;node;x_coord;tumor;split\n{rows}".encode()]
+
+
 def _images_and_a_list(folder: Path) -> None:
     _images(folder)
     (folder / "test.txt").write_text("b/1.png\n")
@@ -562,6 +617,32 @@ TARGETS: dict[str, Target] = {
         True,
         _images_and_a_list,
     ),
+    "index": Target(
+        lambda: ["".join(f"{n} image_{n:05}.png\n" for n in range(1, 9)).encode()],
+        look_at_source("{folder}"),
+        "images.txt",
+        True,
+        _labels_of_images,
+    ),
+    "by ids": Target(
+        lambda: ["".join(f"{n} {1 + n % 2}\n" for n in range(1, 9)).encode()],
+        look_at_source("{folder}"),
+        "image_class_labels.txt",
+        True,
+        _index_of_images,
+    ),
+    "split by ids": Target(
+        lambda: ["".join(f"{n} {n % 2}\n" for n in range(1, 9)).encode()],
+        look_at_source("{folder}"),
+        "train_test_split.txt",
+        True,
+        _index_of_images,
+    ),
+    "in order": Target(
+        lambda: [b"cat\ndog\n" * 4, b"1\n2\n" * 4], look_at_source("{folder}"), "labels.txt", True, _numbered_images
+    ),
+    "lists of matlab": Target(_lists_of_matlab, look_at_source("{folder}"), "imagelabels.mat", beside=_numbered_images),
+    "parts": Target(_table_of_patches, look_at_source("{folder}"), "metadata.csv", True, _patches),
     "jsonl": Target(
         lambda: [b'{"path": "a/0.png", "label": ["x", "y"]}\n{"path": "b/1.png"}\n'],
         look_at_source("{}"),

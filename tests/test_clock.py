@@ -190,8 +190,8 @@ def test_an_arrival_is_said_again_until_an_audit_follows_whatever_the_clock_show
 class Scheduling:
     """A Prefect client, as far as schedules ask it."""
 
-    def __init__(self, *ahead: timedelta, cron: str = "0 3 * * *", active: bool = True) -> None:
-        schedule = SimpleNamespace(cron=cron, timezone="UTC")
+    def __init__(self, *ahead: timedelta, cron: str = "0 3 * * *", zone: str = "UTC", active: bool = True) -> None:
+        schedule = SimpleNamespace(cron=cron, timezone=zone)
         row = SimpleNamespace(schedule=schedule, active=active)
         self.deployment = SimpleNamespace(id=uuid4(), name="chest", paused=False, schedules=[row])
         self.planned = {
@@ -233,6 +233,8 @@ class Scheduling:
         ((1, 400, 401), {}, 0),  # it runs next as it should
         ((400, 401, 402), {"active": False}, 0),
         ((150, 300, 450), {"cron": "0 3 1 1,6,9 *"}, 0),  # rare, and right
+        ((400, 401, 402), {"cron": "0 3 30 2 *"}, 0),  # never due: nothing is said of it, and the others are looked at
+        ((400, 401, 402), {"zone": "Nowhere/Nix"}, 0),  # a zone that this machine does not know
     ],
 )
 def test_what_a_clock_that_was_ahead_planned_does_not_silence_a_schedule(ahead, more, deleted, monkeypatch):

@@ -15,6 +15,9 @@ import scipy.io
 
 from dataprops.sources import folder, matlab
 from dataprops.sources.account import COMPANION, MASK, left_out_of
+from dataprops.sources.ends import without_zeros
+from dataprops.sources.joins import labels_of_lists
+from dataprops.sources.parts import rows_by_parts
 from tests.test_published_layouts import Layout, made, numbered, table
 
 
@@ -518,3 +521,23 @@ def test_a_table_that_several_rules_look_into_is_read_once(tmp_path: Path, monke
     )
     assert made(layout, tmp_path / "set").scan()["group"].notna().all()
     assert asked["meta.csv"] == 1
+
+
+def test_a_table_of_matlab_is_read_whatever_lies_in_cells_of_its_cells() -> None:
+    ragged = np.empty((1, 2), object)
+    ragged[0, 0], ragged[0, 1] = np.ones((1, 2)), np.ones((1, 3))
+    rows = [{"name": f"{n}.png", "class": "ab"[n % 2], "boxes": ragged, "one": [[n]]} for n in range(6)]
+    found = matlab.columns(mat(annotations=structs(rows)), 10**8)
+    assert found == {"name": [f"{n}.png" for n in range(6)], "class": list("ababab"), "one": list(range(6))}
+
+
+def test_numbers_of_thousands_of_figures_are_texts_like_any_other() -> None:
+    long = "7" * 5000
+    assert [without_zeros(name) for name in ("007", "000", "7a", "", "00" + long)] == ["7", "0", "7a", "", long]
+    assert without_zeros("\u0660\u0663") == "3"  # an Arabic 03
+    keys = [f"a/patient_{n:03}_x_{n}.png" for n in range(4)]
+    frame = pd.DataFrame({"patient": [f"{n:03}" for n in range(4)], "note": long})
+    assert rows_by_parts(keys, frame)[1] == ["patient"]
+    names = [*(f"a/{n}.png" for n in range(1, 4)), f"a/{long}.png"]
+    assert labels_of_lists(names, ["labels.txt"], lambda _: b"cat\ndog\ncat\ndog\n") is None
+    assert labels_of_lists([*names[:3], "a/4.png"], ["labels.txt"], lambda _: b"cat\ndog\ncat\ndog\n") is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,7 +20,11 @@ def stem_of(name: str) -> str:
 
 def without_zeros(name: str) -> str:
     """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
-    return str(int(name)) if name.isdecimal() else name
+    if not name.isdecimal():
+        return name
+    return (
+        "".join(str(unicodedata.decimal(figure)) for figure in name).lstrip("0") or "0"
+    )  # of any length, as `int` is not
 
 
 def by_ends(keys: Sequence[str]) -> dict[str, str | None]:

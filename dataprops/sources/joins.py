@@ -125,7 +125,7 @@ def _names_of(codes: set[str], rows: Mapping[str, list[list[str]]], others: set[
 
 def _numbered(keys: Sequence[str]) -> dict[int, str]:
     """Images of one folder by the numbers at the ends of their names, if these go on from 0 or 1 without a gap."""
-    found = {int(number[0]): key for key in keys if (number := re.search(r"\d+$", stem_of(key)))}
+    found = {int(number[0]): key for key in keys if (number := re.search(r"(?<!\d)\d{1,18}$", stem_of(key)))}
     whole = len(found) == len(keys) > 1 and min(found) in (0, 1) and max(found) - min(found) == len(found) - 1
     return found if whole and len({posixpath.dirname(key) for key in keys}) == 1 else {}
 

@@ -330,7 +330,7 @@ def _listed(value: Value) -> list[Any]:
 
 def _plain(value: Any) -> int | float | str | None:
     """A number or a text, also one within a cell; None of anything else."""
-    while isinstance(value, list | np.ndarray) and np.size(value) == 1 and len(value) == 1:
+    while isinstance(value, list | np.ndarray) and len(value) == 1:
         value = value[0]
     if isinstance(value, np.generic):
         value = value.item()
