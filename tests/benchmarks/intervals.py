@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from dataprops.audit.history import fraction_change
+from dataprops.audit.stages.probe import near_alike
 from dataprops.findings import second_opinion
 from dataprops.findings.second_opinion import wrong_labels
 from dataprops.laws.change import sharpness_error
 from dataprops.probe.features import fit_encoder, shrink
+from dataprops.probe.folds import leak_groups_of
 from dataprops.probe.measure import Probe, held_out_averaged, held_out_curved, run_probe
 from dataprops.probe.ridge import inner_products
 from dataprops.properties.sharpness import draw_samples
@@ -113,24 +116,37 @@ def of_drift(x: np.ndarray, n: int, splits: int, wanted: Sequence[str]) -> dict[
     return {name: float(np.mean(values)) for name, values in held.items()}
 
 
-def probed(x: np.ndarray, y: np.ndarray) -> tuple[Probe, np.ndarray]:
-    """What the reference classifier makes of images, each its own group, and their features; nothing is attacked."""
+def leak_groups(x: np.ndarray, k: int = 20) -> np.ndarray:
+    """The leak groups that an audit forms of images without patients: those that are far nearer than others stay together."""
+    flat = x.reshape(len(x), -1).astype(np.float32)
+    distance = np.sqrt(np.maximum(squared_distances(flat), 0))
+    np.fill_diagonal(distance, np.inf)
+    near = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    image = np.repeat(np.arange(len(x)), k)
+    rows = {"image": image, "neighbour": near.ravel(), "distance": distance[image, near.ravel()]}
+    pairs = near_alike(pd.DataFrame(rows), flat.shape[1], pd.DataFrame())
+    apart = pairs["distance"].to_numpy(float)
+    return leak_groups_of(len(x), None, np.empty((0, 2), np.int64), pairs[["a", "b"]].to_numpy(np.int64), apart)
+
+
+def probed(x: np.ndarray, y: np.ndarray, leak_group: np.ndarray | None = None) -> tuple[Probe, np.ndarray]:
+    """What the reference classifier makes of images, by default each its own group, and their features; nothing is attacked."""
     with one_thread():
         _, features = fit_encoder(shrink(x), 0)
-    return run_probe(None, y, np.arange(len(y)), features=features), features
+    return run_probe(None, y, np.arange(len(y)) if leak_group is None else leak_group, features=features), features
 
 
 def of_probe(x: np.ndarray, y: np.ndarray, n: int, splits: int) -> list[tuple[str, float, str]]:
     """Of the classifier's error and log loss, whose intervals are joined as the halves' own, the share of the draws in which the
     interval of the difference holds 0; of the gain from twice as many images that in which it holds what the halves together
-    show on average: what of, share, and more (half width over 1.96 times the spread).
+    show on average: what of, share, and more (half width over 1.96 times the spread). Near-copies are one group, as in an audit.
     """
     rng, held, apart, widths = np.random.default_rng(1), np.zeros(2), [], []
     gains, at_n, at_2n = [], [], []
     for _ in range(splits):
         both = rng.permutation(len(y))[: 2 * n]
-        found = [probed(x[half], y[half])[0] for half in (both[:n], both[n:])]
-        at_2n.append(probed(x[both], y[both])[0].log_loss.value)
+        found = [probed(x[half], y[half], leak_groups(x[half]))[0] for half in (both[:n], both[n:])]
+        at_2n.append(probed(x[both], y[both], leak_groups(x[both]))[0].log_loss.value)
         at_n += [probe.log_loss.value for probe in found]
         gains += [probe.gains[2] for probe in found if probe.gains]
         differences, halves = [], []
