@@ -15,6 +15,7 @@ from dataprops.findings.rows import Row
 LEAST_SHARE = 0.5  # of the files that a pattern must match
 LEAST_REPEATED = 0.1  # of the matched files that share their id with another
 LEAST_IDS = 5
+MOST_WORDS = 6  # of the beginning of a name
 
 
 class Suggestion(NamedTuple):
@@ -28,18 +29,17 @@ class Suggestion(NamedTuple):
     ids: pd.Series
 
 
-# From the most telling place to the least: what people call a patient, then what the name of a file begins with
+# From the most telling place to the least: what people call a patient, then a study or a scan
 PATTERNS = (
     r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
     r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
     r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # frames of a video, slices of a series
     r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken in one minute
     r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
-    r"(?:^|/)([A-Za-z]*[0-9]{2,})[-_ ][^/]*$",
-    r"(?:^|/)([A-Za-z]+[-_][0-9]{2,})[-_][^/]*$",
-    r"(?:^|/)([^/_]+)_[^/_]*$",
-    r"(?:^|/)([^/-]+)-[^/-]*$",
+    r"(?:^|/)([A-Za-z_-]*[0-9]{2,})[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # two eyes, or knees
 )
+# of names without these, the first words, as few as name groups
+WORDS = tuple(rf"(?:^|/)({'[^/_. -]+[_. -]' * number}[^/_. -]+)[_. -][^/]*[.][^/.]+$" for number in range(MOST_WORDS))
 HEADERS = ("study", "series")  # columns of `images`
 
 
@@ -52,7 +52,22 @@ def suggestion(images: pd.DataFrame) -> Suggestion | None:
         found = _judged(images, pattern, ids)
         if found is not None and (best is None or found.matched > 1.5 * best.matched):
             best = found
-    return best or _by_header(images)
+    return best or _by_words(images, path) or _by_header(images)
+
+
+def _by_words(images: pd.DataFrame, path: pd.Series) -> Suggestion | None:
+    """The shortest beginning of the names that names groups; not one for each class."""
+    for pattern in WORDS:
+        found = _judged(images, pattern, path.str.extract(pattern, expand=False))
+        if found is not None and not _are_classes(images, found):
+            return found
+    return None
+
+
+def _are_classes(images: pd.DataFrame, found: Suggestion) -> bool:
+    """Whether the ids are no more than the classes, each of one alone: ``n01440764_10026.JPEG``."""
+    label = images["label"] if "label" in images else pd.Series([None] * len(images), index=images.index)
+    return found.groups <= label.nunique() and bool((label.groupby(found.ids).nunique() <= 1).all())
 
 
 def _by_header(images: pd.DataFrame) -> Suggestion | None:

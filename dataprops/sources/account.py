@@ -37,7 +37,7 @@ COMPANIONS = frozenset(
             "htm",
             "html",
         ),
-        *("ini", "ipynb", "json", "jsonl", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
+        *("ini", "ipynb", "json", "jsonl", "ndjson", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
         *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
         *(
             "lst",

@@ -20,6 +20,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import ABSENT, COMPANION, MASK, Decision, decide
+from dataprops.sources.classnames import with_names
 from dataprops.sources.columns import (
     LABELS,
     PARTS,
@@ -32,7 +33,8 @@ from dataprops.sources.columns import (
 )
 from dataprops.sources.compared import compare
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
-from dataprops.sources.exports import annotated
+from dataprops.sources.exports import annotated, parts
+from dataprops.sources.ids import with_ids
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.lists import split_of_list, with_splits
@@ -49,9 +51,10 @@ from dataprops.sources.neighbours import (
 )
 from dataprops.sources.people import with_persons
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import ALIKE, words_of
+from dataprops.sources.structure import ALIKE, SPLITS, words_of
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
+from dataprops.sources.versions import with_versions
 
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
 PARTICIPANTS = ("participants.tsv", "participants.csv")
@@ -65,7 +68,7 @@ DEEPEST = 4  # levels of objects of JSON in which a class is looked for
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
-EXPORTED = (".json", ".jsonl", ".manifest")
+EXPORTED = (".json", ".jsonl", ".ndjson", ".manifest")
 KEPT = 2**25  # bytes of files beside images, that are kept while rules look into them
 COCO_MOST = 2**29  # bytes of a file of annotations
 # files that others wrote: nothing here takes back what it took, or looks twice at a text that does not end as it should
@@ -98,8 +101,10 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     names, read = list(table.attrs.get("ignored", ())), _once(read)
     with_splits(table, names, read)
     _classes(table, names, read, options)
+    with_versions(table)
     table = _without_masks(table, table.attrs.pop("masks", set()))
     with_patients(table, names, read, options)
+    with_names(table, names, read, options)
     return table
 
 
@@ -140,7 +145,10 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     if classes.nunique() > 1:
         if with_persons(table, names, read, options, classes.tolist()):
             return
-        if table["label"].notna().any() and not _thin(table, names, read, options):
+        thin = len(table) <= THIN * table["label"].nunique()
+        if table["label"].notna().any() and not (thin and _thin(table, names, read, options)):
+            if thin and with_ids(table, names, read, options):
+                return
             if classes.isna().any():
                 _rest(table, names, read, options)
             compare(table, names, read, options)
@@ -160,8 +168,6 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
 
 def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
     """Whether folders of few images each, ``Mass-Training_P_00001_LEFT_CC``, are no classes: tables tell some of nearly all."""
-    if len(table) > THIN * table["label"].nunique():
-        return False
     tables = agreeing(
         neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist()), len(table)
     )
@@ -214,7 +220,8 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     for kind in (_yolo, _voc, _cvat, _exports, _sidecars, _lists):
         if table["label"].isna().all():
             _unless_few(kind, table, names, read, options)
-    if table["label"].isna().all() and not _neighbours(table, names, read, options):
+    named = table["label"].notna().any() or _neighbours(table, names, read, options)
+    if not named and not with_ids(table, names, read, options):
         others = [name for name in names if name.lower().endswith(TABLES)]
         others += _long_texts(table["key"].tolist(), names, read)
         if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
@@ -363,7 +370,7 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
     there = set(names)
     elsewhere: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        if posixpath.splitext(name)[1].lower() in ("", ".json"):
+        if posixpath.splitext(name)[1].lower() in ("", ".json", ".txt", ".cls"):
             elsewhere[stem_of(name)].append(name)
     found: dict[str, str] = {}
     patients: dict[str, str] = {}
@@ -645,6 +652,7 @@ def _exports(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     tools: set[str] = set()
+    splits: dict[str | None, str] = {}
     stems = {posixpath.splitext(key)[0] for key in table["key"]}  # x.json beside x.jpg: see _sidecars
     for name in names:
         if not name.lower().endswith(EXPORTED) or posixpath.splitext(name)[0] in stems:
@@ -660,9 +668,13 @@ def _exports(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
             if (key := image_of(path, known)) is not None:
                 found.setdefault(key, set()).update(labels)
                 tools.add(tool)
+        splits |= {image_of(path, known): part for path, part in parts(whole).items()} if images else {}
     if not any(found.values()):
         return
     named = _set_labels(table, {key: joined(labels) for key, labels in found.items()})
+    if splits and table["split"].isna().all():
+        told = [SPLITS.get(splits.get(key, "").lower(), splits.get(key)) for key in table["key"]]
+        table["split"] = pd.Series(told, dtype=object)
     why = f"{' and '.join(sorted(tools))} annotated {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "of the tool's export", why, "--layout"))
 

@@ -49,7 +49,17 @@ LABELS = (
         "emotion",
         "diagnostic",
     ),
-    *("labelname", "labelid", "classlabel", "categoryname", "categoryid", "tag", "groundtruth", "birads"),
+    *(
+        "labelname",
+        "labelid",
+        "classlabel",
+        "categoryname",
+        "categoryid",
+        "tag",
+        "groundtruth",
+        "classification",
+        "birads",
+    ),
 )
 PATIENTS = (
     "patient",

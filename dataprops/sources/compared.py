@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from dataprops.sources.account import FOLDERS_USED, Decision, decide
+from dataprops.sources.columns import texts_of
+from dataprops.sources.labels import spelling_key
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, Told, neighbour_tables
 from dataprops.sources.structure import ALIKE
 from dataprops.sources.table import SourceOptions, shown
@@ -33,6 +35,12 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
         labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
         same = min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label)
+        if not same and len(label) >= ALIKE * len(own) and (why := _names_more(label, own, told)) is not None:
+            table["label"] = pd.Series([told.label.get(key) for key in table["key"]], dtype=object)
+            kept = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+            table.attrs.update(decisions=kept, empty_classes=[], several=told.several)
+            decide(table, Decision("labels", f"of the table {shown(told.name)}", why, "--layout"), *told.decisions)
+            return
         if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
             most = Counter(label.values()).most_common()
             seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
@@ -52,6 +60,24 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
         why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, in no form that is known"
         decide(table, Decision("labels", "of the folders", why, "giving the table in place of the folder"))
+
+
+def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: Told) -> str | None:
+    """Why a table's labels are the classes and the folders are none: these lie above folders called as the labels are, or are numbers
+    that another of its columns has (PadChest's ``ImageDir``).
+    """
+    inner = sum(
+        spelling_key(name) in {spelling_key(part) for part in key.split("/")[1:-1]} for key, name in label.items()
+    )
+    if inner >= (1 - SAME) * len(label):
+        return "folders below those of the first level are called as its labels are"
+    if not all((own[key] or "").isdecimal() for key in label) or all(name.isdecimal() for name in label.values()):
+        return None
+    for column in (str(column) for column in told.frame.columns if str(column) not in told.used):
+        texts = texts_of(told.frame[column])
+        if sum(texts[told.row_of[key]] == own[key] for key in label) >= (1 - SAME) * len(label):
+            return f"the folders are its column {column!r}"
+    return None
 
 
 def _are_classes(label: Mapping[str, str], told: Told) -> bool:

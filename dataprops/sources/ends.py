@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dataprops.sources.resolve import folded
+from dataprops.sources.versions import is_done
 
 SHARED = 0.9  # share of the images whose names end in one word that tables may leave out
 
@@ -38,7 +39,7 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
         for first in range(len(parts)):
             end = "/".join(parts[first:])
             for name in (end, posixpath.splitext(end)[0]):
-                known[name] = key if known.get(name, key) == key else None
+                known[name] = _one(known.get(name, key), key)
     padded: dict[str, str | None] = {}
     for key in keys:
         if (number := without_zeros(stem_of(key))) != stem_of(key):
@@ -47,6 +48,14 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
     for key, stem in _without_last_word(keys):
         short[stem] = key if short.get(stem, key) == key else None
     return _by_beginnings(keys) | short | padded | known
+
+
+def _one(first: str | None, second: str) -> str | None:
+    """Of two images called alike the one to which nothing was done, if the other's folder says what was (`versions`)."""
+    if first is None or first == second:
+        return first
+    done = [any(map(is_done, key.split("/")[:-1])) for key in (first, second)]
+    return None if done[0] == done[1] else second if done[0] else first
 
 
 def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:

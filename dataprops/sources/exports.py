@@ -97,6 +97,55 @@ def _sagemaker(whole: Any, name: str) -> Annotated:
         )
 
 
+def _vertex(whole: Any, name: str) -> Annotated:
+    """A row for each image, with its classification, all of them, or its boxes."""
+    for row in _dicts(whole):
+        told = [row.get("classificationAnnotation", {}), *row.get("classificationAnnotations", ())]
+        told += row.get("boundingBoxAnnotations", ())
+        yield row["imageGcsUri"], {one["displayName"] for one in told if one}
+
+
+def parts(whole: Any) -> dict[str, str]:
+    """The part of the set that Vertex AI's rows name for each image, as they call it: training, validation, test."""
+    rows = [row for row in _dicts(whole) if isinstance(row.get("dataItemResourceLabels"), dict)]
+    return {
+        str(row.get("imageGcsUri")): str(value)
+        for row in rows
+        for key, value in row["dataItemResourceLabels"].items()
+        if key.endswith("ml_use")
+    }
+
+
+def _darwin(whole: Any, name: str) -> Annotated:
+    """V7's file for each image, with tags or shapes that have names."""
+    item = whole["item"] if "item" in whole else {"name": whole["image"]["original_filename"]}
+    named = {str(one["name"]) for one in _dicts(whole["annotations"])}
+    path = str(item.get("path") or "").strip("/")
+    yield f"{path}/{item['name']}".lstrip("/"), named
+
+
+def _labelbox(whole: Any, name: str) -> Annotated:
+    """A row for each image, with the answers and objects of the labels of its projects."""
+    for row in _dicts(whole):
+        image = row["data_row"].get("external_id") or row["data_row"]["row_data"]
+        made = [label["annotations"] for project in _dicts(row["projects"]) for label in _dicts(project["labels"])]
+        if not made:  # nobody has looked at it yet
+            continue
+        answers = [one for some in made for one in _dicts(some.get("classifications", ()))]
+        chosen = [one.get("radio_answer") or one.get("checklist_answers") or {} for one in answers]
+        named = [*(one for some in made for one in some.get("objects", ())), *chosen]
+        flat = (one for some in named for one in (some if isinstance(some, list) else [some]))
+        yield image, {str(one["name"]) for one in flat if one}
+
+
+def _fiftyone(whole: Any, name: str) -> Annotated:
+    """Names of classes, and their number for the name of each image, as FiftyOne writes it."""
+    classes, labels = whole["classes"], whole["labels"]
+    for image, label in labels.items():
+        told = label if isinstance(label, list) else [label]
+        yield image, {str(classes[one] if isinstance(one, int) else one) for one in told if one is not None}
+
+
 EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
     "Datumaro": _datumaro,
     "VoTT": _vott,
@@ -105,6 +154,10 @@ EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
     "VIA": _via,
     "Supervisely": _supervisely,
     "SageMaker": _sagemaker,
+    "Vertex AI": _vertex,
+    "V7": _darwin,
+    "Labelbox": _labelbox,
+    "FiftyOne": _fiftyone,
 }
 
 

@@ -85,6 +85,10 @@ def label_values(
 
 
 SEPARATOR = "|"
+RECURRING, LENGTHS = (
+    0.8,
+    3,
+)  # of words between blanks that are labels: share that stands in two texts; lengths of the texts
 NO_LABELS = "(none)"  # of an image that was looked at and has none of several possible labels
 
 
@@ -140,12 +144,25 @@ def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool
 
 
 def _words(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Labels with blanks between them: only if every word of several such labels is a label of its own elsewhere."""
-    held = {text: text.split() for text in set(texts) if " " in text.strip()}
-    alone = {text.strip() for text in texts} - {text.strip() for text in held}
-    if len(held) < 2 or not all(set(parts) <= alone and len(set(parts)) == len(parts) for parts in held.values()):
+    """Labels with blanks between them: numbers; words of which every one is a label of its own elsewhere; or few words in more
+    combinations than there are words, of three lengths or more. ``left eye`` and ``right hand`` are classes.
+
+    >>> _words(["16 0", "5"]), _words(["left eye", "right eye", "left hand", "right hand"])
+    ({'16 0': ['16', '0']}, {})
+    """
+    whole = {text: text.split() for text in set(texts)}
+    held = {text: parts for text, parts in whole.items() if len(parts) > 1}
+    if not held or any(len(set(parts)) < len(parts) for parts in held.values()):
         return {}
-    return held
+    words = Counter(word for parts in whole.values() for word in parts)
+    if all(word.isdecimal() for word in words):
+        return held
+    alone = {text.strip() for text in texts} - {text.strip() for text in held}
+    if len(held) > 1 and all(set(parts) <= alone for parts in held.values()):
+        return held
+    again = sum(number > 1 for number in words.values()) >= RECURRING * len(words)
+    lengths = {len(parts) for parts in whole.values()}
+    return held if again and len(lengths) >= LENGTHS and len(whole) > len(words) else {}
 
 
 def _listed(text: str) -> list[str] | None:

@@ -1,4 +1,5 @@
-"""Splits that lists beside the images tell: ``train_val_list.txt`` and ``test_list.txt``, ``meta/train.txt``, ``ImageSets/Main``.
+"""Splits that lists beside the images tell: ``train_val_list.txt`` and ``test_list.txt``, ``meta/train.txt``, ``ImageSets/Main``,
+``train.csv`` and ``test.csv``.
 
 A list counts where nearly all of its lines name an image, by its path, by the end of it, or without ending, and where there are lists
 of two splits or more. Other files that are called like a division of the set are told of.
@@ -6,6 +7,7 @@ of two splits or more. Other files that are called like a division of the set ar
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +21,8 @@ from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.structure import OF_FOLDERS, SPLITS, words_of
 from dataprops.sources.tablefile import as_text
 
-LISTS = (".txt", ".lst", ".list")
-OTHERS = (*LISTS, ".csv", ".tsv", ".json", ".mat", ".pkl", ".npy", ".npz")
+LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json")
+OTHERS = (*LISTS, ".mat", ".pkl", ".npy", ".npz")
 ARRAYS = (".mat", ".pkl", ".npy", ".npz")  # of a division, where they are called like a split
 DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
 PARTITION = frozenset(("partition", "partitions"))
@@ -144,13 +146,29 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
         data = read(name)
     except OSError:
         return []
-    lines = [line.strip() for line in as_text(data)[0].splitlines() if line.strip()] if len(data) <= MOST else []
+    if len(data) > MOST:
+        return []
+    text = as_text(data)[0]
+    lines = _listed(text) if name.lower().endswith(".json") else [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if name.lower().endswith((".csv", ".tsv")):
+        lines = lines[1:]  # the names of its columns, or one image of many
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
     keys = [key for key in found if key is not None]
     return keys if keys and len(keys) >= NAMED * len(lines) else []
 
 
+def _listed(text: str) -> list[str]:
+    """The images of COCO's file, or the texts of a list."""
+    try:
+        whole = json.loads(text)
+        images = whole["images"] if isinstance(whole, dict) else whole
+        return [one if isinstance(one, str) else str(one["file_name"]) for one in images]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
 def _paths(line: str) -> Iterator[str]:
-    """Candidates for the image path in a line: the whole line, then each of its values."""
-    for text in (line, *re.split(r"[\s,;]+", line)):
+    """Candidates for the image path in a line: the whole line, then each of its values, which may hold blanks."""
+    for text in (line, *re.split(r"[\s,;]+", line), *(part.strip(' "') for part in line.split(","))):
         yield folded(forward_slashes(text)).lstrip("/")

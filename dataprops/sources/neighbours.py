@@ -147,8 +147,13 @@ def with_patients(
         if len(values) < WHOLE * len(keys) or (column == "group" and len(set(values.values())) < 2):
             continue
         text = [values.get(key) for key in keys]
-        if table[column].notna().any() and not _coarser(text, table[column].tolist()):
-            continue
+        own = table[column].tolist()
+        if table[column].notna().any() and not _coarser(text, own):
+            if not any(one is None and value is not None for one, value in zip(own, text, strict=True)):
+                continue
+            if any(None not in pair and pair[0] != pair[1] for pair in zip(own, text, strict=True)):
+                continue
+            text = [value if one is None else one for one, value in zip(own, text, strict=True)]
         if column == "split":
             text = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in text]
         table[column] = pd.Series(text, dtype=object)
@@ -299,7 +304,7 @@ def _named(
     several = columns_of_files(frame, files) if options.path_column == SourceOptions().path_column else []
     try:
         column, decisions = path_column(frame, options, exist, name, files)
-        several = [column]
+        several = [column, *(one for one in several if one != column and OF_MASKS & set(words_of(one)))]
     except DatapropsError:
         decisions = []
     masks = {column for column in several if len(several) > 1 and OF_MASKS & set(words_of(column))}

@@ -15,8 +15,10 @@ from typing import NamedTuple
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
 from dataprops.sources.account import Decision
+from dataprops.sources.labels import spelling_key
 from dataprops.sources.masks import IMAGE_FOLDER
 from dataprops.sources.table import shown
+from dataprops.sources.versions import class_of, versions
 
 SPLITS = {
     "train": "train",
@@ -48,6 +50,7 @@ FILLERS = frozenset(
         "photos",
         "files",
         "samples",
+        "cases",
     )
 )
 SUBJECT = re.compile(
@@ -271,10 +274,15 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         return _as_told(keys, layout)
     root = common_root(keys)
     folders = [key[len(root) :].split("/")[:-1] for key in keys]
-    split, rests, depth = _splits(folders)
+    peeled = _without_versions(keys, folders)
+    split, rests, depth = _splits(folders if peeled is None else peeled)
     drawers = _drawers_of_names(rests, keys)
     rests = [rest[drawers:] for rest in rests]
     decisions = []
+    if peeled is not None:
+        tops = sorted({folder[0] for folder in folders if folder})
+        why = f"{_few(tops)}: their files are called alike, and one says what was done to them"
+        decisions.append(Decision("classes", "not the first folders", why, "--layout"))
     if any(split):
         names = Counter(name for name in split if name)
         value = ", ".join(f"{name} {count:,}" for name, count in names.items())
@@ -284,12 +292,47 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     before = "*/" * root.count("/") + ("split/" if depth and any(split) else "") + "*/" * drawers
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = _classes(rests, split, before, between)
-    decisions += told
+    decisions += [*told, *_apart(label, split)]
     files_know = sum(key.lower().endswith(dicom.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
         decisions.append(found)
     return Structure(root, label, split, group, depth + drawers + deeper, decisions)
+
+
+def _apart(label: Sequence[str | None], split: Sequence[str | None]) -> list[Decision]:
+    """A remark on classes that one split calls by the beginning of what others call them: ``adenocarcinoma_left.lower.lobe_T2``."""
+    where: dict[str, set[str]] = defaultdict(set)
+    for name, part in zip(label, split, strict=True):
+        if name is not None and part is not None:
+            where[name].add(part)
+    cut = [(name[: at.start()], name) for name in sorted(where) for at in re.finditer("[-_ .]", name)]
+    pairs = [(short, long) for short, long in cut if short in where and not where[short] & where[long]]
+    if not pairs:
+        return []
+    short, long = pairs[0]
+    told = [", ".join(sorted(where[name])) for name in (short, long)]
+    why = f"{shown(short)} ({told[0]}) and {shown(long)} ({told[1]}) may be one class"
+    return [Decision("classes", f"{len(pairs):,} called otherwise in another split", why, "--label-pattern")]
+
+
+def _without_versions(keys: Sequence[str], folders: Sequence[list[str]]) -> list[list[str]] | None:
+    """The folders below versions of the same pictures and numbered parts beside these, ``Augmented Images/Monkeypox_augmented``,
+    ``Fold1/Train/Monkeypox``; None without versions.
+    """
+    if len({folder[0] for folder in folders if folder}) < 2 or not (told := versions(keys, folders)):
+        return None
+    peeled = []
+    for folder in folders:
+        rest = list(folder)
+        while rest and (rest[0] in told or _is_chunk(rest[0])):
+            rest.pop(0)
+        peeled.append([class_of(name) for name in rest])
+    shared = {tuple(rest[:1]) for rest in peeled if rest}
+    while len(shared) == 1 and all(len(rest) > 1 for rest in peeled if rest) and split_of(min(shared)[0]) is None:
+        peeled = [rest[1:] for rest in peeled]
+        shared = {tuple(rest[:1]) for rest in peeled if rest}
+    return peeled
 
 
 def _as_told(keys: Sequence[str], layout: str) -> Structure:
@@ -321,6 +364,9 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
     named |= _alike(named, tops, folders)
     named = named or _named_longer(tops, folders)
     others = [top for top in tops if top not in named]
+    if len(others) == 1 and _beside_classes(named, others[0], folders):  # "The dataset/benign cases", "Test cases"
+        split = [named.get(folder[0]) if folder else None for folder in folders]
+        return split, [folder[1:] for folder in folders], 1
     if named and (not others or _enough(named, others, folders)):
         split = [named.get(folder[0]) if folder else None for folder in folders]
         rests = [folder[1:] if folder and folder[0] in named else folder for folder in folders]
@@ -345,6 +391,13 @@ def _splits(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]]
         split = [named[folder[1]] if len(folder) > 1 else None for folder in folders]
         return split, [[folder[0], *folder[2:]] if len(folder) > 1 else folder for folder in folders], 0
     return none, folders, 0
+
+
+def _beside_classes(named: dict[str, str], other: str, folders: list[list[str]]) -> bool:
+    """Whether one folder holds the classes, and images of splits alone lie in the folders beside it."""
+    deep = {folder[1] for folder in folders if len(folder) > 1 and folder[0] == other}
+    alone = all(len(folder) == 1 for folder in folders if folder and folder[0] in named)
+    return bool(named) and "train" not in named.values() and alone and len(deep) > 1 and all(map(bool, folders))
 
 
 def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, str]) -> list[list[str]]:
@@ -439,6 +492,8 @@ def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], De
     for level in range(max(map(len, rests), default=0)):
         names = [rest[level] for rest in rests if len(rest) > level]
         fit = [name for name in names if SUBJECT.fullmatch(name) or BIDS.fullmatch(name)]
+        if level and not fit and _are_numbers_of_people(rests, level):
+            fit = names
         if len(fit) >= ALIKE * len(rests) and len(set(fit)) > 1:
             group = [shown("/".join(rest[: level + 1])) if len(rest) > level else None for rest in rests]
             number = len({name for name in group if name is not None})
@@ -447,12 +502,24 @@ def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], De
     return None
 
 
+def _are_numbers_of_people(rests: Sequence[Sequence[str]], level: int) -> bool:
+    """Whether the folders of a level are numbers or ids, many below each class, each with few of its images: ``benign/101/1.png``."""
+    inside: dict[str, Counter[str]] = defaultdict(Counter)
+    for rest in rests:
+        if len(rest) > level:
+            inside["/".join(rest[:level])][rest[level]] += 1
+    whole = [name for names in inside.values() for name in names]
+    ids = all(re.fullmatch(r"\d+", name) for name in whole) or _are_codes(sorted(set(whole)))
+    few = all(len(names) > NAMED and max(names.values()) <= names.total() / NAMED for names in inside.values())
+    return ids and few and len(set(whole)) > len(whole) / 2
+
+
 def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
     """Folders of images outside of the splits: from the first one that is a class inside of them."""
-    classes = {rest[0] for told, rest in zip(split, rests, strict=True) if told and rest}
+    classes = {spelling_key(rest[0]) for told, rest in zip(split, rests, strict=True) if told and rest}
 
     def rest_of(rest: list[str]) -> list[str]:
-        at = next((number for number, name in enumerate(rest) if name in classes), None)
+        at = next((number for number, name in enumerate(rest) if spelling_key(name) in classes), None)
         return [] if at is None else rest[at:]
 
     return [rest if told else rest_of(rest) for told, rest in zip(split, rests, strict=True)]

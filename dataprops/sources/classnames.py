@@ -1,0 +1,120 @@
+"""Names of classes that folders or tables call by numbers: a file beside the images that has a name for each.
+
+``{"1": "pink primrose"}`` or ``{"healthy": 4}`` in JSON, a table or list with a number and a name in each row, a list of names alone
+(in the order of the numbers, from 0 or 1), a cell of texts in MATLAB's file.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dataprops.sources import matlab
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.ends import stem_of, without_zeros
+from dataprops.sources.labels import SEPARATOR, joined
+from dataprops.sources.structure import words_of
+from dataprops.sources.table import SourceOptions
+from dataprops.sources.tablefile import as_text, read_table
+
+CALLED = frozenset(
+    (
+        *("class", "classes", "classnames", "classname", "category", "categories", "cat", "label", "labels", "names"),
+        *("name", "map", "mapping", "meta", "synset", "synsets", "index", "idx"),
+    )
+)
+ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".mat")
+NAME = frozenset(("name", "class", "label", "category", "species", "common", "disease", "description"))
+MOST_BYTES, MOST_FILES = 2**20, 20
+LONGEST = 100  # letters of a name
+
+
+def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
+    """Labels that are numbers by the names that a file beside the images has for all of them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files beside the images.
+    read : callable
+        read(name) -> bytes. Raises OSError.
+    """
+    sets = [[] if label is None else str(label).split(SEPARATOR) for label in table["label"]]
+    codes = {code for some in sets for code in some}
+    if options.as_written or len(codes) < 2 or not all(re.fullmatch(r"\d{1,6}", code) for code in codes):
+        return
+    likely = [name for name in names if name.lower().endswith(ENDINGS) and CALLED & set(words_of(stem_of(name)))]
+    for name in likely[:MOST_FILES]:
+        try:
+            data = read(name)
+            found = _names_in(data, name, {without_zeros(code) for code in codes}) if len(data) <= MOST_BYTES else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if found is None:
+            continue
+        labels = [joined(found[without_zeros(code)] for code in some) if some else None for some in sets]
+        table["label"] = pd.Series(labels, dtype=object)
+        first = min(codes, key=lambda code: (int(code), code))
+        why = f"{name} has a name for each of {len(codes):,} numbers, {first} is {found[without_zeros(first)]}"
+        decide(table, Decision("classes", f"names of {posixpath.basename(name)}", why, "--as-written"))
+        return
+
+
+def _names_in(data: bytes, name: str, codes: set[str]) -> dict[str, str] | None:
+    """Names by their numbers, one for each code; None where a file has no such ones."""
+    for pairs in _pairs(data, name, codes):
+        named = {without_zeros(str(code).strip()): str(text).strip() for code, text in pairs}
+        texts = [named.get(code, "") for code in codes]
+        if (
+            codes <= named.keys()
+            and len(named) == len(pairs) == len(set(named.values()))
+            and all(0 < len(text) <= LONGEST and not text.isdecimal() for text in texts)
+        ):
+            return named
+    return None
+
+
+def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]]]:
+    """What may be numbers and names in a file."""
+    lower = name.lower()
+    if lower.endswith(matlab.SUFFIX):
+        lists = [
+            value for value in matlab.load(data, MOST_BYTES).values() if isinstance(value, list) and len(value) > 1
+        ]
+        return [_counted([str(text) for text in some], codes) for some in lists]
+    text = as_text(data)[0]
+    if lower.endswith(".json"):
+        whole = json.loads(text)
+        if isinstance(whole, list) and all(isinstance(one, str) for one in whole):
+            return [_counted(whole, codes)]
+        pairs = list(whole.items()) if isinstance(whole, dict) else []
+        return [pairs, [(code, text) for text, code in pairs if isinstance(code, int | str)]]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [_counted(lines, codes)] if not lower.endswith((".csv", ".tsv")) else []
+    pairs = (re.fullmatch(r"(\d+)[:=\s]+(\S.*)", line) for line in lines)
+    found.append([(one[1], one[2]) for one in pairs if one])
+    if "," in text or "\t" in text:
+        frame = read_table(data, f"{stem_of(name)}.csv").frame
+        columns = [str(column) for column in frame.columns]
+        of_codes = [column for column in columns if codes <= {without_zeros(str(one).strip()) for one in frame[column]}]
+        texts = [column for column in columns if NAME & set(words_of(column)) and not frame[column].isna().any()]
+        texts.sort(key=lambda column: -len(NAME & set(words_of(column))))  # of equals the first
+        found += [
+            list(zip(frame[code], frame[column], strict=True))
+            for code in of_codes[:1]
+            for column in texts
+            if column != code
+        ]
+    return found
+
+
+def _counted(lines: Sequence[str], codes: set[str]) -> list[tuple[Any, Any]]:
+    """Names in the order of the numbers, which are from 0 or from 1 on; none where both would do."""
+    numbers = {int(code) for code in codes}
+    first = 0 if 0 in numbers else 1
+    return [(str(n), line) for n, line in enumerate(lines, first)] if max(numbers) - first == len(lines) - 1 else []

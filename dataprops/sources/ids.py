@@ -1,0 +1,168 @@
+"""Tables of ids that images or their folders are called after, where no table names the images themselves.
+
+``train/5776db0cec75/8174f49500a5/1.dcm`` is of the row ``5776db0cec75_study``; ``jpeg/1.3.6.1.4/1-247.jpg`` of the row of which a path
+leads through ``1.3.6.1.4``; ``00070df0-bbc3_green.png`` of the row ``00070df0-bbc3``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.errors import DatapropsError
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
+from dataprops.sources.ends import stem_of
+from dataprops.sources.lists import split_of_list
+from dataprops.sources.neighbours import EXAMPLES, MOST_TABLES, TABLES, few_of_a_kind, frame_of
+from dataprops.sources.resolve import forward_slashes
+from dataprops.sources.structure import SPLITS, words_of
+from dataprops.sources.table import SourceOptions
+
+ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # what may be one; a shorter number may be anything
+SHARE, LEAST = (
+    0.7,
+    0.1,
+)  # of the images that tables must name together, and one; of a table's rows that must be named apart
+_DEFAULTS = SourceOptions()
+
+
+def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
+    """Labels, splits and patients of images by a table of ids; whether there is one."""
+    likely = [name for name in names if name.lower().endswith(TABLES) and not EXAMPLES & set(words_of(stem_of(name)))]
+    likely = few_of_a_kind(likely)
+    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
+    for name in likely if len(likely) <= MOST_TABLES else ():
+        if not (frame := frame_of(name, read)).empty:
+            alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
+    keys = table["key"].tolist()
+    best: dict[str, list[_Told]] = defaultdict(list)  # by the columns of labels, which tables of two forms may share
+    for parts in alike.values():
+        if (told := _best(keys, parts, options)) is not None:
+            best[told.by].append(told)
+    for some in sorted(best.values(), key=lambda some: -sum(len(told.label) for told in some)):
+        label = {key: one for told in reversed(some) for key, one in told.label.items()}
+        if len(label) >= SHARE * len(keys):
+            _fill(table, some)
+            return True
+    return False
+
+
+class _Told(NamedTuple):
+    """What tables of one form tell of the images that they name, by their keys; by which columns, and how."""
+
+    by: str
+    label: dict[str, str | None]
+    split: dict[str, str | None]
+    group: dict[str, str | None]
+    several: bool
+    why: str
+    decisions: list[Decision]
+
+
+def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: SourceOptions) -> _Told | None:
+    """What tables of one form tell by the ids that name most images; None without any."""
+    frame = pd.concat(parts.values(), ignore_index=True)
+    splits = [split_of_list(name) for name, own in parts.items() for _ in range(len(own))]
+    best = None
+    for columns, ids in _ids(frame):
+        for what, called in _called(keys, ids):
+            rows = {key: ids[name] for key, name in zip(keys, called, strict=True) if name in ids}
+            if len(rows) < LEAST * len(keys) or len({some[0] for some in rows.values()}) < 3:
+                continue
+            whose = {key: name for key, name in zip(keys, called, strict=True) if name in ids}
+            why = f"values of {columns} in {' and '.join(parts)} are {what} of {len(rows):,} images"
+            told = _told(frame, options, rows, whose, splits, why)
+            best = told if told is not None and (best is None or len(told.label) > len(best.label)) else best
+    return best
+
+
+def _ids(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
+    """Columns of ids, one for each row, and the rows of each; those of paths together, by the folders on their way."""
+    ways: dict[str, list[int]] = defaultdict(list)
+    of_paths: list[str] = []
+    for column in map(str, frame.columns):
+        texts = texts_of(frame[column])
+        told = [text.strip() for text in texts if text is not None]
+        if sum("/" in text or "\\" in text for text in told) > SHARE * len(frame):
+            of_paths.append(column)
+            for row, text in enumerate(texts):
+                for part in forward_slashes(text or "").strip("/").split("/")[:-1]:
+                    ways[part] += [row] if ways[part][-1:] != [row] else []
+            continue
+        ends = {found[1] if (found := re.search(r"_([a-z]+)$", text)) else "" for text in told}
+        cut = f"_{min(ends)}" if len(ends) == 1 and ends != {""} else ""  # ..._study
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, text in enumerate(texts):
+            if text is not None:
+                rows[text.strip().removesuffix(cut)].append(row)
+        if len(rows) >= SHARE * len(frame) and all(map(ID.fullmatch, rows)):
+            yield column, rows
+    if of_paths:
+        yield ", ".join(of_paths), {part: rows for part, rows in ways.items() if ID.fullmatch(part)}
+
+
+def _called(keys: Sequence[str], ids: dict[str, list[int]]) -> Iterator[tuple[str, list[str | None]]]:
+    """What images are called after: a folder of each, the deepest first, or the beginning of its name that is an id."""
+    ways = [key.split("/")[:-1] for key in keys]
+    for level in range(max(map(len, ways), default=0) - 1, -1, -1):
+        yield "folders", [way[level] if len(way) > level else None for way in ways]
+    called: list[str | None] = []
+    for key in keys:
+        name = stem_of(key)
+        while name and name not in ids:
+            cut = max(name.rfind(mark) for mark in "_-.")
+            name = name[:cut] if cut > 0 else ""
+        called.append(name or None)
+    yield "the beginnings of the names", called
+
+
+def _told(
+    frame: pd.DataFrame,
+    options: SourceOptions,
+    rows: Mapping[str, list[int]],
+    whose: Mapping[str, str | None],
+    splits: Sequence[str | None],
+    why: str,
+) -> _Told | None:
+    """What the rows of each image tell, if that is one label of few."""
+    used: list[str] = []
+    try:
+        labels, several, told = labels_of(frame, options, why, used)
+    except DatapropsError:
+        return None
+    by = ", ".join(used)
+    some = {key: {labels[row] for row in own} - {None} for key, own in rows.items()}
+    if any(len(one) > 1 for one in some.values()) or len(set(labels)) > len(set(whose.values())) / 2:
+        return None
+    split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
+    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
+    own = [None if one is None else SPLITS.get(one.strip().lower(), one) for one in split]
+    own = own if any(own) or len(set(splits)) < 2 else splits
+    first = {key: row[0] for key, row in rows.items()}
+    groups = {key: group[row] for key, row in first.items()} if any(group) else dict(whose)
+    if not any(group):
+        told_group = [Decision("groups", f"{len(set(groups.values())):,} ids", why, "--group-pattern")]
+        if len(set(groups.values())) == len(groups):
+            groups, told_group = dict[str, str | None](), []
+    found = {key: labels[row] for key, row in first.items()}
+    return _Told(by, found, {key: own[row] for key, row in first.items()}, groups, several, why, [*told, *told_group])
+
+
+def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:
+    """Labels and patients of the images, and splits where folders tell none."""
+    for column in ("label", "split", "group"):
+        told = {key: value for one in tables for key, value in getattr(one, column).items()}
+        if any(told.values()) and (column != "split" or table["split"].isna().all()):
+            table[column] = pd.Series([told.get(key) for key in table["key"]], dtype=object)
+    if any(one.several for one in tables):
+        table.attrs["several"] = True
+    kept = [one for one in table.attrs.get("decisions", ()) if one["what"] not in ("classes", "groups")]
+    kept = [one for one in kept if (one["what"], one["value"]) != ("splits", "none")]
+    table.attrs.update(decisions=kept, empty_classes=[])
+    for one in tables:
+        decide(table, Decision("labels", "of a table of ids", one.why, "--layout"), *one.decisions)

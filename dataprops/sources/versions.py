@@ -1,0 +1,122 @@
+"""Folders that hold the same pictures in another form: ``aligned`` beside ``original``, ``Augmented Images``, ``preprocessed_images``.
+
+They are no classes, though they are the first folders: the names of their files say that they are of the same pictures. What a table
+tells of a picture goes to all its versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from dataprops.sources.account import Decision, decide
+
+# what was done to a picture, and what says that nothing was
+DONE = frozenset(
+    (
+        *(
+            "augmented",
+            "augmentation",
+            "aug",
+            "processed",
+            "preprocessed",
+            "cropped",
+            "resized",
+            "segmented",
+            "enhanced",
+        ),
+        *("aligned", "normalized", "normalised", "denoised", "grayscale", "greyscale"),
+    )
+)
+AS_IT_WAS = frozenset(("original", "originals", "raw", "color", "colour", "unaligned", "uncropped"))
+AROUND = frozenset(("image", "images", "img", "imgs", "data", "dataset", "set", "pictures", "photos", "files"))
+SAME = 0.9  # share of a folder's files that are called as files elsewhere
+_DONE_AT_END = re.compile(rf"(?<=.)[-_ ](?:{'|'.join(sorted(DONE))})$", re.IGNORECASE)
+
+
+def words(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def is_done(name: str) -> bool:
+    """Whether a folder's name says that something was done to its pictures, and nothing else.
+
+    >>> is_done("preprocessed_images"), is_done("Augmented Images"), is_done("enhanced_tumor"), is_done("original")
+    (True, True, False, False)
+    """
+    told = words(name) - AROUND
+    return bool(told) and told <= DONE
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name says what was done to its pictures, or that nothing was, and nothing else."""
+    told = words(name) - AROUND
+    return bool(told) and told <= DONE | AS_IT_WAS
+
+
+def stems(key: str) -> Iterator[str]:
+    """The name of a file, and what is left of it without its last part and its last two: ``M01_01`` of ``M01_01_00.jpg``."""
+    name = key.rpartition("/")[2].rpartition(".")[0]
+    yield name
+    for _ in range(2):
+        cut = max(name.rfind(mark) for mark in "-_ ")
+        if cut < 1:
+            return
+        name = name[:cut]
+        yield name
+
+
+def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset[str]:
+    """The first folders that are versions of the same pictures; none where the names of their files do not say it.
+
+    >>> sorted(versions(["aligned/1_aligned.jpg", "original/1.jpg"], [["aligned"], ["original"]]))
+    ['aligned', 'original']
+    """
+    below: dict[str, list[str]] = defaultdict(list)
+    for key, folder in zip(keys, folders, strict=True):
+        below[folder[0] if folder else ""].append(key)
+    done = [top for top in below if is_done(top)]
+    found: set[str] = set()
+    for top in done:
+        others = {next(stems(key)) for other, some in below.items() if other != top for key in some}
+        if sum(any(stem in others for stem in stems(key)) for key in below[top]) >= SAME * len(below[top]):
+            found.add(top)
+    return frozenset((*found, *(top for top in below if is_version(top)))) if found else frozenset()
+
+
+def class_of(name: str) -> str:
+    """The name of a class without what was done to its pictures.
+
+    >>> class_of("Monkeypox_augmented"), class_of("augmented")
+    ('Monkeypox', 'augmented')
+    """
+    return _DONE_AT_END.sub("", name)
+
+
+def with_versions(table: pd.DataFrame) -> None:
+    """Labels, splits and groups of images without a label by the picture that they are versions of, of the same split."""
+    if table["label"].notna().all() or table["label"].isna().all():
+        return
+    rows = list(zip(table["key"], table["label"], table["split"], table["group"], strict=True))
+    known: dict[tuple[str | None, str], tuple[str | None, ...]] = {}
+    for key, label, split, group in rows:
+        if label is not None:
+            known[(split, next(stems(key)))] = label, split, group
+            known.setdefault((None, next(stems(key))), (label, split, group))
+    found = {}
+    for number, (key, label, split, _) in enumerate(rows):
+        if label is None and any(map(is_done, key.split("/")[:-1])):
+            told = next((known[split, stem] for stem in stems(key) if (split, stem) in known), None)
+            found |= {number: told} if told is not None else {}
+    if not found:
+        return
+    for place, column in enumerate(("label", "split", "group")):
+        own = table[column].tolist()
+        for number, told in found.items():
+            own[number] = told[place] if own[number] is None else own[number]
+        table[column] = pd.Series(own, dtype=object)
+    why = f"{len(found):,} are called as others that have one, in a folder that says what was done to them"
+    decide(table, Decision("labels", "of other versions of the same pictures", why, "--exclude"))
