@@ -684,3 +684,148 @@ def test_near_copies_of_a_set_are_found_with_their_distances() -> None:
     by_distance = nearcopies.near_copies(small.table, neighbours, blocks_of(images[..., None]), features=1024)
     assert by_distance.pairs[["a", "b"]].to_numpy().tolist() == [[3, 31]]
     assert np.isnan(by_distance.detail_threshold)
+
+
+def test_only_what_both_show_counts_for_the_line_and_what_is_left() -> None:
+    images = pictures(2, 40, seed=18)[..., None]
+    images[1, :, 10:] = images[0, :, :-10] // 2 + 50  # a quarter of the side to the right
+    images[1, :, :10] = 250 * (np.arange(10) % 2)[None, :, None]
+    warp = np.array([[1, 0, 0.5], [0, 1, 0]], np.float32)
+    best = pd.DataFrame({"view": [0], "warp": [warp]})
+    _, rms, spread = nearcopies.compare(blocks_of(images), np.array([0]), np.array([1]), best)
+    part = images[0, :, :30, 0].astype(float)
+    assert spread[0] == pytest.approx(part.std(), rel=0.03)
+    assert rms[0] == pytest.approx(np.std(part - 2 * (part // 2)), rel=0.1)
+    a, b = (images[i, :, :, 0].astype(float) for i in (0, 1))
+    own = np.ones((40, 40), bool)
+    detail, covered, gain, offset, _ = agreed(a, b, own, warp=warp)
+    assert detail > 0.95
+    assert covered == pytest.approx(0.75)
+    assert (gain, offset) == pytest.approx((2, -100), rel=0.03)
+    left = own.copy()
+    left[:, :5] = False  # what is not a's own content does not count either
+    again = agreed(np.where(left, a, 255.0), b, left, warp=warp)
+    assert again[1] == pytest.approx(25 / 40)  # of b, which is the larger one
+    assert again[2:4] == pytest.approx((2, -100), rel=0.03)
+
+
+def test_the_size_of_b_is_that_of_its_box_in_a() -> None:
+    a = pictures(1, 32, seed=19)[0].astype(float)
+    own = np.ones((32, 32), bool)
+    # b's box is a quarter of it; a map to twice the scale shows it in a sixteenth of a
+    quarter = [-0.5, -0.5, 0.5, 0.5]
+    assert agreed(a, a, own, box=quarter)[1] == pytest.approx(0.25, abs=0.01)
+    small = np.zeros((32, 32), bool)
+    small[12:20, 12:20] = True  # a sixteenth
+    assert agreed(a, a, small, box=quarter, warp=2 * EYE)[1] == pytest.approx(1, abs=0.02)
+    assert agreed(a, a, small, box=quarter)[1] == pytest.approx(0.25, abs=0.02)
+
+
+def test_detail_within_a_surround_is_held_against_the_part_it_lies_in() -> None:
+    """What shows little decides by brightness: a grey level of detail, on average over the part."""
+    inner, whole = torch.zeros(1, 32, 32), torch.ones(1, 32, 32)
+    inner[:, 10:22, 10:22] = 1  # a seventh
+    fine = np.zeros((32, 32))
+    fine[10:22, 10:22] = np.where(np.add.outer(np.arange(12), np.arange(12)) % 4 < 2, 1.0, -1.0)
+    detail = align._details(tensor(fine[None]), tensor(fine[None]), inner)[0]
+    power = float((detail**2).mean() / inner.mean()) ** 0.5
+    for times, by_detail in ((0.9, False), (1.1, True)):
+        one = 90 + fine * times / power
+        found = float(align._within(tensor(one[None]), tensor(one[None] + 9.0), inner, whole))
+        assert found == pytest.approx(1.0 if by_detail else 0.0, abs=0.05)
+
+
+def test_copies_are_confirmed_at_twice_the_size() -> None:
+    large = pictures(4, 128, seed=21)
+    large[1] = np.clip(0.9 * large[0] + 20, 0, 255)
+    rng = np.random.default_rng(22)
+    coarse = ndimage.zoom(ndimage.zoom(large[0].astype(float), 0.5, order=1), 2, order=1)
+    fine = ndimage.gaussian_filter(rng.normal(0, 120, (128, 128)), 0.7)
+    large[2] = np.clip(coarse + fine - ndimage.gaussian_filter(fine, 2), 0, 255)  # alike on thumbnails alone
+    blocks, distinct = blocks_of(large[..., None]), np.arange(4)
+    thumbs = nearcopies.thumbnails(blocks, distinct)
+    wanted = pairs((0, 1, 0), (0, 2, 0), (0, 3, 0))
+    rough = nearcopies._confirmed(thumbs, None, distinct, wanted)
+    assert rough.detail[0] > 0.9
+    assert rough.detail[1] > 0.4
+    assert rough.detail[2] == 0  # below what is worth confirming
+    found = nearcopies._confirmed(thumbs, blocks, distinct, wanted)
+    assert found.detail[0] > 0.9
+    assert found.detail[1] < rough.detail[1] - 0.2
+    np.testing.assert_allclose(found.gain[0], 1 / 0.9, atol=0.05)
+    same = nearcopies._confirmed(thumbs, blocks_of(large[:, ::2, ::2, None]), distinct, wanted)  # no more to see
+    np.testing.assert_array_equal(same.detail, rough.detail)
+
+
+def with_copies(seed: int = 16) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Tables of 40 images of which 31 is 3 with noise, and 32 is 4 turned over; and the images."""
+    images = pictures(40, 32, seed=seed)
+    images[31] = np.clip(images[3].astype(int) + np.random.default_rng(17).integers(-3, 4, (32, 32)), 0, 255)
+    images[32] = images[4, :, ::-1]
+    flat = images.reshape(40, -1).astype(float)
+    distance = np.linalg.norm(flat[:, None] - flat[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    order = np.argsort(distance, axis=1)[:, :8]
+    kth = np.sort(distance, axis=1)[:, 7]
+    table = pd.DataFrame({"image": range(40), "duplicate_of": range(40), "knn_distance": kth, "local_dimension": 12.0})
+    rows = [(i, j, r + 1, distance[i, j]) for i in range(40) for r, j in enumerate(order[i])]
+    return table, pd.DataFrame(rows, columns=["image", "neighbour", "rank", "distance"]), images
+
+
+def test_the_share_of_pairs_by_chance_is_that_of_the_tail_among_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, neighbours, images = with_copies()
+    seen = {}
+
+    def threshold(null: np.ndarray, looked_at: int) -> float:
+        seen.update(null=null, looked_at=looked_at)
+        return nearcopies.LEAST_DETAIL
+
+    monkeypatch.setattr(nearcopies, "detail_threshold", threshold)
+    found = nearcopies.near_copies(table, neighbours, blocks_of(images[..., None]), features=1024)
+    assert len(found.pairs) == 2
+    expected = nearcopies.chance(seen["null"], 0.65) * seen["looked_at"]
+    assert found.false_share == pytest.approx(min(1.0, expected / 2))
+    # with a distance given, what lies within it is listed, and nothing is by chance
+    listed = pd.DataFrame({"a": [3, 0], "b": [31, 1], "distance": [1.0, 2.0]})
+    given = nearcopies.near_copies(
+        table, neighbours, blocks_of(images[..., None]), features=1024, near_rms=9.0, listed=listed
+    )
+    assert (given.near_rms, given.false_share) == (9.0, 0.0)
+    assert sorted(map(tuple, given.pairs[["a", "b"]].to_numpy().tolist())) == [(0, 1), (3, 31), (4, 32)]
+
+
+def test_copies_that_correlate_too_little_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, neighbours, images = with_copies()
+    for left, told in ((0.69, 1), (0.71, 0)):
+
+        def compared(blocks: Any, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, left: float = left) -> Any:
+            return np.ones(len(a)), np.full(len(a), 10 * left), np.full(len(a), 10.0)
+
+        monkeypatch.setattr(nearcopies, "compare", compared)
+        found = nearcopies.near_copies(table, neighbours, blocks_of(images[..., None]), features=1024)
+        turned = found.pairs[found.pairs["what"] == "flipped left to right"]
+        assert len(turned) == told
+        assert [3, 31] in found.pairs[["a", "b"]].to_numpy().tolist()  # as it is
+
+
+def test_enlarged_pictures_are_compared_at_their_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, neighbours, images = with_copies()
+    asked: list[int] = []
+
+    def thumbnails(blocks: Any, ids: np.ndarray, side: int = nearcopies.SIDE) -> np.ndarray:
+        asked.append(side)
+        return images[ids]
+
+    monkeypatch.setattr(nearcopies, "thumbnails", thumbnails)
+    for side, wanted in ((43, 64), (42, 42), (17, 17), (16, 16), (12, 16)):
+        asked.clear()
+        sized = table.assign(width=side, height=side + 5)
+        nearcopies.near_copies(sized, neighbours, blocks_of(images[..., None]), features=1024)
+        assert asked[0] == wanted
+    # confirmed at 128 pixels where the originals had 86 at least
+    for side, fine in ((85, False), (86, True)):
+        asked.clear()
+        nearcopies.near_copies(
+            table.assign(width=side, height=side), neighbours, blocks_of(images[..., None]), features=1024
+        )
+        assert (128 in asked) == fine

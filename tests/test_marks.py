@@ -659,3 +659,148 @@ def test_measures_are_the_best_of_each_kind_and_the_map() -> None:
         "grey (level 16 of 255)",
         "black",
     ]
+
+
+# a whole set, with marks drawn into it
+
+
+def writing(n: int = 120, side: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """Grey pictures of two classes, noisy, the first 60 of class 0."""
+    images = np.random.default_rng(20).normal(110, 6, (n, side, side))
+    return images, np.repeat([0, 1], n // 2)
+
+
+@pytest.mark.parametrize(("level", "corner"), [(235.0, (6, 6)), (5.0, (41, 41))])
+def test_a_letter_in_a_part_of_a_class_is_a_mark_with_its_bearers_and_chance(
+    level: float, corner: tuple[int, int]
+) -> None:
+    from scipy.stats import hypergeom
+
+    images, y = writing()
+    row, column = corner
+    bearers = np.arange(0, 36, 2)
+    images[bearers, row - 3 : row + 4, column - 2] = level
+    images[bearers, row + 3, column - 2 : column + 2] = level
+    images = np.clip(images, 0, 255).astype(np.uint8)
+    (mark,) = strokes.thin_marks(images, y, np.arange(120))
+    assert (mark.label, mark.share) == (0, 18 / 60)
+    assert mark.bearers.tolist() == bearers.tolist()
+    assert abs(mark.row - row / 48) < 0.08
+    assert abs(mark.column - column / 48) < 0.08
+    least = float(hypergeom.sf(17, 120, 60, 18))
+    assert least <= mark.p <= 12 * least + 1e-12  # times the ways in which it was sought
+    if level < 100:
+        few = np.r_[np.arange(60) % 4, 4 + np.arange(60)]
+        assert strokes.thin_marks(images, y, few) == []
+
+
+def test_peaks_are_as_far_apart_as_half_a_window() -> None:
+    for apart, told in ((5, 1), (6, 2)):
+        for step in ((1, 0), (0, 1)):
+            excess = np.zeros((64, 64))
+            for times, strength in ((0, 9.0), (apart, 8.0)):
+                row, column = 6 + times * step[0], 6 + times * step[1]
+                excess[row, column] = strength * 9
+                # of nine pixels around a point the mean is largest in its middle
+                excess[row - 1 : row + 2, column - 1 : column + 2] += 0.5
+            found = [peak for peak in strokes._peaks(excess, 5) if peak[2]]
+            assert len(found) >= told
+            first, second = (*found, (99, 99, True))[:2]
+            assert max(abs(first[0] - second[0]), abs(first[1] - second[1])) > 5 or len(found) == 1
+
+
+def test_a_box_is_told_where_its_share_is_no_chance_among_all_windows_and_levels() -> None:
+    from scipy.stats import hypergeom
+
+    rng = np.random.default_rng(21)
+    many = np.arange(100) % 3 + np.arange(100) * 50 % 251  # grounds of many levels
+    images = many[:, None, None] + rng.integers(0, 90, (100, 32, 32))
+    images = np.clip(images, 0, 255).astype(np.float32)
+    y = np.repeat([0, 1], 50)
+    windows = len(boxes._windows(images).middle)
+    for bearing in range(16, 30):
+        marked = images.copy()
+        marked[50 : 50 + bearing, 2:7, 24:30] = 128  # at the end of a level: both of two hold it
+        p = float(hypergeom.sf(bearing - 1, 100, 50, bearing)) * windows * 32 * 2
+        found = boxes.boxes(marked, y, np.arange(100))
+        assert bool(found) == (p <= 0.01), bearing
+        for box in found:
+            assert len(box.bearers) == bearing
+            assert (box.row, box.column) == (4.5 / 32, 27 / 32)
+
+
+def test_what_its_bearers_show_beside_a_box_far_oftener_than_others_is_its_ground() -> None:
+    rng = np.random.default_rng(22)
+    y = np.repeat([0, 1], 60)
+    for beside, ground in ((0, None), (7, None), (9, 250), (20, 250)):
+        images = rng.integers(0, 200, (120, 32, 32)).astype(np.float32)
+        images[60:100, 2:8, 2:9] = 250
+        images[60 : 60 + beside, 8:14, 2:9] = 250
+        (box,) = boxes.boxes(images, y, np.arange(120))
+        assert box.ground == ground
+        assert box.share == 40 / 60
+
+
+def test_what_tells_the_class_of_a_set_is_told_best_first() -> None:
+    rng = np.random.default_rng(23)
+    n, side = 80, 32
+    y = np.repeat([0, 1], n // 2)
+    pixels = rng.normal(100, 10, (n, side, side, 1))
+    pixels[y == 1, 12:16, 12:16] += 60
+    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+
+    def blocks(ids: list[int]) -> Any:
+        yield ids, pixels[ids]
+
+    table = pd.DataFrame({"image": range(n), "pixels": "x", "label": np.array(["a", "b"])[y], "y": y.astype(float)})
+    table = table.assign(group=None, format="PNG", original_mean=pixels.mean((1, 2, 3)), original_noise=y * 3.0)
+    told = pixels_tell.told_by_pixels(table, blocks)
+    regions = [one for one in told if one.kind == "region"]
+    assert len(regions) == 64
+    assert (regions[0].cell, regions[0].score) == ((3, 3), 1.0)
+    assert max(one.score for one in regions[1:]) < 0.6
+    assert [one.score for one in regions] == sorted((one.score for one in regions), reverse=True)
+    noise = next(one for one in told if one.name == "noise")
+    assert noise.score == 1.0
+    assert len(noise.images) == 4
+    assert {one.name for one in told if one.kind == "property"} == {
+        "brightness",
+        "noise",
+        "border",
+        "place of the body",
+    }
+    assert [one for one in told if one.kind == "mark"] == []
+    assert pixels_tell.told_by_pixels(table.assign(y=0.0), blocks) == []
+    few = pd.concat([table[:10], table[40:50]])
+    assert pixels_tell.told_by_pixels(few, blocks) == []  # of twenty only marks are sought, and there are none
+    more = pixels_tell.told_by_pixels(pd.concat([table[:20], table[40:60]]), blocks)
+    assert any(one.kind == "region" for one in more)
+    assert not pixels_tell.told_by_pixels(pd.concat([table[:19], table[40:60]]), blocks)
+
+
+def test_rows_of_a_finding_say_what_it_is_where_and_how_far_it_tells() -> None:
+    told = [
+        Told("mark", "top edge", 0.25, "a", (0, 2), (5, 6)),
+        Told("ground", "left edge", 0.5, "b", (3, 0), (7,), 250),
+        Told("region", "bottom edge", 0.9, cell=(7, 4), images=(1,)),
+        Told("property", "noise", 0.8, images=(2,)),
+    ]
+    rows = list(pixel_shortcut.find(context(*told, asked=asked(1.0))))
+    assert [(tuple(ids), value) for ids, value, _ in rows] == [((5, 6), 0.25), ((7,), 0.5), ((2,), 0.8), ((1,), 0.9)]
+    assert [words for _, _, words in rows] == [
+        "A mark in the top edge tells the class: 25 % of class a, and almost no other image, show the same mark there (row 1, column"
+        " 3 of an 8 x 8 grid).",
+        "A plain white background tells the class: 50 % of class b, and almost no other image, show it in the left edge and beyond"
+        " (row 4, column 1 of an 8 x 8 grid).",
+        "The noise alone goes 80 % of the way from guessing to knowing the class (the whole picture: 100 %).",
+        "The bottom edge of the picture alone (row 8, column 5 of an 8 x 8 grid) goes 90 % of the way from guessing to knowing the"
+        " class (the whole picture: 100 %).",
+    ]
+    assert [pixel_shortcut.cell_of(words) for _, _, words in rows] == [(0, 2), (3, 0), None, (7, 4)]
+    assert [pixel_shortcut.is_mark(words) for _, _, words in rows] == [True, True, False, False]
+    numbers = {"region_1_1_score": 0.5, "region_2_1_score": 0.25, "mark_1_2_share": 0.125}
+    assert pixel_shortcut.region_map(numbers, 2) == {
+        "score": [[0.5, None], [0.25, None]],
+        "mark": [[None, 0.125], [None, None]],
+    }
+    assert pixel_shortcut.region_map({"region_2_1_score": 0.25}, 2) is None
