@@ -18,7 +18,8 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,8 +39,9 @@ QUIET = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
     "DASK_LOGGING__DISTRIBUTED": "error",
 }
-# A temporary server serves one run: nothing to schedule, no log to read in a UI, no other process to watch over
+# A temporary server serves one run: nothing to schedule or to be triggered, no log to read in a UI, no other process to watch over
 TEMPORARY = {
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -95,7 +97,7 @@ def configured_url(home: Path) -> str | None:
 
 @contextmanager
 def server_for(store: Path) -> Iterator[Callable[[], None]]:
-    """Have a server while the context lasts; the value waits until it answers.
+    """Have a server while the context lasts; the value waits until it answers, for a flow that then runs.
 
     Sets the environment that Prefect reads when it is imported, which must not have happened yet.
     """
@@ -188,9 +190,18 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
             stderr=subprocess.STDOUT,
             stdin=subprocess.PIPE,  # the end of this process, however it comes, closes it
         )
+    set_here, waiting = ExitStack(), ThreadPoolExecutor(1, "server")
+    answers = waiting.submit(_wait, process, address, logs)  # by the time that somebody asks, perhaps
+    waiting.shutdown(wait=False)
+
+    def ready() -> None:
+        answers.result()
+        set_here.enter_context(_without_heartbeats())
+
     try:
         os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, perhaps before the server answers
-        yield lambda: _wait(process, address, logs)
+        with set_here:
+            yield ready
     finally:
         process.terminate()
         try:
@@ -202,13 +213,26 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
         os.environ.pop("PREFECT_API_URL", None)
 
 
+@contextmanager
+def _without_heartbeats() -> Iterator[None]:
+    """No thread that tells a server every few minutes that the run lives, and keeps each flow at its end for up to a second.
+
+    No variable of the environment can say so.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
 def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+            # the first answer that takes the table of all routes: a client's would wait for it
+            with urllib.request.urlopen(f"{address}/admin/version", timeout=5) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -13,15 +13,16 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distributed import Client, Future, as_completed
 
-from dataprops.distances.allpairs import JobArguments, JobPool, JobResult, compute_job
 from dataprops.errors import DatapropsError
-from dataprops.store.rows import open_basis, open_rows, save_basis
 from dataprops.util.tools import Progress, Tools, cores
 from dataprops.util.version import package_version
+
+if TYPE_CHECKING:  # what a pass takes is imported when one runs: with nothing new none does
+    from dataprops.distances.allpairs import JobArguments, JobPool, JobResult
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,9 @@ def run_job(
     job: JobArguments, rows_path: str, basis_path: str | None, threads: int, device: str
 ) -> tuple[int, JobResult]:
     """One job of a pass, on a worker; on the device "any" it takes what it has."""
+    from dataprops.distances.allpairs import compute_job
+    from dataprops.store.rows import open_basis, open_rows
+
     chosen = equipment().device if device == ANY_DEVICE else device
     with nullcontext() if chosen == "cpu" else _GPU:
         basis = None if basis_path is None else open_basis(basis_path)
@@ -145,6 +149,8 @@ def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
     """
 
     def pool_of(rows_path: str) -> JobPool:
+        from dataprops.store.rows import save_basis
+
         def pool(arguments: Iterable[JobArguments]) -> Iterator[tuple[int, JobResult]]:
             workers = max(1, len(client.nthreads()))
             threads = max(1, min(client.nthreads().values(), default=1))

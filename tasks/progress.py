@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextvars import copy_context
+from typing import TYPE_CHECKING, cast
 
 from dataprops.util.tools import Advance, Progress
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from rich.console import Console
 
 log = logging.getLogger(__name__)
@@ -126,18 +129,13 @@ def terminal_progress(console: Console) -> Progress:
 
 
 def prefect_progress(inner: Progress) -> Progress:
-    """`inner`, and a progress artifact of the running flow, moved at most every few seconds from a thread-safe count."""
+    """`inner`, and a progress artifact of the running flow for what takes longer than `ARTIFACT_SECONDS`, which moves as often."""
 
     @contextmanager
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
-        from tasks.artifacts import artifact_key
-
-        key = artifact_key("progress", what)
-        artifact = create_progress_artifact(progress=0.0, key=key, description=f"{what}: {total:,} {unit}")
         lock = threading.Lock()
         done = 0
+        artifact: UUID | None = None
         with inner(what, total, unit) as advance:
 
             def both(more: int) -> None:
@@ -150,16 +148,31 @@ def prefect_progress(inner: Progress) -> Progress:
 
             def tell() -> None:
                 # from a thread of its own: a worker's count must not wait for the server
+                nonlocal artifact
                 while not ticking.wait(ARTIFACT_SECONDS):
-                    update_progress_artifact(artifact_id=artifact, progress=100.0 * done / max(1, total))
+                    from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-            teller = threading.Thread(target=tell, daemon=True, name="progress")
+                    from tasks.artifacts import artifact_key
+
+                    percent = 100.0 * done / max(1, total)
+                    if artifact is None:
+                        about = f"{what}: {total:,} {unit}"
+                        made = create_progress_artifact(percent, artifact_key("progress", what), about)
+                        artifact = cast("UUID", made)  # no coroutine: nothing is awaited in this thread
+                    else:
+                        update_progress_artifact(artifact, progress=percent)
+
+            # of this run: its context says so
+            teller = threading.Thread(target=copy_context().run, args=(tell,), daemon=True, name="progress")
             teller.start()
             try:
                 yield both
             finally:
                 ticking.set()
                 teller.join()
-        update_progress_artifact(artifact_id=artifact, progress=100.0)
+        if artifact is not None:
+            from prefect.artifacts import update_progress_artifact
+
+            update_progress_artifact(artifact, progress=100.0)
 
     return progress

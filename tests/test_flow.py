@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from flows.cli import main
 from flows.commands.audit import _import_ahead
+from tasks.progress import prefect_progress
 from tests.make_images import SIZE, random_folder, save
 
 MEASURED = ("n_images", "preprocess", "intrinsic_dimension", "label_sharpness", "findings", "conflicts", "checks")
@@ -58,6 +60,8 @@ def audited(tmp_path_factory) -> dict:
     out["flow"] = run([*common, "--store", str(root / "flow")], root / "home")
     inline = [*common, "--store", str(root / "inline"), "--inline", "--fail-on", "never"]
     out["inline"] = run(inline, root / "home", ("-c", COUNTED, str(root / "counts.json")))
+    again = [*common, "--store", str(root / "flow"), "--fail-on", "never"]
+    out["again"] = run(again, root / "home", ("-c", COUNTED, str(root / "again.json")))
     return out
 
 
@@ -77,6 +81,13 @@ def test_an_audit_stays_within_its_budget_of_imports_kernels_and_files(audited):
     assert 0 < counts["kernels"] <= 6  # compiled functions and types; 4
     files = [path for path in (audited["root"] / "inline").rglob("*") if path.is_file()]
     assert len(files) <= 80  # 31
+
+
+def test_a_flow_with_nothing_new_imports_nothing_that_computes(audited):
+    assert json.loads(audited["again"].stdout)["conflicts"] == [["a/000.png", "b/twin.png"]]
+    names = json.loads((audited["root"] / "again.json").read_text())["names"]
+    assert "distributed" in names
+    assert not {"torch", "numba", "sklearn", "great_expectations"} & set(names)
 
 
 def test_flow_and_inline_give_the_same_numbers(audited):
@@ -108,20 +119,65 @@ def test_nothing_is_written_to_the_home_folder_or_the_source(audited):
 
 
 def test_the_flow_left_its_traces_in_prefect(audited):
-    """Stages as task runs in order, progress and result artifacts, in the database of the temporary server."""
+    """Stages as task runs in order, and result artifacts, in the database of the temporary server."""
     import sqlite3
 
     with sqlite3.connect(audited["root"] / "flow" / "prefect" / "prefect.db") as database:
         flows = database.execute("select name, state_type from flow_run").fetchall()
         tasks = database.execute("select name, state_type from task_run order by start_time").fetchall()
         artifacts = dict(database.execute("select key, type from artifact").fetchall())
-    assert flows == [("set (by hand)", "COMPLETED")]
+    assert flows == [("set (by hand)", "COMPLETED")] * 2
     stages = ["scan", "decode", "distances", "measure", "probe", "find", "check", "report"]
-    assert tasks == [(name, "COMPLETED") for name in stages]
+    nothing_new = ["scan", "decode", "check", "report"]
+    assert tasks == [(name, "COMPLETED") for name in [*stages, *nothing_new]]
     assert artifacts["audit-set"] == "markdown"
     assert artifacts["properties-set"] == "table"
     assert artifacts["findings-set"] == "table"
-    assert artifacts["progress-comparing-pairs"] == "progress"
+
+
+def test_what_takes_long_moves_an_artifact_and_what_does_not_asks_no_server(monkeypatch):
+    import prefect.artifacts
+
+    import tasks.progress
+    from dataprops.util.tools import no_progress
+
+    told = []
+    monkeypatch.setattr(tasks.progress, "ARTIFACT_SECONDS", 0.01)
+    monkeypatch.setattr(prefect.artifacts, "create_progress_artifact", lambda *about: told.append(about) or 7)
+    monkeypatch.setattr(prefect.artifacts, "update_progress_artifact", lambda at, progress: told.append((at, progress)))
+    with prefect_progress(no_progress)("comparing pairs", 200, "pairs") as advance:
+        advance(50)
+        while len(told) < 3:
+            time.sleep(0.01)
+    assert told[0] == (25.0, "progress-comparing-pairs", "comparing pairs: 200 pairs")
+    assert told[1:-1] == [(7, 25.0)] * (len(told) - 2)
+    assert told[-1] == (7, 100.0)
+    told.clear()
+    monkeypatch.setattr(tasks.progress, "ARTIFACT_SECONDS", 60.0)
+    with prefect_progress(no_progress)("comparing pairs", 200, "pairs") as advance:
+        advance(200)
+    assert told == []
+
+
+def test_a_run_on_a_temporary_server_sends_no_heartbeats(tmp_path, monkeypatch):
+    """Their thread would keep every flow for up to a second."""
+    from types import SimpleNamespace
+
+    from prefect.settings import get_current_settings
+
+    from flows import server
+
+    process = SimpleNamespace(terminate=lambda: None, wait=lambda _: 0, stdin=None)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    monkeypatch.setattr(server.subprocess, "Popen", lambda *_, **__: process)
+    monkeypatch.setattr(server, "_wait", lambda *_: None)
+    usual = get_current_settings().flows.heartbeat_frequency
+    with server._temporary_server(tmp_path) as ready:
+        assert get_current_settings().flows.heartbeat_frequency == usual is not None
+        ready()
+        assert get_current_settings().flows.heartbeat_frequency is None
+    assert get_current_settings().flows.heartbeat_frequency == usual
 
 
 @pytest.mark.parametrize(

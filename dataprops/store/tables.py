@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dataprops.util.files import write_aside
+
+if TYPE_CHECKING:  # a command opens its store first, and starts the Prefect server before pandas is imported
+    import pandas as pd
 
 SCHEMA = 3  # of the store and its tables; `migrations` has the steps between two
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file with the schema version in its metadata, aside, then rename."""
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
