@@ -14,8 +14,9 @@ from scipy import ndimage
 
 from dataprops.findings import align, nearcopies
 from dataprops.findings.align import Alignment
-from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates
+from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 from dataprops.findings.nearcopies import NearCopies
+from dataprops.findings.thumbnails import Stretched
 from dataprops.findings.warps import grid_of, positions
 from dataprops.util.threads import one_thread
 
@@ -320,7 +321,7 @@ def test_borders_are_filled_with_the_outermost_lines_of_the_content() -> None:
     filled = align._filled(thumbs, lines)
     np.testing.assert_array_equal(filled[0], np.pad(thumbs[0, 3:, :-4], ((3, 0), (0, 4)), mode="edge"))
     np.testing.assert_array_equal(filled[1], thumbs[1])
-    made = align._prepared(thumbs, False)  # a line more is left out: it may be half of the border
+    made = align._prepared(thumbs, border_lines(thumbs), False)  # a line more is left out: it may be half of the border
     np.testing.assert_allclose(made.boxes, [[-1, -1 + 8 / 24, 1 - 10 / 24, 1], [-1, -1, 1, 1]])
     np.testing.assert_array_equal(made.grey[0], np.pad(thumbs[0, 4:, :-5], ((4, 0), (0, 5)), mode="edge"))
     np.testing.assert_array_equal(made.grey[1], thumbs[1])
@@ -328,7 +329,7 @@ def test_borders_are_filled_with_the_outermost_lines_of_the_content() -> None:
     within[4:, :-5] = True
     np.testing.assert_array_equal(made.within[0], within)
     assert made.half is None
-    halved = align._prepared(thumbs, True)
+    halved = align._prepared(thumbs, border_lines(thumbs), True)
     assert halved.half is not None
     assert halved.half_within is not None
     small = torch.nn.functional.avg_pool2d(halved.grey[:, None], 2)[:, 0]
@@ -415,7 +416,8 @@ def test_of_each_pair_the_best_view_is_confirmed_the_simplest_of_equals() -> Non
         pairs((0, 1, 3), (1, 0, 0), (0, 1, 20), (2, 3, 9), (2, 3, 12), (4, 5, 0), (6, 7, 0)),
         np.array([0.801, 0.8, 0.81, 0.5, 0.501, 0.39, 0.4]),
     )
-    assert found.tolist() == [1, 4, 6]  # 0.801 - 0.006, 0.8, 0.81 - 0.018; of the tenth view on there is no difference
+    # 0.8, and 0.801 of the mirror image; 0.81 - 0.018; of the tenth view on there is no difference
+    assert found.tolist() == [0, 1, 4, 6]
 
 
 def test_pairs_as_they_are_are_those_of_the_nearest_six_by_their_ratio() -> None:
@@ -458,12 +460,26 @@ def test_pairs_that_are_none_are_farther_neighbours() -> None:
     assert nearcopies._null(near, np.arange(4), np.arange(4), 0).a.tolist() == [2]
 
 
-def test_what_shows_too_little_takes_no_part() -> None:
+def test_what_has_too_little_contrast_is_near_to_all() -> None:
+    def enough(thumbs: np.ndarray) -> list[bool]:
+        gain = np.array([1, 1, 1, 1, 4.0])  # the last one was stretched
+        stretched = thumbs * gain[:, None, None]
+        return nearcopies._contrasts(Stretched(stretched, gain, np.zeros(5))).tolist()
+
     thumbs = np.zeros((5, 4, 4))
     thumbs[:, :2] = np.array([80, 40, 19.9, 20, 0])[:, None, None]  # spreads of half as much; the middle one is 10
-    assert nearcopies._shows_enough(thumbs).tolist() == [True, True, True, True, False]
+    assert enough(thumbs) == [True, True, True, True, False]
     thumbs[:, :2] = np.array([200, 200, 200, 16, 15.9])[:, None, None]
-    assert nearcopies._shows_enough(thumbs).tolist() == [True, True, True, True, False]
+    assert enough(thumbs) == [True, True, True, True, False]
+
+
+def test_what_shows_no_detail_beyond_rounding_takes_no_part() -> None:
+    rng = np.random.default_rng(5)
+    rounded = rng.integers(0, 2, (2, 64, 64))
+    thumbs = np.stack([np.full((64, 64), 90), 90 + rounded[0], 90 + 8 * rounded[1]]).astype(np.uint8)
+    shows = nearcopies._shows_enough(Stretched(thumbs, np.array([1, 1, 8.0]), np.zeros(3)))
+    assert shows.tolist() == [False, False, False]
+    assert nearcopies._shows_enough(Stretched(thumbs, np.ones(3), np.zeros(3))).tolist() == [False, False, True]
 
 
 def test_the_original_side_is_the_median_of_the_shorter_ones() -> None:

@@ -32,6 +32,7 @@ from dataprops.findings import (
 )
 from dataprops.findings.align import Alignment
 from dataprops.findings.boxes import boxes
+from dataprops.findings.candidates import Candidates
 from dataprops.findings.group_suggestion import suggestion
 from dataprops.findings.nearcopies import detail_threshold, near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
@@ -39,7 +40,7 @@ from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
 from dataprops.findings.slices import hard_slices
 from dataprops.findings.strokes import thin_marks
-from dataprops.findings.thumbnails import thumbnails
+from dataprops.findings.thumbnails import stretch, thumbnails
 from dataprops.findings.warps import grid_of
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
@@ -229,6 +230,53 @@ def test_copies_are_found_among_pictures_of_less_contrast_than_the_others():
     images, neighbours = tables(pixels)
     found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs
     assert set(zip(found["a"], found["b"], strict=True)) == {(61, 70), (62, 71)}
+
+
+def test_copies_of_plain_textures_are_found():
+    """Cloth and sand: a tenth of the contrast of the others, 2 to 3 grey levels, and detail all over."""
+    pixels = pictures(60, seed=3)
+    grain = np.random.default_rng(4).normal(0, 1, (6, SIDE, SIDE))
+    pixels[:6] = np.rint(90 + 5 * gaussian_filter(grain, (0, 1, 1)) / 0.7)
+    small = Image.fromarray(pixels[0]).resize((48, 48), Image.Resampling.BILINEAR)
+    pixels[50] = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    pixels[51], pixels[52] = pixels[1][:, ::-1], np.rint(pixels[2] * 1.2)
+    images, neighbours = tables(pixels)
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs
+    what = {(int(a), int(b)): told for a, b, told in zip(found["a"], found["b"], found["what"], strict=True)}
+    assert what.keys() == {(0, 50), (1, 51), (2, 52)}
+    assert what[1, 51] == "flipped left to right" and what[2, 52] == "brightness or contrast changed"
+
+
+def test_a_trace_of_compression_in_a_margin_is_no_content():
+    """Icons on white, of which one was saved as JPEG: what rings beside an outline ends the border of one of the two."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    pixels = pictures(60, seed=3)
+    icon = (np.abs(rows) < 22) & (np.abs(columns) < 8)
+    pixels[7] = np.where(icon, pixels[7] // 2, 255)
+    pixels[50] = pixels[7]
+    pixels[50, ::8, ::3] -= np.where(pixels[50, ::8, ::3] == 255, 9, 0).astype(np.uint8)
+    pixels[50, ::3, 1::8] -= np.where(pixels[50, ::3, 1::8] == 255, 9, 0).astype(np.uint8)
+    images, neighbours = tables(pixels)
+    found = near_copies(images, neighbours, blocks_of(pixels), features=SIDE * SIDE).pairs
+    assert set(zip(found["a"], found["b"], strict=True)) == {(7, 50)}
+
+
+def test_a_sky_is_its_own_copy_and_not_its_mirror_image():
+    """More is asked of turned pictures, and a sky agrees with its mirror image a little better than with its JPEG."""
+    pairs = Candidates(np.array([0, 0, 0]), np.array([1, 1, 1]), np.array([0, 1, 3]), np.ones(3, np.float32))
+    assert nearcopies._best_views(pairs, np.array([0.81, 0.84, 0.83])).tolist() == [0, 1]
+    assert nearcopies._best_views(pairs, np.array([0.81, 0.3, 0.83])).tolist() == [0, 2]
+
+
+def test_pictures_of_little_contrast_are_stretched_before_they_are_rounded():
+    levels = np.full((4, 32, 32), 200, np.float32)
+    levels[:, ::2] += np.array([0.2, 2.0, 8.0, 30.0])[:, None, None]
+    found = stretch(levels)
+    np.testing.assert_allclose(found.gain, [8, 8, 4, 16 / 15])
+    assert [len(np.unique(one)) for one in found.thumbs] == [2, 2, 2, 2]
+    assert np.ptp(found.thumbs, axis=(1, 2)).tolist() == [2, 16, 32, 32] and (found.thumbs.max((1, 2)) < 255).all()
+    back = (found.thumbs - found.offset[:, None, None]) / found.gain[:, None, None]
+    np.testing.assert_allclose(back, levels, atol=0.5 / found.gain.min())
 
 
 def test_pictures_of_one_camera_share_their_outline_and_are_no_copies():

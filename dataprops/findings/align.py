@@ -27,7 +27,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
+from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines, boxes_of
 from dataprops.findings.warps import grid_of, positions
 from dataprops.probe.threads import in_threads
 
@@ -180,6 +180,16 @@ def _details(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return (fine[0] - coarse[0]) * mask, (fine[1] - coarse[1]) * mask
 
 
+def detail_spread(thumbs: np.ndarray) -> np.ndarray:
+    """Grey levels (RMS) of the fine detail of thumbnails uint8 [n, s, s], float32 [n]."""
+    out = np.empty(len(thumbs), np.float32)
+    for start in range(0, len(thumbs), PAIRS_AT_ONCE):
+        part = torch.from_numpy(thumbs[start : start + PAIRS_AT_ONCE]).float()
+        fine, coarse = (_blur(part, blur) for blur in DETAIL_BLURS)
+        out[start : start + len(part)] = (fine - coarse).square().mean((1, 2)).sqrt().numpy()
+    return out
+
+
 def _block_correlation(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Correlation and energy of each block, [m, blocks]."""
     cell = max(4, math.ceil(one.shape[-1] / BLOCKS))
@@ -253,19 +263,22 @@ def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor, i
 
 
 def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
-    """Agreement of the detail within the surrounds, [m]; 1 without one; where neither shows any, whether they are as bright."""
+    """Agreement of the detail within the surrounds, [m]; 1 without one; where one shows none, or next to none, whether they are as
+    bright will do: a trace of compression is detail that the other does not have."""
     out = torch.ones(len(a))
     share = inner.mean((1, 2))
     at = torch.nonzero((share < mask.mean((1, 2)) - 1e-6) & (share >= WITHIN))[:, 0]
     if not len(at):
         return out
     one, two = _details(a[at], b[at], inner[at])
-    power = torch.maximum((one * one).mean((1, 2)), (two * two).mean((1, 2))) / share[at]
+    powers = ((one * one).mean((1, 2)) / share[at], (two * two).mean((1, 2)) / share[at])
+    least, most = (extreme(*powers).sqrt() for extreme in (torch.minimum, torch.maximum))
     corr, energy = _block_correlation(one, two, inner[at])
     usual = torch.where(energy > 0, energy, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
     agree = _energy_quantile(corr, energy.minimum(usual))  # what is left of the outline weighs no more than the rest
     apart = (((a[at] - b[at]) ** 2 * inner[at]).mean((1, 2)) / share[at]).sqrt()
-    out[at] = torch.where(power.sqrt() >= SHOWS, agree, (apart <= AS_BRIGHT).float())
+    alike = torch.where(most >= SHOWS, agree, torch.zeros(()))
+    out[at] = torch.where(least >= SHOWS, agree, alike.maximum((apart <= AS_BRIGHT).float()))
     return out
 
 
@@ -290,10 +303,8 @@ def _filled(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
     return np.take_along_axis(np.take_along_axis(thumbs, rows[:, :, None], 1), columns[:, None, :], 2)
 
 
-def _prepared(thumbs: np.ndarray, halved: bool) -> _Prepared:
-    lines = border_lines(thumbs)
-    inset = 2 * lines / thumbs.shape[1]
-    boxes = np.concatenate([inset[:, :2] - 1, 1 - inset[:, 2:]], 1)
+def _prepared(thumbs: np.ndarray, lines: np.ndarray, halved: bool) -> _Prepared:
+    boxes = boxes_of(lines, thumbs.shape[1])
     bordered = np.nonzero(lines.any(1))[0]
     filled = thumbs.astype(np.float32)
     if len(bordered):
@@ -369,6 +380,14 @@ def _turned_box(box: np.ndarray, symmetry: int) -> np.ndarray:
     return np.stack([left, top, right, bottom], 1)
 
 
+def _shared(box_a: np.ndarray, box_b: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    """Which fraction of the larger of two boxes [m, 4] both cover, by maps from a to b without rotation, [m]."""
+    scale = np.maximum(np.diagonal(warp[:, :, :2], axis1=1, axis2=2), 1e-3)
+    low, high = (box_b[:, :2] - warp[:, :, 2]) / scale, (box_b[:, 2:] - warp[:, :, 2]) / scale
+    both = np.clip(np.minimum(high, box_a[:, 2:]) - np.maximum(low, box_a[:, :2]), 0, None).prod(1)
+    return both / np.maximum((box_a[:, 2:] - box_a[:, :2]).prod(1), (high - low).prod(1).clip(max=4))
+
+
 def start_warps(view: np.ndarray, box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     """The maps from a to b that views say, [m, 2, 3]; a view of content is within the boxes [m, 4]."""
     out = np.zeros((len(view), 2, 3), np.float32)
@@ -398,28 +417,42 @@ def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None
         Maps to begin with, found on smaller thumbnails; else those of the views.
     """
     m = len(pairs.a)
-    found, warps = np.zeros((m, 5), np.float32), np.zeros((m, 2, 3), np.float32)
+    found, warps, shared = np.zeros((m, 5), np.float32), np.zeros((m, 2, 3), np.float32), np.zeros(m)
     symmetry = np.array([VIEWS[view].symmetry for view in pairs.view], np.int64)
     ids, ends = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
     if not m:
         return Alignment(found[:, 0], warps, found[:, 1], found[:, 2], found[:, 3], found[:, 4])
-    made = _prepared(thumbs[ids], start is None and thumbs.shape[1] >= 2 * LEAST_HALF)
     one, two = ends[:m], ends[m:]
+    lines = border_lines(thumbs[ids])
+    boxes = boxes_of(lines, thumbs.shape[1])
+    for turned in np.unique(symmetry):
+        at = np.nonzero(symmetry == turned)[0]
+        box_a, box_b = boxes[one[at]], _turned_box(boxes[two[at]], turned)
+        warps[at] = start_warps(pairs.view[at], box_a, box_b) if start is None else start[at]
+        shared[at] = _shared(box_a, box_b, warps[at])
+    halved = start is None and thumbs.shape[1] >= 2 * LEAST_HALF
     at_once = max(8, PAIRS_AT_ONCE * 32**2 // thumbs.shape[1] ** 2)
-    parts = [
-        (int(turned), of[first : first + at_once])
-        for turned in np.unique(symmetry)
-        for of in (np.nonzero(symmetry == turned)[0],)
-        for first in range(0, len(of), at_once)
-    ]
+    # a margin of one level that a trace of compression makes a part of one of the two is no border of the other
+    for pairs_here, borders in ((shared >= LEAST_COVERED, lines), (shared < LEAST_COVERED, np.zeros_like(lines))):
+        here = np.nonzero(pairs_here)[0]
+        used = np.unique(np.concatenate([one[here], two[here]]))
+        if not len(here):
+            continue
+        made = _prepared(thumbs[ids[used]], borders[used], halved)
+        place = np.zeros(len(ids), np.int64)
+        place[used] = np.arange(len(used))
+        parts = [
+            (int(turned), of[first : first + at_once])
+            for turned in np.unique(symmetry[here])
+            for of in (here[symmetry[here] == turned],)
+            for first in range(0, len(of), at_once)
+        ]
 
-    def some(part: tuple[int, np.ndarray]) -> None:
-        turned, at = part
-        box_a, box_b = made.boxes[one[at]], _turned_box(made.boxes[two[at]], turned)
-        maps = start_warps(pairs.view[at], box_a, box_b) if start is None else start[at]
-        told, warp = _piece(made, one[at], two[at], torch.from_numpy(np.array(maps, np.float32)), turned)
-        found[at], warps[at] = told.numpy(), warp.numpy()
+        def some(part: tuple[int, np.ndarray], made: _Prepared = made, place: np.ndarray = place) -> None:
+            turned, at = part
+            told, warp = _piece(made, place[one[at]], place[two[at]], torch.from_numpy(warps[at]), turned)
+            found[at], warps[at] = told.numpy(), warp.numpy()
 
-    in_threads(some, parts)
+        in_threads(some, parts)
     detail, covered, gain, offset, differing = found.T
     return Alignment(detail, warps, covered, gain, offset, differing)

@@ -26,6 +26,7 @@ LOWEST_FIRST = np.argsort(np.add.outer(np.arange(ORDER), np.arange(ORDER)).ravel
 COARSE = 28  # coefficients by which partners are sought
 KEPT = 5  # candidates of an image
 CLOSER = 0.45  # a candidate's 1 - cosine, over the usual one of best partners in that view
+FLAT = 0.25  # grey levels (RMS) of a picture's lowest cosines, below which they are rounding
 STEP = 512  # rows compared at once
 BORDER_LEVELS = 6  # grey levels around their mean within which the pixels of a line of a border lie
 BORDER_ODD = 0.02  # of them that need not
@@ -44,6 +45,8 @@ SYMMETRY_NAMES = (
     "rotated by 90° counter-clockwise",
     "flipped across the other diagonal",
 )
+
+QUARTERS = (5, 6)  # of which one undoes the other
 
 Window = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the side
 WHOLE: Window = (0.0, 0.0, 1.0, 1.0)
@@ -154,7 +157,12 @@ def _outermost(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
 
 def content_boxes(thumbs: np.ndarray) -> np.ndarray:
     """Left, top, right, bottom (-1 to 1 over the side) of what lies within `border_lines`, float64 [n, 4]."""
-    inset = 2 * border_lines(thumbs) / thumbs.shape[1]
+    return boxes_of(border_lines(thumbs), thumbs.shape[1])
+
+
+def boxes_of(lines: np.ndarray, side: int) -> np.ndarray:
+    """Left, top, right, bottom (-1 to 1 over the side) of what lies within so many lines at each end, float64 [n, 4]."""
+    inset = 2 * lines / side
     return np.concatenate([inset[:, :2] - 1, 1 - inset[:, 2:]], 1)
 
 
@@ -187,7 +195,10 @@ def cosine_rows(side: int, low: float, high: float) -> np.ndarray:
 
 
 def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
-    """Contrast-normalised coefficients of a window, float32 [n, 8, 8] (row frequency, column frequency); [:, 0, 0] is 0."""
+    """Contrast-normalised coefficients of a window, float32 [n, 8, 8] (row frequency, column frequency); [:, 0, 0] is 0.
+
+    All are 0 where the window shows nothing: such parts are equal in any two pictures.
+    """
     side = thumbs.shape[1]
     across = torch.from_numpy(cosine_rows(side, window[0], window[2]))
     down = torch.from_numpy(cosine_rows(side, window[1], window[3]))
@@ -197,7 +208,8 @@ def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
         out[start : start + STEP] = (down @ part @ across.T).numpy()
     out[:, 0, 0] = 0
     norm = np.sqrt((out * out).sum((1, 2), keepdims=True))
-    return out / np.maximum(norm, 1e-6)
+    flat = norm < FLAT * 2 * ORDER**2  # of a cosine in both directions; 16 x 16 values are summed
+    return np.where(flat, 0, out / np.maximum(norm, 1e-6))
 
 
 def turned(coef: np.ndarray, symmetry: int) -> np.ndarray:
@@ -228,8 +240,9 @@ class _Directions(NamedTuple):
         return self._of(self.coef[rows].reshape(len(rows), -1), np.arange(ORDER * ORDER))
 
     def _of(self, values: np.ndarray, which: np.ndarray) -> torch.Tensor:
-        flat = (values - self.mean.reshape(-1)[which]) / self.spread.reshape(-1)[which]
-        return torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(flat)), eps=1e-6)
+        even = (values - self.mean.reshape(-1)[which]) / self.spread.reshape(-1)[which]
+        even[~values.any(1)] = 0
+        return torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(even)), eps=1e-6)
 
 
 def _in_view(a: _Directions, b: _Directions, closer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -238,6 +251,8 @@ def _in_view(a: _Directions, b: _Directions, closer: float) -> tuple[np.ndarray,
     Partners are chosen by the `COARSE` lowest coefficients, and judged by these and by all.
     """
     row, partner, some = close_partners(a.low(), b.low(), closer)
+    if not some:
+        return row, partner, np.empty(0, np.float32)
     exact = 1 - (a.at(row) * b.at(partner)).sum(1).numpy()
     exact /= max(float(np.median(exact[:some])), 1e-4)
     kept = some + np.nonzero(exact[some:] < closer)[0]
@@ -298,14 +313,17 @@ def _keep(a: np.ndarray, b: np.ndarray, view: np.ndarray, closeness: np.ndarray,
     keep = np.zeros(len(pair), bool)
     seen: dict[int, int] = {}
     partners = np.zeros(n, np.int64)
+    mirrored = [one.a == one.b and one.symmetry not in QUARTERS for one in VIEWS]  # b in a is then a in b
     for i, key in enumerate(pair.tolist()):
-        times = seen.get(key, 0)
-        if times == 0:
+        first = seen.get(key)
+        if first is None:
             if partners[a[i]] >= kept and partners[b[i]] >= kept:
                 continue
             partners[a[i]] += 1
             partners[b[i]] += 1
-        if times < 2:
+            seen[key] = int(view[i])
             keep[i] = True
-            seen[key] = times + 1
+        elif first >= 0 and not (first == view[i] and mirrored[first]):
+            keep[i] = True
+            seen[key] = -1
     return Candidates(a[keep], b[keep], view[keep], closeness[keep].astype(np.float32))

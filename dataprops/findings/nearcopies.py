@@ -3,8 +3,7 @@
 1. Candidates: exact neighbours that are much nearer than the others (`neighbours`), and `candidates` (turned, cropped, bordered,
    brightened or written on).
 2. Each candidate is laid over its partner (`align`). `detail`, the agreement of the fine detail, is near 1 for a copy.
-   Pictures that show far less than the usual one - nearly black, nearly of one grey level - are left to the finding of bad pictures:
-   once the contrast is taken out, what remains of them is rounding.
+   Pictures whose detail is no more than rounding - blank, or nearly so - are left to the finding of bad pictures.
 3. The threshold comes from the set: images and their farther neighbours, which look alike without being copies, are aligned in the
    same way; a copy stands out from them (`detail_threshold`). From their tail follows how many pairs would pass by chance.
 4. Exactly compared: the distance between the canonical images as they are, and what differs after alignment and the best line
@@ -22,10 +21,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.findings.align import Alignment, align, inside, turn
+from dataprops.findings.align import Alignment, align, detail_spread, inside, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
-from dataprops.findings.thumbnails import SIDE, Blocks, luma, thumbnails
+from dataprops.findings.thumbnails import SIDE, Blocks, Stretched, luma, stretch, stretched
 from dataprops.findings.warps import grid_of, positions
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
@@ -47,10 +46,9 @@ WORTH_CONFIRMING = 0.4  # agreement on thumbnails
 CONFIRMED_AT_ONCE = 256
 MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
 NULL_PAIRS = 300
-LEAST_CONTRAST = 0.25  # of the set's middle standard deviation, below which a picture shows too little to be compared
-ENOUGH_CONTRAST = (
-    8.0  # grey levels, from which rounding takes no part whatever the others show (soft tissue beside bones)
-)
+LEAST_SHOWN = 0.36  # grey levels (RMS) of fine detail, below which a picture shows too little: three times rounding's
+# of the set's middle standard deviation, and grey levels, below which pictures are near each other whatever they show
+LEAST_CONTRAST, ENOUGH_CONTRAST = 0.25, 8.0
 FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
 NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
@@ -110,9 +108,9 @@ def _tail(null: np.ndarray) -> tuple[float, float]:
     return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
 
-def _confirmed(thumbs: np.ndarray, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
+def _confirmed(small: Stretched, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
     """Align the candidates; those that agree on thumbnails are aligned again at twice the size, if pixels are given."""
-    found = align(thumbs, pairs)
+    found = _aligned(small, pairs)
     worth = _best_views(pairs, found.detail)
     detail = np.zeros_like(found.detail)
     detail[worth] = found.detail[worth]
@@ -122,23 +120,35 @@ def _confirmed(thumbs: np.ndarray, blocks: Blocks | None, distinct: np.ndarray, 
     for start in range(0, len(worth), CONFIRMED_AT_ONCE):
         at = worth[start : start + CONFIRMED_AT_ONCE]
         ids = np.unique(np.concatenate([pairs.a[at], pairs.b[at]]))
-        large = thumbnails(blocks, distinct[ids], FINE_SIDE)
-        if large.shape[1] <= thumbs.shape[1]:
+        large = stretched(blocks, distinct[ids], FINE_SIDE)
+        if large.thumbs.shape[1] <= small.thumbs.shape[1]:
             return found
         part = Candidates(
             np.searchsorted(ids, pairs.a[at]), np.searchsorted(ids, pairs.b[at]), pairs.view[at], pairs.closeness[at]
         )
-        for name, value in align(large, part, found.warp[at])._asdict().items():
+        for name, value in _aligned(large, part, found.warp[at])._asdict().items():
             getattr(found, name)[at] = value
     return found
 
 
+def _aligned(made: Stretched, pairs: Candidates, start: np.ndarray | None = None) -> Alignment:
+    """`align`, with the line between the grey levels that thumbnails were stretched from."""
+    found = align(made.thumbs, pairs, start)
+    gain = found.gain * made.gain[pairs.b] / made.gain[pairs.a]
+    offset = (found.gain * made.offset[pairs.b] + found.offset - made.offset[pairs.a]) / made.gain[pairs.a]
+    return found._replace(gain=gain, offset=offset)
+
+
 def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
-    """Numbers of the candidates to confirm: for each pair the view in which it agrees best, the simplest among equals."""
+    """Numbers of the candidates to confirm: for each pair the best one as it is and the best turned one, the simplest among equals.
+
+    More is asked of turned ones, and a sky agrees with its mirror image.
+    """
     order = np.argsort(-(detail - 0.002 * np.minimum(pairs.view, 9)), kind="stable")
     order = order[detail[order] >= WORTH_CONFIRMING]
-    ends = np.stack([np.minimum(pairs.a, pairs.b)[order], np.maximum(pairs.a, pairs.b)[order]], 1)
-    return np.sort(order[np.unique(ends, axis=0, return_index=True)[1]])
+    turned = np.array([VIEWS[view].symmetry > 0 for view in pairs.view[order]], np.int64)
+    low, high = np.minimum(pairs.a, pairs.b)[order], np.maximum(pairs.a, pairs.b)[order]
+    return np.sort(order[np.unique(np.stack([low, high, turned], 1), axis=0, return_index=True)[1]])
 
 
 def chance(null: np.ndarray, threshold: float) -> float:
@@ -208,16 +218,17 @@ def near_copies(
     ratio = near_ratio(images, k)
     own = _original_side(images, distinct)
     # enlarged pictures have no detail at the scale of their new pixels
-    thumbs = thumbnails(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
-    if min(thumbs.shape[1], own) < LEAST_SIDE:
+    small = stretched(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
+    if min(small.thumbs.shape[1], own) < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
-    wanted = _candidates(thumbs, plain, _shows_enough(thumbs))
+    wanted = _candidates(small.thumbs, plain, _shows_enough(small))
     first = images["duplicate_of"].to_numpy(np.int64)
     fine = blocks if own >= FINE_SIDE / ENLARGED else None
-    found = _confirmed(thumbs, fine, distinct, wanted)
-    null = _confirmed(thumbs, fine, distinct, _null(neighbours, first, place, seed)).detail
+    found = _confirmed(small, fine, distinct, wanted)
+    null = _confirmed(small, fine, distinct, _null(neighbours, first, place, seed)).detail
     threshold = detail_threshold(null, len(wanted.a))
-    best = _decide(wanted, found, plain, ratio, threshold)
+    contrast = _contrasts(small)
+    best = _decide(wanted, found, plain[contrast[plain["a"]] & contrast[plain["b"]]], ratio, threshold)
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
@@ -241,9 +252,14 @@ def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
     return float(np.median(side)) if len(side) else float("inf")
 
 
-def _shows_enough(thumbs: np.ndarray) -> np.ndarray:
-    """Whether a thumbnail's contrast is not far below the set's median, or enough by itself, bool [n]."""
-    contrast = thumbs.std(axis=(1, 2))
+def _shows_enough(small: Stretched) -> np.ndarray:
+    """Whether the fine detail of thumbnails is more than rounding, bool [n]."""
+    return detail_spread(small.thumbs) / small.gain >= LEAST_SHOWN
+
+
+def _contrasts(small: Stretched) -> np.ndarray:
+    """Whether a picture's contrast is not far below the set's median, or enough by itself, bool [n]: else all are near to it."""
+    contrast = small.thumbs.std(axis=(1, 2)) / small.gain
     return contrast >= min(LEAST_CONTRAST * np.median(contrast), ENOUGH_CONTRAST)
 
 
@@ -278,23 +294,21 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     )
     table["warp"] = list(found.warp)
     table["low"], table["high"] = table[["a", "b"]].min(axis=1), table[["a", "b"]].max(axis=1)
-    # of equally good views the simplest
-    table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
-    table = table.sort_values(["rank", "number"], ascending=[False, True], kind="stable").drop_duplicates(
-        ["low", "high"]
-    )
     near = plain.rename(columns={"a": "low", "b": "high"})[["low", "high", "ratio"]]
     table = table.merge(near, on=["low", "high"], how="left", sort=False)
     turned = np.array([VIEWS[view].symmetry > 0 for view in table["view"]], bool)
     rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
     moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
     # images that share a frame are near each other, and no copies: what is near as it is must also lie as it is
-    as_it_is = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
+    table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
     stricter = np.where(turned | rotated, STRICTER, 0.0)
     stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
     wanted_detail = threshold + stricter * (1 - threshold)
-    table["as_it_is"] = as_it_is
-    return table[(table["detail"] >= wanted_detail) | as_it_is].reset_index(drop=True)
+    table = table[(table["detail"] >= wanted_detail) | table["as_it_is"]]
+    # of equally good views the simplest
+    table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
+    table = table.sort_values(["rank", "number"], ascending=[False, True], kind="stable")
+    return table.drop_duplicates(["low", "high"]).reset_index(drop=True)
 
 
 def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
@@ -417,7 +431,7 @@ def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[
     grid = grid_of(warp, a.shape[-1])
     moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
     step = 1 + (one.shape[1] >= 128)
-    few = (np.rint(part[:, ::step, ::step]).astype(np.uint8) for part in (one, turned))
+    few = (stretch(part[:, ::step, ::step]).thumbs for part in (one, turned))
     boxes = [torch.from_numpy(content_boxes(part)).float() for part in few]
     mask = (inside(boxes[0], *positions(a.shape[-1])) & inside(boxes[1], *grid.unbind(-1))).float()
     n = mask.sum((1, 2)).clamp_min(1)

@@ -39,7 +39,7 @@ def close_partners(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.
     Parameters
     ----------
     a, b : float32 [n, d]
-        Of length 1.
+        Of length 1; rows of zeros have no partner.
 
     Returns
     -------
@@ -49,11 +49,14 @@ def close_partners(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.
     """
     n = len(a)
     edges = np.linspace(0, n, min(BLOCKS, n) + 1).astype(np.int64)
-    some = np.arange(0, n, max(1, n // USUAL))
+    shown = np.nonzero(a.any(1).numpy())[0]
+    some = shown[:: max(1, len(shown) // USUAL)]
+    if not len(some):
+        return np.empty(0, np.int64), np.empty(0, np.int64), 0
     if n < SMALL:
         apart = 1 - _best(a, b, edges, np.arange(n))
         first = _partners(a, b, edges, some, apart[some].argmin(1))
-        row, block = np.nonzero(apart < closer * _limit(apart, float(np.median(apart.min(1))))[:, None])
+        row, block = np.nonzero(apart < closer * _limit(apart, float(np.median(apart[shown].min(1))))[:, None])
         partner = _partners(a, b, edges, row, block)
     else:
         row, partner, first = _met(a, b, edges, some, closer)
