@@ -1,0 +1,282 @@
+"""Faults of single pictures by the letter: the fences that a set draws, and on which side of each bound a picture is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataprops.findings import quality
+from dataprops.findings.upright import CHANGES, Likeness
+from dataprops.imaging.measures import quality_of
+
+N = 60
+
+
+def fence(values: np.ndarray, spread: float, tail: tuple[float, float] = (0.15, 0.25), beyond: float = 2.0) -> tuple:
+    """Tukey's fences, and an exponential tail through two quantiles of what lies within them, written out."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    width = max(high - low, spread)
+    usual = values[(values >= low - 2 * width) & (values <= high + 2 * width)]
+    left = max(np.log(tail[0] * len(usual)), 0) / np.log(tail[1] / tail[0])
+    far, near, near_top, far_top = np.quantile(usual, [tail[0], tail[1], 1 - tail[1], 1 - tail[0]])
+    below, above = low - beyond * width, high + beyond * width
+    return middle, min(below, far - (near - far) * left), max(above, far_top + (far_top - near_top) * left)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fences_lie_beyond_the_quartiles_and_beyond_the_sets_own_tail(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_t(3, 80) if seed % 2 else rng.uniform(0, 1, 80)
+    for spread in (0.1, 3.0):
+        for tail in ((0.15, 0.25), (0.05, 0.15)):
+            for beyond in (1.0, 2.0):
+                wanted = fence(values, spread, tail, beyond)
+                holes = np.insert(values, 7, np.nan)
+                assert quality._fence(holes, spread, tail, beyond) == pytest.approx(wanted)
+    assert quality._fence(np.full(9, 5.0), 1.0) == pytest.approx((5, 3, 7))
+    assert all(np.isnan(quality._fence(np.full(3, np.nan), 1.0)))
+
+
+PLAIN = {
+    "mean": 110.0,
+    "low": 12.0,
+    "high": 235.0,
+    "white": 0.0,
+    "clipped": 0.0,
+    "edges": 0.5,
+    "half_edges": 0.55,
+    "noise": 1.0,
+    "grain": 1.0,
+    "colour": 6.0,
+    "blockiness": 0.1,
+    "step": 20.0,
+    "flat": 0.1,
+}
+
+
+def told(first: dict[str, Any] | None = None, **of_all: Any) -> dict[str, float]:
+    """Faults of image 0 of a set of sixty that are nearly as `PLAIN`, and their values."""
+    rng = np.random.default_rng(1)
+    table: dict[str, Any] = {"image": range(N), "pixels": "x", "format": "PNG", "width": 256.0, "height": 256.0}
+    for name, value in (PLAIN | {k: v for k, v in of_all.items() if k in PLAIN}).items():
+        table[f"original_{name}"] = value * (1 + 0.02 * rng.standard_normal(N)) if np.ndim(value) == 0 else value
+    table |= {name: value for name, value in of_all.items() if name not in PLAIN}
+    images = pd.DataFrame(table)
+    for name, value in (first or {}).items():
+        images.loc[0, f"original_{name}" if name in PLAIN else name] = value
+    found = [
+        fault
+        for part in (
+            quality._blank,
+            quality._tones,
+            quality._sharpness,
+            quality._compression,
+            quality._shape,
+            quality._colour,
+        )
+        for fault in part(images)
+    ]
+    assert {fault.image for fault in found} <= {0}, found
+    return {fault.fault: round(fault.value, 6) for fault in found}
+
+
+def test_a_set_as_it_is_has_no_faults() -> None:
+    assert told() == {}
+    assert told(white=np.linspace(0, 0.4, N)) == {}
+
+
+def test_dark_is_what_has_no_bright_pixel_beside_the_others() -> None:
+    assert told({"high": 78.0, "mean": 30.0}) == {"dark": 78.0}
+    assert told({"high": 78.5, "mean": 30.0, "low": 0}) == {}
+    assert "dark" not in told({"high": 78.0, "mean": 30.0}, high=146.0)  # more than half of the others'
+    assert told({"high": 74.0, "mean": 30.0, "low": 0}, high=150.0) == {"dark": 74.0}
+    assert told({"high": 78.0, "mean": 25.0, "low": 0}, high=np.linspace(60, 240, N)) == {"dark": 78.0}
+    assert told({"high": 78.0, "mean": 25.5, "low": 0}, high=np.linspace(60, 240, N)) == {}
+
+
+def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
+    assert told({"low": 100.0, "high": 150.0}) == {"low_contrast": 50.0}
+    assert told({"low": 100.0, "high": 150.5}) == {}
+    assert told({"low": 90.0, "high": 136.0}, low=60.0, high=152.0) == {"low_contrast": 46.0}
+    assert told({"low": 90.0, "high": 138.0}, low=60.0, high=146.0) == {}
+    # a set of several kinds: at most a third of what all but a tenth have
+    spans = np.r_[np.full(30, 120.0), np.full(30, 230.0)]
+    assert told({"low": 90.0, "high": 129.0}, low=0.0, high=spans) == {"low_contrast": 39.0}
+    assert told({"low": 90.0, "high": 131.0}, low=0.0, high=spans) == {}
+    # a dark one with black is dark, one without is grey
+    assert told({"low": 10.0, "high": 40.0, "mean": 20.0}) == {"dark": 40.0}
+    assert set(told({"low": 17.0, "high": 40.0, "mean": 20.0})) == {"dark", "low_contrast"}
+
+
+def test_overexposed_is_white_and_bright_as_a_whole() -> None:
+    assert told({"mean": 210.0, "white": 0.2, "low": 80.0, "high": 255.0}) == {"overexposed": 20.0}
+    for less in ({"white": 0.019}, {"mean": 120.0}):
+        assert told({"mean": 210.0, "white": 0.2, "low": 29.0, "high": 255.0} | less) == {}
+    assert told({"mean": 204.0, "white": 0.2, "low": 13.0, "high": 255.0}) == {}
+    assert told({"mean": 150.0, "white": 0.5, "low": 12.0, "high": 255.0}) == {"overexposed": 50.0}
+    assert told({"mean": 130.0, "white": 0.5, "low": 12.0, "high": 255.0}, mean=110.0) == {}  # hardly brighter
+    # lifted throughout
+    assert told({"mean": 200.0, "white": 0.35, "low": 100.0, "high": 255.0}) == {"overexposed": 35.0}
+    # whiter than any other and darker in no part
+    assert told({"mean": 150.0, "white": 0.061, "low": 30.0, "high": 255.0}) == {"overexposed": 30.0}
+    for less in ({"white": 0.059}, {"low": 29.0}):
+        assert told({"mean": 150.0, "white": 0.061, "low": 30.0, "high": 255.0} | less) == {}
+    # nothing of it is white, or all of it is bright
+    assert told({"mean": 250.0, "white": 0.0, "low": 199.0, "high": 255.0}) == {}
+    assert told({"mean": 250.0, "white": 0.0, "low": 200.0, "high": 255.0}) == {"overexposed": 200.0}
+
+
+def test_a_range_is_clipped_at_white_beside_black_in_grey_pictures() -> None:
+    grey = {"colour": 0.5}
+    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, **grey) == {"clipped_range": 8.0}
+    assert told({"white": 0.079, "low": 2.0, "high": 255.0}, **grey) == {}
+    assert told({"white": 0.08, "low": 3.0, "high": 255.0}, **grey) == {}
+    assert told({"white": 0.08, "low": 2.0, "high": 255.0}) == {}
+    assert told({"white": 0.07, "clipped": 0.08, "low": 2.0, "high": 255.0}, **grey) == {"clipped_range": 7.0}
+    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, colour=np.repeat([0.5, 6.0], 30)) == {"clipped_range": 8.0}
+    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, colour=np.r_[np.full(29, 0.5), np.full(31, 6.0)]) == {}
+
+
+def test_blurred_is_soft_beside_the_others_and_by_itself() -> None:
+    assert told({"edges": 0.25}) == {"blurred": 0.25}
+    assert told({"edges": 0.26}) == {}
+    assert told({"edges": 0.25}, edges=0.32) == {}  # more than three quarters of the usual
+    assert told({"edges": 0.2}, edges=0.3) == {"blurred": 0.2}
+    wide = np.linspace(0.2, 0.9, N)
+    assert told({"edges": 0.19}, edges=wide) == {"blurred": 0.19}
+    assert told({"edges": 0.2}, edges=wide) == {}
+    assert told({"edges": 0.19}, edges=np.linspace(0.2, 0.49, N)) == {}  # the usual is no sharp picture
+    assert told({"half_edges": 0.33}) == {"blurred": 0.33}
+    assert told({"half_edges": 0.34}) == {}
+    assert told({"half_edges": 0.2, "edges": 0.2}) == {"blurred": 0.2}
+
+
+def test_noise_is_alike_in_the_whole_picture_and_its_smoothest_parts() -> None:
+    assert told({"grain": 7.0, "noise": 7.0}) == {"noise": 7.0}
+    assert told({"grain": 6.9, "noise": 6.9}) == {}
+    for noise, is_noise in ((6.3, True), (6.2, False), (10.5, True), (10.6, False)):
+        assert ("noise" in told({"grain": 7.0, "noise": noise})) == is_noise
+    assert told({"grain": np.nan, "noise": 7.0}) == {"noise": 7.0}  # too small for blocks
+    assert told({"grain": 7.0, "noise": 7.0, "edges": 0.2}) == {"blurred": 0.2}
+    # of a large picture noise was more before it was reduced
+    assert told({"grain": 14.0, "noise": 7.0, "width": 1.0}) == {"odd_aspect": 0.003906, "odd_size": 16.0}
+
+
+def test_a_grainy_set_has_noise_beyond_three_times_its_own() -> None:
+    grainy = {"grain": np.geomspace(0.6, 14, N), "noise": np.geomspace(0.6, 14, N)}
+    assert told({"grain": 21.9, "noise": 21.9, "colour": 90.0}, **grainy) == {}
+    assert told({"grain": 22.0, "noise": 22.0, "colour": 90.0}, **grainy) == {"noise": 22.0}
+    # grass and gravel are alike in all channels
+    assert told({"grain": 32.9, "noise": 32.9, "colour": 30.0}, **grainy) == {}
+    assert told({"grain": 33.1, "noise": 33.1, "colour": 30.0}, **grainy) == {"noise": 33.1}
+    assert told({"grain": 22.0, "noise": 22.0, "colour": 0.2}, **grainy) == {"noise": 22.0, "grey_among_colour": 0.2}
+    much = {"grain": np.geomspace(1, 21, N), "noise": np.geomspace(1, 21, N)}
+    third = 3 * float(np.quantile(np.r_[50.0, np.geomspace(1, 21, N)[1:]], 0.75))
+    for grain, is_noise in ((third - 0.5, False), (third + 0.5, True)):
+        assert ("noise" in told({"grain": grain, "noise": grain, "colour": 90.0}, **much)) == is_noise
+
+
+def test_compression_is_told_by_blocks_or_by_steps() -> None:
+    assert told({"blockiness": 0.7, "step": 0.0}) == {"compressed": 0.7}
+    assert told({"blockiness": 0.69, "step": 0.0}) == {}
+    assert told({"blockiness": 0.7, "step": 20.0}) == {}  # its pixels were stored well
+    assert told({"blockiness": 0.7, "step": 115.0}) == {"compressed": 0.7}
+    assert told({"blockiness": 0.7, "step": 0.0, "width": 63.0, "height": 63.0}, width=64.0, height=64.0) == {}
+    assert told({"blockiness": 0.7, "step": 0.0}, width=64.0, height=64.0) == {"compressed": 0.7}
+    assert told({"step": 115.0}) == {"compressed": quality_of(115.0)}
+    assert told({"step": 114.0}) == {}
+    assert told({"jpeg_step": 120.0}, jpeg_step=30.0) == {"compressed": quality_of(120.0)}
+    assert told({"step": 115.0}, step=np.linspace(29, 114, N)) == {}  # as the others nearly
+
+
+def test_odd_sizes_are_twice_or_half_the_usual_side_beyond_the_fence() -> None:
+    assert told({"width": 127.0, "height": 127.0}) == {"odd_size": 127.0}
+    assert told({"width": 129.0, "height": 129.0}) == {}
+    assert told({"width": 511.0, "height": 511.0}) == {}
+    assert told({"width": 513.0, "height": 513.0}) == {"odd_size": 513.0}
+    sides = np.linspace(100, 1000, N)
+    tenth = float(np.quantile(np.r_[1.0, sides[1:]], 0.1))
+    assert told({"width": 0.3 * tenth, "height": 0.3 * tenth}, width=sides, height=sides)
+    assert told({"width": 0.4 * tenth, "height": 0.4 * tenth}, width=sides, height=sides) == {}
+
+
+def test_odd_shapes_are_those_of_neither_way_that_the_set_has() -> None:
+    assert told({"width": 420.0}) == {"odd_aspect": 1.640625}
+    assert told({"width": 410.0}) == {}
+    assert told({"height": 420.0}) == {"odd_aspect": 0.609524}
+    lying = {"width": np.where(np.arange(N) < 3, 300.0, 400.0), "height": np.where(np.arange(N) < 3, 400.0, 300.0)}
+    assert told(**lying) == {}  # one in twenty was turned
+    few = {"width": np.where(np.arange(N) < 1, 300.0, 400.0), "height": np.where(np.arange(N) < 1, 400.0, 300.0)}
+    assert told(**few) == {"odd_aspect": 0.75}
+    assert told({"width": 800.0, "height": 300.0}, **lying)
+
+
+def test_grey_is_odd_where_three_quarters_are_coloured() -> None:
+    assert told({"colour": 0.2}) == {"grey_among_colour": 0.2}
+    assert told({"colour": 0.21}) == {}
+    colours = np.where(np.arange(N) < 15, 0.5, 6.0)
+    assert told({"colour": 0.1}, colour=colours) == {"grey_among_colour": 0.1}
+    colours[15] = 0.5
+    assert told({"colour": 0.1}, colour=colours) == {}
+
+
+def test_blank_is_told_unless_most_are() -> None:
+    assert "blank" in told({"low": 100.0, "high": 100.0, "mean": 100.0})
+    level = np.full(N, 100.0)
+    for blank, is_told in ((29, True), (30, False)):
+        high = np.where(np.arange(N) < blank, 100.0, 235.0)
+        table = pd.DataFrame({f"original_{name}": np.full(N, value) for name, value in PLAIN.items()})
+        table = table.assign(image=range(N), original_low=level, original_high=high)
+        assert [fault.image for fault in quality._blank(table)] == (list(range(blank)) if is_told else [])
+
+
+def test_faults_of_a_set_are_sorted_and_a_blank_one_has_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pd.DataFrame(
+        {"image": range(N), "pixels": "x", "format": "PNG", "width": 256.0, "height": 256.0}
+        | {f"original_{name}": np.full(N, value) for name, value in PLAIN.items()}
+    )
+    columns = [f"original_{name}" for name in ("low", "high", "mean", "edges")]
+    table.loc[3, columns] = [100.0, 100.0, 100.0, 0.1]
+    table.loc[5, ["original_edges", "original_colour"]] = [0.1, 0.0]
+    table.loc[7, ["original_low", "original_high", "original_grain", "original_noise"]] = [100.0, 140.0, 9.0, 9.0]
+    monkeypatch.setattr(
+        quality, "_lying", lambda used, blocks, seed, spoilt: [quality.Fault(9, str(sorted(spoilt)), 0, "")]
+    )
+    found = quality.faults(table, lambda ids: iter(()))
+    assert [(fault.image, fault.fault) for fault in found] == [
+        (3, "blank"),
+        (5, "blurred"),
+        (5, "grey_among_colour"),
+        (7, "noise"),
+        (9, "[3, 5, 7]"),
+    ]
+    assert quality.faults(table[:19], lambda ids: iter(())) == []
+    assert quality.faults(table[:20], lambda ids: iter(()))
+    assert quality.faults(table.drop(columns="original_mean"), lambda ids: iter(())) == []
+
+
+def test_of_changes_the_likelier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = {CHANGES[0]: [0.9, -0.8, -0.5, -0.9], CHANGES[1]: [0.9, -0.9, -0.6, -0.1]}
+    odd = {CHANGES[0]: [False, True, True, False], CHANGES[1]: [False, True, False, False]}
+
+    def likeness(blocks: Any, ids: np.ndarray, seed: int, learnt: np.ndarray, bound: Any) -> dict:
+        assert learnt.tolist() == [True, True, False, True]
+        values = np.linspace(0.5, 1.5, 40)
+        assert bound(values) == min(quality._fence(values, 0.05, (0.05, 0.15))[1], -0.2)
+        assert bound(np.full(40, 1.0)) == -0.2 or bound(np.full(40, 1.0)) < -0.2
+        return {change: Likeness(np.array(scores[change]), np.array(odd[change])) for change in scores}
+
+    monkeypatch.setattr(quality, "likeness", likeness)
+    used = pd.DataFrame({"image": [4, 5, 6, 7], **{f"original_{name}": value for name, value in PLAIN.items()}})
+    used = used.assign(original_spread=20.0, width=9.0, height=9.0, pixels="x")
+    found = quality._lying(used, lambda ids: iter(()), 0, {6})
+    assert [(fault.image, fault.fault, fault.value) for fault in found] == [
+        (6, "inverted", -0.5),
+        (5, "wrong_orientation", -0.9),
+    ]
+    assert found[0].words == (
+        "seems inverted (black and white exchanged): on a scale from -1 (so changed) to 1 (as the others are) it has -0.5"
+    )
