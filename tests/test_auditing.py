@@ -488,6 +488,68 @@ def test_a_blur_in_one_direction_is_told(axis: int):
     assert found[0].words.endswith(f"usually {usual:.2f}")
 
 
+def test_a_blur_in_one_direction_is_told_where_sharpness_varies():
+    """The softest of the set are as soft as that, but in both directions."""
+    softness = np.random.default_rng(2).permutation(np.linspace(0.0, 1.6, 90))
+    base = pictures(90, seed=5)
+    pixels = [gaussian_filter(one, sigma) for one, sigma in zip(base, softness, strict=True)]
+    pixels[7] = uniform_filter1d(base[7].astype(float), 7, axis=1)
+    found = quality._sharpness(measured(pixels))
+    assert [(fault.image, fault.fault) for fault in found] == [(7, "blurred")]
+    assert "in one direction" in found[0].words
+
+
+def test_noise_of_each_channel_by_itself_is_told_among_grainy_textures():
+    rng = np.random.default_rng(3)
+    texture = rng.normal(size=(90, SIDE, SIDE)) * rng.exponential(12, 90).clip(0, 50)[:, None, None]
+    pixels = (pictures(90, seed=5) + texture)[..., None] * [1.0, 0.95, 0.85]
+    pixels[0] = pictures(1, seed=9)[0][..., None] + rng.normal(0, 25, (SIDE, SIDE, 3))
+    assert [(f.image, f.fault) for f in quality._sharpness(measured(pixels))] == [(0, "noise")]
+
+
+def test_a_range_cut_off_at_both_ends_is_told_of_colours():
+    base = (pictures(60, seed=5).astype(float))[..., None] * [1.0, 0.9, 0.7]
+    base[3] = (base[3] - base[3].mean()) * 5 + 128
+    assert {(f.image, f.fault) for f in quality._tones(measured(base))} == {(3, "clipped_range")}
+
+
+def test_pure_colours_on_white_are_no_range_cut_off():
+    rng = np.random.default_rng(0)
+    drawings = np.full((60, SIDE, SIDE, 3), 255)
+    for one in drawings:
+        one[10:50, 10 : 20 + rng.integers(0, 40)] = rng.choice([0, 60, 200, 255], 3)
+    for one in drawings[:4]:
+        one[8:56, 8:56] = 0, 0, 200
+    found = quality._tones(measured(drawings))
+    assert not [fault for fault in found if fault.fault == "clipped_range"]
+
+
+def test_frames_that_show_next_to_nothing_are_nearly_blank():
+    rng = np.random.default_rng(0)
+    pixels = pictures(60, seed=5).astype(float)
+    pixels[3] = 12 + np.abs(rng.normal(0, 6, (SIDE, SIDE)))  # beside the patient, with the edge of the table
+    pixels[3, 50, 4:60] = 100
+    pixels[8] = 0
+    pixels[8, 8:56:8, 4:40:2] = 255  # a page of text
+    pixels[11] = 60
+    pixels[11, 20:30, 30:40] = pixels[12, ::6, ::6][:10, :10]
+    found = {(fault.image, fault.fault): fault.words for fault in quality._tones(measured(pixels))}
+    assert set(found) == {(at, "nearly_blank") for at in (3, 8, 11)}
+    assert re.fullmatch(
+        r"shows next to nothing: 9\d % of its pixels are of one grey level, usually \d+ %", found[8, "nearly_blank"]
+    )
+    assert "standard deviation of its grey levels" in found[3, "nearly_blank"]
+
+
+def test_line_drawings_are_not_nearly_blank():
+    rng = np.random.default_rng(0)
+    drawings = np.full((60, SIDE, SIDE), 255)
+    for one in drawings:
+        for row in rng.integers(2, 62, rng.integers(1, 6)):
+            one[row, 4:60] = 0
+    assert not quality._tones(measured(drawings))
+
+
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():
     exposure = np.random.default_rng(0).exponential(0.9, 90).clip(0, 3.2)  # by day and by night
     wide = (pictures(90, seed=5) * 2.0 ** -exposure[:, None, None]).astype(np.uint8)

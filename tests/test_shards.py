@@ -550,6 +550,25 @@ def test_images_are_measured_alike_alone_and_together():
     np.testing.assert_allclose((found.mean, found.spread, found.white, found.focus), expected, rtol=1e-6)
 
 
+def test_what_is_measured_of_channels_and_directions():
+    rng = np.random.default_rng(1)
+    grey = np.repeat(rng.normal(128, 20, (64, 64, 1)), 3, axis=2)
+    found = measures.measure_image(np.rint(grey + rng.normal(0, 10, grey.shape)).clip(0, 255).astype(np.uint8))
+    assert measures.measure_image(np.rint(grey).astype(np.uint8)).colour_grain < 1
+    assert found.colour_grain == pytest.approx(10 * np.sqrt(2), rel=0.25)  # of the difference of two channels
+    cut = np.full((60, 40), 100, np.uint8)
+    cut[:6], cut[6:9], cut[9:30] = 255, 250, 1
+    found = measures.measure_image(cut)
+    assert (found.cut_high, found.cut_low) == pytest.approx((0.05, 0.35))
+    assert measures.measure_image(np.stack([cut, cut, 255 - cut], 2)).cut_low == pytest.approx(
+        (0.35 + 0.35 + 0.05) / 3, abs=0.02
+    )
+    moved = np.cumsum(grey[..., 0] - 128, axis=1)
+    ours, turned = (measures.measure_image(np.clip(128 + one, 0, 255).astype(np.uint8)) for one in (moved, moved.T))
+    assert ours.streak == pytest.approx(turned.streak)
+    assert ours.streak > 1.5
+
+
 @pytest.mark.parametrize(("size", "turns"), [(6, True), (224, False)])
 def test_small_files_are_decoded_in_turn_unless_bringing_them_to_size_is_the_work(tmp_path, monkeypatch, size, turns):
     source = folder_of(tmp_path / "set", {f"a/{i}.png": png(i) for i in range(4)})

@@ -46,6 +46,10 @@ ORIGINAL = {  # see `imaging.measures.Measures`
     "original_step": "mean step of the JPEG that its pixels were (35 at quality 70); 0: no trace",
     "original_edges": "mean change of slope over the difference of pixels four apart, in the softer direction; NaN: small",
     "original_half_edges": "the same of means of 2 x 2 pixels, in both directions; NaN: small",
+    "original_streak": "`original_edges` in the sharper direction over those in the softer one; NaN: small",
+    "original_colour_grain": "`original_grain` of the difference of red and green; 0: grey",
+    "original_cut_low": "fraction of the pixels at black beyond what the levels above let expect",
+    "original_cut_high": "the same at white",
 }
 
 TABLES: dict[str, ResultTable] = {

@@ -31,6 +31,7 @@ HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
+CUT = 0.05  # of the pixels, cut off at white and at black
 CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
 # of the pixels: of an overexposed picture that is lighter than the others throughout, and of any
 SOME_WHITE, ANY_WHITE = 0.05, 0.01
@@ -41,13 +42,17 @@ LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
 EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
-# times the noise: mean difference of two channels that are noisy each by itself (1.7); what is grainy in all of them alike (grass,
-# gravel, fur) has 0.4 to 1.3, and must be grainier
-BY_CHANNEL, GRAINIER = 1.25, 1.5
+# grey levels of noise of each channel by itself; times as grainy must be what is grainy in all channels alike (grass, gravel, fur)
+BY_CHANNEL, GRAINIER = 10.0, 1.5
+EMPTY, FAINT = 0.85, 25.0  # of the pixels, of one level; standard deviation of the grey levels
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
 # greatest `edges` and `half_edges` of a blurred picture, and greatest part of the set's median that it has
 BLURRED, HALF_BLURRED, SOFTER = 0.25, 0.33, 0.75
+MOVED, STREAK = (
+    0.35,
+    0.45,
+)  # greatest `edges` of one blurred in one direction, and least octaves by which those across are sharper
 NO_EDGE, SHARP = 0.19, 0.35  # `edges` of a picture without an edge, beside a set whose median is sharp
 
 
@@ -169,11 +174,9 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     _, _, white_top = _fence(white, 0.03)
     over = _overexposed(used, flat, mean_top, white_top)
     flat &= ~over
-    # photographs of objects on white paper are white and black as well
-    grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
-    cut = np.fmax(white, _column(used, "clipped"))
-    clipped = grey & (cut >= CLIPPED) & (white >= white_top) & (low <= BLACK) & ~over & ~flat
+    clipped = _clipped(used, white_top) & ~over & ~flat
     return [
+        *_nearly_blank(used, is_blank(used) | dark | flat | over),
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
         *_rows(
             used,
@@ -200,6 +203,39 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     ]
 
 
+def _clipped(used: pd.DataFrame, white_top: float) -> np.ndarray:
+    """Which images have a range that was cut off, bool."""
+    white, low, cut_high = (_column(used, name) for name in ("white", "low", "cut_high"))
+    # photographs of objects on white paper are white and black as well
+    grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
+    clipped = grey & (np.fmax(white, _column(used, "clipped")) >= CLIPPED) & (white >= white_top) & (low <= BLACK)
+    both = np.fmin(_column(used, "cut_low"), cut_high)
+    _, _, top = _fence(np.log2(both + 0.01), 0.3)
+    # colours of drawings on white are pure, and nothing was cut off
+    return clipped | (np.log2(both + 0.01) > top) & (both >= CUT) & (np.nanmedian(cut_high) < CUT)
+
+
+def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
+    """Frames beside what should be seen, pages of text: nearly all of one level, or of next to no contrast; not of those `known`."""
+    even, spread = _column(used, "flat"), _column(used, "spread")
+    rest = 1.01 - even
+    usual, bottom, _ = _fence(np.log2(rest), 0.3)
+    empty = (np.log2(rest) < bottom) | (rest <= APART * np.nanquantile(rest, RARE))
+    empty &= (even >= EMPTY) & ~known
+    most, bottom, _ = _fence(np.log2(spread + 4), 0.3)
+    faint = (np.log2(spread + 4) < bottom) & (spread <= FAINT) & (spread + 4 <= APART * 2**most) & ~empty & ~known
+    level = (
+        f"shows next to nothing: {{:.0f}} % of its pixels are of one grey level, usually {101 - 100 * 2**usual:.0f} %"
+    )
+    contrast = (
+        f"shows next to nothing: the standard deviation of its grey levels is {{:.0f}}, usually {2**most - 4:.0f}"
+    )
+    return [
+        *_rows(used, empty, "nearly_blank", 100 * even, level),
+        *_rows(used, faint, "nearly_blank", spread, contrast),
+    ]
+
+
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
     edges, half, noise = (_column(used, name) for name in ("edges", "half_edges", "noise"))
     usual, soft = _softer(edges)
@@ -208,17 +244,23 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     blurred |= (edges <= NO_EDGE) & (usual >= SHARP)
     half_usual, soft = _softer(half)
     half_blurred = soft & (half <= HALF_BLURRED) & ~blurred
+    # in one direction, as by motion
+    streak = np.log2(_column(used, "streak"))
+    _, bottom, _ = _fence(np.log2(edges) - streak, 0.4, beyond=1.0)
+    moved = (np.log2(edges) - streak < bottom) & (edges <= MOVED) & (streak >= STREAK) & ~blurred & ~half_blurred
     # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     _, _, top = _fence(np.log2(grain + 0.5), 0.4)
     known = grain[~np.isnan(grain)]
     very = max(VERY_GRAINY, 3 * float(np.quantile(known, 0.75)) if len(known) else 0.0)
-    colour = _column(used, "colour")
-    texture = (colour > COLOURED[0]) & (colour < BY_CHANNEL * noise)
+    texture = _column(used, "colour") > COLOURED[0]
     noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
     # noise of single pixels falls by the factor by which a large image was reduced, texture by less
     alone = noise * reduction(used[["width", "height"]].max(axis=1).to_numpy(float))
     noisy &= (alone >= EVEN[0] * grain) & (alone <= EVEN[1] * grain)
+    by_channel = np.nan_to_num(_column(used, "colour_grain"))
+    _, _, top = _fence(np.log2(by_channel + 0.5), 0.4)
+    noisy |= (np.log2(by_channel + 0.5) > top) & (by_channel >= BY_CHANNEL)
     return [
         *_rows(
             used,
@@ -234,7 +276,16 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
             half,
             f"is blurred: at half its size the sharpness of its edges is {{:.2f}}, usually {half_usual:.2f}",
         ),
-        *_rows(used, noisy & ~blurred & ~half_blurred, "noise", grain, "is noisy: {:.0f} grey levels of noise"),
+        *_rows(
+            used,
+            moved,
+            "blurred",
+            edges,
+            f"is blurred in one direction: the sharpness of its edges is {{:.2f}} there, usually {usual:.2f}",
+        ),
+        *_rows(
+            used, noisy & ~blurred & ~half_blurred & ~moved, "noise", grain, "is noisy: {:.0f} grey levels of noise"
+        ),
     ]
 
 

@@ -77,6 +77,13 @@ class Measures(NamedTuple):
         less: a blur lowers it, also one in one direction. NaN below 12 pixels along a side.
     half_edges : float
         As `edges`, of means of 2 x 2 pixels, along rows and columns together: pictures that were enlarged have no finer edges.
+    streak : float
+        `edges` in the sharper direction over those in the softer one: 1 where both are alike, large after motion in one direction.
+    colour_grain : float
+        `grain` of the difference of red and green: noise is in each channel by itself, texture in all of them alike; 0 for grey.
+    cut_low, cut_high : float
+        Fraction of the pixels at the three lowest, and highest, levels beyond those at the nine next to them, mean of the channels:
+        what lay beyond a range and was cut off.
     """
 
     mean: float
@@ -99,6 +106,10 @@ class Measures(NamedTuple):
     step: float
     edges: float
     half_edges: float
+    streak: float
+    colour_grain: float
+    cut_low: float
+    cut_high: float
 
 
 NOTHING = Measures(*[float("nan")] * len(Measures._fields))
@@ -167,19 +178,22 @@ def measure_parts(parts: Sequence[Part]) -> np.ndarray:
 def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
     """`measure_parts` of images of one size, [n, h, w] or [n, h, w, 3]."""
     missing = np.full(len(levels), np.nan)
-    colour = np.zeros(len(levels))
+    grey = _grey(levels)
+    counts = _histograms(grey)
+    colour, cut = np.zeros(len(levels)), _cut(counts)
     if levels.ndim == 4:
         few = levels[:, ::2, ::2].astype(np.int16)
         apart = [np.abs(few[..., i] - few[..., i + 1]).mean((1, 2)) for i in (0, 1)]
         colour = (apart[0] + apart[1]) / 2
-    grey = _grey(levels)
-    counts = _histograms(grey)
+        cut = np.mean([_cut(_histograms(few[..., i])) for i in range(3)], axis=0)
     n, below = grey[0].size, counts.cumsum(axis=1)
     mean = counts @ _LEVELS / n
     low, quarter, high = ((below < share * n).sum(axis=1) for share in (0.01, 0.25, 0.99))
     held = np.pad(below, ((0, 0), (1, 0)))
     most = (held[:, _BAND_END] - held[:, _BAND_START]).max(axis=1)  # the commonest band of grey levels
     wide = grey.astype(np.int16)
+    second = _second_differences(wide)
+    small = fine.shape == levels.shape  # the middle part is the image, and its numbers are known
     columns = (
         mean,
         np.sqrt(np.maximum(0.0, counts @ _LEVELS**2 / n - mean * mean)),
@@ -189,12 +203,14 @@ def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
         counts[:, SATURATED:].sum(axis=1) / n,
         most / n,
         _focus(wide),
-        _noise(wide),
+        _noise(second),
         _blockiness(wide) if whole else missing,
         _gaps(counts, low, high) if whole else missing,
         colour,
-        *_fine(fine),
+        *(_fine(fine, grey, counts, second) if small else _fine(fine)),
         *_edges(wide),
+        _colour_grain(fine),
+        *cut,
     )
     return np.stack(columns, axis=1)
 
@@ -215,11 +231,32 @@ def _histograms(values: np.ndarray) -> np.ndarray:
     return np.bincount((flat + offset).ravel(), minlength=256 * len(flat)).reshape(len(flat), 256)
 
 
-def _fine(levels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What is measured at full resolution: `grain` to `step`."""
-    counts = _histograms(levels if levels.ndim == 3 else levels[..., 1])
-    grey = _grey(levels)
-    return (_grain(grey.astype(np.int16)), *_comb(counts), _quantised(grey), _clipped(counts), _step(levels))
+def _fine(
+    levels: np.ndarray,
+    grey: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
+    second: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
+    """What is measured at full resolution: `grain` to `step`; its grey levels, their counts and second differences may be known."""
+    grey = _grey(levels) if grey is None else grey
+    second = _second_differences(grey.astype(np.int16)) if second is None else second
+    if levels.ndim == 4:
+        counts = _histograms(levels[..., 1])
+    elif counts is None:
+        counts = _histograms(levels)
+    return (_grain(second), *_comb(counts), _quantised(grey), _clipped(counts), _step(levels))
+
+
+def _colour_grain(fine: np.ndarray) -> np.ndarray:
+    if fine.ndim == 3:
+        return np.zeros(len(fine))
+    return _grain(_second_differences(fine[..., 0].astype(np.int16) - fine[..., 1]))
+
+
+def _cut(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = (c[:, :3].sum(axis=1) - c[:, 3:12].sum(axis=1) for c in (counts, counts[:, ::-1]))
+    n = counts[0].sum()
+    return np.maximum(low, 0) / n, np.maximum(high, 0) / n
 
 
 _LEVELS = np.arange(256, dtype=np.float64)
@@ -242,14 +279,16 @@ def _focus(grey: np.ndarray) -> np.ndarray:
     return np.where(shows, fine / np.where(shows, coarse, 1.0), np.nan)
 
 
-def _edges(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`edges` and `half_edges`."""
+def _edges(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`edges`, `half_edges` and `streak`."""
     curved, apart = _slopes(grey, 1)
     high, wide = (length // 2 * 2 for length in grey.shape[1:])
     rows = grey[:, :high:2] + grey[:, 1:high:2]
     half = rows[:, :, :wide:2] + rows[:, :, 1:wide:2]
     half_curved, half_apart = _slopes(half, 4)
-    return (curved / apart).min(axis=0), half_curved.sum(axis=0) / half_apart.sum(axis=0)
+    edges = curved / apart
+    softer = edges.min(axis=0)
+    return softer, half_curved.sum(axis=0) / half_apart.sum(axis=0), edges.max(axis=0) / softer
 
 
 def _slopes(grey: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -270,10 +309,10 @@ def _second_differences(grey: np.ndarray) -> np.ndarray:
     return np.abs(rows[:, :, :-2] - 2 * rows[:, :, 1:-1] + rows[:, :, 2:])
 
 
-def _noise(grey: np.ndarray) -> np.ndarray:
-    if min(grey.shape[1:]) < 4:
-        return np.full(len(grey), np.nan)
-    both = _second_differences(grey).reshape(len(grey), -1)
+def _noise(second: np.ndarray) -> np.ndarray:
+    if min(second.shape[1:]) < 2:
+        return np.full(len(second), np.nan)
+    both = second.reshape(len(second), -1)
     # the median is not moved by the edges of what the picture shows; 0.6745 is that of the normal distribution
     return np.median(both[:, :: max(1, both.shape[1] // 4096)], axis=1) / (6 * 0.6745)
 
@@ -304,10 +343,10 @@ def _gaps(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return (empty[row, high + 1] - empty[row, low]) / (high + 1 - low)
 
 
-def _grain(grey: np.ndarray) -> np.ndarray:
-    if min(grey.shape[1:]) < 18:
-        return np.full(len(grey), np.nan)
-    blocks = _blocks(_second_differences(grey)).mean(axis=(2, 3), dtype=np.float32)
+def _grain(second: np.ndarray) -> np.ndarray:
+    if min(second.shape[1:]) < 16:
+        return np.full(len(second), np.nan)
+    blocks = _blocks(second).mean(axis=(2, 3), dtype=np.float32)
     # mean of |normal| is sqrt(2 / pi) of its standard deviation; the operator has norm 6
     return np.quantile(blocks, 1 / 8, axis=1) * np.sqrt(np.pi / 2) / 6
 

@@ -30,6 +30,7 @@ FAULTS = {  # of a picture, as they follow "3 are"
     "compressed": "heavily compressed",
     "odd_size": "of an odd size",
     "odd_aspect": "of an odd shape",
+    "nearly_blank": "nearly blank",
     "grey_among_colour": "grey among coloured ones",
     "wrong_orientation": "turned",
 }
