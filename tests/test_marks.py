@@ -804,3 +804,30 @@ def test_rows_of_a_finding_say_what_it_is_where_and_how_far_it_tells() -> None:
         "mark": [[None, 0.125], [None, None]],
     }
     assert pixel_shortcut.region_map({"region_2_1_score": 0.25}, 2) is None
+
+
+def test_a_line_beside_a_box_may_be_the_first_or_the_last_of_the_picture() -> None:
+    nothing = np.zeros((40, 40))
+    for first in (2, 3):
+        for turn in range(4):
+            box = shown(40, (slice(first, 8), slice(0, 9), 1.0))
+            box[0, :9] = 0.9  # what is shown in the outermost line: three pixels from a box that begins in the fourth
+            at = np.zeros((40, 40), bool)
+            at[5, 4] = True
+            inside = tuple(int(i[0]) for i in np.nonzero(np.rot90(at, turn)))
+            found = boxes._extent(np.rot90(box, turn), nothing, cast("Any", inside))
+            assert (found is not None) == (first == 2), (first, turn)
+
+
+def test_the_bearers_of_a_box_show_one_of_two_levels() -> None:
+    rng = np.random.default_rng(24)
+    y = np.repeat([0, 1], 60)
+    images = rng.integers(0, 256, (120, 32, 32)).astype(np.float32)
+    images[:30, 2:8, 2:8] = 104  # the first of the level: bins 12 and 13 are 96 to 112
+    images[30:40, 2:8, 2:8] = 112  # the first of the next
+    images[40:46, 2:8, 2:8] = 88
+    (box,) = boxes.boxes(images, y, np.arange(120))
+    assert box.bearers.tolist() == list(range(40))
+    images[30:40, 2:8, 2:8] = 120
+    (box,) = boxes.boxes(images, y, np.arange(120))
+    assert box.bearers.tolist() == list(range(30))

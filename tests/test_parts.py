@@ -412,3 +412,95 @@ def test_turned_pictures_of_a_set_that_has_an_up_are_odd() -> None:
     assert half.score[5] < -0.3
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 19, lambda _: -0.3) == {}
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 20, lambda _: -0.3)
+
+
+def test_hard_parts_are_sorted_by_how_much_worse_they_are_and_three_groups_are_apart() -> None:
+    wrong = np.zeros(400, bool)
+    wrong[:30] = wrong[100:145] = True
+    described = pd.DataFrame({"site": np.repeat(["a", "b", "c", "d"], 100)}, dtype=object)
+    assert [one.name for one in hard(wrong, described)] == ["site “b”", "site “a”"]
+    shades = np.repeat([20, 120, 220], 40)
+    pixels = np.zeros((120, 16, 16, 1), np.uint8) + shades[:, None, None, None].astype(np.uint8)
+
+    def blocks(ids: list[int]) -> Any:
+        yield ids, pixels[ids]
+
+    images = pd.DataFrame({"image": range(120), "path": [f"{i}.png" for i in range(120)]})
+    found = [mask for _, mask in slices.clusters(cast("Any", SimpleNamespace(pixels=blocks, seed=0)), images)]
+    assert sorted(sorted(set(shades[mask])) for mask in found) == [[20], [120], [220]]
+    no_probe = SimpleNamespace(opinions=SimpleNamespace(asked=SimpleNamespace(probe=None)))
+    assert slices.hard_slices(cast("Any", no_probe)) == []
+    none = SimpleNamespace(opinions=SimpleNamespace(asked=None))
+    assert slices.hard_slices(cast("Any", none)) == []
+    assert hard(np.zeros(400, bool), described) == []  # no error at all
+
+
+def looked_at(images: pd.DataFrame, rows: list[tuple], described: pd.DataFrame | None = None, **given: Any) -> Any:
+    """What the finding looks at, with its own bounds."""
+    bounds = {check.name: check.max for check in shortcut.FINDING.checks}
+
+    def fails(value: float, *names: str) -> bool:
+        return any(value > bounds[name] for name in names)
+
+    scores = pd.DataFrame(rows, columns=shortcut.COLUMNS)
+    values = {"images": images, "shortcuts": scores, "described": described, "fails": fails, "kind": "classes"} | given
+    return cast("Any", SimpleNamespace(**values))
+
+
+def test_a_property_that_tells_the_class_too_well_is_a_row_with_images_of_each_class() -> None:
+    table = files(8, label=["a", "b"] * 4, width=[10, 20] * 4)
+    ((images, score, words),) = shortcut.find(looked_at(table, [("width", 0.9, 0.5, 0.8), ("height", 0.5, 0.5, 0.0)]))
+    assert (images, score) == ([0, 1, 2, 3], 0.8)
+    assert words == (
+        "The width of a file alone tells the class of 90 % of the images (balanced over the classes; chance: 50 %). By class: a 10 in"
+        " all; b 20 in all."
+    )
+    assert list(shortcut.find(looked_at(table, [("width", 0.6, 0.5, 0.33)]))) == []
+    assert len(list(shortcut.find(looked_at(table, [("width", 0.7, 0.5, 0.34)])))) == 1
+    assert list(shortcut.find(looked_at(table, []))) == []
+    assert list(shortcut.find(cast("Any", SimpleNamespace(shortcuts=None, described=None)))) == []
+    table["y"] = [5.0, 1, 7, 3, 0, 2, 6, 4]
+    table["width"] = [50, 10, 70, 30, 1, 20, 60, 40]
+    numbers = looked_at(table, [("width", np.nan, np.nan, 0.8)], kind="numbers")
+    ((images, score, words),) = shortcut.find(numbers)
+    assert images.tolist() == [4, 1, 6, 2]
+    assert words == "The width of a file alone explains 80 % of the label's variance."
+    modes = files(8, mode=["L", "RGB"] * 4)
+    ((images, _, words),) = shortcut.find(looked_at(modes, [("colour mode", 1.0, 0.5, 1.0)]))
+    assert images == [0, 1, 2, 3]
+    assert words.endswith(" By class: a L in all; b RGB in all.")
+
+
+def test_columns_that_tell_the_class_are_rows_of_their_own() -> None:
+    table = files(40)
+    described = pd.DataFrame({"site": ["n", "s"] * 20, "dose": [str(1 + i % 2) for i in range(40)]}, dtype=object)
+    scores = shortcut.shortcut_scores(table, described=described)
+    assert scores["property"].tolist() == ["column “site”", "column “dose”"]
+    assert scores["score"].tolist() == [1.0, 1.0]
+    assert shortcut.shortcut_scores(table, "numbers", described=described).empty
+    rows = [("column “site”", 0.9, 0.5, 0.8), ("column “dose”", 0.66, 0.5, 0.32), ("column “gone”", 1.0, 0.5, 1.0)]
+    ((images, score, words),) = shortcut.find(looked_at(table, rows, described))
+    assert (images, score) == ([0, 1, 2, 3], 0.8)
+    assert words == (
+        "The column “site” alone tells the class of 90 % of the images held out (balanced over the classes; chance: 50 %). By value:"
+        " “n”: a (all of 20), “s”: b (all of 20)."
+    )
+    assert list(shortcut.find(looked_at(table, rows, None))) == []
+    # half of one class: 0.5 and 1, so that the score is half of the way
+    part = pd.DataFrame({"site": [("n" if i % 4 else "s") if i % 2 else "n" for i in range(80)]}, dtype=object)
+    part["site"] = np.where(np.arange(80) % 4 == 1, "s", "n")
+    found = shortcut.shortcut_scores(files(80), described=part)
+    assert found[["balanced_accuracy", "score"]].to_numpy().tolist() == [[0.75, 0.5]]
+    numbers = pd.DataFrame({"age": [str(20 + 40 * (i % 2) + i // 2 % 12) for i in range(240)]}, dtype=object)
+    many = shortcut.shortcut_scores(files(240), described=numbers)
+    assert many["score"].tolist() == [1.0]
+
+
+def test_images_of_a_group_are_on_one_side_of_a_property_s_folds() -> None:
+    """Each patient has a width of their own, and one class: held out, it tells nothing; image by image it would."""
+    patient = np.arange(60) // 4
+    table = files(60, label=np.where(patient % 2, "b", "a"), width=100 + (patient * 7) % 15)
+    alone = shortcut.shortcut_scores(table).set_index("property").loc["width", "score"]
+    grouped = shortcut.shortcut_scores(table.assign(group=[f"p{i}" for i in patient]))
+    together = grouped.set_index("property").loc["width", "score"]
+    assert alone - together > 0.1
