@@ -952,6 +952,16 @@ def test_ids_in_file_names_are_proposed(names, groups):
     assert (None if found is None else found.groups) == groups
 
 
+@pytest.mark.parametrize("others_first", [False, True])
+def test_ids_of_half_of_many_names_are_proposed(others_first):
+    """Patterns are tried on some of many names; half of all must match, wherever they stand."""
+    names = [f"x/person{i // 3}_{i}.jpeg" for i in range(3_030)] + [f"y/{i:04}.png" for i in range(2_970)]
+    images = pd.DataFrame({"path": names[::-1] if others_first else names, "split": None, "group": None})
+    found = suggestion(images)
+    assert found is not None
+    assert (found.groups, found.matched) == (1_010, 3_030)
+
+
 def test_negatives_are_told_from_pictures_without_an_up():
     rng = np.random.default_rng(5)
     pixels = np.full(
