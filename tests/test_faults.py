@@ -10,7 +10,7 @@ import pytest
 
 from dataprops.findings import quality
 from dataprops.findings.upright import CHANGES, Likeness
-from dataprops.imaging.measures import quality_of
+from dataprops.imaging.measures import SIDE, quality_of
 
 N = 60
 
@@ -54,6 +54,11 @@ PLAIN = {
     "blockiness": 0.1,
     "step": 20.0,
     "flat": 0.1,
+    "spread": 55.0,
+    "cut_low": 0.0,
+    "cut_high": 0.0,
+    "streak": 1.0,
+    "colour_grain": 0.5,
 }
 
 
@@ -161,22 +166,26 @@ def test_noise_is_alike_in_the_whole_picture_and_its_smoothest_parts() -> None:
         assert ("noise" in told({"grain": 7.0, "noise": noise})) == is_noise
     assert told({"grain": np.nan, "noise": 7.0}) == {"noise": 7.0}  # too small for blocks
     assert told({"grain": 7.0, "noise": 7.0, "edges": 0.2}) == {"blurred": 0.2}
-    # of a large picture noise was more before it was reduced
-    assert told({"grain": 14.0, "noise": 7.0, "width": 1.0}) == {"odd_aspect": 0.003906, "odd_size": 16.0}
+    # of large pictures noise was more before they were reduced
+    large = {"width": 2.0 * SIDE, "height": 2.0 * SIDE}
+    assert told({"grain": 14.0, "noise": 7.0}, **large) == {"noise": 14.0}
+    assert told({"grain": 14.0, "noise": 14.0}, **large) == {}
 
 
 def test_a_grainy_set_has_noise_beyond_three_times_its_own() -> None:
     grainy = {"grain": np.geomspace(0.6, 14, N), "noise": np.geomspace(0.6, 14, N)}
-    assert told({"grain": 21.9, "noise": 21.9, "colour": 90.0}, **grainy) == {}
-    assert told({"grain": 22.0, "noise": 22.0, "colour": 90.0}, **grainy) == {"noise": 22.0}
-    # grass and gravel are alike in all channels
-    assert told({"grain": 32.9, "noise": 32.9, "colour": 30.0}, **grainy) == {}
-    assert told({"grain": 33.1, "noise": 33.1, "colour": 30.0}, **grainy) == {"noise": 33.1}
+    # of what is grainy in all channels alike, as grass and gravel are, half as much again
+    assert told({"grain": 32.9, "noise": 32.9}, **grainy) == {}
+    assert told({"grain": 33.1, "noise": 33.1}, **grainy) == {"noise": 33.1}
     assert told({"grain": 22.0, "noise": 22.0, "colour": 0.2}, **grainy) == {"noise": 22.0, "grey_among_colour": 0.2}
+    assert told({"grain": 21.9, "noise": 21.9, "colour": 0.2}, **grainy) == {"grey_among_colour": 0.2}
+    # what is noisy in each channel by itself
+    assert told({"grain": 15.0, "noise": 15.0, "colour_grain": 10.0}, **grainy) == {"noise": 15.0}
+    assert told({"grain": 15.0, "noise": 15.0, "colour_grain": 9.9}, **grainy) == {}
     much = {"grain": np.geomspace(1, 21, N), "noise": np.geomspace(1, 21, N)}
-    third = 3 * float(np.quantile(np.r_[50.0, np.geomspace(1, 21, N)[1:]], 0.75))
-    for grain, is_noise in ((third - 0.5, False), (third + 0.5, True)):
-        assert ("noise" in told({"grain": grain, "noise": grain, "colour": 90.0}, **much)) == is_noise
+    most = 1.5 * 3 * float(np.quantile(np.r_[90.0, np.geomspace(1, 21, N)[1:]], 0.75))
+    for grain, is_noise in ((most - 0.5, False), (most + 0.5, True)):
+        assert ("noise" in told({"grain": grain, "noise": grain}, **much)) == is_noise
 
 
 def test_compression_is_told_by_blocks_or_by_steps() -> None:
@@ -224,7 +233,8 @@ def test_grey_is_odd_where_three_quarters_are_coloured() -> None:
 
 
 def test_blank_is_told_unless_most_are() -> None:
-    assert "blank" in told({"low": 100.0, "high": 100.0, "mean": 100.0})
+    assert told({"low": 100.0, "high": 108.0, "mean": 100.0})["blank"] == 8.0
+    assert "blank" not in told({"low": 100.0, "high": 108.5, "mean": 100.0})
     level = np.full(N, 100.0)
     for blank, is_told in ((29, True), (30, False)):
         high = np.where(np.arange(N) < blank, 100.0, 235.0)

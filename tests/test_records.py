@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dataprops import label_sharpness
-from dataprops.distances import passes, vectors
+from dataprops.distances import folds, passes, vectors
 from dataprops.distances.kernel import EMPTY
 from dataprops.distances.runner import Runner
 from dataprops.distances.state import empty
@@ -398,3 +398,27 @@ def test_rows_are_distinct_pictures_with_their_labels() -> None:
     assert first.tolist() == [0, 1, 3, 4]
     assert content.tolist() == [0, 1, 0, 0, 1]
     assert in_memory._distinct(pixels[[4, 4]], y[[4, 4]])[1].tolist() == [0, 0]  # none is no label of its own
+
+
+def test_differences_of_labels_are_never_less_in_bounds_than_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds have labels in float32, of which those near a million that differ by hundredths are alike."""
+    rng = np.random.default_rng(9)
+    y = 1e6 + rng.uniform(0, 0.2, 400)
+    seen: list[Any] = []
+    monkeypatch.setattr(folds, "_limits", lambda side, rows, spec: None)
+    monkeypatch.setattr(folds, "candidates", lambda codes, a, b, rise, skip, out: seen.append(rise) or -1)
+    side = SimpleNamespace(pictures=(), block=SimpleNamespace(y=y))
+    small = SimpleNamespace(pictures=(), block=SimpleNamespace(y=np.array([0.5, np.nan])))
+    tile = SimpleNamespace(rows=slice(0, 400), columns=slice(0, 400))
+    for numeric, a, b in ((True, side, side), (True, small, side), (True, side, small), (False, side, side)):
+        unit = cast("Any", (a, b, SimpleNamespace(numeric=numeric)))
+        assert (
+            folds.close_pairs(np.zeros((4, 4), np.int32), np.empty((0, 0), np.uint8), unit, cast("Any", tile)) is None
+        )
+    stored = y.astype(np.float32)
+    for rise in seen[:3]:
+        assert rise.most == np.inf
+        counted = np.abs(stored[:, None] - stored) + rise.least
+        assert (counted >= np.abs(y[:, None] - y)).all()
+        assert rise.least < 1  # and not by much
+    assert seen[3] == (1.0, 0.0)
