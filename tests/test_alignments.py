@@ -759,17 +759,17 @@ def test_copies_are_confirmed_at_twice_the_size() -> None:
     fine = ndimage.gaussian_filter(rng.normal(0, 120, (128, 128)), 0.7)
     large[2] = np.clip(coarse + fine - ndimage.gaussian_filter(fine, 2), 0, 255)  # alike on thumbnails alone
     blocks, distinct = blocks_of(large[..., None]), np.arange(4)
-    thumbs = nearcopies.thumbnails(blocks, distinct)
+    small = nearcopies.stretched(blocks, distinct)
     wanted = pairs((0, 1, 0), (0, 2, 0), (0, 3, 0))
-    rough = nearcopies._confirmed(thumbs, None, distinct, wanted)
+    rough = nearcopies._confirmed(small, None, distinct, wanted)
     assert rough.detail[0] > 0.9
     assert rough.detail[1] > 0.4
     assert rough.detail[2] == 0  # below what is worth confirming
-    found = nearcopies._confirmed(thumbs, blocks, distinct, wanted)
+    found = nearcopies._confirmed(small, blocks, distinct, wanted)
     assert found.detail[0] > 0.9
     assert found.detail[1] < rough.detail[1] - 0.2
     np.testing.assert_allclose(found.gain[0], 1 / 0.9, atol=0.05)
-    same = nearcopies._confirmed(thumbs, blocks_of(large[:, ::2, ::2, None]), distinct, wanted)  # no more to see
+    same = nearcopies._confirmed(small, blocks_of(large[:, ::2, ::2, None]), distinct, wanted)  # no more to see
     np.testing.assert_array_equal(same.detail, rough.detail)
 
 
@@ -828,11 +828,13 @@ def test_enlarged_pictures_are_compared_at_their_own_size(monkeypatch: pytest.Mo
     table, neighbours, images = with_copies()
     asked: list[int] = []
 
-    def thumbnails(blocks: Any, ids: np.ndarray, side: int = nearcopies.SIDE) -> np.ndarray:
-        asked.append(side)
-        return images[ids]
+    found = nearcopies.stretched
 
-    monkeypatch.setattr(nearcopies, "thumbnails", thumbnails)
+    def stretched(blocks: Any, ids: np.ndarray, side: int = nearcopies.SIDE) -> Any:
+        asked.append(side)
+        return found(blocks, ids, side)
+
+    monkeypatch.setattr(nearcopies, "stretched", stretched)
     for side, wanted in ((43, 64), (42, 42), (17, 17), (16, 16), (12, 16)):
         asked.clear()
         sized = table.assign(width=side, height=side + 5)
