@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dataprops.findings import quality
 from dataprops.findings.upright import CHANGES, Likeness
-from dataprops.imaging.measures import SIDE, quality_of
+from dataprops.imaging.measures import SIDE, measure_image, quality_of
 
 N = 60
 
@@ -290,3 +293,28 @@ def test_of_changes_the_likelier_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found[0].words == (
         "seems inverted (black and white exchanged): on a scale from -1 (so changed) to 1 (as the others are) it has -0.5"
     )
+
+
+def test_measures_of_odd_pictures_are_numbers_or_nothing() -> None:
+    """Of a pixel, a line, even and exact patterns and heavy JPEGs: no warning, nothing infinite."""
+    rng = np.random.default_rng(5)
+    sides = (1, 2, 3, 7, 8, 9, 16, 33, 65)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for case in range(120):
+            high, wide = rng.choice(sides, 2)
+            ramp = np.add.outer(np.arange(high), np.arange(wide))
+            kinds = [
+                np.full((high, wide), rng.choice([0, 1, 254, 255])),
+                rng.integers(0, 256, (high, wide)),
+                ramp % 2 * 255,
+                ramp // 8 % 2 * 200,
+                (rng.random((high, wide)) < 0.01) * 255,
+                np.where(np.arange(high)[:, None] < high // 2, 0, 255) + np.zeros((1, wide)),
+            ]
+            image = Image.fromarray(kinds[case % len(kinds)].astype(np.uint8))
+            if case % 3 == 0:
+                image.convert("RGB").save(file := io.BytesIO(), "JPEG", quality=int(rng.choice([1, 5, 25, 95])))
+                image = Image.open(file)
+            found = np.array([float(value) for value in measure_image(np.asarray(image))])
+            assert not np.isinf(found).any(), (case, found)
