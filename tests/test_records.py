@@ -264,6 +264,7 @@ def test_a_tile_of_vectors_decides_the_pairs_that_its_bounds_leave() -> None:
     d2 = ((x[:, None] - x[None]) ** 2).sum(2)
     np.fill_diagonal(d2, np.inf)
     np.testing.assert_allclose(np.sort(state.knn_d2, 1), np.sort(d2, 1)[:, :2])
+    np.testing.assert_array_equal(np.sort(state.knn_index, 1), np.sort(np.argsort(d2, 1)[:, :2], 1))
     assert vectors._reduce(products[one, two], strip(one), strip(two), False) < second
 
 
