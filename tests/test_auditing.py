@@ -906,7 +906,7 @@ def test_of_a_large_set_wrong_labels_are_estimated_from_the_images_that_the_clas
     asked = np.sort(rng.permutation(900)[:300])
     sure = 0.4 * rng.dirichlet(np.ones(3), 300)
     sure[np.arange(300), truth[asked]] += 0.6
-    witness = Witness(asked, ["a", "b", "c"], sure, np.full((300, 15), -1), sure, sure)
+    witness = Witness(asked, ["a", "b", "c"], sure, np.full((300, 15), -1), sure, sure, np.empty((0, 300, 3)))
     monkeypatch.setattr(second_opinion, "MOST", 400)
     said = second_opinion.opinions(images, near, witness)
     assert said is not None and said.asked is not None
@@ -984,9 +984,11 @@ def test_a_patient_does_not_vouch_for_himself_by_features_and_the_witness_is_rea
     assert voters[0, :3].tolist() == [2, 4, 3]  # 1 is of the same patient
     assert (voters[:, 4:] == -1).all()
     p = np.full((5, 2), 0.5)
-    Witness(np.arange(5), ["a", "ü"], p, voters, p, p).save(tmp_path / "witness.npz")
+    described = np.stack([p, 1 - p])
+    Witness(np.arange(5), ["a", "ü"], p, voters, p, p, described).save(tmp_path / "witness.npz")
     read = Witness.load(tmp_path / "witness.npz")
     assert read is not None
+    assert np.array_equal(read.described, described)
     assert read.classes == ["a", "ü"]
     assert np.array_equal(read.alike, voters)
     assert Witness.load(tmp_path / "none.npz") is None

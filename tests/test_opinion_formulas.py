@@ -124,6 +124,7 @@ def test_a_sample_is_asked_where_all_of_it_and_its_classes_are_known() -> None:
     said = Opinions(np.arange(n + 2), ["a", "b"], y, near, near)
     place = np.arange(n + 2)
     rest = {"alike": np.full((n, asked.NEAR), -1), "curved": near[:n], "averaged": near[:n], "probabilities": near[:n]}
+    rest["described"] = np.stack([near[:n]] * 2)
 
     def of(images: np.ndarray, classes: list[str], place: np.ndarray) -> Any:
         few = {name: values[: len(images)] for name, values in rest.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ from PIL import Image
 from dataprops.audit import audit
 from dataprops.audit.stages.probe import _chosen, near_alike
 from dataprops.errors import DatapropsError
+from dataprops.findings.second_opinion import Witness
 from dataprops.probe import (
     attack,
     calibrate,
     curve,
+    descriptors,
     feature_file,
     features,
     folds,
@@ -254,6 +257,58 @@ def test_the_second_classifier_learns_what_is_not_linear():
     assert (linear != y).mean() > 0.3
     assert (curved.argmax(1) != y).mean() < 0.12
     assert curved.sum(1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tones_are_the_shares_of_levels_or_colours(channels):
+    x = np.random.default_rng(1).integers(0, 256, (3, channels, 8, 8))
+    found = descriptors.tones(torch.from_numpy(x).float()).numpy()
+    for one, told in zip(x, found, strict=True):
+        count = np.zeros(32 if channels == 1 else 64)
+        for pixel in one.reshape(channels, -1).T:
+            count[pixel[0] // 8 if channels == 1 else pixel[0] // 64 * 16 + pixel[1] // 64 * 4 + pixel[2] // 64] += 1
+        np.testing.assert_allclose(told**2, count / 64, atol=1e-6)
+
+
+def test_edges_are_told_by_place_and_direction():
+    rows, columns = np.mgrid[:64, :64]
+    upright, slanted = np.where(columns >= 20, 200.0, 80.0), np.where(columns + rows >= 63, 200.0, 80.0)
+    found = descriptors.edges(torch.from_numpy(np.stack([upright, 255 - upright, upright.T, slanted])).float()[:, None])
+    cells = found.reshape(4, descriptors.DIRECTIONS, 8, 8)
+    across, down, between = 0, descriptors.DIRECTIONS // 2, descriptors.DIRECTIONS // 4
+    assert (cells[0, across, :, 2] > 0.5).all() and cells[0].sum() == pytest.approx(float(cells[0, across, :, 2].sum()))
+    torch.testing.assert_close(cells[1], cells[0], atol=1e-3, rtol=0)  # dark to light is light to dark
+    torch.testing.assert_close(cells[2, down], cells[0, across].T)
+    own = cells[3].flip(2).diagonal(dim1=1, dim2=2)
+    assert (own[between] > 0.5).all() and cells[3].argmax(0).flip(1).diagonal().eq(between).all()
+    many = torch.rand(70, 3, 64, 64) * 255  # more than are described at once; in colour the steepest channel counts
+    whole = descriptors.edges(many)
+    torch.testing.assert_close(whole[69:], descriptors.edges(many[69:]))
+    torch.testing.assert_close(descriptors.edges(many[:2, :1].expand(2, 3, 64, 64)), descriptors.edges(many[:2, :1]))
+
+
+def test_classifiers_of_edges_and_tones_are_witnesses_of_few_images(tmp_path):
+    """Strokes across or down, anywhere and of any brightness; a third class of the same strokes on darker paper."""
+    rng = np.random.default_rng(0)
+    for number in range(90):
+        kind = number % 3
+        paper = 90 if kind == 2 else rng.integers(140, 200)
+        image = rng.normal(paper, 1, (64, 64))
+        for at in rng.integers(4, 60, 6):
+            (image if kind else image.T)[at, 8:56] += rng.choice([-40, 40])
+        (tmp_path / "set" / "abc"[kind]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(tmp_path / "set" / "abc"[kind] / f"{number}.png")
+    asked = []
+    with mock.patch.object(Witness, "save", lambda self, _: asked.append(self)):
+        audit(tmp_path / "set", size=64, store=tmp_path / "store")
+    (witness,) = asked
+    y = np.repeat(np.arange(3), 30)
+    assert witness.described.shape == (2, 90, 3)
+    edges, tones = (p.argmax(1) for p in witness.described)
+    assert ((edges == 0) == (y == 0)).mean() > 0.95
+    assert ((tones == 2) == (y == 2)).mean() > 0.95
+    none = measure.held_out_described([], np.arange(ridge.MANY + 1) % 3, np.empty(0), np.empty(0))
+    assert none.shape == (0, ridge.MANY + 1, 3)
 
 
 def test_witnesses_of_few_images_hang_less_on_the_division_into_folds():

@@ -5,8 +5,9 @@
 - The same of the images whose features (the probe's, before it has seen a label) have the largest cosine with the image's own: pixels
   alone call two pictures near that are equally dark.
 - A second classifier of the same features and folds that is not linear in them (`probe.measure.held_out_curved`).
+- Of sets of at most `probe.ridge.MANY` images such a classifier of edges, and one of tones (`probe.descriptors`).
 
-Of small sets the probabilities of both classifiers are averaged over several divisions into folds (`probe.measure.held_out_averaged`).
+Of small sets the probabilities of all classifiers are averaged over several divisions into folds (`probe.measure.held_out_averaged`).
 
 The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
 class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
@@ -72,6 +73,8 @@ class Opinions(NamedTuple):
     probe, alike, curved, averaged : float64 [n, classes] or None
         Of the reference classifier, of the nearest by its features, of the second classifier, and of the first one averaged over
         divisions into folds; None for sets of more than `probe.measure.MOST` images.
+    described : float64 [m, n, classes] or None
+        Of the classifiers of edges and tones; m is 0 or 2.
     sample : Opinions or None
         Of such a set: what all witnesses say of the images that the reference classifier was asked about.
     """
@@ -85,6 +88,7 @@ class Opinions(NamedTuple):
     alike: np.ndarray | None = None
     curved: np.ndarray | None = None
     averaged: np.ndarray | None = None
+    described: np.ndarray | None = None
     sample: Opinions | None = None
 
     @property
@@ -96,7 +100,8 @@ class Opinions(NamedTuple):
     def witnesses(self) -> list[np.ndarray]:
         """The opinions of the witnesses that were asked."""
         linear = self.probe if self.averaged is None else self.averaged
-        return [p for p in (self.near, linear, self.alike, self.curved) if p is not None]
+        described = () if self.described is None else self.described
+        return [p for p in (self.near, linear, self.alike, self.curved, *described) if p is not None]
 
     @property
     def doubt(self) -> np.ndarray:
@@ -139,6 +144,8 @@ class Witness(NamedTuple):
         The images of other groups that are most alike in its features; -1: no more.
     curved, averaged : float64 [n, classes]
         Held-out probabilities of the second classifier, and of the first one averaged over divisions into folds.
+    described : float64 [m, n, classes]
+        Of the classifiers of edges and tones; m is 0 or 2.
     """
 
     image: np.ndarray
@@ -147,6 +154,7 @@ class Witness(NamedTuple):
     alike: np.ndarray
     curved: np.ndarray
     averaged: np.ndarray
+    described: np.ndarray
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -312,7 +320,7 @@ def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witnes
     place = np.full(int(ids.max()) + 1, -1, np.int64)
     place[ids] = np.arange(len(ids))
     alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(witness.classes))
-    held = (witness.probabilities, alike, witness.curved, witness.averaged)
+    held = (witness.probabilities, alike, witness.curved, witness.averaged, witness.described)
     said = Opinions(ids, witness.classes, y, near, near, *held)
     return said._replace(joint=joined(said.witnesses, y))
 
@@ -365,7 +373,7 @@ def set_apart(said: Opinions) -> float:
     from scipy.optimize import brentq, minimize
     from scipy.special import gammaln
 
-    held = [p for p in (said.averaged, said.curved) if p is not None]
+    held = [p for p in (said.averaged, said.curved) if p is not None]  # of edges or tones alone few sets are told
     if not held:
         return 0.0
     margins = _margins(np.mean([np.log(np.clip(p, 1e-6, 1)) for p in held], axis=0))

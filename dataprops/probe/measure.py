@@ -8,7 +8,7 @@ Pure functions of their arguments: the same images, labels, leak groups and seed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -207,6 +207,19 @@ def held_out_curved(
     else:
         held = held_scores(curved, target, folds, near=CURVED)
     return held_out_averaged(cross_fitted(held.scores, y, folds), curved, y, leak_group, held.strength, seed)
+
+
+def held_out_described(
+    descriptions: Sequence[torch.Tensor], y: np.ndarray, folds: np.ndarray, leak_group: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """`held_out_curved` of each description [n, p] of the images, less its mean, float64 [descriptions, n, classes].
+
+    Of more than `ridge.MANY` images there is none: each takes as long as the classifier itself, and of many images they add less.
+    """
+    if len(y) > MANY:
+        return np.empty((0, len(y), int(y.max()) + 1))
+    kernels = (inner_products((one - one.mean(0)).numpy()) for one in descriptions)
+    return np.stack([held_out_curved(kernel, y, folds, leak_group, seed) for kernel in kernels])
 
 
 def standardised(features: np.ndarray) -> np.ndarray:

@@ -35,8 +35,9 @@ from dataprops.findings.pixels_tell import told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Witness, most_alike, opinions, wrong_labels
 from dataprops.imaging.measures import Measures, measure_image
+from dataprops.probe import descriptors
 from dataprops.probe.features import fit_encoder, shrink
-from dataprops.probe.measure import held_out_averaged, held_out_curved, held_out_of
+from dataprops.probe.measure import held_out_averaged, held_out_curved, held_out_described, held_out_of
 from dataprops.probe.ridge import inner_products
 
 K = 20
@@ -362,7 +363,9 @@ def labels(planted: Planted, seed: int) -> dict[str, Any]:
     names = sorted(set(planted.labels))
     y = np.array([names.index(label) for label in planted.labels])
     made = tables(planted)
-    _, features = fit_encoder(shrink(made.canonical), seed)
+    x = shrink(made.canonical)
+    _, features = fit_encoder(x, seed)
+    described = [descriptors.edges(shrink(made.canonical, descriptors.SIDE)), descriptors.tones(x)]
     rows = []
     for share in (0.0, 0.03, 0.05, 0.1):
         for kind in ("random", "similar") if share else ("none",):
@@ -380,14 +383,14 @@ def labels(planted: Planted, seed: int) -> dict[str, Any]:
                 given[at] = np.where(y[at] == one, two, one)
             images = made.images.assign(y=given.astype(float), label=np.array(names, object)[given])
             begin = time.perf_counter()
-            said = opinions(images, made.neighbours, _witness(images, features))
+            said = opinions(images, made.neighbours, _witness(images, features, described))
             seconds = time.perf_counter() - begin
             assert said is not None
             rows.append({"share": share, "kind": kind, "seconds": seconds} | _ranked(said, at))
     return {"labels": rows}
 
 
-def _witness(images: pd.DataFrame, features: np.ndarray) -> Witness:
+def _witness(images: pd.DataFrame, features: np.ndarray, described: list[torch.Tensor]) -> Witness:
     names, y = np.unique(images["label"].astype(str), return_inverse=True)
     alone = images["duplicate_of"].map(lambda i: f"image {i}")  # copies, and images of one group, stay together
     unit = pd.factorize(images["group"].where(images["group"].notna(), alone))[0]
@@ -395,7 +398,9 @@ def _witness(images: pd.DataFrame, features: np.ndarray) -> Witness:
     kernel = inner_products(features)
     curved = held_out_curved(kernel, y, held.folds, unit)
     averaged = held_out_averaged(held.probabilities, kernel, y, unit, held.strength)
-    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, most_alike(kernel, unit), curved, averaged)
+    further = held_out_described(described, y, held.folds, unit)
+    alike = most_alike(kernel, unit)
+    return Witness(np.arange(len(y)), names.tolist(), held.probabilities, alike, curved, averaged, further)
 
 
 def _most_similar(made: Tables, y: np.ndarray) -> tuple[int, int]:

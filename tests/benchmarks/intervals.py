@@ -25,9 +25,10 @@ from dataprops.audit.stages.probe import near_alike
 from dataprops.findings import second_opinion
 from dataprops.findings.second_opinion import wrong_labels
 from dataprops.laws.change import sharpness_error
+from dataprops.probe import descriptors
 from dataprops.probe.features import fit_encoder, shrink
 from dataprops.probe.folds import leak_groups_of
-from dataprops.probe.measure import Probe, held_out_averaged, held_out_curved, run_probe
+from dataprops.probe.measure import Probe, held_out_averaged, held_out_curved, held_out_described, run_probe
 from dataprops.probe.ridge import inner_products
 from dataprops.properties.sharpness import draw_samples
 from dataprops.util.normal import Z
@@ -196,7 +197,10 @@ def witnesses(x: np.ndarray, y: np.ndarray, classes: int) -> second_opinion.Opin
     curved = held_out_curved(kernel, y, probe.fold, image)
     averaged = held_out_averaged(probe.probabilities, kernel, y, image, probe.strength)
     alike = second_opinion.most_alike(kernel, image)
-    said = second_opinion.Witness(image, [str(c) for c in range(classes)], probe.probabilities, alike, curved, averaged)
+    told = [descriptors.edges(shrink(x, descriptors.SIDE)), descriptors.tones(shrink(x))]
+    described = held_out_described(told, y, probe.fold, image)
+    held = (probe.probabilities, alike, curved, averaged, described)
+    said = second_opinion.Witness(image, [str(c) for c in range(classes)], *held)
     return second_opinion._all_asked(image, y, second_opinion.alike_votes(voters, y, classes), said)
 
 

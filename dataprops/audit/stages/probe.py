@@ -14,7 +14,7 @@ from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
 from dataprops.findings.second_opinion import Witness, most_alike
-from dataprops.probe import measure, record
+from dataprops.probe import descriptors, measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import leak_groups_of
 from dataprops.util.json import finite
@@ -76,7 +76,8 @@ def _train(
             alike = np.where(voters >= 0, image[voters], -1)
             curved = measure.held_out_curved(found.kernel, y, found.fold, own, seed)
             linear = measure.held_out_averaged(found.probabilities, found.kernel, y, own, found.strength, seed)
-            Witness(image, names, found.probabilities, alike, curved, linear).save(files.witness)
+            described = measure.held_out_described(_descriptions(run, image, x), y, found.fold, own, seed)
+            Witness(image, names, found.probabilities, alike, curved, linear, described).save(files.witness)
     told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
     if told["attack"]:
         told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
@@ -84,6 +85,14 @@ def _train(
     files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, leak_group[at]))
     with one_thread():
         since.write_change(run, since.Trained(found, part, y, names, leak_group[at]))
+
+
+def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Tensor]:
+    """Edges and tones of the images, of which `x` is 32 x 32; none of sets in which nobody asks for them."""
+    if len(image) > measure.MANY:
+        return []
+    edges = [descriptors.edges(shrink(pixels, descriptors.SIDE)) for _, pixels in Pictures(run).blocks(image.tolist())]
+    return [torch.cat(edges), descriptors.tones(x)]
 
 
 def grouped_by(part: pd.DataFrame) -> str:
