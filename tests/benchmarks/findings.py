@@ -471,6 +471,27 @@ def _told(planted: Planted) -> tuple[set[str], float]:
 
 # ---- pictures
 
+
+def cut_range(one: Pixels, rng: np.random.Generator) -> Pixels:
+    """A picture with a tenth to a fifth of what is not its ground cut off at black, and as many at white."""
+    grey_levels = np.asarray(Image.fromarray(one).convert("L")).ravel()
+    ground = np.bincount(grey_levels, minlength=256).argmax()
+    shown = grey_levels[np.abs(grey_levels.astype(int) - ground) > 3]
+    share = rng.uniform(0.1, 0.2)
+    low, high = np.quantile(shown if len(shown) >= 50 else grey_levels, [share, 1 - share])
+    return np.clip(np.rint((one.astype(float) - low) / max(high - low, 8) * 255), 0, 255).astype(np.uint8)
+
+
+def nearly_one_colour(one: Pixels, rng: np.random.Generator) -> Pixels:
+    """One colour, and the picture at a sixth of its size somewhere on it."""
+    side = max(3, min(one.shape[:2]) // 6)
+    out = np.empty_like(one)
+    out[...] = rng.integers(0, 256, one.shape[2:])
+    top, left = (int(rng.integers(length - side + 1)) for length in one.shape[:2])
+    out[top : top + side, left : left + side] = np.asarray(Image.fromarray(one).resize((side, side)))
+    return out
+
+
 PICTURES: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     "dark": lambda p, rng: scaled(rng.uniform(0.12, 0.22))(p),
     "overexposed": lambda p, rng: scaled(rng.uniform(2.2, 3), rng.uniform(30, 90))(p),
@@ -483,6 +504,9 @@ PICTURES: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     "odd_size": lambda p, rng: image_of(lambda i: i.resize((max(8, i.width // 4), max(8, i.height // 4))))(p),
     "odd_aspect": lambda p, rng: p[: max(8, p.shape[0] // 4)],
     "grey_among_colour": lambda p, rng: grey(p),
+    "clipped_range": cut_range,
+    "compressed": lambda p, rng: jpeg(int(rng.choice([6, 10, 15, 20])))(p),
+    "nearly_blank": nearly_one_colour,
     "inverted": lambda p, rng: 255 - p,
     "wrong_orientation": lambda p, rng: np.rot90(p, int(rng.integers(1, 4))),
 }
