@@ -342,7 +342,7 @@ def test_edges_are_told_by_direction_and_cell_above_what_lies_beside_them() -> N
     np.testing.assert_allclose(coarse[:, 0], grey.reshape(2, 8, 4, 8, 4).mean((2, 4)) - 127.5, atol=1e-3)
 
 
-def test_pictures_are_judged_by_fits_to_other_folds_without_the_doubted() -> None:
+def test_pictures_are_judged_by_fits_to_other_folds_without_the_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     plain = rng.normal(0.5, 1, (60, 6)).astype(np.float32)
     known = rng.permutation(60)[:50]
@@ -370,13 +370,14 @@ def test_pictures_are_judged_by_fits_to_other_folds_without_the_doubted() -> Non
         sure = held > np.quantile(held, 0.1)
     wanted = kernel(plain.astype(float))[:, sure] @ fit(sure)
     wanted[known] = held
-    found = upright._judged(plain, changed, known, 1.0)
-    assert found is not None
-    np.testing.assert_allclose(found, wanted / np.median(held), atol=1e-3)
     errors = float((held <= 0).mean())
     assert 0 < errors < 0.5
-    assert upright._judged(plain, changed, known, errors) is not None
-    assert upright._judged(plain, changed, known, errors - 0.01) is None
+    monkeypatch.setattr(upright, "ERRORS", errors)
+    found = upright._judged(plain, changed, known)
+    assert found is not None
+    np.testing.assert_allclose(found, wanted / np.median(held), atol=1e-3)
+    monkeypatch.setattr(upright, "ERRORS", errors - 0.01)
+    assert upright._judged(plain, changed, known) is None
 
 
 def test_a_picture_is_among_its_own_where_three_are_nearer_as_it_is_than_changed_back() -> None:
@@ -412,6 +413,7 @@ def test_turned_pictures_of_a_set_that_has_an_up_are_odd() -> None:
     assert half.score[5] < -0.3
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 19, lambda _: -0.3) == {}
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 20, lambda _: -0.3)
+    assert upright.likeness(blocks, np.arange(80), 0, learnt, lambda _: -9.0) == {}  # none would be told
 
 
 def test_hard_parts_are_sorted_by_how_much_worse_they_are_and_three_groups_are_apart() -> None:
