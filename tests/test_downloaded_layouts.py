@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import scipy.io
 
+from dataprops.errors import DatapropsError
 from dataprops.findings.group_suggestion import suggestion
+from dataprops.sources import open_source
 from dataprops.sources.account import COMPANION, MASK, left_out_of
 from tests.test_joined_layouts import sheet, structs
 from tests.test_published_layouts import Layout, Mapping, made, numbered, table
@@ -56,6 +58,12 @@ LAYOUTS = {
         {"fire lily": 4, "globe thistle": 4, "pink primrose": 4},
         {"train": 6, "val": 6},
         told="cat_to_name.json has a name for each of 3 numbers, 1 is pink primrose",
+    ),
+    "ids and names of classes by their numbers, as ImageNet's index has them": Layout(
+        [f"{c}/{n}.jpg" for c in (0, 1) for n in range(2)],
+        {"imagenet_class_index.json": '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}'},
+        "",
+        {"tench": 2, "goldfish": 2},
     ),
     "names of classes as written": Layout(
         [f"{c}/{n}.jpg" for c in (1, 2) for n in range(2)],
@@ -290,6 +298,90 @@ LAYOUTS = {
         {"train": 4, "test": 4},
         told="adeno (test) and adeno_left_T2 (train) may be one class",
     ),
+    "numbers and names in one list": Layout(
+        [f"data/{c:03d}/{n}.jpg" for c in range(1, 4) for n in range(2)],
+        {"data/classes.txt": "1 auk\n2 gull\n3 tern\n"},
+        "",
+        {"auk": 2, "gull": 2, "tern": 2},
+    ),
+    "Hugging Face: objects of a kind in each row": Layout(
+        numbered("train/{}.png", 4),
+        {
+            "train/metadata.jsonl": "\n".join(
+                json.dumps({"file_name": f"{n}.png", "objects": {"bbox": [[0, 0, 1, 1]], "categories": [PETS[n % 2]]}})
+                for n in range(4)
+            )
+        },
+        "",
+        {"cat": 2, "dog": 2},
+        {"train": 4},
+    ),
+    "GAMMA: a column called data, a folder for each image": Layout(
+        [f"images/{n:04d}/{n:04d}.jpg" for n in range(1, 13)],
+        {"grading.xlsx": sheet([["data", "non", "early"]] + [[n, n % 2, 1 - n % 2] for n in range(1, 13)])},
+        "",
+        {"non": 6, "early": 6},
+    ),
+    "REFUGE: JSON by numbers, the names within": Layout(
+        [f"{split}/Images/{letter}{n}.jpg" for split, letter in (("train", "g"), ("test", "T")) for n in range(4)],
+        {
+            f"{split}/index.json": json.dumps(
+                {str(n): {"ImgName": f"{letter}{n}.jpg", "Label": n % 2} for n in range(4)}
+            )
+            for split, letter in (("train", "g"), ("test", "T"))
+        },
+        "",
+        {"0": 4, "1": 4},
+        {"train": 4, "test": 4},
+    ),
+    "Messidor: numbered bases, a table for each": Layout(
+        [f"Base{b}/2005{b}_{n}_PP.tif" for b in (11, 12) for n in range(4)],
+        {
+            f"Base{b}.csv": table("Image name,Grade", *(f"2005{b}_{n}_PP.tif,{n % 2}" for n in range(4)))
+            for b in (11, 12)
+        },
+        "",
+        {"0": 4, "1": 4},
+    ),
+    "masks of an expert, in class folders of their own": Layout(
+        [f"Main/{c}/{n}.bmp" for c in PETS for n in range(3)]
+        + [f"Ground Truth Segmentation/{c}/area/{n}_expert.bmp" for c in PETS for n in range(3)],
+        {},
+        "",
+        {"cat": 3, "dog": 3},
+    ),
+    "NuInsSeg: masks in folders that begin with the word": Layout(
+        [f"{c}/{kind}/{c}_{n}.png" for c in PETS for kind in ("tissue images", "mask binary") for n in range(3)],
+        {},
+        "",
+        {"cat": 3, "dog": 3},
+    ),
+    "State Farm: drivers of the training, and a test without labels": Layout(
+        [f"imgs/train/c{c}/img_{c}{n}.jpg" for c in range(2) for n in range(4)] + numbered("imgs/test/img_9{}.jpg", 6),
+        {
+            "driver_imgs_list.csv": table(
+                "subject,classname,img", *(f"p{n // 2},c{c},img_{c}{n}.jpg" for c in range(2) for n in range(4))
+            )
+        },
+        "",
+        {"c0": 4, "c1": 4, None: 6},
+        {"train": 8, "test": 6},
+        {"p0": 4, "p1": 4, None: 6},
+    ),
+    "patients by a letter and a number below the classes": Layout(
+        [f"{c}/{c[0]}{p:03d}/slice_{n}.png" for c in PETS for p in range(6) for n in range(2)],
+        {},
+        "",
+        {"cat": 12, "dog": 12},
+        group={f"{c}/{c[0]}{p:03d}": 2 for c in PETS for p in range(6)},
+    ),
+    "a table of ages whose name has a split's word tells no splits, and is asked about": Layout(
+        numbered("boneage-training-dataset/{}.png", 6),
+        {"boneage-training-dataset.csv": table("id,boneage,weight", *(f"{n},{90 + n // 2},{n}" for n in range(6)))},
+        "",
+        {"boneage-training-dataset": 6},
+        told="names images, and has the columns boneage)",
+    ),
     "BrEaST: a classification beside BI-RADS, masks by their column": Layout(
         [f"{name}{end}.png" for name in TUMOURS for end in ("", "_tumor")],
         {
@@ -373,6 +465,13 @@ def test_exports_of_further_tools_give_labels(tmp_path: Path, tool: str) -> None
     (told,) = (told for told in listing.attrs["decisions"] if told["what"] == "labels")
     assert told["why"].startswith(tool)
     assert {why for _, why in left_out_of(listing)} == {COMPANION}
+
+
+def test_files_of_matlab_of_one_image_each_are_told_with_the_way_out(tmp_path: Path) -> None:
+    for n in range(3):
+        (tmp_path / f"{n}.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
+    with pytest.raises(DatapropsError, match=r"it holds 0.mat and others: arrays of MATLAB; save them as .npz"):
+        open_source(str(tmp_path)).scan()
 
 
 @pytest.mark.parametrize(

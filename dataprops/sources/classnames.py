@@ -93,11 +93,14 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
         if isinstance(whole, list) and all(isinstance(one, str) for one in whole):
             return [_counted(whole, codes)]
         pairs = list(whole.items()) if isinstance(whole, dict) else []
-        return [pairs, [(code, text) for text, code in pairs if isinstance(code, int | str)]]
+        named = [(code, text[-1] if isinstance(text, list) and text else text) for code, text in pairs]
+        return [
+            [pair for pair in named if isinstance(pair[1], str)],  # also ImageNet's {"0": ["n01440764", "tench"]}
+            [(code, text) for text, code in pairs if isinstance(code, int | str)],
+        ]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    found = [_counted(lines, codes)] if not lower.endswith((".csv", ".tsv")) else []
     pairs = (re.fullmatch(r"(\d+)[:=\s]+(\S.*)", line) for line in lines)
-    found.append([(one[1], one[2]) for one in pairs if one])
+    found = [[(one[1], one[2]) for one in pairs if one]]
     if "," in text or "\t" in text:
         frame = read_table(data, f"{stem_of(name)}.csv").frame
         columns = [str(column) for column in frame.columns]
@@ -110,7 +113,7 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
             for column in texts
             if column != code
         ]
-    return found
+    return found if lower.endswith((".csv", ".tsv")) else [*found, _counted(lines, codes)]
 
 
 def _counted(lines: Sequence[str], codes: set[str]) -> list[tuple[Any, Any]]:

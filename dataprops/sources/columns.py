@@ -18,8 +18,8 @@ _DEFAULTS = SourceOptions()
 # Names by which published tables call them, without blanks, dashes and case; the first one that is there counts
 PATHS = (
     *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
-    *("filestem", "relativeimpath", "fname"),
-    *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images"),
+    *("filestem", "relativeimpath", "fname", "imgname"),
+    *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images", "data"),
 )
 LABELS = (
     *(

@@ -133,7 +133,7 @@ def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) 
         return f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}"
     if source := next((source for part, source in PUBLISHED if any(part in name for name in ignored)), None):
         return f"; its files are named as those of a published set: give it as {source}:{location}"
-    if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".mat", ".csv", ".zip"))]:
+    if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".csv", ".zip"))]:
         return f"; it holds {shown(min(arrays))}: give that file itself"
     endings = {name: Path(name).suffix.lower() for name in ignored}
     ways = {name: WAYS_OUT[ending] for name, ending in endings.items() if ending in WAYS_OUT and ending != ".txt"}

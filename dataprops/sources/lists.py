@@ -87,7 +87,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     beside = sorted(
         name
         for name in names
-        if name in lists
+        if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json")))  # a table of another kind
         or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )

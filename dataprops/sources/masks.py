@@ -19,7 +19,8 @@ from dataprops.sources.table import shown
 _WORD = (
     r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
     r"(?:masks?|segs?|dseg|segmentations?|segmask|seg[-_]?map|gt|ground[-_ ]?truth|annotations?|rois?|labels?|matte|trimap|manual\d?"
-    r"|lesions?|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?|annos?|\dst[-_]?HO|\dnd[-_]?HO"
+    r"|lesions?|experts?\d?"
+    r"|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?|previews?|contours?|annos?|\dst[-_]?HO|\dnd[-_]?HO"
     r"|gt(?:fine|coarse)[-_](?:color|labelids|instanceids|labeltrainids))"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
@@ -35,7 +36,7 @@ PLURAL = re.compile(
 SINGULAR = re.compile(
     r"(?:^|[-_ ])(?:mask(?:[-_ ]?\d+)?|seg|label|annotation|roi|manual|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?"
     r"|previews?)$"
-    r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)",
+    r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)|^masks?[-_ ](?:binary|images?|files|png|bw)$",
     re.IGNORECASE,
 )
 # of a name that says that it is the image: image_1.png beside mask_1.png

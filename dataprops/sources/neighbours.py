@@ -7,6 +7,7 @@ is used.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -144,7 +145,10 @@ def with_patients(
                 found[column] |= own
                 told_of[column].append(f"{used[-1]!r} of {name}")
     for column, values in found.items():
-        if len(values) < WHOLE * len(keys) or (column == "group" and len(set(values.values())) < 2):
+        # patients of those that have labels are enough: a test set may have neither
+        asked = {key for key, one in zip(keys, table["label"], strict=True) if column == "split" or one is not None}
+        asked = asked or set(keys)
+        if len(values.keys() & asked) < WHOLE * len(asked) or (column == "group" and len(set(values.values())) < 2):
             continue
         text = [values.get(key) for key in keys]
         own = table[column].tolist()
@@ -405,11 +409,17 @@ def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], 
         few = [
             column
             for column, values in texts.items()
-            if column not in paths and 1 < len(set(values)) <= max(2, len(frame) / 2)
+            if column not in paths and (1 < len(set(values)) <= max(2, len(frame) / 2) or _are_measured(values))
         ]
         if paths and few:
             return name, f"{', '.join(few[:COLUMNS])}{', ...' if len(few) > COLUMNS else ''}"
     return None
+
+
+def _are_measured(values: Sequence[str | None]) -> bool:
+    """Whether a column holds numbers, of which some repeat: an age, a grade, and no ids."""
+    told = [value for value in values if value is not None]
+    return 1 < len(set(told)) < len(told) and all(re.fullmatch(r"-?\d+(\.\d+)?", value.strip()) for value in told)
 
 
 def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> tuple[dict[str, str | None], bool]:

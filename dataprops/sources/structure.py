@@ -97,7 +97,7 @@ CHUNKS = FILLERS | frozenset(
         ),
     )
 )
-_PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume")]
+_PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume", "base")]
 VARIANTS = frozenset(  # of one set, each with all classes
     (
         "original",
@@ -509,7 +509,11 @@ def _are_numbers_of_people(rests: Sequence[Sequence[str]], level: int) -> bool:
         if len(rest) > level:
             inside["/".join(rest[:level])][rest[level]] += 1
     whole = [name for names in inside.values() for name in names]
-    ids = all(re.fullmatch(r"\d+", name) for name in whole) or _are_codes(sorted(set(whole)))
+    words = {word for name in whole for word in words_of(name)}
+    ids = all(re.fullmatch(r"\d+", name) for name in whole) or (
+        all(map(PERSON.fullmatch, whole)) and not (CLASS_WORDS | CHUNKS) & words
+    )
+    ids = ids or _are_codes(sorted(set(whole)))
     few = all(len(names) > NAMED and max(names.values()) <= names.total() / NAMED for names in inside.values())
     return ids and few and len(set(whole)) > len(whole) / 2
 

@@ -41,6 +41,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+KINDS = ("categories", "category", "classes", "labels", "label")  # of objects in a row of Hugging Face's metadata.jsonl
 LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a Parquet file may promise any number
 AT_ONCE, LEAST_AT_ONCE = 16 * 2**20, 16  # bytes and rows of a column that does not say how long its texts are
 MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
@@ -414,7 +415,18 @@ def _records(text: str, name: str) -> list[dict[str, Any]]:
         rows = [{"path": path, "label": label} for path, label in rows]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("its lines are not JSON objects")
-    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+    return [{key: _plain(_kinds_of(value)) for key, value in row.items()} for row in rows]
+
+
+def _kinds_of(value: Any) -> Any:
+    """The kinds of an image's objects, of an object that has a list of them beside their boxes; other values as they are.
+
+    >>> _kinds_of({"bbox": [[0, 0, 2, 2]], "categories": ["cat"]}), _kinds_of({"width": 3})
+    (['cat'], {'width': 3})
+    """
+    if not isinstance(value, dict):
+        return value
+    return next((value[name] for name in KINDS if isinstance(value.get(name), list)), value)
 
 
 def _lines(text: str) -> list[Any]:
@@ -457,7 +469,10 @@ def _listed(whole: Any) -> list[Any]:
     if lists and not all(isinstance(value, str) for rows in lists.values() for value in rows):
         raise ValueError(f"it holds several lists, {', '.join(list(lists)[:4])}: keep one")
     if whole and all(isinstance(value, dict) for value in whole.values()):
-        return [{"path": key, **value} for key, value in whole.items()]
+        called = any(
+            isinstance(cell, str) and ending_of(cell) in SURE for row in whole.values() for cell in row.values()
+        )
+        return [{"key" if called else "path": key, **value} for key, value in whole.items()]
     return [{"path": key, "label": value} for key, value in whole.items()]
 
 
