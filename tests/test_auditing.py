@@ -716,6 +716,19 @@ def test_a_letter_written_in_the_middle_is_told_and_what_the_pictures_show_there
     assert set(mark.bearers) <= set(bearers) and len(mark.bearers) > 0.6 * len(bearers)
 
 
+def test_a_letter_in_the_middle_is_told_though_pictures_of_other_classes_are_as_bright_there():
+    rng = np.random.default_rng(6)
+    pixels = np.clip(pictures(160, seed=4) * 0.6, 0, 255).astype(np.uint8)
+    y = np.arange(160) % 2
+    for i in np.nonzero(y == 0)[0][::4]:  # bones, say
+        pixels[i, 26:40, 28:40][rng.random((14, 12)) < 0.2] = 255
+    assert not thin_marks(pixels, y, np.arange(160))
+    for i in np.nonzero(y == 1)[0]:
+        written(pixels[i], 28 + rng.integers(-1, 2), 30 + rng.integers(-1, 2))
+    (mark,) = thin_marks(pixels, y, np.arange(160))
+    assert mark.label == 1 and abs(mark.row - 0.5) < 0.1 and abs(mark.column - 0.5) < 0.1
+
+
 def test_a_letter_drawn_wider_and_narrower_is_told_though_wrong_labels_bear_it_too():
     """On pictures of many shapes a letter is wider in one than in another; and one in nine that bear it has another label."""
     rng = np.random.default_rng(8)
