@@ -24,10 +24,8 @@ from dataprops.sources.structure import SPLITS, words_of
 from dataprops.sources.table import SourceOptions
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # what may be one; a shorter number may be anything
-SHARE, LEAST = (
-    0.7,
-    0.1,
-)  # of the images that tables must name together, and one; of a table's rows that must be named apart
+# of the images that tables must name together, and one; the first also of a table's rows that must have ids of their own
+SHARE, LEAST = 0.7, 0.1
 _DEFAULTS = SourceOptions()
 
 
