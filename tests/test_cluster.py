@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster, Security, get_worker
 
+from dataprops.distances import allpairs
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, compute_job
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
@@ -227,7 +228,7 @@ def test_workers_of_a_running_scheduler_take_the_gpu_they_have_and_agree_with_th
         caplog.at_level(logging.INFO, "tasks.parallel"),
     ):
         patch.setattr(parallel, "equipment", has)
-        patch.setattr(parallel, "compute_job", computed)
+        patch.setattr(allpairs, "compute_job", computed)
         tools = dask_tools(client, no_progress, ANY_DEVICE)
         assert (tools.device, tools.pool_device) == ("cpu", "cpu")
         assert tools.job_pool is not None

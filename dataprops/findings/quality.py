@@ -49,10 +49,8 @@ ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of li
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
 # greatest `edges` and `half_edges` of a blurred picture, and greatest part of the set's median that it has
 BLURRED, HALF_BLURRED, SOFTER = 0.25, 0.33, 0.75
-MOVED, STREAK = (
-    0.35,
-    0.45,
-)  # greatest `edges` of one blurred in one direction, and least octaves by which those across are sharper
+# greatest `edges` of one blurred in one direction, and least octaves by which those across are sharper
+MOVED, STREAK = 0.35, 0.45
 NO_EDGE, SHARP = 0.19, 0.35  # `edges` of a picture without an edge, beside a set whose median is sharp
 
 

@@ -85,10 +85,8 @@ def label_values(
 
 
 SEPARATOR = "|"
-RECURRING, LENGTHS = (
-    0.8,
-    3,
-)  # of words between blanks that are labels: share that stands in two texts; lengths of the texts
+# of words between blanks that are labels: share that stands in two texts; lengths of the texts
+RECURRING, LENGTHS = 0.8, 3
 NO_LABELS = "(none)"  # of an image that was looked at and has none of several possible labels
 
 

@@ -104,9 +104,9 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 def _described(frame: pd.DataFrame, names: list[str], positions: pd.Index, keys: list[str]) -> Said:
     """What the other columns say of each image by its key, for parts of the data that are harder than the rest."""
-    rows = frame[[name for name in names[:DESCRIBED] if name in frame]].iloc[positions]
-    told = {name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in rows}
-    return Said(told)
+    used = [name for name in names[:DESCRIBED] if name in frame]
+    rows = frame[used].iloc[positions]
+    return Said({name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in used})
 
 
 class _Files:
