@@ -549,6 +549,9 @@ def test_numbers_with_their_errors():
     assert plus_minus(20.826, 0.134) == "20.83 ± 0.13"
     assert plus_minus(5.54e-4, 4.0e-5) == "(5.54 ± 0.40) × 10⁻⁴"
     assert plus_minus(117.9, 45.4) == "118 ± 45"
+    assert plus_minus(1e-15, 2.03) == "0.0 ± 2.0"
+    assert plus_minus(0.004, 0.02) == "0.004 ± 0.020"
+    assert plus_minus(1e-9, 3.1e-5) == "(0.0 ± 3.1) × 10⁻⁵"
     assert plus_minus(3.0, None) == "3"
     assert percent(0.0123) == "1.2 %"
 

@@ -46,10 +46,10 @@ def plus_minus(value: float | None, se: float | None) -> str:
     if value is None or se is None or math.isnan(value) or math.isnan(se) or se <= NO_SPREAD * abs(value):
         return number(value)
     exponent = math.floor(math.log10(se))
-    if exponent >= -2 and abs(value) >= 0.01:
+    if exponent >= -2 and (abs(value) >= 0.01 or abs(value) < se):
         places = max(0, 1 - exponent)
         return f"{value:.{places}f} ± {se:.{places}f}"
-    top = math.floor(math.log10(abs(value))) if value else exponent
+    top = math.floor(math.log10(max(abs(value), se)))
     places = max(0, top - exponent + 1)
     power = str(top).translate(_RAISED)
     return f"({value / 10**top:.{places}f} ± {se / 10**top:.{places}f}) × 10{power}"
