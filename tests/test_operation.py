@@ -309,7 +309,6 @@ def test_the_run_shows_its_stages_and_artifacts_in_order(operated):
     found = operated.server.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     texts = {artifact["key"]: str(artifact["data"]) for artifact in found}
     assert {"audit-chest", "findings-chest", "properties-chest", "report-chest", "data-docs-chest"} <= set(texts)
-    assert "progress-comparing-pairs" in texts
     assert f"http://127.0.0.1:{operated.port}/results/chest/" in texts["report-chest"]
     assert "data:image/png;base64" in texts["audit-chest"]
 
