@@ -36,7 +36,7 @@ from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.exports import annotated, parts
 from dataprops.sources.ids import with_ids
 from dataprops.sources.joins import labels_of_lists
-from dataprops.sources.labels import SEPARATOR, joined
+from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.neighbours import (
     MOST_TABLES,
@@ -51,7 +51,7 @@ from dataprops.sources.neighbours import (
 )
 from dataprops.sources.people import with_persons
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import ALIKE, SPLITS, words_of
+from dataprops.sources.structure import ALIKE, SPLITS
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
 from dataprops.sources.versions import with_versions

@@ -17,8 +17,7 @@ import pandas as pd
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.ends import stem_of, without_zeros
-from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.structure import words_of
+from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
 

@@ -17,10 +17,11 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
 from dataprops.sources.ends import stem_of
+from dataprops.sources.labels import words_of
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import EXAMPLES, MOST_TABLES, TABLES, few_of_a_kind, frame_of
 from dataprops.sources.resolve import forward_slashes
-from dataprops.sources.structure import SPLITS, words_of
+from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # what may be one; a shorter number may be anything

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from dataprops.sources import matlab
 from dataprops.sources.ends import by_ends, stem_of
+from dataprops.sources.labels import words_of
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import ALIKE, OF_FOLDERS, SPLITS, words_of
+from dataprops.sources.structure import ALIKE, OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
 
 TEXTS = (".txt", ".lst")

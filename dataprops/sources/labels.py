@@ -208,6 +208,15 @@ _SEPARATED = re.compile(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])|\s+|_+")
 _JOINED = re.compile(r"(?<=[^\W\d]) (?=\d)|(?<=\d) (?=[^\W\d])|(?<=[^\W\d]{2}) (?=[^\W\d]{2})")
 
 
+def words_of(name: str) -> list[str]:
+    """Words of a name, in lower case.
+
+    >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
+    (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
+    """
+    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
 def spelling_key(label: str) -> str:
     """What labels that differ only in their spelling have in common: case, blanks, separators, 0 and 0.0.
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
 from dataprops.sources.account import Decision
-from dataprops.sources.labels import spelling_key
+from dataprops.sources.labels import spelling_key, words_of
 from dataprops.sources.masks import IMAGE_FOLDER
 from dataprops.sources.table import shown
-from dataprops.sources.versions import class_of, versions
+from dataprops.sources.versions import AS_IT_WAS, DONE, class_of, versions
 
 SPLITS = {
     "train": "train",
@@ -98,26 +98,8 @@ CHUNKS = FILLERS | frozenset(
     )
 )
 _PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume", "base")]
-VARIANTS = frozenset(  # of one set, each with all classes
-    (
-        "original",
-        "originals",
-        "augmented",
-        "augmentation",
-        "aug",
-        "raw",
-        "processed",
-        "preprocessed",
-        "cropped",
-        "resized",
-        "segmented",
-        "enhanced",
-        "color",
-        "colour",
-        "grayscale",
-        "greyscale",
-    )
-)
+# of one set, each with all classes
+VARIANTS = (DONE | AS_IT_WAS) - {"aligned", "unaligned", "uncropped", "normalized", "normalised", "denoised"}
 SIZE = re.compile(r"\d{2,4} ?[xX] ?\d{2,4}(?: ?px)?")
 # The folder of a patient by its number, and words of folders that are numbered and classes
 PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
@@ -153,15 +135,6 @@ class Structure(NamedTuple):
     group: list[str | None]
     depth: int
     decisions: list[Decision]
-
-
-def words_of(name: str) -> list[str]:
-    """Words of a name, in lower case.
-
-    >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
-    (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
-    """
-    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
 
 
 def split_of(name: str) -> str | None:

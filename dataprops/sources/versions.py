@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from dataprops.sources.account import Decision, decide
+from dataprops.sources.labels import words_of
 
 # what was done to a picture, and what says that nothing was
 DONE = frozenset(
@@ -37,23 +38,19 @@ SAME = 0.9  # share of a folder's files that are called as files elsewhere
 _DONE_AT_END = re.compile(rf"(?<=.)[-_ ](?:{'|'.join(sorted(DONE))})$", re.IGNORECASE)
 
 
-def words(name: str) -> set[str]:
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-
-
 def is_done(name: str) -> bool:
     """Whether a folder's name says that something was done to its pictures, and nothing else.
 
     >>> is_done("preprocessed_images"), is_done("Augmented Images"), is_done("enhanced_tumor"), is_done("original")
     (True, True, False, False)
     """
-    told = words(name) - AROUND
+    told = set(words_of(name)) - AROUND
     return bool(told) and told <= DONE
 
 
 def is_version(name: str) -> bool:
     """Whether a folder's name says what was done to its pictures, or that nothing was, and nothing else."""
-    told = words(name) - AROUND
+    told = set(words_of(name)) - AROUND
     return bool(told) and told <= DONE | AS_IT_WAS
 
 

@@ -24,9 +24,9 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
 from dataprops.sources.account import Decision
 from dataprops.sources.folder import groups
-from dataprops.sources.labels import NO_LABELS, SEPARATOR, joined
+from dataprops.sources.labels import NO_LABELS, SEPARATOR, joined, words_of
 from dataprops.sources.remote.filesystems import ACCESS
-from dataprops.sources.structure import SPLITS, words_of
+from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.util.redact import redacted
 
