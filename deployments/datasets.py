@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from dataprops.options import rows
 from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import Meets, OptionError, check_values, plain_value
 from deployments.channels import CHANNELS
+from deployments.schedules import due
 
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 REMOTE = re.compile(r"[a-z][a-z0-9+]*://")
@@ -50,7 +52,7 @@ def _cron(value: str) -> str:
         CronSchedule(cron=value)
     except ValueError:  # pydantic's is one
         return 'a cron expression such as "0 3 * * *"'
-    return ""
+    return "" if due(value, None, datetime.now(UTC), 1) else 'a cron expression whose date exists, such as "0 3 1 * *"'
 
 
 def _zone(value: str) -> str:

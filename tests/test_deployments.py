@@ -88,6 +88,7 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ("size = 64", "sise = 64", 10, "unknown key 'sise': did you mean 'size'?"),
         ("size = 64", 'size = "64"', 10, "size must be a whole number, got '64'"),
         ('"0 3 * * *"', '"at night"', 11, "schedule must be a cron expression"),
+        ('"0 3 * * *"', '"0 3 30 2 *"', 11, "schedule must be a cron expression whose date exists"),
         ("Europe/Berlin", "Europe/Berln", 12, "must be a time zone"),
         ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),
         ('tell = ["ward"]', 'tell = "ward"', 13, "tell must be a list of strings"),

@@ -436,14 +436,14 @@ def test_audits_from_before_windows_had_the_automatic_one() -> None:
         (None, "–"),
         ({"observed_value": 0.5, "element_count": 1}, "observed 0.5; 1 value"),
         ({"element_count": 1200, "unexpected_count": 0}, "1,200 values"),
-        ({"unexpected_count": 3}, "3 unexpected (0 %)"),
+        ({"unexpected_count": 3}, "3 unexpected (–)"),
         (
             {
                 "unexpected_count": 1500,
                 "unexpected_percent": 12.345,
                 "partial_unexpected_list": [*"<bcdefghijklmnopqrstu"],
             },
-            "1,500 unexpected (12.3 %); first: &lt;, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t",
+            "1,500 unexpected (12 %); first: &lt;, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t",
         ),
     ],
 )

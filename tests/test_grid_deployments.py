@@ -68,6 +68,7 @@ def test_an_experiment_of_the_file_becomes_a_deployment_with_plain_parameters(tm
         ("epochs = 2", "epochs = 0", 26, "epochs must be at least 1, got 0"),
         ("seeds = [0]", "seeds = [0.5]", 27, "seeds must be a list of whole numbers"),
         ('"0 4 * * 6"', '"at night"', 28, "schedule must be a cron expression"),
+        ('"0 4 * * 6"', '"0 3 30 2 *"', 28, "schedule must be a cron expression whose date exists"),
         ("workers = 1", 'workers = "two"', 29, "workers must be a whole number"),
         ("preset", "name = 'other'\npreset", 22, "unknown key 'name'"),
         ('sources = ["natural=digits:", "medical=chest"]', "", 19, "neither sources nor grid"),

@@ -33,6 +33,8 @@ def test_the_page_shows_datasets_history_and_worst_findings_and_what_runs(tmp_pa
         bad = audit(tmp_path / "set", name="bad", tools=inline_tools(watch), **options)
     told = next(one for one in seen if one.get("total") and one["unit"] == "pairs")
     assert told["dataset"] == "bad" and "0 % of" in in_words(told)
+    most = {"what": "comparing", "done": 999, "total": 1000, "unit": "pairs"}
+    assert in_words(most) == "comparing: 99 % of 1,000 pairs"
     assert in_words({"what": "training the probe", "done": 30, "total": 100, "unit": "%"}) == "training the probe: 30 %"
     assert {one["stage"] for one in seen} >= {"decode", "distances", "measure"}
     assert running(store) == []

@@ -107,7 +107,7 @@ def running(store: Path, dataset: str = "*") -> list[dict[str, Any]]:
 def in_words(told: dict[str, Any]) -> str:
     """'comparing pairs: 43 % of 50,000,000 pairs'."""
     if told.get("unit") == "%":
-        return f"{told['what']}: {100 * told['done'] / told['total']:.0f} %"
+        return f"{told['what']}: {100 * told['done'] // told['total']:.0f} %"
     if told.get("total"):
-        return f"{told['what']}: {100 * told['done'] / told['total']:.0f} % of {told['total']:,} {told['unit']}"
+        return f"{told['what']}: {100 * told['done'] // told['total']:.0f} % of {told['total']:,} {told['unit']}"
     return str(told.get("what", "at work"))

@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from dataprops.util.files import write_text
+from dataprops.util.numbers import percent
 
 STYLE = """:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}
@@ -51,7 +53,8 @@ def _observed(result: Mapping[str, Any]) -> str:
     if seen.get("element_count") is not None:
         parts.append(f"{seen['element_count']:,} value{'' if seen['element_count'] == 1 else 's'}")
     if seen.get("unexpected_count"):
-        parts.append(f"{seen['unexpected_count']:,} unexpected ({seen.get('unexpected_percent') or 0:.3g} %)")
+        share = percent(seen.get("unexpected_percent", math.nan) / 100)
+        parts.append(f"{seen['unexpected_count']:,} unexpected ({share})")
         some = [str(value) for value in (seen.get("partial_unexpected_list") or [])[:SHOWN]]
         if some:
             parts.append(f"first: {', '.join(some)}")

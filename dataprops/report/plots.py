@@ -322,7 +322,7 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     numeric = is_numeric(probe)
     missed = "not explained" if numeric else "wrong"
     (line,) = axes.plot(n, error, "o-", color=BLUE, markersize=5)
-    _tip(line, "; ".join(f"{a:,} images: {b:.3g} % {missed}" for a, b in zip(n, error, strict=True)))
+    _tip(line, "; ".join(f"{a:,} images: {percent(p['error'])} {missed}" for a, p in zip(n, curve, strict=True)))
     ends = probe.get("error") or {}
     if ends.get("low") is not None and ends.get("high") is not None:
         axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
@@ -335,7 +335,7 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     if doubled and (gain.get("value") or 0) > 0 and (gain.get("low") is None or gain["low"] > 0):
         axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
         (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
-        _tip(point, f"expected at {2 * n[-1]:,} images: {100 * doubled[1]:.3g} % {missed}")
+        _tip(point, f"expected at {2 * n[-1]:,} images: {percent(doubled[1])} {missed}")
         ticks.append(2 * n[-1])
         what = "variance not explained" if numeric else "error"
         told = f"Twice as many images: {what} from {percent(doubled[0])} to about {percent(doubled[1])}"

@@ -232,7 +232,7 @@ def render_store(store: Path, running: Sequence[Mapping[str, Any]] = ()) -> str:
     shown = [
         {
             **run,
-            "fraction": round(100 * run["done"] / run["total"]) if run.get("total") else None,
+            "fraction": int(100 * run["done"] // run["total"]) if run.get("total") else None,
             "words": run.get("words", run.get("what", "")),
         }
         for run in running

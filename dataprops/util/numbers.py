@@ -6,23 +6,35 @@ import math
 from statistics import NormalDist
 
 NOTHING = "–"
+ROUNDING = 1e-9  # of floating point, in percent
 
 
 def percent(fraction: float | None, *, sign: bool = False) -> str:
-    """A fraction as people read it, to two digits below ten: '-4.0 %', '12 %', '0 %', and '–' for None and NaN.
+    """A fraction as people read it, to two digits below ten: '4.0 %', '12 %', and '–' for None and NaN.
+
+    '0 %' and '100 %' are said of none and of all alone: what rounds to them gets more digits, or '<' or '>'. With a sign it is a
+    change, which may round to either.
 
     Examples
     --------
-    >>> percent(0.00312), percent(-0.041, sign=True), percent(1.5, sign=True), percent(-1e-9, sign=True)
-    ('0.31 %', '-4.1 %', '+150 %', '0 %')
+    >>> percent(0.00312), percent(0.041), percent(2999 / 3000), percent(3000 / 3000), percent(1e-6), percent(0.0)
+    ('0.31 %', '4.1 %', '99.97 %', '100 %', '<0.01 %', '0 %')
+    >>> percent(-0.041, sign=True), percent(1.5, sign=True), percent(-1e-9, sign=True)
+    ('-4.1 %', '+150 %', '0 %')
     """
     if fraction is None or math.isnan(fraction):
         return NOTHING
     hundred = 100 * fraction
-    size = abs(hundred)
-    if size < 0.005:
-        return "0 %"
+    size, rest = abs(hundred), 100 - hundred
     digits = 0 if size >= 9.95 else 1 if size >= 0.995 else 2
+    if size < ROUNDING or (size < 0.005 and (sign or hundred < 0)):
+        return "0 %"
+    if not sign and size < 0.005:
+        return "<0.01 %"
+    if not sign and ROUNDING < rest <= 0.5:
+        if rest < 0.005:
+            return ">99.99 %"
+        digits = 1 if rest > 0.05 else 2
     return f"{hundred:{'+' if sign else ''}.{digits}f} %"
 
 
