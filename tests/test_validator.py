@@ -177,7 +177,7 @@ def test_our_processes_look_for_cycles_seldom():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
-@pytest.mark.parametrize("helper_does", ["nothing", "the first", "all but the faults", "ends at the faults"])
+@pytest.mark.parametrize("helper_does", ["nothing", "the first", "all but the copies", "ends at the copies"])
 def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_path, monkeypatch, helper_does):
     run = SimpleNamespace(run_id="one", work=tmp_path)
     done: list[tuple[str, str]] = []
@@ -196,15 +196,16 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
         return jobs[name]
 
     monkeypatch.setattr(helper, "submit", submit)
-    beside.begin(run)
+    beside.begin(run, beside.OF_PICTURES)
+    beside.begin(run, beside.OF_NEIGHBOURS)
     tickets = {name: tmp_path / f"{name}.ticket" for name in beside.PARTS}
-    began = {"the first": 1, "all but the faults": 2, "ends at the faults": 2}.get(helper_does, 0)
+    began = {"the first": 1, "all but the copies": 2, "ends at the copies": 2}.get(helper_does, 0)
     for name in list(beside.PARTS)[:began]:
         answer = Future()
         answer.set_result(beside.find_if_left(run, name, tickets[name]))
         jobs[name]._answer = answer
-    if helper_does == "ends at the faults":
-        tickets["faults"].unlink()
+    if helper_does == "ends at the copies":
+        tickets["copies"].unlink()
     where[0] = "here"
     assert beside.looked(run) == ("copies", None, "shortcuts", ["dark"])
     here = [name for name, place in done if place == "here"]

@@ -1,7 +1,7 @@
-"""What is looked for in pictures and files alone: in the helper's process (`util.helper`), while this one trains the probe.
+"""What is looked for in pictures and files alone: in the helper's process (`util.helper`), while this one compares and trains.
 
-It takes the tables of `measure` and the canonical images, and nothing of the probe. `begin` hands it over, part by part, `looked` has
-it; where it was never handed over, or the helper is gone, it is done when it is asked for, with the same result. When the result is
+What takes the files' table and the canonical images is handed over as soon as they are there (`OF_PICTURES`), what takes neighbours
+as well when those are (`OF_NEIGHBOURS`); nothing takes anything of the probe. `begin` hands parts over, `looked` has them; where it was never handed over, or the helper is gone, it is done when it is asked for, with the same result. When the result is
 asked for, this process, which would only wait, does the parts that the helper has not begun with, the last first; but not the first,
 for which the helper alone has the libraries.
 """
@@ -53,14 +53,14 @@ def prepare() -> None:
     helper.imports(*USES)
 
 
-def begin(run: Run) -> None:
-    """Hand the work over; the tables of `measure` must be written."""
-    begun = _begun[run.run_id] = {}
-    for name in PARTS:
+def begin(run: Run, parts: Sequence[str]) -> None:
+    """Hand parts over, whose tables must be written; `OF_PICTURES` come first."""
+    begun = _begun.setdefault(run.run_id, {})
+    for name in parts:
         ticket = run.work / f"{name}.ticket"
         ticket.touch()
         # a pass over many images takes longer than the process waits for work
-        job = helper.submit(__name__, "find_if_left", run, name, ticket, begin=not begun)
+        job = helper.submit(__name__, "find_if_left", run, name, ticket, begin=name == parts[0])
         begun[name] = _Begun(job, ticket)
 
 
@@ -125,7 +125,7 @@ def find_shortcuts(run: Run) -> tuple[Sequence[Told] | None, pd.DataFrame]:
     from dataprops.util.threads import one_thread
 
     files, seed = run.files, run.config.seed
-    images, kind = files.images.read(), files.scanned.read().label_kind
+    images, kind = files.files.read(), files.scanned.read().label_kind
     with one_thread():
         told = told_by_pixels(images, Pictures(run).blocks, seed=seed) if kind == "classes" else None
         described = files.described.read() if files.described.path.is_file() else None
@@ -139,11 +139,12 @@ def find_faults(run: Run) -> Sequence[Fault]:
     from dataprops.util.threads import one_thread
 
     with one_thread():
-        return faults(run.files.images.read(), Pictures(run).blocks, run.config.seed)
+        return faults(run.files.files.read(), Pictures(run).blocks, run.config.seed)
 
 
 # in the order in which the helper does them
-PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "copies": find_copies, "faults": find_faults}
+PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "faults": find_faults, "copies": find_copies}
+OF_PICTURES, OF_NEIGHBOURS = ("shortcuts", "faults"), ("copies",)
 ITS_OWN = "shortcuts"  # is not taken back: the libraries for it are loaded there alone
 
 

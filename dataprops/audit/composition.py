@@ -108,13 +108,14 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     else:
         kernels.begin()
         beside.prepare()
+        beside.begin(run, beside.OF_PICTURES)  # while pairs are compared
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])
         import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # meanwhile
         kernels.wait()
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
-        beside.begin(run)  # while the probe is trained
+        beside.begin(run, beside.OF_NEIGHBOURS)  # while the probe is trained
         drawn.begin(run)
         go(COMPUTE[COMPUTE.index("probe") :])
     go(TELL[:1])
