@@ -1,9 +1,10 @@
 """What is looked for in pictures and files alone: in the helper's process (`util.helper`), while this one compares and trains.
 
 What takes the files' table and the canonical images is handed over as soon as they are there (`OF_PICTURES`), what takes neighbours
-as well when those are (`OF_NEIGHBOURS`); nothing takes anything of the probe. `begin` hands parts over, `looked` has them; where it was never handed over, or the helper is gone, it is done when it is asked for, with the same result. When the result is
-asked for, this process, which would only wait, does the parts that the helper has not begun with, the last first; but not the first,
-for which the helper alone has the libraries.
+as well when those are (`OF_NEIGHBOURS`); nothing takes anything of the probe. `begin` hands parts over, `looked` has them; where they
+were never handed over, or the helper is gone, they are done when they are asked for, with the same result. When the result is asked
+for, this process, which would only wait, does the parts that the helper has not begun with, the last first; but not the first, for
+which the helper alone has the libraries.
 """
 
 from __future__ import annotations
