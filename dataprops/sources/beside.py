@@ -68,6 +68,7 @@ DEEPEST = 4  # levels of objects of JSON in which a class is looked for
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
+MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5")  # files of no known form that may hold labels
 EXPORTED = (".json", ".jsonl", ".ndjson", ".manifest")
 KEPT = 2**25  # bytes of files beside images, that are kept while rules look into them
 COCO_MOST = 2**29  # bytes of a file of annotations
@@ -224,11 +225,13 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if not named and not with_ids(table, names, read, options):
         others = [name for name in names if name.lower().endswith(TABLES)]
         others += _long_texts(table["key"].tolist(), names, read)
+        called, out = ("tables", "giving the table") if others else ("files", "a table")
+        others = others or [name for name in names if name.lower().endswith(MAY_TELL)]
         if others and all(told["what"] != "labels" for told in table.attrs.get("decisions", ())):
-            why = f"tables lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+            why = f"{called} lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
             columns = columns_of(table["key"].tolist(), others, read) if len(others) <= MOST_TABLES else None
             if columns is None:
-                decide(table, Decision("labels", "none", why, "giving the table in place of the folder"))
+                decide(table, Decision("labels", "none", why, f"{out} in place of the folder"))
             else:
                 why = f"{why}; {columns[0]} names images, and has the columns {columns[1]}"
                 decide(table, Decision("labels", "none", why, "--label-column COLUMN"))
@@ -372,13 +375,19 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
     for name in names:
         if posixpath.splitext(name)[1].lower() in ("", ".json", ".txt", ".cls"):
             elsewhere[stem_of(name)].append(name)
+    own: dict[str, list[str]] = defaultdict(list)  # one file of JSON for all images of a folder
+    for name in names:
+        if name.lower().endswith(".json") and posixpath.dirname(name):
+            own[posixpath.dirname(name)].append(name)
     found: dict[str, str] = {}
     patients: dict[str, str] = {}
     used: dict[str, str] = {}
+    told = False  # whether JSON says that these are labels
     for key in table["key"]:
         stem = posixpath.splitext(key)[0]
-        name = next((stem + ending for ending in (".txt", ".cls", ".json") if stem + ending in there), None)
-        others = elsewhere.get(posixpath.basename(stem), [])
+        beside = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
+        name = next((one for one in beside if one in there), None)
+        others = elsewhere.get(posixpath.basename(stem), []) or own.get(posixpath.dirname(key), [])
         if name is None and len(others) != 1:
             continue
         name = name or others[0]
@@ -388,13 +397,14 @@ def _sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
         except (OSError, ValueError, RecursionError):
             return
         label = _label_of(whole) if whole is not None else text if "\n" not in text else None
+        told = told or isinstance(whole, dict)
         if label:
             found[key], used[name] = label, COMPANION
         if whole is not None and (patient := _value_of(whole, PATIENTS)) is not None:
             patients[key] = patient
-    values = set(found.values())
+    values = {part for value in found.values() for part in value.split(SEPARATOR)}
     few = 1 < len(values) <= max(2, min(FEW_CLASSES, len(found) / 2))
-    words = few and all(len(value) <= WORD and len(value.split()) <= WORDS for value in values)
+    words = few and (told or all(len(value) <= WORD and len(value.split()) <= WORDS for value in values))
     if len(found) < len(table) / 2 or not words:  # captions, or something else
         return
     named = _set_labels(table, found)
@@ -423,11 +433,17 @@ def _value_of(whole: Any, names: Sequence[str]) -> str | None:
     level = [whole]
     for _ in range(DEEPEST):
         level = [one for one in level if isinstance(one, dict)]
-        told = {plain_name(key): value for one in level for key, value in one.items() if isinstance(value, str | int)}
+        told = {plain_name(key): value for one in level for key, value in one.items() if _is_text(value)}
         if (name := next((name for name in names if name in told), None)) is not None:
-            return str(told[name])
+            return joined(map(str, told[name])) if isinstance(told[name], list) else str(told[name])
         level = [value for one in level for value in one.values()]
     return None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value of JSON is a text, a number, or a list of texts."""
+    several = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    return isinstance(value, str | int) or bool(several)
 
 
 def _tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
@@ -506,6 +522,7 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
         categories = {row["id"]: str(row["name"]) for row in whole["categories"]}
         files = {row["id"]: str(row["file_name"]) for row in whole["images"]}
+        _sequences(table, name, whole["images"])
         found: dict[str, set[str]] = defaultdict(set)
         if not whole.get("annotations"):  # a list of images, as of COCO's test set: another file tells the objects
             return
@@ -535,6 +552,20 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         table.attrs["several"] = True
     why = f"{name} annotates {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "categories of the annotated objects", why, "--layout"))
+
+
+def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Patients or sequences that COCO's list of images names, as sets of camera traps have them."""
+    field = next(iter(known_as(list(dict.fromkeys(key for row in rows[:1] for key in row)), PATIENTS)), None)
+    if field is None:
+        return
+    known = by_ends(table["key"].tolist())
+    told = {image_of(str(row["file_name"]), known): str(row[field]) for row in rows if row.get(field) is not None}
+    group = [told.get(key) if own is None else own for key, own in zip(table["key"], table["group"], strict=True)]
+    everybody = len(set(told.values())) == 1 and len(told) > len(table) / 2
+    if not everybody and group != table["group"].tolist():
+        table["group"] = pd.Series(group, dtype=object)
+        decide(table, Decision("groups", f"{field!r} of {name}", f"it names {len(told):,} images", "--group-pattern"))
 
 
 def _yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:

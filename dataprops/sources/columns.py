@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, MutableSequence, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision
-from dataprops.sources.labels import joined
+from dataprops.sources.labels import joined, words_of
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions
 
@@ -60,6 +61,20 @@ LABELS = (
         "classification",
         "birads",
     ),
+    # of other languages, without accents
+    *(
+        "diagnose",
+        "befund",
+        "klasse",
+        "kategorie",
+        "diagnostico",
+        "etiqueta",
+        "clase",
+        "categoria",
+        "classe",
+        "etiquette",
+    ),
+    *("diagnosi", "etichetta", "标签", "类别", "诊断", "ラベル", "診断", "диагноз", "класс"),
 )
 PATIENTS = (
     "patient",
@@ -72,7 +87,12 @@ PATIENTS = (
     "lesionid",
     "videoid",
     "sequenceid",
+    "seqid",
+    *("patientennummer", "patientenid", "患者", "患者id", "病人id", "пациент"),
 )
+# words that together make a patient's column: Patient_num, PatientNo, ID paciente
+_PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
+_NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
 FILES = 0.9  # share of a column's values that are files
 PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
@@ -118,12 +138,25 @@ POSITIVE = MARK | {"1", "1.0", "true", "yes"}
 
 
 def plain_name(column: str) -> str:
-    """A column's name without what differs between tables.
+    """A column's name without what differs between tables: case, blanks, dashes, accents.
 
-    >>> plain_name("Image Index"), plain_name("file_name")
-    ('imageindex', 'filename')
+    >>> plain_name("Image Index"), plain_name("file_name"), plain_name("Diagnóstico")
+    ('imageindex', 'filename', 'diagnostico')
     """
-    return re.sub(r"[^a-z0-9]", "", str(column).lower())
+    text = str(column).lower()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+    return "".join(filter(str.isalnum, text))
+
+
+def is_patient(column: str) -> bool:
+    """Whether a column is called after a patient, or after the number of one.
+
+    >>> is_patient("Patient_num"), is_patient("ID paciente"), is_patient("patient age")
+    (True, True, False)
+    """
+    words = set(words_of(str(column)))
+    return plain_name(column) in PATIENTS or bool(words & _PERSON and words <= _PERSON | _NUMBER)
 
 
 def known_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -222,7 +255,7 @@ def texts_of(column: pd.Series) -> list[str | None]:
 
 def _is_meta(column: str) -> bool:
     """Whether a column tells of a person or of the table by its name, or by the last word of it: patient_sex."""
-    return plain_name(column) in META.union(PATIENTS) or last_word(column) in META
+    return plain_name(column) in META or is_patient(column) or last_word(column) in META
 
 
 def _text(column: pd.Series) -> pd.Series:
@@ -326,8 +359,12 @@ def last_word(column: str) -> str:
 
 def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bool:
     """Whether a table names images and their splits and patients, and no label, and none was asked for."""
-    known = {*PARTS, *PATIENTS, *OTHER_IDS}
-    others = [column for column in frame.columns if column != path and plain_name(column) not in known]
+    known = {*PARTS, *OTHER_IDS}
+    others = [
+        column
+        for column in frame.columns
+        if column != path and plain_name(column) not in known and not is_patient(column)
+    ]
     asked = options.one_hot or options.label_column != _DEFAULTS.label_column
     return not asked and all(str(column).startswith("Unnamed") for column in others)
 
@@ -424,7 +461,9 @@ def optional(
         return texts_of(frame[wanted]), []
     if wanted != default:
         return none, [Decision("columns", f"no {what}", f"there is no column {wanted!r}", f"--{what}-column")]
-    for column in known_as(frame.columns.tolist(), names):
+    known = known_as(frame.columns.tolist(), names)
+    known += [column for column in frame.columns if what == "group" and column not in known and is_patient(column)]
+    for column in known:
         if column in used:
             continue
         values = texts_of(frame[column])

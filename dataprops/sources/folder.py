@@ -200,12 +200,17 @@ def layout(
 def _splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, ...]]:
     """Splits that all names of files begin with, ``train_00001.jpg`` and ``test_00001.jpg``."""
     words = [re.match(r"([A-Za-z]+)[-_ ]", key.rpartition("/")[2]) for key in keys]
-    split = [None if word is None else split_of(word[1]) for word in words]
+    split = [None if word is None else _split_in(word[1]) for word in words]
     count = Counter(split)
     if None in count or len(count) < 2 or min(count.values()) < 2:
         return [None] * len(keys), ()
     value = ", ".join(f"{name} {number:,}" for name, number in count.items())
     return split, (Decision("splits", value, "all names of files begin with one", "--layout"),)
+
+
+def _split_in(word: str) -> str | None:
+    """The split that a name begins with, also one of several: ``testA``."""
+    return split_of(word) or split_of(re.sub(r"(?<=[a-z])[A-Z]$", "", word))
 
 
 def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
@@ -216,7 +221,7 @@ def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
         return _ending_alike(keys)
     names = sorted(count, key=lambda name: -count[name])
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
-    if len({split_of(name) for name in names} - {None}) == len(names):  # see _splits_of_names
+    if all(_split_in(name) for name in names):  # see _splits_of_names
         return ()
     why = f"no folder tells a class; names of files begin with {shown_names}"
     word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS

@@ -8,12 +8,14 @@ of two splits or more. Other files that are called like a division of the set ar
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
+from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.joins import splits_of_lists
@@ -152,9 +154,9 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
     text = as_text(data)[0]
     lines = _listed(text) if name.lower().endswith(".json") else [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line]
-    if name.lower().endswith((".csv", ".tsv")):
-        lines = lines[1:]  # the names of its columns, or one image of many
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
+    if not name.lower().endswith(".json") and found[:1] == [None]:
+        found, lines = found[1:], lines[1:]  # the names of its columns
     keys = [key for key in found if key is not None]
     return keys if keys and len(keys) >= NAMED * len(lines) else []
 
@@ -172,4 +174,7 @@ def _listed(text: str) -> list[str]:
 def _paths(line: str) -> Iterator[str]:
     """Candidates for the image path in a line: the whole line, then each of its values, which may hold blanks."""
     for text in (line, *re.split(r"[\s,;]+", line), *(part.strip(' "') for part in line.split(","))):
-        yield folded(forward_slashes(text)).lstrip("/")
+        path = folded(forward_slashes(text)).lstrip("/")
+        yield path
+        if ending_of(path) in SURE:  # 1.png for 1.tif
+            yield posixpath.splitext(path)[0]

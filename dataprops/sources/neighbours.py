@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,11 +22,11 @@ from dataprops.sources.columns import (
     PATHS,
     PATIENTS,
     columns_of_files,
+    is_patient,
     known_as,
     labels_of,
     optional,
     path_column,
-    plain_name,
     texts_of,
     without_labels,
 )
@@ -119,7 +119,8 @@ def with_patients(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> None:
     """Fill in splits and patients by the tables that name nearly all images, whatever these say of labels."""
-    missing = [column for column in ("split", "group") if column == "group" or table[column].isna().all()]
+    # one folder that holds everything, "train", tells no split where a table tells several
+    missing = [column for column in ("split", "group") if column == "group" or table[column].nunique(dropna=False) == 1]
     tables = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
     if not missing or options.group_pattern is not None or not tables:
         return
@@ -132,7 +133,7 @@ def with_patients(
         rows, used = _rows_of(frame, known)
         if not rows and not frame.empty:
             by_parts, parts = rows_by_parts(keys, frame)
-            used = [name for name in parts if plain_name(name) not in PATIENTS]
+            used = [name for name in parts if not is_patient(name)]
             rows = {key: some[0] for key, some in by_parts.items()}
         if not rows:
             continue
@@ -145,14 +146,11 @@ def with_patients(
                 found[column] |= own
                 told_of[column].append(f"{used[-1]!r} of {name}")
     for column, values in found.items():
-        # patients of those that have labels are enough: a test set may have neither
-        asked = {key for key, one in zip(keys, table["label"], strict=True) if column == "split" or one is not None}
-        asked = asked or set(keys)
-        if len(values.keys() & asked) < WHOLE * len(asked) or (column == "group" and len(set(values.values())) < 2):
+        if len(set(values.values())) < 2 or not _enough(values.keys(), table, column):
             continue
         text = [values.get(key) for key in keys]
         own = table[column].tolist()
-        if table[column].notna().any() and not _coarser(text, own):
+        if column == "group" and table[column].notna().any() and not _coarser(text, own):
             if not any(one is None and value is not None for one, value in zip(own, text, strict=True)):
                 continue
             if any(None not in pair and pair[0] != pair[1] for pair in zip(own, text, strict=True)):
@@ -166,6 +164,17 @@ def with_patients(
         why = f"it names {len(values):,} of {len(keys):,} images"
         told = Decision(f"{column}s", ", ".join(told_of[column]), why, f"--{column}-column")
         decide(table, told)
+
+
+def _enough(named: Collection[str], table: pd.DataFrame, column: str) -> bool:
+    """Whether tables name enough images: nearly all; of patients, nearly all with a label, or nearly all of a split that is half of
+    the set: a test set may have neither.
+    """
+    parts = [table]
+    if column == "group":
+        parts += [table[table["label"].notna()]]
+        parts += [part for _, part in table.groupby("split") if len(part) >= len(table) / 2]
+    return any(len(part) and part["key"].isin(named).mean() >= WHOLE for part in parts)
 
 
 def _coarser(patients: Sequence[str | None], folders: Sequence[str | None]) -> bool:
@@ -344,7 +353,7 @@ def _named(
     why = "their values stand in the paths"
     decisions = [Decision("columns", f"{', '.join(map(repr, columns))} name the images", why, "--path-column")]
     whole = frame.iloc[[row for _, row in pairs]].reset_index(drop=True)
-    used = [column for column in columns if plain_name(column) not in PATIENTS]  # which tell the patient as well
+    used = [column for column in columns if not is_patient(column)]  # which tell the patient as well
     return whole, Named(used, [key for key, _ in pairs], [], decisions, [], set())
 
 
@@ -453,7 +462,8 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
             if one in known:
                 return known[one]
         text = text.partition("/")[2]
-    return None
+    folder, mark, name = folded(forward_slashes(path)).rpartition("_")
+    return image_of(f"{folder}/{name}", known) if mark and "/" not in folder else None  # 000001_01_01_109.png
 
 
 def described_by(tables: Sequence[Told]) -> tuple[Said, tuple[list[str], int]]:

@@ -34,7 +34,14 @@ SPLITS = {
     "privatetest": "test",
 }
 # of folders; a column of a table keeps such names
-OF_FOLDERS = SPLITS | {"trainval": "train", "eval": "val", "evaluation": "val", "holdout": "test", "heldout": "test"}
+OF_FOLDERS = SPLITS | {
+    "trainval": "train",
+    "eval": "val",
+    "evaluation": "val",
+    "holdout": "test",
+    "heldout": "test",
+    "crossval": "val",
+}
 FILLERS = frozenset(
     (
         "set",
@@ -61,7 +68,7 @@ BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
 # Ids that differ in their figures alone: LIDC-IDRI-0001 and IMD002, TCGA_CS_4941_19960909, UIDs of DICOM. Words in small letters
 # with one number, Sample001 and n01440764, are as often classes
-CODE = re.compile(r"(?=(?:[^A-Z]*[A-Z]){2}|.*\d{3,}\D+\d{3,})(?=.*\d{3})[A-Z0-9_@.-]+|\d+(?:\.\d+){4,}")
+CODE = re.compile(r"(?=(?:[^A-Z]*[A-Z]){2}|.*\d{3,}\D+\d{3,}|\d{6,}\D)(?=.*\d{3})[A-Z0-9_@.-]+|\d+(?:\.\d+){4,}")
 PLAIN = re.compile(
     r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans|jpegimages|originals?|raw", re.IGNORECASE
 )

@@ -1,0 +1,203 @@
+"""Layouts that nobody had tried before, each kind small: splits, patients and labels that stand where other sets have none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dataprops.sources.account import COMPANION, MASK, left_out_of
+from dataprops.sources.columns import plain_name
+from tests.test_published_layouts import Layout, made, numbered, table
+
+PETS = ("cat", "dog")
+SCANS = numbered("scan_{}.png", 12)
+EIGHT: dict[str | None, int] = {f"p{n}": 2 for n in range(4)}
+LAYOUTS = {
+    "fetal planes: the column of patients is called after their number, that of the split has a blank": Layout(
+        numbered("images/{}.png", 8),
+        {
+            "data.csv": table(
+                "Image_name;Patient_num;Class;Train ", *(f"{n};p{n // 2};ab;{n % 4 // 2}" for n in range(8))
+            )
+        },
+        "",
+        {"ab": 8},
+        {"train": 4, "test": 4},
+        EIGHT,
+    ),
+    "Spanish, with accents and a mark of UTF-8": Layout(
+        numbered("imagenes/{}.png", 8),
+        {
+            "datos.csv": "\ufeff"
+            + table(
+                "imagen,diagnóstico,ID paciente", *(f"{n}.png,{('sano', 'malo')[n % 2]},p{n // 2}" for n in range(8))
+            )
+        },
+        "",
+        {"sano": 4, "malo": 4},
+        group=EIGHT,
+    ),
+    "German, of Windows": Layout(
+        numbered("Bilder/{}.png", 8),
+        {
+            "befunde.csv": table(
+                "Bild;Befund;Patientennummer", *(f"{n}.png;{('Läsion', 'frei')[n % 2]};p{n // 2}" for n in range(8))
+            ).encode("latin-1")
+        },
+        "",
+        {"Läsion": 4, "frei": 4},
+        group=EIGHT,
+    ),
+    "RANZCR: patients of a training set of which two tables tell other labels": Layout(
+        [*numbered("train/a{}.png", 8), *numbered("test/b{}.png", 2)],
+        {
+            "train.csv": table("image,label,PatientID", *(f"a{n},{n % 2},p{n // 2}" for n in range(8))),
+            "train_annotations.csv": table("image,label", *(f"a{n},{(n + 1) % 2}" for n in range(8))),
+        },
+        "",
+        {None: 10},
+        {"train": 8, "test": 2},
+        EIGHT | {None: 2},
+        told="give the same images different labels",
+    ),
+    "ISIC 2018: lesions of the training set alone": Layout(
+        [*numbered("train/a{}.png", 8), *numbered("test/b{}.png", 4)],
+        {
+            "truth_train.csv": table("image,label", *(f"a{n},{n % 2}" for n in range(8))),
+            "truth_test.csv": table("image,label", *(f"b{n},{n % 2}" for n in range(4))),
+            "groups.csv": table("image,lesion_id,confirmed", *(f"a{n},p{n // 2},histology" for n in range(8))),
+        },
+        "",
+        {"0": 6, "1": 6},
+        {"train": 8, "test": 4},
+        EIGHT | {None: 4},
+    ),
+    "GlaS: names of files begin with splits, of which one is in two parts": Layout(
+        [f"{part}_{n}.bmp" for part in ("train", "testA", "testB") for n in range(4)],
+        {},
+        "",
+        {None: 12},
+        {"train": 4, "test": 8},
+        told="all names of files begin with one",
+    ),
+    "WILDS: one folder train, and a table of splits": Layout(
+        numbered("train/{}.png", 8),
+        {
+            "metadata.csv": table(
+                ",split,y,seq_id,filename",
+                *(f"{n},{('train', 'val', 'test')[n % 3]},{n % 2},p{n // 2},{n}.png" for n in range(8)),
+            )
+        },
+        "",
+        {"0": 4, "1": 4},
+        {"train": 3, "val": 3, "test": 2},
+        EIGHT,
+    ),
+    "iWildCam: sequences in COCO's list of images, also of the test": Layout(
+        [*numbered("train/{}.png", 8), *numbered("test/b{}.png", 2)],
+        {
+            "train_annotations.json": json.dumps(
+                {
+                    "images": [{"id": n, "file_name": f"{n}.png", "seq_id": f"p{n // 2}"} for n in range(8)],
+                    "annotations": [{"image_id": n, "category_id": n % 2} for n in range(8)],
+                    "categories": [{"id": n, "name": name} for n, name in enumerate(PETS)],
+                }
+            ),
+            "test_information.json": json.dumps(
+                {"images": [{"id": n, "file_name": f"b{n}.png", "seq_id": "t"} for n in range(2)], "categories": []}
+            ),
+        },
+        "",
+        {"cat": 4, "dog": 4, None: 2},
+        {"train": 8, "test": 2},
+        EIGHT | {"t": 2},
+    ),
+    "BBBC039: lists name the images by another ending": Layout(
+        numbered("images/{}.tif", 6),
+        {"training.txt": "0.png\n1.png\n2.png\n", "validation.txt": "3.png\n", "test.txt": "4.png\n5.png\n"},
+        "",
+        {None: 6},
+        {"train": 3, "val": 1, "test": 2},
+    ),
+    "Stanford Online Products: lists with names of columns": Layout(
+        [f"{c}_final/{n}.png" for c in PETS for n in range(4)],
+        {
+            f"Ebay_{split}.txt": table(
+                "image_id class_id path", *(f"{n} 1 {c}_final/{n}.png" for c in PETS for n in some)
+            )
+            for split, some in (("train", (0, 1)), ("test", (2, 3)))
+        },
+        "",
+        {"cat_final": 4, "dog_final": 4},
+        {"train": 4, "test": 4},
+    ),
+    "BigEarthNet: a JSON for the bands of each patch": Layout(
+        [f"S2A_2017061{n}T101031_{n}_53/B{b:02}.tif" for n in range(6) for b in (2, 3)],
+        {
+            f"S2A_2017061{n}T101031_{n}_53/labels_metadata.json": json.dumps(
+                {"labels": [["Sea"], ["Land principally occupied by agriculture", "Sea"]][n % 2], "corner": {"x": 1}}
+            )
+            for n in range(6)
+        },
+        "",
+        {"Sea": 6, "Land principally occupied by agriculture|Sea": 6},
+        group={f"S2A_2017061{n}T101031_{n}_53": 2 for n in range(6)},
+    ),
+    "x.png.json beside x.png, the class within": Layout(
+        numbered("{}.png", 4),
+        {f"{n}.png.json": json.dumps({"annotation": {"class": PETS[n % 2]}, "size": [1, 2]}) for n in range(4)},
+        "",
+        {"cat": 2, "dog": 2},
+    ),
+    "DeepLesion: the table joins folder and file": Layout(
+        [f"Images/{n:06}_01_0{s}/{k}.png" for n in range(1, 4) for s in (1, 2) for k in (103, 104)],
+        {
+            "info.csv": table(
+                "File_name,Patient_index,label",
+                *(f"{n:06}_01_0{s}_{k}.png,{n},{s}" for n in range(1, 4) for s in (1, 2) for k in (103, 104)),
+            )
+        },
+        "",
+        {"1": 6, "2": 6},
+        group={f"{n}": 4 for n in range(1, 4)},
+    ),
+    "folders that are the numbers of users are no classes": Layout(
+        [f"{30601258 + user}@N0{user % 4}/{k}.png" for user in range(6) for k in range(2)],
+        {},
+        "",
+        {None: 12},
+        group={f"{30601258 + user}@N0{user % 4}": 2 for user in range(6)},
+    ),
+    "files of no known form are told": Layout(
+        numbered("images/{}.png", 4),
+        {f"annotations/{n}_exp.npy": "x" for n in range(4)},
+        "",
+        {None: 4},
+        told="files lie beside the images: annotations/0_exp.npy",
+    ),
+    "VLCS: splits of three names below the classes": Layout(
+        [f"{c}/{split}/{n}.png" for c in PETS for split in ("train", "crossval", "test") for n in range(2)],
+        {},
+        "",
+        {"cat": 6, "dog": 6},
+        {"train": 4, "val": 4, "test": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_tried_last_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    listing = made(layout, tmp_path / "set").scan()
+    assert Counter(listing["label"]) == layout.label
+    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
+    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
+    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
+    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+
+
+def test_names_of_columns_are_plain_in_every_script() -> None:
+    assert [plain_name(name) for name in ("Bild-Nr.", "DIAGNÓSTICO", "标签")] == ["bildnr", "diagnostico", "标签"]
