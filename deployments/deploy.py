@@ -190,7 +190,7 @@ def deploy(operations: Operations) -> list[Step]:
         changes = [_ensure_pool(client, operations.pool)]
         blocks: dict[str, UUID] = {}
         for channel in operations.channels:
-            blocks[channel.name], change = _ensure_block(client, operations, channel)
+            blocks[channel.name], change = _ensure_block(operations, channel)
             changes.append(change)
         ids: dict[str, UUID] = {}
         for row in wanted:
@@ -247,7 +247,7 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> Step:
     return Step("work pool", name, "unchanged")
 
 
-def _ensure_block(client: SyncPrefectClient, operations: Operations, channel: Channel) -> tuple[UUID, Step]:
+def _ensure_block(operations: Operations, channel: Channel) -> tuple[UUID, Step]:
     from prefect.blocks.core import Block
 
     name = block_name(operations, channel.name)

@@ -632,7 +632,7 @@ def test_what_was_done_is_told_in_words() -> None:
     def words(a: int, b: int, **given: Any) -> str:
         row = {"view": 0, "warp": EYE, "gain": 1.0, "offset": 0.0, "differing": 0.0, "covered": 1.0} | given
         best = pd.DataFrame({name: [value] for name, value in row.items()})
-        (found,) = nearcopies.describe(table, np.array([a]), np.array([b]), best, np.zeros(1))
+        (found,) = nearcopies.describe(table, np.array([a]), np.array([b]), best)
         return found
 
     assert words(0, 0) == "the same view"

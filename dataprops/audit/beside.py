@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree", "dataprops.findings.nearcopies")
 NOT_ASKED = ("neighbours", "probe", "copies", "faults", "told", "shortcuts", "since", "feature_pairs")  # by hard parts
-NO_PICTURES = {name: Context._field_defaults[name] for name in ("pixels", "originals")}  # those at work cannot travel
+NO_PICTURES = {"pixels": Context._field_defaults["pixels"]}  # those at work cannot travel
 
 
 class Looked(NamedTuple):

@@ -1,15 +1,12 @@
-"""The images of a run by their ids: canonical pixels from its shards, and the originals from its source."""
+"""The images of a run by their ids: canonical pixels from its shards."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dataprops.audit.stages.scan import source_of
 from dataprops.audit.workspace import Run
-from dataprops.imaging.decode import RawImage
 from dataprops.store import shards
 
 BLOCK_BYTES = 32 * 2**20
@@ -49,16 +46,3 @@ class Pictures:
         for start in range(0, len(wanted), step):
             part = wanted[start : start + step]
             yield part, self._index.rows(self._shard[part], self._row[part]).reshape(-1, *shape)
-
-    def originals(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes | RawImage]]:
-        """Id and file (or decoded image, where the source has no files) of those that can be read now, as the source reads best."""
-        source = source_of(self._run)
-        listed = self._run.files.listing.read(["key"])["key"]
-        keys = {os.fsdecode(listed.iloc[int(image)]): int(image) for image in ids}
-        order = source.order(list(keys))
-        in_order = list(keys) if order is None else [list(keys)[i] for i in order]
-        for key, bearer in zip(in_order, source.read_ahead([key] for key in in_order), strict=True):
-            try:
-                yield keys[key], bearer.read(key)
-            except OSError:
-                continue

@@ -163,11 +163,12 @@ def _less_detail(
     """Images of the same path that lost detail, and how many there are of the same path; None where it was not measured then."""
     try:
         table = run.results.parent / before.summary["run_id"] / "images.parquet"
-        measured = pd.read_parquet(table, columns=["path", "content", *MEASURED])
+        measured = pd.read_parquet(table, columns=list(MEASURED))
     except (OSError, ValueError, KeyError):  # of a version that did not measure it
         return None, 0
-    same = (partner >= 0) & (measured["path"].to_numpy(object)[partner] == images["path"].to_numpy(object))
-    at = np.nonzero(same & (measured["content"].to_numpy(object)[partner] != images["content"].to_numpy(object)))[0]
+    path, content = ((before.images[name].to_numpy(object)[partner], images[name]) for name in ("path", "content"))
+    same = (partner >= 0) & (path[0] == path[1].to_numpy(object))
+    at = np.nonzero(same & (content[0] != content[1].to_numpy(object)))[0]
     then = measured.iloc[partner[at]].reset_index(drop=True)
     now = images[["image", *MEASURED]].iloc[at].reset_index(drop=True)
     told = pd.concat([now, then[list(MEASURED)].add_suffix("_before")], axis=1).assign(lost=lost_detail(then, now))

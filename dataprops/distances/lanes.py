@@ -23,9 +23,9 @@ TO_UNSIGNED = -0x7F7F7F80  # 0x80 in each byte: x - 128 as int8 becomes x as uin
 # functions so made are called without their first argument
 compiled_in = cast("Callable[[Callable[..., Any]], Any]", intrinsic)
 
-BIT, INT8, INT32, INT64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+INT8, INT32, INT64 = (ir.IntType(bits) for bits in (8, 32, 64))
 FLOATS, NUMBERS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(INT32, LANES)
-OF_BYTES, OF_BITS = ir.VectorType(INT8, BYTES), ir.VectorType(BIT, BYTES)
+OF_BYTES = ir.VectorType(INT8, BYTES)
 
 
 def _constant(kind: Any, value: float) -> Any:

@@ -182,10 +182,6 @@ class NearPairs:
         self._parts = [(a[order], b[order], d2[order])]
         self._held = len(order)
 
-    @property
-    def truncated(self) -> bool:
-        return self.count > self.limit
-
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(a, b, d2), int32, int32, float64, ordered by (d2, a, b), a < b."""
         with self._lock:

@@ -26,7 +26,7 @@ COLDEST, HOTTEST = 0.05, 100.0
 
 
 @torch.no_grad()
-def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "cpu", batch: int = BATCH) -> bool:
+def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "cpu") -> bool:
     """Set batch norms' running statistics to the mean over batches of the training images uint8 [n, c, h, w]; False without any."""
     norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -39,7 +39,7 @@ def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "c
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over batches
-    for part in torch.tensor_split(torch.arange(len(images)), max(1, -(-len(images) // batch))):
+    for part in torch.tensor_split(torch.arange(len(images)), max(1, -(-len(images) // BATCH))):
         if len(part) > 1:
             net(as_input(images[part], device))
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -49,10 +49,10 @@ def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "c
 
 
 @torch.no_grad()
-def logits_of(net: nn.Module, images: torch.Tensor, device: str = "cpu", batch: int = BATCH) -> np.ndarray:
+def logits_of(net: nn.Module, images: torch.Tensor, device: str = "cpu") -> np.ndarray:
     """float64 [n, classes], in eval mode and float32."""
     net.eval()
-    parts = [net(as_input(images[i : i + batch], device)).double().cpu() for i in range(0, len(images), batch)]
+    parts = [net(as_input(images[i : i + BATCH], device)).double().cpu() for i in range(0, len(images), BATCH)]
     return torch.cat(parts).numpy()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.probe.folds import unite
 
 
 class Impossible(DatapropsError):
@@ -34,21 +35,9 @@ def leak_groups(group: list[str | None], pixels: list[str]) -> np.ndarray:
     >>> leak_groups(["p", "p", None, None], ["a", "b", "b", "c"])
     array([0, 0, 0, 1])
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(pixels)
-    own = [f"image {i}" if pd.isna(name) else f"group {name}" for i, name in enumerate(group)]
-    by_group, _ = pd.factorize(np.array(own, object))
-    by_pixels, _ = pd.factorize(np.array(pixels, object))
-    nodes = n + n
-    # image -> its group, image -> its content
-    rows = np.concatenate([by_group, by_group])
-    columns = np.concatenate([by_group, n + by_pixels])
-    graph = coo_matrix((np.ones(2 * n), (rows, columns)), shape=(nodes, nodes))
-    _, component = connected_components(graph, directed=False)
-    number, _ = pd.factorize(component[by_group])
-    return number
+    patient, _ = pd.factorize(np.array(group, object))  # none: -1
+    _, first, content = np.unique(pixels, return_index=True, return_inverse=True)
+    return unite(len(pixels), patient, np.stack([np.arange(len(pixels)), first[content]], axis=1))
 
 
 def quotas(n: int, classes: int) -> list[int]:

@@ -268,14 +268,8 @@ class Candidates(NamedTuple):
     closeness: np.ndarray
 
 
-def candidate_pairs(thumbs: np.ndarray, kept: int = KEPT, closer: float = CLOSER) -> Candidates:
-    """The most promising pairs of n images, from their thumbnails uint8 [n, s, s]; at most `kept` of each image and view role.
-
-    Parameters
-    ----------
-    closer : float
-        1 - cosine of a candidate over the median of that of best partners in the view, at most.
-    """
+def candidate_pairs(thumbs: np.ndarray) -> Candidates:
+    """The most promising pairs of n images, from their thumbnails uint8 [n, s, s]; at most `KEPT` of each image and view role."""
     n = len(thumbs)
     empty = np.empty(0, np.int64)
     if n < 2:
@@ -299,12 +293,12 @@ def candidate_pairs(thumbs: np.ndarray, kept: int = KEPT, closer: float = CLOSER
         key = (view.a, view.content)
         a = _Directions(coef[key], mean[key], spread)
         b = _Directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
-        row, partner, apart = _in_view(a, b, closer)
+        row, partner, apart = _in_view(a, b, CLOSER)
         found.append((row, partner, np.full(len(row), number), apart))
     a, b, view, closeness = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((view, closeness))
     a, b, view, closeness = a[order], b[order], view[order], closeness[order]
-    return _keep(a, b, view, closeness, n, kept)
+    return _keep(a, b, view, closeness, n, KEPT)
 
 
 def _keep(a: np.ndarray, b: np.ndarray, view: np.ndarray, closeness: np.ndarray, n: int, kept: int) -> Candidates:

@@ -17,14 +17,9 @@ if TYPE_CHECKING:
     from dataprops.findings.second_opinion import Opinions
     from dataprops.findings.since import Since
     from dataprops.findings.slices import Slice
-    from dataprops.imaging.decode import RawImage
 
 
 def _no_pixels(ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return iter(())
-
-
-def _no_originals(ids: Sequence[int]) -> Iterator[tuple[int, bytes | RawImage]]:
     return iter(())
 
 
@@ -83,9 +78,6 @@ class Context(NamedTuple):
     pixels : callable
         pixels(ids) yields (ids of a block, their canonical images uint8 [b, height, width, channels]); unreadable images are left
         out. Blocks are small: whoever goes through them holds one at a time.
-    originals : callable
-        originals(ids) yields (id, bytes of the image file or a decoded `RawImage`), in the order in which the source reads best;
-        what can no longer be read is left out.
     seed : int
         For whatever draws.
     limit : int
@@ -116,7 +108,6 @@ class Context(NamedTuple):
     slices: Sequence[Slice] | None = None
     checks: tuple[Check, ...] = ()
     pixels: Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]] = _no_pixels
-    originals: Callable[[Sequence[int]], Iterator[tuple[int, bytes | RawImage]]] = _no_originals
     seed: int = 0
     limit: int = 100_000
 

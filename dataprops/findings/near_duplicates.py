@@ -13,6 +13,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
 from dataprops.findings.without_copies import dimension_without_copies
+from dataprops.probe.folds import unite
 
 NAMED = 3  # images and changes named in a sentence
 
@@ -55,9 +56,6 @@ def with_words(near: pd.DataFrame, features: int) -> pd.DataFrame:
 
 def groups(near: pd.DataFrame) -> list[Group]:
     """Connected near-copies, in the order of their closest pair."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     if near.empty:
         return []
     # columns by themselves: of thousands of groups, a table for each takes longer than to find them
@@ -65,8 +63,7 @@ def groups(near: pd.DataFrame) -> list[Group]:
     pair, rms, what, series = (near[c].to_numpy() for c in (["a", "b"], "rms", "what", "series"))
     ids, ends = np.unique(pair.astype(np.int64), return_inverse=True)
     ends = ends.reshape(-1, 2)
-    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
-    _, label = connected_components(graph, directed=False)
+    label = unite(len(ids), None, ends)
     members, pairs = _by_label(label), _by_label(label[ends[:, 0]])
     out = [
         Group(

@@ -235,7 +235,7 @@ def near_copies(
     distance, rms, spread = compare(blocks, a, b, best)
     same = best["as_it_is"].to_numpy(bool) | (rms <= MOST_RESIDUAL * spread)
     best, a, b, distance, rms = best[same], a[same], b[same], distance[same], rms[same]
-    what = describe(images, a, b, best, rms)
+    what = describe(images, a, b, best)
     series = _series(images, a, b, best)
     pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
     expected = chance(null, threshold) * len(wanted.a)
@@ -443,7 +443,7 @@ def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[
     return left, spread
 
 
-def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, rms: np.ndarray) -> list[str]:
+def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[str]:
     """What was done to one image of each pair to get the other, in a few words."""
     columns = {name: images[name].to_numpy(object) for name in ("width", "height", "mode", "format") if name in images}
     out = []

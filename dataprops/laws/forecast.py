@@ -32,7 +32,7 @@ NO_CALIBRATION = (
 )
 
 
-def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL) -> tuple[float, float] | None:
+def miss_quantile(residuals: Mapping[str, Sequence[float]]) -> tuple[float, float] | None:
     """Half width of a prediction interval, and its level; None with fewer than `LEAST` datasets.
 
     Examples
@@ -43,7 +43,7 @@ def miss_quantile(residuals: Mapping[str, Sequence[float]], level: float = LEVEL
     sets = [np.abs(np.asarray(values, float)) for values in residuals.values() if len(values)]
     if len(sets) < LEAST:
         return None
-    level = min(level, len(sets) / (len(sets) + 1))
+    level = min(LEVEL, len(sets) / (len(sets) + 1))
     misses = np.concatenate(sets)
     weight = np.concatenate([np.full(len(s), 1 / (len(s) * len(sets))) for s in sets])
     order = np.argsort(misses)

@@ -121,7 +121,7 @@ def _some_layers(net: nn.Module) -> str:
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
 
 
-def embed(net: nn.Module, layer: str, name: str, blocks: Iterable[np.ndarray], device: str = "cpu") -> np.ndarray:
+def embed(net: nn.Module, layer: str, name: str, blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Vectors float32 [n, features] that a network makes of images.
 
     Parameters
@@ -132,7 +132,6 @@ def embed(net: nn.Module, layer: str, name: str, blocks: Iterable[np.ndarray], d
     name : str
         What the network is called in messages.
     blocks : iterable of uint8 [b, h, w, c]
-    device : str
 
     Raises
     ------
@@ -140,13 +139,13 @@ def embed(net: nn.Module, layer: str, name: str, blocks: Iterable[np.ndarray], d
         If the network does not take these images, or gives no finite vector for each.
     """
     parts: list[np.ndarray] = []
-    net = net.to(device)
+    net = net.cpu()
     for block in blocks:
         images = torch.from_numpy(np.array(block)).permute(0, 3, 1, 2)
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
             try:
-                vectors = _embed(net, layer, as_input(part, device))
+                vectors = _embed(net, layer, as_input(part, "cpu"))
             except (RuntimeError, ValueError, TypeError) as error:
                 shape = " x ".join(str(side) for side in part.shape[1:])
                 raise DatapropsError(

@@ -8,12 +8,11 @@ DRAWS = 1000
 LEVEL = 0.95
 
 
-def bootstrap_weights(leak_groups: int, seed: int, draws: int = DRAWS) -> np.ndarray:
-    """How often each leak group counts in each draw, int64 [draws, leak_groups]."""
+def bootstrap_weights(leak_groups: int, seed: int) -> np.ndarray:
+    """How often each leak group counts in each draw, int64 [DRAWS, leak_groups]."""
     rng = np.random.default_rng([seed, 17])
-    drawn = rng.integers(
-        0, leak_groups, (draws, leak_groups), dtype=np.int32
-    )  # counted: an eighth of `multinomial`'s time
+    # counted: an eighth of `multinomial`'s time
+    drawn = rng.integers(0, leak_groups, (DRAWS, leak_groups), dtype=np.int32)
     return np.stack([np.bincount(draw, minlength=leak_groups) for draw in drawn])
 
 

@@ -17,7 +17,7 @@ from dataprops.probe.threads import in_threads
 
 RANK = 300
 INNER = 1e-3  # of the residual that was given
-MOST = 50  # steps at a time
+MOST = 50  # steps that single precision takes without losing the directions
 POWERS = 6
 ROWS = 512  # of a product that one thread takes; sums do not depend on how many there are
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dataprops.probe.conjugate import Gradients, product
+from dataprops.probe.conjugate import MOST, Gradients, product
 from dataprops.probe.factors import Factors
 
 CLOSE = (
     1e-6  # residual of a solution, relative to the right-hand side: scores of 4,000 CIFAR images moved by 2e-6 at most
 )
 REFINEMENTS = 6
-MOST = 50  # steps of conjugate gradients that single precision takes without losing their directions
 
 
 def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray | None:

@@ -111,8 +111,8 @@ def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
     return len(RUNGS) - 1
 
 
-def framed(pixels: np.ndarray, cell: tuple[int, int], grid: int = 8) -> np.ndarray:
-    """An image [h, w, c] with a white frame in a black one around a cell of a grid.
+def framed(pixels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """An image [h, w, c] with a white frame in a black one around a cell of a grid of 8 x 8.
 
     >>> framed(np.full((16, 16, 1), 9, np.uint8), (0, 0))[:4, :4, 0].tolist()
     [[9, 9, 255, 0], [9, 9, 255, 0], [255, 255, 255, 0], [0, 0, 0, 0]]
@@ -121,8 +121,8 @@ def framed(pixels: np.ndarray, cell: tuple[int, int], grid: int = 8) -> np.ndarr
     for thick, level in ((2, 0), (1, 255), (0, None)):
         part = tuple(
             slice(
-                max(0, round(at * side / grid) - thick * max(1, side // 100)),
-                round((at + 1) * side / grid) + thick * max(1, side // 100),
+                max(0, round(at * side / 8) - thick * max(1, side // 100)),
+                round((at + 1) * side / 8) + thick * max(1, side // 100),
             )
             for at, side in zip(cell, shape, strict=True)
         )

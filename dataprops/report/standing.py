@@ -26,7 +26,6 @@ class Place(NamedTuple):
     dimension: float | None
     sharpness: float | None
     error: float | None
-    own: bool = False
 
 
 def preprocessing(summary: Mapping[str, Any]) -> str:
@@ -35,11 +34,11 @@ def preprocessing(summary: Mapping[str, Any]) -> str:
     return f"{p['size']} × {p['size']} × {p['channels']}, {p['scale']}"
 
 
-def place_of(summary: Mapping[str, Any], own: bool = False) -> Place:
+def place_of(summary: Mapping[str, Any]) -> Place:
     """A dataset's place by its summary."""
     error = ((summary.get("probe") or {}).get("error") or {}).get("value")
     mle = (summary["intrinsic_dimension"].get("mle") or {}).get("value")
-    return Place(str(summary["dataset"]), mle, sample_of(dict(summary)).get("mean"), error, own)
+    return Place(str(summary["dataset"]), mle, sample_of(dict(summary)).get("mean"), error)
 
 
 def history_point(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def _with_interval(value: Mapping[str, Any], digits: int = 3) -> str:
+def _with_interval(value: Mapping[str, Any]) -> str:
     if value.get("fixed"):
-        return f"{number(value['value'], digits)} (fixed)"
+        return f"{number(value['value'])} (fixed)"
     if value.get("low") is None and value.get("high") is None:
-        return number(value["value"], digits)
-    return f"{number(value['value'], digits)} ({number(value['low'], digits)} to {number(value['high'], digits)})"
+        return number(value["value"])
+    return f"{number(value['value'])} ({number(value['low'])} to {number(value['high'])})"
 
 
 def _rows(laws: Mapping[str, Any]) -> list[tuple[str, str, str]]:

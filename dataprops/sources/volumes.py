@@ -162,7 +162,6 @@ def slice_image(
     axis: str | int,
     index: int,
     levels: tuple[float, float] | None = None,
-    format: str = "NIFTI",
 ) -> RawImage:
     """A slice of a volume as an image.
 
@@ -175,8 +174,6 @@ def slice_image(
     index : int
     levels : tuple of 2 floats, optional
         Values that become 0 and 255; default: `percentile_levels` of the volume. Give them when you cut many slices.
-    format : str
-        What the image says it was read from.
     """
     pixels = to_levels(plane(volume, axis, index), percentile_levels(volume) if levels is None else levels)
-    return RawImage(np.ascontiguousarray(pixels), format, "F", pixels.shape[1], pixels.shape[0])
+    return RawImage(np.ascontiguousarray(pixels), "NIFTI", "F", pixels.shape[1], pixels.shape[0])

@@ -31,8 +31,7 @@ def show_log() -> None:
         logger.propagate = False  # Prefect's handler would say it again
 
 
-def show_changes(changes: Iterable[Step], everything: bool = True) -> None:
+def show_changes(changes: Iterable[Step]) -> None:
     """One line for each thing."""
     for change in changes:
-        if everything or change.outcome != "unchanged":
-            click.echo(f"{change.outcome:<10} {change.kind:<11} {change.name}")
+        click.echo(f"{change.outcome:<10} {change.kind:<11} {change.name}")

@@ -23,18 +23,11 @@ def options_of(kind: type, leave_out: Collection[str] = ()) -> Callable[[Any], A
     return decorate
 
 
-def option_of(row: Row, default: Any = None) -> Callable[[Any], Any]:
-    """The option of a row. Its value is None, or (), where it is not asked for and the default is not shown.
-
-    Parameters
-    ----------
-    default : object, optional
-        Shown and given in place of the row's.
-    """
-    words, name = row.option, row.name.replace("_", "-")
+def option_of(row: Row) -> Callable[[Any], Any]:
+    """The option of a row. Its value is None, or (), where it is not asked for and the default is not shown."""
+    words, name, default = row.option, row.name.replace("_", "-"), row.default
     told = f" [default: {words.default}]" if words.default else ""
     given: dict[str, Any] = {"help": f"{words.words}.{told}"}
-    default = row.default if default is None else default
     if row.kind is bool:
         return click.option(
             f"--{name}/--no-{name}" if default else f"--{name}",

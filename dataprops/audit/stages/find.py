@@ -50,7 +50,6 @@ def context_of(run: Run) -> Context:
         feature_pairs=files.feature_pairs.read() if files.feature_pairs.path.is_file() else None,
         checks=load_thresholds(run.config.thresholds),
         pixels=pictures.blocks,
-        originals=pictures.originals,
         seed=run.config.seed,
     )
 

@@ -471,7 +471,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         cut += [place] if index.cut else []
         tables.append(table)
     if not tables:
-        raise DatapropsError(f"{redacted(location)}: none of its {len(names)} archives holds an image")
+        raise DatapropsError(f"{redacted(location)}: none of its archives holds an image")
     whole = pd.concat([table.copy() for table in tables], ignore_index=True)
     out = image_table(*(whole[column].tolist() for column in ("key", "label", "split", "group", "path")))
     out = told(out, left_out, (), decisions.values())
