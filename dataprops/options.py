@@ -204,22 +204,20 @@ class ReadingOptions:
     ] = ()
     exclude: Annotated[
         tuple[str, ...],
-        Option("Not these paths, e.g. '*_mask.png'; may be given several times", metavar="GLOB", each="exclude"),
+        Option("Leave out these paths, e.g. '*_mask.png'; may be given several times", metavar="GLOB", each="exclude"),
     ] = ()
     layout: Annotated[
         str, Option("What the folder levels are, from the top: class, split, group or *, e.g. split/class", "as found")
     ] = ""
     images: Annotated[
-        str, Option("Folder that a manifest's paths count from", "looked for beside the manifest", "DIRECTORY")
+        str, Option("Folder that a manifest's paths are relative to", "looked for beside the manifest", "DIRECTORY")
     ] = ""
-    suffix: Annotated[str, Option("Ending that a manifest's paths lack", "looked for", ".jpg")] = ""
+    suffix: Annotated[str, Option("File extension that a manifest's paths lack", "looked for", ".jpg")] = ""
     one_hot: Annotated[
         str,
-        Option("Columns of a manifest, comma-separated, of which the one that is 1 names the label", metavar="COLUMNS"),
+        Option("Columns of a manifest, comma-separated; the one that is 1 names the label", metavar="COLUMNS"),
     ] = ""
-    label: Annotated[str, Option("Of images with several labels, the one to hold against the rest", metavar="NAME")] = (
-        ""
-    )
+    label: Annotated[str, Option("For images with several labels: the one to tell from the rest", metavar="NAME")] = ""
     as_written: Annotated[
         bool, Option("Labels as they are written: 'Cat' and 'cat ' are two, 'nan' is a class, 'a|b' is one label")
     ] = False

@@ -104,7 +104,7 @@ def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID
     subject = f"[critical] {operations.project}: the supervising process is down"
     return AutomationCore(
         name=_named(operations, "is looked after"),
-        description="Tells when the process that looks after late audits and waiting alerts died.",
+        description="Reports when the process that looks after late audits and waiting alerts has died.",
         tags=list(tags),
         trigger=EventTrigger(
             after={OPERATING},

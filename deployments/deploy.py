@@ -216,7 +216,7 @@ def _refuse_foreign(client: SyncPrefectClient, operations: Operations, wanted: l
         if found is not None and not set(tags_of(operations)) <= set(found.tags):
             raise DatapropsError(
                 f"a deployment {row.full_name!r} is there already and was not made from project {operations.project!r} (its"
-                f" tags: {', '.join(found.tags) or 'none'}): name the dataset otherwise, or delete that deployment"
+                f" tags: {', '.join(found.tags) or 'none'}): give the dataset another name, or delete that deployment"
             )
 
 

@@ -75,7 +75,7 @@ def _say_on(operations: Operations, stop: threading.Event) -> None:
     """Send the server heartbeats of this process; in a thread of its own, since a channel may take its time."""
 
     def say(what: str) -> None:
-        _try(f"the server did not take {what}", send_events, [operator_event(what, operations.project)])
+        _try(f"the server rejected {what}", send_events, [operator_event(what, operations.project)])
 
     while not stop.is_set():
         say(OPERATING)

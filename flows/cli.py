@@ -14,19 +14,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("flows.commands.audit", "Audit a dataset: numbers, findings, alerts and a report."),
     "experiment": (
         "flows.commands.experiment",
-        "Train networks on samples of datasets: what the properties do to them.",
+        "Train networks on samples of datasets: how the properties affect them.",
     ),
     "fit": ("flows.commands.fit", "Fit the laws to trained networks: slopes, left-out errors, a calibration."),
-    "history": ("flows.commands.history", "The audits of a dataset, and what drifted between them."),
-    "compare": ("flows.commands.compare", "What changed between two audits, and what is more than noise."),
-    "clean": ("flows.commands.clean", "A manifest without what findings name: duplicates, conflicts, leaks."),
-    "prune": ("flows.commands.prune", "Remove old results and what killed runs left behind."),
-    "predict": ("flows.commands.predict", "Test loss and loss under attack of networks trained on a dataset."),
+    "history": ("flows.commands.history", "Show the audits of a dataset, and what drifted between them."),
+    "compare": ("flows.commands.compare", "Compare two audits: what changed, and what is more than noise."),
+    "clean": ("flows.commands.clean", "Write a manifest without what findings name: duplicates, conflicts, leaks."),
+    "prune": ("flows.commands.prune", "Remove old results and leftovers of killed runs."),
+    "predict": ("flows.commands.predict", "Predict test loss and loss under attack of networks trained on a dataset."),
     # floor above this one: named, not imported, so that flows runs without deployments
     "deploy": ("deployments.commands.deploy", "Deploy audits from a file of datasets: schedules, triggers, channels."),
     "serve": ("deployments.commands.serve", "Operate a file of datasets on this machine."),
-    "watch": ("deployments.commands.watch", "Watch for new data; an audit follows."),
-    "notify": ("deployments.commands.notify", "Report that data arrived; an audit follows."),
+    "watch": ("deployments.commands.watch", "Watch for new data and start audits."),
+    "notify": ("deployments.commands.notify", "Report that data arrived, which starts an audit."),
 }
 
 
@@ -69,7 +69,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dataprops")
 def main() -> None:
-    """Audit image datasets for training: what they hold, how hard and how vulnerable they make a network."""
+    """Audit image datasets before training: what is wrong with them, how hard they are to learn, how easy to attack."""
     from flows.commands.common import refuse_few_addresses
 
     refuse_few_addresses()

@@ -1236,7 +1236,7 @@ def test_studies_of_headers_without_a_patient_are_proposed():
     context = Context(images, empty, empty, SIDE * SIDE)
     ((members, groups, detail),) = group_suggestion.find(context)
     assert (list(members), groups) == ([0, 1, 2, 3], 10)
-    assert "10 studies (every file); 10 of them stand in two splits" in detail
+    assert "10 studies (every file); 10 of them are in two splits" in detail
     assert group_suggestion.measures(context) == {"suggested_group_leaks": 10.0}
 
 

@@ -279,7 +279,7 @@ def test_neighbours_at_one_distance_give_no_number_and_the_reason() -> None:
 def test_the_table_says_what_suffices_for_a_sample_and_how_estimates_are_called() -> None:
     assert groups() == ("mle", "twonn", "geomle")
     assert groups(sampled=True) == ("mle", "twonn")
-    assert estimators.title_of("mle_paper") == "MLE as the paper has it"
+    assert estimators.title_of("mle_paper") == "MLE as in the paper"
     assert estimators.title_of("mle_paper", short=True) == "MLE, paper"
     assert estimators.title_of("another") == "another"
     row = ESTIMATORS["twonn"]

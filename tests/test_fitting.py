@@ -462,7 +462,7 @@ def test_the_shipped_networks_are_judged_as_the_experiment_reports_them():
     assert round(loss["probe"]["gain"]["low"], 2) == 0.47
     assert told["resnet18"]["log_loss"]["clearly"] is True
     assert told["mlp"]["log_loss"]["clearly"] is False
-    assert "no number is told" in told["mlp"]["log_loss"]["sentence"]
+    assert "no number is given" in told["mlp"]["log_loss"]["sentence"]
 
 
 def test_intervals_are_wide_where_sources_are_missed_by_much_and_hold_as_often_as_they_say():

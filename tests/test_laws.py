@@ -339,7 +339,7 @@ def test_the_gain_of_doubling_is_the_probes_or_withheld_with_the_reason():
         score["elsewhere"]["baseline_miss"],
     ):
         assert f" {math.exp(miss):.2f} " in told.sentence.replace(":", " ")
-    assert told.sentence.endswith("there the curve is not told apart from the mean.")
+    assert told.sentence.endswith("there the curve is indistinguishable from the mean.")
     assert "  " not in told.sentence
     more = {"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}, "kind": "numbers"}
     told = loss_if_doubled(more | {"gain_if_quadrupled": {"value": 0.5, "low": 0.2, "high": 0.6}})

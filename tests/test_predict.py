@@ -308,7 +308,7 @@ def test_a_calibrated_loss_is_not_predicted_above_what_equal_probabilities_cost(
     assert alone.value > np.log(5)
     assert held.value == pytest.approx(np.log(5))
     assert held.low < held.value < held.high < alone.high
-    assert "held at what equal probabilities for 5 classes cost" in held.sentence
+    assert "capped at the loss of equal probabilities for 5 classes" in held.sentence
     assert "equal probabilities" not in alone.sentence
     for name in ("test_error", "network_penalty"):
         assert network_prediction(name, probe) == network_prediction(name, probe | {"classes": list("abcde")})

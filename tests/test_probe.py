@@ -652,7 +652,7 @@ def test_a_table_of_features_goes_by_its_paths(tmp_path):
     ("name", "make", "words"),
     [
         ("x.csv", lambda file: file.touch(), r"must be a file \.npy or \.parquet"),
-        ("x.npy", lambda file: None, "are not there"),
+        ("x.npy", lambda file: None, "does not exist"),
         ("x.npy", lambda file: np.save(file, np.array(["a", "b"])), "must hold one array of numbers"),
         ("x.parquet", lambda file: file.write_bytes(b"no table"), "cannot be read as Parquet"),
         ("x.parquet", lambda file: pd.DataFrame({"path": ["a", "a"], "u": 1}).to_parquet(file), "names a twice"),

@@ -99,7 +99,7 @@ def test_shards_go_that_no_kept_run_and_no_list_names(folder):
     assert going(folder, shards=True) == []  # all runs are kept
     assert going(folder, shards=True, keep_last=1) == [f"results/scans/{RUNS[0]}", "shards/preprocess/old.npy"]
     (folder / "results" / "scans" / RUNS[1] / "images.parquet").write_bytes(b"damaged")
-    with pytest.raises(DatapropsError, match="no shard goes"):
+    with pytest.raises(DatapropsError, match="no shards are removed"):
         going(folder, shards=True, keep_last=1)
 
 

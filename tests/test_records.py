@@ -150,7 +150,7 @@ def test_a_test_loss_is_by_the_stores_law_where_it_has_a_number(monkeypatch: pyt
     kept = told(with_store, law=failed)
     assert kept is not None
     assert kept.value == 1.0
-    assert "no forms; as to its law, too few" in (kept.unused or "")
+    assert "no forms; its law: too few" in (kept.unused or "")
     neither = told(with_store, law=failed, network=Prediction("test_loss", withheld="no probe"))
     assert neither is failed
     assert PREDICTIONS["images_needed"].predict(Measured({}, np.empty(0))) is None

@@ -339,7 +339,7 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
     named = step(
         "group_suggestion", "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
     )
-    assert named.endswith("52 of them seem to stand in the file names; audit again with --group-pattern '(P[0-9]+)'")
+    assert named.endswith("52 of them seem to be in the file names; audit again with --group-pattern '(P[0-9]+)'")
     assert step("group_suggestion", "The DICOM headers name no patient, but 52 studies.").endswith("--group-column")
     bad = ("inverted: “a” is.", "inverted: “b” is.", "odd_size: “c” is.")
     assert step("image_quality", *bad[:2]) == "Repair or remove 2 pictures that are inverted"

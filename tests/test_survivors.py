@@ -451,7 +451,7 @@ def test_a_gain_is_significant_where_its_interval_excludes_nought(low: float, hi
     assert ("lower the log loss" in prediction.sentence, "not lower" in prediction.sentence) == (True, low + high <= 0)
 
 
-@pytest.mark.parametrize(("low", "words"), [(0.0, "is not told apart from the mean."), (0.1, "is clearly better.")])
+@pytest.mark.parametrize(("low", "words"), [(0.0, "is indistinguishable from the mean."), (0.1, "is clearly better.")])
 def test_what_a_curve_was_worth_elsewhere_is_told_by_its_interval(low: float, words: str) -> None:
     score = {"miss": 0.1, "baseline_miss": 0.2, "sources": 9}
     told = gain._worth({**score, "elsewhere": {**score, "sources": 3, "gain": {"low": low}}})

@@ -103,7 +103,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     go(READ)
     key = unchanged.key_of(run)
     if unchanged.restore(run, key):
-        log.info("nothing is new since the last audit: its tables are taken over")
+        log.info("nothing is new since the last audit: its tables are reused")
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()

@@ -75,24 +75,24 @@ class AuditConfig(ReadingOptions):
     name: Annotated[str, Option("Name of the dataset in the store", "from SOURCE")] = ""
     size: Annotated[int, Interval(ge=1, le=4096), Option("Side of the canonical image, pixels")] = 224
     channels: Annotated[
-        Literal[1, 3] | None, Option("Grey or colour", "as in the last audit, else by what the set holds")
+        Literal[1, 3] | None, Option("Grey or colour", "as in the last audit, else decided by the images")
     ] = None
     scale: Annotated[
         Literal["full-range", "per-image-max"],
-        Option("Grey levels as they are, or x * 255 / max of each image, as the paper has it"),
+        Option("Grey levels as they are, or x * 255 / max of each image, as in the paper"),
     ] = "full-range"
     labels: Annotated[Literal["auto", "classes", "numbers"], Option("Kind of the labels")] = "auto"
     k: Annotated[int, Interval(ge=3, le=1000), Option("Neighbours of the dimension estimates")] = 20
     near_rms: Annotated[
         Annotated[float, Interval(ge=0, le=255)] | None,
-        Option("Near-copies as they are: root-mean-square difference of at most this many grey levels", "from the set"),
+        Option("Largest root-mean-square difference of untransformed near-copies, in grey levels", "from the set"),
     ] = None
     estimators: Annotated[
         tuple[str, ...],
         Option("Groups of dimension estimators, comma-separated: mle, twonn, geomle, and registered ones", "all"),
     ] = field(default_factory=groups)
-    sample: Annotated[int, Ge(2), Option("M of the paper's label sharpness, images")] = 1000
-    draws: Annotated[int, Ge(2), Option("Draws of M images")] = 20
+    sample: Annotated[int, Ge(2), Option("Images in a draw for the label sharpness (M in the paper)")] = 1000
+    draws: Annotated[int, Ge(2), Option("Draws for the label sharpness")] = 20
     seed: Annotated[int, Option("Random seed")] = 0
     anchors: Annotated[
         Annotated[int, Ge(30)] | None,
@@ -106,14 +106,14 @@ class AuditConfig(ReadingOptions):
     features: Annotated[
         str | None,
         Option(
-            "Measure the set also by your features: .npy, a row for each image in listing order, or .parquet with paths",
+            "Measure the set by your own features as well: .npy with a row for each image in listing order, or .parquet with paths",
             metavar="FILE",
         ),
     ] = None
     model: Annotated[
         str | None,
         Option(
-            "Measure the set also by the activations of your own network, which is imported and run; NAME@LAYER names"
+            "Measure the set by the activations of your own network as well, which is imported and run; NAME@LAYER names"
             " the layer",
             metavar="MODULE:NAME",
         ),

@@ -387,7 +387,7 @@ def compare(folder_a: Path, folder_b: Path, summary_b: dict[str, Any] | None = N
     reason = preprocessing_differs(a, b)
     if reason:
         raise DatapropsError(
-            f"the runs {a['run_id']} and {b['run_id']} do not compare: {reason}. Choose two runs of one preprocessing"
+            f"the runs {a['run_id']} and {b['run_id']} do not compare: {reason}. Choose two runs with the same preprocessing"
             f" (dataprops history {b['dataset']} lists them), or audit again with the earlier options"
         )
     images_a, images_b = (_table(folder, "images", COLUMNS) for folder in (folder_a, folder_b))

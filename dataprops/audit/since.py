@@ -96,7 +96,7 @@ def _not_comparable(run: Run, before: Before, trained: Trained) -> str | None:
             " unseen patients and of seen ones do not compare"
         )
     if trained.names is not None and set(before.probe["given"].dropna()) != set(trained.names):
-        return "the classes differ from those of the previous audit, so it is another task"
+        return "the classes differ from those of the previous audit, so it is a different task"
     return None
 
 

@@ -24,12 +24,12 @@ PROPERTIES = (
         measure="dimension_relative_se",
         max=0.1,
         severity="info",
-        title="the intrinsic dimension is known well",
+        title="the intrinsic dimension is known precisely enough",
         sentence=(
-            "The intrinsic dimension is known only to {value:share}: more images would make it, and the predictions, "
+            "The intrinsic dimension is known only to within {value:share}: more images would make it, and the predictions, "
             "more precise."
         ),
-        reason="beyond, the predictions that rest on d say little",
+        reason="beyond that, predictions that rest on d say little",
     ),
 )
 PREDICTIONS = (
@@ -40,7 +40,7 @@ PREDICTIONS = (
         severity="info",
         title="not easier to attack than nearly all sets of the calibration",
         sentence=(
-            "Networks trained on this set are expected to be easier to mislead by invisible disturbances than "
+            "Networks trained on this set are expected to be easier to mislead by imperceptible perturbations than "
             "those of {value:most} sets of the calibration (a hint: on sources left out the ranking was only moderate)."
         ),
         kinds=("sharpest_pairs",),
@@ -53,7 +53,7 @@ PREDICTIONS = (
         severity="warning",
         title="not far easier to attack than natural images",
         sentence=(
-            "Networks trained on this set are expected to be far easier to mislead by invisible disturbances than "
+            "Networks trained on this set are expected to be far easier to mislead by imperceptible perturbations than "
             "networks for everyday pictures (predicted rise of the test loss {value:.0f} nats, at most "
             "{threshold:.0f} is tolerated; the paper's everyday pictures reach 5)."
         ),

@@ -131,7 +131,7 @@ class Dataset(ReadingOptions):
         tuple[Annotated[int, Ge(4)], ...],
         Option("Training images: FIRST:LAST:STEP, or comma-separated numbers", "as the grid", parse=parse_sizes),
     ] = ()
-    channels: Annotated[Literal[1, 3] | None, Option("Grey or colour", "by what the set holds")] = None
+    channels: Annotated[Literal[1, 3] | None, Option("Grey or colour", "decided by the images")] = None
 
     def __post_init__(self) -> None:
         try:
@@ -181,13 +181,13 @@ class Experiment:
     )
     split: Annotated[
         Literal["group", "image"],
-        Option("No patient, and no two identical images, on both sides; or by image as the paper has it", "group"),
+        Option("No patient, and no two identical images, on both sides; or by image, as in the paper", "group"),
     ] = "group"
     device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where networks are trained", "auto")] = "auto"
     threads: Annotated[
         int,
         Ge(1),
-        Option("Threads of each cell on a CPU; cells compare bit for bit at equal threads only", "1"),
+        Option("Threads of each cell on a CPU; results are bit-identical only with the same number", "1"),
     ] = 1
     wait: float = 0.0
 

@@ -32,13 +32,14 @@ class Asked:
         tuple[str, ...], Option("Folders, manifests, NAME:LOCATION", metavar="SOURCE", each="source")
     ] = ()
     grid: Annotated[
-        str | None, Option("TOML file that lists datasets with their options, beside the SOURCEs", metavar="FILE")
+        str | None,
+        Option("TOML file that lists datasets with their options, in addition to the SOURCEs", metavar="FILE"),
     ] = None
     batch: Annotated[
-        Annotated[int, Ge(1)] | None, Option("Batch size, for all models", "of the preset or the model")
+        Annotated[int, Ge(1)] | None, Option("Batch size, for all models", "that of the preset, else of the model")
     ] = None
     lr: Annotated[
-        Annotated[float, Gt(0)] | None, Option("Learning rate, for all models", "of the preset or the model")
+        Annotated[float, Gt(0)] | None, Option("Learning rate, for all models", "that of the preset, else of the model")
     ] = None
 
 

@@ -27,7 +27,7 @@ FINDING = Finding(
     title="Classes gone or new",
     explanation=(
         "The classes are not those of the previous audit, so it is another task: errors, losses and sharpness do not"
-        " compare. Check that the change is meant, and that no folder or label was renamed by mistake."
+        " compare. Check that the change is intended, and that no folder or label was renamed by mistake."
     ),
     find=find,
     measures=measures,
@@ -38,8 +38,8 @@ FINDING = Finding(
             max=0,
             severity="warning",
             title="the classes of the previous audit",
-            sentence="{value:class is|classes are} gone or new since the previous audit: it is another task than before.",
-            reason="a network trained for the earlier classes does not serve these",
+            sentence="{value:class is|classes are} gone or new since the previous audit: it is a different task now.",
+            reason="a network trained on the earlier classes does not know these",
         ),
     ),
     shown="groups",

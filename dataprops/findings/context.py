@@ -46,7 +46,7 @@ class Context(NamedTuple):
     left_out : tuple of (str, str)
         Files of the source that are no images of the set, each with the reason.
     spellings : tuple of (str, dict)
-        Classes of several spellings: the one that is kept, and how many images have each.
+        Classes with several spellings: the one that is kept, and how many images have each.
     unused_columns : (sequence of str, int)
         Columns of the manifest that took no part, and how many columns it has.
     decisions : sequence of mapping

@@ -69,7 +69,7 @@ FINDING = Finding(
                 "{value:pair of copies is|pairs of copies are} filed under two patients: a split by patient would not keep them"
                 " apart."
             ),
-            reason="a picture is of one patient",
+            reason="a picture shows one patient",
         ),
     ),
     shown="pairs",

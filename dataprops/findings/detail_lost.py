@@ -66,8 +66,9 @@ FINDING = Finding(
     severity="info",
     title="Detail lost since the previous audit",
     explanation=(
-        "These files have the names that they had in the previous audit, but fewer pixels or a blurred picture: exported again"
-        " at a lower resolution, or compressed. Restore the earlier files if that was not meant; what shows the class may be gone."
+        "These files kept their names since the previous audit, but have fewer pixels or a blurred picture: exported again"
+        " at a lower resolution, or compressed. Restore the earlier files if that was not intended: the detail that shows"
+        " the class may be lost."
     ),
     find=find,
     measures=measures,
@@ -82,7 +83,7 @@ FINDING = Finding(
                 "{value:share} of the pictures that the previous audit had under the same name have lost detail: fewer pixels, or a"
                 " blurred picture (at most {threshold:share} is tolerated)."
             ),
-            reason="a file that is the same loses nothing, so anything above a few is an export that went wrong: chosen",
+            reason="an unchanged file loses nothing, so more than a few mean that an export went wrong: chosen",
         ),
     ),
     shown="images",

@@ -57,7 +57,7 @@ FINDING = Finding(
             sentence=(
                 "{value:share} of the images are exact copies of others (at most {threshold:share} are tolerated)."
             ),
-            reason="one copy in a hundred hardly moves a training; more looks like a faulty export",
+            reason="one copy in a hundred hardly affects training; more look like a faulty export",
         ),
     ),
     shown="groups",

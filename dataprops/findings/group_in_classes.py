@@ -41,7 +41,7 @@ FINDING = Finding(
             max=0,
             severity="info",
             title="no patient in two classes",
-            sentence="{value:patient has|patients have} images in more than one class: check that this is meant.",
+            sentence="{value:patient has|patients have} images in more than one class: check that this is intended.",
             reason="can be right: before and after treatment",
         ),
     ),

@@ -114,9 +114,9 @@ def find(context: Context) -> Iterator[Row]:
     part = (
         "every file"
         if found.matched == len(context.images)
-        else f"{found.matched:,} of {len(context.images):,} files, the others would stand alone"
+        else f"{found.matched:,} of {len(context.images):,} files, the others would each stand alone"
     )
-    leaks = f"; {found.across:,} of them stand in two splits" if found.across else ""
+    leaks = f"; {found.across:,} of them are in two splits" if found.across else ""
     example = found.ids.value_counts().index[0]
     members = context.images.loc[found.ids == example, "image"].to_numpy()
     if found.pattern in HEADERS:
@@ -161,10 +161,10 @@ FINDING = Finding(
             severity="info",
             title="no id of the file names in two splits",
             sentence=(
-                "{value:id in the file names stands|ids in the file names stand} in two splits: if they are patients, test results"
+                "{value:id in the file names is|ids in the file names are} in two splits: if they are patients, test results"
                 " will be over-optimistic."
             ),
-            reason="a network can recognise a patient; whether the id is one only the user knows",
+            reason="a network can recognise a patient; only the user knows whether the id is a patient's",
         ),
     ),
     shown="groups",

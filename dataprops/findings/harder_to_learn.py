@@ -69,7 +69,7 @@ FINDING = Finding(
             title="no harder to learn than before",
             sentence=(
                 "Since the previous audit the set has become harder to learn, or its labels noisier: the held-out loss of"
-                " the reference classifier has risen by at least {rise:share}, more than sampling noise and fewer images"
+                " the reference classifier has risen by at least {rise:share}, more than sampling noise and a smaller set"
                 " explain (up to {rise_threshold:share} is tolerated). Look at the images that made it so."
             ),
             reason="log(1.05), against the lower end of the 95 % interval: a rise of 5 % or more, and more than sampling noise",

@@ -18,7 +18,7 @@ SAME = {"MPO": "JPEG", "DIB": "BMP"}  # one takes the other's endings
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each readable file whose ending is that of another format."""
+    """One row for each readable file whose extension is that of another format."""
     readable = context.images[context.images["pixels"].notna()]
     named = readable["path"].map(lambda path: NAMED.get(ending_of(str(path))))
     kind = readable["format"].replace(SAME)
@@ -31,10 +31,10 @@ def find(context: Context) -> Iterator[Row]:
 FINDING = Finding(
     name="misnamed",
     severity="info",
-    title="Format does not fit the name",
+    title="Format does not match the name",
     explanation=(
-        "These files were read by their content; programs that go by the ending fail on them or read them differently. Rename them. "
-        "A JPEG that is named as a format without loss was compressed all the same."
+        "These files were read by their content; programs that go by the file extension fail on them or read them"
+        " differently. Rename them. A JPEG named as a lossless format has been compressed all the same."
     ),
     find=find,
     shown="text",

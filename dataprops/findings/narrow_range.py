@@ -48,9 +48,9 @@ FINDING = Finding(
             min=0.25,
             severity="warning",
             title="the images use their range",
-            sentence="Nearly all images use only the lowest {value:share} of the grey levels: if that is not how they are, name their"
+            sentence="Nearly all images use only the lowest {value:share} of the grey levels: if that is wrong, name their"
             " range with --range.",
-            reason="two bits less than there are: real sets of dark images still have brighter pixels than that",
+            reason="two bits fewer than there are: real sets of dark images still have brighter pixels than that",
         ),
     ),
     shown="text",

@@ -73,7 +73,7 @@ FINDING = Finding(
                 "{value:pair of near-copies carries|pairs of near-copies carry} different labels: at least one label of a pair is"
                 " probably wrong."
             ),
-            reason="one picture has one label; the detail of near-copies agrees as that of different pictures never does",
+            reason="one picture has one label; the fine detail of near-copies agrees as that of different pictures never does",
         ),
         Check(
             name="near_conflicts_close",

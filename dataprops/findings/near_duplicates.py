@@ -159,10 +159,10 @@ FINDING = Finding(
             title="few near-copies",
             sentence=(
                 "{value:share} of the images have a near-copy (at most {threshold:share} are tolerated): "
-                "there is less in this set than its size says."
+                "the set holds less than its size suggests."
             ),
             reason=(
-                "repeated exposures are usual; one image in twenty makes the set smaller than it looks. Which pairs are"
+                "repeated exposures are common; one image in twenty makes the set smaller than it looks. Which pairs are"
                 " near-copies is decided by the set: their detail agrees as that of no pair of look-alikes does"
             ),
         ),

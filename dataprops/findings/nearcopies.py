@@ -299,7 +299,7 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     turned = np.array([VIEWS[view].symmetry > 0 for view in table["view"]], bool)
     rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
     moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
-    # images that share a frame are near each other, and no copies: what is near as it is must also lie as it is
+    # images with the same frame are near each other and no copies: what is near without alignment must also align in place
     table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
     stricter = np.where(turned | rotated, STRICTER, 0.0)
     stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)

@@ -136,10 +136,10 @@ def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:
     for name in filter(None, given):
         if name.lower() not in NAMES:
             hint = did_you_mean(name.lower(), NAMES)
-            raise DatapropsError(f"{name!r} cannot be removed: {hint}what can is {shown}")
+            raise DatapropsError(f"{name!r} cannot be removed: {hint}these can: {shown}")
         kinds.append(NAMES[name.lower()])
     if not kinds:
-        raise DatapropsError(f"nothing to remove was named: choose of {shown}")
+        raise DatapropsError(f"nothing to remove was named: choose from {shown}")
     return tuple(dict.fromkeys(kinds))
 
 

@@ -23,9 +23,9 @@ def find(context: Context) -> Iterator[Row]:
 FINDING = Finding(
     name="several_frames",
     severity="info",
-    title="Files of several frames",
+    title="Files with several frames",
     explanation=(
-        "Of each of these files one frame took part: of DICOM the middle one (audit them as dicom:FOLDER to have them "
+        "Only one frame of each of these files was used: of DICOM the middle one (audit them as dicom:FOLDER to have them "
         "all), of TIFF, GIF and the like the first (save the others as files of their own, if they belong to the set)."
     ),
     find=find,

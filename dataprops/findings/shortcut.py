@@ -287,9 +287,9 @@ FINDING = Finding(
             max=0.9,
             severity="critical",
             title="the files do not all but name the class",
-            sentence="{subject}: results of a training on this set would mean nothing.",
+            sentence="{subject}: results of training on this set would mean nothing.",
             subject="A property of the files (format, size, colour mode) alone all but names the class",
-            reason="whatever a network scores on such a set, it says nothing of what it sees in the image",
+            reason="whatever a network scores on such a set, it says nothing about what it sees in the image",
         ),
         Check(
             name="column_shortcut",

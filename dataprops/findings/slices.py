@@ -187,7 +187,7 @@ FINDING = Finding(
     title="Hard parts of the data",
     explanation=(
         "On these parts a reference classifier errs clearly more than on the rest, more than chance explains among all the parts"
-        " looked at. Report results for them apart; they may need more images or better labels."
+        " looked at. Report their results separately; they may need more images or better labels."
     ),
     find=find,
     measures=measures,

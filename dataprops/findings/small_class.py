@@ -27,7 +27,7 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             numbers[places.get(label, [])],
             size,
-            f"Class {label} has {size} readable image{'' if size == 1 else 's'} only.",
+            f"Class {label} has only {size} readable image{'' if size == 1 else 's'}.",
         )
 
 
@@ -58,7 +58,7 @@ FINDING = Finding(
                 "The smallest class has {value:readable image|readable images}: too few to learn or to test (at least"
                 " {threshold:.0f})."
             ),
-            reason="of ten images two go to a test, which then knows an accuracy of 0, 50 and 100 %",
+            reason="two of ten images go to a test, which can then measure an accuracy of 0, 50 or 100 % only",
         ),
     ),
     shown="groups",

@@ -25,9 +25,9 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="spelling",
     severity="warning",
-    title="Classes of several spellings",
+    title="Classes with several spellings",
     explanation=(
-        "These labels differ only in blanks, case, separators or 0 and 0.0, and were taken as one class. If they are different"
+        "These labels differ only in spaces, case, separators or 0 and 0.0, and were taken as one class. If they are different"
         " classes, give --as-written; else correct the labels, so that other programs count them alike."
     ),
     find=find,

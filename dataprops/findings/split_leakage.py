@@ -89,8 +89,8 @@ FINDING = Finding(
             severity="critical",
             title="no image in two splits",
             sentence=(
-                "{value:pair of identical or nearly identical pictures stands|pairs of identical or nearly identical "
-                "pictures stand} in different splits: test results will be over-optimistic."
+                "{value:pair of identical or nearly identical pictures is|pairs of identical or nearly identical "
+                "pictures are} in different splits: test results will be over-optimistic."
             ),
             reason="each one is a question whose answer the network has seen in training",
         ),

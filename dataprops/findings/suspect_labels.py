@@ -146,7 +146,7 @@ FINDING = Finding(
             title="few wrong labels",
             sentence=(
                 "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f},"
-                " from {wrong_labels_asked:.0f} labels): look at the suspect ones, the first are the surest."
+                " from {wrong_labels_asked:.0f} labels): look at the suspect ones, the first are the most certain."
             ),
             reason=(
                 "the least number that a likelihood ratio of e^5 needs. Of 14 sets as published, four draws of 400 images, none"

@@ -43,8 +43,8 @@ FINDING = Finding(
     title="Labels that were not read",
     explanation=(
         "The images have no label, or all the same, while files or names beside them may hold some; or their folders say one"
-        " thing and a table beside them another. Without the right labels nobody looks for wrong ones, for shortcuts, or for how"
-        " hard the set is: say where the labels stand, and audit again."
+        " thing and a table beside them another. Without the right labels the audit cannot look for wrong ones, for"
+        " shortcuts, or for how hard the set is: say where the labels are, and audit again."
     ),
     find=find,
     measures=measures,
@@ -56,7 +56,7 @@ FINDING = Finding(
             severity="warning",
             title="labels that seem to be there were read",
             sentence="{value:place|places} may hold labels that were not read: wrong ones and shortcuts were not looked for.",
-            reason="an audit without labels that somebody has tells half of what it could",
+            reason="without labels that exist an audit finds half of what it could",
         ),
     ),
     shown="text",

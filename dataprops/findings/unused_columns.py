@@ -29,10 +29,10 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="unused_columns",
     severity="info",
-    title="Columns that took no part",
+    title="Columns that were not used",
     explanation=(
-        "The manifest says more of the images than path, label, split and patient. If one of these columns is the label, the split or"
-        " the patient, name it: --label-column, --split-column, --group-column."
+        "The manifest says more about the images than path, label, split and patient. If one of these columns is the label, the"
+        " split or the patient, name it: --label-column, --split-column, --group-column."
     ),
     find=find,
     measures=measures,
@@ -43,9 +43,9 @@ FINDING = Finding(
             max=0.75,
             severity="info",
             title="most columns of the manifest take part",
-            sentence="{value:share} of the manifest's columns were not used (at most {threshold:share} pass without a word): see"
+            sentence="{value:share} of the manifest's columns were not used (at most {threshold:share} are tolerated): see"
             " whether one names the label, the split or the patient.",
-            reason="path, label, split and patient are four; a table of sixteen columns and more may call them otherwise",
+            reason="path, label, split and patient are four; a table of sixteen columns or more may call them by other names",
         ),
     ),
     shown="text",

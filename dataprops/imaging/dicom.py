@@ -209,7 +209,7 @@ def _refuse_inflation(data: bytes) -> None:
             if size > MAX_INFLATED:
                 raise UnreadableDicom("inflates to far more than an image (decompression bomb?)")
     except zlib.error:
-        raise UnreadableDicom("damaged DICOM: what is deflated does not inflate") from None
+        raise UnreadableDicom("damaged DICOM: its deflated part cannot be inflated") from None
 
 
 def identity(data: bytes, salt: str) -> Identity:

@@ -258,7 +258,7 @@ def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | Non
     if old["labels"]["kind"] != new["labels"]["kind"]:
         return f"the previous audit read the labels as {old['labels']['kind']}, this one as {new['labels']['kind']}"
     if set(old["labels"].get("classes") or ()) != set(new["labels"].get("classes") or ()):
-        return "the classes differ from those of the previous audit, so it is another task"
+        return "the classes differ from those of the previous audit, so it is a different task"
     before, after = _readable(old), _readable(new)
     if abs(after - before) > MOST_GROWTH * before:
         return (

@@ -85,14 +85,14 @@ def measured_numbers(record: Mapping[str, Any]) -> dict[str, float | None]:
 
 NAMES = {
     "n_train": "number of images",
-    "d_data": "intrinsic dimension (MLE as the paper has it)",
+    "d_data": "intrinsic dimension (MLE as in the paper)",
     "k_f": "label sharpness",
     "classes": "number of classes",
 }
 
 
 def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str | None:
-    """Why a law with these columns does not apply to a set; None if it does."""
+    """Why a law that needs these columns does not apply to a set; None if it does."""
     for name in wanted:
         value = measured[name]
         if value is None or not math.isfinite(value) or value <= 0:
@@ -160,7 +160,7 @@ def not_by_own(prediction: Prediction, reason: str) -> Prediction:
         return replace(prediction, unused=reason)
     if prediction.withheld == reason:
         return prediction
-    told = f"the store's own calibration is not used: {reason}; as to the calibration that ships, {prediction.withheld}"
+    told = f"the store's own calibration is not used: {reason}; for the calibration that ships, {prediction.withheld}"
     return replace(prediction, withheld=told)
 
 
@@ -188,7 +188,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
         paper = penalty_prediction(record, peaks)
         if paper.withheld:
             own = (reason or "").removesuffix(".")
-            return replace(paper, withheld=f"{own}; as to the paper's calibration, {paper.withheld}")
+            return replace(paper, withheld=f"{own}; for the paper's calibration, {paper.withheld}")
         return not_by_own(paper, reason or "")
     k = float(measured["k_f"] or 0.0)
     value = line.intercept + line.slopes["sharpness"] * k

@@ -23,7 +23,7 @@ def _worth(score: Mapping[str, Any]) -> str:
     own, mean, there, mean_there = (
         f"{math.exp(which[name]):.2f}" for which in (score, further) for name in ("miss", "baseline_miss")
     )
-    apart = "is not told apart from the mean" if further["gain"]["low"] <= 0 else "is clearly better"
+    apart = "is indistinguishable from the mean" if further["gain"]["low"] <= 0 else "is clearly better"
     return (
         f" Networks' own log loss after doubling was missed by a factor of {own} by such curves, of {mean} by the mean change of the"
         f" other sources ({score['sources']} sources); on {further['sources']} from elsewhere by {there} and {mean_there}: there the"

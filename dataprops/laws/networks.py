@@ -320,7 +320,7 @@ def _no_worse_than_guessing(target: str, at: float, probe: Mapping[str, Any], ne
     equal = math.log(len(classes))
     if at <= math.log(equal):
         return at, ""
-    told = f" The prediction is held at what equal probabilities for {len(classes)} classes cost."
+    told = f" The prediction is capped at the loss of equal probabilities for {len(classes)} classes."
     return math.log(equal), told
 
 
@@ -350,7 +350,7 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
     means: Any = cells.groupby("source")["penalty_2"].mean()
     easier, of = int((means < told.value).sum()), len(means)
     rank = _rank()
-    weak = f"; below the {RANKED} that was asked of it: a hint" if rank["value"] < RANKED else ""
+    weak = f"; below the {RANKED} that was required of it: only a hint" if rank["value"] < RANKED else ""
     return {
         "easier_than": easier,
         "of": of,

@@ -87,7 +87,7 @@ def _test_loss(given: Measured) -> Prediction:
         return network
     own = expected_loss(given.summary, given.peaks, given.calibration)
     if own.withheld and network.withheld is None:
-        return not_by_own(network, f"{network.unused}; as to its law, {own.withheld}")
+        return not_by_own(network, f"{network.unused}; its law: {own.withheld}")
     return own
 
 

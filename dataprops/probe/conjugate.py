@@ -72,7 +72,7 @@ class Gradients:
         self.kernel, self.least, self.part = kernel, float(shift.min()), _LowRank(kernel, inside, shift)
 
     def steps(self) -> float:
-        """How many it is expected to take for twice `INNER`: 4.4 roots of the condition (3.9 to 5.2 in fits to four sets)."""
+        """Expected number of steps to twice `INNER`: 4.4 times the root of the condition (3.9 to 5.2 in fits to four sets)."""
         v = torch.from_numpy(np.random.default_rng(1).normal(size=len(self.kernel))).float()
         rows, largest = self.part.rows, 0.0
         for _ in range(POWERS):
@@ -82,7 +82,7 @@ class Gradients:
         return 4.4 * (1 + max(largest, 0.0) / self.least) ** 0.5
 
     def directions(self, wanted: np.ndarray) -> np.ndarray:
-        """Solutions for right-hand sides float64 [n, systems, outputs], to `INNER` or as far as `MOST` iterations go."""
+        """Solutions for right-hand sides float64 [n, systems, outputs], to a residual of `INNER` or after `MOST` steps."""
         part = self.part
         scale = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
         residual = torch.from_numpy(wanted / scale).float()  # of length 1

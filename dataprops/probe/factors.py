@@ -35,7 +35,7 @@ class Factors:
 
         def solve(system: int) -> None:
             rows, lower = self.rows[system], self.factors[system]
-            # two solutions by triangles: `cholesky_solve` takes eight times as long for one column
+            # two triangular solves: `cholesky_solve` takes eight times as long for one column
             x = torch.linalg.solve_triangular(lower, torch.from_numpy(wanted[rows, system]).float(), upper=False)
             out[rows, system] = torch.linalg.solve_triangular(lower.T, x, upper=True).numpy()
 

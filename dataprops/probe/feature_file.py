@@ -38,7 +38,7 @@ def read_features(file: str, paths: Sequence[str], path_column: str = "path", ba
     if place.suffix.lower() not in KINDS:
         raise DatapropsError(f"the features {file} must be a file {' or '.join(KINDS)}")
     if not place.is_file():
-        raise DatapropsError(f"the features {file} are not there")
+        raise DatapropsError(f"the features file {file} does not exist")
     npy = place.suffix.lower() == ".npy"
     vectors = _from_npy(place, len(paths)) if npy else _from_parquet(place, paths, path_column, base)
     if not vectors.shape[1]:

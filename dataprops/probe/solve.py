@@ -22,7 +22,7 @@ REFINEMENTS = 6
 
 
 def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
-    """The solutions alpha, float64 [n, systems, outputs], 0 outside of each subset; None without convergence.
+    """The solutions alpha, float64 [n, systems, outputs], 0 outside each subset; None if they do not converge.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift:
 
 
 def _cheaper(kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray, outputs: int) -> Gradients | Factors:
-    """The way that takes less of a core's time, by what both took on an EPYC: seconds, of n images and subsets of t."""
+    """The way that is expected to take less time on one core, by times measured on an EPYC: seconds, for n images and subsets of t."""
     n, systems = inside.shape
     t = inside.sum(0)
     by_factors = float((t**2 * (5.8e-12 * t + 6e-9)).sum())

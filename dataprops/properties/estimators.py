@@ -134,7 +134,7 @@ BUILT_IN: tuple[Estimator, ...] = (
     Estimator(
         name="mle_paper",
         group="mle",
-        title="MLE as the paper has it",
+        title="MLE as in the paper",
         short="MLE, paper",
         explanation="as mle with the factor k-2 of the paper's code",
         estimate=_mle(2),
@@ -153,7 +153,7 @@ BUILT_IN: tuple[Estimator, ...] = (
     Estimator(
         name="twonn_paper",
         group="twonn",
-        title="TwoNN as the paper has it",
+        title="TwoNN as in the paper",
         short="TwoNN, paper",
         explanation="as twonn with only the largest ratio discarded, as the paper's code does",
         estimate=_twonn(slope_of(lambda n: n - 1), 0.5),

@@ -26,7 +26,7 @@ def files_sentence(found: Mapping[str, Any]) -> str:
     if unchanged(found):
         return f"The files are the same as in the audit before: none of {counts['kept']:,} images was added, removed or relabelled."
     parts = [f"{counts[name]:,} {name}" for name in ("added", "removed", "relabelled") if counts[name]]
-    return f"Images: {', '.join(parts)}; {counts['kept'] - counts['relabelled']:,} are as they were."
+    return f"Images: {', '.join(parts)}; {counts['kept'] - counts['relabelled']:,} are unchanged."
 
 
 def title(kind: str) -> str:
@@ -82,8 +82,8 @@ def _moved(found: Mapping[str, Any], opened: Sequence[tuple[str, int]]) -> str:
     if not near or not found["images"]["removed"] or found["images"]["added"] or found["images"]["relabelled"]:
         return ""
     return (
-        "New near-copies although no image came: how near a copy must be follows from the images of the set, and some of those are"
-        " gone. Clean and audit once more."
+        "New near-copies although no image was added: the threshold for near-copies follows from the images of the set,"
+        " and some of those are gone. Clean and audit again."
     )
 
 

@@ -140,13 +140,13 @@ def _shortcut(found: Found) -> str:
 def _patients(found: Found) -> str:
     option, told, _ = _detail(found).partition(" would name ")
     where, how = ("the file names", option) if told else ("the headers", "a manifest that has them as --group-column")
-    count = f"{found['value'].iloc[0]:,.0f} of them seem to stand in {where}"
+    count = f"{found['value'].iloc[0]:,.0f} of them seem to be in {where}"
     return f"Name the patients, so that none is both trained on and tested on: {count}; audit again with {how}"
 
 
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
-    "unread_labels": lambda f: f"Say where the labels stand, and audit again: {_then(f)}",
+    "unread_labels": lambda f: f"Say where the labels are, and audit again: {_then(f)}",
     "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
     "spelling": lambda f: (
         f"Write {_many(len(f), 'class', 'classes')} in one spelling each, or pass --as-written: {_then(f)}"
@@ -160,13 +160,13 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "near_conflicts": lambda f: (
         f"Compare the labels of {_many(len(f), 'pair', 'pairs')} of near-copies that are labelled differently"
     ),
-    "classes_changed": lambda f: f"Check that the change of the classes is meant: {_then(f)}",
+    "classes_changed": lambda f: f"Check that the change of the classes is intended: {_then(f)}",
     "harder_to_learn": lambda f: (
         f"Look at {_many(_images(f), 'image', 'images')} that made the set harder to learn since the previous audit:"
-        " labels may be wrong, or pictures spoilt"
+        " labels may be wrong, or pictures degraded"
     ),
     "detail_lost": lambda f: (
-        f"Restore {_many(_images(f), 'picture', 'pictures')} that lost detail since the previous audit, if that was not meant"
+        f"Restore {_many(_images(f), 'picture', 'pictures')} that lost detail since the previous audit, if that was not intended"
     ),
     "suspect_labels": lambda f: (
         f"Check the labels of {_many(_images(f), 'image', 'images')}, the most doubtful first: the reference classifier"
@@ -206,10 +206,10 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Check whether {_many(len(f), 'file that was left out belongs', 'files that were left out belong')} to the set"
     ),
     "several_frames": lambda f: (
-        f"Audit DICOM as dicom:FOLDER, or save pages as files, to have every frame: of {_many(len(f), 'file', 'files')} only"
-        " one took part"
+        f"Audit DICOM as dicom:FOLDER, or save pages as files, to have every frame: only one of"
+        f" {_many(len(f), 'file', 'files')} was used"
     ),
-    "misnamed": lambda f: f"Rename {_many(len(f), 'file', 'files')} whose ending is that of another format",
+    "misnamed": lambda f: f"Rename {_many(len(f), 'file', 'files')} whose extension is that of another format",
     "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
     "outliers": lambda f: f"Check whether {_many(_images(f), 'outlier belongs', 'outliers belong')} to the set",
 }
@@ -369,7 +369,7 @@ def _more_images(summary: Mapping[str, Any]) -> Step | None:
     told = no_better_than_guessing(summary) or more_data(summary)
     if told is None and any(alert["name"] == FEW for alert in summary["alerts"]):
         return Step(
-            f"Collect more images: {summary['n_images']:,} are too few for the numbers below to be sure.", "#key"
+            f"Collect more images: {summary['n_images']:,} are too few for the numbers below to be reliable.", "#key"
         )
     return Step(f"{told}.", "#plots") if told else None
 

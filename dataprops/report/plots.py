@@ -491,7 +491,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     told = (
         f"The largest class has {number(float(ratio), 2)} times the images of the smallest"
         if ratio > LIKE
-        else "The classes are of like size"
+        else "The classes are of similar size"
     )
     return Plot(told, _svg(figure, f"Images of each class. {told}."))
 

@@ -97,7 +97,7 @@ def print_fit(result: dict[str, Any], console: Console) -> None:
         console.print(Text(result["verdict"]))
     judged = [told for targets in result.get("forms", {}).values() for told in targets.values() if "sentence" in told]
     if judged:
-        console.print(Text("\nforms judged alike, one source left out at a time", style="bold"))
+        console.print(Text("\nforms judged in the same way, one source left out at a time", style="bold"))
     for told in judged:
         console.print(Text(told["sentence"]))
     for note in result["notes"]:
@@ -135,7 +135,7 @@ def print_predictions(result: dict[str, Any], console: Console) -> None:
     dimension = number(p["d_data"]) if p["d_data"] is not None else NOTHING
     console.print(
         Text(
-            f"{p['n_train']:,} images at {channels}; dimension (MLE as the paper has it) {dimension}, label sharpness at"
+            f"{p['n_train']:,} images at {channels}; dimension (MLE as in the paper) {dimension}, label sharpness at"
             f" M = {p['m']:,} {number(p['k_f'])}"
         )
     )

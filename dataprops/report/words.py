@@ -39,8 +39,8 @@ WORDS: dict[str, Words] = {
     ),
     "probe.gain_if_doubled": Words(
         "Log loss saved by twice the images",
-        "What the classifier's learning curve promises of twice as many images of this kind; log loss counts how sure it errs, too.",
-        "Where the interval lies above 0, collect more; where it holds 0, correct labels first.",
+        "What the classifier's learning curve promises for twice as many images; log loss also counts how confident its errors are.",
+        "Where the interval lies above 0, collect more; where it contains 0, correct labels first.",
         "power law through the last three sizes of the classifier's learning curve, continued to 2 N; interval by bootstrap",
         "this project",
     ),
@@ -55,7 +55,7 @@ WORDS: dict[str, Words] = {
     "probe.gain_of_squares": Words(
         "Squared error saved by twice the images",
         "By how much the regression's squared error would fall if the set had twice as many images of the same kind.",
-        "Where the interval lies above 0, collect more; where it holds 0, correct labels first.",
+        "Where the interval lies above 0, collect more; where it contains 0, correct labels first.",
         "power law through the last three sizes of the regression's learning curve, continued to 2 N; interval by bootstrap",
         "this project",
     ),
@@ -69,12 +69,12 @@ WORDS: dict[str, Words] = {
     "intrinsic_dimension.mle": Words(
         "Intrinsic dimension, MLE",
         "In how many independent ways the images of the set differ near one of them.",
-        "Compare it between sets of like size and the same preprocessing only; a high one asks for more images.",
+        "Compare it only between sets of similar size and the same preprocessing; a high one calls for more images.",
         "d = (k − 1) / mean over images of Σ log(Tₖ / Tⱼ), j = 1 … k − 1; Tⱼ is the distance to the j-th nearest image",
         "Levina & Bickel 2004, with the averaging of MacKay & Ghahramani 2005",
     ),
     "intrinsic_dimension.mle_paper": Words(
-        "Intrinsic dimension, MLE as the paper has it",
+        "Intrinsic dimension, MLE as in the paper",
         "The same with another constant: at k = 20 it is 5 % lower.",
         "Use it beside the paper's numbers.",
         "d = (k − 2) / mean over images of Σ log(Tₖ / Tⱼ)",
@@ -88,7 +88,7 @@ WORDS: dict[str, Words] = {
         "Facco et al. 2017",
     ),
     "intrinsic_dimension.twonn_paper": Words(
-        "Intrinsic dimension, TwoNN as the paper has it",
+        "Intrinsic dimension, TwoNN as in the paper",
         "TwoNN with all ratios but the largest in the fit.",
         "Use it beside the paper's numbers.",
         "as TwoNN, without the single largest μ",
@@ -139,7 +139,7 @@ WORDS: dict[str, Words] = {
     "label_sharpness.q50": Words(
         "Label sharpness, half of the images",
         "The sharpness of a typical image.",
-        "Compare it with the largest: a wide gap points at few odd pairs.",
+        "Compare it with the largest: a wide gap points to a few odd pairs.",
         "median over images",
         "this project",
     ),
@@ -182,7 +182,7 @@ def disagreement(summary: Mapping[str, Any], near: float = 0.0) -> str:
         why = (
             f"{percent(near)} of the images have a near-identical twin, and TwoNN looks at the two nearest images alone"
             if near > 0.02
-            else "the nearest images are much nearer than the following ones, which near-copies or bursts of exposures do"
+            else "the nearest images are much nearer than the following ones, as near-copies or bursts of exposures are"
         )
         out.append(f"TwoNN says {number(twonn)} and the MLE {number(mle)}: {why}. Trust the MLE.")
         without = summary.get("without_near_copies")

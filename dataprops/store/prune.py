@@ -96,7 +96,7 @@ def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: dat
     ):
         raise DatapropsError("keep at least one run (--keep-last) and no negative number of days (--keep-days)")
     if policy.shards and busy:
-        raise DatapropsError(f"{', '.join(busy)} is being audited: shards can go when no audit runs")
+        raise DatapropsError(f"{', '.join(busy)} is being audited: shards can be removed when no audit is running")
     out = [Going((path,), size_of(path), "left by a killed prune") for path in sorted((store / "gone").glob("*"))]
     gone: set[Path] = set()
     for name in free:
@@ -181,7 +181,9 @@ def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going
         try:
             return set(pq.read_table(path, columns=["content"])["content"].to_pylist()) - {None}
         except (OSError, ValueError, KeyError) as error:
-            raise DatapropsError(f"{path} cannot be read ({error}): no shard goes; restore or remove it") from error
+            raise DatapropsError(
+                f"{path} cannot be read ({error}): no shards are removed; restore or remove it"
+            ) from error
 
     wanted: set[str] = set()
     for name in datasets:

@@ -10,7 +10,7 @@ from flows.commands.common import at_the_edge
 EXAMPLES = """\b
 Examples:
   dataprops notify chest
-  dataprops notify chest --added 120 --reason "export of the night"
+  dataprops notify chest --added 120 --reason "nightly export"
 """
 
 

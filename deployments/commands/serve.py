@@ -26,9 +26,9 @@ Examples:
 @click.option("--no-watch", is_flag=True, help="Do not watch folders: `dataprops watch` does it elsewhere.")
 @at_the_edge
 def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
-    """Operate what FILE says on this machine: deploy it, run what is due, watch for new data, serve the results.
+    """Operate the datasets of FILE on this machine: deploy them, run what is due, watch for new data, serve the results.
 
-    Until Ctrl-C. Needs a Prefect server (PREFECT_API_URL).
+    Runs until Ctrl-C. Needs a Prefect server (PREFECT_API_URL).
     """
     quiet_prefect()
     from urllib.parse import urlsplit

@@ -13,14 +13,14 @@ EXAMPLES = """\b
 Examples:
   dataprops watch datasets.toml          every dataset of the file that has `watch`
   dataprops watch datasets.toml chest    one of them
-  dataprops watch datasets.toml --once   look once, say what is new, end: for a cron job
+  dataprops watch datasets.toml --once   look once, say what is new, exit: for a cron job
 """
 
 
 @click.command("watch", epilog=EXAMPLES)
 @click.argument("file", type=click.Path())
 @click.argument("names", nargs=-1)
-@click.option("--once", is_flag=True, help="Look once and end.")
+@click.option("--once", is_flag=True, help="Look once and exit.")
 @at_the_edge
 def command(file: str, names: tuple[str, ...], once: bool) -> None:
     """Watch folders and remote prefixes, and emit `dataset.arrived` when files arrive: an automation then starts an audit."""

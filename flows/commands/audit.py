@@ -46,7 +46,7 @@ Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable i
 @click.command("audit", epilog=EXAMPLES + "\n" + EXITS)
 @click.argument("source")
 @options_of(AuditConfig, leave_out=("source",))
-@click.option("--inline", is_flag=True, help="In this process, with neither Prefect nor Dask.")
+@click.option("--inline", is_flag=True, help="Run in this process, without Prefect or Dask.")
 @click.option("--cluster", default="local", show_default=True, help="local, processes, cuda or tcp://host:port.")
 @click.option("--workers", type=click.IntRange(1), help="Threads or processes of a local cluster [default: the cores].")
 @click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True)

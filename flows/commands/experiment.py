@@ -46,9 +46,9 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. Re-
 @options_of(Experiment)
 @options_of(Preset)
 @options_of(Dataset, leave_out=("source", "name", "test", "sizes"))
-@click.option("--inline", is_flag=True, help="With neither Prefect nor Dask.")
+@click.option("--inline", is_flag=True, help="Run without Prefect or Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
-@click.option("--workers", type=click.IntRange(1), help="Cells at a time  [default: the cores; 1 on a GPU]")
+@click.option("--workers", type=click.IntRange(1), help="Cells trained at a time  [default: the cores; 1 on a GPU]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @at_the_edge
@@ -61,7 +61,7 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train networks on samples of datasets, and measure what the sets' properties do to them.
+    """Train networks on samples of datasets, and measure how the datasets' properties affect them.
 
     Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and analysed;
     STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: re-run the command to resume.

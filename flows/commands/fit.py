@@ -33,8 +33,8 @@ def command(store: str | None, table: str | None, preprocess: str | None, seed: 
     """Fit the laws to trained networks, and keep them as the calibration of later predictions.
 
     Slopes and correlations with bootstrap intervals over whole datasets, the error on datasets left out, and two baselines
-    that a law must beat: the mean, and log N alone. Beside the laws, forms that rest on the reference classifier are judged
-    in the same way, source by source, where the columns are there.
+    that a law must beat: the mean, and log N alone. Forms that rest on the reference classifier are judged in the
+    same way, source by source, if the table has their columns.
     """
     from dataprops.report.terminal_laws import print_fit
 

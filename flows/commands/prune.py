@@ -31,7 +31,7 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
     """Remove old results, and what killed runs left behind.
 
     A run is kept if --keep-last or --keep-days keeps it; without both all runs are kept. The newest run of a dataset always
-    stays, and a dataset that is being audited is passed over.
+    stays, and a dataset that is being audited is skipped.
     """
     from dataprops.store.folder import existing_store
     from dataprops.store.prune import Policy, holding, plan, remove
@@ -40,7 +40,7 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
     with holding(folder, shards) as (free, busy):
         going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
         for name in busy:
-            click.echo(f"{name} is being audited and is passed over", err=True)
+            click.echo(f"{name} is being audited and is skipped", err=True)
         for item in going:
             click.echo(f"{_amount(item.bytes):>10}  {item.paths[0].relative_to(folder)}: {item.why}")
         total = _amount(sum(item.bytes for item in going))

@@ -104,7 +104,7 @@ def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
         own = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(now.rpartition(":")[2]).parts[-2:])).strip("-._")
         raise DatapropsError(
             f"the store holds audits of {run.config.dataset!r} from {before}, and {now} holds other images: name this set, as"
-            f" with --name {own or 'another'}; or give --name {run.config.dataset} to go on with that history"
+            f" with --name {own or 'another'}; or give --name {run.config.dataset} to continue that history"
         )
 
 

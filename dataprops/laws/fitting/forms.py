@@ -139,4 +139,4 @@ def _sentence(family: str, target: str, forms: Mapping[str, Any], best: str, cle
         f" {base['factor']:.2g} (gain in squared error {gain['value']:.2g}, 95 % interval {gain['low']:.2g} to {gain['high']:.2g};"
         f" nested 90 % intervals cover {percent(told['coverage'])})"
     )
-    return f"{start}: {'clearly better' if clearly else 'not clearly better, so no number is told'}."
+    return f"{start}: {'clearly better' if clearly else 'not clearly better, so no number is given'}."

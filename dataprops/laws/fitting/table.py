@@ -22,7 +22,7 @@ ATTACKS = {
     "penalty_8": "FGSM, eps 8/255",
     "pgd_penalty_2": "PGD, eps 2/255",
 }
-# nats: a network whose training loss is above has not learned its training images, and says nothing of a law
+# nats: a network whose training loss is above has not learned its training images, and says nothing about a law
 CONVERGED = 0.3
 NUMBERS = (
     "n_train",
@@ -85,7 +85,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
     """
     if "dataset" not in table.columns:
         raise DatapropsError(
-            f"the table has no column 'dataset' (it has {', '.join(map(str, table.columns[:12]))}): each row names its dataset"
+            f"the table has no column 'dataset' (it has {', '.join(map(str, table.columns[:12]))}): each row must name its dataset"
         )
     table = table.rename(columns={old: new for old, new in ALIASES.items() if new not in table.columns})
     out: Any = pd.DataFrame(index=range(len(table)))
@@ -107,7 +107,7 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
     if unlearned.any():
         notes.append(
             f"{unlearned.sum():,} of {len(out):,} rows are left out: their training loss is above {CONVERGED} nats, so the network"
-            " has not learned its training images and says nothing of a law"
+            " has not learned its training images and says nothing about a law"
         )
         out = out[~unlearned].reset_index(drop=True)
     if out.empty:
@@ -127,11 +127,11 @@ def _to_mind(out: pd.DataFrame) -> list[str]:
     nothing_left = out["test_loss"] <= 0
     if nothing_left.any():
         notes.append(
-            f"{_rows(nothing_left)} a test loss of 0 or less, which has no logarithm, and no part in the laws of the loss"
+            f"{_rows(nothing_left)} a test loss of 0 or less, which has no logarithm: left out of the laws of the loss"
         )
     if (out["penalty_2"] < 0).any():
         notes.append(
-            f"{_rows(out['penalty_2'] < 0)} a negative penalty (the attack lowered the loss), which stays: that law is linear"
+            f"{_rows(out['penalty_2'] < 0)} a negative penalty (the attack lowered the loss), which is kept: that law is linear"
         )
     channels = sorted(out["channels"].dropna().unique())
     if len(channels) > 1:
@@ -144,7 +144,7 @@ def _to_mind(out: pd.DataFrame) -> list[str]:
     if sizes.nunique() > 1:
         notes.append(
             f"label sharpness is that of samples of {sizes.min():,.0f} to {sizes.max():,.0f} images: smaller samples have"
-            " smaller maxima, which leans the comparison between training sizes"
+            " smaller maxima, which biases the comparison between training sizes"
         )
     return notes
 

@@ -50,7 +50,7 @@ def verdict_of(
     elif clearly:
         end = f"the law beats {'both' if len(beaten) > 1 else 'it'}"
     else:
-        end = f"the law is ahead of {'both' if len(beaten) > 1 else 'it'}, but by no more than the choice of datasets may bring"
+        end = f"the law is ahead of {'both' if len(beaten) > 1 else 'it'}, but within dataset-sampling error"
     if "log_n" not in compared:
         end += " (log N alone could not be compared: no N that varies)"
     return {"form": form, "beats": not lost, "clearly": not lost and clearly, "sentence": f"{start}: {end}."}
