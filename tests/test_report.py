@@ -30,7 +30,6 @@ from dataprops.report.page import attack_sentence, render
 from dataprops.report.pictures import data_uri
 from dataprops.report.plots import (
     Drawn,
-    _svg,
     every_plot,
     history,
     learning_curve,
@@ -39,6 +38,7 @@ from dataprops.report.plots import (
     sharpness_histogram,
 )
 from dataprops.report.standing import calibration_sentence, paper_sentence
+from dataprops.report.svg import svg_of
 from dataprops.report.terminal import print_summary
 from dataprops.report.words import WORDS, disagreement, words_of
 from tasks.channels import message
@@ -489,7 +489,7 @@ def test_a_legend_that_takes_a_second_is_drawn_without_a_word_on_the_terminal(mo
     axes = figure.subplots()
     axes.plot([0, 1], label="a")
     assert isinstance(axes.legend(), Legend)
-    assert "<svg" in _svg(figure, "a")
+    assert "<svg" in svg_of(figure, "a")
     assert not [warning for warning in recwarn if "legend" in str(warning.message)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.laws.fitting import LAWS, FittedLaw
-from dataprops.report.plots import BLUE, GREY, ORANGE, Plot, _svg, new_figure, powers
+from dataprops.report.svg import BLUE, GREY, ORANGE, Plot, new_figure, powers, svg_of
 from dataprops.report.text import visible
 
 if TYPE_CHECKING:
@@ -238,4 +238,4 @@ def placed_figures(table: pd.DataFrame | None, summary: Mapping[str, Any]) -> li
         return []
     mark = mark_of(summary)
     drawn = [(draw(table, mark), f"{alt}, and {mark.name}") for draw, alt in PAPER_FIGURES.values()]
-    return [Plot(alt, _svg(figure, alt)) for figure, alt in drawn if figure is not None]
+    return [Plot(alt, svg_of(figure, alt)) for figure, alt in drawn if figure is not None]

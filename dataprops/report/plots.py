@@ -1,19 +1,12 @@
-"""The plots of the report: SVG that stands in the page, drawn by matplotlib, recoloured by the page's style.
+"""The plots of the report.
 
-A plot has a title that says what to see. Its colours are those of Okabe and Ito, which the colour-blind tell apart; they stand
-in the SVG as attributes, so that the style sheet replaces each by its counterpart on a dark page, and print has them as they are.
-Nothing in an SVG is a `style` attribute, which the page's content security policy would refuse. What has a gid ``tip:TEXT`` says
-TEXT when it is pointed at. `PLOTS` are the plots of an audit, in order; each is given a `Drawn` and returns a `Plot` or None.
+A plot has a title that says what to see. `PLOTS` are the plots of an audit, in order; each is given a `Drawn` and returns a `Plot`
+or None. How figures become SVG: `svg.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import html
-import io
 import math
-import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,30 +16,32 @@ import pandas as pd
 from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
 from dataprops.properties.estimators import title_of
 from dataprops.report.first_screen import doubled_error, is_numeric
-from dataprops.report.numbers import number, percent, raised
-from dataprops.report.text import visible
+from dataprops.report.numbers import number, percent
+from dataprops.report.svg import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LETTER,
+    ORANGE,
+    Plot,
+    add_box,
+    new_figure,
+    powers,
+    short,
+    svg_of,
+    tip,
+)
 from dataprops.util import helper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#6b7280", "#374151"
 SHADES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", GREY)
 CLASSES = 12  # in a matrix; beyond it the largest are shown
 LIKE = 1.1  # times as many images, or fewer: classes of like size
-TIP = "tip:"
-LETTER = 0.068  # width of a letter of 8 points, inches
 TOGETHER = 0.04  # of the width of a plot: lines nearer than this share their name
-
-
-class Plot(NamedTuple):
-    """A plot: what to see in it, the SVG, and what else to know."""
-
-    title: str
-    svg: str
-    note: str = ""
 
 
 class Drawn(NamedTuple):
@@ -57,113 +52,15 @@ class Drawn(NamedTuple):
     history: Sequence[Mapping[str, Any]] = ()
 
 
-def new_figure(height: float = 2.7, names: Sequence[str] = (), top: float = 0.12) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, `height` inches high and `top` inches free above; `names` are those left of it.
-
-    Margins are set by the length of what stands in them: a layout that measures every text takes as long as the drawing itself.
-    """
-    from matplotlib.figure import Figure
-
-    width = 5.2
-    figure = Figure(figsize=(width, height))
-    left = min(1.9, 0.16 + LETTER * max((len(name) for name in names), default=0)) if names else 0.62
-    axes = figure.add_axes((left / width, 0.5 / height, (width - left - 0.12) / width, (height - 0.5 - top) / height))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=INK)
-    return figure, axes
-
-
-def powers(axis: Axis) -> None:
-    """Numbers of an axis as people read them: 12,000, or 2.5 × 10⁻⁴ with the power told once, by the label of the axis."""
-    from matplotlib.ticker import FuncFormatter
-
-    low, high = axis.get_view_interval()
-    top = max(abs(low), abs(high))
-    power = math.floor(math.log10(top)) if top > 0 else 0
-    if -3 < power < 5:
-        axis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}")
-        )
-        return
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**power:.4g}"))
-    told = axis.get_label_text()
-    unit = f"10{raised(power)} / " if told.endswith(", 1 / grey level") else ""
-    axis.set_label_text(told.replace("1 / ", unit) if unit else f"{told} × 10{raised(power)}")
-
-
-def _attributes(match: re.Match) -> str:
-    """A style attribute as presentation attributes; the page's style sheet has the font."""
-    out = []
-    for part in html.unescape(match[1]).split(";"):
-        name, _, value = part.strip().partition(": ")
-        if name == "font":
-            size = re.search(r"([\d.]+)px", value)
-            out += [f'font-size="{size[1]}"'] if size else []
-        elif name and value and name not in ("mix-blend-mode", "font-family"):
-            out.append(f'{name}="{html.escape(value)}"')
-    return " ".join(out)
-
-
-def _svg(figure: Figure, alt: str) -> str:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    out = io.StringIO()
-    for part in (figure, *figure.axes):
-        part.patch.set(facecolor="none", edgecolor="none")
-    settings: Any = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the text, not the one that measures it
-        warnings.filterwarnings("ignore", "Creating legend")  # said of a second on a busy machine
-        # unlike `savefig`, which draws once more for the layout
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    # namespaces are names, but an address in the page looks like a resource from elsewhere
-    text = re.sub(r'\s+xmlns:xlink="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'\s+xmlns="[^"]*"', "", text)
-    text = re.sub(r'style="([^"]*)"', _attributes, text)
-    text = re.sub(rf'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text)
-    # ids must differ between the plots of one page
-    mark = f"p{hashlib.blake2b(alt.encode(), digest_size=4).hexdigest()}-"
-    text = re.sub(r'\bid="', f'id="{mark}', text)
-    text = re.sub(r'href="#', f'href="#{mark}', text)
-    text = text.replace("url(#", f"url(#{mark}")
-    text = re.sub(r"\n\s*", "\n", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
-
-
-def _tip(artist: Any, text: str) -> None:
-    artist.set_gid(TIP + visible(text))
-
-
-def _short(name: Any) -> str:
-    text = visible(name)
-    return text if len(text) <= 24 else f"{text[:23]}…"
-
-
 def _bins(count: int) -> int:
     return min(60, max(5, int(math.sqrt(count))))
-
-
-def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, **look: Any) -> None:
-    """A box that says `text`; the limits of the axes are set by whoever draws it, which takes a third of the time of a bar."""
-    from matplotlib.patches import Rectangle
-
-    look = {"linewidth": 0} | look
-    box = axes.add_artist(Rectangle((x, y), width, height, **look))
-    box.set_clip_on(False)
-    _tip(box, text)
 
 
 def _histogram(axes: Axes, values: np.ndarray, what: str) -> None:
     counts, edges = np.histogram(values, bins=_bins(len(values)))
     for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if count:
-            _box(
+            add_box(
                 axes, low, 0, high - low, count, f"{count:,} images: {what} {number(low)} to {number(high)}", color=BLUE
             )
     axes.set_ylabel("images", fontsize=8)
@@ -200,7 +97,7 @@ def distance_histogram(drawn: Drawn) -> Plot | None:
         if within
         else "No image has a near-identical neighbour"
     )
-    return Plot(told, _svg(figure, f"Histogram of the distance of each image to its nearest image. {told}."))
+    return Plot(told, svg_of(figure, f"Histogram of the distance of each image to its nearest image. {told}."))
 
 
 def sharpness_histogram(drawn: Drawn) -> Plot | None:
@@ -228,7 +125,7 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
     powers(axes.xaxis)
     times = float(values.max() / np.median(values)) if np.median(values) > 0 else math.nan
     told = f"The sharpest image is {number(times)} times as sharp as the median"
-    return Plot(told, _svg(figure, f"Histogram of the label sharpness of each image. {told}."))
+    return Plot(told, svg_of(figure, f"Histogram of the label sharpness of each image. {told}."))
 
 
 def class_sharpness(drawn: Drawn) -> Plot | None:
@@ -256,11 +153,11 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
     if np.isnan(grid).all():
         return None
     i, j = np.unravel_index(np.nanargmax(grid), grid.shape)
-    told = f"{_short(names[i])} and {_short(names[j])} hold the most similar pair with different labels"
+    told = f"{short(names[i])} and {short(names[j])} hold the most similar pair with different labels"
     note = ""
     if len(names) > 2:
         note = "Of each image its nearest image of another class counts; a cell is empty where no image's nearest is in that class."
-    return Plot(told, _svg(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
+    return Plot(told, svg_of(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
 
 
 def _shade(level: float) -> tuple[float, ...]:
@@ -270,7 +167,7 @@ def _shade(level: float) -> tuple[float, ...]:
 
 
 def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
-    shorts = [_short(name) for name in names]
+    shorts = [short(name) for name in names]
     longest = max(map(len, shorts))
     turned = longest * LETTER * len(names) > 3.0  # beside each other they would overlap
     figure, axes = new_figure(height=min(5.0, max(1.8, 0.34 * len(names) + 0.7)), names=shorts)
@@ -289,7 +186,7 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
             level = 1.0 if top == low else (value - low) / (top - low)
             shade = _shade(level)
             told = f"{names[i]}, {names[j]}: {what} {shown(float(value))}"
-            _box(axes, j - 0.48, i - 0.48, 0.96, 0.96, told, facecolor=shade)
+            add_box(axes, j - 0.48, i - 0.48, 0.96, 0.96, told, facecolor=shade)
             if len(names) <= 6:
                 dark = level > 0.55
                 axes.text(
@@ -322,7 +219,7 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     numeric = is_numeric(probe)
     missed = "not explained" if numeric else "wrong"
     (line,) = axes.plot(n, error, "o-", color=BLUE, markersize=5)
-    _tip(line, "; ".join(f"{a:,} images: {percent(p['error'])} {missed}" for a, p in zip(n, curve, strict=True)))
+    tip(line, "; ".join(f"{a:,} images: {percent(p['error'])} {missed}" for a, p in zip(n, curve, strict=True)))
     ends = probe.get("error") or {}
     if ends.get("low") is not None and ends.get("high") is not None:
         axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
@@ -335,7 +232,7 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     if doubled and (gain.get("value") or 0) > 0 and (gain.get("low") is None or gain["low"] > 0):
         axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
         (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
-        _tip(point, f"expected at {2 * n[-1]:,} images: {percent(doubled[1])} {missed}")
+        tip(point, f"expected at {2 * n[-1]:,} images: {percent(doubled[1])} {missed}")
         ticks.append(2 * n[-1])
         what = "variance not explained" if numeric else "error"
         told = f"Twice as many images: {what} from {percent(doubled[0])} to about {percent(doubled[1])}"
@@ -348,7 +245,7 @@ def learning_curve(drawn: Drawn) -> Plot | None:
     axes.set_ylabel("variance not explained, %" if numeric else "wrong on held-out images, %", fontsize=8)
     if not any(error) and not numeric:
         told = "No held-out image is classified wrong, at any number of images"
-    return Plot(told, _svg(figure, f"Learning curve of the reference classifier. {told}."))
+    return Plot(told, svg_of(figure, f"Learning curve of the reference classifier. {told}."))
 
 
 def confusion(drawn: Drawn) -> Plot | None:
@@ -370,8 +267,8 @@ def confusion(drawn: Drawn) -> Plot | None:
     fractions = grid / np.maximum(grid.sum(1, keepdims=True), 1)
     wrong = fractions - np.diag(np.diag(fractions))
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    told = f"{percent(float(wrong[i, j]))} of {_short(names[i])} are taken for {_short(names[j])}"
-    svg = _svg(_matrix(fractions, names, "fraction", percent), f"Confusion of the reference classifier. {told}.")
+    told = f"{percent(float(wrong[i, j]))} of {short(names[i])} are taken for {short(names[j])}"
+    svg = svg_of(_matrix(fractions, names, "fraction", percent), f"Confusion of the reference classifier. {told}.")
     return Plot(told, svg, "Rows: the given label. Columns: what the reference classifier says of held-out images.")
 
 
@@ -389,7 +286,7 @@ def region_map(drawn: Drawn) -> Plot | None:
         edge = {"edgecolor": ORANGE, "linewidth": 2.5} if mark is not None else {}
         told = f"row {row + 1}, column {column + 1}: {percent(max(float(value), 0.0))} of the way from guessing to knowing the class"
         told += f"; {percent(mark)} of one class bear a mark here" if mark is not None else ""
-        _box(axes, column - 0.46, row - 0.46, 0.92, 0.92, told, facecolor=shade, **edge)
+        add_box(axes, column - 0.46, row - 0.46, 0.92, 0.92, told, facecolor=shade, **edge)
     side = len(score)
     axes.set_xlim(-0.5, side - 0.5)
     axes.set_ylim(side - 0.5, -0.5)
@@ -403,7 +300,7 @@ def region_map(drawn: Drawn) -> Plot | None:
         " from guessing to knowing the class"
     )
     note = "Dark: brightness and contrast of this cell alone tell the class. A dark cell at the edge, or an orange one, is suspect."
-    return Plot(title, _svg(figure, f"Map of what single regions tell. {title}."), note)
+    return Plot(title, svg_of(figure, f"Map of what single regions tell. {title}."), note)
 
 
 def dimension_estimates(drawn: Drawn) -> Plot | None:
@@ -419,14 +316,14 @@ def dimension_estimates(drawn: Drawn) -> Plot | None:
     axes.errorbar(table["value"], at, xerr=2 * table["se"].fillna(0.0), fmt="none", ecolor=BLUE, capsize=3)
     for name, value, se, y in zip(labels, table["value"], table["se"], at, strict=True):
         (point,) = axes.plot([value], [y], "o", color=BLUE, markersize=5)
-        _tip(point, f"{name}: {number(value)}, standard error {number(se, 2)}")
+        tip(point, f"{name}: {number(value)}, standard error {number(se, 2)}")
     axes.set_yticks(at, labels, fontsize=8)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.set_xlim(left=0)
     axes.set_xlabel("intrinsic dimension, ± 2 standard errors", fontsize=8)
     low, high = float(table["value"].min()), float(table["value"].max())
     told = f"Estimates of the dimension run from {number(low)} to {number(high)}"
-    return Plot(told, _svg(figure, f"{told}, with error bars."))
+    return Plot(told, svg_of(figure, f"{told}, with error bars."))
 
 
 def dimension_against_n(drawn: Drawn) -> Plot | None:
@@ -448,7 +345,7 @@ def dimension_against_n(drawn: Drawn) -> Plot | None:
     first, last = float(table["value"].iloc[0]), float(table["value"].iloc[-1])
     way = "grows with the number of images" if last > 1.05 * first else "hardly depends on the number of images"
     told = f"The dimension {way}"
-    return Plot(told, _svg(figure, f"Intrinsic dimension against the number of images. {told}."))
+    return Plot(told, svg_of(figure, f"Intrinsic dimension against the number of images. {told}."))
 
 
 def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
@@ -469,7 +366,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
         .unstack(fill_value=0)
         .reindex(kept)
     )
-    shorts, several = [_short(name) for name in kept], len(table.columns) > 1
+    shorts, several = [short(name) for name in kept], len(table.columns) > 1
     figure, axes = new_figure(height=max(1.6, 0.62 + 0.24 * len(kept)) + 0.3 * several, names=shorts)
     if several:  # room for their names, above
         place, height = axes.get_position(), figure.get_size_inches()[1]
@@ -478,7 +375,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     for i, split in enumerate(table.columns):
         bars = axes.barh(at, table[split], left=left, color=SHADES[i % len(SHADES)], height=0.7, label=str(split))
         for bar, name, count in zip(bars, kept, table[split], strict=True):
-            _tip(bar, f"{name}{'' if split == 'all' else f', {split}'}: {count:,} images")
+            tip(bar, f"{name}{'' if split == 'all' else f', {split}'}: {count:,} images")
         left += table[split].to_numpy()
     axes.set_yticks(at, shorts, fontsize=8)
     if several:
@@ -493,7 +390,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
         if ratio > LIKE
         else "The classes are of similar size"
     )
-    return Plot(told, _svg(figure, f"Images of each class. {told}."))
+    return Plot(told, svg_of(figure, f"Images of each class. {told}."))
 
 
 def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
@@ -506,7 +403,7 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
     parts = [values.loc[values["label"] == name, "local_dimension"].to_numpy() for name in names] or [
         values["local_dimension"].to_numpy()
     ]
-    labels = [_short(name) for name in names] or ["all images"]
+    labels = [short(name) for name in names] or ["all images"]
     figure, axes = new_figure(height=max(1.6, 0.7 + 0.35 * len(parts)), names=labels)
     drawing = axes.boxplot(
         parts[::-1],
@@ -520,7 +417,7 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
     )
     for box, name, part in zip(drawing["boxes"], labels[::-1], parts[::-1], strict=True):
         low, middle, high = np.percentile(part, [25, 50, 75])
-        _tip(box, f"{name}: median {number(float(middle))}, quartiles {number(float(low))} and {number(float(high))}")
+        tip(box, f"{name}: median {number(float(middle))}, quartiles {number(float(low))} and {number(float(high))}")
     axes.set_yticks(range(1, len(parts) + 1), labels[::-1], fontsize=8)
     axes.set_xlabel("local intrinsic dimension (median, quartiles)", fontsize=8)
     middles = [float(np.median(part)) for part in parts]
@@ -530,7 +427,7 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
             f"Images of {labels[int(np.argmax(middles))]} differ in the most ways (local dimension), those of"
             f" {labels[int(np.argmin(middles))]} in the fewest"
         )
-    return Plot(told, _svg(figure, f"Local intrinsic dimension by class. {told}."))
+    return Plot(told, svg_of(figure, f"Local intrinsic dimension by class. {told}."))
 
 
 LINES = (("n_images", "images"), ("d_data", "dimension"), ("error", "error of the classifier, %"), ("alerts", "alerts"))
@@ -560,7 +457,7 @@ def history(drawn: Drawn) -> Plot | None:
         for at, (value, run) in enumerate(zip(numbers, runs, strict=True)):
             if math.isfinite(value):
                 (point,) = axes.plot([at], [value], "o", color=BLUE, markersize=4)
-                _tip(point, f"{str(run.get('created', ''))[:10]}: {name} {number(value)}")
+                tip(point, f"{str(run.get('created', ''))[:10]}: {name} {number(value)}")
         axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center", labelpad=28)
         axes.yaxis.set_label_coords(-0.16, 0.5)
         last = place == len(lines) - 1
@@ -576,7 +473,7 @@ def history(drawn: Drawn) -> Plot | None:
             axes.locator_params(axis="y", nbins=2, integer=whole)
         powers(axes.yaxis)
     told = f"{len(runs)} audits of this dataset: {_course(lines)}"
-    return Plot(told, _svg(figure, f"History: {told}."))
+    return Plot(told, svg_of(figure, f"History: {told}."))
 
 
 def _when(runs: Sequence[Mapping[str, Any]], at: int) -> str:
@@ -630,8 +527,8 @@ class Drawing(NamedTuple):
 def prepare() -> None:
     """Draw an empty plot: the first takes three times as long as those after it, and can be drawn while others work."""
     figure, axes = new_figure()
-    _box(axes, 0, 0, 1, 1, "", color=BLUE)
-    _svg(figure, "")
+    add_box(axes, 0, 0, 1, 1, "", color=BLUE)
+    svg_of(figure, "")
 
 
 def measured_plots(drawn: Drawn) -> dict[str, Plot]:

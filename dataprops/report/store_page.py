@@ -19,8 +19,8 @@ import pandas as pd
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE, load_calibration
 from dataprops.report.figures import COLOURS
 from dataprops.report.page import asset, content_policy, environment
-from dataprops.report.plots import BLUE, GREY, INK, Plot, _short, _svg, _tip, new_figure, powers
 from dataprops.report.standing import SCALE, SIDE, Place, place_of, preprocessing
+from dataprops.report.svg import BLUE, GREY, INK, Plot, new_figure, powers, short, svg_of, tip
 from dataprops.report.terminal_history import sparkline
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ def _scatter(
     for place, colour, marker in marked:
         y = shown * getattr(place, field)
         (point,) = axes.plot([place.dimension or 0.0], [y], marker, color=colour, markersize=6)
-        _tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
+        tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
     # from zero: a scatter that fills its frame makes much of little
     axes.set_xlim(0, right)
     axes.set_ylim(0, 1.15 * max(shown * getattr(place, field) for place, _, _ in marked))
     names_beside(
         axes,
-        [(_short(place.name), place.dimension or 0.0, shown * getattr(place, field)) for place, _, _ in marked],
+        [(short(place.name), place.dimension or 0.0, shown * getattr(place, field)) for place, _, _ in marked],
     )
     axes.set_xlabel("intrinsic dimension (MLE)", fontsize=8)
     axes.set_ylabel(label, fontsize=8)
@@ -198,7 +198,7 @@ def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
             figure = _scatter(places, field, label, [o for o in others if getattr(o[0], field) is not None], times)
             if figure is not None:
                 title = f"{label.split(',')[0].capitalize()} against dimension"
-                out.append(Plot(title, _svg(figure, f"{title}, {how}, {field}"), note))
+                out.append(Plot(title, svg_of(figure, f"{title}, {how}, {field}"), note))
     return out
 
 
