@@ -44,7 +44,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dataprops.errors import DatapropsError, MachineError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_identity
 from dataprops.imaging.decode import (
     Preprocess,
     RawImage,
@@ -416,7 +416,7 @@ def look_at_file(path: Path) -> None:
     """A file as an image, and whose it is."""
     data = path.read_bytes()
     with quiet():
-        found = dicom.identity(data, "ab" * 32)
+        found = dicom_identity.identity(data, "ab" * 32)
     assert found.frames >= 1
     check_image(data)
 

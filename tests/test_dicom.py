@@ -22,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dataprops.audit import audit
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom, dicom_identity
 from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, decode, quiet
 from dataprops.imaging.levels import percentile_levels
 from dataprops.imaging.windows import PRESETS, window_key, window_numbers
@@ -368,15 +368,18 @@ def test_windows_are_checked_and_the_default_keeps_old_stores_valid() -> None:
 
 def test_ids_are_hashes_of_one_store(tmp_path: Path) -> None:
     data = dicom_bytes(RAMP, PatientID="77-XYZ", PatientName="DOE^JANE")
-    one = dicom.identity(data, SALT)
-    assert one == dicom.identity(dicom_bytes(RAMP + 1, PatientID="77-XYZ "), SALT)
-    assert one != dicom.identity(data, "cd" * 32)
-    assert one.patient is not None and one.patient != dicom.identity(dicom_bytes(RAMP, PatientID="78"), SALT).patient
-    other = dicom.identity(dicom_bytes(RAMP, PatientID="77-XYZ", IssuerOfPatientID="B"), SALT)
+    one = dicom_identity.identity(data, SALT)
+    assert one == dicom_identity.identity(dicom_bytes(RAMP + 1, PatientID="77-XYZ "), SALT)
+    assert one != dicom_identity.identity(data, "cd" * 32)
+    assert (
+        one.patient is not None
+        and one.patient != dicom_identity.identity(dicom_bytes(RAMP, PatientID="78"), SALT).patient
+    )
+    other = dicom_identity.identity(dicom_bytes(RAMP, PatientID="77-XYZ", IssuerOfPatientID="B"), SALT)
     assert other.patient != one.patient and other.study == one.study
     for nobody in (None, "", "ANONYMOUS"):
-        assert dicom.identity(dicom_bytes(RAMP, PatientID=nobody), SALT).patient is None
-    assert dicom.identity(data, "") == (None, None, None, 1, None, None)
+        assert dicom_identity.identity(dicom_bytes(RAMP, PatientID=nobody), SALT).patient is None
+    assert dicom_identity.identity(data, "") == (None, None, None, 1, None, None)
     stores = [open_store(tmp_path / name) for name in ("one", "two")]
     salts = [open_salt(store) for store in stores]
     assert salts[0] != salts[1] and open_salt(stores[0]) == salts[0]
@@ -435,7 +438,7 @@ def test_a_patient_in_two_splits_is_found_and_no_name_is_ever_written(
 
 def test_scanners_are_named_and_sites_are_hashes() -> None:
     def device(**elements: str) -> tuple[str | None, str | None]:
-        found = dicom.identity(dicom_bytes(RAMP, **elements), SALT)
+        found = dicom_identity.identity(dicom_bytes(RAMP, **elements), SALT)
         return found.scanner, found.site
 
     assert device() == (None, None)

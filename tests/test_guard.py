@@ -19,7 +19,7 @@ from PIL import Image
 from dataprops import sources
 from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError, MachineError
-from dataprops.imaging import decode, dicom
+from dataprops.imaging import decode, dicom_identity
 from dataprops.sources import nifti, open_source
 from dataprops.store import shards
 from tests.make_dicoms import dicom_bytes
@@ -70,7 +70,7 @@ def test_a_decoder_that_fails_gives_a_reason_and_quotes_nothing(fault, monkeypat
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 def test_a_damaged_header_is_nobodys(fault, monkeypatch):
     monkeypatch.setattr("pydicom.dcmread", raising(fault))
-    assert dicom.identity(CT, "ab" * 32).patient is None
+    assert dicom_identity.identity(CT, "ab" * 32).patient is None
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1)], ids=lambda stop: type(stop).__name__)

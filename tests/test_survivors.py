@@ -279,8 +279,8 @@ def test_a_small_class_names_its_readable_images_and_their_number():
     context = SimpleNamespace(kind="classes", images=images, empty_classes=[], fails=lambda value, check: True)
     found = {told: (rows.tolist(), size) for rows, size, told in small_class.find(cast("Any", context))}
     assert found == {
-        "Class a has 2 readable images only.": ([7, 4], 2),
-        "Class c has 1 readable image only.": ([8], 1),
+        "Class a has only 2 readable images.": ([7, 4], 2),
+        "Class c has only 1 readable image.": ([8], 1),
     }
     assert small_class.measures(cast("Any", context)) == {"n_classes": 2.0, "smallest_class": 1.0}
 

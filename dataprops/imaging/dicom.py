@@ -1,4 +1,4 @@
-"""DICOM files: pixels as grey levels, and who they belong to as salted hashes.
+"""DICOM files: their pixels as grey levels.
 
 Recognised by the letters DICM at byte 128, or, where the preamble is missing, by a first element of group 2 or 8.
 
@@ -18,18 +18,14 @@ Pixels, in order:
 
 4. MONOCHROME1 is inverted: bright is bright.
 
-Privacy: no value of a file but its pixels, its size, its colour model, its bits, and maker and model of the scanner leaves this
-module, except ids and the site as keyed hashes (BLAKE2b, the key is the store's salt). Maker and model are what the basic profile of
-PS3.15 keeps; one that reads like a person's name is hashed as well. Messages of pydicom may quote values: they are never passed on,
-nor are its logs and warnings (`decode` keeps them quiet).
+Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves this module (and what `dicom_identity` makes
+of ids). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings (`decode` keeps them quiet).
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
-import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -57,50 +53,12 @@ MAX_INFLATED = 2**29  # bytes of a deflated file
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *COLOUR)
 NEEDS_EXTRA = "this JPEG needs the extra dicom-gpl: pip install 'dataprops[dicom-gpl]'"
-# ids that stand for nobody
-# What stands for no patient, without case, blanks and signs: words, and one letter or digit again and again
-PLACEHOLDERS = frozenset(
-    (
-        *(
-            "",
-            "anon",
-            "anonymous",
-            "anonymized",
-            "anonymised",
-            "anonymouspatient",
-            "none",
-            "unknown",
-            "na",
-            "null",
-            "nan",
-        ),
-        *(
-            "removed",
-            "redacted",
-            "deleted",
-            "hidden",
-            "withheld",
-            "masked",
-            "deidentified",
-            "noid",
-            "noname",
-            "patient",
-        ),
-        *("notavailable", "unspecified", "undefined", "empty", "missing", "default", "test", "pseudonymized"),
-    )
-)
-WORDS = frozenset(
-    {"patient", "test", "default", "empty", "hidden", "masked", "deleted", "missing"}
-)  # of them, that groups may have
-
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _META = 4096  # bytes in which a file names its transfer syntax
 _JPEG = "1.2.840.10008.1.2.4."  # and a number: the whole JPEG family
 _LIBJPEG = tuple(f"{_JPEG}{number}" for number in (50, 51, 57, 70))  # JPEG proper
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split())
-_IDS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
-_SCANNER, _SITE = ("Manufacturer", "ManufacturerModelName"), ("InstitutionName", "StationName")
-MOST_NAME = 64  # characters of a scanner's maker, and of its model: more than DICOM allows is no such name
+IDS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SIZE_TAGS = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation"]
 _DICOM_ROOT = "1.2.840.10008."
@@ -115,20 +73,6 @@ class Grey(NamedTuple):
 
     pixels: np.ndarray
     mode: str
-
-
-class Identity(NamedTuple):
-    """Patient, study and series as keyed hashes (None where the file has none), and the number of frames it claims.
-
-    `scanner` is its maker and model in words, `site` the institution (or else the station) as a keyed hash.
-    """
-
-    patient: str | None
-    study: str | None
-    series: str | None
-    frames: int
-    scanner: str | None = None
-    site: str | None = None
 
 
 def is_dicom(head: bytes) -> bool:
@@ -166,7 +110,7 @@ def read_header(source: bytes | Path, tags: list[str] | None = None, *, pixels: 
                 source = source.read_bytes()
     if isinstance(source, bytes):
         _refuse_inflation(source)
-    with guarded(_damaged, passing=(UnreadableDicom,)), _opened(source) as file:
+    with guarded(damaged, passing=(UnreadableDicom,)), _opened(source) as file:
         return pydicom.dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=tags if tags else None)
 
 
@@ -180,7 +124,7 @@ def _opened(source: bytes | Path) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _damaged(error: BaseException) -> BaseException:
+def damaged(error: BaseException) -> BaseException:
     """Reason given for a file that pydicom fails on: not its message, which may quote the file."""
     if isinstance(error, OSError) and error.errno is not None:  # of the disk
         return error
@@ -196,7 +140,7 @@ def _refuse_inflation(data: bytes) -> None:
     from pydicom.filereader import read_dataset
 
     stream = io.BytesIO(data)
-    with guarded(_damaged):
+    with guarded(damaged):
         stream.seek(132 if data[128:132] == b"DICM" else 0)
         meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
         if str(meta.get("TransferSyntaxUID", "")).encode() != _DEFLATED:
@@ -212,88 +156,6 @@ def _refuse_inflation(data: bytes) -> None:
         raise UnreadableDicom("damaged DICOM: its deflated part cannot be inflated") from None
 
 
-def identity(data: bytes, salt: str) -> Identity:
-    """Patient, study and series of a file; none for damaged files.
-
-    Parameters
-    ----------
-    salt : str
-        The store's, in hexadecimal; without one (empty) nothing is said.
-    """
-    nobody = Identity(None, None, None, 1)
-    if not salt:
-        return nobody
-    try:
-        with guarded(_damaged, passing=(UnreadableDicom,)):
-            return _identity(read_header(data, [*_IDS, *_SCANNER, *_SITE, "NumberOfFrames"]), salt)
-    except UnreadableDicom:
-        return nobody
-
-
-def _identity(header: Dataset, salt: str) -> Identity:
-    patient, issuer = text_of(header, "PatientID"), text_of(header, "IssuerOfPatientID")
-    known = not stands_for_nobody(patient)
-    study, series = text_of(header, "StudyInstanceUID"), text_of(header, "SeriesInstanceUID")
-    frames = _whole(header, "NumberOfFrames")
-    return Identity(
-        _hashed("patient", f"{issuer}\0{patient}" if issuer else patient, salt) if known else None,
-        _hashed("study", study, salt) if study else None,
-        _hashed("series", series, salt) if series else None,
-        max(1, frames or 1),
-        _scanner(header, salt),
-        _site(header, salt),
-    )
-
-
-def _scanner(header: Dataset, salt: str) -> str | None:
-    """Maker and model; a value that may be a person's name (DICOM writes them with ^) as a hash."""
-    words: list[str] = []
-    for name in _SCANNER:
-        value = " ".join(text_of(header, name).split())
-        if is_placeholder(value):
-            continue
-        if "^" in value or len(value) > MOST_NAME or not value.isprintable():
-            value = _hashed("scanner", value, salt)
-        if words and value.lower().startswith(words[0].lower()):
-            words.clear()  # a model that begins with its maker
-        words.append(value)
-    return " ".join(words) or None
-
-
-def _site(header: Dataset, salt: str) -> str | None:
-    for name in _SITE:
-        value = " ".join(text_of(header, name).split())
-        if not is_placeholder(value):
-            return _hashed("site", value.lower(), salt)
-    return None
-
-
-def is_placeholder(name: str) -> bool:
-    """Whether a text is a placeholder for a missing id, and so names no group of images.
-
-    >>> [is_placeholder(text) for text in ("Anonymous^Patient", "de-identified", "", "P1", "anon 7", "0")]
-    [True, True, True, False, False, False]
-    """
-    plain = re.sub(r"[\W_]+", "", name).lower()
-    return plain in PLACEHOLDERS and plain not in WORDS
-
-
-def stands_for_nobody(patient: str) -> bool:
-    """Whether the PatientID of a file is no real id: a placeholder, or only zeros or X.
-
-    >>> [stands_for_nobody(text) for text in ("0", "000000", "XXXX", "10", "X7")]
-    [True, True, True, False, False]
-    """
-    plain = re.sub(r"[\W_]+", "", patient).lower()
-    return plain in PLACEHOLDERS or re.fullmatch(r"([0x])\1*", plain) is not None
-
-
-def _hashed(what: str, value: str, salt: str) -> str:
-    key = bytes.fromhex(salt)[:64]
-    code = hashlib.blake2b(value.encode("utf-8", "surrogateescape"), key=key, person=what.encode(), digest_size=8)
-    return f"{what}-{code.hexdigest()}"
-
-
 def _value(header: Dataset, name: str) -> Any:
     """A value, or None: what does not parse is not there."""
     try:
@@ -303,11 +165,13 @@ def _value(header: Dataset, name: str) -> Any:
 
 
 def text_of(header: Dataset, name: str) -> str:
+    """A value as text without padding; empty where it is not there."""
     value = _value(header, name)
     return "" if value is None else str(value).strip(" \0")
 
 
-def _whole(header: Dataset, name: str) -> int | None:
+def whole(header: Dataset, name: str) -> int | None:
+    """A value as a whole number; None where it is none."""
     try:
         return int(_value(header, name))
     except (TypeError, ValueError, OverflowError):
@@ -333,7 +197,7 @@ def read_grey(data: bytes, window: str = "auto") -> Grey:
         With the reason.
     """
     header = read_header(data, pixels=True)
-    with guarded(_damaged, passing=(UnreadableDicom,)):
+    with guarded(damaged, passing=(UnreadableDicom,)):
         return _decode(header, window)
 
 
@@ -342,7 +206,7 @@ def _decode(header: Dataset, window: str) -> Grey:
 
     photometric = text_of(header, "PhotometricInterpretation")
     values = _stored_values(header)
-    bits = _whole(header, "BitsStored") or 8 * values.dtype.itemsize
+    bits = whole(header, "BitsStored") or 8 * values.dtype.itemsize
     mode = f"{photometric if photometric in PHOTOMETRIC else 'other'};{bits}"
     if photometric == "PALETTE COLOR":
         colours = apply_color_lut(values, header)[..., :3]
@@ -434,11 +298,11 @@ class FrameSize(NamedTuple):
 
 def frame_size(header: Dataset) -> FrameSize | None:
     """Size and number of frames; None if the header does not say, or says nonsense."""
-    rows, columns = _whole(header, "Rows"), _whole(header, "Columns")
-    samples = _whole(header, "SamplesPerPixel") or 1
+    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    samples = whole(header, "SamplesPerPixel") or 1
     bits = 32 if "FloatPixelData" in header else 64 if "DoubleFloatPixelData" in header else None
-    bits = bits or _whole(header, "BitsAllocated") or None
-    frames = _whole(header, "NumberOfFrames") if _value(header, "NumberOfFrames") not in (None, "") else 1
+    bits = bits or whole(header, "BitsAllocated") or None
+    frames = whole(header, "NumberOfFrames") if _value(header, "NumberOfFrames") not in (None, "") else 1
     if frames is None and "NumberOfFrames" in header:
         return None
     if not rows or not columns or not bits or min(rows, columns, samples, bits) < 1:
@@ -489,7 +353,7 @@ class Frames:
             if self._header is None:
                 raise OSError(0, self._error)
             try:
-                with guarded(_damaged, passing=(UnreadableDicom,)):
+                with guarded(damaged, passing=(UnreadableDicom,)):
                     return _one_frame(self._header, frame)
             except UnreadableDicom as reason:
                 raise OSError(0, str(reason)) from None
@@ -510,7 +374,7 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
     for element in header.group_dataset(0x0028):
         if element.keyword != "NumberOfFrames":  # elements are shared: to set it would change the file's
             one.add(element)
-    for keyword in ("SOPClassUID", "Modality", *_IDS):
+    for keyword in ("SOPClassUID", "Modality", *IDS):
         if keyword in header:
             one.add(header[keyword])
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -634,10 +498,10 @@ def _windowed(values: np.ndarray, header: Dataset, bits: int, window: str) -> np
 
 def _padding(values: np.ndarray, header: Dataset) -> np.ndarray | None:
     """Which pixels are no part of the picture."""
-    value = _whole(header, "PixelPaddingValue")
+    value = whole(header, "PixelPaddingValue")
     if value is None:
         return None
-    limit = _whole(header, "PixelPaddingRangeLimit")
+    limit = whole(header, "PixelPaddingRangeLimit")
     low, high = sorted((value, value if limit is None else limit))
     return (values >= low) & (values <= high)
 

@@ -12,7 +12,7 @@ from collections import Counter
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.dicom import is_placeholder
+from dataprops.imaging.dicom_identity import is_placeholder
 from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import NO_LABELS, one_against_rest, one_spelling, several, spelled, without_missing

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprops.errors import DatapropsError, printable
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom, dicom_identity
 from dataprops.imaging.decode import (
     PASSING,
     Preprocess,
@@ -67,8 +67,8 @@ BUSY = 0.6  # share of the time: a thread that waits less is not waiting for fil
 SCATTERED = 8  # runs of rows of each shard: beyond it they are gathered at once
 MAPPED = 128  # shards that stay mapped
 # Whose image it is, as hashes, and of which scanner and site, known of DICOM files alone, and how many frames its file holds
-IDENTITY = dicom.Identity._fields
-_NOBODY = dicom.Identity(None, None, None, 1)
+IDENTITY = dicom_identity.Identity._fields
+_NOBODY = dicom_identity.Identity(None, None, None, 1)
 # What `ranges.decide` needs of each image, so that a set whose files did not change is not read for it
 VALUES = ("values", "low", "high")
 _KNOWN = ("key", "content", "bytes", "time", *IDENTITY, *VALUES)
@@ -262,7 +262,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
                 kept.put(key, content, image)
                 if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
                     with quiet():
-                        whose = dicom.identity(image, source.options.salt)
+                        whose = dicom_identity.identity(image, source.options.salt)
                 elif isinstance(image, bytes):
                     whose = _NOBODY._replace(frames=frames_of(image))
         except UnreadableImage as reason:

@@ -31,7 +31,7 @@ READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of wor
 CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
 SAME = 0.5  # share of images of the smaller of two sets that both hold, if they are states of one dataset
 KEPT_BYTES = 64 * 2**20  # of files that were read to be hashed, until they are decoded
-DEVICES = ("scanner", "site")  # of `dicom.Identity`
+DEVICES = ("scanner", "site")  # of `dicom_identity.Identity`
 CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
 
 
