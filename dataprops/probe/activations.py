@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from dataprops.errors import DatapropsError
-from dataprops.util.lean import whole
 
 BATCH = 32
 
@@ -78,7 +77,6 @@ def imported(name: str) -> Any:
         If there is no such thing.
     """
     module_name, _, attribute = name.partition(":")
-    whole()
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:

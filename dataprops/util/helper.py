@@ -28,7 +28,6 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, NamedTuple
 
 from dataprops.util.garbage import collect_seldom
-from dataprops.util.lean import spare
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +256,6 @@ def _end(child: _Child) -> None:
 def serve(descriptor: int) -> None:
     """Main loop of the process: answer on this pipe until its other end closes or it is idle."""
     collect_seldom()
-    spare()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the audit, whose end this process sees
     with Connection(descriptor) as pipe:
         while pipe.poll(IDLE):

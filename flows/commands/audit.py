@@ -15,7 +15,6 @@ import click
 
 from dataprops.audit import kernels
 from dataprops.audit.config import AuditConfig
-from dataprops.util.lean import spare
 from flows.commands.common import at_the_edge, stoppable
 from flows.commands.options import asked, options_of
 
@@ -67,7 +66,6 @@ def command(
 
     Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
     """
-    spare()
     # matplotlib would put its list of fonts into the home folder
     cache = Path(options["store"]).expanduser().resolve() / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
