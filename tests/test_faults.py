@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dataprops.findings import quality
+from dataprops.findings import Context, common_faults, image_quality, quality
 from dataprops.findings.upright import CHANGES, Likeness
 from dataprops.imaging.measures import SIDE, measure_image, quality_of
 
@@ -128,6 +128,11 @@ def test_overexposed_is_white_and_bright_as_a_whole() -> None:
     assert told({"mean": 130.0, "white": 0.5, "low": 12.0, "high": 255.0}, mean=110.0) == {}  # hardly brighter
     # lifted throughout
     assert told({"mean": 200.0, "white": 0.35, "low": 100.0, "high": 255.0}) == {"overexposed": 35.0}
+    # pale drawings on white paper, where all others are on white paper as well
+    assert (
+        told({"mean": 235.0, "white": 0.7, "low": 140.0, "high": 255.0}, mean=210.0, white=np.linspace(0.1, 0.7, N))
+        == {}
+    )
     # whiter than any other and darker in no part
     assert told({"mean": 150.0, "white": 0.061, "low": 30.0, "high": 255.0}) == {"overexposed": 30.0}
     for less in ({"white": 0.059}, {"low": 29.0}):
@@ -202,6 +207,33 @@ def test_compression_is_told_by_blocks_or_by_steps() -> None:
     assert told({"step": 114.0}) == {}
     assert told({"jpeg_step": 120.0}, jpeg_step=30.0) == {"compressed": quality_of(120.0)}
     assert told({"step": 115.0}, step=np.linspace(29, 114, N)) == {}  # as the others nearly
+
+
+def test_stripes_of_one_direction_are_no_blocks() -> None:
+    """Flags on a grid of eight pixels were called heavily compressed."""
+    grain = np.random.default_rng(0).integers(0, 4, (64, 64))
+    stripes = 40 * (np.arange(64) // 8 % 2)
+    assert measure_image((grain + stripes[:, None]).astype(np.uint8)).blockiness < 0.3
+    checks = (stripes[:, None] + stripes) % 80
+    assert measure_image((grain + checks).astype(np.uint8)).blockiness > 1
+
+
+def test_a_fault_that_many_have_is_the_sets_nature_and_told_once() -> None:
+    images = pd.DataFrame({"image": range(200), "path": [f"{i}.png" for i in range(200)], "pixels": "x"})
+    noisy = [quality.Fault(i, "noise", 9.0, "is noisy") for i in range(9)]
+    turned = [quality.Fault(i, "wrong_orientation", -1.0, "seems turned") for i in range(50, 70)]
+    ninth = quality.Fault(9, "noise", 9.0, "is noisy")
+
+    def shares(faults: list[quality.Fault]) -> tuple[int, float, list[tuple]]:
+        empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+        context = Context(images, empty, empty, 64, faults=faults)
+        single = len(list(image_quality.FINDING.find(context)))
+        return single, image_quality.measures(context)["bad_image_share"], list(common_faults.FINDING.find(context))
+
+    assert shares([*noisy, *turned]) == (29, 29 / 200, [])
+    single, share, told = shares([*noisy, ninth, *turned])
+    assert (single, share) == (20, 0.1)
+    assert told == [(tuple(range(10)), 10, "Noise: 10 of 200 images (5 %); “0.png” is noisy.")]
 
 
 def test_odd_sizes_are_twice_or_half_the_usual_side_beyond_the_fence() -> None:

@@ -37,7 +37,6 @@ CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that
 SOME_WHITE, ANY_WHITE = 0.05, 0.01
 # grey level of the darkest pixels of one that is lighter throughout; part of the usual pictures that are as light
 NOT_BLACK, LIFTED_PART = 30, 0.03
-LIFTED_WHITE = 0.35  # of the pixels, where all was lifted
 # grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
 BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
@@ -132,8 +131,8 @@ def _blank(used: pd.DataFrame) -> list[Fault]:
     return _rows(used, is_blank(used) & (usual < 0.5), "blank", within, "shows nothing: all grey levels within {:.0f}")
 
 
-def _overexposed(used: pd.DataFrame, flat: np.ndarray, mean_top: float, white_top: float) -> np.ndarray:
-    """Which images are overexposed, bool; `flat` are those of little contrast, `mean_top` is a fence of log2(mean + 4)."""
+def _overexposed(used: pd.DataFrame, flat: np.ndarray, white_top: float) -> np.ndarray:
+    """Which images are overexposed, bool; `flat` are those of little contrast."""
     mean, low, white = (_column(used, name) for name in ("mean", "low", "white"))
     _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
@@ -144,9 +143,6 @@ def _overexposed(used: pd.DataFrame, flat: np.ndarray, mean_top: float, white_to
         & (white >= white_top)
         & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
     )
-    over |= (np.log2(mean + 4) > mean_top) & (low >= LIFTED)
-    over |= brighter & (low > low_top) & (low >= LIFTED) & (white >= LIFTED_WHITE)
-    over |= brighter & (low >= LIFTED) & (white >= MOST_WHITE)
     over |= (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
     # whiter than any other and darker in no part: what lies on white paper has dark parts as the others have
@@ -161,7 +157,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     mean, low, high, white = (_column(used, name) for name in ("mean", "low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
-    _, mean_bottom, mean_top = _fence(np.log2(mean + 4), 0.25)
+    _, mean_bottom, _ = _fence(np.log2(mean + 4), 0.25)
     dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= DARK)
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
@@ -170,7 +166,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
     flat &= ~(dark & (low < 0.4 * high))
     _, _, white_top = _fence(white, 0.03)
-    over = _overexposed(used, flat, mean_top, white_top)
+    over = _overexposed(used, flat, white_top)
     flat &= ~over
     clipped = _clipped(used, white_top) & ~over & ~flat
     return [

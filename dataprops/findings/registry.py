@@ -41,6 +41,7 @@ BUILT_IN = (
     "pixel_shortcut",
     "suspect_labels",
     "image_quality",
+    "common_faults",
     "slices",
     "group_suggestion",
     "harder_to_learn",

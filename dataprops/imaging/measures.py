@@ -52,8 +52,8 @@ class Measures(NamedTuple):
     noise : float
         Standard deviation of the noise, grey levels (Immerkaer 1996).
     blockiness : float
-        Mean step across the borders of 8 x 8 blocks over that within them, minus 1, without the largest tenth of both; of images
-        that were not reduced, else NaN.
+        Mean step across the borders of 8 x 8 blocks over that within them, minus 1, without the largest tenth of both; along rows or
+        columns, whichever is less (stripes have borders in one direction); of images that were not reduced, else NaN.
     gaps : float
         Fraction of the grey levels between `low` and `high` that no pixel has (a tone curve leaves some out); of images that were
         not reduced, else NaN.
@@ -328,7 +328,7 @@ def _blockiness(grey: np.ndarray) -> np.ndarray:
         shows = within > 1e-3
         ratio = (at.astype(np.float64) + LEAST_STEP) / (within.astype(np.float64) + LEAST_STEP)
         ratios.append(np.where(shows, ratio, 1.0))
-    return (ratios[0] + ratios[1]) / 2 - 1
+    return np.minimum(*ratios) - 1
 
 
 def _without_largest(steps: np.ndarray) -> np.ndarray:

@@ -195,6 +195,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f"Look at {_many(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
     ),
     "image_quality": lambda f: f"Repair or remove {_bad_pictures(f)}",
+    "common_faults": lambda f: f"Look whether many pictures are meant to be like this: {_then(f)}",
     "group_suggestion": _patients,
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: f"Add images to {_many(len(f), 'very small class', 'very small classes')}, or merge them",

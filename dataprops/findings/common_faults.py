@@ -1,0 +1,37 @@
+"""Faults of pictures that a large part of a set has: how it is made, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprops.findings.context import Context
+from dataprops.findings.image_quality import common, readable
+from dataprops.findings.registry import Finding
+from dataprops.findings.rows import Row, quoted
+
+
+def find(context: Context) -> Iterator[Row]:
+    """One row for each fault, with all images that have it; the value is their number."""
+    of = readable(context)
+    path = context.images["path"].to_numpy(object)
+    for fault, some in common(context.faults or (), of).items():
+        name = fault.replace("_", " ").capitalize()
+        first = f"{quoted(path[some[0].image])} {some[0].words}"
+        yield (
+            tuple(one.image for one in some),
+            len(some),
+            f"{name}: {len(some):,} of {of:,} images ({100 * len(some) / of:.0f} %); {first}.",
+        )
+
+
+FINDING = Finding(
+    name="common_faults",
+    severity="info",
+    title="What many pictures have",
+    explanation=(
+        "One in twenty of the images or more has this, so it belongs to how the set is made, and they are not counted among the bad"
+        " pictures. Look at some of them: if they are wrong, look for the device or the export that they share."
+    ),
+    find=find,
+    shown="groups",
+)
