@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from dataprops.errors import DatapropsError
+from dataprops.sources import open_source
 from dataprops.sources.account import COMPANION, MASK, left_out_of
 from dataprops.sources.columns import plain_name
 from tests.test_published_layouts import Layout, made, numbered, table
@@ -15,6 +19,17 @@ from tests.test_published_layouts import Layout, made, numbered, table
 PETS = ("cat", "dog")
 SCANS = numbered("scan_{}.png", 12)
 EIGHT: dict[str | None, int] = {f"p{n}": 2 for n in range(4)}
+TRAPS = json.dumps(
+    {
+        "images": [
+            {"id": f"{n}{k}", "file_name": f"B0{k}/{n}{k}.png", "seq_id": f"p{2 * k + n // 2}"}
+            for k in (0, 1)
+            for n in range(4)
+        ],
+        "annotations": [{"image_id": f"{n}{k}", "category_id": n % 2} for k in (0, 1) for n in range(4)],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(PETS)],
+    }
+)
 LAYOUTS = {
     "fetal planes: the column of patients is called after their number, that of the split has a blank": Layout(
         numbered("images/{}.png", 8),
@@ -185,6 +200,100 @@ LAYOUTS = {
         {"cat": 6, "dog": 6},
         {"train": 4, "val": 4, "test": 4},
     ),
+    "BUS-BRA: masks are called after another word; cases are the patients": Layout(
+        [
+            f"{kind}s/{word}_{n:02}-{side}.png"
+            for kind, word in (("Image", "bus"), ("Mask", "mask"))
+            for n in range(4)
+            for side in "lr"
+        ],
+        {
+            "data.csv": table(
+                "ID,Case,Pathology", *(f"bus_{n:02}-{side},p{n},{PETS[n % 2]}" for n in range(4) for side in "lr")
+            )
+        },
+        "",
+        {"cat": 4, "dog": 4},
+        group=EIGHT,
+    ),
+    "a case or a control is no patient": Layout(
+        numbered("images/{}.png", 8),
+        {"data.csv": table("image,case,label", *(f"{n}.png,{n % 2},{PETS[n // 4]}" for n in range(8)))},
+        "",
+        {"cat": 4, "dog": 4},
+    ),
+    "studies where no column names patients": Layout(
+        numbered("images/{}.png", 8),
+        {"data.csv": table("image_id,study_id,label", *(f"{n},p{n // 2},{PETS[n % 2]}" for n in range(8)))},
+        "",
+        {"cat": 4, "dog": 4},
+        group=EIGHT,
+    ),
+    "EyePACS: cropped beside resized, each in a folder of its own name": Layout(
+        [
+            f"{kind}/{kind}/{n}_{eye}.png"
+            for kind in ("resized_train", "resized_train_cropped")
+            for n in (10, 13, 15)
+            for eye in ("left", "right")
+        ],
+        {
+            "labels.csv": table(
+                "image,level", *(f"{n}_{eye},{n % 2}" for n in (10, 13, 15) for eye in ("left", "right"))
+            )
+        },
+        "",
+        {"0": 4, "1": 8},
+        told="6 are called as others that have one",
+    ),
+    "Places: classes in drawers, and a validation without folders": Layout(
+        [f"data_256/{c[0]}/{c}/{n}.png" for c in ("airfield", "alley", "bar", "beach") for n in range(3)]
+        + numbered("val_256/v{}.png", 4),
+        {},
+        "",
+        {"airfield": 3, "alley": 3, "bar": 3, "beach": 3, None: 4},
+        {"val": 4, None: 12},
+    ),
+    "fMoW: places are numbers after the name of their class": Layout(
+        [f"{c}/{c}_{n}/{c}_{n}_{k}.png" for c in PETS for n in range(6) for k in range(2)],
+        {},
+        "",
+        {"cat": 12, "dog": 12},
+        group={f"{c}/{c}_{n}": 2 for c in PETS for n in range(6)},
+    ),
+    "SICAP: patients of the slides that names begin with, in another table": Layout(
+        [f"tiles/16B00{n // 2}_{n}.png" for n in range(12)],
+        {
+            "train.csv": table("image_name,label", *(f"16B00{n // 2}_{n}.png,{n % 2}" for n in range(12))),
+            "slides.csv": table("slide_id,patient_id,score", *(f"16B00{n},p{n // 2},{n}" for n in range(6))),
+        },
+        "",
+        {"0": 6, "1": 6},
+        group={f"p{n}": 4 for n in range(3)},
+        told="'patient_id' of slides.csv (values of slide_id",
+    ),
+    "LERA: folders and labels without names of columns": Layout(
+        [f"{10 + n}/XR {('FOOT', 'KNEE')[n % 2]}/{k}.png" for n in range(6) for k in range(2)],
+        {"labels.csv": "".join(f"{10 + n},{n % 3 % 2}\n" for n in range(6))},
+        "",
+        {"0": 8, "1": 4},
+        group={f"{10 + n}": 2 for n in range(6)},
+    ),
+    "camera traps: annotations that are not the folders are told, sequences taken": Layout(
+        [f"B0{site}/{n}{site}.png" for site in range(2) for n in range(4)],
+        {"serengeti.json": TRAPS},
+        "",
+        {"B00": 4, "B01": 4},
+        group=EIGHT,
+        told="serengeti.json gives 8 of 8 images labels that are not their folders: cat 4, dog 4",
+    ),
+    "camera traps: the annotations, where the folders are to tell nothing": Layout(
+        [f"B0{site}/{n}{site}.png" for site in range(2) for n in range(4)],
+        {"serengeti.json": TRAPS},
+        "",
+        {"cat": 4, "dog": 4},
+        group=EIGHT,
+        options={"layout": "none"},
+    ),
 }
 
 
@@ -201,3 +310,34 @@ def test_layouts_tried_last_keep_their_labels_splits_and_groups(tmp_path: Path, 
 
 def test_names_of_columns_are_plain_in_every_script() -> None:
     assert [plain_name(name) for name in ("Bild-Nr.", "DIAGNÓSTICO", "标签")] == ["bildnr", "diagnostico", "标签"]
+
+
+def test_annotations_of_the_folders_own_classes_are_no_remark(tmp_path: Path) -> None:
+    names = [f"{c}/{n}.png" for c in PETS for n in range(4)]
+    whole = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+        "annotations": [{"image_id": n, "category_id": n // 4} for n in range(8)],
+        "categories": [{"id": 0, "name": "Felis catus"}, {"id": 1, "name": "Canis"}],
+    }
+    listing = made(Layout(names, {"train.json": json.dumps(whole)}, "", {}), tmp_path).scan()
+    assert [told["what"] for told in listing.attrs["decisions"]] == ["classes"]
+
+
+def test_a_text_with_columns_that_nobody_read_is_told(tmp_path: Path) -> None:
+    names = [f"{c}/{n}.png" for c in PETS for n in range(4)]
+    text = "user_id\tage\tgender\n" + "1\t(25, 32)\tf\n" * 8
+    listing = made(Layout(names, {"fold_0_data.txt": text, "readme.txt": "Faces.\n"}, "", {}), tmp_path).scan()
+    (told,) = (told for told in listing.attrs["decisions"] if told["what"] == "labels")
+    assert told["why"] == "fold_0_data.txt lies beside them, in no form that is known"
+
+
+def test_an_archive_within_an_archive_is_named(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("cat/1.png", b"")
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("train.zip", inner.getvalue())
+    with pytest.raises(
+        DatapropsError, match=r"an image; train\.zip is an archive within one of them: unpack that first"
+    ):
+        open_source(str(tmp_path)).scan()

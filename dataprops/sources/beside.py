@@ -34,7 +34,7 @@ from dataprops.sources.columns import (
 from dataprops.sources.compared import compare
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.exports import annotated, parts
-from dataprops.sources.ids import with_ids
+from dataprops.sources.ids import with_ids, with_patients_of_ids
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import split_of_list, with_splits
@@ -97,7 +97,7 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     read : callable
         read(key) -> the bytes of a file that was left out. Raises OSError.
     """
-    if options.layout:
+    if options.layout and options.layout != "none":
         return table
     names, read = list(table.attrs.get("ignored", ())), _once(read)
     with_splits(table, names, read)
@@ -105,6 +105,7 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     with_versions(table)
     table = _without_masks(table, table.attrs.pop("masks", set()))
     with_patients(table, names, read, options)
+    with_patients_of_ids(table, names, read, options)
     with_names(table, names, read, options)
     return table
 
@@ -152,7 +153,7 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
                 return
             if classes.isna().any():
                 _rest(table, names, read, options)
-            compare(table, names, read, options)
+            compare(table, names, read, options, _annotated(table, names, read))
             return
         classes = pd.Series([None] * len(table), dtype=object) if table["label"].notna().any() else table["label"]
     # the only folder tells nothing where a table tells more
@@ -212,12 +213,8 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
         if posixpath.basename(name).lower() in METADATA or LISTED.fullmatch(posixpath.basename(name)):
             _metadata(table, name, read, options)
     if table["label"].isna().all():
-        stems = {posixpath.splitext(key)[0] for key in table["key"]}
-        few = [name for name in names if name.lower().endswith(".json") and posixpath.splitext(name)[0] not in stems]
-        few = few if len(few) <= MOST_TABLES else []  # of any name: train.json; more are files of single images
-        for name in names:
-            if name.lower().endswith(".json") and (_may_be_coco(name) or name in few):
-                _coco(table, name, read)
+        for name in _may_be_coco(table["key"].tolist(), names):
+            _coco(table, name, read)
     for kind in (_yolo, _voc, _cvat, _exports, _sidecars, _lists):
         if table["label"].isna().all():
             _unless_few(kind, table, names, read, options)
@@ -510,9 +507,34 @@ def _set_labels(table: pd.DataFrame, labels: Mapping[str, str | None]) -> int:
     return _set(table, {key: row for row, key in enumerate(labels)}, {"label": list(labels.values())})
 
 
-def _may_be_coco(name: str) -> bool:
-    base = posixpath.basename(name).lower()
-    return "annotation" in name.lower() or base.startswith("instances") or "coco" in base
+def _may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Files of JSON that may be annotations: those that are called so, and where there are few those of any name: ``train.json``."""
+    stems = {posixpath.splitext(key)[0] for key in keys}
+    whole = [name for name in names if name.lower().endswith(".json")]
+    few = [name for name in whole if posixpath.splitext(name)[0] not in stems]
+    base = {name: posixpath.basename(name).lower() for name in whole}
+    called = (
+        "annotation" in name.lower() or base[name].startswith("instances") or "coco" in base[name] for name in whole
+    )
+    return [name for name, so in zip(whole, called, strict=True) if so or (len(few) <= MOST_TABLES and name in few)]
+
+
+def _annotated(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
+) -> dict[str, dict[str, str | None]]:
+    """What COCO's annotations say of images whose folders tell classes, by the file; their sequences are filled in."""
+    found: dict[str, dict[str, str | None]] = {}
+    for name in _may_be_coco(table["key"].tolist(), names):
+        copy = table[["key", "group"]].assign(label=pd.Series([None] * len(table), dtype=object))
+        copy.attrs = {}
+        _coco(copy, name, read)
+        if copy["label"].notna().any():
+            found[name] = {key: one for key, one in zip(copy["key"], copy["label"], strict=True) if one is not None}
+            for told in copy.attrs["decisions"]:
+                if told["what"] == "groups":
+                    table["group"] = copy["group"]
+                    decide(table, Decision(**told))
+    return found
 
 
 def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:

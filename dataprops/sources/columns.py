@@ -89,7 +89,10 @@ PATIENTS = (
     "sequenceid",
     "seqid",
     *("patientennummer", "patientenid", "患者", "患者id", "病人id", "пациент"),
+    # what is left where no column names the patient; a case of two values is one of a study's two arms
+    *("case", "casenumber", "studyid", "studyinstanceuid", "examid", "examinationid", "accessionnumber"),
 )
+LEAST_CASES = 3
 # words that together make a patient's column: Patient_num, PatientNo, ID paciente
 _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
@@ -468,6 +471,8 @@ def optional(
             continue
         values = texts_of(frame[column])
         if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
+            continue
+        if what == "group" and plain_name(column) == "case" and len(set(values)) < LEAST_CASES:
             continue
         used.append(column)
         return values, [Decision("columns", f"{column!r} is the {what}", "by its name", f"--{what}-column")]

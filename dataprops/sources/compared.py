@@ -13,28 +13,40 @@ import pandas as pd
 from dataprops.sources.account import FOLDERS_USED, Decision, decide
 from dataprops.sources.columns import texts_of
 from dataprops.sources.labels import spelling_key
-from dataprops.sources.neighbours import MOST_TABLES, TABLES, Told, neighbour_tables
+from dataprops.sources.lists import split_of_list
+from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
 from dataprops.sources.structure import ALIKE
 from dataprops.sources.table import SourceOptions, shown
+from dataprops.sources.tablefile import as_text
 
 SAME = 0.01  # share of the images that may have another label in the table
 SHOWN = 3  # labels of the table that are named
 
 
-def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Tell of the first table that tells other classes than the folders."""
+def compare(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    options: SourceOptions,
+    annotated: Mapping[str, Mapping[str, str | None]],
+) -> None:
+    """Tell of the first table, or of the first annotations, that tell other classes than the folders.
+
+    Parameters
+    ----------
+    annotated : mapping
+        File of annotations -> image -> label.
+    """
     own = dict(zip(table["key"], table["label"], strict=True))
     other: Decision | None = None
     used: set[str] = set()
     tables = [name for name in names if name.lower().endswith(TABLES)]
+    texts = [name for name in names if name.lower().endswith(".txt") and split_of_list(name) is None]
     for told in neighbour_tables(table["key"].tolist(), tables, read, options, table["split"].tolist()):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
         if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
             continue
-        pairs = Counter((own[key], name) for key, name in label.items())
-        folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
-        labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
-        same = min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label)
+        same = _same(label, own)
         if not same and len(label) >= ALIKE * len(own) and (why := _names_more(label, own, told)) is not None:
             table["label"] = pd.Series([told.label.get(key) for key in table["key"]], dtype=object)
             kept = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
@@ -42,24 +54,49 @@ def compare(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
             decide(table, Decision("labels", f"of the table {shown(told.name)}", why, "--layout"), *told.decisions)
             return
         if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
-            most = Counter(label.values()).most_common()
-            seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
-            why = (
-                f"{shown(told.name)} gives {len(label):,} of {len(own):,} images labels that are not their folders:"
-                f" {seen}{', ...' if len(most) > SHOWN else ''}"
-            )
-            other = Decision("labels", FOLDERS_USED, why, "giving the table in place of the folder")
+            other = _others(told.name, label, len(own), "giving the table in place of the folder")
         if same:
             used.add(told.name)
+    for name, told in annotated.items():
+        label = {key: one for key, one in told.items() if one is not None and own.get(key) is not None}
+        used.add(name)
+        if other is None and len(label) >= ALIKE * len(own) and len(set(label.values())) > 1 and not _same(label, own):
+            other = _others(name, label, len(own), "--layout none")
     if other is not None:
         decide(table, other)
         return
     stems = {key.rpartition(".")[0] for key in own}
     unread = [name for name in tables if name.rpartition(".")[0] not in stems and name not in used]
+    unread += [name for name in few_of_a_kind(texts) if _has_columns(name, read)]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
         why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, in no form that is known"
         decide(table, Decision("labels", "of the folders", why, "giving the table in place of the folder"))
+
+
+def _has_columns(name: str, read: Callable[[str], bytes]) -> bool:
+    """Whether a text begins with the names of several columns, with tabs between them."""
+    try:
+        return as_text(read(name)[:HEAD])[0].partition("\n")[0].count("\t") > 1
+    except OSError:
+        return False
+
+
+def _same(label: Mapping[str, str], own: Mapping[str, str | None]) -> bool:
+    """Whether labels and folders tell the same classes, whatever these are called."""
+    pairs = Counter((own[key], name) for key, name in label.items())
+    folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
+    labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
+    return min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label)
+
+
+def _others(name: str, label: Mapping[str, str], images: int, option: str) -> Decision:
+    """What a file tells in place of the folders."""
+    most = Counter(label.values()).most_common()
+    seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
+    more = ", ..." if len(most) > SHOWN else ""
+    why = f"{shown(name)} gives {len(label):,} of {images:,} images labels that are not their folders: {seen}{more}"
+    return Decision("labels", FOLDERS_USED, why, option)
 
 
 def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: Told) -> str | None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dataprops.sources.resolve import folded
-from dataprops.sources.versions import is_done
+from dataprops.sources.versions import what_was_done
 
 SHARED = 0.9  # share of the images whose names end in one word that tables may leave out
 
@@ -51,11 +51,11 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
 
 
 def _one(first: str | None, second: str) -> str | None:
-    """Of two images called alike the one to which nothing was done, if the other's folder says what was (`versions`)."""
+    """Of two images called alike the one to which nothing was done, or less, if their folders say what was (`versions`)."""
     if first is None or first == second:
         return first
-    done = [any(map(is_done, key.split("/")[:-1])) for key in (first, second)]
-    return None if done[0] == done[1] else second if done[0] else first
+    done = [max(map(what_was_done, key.split("/")[:-1]), default=0) for key in (first, second)]
+    return None if done[0] == done[1] else second if done[0] > done[1] else first
 
 
 def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:

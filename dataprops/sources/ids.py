@@ -19,7 +19,7 @@ from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, text
 from dataprops.sources.ends import stem_of
 from dataprops.sources.labels import words_of
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import EXAMPLES, MOST_TABLES, TABLES, few_of_a_kind, frame_of
+from dataprops.sources.neighbours import EXAMPLES, MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions
@@ -49,6 +49,31 @@ def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
             _fill(table, some)
             return True
     return False
+
+
+def with_patients_of_ids(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
+) -> None:
+    """Patients of images that have none by a table of slides or studies, whose ids the names or folders of nearly all begin with."""
+    likely = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
+    if table["group"].notna().any() or options.group_pattern is not None or len(likely) > MOST_TABLES:
+        return
+    keys = table["key"].tolist()
+    for name in likely:
+        if (frame := frame_of(name, read)).empty:
+            continue
+        used: list[str] = []
+        group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
+        if len({one for one in group if one is not None}) < 2:
+            continue
+        for column, ids in _ids(frame.drop(columns=used)):
+            for what, called in _called(keys, ids):
+                own = [group[ids[one][0]] if one in ids else None for one in called]
+                if sum(one is not None for one in own) >= WHOLE * len(keys):
+                    table["group"] = pd.Series(own, dtype=object)
+                    why = f"values of {column} in {name} are {what} of nearly all images"
+                    decide(table, Decision("groups", f"{used[0]!r} of {name}", why, "--group-pattern"))
+                    return
 
 
 class _Told(NamedTuple):

@@ -49,6 +49,7 @@ IMAGE_FOLDER = re.compile(
 )
 MOST, HALF = 0.8, 0.5
 LEAST_TWINS = 10  # files: of fewer the names may well be chance
+FIRST_WORD = re.compile(r"[A-Za-z]+[-_ ]")  # of a name
 END = re.compile(r"[-_. ][A-Za-z]+$")
 LONGEST = 255  # letters of a name, as file systems have it; longer ones stand in tables and archives alone, and take long to look at
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
@@ -226,6 +227,9 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
     places: dict[str, set[str]] = {}
     for folder, stem in plain:
         places.setdefault(stem, set()).add(folder)
+    first = {stem: FIRST_WORD.match(stem) for stem in places} if inside else {}
+    if len({found and found[0] for found in first.values()}) == 1:  # mask_0001-l.png of bus_0001-l.png
+        places |= {stem[found.end() :]: places[stem] for stem, found in first.items() if found}
     stems = sorted(places)
 
     def of(base: str) -> set[str]:

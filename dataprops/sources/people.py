@@ -55,6 +55,7 @@ def with_persons(
     alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
     for name in likely:
         if not (frame := frame_of(name, read)).empty:
+            frame = _with_names(frame, known)
             alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
     for parts in alike.values():
         name, frame = " and ".join(parts), pd.concat(parts.values(), ignore_index=True)
@@ -70,6 +71,17 @@ def with_persons(
             decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
         return _told_of(table, frame, name, options, column, [rows.get(folder or "", []) for folder in folders], why)
     return False
+
+
+def _with_names(frame: pd.DataFrame, known: set[str]) -> pd.DataFrame:
+    """A table of two columns whose first row names a folder, ``00012,1``, with names of columns; others as they are."""
+    first = list(map(str, frame.columns))
+    if len(first) != 2 or without_zeros(first[0]) not in map(without_zeros, known):
+        return frame
+    row = pd.DataFrame([first], columns=frame.columns, dtype=object)
+    whole = pd.concat([row, frame], ignore_index=True)
+    whole.columns = pd.Index(["patient", "label"])
+    return whole
 
 
 def _told_of(

@@ -483,19 +483,22 @@ def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], De
 
 
 def _are_numbers_of_people(rests: Sequence[Sequence[str]], level: int) -> bool:
-    """Whether the folders of a level are numbers or ids, many below each class, each with few of its images: ``benign/101/1.png``."""
+    """Whether the folders of a level are numbers or ids, many below each class, each with few of its images: ``benign/101/1.png``,
+    ``airport/airport_0/1.png``.
+    """
     inside: dict[str, Counter[str]] = defaultdict(Counter)
     for rest in rests:
         if len(rest) > level:
             inside["/".join(rest[:level])][rest[level]] += 1
-    whole = [name for names in inside.values() for name in names]
+    names_of = [(above.rpartition("/")[2], name) for above, names in inside.items() for name in names]
+    whole = [re.sub(rf"{re.escape(above)}[-_ ](?=\d+$)", "", name) for above, name in names_of]
     words = {word for name in whole for word in words_of(name)}
     ids = all(re.fullmatch(r"\d+", name) for name in whole) or (
         all(map(PERSON.fullmatch, whole)) and not (CLASS_WORDS | CHUNKS) & words
     )
     ids = ids or _are_codes(sorted(set(whole)))
     few = all(len(names) > NAMED and max(names.values()) <= names.total() / NAMED for names in inside.values())
-    return ids and few and len(set(whole)) > len(whole) / 2
+    return ids and few and len({name for _, name in names_of}) > len(names_of) / 2
 
 
 def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
@@ -592,6 +595,7 @@ def _few(names: Iterable[str]) -> str:
 
 def _are_drawers(rests: list[list[str]]) -> bool:
     """Whether the first folders only sort the second ones by how their names begin: ``a/abbey``, ``p10/p10000032``."""
+    rests = [rest for rest in rests if rest]  # images of a split without folders say nothing
     if not all(len(rest) > 1 for rest in rests):
         return False
     letters = all(len(rest[0]) == 1 and rest[1][:1] == rest[0] and rest[1][1:2].isalpha() for rest in rests)

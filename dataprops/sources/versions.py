@@ -34,18 +34,30 @@ DONE = frozenset(
 )
 AS_IT_WAS = frozenset(("original", "originals", "raw", "color", "colour", "unaligned", "uncropped"))
 AROUND = frozenset(("image", "images", "img", "imgs", "data", "dataset", "set", "pictures", "photos", "files"))
+SPLIT_WORDS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
 SAME = 0.9  # share of a folder's files that are called as files elsewhere
 _DONE_AT_END = re.compile(rf"(?<=.)[-_ ](?:{'|'.join(sorted(DONE))})$", re.IGNORECASE)
 
 
 def is_done(name: str) -> bool:
-    """Whether a folder's name says that something was done to its pictures, and nothing else.
+    """Whether a folder's name says that something was done to its pictures, and nothing else but their split.
 
     >>> is_done("preprocessed_images"), is_done("Augmented Images"), is_done("enhanced_tumor"), is_done("original")
     (True, True, False, False)
+    >>> is_done("resized_train")
+    True
     """
-    told = set(words_of(name)) - AROUND
-    return bool(told) and told <= DONE
+    return what_was_done(name) > 0
+
+
+def what_was_done(name: str) -> int:
+    """How many things a folder's name says were done to its pictures; 0 if it says something else, too."""
+    told = set(words_of(name)) - AROUND - SPLIT_WORDS
+    return len(told) if told <= DONE else 0
+
+
+def _is_plainly_done(name: str) -> bool:
+    return is_done(name) and not SPLIT_WORDS & set(words_of(name))
 
 
 def is_version(name: str) -> bool:
@@ -75,7 +87,10 @@ def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset
     below: dict[str, list[str]] = defaultdict(list)
     for key, folder in zip(keys, folders, strict=True):
         below[folder[0] if folder else ""].append(key)
-    done = [top for top in below if is_done(top)]
+    parts = {frozenset(SPLIT_WORDS & set(words_of(top))) for top in below}
+    done = (
+        [top for top in below if is_done(top)] if len(parts) == 1 else [top for top in below if _is_plainly_done(top)]
+    )
     found: set[str] = set()
     for top in done:
         others = {next(stems(key)) for other, some in below.items() if other != top for key in some}

@@ -471,7 +471,9 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         cut += [place] if index.cut else []
         tables.append(table)
     if not tables:
-        raise DatapropsError(f"{redacted(location)}: none of its archives holds an image")
+        within = next((name for index in indices for name in index.others if name.lower().endswith((*ZIP, *TAR))), None)
+        hint = f"; {shown(within)} is an archive within one of them: unpack that first" if within else ""
+        raise DatapropsError(f"{redacted(location)}: none of its archives holds an image{hint}")
     whole = pd.concat([table.copy() for table in tables], ignore_index=True)
     out = image_table(*(whole[column].tolist() for column in ("key", "label", "split", "group", "path")))
     out = told(out, left_out, (), decisions.values())
