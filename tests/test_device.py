@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dataprops.distances import device_tiles, gpu, jobs, torch_tiles
-from dataprops.distances.allpairs import Runner, all_pairs, array_rows
+from dataprops.distances.allpairs import PassResult, Runner, all_pairs, array_rows
+from dataprops.distances.anchors import anchor_pass
 from dataprops.distances.plan import Plan
 from dataprops.distances.state import PassSpec
 from tests.test_sketch import structured
@@ -59,6 +60,32 @@ def test_a_device_reads_rows_unshifted_and_shifts_them_itself(monkeypatch):
     wanted = pixels[5:45].astype(np.int64) - 128
     assert np.array_equal(strip.pixels.numpy(), wanted)
     assert np.array_equal(strip.rows.norm.numpy(), (wanted**2).sum(axis=1))
+
+
+@pytest.mark.parametrize(("labels", "sharp"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_some_against_all_and_passes_without_labels_give_the_same_bits(monkeypatch, labels, sharp, anchored):
+    """Columns without a state of their own, and labels that nobody asks for."""
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 3, 400).astype(float) if labels else np.full(400, np.nan)
+    rows = array_rows(rng.integers(0, 4, (400, 40)).astype(np.uint8), y, rng.random(400) < 0.9)
+    spec = PassSpec(5, False, near2=30.0, sharp=sharp)
+    anchors = np.arange(0, 400, 3, dtype=np.int32)
+
+    def run(block: int) -> PassResult:
+        plan = Plan(block, 64, 0, sketches=False)
+        return anchor_pass(rows, anchors, spec, plan) if anchored else all_pairs(rows, spec, plan)
+
+    wanted = run(1000)
+    monkeypatch.setattr(gpu, "tile_edge", lambda device: 32)
+    monkeypatch.setattr(jobs, "run_unit", lambda a, b, *given: gpu.run_unit_on_device(a, b, *given))
+    assert same(run(150), wanted)
+
+
+@pytest.mark.parametrize(("free", "edge"), [(None, 8192), (24 * 2**30, 4096), (24 * 2**30 + 1, 8192), (2**30, 4096)])
+def test_tiles_are_smaller_where_a_device_has_little_memory(monkeypatch, free, edge):
+    monkeypatch.setattr(gpu, "free_device_memory", lambda device: free)
+    assert gpu.tile_edge("cuda:0") == edge
 
 
 @pytest.mark.gpu

@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pandas as pd
 
 from dataprops.audit.config import AuditConfig
-from dataprops.audit.records import Decoded, Passed, Scanned, record_from
+from dataprops.audit.records import Decoded, Passed, Record, Scanned, record_from
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.store.folder import finished_runs, open_store
 from dataprops.store.prune import stale_parts
@@ -26,7 +26,6 @@ from dataprops.util.json import to_json
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
-Record = TypeVar("Record", Scanned, Decoded, Passed)
 
 
 class TableFile(NamedTuple):

@@ -10,22 +10,18 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, or_none, quoted
+from dataprops.findings.rows import Row, differ, or_none, quoted
 
 
 def _pairs(context: Context) -> Iterator[tuple[int, int, float, str]]:
     group = or_none(context.images["group"])
-
-    def two(a: int, b: int) -> bool:
-        return group[a] is not None and group[b] is not None and group[a] != group[b]
-
     for members in duplicate_groups(context.images):
         for a, b in combinations(members, 2):
-            if two(a, b):
+            if differ(group, a, b):
                 yield int(a), int(b), 0.0, "the same picture"
     near = with_words(context.near, context.features)
     for a, b, rms, what in near[["a", "b", "rms", "what"]].itertuples(index=False):
-        if two(a, b):
+        if differ(group, a, b):
             yield int(a), int(b), float(rms), what
 
 

@@ -40,6 +40,11 @@ def or_none(column: pd.Series) -> np.ndarray:
     return column.astype(object).where(column.notna(), None).to_numpy(object)
 
 
+def differ(values: np.ndarray, a: int, b: int) -> bool:
+    """Whether two images have different values (of `or_none`), both of which are known."""
+    return values[a] is not None and values[b] is not None and values[a] != values[b]
+
+
 def in_turn(by_class: Iterable[Sequence[int]]) -> list[int]:
     """Examples of several classes, one of each before the next of each.
 

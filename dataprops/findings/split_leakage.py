@@ -13,7 +13,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.near_duplicates import with_words
 from dataprops.findings.registry import Finding
-from dataprops.findings.rows import Row, or_none, pairs_across, quoted
+from dataprops.findings.rows import Row, differ, or_none, pairs_across, quoted
 
 
 def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
@@ -26,13 +26,10 @@ def find(context: Context) -> Iterator[Row]:
     images = context.images
     split, path = or_none(images["split"]), images["path"].to_numpy(object)
 
-    def across(a: int, b: int) -> bool:
-        return split[a] is not None and split[b] is not None and split[a] != split[b]
-
     groups = _members(images)
     for members in groups.values():
         for a, b in combinations(members, 2):
-            if across(a, b):
+            if differ(split, a, b):
                 yield (
                     (a, b),
                     0.0,
@@ -43,7 +40,7 @@ def find(context: Context) -> Iterator[Row]:
         changed = "" if what == "the same view" else f" ({what})"
         for a in groups.get(first, (first,)):
             for b in groups.get(second, (second,)):
-                if across(a, b):
+                if differ(split, a, b):
                     yield (
                         (a, b),
                         distance,
