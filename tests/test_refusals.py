@@ -459,3 +459,111 @@ def test_a_helper_that_has_ended_takes_no_job():
     child._lock, child._ended = threading.Lock(), True
     with pytest.raises(OSError, match="it has ended"):
         child.send(("os", "getcwd", ()))
+
+
+# rooms whose names are imported when they are asked for, tables of READMEs
+
+
+def test_names_are_imported_when_they_are_asked_for_and_others_are_none():
+    import dataprops.audit
+    import dataprops.probe
+    from dataprops.audit.audited import Audited
+    from dataprops.probe.measure import run_probe
+
+    assert dataprops.probe.run_probe is run_probe and dataprops.audit.Audited is Audited
+    for room in (dataprops.audit, dataprops.probe):
+        with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+            room.nothing  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_tables_of_readmes_are_written_where_they_stand(tmp_path, monkeypatch, capsys):
+    from dataprops import reference
+
+    whole = next(path for path in reference.readmes() if "findings" in str(path))
+    here = tmp_path / "README.md"
+    text = whole.read_text(encoding="utf-8")
+    here.write_text(text.replace("| `outliers` |", "| `out` |"), encoding="utf-8")
+    monkeypatch.setattr(reference, "readmes", lambda: [here])
+    reference.main()
+    assert here.read_text(encoding="utf-8") == text
+    assert capsys.readouterr().out == f"{here}\n"
+
+
+# more of NumPy's files, volumes and published files that are cut off
+
+
+def test_rows_beyond_the_end_of_a_file_are_errors_and_the_others_images(tmp_path):
+    pixels = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8)
+    np.savez_compressed(tmp_path / "images.npz", images=pixels)
+    place = str(tmp_path / "images.npz")
+    keys = numpyfiles.scan(place, OPTIONS)["key"].tolist()
+    found = dict(numpyfiles.stream(place, keys, OPTIONS))
+    assert [found[key].pixels.tolist() for key in keys] == pixels.tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    np.testing.assert_array_equal(numpyfiles.read(place, keys[2], OPTIONS).pixels, pixels[2])
+    beyond = keys[0].replace(keys[0].rpartition("/")[2], "9")
+    assert isinstance(dict(numpyfiles.stream(place, [beyond], OPTIONS))[beyond], OSError)
+    with pytest.raises(OSError, match="the file ends within it"):
+        numpyfiles.read(place, beyond, OPTIONS)
+    np.save(tmp_path / "plain.npy", pixels)
+    place = str(tmp_path / "plain.npy")
+    (key, *_) = numpyfiles.scan(place, OPTIONS)["key"].tolist()
+    beyond = key.replace(key.rpartition("/")[2], "9")
+    ((_, content),) = numpyfiles.stream(place, [beyond], OPTIONS)
+    assert isinstance(content, OSError) and content.strerror == "the file ends within it"
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        ((9, 8, 7), "its segmentation has 9 x 8 x 7 voxels, the volume 8 x 8 x 8"),
+        (None, "its segmentation cannot be read"),
+    ],
+)
+def test_a_volume_whose_segmentation_does_not_fit_says_why(tmp_path, mask, says):
+    import nibabel
+
+    from dataprops.imaging.decode import UnreadableImage
+    from dataprops.sources import open_source
+
+    voxels = np.random.default_rng(0).uniform(0, 9, (8, 8, 8)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    if mask is None:
+        (tmp_path / "a_seg.nii").write_bytes(b"damaged")
+    else:
+        nibabel.save(nibabel.Nifti1Image(np.ones(mask, np.float32), np.eye(4)), tmp_path / "a_seg.nii")
+    source = open_source(f"nifti:{tmp_path}", SourceOptions(rules=("segmentation=_seg",)))
+    (key,) = source.scan()["key"]
+    with pytest.raises(UnreadableImage, match=says):
+        source.read(key)
+
+
+def test_a_damaged_part_of_cifar_100_is_one_image_that_cannot_be_read(tmp_path, caplog):
+    from dataprops.sources import open_source
+    from tests.test_paper_sources import cifar100
+
+    cifar100(tmp_path, "python", np.zeros((6, 3072), np.uint8))
+    (tmp_path / "cifar-100-python/test").write_bytes(b"no pickle")
+    (tmp_path / "cifar-100-python/meta").write_bytes(b"no pickle")
+    source = open_source(f"cifar100:{tmp_path}")
+    table = source.scan()
+    assert table["key"].tolist().count("test") == 1 and len(table) == 4
+    assert set(table["label"].dropna()) == {"10", "11", "12"}  # called by their numbers
+    assert "it counts as one image that cannot be read" in caplog.text
+    (tmp_path / "cifar-100-python/train").unlink()
+    with pytest.raises(OSError, match="the file is gone"):
+        source.read("train/00001")
+
+
+def test_an_image_of_stl_10_that_is_cut_off_is_an_error(tmp_path):
+    from dataprops.sources import open_source
+
+    folder = tmp_path / "stl10_binary"
+    folder.mkdir()
+    for split in ("train", "test"):
+        (folder / f"{split}_X.bin").write_bytes(bytes(2 * 27_648 - 5))
+        (folder / f"{split}_y.bin").write_bytes(bytes([1, 2]))
+    (folder / "class_names.txt").write_text("airplane\nbird\n")
+    source = open_source(f"stl10:{tmp_path}")
+    assert not source.scan()["key"].str.startswith("unlabeled").any()
+    with pytest.raises(OSError, match=r"train_X\.bin is cut off in image 1"):
+        source.read("train/000001")
