@@ -14,7 +14,8 @@
    bearers resemble it closely and nothing leads on from it, as outlines do, or its brightest pixel is as bright in one as in the
    other and in few other images. Along the edges and in the middle, where what the pictures show is thin as well, the level counts,
    and more likeness, or all bearers have one level that other classes hardly reach there.
-   Of a pattern that is exactly repeated only its distribution over the classes can be chance.
+   Of a pattern that is exactly repeated only its distribution over the classes can be chance: `stamps` has those whose grey levels
+   repeat as well, of which few bearers are enough.
 
 Levels are the least of the channels, in which white stands out on coloured paper. What cannot be seen: a mark as bright as what is
 behind it, to `CLEAREST` grey levels and the noise there; a coloured one on black (`pixels_tell` has thick ones); and one of fewer
@@ -27,6 +28,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from dataprops.findings import stamps
 
 SIDE = 128
 MOST = 1000  # images looked at, as many of each class
@@ -158,8 +161,17 @@ def _places(side: int) -> list[tuple[slice, slice]]:
     return [(rows, columns) for rows in parts for columns in parts]
 
 
-def _peaks(excess: np.ndarray, half: int) -> Iterator[tuple[int, int, bool]]:
-    """Middles of the windows in which the excess is surest, in each place apart from each other, and whether in a corner."""
+class _Peak(NamedTuple):
+    """The middle of a window in which an excess is surest, whether that is in a corner, and the surest pixel."""
+
+    row: int
+    column: int
+    corner: bool
+    surest: tuple[int, int]
+
+
+def _peaks(excess: np.ndarray, half: int) -> Iterator[_Peak]:
+    """Where the excess is surest, in each place apart from each other."""
     side = excess.shape[0]
     sure = _smooth(np.maximum(excess, 0).astype(np.float32))
     sure[_running(_running(excess[None], 3, 1, True), 3, 2, True)[0] < SURE] = 0
@@ -172,8 +184,11 @@ def _peaks(excess: np.ndarray, half: int) -> Iterator[tuple[int, int, bool]]:
             here[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1] = 0
             at = row + rows.start, column + columns.start
             corner = all(min(x, side - 1 - x) < CORNER * side for x in at)
+            top, left = (max(x - 1, 0) for x in at)
+            near = excess[top : at[0] + 2, left : at[1] + 2]
+            down, across = np.unravel_index(int(near.argmax()), near.shape)
             row, column = (min(max(x, half), side - 1 - half) for x in at)
-            yield row, column, corner
+            yield _Peak(row, column, corner, (top + int(down), left + int(across)))
 
 
 class _Found(NamedTuple):
@@ -363,6 +378,28 @@ class _Judge(NamedTuple):
         return even or (alone and closely >= CLOSELY)
 
 
+def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.ndarray, half: int) -> Iterator[Stroke]:
+    """The marks whose grey levels repeat: images [n, s, s] that are brighter in a mark, and their strokes."""
+    from scipy.stats import hypergeom
+
+    side = images.shape[1]
+    for c, (sure, level) in enumerate(stamps.reach(found, y)):
+        own = y == c
+        for row, column, _, at in _peaks(sure, half):
+            start = own & (found[:, at[0], at[1]] >= level[at])
+            if start.sum() < stamps.STARTED:
+                continue
+            part = np.s_[:, row - half : row + half + 1, column - half : column + half + 1]
+            grey, shown = (part_of[part].reshape(len(y), -1).astype(np.float32) for part_of in (images, found))
+            mark = stamps.borne(grey, shown, start, own)
+            if mark is None or len(np.unique(patient[mark.bearing & own])) < stamps.PATIENTS:
+                continue
+            bearers = np.nonzero(mark.bearing & own)[0]
+            p = float(hypergeom.sf(len(bearers) - 1, len(y), int(own.sum()), int(mark.bearing.sum())))
+            if p * (int(y.max()) + 1) * CELLS <= stamps.LEVEL:
+                yield Stroke(c, (row + 0.5) / side, (column + 0.5) / side, len(bearers) / own.sum(), bearers, p)
+
+
 def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Stroke]:
     """The thin marks of a set, the surest first; one for each class and place, and none twice.
 
@@ -382,9 +419,10 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
     marks = []
     for sign in (1, -1):
         found = strokes(images, sign > 0)
+        marks += _stamped(images if sign > 0 else 255 - images, found, y, patient, half)
         for c, excess in _excess(found, y):
             own = y == c
-            for row, column, corner in _peaks(excess, half):
+            for row, column, corner, _ in _peaks(excess, half):
                 part = np.s_[:, row - half : row + half + 1, column - half : column + half + 1]
                 window = sign * images[part].reshape(len(y), -1).astype(np.float32)
                 for borne in _candidates(found, own, (row, column), half):
