@@ -57,13 +57,17 @@ def test_what_ships_says_that_its_losses_are_calibrated():
 
 
 @pytest.mark.parametrize(
-    ("n", "outside"), [(74, None), (75, True), (99, True), (100, False), (800, False), (801, True), (3201, None)]
+    ("n", "outside"),
+    [(74, None), (75, True), (99, True), (100, False), (800, False), (801, True), (3200, True), (3201, None)],
 )
 def test_beyond_the_sizes_of_the_networks_a_prediction_is_an_extrapolation_or_withheld(n, outside):
     told = network_prediction("test_loss", probe(n_images=n, n_total=n), networks=family())
     if outside is None:
         assert told.value is None
-        assert f"fewer than 75 or more than 3,200: this set has {n:,}" in (told.withheld or "")
+        words = (
+            "networks were trained on 100 to 800 images, and nothing is predicted for fewer than 75 or more than 3,200"
+        )
+        assert told.withheld == f"{words}: this set has {n:,}"
     else:
         assert ("An extrapolation: networks were trained on 100 to 800 images." in told.sentence) == outside
 
@@ -72,8 +76,8 @@ def test_beyond_the_sizes_of_the_networks_a_prediction_is_an_extrapolation_or_wi
 def test_an_interval_that_held_too_seldom_is_called_too_narrow(held, narrow):
     quarters = ((AT - 1, 5, 5), (AT + 1, 20, held), (9.0, 7, 7))
     told = network_prediction("test_loss", probe(), networks=family(quarters=quarters))
-    words = f"Too narrow here: of 20 networks in this range of predictions such intervals held {held} (80 %)."
-    assert (words in told.sentence) == narrow
+    words = f"Too narrow here: of 20 networks in this range of predictions such intervals held {held} ("
+    assert (words in told.sentence) == ("Too narrow" in told.sentence) == narrow
     assert told.score is not None and told.score["here"] == {"coverage": held / 20, "networks": 20}
 
 
@@ -118,6 +122,8 @@ def test_the_risk_of_an_attack_is_a_rank_among_the_sets_that_ship(value, easier)
     assert told["share"] == told["easier_than"] / len(means)
     assert told["penalty"] == value
     assert f"than those of {told['easier_than']} of the {len(means)} sets of the calibration" in told["sentence"]
+    least = attack_risk(probe(), penalty(float(means.min())))
+    assert least is not None and least["easier_than"] == 0  # one as easy to attack is not harder to attack
     middle = attack_risk(probe(), penalty(float(np.median(means)) + 1e-9))
     assert middle is not None and middle["easier_than"] == int((means <= np.median(means)).sum())
 
@@ -139,3 +145,25 @@ def test_the_risk_is_withheld_where_its_number_is_and_ranks_by_the_networks_that
     assert (own is None) == (shipped.value is None)
     if own is not None:
         assert own["penalty"] == shipped.value
+
+
+@pytest.mark.parametrize(("at", "networks"), [(-2.0, 5), (-1.0, 5), (-0.9, 6), (1.0, 6), (9.0, 7)])
+def test_the_networks_that_were_predicted_alike_are_those_of_the_quarter(at, networks):
+    told = best(quarters=((-1.0, 5, 4), (1.0, 6, 3), (2.0, 7, 7))).here(at)
+    assert told is not None and told["networks"] == networks
+    assert best().here(at) is None
+
+
+def test_a_family_is_kept_and_read_with_its_forms():
+    kept = family(quarters=((1.0, 5, 4),))
+    record = kept.as_dict()
+    assert "calibration" not in record
+    assert Networks.from_dict(record, "mine") == kept
+    assert set(networks._converged(networks.FAMILY)["model"]) == {networks.FAMILY}
+
+
+def test_why_no_network_is_predicted_is_told_by_what_was_judged():
+    lacking, judged = {"log_loss": {"missing": "it takes 5 sources"}}, {"log_loss": {"sentence": "judged"}}
+    assert "run dataprops fit again" in networks.reason_no_networks(None)
+    assert networks.reason_no_networks({"a": lacking, "b": lacking}).endswith("on sources left out: it takes 5 sources")
+    assert "have no columns of the reference classifier" in networks.reason_no_networks({"a": lacking, "b": judged})
