@@ -847,3 +847,20 @@ def test_enlarged_pictures_are_compared_at_their_own_size(monkeypatch: pytest.Mo
             table.assign(width=side, height=side), neighbours, blocks_of(images[..., None]), features=1024
         )
         assert (128 in asked) == fine
+
+
+@pytest.mark.parametrize(
+    ("box_a", "box_b", "scale", "shift", "fraction"),
+    [
+        ((-1, -1, 1, 1), (-0.5, -0.5, 1, 1), 1.0, 0.0, 2.25 / 4),
+        ((-1, -1, 1, 1), (-1, -1, 1, 1), 2.0, 0.0, 1 / 4),  # b's picture is half as wide in a
+        ((-1, -1, 1, 1), (-1, -1, 1, 1), 0.25, 0.0, 1.0),  # four times as wide: what lies outside of a is not seen
+        ((-0.5, 0, 1, 0.5), (0, 0, 0.5, 0.5), 1.0, 0.0, 0.25 / 0.75),
+        ((-0.5, 0, 1, 0.5), (-1, -1, 1, 1), 1.0, 0.25, 0.625 / 4),
+        ((-1, -1, 0, 0), (0, 0, 1, 1), 1.0, 0.0, 0.0),
+    ],
+)
+def test_what_two_boxes_share_is_a_fraction_of_the_larger(box_a, box_b, scale, shift, fraction) -> None:
+    warp = np.array([[[scale, 0, shift], [0, scale, 0]]])
+    found = align._shared(np.array([box_a], float), np.array([box_b], float), warp)
+    assert found == pytest.approx([fraction])

@@ -348,7 +348,8 @@ def test_ranges_of_rare_kinds_are_told(given, option, told):
 
 
 def test_what_ends_within_its_header_is_an_image_and_what_is_none_is_not():
-    assert not is_image(b"nothing of the kind" * 20, "a.tga")
+    assert is_image(b"DDS \x7c\0\0\0", "a.dds")
+    assert not is_image(b"x" * 50, "a.dds")
 
 
 def test_classes_of_several_spellings_are_told_with_their_numbers():
@@ -567,3 +568,44 @@ def test_an_image_of_stl_10_that_is_cut_off_is_an_error(tmp_path):
     assert not source.scan()["key"].str.startswith("unlabeled").any()
     with pytest.raises(OSError, match=r"train_X\.bin is cut off in image 1"):
         source.read("train/000001")
+
+
+# what is kept on disk
+
+
+def test_a_damaged_audit_serves_no_prediction(tmp_path):
+    from dataprops.audit.config import AuditConfig
+    from dataprops.audit.serving import serving_audit
+
+    store = open_store(tmp_path / "store")
+    folder = store / "results" / "digits" / "20260101T000000Z-aa"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text("{")
+    assert serving_audit(store, AuditConfig(source="digits:", store=str(store)), None) is None
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    from dataprops.util import compiled
+
+    usual, asked = compiled.numba.njit, []
+
+    def njit(**options: Any) -> Any:
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return usual(**options)
+
+    monkeypatch.setattr(compiled, "numba", SimpleNamespace(njit=njit))
+    assert compiled.njit(nogil=True, cache=True)(lambda x: x + 1)(2) == 3
+    assert asked == [{"cache": True, "nogil": True}, {"nogil": True}]
+
+
+def test_an_error_of_a_kernel_that_is_not_of_the_cache_is_raised(monkeypatch):
+    from dataprops.util import compiled
+
+    def njit(**options: Any) -> Any:
+        raise RuntimeError("no such target")
+
+    monkeypatch.setattr(compiled, "numba", SimpleNamespace(njit=njit))
+    with pytest.raises(RuntimeError, match="no such target"):
+        compiled.njit(cache=True)(lambda x: x)

@@ -48,9 +48,5 @@ def toml_of(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError("a key has more than 64 parts")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
     except RecursionError:
         raise tomllib.TOMLDecodeError("its values are nested too deeply") from None
-    except ValueError as error:  # of a date that there is not
-        raise tomllib.TOMLDecodeError(str(error)) from None
