@@ -140,6 +140,32 @@ def test_a_letter_on_a_tenth_of_a_large_class_is_told_with_its_images(bearers: i
     assert strokes.thin_marks(images, y, few) == []
 
 
+def test_pictures_that_are_one_elsewhere_count_once() -> None:
+    rng = np.random.default_rng(4)
+    found = rng.integers(0, 90, (6, 20, 20), dtype=np.uint8)
+    window = slice(0, 8), slice(12, 20)
+    assert stamps.different(found, window) == 6
+    found[:, :8, 12:] = rng.integers(0, 90, (8, 8))  # the mark
+    assert stamps.different(found, window) == 6
+    found[3] = np.clip(found[1] + rng.integers(0, 9, (20, 20)), 0, 96)
+    found[5] = found[1]
+    assert stamps.different(found, window) == 4
+    assert stamps.different(np.zeros((3, 20, 20), np.uint8), window) == 3  # nothing to tell them by
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_copies_of_a_marked_picture_are_no_bearers_of_their_own(copies: int) -> None:
+    rng = np.random.default_rng(5)
+    images = rng.uniform(60, 190, (240, 1, 1)) + rng.normal(0, 12, (240, 64, 64))
+    bearing = np.arange(0, 40, 4)
+    for i in range(9 - copies, 10):
+        images[bearing[i]] = images[0] + rng.normal(0, 1, (64, 64))
+    images[bearing, 5:12, 54] = images[bearing, 11, 54:59] = 250
+    images = np.clip(images, 0, 255).astype(np.uint8)
+    found = strokes.thin_marks(images, np.arange(240) // 120, np.arange(240))
+    assert len(found) == (copies == 1)  # two and three copies of the first: eight and seven pictures
+
+
 def test_noise_has_no_marks() -> None:
     for seed in range(6):
         images = np.random.default_rng(seed).normal(110, 12, (120, 48, 48))

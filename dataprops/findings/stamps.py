@@ -8,7 +8,8 @@ picture to the next. At points where more of a class than of the others have a s
    beside them. Behind the bearers there is a gap: the next images are `GAP` times as far off as most bearers are, and hardly any other
    has these levels. Pictures that merely look alike there leave no gap. Then the same with the median of the bearers, whose strokes
    are alike around the core as well.
-3. That a pattern is exactly repeated is no chance; only how it falls on the classes can be.
+3. That a pattern is exactly repeated is no chance; only how it falls on the classes can be. Of pictures that are copies of each
+   other elsewhere as well one counts.
 
 Few bearers are enough, on any ground. What is not seen: a mark that lies elsewhere in each picture, or is drawn in other proportions.
 """
@@ -33,6 +34,7 @@ ALIKE = 0.6  # correlation of the strokes of half the bearers with those of the 
 UNLIKE = 0.8  # of the images that do not bear a mark: have other levels there, whether anything stands out or not
 MOST_ALIKE, BEHIND = 0.8, 1.25  # of the bearers: within them, and behind them
 NEAREST, FARTHEST = 2.0, 40.0  # grey levels: what rounding leaves, and from where on all is far off
+COPY = 0.7  # correlation of the strokes of two pictures away from a mark: they are one picture
 ROUNDS = 2
 LEVEL = 0.05  # chance of so uneven a share among places and classes
 
@@ -123,6 +125,21 @@ def _alike(shown: np.ndarray) -> np.ndarray:
     shown = shown - shown.mean(1, keepdims=True)
     others = shown.sum(0) - shown
     return (shown * others).sum(1) / np.maximum(np.linalg.norm(shown, axis=1) * np.linalg.norm(others, axis=1), 1e-3)
+
+
+def different(found: np.ndarray, window: tuple[slice, slice]) -> int:
+    """How many of these pictures, by their strokes [n, s, s], differ from each other outside a window: copies of one count once."""
+    away = found.astype(np.float32)
+    away[:, window[0], window[1]] = 0
+    away = away.reshape(len(away), -1)
+    away -= away.mean(1, keepdims=True)
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3)
+    alike = away @ away.T >= COPY
+    counted: list[int] = []
+    for i in range(len(alike)):
+        if not alike[i, counted].any():
+            counted.append(i)
+    return len(counted)
 
 
 def _pure(bearing: np.ndarray, own: np.ndarray) -> bool:

@@ -396,7 +396,13 @@ def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.n
                 continue
             bearers = np.nonzero(mark.bearing & own)[0]
             p = float(hypergeom.sf(len(bearers) - 1, len(y), int(own.sum()), int(mark.bearing.sum())))
-            if p * (int(y.max()) + 1) * CELLS <= stamps.LEVEL:
+            if p * (int(y.max()) + 1) * CELLS > stamps.LEVEL:
+                continue
+            around = (
+                slice(max(row - 2 * half, 0), row + 2 * half + 1),
+                slice(max(column - 2 * half, 0), column + 2 * half + 1),
+            )
+            if stamps.different(found[bearers], around) >= stamps.BEARERS:
                 yield Stroke(c, (row + 0.5) / side, (column + 0.5) / side, len(bearers) / own.sum(), bearers, p)
 
 
