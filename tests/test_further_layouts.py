@@ -294,6 +294,47 @@ LAYOUTS = {
         group=EIGHT,
         options={"layout": "none"},
     ),
+    "ISIC 2017: a second version of the test": Layout(
+        [f"{part}_Data/{part[0]}{n}.png" for part in ("Training", "Validation", "Test_v2") for n in range(2)],
+        {},
+        "",
+        {None: 6},
+        {"train": 2, "val": 2, "test": 2},
+    ),
+    "NIH: a sample of its labels is no example of an answer": Layout(
+        numbered("images/{}.png", 4),
+        {"sample_labels.csv": table("Image Index,Finding Labels", *(f"{n}.png,{PETS[n % 2]}" for n in range(4)))},
+        "",
+        {"cat": 2, "dog": 2},
+    ),
+    "Duke's OCT: classes with the numbers of patients are told": Layout(
+        [f"{c}{n}/TIFFs/{k}.tif" for c in ("AMD", "DME") for n in range(1, 4) for k in range(2)],
+        {},
+        "",
+        {f"{c}{n}": 2 for c in ("AMD", "DME") for n in range(1, 4)},
+        told="without their numbers they are AMD, DME (--label-pattern",
+    ),
+    "Duke's OCT: classes without the numbers, by the pattern that was told": Layout(
+        [f"{c}{n}/TIFFs/{k}.tif" for c in ("AMD", "DME") for n in range(1, 4) for k in range(2)],
+        {},
+        "",
+        {"AMD": 6, "DME": 6},
+        options={"label_pattern": "([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/"},
+    ),
+    "Herbarium: COCO with ids and names of its own": Layout(
+        [f"{n}.png" for n in range(4)],
+        {
+            "train_metadata.json": json.dumps(
+                {
+                    "images": [{"image_id": f"i{n}", "file_name": f"{n}.png"} for n in range(4)],
+                    "annotations": [{"image_id": f"i{n}", "category_id": n % 2} for n in range(4)],
+                    "categories": [{"category_id": n, "scientificName": name} for n, name in enumerate(PETS)],
+                }
+            )
+        },
+        "",
+        {"cat": 2, "dog": 2},
+    ),
 }
 
 

@@ -64,6 +64,7 @@ LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re
 FEW_CLASSES = 200  # different texts beside images that may be classes
 THIN = 3  # images of a folder, of which it takes more to be a class where tables tell others
 WORD, WORDS = 60, 3  # characters, and words, of a class
+CATEGORY = ("name", "scientificName", "scientific_name")  # of COCO's categories
 DEEPEST = 4  # levels of objects of JSON in which a class is looked for
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
@@ -542,15 +543,15 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
     try:
         data = read(name)
         whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
-        categories = {row["id"]: str(row["name"]) for row in whole["categories"]}
-        files = {row["id"]: str(row["file_name"]) for row in whole["images"]}
+        categories = {_first(row, "id", "category_id"): str(_first(row, *CATEGORY)) for row in whole["categories"]}
+        files = {_first(row, "id", "image_id"): str(row["file_name"]) for row in whole["images"]}
         _sequences(table, name, whole["images"])
         found: dict[str, set[str]] = defaultdict(set)
         if not whole.get("annotations"):  # a list of images, as of COCO's test set: another file tells the objects
             return
         for row in whole["annotations"]:
             found[files[row["image_id"]]].add(categories[row["category_id"]])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
         return
     by_tail: dict[str, list[str]] = defaultdict(list)
     for key in table["key"]:
@@ -574,6 +575,11 @@ def _coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         table.attrs["several"] = True
     why = f"{name} annotates {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "categories of the annotated objects", why, "--layout"))
+
+
+def _first(row: Mapping[str, Any], *names: str) -> Any:
+    """The value of the first of the names that is there, which is hashable."""
+    return row[next(name for name in names if name in row)]
 
 
 def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -17,9 +17,8 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
 from dataprops.sources.ends import stem_of
-from dataprops.sources.labels import words_of
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import EXAMPLES, MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of
+from dataprops.sources.neighbours import MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.structure import SPLITS
 from dataprops.sources.table import SourceOptions
@@ -32,7 +31,7 @@ _DEFAULTS = SourceOptions()
 
 def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
     """Labels, splits and patients of images by a table of ids; whether there is one."""
-    likely = [name for name in names if name.lower().endswith(TABLES) and not EXAMPLES & set(words_of(stem_of(name)))]
+    likely = [name for name in names if name.lower().endswith(TABLES) and not is_example(name)]
     likely = few_of_a_kind(likely)
     alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
     for name in likely if len(likely) <= MOST_TABLES else ():

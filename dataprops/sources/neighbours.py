@@ -93,7 +93,8 @@ def neighbour_tables(
         for name in names
         if name.lower().endswith((*TABLES, *LISTS))
         and posixpath.splitext(name)[0] not in stems
-        and not (EXAMPLES | PARTITION) & set(words_of(stem_of(name)))
+        and not is_example(name)
+        and not PARTITION & set(words_of(stem_of(name)))
     ]
     likely = few_of_a_kind(likely)
     if not likely:
@@ -106,6 +107,12 @@ def neighbour_tables(
         if (told := _told(name, of_parts.get(split_of_list(name), known), keys, read, options)) is not None
     ]
     return sorted(found, key=lambda told: (-len(told.label), told.name))
+
+
+def is_example(name: str) -> bool:
+    """Whether a table shows the form of an answer: ``sample_submission.csv``, and not ``sample_labels.csv``."""
+    words = set(words_of(stem_of(name)))
+    return bool(EXAMPLES & words) and not {"label", "labels"} & words
 
 
 def few_of_a_kind(names: Sequence[str]) -> list[str]:

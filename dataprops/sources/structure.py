@@ -115,6 +115,8 @@ UNLABELLED = frozenset(("unlabeled", "unlabelled"))
 ASIDE = frozenset(
     ("test", "testing", "val", "validation")
 )  # a folder beside classes, and none of them; a train may be one
+LEAST_NUMBERS = 3  # of one name, of which fewer may be classes: Type_1, Type_2
+VERSION = frozenset(("v", "version"))  # of a part alone: Training_Data, Test_v2_Data
 WORDS = ("class", "split", "group", "*")
 ALIKE = 0.9
 NAMED = 4  # names shown in a decision
@@ -154,7 +156,8 @@ def split_of(name: str) -> str | None:
         return OF_FOLDERS[name.lower()]
     words = [word.removesuffix("set") or word for word in words_of(name)]
     found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
-    rest = [word for word in words if word not in OF_FOLDERS and word not in FILLERS and not enumerated(name, word)]
+    fillers = FILLERS | VERSION
+    rest = [word for word in words if word not in OF_FOLDERS and word not in fillers and not enumerated(name, word)]
     return found[0] if len(found) == 1 and not rest else None
 
 
@@ -182,7 +185,7 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
         words = words_of(name)
         told = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
         if name not in found and len(told) == 1:
-            shared[tuple(word for word in words if word not in OF_FOLDERS)][name] = told[0]
+            shared[tuple(word for word in words if word not in OF_FOLDERS and word not in VERSION)][name] = told[0]
     for group in shared.values():
         if len(set(group.values())) > 1:
             found.update(group)
@@ -665,7 +668,26 @@ def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Deci
     names = sorted({name for name in label if name is not None})
     more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
     why = "names of folders" if len(names) != 1 else "the name of the only folder"
-    return Decision("classes", ", ".join(names[:NAMED]) + more, f"{why}{more_evidence}", "--layout")
+    return Decision("classes", ", ".join(names[:NAMED]) + more, f"{why}{more_evidence}{_by_number(names)}", "--layout")
+
+
+def _by_number(names: Sequence[str]) -> str:
+    """A remark on classes that differ in their last numbers alone, several each, which may be patients or takes.
+
+    >>> _by_number(["AMD1", "AMD2", "AMD3", "DME1", "DME2", "DME3"])
+    "; without their numbers they are AMD, DME (--label-pattern '([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/' if those are the classes)"
+    >>> _by_number(["1", "2", "3"]), _by_number(["n01", "cat"]), _by_number(["video01", "video02", "video03"])
+    ('', '', '; all are called video and a number, as patients or takes are (--layout with group in place of class)')
+    """
+    found = [re.fullmatch(r"(\D*[^\d_. -])[-_. ]?\d+", name) for name in names]
+    stems = Counter("" if one is None else one[1] for one in found)
+    if not stems or "" in stems or min(stems.values()) < LEAST_NUMBERS:
+        return ""
+    if len(stems) == 1:
+        seen = f"all are called {shown(min(stems))} and a number, as patients or takes are"
+        return f"; {seen} (--layout with group in place of class)"
+    pattern = "([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/"
+    return f"; without their numbers they are {_few(stems)} (--label-pattern '{pattern}' if those are the classes)"
 
 
 def _are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
