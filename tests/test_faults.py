@@ -357,3 +357,11 @@ def test_measures_of_odd_pictures_are_numbers_or_nothing() -> None:
                 image = Image.open(file)
             found = np.array([float(value) for value in measure_image(np.asarray(image))])
             assert not np.isinf(found).any(), (case, found)
+
+
+@pytest.mark.parametrize(("white", "told"), [(99.7, "99.7 %"), (100.0, "100 %"), (31.4, "31 %")])
+def test_all_pixels_are_white_only_where_all_are(white: float, told: str) -> None:
+    used = pd.DataFrame({"image": [7]})
+    words = "is overexposed: {1} of its pixels are white"
+    (fault,) = quality._rows(used, np.array([True]), "overexposed", np.array([white]), words)
+    assert fault == (7, "overexposed", white, f"is overexposed: {told} of its pixels are white")

@@ -18,6 +18,7 @@ from dataprops.findings.blank import is_blank
 from dataprops.findings.thumbnails import Blocks
 from dataprops.findings.upright import likeness
 from dataprops.imaging.measures import quality_of, reduction
+from dataprops.util.numbers import percent
 
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
@@ -118,7 +119,8 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
 
 def _rows(used: pd.DataFrame, at: np.ndarray, name: str, value: np.ndarray, words: str) -> list[Fault]:
     ids = used["image"].to_numpy(np.int64)
-    return [Fault(int(ids[i]), name, float(value[i]), words.format(float(value[i]))) for i in np.nonzero(at)[0]]
+    told = [(int(i), float(value[i])) for i in np.nonzero(at)[0]]
+    return [Fault(int(ids[i]), name, number, words.format(number, percent(number / 100))) for i, number in told]
 
 
 def _column(used: pd.DataFrame, name: str) -> np.ndarray:
@@ -178,7 +180,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
             over & (white >= WHITE),
             "overexposed",
             100 * white,
-            "is overexposed: {:.0f} % of its pixels are white",
+            "is overexposed: {1} of its pixels are white",
         ),
         *_rows(
             used,
@@ -192,7 +194,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
             clipped,
             "clipped_range",
             100 * white,
-            "has a clipped range: {:.0f} % of its pixels are cut off at white, and others at black",
+            "has a clipped range: {1} of its pixels are cut off at white, and others at black",
         ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
@@ -219,9 +221,7 @@ def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
     empty &= (even >= EMPTY) & ~known
     most, bottom, _ = _fence(np.log2(spread + 4), 0.3)
     faint = (np.log2(spread + 4) < bottom) & (spread <= FAINT) & (spread + 4 <= APART * 2**most) & ~empty & ~known
-    level = (
-        f"shows next to nothing: {{:.0f}} % of its pixels are of one grey level, usually {101 - 100 * 2**usual:.0f} %"
-    )
+    level = f"shows next to nothing: {{1}} of its pixels are of one grey level, usually {percent(1.01 - 2**usual)}"
     contrast = (
         f"shows next to nothing: the standard deviation of its grey levels is {{:.0f}}, usually {2**most - 4:.0f}"
     )
