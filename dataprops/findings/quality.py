@@ -23,7 +23,7 @@ from dataprops.util.numbers import percent
 LEAST = 20  # images, below which a set has no fences
 TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
 CHANGED = -0.2  # likeness of a changed picture, at most: 1 is as the others, -1 as they are when changed
-SURE = 0.05  # of the pictures, that may be missed if they were changed
+SURE = 0.75  # of how sure the classifier is of all but one in twenty of the pictures
 LIKE_TAIL = (0.05, 0.15)  # as `TAIL`, of this likeness, whose tail falls faster
 BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
 # a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
@@ -364,7 +364,7 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int
         seed,
         learnt=~np.isin(ids, list(spoilt)),
         # a changed picture has the opposite score: where all are told surely, what is told less surely was not changed
-        bound=lambda score: min(_fence(score, 0.05, LIKE_TAIL)[1], CHANGED, -float(np.quantile(score, SURE))),
+        bound=lambda score: min(_fence(score, 0.05, LIKE_TAIL)[1], CHANGED, -SURE * float(np.quantile(score, 0.05))),
     )
     if not like:
         return []
