@@ -105,6 +105,11 @@ def test_levels_of_other_shapes_around_them_are_no_mark() -> None:
         at = rng.permutation(np.r_[0:10, 16:49])[:14]
         shown[image, at] += 160
     assert stamps.borne(grey, shown, start, own) is None
+    for unlike, told in ((1, True), (3, False)):  # of ten
+        grey, shown = window()
+        for image in range(unlike):
+            shown[image, rng.permutation(np.r_[0:10, 16:49])[:14]] += 160
+        assert (stamps.borne(grey, shown, start, own) is not None) == told
 
 
 def test_levels_that_many_others_have_without_a_mark_are_none() -> None:

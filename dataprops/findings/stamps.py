@@ -6,8 +6,8 @@ picture to the next. At points where more of a class than of the others have a s
 1. *Core*: the pixels where the strokes of these images exceed those of the other classes most.
 2. *Bearers*: the images whose grey levels there are those of one of them, by the root of the mean square, and stand out from what is
    beside them. Behind the bearers there is a gap: the next images are `GAP` times as far off as most bearers are, and hardly any other
-   has these levels. Pictures that merely look alike there leave no gap. Then the same with the median of the bearers, whose strokes
-   are alike around the core as well.
+   has these levels. Pictures that merely look alike there leave no gap. Then the same with the median of the bearers, most of whose
+   strokes are alike around the core as well.
 3. That a pattern is exactly repeated is no chance; only how it falls on the classes can be. Of pictures that are copies of each
    other elsewhere as well one counts.
 
@@ -30,7 +30,7 @@ CORE, BESIDE = 0.6, 0.2  # of the strongest stroke: pixels of the mark, at least
 CORE_PIXELS = 4
 CONTRAST = 4.0  # grey levels between a mark and what is beside it
 GAP = 2.5  # between bearers and others
-ALIKE = 0.6  # correlation of the strokes of half the bearers with those of the others
+ALIKE = 0.6  # correlation of the strokes of most bearers with those of the others
 UNLIKE = 0.8  # of the images that do not bear a mark: have other levels there, whether anything stands out or not
 MOST_ALIKE, BEHIND = 0.8, 1.25  # of the bearers: within them, and behind them
 NEAREST, FARTHEST = 2.0, 40.0  # grey levels: what rounding leaves, and from where on all is far off
@@ -107,8 +107,8 @@ def borne(grey: np.ndarray, shown: np.ndarray, start: np.ndarray, own: np.ndarra
             return None
         best = max(found, key=lambda one: one.gap * (_pure(one.bearing, own) or 0.1))
         bearing = best.bearing & own
-    fits = best.gap >= GAP and _pure(best.bearing, own) and np.median(_alike(shown[best.bearing & own])) >= ALIKE
-    return best if fits else None
+    alike = np.quantile(_alike(shown[best.bearing & own]), 1 - MOST_ALIKE)
+    return best if best.gap >= GAP and alike >= ALIKE and _pure(best.bearing, own) else None
 
 
 def _nearest(there: np.ndarray, clear: np.ndarray, level: np.ndarray) -> Borne:
