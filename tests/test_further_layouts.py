@@ -335,6 +335,18 @@ LAYOUTS = {
         "",
         {"cat": 2, "dog": 2},
     ),
+    "GTSDB: a class after its box": Layout(
+        numbered("{}.ppm", 6),
+        {"gt.txt": "".join(f"{n}.ppm;774;411;815;446;{n % 2}\n" for n in range(6))},
+        "",
+        {"0": 3, "1": 3},
+    ),
+    "COVIDx-CT: a class before its box": Layout(
+        numbered("{}.png", 6),
+        {"train_ct.txt": "".join(f"{n}.png {n % 2} 9 25 488 387\n" for n in range(6))},
+        "",
+        {"0": 3, "1": 3},
+    ),
 }
 
 

@@ -12,6 +12,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -282,6 +283,14 @@ def _of_matlab(data: bytes) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in texts.items()})
 
 
+def _are_boxes(rows: Sequence[Sequence[str]], first: int) -> bool:
+    """Whether four cells of each row, from a number on, are a box: left, top, right and bottom."""
+    boxes = [[cell.strip() for cell in row[first : first + 4]] for row in rows]
+    if not all(len(box) == 4 and all(re.fullmatch(r"\d+(\.\d+)?", cell) for cell in box) for box in boxes):
+        return False
+    return all(float(box[0]) < float(box[2]) and float(box[1]) < float(box[3]) for box in boxes)
+
+
 def _names_missing(text: str, separator: str) -> list[str] | None:
     """Names for the columns of a table whose first row is one of its images; None where it has names."""
     rows = _first_rows(text, separator)
@@ -301,6 +310,8 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
             "path" if number == path else f"column {number + 1}" for number in range(len(cells))
         ]  # one for each class
     label = path + 1 if path + 1 < len(cells) else path - 1
+    if len(cells) == 6 and path == 0 and _are_boxes(rows, 1) and not _are_boxes(rows, 2):
+        label = 5  # 1.png;774;411;815;446;11
     return ["path" if n == path else "label" if n == label else f"column {n + 1}" for n in range(len(cells))]
 
 
