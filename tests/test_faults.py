@@ -220,10 +220,10 @@ def test_stripes_of_one_direction_are_no_blocks() -> None:
 
 def test_a_fault_that_many_have_is_the_sets_nature_and_told_once() -> None:
     images = pd.DataFrame({"image": range(200), "path": [f"{i}.png" for i in range(200)], "pixels": "x"})
-    noisy = [quality.Fault(i, "noise", 9.0, "is noisy") for i in range(19)]
-    small = [quality.Fault(i, "odd_size", 9.0, "is small") for i in range(10)]
-    turned = [quality.Fault(i, "wrong_orientation", -1.0, "seems turned") for i in range(50, 70)]
-    twentieth = quality.Fault(19, "noise", 9.0, "is noisy")
+    noisy = [quality.Fault(i, "noise", 9.0, "is noisy") for i in range(39)]
+    small = [quality.Fault(i, "odd_size", 9.0, "is small") for i in range(40)]
+    turned = [quality.Fault(i, "wrong_orientation", -1.0, "seems turned") for i in range(50, 100)]
+    fortieth = quality.Fault(39, "noise", 9.0, "is noisy")
 
     def shares(faults: list[quality.Fault]) -> tuple[int, float, list[tuple]]:
         empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
@@ -231,12 +231,12 @@ def test_a_fault_that_many_have_is_the_sets_nature_and_told_once() -> None:
         single = len(list(image_quality.FINDING.find(context)))
         return single, image_quality.measures(context)["bad_image_share"], list(common_faults.FINDING.find(context))
 
-    assert shares([*noisy, *small[1:], *turned]) == (48, 39 / 200, [])
-    single, share, told = shares([*noisy, twentieth, *small, *turned])
-    assert (single, share) == (20, 0.1)
+    assert shares([*noisy, *small[1:], *turned]) == (128, 90 / 200, [])
+    single, share, told = shares([*noisy, fortieth, *small, *turned])
+    assert (single, share) == (50, 0.25)
     assert told == [
-        (tuple(range(20)), 20, "Noise: 20 of 200 images (10 %); “0.png” is noisy."),
-        (tuple(range(10)), 10, "Odd size: 10 of 200 images (5 %); “0.png” is small."),
+        (tuple(range(40)), 40, "Noise: 40 of 200 images (20 %); “0.png” is noisy."),
+        (tuple(range(40)), 40, "Odd size: 40 of 200 images (20 %); “0.png” is small."),
     ]
 
 

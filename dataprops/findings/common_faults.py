@@ -29,9 +29,8 @@ FINDING = Finding(
     severity="info",
     title="What many pictures have",
     explanation=(
-        "A tenth of the images or more has this (a size, a shape or a want of colour: one in twenty), so it belongs to how the set is"
-        " made, and they are not counted among the bad pictures. Look at some of them: if they are wrong, look for the device or the"
-        " export that they share."
+        "A fifth of the images or more has this, so it belongs to how the set is made, and they are not counted among the bad"
+        " pictures. Look at some of them: if they are wrong, look for the device or the export that they share."
     ),
     find=find,
     shown="groups",

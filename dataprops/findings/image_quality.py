@@ -14,26 +14,21 @@ from dataprops.findings.rows import Row, quoted
 if TYPE_CHECKING:
     from dataprops.findings.quality import Fault
 
-# of the images, and images at least, that have a fault which is the set's own nature; less for what has nothing to do with quality
-COMMON, MANY = 0.1, 10
-COMMON_FORM, FORMS = 0.05, ("odd_size", "odd_aspect", "grey_among_colour")
+COMMON, MANY = 0.2, 10  # of the images, and images at least, that have a fault which is the set's own nature
 ALWAYS = ("blank", "nearly_blank", "inverted", "wrong_orientation")
 
 
 def common(faults: Iterable[Fault], of: int) -> dict[str, list[Fault]]:
     """Faults that belong to how a set of so many readable images is made, by name: `COMMON` of them have it, `MANY` at least.
 
-    What shows nothing, and what is turned or inverted, is wrong however many there are. A device or an export that spoils some of a
-    hundred pictures must be told picture by picture: 8 % of blurred ones are no nature, 5 % of another shape are.
+    What shows nothing, and what is turned or inverted, is wrong however many there are. A device or an export that spoils a tenth
+    of the images must be told picture by picture.
     """
     by_name: dict[str, list[Fault]] = {}
     for fault in faults:
         by_name.setdefault(fault.fault, []).append(fault)
-
-    def least(name: str) -> float:
-        return max(MANY, (COMMON_FORM if name in FORMS else COMMON) * of)
-
-    return {name: some for name, some in sorted(by_name.items()) if len(some) >= least(name) and name not in ALWAYS}
+    least = max(MANY, COMMON * of)
+    return {name: some for name, some in sorted(by_name.items()) if len(some) >= least and name not in ALWAYS}
 
 
 def find(context: Context) -> Iterator[Row]:

@@ -268,7 +268,7 @@ def _decode(data: bytes, window: str) -> RawImage:
             name, mode = image.format or "", image.mode
             table = (getattr(image, "quantization", None) or {}).get(0)
             # a step of 0, which no encoder writes, counts as 1
-            step = sum(max(1, entry) for entry in table) / len(table) if table else math.nan
+            step = (sum(table) + table.count(0)) / len(table) if table else math.nan
             if name == "TIFF":
                 silence_libtiff()
             wide = sixteen.is_wide(image)
