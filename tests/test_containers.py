@@ -869,7 +869,7 @@ def test_odd_folders_are_audited_and_everything_odd_is_said(tmp_path: Path) -> N
     assert summary["labels"]["classes"] == {"cat": 15, "dog": 13, "one": 1}
     assert any("lost.png" in text for text in findings(summary, "unlabelled"))
     small = " ".join(findings(summary, "small_class"))
-    assert "Class one has 1 readable image only" in small
+    assert "Class one has only 1 readable image." in small
     assert "Class nothing has no images" in small
     assert "cat/loop" in summary["left_out"]["files"]
     paths = pd.read_parquet(Path(summary["results"]) / "images.parquet")["path"]

@@ -41,7 +41,12 @@ def compare(
     other: Decision | None = None
     used: set[str] = set()
     tables = [name for name in names if name.lower().endswith(TABLES)]
-    texts = [name for name in names if name.lower().endswith(".txt") and split_of_list(name) is None]
+    folders = {key.rpartition("/")[0] for key in own}  # of images: a text among those is no table of the set
+    texts = [
+        name
+        for name in names
+        if name.lower().endswith(".txt") and split_of_list(name) is None and name.rpartition("/")[0] not in folders
+    ]
     for told in neighbour_tables(table["key"].tolist(), tables, read, options, table["split"].tolist()):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
         if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
