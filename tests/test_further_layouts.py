@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from dataprops.errors import DatapropsError
 from dataprops.sources import open_source
-from dataprops.sources.account import COMPANION, MASK, left_out_of
 from dataprops.sources.columns import plain_name
-from tests.test_published_layouts import Layout, made, numbered, table
+from tests.test_published_layouts import Layout, keeps, made, numbered, table
 
 PETS = ("cat", "dog")
 SCANS = numbered("scan_{}.png", 12)
@@ -352,13 +350,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_tried_last_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
-    layout = LAYOUTS[name]
-    listing = made(layout, tmp_path / "set").scan()
-    assert Counter(listing["label"]) == layout.label
-    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
-    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
-    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
-    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+    keeps(LAYOUTS[name], tmp_path / "set")
 
 
 def test_names_of_columns_are_plain_in_every_script() -> None:

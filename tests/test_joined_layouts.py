@@ -14,11 +14,10 @@ import pytest
 import scipy.io
 
 from dataprops.sources import folder, matlab
-from dataprops.sources.account import COMPANION, MASK, left_out_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.parts import rows_by_parts
-from tests.test_published_layouts import Layout, made, numbered, table
+from tests.test_published_layouts import Layout, keeps, made, numbered, table
 
 
 def mat(**variables: Any) -> bytes:
@@ -445,13 +444,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_what_no_single_table_tells_is_joined(tmp_path: Path, name: str) -> None:
-    layout = LAYOUTS[name]
-    listing = made(layout, tmp_path / "set").scan()
-    assert Counter(listing["label"]) == layout.label
-    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
-    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
-    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
-    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+    keeps(LAYOUTS[name], tmp_path / "set")
 
 
 def test_labels_go_to_the_images_that_the_ids_mean(tmp_path: Path) -> None:

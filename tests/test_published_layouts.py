@@ -975,6 +975,16 @@ def made(layout: Layout, root: Path) -> OpenSource:
     return open_source(place, SourceOptions(**layout.options))
 
 
+def keeps(layout: Layout, root: Path) -> None:
+    """Made there, it has the labels, splits and groups that are expected, and nothing is lost."""
+    listing = made(layout, root).scan()
+    assert Counter(listing["label"]) == layout.label
+    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
+    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
+    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
+    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+
+
 TAGS = ("cat", "dog")
 EXPORTS: dict[str, dict[str, Any]] = {
     "Datumaro": {
@@ -1054,13 +1064,7 @@ def test_a_task_that_nobody_annotated_has_no_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_published_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
-    layout = LAYOUTS[name]
-    listing = made(layout, tmp_path / "set").scan()
-    assert Counter(listing["label"]) == layout.label
-    assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
-    assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
-    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
-    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+    keeps(LAYOUTS[name], tmp_path / "set")
 
 
 def test_folders_beside_annotated_images_are_no_classes_without_images(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.image_quality import common, readable
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.util.numbers import percent
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -20,7 +21,7 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             tuple(one.image for one in some),
             len(some),
-            f"{name}: {len(some):,} of {of:,} images ({100 * len(some) / of:.0f} %); {first}.",
+            f"{name}: {len(some):,} of {of:,} images ({percent(len(some) / of)}); {first}.",
         )
 
 
