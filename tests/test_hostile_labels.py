@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataprops.sources import beside, open_source
+from dataprops.sources import objects, open_source
 from tests.make_images import save
 
 LONG = 300_000  # characters: what takes a look at each pair of them takes minutes, at each three for ever
@@ -69,23 +69,23 @@ def test_names_of_classes_that_do_not_end_as_they_should_end_no_scan(text, folde
 
 
 def test_what_files_of_labels_say_is_read_as_before():
-    assert list(beside._cvat_images('<annotations><image id="1" name="a.png"/><images><image x="2">in</image>')) == [
+    assert list(objects._cvat_images('<annotations><image id="1" name="a.png"/><images><image x="2">in</image>')) == [
         (' id="1" name="a.png"', ""),
         (' x="2"', "in"),
     ]
     voc = "<annotation><object><part><name> head &amp; neck\n</name></part><name>man</name></object><object><pose/></object>"
-    assert list(beside._voc_objects(voc + "<object><name>dog</name></object>")) == ["head & neck", "dog"]
+    assert list(objects._voc_objects(voc + "<object><name>dog</name></object>")) == ["head & neck", "dog"]
     for number in ("1", "-1.5", ".5", "+2e-3", "1E5"):
-        assert beside._class_in(f"3 {number} {number} {number} {number}") == "3"
-        assert beside._class_in(f"{number} " * 8 + "ship 1") == "ship"
-        assert beside._class_in("Car" + f" {number}" * 14) == "Car"
-    assert beside._class_in("3 1. 1 1 x") is None
+        assert objects._class_in(f"3 {number} {number} {number} {number}") == "3"
+        assert objects._class_in(f"{number} " * 8 + "ship 1") == "ship"
+        assert objects._class_in("Car" + f" {number}" * 14) == "Car"
+    assert objects._class_in("3 1. 1 1 x") is None
     texts = {
         "names: [cat, 'dog']\n": {"0": "cat", "1": "dog"},
         'names:\n  0: cat \n  7: "dog"\n': {"0": "cat", "7": "dog"},
     }
     for text, names in texts.items():
-        assert beside._class_names("data.yaml", lambda name, text=text: text.encode()) == names
+        assert objects._class_names("data.yaml", lambda name, text=text: text.encode()) == names
 
 
 @pytest.mark.timeout(120)

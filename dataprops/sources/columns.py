@@ -12,7 +12,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision
 from dataprops.sources.labels import joined, words_of
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
 _DEFAULTS = SourceOptions()

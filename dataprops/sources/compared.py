@@ -13,9 +13,9 @@ import pandas as pd
 from dataprops.sources.account import FOLDERS_USED, Decision, decide
 from dataprops.sources.columns import texts_of
 from dataprops.sources.labels import spelling_key
+from dataprops.sources.levels import ALIKE
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
-from dataprops.sources.structure import ALIKE
 from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
 

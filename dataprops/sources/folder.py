@@ -31,8 +31,11 @@ from dataprops.sources.account import (
     reason_of,
     told,
 )
-from dataprops.sources.beside import COCO_MOST, with_tables
-from dataprops.sources.structure import BIDS, BIDS_OTHERS, SPLITS, Structure, infer, second_copies, split_of
+from dataprops.sources.beside import with_tables
+from dataprops.sources.coco import COCO_MOST
+from dataprops.sources.splitnames import SPLITS, split_of
+from dataprops.sources.structure import Structure, infer, second_copies
+from dataprops.sources.subjects import BIDS, BIDS_OTHERS
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.util.budget import read_whole
 

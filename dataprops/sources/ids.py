@@ -20,7 +20,7 @@ from dataprops.sources.ends import stem_of
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
 from dataprops.sources.resolve import forward_slashes
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # what may be one; a shorter number may be anything

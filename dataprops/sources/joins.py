@@ -15,8 +15,9 @@ from typing import NamedTuple
 from dataprops.sources import matlab
 from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.labels import words_of
+from dataprops.sources.levels import ALIKE
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import ALIKE, OF_FOLDERS, SPLITS
+from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
 
 TEXTS = (".txt", ".lst")

@@ -21,7 +21,7 @@ from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.labels import words_of
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import OF_FOLDERS, SPLITS
+from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json")

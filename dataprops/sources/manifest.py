@@ -37,7 +37,8 @@ from dataprops.sources.labels import joined
 from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, access_of
-from dataprops.sources.structure import SPLITS, infer
+from dataprops.sources.splitnames import SPLITS
+from dataprops.sources.structure import infer
 from dataprops.sources.table import Said, SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.budget import need, read_whole

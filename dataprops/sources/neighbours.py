@@ -35,7 +35,7 @@ from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
 

@@ -15,7 +15,7 @@ import pandas as pd
 from dataprops.sources.columns import texts_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import words_of
-from dataprops.sources.structure import ALIKE
+from dataprops.sources.levels import ALIKE
 
 PART = re.compile(r"([A-Za-z]+)[-_]?(\d+)(?![A-Za-z0-9])")  # a word and a number in a path
 LONG = 4  # figures of a number that is an id by itself; shorter ones must be called as their column is

@@ -15,8 +15,9 @@ from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import words_of
+from dataprops.sources.levels import ALIKE
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
-from dataprops.sources.structure import ALIKE, SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
 WRITTEN = tuple(ending for ending in TABLES if ending != ".parquet")  # the files in which persons are sought

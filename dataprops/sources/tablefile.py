@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import column_values
 from dataprops.util.budget import need
 

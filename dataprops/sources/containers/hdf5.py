@@ -29,7 +29,7 @@ from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.labels import words_of
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of, open_reader
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, given_rules, image_table
 from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url, redacted

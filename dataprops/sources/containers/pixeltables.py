@@ -25,7 +25,7 @@ from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import LEAST, Named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.sources.tablefile import as_text
 from dataprops.util.budget import need

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from dataprops.sources.account import Decision
 from dataprops.sources.columns import LABELS, PATIENTS, known_as
 from dataprops.sources.labels import joined
-from dataprops.sources.structure import SPLITS
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
 CLASS = ("cls", "class", "label", "lbl", "target")

@@ -1,0 +1,136 @@
+"""Which of the folders that are left below splits is the class, and what is told of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from dataprops.sources.account import Decision
+from dataprops.sources.labels import words_of
+from dataprops.sources.levels import (
+    NAMED,
+    PLAIN,
+    SIZE,
+    VARIANTS,
+    are_drawers,
+    are_parts,
+    few_of,
+    inside_of,
+    is_chunk,
+    without_parts,
+)
+from dataprops.sources.masks import IMAGE_FOLDER
+from dataprops.sources.splitnames import FILLERS
+from dataprops.sources.subjects import BIDS, SUBJECT, are_subjects, classes_of_subjects
+from dataprops.sources.table import shown
+
+UNLABELLED = frozenset(("unlabeled", "unlabelled"))
+ASIDE = frozenset(
+    ("test", "testing", "val", "validation")
+)  # a folder beside classes, and none of them; a train may be one
+LEAST_NUMBERS = 3  # of one name, of which fewer may be classes: Type_1, Type_2
+FEW = 200  # folders that may be classes
+MANY, ALONE = 12, 0.8  # folders of one image each that are no classes: so many, and this share of all
+
+
+def classes_of_folders(
+    rests: list[list[str]], split: list[str | None], before: str = "", between: str = ""
+) -> tuple[list[str | None], list[str | None], list[Decision], int]:
+    """Class and group of each image by the folders that are left; decisions; the level of the class.
+
+    Parameters
+    ----------
+    before : str
+        The levels above these folders, as --layout has them.
+    between : str
+        The level between these folders and the ones below them.
+    """
+    if are_drawers(rests):
+        label, group, told, depth = classes_of_folders([rest[1:] for rest in rests], split, f"{before}*/", between)
+        return label, group, told, depth + 1
+    if len({rest[0] for rest in rests if rest}) > 1 and all(rest[:1] == rest[1:2] for rest in rests):  # a/a, b/b
+        label, group, told, depth = classes_of_folders([rest[1:] for rest in rests], split, f"{before}*/", between)
+        return label, group, told, depth + 1
+    rests = without_parts(rests, split)
+    tops = Counter(rest[0] for rest in rests if rest)
+    none: list[str | None] = [None] * len(rests)
+    if not tops:
+        return none, none, [], 0
+    if are_subjects(tops, rests):
+        group = [shown(rest[0]) if rest else None for rest in rests]
+        bids = all(BIDS.fullmatch(top) for top in tops)
+        label = none if bids else classes_of_subjects(rests)
+        told = [Decision("groups", f"{len(tops):,} subjects", f"folders such as {shown(min(tops))}", "--layout")]
+        if not any(label):
+            told.append(Decision("classes", "none", "the folders are subjects", "--layout"))
+            return label, group, told, 0
+        return label, group, [*told, _named_classes(label)], 1
+    alone = sum(number == 1 for number in tops.values())
+    if len(tops) >= MANY and alone >= ALONE * len(tops):
+        why = f"{alone:,} of {len(tops):,} folders such as {shown(min(tops))} hold one image each"
+        return none, none, [Decision("classes", "none", why, "--layout")], 0
+    inside = inside_of(rests)
+    common = set.intersection(*inside.values()) if inside else set()
+    variants = len(common) > 1 and all(
+        SIZE.fullmatch(top) or (words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS) for top in tops
+    )
+    if len(tops) > 1 and (variants or all(is_chunk(top) for top in tops) or are_parts(tops)):
+        why = f"folders such as {shown(min(tops))} are parts of one set"
+        inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
+        made = _named_classes(inner, f"; {why}") if any(inner) else Decision("classes", "none", why, "--layout")
+        return inner, none, [made], 1
+    (first, *_) = tops
+    plain = PLAIN.fullmatch(first) or IMAGE_FOLDER.search(first)
+    if len(tops) == 1 and plain and all(len(rest) <= 1 for rest in rests):
+        return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
+    aside = {top for top in tops if top.lower() in ASIDE and len(tops) > 2 and not any(split)}
+    named = {top: None if UNLABELLED & set(words_of(top)) or top in aside else shown(top) for top in tops}
+    label = [named[rest[0]] if rest else None for rest in rests]
+    told = [_named_classes(label, _deeper(rests, f"{before}*{between}/"))]
+    if unnamed := [top for top in tops if named[top] is None]:
+        told = [told[0]._replace(why=f"{told[0].why}; {few_of(unnamed)}: no class")]
+    return label, none, told, 0
+
+
+def _deeper(rests: list[list[str]], before: str) -> str:
+    """A remark on folders below the classes that may be the actual classes."""
+    inside = inside_of(rests)
+    below = set().union(*inside.values())
+    if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
+        return _deeper([[rest[0], *rest[2:]] for rest in rests if rest], f"{before}*/")
+    common = set.intersection(*inside.values()) if inside else set()
+    option = f"(--layout '{before}class' if those are the classes)"
+    if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
+        return ""
+    if len(inside) > 1 and len(common) > 1:
+        return f"; below each lie {few_of(common)} {option}"
+    if not 1 < len(below) <= min(FEW, len(rests) / 2):
+        return ""
+    return f"; below them lie {few_of(below)} {option}"
+
+
+def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:
+    names = sorted({name for name in label if name is not None})
+    more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
+    why = "names of folders" if len(names) != 1 else "the name of the only folder"
+    return Decision("classes", ", ".join(names[:NAMED]) + more, f"{why}{more_evidence}{_by_number(names)}", "--layout")
+
+
+def _by_number(names: Sequence[str]) -> str:
+    """A remark on classes that differ in their last numbers alone, several each, which may be patients or takes.
+
+    >>> _by_number(["AMD1", "AMD2", "AMD3", "DME1", "DME2", "DME3"])
+    "; without their numbers they are AMD, DME (--label-pattern '([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/' if those are the classes)"
+    >>> _by_number(["1", "2", "3"]), _by_number(["n01", "cat"]), _by_number(["video01", "video02", "video03"])
+    ('', '', '; all are called video and a number, as patients or takes are (--layout with group in place of class)')
+    """
+    found = [re.fullmatch(r"(\D*[^\d_. -])[-_. ]?\d+", name) for name in names]
+    stems = Counter("" if one is None else one[1] for one in found)
+    if not stems or "" in stems or min(stems.values()) < LEAST_NUMBERS:
+        return ""
+    if len(stems) == 1:
+        seen = f"all are called {shown(min(stems))} and a number, as patients or takes are"
+        return f"; {seen} (--layout with group in place of class)"
+    pattern = "([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/"
+    return f"; without their numbers they are {few_of(stems)} (--label-pattern '{pattern}' if those are the classes)"

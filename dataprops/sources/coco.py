@@ -1,0 +1,110 @@
+"""COCO's annotations beside the images: the categories of an image's objects, and its sequence."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dataprops.sources.account import Decision, decide
+from dataprops.sources.columns import PATIENTS, known_as
+from dataprops.sources.ends import by_ends
+from dataprops.sources.filled import fill
+from dataprops.sources.labels import joined
+from dataprops.sources.neighbours import MOST_TABLES, image_of
+from dataprops.sources.resolve import forward_slashes
+
+CATEGORY = ("name", "scientificName", "scientific_name")  # of COCO's categories
+COCO_MOST = 2**29  # bytes of a file of annotations
+
+
+def may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Files of JSON that may be annotations: those that are called so, and where there are few those of any name: ``train.json``."""
+    stems = {posixpath.splitext(key)[0] for key in keys}
+    whole = [name for name in names if name.lower().endswith(".json")]
+    few = [name for name in whole if posixpath.splitext(name)[0] not in stems]
+    base = {name: posixpath.basename(name).lower() for name in whole}
+    called = (
+        "annotation" in name.lower() or base[name].startswith("instances") or "coco" in base[name] for name in whole
+    )
+    return [name for name, so in zip(whole, called, strict=True) if so or (len(few) <= MOST_TABLES and name in few)]
+
+
+def annotated_by(
+    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
+) -> dict[str, dict[str, str | None]]:
+    """What COCO's annotations say of images whose folders tell classes, by the file; their sequences are filled in."""
+    found: dict[str, dict[str, str | None]] = {}
+    for name in may_be_coco(table["key"].tolist(), names):
+        copy = table[["key", "group"]].assign(label=pd.Series([None] * len(table), dtype=object))
+        copy.attrs = {}
+        coco(copy, name, read)
+        if copy["label"].notna().any():
+            found[name] = {key: one for key, one in zip(copy["key"], copy["label"], strict=True) if one is not None}
+            for told in copy.attrs["decisions"]:
+                if told["what"] == "groups":
+                    table["group"] = copy["group"]
+                    decide(table, Decision(**told))
+    return found
+
+
+def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
+    """Categories of the annotated objects of each image."""
+    try:
+        data = read(name)
+        whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
+        categories = {_first(row, "id", "category_id"): str(_first(row, *CATEGORY)) for row in whole["categories"]}
+        files = {_first(row, "id", "image_id"): str(row["file_name"]) for row in whole["images"]}
+        _sequences(table, name, whole["images"])
+        found: dict[str, set[str]] = defaultdict(set)
+        if not whole.get("annotations"):  # a list of images, as of COCO's test set: another file tells the objects
+            return
+        for row in whole["annotations"]:
+            found[files[row["image_id"]]].add(categories[row["category_id"]])
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
+        return
+    by_tail: dict[str, list[str]] = defaultdict(list)
+    for key in table["key"]:
+        by_tail[posixpath.basename(key)].append(key)
+    labels: list[str | None] = []
+    rows: dict[str, int] = {}
+    for file in files.values():
+        tails = [
+            key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{forward_slashes(file)}")
+        ]
+        if len(tails) > 1:  # several parts number their images alike: each has annotations of its own
+            own = posixpath.normpath(posixpath.join(posixpath.dirname(name), forward_slashes(file)))
+            tails = [key for key in tails if key == own]
+        if len(tails) == 1:
+            rows[tails[0]] = len(labels)
+            labels.append(joined(found.get(file, ())))
+    if not rows:
+        return
+    named = fill(table, rows, {"label": labels})
+    if any("|" in (label or "") for label in labels):
+        table.attrs["several"] = True
+    why = f"{name} annotates {named:,} of {len(table):,} images"
+    decide(table, Decision("labels", "categories of the annotated objects", why, "--layout"))
+
+
+def _first(row: Mapping[str, Any], *names: str) -> Any:
+    """The value of the first of the names that is there, which is hashable."""
+    return row[next(name for name in names if name in row)]
+
+
+def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Patients or sequences that COCO's list of images names, as sets of camera traps have them."""
+    field = next(iter(known_as(list(dict.fromkeys(key for row in rows[:1] for key in row)), PATIENTS)), None)
+    if field is None:
+        return
+    known = by_ends(table["key"].tolist())
+    told = {image_of(str(row["file_name"]), known): str(row[field]) for row in rows if row.get(field) is not None}
+    group = [told.get(key) if own is None else own for key, own in zip(table["key"], table["group"], strict=True)]
+    everybody = len(set(told.values())) == 1 and len(told) > len(table) / 2
+    if not everybody and group != table["group"].tolist():
+        table["group"] = pd.Series(group, dtype=object)
+        decide(table, Decision("groups", f"{field!r} of {name}", f"it names {len(told):,} images", "--group-pattern"))

@@ -1,0 +1,100 @@
+"""A file beside each image, or called so elsewhere, that names its class: a word, a class of JSON, Labelme's shapes."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dataprops.sources.account import COMPANION, Decision, decide
+from dataprops.sources.columns import LABELS, PATIENTS, plain_name
+from dataprops.sources.ends import stem_of
+from dataprops.sources.filled import fill_labels
+from dataprops.sources.labels import SEPARATOR, joined
+from dataprops.sources.tablefile import as_text
+
+FEW_CLASSES = 200  # different texts beside images that may be classes
+WORD, WORDS = 60, 3  # characters, and words, of a class
+DEEPEST = 4  # levels of objects of JSON in which a class is looked for
+
+
+def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """Labels of a text of one word, of a class of JSON or of Labelme's shapes, in a file beside each image, or called so elsewhere."""
+    there = set(names)
+    elsewhere: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if posixpath.splitext(name)[1].lower() in ("", ".json", ".txt", ".cls"):
+            elsewhere[stem_of(name)].append(name)
+    own: dict[str, list[str]] = defaultdict(list)  # one file of JSON for all images of a folder
+    for name in names:
+        if name.lower().endswith(".json") and posixpath.dirname(name):
+            own[posixpath.dirname(name)].append(name)
+    found: dict[str, str] = {}
+    patients: dict[str, str] = {}
+    used: dict[str, str] = {}
+    told = False  # whether JSON says that these are labels
+    for key in table["key"]:
+        stem = posixpath.splitext(key)[0]
+        beside = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
+        name = next((one for one in beside if one in there), None)
+        others = elsewhere.get(posixpath.basename(stem), []) or own.get(posixpath.dirname(key), [])
+        if name is None and len(others) != 1:
+            continue
+        name = name or others[0]
+        try:
+            text = as_text(read(name))[0].strip()
+            whole = json.loads(text) if not name.endswith((".txt", ".cls")) else None
+        except (OSError, ValueError, RecursionError):
+            return
+        label = _label_of(whole) if whole is not None else text if "\n" not in text else None
+        told = told or isinstance(whole, dict)
+        if label:
+            found[key], used[name] = label, COMPANION
+        if whole is not None and (patient := _value_of(whole, PATIENTS)) is not None:
+            patients[key] = patient
+    values = {part for value in found.values() for part in value.split(SEPARATOR)}
+    few = 1 < len(values) <= max(2, min(FEW_CLASSES, len(found) / 2))
+    words = few and (told or all(len(value) <= WORD and len(value.split()) <= WORDS for value in values))
+    if len(found) < len(table) / 2 or not words:  # captions, or something else
+        return
+    named = fill_labels(table, found)
+    table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **used}
+    why = f"files beside {named:,} of {len(table):,} images name one of {len(values):,}"
+    decide(table, Decision("labels", "of the files beside the images", why, "--layout"))
+    if len(set(patients.values())) > 1 and table["group"].isna().all():
+        table["group"] = pd.Series([patients.get(key) for key in table["key"]], dtype=object)
+        why = f"files beside {len(patients):,} of {len(table):,} images name one"
+        decide(table, Decision("groups", "of the files beside the images", why, "--group-pattern"))
+
+
+def _label_of(whole: Any) -> str | None:
+    """The class in a JSON value: a text, its label, class or diagnosis, or the labels of Labelme's shapes."""
+    if isinstance(whole, dict) and isinstance(whole.get("shapes"), list):
+        return joined(str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape)
+    return _value_of(whole, LABELS) if isinstance(whole, dict) else str(whole) if isinstance(whole, str | int) else None
+
+
+def _value_of(whole: Any, names: Sequence[str]) -> str | None:
+    """The first value of such a name in a JSON object, or in the objects within it, the outer ones first.
+
+    >>> _value_of({"meta": {"clinical": {"diagnosis": "nevus"}}}, LABELS)
+    'nevus'
+    """
+    level = [whole]
+    for _ in range(DEEPEST):
+        level = [one for one in level if isinstance(one, dict)]
+        told = {plain_name(key): value for one in level for key, value in one.items() if _is_text(value)}
+        if (name := next((name for name in names if name in told), None)) is not None:
+            return joined(map(str, told[name])) if isinstance(told[name], list) else str(told[name])
+        level = [value for one in level for value in one.values()]
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value of JSON is a text, a number, or a list of texts."""
+    several = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    return isinstance(value, str | int) or bool(several)

@@ -1,0 +1,97 @@
+"""Names that stand for splits, of folders and in tables: ``train2017``, ``test set``, ``seg_val``."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from dataprops.sources.labels import words_of
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "validate": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "publictest": "val",
+    "privatetest": "test",
+}
+# of folders; a column of a table keeps such names
+OF_FOLDERS = SPLITS | {
+    "trainval": "train",
+    "eval": "val",
+    "evaluation": "val",
+    "holdout": "test",
+    "heldout": "test",
+    "crossval": "val",
+}
+FILLERS = frozenset(
+    (
+        "set",
+        "data",
+        "dataset",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "folder",
+        "split",
+        "pictures",
+        "photos",
+        "files",
+        "samples",
+        "cases",
+    )
+)
+VERSION = frozenset(("v", "version"))  # of a part alone: Training_Data, Test_v2_Data
+
+
+def split_of(name: str) -> str | None:
+    """The split in a folder's name.
+
+    >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
+    ['train', 'train', 'test', 'train', 'train', None, None]
+    """
+    if name.lower() in OF_FOLDERS:
+        return OF_FOLDERS[name.lower()]
+    words = [word.removesuffix("set") or word for word in words_of(name)]
+    found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
+    fillers = FILLERS | VERSION
+    rest = [word for word in words if word not in OF_FOLDERS and word not in fillers and not enumerated(name, word)]
+    return found[0] if len(found) == 1 and not rest else None
+
+
+def enumerated(name: str, word: str) -> bool:
+    """Whether a word is the letter of an enumeration: ``a. Training Set``."""
+    return len(word) == 1 and re.match(rf"{word}[.)] ", name.lower()) is not None
+
+
+def rest_of(name: str) -> str:
+    """The rest of a folder's name without its split.
+
+    >>> rest_of("trainA"), rest_of("test_normal"), rest_of("train")
+    ('A', 'normal', '')
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    return " ".join(word for word in words if word.lower() not in OF_FOLDERS and word.lower() not in FILLERS)
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Those of the names that stand for splits; also ``seg_train`` and ``seg_test``, which share the rest of their names."""
+    names = list(names)
+    found = {name: split for name in names if (split := split_of(name)) is not None}
+    shared: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        words = words_of(name)
+        told = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
+        if name not in found and len(told) == 1:
+            shared[tuple(word for word in words if word not in OF_FOLDERS and word not in VERSION)][name] = told[0]
+    for group in shared.values():
+        if len(set(group.values())) > 1:
+            found.update(group)
+    return found
