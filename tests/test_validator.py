@@ -96,6 +96,28 @@ def _runs(pid: int) -> bool:
         return False
 
 
+def read_modules(*wanted: str) -> list[str]:
+    """Of these modules, those that this process has read; asked of the helper."""
+    return sorted(name for name in wanted if name in sys.modules)
+
+
+def use_later() -> tuple[float, bool, str]:
+    """What was left out is whole once it is used: a function, a class and the file."""
+    import altair
+    from scipy import stats
+
+    return float(stats.norm.cdf(0)), isinstance(altair.Chart, type), Path(stats.__file__).parent.name
+
+
+def test_what_the_checks_do_not_use_is_read_when_it_is_used(apart):
+    parts = ("great_expectations.core", "scipy.stats._stats_py", "altair.vegalite")
+    helper.start()
+    assert outcome(run_checks(MEASURES, images(), properties(), CHECKS, None, validator.validate))["enough_images"]
+    assert helper.submit(__name__, "read_modules", *parts).result() == ["great_expectations.core"]
+    assert helper.submit(__name__, "use_later").result() == (0.5, True, "stats")
+    assert helper.submit(__name__, "read_modules", *parts).result() == sorted(parts)
+
+
 @pytest.fixture
 def idle(monkeypatch):
     """A helper that has nothing to import."""

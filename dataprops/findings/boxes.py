@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataprops.util.chance import as_many
+
 WINDOWS = 16  # of the side: as long is a window
 EDGE = 0.1  # of the side: a box begins so near to the edge of the picture
 LARGEST = 0.5  # of the side: a box is no longer
@@ -153,8 +155,6 @@ def boxes(thumbs: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Box]:
     patient : int64 [n]
         Images of one patient count once for `PATIENTS`.
     """
-    from scipy.stats import hypergeom
-
     windows, level, flat = _windows(thumbs)
     found = _uneven(level, flat, y)
     looks = len(windows) * (256 // BIN) * (int(y.max()) + 1)
@@ -164,7 +164,7 @@ def boxes(thumbs: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Box]:
         for _, window, low in found[found[:, 0] == c][:TRIED]:
             bearing = flat[:, window] & (level[:, window] >= BIN * low) & (level[:, window] < BIN * (low + 2))
             inside = int((bearing & own).sum())
-            p = float(hypergeom.sf(inside - 1, len(y), int(own.sum()), int(bearing.sum())))
+            p = as_many(inside, len(y), int(own.sum()), int(bearing.sum()))
             if p * looks > LEVEL or len(np.unique(patient[bearing & own])) < PATIENTS:
                 continue
             middle = float(np.median(level[bearing & own, window]))

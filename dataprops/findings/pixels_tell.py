@@ -22,6 +22,7 @@ from dataprops.findings.pixel_shortcut import EXAMPLES, GRID, PROPERTY_SCORE, RE
 from dataprops.findings.rows import in_turn
 from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
+from dataprops.util.chance import as_many
 
 # not what a picture is about; brightness, where it sets one class apart so far: of nine sets as they are by 0.68 at most
 TECHNICAL = ("border", "brightness", "clipped range", "compression", "noise", "tone curve (gamma)")
@@ -367,8 +368,6 @@ def _mark(
     shape: np.ndarray, length: np.ndarray, y: np.ndarray, c: int, seeds: np.ndarray
 ) -> tuple[float, np.ndarray, float] | None:
     """The fraction of the class that shows the most frequent pattern of its own, these images, and p of so uneven a share."""
-    from scipy.stats import hypergeom
-
     if not len(seeds):
         return None
     own = y == c
@@ -387,5 +386,5 @@ def _mark(
         return None
     most = int(np.argmax(np.where(fits, share, -1)))
     bearers = int(alike[most].sum())
-    p = float(hypergeom.sf(int((alike[most] & own).sum()) - 1, len(y), int(own.sum()), bearers))
+    p = as_many(int((alike[most] & own).sum()), len(y), int(own.sum()), bearers)
     return float(share[most]), np.nonzero(alike[most] & own)[0], p

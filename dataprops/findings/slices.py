@@ -12,6 +12,7 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.util.chance import as_many
 from dataprops.util.numbers import percent, wilson_interval
 
 LEAST = 20  # images of a slice
@@ -122,8 +123,6 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 def hard_slices(context: Context) -> list[Slice]:
     """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
-    from scipy.stats import hypergeom
-
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return []
@@ -136,7 +135,7 @@ def hard_slices(context: Context) -> list[Slice]:
     looked = [(name, mask) for name, mask in every if LEAST <= mask.sum() <= n - LEAST]
     if not looked or not total:
         return []
-    p = [float(hypergeom.sf(int(wrong[mask].sum()) - 1, n, total, int(mask.sum()))) for _, mask in looked]
+    p = [as_many(int(wrong[mask].sum()), n, total, int(mask.sum())) for _, mask in looked]
     corrected = holm(p)
     out = []
     for (name, mask), value in zip(looked, corrected, strict=True):
@@ -151,10 +150,10 @@ def hard_slices(context: Context) -> list[Slice]:
 
 def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
     """Whether the classifier is clearly better than naming the largest class (one-sided binomial test)."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     guessed = 1 - np.bincount(y).max() / len(y)
-    return float(binom.cdf(int(wrong.sum()), len(y), guessed)) < LEVEL
+    return float(bdtr(int(wrong.sum()), len(y), guessed)) < LEVEL
 
 
 def _found(context: Context) -> Sequence[Slice]:

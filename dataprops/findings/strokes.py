@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataprops.findings import stamps
+from dataprops.util.chance import as_many
 
 SIDE = 128
 MOST = 1000  # images looked at, as many of each class
@@ -331,15 +332,13 @@ class _Judge(NamedTuple):
 
     def p(self, bearing: np.ndarray, own: np.ndarray) -> float | None:
         """Probability of so uneven a share, by the hypergeometric distribution; None if too few of the class bear it."""
-        from scipy.stats import hypergeom
-
         inside, many = int((bearing & own).sum()), int(bearing.sum())
         share, rest = inside / own.sum(), (many - inside) / (~own).sum()
         if inside < MARKED_IMAGES or share < MARKED or share < RATIO_FAR * rest:
             return None
         if len(np.unique(self.patient[bearing & own])) < MARKED_PATIENTS:
             return None
-        return float(hypergeom.sf(inside - 1, len(self.y), int(own.sum()), many))
+        return as_many(inside, len(self.y), int(own.sum()), many)
 
     def convinces(
         self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool, alone: bool
@@ -380,8 +379,6 @@ class _Judge(NamedTuple):
 
 def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.ndarray, half: int) -> Iterator[Stroke]:
     """The marks whose grey levels repeat: images [n, s, s] that are brighter in a mark, and their strokes."""
-    from scipy.stats import hypergeom
-
     side = images.shape[1]
     for c, (sure, level) in enumerate(stamps.reach(found, y)):
         own = y == c
@@ -395,7 +392,7 @@ def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.n
             if mark is None or len(np.unique(patient[mark.bearing & own])) < stamps.PATIENTS:
                 continue
             bearers = np.nonzero(mark.bearing & own)[0]
-            p = float(hypergeom.sf(len(bearers) - 1, len(y), int(own.sum()), int(mark.bearing.sum())))
+            p = as_many(len(bearers), len(y), int(own.sum()), int(mark.bearing.sum()))
             if p * (int(y.max()) + 1) * CELLS > stamps.LEVEL:
                 continue
             around = (
