@@ -55,7 +55,7 @@ def arm(moment: str, act: Callable[[], None], put: Callable[[Any, str, Any], Non
     """Let something happen once, at a moment of the next audit in this process. Files are read twice, as those of large sets."""
     from dataprops.audit import composition
     from dataprops.audit.stages import decode
-    from dataprops.store import shards
+    from dataprops.store import decoding, hashing
 
     put(decode, "KEPT_BYTES", 0)
     left = {"reading": 10}.get(moment, 1)
@@ -71,9 +71,9 @@ def arm(moment: str, act: Callable[[], None], put: Callable[[Any, str, Any], Non
         return call
 
     if moment == "reading":
-        put(shards, "hash_image", before(shards.hash_image))
+        put(hashing, "hash_image", before(hashing.hash_image))
     elif moment == "decoding":
-        put(shards, "_decode_batch", before(shards._decode_batch))
+        put(decoding, "_decode_batch", before(decoding._decode_batch))
     else:
         stage = composition.stage
         put(composition, "stage", lambda name: before(stage(name)) if name == moment else stage(name))

@@ -63,7 +63,7 @@ from dataprops.sources.masks import find_masks, matches
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.structure import infer
 from dataprops.sources.table import key_of, shown
-from dataprops.store.shards import read_reason
+from dataprops.store.hashing import read_reason
 from dataprops.util.budget import bounded, one_image
 from dataprops.util.redact import HIDDEN, redacted, reveal, withhold
 from tests import make_paper
@@ -727,7 +727,7 @@ def _without(rng: random.Random, data: bytearray, seeds: list[bytes]) -> None:
     del data[at : at + rng.choice((1, 2, 4, 8, 12, 64, 512))]
 
 
-def _again(rng: random.Random, data: bytearray, seeds: list[bytes]) -> None:
+def to_read_again(rng: random.Random, data: bytearray, seeds: list[bytes]) -> None:
     at, size = _place(rng, data), rng.choice((1, 4, 12, 64, 512))
     data[at:at] = bytes(data[at : at + size]) * rng.choice((1, 2, 30))
 
@@ -767,8 +767,8 @@ def _line(rng: random.Random, data: bytearray, seeds: list[bytes]) -> None:
     data[:] = b"\n".join(lines)
 
 
-FAULTS = (_number, _number, _number, _number, _near, _cut, _without, _again, _swap, _other, _zeros)
-TEXT_FAULTS = (_token, _token, _token, _insert, _line, _cut, _near, _again)
+FAULTS = (_number, _number, _number, _number, _near, _cut, _without, to_read_again, _swap, _other, _zeros)
+TEXT_FAULTS = (_token, _token, _token, _insert, _line, _cut, _near, to_read_again)
 
 
 # one case

@@ -17,7 +17,7 @@ from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, canonical, decode, decode_values, projected
 from dataprops.sources import open_source
-from dataprops.store import shards
+from dataprops.store import hashing
 from dataprops.util import budget
 from dataprops.util.budget import OverBudget, bounded, ledger, need, one_image, read_whole
 from dataprops.util.memory import measured_memory
@@ -148,7 +148,7 @@ def test_a_file_with_holes_is_not_read(tmp_path):
         with pytest.raises(OSError, match="more than an image file should have"):
             read_whole(tmp_path / "scans/cat/hole.jpg")
         source = open_source(str(tmp_path / "scans"))
-        prints = shards.fingerprint_batch(source, 0, ["cat/000.png", "cat/hole.jpg"], 2**26)
+        prints = hashing.fingerprint_batch(source, 0, ["cat/000.png", "cat/hole.jpg"], 2**26)
     assert peak.bytes < 2**27
     assert prints.content[0]
     assert "more than an image file should have" in prints.error[1]

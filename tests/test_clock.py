@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from dataprops.audit import workspace
 from dataprops.audit.composition import audit
 from dataprops.checks import open_alerts
-from dataprops.store import prune, shards
+from dataprops.store import hashing, prune
 from dataprops.store.folder import finished_runs, open_store
 from deployments import schedules
 from flows import notifications
@@ -104,14 +104,14 @@ def test_files_that_change_places_are_noticed_whatever_time_they_have(ahead, tmp
     for path, pixels in ((one, b"1" * 99), (two, b"2" * 99)):
         path.write_bytes(pixels)
         os.utime(path, ns=(stamp, stamp))
-    before = [shards.changed_at(path) for path in (one, two)]
+    before = [hashing.changed_at(path) for path in (one, two)]
     time.sleep(0.02)  # the time of an entry has steps of some milliseconds
     one.rename(tmp_path / "aside")
     two.rename(one)
     (tmp_path / "aside").rename(two)
-    assert not {shards.changed_at(path) for path in (one, two)} & set(before)
+    assert not {hashing.changed_at(path) for path in (one, two)} & set(before)
     os.utime(one, ns=(2**63 - 1, 2**63 - 1))
-    assert shards.changed_at(one)[1] < 2**63
+    assert hashing.changed_at(one)[1] < 2**63
 
 
 @pytest.mark.parametrize("ahead", [False, True])

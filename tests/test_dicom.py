@@ -28,8 +28,9 @@ from dataprops.imaging.levels import percentile_levels
 from dataprops.imaging.windows import PRESETS, window_key, window_numbers
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.patients import group_of
+from dataprops.store.decoding import decode_batch, plan_batches
 from dataprops.store.folder import open_salt, open_store
-from dataprops.store.shards import decode_batch, open_shards, plan_batches
+from dataprops.store.shards import open_shards
 from tests.make_dicoms import SERIES, STUDY, dicom_bytes
 
 RAMP = np.arange(-1000, 1000, 4, np.int16).reshape(20, 25)
@@ -341,7 +342,7 @@ def test_a_missing_plug_in_is_named_and_the_file_is_tried_again_once_it_is_there
         raise dicom.UnreadableDicom(dicom.NEEDS_EXTRA)
 
     def run() -> str | None:
-        from dataprops.store.shards import hash_image
+        from dataprops.store.hashing import hash_image
 
         content = hash_image(source.read("1.dcm"))
         for batch in plan_batches(folder, ["1.dcm"], [content], preprocess):

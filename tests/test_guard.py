@@ -21,7 +21,7 @@ from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.imaging import decode, dicom_identity
 from dataprops.sources import nifti, open_source
-from dataprops.store import shards
+from dataprops.store import decoding, hashing
 from tests.make_dicoms import dicom_bytes
 from tests.make_images import random_folder
 
@@ -100,10 +100,10 @@ def test_every_reader_passes_the_guard(fault, monkeypatch, tmp_path):
         source = sources.OpenSource(kind, str(tmp_path / "scans"), sources.SourceOptions())
         with pytest.raises(DatapropsError, match=r"scans (cannot be read|takes more memory)"):
             source.scan()
-        prints = shards.fingerprint_batch(source, 0, ["cat/000.png"])
+        prints = hashing.fingerprint_batch(source, 0, ["cat/000.png"])
         assert prints.content == [None]
         assert prints.error[0]
-        facts, _ = shards._decode_one(source, "cat/000.png", decode.Preprocess(4), np.zeros(16, np.uint8))
+        facts, _ = decoding._decode_one(source, "cat/000.png", decode.Preprocess(4), np.zeros(16, np.uint8))
         assert facts.error
         assert list(source.read_some(["cat/000.png"])) == []
 

@@ -33,7 +33,7 @@ from dataprops.imaging.decode import (
     is_grey,
 )
 from dataprops.sources import open_source
-from dataprops.store.shards import fingerprint_batch
+from dataprops.store.hashing import fingerprint_batch
 
 RANDOM = np.random.default_rng(7)
 GREY = RANDOM.integers(0, 256, (5, 7), np.uint8)

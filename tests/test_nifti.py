@@ -15,7 +15,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import UnreadableImage, decode
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.volumes import load_volume, open_volume, percentile_levels, plane, slice_image, to_levels
-from dataprops.store.shards import fingerprint_batch
+from dataprops.store.hashing import fingerprint_batch
 from dataprops.util.cache import Cache
 
 RAS = np.diag([1.0, 1.0, 2.5, 1.0])

@@ -27,16 +27,10 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging import measures
 from dataprops.imaging.decode import Preprocess, RawImage
 from dataprops.sources import OpenSource, open_source
-from dataprops.store import shards
-from dataprops.store.shards import (
-    ShardIndex,
-    decode_batch,
-    describe,
-    fingerprint_batch,
-    hash_bytes,
-    hash_image,
-    open_shards,
-)
+from dataprops.store import decoding, hashing, held
+from dataprops.store.decoding import decode_batch
+from dataprops.store.hashing import fingerprint_batch, hash_bytes, hash_image
+from dataprops.store.shards import ShardIndex, describe, open_shards
 
 SIX = Preprocess(6, 1)
 
@@ -63,7 +57,7 @@ def store(source: OpenSource, folder: Path, preprocess: Preprocess = SIX) -> tup
     """Hash and decode what is missing: number of images decoded, contents, keys."""
     keys = source.scan()["key"].tolist()
     contents = fingerprint_batch(source, 0, keys).content
-    batches = shards.plan_batches(folder, keys, contents, preprocess)
+    batches = decoding.plan_batches(folder, keys, contents, preprocess)
     return sum(decode_batch(source, batch, preprocess, str(folder)) for batch in batches), contents, keys
 
 
@@ -133,7 +127,7 @@ def test_arrays_that_are_decoded_already_are_stored_too(tmp_path: Path) -> None:
     source = open_source("digits:")
     keys = source.scan()["key"].tolist()[:40]
     contents = fingerprint_batch(source, 0, keys).content
-    for batch in shards.plan_batches(folder, keys, contents, eight):
+    for batch in decoding.plan_batches(folder, keys, contents, eight):
         decode_batch(source, batch, eight, str(folder))
     expected = np.stack([source.read(key).pixels.reshape(-1) for key in keys])
     np.testing.assert_array_equal(pixels_in(folder, contents), expected)
@@ -198,7 +192,7 @@ def test_unreadable_images_are_remembered_and_missing_files_are_not(tmp_path: Pa
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3 * 2**26), st.integers(1, 10**7))
 def test_batches_fit_a_shard(features: int, wanted: int) -> None:
-    images = shards.batch_images(features, wanted)
+    images = decoding.batch_images(features, wanted)
     assert 1 <= images <= 1024
     assert images == 1 or images * features <= 64 * 2**20
 
@@ -206,7 +200,7 @@ def test_batches_fit_a_shard(features: int, wanted: int) -> None:
 def test_batches_hold_every_wanted_content_once(tmp_path: Path) -> None:
     contents = [hash_bytes(bytes([i % 251, i // 251])) for i in range(3000)]
     keys = [f"k{i}" for i in range(4000)]
-    batches = shards.plan_batches(tmp_path / "none", keys, [*contents, *contents[:900], *[None] * 100], SIX)
+    batches = decoding.plan_batches(tmp_path / "none", keys, [*contents, *contents[:900], *[None] * 100], SIX)
     assert [content for batch in batches for content in batch.contents] == contents
     assert [key for batch in batches for key in batch.keys] == keys[:3000]
 
@@ -284,7 +278,7 @@ def test_shards_of_another_version_are_refused_with_a_way_out(source: OpenSource
 def test_two_processes_that_write_one_shard_do_no_harm(source: OpenSource, folder: Path) -> None:
     keys = source.scan()["key"].tolist()
     contents = fingerprint_batch(source, 0, keys).content
-    (batch,) = shards.plan_batches(folder, keys, contents, SIX)
+    (batch,) = decoding.plan_batches(folder, keys, contents, SIX)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: decode_batch(source, batch, SIX, str(folder)), range(16))) == [10] * 16
     assert len(list(folder.iterdir())) == 2
@@ -296,7 +290,7 @@ def test_a_file_that_changes_while_it_is_planned_never_lends_its_pixels_to_anoth
 ) -> None:
     keys = source.scan()["key"].tolist()
     contents = fingerprint_batch(source, 0, keys).content
-    (batch,) = shards.plan_batches(folder, keys, contents, SIX)
+    (batch,) = decoding.plan_batches(folder, keys, contents, SIX)
     decode_batch(source, batch, SIX, str(folder))
     (Path(source.location) / keys[5]).write_bytes(png(99))
     decode_batch(source, batch, SIX, str(folder))
@@ -309,7 +303,7 @@ def test_a_content_in_two_shards_is_read_from_one_of_them_always_the_same(source
     keys = source.scan()["key"].tolist()
     contents = fingerprint_batch(source, 0, keys).content
     for part in (slice(0, 6), slice(3, 10)):
-        decode_batch(source, shards.Batch(keys[part], contents[part]), SIX, str(folder))
+        decode_batch(source, decoding.Batch(keys[part], contents[part]), SIX, str(folder))
     first, again = open_shards(folder), open_shards(folder)
     assert sorted(first.table["content"]) == sorted(contents)
     pd.testing.assert_frame_equal(first.table, again.table)
@@ -322,7 +316,7 @@ def test_a_removed_file_is_told_and_the_rest_is_decoded(source: OpenSource, fold
     keys = source.scan()["key"].tolist()
     contents = fingerprint_batch(source, 0, keys).content
     (Path(source.location) / keys[2]).unlink()
-    for batch in shards.plan_batches(folder, keys, contents, SIX):
+    for batch in decoding.plan_batches(folder, keys, contents, SIX):
         decode_batch(source, batch, SIX, str(folder))
     facts = describe(open_shards(folder), contents)
     assert np.nonzero(facts["pixels"].isna())[0].tolist() == [2]
@@ -333,12 +327,12 @@ def test_a_removed_file_is_told_and_the_rest_is_decoded(source: OpenSource, fold
 
 def prints_of(source: OpenSource, keys: list[str], cache: Path) -> tuple[pd.DataFrame, list[int]]:
     """As the stage does it: the table, and the rows that had to be read."""
-    table = shards.known_fingerprints(source, keys, cache)
+    table = hashing.known_fingerprints(source, keys, cache)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     prints = fingerprint_batch(source, 0, [keys[i] for i in new])
     for name in ("content", "bytes", "time"):
         table.loc[new, name] = getattr(prints, name)
-    shards.save_fingerprints(source, keys, table, cache)
+    hashing.save_fingerprints(source, keys, table, cache)
     return table, new.tolist()
 
 
@@ -480,11 +474,11 @@ def test_files_that_were_hashed_are_decoded_without_another_reading(tmp_path):
     files = {f"a/{i}.png": png(i) for i in range(4)}
     source = folder_of(tmp_path / "set", files)
     keys = list(files)
-    kept = shards.Kept(sum(map(len, files.values())) - 1)  # no room for the last
+    kept = held.Kept(sum(map(len, files.values())) - 1)  # no room for the last
     contents = fingerprint_batch(source, 0, keys, kept=kept).content
     for key in keys:
         (tmp_path / "set" / key).unlink()
-    decode_batch(source, shards.Batch(keys, contents), SIX, str(tmp_path / "shards"), kept=kept)
+    decode_batch(source, decoding.Batch(keys, contents), SIX, str(tmp_path / "shards"), kept=kept)
     table = open_shards(tmp_path / "shards").table
     assert sorted(table["content"]) == sorted(contents[:3])
     np.testing.assert_array_equal(
@@ -503,9 +497,9 @@ def test_files_that_were_hashed_are_decoded_without_another_reading(tmp_path):
     assert kept.take("view") is None
 
 
-@pytest.mark.parametrize(("size", "together"), [(shards.SMALL_BYTES, 1), (shards.SMALL_BYTES + 1, 2)])
+@pytest.mark.parametrize(("size", "together"), [(held.SMALL_BYTES, 1), (held.SMALL_BYTES + 1, 2)])
 def test_batches_of_small_files_are_decoded_in_turn_and_others_beside_each_other(monkeypatch, tmp_path, size, together):
-    kept, at_work, most = shards.Kept(2**20), [], []
+    kept, at_work, most = held.Kept(2**20), [], []
     meet = threading.Barrier(2)
 
     def decode(source, batch, *_):
@@ -517,16 +511,16 @@ def test_batches_of_small_files_are_decoded_in_turn_and_others_beside_each_other
         at_work.remove(batch)
         return len(batch.keys)
 
-    monkeypatch.setattr(shards, "_decode_batch", decode)
+    monkeypatch.setattr(decoding, "_decode_batch", decode)
     for key in "ab":
         kept.put(key, key, bytes(size))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda key: decode_batch(None, shards.Batch([key], [key]), SIX, "", kept=kept), "ab"))
+        list(pool.map(lambda key: decode_batch(None, decoding.Batch([key], [key]), SIX, "", kept=kept), "ab"))
     assert max(most) == together
 
 
 def test_files_are_read_in_turn_while_they_are_small_and_not_waited_for():
-    turns = shards.Turns()
+    turns = held.Turns()
     beside = type(nullcontext())
     assert not isinstance(turns.take(), beside)  # the first batch says which files they are
     for sizes, busy, alone in [([900, 1100], 0.9, True), ([900, 1100], 0.1, False), ([100, 9000], 0.9, False)]:
@@ -573,9 +567,9 @@ def test_what_is_measured_of_channels_and_directions():
 def test_small_files_are_decoded_in_turn_unless_bringing_them_to_size_is_the_work(tmp_path, monkeypatch, size, turns):
     source = folder_of(tmp_path / "set", {f"a/{i}.png": png(i) for i in range(4)})
     keys = [f"a/{i}.png" for i in range(4)]
-    kept = shards.Kept(2**20)
+    kept = held.Kept(2**20)
     contents = fingerprint_batch(source, 0, keys, kept=kept).content
     told = []
     monkeypatch.setattr(kept.turns, "take", lambda alone=None: told.append(alone) or nullcontext())
-    decode_batch(source, shards.Batch(keys, contents), Preprocess(size=size), str(tmp_path / "shards"), kept=kept)
+    decode_batch(source, decoding.Batch(keys, contents), Preprocess(size=size), str(tmp_path / "shards"), kept=kept)
     assert told == [turns]

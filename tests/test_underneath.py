@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 from dataprops.audit.records import CHANGED
 from dataprops.store.folder import finished_runs
-from dataprops.store.shards import hash_bytes
+from dataprops.store.hashing import hash_bytes
 from flows.cli import main
 from tests import changing
 from tests.make_images import SIZE, random_folder

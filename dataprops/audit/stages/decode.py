@@ -23,7 +23,7 @@ from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource
 from dataprops.sources.account import Decision
 from dataprops.sources.patients import group_of
-from dataprops.store import shards
+from dataprops.store import decoding, hashing, held, shards
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
 
@@ -41,7 +41,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
     limit = run.config.memory
-    kept = shards.Kept(KEPT_BYTES if limit is None else min(KEPT_BYTES, limit // 8))
+    kept = held.Kept(KEPT_BYTES if limit is None else min(KEPT_BYTES, limit // 8))
     fingerprints = _fingerprints(run, tools, source, keys, kept)
     _refuse_another_set(run, fingerprints)
     values, decisions = _range(run, fingerprints)
@@ -135,16 +135,16 @@ def _fill_shards(
     fingerprints: pd.DataFrame,
     preprocess: Preprocess,
     folder: Path,
-    means: tuple[int | None, shards.Kept],
+    means: tuple[int | None, held.Kept],
 ) -> int:
     """Decode what no shard holds yet, within a memory and from what is kept of files; returns how many images that were."""
     memory, kept = means
     contents = fingerprints["content"].tolist()
     order = source.order(keys)
     in_order = range(len(keys)) if order is None else order
-    batches = shards.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
+    batches = decoding.plan_batches(folder, [keys[i] for i in in_order], [contents[i] for i in in_order], preprocess)
     if order is not None:
-        batches = shards.split_batches(
+        batches = decoding.split_batches(
             batches, dict(zip(keys, fingerprints["bytes"].tolist(), strict=True)), CARRIED_BYTES
         )
     missing = sum(len(batch.keys) for batch in batches)
@@ -153,15 +153,15 @@ def _fill_shards(
         carried = zip(source.read_ahead(batch.keys for batch in batches), batches, strict=True)
         pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers, kept) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
-            for done in tools.map(shards.decode_batch, pieces):
+            for done in tools.map(decoding.decode_batch, pieces):
                 advance(done)
     return missing
 
 
-def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], kept: shards.Kept) -> pd.DataFrame:
+def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], kept: held.Kept) -> pd.DataFrame:
     """Content, size and reason of each image; files that did not change since the last run are not read."""
     cache = run.shards / "files" / f"{run.config.dataset}.parquet"
-    table = shards.known_fingerprints(source, keys, cache)
+    table = hashing.known_fingerprints(source, keys, cache)
     table["error"] = pd.Series([None] * len(keys), dtype=object)
     new = np.nonzero(table["content"].isna().to_numpy())[0]
     if len(new):
@@ -174,15 +174,15 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], k
         # columns by themselves: a table that is written to piece by piece takes longer than the files
         columns = {name: table[name].to_numpy(copy=True) for name in table.columns}
         with tools.progress("reading files", len(new), "images") as advance:
-            for fingerprints in tools.map(shards.fingerprint_batch, pieces):
+            for fingerprints in tools.map(hashing.fingerprint_batch, pieces):
                 at = new[fingerprints.first : fingerprints.first + len(fingerprints.content)]
-                for name in ("content", "bytes", "error", *shards.IDENTITY, *shards.VALUES):
+                for name in ("content", "bytes", "error", *hashing.IDENTITY, *hashing.VALUES):
                     columns[name][at] = getattr(fingerprints, name)
                 # what is no file has its stamp already
                 columns["time"][at] = np.maximum(fingerprints.time, columns["time"][at])
                 advance(len(at))
         table = pd.DataFrame({name: pd.Series(values, dtype=table[name].dtype) for name, values in columns.items()})
-        shards.save_fingerprints(source, keys, table, cache)
+        hashing.save_fingerprints(source, keys, table, cache)
     return table
 
 

@@ -234,7 +234,7 @@ def read_file(root: Path, key: str) -> bytes:
 
 
 def unreadable(reason: str) -> OSError:
-    """The reason why an image cannot be read, as `shards.read_reason` shows it."""
+    """The reason why an image cannot be read, as `hashing.read_reason` shows it."""
     return OSError(errno.EIO, printable(reason))
 
 
