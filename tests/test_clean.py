@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import dataprops
 from dataprops.audit import audit
 from dataprops.audit.cleaning import FORMATS, clean, open_results, write_list
-from dataprops.audit.history import compare
+from dataprops.audit.comparison import compare
 from dataprops.errors import DatapropsError
 from dataprops.findings.removal import all_but_one, out_of_training, removal_kinds, removed_images
 from dataprops.report.changes import sentences

@@ -13,21 +13,15 @@ from click.testing import CliRunner
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from dataprops.audit import history
-from dataprops.audit.compared import Remembered
-from dataprops.audit.history import (
-    class_changes,
-    compare,
-    copies_change,
-    find_runs,
-    fraction_change,
-    match,
-    mix_test,
-    timeline,
-    wilson_interval,
-)
+from dataprops.audit.comparison import compare
+from dataprops.audit.history import find_runs, timeline
+from dataprops.audit.matched import match
+from dataprops.audit.property_changes import class_changes, copies_change, fraction_change, mix_test
+from dataprops.audit.remembered import Remembered
 from dataprops.errors import DatapropsError
 from dataprops.laws.prediction import LEVEL
 from dataprops.store.folder import open_store
+from dataprops.util.numbers import wilson_interval
 from flows.cli import main
 from tests.make_results import images_table, write_result
 

@@ -1,6 +1,6 @@
-"""Findings that opened and closed between two audits of one dataset.
+"""Findings between two audits of one dataset: which opened, which closed, and which the images that came brought with them.
 
-Images of both audits are told apart by what they are, not by their numbers: the pairs of `history.match`. A finding goes on if the
+Images of both audits are told apart by what they are, not by their numbers: the pairs of `matched.match`. A finding goes on if the
 other audit has one of its kind that shares two of its images (one, if it names one); one without images goes on if the other has
 one without images, too. One whose images are examples of something (`BY_WORDS`) goes on if the other has one of the
 same thing. What does not go on has opened, or closed.
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from dataprops.findings import FINDINGS
 
 EXAMPLES = 20  # findings named of each kind
 BY_WORDS = ("shortcut", "pixel_shortcut")  # their images are examples, and others may be chosen in another audit
@@ -58,16 +60,18 @@ def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict
         else:
             fresh = rows[[not _goes_on(list(ids), others, sizes, imageless) for ids in rows["images"]]]
         if len(fresh):
-            some = fresh.head(EXAMPLES)
-            out[kind] = {
-                "count": len(fresh),
-                "of": len(rows),
-                "first": [
-                    {"paths": [str(p) for p in paths], "detail": detail}
-                    for paths, detail in zip(some["paths"], some["detail"], strict=True)
-                ],
-            }
+            out[kind] = _counted(fresh, len(rows))
     return out
+
+
+def _counted(found: pd.DataFrame, of: int) -> dict[str, Any]:
+    """How many findings, of how many of their kind, and the first of them."""
+    some = found.head(EXAMPLES)
+    first = [
+        {"paths": [str(p) for p in paths], "detail": detail}
+        for paths, detail in zip(some["paths"], some["detail"], strict=True)
+    ]
+    return {"count": len(found), "of": of, "first": first}
 
 
 def opened_closed(
@@ -88,3 +92,14 @@ def opened_closed(
     images: list[Any] = [[int(number[int(i)]) for i in ids] for ids in findings_b["images"]]
     in_a = findings_b.assign(images=images)
     return _new(in_a, findings_a, kinds), _new(findings_a, in_a, kinds)
+
+
+def brought(images: pd.DataFrame, findings: pd.DataFrame, new: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Findings that name an image of this mask, by kind: how many, of how many, and the first of them."""
+    numbers = set(images["image"].to_numpy()[new].tolist())
+    out = {}
+    for kind, rows in findings.groupby("kind", sort=False):
+        named = rows[[any(int(i) in numbers for i in ids) for ids in rows["images"]]]
+        if len(named):
+            out[str(kind)] = _counted(named, len(rows))
+    return {kind: out[kind] for kind in FINDINGS if kind in out}

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dataprops.audit.matched import COLUMNS, partners
+from dataprops.audit.property_changes import sharpness_changes
 from dataprops.audit.summary import preprocess_record, sharpness_record
 from dataprops.audit.workspace import Run
 from dataprops.findings.detail_lost import COLUMNS as MEASURED
@@ -20,7 +22,6 @@ from dataprops.probe.measure import Probe, strata_of
 from dataprops.store.folder import previous_summary
 
 FIRST = "this is the first audit of the dataset in this store"
-COLUMNS = ["image", "path", "label", "content", "pixels"]
 NAMED = 3  # classes of which a sentence tells where the images went
 MOST_IMAGES = 50  # of a class, named
 GAINED = 3  # lost detail is told where so many times as many pictures lost some as gained some
@@ -56,18 +57,6 @@ def previous_of(run: Run) -> Before | None:
     except (OSError, ValueError, KeyError):  # Arrow's are ValueErrors
         return None
     return Before(summary, images, probe)
-
-
-def partners(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
-    """Row in `before` of each image of `now`, int64 [n], -1: new. By path and content, then content, then path alone."""
-    from dataprops.audit.history import match
-
-    partner = match(before, now).partner.copy()
-    taken = set(partner[partner >= 0].tolist())
-    free = {path: row for row, path in enumerate(before["path"]) if row not in taken}
-    for row in np.nonzero(partner < 0)[0]:
-        partner[row] = free.get(now["path"].iloc[row], -1)
-    return partner
 
 
 def write_change(run: Run, trained: Trained) -> None:
@@ -182,8 +171,6 @@ def _sharper(
     run: Run, before: Before, images: pd.DataFrame, partner: np.ndarray
 ) -> tuple[dict[str, Any] | None, pd.DataFrame]:
     """Change of the sharpness at equal M, and the sharpest pairs of which an image or a label is new."""
-    from dataprops.audit.history import sharpness_changes
-
     files = run.files
     now = {
         "labels": {"kind": files.scanned.read().label_kind},

@@ -207,7 +207,7 @@ def render(
     points : DataFrame, optional
         The table of trained networks that predictions rest on: the set is shown among its datasets.
     compared : dict or str, optional
-        What changed since the previous audit (`audit.history.compare`), or why that cannot be told.
+        What changed since the previous audit (`audit.comparison.compare`), or why that cannot be told.
     others : sequence of dict
         Summaries of the newest audits of the store's other datasets.
     drawing : plots.Drawing, optional

@@ -30,7 +30,8 @@ def command(a: str, b: str, store: str, as_json: bool) -> None:
     Each change has a 95 % interval: what it does not exclude may be sampling noise. Findings that came with new images are
     listed.
     """
-    from dataprops.audit.history import compare, find_runs
+    from dataprops.audit.comparison import compare
+    from dataprops.audit.history import find_runs
     from dataprops.report.terminal_history import print_comparison
     from dataprops.store.folder import existing_store
 

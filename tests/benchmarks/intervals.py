@@ -4,7 +4,7 @@ Two disjoint samples of N images of one real set (class/file) differ by chance a
 hold 0 in 95 of 100 draws. Looked at: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`; as in the table, of
 90 % intervals, with error over spread), the dimension of audits that share half of their images, error, log loss and gain of the
 probe, the number of wrong labels (a tenth of them changed at random), and shares of classes and of copies
-(`audit.history.fraction_change`), these by drawing counts.
+(`audit.property_changes.fraction_change`), these by drawing counts.
 Prints rows of the tables in coverage.md.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dataprops.audit.history import fraction_change
+from dataprops.audit.property_changes import fraction_change
 from dataprops.audit.stages.probe import near_alike
 from dataprops.findings import second_opinion
 from dataprops.findings.second_opinion import wrong_labels
@@ -104,7 +104,7 @@ def of_drift(x: np.ndarray, n: int, splits: int, wanted: Sequence[str]) -> dict[
     """Of each estimator the share of draws in which the 95 % interval of the dimension's change holds 0.
 
     The two audits share half of their n images, as those of a set do of which parts were replaced; the interval takes their errors
-    as independent (`audit.history`), so it is expected to hold 0 more often.
+    as independent (`audit.property_changes`), so it is expected to hold 0 more often.
     """
     d2, rng = squared_distances(x), np.random.default_rng(3)
     held: dict[str, list[bool]] = {}

@@ -26,7 +26,8 @@ from typing import Any
 import psutil
 
 from dataprops.audit import audit
-from dataprops.audit.history import compare, find_runs, timeline
+from dataprops.audit.comparison import compare
+from dataprops.audit.history import find_runs, timeline
 from dataprops.checks.open_alerts import forget, load_state, settle, write_receipt
 from dataprops.report.store_page import render_store
 from dataprops.store.folder import finished_runs

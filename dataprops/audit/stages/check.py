@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from dataprops.audit.columns import TABLES
-from dataprops.audit.history import SAME_VALUE, same_files
 from dataprops.audit.judged import judge_of
+from dataprops.audit.matched import same_files
+from dataprops.audit.property_changes import SAME_VALUE
 from dataprops.audit.records import Checked
 from dataprops.audit.summary import base_summary, property_measures
 from dataprops.audit.workspace import Run

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from dataprops.audit import drawn
-from dataprops.audit.compared import Remembered
-from dataprops.audit.history import compare, in_brief
+from dataprops.audit.comparison import compare, in_brief
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Published
+from dataprops.audit.remembered import Remembered
 from dataprops.audit.summary import run_table
 from dataprops.audit.workspace import Run, Workspace, publish
 from dataprops.errors import DatapropsError

@@ -1,0 +1,71 @@
+"""Which images of two audits of one dataset are the same: by path and content, by content, by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ["image", "path", "label", "content", "pixels"]  # of an audit's images, to match them with another's
+
+
+class Matched(NamedTuple):
+    """Masks over the images of two audits: which are kept; and for each kept one of B its row in A (else -1)."""
+
+    kept_a: np.ndarray
+    kept_b: np.ndarray
+    partner: np.ndarray
+
+
+def match(a: pd.DataFrame, b: pd.DataFrame) -> Matched:
+    """Pair the images of two audits: same path and content first, then same content. Each image is in one pair at most.
+
+    A file that could not be read has no content; it is matched by its path.
+    """
+    partner = np.full(len(b), -1, np.int64)
+    one, two = (table["content"].fillna("").to_numpy(object) for table in (a, b))
+    paths = [table["path"].to_numpy(object) for table in (a, b)]
+    for keys_a, keys_b in ((list(zip(one, paths[0], strict=True)), list(zip(two, paths[1], strict=True))), (one, two)):
+        free: dict[Any, list[int]] = {}
+        taken = set(partner[partner >= 0].tolist())
+        for row in range(len(a) - 1, -1, -1):
+            if row not in taken and keys_a[row] != "":
+                free.setdefault(keys_a[row], []).append(row)
+        for row in np.nonzero(partner < 0)[0]:
+            rows = free.get(keys_b[row])
+            if rows:
+                partner[row] = rows.pop()
+    kept_a = np.zeros(len(a), bool)
+    kept_a[partner[partner >= 0]] = True
+    return Matched(kept_a, partner >= 0, partner)
+
+
+def partners(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
+    """Row in `before` of each image of `now`, int64 [n], -1: new. By path and content, then content, then path alone."""
+    partner = match(before, now).partner.copy()
+    taken = set(partner[partner >= 0].tolist())
+    free = {path: row for row, path in enumerate(before["path"]) if row not in taken}
+    for row in np.nonzero(partner < 0)[0]:
+        partner[row] = free.get(now["path"].iloc[row], -1)
+    return partner
+
+
+def same_files(folder: Path, images: pd.DataFrame) -> bool:
+    """Whether an earlier audit saw the very same files with the same labels; False where its table is gone.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the earlier audit's results.
+    images : DataFrame
+        path, label, content of this one.
+    """
+    columns = ["path", "label", "content"]
+    try:
+        before = pd.read_parquet(folder / "images.parquet", columns=columns)
+    except (OSError, ValueError):
+        return False
+    one, two = (table[columns].sort_values("path").fillna("").to_numpy(object) for table in (before, images))
+    return np.array_equal(one, two)
