@@ -29,7 +29,7 @@ TECHNICAL = ("border", "brightness", "clipped range", "compression", "noise", "t
 APART = 0.8  # score of one class against the rest
 DEPTH, LEAF = 3, 5
 MOST = 3000  # images looked at
-LEAST, LEAST_MARKED = 40, 20  # images: of so few only marks are sought
+LEAST = 40  # images: of fewer only marks are sought
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
 MARKED_PATIENTS = 5  # whose images bear it, where patients are known
 MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
@@ -110,7 +110,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
     used = images[images["pixels"].notna() & images["y"].notna()]
     sizes = used["y"].value_counts()
     used = used[used["y"].isin(sizes.index[sizes >= 2 * FOLDS])]
-    if used["y"].nunique() < 2 or len(used) < LEAST_MARKED:
+    if used["y"].nunique() < 2:
         return []
     if len(used) > MOST:
         used = used.iloc[np.sort(np.random.default_rng([seed, 7]).choice(len(used), MOST, replace=False))]
@@ -221,7 +221,7 @@ def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
         for fold in np.unique(folds):
             test = folds == fold
             tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
-            weight = 1.0 / np.bincount(y[~test], minlength=int(y.max()) + 1)[y[~test]]
+            weight = 1.0 / np.bincount(y[~test])[y[~test]]
             tree.fit(values[~test], y[~test], sample_weight=weight * len(weight), check_input=False)
             found[test] = tree.predict(values[test], check_input=False)
     hit = np.array([(found[y == c] == c).mean() for c in np.unique(y)])
