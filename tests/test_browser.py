@@ -277,7 +277,14 @@ def test_a_mark_is_framed_beside_images_of_other_classes(audited, tmp_path):
         shown = [list(path).index(shot[0]) for shot in shots]
         assert shown[:3] == bearers and len(shown) == 7 and set(label[shown[3:]]) == set(label) - {"b"}
         words = tab.js("document.querySelector('.card p').textContent")
-        assert words.endswith("The frame shows where. The last 4 are of other classes, for comparison.")
+        assert words.endswith(
+            "The frame shows where; below each picture that part, 4 times as large. The last 4 are of other classes, for comparison."
+        )
+        # below each the place and as much around it, not beyond the picture: the middle of cell 8 is at 15/16, of cell 2 at 3/16
+        close = tab.js(
+            "[...document.querySelectorAll('.close img')].map((one) => [one.style.left, one.style.top, one.style.width])"
+        )
+        assert close == [["-300%", "-25%", "400%"]] * len(shots)
         # enlarged one that bears it stands beside one that does not, and the frame goes with the zoom
         tab.js("document.querySelector('.card button.pic').click(); document.getElementById('v-in').click()")
         moved = "[...document.querySelectorAll('.frame .place, .frame img')].map((one) => one.style.transform)"

@@ -90,6 +90,16 @@
     inside.style.top = (100 * row.c[0]) / GRID + "%"; inside.style.left = (100 * row.c[1]) / GRID + "%";
     return make("span", { class: "place", "aria-hidden": "true" }, inside);
   }
+  // that place and as much around it on each side, NEAR times as large: a thin mark is lost in a small picture
+  const NEAR = 4;
+  function close_of(row, source) {
+    if (!row.c || !source) return null;
+    const inside = make("img", { alt: "" });
+    inside.src = source; tiny(inside);
+    const [top, left] = row.c.map((at) => -100 * NEAR * Math.min(Math.max((at + 0.5) / GRID - 0.5 / NEAR, 0), 1 - 1 / NEAR) + "%");
+    Object.assign(inside.style, { top, left, width: 100 * NEAR + "%", height: 100 * NEAR + "%" });
+    return make("span", { class: "close", "aria-hidden": "true" }, inside);
+  }
   // one image of a finding; of many only the label stands below it, and the names in a list below them all
   function shot(row, image, at, many) {
     const entry = about(image), source = data.pics[image], name = visible(entry.p);
@@ -103,7 +113,7 @@
     figure.dataset.path = entry.p;
     const label = entry.l !== undefined ? make("span", { class: "label", title: visible(entry.l), text: visible(entry.l) }) : null;
     const ticks = make("label", { title: "tick what is wrong" }, box, "wrong");
-    figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside, source ? place_of(row) : null),
+    figure.append(make("button", { type: "button", class: "pic", "aria-label": "enlarge " + name, onclick: () => open(found.indexOf(row), at) }, inside, source ? place_of(row) : null), close_of(row, source) || "",
       many ? make("figcaption", {}, label, make("div", { class: "row" }, ticks))
         : make("figcaption", {}, label, make("span", { class: "path", text: name }), where(entry) ? make("span", { class: "where", text: where(entry) }) : null,
           make("div", { class: "row" }, ticks, copier(entry))));
@@ -128,7 +138,7 @@
       shots.append(make("figure", { class: "shot" }, make("button", { type: "button", class: "pic", "aria-label": "show the difference", onclick: () => open(found.indexOf(row), 1, "diff") }, img),
         make("figcaption", { class: "where", text: apart(row) })));
     }
-    const told = (row.c ? " The frame shows where." : "") + (row.o ? " The last " + row.o.length + " are of other classes, for comparison." : "");
+    const told = (row.c ? " The frame shows where; below each picture that part, " + NEAR + " times as large." : "") + (row.o ? " The last " + row.o.length + " are of other classes, for comparison." : "");
     return make("article", { class: "card " + (own.length ? shape : "words"), "data-kind": row.kind.id }, make("h3", { text: row.kind.title }), own.length ? shots : null,
       make("p", { text: visible(row.t) + told + (rest > 0 ? " " + rest.toLocaleString("en") + " more images are not shown." : "") }), many ? names(own.concat(row.o || [])) : null);
   }
