@@ -62,6 +62,7 @@ PLAIN = {
     "cut_high": 0.0,
     "streak": 1.0,
     "colour_grain": 0.5,
+    "single": 0.0,
 }
 
 
@@ -119,38 +120,42 @@ def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
     assert set(told({"low": 17.0, "high": 40.0, "mean": 20.0})) == {"dark", "low_contrast"}
 
 
-def test_overexposed_is_white_and_bright_as_a_whole() -> None:
-    assert told({"mean": 210.0, "white": 0.2, "low": 80.0, "high": 255.0}) == {"overexposed": 20.0}
-    for less in ({"white": 0.019}, {"mean": 120.0}):
-        assert told({"mean": 210.0, "white": 0.2, "low": 29.0, "high": 255.0} | less) == {}
-    assert told({"mean": 204.0, "white": 0.2, "low": 13.0, "high": 255.0}) == {}
-    assert told({"mean": 150.0, "white": 0.5, "low": 12.0, "high": 255.0}) == {"overexposed": 50.0}
-    assert told({"mean": 130.0, "white": 0.5, "low": 12.0, "high": 255.0}, mean=110.0) == {}  # hardly brighter
-    # lifted throughout
-    assert told({"mean": 200.0, "white": 0.35, "low": 100.0, "high": 255.0}) == {"overexposed": 35.0}
-    # pale drawings on white paper, where all others are on white paper as well
-    assert (
-        told({"mean": 235.0, "white": 0.7, "low": 140.0, "high": 255.0}, mean=210.0, white=np.linspace(0.1, 0.7, N))
-        == {}
-    )
-    # whiter than any other and darker in no part
-    assert told({"mean": 150.0, "white": 0.061, "low": 30.0, "high": 255.0}) == {"overexposed": 30.0}
-    for less in ({"white": 0.059}, {"low": 29.0}):
-        assert told({"mean": 150.0, "white": 0.061, "low": 30.0, "high": 255.0} | less) == {}
+def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
+    washed = {"mean": 150.0, "white": 0.2, "low": 60.0, "high": 255.0}
+    assert told(washed) == {"overexposed": 20.0}
+    assert told(washed | {"white": 0.06}) == {"overexposed": 60.0}
+    for less in ({"white": 0.049}, {"mean": 120.0}, {"low": 39.0}):
+        assert told(washed | less) == {}
+    assert told(washed | {"white": 0.0, "cut_high": 0.3, "low": 40.0}) == {"overexposed": 40.0}  # a channel alone
+    # where some are as light in their darkest parts, twice as much must be white
+    pale = np.linspace(5, 60, N)
+    assert told(washed | {"white": 0.1}, low=pale) == {"overexposed": 60.0}
+    assert told(washed | {"white": 0.099}, low=pale) == {}
+    # where a fifth stand on white, that is their ground
+    for many, found in ((12, {"overexposed": 20.0}), (13, {})):
+        grounds = np.r_[np.full(many, 0.3), np.zeros(N - many)]
+        assert told(washed, white=grounds) == found
+    # pale throughout, also beside others on white
+    assert told({"mean": 250.0, "white": 0.7, "low": 140.0}, mean=200.0, white=np.linspace(0.1, 0.7, N)) == {
+        "overexposed": 70.0
+    }
+    assert told({"mean": 235.0, "white": 0.7, "low": 140.0}, mean=210.0, white=np.linspace(0.1, 0.7, N)) == {}
     # nothing of it is white, or all of it is bright
     assert told({"mean": 250.0, "white": 0.0, "low": 199.0, "high": 255.0}) == {}
     assert told({"mean": 250.0, "white": 0.0, "low": 200.0, "high": 255.0}) == {"overexposed": 200.0}
 
 
-def test_a_range_is_clipped_at_white_beside_black_in_grey_pictures() -> None:
-    grey = {"colour": 0.5}
-    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, **grey) == {"clipped_range": 8.0}
-    assert told({"white": 0.079, "low": 2.0, "high": 255.0}, **grey) == {}
-    assert told({"white": 0.08, "low": 3.0, "high": 255.0}, **grey) == {}
-    assert told({"white": 0.08, "low": 2.0, "high": 255.0}) == {}
-    assert told({"white": 0.07, "clipped": 0.08, "low": 2.0, "high": 255.0}, **grey) == {"clipped_range": 7.0}
-    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, colour=np.repeat([0.5, 6.0], 30)) == {"clipped_range": 8.0}
-    assert told({"white": 0.08, "low": 2.0, "high": 255.0}, colour=np.r_[np.full(29, 0.5), np.full(31, 6.0)]) == {}
+def test_a_range_is_clipped_at_white_alone_or_at_both_ends() -> None:
+    cut = {"cut_high": 0.09, "clipped": 0.02, "high": 255.0}
+    assert told(cut) == {"clipped_range": 9.0}
+    assert told(cut | {"cut_high": 0.01, "clipped": 0.08, "white": 0.04}) == {"clipped_range": 4.0}
+    for less in ({"cut_high": 0.079}, {"clipped": 0.019}):  # paper is white in several levels
+        assert told(cut | less) == {}
+    assert told({"cut_high": 0.06, "cut_low": 0.05}) == {"clipped_range": 6.0}
+    assert told({"cut_high": 0.06, "cut_low": 0.049}) == {}
+    both = {"cut_high": 0.09, "clipped": 0.1, "cut_low": 0.09}
+    assert told(both, cut_high=np.r_[np.full(12, 0.06), np.zeros(N - 12)]) == {"clipped_range": 9.0}
+    assert told(both, cut_high=np.r_[np.full(13, 0.06), np.zeros(N - 13)]) == {}  # drawings on white
 
 
 def test_blurred_is_soft_beside_the_others_and_by_itself() -> None:
@@ -174,6 +179,12 @@ def test_noise_is_alike_in_the_whole_picture_and_its_smoothest_parts() -> None:
         assert ("noise" in told({"grain": 7.0, "noise": noise})) == is_noise
     assert told({"grain": np.nan, "noise": 7.0}) == {"noise": 7.0}  # too small for blocks
     assert told({"grain": 7.0, "noise": 7.0, "edges": 0.2}) == {"blurred": 0.2}
+    # single pixels, which leave the smoothest parts as they are
+    assert told({"single": 0.02}) == {"noise": 2.0}
+    assert told({"single": 0.019}) == {}
+    assert told({"single": 0.02}, single=np.linspace(0, 0.05, N)) == {}
+    assert told({"single": 0.02, "grain": 7.0, "noise": 7.0}) == {"noise": 2.0}
+    assert told({"single": 0.02, "edges": 0.2}) == {"blurred": 0.2}
     # of large pictures noise was more before they were reduced
     large = {"width": 2.0 * SIDE, "height": 2.0 * SIDE}
     assert told({"grain": 14.0, "noise": 7.0}, **large) == {"noise": 14.0}

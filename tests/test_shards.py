@@ -557,6 +557,10 @@ def test_what_is_measured_of_channels_and_directions():
     assert measures.measure_image(np.stack([cut, cut, 255 - cut], 2)).cut_low == pytest.approx(
         (0.35 + 0.35 + 0.05) / 3, abs=0.02
     )
+    dots = np.full((42, 42), 120, np.uint8)
+    dots[5, 5], dots[8, 8], dots[11, 11:13], dots[14, 14], dots[0, 9] = 255, 0, 255, 252, 255  # two alone within
+    assert measures.measure_image(dots).single == 2 / 40**2
+    assert measures.measure_image(np.where(dots == 120, 214, dots).astype(np.uint8)).single == 1 / 40**2
     moved = np.cumsum(grey[..., 0] - 128, axis=1)
     ours, turned = (measures.measure_image(np.clip(128 + one, 0, 255).astype(np.uint8)) for one in (moved, moved.T))
     assert ours.streak == pytest.approx(turned.streak)

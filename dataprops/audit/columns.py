@@ -50,6 +50,7 @@ ORIGINAL = {  # see `imaging.measures.Measures`
     "original_colour_grain": "`original_grain` of the difference of red and green; 0: grey",
     "original_cut_low": "fraction of the pixels at black beyond what the levels above let expect",
     "original_cut_high": "the same at white",
+    "original_single": "fraction of the pixels that are black or white and far from all four beside them",
 }
 
 TABLES: dict[str, ResultTable] = {

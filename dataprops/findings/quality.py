@@ -32,21 +32,22 @@ APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
-WHITE, MOST_WHITE = 0.2, 0.5  # of the pixels: of an overexposed image that is bright as a whole, and of any
+MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
 CUT = 0.05  # of the pixels, cut off at white and at black
-CLIPPED, BLACK = 0.08, 2  # of the pixels at the greatest level; grey level that the darkest have as well
-# of the pixels: of an overexposed picture that is lighter than the others throughout, and of any
-SOME_WHITE, ANY_WHITE = 0.05, 0.01
-# grey level of the darkest pixels of one that is lighter throughout; part of the usual pictures that are as light
-NOT_BLACK, LIFTED_PART = 30, 0.03
-# grey levels: mean of an overexposed image; its darkest; its darkest where all was lifted
-BRIGHT, NO_BLACK, LIFTED = 205, 80, 100
+CLIPPED, ONE_LEVEL = 0.08, 0.02  # of the pixels cut off at white alone; at the greatest level beyond what those below let expect
+# of the pixels that are white: of an overexposed picture that is paler than all others; what is told as white in words
+ANY_WHITE, WHITE = 0.01, 0.2
+# of an overexposed picture: grey level of its darkest, of the darkest of one that is paler than all others
+NOT_BLACK, LIFTED = 40, 100
+ON_WHITE = 0.2  # of the pictures, that stand on white, from which this is the set's own ground
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
 EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
 # grey levels of noise of each channel by itself; times as grainy must be what is grainy in all channels alike (grass, gravel, fur)
 BY_CHANNEL, GRAINIER = 10.0, 1.5
+BLEACHED = 0.1  # of the pixels, cut off at white in an overexposed picture, where none is black
 EMPTY, FAINT = 0.85, 25.0  # of the pixels, of one level; standard deviation of the grey levels
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
+SINGLE = 0.02  # of the pixels, that are black or white and stand alone
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
 # greatest `edges` and `half_edges` of a blurred picture, and greatest part of the set's median that it has
 BLURRED, HALF_BLURRED, SOFTER = 0.25, 0.33, 0.75
@@ -134,26 +135,26 @@ def _blank(used: pd.DataFrame) -> list[Fault]:
     return _rows(used, is_blank(used) & (usual < 0.5), "blank", within, "shows nothing: all grey levels within {:.0f}")
 
 
-def _overexposed(used: pd.DataFrame, flat: np.ndarray, white_top: float) -> np.ndarray:
+def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
     """Which images are overexposed, bool; `flat` are those of little contrast."""
     mean, low, white = (_column(used, name) for name in ("mean", "low", "white"))
-    _, _, low_top = _fence(low, 20)
     usual = float(np.nanmedian(mean))
-    brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
-    # objects on white paper are white for a large part, and not bright as a whole
-    over = (
-        brighter
-        & (white >= white_top)
-        & ((white >= MOST_WHITE) | ((white >= WHITE) & (mean >= BRIGHT) & (low >= NO_BLACK)))
-    )
-    over |= (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
-    over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
-    # whiter than any other and darker in no part: what lies on white paper has dark parts as the others have
-    lifted = (low >= np.quantile(low[low <= low_top], 1 - LIFTED_PART)) & (low >= NOT_BLACK)
-    over |= brighter & lifted & (white > white_top) & (white >= SOME_WHITE)
+    # paler throughout than what is pale in the set
+    over = (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     # a bright kind of picture among dark ones is not overexposed where nothing of it is white
-    return over & ((white >= ANY_WHITE) | (low >= ALL_BRIGHT))
+    over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
+    # brighter than usual, cut off at white, also in single channels, and black nowhere
+    cut = np.fmax(white, _column(used, "cut_high"))
+    brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
+    _, _, lighter = _fence(low, 20)
+    bleached = (low >= NOT_BLACK) & (cut >= np.where(low > lighter, CUT, BLEACHED))
+    return over | brighter & bleached & (not _on_white(used))
+
+
+def _on_white(used: pd.DataFrame) -> bool:
+    """Whether so many pictures are white in some part that it is the ground of what they show."""
+    return bool((np.fmax(_column(used, "white"), _column(used, "cut_high")) >= CUT).mean() > ON_WHITE)
 
 
 def _tones(used: pd.DataFrame) -> list[Fault]:
@@ -168,10 +169,10 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     flat = (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle)
     flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
     flat &= ~(dark & (low < 0.4 * high))
-    _, _, white_top = _fence(white, 0.03)
-    over = _overexposed(used, flat, white_top)
+    over = _overexposed(used, flat)
     flat &= ~over
-    clipped = _clipped(used, white_top) & ~over & ~flat
+    highest, both = (clipped & ~over & ~flat for clipped in _clipped(used))
+    most = np.fmax(white, _column(used, "cut_high"))
     return [
         *_nearly_blank(used, is_blank(used) | dark | flat | over),
         *_rows(used, dark, "dark", high, "is dark: 99 % of its pixels are at most {:.0f} of 255"),
@@ -191,25 +192,34 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(
             used,
-            clipped,
+            both,
             "clipped_range",
-            100 * white,
+            100 * most,
             "has a clipped range: {1} of its pixels are cut off at white, and others at black",
+        ),
+        *_rows(
+            used,
+            highest & ~both,
+            "clipped_range",
+            100 * most,
+            "has a clipped range: {1} of its pixels are cut off at white",
         ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
 
 
-def _clipped(used: pd.DataFrame, white_top: float) -> np.ndarray:
-    """Which images have a range that was cut off, bool."""
-    white, low, cut_high = (_column(used, name) for name in ("white", "low", "cut_high"))
-    # photographs of objects on white paper are white and black as well
-    grey = (_column(used, "colour") <= COLOURED[1]).mean() >= 0.5
-    clipped = grey & (np.fmax(white, _column(used, "clipped")) >= CLIPPED) & (white >= white_top) & (low <= BLACK)
+def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Which images have a range that was cut off at white, and which at both ends, bool."""
+    cut_high, clipped = _column(used, "cut_high"), _column(used, "clipped")
+    if _on_white(used):  # colours of drawings on white are pure, and nothing was cut off
+        return np.zeros(len(used), bool), np.zeros(len(used), bool)
     both = np.fmin(_column(used, "cut_low"), cut_high)
     _, _, top = _fence(np.log2(both + 0.01), 0.3)
-    # colours of drawings on white are pure, and nothing was cut off
-    return clipped | (np.log2(both + 0.01) > top) & (both >= CUT) & (np.nanmedian(cut_high) < CUT)
+    at_both = (np.log2(both + 0.01) > top) & (both >= CUT)
+    # white paper is of several levels, and what was cut off of one
+    most = np.fmax(cut_high, clipped)
+    _, _, top = _fence(np.log2(most + 0.01), 0.3)
+    return (np.log2(most + 0.01) > top) & (most >= CLIPPED) & (clipped >= ONE_LEVEL), at_both
 
 
 def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
@@ -256,6 +266,11 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     by_channel = np.nan_to_num(_column(used, "colour_grain"))
     _, _, top = _fence(np.log2(by_channel + 0.5), 0.4)
     noisy |= (np.log2(by_channel + 0.5) > top) & (by_channel >= BY_CHANNEL)
+    # single black and white pixels leave the smoothest parts as they are
+    single = np.nan_to_num(_column(used, "single"))
+    _, _, top = _fence(np.log2(single + 0.01), 0.3)
+    salted = (np.log2(single + 0.01) > top) & (single >= SINGLE)
+    noisy &= ~salted
     return [
         *_rows(
             used,
@@ -280,6 +295,13 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(
             used, noisy & ~blurred & ~half_blurred & ~moved, "noise", grain, "is noisy: {:.0f} grey levels of noise"
+        ),
+        *_rows(
+            used,
+            salted & ~blurred & ~half_blurred & ~moved,
+            "noise",
+            100 * single,
+            "is noisy: {1} of its pixels are black or white among others",
         ),
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ SIDE = 256
 LEAST_STEP = 0.5  # grey levels, added to the steps between blocks and within: of dark pictures steps that nobody sees are twice others
 LARGEST = 0.1  # of the lines between pixels, that are left out where compression is measured
 FINE = 128  # pixels along a side of the middle part that is measured at full resolution
+ALONE = 40  # grey levels between a single black or white pixel and those beside it
 SATURATED = 253  # grey levels from which a pixel counts as white
 EVEN_SLOPE = 0.02  # grey levels
 FLAT = 3  # grey levels around the commonest one that count as one colour
@@ -84,6 +85,8 @@ class Measures(NamedTuple):
     cut_low, cut_high : float
         Fraction of the pixels at the three lowest, and highest, levels beyond those at the nine next to them, mean of the channels:
         what lay beyond a range and was cut off.
+    single : float
+        Fraction of the pixels of the unreduced middle part that are black or white and far from all four beside them.
     """
 
     mean: float
@@ -110,6 +113,7 @@ class Measures(NamedTuple):
     colour_grain: float
     cut_low: float
     cut_high: float
+    single: float
 
 
 NOTHING = Measures(*[float("nan")] * len(Measures._fields))
@@ -211,6 +215,7 @@ def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
         *_edges(wide),
         _colour_grain(fine),
         *cut,
+        _single(grey if small else _grey(fine)),
     )
     return np.stack(columns, axis=1)
 
@@ -315,6 +320,17 @@ def _noise(second: np.ndarray) -> np.ndarray:
     both = second.reshape(len(second), -1)
     # the median is not moved by the edges of what the picture shows; 0.6745 is that of the normal distribution
     return np.median(both[:, :: max(1, both.shape[1] // 4096)], axis=1) / (6 * 0.6745)
+
+
+def _single(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 3:
+        return np.full(len(grey), np.nan)
+    middle = grey[:, 1:-1, 1:-1]
+    beside = grey[:, :-2, 1:-1], grey[:, 2:, 1:-1], grey[:, 1:-1, :-2], grey[:, 1:-1, 2:]
+    dark, bright = reduce(np.minimum, beside), reduce(np.maximum, beside)
+    white = (middle >= SATURATED) & (bright <= SATURATED - ALONE)
+    black = (middle <= 255 - SATURATED) & (dark >= 255 - SATURATED + ALONE)
+    return np.count_nonzero(white | black, axis=(1, 2)) / middle[0].size
 
 
 def _blockiness(grey: np.ndarray) -> np.ndarray:
