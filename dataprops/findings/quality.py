@@ -34,7 +34,7 @@ USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
 CUT = 0.05  # of the pixels, cut off at white and at black
-CLIPPED, ONE_LEVEL = 0.08, 0.02  # of the pixels cut off at white alone; at the greatest level beyond what those below let expect
+CLIPPED, ONE_LEVEL = 0.08, 0.02  # of the pixels cut off at white alone; of them at the greatest level
 # of the pixels that are white: of an overexposed picture that is paler than all others; what is told as white in words
 ANY_WHITE, WHITE = 0.01, 0.2
 # of an overexposed picture: grey level of its darkest, of the darkest of one that is paler than all others
@@ -242,7 +242,7 @@ def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
-    edges, half, noise = (_column(used, name) for name in ("edges", "half_edges", "noise"))
+    edges, half = _column(used, "edges"), _column(used, "half_edges")
     usual, soft = _softer(edges)
     blurred = soft & (edges <= BLURRED)
     # pictures of any sharpness draw no fence, but where most are sharp one without an edge is blurred
@@ -253,24 +253,6 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     streak = np.log2(_column(used, "streak"))
     _, bottom, _ = _fence(np.log2(edges) - streak, 0.4, beyond=1.0)
     moved = (np.log2(edges) - streak < bottom) & (edges <= MOVED) & (streak >= STREAK) & ~blurred & ~half_blurred
-    # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
-    grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
-    _, _, top = _fence(np.log2(grain + 0.5), 0.4)
-    known = grain[~np.isnan(grain)]
-    very = max(VERY_GRAINY, 3 * float(np.quantile(known, 0.75)) if len(known) else 0.0)
-    texture = _column(used, "colour") > COLOURED[0]
-    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
-    # noise of single pixels falls by the factor by which a large image was reduced, texture by less
-    alone = noise * reduction(used[["width", "height"]].max(axis=1).to_numpy(float))
-    noisy &= (alone >= EVEN[0] * grain) & (alone <= EVEN[1] * grain)
-    by_channel = np.nan_to_num(_column(used, "colour_grain"))
-    _, _, top = _fence(np.log2(by_channel + 0.5), 0.4)
-    noisy |= (np.log2(by_channel + 0.5) > top) & (by_channel >= BY_CHANNEL)
-    # single black and white pixels leave the smoothest parts as they are
-    single = np.nan_to_num(_column(used, "single"))
-    _, _, top = _fence(np.log2(single + 0.01), 0.3)
-    salted = (np.log2(single + 0.01) > top) & (single >= SINGLE)
-    noisy &= ~salted
     return [
         *_rows(
             used,
@@ -293,12 +275,35 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
             edges,
             f"is blurred in one direction: the sharpness of its edges is {{:.2f}} there, usually {usual:.2f}",
         ),
-        *_rows(
-            used, noisy & ~blurred & ~half_blurred & ~moved, "noise", grain, "is noisy: {:.0f} grey levels of noise"
-        ),
+        *_noise(used, blurred | half_blurred | moved),
+    ]
+
+
+def _noise(used: pd.DataFrame, blurred: np.ndarray) -> list[Fault]:
+    """Noise of every pixel, of each channel, and of single pixels; not of those that are blurred."""
+    noise = _column(used, "noise")
+    # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
+    grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
+    _, _, top = _fence(np.log2(grain + 0.5), 0.4)
+    known = grain[~np.isnan(grain)]
+    very = max(VERY_GRAINY, 3 * float(np.quantile(known, 0.75)) if len(known) else 0.0)
+    texture = _column(used, "colour") > COLOURED[0]
+    noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
+    # noise of single pixels falls by the factor by which a large image was reduced, texture by less
+    alone = noise * reduction(used[["width", "height"]].max(axis=1).to_numpy(float))
+    noisy &= (alone >= EVEN[0] * grain) & (alone <= EVEN[1] * grain)
+    by_channel = np.nan_to_num(_column(used, "colour_grain"))
+    _, _, top = _fence(np.log2(by_channel + 0.5), 0.4)
+    noisy |= (np.log2(by_channel + 0.5) > top) & (by_channel >= BY_CHANNEL)
+    # single black and white pixels leave the smoothest parts as they are
+    single = np.nan_to_num(_column(used, "single"))
+    _, _, top = _fence(np.log2(single + 0.01), 0.3)
+    salted = (np.log2(single + 0.01) > top) & (single >= SINGLE)
+    return [
+        *_rows(used, noisy & ~salted & ~blurred, "noise", grain, "is noisy: {:.0f} grey levels of noise"),
         *_rows(
             used,
-            salted & ~blurred & ~half_blurred & ~moved,
+            salted & ~blurred,
             "noise",
             100 * single,
             "is noisy: {1} of its pixels are black or white among others",
