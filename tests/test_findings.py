@@ -26,7 +26,7 @@ from dataprops.findings import (
     shortcut_scores,
     unregister,
 )
-from dataprops.sources.account import FOLDERS_USED
+from dataprops.sources.account import FOLDERS_USED, IN_DOUBT
 
 NO_PAIRS = pd.DataFrame({"a": [], "b": [], "distance": []}).astype({"a": np.int64, "b": np.int64, "distance": float})
 NO_SHARP = NO_PAIRS.assign(sharpness=[])
@@ -442,6 +442,8 @@ def test_a_shortcut_goes_on_although_other_examples_are_shown():
             {"what": "labels", "value": "none", "why": "tables lie beside the images: a.csv", "option": "giving it"},
             0,
         ),
+        ("two", {"what": "classes", "value": IN_DOUBT, "why": "2019, 2020 look like years", "option": "--layout"}, 1),
+        ("two", {"what": "splits", "value": "none", "why": "x.txt may tell them", "option": "giving it"}, 1),
         ("two", {"what": "labels", "value": FOLDERS_USED, "why": "a.csv gives other labels", "option": "giving it"}, 1),
     ],
 )

@@ -371,7 +371,7 @@ LAYOUTS = {
         {},
         "",
         {"Kidney": 4, "Lung": 4},
-        told="below each lie ill, well (--layout '*/*/class'",
+        told="below each lie ill, well, which may be the classes) --layout '*/*/class'",
     ),
     "FIVES: a letter at the end of the name is told": Layout(
         [f"Original/{n}_{'ADGN'[n % 4]}.png" for n in range(12)],

@@ -16,6 +16,7 @@ from dataprops.errors import DatapropsError
 from dataprops.experiment.grid_options import experiment_from
 from dataprops.imaging.decode import UnreadableImage, decode, decode_values, value_facts
 from dataprops.sources import SourceOptions, open_source
+from dataprops.sources.account import IN_DOUBT
 from dataprops.sources.labels import one_spelling, several
 from dataprops.sources.masks import choose, find_masks
 from dataprops.sources.structure import infer
@@ -180,8 +181,12 @@ def test_more_layouts_of_classes_splits_and_patients(names, labels, splits, grou
 
 
 def test_a_choice_between_two_levels_is_told_with_the_option() -> None:
-    (told,) = infer(tree("benign", "malignant", classes=("40X", "100X"))).decisions
-    assert "below each lie 100X, 40X (--layout '*/class'" in told.why
+    _, told = infer(tree("benign", "malignant", classes=("40X", "100X"))).decisions
+    assert (told.value, told.why, told.option) == (
+        IN_DOUBT,
+        "below each lie 100X, 40X, which may be the classes",
+        "--layout '*/class'",
+    )
 
 
 def test_classes_in_names_of_files_are_told_and_read_by_a_pattern(tmp_path: Path) -> None:

@@ -614,7 +614,7 @@ LAYOUTS = {
         "",
         {"spiral": 8, "wave": 8},
         {"train": 8, "test": 8},
-        told="(--layout '*/split/class' if those are the classes)",
+        told="in doubt (below each lie ill, well, which may be the classes) --layout '*/split/class'",
     ),
     "AutoML: split, address, class": Layout(
         numbered("{}.jpg", 4),
@@ -670,7 +670,7 @@ LAYOUTS = {
         {},
         "",
         {"colon_sets": 4, "lung_sets": 4},
-        told="below them lie colon_aca, colon_n, lung_aca, lung_n (--layout '*/*/class'",
+        told="below them lie colon_aca, colon_n, lung_aca, lung_n, which may be the classes) --layout '*/*/class'",
     ),
     "HAM10000: numbered parts with a name": Layout(
         [f"HAM10000_images_part_{1 + n % 2}/ISIC_{n}.jpg" for n in range(6)],
@@ -708,7 +708,7 @@ LAYOUTS = {
         {},
         "",
         {"amazon": 4, "dslr": 4},
-        told="below each lie bike, mug (--layout '*/*/class'",
+        told="below each lie bike, mug, which may be the classes) --layout '*/*/class'",
     ),
     "landmarks: folders by the beginnings of the names": Layout(
         [f"train/{name[0]}/{name[1]}/{name}.jpg" for name in ("0a1", "1b2", "2c3", "3d4")],
@@ -981,7 +981,9 @@ def keeps(layout: Layout, root: Path) -> None:
     assert Counter(listing["label"]) == layout.label
     assert Counter(listing["split"]) == (layout.split or {None: len(listing)})
     assert Counter(listing["group"]) == (layout.group or {None: len(listing)})
-    assert layout.told in " ".join(f"{told['value']} ({told['why']})" for told in listing.attrs["decisions"])
+    assert layout.told in " ".join(
+        f"{told['value']} ({told['why']}) {told['option']}" for told in listing.attrs["decisions"]
+    )
     assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
 
 

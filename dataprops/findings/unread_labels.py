@@ -1,4 +1,4 @@
-"""Labels that the set seems to have and that were not read."""
+"""Labels that the set seems to have and that were not read, and readings of its folders and tables that are in doubt."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
-from dataprops.sources.account import FOLDERS_USED
+from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NONE_LEFT_OUT
 
 
 def _told(context: Context) -> list[str]:
-    """Where labels may stand and the option that takes them: of images of no class or all of one, or where a table has other ones."""
-    if context.kind == "numbers":
-        return []
-    unlabelled = context.images["y"].nunique() <= 1
+    """What may be wrong and the option that reads it otherwise: a doubt; other labels in a table; of images of no class, or of
+    one alone, where labels may stand.
+    """
+    unlabelled = context.kind != "numbers" and context.images["y"].nunique() <= 1
     return [
         f"{told['why']} ({told['option']})"
         for told in context.decisions
-        if (told["what"], told["value"]) == ("labels", FOLDERS_USED)
+        if told["value"] == IN_DOUBT
+        or (told["what"], told["value"]) in {("masks", NONE_LEFT_OUT), ("splits", "none")}
+        or (context.kind != "numbers" and (told["what"], told["value"]) == ("labels", FOLDERS_USED))
         or (
             unlabelled and told["value"] == "none" and (told["what"] == "labels" or "--label-pattern" in told["option"])
         )
@@ -40,11 +42,12 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="unread_labels",
     severity="warning",
-    title="Labels that were not read",
+    title="Readings in doubt",
     explanation=(
         "The images have no label, or all the same, while files or names beside them may hold some; or their folders say one"
-        " thing and a table beside them another. Without the right labels the audit cannot look for wrong ones, for"
-        " shortcuts, or for how hard the set is: say where the labels are, and audit again."
+        " thing and a table beside them another; or what was read as a class looks like something else. Without the right labels"
+        " the audit cannot look for wrong ones, for shortcuts, or for how hard the set is: say where they are, and audit again;"
+        " where the reading is right, say so with the option that is named (--layout class), and the doubt is gone."
     ),
     find=find,
     measures=measures,
@@ -54,9 +57,11 @@ FINDING = Finding(
             measure="places_of_unread_labels",
             max=0,
             severity="warning",
-            title="labels that seem to be there were read",
-            sentence="{value:place|places} may hold labels that were not read: wrong ones and shortcuts were not looked for.",
-            reason="without labels that exist an audit finds half of what it could",
+            title="folders and tables were read without a doubt",
+            sentence=(
+                "{value:reading|readings} of folders, names or tables may be wrong, or labels were not read: all else rests on that."
+            ),
+            reason="without the right labels an audit finds half of what it could, or what is not there",
         ),
     ),
     shown="text",

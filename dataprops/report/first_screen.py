@@ -146,7 +146,7 @@ def _patients(found: Found) -> str:
 
 # kind -> what to do, as a sentence without its full stop; in the order of use
 ACTIONS: dict[str, Callable[[Found], str]] = {
-    "unread_labels": lambda f: f"Say where the labels are, and audit again: {_then(f)}",
+    "unread_labels": lambda f: f"Say what is the class, or that it was read right, and audit again: {_then(f)}",
     "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
     "spelling": lambda f: (
         f"Write {_many(len(f), 'class', 'classes')} in one spelling each, or pass --as-written: {_then(f)}"

@@ -23,6 +23,7 @@ from dataprops.imaging.formats import HEAD
 from dataprops.sources import arrays, digits, folder, frames, manifest, nifti, paper, published
 from dataprops.sources.account import WAYS_OUT
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet, pixeltables
+from dataprops.sources.doubts import with_doubts
 from dataprops.sources.remote import listing
 from dataprops.sources.remote.filesystems import ACCESS
 from dataprops.sources.resolve import forward_slashes
@@ -109,6 +110,7 @@ CONTAINERS: dict[str, str] = {
 
 # whose scan looks at --include and --exclude itself, before it tells what is a class
 GLOBBED = frozenset({"folder", "url", "zip", "tar", "dicom", "nifti"})
+GUESSED = GLOBBED | {"manifest"}  # what is class, split and patient there is inferred, and may be in doubt
 
 
 class OpenSource(NamedTuple):
@@ -130,7 +132,10 @@ class OpenSource(NamedTuple):
         chosen_rules(self.options, SOURCES[self.kind].rules)  # an unknown one is refused
         with guarded(self._unusable, passing=(DatapropsError,)):
             table = SOURCES[self.kind].scan(self.location, self.options)
-            return settled(table, redacted(self.location), self.options, globbed=self.kind in GLOBBED)
+            table = settled(table, redacted(self.location), self.options, globbed=self.kind in GLOBBED)
+            if self.kind in GUESSED:
+                with_doubts(table, self.options)
+            return table
 
     def _unusable(self, error: BaseException) -> DatapropsError:
         """The error message if a reader fails on the whole source."""

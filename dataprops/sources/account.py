@@ -38,7 +38,7 @@ COMPANIONS = frozenset(
             "html",
         ),
         *("ini", "ipynb", "json", "jsonl", "ndjson", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
-        *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "svg", "tar"),
+        *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "tar"),
         *(
             "lst",
             "manifest",
@@ -63,7 +63,7 @@ COMPANIONS = frozenset(
 UNREAD = frozenset(
     f".{ending}"
     for ending in (
-        *("heic", "heif", "hif", "jxl", "jxr", "exr", "eps", "wmf", "emf"),
+        *("heic", "heif", "hif", "jxl", "jxr", "exr", "eps", "wmf", "emf", "svg"),
         *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw"),
     )
 )
@@ -91,6 +91,8 @@ NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERI
 _PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
 _PACKED = "unpack it, and give the folder"
 FOLDERS_USED = "folders, not the table"  # a decision on labels where both tell some
+NONE_LEFT_OUT = "none left out"  # a decision on masks where names show pairs and do not say which is the mask
+IN_DOUBT = "in doubt"  # a reading against which something speaks (`doubts`)
 WAYS_OUT: dict[str, str] = {
     ".xls": "Excel of before 2007; save it as .xlsx or .csv",
     ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import MASK, Decision, decide
+from dataprops.sources.account import IN_DOUBT, MASK, Decision, decide
 from dataprops.sources.classnames import with_names
 from dataprops.sources.coco import annotated_by, coco, may_be_coco
 from dataprops.sources.columns import (
@@ -30,7 +30,7 @@ from dataprops.sources.columns import (
     plain_name,
     texts_of,
 )
-from dataprops.sources.compared import compare
+from dataprops.sources.compared import NO_KNOWN_FORM, compare
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.filled import add_absent, fill, fill_labels, tell_absent
 from dataprops.sources.ids import with_ids, with_patients_of_ids
@@ -45,6 +45,8 @@ from dataprops.sources.neighbours import (
     agreeing,
     columns_of,
     described_by,
+    few_of_a_kind,
+    is_example,
     neighbour_tables,
     with_patients,
 )
@@ -87,7 +89,29 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     with_patients(table, names, read, options)
     with_patients_of_ids(table, names, read, options)
     with_names(table, names, read, options)
+    _unused(table, names, read)
     return table
+
+
+def _unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """A doubt where a table names half of the images, has columns with few values, and stands in no decision."""
+    keys, understood = table["key"].tolist(), table.attrs.pop("understood", ())
+    stems = {stem_of(key) for key in keys}
+    decisions = (one for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM not in one["why"])
+    told = " ".join(f"{one['value']} {one['why']}" for one in decisions)
+    unused = [
+        name
+        for name in few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
+        if posixpath.basename(name) not in told
+        and stem_of(name) not in stems
+        and name not in understood
+        and not is_example(name)
+    ]
+    for name in unused[:MOST_TABLES]:
+        if (found := columns_of(keys, [name], read)) is not None and found[2] >= len(keys) / 2:
+            why = f"{name} names {found[2]:,} of {len(keys):,} images, has the columns {found[1]}, and was not used"
+            decide(table, Decision("labels", IN_DOUBT, why, "--label-column, or giving it in place of the folder"))
+            return
 
 
 def _once(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
@@ -174,8 +198,8 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     near = [name for name in names if posixpath.dirname(name) in above]
     for told in neighbour_tables(table["key"].tolist(), near, read, options, table["split"].tolist()):
         label = {key: folders.get(without_zeros(name)) for key, name in told.label.items() if name is not None}
-        agreed = sum(name is not None and own.get(key, name) == name for key, name in label.items())
-        if not alone & label.keys() or agreed < ALIKE * len(label):
+        understood = sum(name is not None and own.get(key, name) == name for key, name in label.items())
+        if not alone & label.keys() or understood < ALIKE * len(label):
             continue
         found = {key: name for key, name in label.items() if key in alone and name is not None}
         fill_labels(table, found)
@@ -309,6 +333,7 @@ def _neighbours(
     """Labels of tables of any name that name the images; whether anything was told of them."""
     found = neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist())
     tables = agreeing(found, len(table))
+    table.attrs["understood"] = {told.name for told in found}
     if found and not tables:
         why = f"{' and '.join(told.name for told in found[:3])} give the same images different labels"
         decide(table, Decision("labels", "none", why, "giving one of them in place of the folder"))

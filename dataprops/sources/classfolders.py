@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from dataprops.sources.account import Decision
+from dataprops.sources.account import IN_DOUBT, Decision
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import (
     NAMED,
@@ -87,27 +87,28 @@ def classes_of_folders(
     aside = {top for top in tops if top.lower() in ASIDE and len(tops) > 2 and not any(split)}
     named = {top: None if UNLABELLED & set(words_of(top)) or top in aside else shown(top) for top in tops}
     label = [named[rest[0]] if rest else None for rest in rests]
-    told = [_named_classes(label, _deeper(rests, f"{before}*{between}/"))]
+    deeper = _deeper(rests, f"{before}*{between}/")
+    told = [_named_classes(label), *([] if deeper is None else [deeper])]
     if unnamed := [top for top in tops if named[top] is None]:
-        told = [told[0]._replace(why=f"{told[0].why}; {few_of(unnamed)}: no class")]
+        told[0] = told[0]._replace(why=f"{told[0].why}; {few_of(unnamed)}: no class")
     return label, none, told, 0
 
 
-def _deeper(rests: list[list[str]], before: str) -> str:
-    """A remark on folders below the classes that may be the actual classes."""
+def _deeper(rests: list[list[str]], before: str) -> Decision | None:
+    """A doubt where folders below the classes may be the actual classes."""
     inside = inside_of(rests)
     below = set().union(*inside.values())
     if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
         return _deeper([[rest[0], *rest[2:]] for rest in rests if rest], f"{before}*/")
     common = set.intersection(*inside.values()) if inside else set()
-    option = f"(--layout '{before}class' if those are the classes)"
+    option = f"--layout '{before}class'"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
-        return ""
+        return None
     if len(inside) > 1 and len(common) > 1:
-        return f"; below each lie {few_of(common)} {option}"
+        return Decision("classes", IN_DOUBT, f"below each lie {few_of(common)}, which may be the classes", option)
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
-        return ""
-    return f"; below them lie {few_of(below)} {option}"
+        return None
+    return Decision("classes", IN_DOUBT, f"below them lie {few_of(below)}, which may be the classes", option)
 
 
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:

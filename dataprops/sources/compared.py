@@ -20,6 +20,7 @@ from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
 
 SAME = 0.01  # share of the images that may have another label in the table
+NO_KNOWN_FORM = "in no form that is known"
 SHOWN = 3  # labels of the table that are named
 
 
@@ -67,6 +68,7 @@ def compare(
         used.add(name)
         if other is None and len(label) >= ALIKE * len(own) and len(set(label.values())) > 1 and not _same(label, own):
             other = _others(name, label, len(own), "--layout none")
+    table.attrs["understood"] = used
     if other is not None:
         decide(table, other)
         return
@@ -75,7 +77,7 @@ def compare(
     unread += [name for name in few_of_a_kind(texts) if _has_columns(name, read)]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
-        why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, in no form that is known"
+        why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, {NO_KNOWN_FORM}"
         decide(table, Decision("labels", "of the folders", why, "giving the table in place of the folder"))
 
 

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +32,8 @@ from dataprops.sources.account import (
 )
 from dataprops.sources.beside import with_tables
 from dataprops.sources.coco import COCO_MOST
-from dataprops.sources.splitnames import SPLITS, split_of
+from dataprops.sources.filenames import remarks_on_names, splits_of_names
+from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.structure import Structure, infer, second_copies
 from dataprops.sources.subjects import BIDS, BIDS_OTHERS
 from dataprops.sources.table import SourceOptions, image_table, shown
@@ -54,14 +54,6 @@ PUBLISHED = (
     *(("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"), ("train_X.bin", "stl10")),
     *(("cifar-100-", "cifar100"), ("fine_label_names", "cifar100")),
 )
-WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
-FEW_NAMES = 200  # beginnings of file names that may be classes
-LEAST_FIELDS, MOST_NAMES, MOST_SHOWN = (
-    3,
-    0.9,
-    3,
-)  # parts of file names; share of the names that have as many; parts that are told
-MOST_ENDS = 5  # classes by the last figure of the file's name
 SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
 
 
@@ -187,10 +179,10 @@ def layout(
         )
     kept, left_out, decisions = chosen(location, keys, options)
     found = infer(kept, options.layout or None)
-    told_names = () if len(set(found.label)) > 1 or options.layout or options.label_pattern else _named_alike(kept)
+    told_names = () if len(set(found.label)) > 1 or options.layout or options.label_pattern else remarks_on_names(kept)
     own = groups(kept, options.group_pattern)
     group = found.group if options.group_pattern is None else own
-    split, told_split = _splits_of_names(kept) if not any(found.split) and not options.layout else (found.split, ())
+    split, told_split = splits_of_names(kept) if not any(found.split) and not options.layout else (found.split, ())
     table = image_table(key=kept, label=found.label, split=split, group=group)
     return told(
         table,
@@ -198,69 +190,6 @@ def layout(
         [shown(name) for name in sorted(_empty(kept, folders, found), key=os.fsencode)],
         [*decisions, *found.decisions, *told_split, *told_names],
     )
-
-
-def _splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, ...]]:
-    """Splits that all names of files begin with, ``train_00001.jpg`` and ``test_00001.jpg``."""
-    words = [re.match(r"([A-Za-z]+)[-_ ]", key.rpartition("/")[2]) for key in keys]
-    split = [None if word is None else _split_in(word[1]) for word in words]
-    count = Counter(split)
-    if None in count or len(count) < 2 or min(count.values()) < 2:
-        return [None] * len(keys), ()
-    value = ", ".join(f"{name} {number:,}" for name, number in count.items())
-    return split, (Decision("splits", value, "all names of files begin with one", "--layout"),)
-
-
-def _split_in(word: str) -> str | None:
-    """The split that a name begins with, also one of several: ``testA``."""
-    return split_of(word) or split_of(re.sub(r"(?<=[a-z])[A-Z]$", "", word))
-
-
-def _named_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes in file names where no folder is one: ``cat.0.jpg``, ``dog.1.jpg``."""
-    words = [re.match(WORDS, key.rpartition("/")[2]) for key in keys]
-    count = Counter(word[0] for word in words if word)
-    if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
-        return _ending_alike(keys)
-    names = sorted(count, key=lambda name: -count[name])
-    shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
-    if all(_split_in(name) for name in names):  # see _splits_of_names
-        return ()
-    why = f"no folder tells a class; names of files begin with {shown_names}"
-    word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS
-    return (Decision("classes", "none", why, f"--label-pattern '({word})[^/]*$'"),)
-
-
-def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
-    ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])", key.rpartition(".")[0]) for key in keys]
-    bases = {end[1] for end in ends if end}
-    count = Counter(end[2] for end in ends if end)
-    if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
-        return _fields(keys)
-    named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
-    why = f"no folder tells a class; names of files end with {named}"
-    return (Decision("classes", "none", why, r"--label-pattern '[-_]([A-Z0-9])[.][^./]*$'"),)
-
-
-def _fields(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes within file names of several parts: ``26_1_0_20170116.jpg``, of which the second is 0 or 1."""
-    names = [key.rpartition("/")[2].partition(".")[0].split("_") for key in keys]
-    number = len(names[0])
-    if number < LEAST_FIELDS or sum(len(name) == number for name in names) < MOST_NAMES * len(names):
-        return ()
-    names = [name for name in names if len(name) == number]
-    counts = [Counter(name[part] for name in names) for part in range(number)]
-    few = [part for part in range(number) if 1 < len(counts[part]) <= MOST_ENDS and min(counts[part].values()) > 1]
-    if not few or len(names) < LEAST_FIELDS * MOST_ENDS:
-        return ()
-    seen = "; ".join(
-        f"part {part + 1}: {', '.join(f'{shown(value)} {count:,}' for value, count in sorted(counts[part].items()))}"
-        for part in few[:MOST_SHOWN]
-    )
-    pattern = "(?:^|/)" + "[^/_]*_" * few[0] + "([^/_.]*)" + ("_" if few[0] + 1 < number else "[.]") + "[^/]*$"
-    why = f"no folder tells a class; names of files have {number} parts with few values in some ({seen})"
-    return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
 
 
 def _bytes_of(item: tuple[str, str]) -> bytes:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dataprops.sources.account import EXCLUDED, MASK, NOT_INCLUDED, Decision
+from dataprops.sources.account import EXCLUDED, MASK, NONE_LEFT_OUT, NOT_INCLUDED, Decision
 from dataprops.sources.table import shown
 
 _WORD = (
@@ -119,7 +119,7 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     first, second = min(found)
     mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # as it is written
     why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
-    return [Decision("masks", "none left out", why, f"--exclude '*{mask}'")]
+    return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{mask}'")]
 
 
 def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
@@ -135,7 +135,7 @@ def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
     second = min(found)
     first = stems[stem_of(second).removesuffix(end)]
     why = f"{len(found):,} are called as another file with {end} after it, such as {shown(second)} and {shown(first)}"
-    return [Decision("masks", "none left out", why, f"--exclude '*{end}.*'")]
+    return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{end}.*'")]
 
 
 def stem_of(name: str) -> str:

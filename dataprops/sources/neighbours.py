@@ -409,26 +409,30 @@ def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> tuple[str, str] | None:
-    """The first table of which a column names images, and its other columns with few values, for a question; None without one."""
+def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> tuple[str, str, int] | None:
+    """The first table of which a column names images, its other columns with few values, for a question, and the number of images.
+
+    None without one.
+    """
     known = by_ends(keys)
     for name in names:
         frame = frame_of(name, read)
         if frame.empty:
             continue
         texts = {str(column): texts_of(frame[column]) for column in frame.columns}
-        paths = [
-            column
+        images = {
+            column: [image_of(value, known) for value in values if value is not None]
             for column, values in texts.items()
-            if sum(value is not None and image_of(value, known) is not None for value in values) >= NAMED * len(frame)
-        ]
+        }
+        paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
         few = [
             column
             for column, values in texts.items()
             if column not in paths and (1 < len(set(values)) <= max(2, len(frame) / 2) or _are_measured(values))
         ]
         if paths and few:
-            return name, f"{', '.join(few[:COLUMNS])}{', ...' if len(few) > COLUMNS else ''}"
+            more = ", ..." if len(few) > COLUMNS else ""
+            return name, f"{', '.join(few[:COLUMNS])}{more}", len({key for key in images[paths[0]] if key is not None})
     return None
 
 

@@ -189,6 +189,7 @@ def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[
     known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     tools: set[str] = set()
+    files: set[str] = set()
     splits: dict[str | None, str] = {}
     stems = {posixpath.splitext(key)[0] for key in table["key"]}  # x.json beside x.jpg: see sidecars
     for name in names:
@@ -205,6 +206,7 @@ def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[
             if (key := image_of(path, known)) is not None:
                 found.setdefault(key, set()).update(labels)
                 tools.add(tool)
+                files.add(name)
         splits |= {image_of(path, known): part for path, part in parts(whole).items()} if images else {}
     if not any(found.values()):
         return
@@ -212,5 +214,6 @@ def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[
     if splits and table["split"].isna().all():
         told = [SPLITS.get(splits.get(key, "").lower(), splits.get(key)) for key in table["key"]]
         table["split"] = pd.Series(told, dtype=object)
+    table.attrs["understood"] = files
     why = f"{' and '.join(sorted(tools))} annotated {named:,} of {len(table):,} images"
     decide(table, Decision("labels", "of the tool's export", why, "--layout"))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom
-from dataprops.sources.account import Decision
+from dataprops.sources.account import IN_DOUBT, Decision
 from dataprops.sources.classfolders import classes_of_folders
 from dataprops.sources.levels import ALIKE, drawers_of_names, few_of, is_chunk
 from dataprops.sources.splitfolders import splits_of_folders
@@ -136,7 +136,10 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     files_know = sum(key.lower().endswith(dicom.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
-        decisions.append(found)
+        decisions = [
+            *(one for one in decisions if one.value != IN_DOUBT),
+            found,
+        ]  # what lies below the classes are patients
     return Structure(root, label, split, group, depth + drawers + deeper, decisions)
 
 
@@ -153,7 +156,7 @@ def _apart(label: Sequence[str | None], split: Sequence[str | None]) -> list[Dec
     short, long = pairs[0]
     told = [", ".join(sorted(where[name])) for name in (short, long)]
     why = f"{shown(short)} ({told[0]}) and {shown(long)} ({told[1]}) may be one class"
-    return [Decision("classes", f"{len(pairs):,} called otherwise in another split", why, "--label-pattern")]
+    return [Decision("classes", IN_DOUBT, why, "--label-pattern")]
 
 
 def _without_versions(keys: Sequence[str], folders: Sequence[list[str]]) -> list[list[str]] | None:

@@ -1,0 +1,315 @@
+"""Signs that what was read as class or split is something else; computed from names alone, after a set was understood.
+
+A sign is a row of `SIGNS`: a function of what was read that says in words what speaks against it, with the option that reads it
+otherwise, or nothing. Each is told as a `Decision` in doubt, of which the audit's first screen has an alert. A reading that somebody
+asked for is in no doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
+from dataprops.sources.labels import SEPARATOR, words_of
+from dataprops.sources.levels import PLAIN, few_of
+from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
+from dataprops.sources.subjects import CLASS_WORDS
+from dataprops.sources.table import SourceOptions, shown
+
+MANY = 12  # classes, from which on those of hardly any image are a sign
+HARDLY = 2  # images of a class that tell nothing of it
+HALF, MOST = 0.5, 0.8  # shares of images, or of classes
+LEAST = 3  # images, classes or patients; of fewer the names may be chance
+EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
+PREFIXES = 20  # words with which the names of files begin, of which more are no classes
+EACH = 0.05  # share of the images that each of them begins
+DENSE = 4  # numbers from the first to the last for each one that is there, of an enumeration
+SIZES = frozenset(
+    map(str, (16, 24, 28, 32, 48, 64, 72, 96, 100, 112, 128, 150, 192, 200, 224, 256, 299, 320, 384, 400, 448))
+)
+SIZES |= frozenset(map(str, (480, 500, 512, 600, 640, 720, 768, 800, 1000, 1024, 1080, 2048)))
+# what names of classes may be besides: the words of each row go together
+OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
+    "dates or years": re.compile(r"(?:19|20)\d\d(?:[-_. ]?\d\d){0,2}"),
+    "sizes": re.compile(rf"(?:{'|'.join(sorted(SIZES))})(?:px|@\dx)?|\d{{2,4}} ?[xX] ?\d{{2,4}}(?:px)?|\d{{2,4}}px"),
+    "magnifications": re.compile(r"\d{1,4}(?:\.\d+)?[xX]|[xX]\d{1,4}"),
+    "planes": re.compile(r"ax(?:ial)?|cor(?:onal)?|sag(?:it+al)?|transversal|transverse|oblique", re.IGNORECASE),
+    "sides or views": re.compile(r"l|r|left|right|od|os|[lr]?-?(?:cc|mlo)|pa|ap|lateral|frontal", re.IGNORECASE),
+    "sequences or kinds of recording": re.compile(
+        r"t1|t2|t1w|t2w|t1ce|t1c|t1gd|flair|dwi|adc|swi|pd|ct|cta|mri?|mra|pet|us|spect|x-?rays?|cxr|oct|fundus",
+        re.IGNORECASE,
+    ),
+    "channels": re.compile(
+        r"rgb|bgr|nir|ir|depth|thermal|infrared|visible|vis|red|green|blue|dapi|gfp|gr[ae]y", re.IGNORECASE
+    ),
+    "ids": re.compile(
+        r"(?!n\d{8}$)[A-Za-z]{0,4}[-_]?\d{5,}(?:[-_.]\w+)?|[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
+    ),
+}
+PERSONS_AND_PARTS = frozenset(
+    (
+        *(
+            "patient",
+            "patients",
+            "subject",
+            "person",
+            "case",
+            "donor",
+            "animal",
+            "mouse",
+            "rat",
+            "video",
+            "clip",
+            "seq",
+        ),
+        *(
+            "sequence",
+            "scan",
+            "slide",
+            "session",
+            "visit",
+            "day",
+            "week",
+            "month",
+            "run",
+            "take",
+            "trial",
+            "exam",
+            "study",
+        ),
+        *("series", "specimen", "plate", "well", "hospital", "site", "center", "centre", "clinic", "scanner", "device"),
+        *("camera", "cam", "reader", "annotator", "rater", "expert", "observer", "doctor", "fold", "part", "batch"),
+        *("version", "exp", "experiment", "round", "slice", "frame", "channel", "view", "angle", "plane", "location"),
+    )
+)
+
+
+class Reading(NamedTuple):
+    """Of each image its path, class, split and patient as they were read; whether folders tell the classes; what was left out."""
+
+    keys: list[str]
+    label: list[str | None]
+    split: list[str | None]
+    group: list[str | None]
+    by_folders: bool
+    left_out: list[tuple[str, str]]
+
+
+Told = tuple[str, str, str]  # what is in doubt, why, the option
+Sign = Callable[[Reading], Told | None]
+
+
+def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
+    """Tell each sign that the reading of a table is wrong, but where somebody said how to read it."""
+    told = table.attrs.get("decisions", ())
+    path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
+    reading = Reading(path, label, split, group, any(one["what"] == "classes" for one in told), left_out_of(table))
+    for sign, answers in SIGNS:
+        if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
+            what, why, option = found
+            decide(table, Decision(what, IN_DOUBT, why, option))
+
+
+def _classes(reading: Reading) -> Counter[str]:
+    """Classes with their numbers of images; none where the labels are numbers."""
+    count = Counter(part for name in reading.label if name is not None for part in name.split(SEPARATOR))
+    return (
+        Counter()
+        if all(re.fullmatch(r"-?\d*\.?\d+", name) for name in count) and any("." in name for name in count)
+        else count
+    )
+
+
+def _option(reading: Reading) -> str:
+    return "--layout with * or group for that level" if reading.by_folders else "--label-column"
+
+
+def other_kinds(reading: Reading) -> Told | None:
+    """Names of classes that are dates, sizes, planes, ids: ``2019`` and ``2020``, ``T1`` and ``FLAIR``; ``day1`` and ``day2``."""
+    names = sorted(_classes(reading))
+    if len(names) < 2:
+        return None
+    fits = {kind: [name for name in names if form.fullmatch(name)] for kind, form in OTHER_KINDS.items()}
+    fits["ids"] = [] if _counted(names) else fits["ids"]
+    kind = next((kind for kind, fit in fits.items() if len(fit) == len(names)), None)
+    if kind is None and all(name[-1:].isdigit() for name in names):
+        words = {tuple(words_of(re.sub(r"\d+.*$", "", name))) for name in names}
+        (first, *others) = words
+        if not others and first and first[-1] in PERSONS_AND_PARTS and not CLASS_WORDS & set(first):
+            kind = f"numbers of a {first[-1]}"
+    return ("classes", f"{few_of(names)} look like {kind}", _option(reading)) if kind else None
+
+
+def pictures_or_splits(reading: Reading) -> Told | None:
+    """Classes called after pictures or splits: ``images`` beside ``test``, ``dataset`` beside ``sample_images``."""
+    plain = FILLERS | OF_FOLDERS.keys() | EXAMPLES
+    words = {name: set(words_of(name)) for name in sorted(_classes(reading))}
+    names = [name for name, some in words.items() if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain)]
+    return (
+        ("classes", f"{few_of(names)} name pictures or parts of a set, and no class", _option(reading))
+        if names
+        else None
+    )
+
+
+def hardly_any_images(reading: Reading) -> Told | None:
+    """Many classes of which most have hardly any image."""
+    classes = _classes(reading)
+    few = sum(number <= HARDLY for number in classes.values())
+    if len(classes) <= MANY or few < HALF * len(classes):
+        return None
+    why = f"{few:,} of {len(classes):,} have {HARDLY} images or fewer, as patients and ids have, such as {few_of(classes)}"
+    return "classes", why, _option(reading)
+
+
+def one_patient_each(reading: Reading) -> Told | None:
+    """As many classes as patients, each of one."""
+    pairs = {pair for pair in zip(reading.label, reading.group, strict=True) if None not in pair}
+    classes, groups = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+    if not LEAST < len(classes) == len(groups) == len(pairs):
+        return None
+    return "classes", f"there are {len(classes):,} as there are patients, and each is of one patient", _option(reading)
+
+
+def called_alike(reading: Reading) -> Told | None:
+    """Folders of classes whose files are called alike, as those of sizes, masks or annotators are; numbers alone are no such names."""
+    if not reading.by_folders:
+        return None
+    owners: dict[tuple[str | None, str], set[str]] = defaultdict(set)
+    named: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    for key, name, split in zip(reading.keys, reading.label, reading.split, strict=True):
+        if name is not None:
+            stem = split, key.rpartition("/")[2].rpartition(".")[0].lower()
+            owners[stem].add(name)
+            named[name].add(stem)
+    alike = {
+        name: shared
+        for name, some in named.items()
+        if len(shared := [stem for stem in some if len(owners[stem]) > 1]) >= max(LEAST, MOST * len(some))
+    }
+    images = _classes(reading)
+    if len(alike) < 2 or sum(images[name] for name in alike) <= HALF * images.total():
+        return None
+    if _counted([stem for _, stem in {stem for some in alike.values() for stem in some}]):
+        return None
+    (_, stem) = min(alike[min(alike)])
+    why = f"files in {few_of(alike)} are called alike, such as {shown(stem)}, as other forms of the same pictures are"
+    return "classes", why, "--layout with * for that level, or --include with one of them"
+
+
+def _counted(names: Sequence[str]) -> bool:
+    """Whether names are hardly more than numbers, each counted on without large gaps: ``img_001``, ``benign (2)``, ``00005_00012``."""
+    forms: dict[str, list[list[str]]] = defaultdict(list)
+    for name in names:
+        forms[re.sub(r"\d+", "0", name)].append(re.findall(r"\d+", name))
+    dense = sum(
+        len(rows) for rows in forms.values() if all(_is_dense(set(column)) for column in zip(*rows, strict=True))
+    )
+    return len(forms) <= max(2, len(names) / LEAST) and dense >= HALF * len(names)
+
+
+def _is_dense(numbers: set[str]) -> bool:
+    """Whether numbers lie near each other: those from the least to the largest are few times as many."""
+    values = [int(one[:18]) for one in numbers]
+    return max(values) - min(values) < DENSE * len(values)
+
+
+def splits_apart(reading: Reading) -> Told | None:
+    """A split that shares no class with the others, or has one where these have several."""
+    inside: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, split in zip(reading.label, reading.split, strict=True):
+        if name is not None and split is not None:
+            inside[split][name] += 1
+    for split, names in inside.items():
+        others = set().union(*(names for other, names in inside.items() if other != split))
+        if not others or names.total() < LEAST:
+            continue
+        if not names.keys() & others:
+            why = f"{split} has {few_of(names)}, which no other split has; these have {few_of(others)}"
+            return "classes", why, _option(reading)
+        if len(names) == 1 and len(others) >= LEAST:
+            return (
+                "classes",
+                f"all of {split} is {few_of(names)}, other splits have {len(others):,} classes",
+                _option(reading),
+            )
+    return None
+
+
+def splits_in_names(reading: Reading) -> Told | None:
+    """Classes or folders with the words of splits in them where no split was read: ``train_cat``, ``a/test/1.png``."""
+    if any(reading.split):
+        return None
+    classes = {name: OF_FOLDERS[word] for name in _classes(reading) for word in words_of(name) if word in OF_FOLDERS}
+    if len(set(classes.values())) > 1:
+        return "splits", f"names of classes tell some: {few_of(classes)}", "--layout with split, or --label-pattern"
+    folders = Counter(key.rpartition("/")[0] for key in reading.keys)
+    told: Counter[str] = Counter()
+    for folder, number in folders.items():
+        found = {split for part in folder.split("/") if (split := split_of(part)) is not None}
+        told.update(dict.fromkeys(found, number))
+    if len(told) > 1 and told.total() >= HALF * len(reading.keys):
+        seen = ", ".join(f"{name} {number:,}" for name, number in told.most_common())
+        return "splits", f"folders are called {seen}, and none was taken for one", "--layout with split for that level"
+    return None
+
+
+def words_in_every_class(reading: Reading) -> Told | None:
+    """Names of files that begin with a few words, the same ones in each class: ``site1/cat_1.png``, ``site2/cat_2.png``."""
+    if not reading.by_folders:
+        return None
+    rows = [
+        (found[0], name)
+        for key, name in zip(reading.keys, reading.label, strict=True)
+        if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d)", key.rpartition("/")[2]))
+    ]
+    count, classes = Counter(word for word, _ in rows), _classes(reading)
+    if not 1 < len(count) <= PREFIXES or len(classes) < 2 or len(rows) < MOST * classes.total():
+        return None
+    if min(count.values()) < max(2, EACH * len(rows)) or any(PLAIN.fullmatch(word) or split_of(word) for word in count):
+        return None
+    if all(word.isupper() for word in count) or Counter(word for word, _ in set(rows)) != dict.fromkeys(
+        count, len(classes)
+    ):
+        return None
+    seen = ", ".join(f"{word} {number:,}" for word, number in count.most_common(LEAST))
+    why = f"names of files begin with the same words in each of {few_of(classes)}: {seen}"
+    return "classes", why, "--label-pattern '([A-Za-z]+)[^/]*$'"
+
+
+def archives_beside(reading: Reading) -> Told | None:
+    """Archives that were left out beside images, and of which no folder of images has the name."""
+    folders = {part.lower() for key in reading.keys for part in key.split("/")[:-1]}
+    left = [
+        name
+        for name, _ in reading.left_out
+        if (
+            found := re.fullmatch(
+                r"(.+?)\.(?:zip|rar|7z|tar|tgz|tar\.gz|tar\.xz|tar\.bz2)", name.rpartition("/")[2].lower()
+            )
+        )
+        and found[1] not in folders
+    ]
+    if not left:
+        return None
+    why = f"{few_of(left)} {'lies' if len(left) == 1 else 'lie'} beside them, and may hold more"
+    return "images", why, "unpacking"
+
+
+# each with the options that say how to read it
+SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
+    (other_kinds, ("layout", "label_pattern", "label")),
+    (pictures_or_splits, ("layout", "label_pattern")),
+    (hardly_any_images, ("layout", "label_pattern")),
+    (one_patient_each, ("layout", "label_pattern", "group_pattern")),
+    (called_alike, ("layout", "label_pattern", "include")),
+    (splits_apart, ("layout", "label_pattern")),
+    (splits_in_names, ("layout",)),
+    (words_in_every_class, ("layout", "label_pattern")),
+    (archives_beside, ("include",)),
+)

@@ -1,0 +1,142 @@
+"""Signs that folders, names or tables are read wrong: each is told with an option and is an alert; ordinary sets raise none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataprops.sources.account import FOREIGN, IN_DOUBT, left_out_of
+from tests import test_downloaded_layouts, test_further_layouts, test_joined_layouts, test_published_layouts
+from tests.test_published_layouts import Layout, made, numbered, table
+
+CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
+    "years": ([f"{c}/{n}.png" for c in (2019, 2020) for n in range(3)], {}, "2019, 2020 look like dates or years"),
+    "sizes": ([f"{c}/{n}.png" for c in ("32", "32@2x", "64") for n in range(3)], {}, "look like sizes"),
+    "sequences of MRI": (
+        [f"{c}/{n}.png" for c in ("T1", "FLAIR") for n in range(3)],
+        {},
+        "sequences or kinds of recording",
+    ),
+    "sides": ([f"{c}/{n}.png" for c in ("left", "right") for n in range(3)], {}, "look like sides or views"),
+    "days": ([f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)], {}, "day1, day2 look like numbers of a day"),
+    "ids": ([f"{c}/{n}.png" for c in (100317, 204455, 918273) for n in range(3)], {}, "look like ids"),
+    "images beside test": (
+        [*numbered("images/{}.png", 4), *(f"more/{n}.png" for n in range(4))],
+        {},
+        "images name pictures or parts of a set, and no class",
+    ),
+    "hardly any image of a class": (
+        [f"w{chr(97 + c)}/{n}.png" for c in range(14) for n in range(2)],
+        {},
+        "14 of 14 have 2 images or fewer",
+    ),
+    "files called alike": (
+        [f"{c}/{name}.png" for c in ("one", "two") for name in ("btc", "eth", "doge", "xmr")],
+        {},
+        "files in one, two are called alike, such as btc",
+    ),
+    "splits that share no class": (
+        [
+            *(f"train/{c}/{n}.png" for c in "ab" for n in range(3)),
+            *(f"test/{c}/{n}.png" for c in "cd" for n in range(3)),
+        ],
+        {},
+        "which no other split has",
+    ),
+    "a test of one class": (
+        [*(f"train/{c}/{n}.png" for c in "abc" for n in range(3)), *(f"test/a/{n}.png" for n in range(3))],
+        {},
+        "all of test is a, other splits have 3 classes",
+    ),
+    "splits in the names of classes": (
+        [f"{c}/{n}.png" for c in ("cat_train", "dog_test", "bird") for n in range(3)],
+        {},
+        "names of classes tell some: cat_train, dog_test",
+    ),
+    "words that begin the names in every folder": (
+        [f"{c}/{name}_{n}.png" for c in ("north", "south") for name in ("cat", "dog") for n in range(3)],
+        {},
+        "names of files begin with the same words in each of north, south: cat 6, dog 6",
+    ),
+    "an archive beside the images": (
+        [f"{c}/{n}.png" for c in ("cat", "dog") for n in range(3)],
+        {"more.zip": b"PK"},
+        "more.zip lies beside them, and may hold more",
+    ),
+    "a table that nobody used": (
+        [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(4)],
+        {"about.csv": table("who,what", *(f"{c}{n},{n % 2}" for c in ("cat", "dog") for n in range(4)))},
+        "about.csv names 8 of 8 images, has the columns what, and was not used",
+    ),
+}
+
+
+def doubts(layout: Layout, root: Path) -> list[dict[str, Any]]:
+    return [told for told in made(layout, root).scan().attrs["decisions"] if told["value"] == IN_DOUBT]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_reading_against_which_something_speaks_is_in_doubt(tmp_path: Path, name: str) -> None:
+    images, texts, why = CASES[name]
+    found = doubts(Layout(images, texts, "", {}), tmp_path)
+    assert any(why in told["why"] and told["option"] for told in found), found
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [f"{c}/{n:05d}_{k:05d}.png" for c in ("cat", "dog") for n in range(3) for k in range(3)],
+        [f"{c}/IMG_{n}.png" for c in ("grade_0", "grade_1", "grade_2") for n in range(4)],
+        [f"{c:05d}/{n}.png" for c in range(6) for n in range(3)],
+        [f"n{c:08d}/n{c:08d}_{n}.png" for c in (1440764, 2102040) for n in range(3)],
+        [f"{s}/{c}/{n}.png" for s in ("train", "test") for c in range(10) for n in range(2)],
+    ],
+)
+def test_ordinary_folders_are_in_no_doubt(tmp_path: Path, images: list[str]) -> None:
+    assert doubts(Layout(images, {}, "", {}), tmp_path) == []
+
+
+def test_a_reading_that_was_asked_for_is_in_no_doubt(tmp_path: Path) -> None:
+    images = [f"{c}/{n}.png" for c in (2019, 2020) for n in range(3)]
+    assert doubts(Layout(images, {}, "", {}, options={"layout": "class"}), tmp_path) == []
+
+
+# of these something else could be meant: the doubt is right
+DOUBTFUL = {
+    "splits below the classes are told with the option",
+    "classes below classes are told with the option",
+    "Office-31: classes below a folder of images are told with the option",
+    "tables beside classes that nobody read are told",
+    "folders of their own name are passed over",
+    "a few numbers below the classes are no patients",
+    "classes that a split calls by their beginning are told",
+}
+
+
+def test_published_layouts_that_are_read_right_are_in_no_doubt(tmp_path: Path) -> None:
+    raised: set[str] = set()
+    known: dict[str, Layout] = {}
+    for tests in (test_published_layouts, test_further_layouts, test_joined_layouts, test_downloaded_layouts):
+        known |= tests.LAYOUTS
+    for number, (name, layout) in enumerate(known.items()):
+        raised |= {name} if doubts(layout, tmp_path / str(number)) else set()
+    assert raised <= DOUBTFUL and len(known) > 180
+
+
+def test_drawings_that_are_not_read_are_no_companions(tmp_path: Path) -> None:
+    images = [f"png/{c}/{n}.png" for c in ("cat", "dog") for n in range(3)]
+    listing = made(Layout(images, {f"svg/cat/{n}.svg": "<svg/>" for n in range(3)}, "", {}), tmp_path).scan()
+    assert {why for _, why in left_out_of(listing)} == {FOREIGN}
+
+
+def test_names_of_two_forms_are_asked_about(tmp_path: Path) -> None:
+    images = [f"db/Im{n:03d}{'_g' * (n % 2)}_ACRIMA.jpg" for n in range(10)]
+    listing = made(Layout(images, {}, "", {}), tmp_path).scan()
+    (told,) = (told for told in listing.attrs["decisions"] if "names of files" in told["why"])
+    assert "end with _ACRIMA 5, _g_ACRIMA 5" in told["why"]
+    pattern = told["option"].removeprefix("--label-pattern '")[:-1]
+    read = made(Layout(images, {}, "", {}, options={"label_pattern": pattern}), tmp_path).scan()
+    assert read["label"].value_counts().to_dict() == {"_ACRIMA": 5, "_g_ACRIMA": 5}
