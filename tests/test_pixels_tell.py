@@ -159,10 +159,10 @@ def test_images_bear_a_mark_that_resemble_what_resembles_one_of_them(likeness: f
 
 
 def test_images_that_resemble_a_letter_more_than_each_other_bear_it_together() -> None:
-    # each is the letter on a ground of its own: 0.9 like it, 0.81 like each other
+    # each is the letter on a ground of its own: 0.86 like it, 0.74 like each other
     basis = np.linalg.qr(np.random.default_rng(5).normal(size=(64, 40)))[0].T
     y, shape, length = np.repeat([0, 1], 40), np.zeros((80, 64)), np.zeros(80)
-    shape[:12] = 0.9 * basis[0] + np.sqrt(0.19) * basis[1:13]
+    shape[:12] = 0.86 * basis[0] + np.sqrt(1 - 0.86**2) * basis[1:13]
     length[:12] = 200.0
     told = pixels_tell._mark(shape, length, y, 0, np.arange(12))
     assert told is not None

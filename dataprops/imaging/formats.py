@@ -16,6 +16,12 @@ from PIL import Image, UnidentifiedImageError
 
 from dataprops.imaging import dicom
 
+LONGEST_HEAD = 2**24  # bytes before the pixels of a JPEG: a colour profile has fewer, and there is hardly more
+MOST_CHUNKS = 10**6  # of a PNG
+_JPEG_MARKER = re.compile(rb"\xff+([^\xff\x00])")
+_BARE = frozenset(
+    bytes([code]) for code in (0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
+)  # no length follows, to Pillow
 HEAD = 4096  # bytes that tell a format; two kilobytes into a file Photo CD has its mark
 # In the order in which they are asked; the last two have no mark of their own. MPO is opened as JPEG.
 FORMATS = (
@@ -88,6 +94,42 @@ def _opens(head: bytes) -> bool:
         return False
     except Exception:  # noqa: BLE001 - it was taken for a format, and ends early
         return True
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image of a file, its pixels not yet decoded. Pillow reads what is before them piece by piece, and joins it each time anew.
+
+    Raises
+    ------
+    SyntaxError
+        If there is far more of it than any camera writes.
+    """
+    if data[:3] == b"\xff\xd8\xff" and _begin_of_pixels(data) > LONGEST_HEAD:
+        raise SyntaxError(f"more than {LONGEST_HEAD >> 20} MiB before the pixels")
+    if data[:4] == b"\x89PNG" and len(data) > 12 * MOST_CHUNKS and _chunks(data) > MOST_CHUNKS:
+        raise SyntaxError(f"more than {MOST_CHUNKS:,} pieces")
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _begin_of_pixels(data: bytes) -> int:
+    """Where the first scan of a JPEG file begins, as far as it matters: bytes, of which a small piece counts as a kilobyte."""
+    at = counted = 2
+    while counted <= LONGEST_HEAD and (marker := _JPEG_MARKER.search(data, at)) is not None and marker[1] != b"\xda":
+        end = marker.end()
+        if marker[1] not in _BARE:
+            end += int.from_bytes(data[end : end + 2], "big")
+        counted += max(1024, end - at) + 16 * len(marker[0])  # padding is read byte by byte
+        at = end
+    return counted
+
+
+def _chunks(data: bytes) -> int:
+    """Pieces of a PNG file, as far as it matters."""
+    at, count = 8, 0
+    while at < len(data) and count <= MOST_CHUNKS:
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        count += 1
+    return count
 
 
 def plain_depth(data: bytes) -> bool:

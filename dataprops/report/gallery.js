@@ -14,7 +14,7 @@
     return element;
   };
   // control characters, line ends and marks of direction are shown, not obeyed
-  const visible = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+  const visible = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\u3164\ufeff\uffa0\ufff9-\ufffb]/g,
     (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
   // what a spreadsheet would take for a formula gets an apostrophe; numbers stay
   const cell = (value) => {

@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# control characters, line ends, marks without width and marks of direction: names show them, and do not obey them
-HIDDEN = re.compile("[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# control characters, line ends, letters and marks without width, marks of direction: names show them, and do not obey them
+HIDDEN = re.compile(
+    "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\u3164\ufeff"
+    "\uffa0\ufff9-\ufffb]"
+)
 
 
 def visible(text: Any) -> str:
@@ -15,6 +18,8 @@ def visible(text: Any) -> str:
 
     >>> visible("scan\u202egnp.exe"), visible("a\nb")
     ('scan\\u202egnp.exe', 'a\\u000ab')
+    >>> visible("a\u061cb"), visible("a\u3164"), visible("a\u00ad")  # a mark of direction; nothing, of Hangul; a soft hyphen
+    ('a\\u061cb', 'a\\u3164', 'a\\u00ad')
     """
     return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
 

@@ -84,9 +84,10 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 def _beside(file: Path) -> bytes:
     """A file beside the images. Raises OSError if it is too large to be a table of them."""
-    if file.stat().st_size > COCO_MOST:
+    size = file.stat().st_size
+    if size > COCO_MOST:
         raise OSError(errno.EFBIG, "it is too large")
-    return file.read_bytes()
+    return file.read_bytes() if size else b""
 
 
 def _is_array(entry: os.DirEntry) -> bool:
@@ -313,9 +314,9 @@ def _is_image(entry: os.DirEntry) -> bool:
 
 
 def _head(entry: os.DirEntry) -> bytes:
-    """The first bytes of a file; empty if it is not a regular file or cannot be opened."""
+    """The first bytes of a file; empty if it is not a regular file, has no size (see `read_whole`) or cannot be opened."""
     try:
-        if not entry.is_file():
+        if not entry.is_file() or not entry.stat().st_size:
             return b""
         with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123 - a million names, no Path for each
             return file.read(HEAD)

@@ -140,7 +140,7 @@ def in_words(count: int) -> str:
 
 
 def read_whole(path: str | Path, most: int = LARGEST) -> bytes:
-    """The bytes of a file that may be an image.
+    """The bytes of a file that may be an image. One without a size is empty: a log of the kernel would be waited for.
 
     Raises
     ------
@@ -149,13 +149,15 @@ def read_whole(path: str | Path, most: int = LARGEST) -> bytes:
     OverBudget
         See `need`.
     """
+    if "\0" in str(path):
+        raise OSError(errno.ENOENT, "no file has a name with a NUL character")
     with open(path, "rb") as file:  # noqa: PTH123 - a million files, no Path for each
         size = os.fstat(file.fileno()).st_size
         refuse_size(size, most)
         need(size)
         # as long as it says it is: room for the largest would be asked of the system for each file
-        data = file.read(min(size, most) + 1)
-        if len(data) > size:  # it grows, or has no size
+        data = file.read(min(size, most) + 1) if size else b""
+        if len(data) > size:  # it grows
             data += file.read(most + 1 - len(data))
     refuse_size(len(data), most)
     return data

@@ -26,6 +26,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources.account import COMPANION, Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
+from dataprops.sources.containers.members import LARGE
 from dataprops.sources.labels import words_of
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import access_of, open_reader
@@ -37,6 +38,7 @@ from dataprops.util.redact import is_url, redacted
 SUFFIXES = (".h5", ".hdf5", ".he5")
 LABELS = 2**30  # bytes of an array of labels
 CHUNK = 2**30  # bytes of one chunk, which is inflated at once
+PACKED = 1100  # times that zeros are packed by deflate, and somewhat more
 DEPTH = 32
 _files: Cache[Any] = Cache(16)
 
@@ -108,6 +110,22 @@ def _walked(file: Any) -> tuple[list[Named], list[str]]:
     return sorted(found, key=lambda array: array.name), sorted(away)
 
 
+def _check_written(location: str, images: Any) -> None:
+    """Refuse an array that is all but unwritten: a kilobyte of HDF5 may declare a million of large images.
+
+    Raises
+    ------
+    DatapropsError
+        If it holds more than any packing explains.
+    """
+    size, stored = images.size * images.dtype.itemsize, images.id.get_storage_size()
+    if size > LARGE and size > PACKED * stored:
+        raise DatapropsError(
+            f"{redacted(location)}: {images.name.lstrip('/')} declares {size:,} bytes, of which {stored:,} are stored:"
+            " most of it was never written; name another array, or write it whole"
+        )
+
+
 def _chosen(location: str, file: Any, options: SourceOptions) -> list[arraysets.Part]:
     """The parts of a file; see `arraysets.choose`."""
     known, away = _walked(file)
@@ -167,6 +185,8 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
     try:
         file = _open(location, options)
         parts = _chosen(location, file, plain)
+        for part in parts:
+            _check_written(location, file[part.images.name])
         texts = {
             name: arraysets.label_texts(
                 location, name, _texts(file[name]), _column(options) if name == part.labels else ""
