@@ -21,7 +21,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         "sequences or kinds of recording",
     ),
     "sides": ([f"{c}/{n}.png" for c in ("left", "right") for n in range(3)], {}, "look like sides or views"),
-    "days": ([f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)], {}, "day1, day2 look like numbers of a day"),
+    "days": ([f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)], {}, "day1, day2 look like day and a number"),
     "ids": ([f"{c}/{n}.png" for c in (100317, 204455, 918273) for n in range(3)], {}, "look like ids"),
     "images beside test": (
         [*numbered("images/{}.png", 4), *(f"more/{n}.png" for n in range(4))],
@@ -37,6 +37,49 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         [f"{c}/{name}.png" for c in ("one", "two") for name in ("btc", "eth", "doge", "xmr")],
         {},
         "files in one, two are called alike, such as btc",
+    ),
+    "persons, whose files are called after them and otherwise alike": (
+        [f"{c}/{c}{e}.png" for c in ("AF01", "AM02", "AF03") for e in ("AFS", "HAHL", "SAS", "DIFR")],
+        {},
+        "files in AF01, AF03, AM02 are called alike",
+    ),
+    "what is to be predicted": (
+        [f"{c}/{c[0]}{n}.png" for c in ("yes", "no", "pred") for n in range(3)],
+        {},
+        "pred name pictures or parts of a set",
+    ),
+    "many numbers of one word": (
+        [f"kos{c:02d}/Part{n}.png" for c in range(14) for n in range(3)],
+        {},
+        "look like kos and a number, as persons and takes are",
+    ),
+    "a list with columns that nobody used": (
+        [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(6)],
+        {
+            "list.txt": "name | kind\n"
+            + "".join(f"{c}{n}.png 2 {1 + n // 2}\n" for c in ("cat", "dog") for n in range(6))
+        },
+        "list.txt names 12 of 12 images, has values such as 1, 2, 3, and told no label",
+    ),
+    "a table of the patients of whom the folders are": (
+        [f"{p:03d}/{w}/{n}.png" for p in range(49, 54) for w in ("brain", "bone") for n in (1, 2)],
+        {
+            "found.csv": table(
+                "PatientNumber,SliceNumber,Epidural,None",
+                *(f"{p},{n},{n % 2},{1 - n % 2}" for p in range(49, 54) for n in (1, 2)),
+            )
+        },
+        "found.csv names the folders such as 49 in 'PatientNumber', has the columns SliceNumber, Epidural, None",
+    ),
+    "a table that told patients and no labels": (
+        [f"{kind}/{kind[0]}P{p}_{view}.png" for kind in ("low", "high") for p in range(4) for view in ("CC", "MLO")],
+        {
+            "notes.csv": table(
+                "Image_name,Patient_ID,Age,Pathology (final)",
+                *(f"{k}P{p}_{v},{p},{50 + p},{'ab'[p % 2]}" for k in "lh" for p in range(4) for v in ("CC", "MLO")),
+            )
+        },
+        "notes.csv names 16 of 16 images, has the columns Pathology (final), and told no label",
     ),
     "splits that share no class": (
         [
@@ -69,7 +112,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "a table that nobody used": (
         [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(4)],
         {"about.csv": table("who,what", *(f"{c}{n},{n % 2}" for c in ("cat", "dog") for n in range(4)))},
-        "about.csv names 8 of 8 images, has the columns what, and was not used",
+        "about.csv names 8 of 8 images, has the columns what, and told no label",
     ),
 }
 
@@ -130,6 +173,38 @@ def test_drawings_that_are_not_read_are_no_companions(tmp_path: Path) -> None:
     images = [f"png/{c}/{n}.png" for c in ("cat", "dog") for n in range(3)]
     listing = made(Layout(images, {f"svg/cat/{n}.svg": "<svg/>" for n in range(3)}, "", {}), tmp_path).scan()
     assert {why for _, why in left_out_of(listing)} == {FOREIGN}
+
+
+def test_a_list_of_the_folders_own_classes_is_in_no_doubt(tmp_path: Path) -> None:
+    images = [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(6)]
+    text = "".join(f"{name} {name[:3]} 7\n" for name in images)
+    assert doubts(Layout(images, {"all.txt": text}, "", {}), tmp_path) == []
+
+
+def test_tables_of_parts_with_other_columns_besides_are_of_one_set(tmp_path: Path) -> None:
+    images = [*numbered("train/a{}.png", 6), *numbered("test/b{}.png", 4)]
+    texts = {
+        "train.csv": table("name,label,rater_A", *(f"train/a{n}.png,{n % 2},{n}" for n in range(6))),
+        "test.csv": table("name,label", *(f"test/b{n}.png,{n % 2}" for n in range(4))),
+    }
+    listing = made(Layout(images, texts, "", {}), tmp_path).scan()
+    assert listing["label"].value_counts().to_dict() == {"0": 5, "1": 5}
+
+
+def test_an_id_of_two_values_is_no_label(tmp_path: Path) -> None:
+    text = table("path,sign,user_id", *(f"{n}.png,{n % 3}x,{n // 4}" for n in range(8)))
+    listing = made(Layout(numbered("{}.png", 8), {"about.csv": text}, "", {}), tmp_path).scan()
+    assert listing["label"].isna().all()
+    assert "has the columns sign" in str(listing.attrs["decisions"])
+
+
+def test_numbers_behind_their_names_name_classes(tmp_path: Path) -> None:
+    texts = {
+        "val.txt": "".join(f"{n}.png {n % 3}\n" for n in range(9)),
+        "categories.txt": "/a/airfield 0\n/a/alcove 1\n/b/bay 2\n",
+    }
+    listing = made(Layout(numbered("{}.png", 9), texts, "", {}), tmp_path).scan()
+    assert listing["label"].value_counts().to_dict() == {"/a/airfield": 3, "/a/alcove": 3, "/b/bay": 3}
 
 
 def test_names_of_two_forms_are_asked_about(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import IN_DOUBT, MASK, Decision, decide
+from dataprops.sources.account import MASK, Decision, decide
 from dataprops.sources.classnames import with_names
 from dataprops.sources.coco import annotated_by, coco, may_be_coco
 from dataprops.sources.columns import (
@@ -30,7 +30,7 @@ from dataprops.sources.columns import (
     plain_name,
     texts_of,
 )
-from dataprops.sources.compared import NO_KNOWN_FORM, compare
+from dataprops.sources.compared import compare
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.filled import add_absent, fill, fill_labels, tell_absent
 from dataprops.sources.ids import with_ids, with_patients_of_ids
@@ -45,8 +45,7 @@ from dataprops.sources.neighbours import (
     agreeing,
     columns_of,
     described_by,
-    few_of_a_kind,
-    is_example,
+    named_columns,
     neighbour_tables,
     with_patients,
 )
@@ -56,6 +55,7 @@ from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.sidecars import sidecars
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
+from dataprops.sources.unused import PROSE, with_unused
 from dataprops.sources.versions import with_versions
 
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
@@ -63,9 +63,6 @@ PARTICIPANTS = ("participants.tsv", "participants.csv")
 CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what may be the label
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
 THIN = 3  # images of a folder, of which it takes more to be a class where tables tell others
-PROSE = frozenset(
-    ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
-)
 MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5")  # files of no known form that may hold labels
 KEPT = 2**25  # bytes of files beside images, that are kept while rules look into them
 _DEFAULTS = SourceOptions()
@@ -89,29 +86,8 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     with_patients(table, names, read, options)
     with_patients_of_ids(table, names, read, options)
     with_names(table, names, read, options)
-    _unused(table, names, read)
+    with_unused(table, names, read)
     return table
-
-
-def _unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """A doubt where a table names half of the images, has columns with few values, and stands in no decision."""
-    keys, understood = table["key"].tolist(), table.attrs.pop("understood", ())
-    stems = {stem_of(key) for key in keys}
-    decisions = (one for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM not in one["why"])
-    told = " ".join(f"{one['value']} {one['why']}" for one in decisions)
-    unused = [
-        name
-        for name in few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
-        if posixpath.basename(name) not in told
-        and stem_of(name) not in stems
-        and name not in understood
-        and not is_example(name)
-    ]
-    for name in unused[:MOST_TABLES]:
-        if (found := columns_of(keys, [name], read)) is not None and found[2] >= len(keys) / 2:
-            why = f"{name} names {found[2]:,} of {len(keys):,} images, has the columns {found[1]}, and was not used"
-            decide(table, Decision("labels", IN_DOUBT, why, "--label-column, or giving it in place of the folder"))
-            return
 
 
 def _once(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
@@ -234,7 +210,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
             if columns is None:
                 decide(table, Decision("labels", "none", why, f"{out} in place of the folder"))
             else:
-                why = f"{why}; {columns[0]} names images, and has the columns {columns[1]}"
+                why = f"{why}; {columns[0]} names images, and has the columns {named_columns(columns[1])}"
                 decide(table, Decision("labels", "none", why, "--label-column COLUMN"))
 
 

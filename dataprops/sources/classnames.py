@@ -99,7 +99,8 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
         ]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     pairs = (re.fullmatch(r"(\d+)[:=\s]+(\S.*)", line) for line in lines)
-    found = [[(one[1], one[2]) for one in pairs if one]]
+    turned = (re.fullmatch(r"(\S.*?)[:=\s]+(\d+)", line) for line in lines)
+    found = [[(one[1], one[2]) for one in pairs if one], [(one[2], one[1]) for one in turned if one]]
     if "," in text or "\t" in text:
         frame = read_table(data, f"{stem_of(name)}.csv").frame
         columns = [str(column) for column in frame.columns]

@@ -96,6 +96,10 @@ LEAST_CASES = 3
 # words that together make a patient's column: Patient_num, PatientNo, ID paciente
 _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
+_IDS = frozenset(("id", "ids", "uid", "uuid"))  # of these persons, and not landmark_id
+_WHO = frozenset(
+    ("user", "writer", "author", "annotator", "rater", "reader", "worker", "session", "site", "image", "file")
+)
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
 FILES = 0.9  # share of a column's values that are files
 PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
@@ -256,9 +260,15 @@ def texts_of(column: pd.Series) -> list[str | None]:
     ]
 
 
-def _is_meta(column: str) -> bool:
+def is_meta(column: str) -> bool:
     """Whether a column tells of a person or of the table by its name, or by the last word of it: patient_sex."""
-    return plain_name(column) in META or is_patient(column) or last_word(column) in META
+    last = last_word(column)
+    return (
+        plain_name(column) in META
+        or is_patient(column)
+        or last in META
+        or bool(last in _IDS and set(words_of(column)) & _WHO)
+    )
 
 
 def _text(column: pd.Series) -> pd.Series:
@@ -320,7 +330,7 @@ def labels_of(
         used.extend(columns)
         value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
-    alone = [column for column in binary_columns(frame) if column not in used and not _is_meta(column)]
+    alone = [column for column in binary_columns(frame) if column not in used and not is_meta(column)]
     if len(alone) == 1 and frame[alone[0]].nunique() > 1:
         used.append(alone[0])
         why = "it is the only column of 0 and 1 that tells of the image"
@@ -329,7 +339,7 @@ def labels_of(
             False,
             [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
         )
-    others = [column for column in frame.columns if column not in used and not _is_meta(column)]
+    others = [column for column in frame.columns if column not in used and not is_meta(column)]
     if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
         used.append(others[0])
         told = Decision("columns", f"{others[0]!r} is the label", "it is the only other column", "--label-column")
@@ -398,7 +408,7 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
 
     Where all but a third of them, side by side, hold exactly one 1 in each row, these do: the others tell something else.
     """
-    columns = [column for column in binary if not _is_meta(column)]
+    columns = [column for column in binary if not is_meta(column)]
     telling = [column for column in columns if frame[column].nunique(dropna=False) > 1]
     columns = telling if len(telling) > 1 else columns  # what is 1 of all images tells none apart
     marked = any(set(frame[column].dropna().str.strip().str.lower()) == MARK for column in columns)

@@ -26,6 +26,7 @@ HARDLY = 2  # images of a class that tell nothing of it
 HALF, MOST = 0.5, 0.8  # shares of images, or of classes
 LEAST = 3  # images, classes or patients; of fewer the names may be chance
 EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
+TO_TELL = frozenset(("pred", "predict", "prediction", "predictions", "inference", "submission"))
 PREFIXES = 20  # words with which the names of files begin, of which more are no classes
 EACH = 0.05  # share of the images that each of them begins
 DENSE = 4  # numbers from the first to the last for each one that is there, of an enumeration
@@ -51,6 +52,7 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
         r"(?!n\d{8}$)[A-Za-z]{0,4}[-_]?\d{5,}(?:[-_.]\w+)?|[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
     ),
 }
+WORDNET = re.compile(r"n\d{8}")
 PERSONS_AND_PARTS = frozenset(
     (
         *(
@@ -137,11 +139,12 @@ def other_kinds(reading: Reading) -> Told | None:
     fits = {kind: [name for name in names if form.fullmatch(name)] for kind, form in OTHER_KINDS.items()}
     fits["ids"] = [] if _counted(names) else fits["ids"]
     kind = next((kind for kind, fit in fits.items() if len(fit) == len(names)), None)
-    if kind is None and all(name[-1:].isdigit() for name in names):
+    if kind is None and all(name[-1:].isdigit() and not WORDNET.fullmatch(name) for name in names):
         words = {tuple(words_of(re.sub(r"\d+.*$", "", name))) for name in names}
         (first, *others) = words
-        if not others and first and first[-1] in PERSONS_AND_PARTS and not CLASS_WORDS & set(first):
-            kind = f"numbers of a {first[-1]}"
+        known = bool(first) and (first[-1] in PERSONS_AND_PARTS or len(names) > MANY)
+        if not others and known and not CLASS_WORDS & set(first):
+            kind = f"{first[-1]} and a number, as persons and takes are"
     return ("classes", f"{few_of(names)} look like {kind}", _option(reading)) if kind else None
 
 
@@ -149,7 +152,11 @@ def pictures_or_splits(reading: Reading) -> Told | None:
     """Classes called after pictures or splits: ``images`` beside ``test``, ``dataset`` beside ``sample_images``."""
     plain = FILLERS | OF_FOLDERS.keys() | EXAMPLES
     words = {name: set(words_of(name)) for name in sorted(_classes(reading))}
-    names = [name for name, some in words.items() if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain)]
+    names = [
+        name
+        for name, some in words.items()
+        if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain) or (some and some <= TO_TELL)
+    ]
     return (
         ("classes", f"{few_of(names)} name pictures or parts of a set, and no class", _option(reading))
         if names
@@ -184,7 +191,7 @@ def called_alike(reading: Reading) -> Told | None:
     named: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
     for key, name, split in zip(reading.keys, reading.label, reading.split, strict=True):
         if name is not None:
-            stem = split, key.rpartition("/")[2].rpartition(".")[0].lower()
+            stem = split, key.rpartition("/")[2].rpartition(".")[0].lower().removeprefix(name.lower())
             owners[stem].add(name)
             named[name].add(stem)
     alike = {

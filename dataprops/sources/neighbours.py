@@ -230,7 +230,9 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
         shared = [key for key, label in told.label.items() if label is not None and labels.get(key) is not None]
         if sum(labels[key] != told.label[key] for key in shared) > DISAGREE * len(shared):
             return []
-        if not used or (not shared and list(told.frame.columns) == list(used[0].frame.columns)):
+        if not used or (
+            not shared and (list(told.frame.columns) == list(used[0].frame.columns) or told.used == used[0].used)
+        ):
             used.append(told)
             labels.update(told.label)
     parts = [split_of_list(told.name) for told in used]
@@ -409,11 +411,10 @@ def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> tuple[str, str, int] | None:
-    """The first table of which a column names images, its other columns with few values, for a question, and the number of images.
-
-    None without one.
-    """
+def columns_of(
+    keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]
+) -> tuple[str, list[str], int] | None:
+    """The first table of which a column names images, its other columns with few values, the number of images; None without one."""
     known = by_ends(keys)
     for name in names:
         frame = frame_of(name, read)
@@ -425,15 +426,24 @@ def columns_of(keys: Sequence[str], names: Sequence[str], read: Callable[[str], 
             for column, values in texts.items()
         }
         paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
-        few = [
-            column
-            for column, values in texts.items()
-            if column not in paths and (1 < len(set(values)) <= max(2, len(frame) / 2) or _are_measured(values))
-        ]
+        few = few_valued({column: values for column, values in texts.items() if column not in paths})
         if paths and few:
-            more = ", ..." if len(few) > COLUMNS else ""
-            return name, f"{', '.join(few[:COLUMNS])}{more}", len({key for key in images[paths[0]] if key is not None})
+            return name, few, len({key for key in images[paths[0]] if key is not None})
     return None
+
+
+def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:
+    """Columns of few different values, or of measured ones."""
+    return [
+        column
+        for column, values in texts.items()
+        if 1 < len(set(values)) <= max(2, len(values) / 2) or _are_measured(values)
+    ]
+
+
+def named_columns(columns: Sequence[str]) -> str:
+    """Their names for a sentence, the first ones of many."""
+    return f"{', '.join(columns[:COLUMNS])}{', ...' if len(columns) > COLUMNS else ''}"
 
 
 def _are_measured(values: Sequence[str | None]) -> bool:
@@ -484,6 +494,6 @@ def described_by(tables: Sequence[Told]) -> tuple[Said, tuple[list[str], int]]:
     said = Said({name: {} for name in unused[:DESCRIBED]})
     for told in tables:
         for name, values in said.items():
-            texts = texts_of(told.frame[name])
+            texts = texts_of(told.frame[name]) if name in told.frame.columns else [None] * len(told.frame)
             values.update({key: texts[row] for key, row in told.row_of.items()})
     return said, (unused, len(frame.columns))

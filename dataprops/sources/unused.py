@@ -1,0 +1,115 @@
+"""Tables and lists beside the images that name most of them, have values to tell, and that no rule has used: a doubt."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from dataprops.sources.account import IN_DOUBT, Decision, decide
+from dataprops.sources.columns import LABELS, is_meta, texts_of
+from dataprops.sources.compared import NO_KNOWN_FORM
+from dataprops.sources.ends import by_ends, stem_of, without_zeros
+from dataprops.sources.labels import words_of
+from dataprops.sources.neighbours import (
+    LISTS,
+    MOST_BYTES,
+    MOST_TABLES,
+    TABLES,
+    columns_of,
+    few_of_a_kind,
+    few_valued,
+    frame_of,
+    image_of,
+    is_example,
+    named_columns,
+)
+from dataprops.sources.tablefile import as_text
+
+HALF, MOST = 0.5, 0.9  # share of the images that it must name, by their names or by their folders
+LEAST = 3  # folders; of fewer the names may be chance
+PROSE = frozenset(
+    ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
+)
+OPTION = "--label-column, or giving it in place of the folder"
+
+
+def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+    """A doubt for the first table or list that names half of the images and told no labels."""
+    keys, labels = table["key"].tolist(), table["label"].tolist()
+    understood = table.attrs.pop("understood", ())
+    decisions = [one for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM not in one["why"]]
+    others = " ".join(one["value"] + one["why"] for one in decisions if one["what"] in ("groups", "splits"))
+    told = " ".join(one["value"] + one["why"] for one in decisions if one["what"] not in ("groups", "splits"))
+    stems = {stem_of(key) for key in keys}
+    unused = [
+        name
+        for name in few_of_a_kind([name for name in names if name.lower().endswith((*TABLES, *LISTS))])
+        if posixpath.basename(name) not in told
+        and not (stem_of(name) in stems or name in understood or is_example(name))
+    ]
+    folders = {key.rpartition("/")[0] for key in keys}  # of images: a text among those is no list of the set
+    for name in unused[:MOST_TABLES]:
+        half_told = posixpath.basename(name) in others
+        if not name.lower().endswith(LISTS):
+            why = _of_table(name, read, keys, labels, half_told)
+        elif half_told or PROSE & set(words_of(posixpath.basename(name))) or name.rpartition("/")[0] in folders:
+            continue
+        else:
+            why = _of_list(name, read, keys, labels)
+        if why:
+            decide(table, Decision("labels", IN_DOUBT, f"{name} names {why}, and told no label", OPTION))
+            return
+
+
+def _of_table(
+    name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None], half_told: bool
+) -> str:
+    """What a table names, and columns that may be labels; empty without both. Of one that told patients those that are called so."""
+    found = columns_of(keys, [name], read)
+    if found is not None:
+        columns = [column for column in found[1] if not half_told or set(words_of(column)) & set(LABELS)]
+        return (
+            f"{found[2]:,} of {len(keys):,} images, has the columns {named_columns(columns)}"
+            if (columns and found[2] >= HALF * len(keys))
+            else ""
+        )
+    frame = frame_of(name, read)
+    if half_told or frame.empty:
+        return ""
+    texts = {str(column): texts_of(frame[column]) for column in frame.columns}
+    classes = {without_zeros(label) for label in labels if label is not None}
+    parts = [key.split("/")[:-1] for key in keys]
+    for level in range(max(map(len, parts), default=0)):
+        at = Counter(without_zeros(part[level]) for part in parts if len(part) > level)
+        for column, values in texts.items() if len(at) >= LEAST and not at.keys() <= classes else ():
+            ids = {without_zeros(value.strip()) for value in values if value is not None}
+            few = [one for one in few_valued(texts) if one != column and not is_meta(one)]
+            if few and sum(at[one] for one in at.keys() & ids) >= MOST * len(keys):
+                return f"the folders such as {min(at)} in {column!r}, has the columns {named_columns(few)}"
+    return ""
+
+
+def _of_list(name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None]) -> str:
+    """How many images a list names, and some values that stand beside them and do not tell what their labels tell; else empty."""
+    try:
+        data = read(name)
+    except OSError:
+        return ""
+    if len(data) > MOST_BYTES:
+        return ""
+    lines = [re.split(r"[\s,;|]+", line.strip()) for line in as_text(data)[0].splitlines() if line.strip()]
+    known, label_of = by_ends(keys), dict(zip(keys, labels, strict=True))
+    width = Counter(map(len, lines)).most_common(1)[0][0] if lines else 0
+    rows = {key: line for line in lines if len(line) == width and (key := image_of(line[0], known)) is not None}
+    if width < 2 or len(rows) < HALF * max(len(lines), len(keys)):
+        return ""
+    for at in range(1, width):
+        values = Counter(line[at] for line in rows.values())
+        pairs = {(line[at], label_of[key]) for key, line in rows.items()}
+        if 1 < len(values) <= max(2, len(rows) / 2) and len(pairs) > max(len(values), len({pair[1] for pair in pairs})):
+            return f"{len(rows):,} of {len(keys):,} images, has values such as {', '.join(sorted(values)[:4])}"
+    return ""
