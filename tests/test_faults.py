@@ -102,8 +102,11 @@ def test_dark_is_what_has_no_bright_pixel_beside_the_others() -> None:
     assert told({"high": 78.5, "mean": 30.0, "low": 0}) == {}
     assert "dark" not in told({"high": 78.0, "mean": 30.0}, high=146.0)  # more than half of the others'
     assert told({"high": 74.0, "mean": 30.0, "low": 0}, high=150.0) == {"dark": 74.0}
-    assert told({"high": 78.0, "mean": 25.0, "low": 0}, high=np.linspace(60, 240, N)) == {"dark": 78.0}
-    assert told({"high": 78.0, "mean": 25.5, "low": 0}, high=np.linspace(60, 240, N)) == {}
+    # of many brightnesses: at most half of what all but a tenth have
+    many = np.linspace(100, 240, N)
+    tenth = float(np.quantile(np.r_[0.0, many[1:]], 0.1))
+    assert told({"high": 0.49 * tenth, "low": 0}, high=many) == {"dark": round(0.49 * tenth, 6)}
+    assert told({"high": 0.51 * tenth, "low": 0}, high=many) == {}
 
 
 def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
@@ -146,10 +149,10 @@ def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
 
 
 def test_a_range_is_clipped_at_white_alone_or_at_both_ends() -> None:
-    cut = {"cut_high": 0.09, "clipped": 0.02, "high": 255.0}
-    assert told(cut) == {"clipped_range": 9.0}
-    assert told(cut | {"cut_high": 0.01, "clipped": 0.08, "white": 0.04}) == {"clipped_range": 4.0}
-    for less in ({"cut_high": 0.079}, {"clipped": 0.019}):  # paper is white in several levels
+    cut = {"cut_high": 0.1, "clipped": 0.02, "high": 255.0}
+    assert told(cut) == {"clipped_range": 10.0}
+    assert told(cut | {"cut_high": 0.01, "clipped": 0.1, "white": 0.04}) == {"clipped_range": 4.0}
+    for less in ({"cut_high": 0.099}, {"clipped": 0.019}):  # paper is white in several levels
         assert told(cut | less) == {}
     assert told({"cut_high": 0.06, "cut_low": 0.05}) == {"clipped_range": 6.0}
     assert told({"cut_high": 0.06, "cut_low": 0.049}) == {}
@@ -251,15 +254,17 @@ def test_a_fault_that_many_have_is_the_sets_nature_and_told_once() -> None:
     ]
 
 
-def test_odd_sizes_are_twice_or_half_the_usual_side_beyond_the_fence() -> None:
+def test_odd_sizes_are_beyond_twice_or_half_the_side_of_all_but_a_tenth() -> None:
     assert told({"width": 127.0, "height": 127.0}) == {"odd_size": 127.0}
     assert told({"width": 129.0, "height": 129.0}) == {}
     assert told({"width": 511.0, "height": 511.0}) == {}
     assert told({"width": 513.0, "height": 513.0}) == {"odd_size": 513.0}
     sides = np.linspace(100, 1000, N)
-    tenth = float(np.quantile(np.r_[1.0, sides[1:]], 0.1))
-    assert told({"width": 0.3 * tenth, "height": 0.3 * tenth}, width=sides, height=sides)
-    assert told({"width": 0.4 * tenth, "height": 0.4 * tenth}, width=sides, height=sides) == {}
+    for share, end in ((0.1, 1.0), (0.9, 1e4)):
+        tenth = float(2 ** np.quantile(np.log2(np.r_[end, sides[1:]]), share))
+        for part, odd in ((0.49, share < 0.5), (0.51, False), (1.99, False), (2.01, share > 0.5)):
+            first = {"width": part * tenth, "height": part * tenth}
+            assert ("odd_size" in told(first, width=sides, height=sides)) == odd
 
 
 def test_odd_shapes_are_those_of_neither_way_that_the_set_has() -> None:

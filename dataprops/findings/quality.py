@@ -32,9 +32,10 @@ APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
+DARKER = 0.5  # as `APART`, of the 99 % quantile
 MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
 CUT = 0.05  # of the pixels, cut off at white and at black
-CLIPPED, ONE_LEVEL = 0.08, 0.02  # of the pixels cut off at white alone; of them at the greatest level
+CLIPPED, ONE_LEVEL = 0.1, 0.02  # of the pixels cut off at white alone; of them at the greatest level
 # of the pixels that are white: of an overexposed picture that is paler than all others; what is told as white in words
 ANY_WHITE, WHITE = 0.01, 0.2
 # of an overexposed picture: grey level of its darkest, of the darkest of one that is paler than all others
@@ -45,7 +46,7 @@ EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
 # grey levels of noise of each channel by itself; times as grainy must be what is grainy in all channels alike (grass, gravel, fur)
 BY_CHANNEL, GRAINIER = 10.0, 1.5
 BLEACHED = 0.1  # of the pixels, cut off at white in an overexposed picture, where none is black
-EMPTY, FAINT = 0.85, 25.0  # of the pixels, of one level; standard deviation of the grey levels
+EMPTY = 0.85  # of the pixels, of one level
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 SINGLE = 0.02  # of the pixels, that are black or white and stand alone
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
@@ -144,9 +145,10 @@ def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
     # a bright kind of picture among dark ones is not overexposed where nothing of it is white
     over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
+    brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
+    over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
     # brighter than usual, cut off at white, also in single channels, and black nowhere
     cut = np.fmax(white, _column(used, "cut_high"))
-    brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
     _, _, lighter = _fence(low, 20)
     bleached = (low >= NOT_BLACK) & (cut >= np.where(low > lighter, CUT, BLEACHED))
     return over | brighter & bleached & (not _on_white(used))
@@ -158,11 +160,10 @@ def _on_white(used: pd.DataFrame) -> bool:
 
 
 def _tones(used: pd.DataFrame) -> list[Fault]:
-    mean, low, high, white = (_column(used, name) for name in ("mean", "low", "high", "white"))
+    low, high, white = (_column(used, name) for name in ("low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
-    _, mean_bottom, _ = _fence(np.log2(mean + 4), 0.25)
-    dark |= (np.log2(mean + 4) < mean_bottom) & (mean <= 25) & (high <= DARK)
+    dark |= (high <= DARK) & (high <= DARKER * np.nanquantile(high, RARE))  # of a set of many brightnesses
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
     # a dark image has black; one without is grey throughout, whatever else it is
@@ -223,22 +224,14 @@ def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
-    """Frames beside what should be seen, pages of text: nearly all of one level, or of next to no contrast; not of those `known`."""
-    even, spread = _column(used, "flat"), _column(used, "spread")
+    """Frames beside what should be seen, pages of text: nearly all of one level; not of those `known`."""
+    even = _column(used, "flat")
     rest = 1.01 - even
     usual, bottom, _ = _fence(np.log2(rest), 0.3)
     empty = (np.log2(rest) < bottom) | (rest <= APART * np.nanquantile(rest, RARE))
     empty &= (even >= EMPTY) & ~known
-    most, bottom, _ = _fence(np.log2(spread + 4), 0.3)
-    faint = (np.log2(spread + 4) < bottom) & (spread <= FAINT) & (spread + 4 <= APART * 2**most) & ~empty & ~known
     level = f"shows next to nothing: {{1}} of its pixels are of one grey level, usually {percent(1.01 - 2**usual)}"
-    contrast = (
-        f"shows next to nothing: the standard deviation of its grey levels is {{:.0f}}, usually {2**most - 4:.0f}"
-    )
-    return [
-        *_rows(used, empty, "nearly_blank", 100 * even, level),
-        *_rows(used, faint, "nearly_blank", spread, contrast),
-    ]
+    return _rows(used, empty, "nearly_blank", 100 * even, level)
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
@@ -352,9 +345,8 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
 def _shape(used: pd.DataFrame) -> list[Fault]:
     width, height = used["width"].to_numpy(float), used["height"].to_numpy(float)
     side = np.log2(np.sqrt(np.maximum(width * height, 1)))
-    middle, bottom, top = _fence(side, 0.4)
-    size = ((side < bottom) & (side < middle - 1)) | ((side > top) & (side > middle + 1))
-    size |= side < np.quantile(side, RARE) + np.log2(APART)  # of a set of many sizes
+    small, large = np.quantile(side, [RARE, 1 - RARE])
+    size = (side < small - 1) | (side > large + 1)
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
     # a camera that was turned makes no odd picture, nor does its other format: where both ways are usual, all count as lying one way
     usual = float(np.median(aspect))
