@@ -102,11 +102,11 @@ def test_dark_is_what_has_no_bright_pixel_beside_the_others() -> None:
     assert told({"high": 78.5, "mean": 30.0, "low": 0}) == {}
     assert "dark" not in told({"high": 78.0, "mean": 30.0}, high=146.0)  # more than half of the others'
     assert told({"high": 74.0, "mean": 30.0, "low": 0}, high=150.0) == {"dark": 74.0}
-    # of many brightnesses: at most half of what all but a tenth have
-    many = np.linspace(100, 240, N)
+    # of many brightnesses: at most a third of what all but a tenth have
+    many = np.geomspace(60, 240, N)
     tenth = float(np.quantile(np.r_[0.0, many[1:]], 0.1))
-    assert told({"high": 0.49 * tenth, "low": 0}, high=many) == {"dark": round(0.49 * tenth, 6)}
-    assert told({"high": 0.51 * tenth, "low": 0}, high=many) == {}
+    assert told({"high": 0.32 * tenth, "low": 0}, high=many) == {"dark": round(0.32 * tenth, 6)}
+    assert told({"high": 0.34 * tenth, "low": 0}, high=many) == {}
 
 
 def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
@@ -121,6 +121,12 @@ def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
     # a dark one with black is dark, one without is grey
     assert told({"low": 10.0, "high": 40.0, "mean": 20.0}) == {"dark": 40.0}
     assert set(told({"low": 17.0, "high": 40.0, "mean": 20.0})) == {"dark", "low_contrast"}
+
+
+def test_of_little_contrast_and_mostly_of_one_level_shows_next_to_nothing() -> None:
+    seldom = np.where(np.arange(N) % 2, 0.1, 0.4)
+    assert told({"spread": 14.0, "flat": 0.5}, flat=seldom) == {"nearly_blank": 14.0}
+    assert told({"spread": 14.0, "flat": 0.49}, flat=seldom) == {}  # a beach in haze
 
 
 def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:

@@ -32,7 +32,6 @@ APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
 USUAL = 0.03  # of the images, from which a shape is one that the set has
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
-DARKER = 0.5  # as `APART`, of the 99 % quantile
 MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
 CUT = 0.05  # of the pixels, cut off at white and at black
 CLIPPED, ONE_LEVEL = 0.1, 0.02  # of the pixels cut off at white alone; of them at the greatest level
@@ -46,7 +45,8 @@ EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
 # grey levels of noise of each channel by itself; times as grainy must be what is grainy in all channels alike (grass, gravel, fur)
 BY_CHANNEL, GRAINIER = 10.0, 1.5
 BLEACHED = 0.1  # of the pixels, cut off at white in an overexposed picture, where none is black
-EMPTY = 0.85  # of the pixels, of one level
+# of the pixels, of one level; standard deviation of the grey levels, with so many of one level
+EMPTY, FAINT, SOME_EVEN = 0.85, 25.0, 0.5
 ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
 SINGLE = 0.02  # of the pixels, that are black or white and stand alone
 COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
@@ -163,7 +163,7 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     low, high, white = (_column(used, name) for name in ("low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
-    dark |= (high <= DARK) & (high <= DARKER * np.nanquantile(high, RARE))  # of a set of many brightnesses
+    dark |= (high <= DARK) & (high <= APART * np.nanquantile(high, RARE))  # of a set of many brightnesses
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
     # a dark image has black; one without is grey throughout, whatever else it is
@@ -224,14 +224,23 @@ def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
-    """Frames beside what should be seen, pages of text: nearly all of one level; not of those `known`."""
-    even = _column(used, "flat")
+    """Frames beside what should be seen, pages of text: nearly all of one level, or of next to no contrast; not of those `known`."""
+    even, spread = _column(used, "flat"), _column(used, "spread")
     rest = 1.01 - even
     usual, bottom, _ = _fence(np.log2(rest), 0.3)
     empty = (np.log2(rest) < bottom) | (rest <= APART * np.nanquantile(rest, RARE))
     empty &= (even >= EMPTY) & ~known
+    most, bottom, _ = _fence(np.log2(spread + 4), 0.3)
+    faint = (np.log2(spread + 4) < bottom) & (spread + 4 <= APART * 2**most) & (spread <= FAINT) & (even >= SOME_EVEN)
+    faint &= ~empty & ~known
     level = f"shows next to nothing: {{1}} of its pixels are of one grey level, usually {percent(1.01 - 2**usual)}"
-    return _rows(used, empty, "nearly_blank", 100 * even, level)
+    contrast = (
+        f"shows next to nothing: the standard deviation of its grey levels is {{:.0f}}, usually {2**most - 4:.0f}"
+    )
+    return [
+        *_rows(used, empty, "nearly_blank", 100 * even, level),
+        *_rows(used, faint, "nearly_blank", spread, contrast),
+    ]
 
 
 def _sharpness(used: pd.DataFrame) -> list[Fault]:
