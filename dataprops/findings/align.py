@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -212,6 +211,8 @@ def _energy_quantile(corr: Tensor, energy: Tensor, part: float = 0.5) -> Tensor:
 
 def _inner(grey: np.ndarray) -> np.ndarray:
     """What lies within a surround of one level, at three corners or more, without its outline, float32 [n, s, s]; else ones."""
+    from scipy import ndimage  # here: whoever reads what was found needs none of it
+
     side = grey.shape[1]
     out = np.ones(grey.shape, np.float32)
     corners = grey[:, [0, 0, -1, -1], [0, -1, 0, -1]]
