@@ -233,16 +233,16 @@ def test_images_of_one_patient_are_known_as_such(patients: int, told: bool) -> N
 def test_thin_marks_are_sought_in_as_many_images_of_each_class_of_sixteen_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    y, given = np.repeat([0, 1], [30, 50]), []
-    monkeypatch.setattr(pixels_tell.strokes, "MOST", 20)
+    y, given = np.repeat([0, 1, 2], [30, 50, 20]), []
+    monkeypatch.setattr(pixels_tell.strokes, "MOST", 30)
     monkeypatch.setattr(pixels_tell.strokes, "thin_marks", lambda *asked: given.append(asked) or [])
     for side in (15, 16):
-        _, blocks = a_set(noise(80, side), y.tolist())
-        assert pixels_tell._thin(blocks, y, ["a", "b"], np.arange(80), seed=0, group=np.arange(80)) == []
+        _, blocks = a_set(noise(100, side), y.tolist())
+        assert pixels_tell._thin(blocks, y, list("abc"), np.arange(100), seed=0, group=np.arange(100)) == []
         assert len(given) == (side == 16)
     images, classes, group = given[0]
-    assert images.shape == (20, 16, 16)
-    assert classes.tolist() == [0] * 10 + [1] * 10
+    assert images.shape == (30, 16, 16)
+    assert classes.tolist() == [0] * 10 + [1] * 10 + [2] * 10
     assert y[group].tolist() == classes.tolist()
 
 
