@@ -130,20 +130,21 @@ def test_of_little_contrast_and_mostly_of_one_level_shows_next_to_nothing() -> N
 
 
 def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
-    washed = {"mean": 150.0, "white": 0.2, "low": 60.0, "high": 255.0}
+    washed = {"mean": 150.0, "white": 0.2, "cut_high": 0.1, "low": 60.0, "high": 255.0}
     assert told(washed) == {"overexposed": 20.0}
-    assert told(washed | {"white": 0.06}) == {"overexposed": 60.0}
-    for less in ({"white": 0.049}, {"mean": 120.0}, {"low": 39.0}):
+    assert told(washed | {"cut_high": 0.06}) == {"overexposed": 20.0}
+    for less in ({"cut_high": 0.049}, {"mean": 120.0}, {"low": 39.0}):  # paper is white, and not cut off
         assert told(washed | less) == {}
-    assert told(washed | {"white": 0.0, "cut_high": 0.3, "low": 40.0}) == {"overexposed": 40.0}  # a channel alone
-    # where some are as light in their darkest parts, twice as much must be white
+    assert told(washed | {"white": 0.0, "low": 40.0}) == {"overexposed": 40.0}  # a channel alone
+    # where some are as light in their darkest parts, twice as much must be cut off
     pale = np.linspace(5, 60, N)
-    assert told(washed | {"white": 0.1}, low=pale) == {"overexposed": 60.0}
-    assert told(washed | {"white": 0.099}, low=pale) == {}
-    # where a fifth stand on white, that is their ground
+    assert told(washed, low=pale) == {"overexposed": 20.0}
+    assert told(washed | {"cut_high": 0.099}, low=pale) == {}
+    # where a fifth are so, that is their ground
     for many, found in ((12, {"overexposed": 20.0}), (13, {})):
-        grounds = np.r_[np.full(many, 0.3), np.zeros(N - many)]
-        assert told(washed, white=grounds) == found
+        first = np.arange(N) < many
+        grounds = {"cut_high": np.where(first, 0.3, 0.0), "low": np.where(first, 60.0, 12.0)}
+        assert told(washed, **grounds, mean=110.0) == found
     # pale throughout, also beside others on white
     assert told({"mean": 250.0, "white": 0.7, "low": 140.0}, mean=200.0, white=np.linspace(0.1, 0.7, N)) == {
         "overexposed": 70.0

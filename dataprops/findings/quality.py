@@ -147,11 +147,11 @@ def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
     over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
-    # brighter than usual, cut off at white, also in single channels, and black nowhere
-    cut = np.fmax(white, _column(used, "cut_high"))
+    # brighter than usual, cut off at white, also in single channels, and black nowhere; unless that is the ground of many
+    cut = _column(used, "cut_high")
     _, _, lighter = _fence(low, 20)
     bleached = (low >= NOT_BLACK) & (cut >= np.where(low > lighter, CUT, BLEACHED))
-    return over | brighter & bleached & (not _on_white(used))
+    return over | brighter & bleached & (bleached.mean() <= ON_WHITE)
 
 
 def _on_white(used: pd.DataFrame) -> bool:
