@@ -140,11 +140,9 @@ def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
     pale = np.linspace(5, 60, N)
     assert told(washed, low=pale) == {"overexposed": 20.0}
     assert told(washed | {"cut_high": 0.099}, low=pale) == {}
-    # where a fifth are so, that is their ground
-    for many, found in ((12, {"overexposed": 20.0}), (13, {})):
-        first = np.arange(N) < many
-        grounds = {"cut_high": np.where(first, 0.3, 0.0), "low": np.where(first, 60.0, 12.0)}
-        assert told(washed, **grounds, mean=110.0) == found
+    # where others stand on white, more of it must be white than of any of them
+    for grounds, found in ((0.1, {"overexposed": 20.0}), (np.linspace(0, 0.4, N), {})):
+        assert told(washed, white=grounds) == found
     # pale throughout, also beside others on white
     assert told({"mean": 250.0, "white": 0.7, "low": 140.0}, mean=200.0, white=np.linspace(0.1, 0.7, N)) == {
         "overexposed": 70.0

@@ -147,11 +147,12 @@ def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
     over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
-    # brighter than usual, cut off at white, also in single channels, and black nowhere; unless that is the ground of many
+    # brighter than usual, cut off at white, also in single channels, and black nowhere
     cut = _column(used, "cut_high")
-    _, _, lighter = _fence(low, 20)
-    bleached = (low >= NOT_BLACK) & (cut >= np.where(low > lighter, CUT, BLEACHED))
-    return over | brighter & bleached & (bleached.mean() <= ON_WHITE)
+    bleached = (low >= NOT_BLACK) & (cut >= np.where(low > _fence(low, 20)[2], CUT, BLEACHED))
+    if _on_white(used):  # then more of it is white than of any other
+        bleached &= white > _fence(white, 0.03)[2]
+    return over | brighter & bleached
 
 
 def _on_white(used: pd.DataFrame) -> bool:
