@@ -162,6 +162,22 @@ def test_wrong_labels_among_images_told_equally_surely_are_a_hump_of_their_own_a
     assert asked.set_apart(hard) == 0
 
 
+def test_where_edges_and_tones_were_asked_less_evidence_tells_wrong_labels() -> None:
+    """Twelve of 400: likelier to be wrong by a factor between e^2.5 and e^5."""
+    rng = np.random.default_rng(3)
+    n = 400
+    chance = 1 / (1 + np.exp(-rng.normal(0, 4, n)))
+    p = np.stack([1 - chance, chance], 1)
+    published = (rng.random(n) < chance).astype(int)
+    given = np.where(rng.permutation(n) < 12, 1 - published, published)
+    few = Opinions(np.arange(n), ["a", "b"], given, p, p, p, described=np.empty((0, n, 2)))
+    assert asked.wrong_labels(few).low > 0
+    assert asked.wrong_labels(few).shown == 0
+    all_six = few._replace(described=np.stack([p, p]))
+    assert 0.4 < asked.wrong_labels(all_six).shown < asked.wrong_labels(all_six).low
+    assert asked.wrong_labels(all_six._replace(y=published)).shown == 0
+
+
 def test_where_classifiers_do_not_tell_the_classes_no_hump_is_one() -> None:
     """A set of noise, and one of these, were said to have wrong labels; of another the search for their number failed."""
     for seed in range(40, 60):
