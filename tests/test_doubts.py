@@ -22,6 +22,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     ),
     "sides": ([f"{c}/{n}.png" for c in ("left", "right") for n in range(3)], {}, "look like sides or views"),
     "days": ([f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)], {}, "day1, day2 look like day and a number"),
+    "subsets": ([f"subset{c}/{n}.png" for c in (0, 1) for n in range(3)], {}, "subset0, subset1 look like subset and"),
     "ids": ([f"{c}/{n}.png" for c in (100317, 204455, 918273) for n in range(3)], {}, "look like ids"),
     "images beside test": (
         [*numbered("images/{}.png", 4), *(f"more/{n}.png" for n in range(4))],
@@ -134,6 +135,7 @@ def test_a_reading_against_which_something_speaks_is_in_doubt(tmp_path: Path, na
         [f"{c}/{n:05d}_{k:05d}.png" for c in ("cat", "dog") for n in range(3) for k in range(3)],
         [f"{c}/IMG_{n}.png" for c in ("grade_0", "grade_1", "grade_2") for n in range(4)],
         [f"{c:05d}/{n}.png" for c in range(6) for n in range(3)],
+        [f"{c}/v_{c}_g{g}_c1/{n}.png" for c in ("Biking", "Diving") for g in (1, 2) for n in range(3)],
         [f"n{c:08d}/n{c:08d}_{n}.png" for c in (1440764, 2102040) for n in range(3)],
         [f"{s}/{c}/{n}.png" for s in ("train", "test") for c in range(10) for n in range(2)],
     ],

@@ -104,11 +104,19 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     option = f"--layout '{before}class'"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return None
+    if below and all(_is_take(top, name) for top, names in inside.items() for name in names):
+        return None
     if len(inside) > 1 and len(common) > 1:
         return Decision("classes", IN_DOUBT, f"below each lie {few_of(common)}, which may be the classes", option)
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
         return None
     return Decision("classes", IN_DOUBT, f"below them lie {few_of(below)}, which may be the classes", option)
+
+
+def _is_take(top: str, name: str) -> bool:
+    """Whether a folder is called after the class above it, with numbers and single letters besides: ``Biking/v_Biking_g01_c02``."""
+    before, found, after = name.lower().partition(top.lower())
+    return bool(found) and not re.search("[a-z]{2}", f"{before} {after}")
 
 
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:

@@ -85,7 +85,20 @@ PERSONS_AND_PARTS = frozenset(
             "study",
         ),
         *("series", "specimen", "plate", "well", "hospital", "site", "center", "centre", "clinic", "scanner", "device"),
-        *("camera", "cam", "reader", "annotator", "rater", "expert", "observer", "doctor", "fold", "part", "batch"),
+        *(
+            "camera",
+            "cam",
+            "reader",
+            "annotator",
+            "rater",
+            "expert",
+            "observer",
+            "doctor",
+            "fold",
+            "subset",
+            "part",
+            "batch",
+        ),
         *("version", "exp", "experiment", "round", "slice", "frame", "channel", "view", "angle", "plane", "location"),
     )
 )
