@@ -183,6 +183,14 @@ def test_a_list_of_the_folders_own_classes_is_in_no_doubt(tmp_path: Path) -> Non
     assert doubts(Layout(images, {"all.txt": text}, "", {}), tmp_path) == []
 
 
+def test_a_table_of_the_folders_own_classes_that_told_patients_is_in_no_doubt(tmp_path: Path) -> None:
+    images = [f"{c}/{c[0]}{n}.png" for c in ("cat", "dog") for n in range(4)]
+    text = table("file,video_id,finding_category,finding_class", *(f"{n[4:]},{n[4]},all,{n[:3]}" for n in images))
+    listing = made(Layout(images, {"metadata.csv": text}, "", {}), tmp_path).scan()
+    assert not any(told["value"] == IN_DOUBT for told in listing.attrs["decisions"])
+    assert listing["group"].nunique() == 2
+
+
 def test_tables_of_parts_with_other_columns_besides_are_of_one_set(tmp_path: Path) -> None:
     images = [*numbered("train/a{}.png", 6), *numbered("test/b{}.png", 4)]
     texts = {

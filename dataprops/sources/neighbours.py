@@ -413,8 +413,8 @@ def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
 
 def columns_of(
     keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]
-) -> tuple[str, list[str], int] | None:
-    """The first table of which a column names images, its other columns with few values, the number of images; None without one."""
+) -> tuple[str, list[str], list[str | None]] | None:
+    """The first table of which a column names images, its other columns with few values, and the image of each row."""
     known = by_ends(keys)
     for name in names:
         frame = frame_of(name, read)
@@ -422,13 +422,13 @@ def columns_of(
             continue
         texts = {str(column): texts_of(frame[column]) for column in frame.columns}
         images = {
-            column: [image_of(value, known) for value in values if value is not None]
+            column: [None if value is None else image_of(value, known) for value in values]
             for column, values in texts.items()
         }
         paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
         few = few_valued({column: values for column, values in texts.items() if column not in paths})
         if paths and few:
-            return name, few, len({key for key in images[paths[0]] if key is not None})
+            return name, few, images[paths[0]]
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -69,18 +69,18 @@ def _of_table(
     name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None], half_told: bool
 ) -> str:
     """What a table names, and columns that may be labels; empty without both. Of one that told patients those that are called so."""
+    frame = frame_of(name, read)
+    texts = {str(column): texts_of(frame[column]) for column in frame.columns}
     found = columns_of(keys, [name], read)
     if found is not None:
+        label_of = dict(zip(keys, labels, strict=True))
         columns = [column for column in found[1] if not half_told or set(words_of(column)) & set(LABELS)]
-        return (
-            f"{found[2]:,} of {len(keys):,} images, has the columns {named_columns(columns)}"
-            if (columns and found[2] >= HALF * len(keys))
-            else ""
-        )
-    frame = frame_of(name, read)
+        columns = [column for column in columns if not _tells(texts[column], found[2], label_of)]
+        images = len(set(found[2]) - {None})
+        told = f"{images:,} of {len(keys):,} images, has the columns {named_columns(columns)}"
+        return told if columns and images >= HALF * len(keys) else ""
     if half_told or frame.empty:
         return ""
-    texts = {str(column): texts_of(frame[column]) for column in frame.columns}
     classes = {without_zeros(label) for label in labels if label is not None}
     parts = [key.split("/")[:-1] for key in keys]
     for level in range(max(map(len, parts), default=0)):
@@ -91,6 +91,13 @@ def _of_table(
             if few and sum(at[one] for one in at.keys() & ids) >= MOST * len(keys):
                 return f"the folders such as {min(at)} in {column!r}, has the columns {named_columns(few)}"
     return ""
+
+
+def _tells(values: Sequence[str | None], images: Sequence[str | None], label_of: Mapping[str, str | None]) -> bool:
+    """Whether values tell what the labels of their images tell already, whatever they are called."""
+    pairs = {(value, label_of[key]) for value, key in zip(values, images, strict=True) if key is not None}
+    told, labels = {value for value, _ in pairs}, {label for _, label in pairs}
+    return len(labels - {None}) > 1 and len(pairs) <= max(len(told), len(labels))
 
 
 def _of_list(name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None]) -> str:
