@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from scipy import stats
 
 from dataprops.errors import DatapropsError
-from dataprops.laws.fitting import LAWS, design_of, fit_laws, forms, resampling, sources
+from dataprops.laws.fitting import forms, resampling, sources
+from dataprops.laws.fitting.fit import design_of, fit_laws
+from dataprops.laws.fitting.laws import LAWS
 from dataprops.laws.fitting.lines import Design, coefficients, fit_whole, left_out_residuals
 from dataprops.laws.fitting.resampling import interval, mean_of, pearson, resamples, spearman
 from dataprops.laws.fitting.table import any_channels, one_preprocessing, points_of

@@ -26,7 +26,8 @@ from dataprops.laws.calibrations import (
     reason_not_applicable,
     save_calibration,
 )
-from dataprops.laws.fitting import FittedLaw, fit_laws
+from dataprops.laws.fitting.fit import fit_laws
+from dataprops.laws.fitting.fitted import FittedLaw
 from dataprops.laws.fitting.forms import judged_forms
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.forecast import expected_loss, expected_penalty, images_for_loss, miss_quantile

@@ -28,7 +28,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import VERSION, Preprocess
-from dataprops.laws.fitting import Fit, FittedLaw
+from dataprops.laws.fitting.fitted import Fit, FittedLaw
 from dataprops.laws.fitting.table import points_of
 from dataprops.laws.networks import Networks
 from dataprops.laws.paper import FULL_FRACTION, FULL_PEAK, PAPER, load_calibration

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dataprops.laws.calibrations import Calibration, reason_not_applicable
-from dataprops.laws.fitting import FittedLaw
+from dataprops.laws.fitting.fitted import FittedLaw
 from dataprops.laws.paper import PAPER_SAMPLE, penalty_prediction
 from dataprops.laws.prediction import LEVEL, Prediction
 

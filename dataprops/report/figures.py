@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dataprops.laws.fitting import LAWS, FittedLaw
+from dataprops.laws.fitting.fitted import FittedLaw
+from dataprops.laws.fitting.laws import LAWS
 from dataprops.report.svg import BLUE, GREY, ORANGE, Plot, new_figure, powers, svg_of
 from dataprops.report.text import visible
 

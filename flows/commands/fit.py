@@ -45,7 +45,7 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     from dataclasses import replace
 
     from dataprops.laws.calibrations import save_calibration
-    from dataprops.laws.fitting import fit_laws
+    from dataprops.laws.fitting.fit import fit_laws
     from dataprops.laws.fitting.forms import judged_forms
     from dataprops.laws.fitting.table import one_preprocessing, read_experiments, read_table
     from dataprops.laws.networks import fitted_networks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from dataprops.laws.fitting import Law
+    from dataprops.laws.fitting.laws import Law
     from dataprops.laws.fitting.resampling import Intervals
 
 BASELINES = {"mean": "the mean", "log_n": "log N alone"}

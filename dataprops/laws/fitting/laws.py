@@ -1,0 +1,100 @@
+"""The laws of the paper, each a row: what it predicts, from what, with which slopes in theory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def positive_log(values: Any) -> np.ndarray:
+    """Natural logarithm; NaN of what is not above 0."""
+    positive = values.where(values > 0).to_numpy(float)
+    return np.log(positive)
+
+
+def _per_dimension(dimension: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    return lambda table: -positive_log(table["n_train"]) / table[dimension].where(table[dimension] > 0).to_numpy(float)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law as a row of data.
+
+    Attributes
+    ----------
+    title : str
+    target : str
+        Column that it predicts.
+    logarithm : bool
+        Whether it predicts the logarithm of the column.
+    unit : str
+        Of its errors.
+    terms : dict of str to callable
+        Name -> function of the table, float [rows].
+    needs : tuple of str
+        Columns.
+    theory : tuple of float or None
+        The slopes that the paper gives.
+    """
+
+    title: str
+    target: str
+    logarithm: bool
+    unit: str
+    terms: dict[str, Callable[[pd.DataFrame], np.ndarray]]
+    needs: tuple[str, ...]
+    theory: tuple[float, ...] | None
+
+
+LAWS: dict[str, Law] = {
+    "generalization": Law(
+        "generalization: log L = -(1/d_data) log N + log K_F + a",
+        "test_loss",
+        True,
+        "log nats",
+        {"log_n_per_dimension": _per_dimension("d_data"), "log_sharpness": lambda table: positive_log(table["k_f"])},
+        ("test_loss", "n_train", "d_data", "k_f"),
+        (1.0, 1.0),
+    ),
+    "robustness": Law(
+        "robustness: rise of the loss under FGSM, eps 2/255, against K_F",
+        "penalty_2",
+        False,
+        "nats",
+        {"sharpness": lambda table: table["k_f"].to_numpy(float)},
+        ("penalty_2", "k_f"),
+        None,
+    ),
+    "flip_distance": Law(
+        "robustness: log R = -log K_F + b, R the smallest step that flips the prediction",
+        "flip_eps",
+        True,
+        "log grey levels",
+        {"log_sharpness": lambda table: positive_log(table["k_f"])},
+        ("flip_eps", "k_f"),
+        (-1.0,),
+    ),
+    "representation": Law(
+        "representation: log L = -(1/d_repr) log N + c, d_repr of the last block",
+        "test_loss",
+        True,
+        "log nats",
+        {"log_n_per_dimension": _per_dimension("d_repr_last")},
+        ("test_loss", "n_train", "d_repr_last"),
+        (1.0,),
+    ),
+    "representation_peak": Law(
+        "representation: log L = -(1/d_repr) log N + c, d_repr where it peaks",
+        "test_loss",
+        True,
+        "log nats",
+        {"log_n_per_dimension": _per_dimension("d_repr_peak")},
+        ("test_loss", "n_train", "d_repr_peak"),
+        (1.0,),
+    ),
+}
+BOUNDS = {"bound": "d_repr_last", "bound_peak": "d_repr_peak"}
