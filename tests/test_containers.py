@@ -35,7 +35,7 @@ from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
 from dataprops.sources import OpenSource, SourceOptions, open_source, tablefile
-from dataprops.sources.containers import archives, parquet
+from dataprops.sources.containers import archive_index, archives, parquet, tars
 from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
@@ -176,7 +176,7 @@ def test_what_has_no_random_access_is_read_in_few_passes(name: str, tmp_path: Pa
     else:
         np.savez_compressed(tmp_path / name, images=images, labels=np.arange(300) % 2)
     passes = []
-    original, rows = archives._tar_members, archives.zipfile.ZipFile.open
+    original, rows = tars._members, zipfile.ZipFile.open
 
     def counted(*args):
         passes.append(args[0])
@@ -187,7 +187,7 @@ def test_what_has_no_random_access_is_read_in_few_passes(name: str, tmp_path: Pa
             passes.append("images.npy")
         return rows(self, member, *args, **more)
 
-    monkeypatch.setattr(archives, "_tar_members", counted)
+    monkeypatch.setattr(tars, "_members", counted)
     monkeypatch.setattr(zipfile.ZipFile, "open", counted_rows)
     seen = looked(tmp_path / name, tmp_path, channels=1)
     assert (seen["n_images"], seen["n_unreadable"], len(set(seen["pixels"]))) == (300, 0, 300)
@@ -574,7 +574,7 @@ def test_links_of_a_tar_are_images_if_they_stay_inside_and_are_not_followed_if_t
     table = source.scan()
     assert table["path"].tolist() == ["a/1.png", "a/x.png"]
     assert source.read("a/1.png") == source.read("a/x.png") == pngs(1)[0]
-    assert table.attrs["reasons"] == {"a/2.png": archives.NOWHERE}
+    assert table.attrs["reasons"] == {"a/2.png": archive_index.NOWHERE}
 
 
 class Evil:

@@ -1,9 +1,7 @@
 """Archives of a folder, read where they are: zip and tar, and WebDataset shards.
 
-zip and plain tar give random access: their members are found once and each is read by one range of bytes. A compressed tar
-(.tar.gz, .tgz, .tar.bz2, .tar.xz) has none: to read its last member all before it must be inflated. So it is only ever read from its
-start to its end (`stream`): once for the list, once for the contents, once for the decoding, whatever the number of images; what
-is read is handed to the workers. One image out of order costs one pass up to it.
+How each kind is read: `zips`, `tars`. What both give is an index (`archive_index`) and the bytes of members, which here become a
+table of images, with what tables and texts in an archive, or beside several of them, tell of these.
 
 A member that is another name of a file (a hard link, a link within the archive) is an image as that file is: it is the very
 duplicate that an audit looks for. Backslashes between folders, as programs of Windows write them, count as slashes. Members of
@@ -12,42 +10,25 @@ unknown endings are asked by their first bytes. For the files beside images of W
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import errno
-import gzip
-import io
 import logging
-import lzma
 import os
 import posixpath
-import stat
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.formats import HEAD, is_image
-from dataprops.sources.account import CUT, LINKED, REPEATED, UNSAFE, Decision, decide, reason_of, told
+from dataprops.sources.account import CUT, Decision, decide, reason_of, told
 from dataprops.sources.beside import with_tables
 from dataprops.sources.containers import webdataset
-from dataprops.sources.containers.members import (
-    BRACES,
-    LARGEST,
-    LISTED_AT_ONCE,
-    RATIO,
-    check_inflation,
-    kind_of_member,
-    member_table,
-    shards_of,
-    split_named,
-    with_slashes,
-)
+from dataprops.sources.containers.archive_index import DAMAGED, Index, Member, plain_reason
+from dataprops.sources.containers.members import BRACES, member_table, shards_of, split_named
+from dataprops.sources.containers.tars import PACKED, is_packed, streamed, tar_files, tar_index, tar_member
+from dataprops.sources.containers.zips import zip_files, zip_index, zip_member
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
 from dataprops.sources.table import SourceOptions, image_table, shown
@@ -59,19 +40,8 @@ from dataprops.util.redact import is_url, redacted
 log = logging.getLogger(__name__)
 
 ZIP = (".zip",)
-PACKED = {
-    ".tar.gz": gzip.open,
-    ".tgz": gzip.open,
-    ".tar.bz2": bz2.open,
-    ".tbz2": bz2.open,
-    ".tar.xz": lzma.open,
-    ".txz": lzma.open,
-}
 TAR = (".tar", *PACKED)
-BUFFER = 2**20
 TABLES = 2**29  # bytes of all tables of an archive
-LINK = 4096  # bytes that the target of a link may have
-NOWHERE = "link that leads out of the archive, or nowhere"
 # first bytes -> what it is and the endings of such an archive; none: it is not read
 KINDS: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"PK\3\4": ("a zip archive", (".zip",)),
@@ -81,48 +51,6 @@ KINDS: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"Rar!": ("a RAR archive", ()),
     b"7z\xbc\xaf": ("a 7z archive", ()),
 }
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-)
-
-
-class Member(NamedTuple):
-    """A file in an archive: where its bytes begin (of a zip: its header), how many there are, and how many when inflated."""
-
-    start: int
-    packed: int
-    size: int
-    info: zipfile.ZipInfo | None = None
-
-
-class Index(NamedTuple):
-    """What an archive holds.
-
-    Attributes
-    ----------
-    images : dict
-        Name -> Member, in the archive's order. Several names may be of one member.
-    others : dict
-        Names of what is no image -> why; folders end with ``/``.
-    texts : dict
-        Name -> text beside an image, of WebDataset.
-    slashed : dict
-        Names in the archive that are written otherwise there -> names as here.
-    cut : bool
-        Whether the archive ends early.
-    """
-
-    images: dict[str, Member]
-    others: dict[str, str]
-    texts: dict[str, str]
-    slashed: dict[str, str]
-    cut: bool = False
 
 
 _indices: Cache[Index] = Cache(2_000_000, lambda index: len(index.images) + len(index.texts))
@@ -133,260 +61,11 @@ def numbered(name: str) -> bool:
     return BRACES.search(name) is not None
 
 
-def is_packed(name: str) -> bool:
-    """Whether an archive has no random access."""
-    return name.lower().endswith(tuple(PACKED))
-
-
-# zip
-
-
-def _zip_index(reader: Reader) -> Index:
-    images: dict[str, Member] = {}
-    others: dict[str, str] = {}
-    links: dict[str, str] = {}
-    known: dict[str, Member] = {}
-    with zipfile.ZipFile(reader.file(BUFFER)) as archive:
-        infos = archive.infolist()
-        dos = bool(infos) and all(info.create_system == 0 for info in infos)
-        slashed = with_slashes([info.filename for info in infos], windows=dos)
-        for info in infos:
-            name = slashed[info.filename]
-            member = Member(info.header_offset, info.compress_size, info.file_size, info)
-            # zipfile cuts names at a NUL
-            kind = kind_of_member(name) if "\0" not in info.orig_filename else "unsafe"
-            if stat.S_ISLNK(info.external_attr >> 16) and kind != "unsafe" and info.file_size <= LINK:
-                target = os.fsdecode(_zip_bytes(archive, info, LINK))
-                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-                continue
-            known[name] = member
-            head = _zip_bytes(archive, info, HEAD) if kind == "unknown" else b""
-            if kind == "unknown":
-                kind = "image" if is_image(head, name) else "other"
-            if name in images:
-                others[name] = REPEATED
-            if kind == "image":
-                images[name] = member
-            elif name not in images:
-                others[name] = UNSAFE if kind == "unsafe" else reason_of(name, head)
-    _follow(links, known, images, others)
-    return Index(images, others, {}, {raw: name for raw, name in slashed.items() if raw != name})
-
-
-def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    """The first bytes of a member; empty if it is damaged or encrypted."""
-    try:
-        with archive.open(info) as file:
-            return file.read(most)
-    except (*_DAMAGED, OSError, ValueError):
-        return b""
-
-
-def _follow(
-    links: Mapping[str, str], known: Mapping[str, Member], images: dict[str, Member], others: dict[str, str]
-) -> None:
-    """Links to files of the archive: names of these files, images if they are; ./a and a are one name."""
-    places = {member.start for member in images.values()}
-    targets = {posixpath.normpath(name): posixpath.normpath(target) for name, target in links.items()}
-    members = {posixpath.normpath(name): member for name, member in (*known.items(), *images.items())} if links else {}
-    for name in links:
-        at, seen = posixpath.normpath(name), set()
-        while at in targets and at not in seen:
-            seen.add(at)
-            at = targets[at]
-        target = members.get(at)
-        if target is None:
-            inside = any(other.startswith(f"{at}/") for other in members)
-            others[name] = LINKED if inside else NOWHERE
-        elif target.start in places or kind_of_member(name) == "image":
-            images[name] = target
-        else:
-            others[name] = reason_of(name)
-
-
-def _zip_member(reader: Reader, member: Member) -> bytes:
-    info = member.info
-    assert info is not None
-    if info.flag_bits & 1:
-        raise OSError(errno.EACCES, "the archive's member is encrypted")
-    check_inflation(member.size, member.packed)
-    if member.start + member.packed > reader.size:
-        raise OSError(errno.EIO, "the archive is damaged: the member would end behind the archive's end")
-    head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with room for what else it may hold
-    data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
-    if data[:4] != b"PK\x03\x04" or len(data) < 30:
-        raise OSError(errno.EIO, "the archive is damaged: there is no member header where one is expected")
-    begin = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
-    packed = data[begin : begin + member.packed]
-    if len(packed) < member.packed:
-        packed = reader.range(member.start + begin, member.start + begin + member.packed)
-    try:
-        with zipfile.ZipExtFile(io.BytesIO(packed), "r", info) as file:
-            content = file.read(member.size)  # read() would inflate all before it cuts
-    except _DAMAGED as error:
-        raise OSError(errno.EIO, f"the archive is damaged: {_plain_reason(error)}") from None
-    if len(content) != member.size:
-        raise OSError(errno.EIO, "the archive is damaged: the member is shorter than it should be")
-    return content
-
-
-def _plain_reason(error: BaseException) -> str:
-    text = str(error)
-    return "bad CRC-32" if "CRC" in text else type(error).__name__ if not text or "/" in text else text
-
-
-# tar
-
-
-class _Inflated(io.RawIOBase):
-    """A decompressed stream; damage ends it (`cut`), and a bomb is an error."""
-
-    def __init__(self, inner: Any, raw: IO[bytes]) -> None:
-        self.inner, self.raw, self.total, self.cut = inner, raw, 0, False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self.inner.read1(len(buffer))  # what there is: all that comes before the damage counts
-        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            if not self.total or getattr(error, "errno", None):  # no stream at all, or a file that cannot be read
-                raise
-            self.cut, data = True, b""
-        self.total += len(data)
-        if self.total > LARGEST and self.total > RATIO * max(1, self.raw.tell()):
-            raise OSError(errno.EFBIG, f"it inflates more than {RATIO} times (decompression bomb?)")
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _tar_members(name: str, reader: Reader) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Members in order; of a packed tar each must be read before the next is asked for."""
-    file = reader.file(BUFFER)
-    if is_packed(name):
-        suffix = next(suffix for suffix in PACKED if name.lower().endswith(suffix))
-        opened = PACKED[suffix](file, "rb")
-        archive = tarfile.open(fileobj=io.BufferedReader(_Inflated(opened, file), BUFFER), mode="r|")  # noqa: SIM115 - closed below
-    else:
-        archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - closed below
-    with archive:
-        while (member := archive.next()) is not None:
-            archive.members = []  # else it remembers every one
-            yield archive, member
-
-
-def _tar_index(name: str, reader: Reader) -> Index:
-    index = Index({}, {}, {}, {})
-    known: dict[str, Member] = {}
-    links: dict[str, str] = {}
-    last, cut, end = None, False, 0
-    try:
-        for archive, member in _tar_members(name, reader):
-            last, end = member, archive.offset
-            _enter(archive, member, index, known, links)
-    except (*_DAMAGED, OSError) as error:
-        # what came before the cut stands; the member that it goes through is listed and cannot be read
-        if last is None or getattr(error, "errno", None):  # a bomb, or a file that cannot be read
-            raise
-        cut = True
-    if not is_packed(name):
-        # tarfile ends at a damaged header as at the end; a whole archive ends with zeros
-        tail = reader.range(end, end + tarfile.BLOCKSIZE)
-        cut |= not tail or any(tail)
-    _follow(links, known, index.images, index.others)
-    slashed = with_slashes([*index.images, *index.others, *index.texts])
-    if any(raw != new for raw, new in slashed.items()):
-        index = Index(
-            {slashed[raw]: value for raw, value in index.images.items()},
-            {slashed[raw]: value for raw, value in index.others.items()},
-            {slashed[raw]: value for raw, value in index.texts.items()},
-            {raw: new for raw, new in slashed.items() if raw != new},
-        )
-    return index._replace(cut=cut)
-
-
-def _enter(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    index: Index,
-    known: dict[str, Member],
-    links: dict[str, str],
-) -> None:
-    """Put one member of a tar into the index."""
-    name = member.name
-    kind = kind_of_member(name)
-    if member.isdir():
-        index.others[f"{name}/"] = reason_of(name)
-    elif (member.islnk() or member.issym()) and kind != "unsafe":
-        target = member.linkname
-        links[name] = target if member.islnk() else posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-    elif not member.isreg() or kind in ("unsafe", "hidden"):
-        index.others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
-    else:
-        known[name] = Member(member.offset_data, member.size, member.size)
-        head = _tar_bytes(archive, member, HEAD) if kind == "unknown" else b""
-        if kind == "unknown":
-            kind = "image" if is_image(head, name) else "other"
-        if kind == "image":
-            if index.images.pop(name, None) is not None:
-                index.others[name] = REPEATED  # the later one counts, at its own place
-            index.images[name] = known[name]
-            return
-        index.others[name] = reason_of(name, head)
-        if name.lower().endswith(webdataset.SIDECARS) and member.size <= LISTED_AT_ONCE:
-            index.texts[name] = _tar_bytes(archive, member, member.size).decode("utf-8", "replace").strip()
-
-
-def _tar_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
-    file = archive.extractfile(member)
-    return file.read(most) if file is not None else b""
-
-
-def _tar_member(reader: Reader, member: Member) -> bytes:
-    if member.size > LARGEST:
-        check_inflation(member.size, member.packed)
-    data = b"" if member.start + member.size > reader.size else reader.range(member.start, member.start + member.size)
-    if len(data) < member.size:
-        raise OSError(errno.EIO, "the archive ends within it")
-    return data
-
-
-def _streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iterator[tuple[str, bytes | OSError]]:
-    """Read members of a compressed tar in one pass, in its order; if a name occurs twice, the later member counts."""
-    left: dict[int, list[str]] = {}
-    for key, member in index.images.items():
-        if key in wanted:
-            left.setdefault(member.start, []).append(key)
-    try:
-        for archive, member in _tar_members(name, reader):
-            if not left:
-                return
-            if not member.isreg() or member.offset_data not in left:
-                continue
-            if member.size > LARGEST:
-                content: bytes | OSError = OSError(
-                    errno.EFBIG, f"{member.size:,} bytes are more than an image file should have"
-                )
-            else:
-                file = archive.extractfile(member)
-                data = file.read() if file is not None else b""
-                content = data if len(data) == member.size else OSError(errno.EIO, "the archive ends within it")
-            yield from ((key, content) for key in left.pop(member.offset_data))
-    except (*_DAMAGED, OSError):
-        pass  # what is left is told below
-    for keys in left.values():
-        yield from ((key, OSError(errno.EIO, "the archive ends within it")) for key in keys)
-
-
-# both
-
-
 def _index(location: str, reader: Reader, access: Access) -> Index:
     is_zip = _suffixed(location, ZIP)
     return _indices.get(
         filesystems.identity(location, access),
-        lambda: _zip_index(reader) if is_zip else _tar_index(_bare(location), reader),
+        lambda: zip_index(reader) if is_zip else tar_index(_bare(location), reader),
     )
 
 
@@ -425,9 +104,9 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
         access = access_of(options)
         reader = open_reader(location, access)
         return reader, _index(location, reader, access)
-    except (*_DAMAGED, OSError, ValueError) as error:
+    except (*DAMAGED, OSError, ValueError) as error:
         let_through(error)
-        reason = getattr(error, "strerror", None) or _plain_reason(error)
+        reason = getattr(error, "strerror", None) or plain_reason(error)
         if other := _other_kind(location, reader):
             raise DatapropsError(f"{redacted(location)} cannot be read as an archive: it is {other}") from None
         raise DatapropsError(
@@ -530,19 +209,11 @@ def _tables_of(location: str, names: Mapping[str, str], options: SourceOptions) 
         raw for raw in names if raw.lower().endswith((*TEXTS, ".parquet", EXCEL, ".yaml", ".yml", ".names", ".xml"))
     }
     found: dict[str, bytes] = {}
-    left = TABLES
-    with contextlib.suppress(*_DAMAGED, OSError):
-        if _suffixed(location, ZIP):
-            with zipfile.ZipFile(reader.file(BUFFER)) as archive:
-                for info in archive.infolist():
-                    if info.filename in wanted and info.file_size <= left:
-                        found[names[info.filename]] = _zip_bytes(archive, info, info.file_size)
-                        left -= info.file_size
-        else:
-            for archive, member in _tar_members(_bare(location), reader):
-                if member.isreg() and member.name in wanted and member.size <= left:
-                    found[names[member.name]] = _tar_bytes(archive, member, member.size)
-                    left -= member.size
+    is_zip = _suffixed(location, ZIP)
+    files = zip_files(reader, wanted, TABLES) if is_zip else tar_files(_bare(location), reader, wanted, TABLES)
+    with contextlib.suppress(*DAMAGED, OSError):
+        for raw, content in files:
+            found[names[raw]] = content
     return found
 
 
@@ -634,10 +305,10 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     if name not in index.images:
         raise OSError(errno.ENOENT, "the archive holds no such member")
     if _suffixed(place, ZIP):
-        return _zip_member(reader, index.images[name])
+        return zip_member(reader, index.images[name])
     if not is_packed(_bare(place)):
-        return _tar_member(reader, index.images[name])
-    content = next(content for _, content in _streamed(_bare(place), reader, index, {name}))
+        return tar_member(reader, index.images[name])
+    content = next(content for _, content in streamed(_bare(place), reader, index, {name}))
     if isinstance(content, OSError):
         raise content
     return content
@@ -667,7 +338,7 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
     for place, names in wanted.items():
         reader, index = _opened(place, options)
         if is_packed(_bare(place)):
-            yield from ((names[name], content) for name, content in _streamed(_bare(place), reader, index, set(names)))
+            yield from ((names[name], content) for name, content in streamed(_bare(place), reader, index, set(names)))
             continue
         for key in names.values():
             try:
@@ -678,7 +349,4 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when its archive does."""
-    parts = [_located(location, key)[0] for key in keys]
-    each = sorted(set(parts))
-    known = dict(zip(each, filesystems.version_tokens(each, access_of(options)), strict=True))
-    return [known[place] for place in parts]
+    return filesystems.version_tokens([_located(location, key)[0] for key in keys], access_of(options))

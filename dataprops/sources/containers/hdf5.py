@@ -273,12 +273,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when the file does."""
-    if is_url(location) or not Path(location).is_dir():
-        return filesystems.version_tokens([location], access_of(options)) * len(keys)
-    names = [key.partition("/")[0] for key in keys]
-    each = sorted(set(names))
-    known = dict(
-        zip(each, filesystems.version_tokens([str(Path(location) / n) for n in each], access_of(options)), strict=True)
-    )
-    return [known[name] for name in names]
+    """A number for each image that changes when its file does."""
+    several = not is_url(location) and Path(location).is_dir()
+    places = [str(Path(location) / key.partition("/")[0]) if several else location for key in keys]
+    return filesystems.version_tokens(places, access_of(options))

@@ -292,4 +292,4 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the file does."""
-    return filesystems.version_tokens([location], access_of(options)) * len(keys)
+    return filesystems.version_tokens([location] * len(keys), access_of(options))

@@ -308,7 +308,4 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when its shard does."""
-    parts = [_located(location, key)[0] for key in keys]
-    each = sorted(set(parts))
-    known = dict(zip(each, filesystems.version_tokens(each, access_of(options)), strict=True))
-    return [known[place] for place in parts]
+    return filesystems.version_tokens([_located(location, key)[0] for key in keys], access_of(options))

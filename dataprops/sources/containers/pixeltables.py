@@ -223,4 +223,4 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number for each image that changes when the table does."""
-    return filesystems.version_tokens([location], access_of(options)) * len(keys)
+    return filesystems.version_tokens([location] * len(keys), access_of(options))

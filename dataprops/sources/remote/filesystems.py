@@ -490,7 +490,7 @@ def _linked(system: Any, url: str) -> list[str]:
 
 
 def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
-    """For each file a number that changes when the file does, -1 if unknown; no file is read."""
+    """For each file a number that changes when the file does, -1 if unknown; no file is read, and each is asked about once."""
 
     def one(location: str) -> int:
         try:
@@ -501,10 +501,14 @@ def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
         except (OSError, ValueError, DatapropsError):
             return -1
 
-    if len(locations) < 2 or not any(map(is_url, locations)):
-        return [one(location) for location in locations]
-    with ThreadPoolExecutor(REQUESTS) as pool:
-        return list(pool.map(one, locations))
+    each = list(dict.fromkeys(locations))
+    if len(each) < 2 or not any(map(is_url, each)):
+        tokens = [one(location) for location in each]
+    else:
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            tokens = list(pool.map(one, each))
+    known = dict(zip(each, tokens, strict=True))
+    return [known[location] for location in locations]
 
 
 def is_folder(location: str) -> bool:

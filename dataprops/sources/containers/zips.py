@@ -1,0 +1,103 @@
+"""zip archives: members are found once, and each is read by one range of bytes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import posixpath
+import stat
+import zipfile
+from collections.abc import Collection, Iterator
+
+from dataprops.imaging.formats import HEAD, is_image
+from dataprops.sources.account import REPEATED, UNSAFE, reason_of
+from dataprops.sources.containers.archive_index import BUFFER, DAMAGED, Index, Member, follow_links, plain_reason
+from dataprops.sources.containers.members import check_inflation, kind_of_member, with_slashes
+from dataprops.sources.remote.filesystems import Reader
+
+LINK = 4096  # bytes that the target of a link may have
+
+
+def zip_index(reader: Reader) -> Index:
+    """What a zip holds."""
+    images: dict[str, Member] = {}
+    others: dict[str, str] = {}
+    links: dict[str, str] = {}
+    known: dict[str, Member] = {}
+    with zipfile.ZipFile(reader.file(BUFFER)) as archive:
+        infos = archive.infolist()
+        dos = bool(infos) and all(info.create_system == 0 for info in infos)
+        slashed = with_slashes([info.filename for info in infos], windows=dos)
+        for info in infos:
+            name = slashed[info.filename]
+            member = Member(info.header_offset, info.compress_size, info.file_size, info)
+            # zipfile cuts names at a NUL
+            kind = kind_of_member(name) if "\0" not in info.orig_filename else "unsafe"
+            if stat.S_ISLNK(info.external_attr >> 16) and kind != "unsafe" and info.file_size <= LINK:
+                target = os.fsdecode(_zip_bytes(archive, info, LINK))
+                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+                continue
+            known[name] = member
+            head = _zip_bytes(archive, info, HEAD) if kind == "unknown" else b""
+            if kind == "unknown":
+                kind = "image" if is_image(head, name) else "other"
+            if name in images:
+                others[name] = REPEATED
+            if kind == "image":
+                images[name] = member
+            elif name not in images:
+                others[name] = UNSAFE if kind == "unsafe" else reason_of(name, head)
+    follow_links(links, known, images, others)
+    return Index(images, others, {}, {raw: name for raw, name in slashed.items() if raw != name})
+
+
+def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+    """The first bytes of a member; empty if it is damaged or encrypted."""
+    try:
+        with archive.open(info) as file:
+            return file.read(most)
+    except (*DAMAGED, OSError, ValueError):
+        return b""
+
+
+def zip_files(reader: Reader, wanted: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of some members, in the archive's order, as long as they have at most so many bytes together."""
+    with zipfile.ZipFile(reader.file(BUFFER)) as archive:
+        for info in archive.infolist():
+            if info.filename in wanted and info.file_size <= most:
+                most -= info.file_size
+                yield info.filename, _zip_bytes(archive, info, info.file_size)
+
+
+def zip_member(reader: Reader, member: Member) -> bytes:
+    """The bytes of one member.
+
+    Raises
+    ------
+    OSError
+        If it is encrypted, damaged or a bomb.
+    """
+    info = member.info
+    assert info is not None
+    if info.flag_bits & 1:
+        raise OSError(errno.EACCES, "the archive's member is encrypted")
+    check_inflation(member.size, member.packed)
+    if member.start + member.packed > reader.size:
+        raise OSError(errno.EIO, "the archive is damaged: the member would end behind the archive's end")
+    head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with room for what else it may hold
+    data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
+    if data[:4] != b"PK\x03\x04" or len(data) < 30:
+        raise OSError(errno.EIO, "the archive is damaged: there is no member header where one is expected")
+    begin = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
+    packed = data[begin : begin + member.packed]
+    if len(packed) < member.packed:
+        packed = reader.range(member.start + begin, member.start + begin + member.packed)
+    try:
+        with zipfile.ZipExtFile(io.BytesIO(packed), "r", info) as file:
+            content = file.read(member.size)  # read() would inflate all before it cuts
+    except DAMAGED as error:
+        raise OSError(errno.EIO, f"the archive is damaged: {plain_reason(error)}") from None
+    if len(content) != member.size:
+        raise OSError(errno.EIO, "the archive is damaged: the member is shorter than it should be")
+    return content
