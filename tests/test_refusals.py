@@ -27,7 +27,7 @@ from dataprops.imaging.formats import is_image
 from dataprops.report.terminal_laws import print_fit
 from dataprops.sources import arrays, lists, published
 from dataprops.sources.containers import archives, numpyfiles, pixeltables
-from dataprops.sources.remote import filesystems
+from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.table import SourceOptions, image_table
 from dataprops.store import pass_cache
 from dataprops.store.folder import open_salt, open_store, other_summaries, previous_summary
@@ -272,9 +272,9 @@ def test_what_the_server_leaves_out_is_an_error_or_no_mark(tmp_path, monkeypatch
     file.write_bytes(b"abc")
     assert filesystems.read_bytes(str(file)) == b"abc"
     assert filesystems._token({"size": None}) == -1
-    assert filesystems._judged(ValueError("no such bucket"))[0] == filesystems._judged(ValueError("other"))[0]
+    assert connections._judged(ValueError("no such bucket"))[0] == connections._judged(ValueError("other"))[0]
     with pytest.raises(OSError, match="not a file"):
-        filesystems._local(str(tmp_path))
+        readers._local(str(tmp_path))
 
 
 # stores

@@ -30,8 +30,8 @@ from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.sources import SourceOptions, open_source
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import Access
+from dataprops.sources.remote import connections, filesystems
+from dataprops.sources.remote.connections import Access
 from dataprops.util.budget import bounded, one_image
 from dataprops.util.redact import redacted, reveal, withhold
 from dataprops.util.tools import inline_tools
@@ -45,7 +45,7 @@ SECRET = "pl4nted-s3cret"
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems, "PAUSE", 0.01)
+    monkeypatch.setattr(connections, "PAUSE", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -475,7 +475,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    filesystems._systems.values.clear()
+    connections._systems.values.clear()
 
 
 def test_s3_folders_containers_and_manifests(s3, credentials, files, tmp_path: Path, caplog) -> None:
@@ -571,7 +571,7 @@ def test_s3_without_credentials(s3, files, monkeypatch, tmp_path: Path) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    filesystems._systems.values.clear()
+    connections._systems.values.clear()
     from botocore.exceptions import NoCredentialsError
 
     asked = []
@@ -581,7 +581,7 @@ def test_s3_without_credentials(s3, files, monkeypatch, tmp_path: Path) -> None:
         raise NoCredentialsError
 
     with pytest.raises(OSError, match=r"no credentials are configured .--rule anonymous=yes"):
-        filesystems.patiently(ask)
+        connections.patiently(ask)
     assert len(asked) == 1
     assert_same(open_source("s3://scans/deep/set", SourceOptions(rules=(f"endpoint={url}", "anonymous=yes"))), files)
     with pytest.raises(DatapropsError, match="'anonymous' is 'maybe'; expected no, yes"):

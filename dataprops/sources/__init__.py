@@ -25,7 +25,7 @@ from dataprops.sources.account import WAYS_OUT
 from dataprops.sources.containers import archives, arraysets, hdf5, numpyfiles, parquet, pixeltables
 from dataprops.sources.doubts import with_doubts
 from dataprops.sources.remote import listing
-from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.remote.connections import ACCESS
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules

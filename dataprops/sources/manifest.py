@@ -35,8 +35,8 @@ from dataprops.sources.columns import (
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import joined
 from dataprops.sources.lists import split_of_list, with_splits
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import Access, access_of
+from dataprops.sources.remote import connections, filesystems, readers
+from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.structure import infer
 from dataprops.sources.table import Said, SourceOptions, image_table, shown
@@ -322,13 +322,13 @@ def _place(location: str, key: str, options: SourceOptions) -> str:
             paths = list(dict.fromkeys(path for path in rows if path is not None))
             return dict(zip(_keys(paths), paths, strict=True))
 
-        known = _addresses.get((filesystems.identity(location, access), options.path_column), load)
+        known = _addresses.get((readers.identity(location, access), options.path_column), load)
         if key not in known:
             raise OSError(errno.ENOENT, "the manifest no longer lists it")
         key = known[key]
     if is_url(key):
         scheme = key.partition("://")[0].lower()
-        if scheme not in filesystems.SCHEMES:
+        if scheme not in connections.SCHEMES:
             raise OSError(errno.EINVAL, f"addresses of the scheme {scheme} are not read")
         return key
     return filesystems.joined(filesystems.parent(location), key)

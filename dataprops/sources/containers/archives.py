@@ -29,8 +29,9 @@ from dataprops.sources.containers.archive_index import DAMAGED, Index, Member, p
 from dataprops.sources.containers.members import BRACES, member_table, shards_of, split_named
 from dataprops.sources.containers.tars import PACKED, is_packed, streamed, tar_files, tar_index, tar_member
 from dataprops.sources.containers.zips import zip_files, zip_index, zip_member
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
+from dataprops.sources.remote import filesystems, readers
+from dataprops.sources.remote.connections import Access, access_of
+from dataprops.sources.remote.readers import Reader, open_reader
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import EXCEL, TEXTS
 from dataprops.util.cache import Cache
@@ -64,7 +65,7 @@ def numbered(name: str) -> bool:
 def _index(location: str, reader: Reader, access: Access) -> Index:
     is_zip = _suffixed(location, ZIP)
     return _indices.get(
-        filesystems.identity(location, access),
+        readers.identity(location, access),
         lambda: zip_index(reader) if is_zip else tar_index(_bare(location), reader),
     )
 

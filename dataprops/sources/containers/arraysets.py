@@ -25,7 +25,7 @@ from dataprops.sources import arrays
 from dataprops.sources.account import Decision
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import NO_LABELS, SEPARATOR, joined, words_of
-from dataprops.sources.remote.filesystems import ACCESS
+from dataprops.sources.remote.connections import ACCESS
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table, shown
 from dataprops.util.redact import redacted

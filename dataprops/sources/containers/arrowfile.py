@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from dataprops.sources.remote.filesystems import Access, open_reader
+from dataprops.sources.remote.connections import Access
+from dataprops.sources.remote.readers import open_reader
 
 BUFFER = 2**20
 

@@ -28,8 +28,9 @@ from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE
 from dataprops.sources.labels import words_of
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import access_of, open_reader
+from dataprops.sources.remote import filesystems, readers
+from dataprops.sources.remote.connections import access_of
+from dataprops.sources.remote.readers import open_reader
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, given_rules, image_table
 from dataprops.util.cache import Cache
@@ -56,7 +57,7 @@ def _open(location: str, options: SourceOptions) -> Any:
     _closed_at_exit()  # after h5py is loaded: what is registered last runs first
     access = access_of(options)
     return _files.get(
-        filesystems.identity(location, access), lambda: h5py.File(open_reader(location, access).file(2**18), "r")
+        readers.identity(location, access), lambda: h5py.File(open_reader(location, access).file(2**18), "r")
     )
 
 

@@ -18,7 +18,7 @@ from dataprops.imaging.formats import ending_of
 from dataprops.sources import folder
 from dataprops.sources.account import REPEATED
 from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import Access
+from dataprops.sources.remote.connections import Access
 from dataprops.sources.table import SourceOptions
 from dataprops.util.redact import is_url, redacted
 

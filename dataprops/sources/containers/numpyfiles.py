@@ -25,8 +25,9 @@ from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE, RATIO, is_safe
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import Access, Reader, access_of, open_reader
+from dataprops.sources.remote import filesystems, readers
+from dataprops.sources.remote.connections import Access, access_of
+from dataprops.sources.remote.readers import Reader, open_reader
 from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
@@ -124,7 +125,7 @@ def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
     """
     try:
         reader = open_reader(location, access)
-        return reader, _headers.get(filesystems.identity(location, access), lambda: _arrays(reader, location))
+        return reader, _headers.get(readers.identity(location, access), lambda: _arrays(reader, location))
     except (
         OSError,
         ValueError,

@@ -25,8 +25,9 @@ from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import imagecolumns
 from dataprops.sources.containers.arrowfile import ArrowFile, open_arrow
 from dataprops.sources.containers.members import is_safe, shards_of, split_named
-from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import ACCESS, Access, access_of, open_reader
+from dataprops.sources.remote import filesystems, readers
+from dataprops.sources.remote.connections import ACCESS, Access, access_of
+from dataprops.sources.remote.readers import open_reader
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
 from dataprops.sources.tablefile import open_parquet, read_group, whole_parquet
 from dataprops.util.budget import read_whole
@@ -250,14 +251,14 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     place, row, item = _located(location, key)
     access = access_of(options)
     try:
-        shard = _shards.get((filesystems.identity(place, access), options.rules), lambda: _open(place, options))
+        shard = _shards.get((readers.identity(place, access), options.rules), lambda: _open(place, options))
     except DatapropsError as error:
         raise OSError(errno.EIO, str(error)) from None
     if row >= shard.first[-1]:
         raise OSError(errno.ENOENT, "there is no such row")
     number = next(i for i in range(len(shard.first) - 1) if row < shard.first[i + 1])
     column = _groups.get(
-        (filesystems.identity(place, access), shard.column.name, number),
+        (readers.identity(place, access), shard.column.name, number),
         lambda: _read_group(place, shard, number, access),
     )
     found = column[row - shard.first[number]]

@@ -24,7 +24,7 @@ from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import LEAST, Named
 from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import access_of
+from dataprops.sources.remote.connections import access_of
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.sources.tablefile import as_text

@@ -31,7 +31,7 @@ from dataprops.sources.containers.members import (
     kind_of_member,
     with_slashes,
 )
-from dataprops.sources.remote.filesystems import Reader
+from dataprops.sources.remote.readers import Reader
 
 PACKED = {
     ".tar.gz": gzip.open,

@@ -14,7 +14,7 @@ from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources.account import REPEATED, UNSAFE, reason_of
 from dataprops.sources.containers.archive_index import BUFFER, DAMAGED, Index, Member, follow_links, plain_reason
 from dataprops.sources.containers.members import check_inflation, kind_of_member, with_slashes
-from dataprops.sources.remote.filesystems import Reader
+from dataprops.sources.remote.readers import Reader
 
 LINK = 4096  # bytes that the target of a link may have
 

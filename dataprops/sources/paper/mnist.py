@@ -14,7 +14,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.paper.layout import Image, base_of, listing, need, unreadable
-from dataprops.sources.remote.filesystems import open_reader
+from dataprops.sources.remote.readers import open_reader
 from dataprops.util import budget
 from dataprops.util.cache import FileCache
 

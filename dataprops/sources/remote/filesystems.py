@@ -1,87 +1,31 @@
-"""Files here and elsewhere, by one set of functions: local paths, and addresses that fsspec opens.
+"""Files here and elsewhere, by one set of functions: their places and names, whole files, listings, versions.
 
-Credentials come from where each service's own tools look (``~/.aws``, ``AWS_*``, ``GOOGLE_APPLICATION_CREDENTIALS``) and from
-fsspec's configuration; ``--rule anonymous=yes`` asks without any, ``--rule endpoint=URL`` names another S3 server. What fails for a
-reason that may pass (no connection, 429, 5xx) is tried `TRIES` times. Errors are OSErrors whose text holds no address.
+How an address is asked: `connections`; random access to one file: `readers`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import errno
 import hashlib
 import html
-import io
-import logging
 import os
 import posixpath
-import stat
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.table import SourceOptions, given_rules
+from dataprops.sources.remote.connections import Access, patiently, scheme_of, system_of
+from dataprops.sources.remote.readers import identity
 from dataprops.util.budget import LARGEST, allowed, need, read_whole, refuse_size
-from dataprops.util.cache import Cache
-from dataprops.util.redact import is_url, redacted
+from dataprops.util.redact import is_url
 
-# scheme -> (package that opens it, extra of this package that brings it)
-SCHEMES: dict[str, tuple[str, str]] = {
-    "http": ("aiohttp", ""),
-    "https": ("aiohttp", ""),
-    "s3": ("s3fs", "s3"),
-    "gs": ("gcsfs", "gs"),
-    "gcs": ("gcsfs", "gs"),
-    "memory": ("fsspec", ""),
-}
-ACCESS: dict[str, tuple[str, ...]] = {"anonymous": ("no", "yes"), "endpoint": ()}
-TRIES = 4
-PAUSE = 0.5  # seconds before the second try; doubled for each further one
-CONNECT, READ = 20, 60  # seconds to wait for a connection, and for the next bytes
-WHOLE = 2**30  # bytes of a container that is held in memory where a server sends no ranges
 PIECE = 2**20  # bytes of a web server's answer that are read at once
 REQUESTS = 16  # at once, where each object is asked about
 DEPTH = 32  # of folders in an HTML listing
-MINUTES_KNOWN = 15  # that an open remote container is taken to be the same
 
 # what services tell of a version of an object
 MARKS = ("ETag", "etag", "LastModified", "Last-Modified", "updated", "md5Hash", "mtime", "created")
-
-Result = TypeVar("Result")
-log = logging.getLogger(__name__)
-
-
-class Access(NamedTuple):
-    """How a service is asked; see `ACCESS`."""
-
-    anonymous: bool = False
-    endpoint: str = ""
-
-
-def access_of(options: SourceOptions) -> Access:
-    """The rules about access among the options."""
-    rules = given_rules(options)
-    return Access(rules.get("anonymous") == "yes", rules.get("endpoint", ""))
-
-
-def scheme_of(url: str) -> str:
-    """The scheme of an address, if it is one that can be opened.
-
-    Raises
-    ------
-    DatapropsError
-        If it is not.
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme not in SCHEMES:
-        raise DatapropsError(f"{redacted(url)}: unknown scheme {scheme}://; expected {', '.join(SCHEMES)}")
-    return scheme
 
 
 def joined(base: str, key: str) -> str:
@@ -107,132 +51,6 @@ def name_of(location: str) -> str:
     return unquote(posixpath.basename(path.rstrip("/"))) if is_url(location) else os.path.basename(location)  # noqa: PTH119
 
 
-_systems: Cache[Any] = Cache(32)
-
-
-class _Redact(logging.Filter):
-    """Hides secrets in what fsspec logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redacted(record.getMessage()), None
-        return True
-
-
-def _system(url: str, access: Access) -> tuple[Any, str]:
-    """fsspec's file system of an address, and the path there."""
-    scheme = scheme_of(url)
-    user = ""
-    if scheme.startswith("http"):
-        # the password goes into a header, not into addresses that a library may log
-        head, _, rest = url.partition("://")
-        authority, slash, path = rest.partition("/")
-        user, _, host = authority.rpartition("@")
-        url = f"{head}://{host}{slash}{path}"
-
-    def make() -> Any:
-        package, extra = SCHEMES[scheme]
-        options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-        try:
-            import fsspec
-
-            if scheme.startswith("http"):
-                import aiohttp
-
-                client: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(None, sock_connect=CONNECT, sock_read=READ)}
-                if user:
-                    client["headers"] = {"Authorization": f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}"}
-                options |= {"client_kwargs": client, "encoded": True}
-            elif scheme == "s3":
-                options["anon"] = access.anonymous
-                if access.endpoint:
-                    options["endpoint_url"] = access.endpoint
-            elif scheme in ("gs", "gcs"):
-                if access.anonymous:
-                    options["token"] = "anon"
-                if access.endpoint:
-                    options["endpoint_url"] = access.endpoint
-            if scheme in ("gs", "gcs") and access.endpoint:
-                # the default one would first ask a gRPC service what kind of bucket it is, which an endpoint of one's own
-                # does not have, and wait a minute for the answer
-                from gcsfs.core import GCSFileSystem  # pyright: ignore[reportMissingImports]
-
-                system = GCSFileSystem(**options)
-            else:
-                system = fsspec.filesystem(scheme, **options)
-        except ImportError as error:
-            way = f"pip install 'dataprops[{extra}]'" if extra else f"pip install {package}"
-            raise DatapropsError(f"{scheme}:// needs the package {package}: {way}") from error
-        for name in ("fsspec.http", "fsspec", "s3fs", "gcsfs"):
-            logger = logging.getLogger(name)
-            if not any(isinstance(known, _Redact) for known in logger.filters):
-                logger.addFilter(_Redact())
-        return system
-
-    system = _systems.get((os.getpid(), scheme, user, access), make)
-    return system, url if scheme.startswith("http") else system._strip_protocol(url)
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """What the libraries in use raise when a request fails."""
-    known: list[type[BaseException]] = [OSError, ValueError, asyncio.TimeoutError]
-    for module, names in (
-        ("aiohttp", ("ClientError",)),
-        ("botocore.exceptions", ("BotoCoreError", "ClientError")),
-        ("gcsfs.retry", ("HttpError",)),
-        ("fsspec.exceptions", ("FSTimeoutError",)),
-    ):
-        known += [getattr(sys.modules[module], name) for name in names if module in sys.modules]
-    return tuple(known)
-
-
-def _judged(error: BaseException) -> tuple[int, str, bool]:
-    """Code and reason of a failure, and whether it may pass."""
-    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, _failures()):
-        error = error.__cause__  # fsspec calls a web server's every answer so when it asks about an object
-    status = getattr(error, "status", None) or getattr(error, "code", None)
-    kind = type(error).__name__
-    if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return errno.EFBIG, error.strerror or "", False
-    if isinstance(error, ValueError):
-        return (
-            errno.EINVAL,
-            "the address is not well formed (in a password, % / @ ? # are written %25 %2F %40 %3F %23)",
-            False,
-        )
-    if kind in ("NoCredentialsError", "PartialCredentialsError"):
-        return errno.EACCES, "no credentials are configured (--rule anonymous=yes asks without)", False
-    if isinstance(error, PermissionError) or status in (401, 403):
-        return errno.EACCES, "access is denied: credentials are missing or do not allow it", False
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return errno.ENOENT, "nothing is there", False
-    if isinstance(status, int) and 400 <= status < 600:
-        return errno.EIO, f"the server answers {status}", status == 429 or status >= 500
-    return errno.EIO, f"the connection failed ({kind})", True
-
-
-def patiently(request: Callable[[], Result]) -> Result:
-    """Do what needs the network, more than once if need be.
-
-    Raises
-    ------
-    OSError
-        With a reason that holds no address.
-    """
-    failures = _failures()
-    code, reason = errno.EIO, ""
-    for attempt in range(TRIES):
-        try:
-            return request()
-        except failures as error:
-            code, reason, again = _judged(error)
-        if not again:
-            raise OSError(code, reason)
-        if attempt < TRIES - 1:
-            log.debug("%s: another try", reason)
-            time.sleep(PAUSE * 2**attempt)
-    raise OSError(code, f"{reason}, {TRIES} times")
-
-
 def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008 - an immutable record
     """A whole file that may be an image.
 
@@ -245,7 +63,7 @@ def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008
     """
     if not is_url(location):
         return read_whole(location)
-    system, path = _system(location, access)
+    system, path = system_of(location, access)
     if scheme_of(location).startswith("http"):
         return patiently(lambda: _streamed(system, path))
     size = patiently(lambda: system.info(path))["size"] or 0  # of a listing: nothing is asked again
@@ -298,7 +116,7 @@ def first_bytes(location: str, access: Access, count: int) -> bytes:
     """The first bytes of a file at an address; empty if it cannot be read. The rest is not fetched."""
     import fsspec.asyn
 
-    system, path = _system(location, access)
+    system, path = system_of(location, access)
 
     async def begin() -> bytes:
         answer = await _answer(system, path, Range=f"bytes=0-{count - 1}")
@@ -313,129 +131,6 @@ def first_bytes(location: str, access: Access, count: int) -> bytes:
         return patiently(lambda: system.cat_file(path, start=0, end=count))
     except OSError:  # also of an empty object, which has no such range
         return b""
-
-
-class Reader(NamedTuple):
-    """Random access to one file; `range` may be called by several threads at once.
-
-    Attributes
-    ----------
-    size : int
-        Bytes.
-    range : callable
-        range(start, stop) -> bytes; shorter only where the file ends.
-    """
-
-    size: int
-    range: Callable[[int, int], bytes]
-
-    def file(self, buffer: int = 2**18) -> io.BufferedReader:
-        """A seekable file of its own over it."""
-        return io.BufferedReader(_RangeFile(self), buffer)
-
-
-class _RangeFile(io.RawIOBase):
-    def __init__(self, reader: Reader) -> None:
-        self.reader, self.at = reader, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        at = offset + (0, self.at, self.reader.size)[whence]
-        if at < 0:
-            raise OSError(errno.EINVAL, "a place before the file's start")
-        self.at = at
-        return at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.reader.range(self.at, min(self.at + len(buffer), self.reader.size))
-        buffer[: len(data)] = data
-        self.at += len(data)
-        return len(data)
-
-
-_readers: Cache[Reader] = Cache(64)
-
-
-def open_reader(location: str, access: Access = Access()) -> Reader:  # noqa: B008
-    """Random access to a file, kept by the process while the file is the same.
-
-    Raises
-    ------
-    OSError
-        If it cannot be opened.
-    """
-    return _readers.get(
-        identity(location, access), lambda: _remote(location, access) if is_url(location) else _local(location)
-    )
-
-
-def identity(location: str, access: Access = Access()) -> tuple:  # noqa: B008
-    """What an open file is known by: a local one by its size and times, a remote one for some minutes."""
-    if is_url(location):
-        return location, access, int(time.monotonic() / 60 / MINUTES_KNOWN)
-    found = os.stat(location)  # noqa: PTH116
-    return location, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _local(location: str) -> Reader:
-    if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116 - a pipe would block who opens it
-        raise OSError(errno.EINVAL, "not a file")
-    file = Path(location).open("rb")  # noqa: SIM115 - closed when no thread holds the reader any more
-
-    def fetch(start: int, stop: int) -> bytes:
-        parts = []
-        while start < stop:
-            part = os.pread(file.fileno(), stop - start, start)
-            if not part:
-                break
-            parts.append(part)
-            start += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    return Reader(os.fstat(file.fileno()).st_size, fetch)
-
-
-def _remote(location: str, access: Access) -> Reader:
-    system, path = _system(location, access)
-    size = patiently(lambda: system.info(path))["size"]
-    if size is None:
-        raise OSError(errno.EIO, "the server does not tell its size")
-    if scheme_of(location).startswith("http") and size > 1:
-        # a server that knows no ranges answers with the whole file
-        if size <= WHOLE:
-            first = patiently(lambda: system.cat_file(path, start=0, end=1))
-            if len(first) == size:
-                return Reader(size, lambda start, stop: first[start:stop])
-        elif not _sends_ranges(system, path):
-            raise OSError(errno.EIO, "the server sends no ranges, and the file is too large to hold in memory")
-
-    def fetch(start: int, stop: int) -> bytes:
-        if start >= stop:
-            return b""
-        data = patiently(lambda: system.cat_file(path, start=start, end=stop))
-        if len(data) > stop - start:
-            raise OSError(errno.EIO, "the server sends more than was asked for")
-        return data
-
-    return Reader(size, fetch)
-
-
-def _sends_ranges(system: Any, path: str) -> bool:
-    """Whether a HTTP server honours a range, asked without reading the answer's body."""
-    import fsspec.asyn
-
-    async def ask() -> bool:
-        session = await system.set_session()
-        async with session.get(system.encode_url(path), headers={"Range": "bytes=0-0"}) as answer:
-            answer.raise_for_status()
-            return answer.status == 206
-
-    return patiently(lambda: fsspec.asyn.sync(system.loop, ask))  # pyright: ignore[reportReturnType]
 
 
 def _token(info: dict) -> int:
@@ -455,7 +150,7 @@ def listing(url: str, access: Access) -> dict[str, int]:
     OSError
         If it cannot be listed.
     """
-    system, path = _system(url, access)
+    system, path = system_of(url, access)
     if scheme_of(url).startswith("http"):
         return dict.fromkeys(_linked(system, path), -1)
     found = patiently(lambda: system.find(path, detail=True))
@@ -496,7 +191,7 @@ def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
         try:
             if not is_url(location):
                 return _token({"size": None, "mtime": identity(location)[1:]})
-            system, path = _system(location, access)
+            system, path = system_of(location, access)
             return _token(patiently(lambda: system.info(path)))
         except (OSError, ValueError, DatapropsError):
             return -1

@@ -16,7 +16,7 @@ from dataprops.sources.account import UNSAFE, reason_of
 from dataprops.sources.beside import with_tables
 from dataprops.sources.containers.members import kind_of_member
 from dataprops.sources.remote import filesystems
-from dataprops.sources.remote.filesystems import access_of
+from dataprops.sources.remote.connections import access_of
 from dataprops.sources.table import SourceOptions
 from dataprops.util.cache import Cache
 from dataprops.util.redact import redacted
