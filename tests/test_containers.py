@@ -35,7 +35,7 @@ from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
 from dataprops.sources import OpenSource, SourceOptions, open_source, tablefile
-from dataprops.sources.containers import archive_index, archives, parquet, tars
+from dataprops.sources.containers import archive_index, parquet, tars
 from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
@@ -533,7 +533,7 @@ def test_a_packed_array_that_inflates_a_thousand_times_is_refused(tmp_path: Path
 
 
 def test_a_packed_tar_that_is_a_bomb_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(archives, "LARGEST", 2**20)
+    monkeypatch.setattr(tars, "LARGEST", 2**20)
     tar_of(tmp_path / "b.tar.gz", {"a/x.png": bytes(2**25)}, "w:gz")
     with pytest.raises(DatapropsError, match="decompression bomb"):
         open_source(str(tmp_path / "b.tar.gz")).scan()

@@ -26,6 +26,7 @@ from dataprops.imaging import levels, ranges
 from dataprops.imaging.formats import is_image
 from dataprops.report.terminal_laws import print_fit
 from dataprops.sources import arrays, lists, published
+from dataprops.sources.account import REPEATED
 from dataprops.sources.containers import archives, numpyfiles, pixeltables
 from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.table import SourceOptions, image_table
@@ -242,7 +243,7 @@ def test_a_name_twice_in_an_archive_counts_once_and_is_told(tmp_path):
                         tar.addfile(info, io.BytesIO(png()))
         table = archives.scan(str(place), OPTIONS)
         assert len(table) == 1
-        assert archives.REPEATED in str(table.attrs["ignored"]) + str(table.attrs.get("reasons", ""))
+        assert REPEATED in str(table.attrs["ignored"]) + str(table.attrs.get("reasons", ""))
 
 
 def test_what_streams_from_an_archive_that_changed_is_an_error_for_each(tmp_path):
