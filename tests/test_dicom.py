@@ -22,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dataprops.audit import audit
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom, dicom_identity
+from dataprops.imaging import dicom, dicom_frames, dicom_header, dicom_identity
 from dataprops.imaging.decode import PASSING, Preprocess, UnreadableImage, decode, quiet
 from dataprops.imaging.levels import percentile_levels
 from dataprops.imaging.windows import PRESETS, window_key, window_numbers
@@ -41,7 +41,7 @@ def reference(data: bytes) -> np.ndarray:
     """What pydicom makes of the middle frame: modality LUT, file's window, full range to [0, 255]; None where it has no window."""
     header = pydicom.dcmread(io.BytesIO(data), force=True)
     frames = int(header.get("NumberOfFrames") or 1)
-    dicom.lift_frame(header, frames // 2)
+    dicom_frames.lift_frame(header, frames // 2)
     stored = pixel_array(header, index=frames // 2)
     bits = header.get("BitsStored", 8 * stored.dtype.itemsize)
     if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -249,7 +249,7 @@ def test_rescale_and_window_of_a_frame_come_from_its_functional_groups() -> None
     wanted = dicom_bytes(RAMP, RescaleSlope="1", RescaleIntercept="-10", WindowCenter="5", WindowWidth="100")
     np.testing.assert_array_equal(decode(data).pixels, decode(wanted).pixels)
     last = dicom_bytes(RAMP, RescaleSlope="1", RescaleIntercept="-20", WindowCenter="10", WindowWidth="100")
-    np.testing.assert_array_equal(decode(dicom.Frames(data).file(2)).pixels, decode(last).pixels)
+    np.testing.assert_array_equal(decode(dicom_frames.Frames(data).file(2)).pixels, decode(last).pixels)
 
 
 def test_files_are_known_by_their_first_bytes_whatever_they_are_called(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_faults_are_reasons(tmp_path: Path) -> None:
 
 
 def test_bombs_are_refused_before_room_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MAX_INFLATED", 2**26)
+    monkeypatch.setattr(dicom_header, "MAX_INFLATED", 2**26)
     huge = {"Rows": 65535, "Columns": 65535}
     many = dicom_bytes(RAMP, NumberOfFrames=2**31 - 1)
     zeros = dicom_bytes(np.zeros((8, 8), np.int16), syntax=DeflatedExplicitVRLittleEndian)
@@ -310,7 +310,7 @@ def test_bombs_are_refused_before_room_is_made(tmp_path: Path, monkeypatch: pyte
     meta_end = 132 + 12 + int.from_bytes(zeros[140:144], "little")
     assert start <= meta_end
     inflated = zlib.decompress(zeros[meta_end:], -zlib.MAX_WBITS)
-    bomb = zeros[:meta_end] + deflate.compress(inflated + bytes(dicom.MAX_INFLATED)) + deflate.flush()
+    bomb = zeros[:meta_end] + deflate.compress(inflated + bytes(dicom_header.MAX_INFLATED)) + deflate.flush()
     stream = b"\xff\xd8\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00" + bytes(50)
     assert dicom.codestream_size(stream) == (65535, 65535)
     jpeg = pydicom.encaps.encapsulate([stream])
@@ -339,7 +339,7 @@ def test_a_missing_plug_in_is_named_and_the_file_is_tried_again_once_it_is_there
     source, preprocess, folder = open_source(str(tmp_path / "set")), Preprocess(16), tmp_path / "shards" / "x"
 
     def missing(data: bytes, window: str) -> None:
-        raise dicom.UnreadableDicom(dicom.NEEDS_EXTRA)
+        raise dicom_header.UnreadableDicom(dicom.NEEDS_EXTRA)
 
     def run() -> str | None:
         from dataprops.store.hashing import hash_image

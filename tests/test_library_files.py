@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_header
 from dataprops.imaging.decode import UnreadableImage, decode, quiet
 from dataprops.imaging.formats import FORMATS, SURE, is_image
 from dataprops.sources import SourceOptions, open_source
@@ -45,7 +45,7 @@ def test_pydicoms_own_files_are_read_or_refused_with_a_reason() -> None:
     read, refused, unlike = 0, [], []
     for path in DICOMS:
         data = path.read_bytes()
-        if not dicom.is_dicom(data[: dicom.HEAD]):
+        if not dicom_header.is_dicom(data[: dicom_header.HEAD]):
             continue
         try:
             decode(data)

@@ -9,7 +9,7 @@ import numpy as np
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
-from dataprops.imaging.dicom import SUFFIXES
+from dataprops.imaging.dicom_header import SUFFIXES
 from dataprops.imaging.formats import ENDINGS, ending_of
 
 NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings}

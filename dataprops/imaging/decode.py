@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dataprops.errors import DatapropsError, printable
-from dataprops.imaging import dicom, sixteen
+from dataprops.imaging import dicom, dicom_header, sixteen
 from dataprops.imaging.formats import opened, plain_depth, silence_libtiff
 from dataprops.imaging.ranges import FLOATS, IMAGE, INTEGERS, on_levels, parsed
 from dataprops.imaging.windows import window_key, window_numbers
@@ -255,11 +255,11 @@ def _tile_bytes(image: Image.Image) -> int:
 
 
 def _decode(data: bytes, window: str) -> RawImage:
-    if dicom.is_dicom(data[: dicom.HEAD]):
+    if dicom_header.is_dicom(data[: dicom_header.HEAD]):
         try:
             with quiet():
                 grey = dicom.read_grey(data, window)
-        except dicom.UnreadableDicom as reason:
+        except dicom_header.UnreadableDicom as reason:
             raise UnreadableImage(str(reason)) from None
         return RawImage(grey.pixels, "DICOM", grey.mode, grey.pixels.shape[1], grey.pixels.shape[0])
     try:
@@ -330,7 +330,7 @@ def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
     Files of 8 bits are not decoded. What cannot be read has no facts.
     """
     if isinstance(image, bytes):
-        if plain_depth(image) or dicom.is_dicom(image[: dicom.HEAD]):
+        if plain_depth(image) or dicom_header.is_dicom(image[: dicom_header.HEAD]):
             return _NO_FACTS
         try:
             with guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):

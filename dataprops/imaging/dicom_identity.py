@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from dataprops.imaging.dicom import IDS, UnreadableDicom, damaged, read_header, text_of, whole
+from dataprops.imaging.dicom_header import IDS, UnreadableDicom, damaged, read_header, text_of, whole
 from dataprops.util.guard import guarded
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_header
 
 LONGEST_HEAD = 2**24  # bytes before the pixels of a JPEG: a colour profile has fewer, and there is hardly more
 MOST_CHUNKS = 10**6  # of a PNG
@@ -41,7 +41,7 @@ ENDINGS = {  # of files of each format, by Pillow's names
     "AVIF": ("avif",),
     "TGA": ("tga",),
 }
-SURE = frozenset(f".{ending}" for endings in ENDINGS.values() for ending in endings) | frozenset(dicom.SUFFIXES)
+SURE = frozenset(f".{ending}" for endings in ENDINGS.values() for ending in endings) | frozenset(dicom_header.SUFFIXES)
 # Endings that others use too: asked by content
 RARE = frozenset(
     f".{ending}"
@@ -79,7 +79,7 @@ def is_image(head: bytes, name: str = "") -> bool:
     head : bytes
         The first `HEAD` bytes.
     """
-    if dicom.is_dicom(head[: dicom.HEAD]) and name.rpartition("/")[2].upper() != "DICOMDIR":
+    if dicom_header.is_dicom(head[: dicom_header.HEAD]) and name.rpartition("/")[2].upper() != "DICOMDIR":
         return True
     if _MARK.match(head):
         return True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_header
 from dataprops.imaging.decode import RawImage
 from dataprops.imaging.formats import HEAD, SURE, ending_of, is_image
 from dataprops.sources import masks, onearray
@@ -342,7 +342,7 @@ def is_special(entry: os.DirEntry) -> bool:
 
 def begins_as_dicom(entry: os.DirEntry) -> bool:
     """Whether a file begins like a DICOM file; the directory of a disc does, too, and is none."""
-    return entry.name.upper() != "DICOMDIR" and dicom.is_dicom(_head(entry)[: dicom.HEAD])
+    return entry.name.upper() != "DICOMDIR" and dicom_header.is_dicom(_head(entry)[: dicom_header.HEAD])
 
 
 def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[str | None]:

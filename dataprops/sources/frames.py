@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_frames, dicom_header
 from dataprops.imaging.decode import quiet
 from dataprops.sources import folder, manifest
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
@@ -85,7 +85,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _is_dicom(entry: os.DirEntry) -> bool:
-    if entry.name.lower().endswith(dicom.SUFFIXES):
+    if entry.name.lower().endswith(dicom_header.SUFFIXES):
         return folder.is_there(entry)
     return folder.begins_as_dicom(entry)
 
@@ -114,11 +114,11 @@ def _keys(key: str, frames: int, step: int) -> Iterator[str]:
 def _look(file: Path, tag: str | None) -> tuple[int, str | None]:
     """Frames that a file can hold, and its label. 1 for one that cannot be read: reading it says why."""
     try:
-        with guarded(lambda error: dicom.UnreadableDicom(reason_of(error))):
-            header = dicom.read_header(file, [*dicom.SIZE_TAGS, *([tag] if tag else [])])
-            frames = dicom.plausible_frames(header, file.stat().st_size)
-            return frames, dicom.text_of(header, tag) or None if tag else None
-    except dicom.UnreadableDicom:
+        with guarded(lambda error: dicom_header.UnreadableDicom(reason_of(error))):
+            header = dicom_header.read_header(file, [*dicom_header.SIZE_TAGS, *([tag] if tag else [])])
+            frames = dicom_frames.plausible_frames(header, file.stat().st_size)
+            return frames, dicom_header.text_of(header, tag) or None if tag else None
+    except dicom_header.UnreadableDicom:
         return 1, None
 
 
@@ -130,8 +130,8 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
     file = base(location) / name
     stat = file.stat()
     with quiet():
-        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom.Frames(read_whole(file)))
+        whole = _held.get((str(file), stat.st_size, stat.st_mtime_ns), lambda: dicom_frames.Frames(read_whole(file)))
         return whole.file(int(number) - 1)
 
 
-_held: Cache[dicom.Frames] = Cache(HELD_BYTES, lambda frames: frames.nbytes)
+_held: Cache[dicom_frames.Frames] = Cache(HELD_BYTES, lambda frames: frames.nbytes)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging import dicom
+from dataprops.imaging import dicom_header
 from dataprops.sources.account import IN_DOUBT, Decision
 from dataprops.sources.classfolders import classes_of_folders
 from dataprops.sources.levels import ALIKE, drawers_of_names, few_of, is_chunk
@@ -133,7 +133,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = classes_of_folders(rests, split, before, between)
     decisions += [*told, *_apart(label, split)]
-    files_know = sum(key.lower().endswith(dicom.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
+    files_know = sum(key.lower().endswith(dicom_header.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
         decisions = [

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprops.errors import printable
-from dataprops.imaging import dicom, dicom_identity
+from dataprops.imaging import dicom_header, dicom_identity
 from dataprops.imaging.decode import RawImage, UnreadableImage, frames_of, quiet, value_facts
 from dataprops.sources import OpenSource
 from dataprops.store.held import Kept, size_of
@@ -125,7 +125,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
                 content, error = hash_image(image), None
                 facts = value_facts(image)
                 kept.put(key, content, image)
-                if isinstance(image, bytes) and dicom.is_dicom(image[: dicom.HEAD]):
+                if isinstance(image, bytes) and dicom_header.is_dicom(image[: dicom_header.HEAD]):
                     with quiet():
                         whose = dicom_identity.identity(image, source.options.salt)
                 elif isinstance(image, bytes):
