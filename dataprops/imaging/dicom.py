@@ -16,8 +16,9 @@ Pixels, in order:
 
 4. MONOCHROME1 is inverted: bright is bright.
 
-Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves these modules (and what `dicom_identity` makes
-of ids). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings (`decode` keeps them quiet).
+Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves these modules (and what
+`dicom_identity` makes of ids). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings
+(`decode` keeps them quiet).
 """
 
 from __future__ import annotations
