@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataprops.distances import kernel, sketch
+from dataprops.distances import bounds, kernel, sketch
 from dataprops.distances.kernel import EMPTY, NearBuffers, Rules, TilePairs, TileSide
 from dataprops.distances.plan import PassSize, working_bytes
 from dataprops.distances.pooled import PooledSide, pool, still_close
@@ -274,7 +274,7 @@ def test_a_sketch_says_what_rounding_changed_at_most():
 def test_limits_are_rounded_up_and_what_has_no_sharpest_pair_has_none():
     step, sharp = 0.5, np.array([0.0, 0.04, np.inf])
     some = sketch.Sketch(torch.empty(4, 2), np.arange(4.0), np.arange(4, dtype=np.float32) + 1, np.zeros(4), step)
-    found = sketch.limits(some, slice(1, 4), np.array([-1.0, 9.0, np.inf]), sharp, np.array([0.5, np.nan, 2.0]))
+    found = bounds.limits(some, slice(1, 4), np.array([-1.0, 9.0, np.inf]), sharp, np.array([0.5, np.nan, 2.0]))
     assert found.norm.tolist() == [1, 2, 3]
     up = 1 + 1e-5
     np.testing.assert_allclose(found.error, np.array([2, 3, 4]) * up, rtol=1e-7)
@@ -294,7 +294,7 @@ def test_pairs_that_small_pictures_do_not_rule_out_are_those_of_the_formula(nume
     )
     y = [rng.choice([0.0, 1.0, 2.5, np.nan], count).astype(np.float32) for count in (m, n)]
     within = [
-        sketch.Limits(
+        bounds.Limits(
             np.zeros(count, np.float32),
             np.zeros(count, np.float32),
             rng.uniform(0, 25, count).astype(np.float32),
@@ -304,7 +304,7 @@ def test_pairs_that_small_pictures_do_not_rule_out_are_those_of_the_formula(nume
         for count, labels in zip((m, n), y, strict=True)
     ]
     rise = (
-        sketch.Rise(np.float32(np.inf), np.float32(0.1)) if numeric else sketch.Rise(np.float32(1.0), np.float32(0.0))
+        bounds.Rise(np.float32(np.inf), np.float32(0.1)) if numeric else bounds.Rise(np.float32(1.0), np.float32(0.0))
     )
     rows, columns = (part.ravel().astype(np.int32) for part in np.meshgrid(np.arange(m), np.arange(n), indexing="ij"))
     wanted = []

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import dots, passes, sketch, tiles
+from dataprops.distances import basis_choice, bounds, dots, passes, sketch, tiles
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
+from dataprops.distances.bounds import Limits, PairBuffers, Rise, candidates
 from dataprops.distances.plan import Plan
 from dataprops.distances.pooled import factors, picture_of, pool, still_close
-from dataprops.distances.sketch import Limits, PairBuffers, Rise, candidates
 from dataprops.distances.state import PassSpec
 from tests.test_distances import assert_equals_brute_force
 
@@ -117,11 +117,11 @@ def test_close_pairs_are_those_of_the_formula(n: int, numeric: bool, whole: bool
     expected = a.norm[:, None] + b.norm - 2 * g <= within * within
     skip = (rng.random((m, n)) < 0.2).astype(np.uint8)
     for given_skip, wanted in ((np.empty((0, 0), np.uint8), expected), (skip, expected & (skip == 0))):
-        out = PairBuffers(*np.empty((2, m * n + sketch.COLUMNS_AT_ONCE), np.int32))
+        out = PairBuffers(*np.empty((2, m * n + bounds.COLUMNS_AT_ONCE), np.int32))
         found = candidates(g, a, b, rise, given_skip, out)
         pairs = set(zip(out.rows[:found].tolist(), out.columns[:found].tolist(), strict=True))
         assert len(pairs) == found and pairs == {tuple(pair) for pair in np.argwhere(wanted).tolist()}
-    short = PairBuffers(*np.empty((2, sketch.COLUMNS_AT_ONCE), np.int32))
+    short = PairBuffers(*np.empty((2, bounds.COLUMNS_AT_ONCE), np.int32))
     if expected.sum() > m:
         assert candidates(g, a, b, rise, np.empty((0, 0), np.uint8), short) == -1
 
@@ -139,11 +139,11 @@ def test_a_pass_through_small_pictures_equals_brute_force(kind, seed, numeric, k
     spec, rows = PassSpec(k, numeric, 4.0 * features), array_rows(pixels, y, rng.random(n) < 0.9)
     looked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sketch, "WIDTHS", ((1, 8),))
-        patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
-        patch.setattr(sketch, "TRIAL_WORK", np.inf)
+        patch.setattr(basis_choice, "WIDTHS", ((1, 8),))
+        patch.setattr(basis_choice, "ROWS_PER_COORDINATE", 1)
+        patch.setattr(basis_choice, "TRIAL_WORK", np.inf)
         patch.setattr(sketch, "factors", lambda features: [4, 2, 1])
-        patch.setattr(sketch, "choose_levels", lambda arriving, passed, features: (tuple(passed), 0.0))
+        patch.setattr(basis_choice, "choose_levels", lambda arriving, passed, features: (tuple(passed), 0.0))
         patch.setattr("dataprops.distances.folds.CHOSEN_WORK", 100.0)
         patch.setattr("dataprops.distances.folds.still_close", lambda *given: looked.append(1) or still_close(*given))
         patch.setattr(tiles, "SMALLEST_EDGE", 8)

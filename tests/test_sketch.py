@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import folds, passes, sketch, tiles
+from dataprops.distances import basis_choice, folds, ordering, passes, sketch, tiles
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
 from dataprops.distances.folds import Side
 from dataprops.distances.passes import run_unit
@@ -24,11 +24,13 @@ from tests.test_distances import assert_equals_brute_force
 
 def basis_of(block: folds.Block, coordinates: int) -> sketch.Basis | None:
     """A basis of a block's own rows."""
-    chosen, others = sketch.sampled_rows(block.n, coordinates)
+    chosen, others = basis_choice.sampled_rows(block.n, coordinates)
     factor = factors(block.features)[0]
     sample, tried = (pool(block.shifted[some], block.norm[some], factor) for some in (chosen, others))
-    directions = sketch.principal_directions(sample.codes, coordinates)
-    basis, _ = sketch.make_basis(directions, sketch.products_of(directions, tried, block.norm[others]), coordinates)
+    directions = basis_choice.principal_directions(sample.codes, coordinates)
+    basis, _ = basis_choice.make_basis(
+        directions, basis_choice.products_of(directions, tried, block.norm[others]), coordinates
+    )
     return basis
 
 
@@ -89,19 +91,19 @@ def test_principal_directions_let_fewer_pairs_pass_than_images_do() -> None:
     """Images of patterns and noise: their span holds the noise of each, the principal components the patterns alone."""
     pixels = structured(1500, 400, 24, 30.0, 0)
     block = load_block(array_rows(pixels), np.arange(1500))
-    chosen, others = sketch.sampled_rows(1500, 32)
-    directions = sketch.principal_directions(block.shifted[chosen], 32)
+    chosen, others = basis_choice.sampled_rows(1500, 32)
+    directions = basis_choice.principal_directions(block.shifted[chosen], 32)
     assert np.abs(directions[-1].numpy() - (pixels[chosen].astype(float) - 128).mean(axis=0)).max() <= 0.5
     images = block.shifted[chosen[:32]].clone()
     images[-1] = directions[-1]
     passed = []
     tried = pool(block.shifted[others], block.norm[others], 1)
-    reach = sketch.within_reach(block.shifted[others], block.norm[others], 2)
+    reach = basis_choice.within_reach(block.shifted[others], block.norm[others], 2)
     for some in (directions, images):
-        products = sketch.products_of(some, tried, block.norm[others])
-        basis, along = sketch.make_basis(some, products, 32)
+        products = basis_choice.products_of(some, tried, block.norm[others])
+        basis, along = basis_choice.make_basis(some, products, 32)
         assert basis is not None and along is not None
-        passed.append(sketch.trial(basis, along, products, reach))
+        passed.append(basis_choice.trial(basis, along, products, reach))
     assert passed[0] < passed[1] / 1.5
 
 
@@ -140,10 +142,10 @@ def test_a_sketched_pass_equals_brute_force(pixels, seed, numeric, k, near2, sha
     spec = PassSpec(k, numeric, near2)
     rows = array_rows(pixels, y, rng.random(n) < 0.9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sketch, "WIDTHS", ((1, 8),))
-        patch.setattr(sketch, "ROWS_PER_COORDINATE", 1)
-        patch.setattr(sketch, "TRIAL_WORK", np.inf)
-        patch.setattr(folds, "CHOSEN_WORK", share * sketch.pair_cost())
+        patch.setattr(basis_choice, "WIDTHS", ((1, 8),))
+        patch.setattr(basis_choice, "ROWS_PER_COORDINATE", 1)
+        patch.setattr(basis_choice, "TRIAL_WORK", np.inf)
+        patch.setattr(folds, "CHOSEN_WORK", share * basis_choice.pair_cost())
         patch.setattr(tiles, "SMALLEST_EDGE", 8)
         patch.setattr(passes, "SMALLEST_EDGE", 8)
         result = all_pairs(rows, spec, Plan(block, 16, 0), Runner(threads))
@@ -199,7 +201,7 @@ def test_similar_rows_lie_together() -> None:
     block = load_block(array_rows(pixels), np.arange(1000))
     basis = basis_of(block, 32)
     assert basis is not None
-    order = sketch.alike_together(sketch.make_sketch(basis, block.shifted, block.norm), 125)
+    order = ordering.alike_together(sketch.make_sketch(basis, block.shifted, block.norm), 125)
     assert sorted(order) == list(range(1000))
     together = np.mean([np.bincount(kind[order[i : i + 125]]).max() / 125 for i in range(0, 1000, 125)])
     assert together > 0.6  # at random it is about 0.3

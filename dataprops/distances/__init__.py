@@ -13,7 +13,7 @@ one end in the same bits::
            │      ┌────────┬────────┐        one unit: all pairs of two blocks, or within one (passes, on a device gpu)
            │      │  tile  │  tile  │                │
      rows  │      │        │        │                ▼  for each tile (tiles)
-      of   │      ├────────┼────────┤        1. lower bounds from sketches spare products     sketch, sketches, seeds
+      of   │      ├────────┼────────┤        1. lower bounds from sketches spare products     sketch, bounds, seeds
     block a│      │  tile  │  tile  │        2. exact products, by the fastest route          product
            │      │        │        │        3. the epilogue folds them into the state        kernel; device_tiles, torch_tiles
            │      └────────┴────────┘                │
@@ -29,8 +29,10 @@ What each module knows
 - `Pass` (allpairs) is what jobs work on - rows, blocks, places, state, near pairs, sketches -, `Runner` where they run: threads,
   device, pool, rows of a tile. `Unit` and `Side` (folds) are the same for one job.
 - `handover` is what travels to a worker and back.
-- Pairs that sketches let pass are looked at again through small pictures (`pooled`) before they are multiplied one by one (`dots`).
-- The kernels (`kernel`, `seeds`, `sketch`, `dots`) know nothing of threads, files or blocks: arrays in, arrays written in place.
+- `basis_choice` tries which directions sketches are made of, `ordering` puts similar rows together, `sketches` keeps the sketches
+  of a pass. Pairs that the bounds let pass are looked at again through small pictures (`pooled`) before they are
+  multiplied one by one (`dots`).
+- The kernels (`kernel`, `seeds`, `sketch`, `bounds`, `dots`) know nothing of threads, files or blocks: arrays in, arrays written in place.
   `lanes` holds the vector code that compilers do not make of their loops.
 - `torch_tiles` says in plain torch operations what a tile adds: the oracle of the tests. `device_tiles` is its quick twin on GPUs,
   `kernel` on CPUs.

@@ -2,7 +2,7 @@
 
 Such a product is one long sum of int8 times int8. What compilers make of the plain loop reaches a twentieth of the rate of a tile's
 product; with the instruction that processors have for it (VNNI) memory alone limits it. So rows begin where lines of the cache do
-(`aligned`), and pairs come in an order in which few columns are used at a time (`sketch.candidates`).
+(`aligned`), and pairs come in an order in which few columns are used at a time (`bounds.candidates`).
 
 `choose_dots` takes the quickest form that is exact here, as `product.choose_route` does.
 """

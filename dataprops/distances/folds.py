@@ -18,22 +18,13 @@ import numpy as np
 import torch
 
 from dataprops.distances import kernel
+from dataprops.distances.basis_choice import MOST_LOOKED_AT, pair_cost
+from dataprops.distances.bounds import COLUMNS_AT_ONCE, Limits, PairBuffers, Rise, candidates, limits
 from dataprops.distances.dots import choose_dots
 from dataprops.distances.pooled import Pooled, still_close
 from dataprops.distances.product import choose_route, code_product, product
 from dataprops.distances.seeds import SeedRules, Seeds, SeedSide, choose_seeds
-from dataprops.distances.sketch import (
-    COLUMNS_AT_ONCE,
-    MOST_LOOKED_AT,
-    Limits,
-    PairBuffers,
-    Rise,
-    Sketch,
-    candidates,
-    limits,
-    pair_cost,
-    take_rows,
-)
+from dataprops.distances.sketch import Sketch, take_rows
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
 

@@ -153,13 +153,13 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
     ----------
     g : int32 or float32 [m, n]
         Exact in float32.
-    columns : sketch.Limits
+    columns : bounds.Limits
     place : five int64
         Row; first and last column, whole `LANES` apart; what their numbers are counted from; pairs written before.
     of_row : five float32
         Norm, error, reach, slope and label of the row.
-    rise : sketch.Rise
-    out : sketch.PairBuffers
+    rise : bounds.Rise
+    out : bounds.PairBuffers
         With room for `LANES` more than are found.
     """
     signature = types.int64(g, columns, types.UniTuple(types.int64, 5), of_row, rise, out)

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from dataprops.distances.folds import BoundGate, Side, Unit, look_at
+from dataprops.distances.ordering import alike_together, run_length
 from dataprops.distances.pooled import Pooled, empty_pictures, pool_into
 from dataprops.distances.runner import Runner
-from dataprops.distances.sketch import CHUNK, Sketch, alike_together, run_length, run_over
+from dataprops.distances.sketch import CHUNK, Sketch, run_over
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE, Tile, rectangle_tiles, triangle_tiles
 

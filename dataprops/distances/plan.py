@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataprops.distances.basis_choice import LEAST_SAMPLE, width
 from dataprops.distances.pooled import pictures_bytes
-from dataprops.distances.sketch import CHUNK, LEAST_SAMPLE, width
+from dataprops.distances.sketch import CHUNK
 from dataprops.distances.state import PassSpec, state_bytes
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
 from dataprops.errors import DatapropsError

@@ -209,7 +209,7 @@ def still_close(pairs, a, b, limits_a, limits_b, measure):
         Rows and columns are shortened in place; products are those of the codes.
     a, b : PooledSide
         Of the rows and the columns of the tile.
-    limits_a, limits_b : sketch.Limits
+    limits_a, limits_b : bounds.Limits
         Lengths in steps of the codes.
     measure : (Rise, float64)
         How labels count, and the length of a step in units of these pictures.

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dataprops.distances.basis_choice import choose_basis, sampled_rows, width
 from dataprops.distances.folds import Block
-from dataprops.distances.sketch import Basis, Sketch, choose_basis, make_sketch, sampled_rows, width
+from dataprops.distances.sketch import Basis, Sketch, make_sketch
 from dataprops.distances.state import run_of
 
 GROWTH = 4.0  # times the rows that a basis was made from: beyond, a new one is made

@@ -1,0 +1,277 @@
+"""Which directions sketches are made of: the principal components of some images, as many as leave the least work.
+
+A trial on other images tells for several widths how many pairs the bounds let pass; the width with the least work is taken. What
+directions do for a bound: `sketch`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.linalg import hadamard
+
+from dataprops.distances.dots import dots_are_quick
+from dataprops.distances.pooled import Pooled, factors, pool
+from dataprops.distances.product import choose_route, product
+from dataprops.distances.sketch import Basis, along_directions, empty_sketch, quantise_into
+from dataprops.util.threads import one_thread
+
+log = logging.getLogger(__name__)
+
+WIDTHS = ((16_384, 512), (1_024, 256), (256, 128))  # from so many features on: coordinates of a sketch at most
+NARROWER = (4, 2, 1)  # parts of them that are tried
+SAMPLE_PER_COORDINATE = 2  # images that the directions are the principal components of
+MOST_SAMPLED = 1_024
+PART = 16_384  # features of the directions made at once
+WIDEST_SPREAD = 6.0  # times the root mean square of a direction: what lies beyond is clipped
+OVERSAMPLING = 16  # directions beyond those wanted, of the randomized decomposition
+LEAST_SAMPLE = 256  # rows of the trial
+ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
+TRIAL_NEIGHBOURS = 20  # of all rows; in the trial so many fewer as its sample is smaller
+TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles between them are spared at least
+# products of single pairs cost so many times those of a tile, by route
+PAIR_COST = {"int8": 16.0, "float32": 3.0}
+QUICK_PAIR_COST = 6.0  # where single pairs have an instruction of their own
+# of the pairs that small pictures let pass: of real sets 0.03 to 0.35 do, of patterns of single pixels all
+NOTHING_KEPT = 0.9
+MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
+LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
+LEAST_EIGENVALUE = 1e-6  # of the largest: directions that (nearly) depend on others add nothing
+ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
+CLIPPED = 16  # times as many coordinates as one that is clipped
+
+
+def pair_cost() -> float:
+    """Of the product of a single pair, over that of a pair in a tile."""
+    return min(PAIR_COST[choose_route("cpu")], QUICK_PAIR_COST if dots_are_quick() else math.inf)
+
+
+def width(features: int, rows: int) -> int:
+    """Coordinates of a sketch; 0 where sketches do not pay."""
+    for least, coordinates in WIDTHS:
+        if features >= least and rows >= ROWS_PER_COORDINATE * coordinates:
+            return coordinates
+    return 0
+
+
+def sampled_rows(n: int, coordinates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of n that a basis is made from, at even spaces, and others to try it on. int64."""
+    wanted = min(max(coordinates, MOST_SAMPLED), max(coordinates, n // 4), SAMPLE_PER_COORDINATE * coordinates)
+    between = np.linspace(0, n - 1, 2 * max(LEAST_SAMPLE, coordinates)).astype(np.int64)[1::2]
+    return np.linspace(0, n - 1, wanted).astype(np.int64), between[:: max(1, len(between) // LEAST_SAMPLE)]
+
+
+def principal_directions(sample: torch.Tensor, count: int) -> torch.Tensor:
+    """The first principal components of some images and their mean, scaled and rounded to int8: [count, D], the mean last.
+
+    By a randomized decomposition of the images' products with each other (Halko, Martinsson & Tropp 2011): any directions will do, the
+    principal ones do best.
+
+    Parameters
+    ----------
+    sample : int8 [s, D]
+    """
+    s, features = sample.shape
+    gram = product(sample, sample, choose_route("cpu")).double()
+    gram -= gram.mean(dim=0)
+    gram -= gram.mean(dim=1, keepdim=True)
+    size = gram.diagonal().mean().clamp_min(1e-30)
+    scaled = (gram / size).float()
+    wide = min(s, count - 1 + OVERSAMPLING)
+    begin = torch.from_numpy(np.random.default_rng(0).normal(size=(s, wide)).astype(np.float32))
+    span, _ = torch.linalg.qr(scaled @ (scaled @ begin))
+    _, inner = torch.linalg.eigh(span.t() @ scaled @ span)
+    weights = span @ inner.flip(1)[:, : count - 1]
+    weights -= weights.mean(dim=0)  # the mean itself then need not be subtracted from the images
+    length2 = ((scaled @ weights) * weights).sum(dim=0).double() * size
+    spread = (length2.clamp_min(0) / features).sqrt()  # root mean square of a component
+    weights *= torch.where(spread > 1e-6 * spread.max(), 127 / (WIDEST_SPREAD * spread), 0.0).float()
+    directions = torch.zeros(count, features, dtype=torch.int8)
+    mean = torch.full((1, s), 1 / s)
+    for start in range(0, features, PART):
+        part = slice(start, start + PART)
+        some = sample[:, part].float()
+        directions[: weights.shape[1], part] = (weights.t() @ some).round().clamp(-127, 127).to(torch.int8)
+        directions[-1, part] = (mean @ some).round()[0].to(torch.int8)
+    return directions
+
+
+class Products(NamedTuple):
+    """What a width is chosen by: of p directions (the last is the mean c) and s other images, float64.
+
+    Attributes
+    ----------
+    gram, cross : [p, p], [s, p]
+        Inner products of the directions, and of the others with them.
+    norm : float64 [s]
+        Squared norms of the others, in units of the pictures.
+    factor : int
+        Of the pictures.
+    """
+
+    gram: torch.Tensor
+    cross: torch.Tensor
+    norm: np.ndarray
+    factor: int
+
+
+def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> Products:
+    """All products that the choice of a width needs: they are multiplied once, whatever the number of widths tried.
+
+    Parameters
+    ----------
+    directions : int8 [p, q]
+    others : Pooled
+        Images that the directions were not made from.
+    norm : float64 [s]
+        Squared norms of their pixels.
+    """
+    gram = product(directions, directions, choose_route("cpu")).double()
+    return Products(gram, others.products(directions), norm / others.factor**2, others.factor)
+
+
+@one_thread()
+def choose_basis(
+    sample: torch.Tensor, sample_norm: np.ndarray, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
+) -> Basis | None:
+    """A basis of at most so many coordinates, of the width with the least work; None where none pays.
+
+    Parameters
+    ----------
+    sample, others : int8 [s, D], [t, D]
+        Images that the directions are made from, and others to try them on.
+    sample_norm, norm : float64 [s], [t]
+        Their squared norms.
+    n : int
+        Images of the whole set.
+    """
+    sizes = factors(others.shape[1])
+    pictures = {factor: pool(others, norm, factor) for factor in sizes}
+    place = min(max(1, round(TRIAL_NEIGHBOURS * len(others) / n)), len(others) - 1)
+    reach = within_reach(others, norm, place)
+    passed_by = {factor: float((_picture_bounds(pictures[factor]) <= reach).mean()) for factor in sizes if factor > 1}
+    log.debug("small pictures, by pixels of a square's side, let pass %s of a sample's pairs", passed_by)
+    # what has no large structures keeps nothing in small pictures; otherwise directions are found there at a fraction of the work
+    factor = sizes[0] if passed_by.get(sizes[0], 0.0) <= NOTHING_KEPT else sizes[-1]
+    directions = principal_directions(pool(sample, sample_norm, factor).codes, coordinates)
+    products = products_of(directions, pictures[factor], norm)
+    best, least = None, TRIAL_WORK
+    for part in NARROWER:
+        basis, along = make_basis(directions, products, coordinates // part)
+        if basis is None or along is None:
+            continue
+        passed = trial(basis, along, products, reach)
+        levels, looked = choose_levels(passed, passed_by, others.shape[1])
+        work = len(basis.axis) / others.shape[1] + looked
+        log.debug("sketches of %d coordinates let %.2f %% of a sample's pairs pass", len(basis.axis), 100 * passed)
+        if work < least:
+            best, least = basis._replace(levels=levels), work
+    return best
+
+
+def within_reach(others: torch.Tensor, norm: np.ndarray, place: int) -> np.ndarray:
+    """Distance within which a pair of some images counts, float64 [s, s]: to this nearest of either of the two."""
+    g = product(others, others, choose_route("cpu")).numpy()
+    distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
+    reach = np.partition(distance, place, axis=1)[:, place]
+    return np.maximum(reach[:, None], reach)
+
+
+def choose_levels(arriving: float, passed: Mapping[int, float], features: int) -> tuple[tuple[int, ...], float]:
+    """Factors of the pictures that it pays to look at pairs through, and the work then, in products of all pairs.
+
+    Parameters
+    ----------
+    arriving : float
+        Fraction of all pairs that are looked at.
+    passed : mapping of int to float
+        Fraction of all pairs that pictures let pass, by their factors, coarse first.
+    features : int
+        D.
+    """
+
+    def work(levels: tuple[int, ...]) -> float:
+        total, left = 0.0, arriving
+        for factor in levels:
+            total += left * (1 / factor**2 + LEVEL_FEATURES / features)
+            left = min(left, passed[factor])
+        return pair_cost() * (total + left)
+
+    if arriving > MOST_LOOKED_AT:
+        return (), work(())
+    every = [tuple(f for i, f in enumerate(passed) if chosen >> i & 1) for chosen in range(2 ** len(passed))]
+    best = min(every, key=work)
+    return best, work(best)
+
+
+def _picture_bounds(picture: Pooled) -> np.ndarray:
+    """Lower bounds of the distances of all pairs, in grey levels, float64 [s, s]."""
+    g = product(picture.codes, picture.codes, choose_route("cpu")).numpy()
+    rest = picture.rest[:, None] - picture.rest
+    apart2 = picture.inner[:, None] + picture.inner - 2.0 * g + rest * rest
+    return picture.factor * (np.sqrt(np.maximum(0.0, apart2)) - picture.moved[:, None] - picture.moved)
+
+
+def make_basis(
+    directions: torch.Tensor, products: Products, coordinates: int
+) -> tuple[Basis | None, np.ndarray | None]:
+    """A basis of the first directions, and the turned coordinates of the others in it; None if the numbers do not allow one.
+
+    Parameters
+    ----------
+    directions : int8 [p, q]
+    products : Products
+        Of these directions.
+    coordinates : int
+        A power of two; one of them is that of r.
+    """
+    used = [*range(coordinates - 1), len(directions) - 1]
+    gram, cross = products.gram[used][:, used], products.cross[:, used]
+    inner = gram[:-1, :-1]
+    values, vectors = torch.linalg.eigh(inner)
+    kept = values > LEAST_EIGENVALUE * values[-1]
+    if not kept.any() or not values[-1] > 0:
+        return None, None
+    onto = vectors[:, kept] / values[kept].sqrt()
+    off = onto.T @ inner @ onto - torch.eye(onto.shape[1], dtype=torch.float64)
+    if torch.linalg.matrix_norm(off) > ORTHOGONAL:
+        return None, None
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), coordinates)
+    rotation = hadamard(coordinates) * (signs / np.sqrt(coordinates))
+    turn = torch.zeros(coordinates, coordinates, dtype=torch.float64)
+    turn[:-1] = onto @ torch.from_numpy(np.ascontiguousarray(rotation[:, : onto.shape[1]].T))
+    axis = np.ascontiguousarray(rotation[:, -1])
+    origin, origin_norm = (gram[-1] @ turn).numpy(), float(gram[-1, -1])
+    plain = directions[used].contiguous(), turn, axis, origin, origin_norm, np.zeros(coordinates), 1.0
+    basis = Basis(*plain, products.factor)
+    along, apart2 = along_directions(basis, cross, products.norm)
+    left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
+    vectors = along + left[:, None] * axis
+    centre = vectors.mean(axis=0)
+    # the last few are clipped: the error of their rows grows, that of all others shrinks
+    step = float(np.quantile(np.abs(vectors - centre), 1 - 1 / (CLIPPED * coordinates))) / 127
+    return (basis._replace(centre=centre, step=step), along) if step > 0 else (None, None)
+
+
+def trial(basis: Basis, along: np.ndarray, products: Products, reach: np.ndarray) -> float:
+    """Fraction of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
+
+    Parameters
+    ----------
+    along : float64 [s, p]
+        Turned coordinates of the rows.
+    reach : float64 [s, s]
+        Distances within which pairs count.
+    """
+    sketch = empty_sketch(basis, products.norm)
+    apart2 = np.maximum(0.0, products.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)
+    quantise_into(sketch, slice(None), basis, along, apart2)
+    codes = product(sketch.codes, sketch.codes, choose_route("cpu")).numpy()
+    apart = sketch.norm[:, None] + sketch.norm - 2.0 * codes
+    bound = (np.sqrt(np.maximum(0.0, apart)) - sketch.error[:, None] - sketch.error) * sketch.step
+    return float((bound <= reach).mean())
