@@ -30,10 +30,10 @@ What each module knows
   device, pool, rows of a tile. `Unit` and `Side` (folds) are the same for one job.
 - `handover` is what travels to a worker and back.
 - `basis_choice` tries which directions sketches are made of, `ordering` puts similar rows together, `sketches` keeps the sketches
-  of a pass. Pairs that the bounds let pass are looked at again through small pictures (`pooled`) before they are
-  multiplied one by one (`dots`).
-- The kernels (`kernel`, `seeds`, `sketch`, `bounds`, `dots`) know nothing of threads, files or blocks: arrays in, arrays written in place.
-  `lanes` holds the vector code that compilers do not make of their loops.
+  of a pass. Pairs that the bounds let pass are looked at again through small pictures (`pooled`) before they are multiplied one by
+  one (`dots`).
+- The kernels (`kernel`, `seeds`, `sketch`, `bounds`, `dots`) know nothing of threads, files or blocks: arrays in, arrays written
+  in place. `lanes` holds the vector code that compilers do not make of their loops.
 - `torch_tiles` says in plain torch operations what a tile adds: the oracle of the tests. `device_tiles` is its quick twin on GPUs,
   `kernel` on CPUs.
 - `vectors` is a pass of its own over float vectors (representations), exact to float64.
