@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dataprops.findings import align, nearcopies
+from dataprops.findings import agreement, align, nearcopies
 from dataprops.findings.align import Alignment
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 from dataprops.findings.nearcopies import NearCopies
@@ -63,17 +63,17 @@ def test_a_turned_picture_and_its_box_are_turned_alike(symmetry: int) -> None:
     np.testing.assert_array_equal(align.turn(image, symmetry), wanted)
     np.testing.assert_array_equal(align._turned(torch.from_numpy(image), symmetry), wanted)
     box = np.array([[-0.7, -0.4, 0.3, 1.0]])
-    held = align.inside(tensor(box), *positions(20))
-    turned = align.inside(tensor(align._turned_box(box, symmetry)), *positions(20))
+    held = agreement.inside(tensor(box), *positions(20))
+    turned = agreement.inside(tensor(align._turned_box(box, symmetry)), *positions(20))
     np.testing.assert_array_equal(align.turn(held.numpy(), symmetry), turned)
 
 
 def test_what_is_inside_a_box_includes_its_sides() -> None:
     line = torch.tensor([[[-0.5, 0.0, 0.5, 0.51, -0.51]]])
     box = torch.tensor([[-0.5, -0.25, 0.5, 0.25]])
-    assert align.inside(box, line, torch.zeros_like(line)).tolist() == [[[True, True, True, False, False]]]
+    assert agreement.inside(box, line, torch.zeros_like(line)).tolist() == [[[True, True, True, False, False]]]
     down = torch.tensor([[[-0.25, 0.25, 0.26, -0.26, 0.0]]])
-    assert align.inside(box, torch.zeros_like(down), down).tolist() == [[[True, True, False, False, True]]]
+    assert agreement.inside(box, torch.zeros_like(down), down).tolist() == [[[True, True, False, False, True]]]
 
 
 # filters
@@ -86,14 +86,14 @@ def test_a_blur_is_a_gaussian_whose_weights_add_up_at_the_edge() -> None:
     weight[weight < 1e-4] = 0
     weight /= weight.sum(1, keepdims=True)
     wanted = np.einsum("ij,njk,lk->nil", weight, images, weight)
-    np.testing.assert_allclose(align._blur(tensor(images), 1.5), wanted, atol=1e-5)
+    np.testing.assert_allclose(agreement.blurred(tensor(images), 1.5), wanted, atol=1e-5)
 
 
 def test_a_band_has_a_spread_of_one_within_its_box() -> None:
     images, within = tensor(pictures(3, 24)), torch.zeros(3, 24, 24)
     within[:, 3:20, 5:22] = 1
     band = align._band(images, within)
-    rough = (align._blur(images, 0.7) - align._blur(images, 4.0)).numpy()
+    rough = (agreement.blurred(images, 0.7) - agreement.blurred(images, 4.0)).numpy()
     for one, before in zip(band.numpy(), rough, strict=True):
         np.testing.assert_allclose(one, before / before[3:20, 5:22].std(), rtol=1e-3, atol=1e-4)
     assert align._band(torch.full((1, 24, 24), 7.0), within[:1]).abs().max() < 1e-2
@@ -113,7 +113,9 @@ def step_by_loops(
 ) -> tuple[np.ndarray, float]:
     """One step of one pair, with all pixels and parameters written out."""
     side = len(a)
-    moved, covered = (part[0].numpy() for part in align._warped(tensor(b[None]), tensor(warp[None]), tensor(box[None])))
+    moved, covered = (
+        part[0].numpy() for part in agreement.warped(tensor(b[None]), tensor(warp[None]), tensor(box[None]))
+    )
     weight = (covered & within).astype(float)
     cross, power = (weight * a * moved).sum(), (weight * moved * moved).sum()
     correlation = cross / np.sqrt((weight * a * a).sum() * power)
@@ -174,9 +176,9 @@ def test_detail_lies_between_two_blurs_within_the_mask() -> None:
     one, two = (tensor(pictures(1, 16, seed)) for seed in (5, 6))
     mask = torch.zeros(1, 16, 16)
     mask[:, 2:14, 3:15] = 1
-    found = align._details(one, two, mask)
+    found = agreement._details(one, two, mask)
     for image, detail in zip((one, two), found, strict=True):
-        parts = [align._blur(image * mask, s) / align._blur(mask, s).clamp_min(1e-3) for s in (0.6, 2.0)]
+        parts = [agreement.blurred(image * mask, s) / agreement.blurred(mask, s).clamp_min(1e-3) for s in (0.6, 2.0)]
         torch.testing.assert_close(detail, (parts[0] - parts[1]) * mask)
 
 
@@ -188,7 +190,7 @@ def test_blocks_are_correlated_by_themselves_and_weigh_by_their_detail(side: int
     strength = np.linspace(0.1, 3, side)[None, :, None]
     one = rng.normal(size=(2, side, side)) * mask * strength
     two = (0.5 * one + rng.normal(size=(2, side, side)) * strength) * mask
-    corr, energy = align._block_correlation(tensor(one), tensor(two), tensor(mask))
+    corr, energy = agreement.block_correlation(tensor(one), tensor(two), tensor(mask))
     cell = max(4, -(-side // 8))
     for image in range(2):
         wanted = []
@@ -211,8 +213,8 @@ def test_a_quantile_over_blocks_is_the_least_that_holds_so_much_of_the_energy() 
     # 0.1, 0.3, 0.5, 0.9 hold 1, 3, 6, 10 of ten
     quantiles = {0.1: 0.1, 0.11: 0.3, 0.3: 0.3, 0.31: 0.5, 0.5: 0.5, 0.6: 0.5, 0.61: 0.9}
     for part, value in quantiles.items():
-        assert float(align._energy_quantile(corr, energy, part)) == pytest.approx(value)
-    assert float(align._energy_quantile(corr, energy)) == pytest.approx(0.5)
+        assert float(agreement.energy_quantile(corr, energy, part)) == pytest.approx(value)
+    assert float(agreement.energy_quantile(corr, energy)) == pytest.approx(0.5)
 
 
 def test_what_lies_within_a_surround_is_taken_where_three_corners_are_of_one_level() -> None:
@@ -229,7 +231,7 @@ def test_what_lies_within_a_surround_is_taken_where_three_corners_are_of_one_lev
     grey[4, 0, [0, -1]] = grey[4, -1, [0, -1]] = 5  # corners alone
     grey[5][~disc] = 5
     grey[5, 15:17, 15:17] = 5  # not joined to the corners
-    found = align._inner(grey)
+    found = agreement.inner_masks(grey)
     around = ~disc
     for image, corner in ((0, False), (1, True), (5, False)):
         surround = around.copy()
@@ -245,11 +247,11 @@ def test_what_lies_within_a_surround_is_taken_where_three_corners_are_of_one_lev
 
 
 def agreed(a: np.ndarray, b: np.ndarray, own: np.ndarray, **given: Any) -> np.ndarray:
-    """`_agreement` of one pair: detail, covered, gain, offset, differing."""
+    """`agreement_of` of one pair: detail, covered, gain, offset, differing."""
     one = torch.ones(1, *a.shape)
     warp, box = given.get("warp", EYE), given.get("box", [-1.0, -1, 1, 1])
     inner = given.get("inner", (one, one))
-    told = align._agreement(
+    told = agreement.agreement_of(
         tensor(a[None]), tensor(b[None]), tensor(warp[None]), torch.from_numpy(own[None]), tensor([box]), inner
     )
     return told[0].numpy()
@@ -277,10 +279,10 @@ def test_agreement_is_of_the_detail_the_cover_and_the_line_between_grey_levels()
     mixed = a.copy()
     mixed[:8] = other[:8]
     told = agreed(a, mixed, own)
-    corr, energy = align._block_correlation(
-        *align._details(tensor(a[None]), tensor(mixed[None]), torch.ones(1, 32, 32)), torch.ones(1, 32, 32)
+    corr, energy = agreement.block_correlation(
+        *agreement._details(tensor(a[None]), tensor(mixed[None]), torch.ones(1, 32, 32)), torch.ones(1, 32, 32)
     )
-    median, quartile = align._energy_quantile(corr, energy), align._energy_quantile(corr, energy, 0.25)
+    median, quartile = agreement.energy_quantile(corr, energy), agreement.energy_quantile(corr, energy, 0.25)
     assert told[0] == pytest.approx(float(0.5 * (median + quartile)), abs=1e-4)
     apart = float(energy[corr < 0.5 * median].sum() / energy.sum())
     assert 0.02 < apart < 0.4
@@ -295,7 +297,7 @@ def test_within_a_surround_the_detail_must_agree_as_well() -> None:
     b[8:24, 8:24] = pictures(1, 32, seed=12)[0][8:24, 8:24]
 
     def within(one: np.ndarray, two: np.ndarray, held: torch.Tensor = inner) -> float:
-        return float(align._within(tensor(one[None]), tensor(two[None]), held, whole))
+        return float(agreement._within(tensor(one[None]), tensor(two[None]), held, whole))
 
     assert within(a, a) == pytest.approx(1, abs=1e-3)
     assert within(a, b) < 0.4
@@ -743,11 +745,11 @@ def test_detail_within_a_surround_is_held_against_the_part_it_lies_in() -> None:
     inner[:, 10:22, 10:22] = 1  # a seventh
     fine = np.zeros((32, 32))
     fine[10:22, 10:22] = np.where(np.add.outer(np.arange(12), np.arange(12)) % 4 < 2, 1.0, -1.0)
-    detail = align._details(tensor(fine[None]), tensor(fine[None]), inner)[0]
+    detail = agreement._details(tensor(fine[None]), tensor(fine[None]), inner)[0]
     power = float((detail**2).mean() / inner.mean()) ** 0.5
     for times, by_detail in ((0.9, False), (1.1, True)):
         one = 90 + fine * times / power
-        found = float(align._within(tensor(one[None]), tensor(one[None] + 9.0), inner, whole))
+        found = float(agreement._within(tensor(one[None]), tensor(one[None] + 9.0), inner, whole))
         assert found == pytest.approx(1.0 if by_detail else 0.0, abs=0.05)
 
 

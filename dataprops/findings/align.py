@@ -1,14 +1,9 @@
-"""Two images laid over each other, and how far their detail agrees.
+"""Two images laid over each other.
 
 Image b, turned by one of the eight symmetries of the square, is warped onto image a by an affine map. Gauss-Newton finds the map, on
 thumbnails freed of slow changes of brightness (half size, then full size), with the mean gradient of both images [1]_ and weights
 that fall with the residual, so that a burnt-in text does not pull it; borders of one colour are filled with what lies beside them
-first. Pairs that do not come together are given up early. Then the fine detail of both, what a blur
-of two pixels takes away, is correlated in blocks of the picture. `detail` is the mean of the energy-weighted median and lower
-quartile over blocks: near 1 for a copy, even if a text hides some blocks or brightness and contrast differ; near 0 for two pictures
-of different things, however alike they look from afar. The quartile tells outlines that lie over each other, as those of two
-cells, from pictures that agree all over. Where one level surrounds the content, as the black around a retina or a head, what lies
-within it must agree as well: its outline is that of the camera, or of any head.
+first. Pairs that do not come together are given up early. How far two pictures agree once they lie over each other: `agreement`.
 
 References
 ----------
@@ -17,37 +12,33 @@ References
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
+from dataprops.findings.agreement import (
+    LEAST_COVERED,
+    PAIRS_AT_ONCE,
+    agreement_of,
+    block_correlation,
+    blurred,
+    energy_quantile,
+    inner_masks,
+    inside,
+    warped,
+)
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines, boxes_of
-from dataprops.findings.warps import grid_of, positions
+from dataprops.findings.warps import positions
 from dataprops.probe.threads import in_threads
 
-BLOCKS = 8  # of the picture in each direction
-LEAST_COVERED = 0.5  # fraction of the content of both that must overlap
 COARSE_STEPS, FINE_STEPS = (2, 4), 1  # at half size, before and after a first look; at full size
 FIRST_LOOK = 0.75  # correlation after the first steps
 LEAST_HALF = 12  # pixels of a thumbnail of half size, to find a map on it
 WORTH_A_LOOK = 0.45  # agreement of the shapes at half size
 RESIDUAL = 0.7  # beyond which a pixel's weight falls, in spreads of the band-passed image
-DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail
-LITTLE = 0.3  # blocks with less detail than this fraction of the mean hold noise alone
-SURROUND = (
-    6.0,
-    0.05,
-)  # grey levels within which corners and what joins them are of one level; least fraction of the picture
-WITHIN = 0.1  # of the picture, below which what a surround leaves is too little to compare
-RIM = 1 / 16  # of the side, from the surround inwards: the outline, and what darkens towards it
-SHOWS = 1.0  # grey levels of detail (RMS) within a surround, from which it tells pictures apart
-AS_BRIGHT = 4.0  # grey levels (RMS) apart, within a surround that holds no detail
-PAIRS_AT_ONCE = 256  # of 32 x 32 pixels
 
 
 class Alignment(NamedTuple):
@@ -83,41 +74,14 @@ def turn(image: np.ndarray, symmetry: int) -> np.ndarray:
     return out[..., ::-1, :] if down else out
 
 
-@lru_cache(maxsize=32)
-def _blur_matrix(side: int, sigma: float) -> Tensor:
-    at = torch.arange(side, dtype=torch.float32)
-    weight = torch.exp(-0.5 * ((at[:, None] - at[None, :]) / sigma) ** 2)
-    weight[weight < 1e-4] = 0  # numbers near the least of the type make products slow
-    return weight / weight.sum(1, keepdim=True)
-
-
-def _blur(images: Tensor, sigma: float) -> Tensor:
-    m, s, _ = images.shape
-    blur = _blur_matrix(s, sigma)
-    return blur @ (images.reshape(m * s, s) @ blur.T).reshape(m, s, s)
-
-
 def _band(images: Tensor, within: Tensor) -> Tensor:
     """What lies between a fine and a coarse blur, each image divided by its spread within its box (a mask [m, s, s])."""
-    band = _blur(images, 0.7) - _blur(images, 4.0)
+    band = blurred(images, 0.7) - blurred(images, 4.0)
     n = within.sum((1, 2)).clamp_min(1)
     mean = (band * within).sum((1, 2)) / n
     square = (band * band * within).sum((1, 2)) / n
     spread = (square - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3)
     return band / spread[:, None, None]
-
-
-def inside(box: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Whether positions [m, s, s] lie within the boxes [m, 4]."""
-    left, top, right, bottom = (box[:, i, None, None] for i in range(4))
-    return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
-
-
-def _warped(images: Tensor, warp: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-    """Images at the warped positions, and whether these lie within their boxes."""
-    grid = grid_of(warp, images.shape[-1])
-    out = grid_sample(images[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return out, inside(box, grid[..., 0], grid[..., 1])
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,7 +107,7 @@ _PRODUCT = torch.tensor([[0, 1, 3], [1, 2, 4], [3, 4, 5]])  # place of the produ
 def _step(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
     """One Gauss-Newton step of the maps [m, 2, 3] on band-passed images [m, s, s], and how far these correlated before it."""
     m, s, _ = a.shape
-    moved, covered = _warped(b, warp, box_b)
+    moved, covered = warped(b, warp, box_b)
     weight = (covered & within_a).float()
     own = weight * a
     cross, power = (own * moved).sum((1, 2)), (weight * moved * moved).sum((1, 2)).clamp_min(1e-6)
@@ -167,120 +131,6 @@ def _step(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -
     scale = torch.linalg.det(stepped[:, :, :2])
     lost = ~((scale > 0.35) & (scale < 2.8))
     return torch.where(lost[:, None, None], warp, stepped), correlation
-
-
-def _details(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What lies between a fine and a coarse blur, within the mask. The fine one makes resampled images alike."""
-    fine, coarse = (
-        [_blur(image * mask, blur) / held for image in (one, two)]
-        for blur in DETAIL_BLURS
-        for held in (_blur(mask, blur).clamp_min(1e-3),)
-    )
-    return (fine[0] - coarse[0]) * mask, (fine[1] - coarse[1]) * mask
-
-
-def detail_spread(thumbs: np.ndarray) -> np.ndarray:
-    """Grey levels (RMS) of the fine detail of thumbnails uint8 [n, s, s], float32 [n]."""
-    out = np.empty(len(thumbs), np.float32)
-    for start in range(0, len(thumbs), PAIRS_AT_ONCE):
-        part = torch.from_numpy(thumbs[start : start + PAIRS_AT_ONCE]).float()
-        fine, coarse = (_blur(part, blur) for blur in DETAIL_BLURS)
-        out[start : start + len(part)] = (fine - coarse).square().mean((1, 2)).sqrt().numpy()
-    return out
-
-
-def _block_correlation(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlation and energy of each block, [m, blocks]."""
-    cell = max(4, math.ceil(one.shape[-1] / BLOCKS))
-    maps = torch.stack([mask, one, two, one * one, two * two, one * two], 1)
-    n, *sums = torch.nn.functional.avg_pool2d(maps, cell).flatten(2).unbind(1)
-    mean_one, mean_two, square_one, square_two, product = (part / n.clamp_min(1e-3) for part in sums)
-    var_one, var_two = square_one - mean_one**2, square_two - mean_two**2
-    spread = (var_one.clamp_min(0) * var_two.clamp_min(0)).sqrt()
-    energy = torch.where((n >= 0.5) & (spread > 1e-4), spread.sqrt(), torch.zeros(()))
-    energy = torch.where(energy < LITTLE * energy.mean(1, keepdim=True), torch.zeros(()), energy)
-    return (product - mean_one * mean_two) / spread.clamp_min(1e-4), energy
-
-
-def _energy_quantile(corr: Tensor, energy: Tensor, part: float = 0.5) -> Tensor:
-    """A quantile over blocks of their correlation, weighted by energy, [m]."""
-    order = corr.argsort(1)
-    reached = energy.gather(1, order).cumsum(1) >= part * energy.sum(1, keepdim=True)
-    return corr.gather(1, order).gather(1, reached.float().argmax(1, keepdim=True))[:, 0]
-
-
-def _inner(grey: np.ndarray) -> np.ndarray:
-    """What lies within a surround of one level, at three corners or more, without its outline, float32 [n, s, s]; else ones."""
-    from scipy import ndimage  # here: whoever reads what was found needs none of it
-
-    side = grey.shape[1]
-    out = np.ones(grey.shape, np.float32)
-    corners = grey[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    level = np.median(corners, axis=1)
-    near = np.abs(corners - level[:, None]) <= SURROUND[0]
-    rim = max(2, round(RIM * side))
-    for i in np.nonzero(near.sum(1) >= 3)[0]:
-        flat = np.abs(grey[i] - level[i]) <= SURROUND[0]
-        parts, _ = ndimage.label(flat)
-        joined = parts[[0, 0, -1, -1], [0, -1, 0, -1]]
-        around = np.isin(parts, joined[joined > 0])
-        if around.mean() >= SURROUND[1]:
-            out[i] = ~ndimage.binary_dilation(around, iterations=rim)
-    return out
-
-
-def _both(a: Tensor, b: Tensor, warp: Tensor, box_b: Tensor) -> Tensor:
-    """Where both masks hold after the map, float [m, s, s]."""
-    moved, covered = _warped(b, warp, box_b)
-    return a * (covered & (moved > 0.99))
-
-
-def _agreement(a: Tensor, b: Tensor, warp: Tensor, own: Tensor, box_b: Tensor, inner: tuple[Tensor, Tensor]) -> Tensor:
-    """detail, covered, gain, offset, differing of pairs of grey thumbnails, [m, 5].
-
-    Parameters
-    ----------
-    own : Tensor
-        The content of a, bool [m, s, s].
-    inner : tuple of Tensor
-        Of a and b, what lies within a surround (`_inner`).
-    """
-    moved, covered = _warped(b, warp, box_b)
-    mask = (covered & own).float()
-    n = mask.sum((1, 2)).clamp_min(1)
-    size_b = (box_b[:, 2:] - box_b[:, :2]).prod(1) / 4 / torch.linalg.det(warp[:, :, :2]).clamp_min(1e-3)
-    size = torch.maximum(own.float().mean((1, 2)), size_b.clamp(max=1.0))
-    fraction = mask.mean((1, 2)) / size.clamp_min(1e-6)
-    mean_a, mean_b = (mask * a).sum((1, 2)) / n, (mask * moved).sum((1, 2)) / n
-    from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
-    gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
-    corr, energy = _block_correlation(*_details(a, moved, mask), mask)
-    median, quartile, total = _energy_quantile(corr, energy), _energy_quantile(corr, energy, 0.25), energy.sum(1)
-    differing = torch.where(corr < 0.5 * median[:, None], energy, torch.zeros(())).sum(1) / total.clamp_min(1e-6)
-    agree = 0.5 * (median + quartile)
-    agree = torch.minimum(agree, _within(a, moved, mask * _both(*inner, warp, box_b), mask))
-    detail = torch.where((total > 0) & (fraction >= LEAST_COVERED), agree, torch.zeros(()))
-    return torch.stack([detail, fraction, gain, mean_a - gain * mean_b, differing], 1)
-
-
-def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
-    """Agreement of the detail within the surrounds, [m]; 1 without one; where one shows none, or next to none, whether they are as
-    bright will do: a trace of compression is detail that the other does not have."""
-    out = torch.ones(len(a))
-    share = inner.mean((1, 2))
-    at = torch.nonzero((share < mask.mean((1, 2)) - 1e-6) & (share >= WITHIN))[:, 0]
-    if not len(at):
-        return out
-    one, two = _details(a[at], b[at], inner[at])
-    powers = ((one * one).mean((1, 2)) / share[at], (two * two).mean((1, 2)) / share[at])
-    least, most = (extreme(*powers).sqrt() for extreme in (torch.minimum, torch.maximum))
-    corr, energy = _block_correlation(one, two, inner[at])
-    usual = torch.where(energy > 0, energy, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
-    agree = _energy_quantile(corr, energy.minimum(usual))  # what is left of the outline weighs no more than the rest
-    apart = (((a[at] - b[at]) ** 2 * inner[at]).mean((1, 2)) / share[at]).sqrt()
-    alike = torch.where(most >= SHOWS, agree, torch.zeros(()))
-    out[at] = torch.where(least >= SHOWS, agree, alike.maximum((apart <= AS_BRIGHT).float()))
-    return out
 
 
 class _Prepared(NamedTuple):
@@ -312,7 +162,7 @@ def _prepared(thumbs: np.ndarray, lines: np.ndarray, halved: bool) -> _Prepared:
         filled[bordered] = _filled(thumbs[bordered], lines[bordered])
     grey, box = torch.from_numpy(filled), torch.from_numpy(boxes).float()
     within = inside(box, *positions(thumbs.shape[1]))
-    inner = torch.from_numpy(_inner(filled))
+    inner = torch.from_numpy(inner_masks(filled))
     if not halved:
         return _Prepared(grey, boxes, within, inner, None, None)
     small = torch.nn.functional.avg_pool2d(grey[:, None], 2)[:, 0]
@@ -334,10 +184,10 @@ def _coarse(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor)
         return warp, look
     for _ in range(COARSE_STEPS[1] - 1):
         refined, _ = _step(a, b, refined, within_a, box_b)
-    moved, covered = _warped(b, refined, box_b)
+    moved, covered = warped(b, refined, box_b)
     mask = (covered & within_a).float()
     warp[look] = refined
-    agrees = _energy_quantile(*_block_correlation(a * mask, moved * mask, mask)) >= WORTH_A_LOOK
+    agrees = energy_quantile(*block_correlation(a * mask, moved * mask, mask)) >= WORTH_A_LOOK
     return warp, look[agrees]
 
 
@@ -349,7 +199,7 @@ def _turned(images: Tensor, symmetry: int) -> Tensor:
 
 
 def _piece(made: _Prepared, a: np.ndarray, b: np.ndarray, warp: Tensor, symmetry: int) -> tuple[Tensor, Tensor]:
-    """What `_agreement` says of pairs of thumbnails, and their maps, refined."""
+    """What `agreement_of` says of pairs of thumbnails, and their maps, refined."""
     out = torch.zeros(len(a), 5)
     one, two = torch.from_numpy(a), torch.from_numpy(b)
     box = torch.from_numpy(_turned_box(made.boxes[b], symmetry)).float()
@@ -363,7 +213,7 @@ def _piece(made: _Prepared, a: np.ndarray, b: np.ndarray, warp: Tensor, symmetry
         for _ in range(FINE_STEPS):
             refined, _ = _step(band_a, band_b, refined, within, box)
         inner = made.inner[one], _turned(made.inner[two], symmetry)
-        out[look] = _agreement(grey_a, grey_b, refined, within, box, inner)
+        out[look] = agreement_of(grey_a, grey_b, refined, within, box, inner)
         warp[look] = refined
     return out, warp
 

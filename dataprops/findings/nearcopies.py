@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.findings.align import Alignment, align, detail_spread, inside, turn
+from dataprops.findings.agreement import detail_spread, inside
+from dataprops.findings.align import Alignment, align, turn
 from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
 from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import SIDE, Blocks, Stretched, luma, stretch, stretched
