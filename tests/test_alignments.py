@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dataprops.findings import agreement, align, nearcopies
+from dataprops.findings import agreement, align, copy_difference, copy_threshold, copy_words, nearcopies
 from dataprops.findings.align import Alignment
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 from dataprops.findings.nearcopies import NearCopies
@@ -396,21 +396,21 @@ def test_copies_come_together_whatever_was_done_to_them_and_others_do_not() -> N
 def test_the_ratio_for_neighbours_follows_from_the_dimension() -> None:
     table = pd.DataFrame({"local_dimension": [4.0, 8.0, np.nan, np.inf, 0.0, -3.0]})
     dimension = 1 / np.mean([1 / 4, 1 / 8])
-    assert nearcopies.near_ratio(table, 21) == pytest.approx((0.01 / 20) ** (1 / dimension))
-    assert nearcopies.near_ratio(table, 1) == pytest.approx(min(0.5, 0.01 ** (1 / dimension)))
-    assert nearcopies.near_ratio(pd.DataFrame({"local_dimension": [1000.0]}), 5) == 0.5
-    assert nearcopies.near_ratio(pd.DataFrame({"local_dimension": [np.nan]}), 5) == 0.0
+    assert copy_threshold.near_ratio(table, 21) == pytest.approx((0.01 / 20) ** (1 / dimension))
+    assert copy_threshold.near_ratio(table, 1) == pytest.approx(min(0.5, 0.01 ** (1 / dimension)))
+    assert copy_threshold.near_ratio(pd.DataFrame({"local_dimension": [1000.0]}), 5) == 0.5
+    assert copy_threshold.near_ratio(pd.DataFrame({"local_dimension": [np.nan]}), 5) == 0.0
 
 
 def test_the_threshold_of_detail_comes_from_the_tail_of_pairs_that_are_none() -> None:
     null = np.array([0.1, 0.2, 0.4, 0.5, 0.88, 0.95])  # what reaches 0.88 is a copy itself
-    passing, scale = nearcopies._tail(null)
+    passing, scale = copy_threshold._tail(null)
     assert (passing, scale) == pytest.approx((3 / 5, (0.0 + 0.1 + 0.1) / 3))
     for looked_at, wanted in ((3, 0.65), (60, 0.4 + scale * np.log(72)), (10**9, 0.88)):
-        assert nearcopies.detail_threshold(null, looked_at) == pytest.approx(wanted)
-    assert nearcopies.chance(null, 0.6) == pytest.approx(passing * np.exp(-0.2 / scale))
-    assert nearcopies.chance(null, 0.3) == pytest.approx(passing)
-    assert nearcopies._tail(np.empty(0)) == pytest.approx((1, 0.1))
+        assert copy_threshold.detail_threshold(null, looked_at) == pytest.approx(wanted)
+    assert copy_threshold.chance(null, 0.6) == pytest.approx(passing * np.exp(-0.2 / scale))
+    assert copy_threshold.chance(null, 0.3) == pytest.approx(passing)
+    assert copy_threshold._tail(np.empty(0)) == pytest.approx((1, 0.1))
 
 
 def test_of_each_pair_the_best_view_is_confirmed_the_simplest_of_equals() -> None:
@@ -611,7 +611,7 @@ def test_compared_are_the_images_as_they_are_and_after_the_best_line() -> None:
     images[3] = images[2, :, ::-1]
     best = pd.DataFrame({"view": [0, 1, 0], "warp": [EYE] * 3})
     a, b = np.array([0, 2, 0]), np.array([1, 3, 2])
-    distance, rms, spread = nearcopies.compare(blocks_of(images), a, b, best)
+    distance, rms, spread = copy_difference.compare(blocks_of(images), a, b, best)
     flat = images.reshape(4, -1).astype(float)
     np.testing.assert_allclose(distance, [np.linalg.norm(flat[i] - flat[j]) for i, j in zip(a, b, strict=True)])
     assert rms[0] == pytest.approx(np.std(flat[0] - 2 * flat[1]), rel=0.05)
@@ -634,7 +634,7 @@ def test_what_was_done_is_told_in_words() -> None:
     def words(a: int, b: int, **given: Any) -> str:
         row = {"view": 0, "warp": EYE, "gain": 1.0, "offset": 0.0, "differing": 0.0, "covered": 1.0} | given
         best = pd.DataFrame({name: [value] for name, value in row.items()})
-        (found,) = nearcopies.describe(table, np.array([a]), np.array([b]), best)
+        (found,) = copy_words.describe(table, np.array([a]), np.array([b]), best)
         return found
 
     assert words(0, 0) == "the same view"
@@ -710,7 +710,7 @@ def test_only_what_both_show_counts_for_the_line_and_what_is_left() -> None:
     images[1, :, :10] = 250 * (np.arange(10) % 2)[None, :, None]
     warp = np.array([[1, 0, 0.5], [0, 1, 0]], np.float32)
     best = pd.DataFrame({"view": [0], "warp": [warp]})
-    _, rms, spread = nearcopies.compare(blocks_of(images), np.array([0]), np.array([1]), best)
+    _, rms, spread = copy_difference.compare(blocks_of(images), np.array([0]), np.array([1]), best)
     part = images[0, :, :30, 0].astype(float)
     assert spread[0] == pytest.approx(part.std(), rel=0.03)
     assert rms[0] == pytest.approx(np.std(part - 2 * (part // 2)), rel=0.1)
@@ -796,12 +796,12 @@ def test_the_share_of_pairs_by_chance_is_that_of_the_tail_among_all_looked_at(mo
 
     def threshold(null: np.ndarray, looked_at: int) -> float:
         seen.update(null=null, looked_at=looked_at)
-        return nearcopies.LEAST_DETAIL
+        return copy_threshold.LEAST_DETAIL
 
     monkeypatch.setattr(nearcopies, "detail_threshold", threshold)
     found = nearcopies.near_copies(table, neighbours, blocks_of(images[..., None]), features=1024)
     assert len(found.pairs) == 2
-    expected = nearcopies.chance(seen["null"], 0.65) * seen["looked_at"]
+    expected = copy_threshold.chance(seen["null"], 0.65) * seen["looked_at"]
     assert found.false_share == pytest.approx(min(1.0, expected / 2))
     # with a distance given, what lies within it is listed, and nothing is by chance
     listed = pd.DataFrame({"a": [3, 0], "b": [31, 1], "distance": [1.0, 2.0]})

@@ -33,8 +33,9 @@ from dataprops.findings import (
 from dataprops.findings.align import Alignment
 from dataprops.findings.boxes import boxes
 from dataprops.findings.candidates import Candidates
+from dataprops.findings.copy_threshold import detail_threshold
 from dataprops.findings.group_suggestion import suggestion
-from dataprops.findings.nearcopies import detail_threshold, near_copies
+from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import allpairs, folds, incremental, sketch, sketches
+from dataprops.distances import allpairs, basis_choice, folds, incremental, sketch, sketches
 from dataprops.distances.allpairs import UNWATCHED, Runner, all_pairs, array_rows, compute_job
 from dataprops.distances.incremental import Contents, PreviousPass, increasing_run, update
 from dataprops.distances.plan import Plan
@@ -86,7 +86,7 @@ def test_incremental_equals_full(files, rounds, k, numeric, block, on_pool, sket
         patch.setattr(incremental, "FULL_FRACTION", 2.0)  # never take the shortcut of a full pass
         if sketched:
             for name, value in (("WIDTHS", ((1, 8),)), ("ROWS_PER_COORDINATE", 1), ("TRIAL_WORK", np.inf)):
-                patch.setattr(sketch, name, value)
+                patch.setattr(basis_choice, name, value)
         distinct, rows = rows_of(files)
         known = known_of(distinct, all_pairs(rows, spec, WHOLE), spec)
         for steps in rounds:

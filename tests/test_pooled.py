@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprops.distances import basis_choice, bounds, dots, passes, sketch, tiles
+from dataprops.distances import basis_choice, bounds, dots, passes, tiles
 from dataprops.distances.allpairs import Runner, all_pairs, array_rows, load_block
 from dataprops.distances.bounds import Limits, PairBuffers, Rise, candidates
 from dataprops.distances.plan import Plan
@@ -142,7 +142,7 @@ def test_a_pass_through_small_pictures_equals_brute_force(kind, seed, numeric, k
         patch.setattr(basis_choice, "WIDTHS", ((1, 8),))
         patch.setattr(basis_choice, "ROWS_PER_COORDINATE", 1)
         patch.setattr(basis_choice, "TRIAL_WORK", np.inf)
-        patch.setattr(sketch, "factors", lambda features: [4, 2, 1])
+        patch.setattr(basis_choice, "factors", lambda features: [4, 2, 1])
         patch.setattr(basis_choice, "choose_levels", lambda arriving, passed, features: (tuple(passed), 0.0))
         patch.setattr("dataprops.distances.folds.CHOSEN_WORK", 100.0)
         patch.setattr("dataprops.distances.folds.still_close", lambda *given: looked.append(1) or still_close(*given))

@@ -19,19 +19,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
-from dataprops.findings.agreement import detail_spread, inside
-from dataprops.findings.align import Alignment, align, turn
-from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS, Candidates, candidate_pairs, content_boxes
+from dataprops.findings.agreement import detail_spread
+from dataprops.findings.align import Alignment, align
+from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
+from dataprops.findings.copy_difference import compare
+from dataprops.findings.copy_threshold import FALSE_FRACTION, WORTH_CONFIRMING, chance, detail_threshold, near_ratio
+from dataprops.findings.copy_words import describe, rotation
 from dataprops.findings.rows import or_none
-from dataprops.findings.thumbnails import SIDE, Blocks, Stretched, luma, stretch, stretched
-from dataprops.findings.warps import grid_of, positions
+from dataprops.findings.thumbnails import SIDE, Blocks, Stretched, stretched
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
 LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
 MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
-LEAST_DETAIL, MOST_THRESHOLD = 0.65, 0.88
 STRICTER = (
     1 / 3
 )  # of the way from the threshold to 1 that turned and rotated pictures must go further: more can fit by chance
@@ -40,18 +40,14 @@ ROTATED = 1.5  # degrees
 # less everywhere, two outlines that lie over each other in some places and not in others
 IN_PARTS, STRICTER_IN_PARTS = 0.015, 0.4
 MOVED = 0.05  # of half the side, or of the scale: more is another place than as it is
-TAIL_SCALE = 0.1  # of the agreement of pairs that are no copies, where none was seen
 ENLARGED = 1.5  # times the originals' own side that thumbnails may be
 FINE_SIDE = 128  # pixels of the images on which copies are confirmed
-WORTH_CONFIRMING = 0.4  # agreement on thumbnails
 CONFIRMED_AT_ONCE = 256
 MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
 NULL_PAIRS = 300
 LEAST_SHOWN = 0.36  # grey levels (RMS) of fine detail, below which a picture shows too little: three times rounding's
 # of the set's middle standard deviation, and grey levels, below which pictures are near each other whatever they show
 LEAST_CONTRAST, ENOUGH_CONTRAST = 0.25, 8.0
-FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
-NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
 
 
@@ -75,38 +71,6 @@ class NearCopies(NamedTuple):
     detail_threshold: float
     near_rms: float
     false_share: float
-
-
-def near_ratio(images: pd.DataFrame, k: int) -> float:
-    """Ratio of the distance to the k-th neighbour's below which a nearest neighbour is no coincidence.
-
-    In a set of dimension d that is evenly filled, one of k - 1 neighbours lies within a fraction r of the k-th distance with a
-    probability of about (k - 1) r^d: that is `FALSE_FRACTION` at this r.
-    """
-    local = images["local_dimension"].to_numpy(float)
-    local = local[np.isfinite(local) & (local > 0)]
-    if not len(local):
-        return 0.0
-    dimension = 1 / np.mean(1 / local)
-    return float(min(NEAR_RATIO, (FALSE_FRACTION / max(k - 1, 1)) ** (1 / dimension)))
-
-
-def detail_threshold(null: np.ndarray, looked_at: int) -> float:
-    """Agreement that half a non-copy among so many candidates is expected to reach, within bounds."""
-    passing, scale = _tail(null)
-    above = np.log(max(passing * looked_at / 0.5, 1.0))
-    return float(np.clip(WORTH_CONFIRMING + scale * above, LEAST_DETAIL, MOST_THRESHOLD))
-
-
-def _tail(null: np.ndarray) -> tuple[float, float]:
-    """The fraction of non-copies that are confirmed, and the scale of the exponential tail of their agreement.
-
-    As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there. Farther neighbours
-    that agree as the strictest threshold asks are copies themselves.
-    """
-    null = null[null < MOST_THRESHOLD]
-    excess = null[null >= WORTH_CONFIRMING] - WORTH_CONFIRMING
-    return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
 
 def _confirmed(small: Stretched, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
@@ -150,12 +114,6 @@ def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
     turned = np.array([VIEWS[view].symmetry > 0 for view in pairs.view[order]], np.int64)
     low, high = np.minimum(pairs.a, pairs.b)[order], np.maximum(pairs.a, pairs.b)[order]
     return np.sort(order[np.unique(np.stack([low, high, turned], 1), axis=0, return_index=True)[1]])
-
-
-def chance(null: np.ndarray, threshold: float) -> float:
-    """Probability that a pair of different pictures reaches the threshold, by the tail of those that were examined."""
-    passing, scale = _tail(null)
-    return float(passing * np.exp(-max(threshold - WORTH_CONFIRMING, 0.0) / scale))
 
 
 def _plain(images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
@@ -403,96 +361,6 @@ def _table(
         }
     )
     return table.sort_values(["rms", "a", "b"], kind="stable").reset_index(drop=True)
-
-
-def compare(
-    blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of pairs of images: their exact distance as they are, the RMS after alignment and the best line between grey levels, and the
-    standard deviation of the first where they were compared."""
-    distance, rms, spread = np.zeros(len(a)), np.zeros(len(a)), np.zeros(len(a))
-    step = 64
-    for start in range(0, len(a), step):
-        at = slice(start, start + step)
-        pixels: dict[int, np.ndarray] = {}
-        for ids, images in blocks(np.unique(np.concatenate([a[at], b[at]])).tolist()):
-            pixels |= {int(image): np.asarray(one) for image, one in zip(ids, images, strict=True)}
-        one = np.stack([pixels[int(i)] for i in a[at]])
-        two = np.stack([pixels[int(i)] for i in b[at]])
-        apart = one.astype(np.int32) - two
-        distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
-        rms[at], spread[at] = _aligned_rms(luma(one), luma(two), best.iloc[at])
-    return distance, rms, spread
-
-
-def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    turned = np.stack([turn(image, VIEWS[int(view)].symmetry) for image, view in zip(two, best["view"], strict=True)])
-    a, b = torch.from_numpy(one), torch.from_numpy(np.ascontiguousarray(turned))
-    warp = torch.from_numpy(np.stack(best["warp"].tolist()).astype(np.float32))
-    grid = grid_of(warp, a.shape[-1])
-    moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
-    step = 1 + (one.shape[1] >= 128)
-    few = (stretch(part[:, ::step, ::step]).thumbs for part in (one, turned))
-    boxes = [torch.from_numpy(content_boxes(part)).float() for part in few]
-    mask = (inside(boxes[0], *positions(a.shape[-1])) & inside(boxes[1], *grid.unbind(-1))).float()
-    n = mask.sum((1, 2)).clamp_min(1)
-    mean_a, mean_b = (a * mask).sum((1, 2)) / n, (moved * mask).sum((1, 2)) / n
-    from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
-    gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
-    rest = from_a - gain[:, None, None] * from_b
-    left, spread = (((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
-    return left, spread
-
-
-def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[str]:
-    """What was done to one image of each pair to get the other, in a few words."""
-    columns = {name: images[name].to_numpy(object) for name in ("width", "height", "mode", "format") if name in images}
-    out = []
-    rows: Any = best.itertuples()
-    for i, row in enumerate(rows):
-        words = []
-        symmetry = VIEWS[int(row.view)].symmetry
-        if symmetry:
-            words.append(SYMMETRY_NAMES[symmetry])
-        words += _placed(np.asarray(row.warp))
-        if abs(row.gain - 1) > 0.05 or abs(row.offset) > 6:
-            words.append("brightness or contrast changed")
-        if row.differing > 0.02 or (row.covered < 0.97 and not words):
-            words.append("marked, framed or covered in part")
-
-        def differs(name: str, one: int = int(a[i]), two: int = int(b[i])) -> bool:
-            return name in columns and columns[name][one] != columns[name][two]
-
-        if not words and (differs("width") or differs("height")):
-            words.append("resized")
-        if differs("mode"):
-            words.append(
-                "grey for colour" if "L" in (columns["mode"][a[i]], columns["mode"][b[i]]) else "other colour mode"
-            )
-        if not words and differs("format"):
-            words.append("re-encoded")
-        out.append(", ".join(words) or "the same view")
-    return out
-
-
-def rotation(warp: np.ndarray) -> float:
-    """The angle in degrees by which a map [2, 3] rotates."""
-    return float(np.degrees(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
-
-
-def _placed(warp: np.ndarray) -> list[str]:
-    """Words for where one image lies in the other."""
-    scale = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
-    angle = rotation(warp)
-    words = []
-    if abs(angle) >= 1.0:
-        words.append(f"rotated by {abs(angle):.0f}°")
-    smaller = min(scale, 1 / max(scale, 1e-6))
-    if smaller < 0.98:
-        words.append(f"{1 - smaller:.0%} crop or border".replace("%", " %"))
-    elif float(np.abs(warp[:, 2]).max()) > 0.03:
-        words.append("shifted")
-    return words
 
 
 def _series(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[bool]:
