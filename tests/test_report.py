@@ -22,8 +22,10 @@ from dataprops.errors import DatapropsError
 from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example, gallery
-from dataprops.report.first_screen import ACTIONS, STEPS, feature_keys, keys_of, steps_of, verdict_of
+from dataprops.report.actions import ACTIONS
+from dataprops.report.first_screen import STEPS, steps_of, verdict_of
 from dataprops.report.gallery import all_files, kinds_in_order
+from dataprops.report.key_numbers import feature_keys, keys_of
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
 from dataprops.report.page import attack_sentence, render

@@ -125,7 +125,8 @@ class Audited(dict):
 
     def _repr_html_(self) -> str:
         """Verdict, what to do next, key numbers and the path of the whole report."""
-        from dataprops.report.first_screen import first_screen, keys_of
+        from dataprops.report.first_screen import first_screen
+        from dataprops.report.key_numbers import keys_of
 
         first = first_screen(dict(self), self.findings)
         steps = "".join(f"<li>{escape(step.text)}</li>" for step in first.steps)

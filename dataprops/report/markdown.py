@@ -12,8 +12,9 @@ import pandas as pd
 from dataprops.findings.pixel_shortcut import cell_of
 from dataprops.findings.rows import or_none
 from dataprops.report.changes import title
-from dataprops.report.first_screen import evidence_of, first_screen, in_order, keys_of
+from dataprops.report.first_screen import evidence_of, first_screen, in_order
 from dataprops.report.gallery import LAST, PLACED
+from dataprops.report.key_numbers import keys_of
 from dataprops.report.numbers import how_compared, number
 from dataprops.report.pictures import data_uri, framed
 from dataprops.report.text import visible

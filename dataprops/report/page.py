@@ -23,8 +23,9 @@ from dataprops.findings.removal import REMOVALS
 from dataprops.laws.predictions import PREDICTIONS
 from dataprops.report.changes import sentences
 from dataprops.report.figures import placed_figures
-from dataprops.report.first_screen import PICTURES, evidence_of, first_screen, keys_of
+from dataprops.report.first_screen import PICTURES, evidence_of, first_screen
 from dataprops.report.gallery import PICTURED, gallery_data
+from dataprops.report.key_numbers import keys_of
 from dataprops.report.numbers import how_compared, largest_sharpness, number, percent, plus_minus
 from dataprops.report.pictures import Picture
 from dataprops.report.plots import DRAWN_FROM, Drawing, Drawn

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataprops.properties.estimators import ESTIMATORS as DIMENSIONS
 from dataprops.properties.estimators import title_of
-from dataprops.report.first_screen import doubled_error, is_numeric
+from dataprops.report.more_images import doubled_error, is_numeric
 from dataprops.report.numbers import number, percent
 from dataprops.report.svg import (
     BLUE,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from dataprops.properties.estimators import title_of
 from dataprops.report.changes import title
-from dataprops.report.first_screen import in_order, keys_of, verdict_of
+from dataprops.report.first_screen import in_order, verdict_of
 from dataprops.report.gallery import LAST
+from dataprops.report.key_numbers import keys_of
 from dataprops.report.numbers import how_compared, number, plus_minus
 from dataprops.report.terminal_laws import unused_calibration
 from dataprops.report.text import all_visible
