@@ -13,8 +13,9 @@ import pytest
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import UnreadableImage, decode
+from dataprops.imaging.levels import percentile_levels, to_levels
 from dataprops.sources import SourceOptions, open_source
-from dataprops.sources.volumes import load_volume, open_volume, percentile_levels, plane, slice_image, to_levels
+from dataprops.sources.volumes import load_volume, open_volume, plane, slice_image
 from dataprops.store.hashing import fingerprint_batch
 from dataprops.util.cache import Cache
 

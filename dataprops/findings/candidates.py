@@ -245,17 +245,17 @@ class _Directions(NamedTuple):
         return torch.nn.functional.normalize(torch.from_numpy(np.ascontiguousarray(even)), eps=1e-6)
 
 
-def _in_view(a: _Directions, b: _Directions, closer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _in_view(a: _Directions, b: _Directions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images with a partner that is closer than usual, the partners, and how close: 1 is usual.
 
     Partners are chosen by the `COARSE` lowest coefficients, and judged by these and by all.
     """
-    row, partner, some = close_partners(a.low(), b.low(), closer)
+    row, partner, some = close_partners(a.low(), b.low(), CLOSER)
     if not some:
         return row, partner, np.empty(0, np.float32)
     exact = 1 - (a.at(row) * b.at(partner)).sum(1).numpy()
     exact /= max(float(np.median(exact[:some])), 1e-4)
-    kept = some + np.nonzero(exact[some:] < closer)[0]
+    kept = some + np.nonzero(exact[some:] < CLOSER)[0]
     return row[kept], partner[kept], exact[kept]
 
 
@@ -293,7 +293,7 @@ def candidate_pairs(thumbs: np.ndarray) -> Candidates:
         key = (view.a, view.content)
         a = _Directions(coef[key], mean[key], spread)
         b = _Directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
-        row, partner, apart = _in_view(a, b, CLOSER)
+        row, partner, apart = _in_view(a, b)
         found.append((row, partner, np.full(len(row), number), apart))
     a, b, view, closeness = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((view, closeness))

@@ -180,14 +180,14 @@ def near_copies(
     small = stretched(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
     if min(small.thumbs.shape[1], own) < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
-    wanted = _candidates(small.thumbs, plain, _shows_enough(small))
+    candidates = _candidates(small.thumbs, plain, _shows_enough(small))
     first = images["duplicate_of"].to_numpy(np.int64)
     fine = blocks if own >= FINE_SIDE / ENLARGED else None
-    found = _confirmed(small, fine, distinct, wanted)
+    found = _confirmed(small, fine, distinct, candidates)
     null = _confirmed(small, fine, distinct, _null(neighbours, first, place, seed)).detail
-    threshold = detail_threshold(null, len(wanted.a))
+    threshold = detail_threshold(null, len(candidates.a))
     contrast = _contrasts(small)
-    best = _decide(wanted, found, plain[contrast[plain["a"]] & contrast[plain["b"]]], ratio, threshold)
+    best = _decide(candidates, found, plain[contrast[plain["a"]] & contrast[plain["b"]]], ratio, threshold)
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
@@ -197,7 +197,7 @@ def near_copies(
     what = describe(images, a, b, best)
     series = _series(images, a, b, best)
     pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
-    expected = chance(null, threshold) * len(wanted.a)
+    expected = chance(null, threshold) * len(candidates.a)
     share = 0.0 if near_rms is not None or not len(pairs) else min(1.0, expected / len(pairs))
     return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share)
 
@@ -236,14 +236,16 @@ def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> 
     return Candidates(*(column[both] for column in found))
 
 
-def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float) -> pd.DataFrame:
+def _decide(
+    candidates: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float
+) -> pd.DataFrame:
     """The best alignment of each pair judged to be a copy: positions a and b, the candidate's number, and its measures."""
     table = pd.DataFrame(
         {
-            "a": wanted.a,
-            "b": wanted.b,
-            "view": wanted.view,
-            "number": np.arange(len(wanted.a)),
+            "a": candidates.a,
+            "b": candidates.b,
+            "view": candidates.view,
+            "number": np.arange(len(candidates.a)),
             "detail": found.detail,
             "gain": found.gain,
             "offset": found.offset,
@@ -262,8 +264,8 @@ def _decide(wanted: Candidates, found: Alignment, plain: pd.DataFrame, ratio: fl
     table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
     stricter = np.where(turned | rotated, STRICTER, 0.0)
     stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
-    wanted_detail = threshold + stricter * (1 - threshold)
-    table = table[(table["detail"] >= wanted_detail) | table["as_it_is"]]
+    least_detail = threshold + stricter * (1 - threshold)
+    table = table[(table["detail"] >= least_detail) | table["as_it_is"]]
     # of equally good views the simplest
     table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
     table = table.sort_values(["rank", "number"], ascending=[False, True], kind="stable")

@@ -91,9 +91,9 @@ NAMES = {
 }
 
 
-def _without(measured: Mapping[str, float | None], wanted: Iterable[str]) -> str | None:
+def _missing_in(measured: Mapping[str, float | None], columns: Iterable[str]) -> str | None:
     """Why a law that needs these columns does not apply to a set; None if it does."""
-    for name in wanted:
+    for name in columns:
         value = measured[name]
         if value is None or not math.isfinite(value) or value <= 0:
             return f"the audit has no {NAMES[name]}"
@@ -180,7 +180,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
     line = calibration.lines.get("robustness")
     measured = measured_numbers(record)
     reason = reason_not_applicable(calibration, record, peaks) or (
-        _without(measured, ["k_f"]) or _unproven(calibration, line)
+        _missing_in(measured, ["k_f"]) or _unproven(calibration, line)
         if line
         else f"the calibration {calibration.id} has no attacks (penalty_2)"
     )
@@ -244,7 +244,7 @@ def _loss_line(
     if line is None:
         why = calibration.fit["laws"]["generalization"].get("missing", "the law could not be fitted")
         return None, measured, f"the calibration {calibration.id} has no law of the loss: {why}"
-    reason = reason_not_applicable(calibration, record, peaks) or _without(measured, ["n_train", "d_data", "k_f"])
+    reason = reason_not_applicable(calibration, record, peaks) or _missing_in(measured, ["n_train", "d_data", "k_f"])
     reason = reason or _unproven(calibration, line)
     return line, measured, reason or ""
 

@@ -81,11 +81,11 @@ class Gradients:
             largest, v = float(v @ image), image
         return 4.4 * (1 + max(largest, 0.0) / self.least) ** 0.5
 
-    def directions(self, wanted: np.ndarray) -> np.ndarray:
+    def directions(self, right: np.ndarray) -> np.ndarray:
         """Solutions for right-hand sides float64 [n, systems, outputs], to a residual of `INNER` or after `MOST` steps."""
         part = self.part
-        scale = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
-        residual = torch.from_numpy(wanted / scale).float()  # of length 1
+        scale = np.maximum(np.linalg.norm(right, axis=0), np.finfo(float).tiny)
+        residual = torch.from_numpy(right / scale).float()  # of length 1
         x, z = torch.zeros_like(residual), part.solve(residual)
         direction, slope = z, (residual * z).sum(0)
         tiny = torch.finfo(torch.float32).tiny

@@ -29,14 +29,14 @@ class Factors:
 
         self.factors = in_threads(factor, range(len(self.rows)))
 
-    def directions(self, wanted: np.ndarray) -> np.ndarray:
+    def directions(self, right: np.ndarray) -> np.ndarray:
         """Solutions for right-hand sides float64 [n, systems, outputs]."""
-        out = np.zeros_like(wanted)
+        out = np.zeros_like(right)
 
         def solve(system: int) -> None:
             rows, lower = self.rows[system], self.factors[system]
             # two triangular solves: `cholesky_solve` takes eight times as long for one column
-            x = torch.linalg.solve_triangular(lower, torch.from_numpy(wanted[rows, system]).float(), upper=False)
+            x = torch.linalg.solve_triangular(lower, torch.from_numpy(right[rows, system]).float(), upper=False)
             out[rows, system] = torch.linalg.solve_triangular(lower.T, x, upper=True).numpy()
 
         in_threads(solve, range(len(self.rows)))

@@ -21,13 +21,13 @@ CLOSE = (
 REFINEMENTS = 6
 
 
-def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
+def solve_all(kernel: np.ndarray, right: np.ndarray, inside: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
     """The solutions alpha, float64 [n, systems, outputs], 0 outside each subset; None if they do not converge.
 
     Parameters
     ----------
     kernel : float64 [n, n]
-    wanted : float64 [n, systems, outputs]
+    right : float64 [n, systems, outputs]
         Right-hand sides, 0 outside of each subset.
     inside : bool [n, systems]
     shift : float64 [systems]
@@ -35,16 +35,16 @@ def solve_all(kernel: np.ndarray, wanted: np.ndarray, inside: np.ndarray, shift:
     """
     double = torch.from_numpy(kernel)
     try:
-        ways = _cheaper(double.float(), inside, shift, wanted.shape[2])
+        ways = _cheaper(double.float(), inside, shift, right.shape[2])
     except torch.linalg.LinAlgError:  # rounding made a matrix indefinite
         return None
     mask = inside[:, :, None]
-    alpha = np.zeros_like(wanted)
-    missing = wanted
-    length = np.maximum(np.linalg.norm(wanted, axis=0), np.finfo(float).tiny)
+    alpha = np.zeros_like(right)
+    missing = right
+    length = np.maximum(np.linalg.norm(right, axis=0), np.finfo(float).tiny)
     for _ in range(REFINEMENTS):
         alpha = alpha + ways.directions(missing)
-        missing = wanted - (product(double, torch.from_numpy(alpha)).numpy() * mask + shift[:, None] * alpha)
+        missing = right - (product(double, torch.from_numpy(alpha)).numpy() * mask + shift[:, None] * alpha)
         left = float((np.linalg.norm(missing, axis=0) / length).max())
         if left <= CLOSE:
             return alpha

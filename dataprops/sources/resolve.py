@@ -20,9 +20,9 @@ from urllib.parse import unquote
 from dataprops.imaging.formats import SURE, ending_of
 from dataprops.sources.account import Decision
 from dataprops.sources.table import SourceOptions, shown
+from dataprops.sources.volumes import SUFFIXES as VOLUMES
 
 SAMPLE = 64  # paths that tell whether all are files as they stand
-VOLUMES = (".nii", ".nii.gz", ".hdr", ".img")
 
 
 class Files(NamedTuple):

@@ -19,18 +19,6 @@ from dataprops.imaging.levels import percentile_levels, to_levels
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
 
-__all__ = [
-    "AXES",
-    "Volume",
-    "is_volume",
-    "load_volume",
-    "open_volume",
-    "percentile_levels",
-    "plane",
-    "slice_image",
-    "to_levels",
-]
-
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 MAX_VOXELS = 2**29  # of one volume: 2 GiB in float32

@@ -189,12 +189,12 @@ def read_experiments(store: Path) -> pd.DataFrame:
     return pd.concat([read_table(file).assign(experiment=file.parent.name) for file in files], ignore_index=True)
 
 
-def one_preprocessing(table: pd.DataFrame, wanted: str | None = None) -> pd.DataFrame:
+def one_preprocessing(table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
     """Rows of one preprocessing, whatever the number of channels.
 
     Parameters
     ----------
-    wanted : str, optional
+    key : str, optional
         Key of the preprocessing, with or without channels; by default the only one in the table.
 
     Raises
@@ -203,15 +203,15 @@ def one_preprocessing(table: pd.DataFrame, wanted: str | None = None) -> pd.Data
         If the table has several and none is named, or has no rows of the one that is.
     """
     if "preprocess" not in table.columns:
-        if wanted is not None:
-            raise DatapropsError(f"the table has no column 'preprocess' to select {wanted!r} by: omit --preprocess")
+        if key is not None:
+            raise DatapropsError(f"the table has no column 'preprocess' to select {key!r} by: omit --preprocess")
         return table
     kinds = table["preprocess"].fillna("").astype(str).map(any_channels)
     there = sorted(set(kinds))
-    if wanted is not None:
-        chosen = table.loc[kinds == any_channels(wanted)]
+    if key is not None:
+        chosen = table.loc[kinds == any_channels(key)]
         if chosen.empty:
-            raise DatapropsError(f"no row has the preprocessing {wanted!r}; there is {', '.join(there)}")
+            raise DatapropsError(f"no row has the preprocessing {key!r}; there is {', '.join(there)}")
         return chosen
     if len(there) > 1:
         raise DatapropsError(
