@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -18,7 +19,6 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import UnreadableImage, decode, frames_of
 from dataprops.imaging.formats import MOST_CHUNKS
 from dataprops.sources import open_source
-from dataprops.util.budget import read_whole
 from tests.make_images import random_folder
 
 EXIF = b"\xff\xe1\xff\xff" + b"Exif\0\0".ljust(65533, b"x")
@@ -106,8 +106,13 @@ def test_a_file_without_a_size_that_would_be_waited_for_is_empty(tmp_path: Path)
 
 
 def test_a_name_with_a_nul_character_is_told_as_that(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="no file has a name with a NUL character"):
-        read_whole(f"{tmp_path}/a\0b.png")
+    random_folder(tmp_path, {"a": 12, "b": 12})
+    rows = [f"{label}/{number:03d}.png,{label}" for label in "ab" for number in range(12)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows, "a\0b.png,a"]))
+    summary = audit(tmp_path / "m.csv", store=str(tmp_path / "store"), size=16, k=5, probe=False)
+    assert summary["n_unreadable"] == 1
+    folder = next((tmp_path / "store/results").rglob("findings.parquet"))
+    assert any("no file has a name with a NUL character" in str(text) for text in pd.read_parquet(folder)["detail"])
 
 
 @pytest.mark.parametrize("written", [0, 1])

@@ -59,6 +59,8 @@ def _name_of(dtype: np.dtype) -> str:
 
 def read_reason(error: OSError | ValueError) -> str:
     """Why a file could not be read, without its path."""
+    if isinstance(error, ValueError) and str(error) == "embedded null byte":  # Python's, of a path
+        return "the file cannot be read: no file has a name with a NUL character"
     return printable(f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
 
 
