@@ -54,53 +54,12 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
 }
 WORDNET = re.compile(r"n\d{8}")
 PERSONS_AND_PARTS = frozenset(
-    (
-        *(
-            "patient",
-            "patients",
-            "subject",
-            "person",
-            "case",
-            "donor",
-            "animal",
-            "mouse",
-            "rat",
-            "video",
-            "clip",
-            "seq",
-        ),
-        *(
-            "sequence",
-            "scan",
-            "slide",
-            "session",
-            "visit",
-            "day",
-            "week",
-            "month",
-            "run",
-            "take",
-            "trial",
-            "exam",
-            "study",
-        ),
-        *("series", "specimen", "plate", "well", "hospital", "site", "center", "centre", "clinic", "scanner", "device"),
-        *(
-            "camera",
-            "cam",
-            "reader",
-            "annotator",
-            "rater",
-            "expert",
-            "observer",
-            "doctor",
-            "fold",
-            "subset",
-            "part",
-            "batch",
-        ),
-        *("version", "exp", "experiment", "round", "slice", "frame", "channel", "view", "angle", "plane", "location"),
-    )
+    words_of("""
+    patient patients subject person case donor animal mouse rat video clip seq sequence scan slide session visit
+    day week month run take trial exam study series specimen plate well hospital site center centre clinic scanner
+    device camera cam reader annotator rater expert observer doctor fold subset part batch version exp experiment
+    round slice frame channel view angle plane location
+    """)
 )
 
 
