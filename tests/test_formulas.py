@@ -387,12 +387,12 @@ def test_an_interval_is_the_largest_miss_of_few_sets_and_a_quantile_of_many() ->
 
 
 def test_a_law_wants_positive_numbers_and_samples_of_the_papers_size() -> None:
-    assert forecast._without(MEASURED, ["n_train", "k_f"]) is None
+    assert forecast._missing_in(MEASURED, ["n_train", "k_f"]) is None
     for missing in (None, 0.0, float("nan")):
-        assert forecast._without(MEASURED | {"k_f": missing}, ["k_f"]) == "the audit has no label sharpness"
+        assert forecast._missing_in(MEASURED | {"k_f": missing}, ["k_f"]) == "the audit has no label sharpness"
     most = forecast.PAPER_SAMPLE
-    assert forecast._without(MEASURED | {"m": most}, []) is None
-    assert f"this audit has {most + 1}:" in (forecast._without(MEASURED | {"m": most + 1}, []) or "")
+    assert forecast._missing_in(MEASURED | {"m": most}, []) is None
+    assert f"this audit has {most + 1}:" in (forecast._missing_in(MEASURED | {"m": most + 1}, []) or "")
 
 
 def test_a_number_outside_of_the_calibrations_is_an_extrapolation() -> None:

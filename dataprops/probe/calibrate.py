@@ -30,8 +30,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
-def fit_scaling(scores: np.ndarray, y: np.ndarray, near: Scaling | None = None) -> Scaling:
-    """Temperature (at least 0) and offsets for scores float64 [n, classes] and classes int64 [n]; sought from `near` on."""
+def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
+    """Temperature (at least 0) and offsets for scores float64 [n, classes] and classes int64 [n]."""
     from scipy.optimize import minimize
 
     n, classes = scores.shape
@@ -62,7 +62,7 @@ def fit_scaling(scores: np.ndarray, y: np.ndarray, near: Scaling | None = None) 
         gradient[1:] += RIDGE * offset
         return value / n + RIDGE / 2 * float(offset @ offset), gradient
 
-    start = np.concatenate([[2.0], np.zeros(classes)] if near is None else [[near.temperature], near.offset])
+    start = np.concatenate([[2.0], np.zeros(classes)])
     bounds = [(0.0, 50.0)] + [(-20.0, 20.0)] * classes
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return Scaling(float(found.x[0]), found.x[1:])
@@ -75,11 +75,10 @@ def probabilities(scaling: Scaling, scores: np.ndarray) -> np.ndarray:
 
 def cross_fitted(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Probabilities [n, classes] of each fold by the scaling of the other folds' scores."""
-    out, scaling = np.empty_like(scores), None
+    out = np.empty_like(scores)
     for fold in np.unique(folds):
         held = folds == fold
-        scaling = fit_scaling(scores[~held], y[~held], scaling)  # most scores are those of the fold before
-        out[held] = probabilities(scaling, scores[held])
+        out[held] = probabilities(fit_scaling(scores[~held], y[~held]), scores[held])
     return out
 
 
