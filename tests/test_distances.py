@@ -35,6 +35,7 @@ from dataprops.distances.plan import PassSize, Plan, Resources, plan_pass, worki
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.errors import DatapropsError
+from dataprops.util.version import state_of
 
 WHOLE = Plan(10_000, 1024, 0)
 
@@ -248,12 +249,15 @@ def test_the_kernels_that_an_audit_compiles_are_found_by_the_next(monkeypatch, t
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not kernels.kept()
     (tmp_path / "distances_0").mkdir()
-    (tmp_path / "distances_0/kernel.reduce_tile-1.py311.nbi").touch()
+    index = tmp_path / "distances_0/kernel.reduce_tile-1.py311.nbi"
+    index.write_text("0.63.1 0123456789abcdef")  # of other code
+    assert not kernels.kept()
+    index.write_text(f"0.63.1 {state_of(Path(kernels.dataprops.__file__).parent / 'distances')}")
     assert kernels.kept()
     asked = []
     monkeypatch.setattr(kernels.helper, "start", lambda first: asked.append(first) or [])
     kernels.begin()
-    (tmp_path / "distances_0/kernel.reduce_tile-1.py311.nbi").unlink()
+    index.unlink()
     kernels.begin()
     assert asked == [(), (kernels.COMPILE,)]
 

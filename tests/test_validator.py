@@ -17,6 +17,7 @@ from dataprops.audit import beside, kernels
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
 from dataprops.util import helper
+from dataprops.util.version import state_of
 from tests.prefect_server import ROOT, until
 from tests.test_checks import CHECKS, images, outcome, properties
 
@@ -184,7 +185,8 @@ def test_kernels_are_compiled_ahead_only_where_none_are_kept(monkeypatch, tmp_pa
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     kernels.begin()
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep/kernel.reduce_tile-1.py311.nbi").touch()
+    state = state_of(Path(kernels.dataprops.__file__).parent / "distances")
+    (tmp_path / "deep/kernel.reduce_tile-1.py311.nbi").write_text(f"0.63.1 {state}")
     kernels.begin()
     assert asked == [(kernels.COMPILE,), ()]
     kernels.wait()

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import dataprops
 from dataprops.util import helper
+from dataprops.util.version import state_of
 
 COMPILE = (__name__, "compile_all")
 _jobs: list[helper.Job] = []
 
 
 def kept() -> bool:
-    """Whether an earlier process left compiled kernels where this one looks for them."""
+    """Whether an earlier process of the same code left compiled kernels where this one looks for them."""
+    source = Path(dataprops.__file__).parent / "distances"
     if folder := os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(folder)]
     else:  # beside the module, or in the user's cache where that cannot be written
         user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
-        places = [Path(dataprops.__file__).parent / "distances" / "__pycache__", Path(user) / "numba"]
-    return any(found for place in places for found in place.rglob("kernel.reduce_tile*.nbi"))
+        places = [source / "__pycache__", Path(user) / "numba"]
+    state = state_of(source).encode()  # an index begins with it, see `util.compiled`
+    return any(state in found.read_bytes() for place in places for found in place.rglob("kernel.reduce_tile*.nbi"))
 
 
 def begin() -> None:

@@ -1,9 +1,11 @@
-"""The version of this package."""
+"""The version of this package, and the state of its files."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 
 @functools.cache
@@ -13,3 +15,13 @@ def package_version() -> str:
         return version("dataprops")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "unknown"
+
+
+@functools.cache
+def state_of(folder: Path) -> str:
+    """What the Python files of a folder are called and say, as 16 hexadecimal digits."""
+    state = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.glob("*.py")):
+        text = path.read_bytes()
+        state.update(f"{path.name} {len(text)} ".encode() + text)
+    return state.hexdigest()
