@@ -210,6 +210,24 @@ def test_every_finding_has_a_thing_to_do_and_alerts_come_before_the_rest(audited
     assert all(step.text.endswith(".") and not step.text.endswith("..") for step in steps)
 
 
+def test_how_the_set_was_read_is_settled_before_what_was_found_in_it():
+    found = pd.DataFrame(
+        [
+            {"kind": kind, "severity": "warning", "images": images, "value": 1.0, "detail": "Files are called alike."}
+            for kind, images in (("label_conflicts", [0, 1]), ("unread_labels", []))
+        ]
+    )
+    doubt, conflicts = (
+        {"name": FINDINGS[kind].checks[0].name, "severity": severity, "sentence": "X.", "findings": 1}
+        for kind, severity in (("unread_labels", "warning"), ("label_conflicts", "critical"))
+    )
+    summary = {"alerts": [conflicts, doubt], "n_images": 300, "probe": None}
+    assert verdict_of(summary).severity == "critical"
+    assert [step.href for step in steps_of(summary, found)][:2] == ["#find=unread_labels", "#find=label_conflicts"]
+    # as a remark without an alert it waits for what is severe
+    assert kinds_in_order(found, summary | {"alerts": [conflicts]}) == ["label_conflicts", "unread_labels"]
+
+
 def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
     named = {"suspect_labels": 3, "exact_duplicates": 2}
     found = pd.DataFrame(

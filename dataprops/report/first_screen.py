@@ -19,6 +19,7 @@ from dataprops.report.more_images import more_data, no_better_than_guessing
 
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown also where they raised no alert
+BEFORE_ALL = ("unread_labels", "narrow_range")  # what all else rests on, where it raised an alert
 FEW = "enough_images"  # the check that fails where a set is too small
 # numbers that decide what is done next; the others stand further down
 CARRYING = ("images", "probe.error", "probe.unexplained", "probe.gain_if_doubled", "probe.gain_of_squares")
@@ -118,13 +119,14 @@ def _step(kind: str, found: Found) -> Step:
 
 
 def in_order(kinds: Iterable[str], summary: Mapping[str, Any]) -> list[str]:
-    """Kinds of findings in the order in which one acts on them: what raised a critical alert, a warning, and then the rest as
-    `ACTIONS` has it; what is not in it comes last, as it was given.
+    """Kinds of findings in the order in which one acts on them: how the set was read where that is in doubt, what raised a critical
+    alert, a warning, and then the rest as `ACTIONS` has it; what is not in it comes last, as it was given.
     """
     there = dict.fromkeys(kinds)
     known = [*(kind for kind in ACTIONS if kind in there), *(kind for kind in there if kind not in ACTIONS)]
     critical, warned = _alerted(summary, "critical"), _alerted(summary, "critical", "warning")
-    return sorted(known, key=lambda kind: (kind not in critical, kind not in warned))
+    first = warned.intersection(BEFORE_ALL)
+    return sorted(known, key=lambda kind: (kind not in first, kind not in critical, kind not in warned))
 
 
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
