@@ -64,12 +64,15 @@ PERSONS_AND_PARTS = frozenset(
 
 
 class Reading(NamedTuple):
-    """Of each image its path, class, split and patient as they were read; whether folders tell the classes; what was left out."""
+    """Of each image its path, class, split and patient as they were read; the classes with their numbers of images; whether folders
+    tell them; what was left out.
+    """
 
     keys: list[str]
     label: list[str | None]
     split: list[str | None]
     group: list[str | None]
+    classes: Counter[str]
     by_folders: bool
     left_out: list[tuple[str, str]]
 
@@ -82,21 +85,19 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
     """Tell each sign that the reading of a table is wrong, but where somebody said how to read it."""
     told = table.attrs.get("decisions", ())
     path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
-    reading = Reading(path, label, split, group, any(one["what"] == "classes" for one in told), left_out_of(table))
+    by_folders = any(one["what"] == "classes" for one in told)
+    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table))
     for sign, answers in SIGNS:
         if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
             what, why, option = found
             decide(table, Decision(what, IN_DOUBT, why, option))
 
 
-def _classes(reading: Reading) -> Counter[str]:
-    """Classes with their numbers of images; none where the labels are numbers."""
-    count = Counter(part for name in reading.label if name is not None for part in name.split(SEPARATOR))
-    return (
-        Counter()
-        if all(re.fullmatch(r"-?\d*\.?\d+", name) for name in count) and any("." in name for name in count)
-        else count
-    )
+def _classes(labels: Sequence[str | None]) -> Counter[str]:
+    """Classes with their numbers of images; none where the labels are numbers, one of them with a decimal point."""
+    count = Counter(part for name in labels if name is not None for part in name.split(SEPARATOR))
+    numbers = all(re.fullmatch(r"-?\d*\.?\d+", name) for name in count)
+    return Counter() if numbers and any("." in name for name in count) else count
 
 
 def _option(reading: Reading) -> str:
@@ -105,7 +106,7 @@ def _option(reading: Reading) -> str:
 
 def other_kinds(reading: Reading) -> Told | None:
     """Names of classes that are dates, sizes, planes, ids: ``2019`` and ``2020``, ``T1`` and ``FLAIR``; ``day1`` and ``day2``."""
-    names = sorted(_classes(reading))
+    names = sorted(reading.classes)
     if len(names) < 2:
         return None
     fits = {kind: [name for name in names if form.fullmatch(name)] for kind, form in OTHER_KINDS.items()}
@@ -123,7 +124,7 @@ def other_kinds(reading: Reading) -> Told | None:
 def pictures_or_splits(reading: Reading) -> Told | None:
     """Classes called after pictures or splits: ``images`` beside ``test``, ``dataset`` beside ``sample_images``."""
     plain = FILLERS | OF_FOLDERS.keys() | EXAMPLES
-    words = {name: set(words_of(name)) for name in sorted(_classes(reading))}
+    words = {name: set(words_of(name)) for name in sorted(reading.classes)}
     names = [
         name
         for name, some in words.items()
@@ -138,7 +139,7 @@ def pictures_or_splits(reading: Reading) -> Told | None:
 
 def hardly_any_images(reading: Reading) -> Told | None:
     """Many classes of which most have hardly any image."""
-    classes = _classes(reading)
+    classes = reading.classes
     few = sum(number <= HARDLY for number in classes.values())
     if len(classes) <= MANY or few < HALF * len(classes):
         return None
@@ -171,7 +172,7 @@ def called_alike(reading: Reading) -> Told | None:
         for name, some in named.items()
         if len(shared := [stem for stem in some if len(owners[stem]) > 1]) >= max(LEAST, MOST * len(some))
     }
-    images = _classes(reading)
+    images = reading.classes
     if len(alike) < 2 or sum(images[name] for name in alike) <= HALF * images.total():
         return None
     if _counted([stem for _, stem in {stem for some in alike.values() for stem in some}]):
@@ -224,7 +225,7 @@ def splits_in_names(reading: Reading) -> Told | None:
     """Classes or folders with the words of splits in them where no split was read: ``train_cat``, ``a/test/1.png``."""
     if any(reading.split):
         return None
-    classes = {name: OF_FOLDERS[word] for name in _classes(reading) for word in words_of(name) if word in OF_FOLDERS}
+    classes = {name: OF_FOLDERS[word] for name in reading.classes for word in words_of(name) if word in OF_FOLDERS}
     if len(set(classes.values())) > 1:
         return "splits", f"names of classes tell some: {few_of(classes)}", "--layout with split, or --label-pattern"
     folders = Counter(key.rpartition("/")[0] for key in reading.keys)
@@ -247,7 +248,7 @@ def words_in_every_class(reading: Reading) -> Told | None:
         for key, name in zip(reading.keys, reading.label, strict=True)
         if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d)", key.rpartition("/")[2]))
     ]
-    count, classes = Counter(word for word, _ in rows), _classes(reading)
+    count, classes = Counter(word for word, _ in rows), reading.classes
     if not 1 < len(count) <= PREFIXES or len(classes) < 2 or len(rows) < MOST * classes.total():
         return None
     if min(count.values()) < max(2, EACH * len(rows)) or any(PLAIN.fullmatch(word) or split_of(word) for word in count):

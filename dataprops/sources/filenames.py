@@ -5,19 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from dataprops.sources.account import (
-    Decision,
-)
+from dataprops.sources.account import Decision
 from dataprops.sources.splitnames import split_of
 from dataprops.sources.table import shown
 
 WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
 FEW_NAMES = 200  # beginnings of file names that may be classes
-LEAST_FIELDS, MOST_NAMES, MOST_SHOWN = (
-    3,
-    0.9,
-    3,
-)  # parts of names; share of the names that have as many; parts that are told
+LEAST_FIELDS, MOST_SHOWN = 3, 3  # parts of names; parts that are told
+MOST_NAMES = 0.9  # share of the names that have as many parts
 LEAST_FORM = 0.05  # share of the names that have a form
 MOST_ENDS = 5  # classes by the last figure of the file's name
 

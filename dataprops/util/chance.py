@@ -20,7 +20,7 @@ def as_many(hits: int, population: int, marked: int, drawn: int) -> float:
     float
         Within 1e-8 of its value, relative to it, up to populations of a million.
     """
-    from scipy.special import gammaln
+    from scipy.special import gammaln, logsumexp
 
     last = min(marked, drawn)
     if hits <= max(drawn + marked - population, 0):
@@ -33,4 +33,4 @@ def as_many(hits: int, population: int, marked: int, drawn: int) -> float:
         return gammaln(n + 1) - gammaln(of + 1) - gammaln(n - of + 1)
 
     log_p = ways(marked, k) + ways(population - marked, drawn - k) - ways(population, drawn)
-    return float(min(np.exp(log_p - log_p.max()).sum() * np.exp(log_p.max()), 1.0))
+    return float(min(np.exp(logsumexp(log_p)), 1.0))

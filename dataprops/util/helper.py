@@ -18,16 +18,12 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from multiprocessing.connection import Connection, Pipe
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from dataprops.util.garbage import collect_seldom
@@ -35,10 +31,6 @@ from dataprops.util.garbage import collect_seldom
 log = logging.getLogger(__name__)
 
 FIRST = "great_expectations"  # imported by the process when it starts
-# what that imports if it is installed, for data that is not an audit's: 0.4 of 2.8 s, and is told to be absent
-OF_OTHER_SOURCES = ("azure", "boto3", "google", "grpc", "pyspark", "snowflake", "sqlalchemy", "trino")
-# what it imports for a few of its expectations, none of them an audit's: 0.9 s, and is read when first used
-SELDOM_USED = ("altair", "scipy.stats")
 IDLE = 300.0  # seconds
 # beside the threads of the audit, those of a library wait for each other on cores that they do not get: three times the time
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -168,68 +160,7 @@ def submit(module: str, function: str, *arguments: Any, begin: bool = False, que
 
 def imports(*modules: str) -> None:
     """Have the process import modules that later jobs use, where there is one."""
-    submit(__name__, "import_all", modules)
-
-
-class _Later(ModuleType):
-    """A module that is read when a name of its own is first asked for (its file and its like are known: others look at them)."""
-
-    def __getattr__(self, name: str) -> Any:
-        reader = self.__spec__.loader if self.__spec__ is not None else None
-        if name.startswith("__") or not isinstance(reader, _Reader):
-            raise AttributeError(name)
-        self.__class__ = ModuleType
-        reader.read(self)
-        return getattr(self, name)
-
-
-class _Reader(Loader):
-    """Makes a module that is read later, by the loader that would have read it now."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.read = loader.exec_module
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """An empty one."""
-        return _Later(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing yet."""
-
-
-class _Lazily(MetaPathFinder):
-    """Finds `SELDOM_USED` like any module, to be read later."""
-
-    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The module's specification; None for all others, which are left to the usual finders."""
-        spec = PathFinder.find_spec(name, path, target) if name in SELDOM_USED else None
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Reader(spec.loader)
-        return spec
-
-
-def import_alone(module: str) -> None:
-    """Import a module as if `OF_OTHER_SOURCES` were not installed, and without reading `SELDOM_USED`; later imports find them."""
-    absent = [name for name in OF_OTHER_SOURCES if name not in sys.modules]
-    missing: Any = dict.fromkeys(absent)  # None: the import fails
-    sys.modules.update(missing)
-    lazily = _Lazily()
-    sys.meta_path.insert(0, lazily)
-    try:
-        import_all((module,))
-    finally:
-        sys.meta_path.remove(lazily)
-        for name in absent:
-            del sys.modules[name]
-
-
-def import_all(modules: tuple[str, ...]) -> None:
-    """Import modules; one that fails does so again where it is used."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for module in modules:
-            with suppress(Exception):
-                import_module(module)
+    submit("dataprops.util.imports", "import_all", modules)
 
 
 def stop() -> None:
@@ -285,7 +216,7 @@ def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
     atexit.register(_end, _child)
     try:
         _child.first = [_child.send((*work, ())) for work in first]
-        _child.send((__name__, "import_alone", (FIRST,)))
+        _child.send(("dataprops.util.imports", "import_alone", (FIRST,)))
     except OSError as error:  # it ended at once
         log.info("the audit gets no helper (%s): all its work is done in this process", error)
         _child = None

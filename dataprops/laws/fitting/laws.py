@@ -50,6 +50,19 @@ class Law:
     theory: tuple[float, ...] | None
 
 
+def _of_representation(where: str, dimension: str) -> Law:
+    """Loss against N by the dimension of the representations, which is measured in one place or another."""
+    return Law(
+        f"representation: log L = -(1/d_repr) log N + c, d_repr {where}",
+        "test_loss",
+        True,
+        "log nats",
+        {"log_n_per_dimension": _per_dimension(dimension)},
+        ("test_loss", "n_train", dimension),
+        (1.0,),
+    )
+
+
 LAWS: dict[str, Law] = {
     "generalization": Law(
         "generalization: log L = -(1/d_data) log N + log K_F + a",
@@ -78,23 +91,7 @@ LAWS: dict[str, Law] = {
         ("flip_eps", "k_f"),
         (-1.0,),
     ),
-    "representation": Law(
-        "representation: log L = -(1/d_repr) log N + c, d_repr of the last block",
-        "test_loss",
-        True,
-        "log nats",
-        {"log_n_per_dimension": _per_dimension("d_repr_last")},
-        ("test_loss", "n_train", "d_repr_last"),
-        (1.0,),
-    ),
-    "representation_peak": Law(
-        "representation: log L = -(1/d_repr) log N + c, d_repr where it peaks",
-        "test_loss",
-        True,
-        "log nats",
-        {"log_n_per_dimension": _per_dimension("d_repr_peak")},
-        ("test_loss", "n_train", "d_repr_peak"),
-        (1.0,),
-    ),
+    "representation": _of_representation("of the last block", "d_repr_last"),
+    "representation_peak": _of_representation("where it peaks", "d_repr_peak"),
 }
 BOUNDS = {"bound": "d_repr_last", "bound_peak": "d_repr_peak"}
