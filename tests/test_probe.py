@@ -435,6 +435,9 @@ def test_images_are_brought_to_size_by_means_over_areas(shape):
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     whole = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     np.testing.assert_allclose(features.shrink(images), torch.nn.functional.adaptive_avg_pool2d(whole, 32), atol=1e-3)
+    small = images[:, :20, :32]
+    wanted = torch.nn.functional.interpolate(whole[:, :, :20, :32], (32, 32), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(features.shrink(small), wanted, atol=1e-3)
 
 
 # --- attack --------------------------------------------------------------------------------------------------------------

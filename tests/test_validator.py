@@ -203,7 +203,7 @@ def test_our_processes_look_for_cycles_seldom():
 
 @pytest.mark.parametrize("helper_does", ["nothing", "the first", "all but the copies", "ends at the copies"])
 def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_path, monkeypatch, helper_does):
-    run = SimpleNamespace(run_id="one", work=tmp_path)
+    run = SimpleNamespace(run_id="one", work=tmp_path, config=SimpleNamespace(size=32))
     done: list[tuple[str, str]] = []
     where = ["helper"]
     answers = {"copies": "copies", "shortcuts": (None, "shortcuts"), "faults": ["dark"]}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataprops.audit.workspace import Run
 from dataprops.findings.context import Context
+from dataprops.findings.thumbnails import LEAST_SIDE
 from dataprops.util import helper
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from dataprops.findings.quality import Fault
     from dataprops.findings.slices import Slice
 
-USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree", "dataprops.findings.nearcopies")
+USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree")
+OF_COPIES = ("dataprops.findings.nearcopies",)  # brings torch, which takes a second
 NOT_ASKED = ("neighbours", "probe", "copies", "faults", "told", "shortcuts", "since", "feature_pairs")  # by hard parts
 NO_PICTURES = {"pixels": Context._field_defaults["pixels"]}  # those at work cannot travel
 
@@ -49,15 +51,20 @@ class _Begun(NamedTuple):
 _begun: dict[str, dict[str, _Begun]] = {}
 
 
-def prepare() -> None:
-    """Something is new: have the helper import what it takes to look at it, where there is one."""
-    helper.imports(*USES)
+def prepare(size: int) -> None:
+    """Something is new: have the helper import what it takes to look at pictures of this side, where there is one."""
+    helper.imports(*USES, *(OF_COPIES if size >= LEAST_SIDE else ()))
 
 
 def begin(run: Run, parts: Sequence[str]) -> None:
-    """Hand parts over, whose tables must be written; `OF_PICTURES` come first."""
+    """Hand parts over, whose tables must be written; `OF_PICTURES` come first.
+
+    Copies of pictures without detail are told by distances alone: that is done before the helper has imported torch.
+    """
     begun = _begun.setdefault(run.run_id, {})
     for name in parts:
+        if name == "copies" and run.config.size < LEAST_SIDE:
+            continue
         ticket = run.work / f"{name}.ticket"
         ticket.touch()
         # a pass over many images takes longer than the process waits for work

@@ -107,7 +107,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()
-        beside.prepare()
+        beside.prepare(run.config.size)
         beside.begin(run, beside.OF_PICTURES)  # while pairs are compared
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])

@@ -27,10 +27,9 @@ from dataprops.findings.copy_difference import compare
 from dataprops.findings.copy_threshold import FALSE_FRACTION, WORTH_CONFIRMING, chance, detail_threshold, near_ratio
 from dataprops.findings.copy_words import describe, rotation
 from dataprops.findings.rows import or_none
-from dataprops.findings.thumbnails import SIDE, Blocks, Stretched, stretched
+from dataprops.findings.thumbnails import LEAST_SIDE, SIDE, Blocks, Stretched, stretched
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
-LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
 MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
 STRICTER = (
     1 / 3

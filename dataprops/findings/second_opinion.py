@@ -40,7 +40,7 @@ import pandas as pd
 
 from dataprops.findings.rows import or_none
 from dataprops.probe.calibrate import log_softmax
-from dataprops.probe.measure import LEAST, MOST
+from dataprops.probe.folds import LEAST, MOST
 from dataprops.util.files import write_arrays
 
 LEAST_CLASS = 5
@@ -73,7 +73,7 @@ class Opinions(NamedTuple):
         Probabilities; `near` of the nearest images alone.
     probe, alike, curved, averaged : float64 [n, classes] or None
         Of the reference classifier, of the nearest by its features, of the second classifier, and of the first one averaged over
-        divisions into folds; None for sets of more than `probe.measure.MOST` images.
+        divisions into folds; None for sets of more than `probe.folds.MOST` images.
     described : float64 [m, n, classes] or None
         Of the classifiers of edges and tones; m is 0 or 2.
     sample : Opinions or None

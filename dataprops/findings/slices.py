@@ -12,8 +12,10 @@ from dataprops.findings.check import Check
 from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
+from dataprops.findings.thumbnails import thumbnails
 from dataprops.util.chance import as_many
 from dataprops.util.numbers import percent, wilson_interval
+from dataprops.util.threads import one_thread
 
 LEAST = 20  # images of a slice
 LEVEL = 0.01  # after Holm's correction
@@ -84,9 +86,6 @@ def _fifths(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     """Name and mask of each cluster of pictures that look alike (k-means of thumbnails), as the image in its middle."""
     from sklearn.cluster import KMeans
-
-    from dataprops.findings.thumbnails import thumbnails  # brings torch
-    from dataprops.util.threads import one_thread
 
     many = min(MOST_CLUSTERS, len(images) // (2 * LEAST))
     if many < 2:

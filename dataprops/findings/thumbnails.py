@@ -11,11 +11,11 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from dataprops.util.grid import cell_means
 
 SIDE = 64
+LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
 AT_ONCE = 16  # images: of a thousand the grey levels would leave the cache in between
 LUMA = (0.299, 0.587, 0.114)
 SPREAD = 16.0  # standard deviation of grey levels to which pictures of less are stretched,
@@ -36,8 +36,7 @@ def _reduced(grey: np.ndarray, side: int) -> np.ndarray:
     """Means over the cells of images float32 [n, size, size]: two products, a third of the time of adaptive pooling."""
     n, size, _ = grey.shape
     means = cell_means(size, side)
-    across = (torch.from_numpy(grey).reshape(n * size, size) @ means.T).reshape(n, size, side)
-    return (means @ across).numpy()
+    return means @ (grey.reshape(n * size, size) @ means.T).reshape(n, size, side)
 
 
 def least(images: np.ndarray) -> np.ndarray:

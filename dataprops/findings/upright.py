@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dataprops.findings.thumbnails import Blocks, luma, pieces
-from dataprops.probe.features import shrink
-from dataprops.util.grid import cell_means
+from dataprops.util.grid import cell_means, resized
 from dataprops.util.threads import one_thread
 
+SIDE = 32  # pixels
 LEAST = 20  # pictures that can be learnt from
 LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
 DIRECTIONS, CELLS, COARSE = 8, 4, 8  # of edges; along a side of their grid, and of the picture's own
@@ -119,12 +119,12 @@ def likeness(
 
 def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Edges float32 [n, DIRECTIONS, CELLS, CELLS] and picture [n, channels, COARSE, COARSE] of uint8 [n, h, w, channels]."""
-    x = shrink(pixels).numpy()
+    x = resized(pixels, SIDE)
     n, channels, side, _ = x.shape
     grey = luma(x.transpose(0, 2, 3, 1))
     across, down = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
     beside = np.hypot(across, down) * np.float32(np.sqrt(0.5))  # what is further off than 45 degrees
-    cells = cell_means(side - 2, CELLS).numpy()
+    cells = cell_means(side - 2, CELLS)
     edges = np.empty((n, DIRECTIONS, CELLS, CELLS), np.float32)
     for direction in range(DIRECTIONS):
         angle = 2 * np.pi * direction / DIRECTIONS

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LEAST, MOST = 20, 4_000  # images that a classifier is trained on and judged by
+MOST_CLASSES = 400  # of 4,000 images: ten of each
 LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
 
 FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 300

@@ -19,7 +19,7 @@ from dataprops.probe.attack import Attack, Linear, attack
 from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses, log_softmax
 from dataprops.probe.features import Encoder, fit_encoder, shrink
-from dataprops.probe.folds import LEAST_GROUPS, assign_folds, fold_count
+from dataprops.probe.folds import LEAST, LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import (
     MANY,
     HeldScores,
@@ -32,9 +32,6 @@ from dataprops.probe.spread import training_ratio
 from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
-MOST = 4_000  # images
-MOST_CLASSES = 400  # of 4,000 images: ten of each
-LEAST = 20
 ATTACKED = 100
 DIVISIONS = 3  # into folds, over which witnesses of wrong labels are averaged
 LEAST_PROBABILITY = 1e-6

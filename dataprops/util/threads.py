@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
-
-import torch
 
 
 @contextlib.contextmanager
@@ -13,10 +12,13 @@ def one_thread() -> Iterator[None]:
     """Products on one thread: these are small, and where other work has the cores, threads wait for each other."""
     from threadpoolctl import threadpool_limits
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")  # it is not imported for this
+    threads = 1 if torch is None else torch.get_num_threads()
     try:
+        if torch is not None:
+            torch.set_num_threads(1)
         with threadpool_limits(1):
             yield
     finally:
-        torch.set_num_threads(threads)
+        if torch is not None:
+            torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
 from dataprops.findings.second_opinion import Witness, most_alike
-from dataprops.probe import descriptors, measure, record
+from dataprops.probe import descriptors, folds, measure, record
 from dataprops.probe.features import shrink
 from dataprops.probe.folds import leak_groups_of
 from dataprops.util.json import finite
@@ -136,13 +136,13 @@ def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: i
         small = sorted({str(labels[i]) for i in np.nonzero(~np.isin(y, kept))[0]})
         if small and len(kept) > 1:
             few = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
-            notes.append(f"classes with fewer than {measure.LEAST_GROUPS} groups are left out: {few}")
-        if len(kept) > measure.MOST_CLASSES:
+            notes.append(f"classes with fewer than {folds.LEAST_GROUPS} groups are left out: {few}")
+        if len(kept) > folds.MOST_CLASSES:
             count = np.bincount(np.searchsorted(kept, y[np.isin(y, kept)]), minlength=len(kept))
-            kept = kept[np.argsort(-count, kind="stable")[: measure.MOST_CLASSES]]
-            notes.append(f"only the {measure.MOST_CLASSES} largest classes are used")
+            kept = kept[np.argsort(-count, kind="stable")[: folds.MOST_CLASSES]]
+            notes.append(f"only the {folds.MOST_CLASSES} largest classes are used")
         at = at[np.isin(y, kept)]
-    drawn = at[measure.draw_images(len(at), measure.MOST, seed)]
+    drawn = at[measure.draw_images(len(at), folds.MOST, seed)]
     if len(drawn) < len(at):
         notes.append(f"{len(drawn):,} of {len(at):,} images were drawn (seed {seed})")
         if not numeric:
