@@ -16,6 +16,7 @@ LEAST_SHARE = 0.5  # of the files that a pattern must match
 LEAST_REPEATED = 0.1  # of the matched files that share their id with another
 LEAST_IDS = 5
 MOST_WORDS = 6  # of the beginning of a name
+MOST_FOLDERS = 4  # that a file may lie in
 # names that are tried first: of those of which half match, fewer than a third of so many drawn do in one case of 10^25
 TRIED, LEAST_TRIED = 1_000, 1 / 3
 
@@ -34,15 +35,22 @@ class Suggestion(NamedTuple):
 # From the most telling place to the least: what people call a patient, then a study or a scan
 PATTERNS = (
     r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
+    # ids as large studies write them (TCGA, ADNI, MIMIC), and P001
+    r"((?<![A-Z])TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|(?<![0-9])[0-9]{3}_S_[0-9]{4}(?![0-9])|(?<![a-z0-9])p1[0-9]{7}(?![0-9]))",
+    r"(?:^|[/_-])(P[0-9]{2,})(?=[/_.-])",
     r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
     r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # frames of a video, slices of a series
     r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken in one minute
     r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
     r"(?:^|/)([A-Za-z_-]*[0-9]{2,})[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # two eyes, or knees
+    r"(?:^|[/_-])([0-9a-f]{12,})(?=[/_.-])",  # an id by its hash
 )
+# of the folders that files lie in, the outermost that name groups
+FOLDERS = tuple(rf"^{'[^/]+/' * number}([^/]+)/" for number in range(MOST_FOLDERS))
 # of names without these, the first words, as few as name groups
 WORDS = tuple(rf"(?:^|/)({'[^/_. -]+[_. -]' * number}[^/_. -]+)[_. -][^/]*[.][^/.]+$" for number in range(MOST_WORDS))
 HEADERS = ("study", "series")  # columns of `images`
+DAY = r"(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?"  # on which many patients come
 
 
 def suggestion(images: pd.DataFrame) -> Suggestion | None:
@@ -54,7 +62,7 @@ def suggestion(images: pd.DataFrame) -> Suggestion | None:
         found = _judged(images, pattern, ids)
         if found is not None and (best is None or found.matched > 1.5 * best.matched):
             best = found
-    return best or _by_words(images, path) or _by_header(images)
+    return best or _shortest(images, path, WORDS) or _by_folder(images, path) or _by_header(images)
 
 
 def _likely(patterns: Sequence[str], path: pd.Series) -> list[str]:
@@ -63,13 +71,19 @@ def _likely(patterns: Sequence[str], path: pd.Series) -> list[str]:
     return [pattern for pattern in patterns if some.str.extract(pattern, expand=False).notna().mean() >= LEAST_TRIED]
 
 
-def _by_words(images: pd.DataFrame, path: pd.Series) -> Suggestion | None:
-    """The shortest beginning of the names that names groups; not one for each class."""
-    for pattern in _likely(WORDS, path):
+def _shortest(images: pd.DataFrame, path: pd.Series, patterns: Sequence[str]) -> Suggestion | None:
+    """The first of these beginnings that names groups; not one for each class."""
+    for pattern in _likely(patterns, path):
         found = _judged(images, pattern, path.str.extract(pattern, expand=False))
         if found is not None and not _are_classes(images, found):
             return found
     return None
+
+
+def _by_folder(images: pd.DataFrame, path: pd.Series) -> Suggestion | None:
+    """The outermost folders that name groups, if names of files begin anew in them: else they are parts of a large set."""
+    name = path.str.extract("([^/]+)$", expand=False)
+    return _shortest(images, path, FOLDERS) if name.duplicated(keep=False).mean() >= LEAST_REPEATED else None
 
 
 def _are_classes(images: pd.DataFrame, found: Suggestion) -> bool:
@@ -96,6 +110,8 @@ def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | 
     repeated = int(sizes[sizes > 1].sum())
     # a patient has some images, not a tenth of the set; and most ids differ
     if len(sizes) < LEAST_IDS or repeated < LEAST_REPEATED * matched.sum() or sizes.iloc[0] > max(0.1 * len(ids), 20):
+        return None
+    if sizes.index.astype(str).str.fullmatch(DAY).mean() > LEAST_SHARE:
         return None
     across = 0
     if images["split"].notna().any():
