@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 # what Great Expectations imports if it is installed, for data that is not an audit's: 0.4 of 2.8 s, and is told to be absent
-OF_OTHER_SOURCES = ("azure", "boto3", "google", "grpc", "pyspark", "snowflake", "sqlalchemy", "trino")
+OF_OTHER_SOURCES = ("azure", "boto3", "botocore", "google", "grpc", "pyspark", "snowflake", "sqlalchemy", "trino")
 # what it imports for a few of its expectations, none of them an audit's: 0.9 s, and is read when first used
 SELDOM_USED = ("altair", "scipy.stats")
 
