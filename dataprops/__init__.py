@@ -1,4 +1,4 @@
-"""Audits of image datasets: `audit`, `label_sharpness` and `intrinsic_dimension`. Nothing is imported until it is asked for."""
+"""Audits of image datasets: `audit`, `label_sharpness` and `intrinsic_dimension`, imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["audit", "intrinsic_dimension", "label_sharpness"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "audit":  # the package `dataprops.audit`, which can be called
+    if name == "audit":  # the package `dataprops.audit`, which is callable
         return import_module("dataprops.audit")
     if name in __all__:
         from dataprops.properties import in_memory

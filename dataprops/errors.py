@@ -1,15 +1,14 @@
 """The error types of the package.
 
-`DatapropsError` stands for what the *caller* got wrong (a path, an option, too little memory); its message names the value
-and the way out. What is wrong with the *data* is a finding and never raises.
+`DatapropsError` is raised for a *caller's* error (a path, an option, too little memory); its message names the value and the
+remedy. Defects of the *data* are findings and never raise.
 """
 
-MOST = 4000  # characters of a message; a file may hold names and values of millions
+MOST = 4000  # characters of a message; names and values from files can be megabytes
 
 
 def printable(text: str) -> str:
-    r"""A message as a terminal may show it: control characters and bytes that are no text, as files may hold them, are escaped, and
-    of a very long one the middle is left out.
+    r"""A message that is safe to print: control characters and undecodable bytes are escaped, and a long message loses its middle.
 
     >>> printable("no column 'path' (it has \x1b[2J\udce9)"), printable("two\nlines")
     ("no column 'path' (it has \\x1b[2J\\udce9)", 'two\nlines')
@@ -22,11 +21,11 @@ def printable(text: str) -> str:
 
 
 class DatapropsError(Exception):
-    """Wrong usage or unusable input; the message names the file or value and the way out."""
+    """Usage error or unusable input; the message names the file or value and the remedy."""
 
     def __init__(self, *told: object) -> None:
         super().__init__(*(printable(part) if isinstance(part, str) else part for part in told))
 
 
 class MachineError(DatapropsError):
-    """The machine refused: a full disk, a read-only store, no file handles. Not the data's fault; ends the run (exit code 3)."""
+    """A system error: full disk, read-only store, too many open files. Ends the run with exit code 3."""

@@ -1,10 +1,10 @@
-"""Options, one row each: a field of a frozen record, with type, bounds, default and words.
+"""Options, each declared once: a field of a frozen dataclass, with type, bounds, default and help text.
 
     size: Annotated[int, Interval(ge=1, le=4096), Option("Side of the canonical image, pixels")] = 224
 
-Everything else is made from that row: the check of its value (`util.validation.check_values`), the option of the command line
-(`flows.commands.options`), the keys of a file of datasets and of a grid, and the reference table. A field without an `Option` is
-set from Python only. `ReadingOptions` are those of every command that reads images: an audit and a grid have them all.
+Everything else derives from the field: value checks (`util.validation.check_values`), the command-line option
+(`flows.commands.options`), the keys of datasets files and grids, and the reference table. A field without an `Option` can be set
+from Python only. `ReadingOptions` are shared by audits and grids.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from dataprops.util.validation import OptionError, check_values, plain_value, re
 
 
 class Option(NamedTuple):
-    """The words of an option.
+    """Help text and parsing of an option.
 
     Attributes
     ----------
     words : str
-        What it says, in a line; "", for one that is explained where it is used.
+        Help text, one line; "" if the command supplies it.
     default : str
-        What holds where nothing is asked, if the default does not say so itself.
+        Default as shown in the help, if its value is not self-explanatory.
     metavar : str
-        What stands for the value in the help.
+        Placeholder for the value in the help.
     parse : callable or None
-        Text of a command line -> the value; raises ValueError with what is expected. Without it lists are comma-separated.
+        Command-line text -> value; raises ValueError with what is expected. By default, lists are comma-separated.
     each : str
-        Name of an option that is given once for each item, e.g. "rule" for ``--rule a=b --rule c=d``.
+        Name of a repeatable option, given once per item, e.g. "rule" for ``--rule a=b --rule c=d``.
     """
 
     words: str
@@ -44,7 +44,7 @@ class Option(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An option as its field says it.
+    """An option, read from its field.
 
     Attributes
     ----------
@@ -52,11 +52,11 @@ class Row(NamedTuple):
     kind : type
         int, float, bool, str, tuple or dict.
     choices : tuple
-        The values that are allowed; () for others than ``Literal``.
+        Allowed values of a ``Literal``; otherwise ().
     bounds : dict
-        Of a number: ge, gt, le, lt.
+        Bounds of a number: ge, gt, le, lt.
     default : object
-        None also where it is made anew for each record.
+        None also for a default factory.
     option : Option
     """
 
@@ -68,12 +68,12 @@ class Row(NamedTuple):
     option: Option
 
     def read(self, value: Any) -> Any:
-        """A value as the record wants it: what a command line gives as text is parsed, a list becomes a tuple.
+        """Convert a value to the field's type: command-line text is parsed, lists become tuples.
 
         Raises
         ------
         OptionError
-            If a text cannot be parsed.
+            If the text cannot be parsed.
         """
         if isinstance(value, str) and self.option.parse is not None:
             try:
@@ -91,7 +91,7 @@ class Row(NamedTuple):
 
 @cache
 def rows(kind: type) -> dict[str, Row]:
-    """The options of a record by their names: those of its own first, then those it shares with others."""
+    """Options of a dataclass by name: its own fields first, then inherited ones."""
     hints = get_type_hints(kind, include_extras=True)
     own = [field for field in fields(kind) if field.name in get_annotations(kind)]
     made = [_row(field, hints[field.name]) for field in dict.fromkeys((*own, *fields(kind)))]
@@ -127,18 +127,18 @@ def _row(field: Any, hint: Any) -> Row | None:
 
 
 def same_fields(record: Any, kind: type) -> dict[str, Any]:
-    """The fields of a record that another kind of record has too, by their names."""
+    """Fields of `record` that `kind` has too, by name."""
     wanted = {field.name for field in fields(kind)}
     return {field.name: getattr(record, field.name) for field in fields(record) if field.name in wanted}
 
 
 def check_record(record: Any) -> None:
-    """Check the options of a frozen record when it is made, and keep them as plain values: paths as text, lists as tuples.
+    """Check the options of a frozen dataclass on creation, and store them as plain values: paths as str, lists as tuples.
 
     Raises
     ------
     OptionError
-        Naming the first one that is wrong, what it takes, and its value.
+        For the first invalid option: its name, what is expected, and its value.
     """
     names = list(rows(type(record)))
     for name in names:
@@ -156,14 +156,14 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How a source is read: which images count, and where label, split and patient of each stand."""
+    """How a source is read: which images are included, and where their label, split and patient come from."""
 
-    path_column: Annotated[str, Option("Column of a manifest that has the paths of the images")] = "path"
-    label_column: Annotated[str, Option("Column of a manifest that has the labels")] = "label"
-    split_column: Annotated[str, Option("Column of a manifest that has the splits")] = "split"
-    group_column: Annotated[str, Option("Column of a manifest that names the patient")] = "group"
+    path_column: Annotated[str, Option("Manifest column with the image paths")] = "path"
+    label_column: Annotated[str, Option("Manifest column with the labels")] = "label"
+    split_column: Annotated[str, Option("Manifest column with the splits")] = "split"
+    group_column: Annotated[str, Option("Manifest column with the patient ids")] = "group"
     group_pattern: Annotated[
-        str | None, Option("Regular expression over the relative path; its first group names the patient")
+        str | None, Option("Regular expression over the relative path; its first group is the patient id")
     ] = None
     label_pattern: Annotated[
         str | None, Option("Regular expression over the relative path; its first group is the label")
@@ -171,25 +171,25 @@ class ReadingOptions:
     window: Annotated[
         str,
         Option(
-            "Which values of DICOM and NIfTI become black and white: auto (the file's own window, else by modality), file, "
-            "percentiles, a preset such as lung or brain, or CENTRE/WIDTH"
+            "Intensity window of DICOM and NIfTI: auto (the file's window, otherwise by modality), file, percentiles, a preset "
+            "such as lung or brain, or CENTRE/WIDTH"
         ),
     ] = "auto"
     range: Annotated[
         str,
         Option(
-            "Which values become black and white where files have more than 8 bits: auto, unit, byte, a bit depth (12bit), "
-            "LOW:HIGH, or image (each from its own)"
+            "Values mapped to black and white in files with more than 8 bits: auto, unit, byte, a bit depth (12bit), "
+            "LOW:HIGH, or image (each image's own range)"
         ),
     ] = "auto"
     patients: Annotated[
         Literal["auto", "patient", "study", "series", "none"],
-        Option("Group of a DICOM image; auto: the patient, or the study where one id stands for everybody"),
+        Option("Grouping of DICOM images; auto: by patient, or by study if all share one patient id"),
     ] = "auto"
     rules: Annotated[
         tuple[str, ...],
         Option(
-            "How a named source makes its labels, e.g. uncertain=positive; may be given several times",
+            "Labelling rule of a named source, e.g. uncertain=positive; repeatable",
             metavar="NAME=VALUE",
             each="rule",
         ),
@@ -197,38 +197,39 @@ class ReadingOptions:
     include: Annotated[
         tuple[str, ...],
         Option(
-            "Only these paths, e.g. 'images/*', and masks are not looked for; may be given several times",
+            "Read only matching paths, e.g. 'images/*', without mask detection; repeatable",
             metavar="GLOB",
             each="include",
         ),
     ] = ()
     exclude: Annotated[
         tuple[str, ...],
-        Option("Leave out these paths, e.g. '*_mask.png'; may be given several times", metavar="GLOB", each="exclude"),
+        Option("Skip matching paths, e.g. '*_mask.png'; repeatable", metavar="GLOB", each="exclude"),
     ] = ()
     layout: Annotated[
-        str, Option("What the folder levels are, from the top: class, split, group or *, e.g. split/class", "as found")
+        str,
+        Option("Meaning of the folder levels, from the top: class, split, group or *, e.g. split/class", "detected"),
     ] = ""
     images: Annotated[
-        str, Option("Folder that a manifest's paths are relative to", "looked for beside the manifest", "DIRECTORY")
+        str, Option("Folder that a manifest's paths are relative to", "searched near the manifest", "DIRECTORY")
     ] = ""
-    suffix: Annotated[str, Option("File extension that a manifest's paths lack", "looked for", ".jpg")] = ""
+    suffix: Annotated[str, Option("File extension missing from a manifest's paths", "detected", ".jpg")] = ""
     one_hot: Annotated[
         str,
-        Option("Columns of a manifest, comma-separated; the one that is 1 names the label", metavar="COLUMNS"),
+        Option("One-hot label columns of a manifest, comma-separated", metavar="COLUMNS"),
     ] = ""
-    label: Annotated[str, Option("For images with several labels: the one to tell from the rest", metavar="NAME")] = ""
+    label: Annotated[str, Option("For multi-label images: the label to classify against the rest", metavar="NAME")] = ""
     as_written: Annotated[
-        bool, Option("Labels as they are written: 'Cat' and 'cat ' are two, 'nan' is a class, 'a|b' is one label")
+        bool, Option("Do not normalise labels: 'Cat' and 'cat ' are distinct, 'nan' is a class, 'a|b' is one label")
     ] = False
 
     def check(self) -> None:
-        """Check all options of this record.
+        """Check all options.
 
         Raises
         ------
         OptionError
-            Naming the first one that is wrong.
+            For the first invalid option.
         """
         check_record(self)
         for rule in self.rules:

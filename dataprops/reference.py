@@ -1,7 +1,7 @@
-"""Reference tables of the READMEs, made from the code: ``python -m dataprops.reference`` writes them anew.
+"""Reference tables of the READMEs, generated from the code: ``python -m dataprops.reference`` updates them.
 
-A README has a place for a table between ``<!-- table: NAME -->`` and ``<!-- end -->``; `TABLES` says what goes there. A test says
-that they are current.
+Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; `TABLES` maps names to generators. A test checks that they
+are current.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def estimators() -> str:
-    """Rows of `properties.ESTIMATORS`."""
+    """Table of `properties.ESTIMATORS`."""
     from dataprops.properties import ESTIMATORS
 
     rows = [(f"`{row.name}`", f"`{row.group}`", row.explanation) for row in ESTIMATORS.values()]
-    return _rows(("`intrinsic_dimension.`", "`--estimators`", "what it is"), rows)
+    return _rows(("`intrinsic_dimension.`", "`--estimators`", "description"), rows)
 
 
 def findings() -> str:
-    """Rows of `findings.FINDINGS`."""
+    """Table of `findings.FINDINGS`."""
     from dataprops.findings import FINDINGS
 
     rows = [(f"`{row.name}`", row.severity, row.title, row.explanation) for row in FINDINGS.values()]
-    return _rows(("finding", "severity", "title", "what it means"), rows)
+    return _rows(("finding", "severity", "title", "explanation"), rows)
 
 
 def checks() -> str:
-    """The default checks."""
+    """Table of the default checks."""
     from dataprops.checks.defaults import default_checks
 
     def bound(low: float | None, high: float | None) -> str:
@@ -46,11 +46,11 @@ def checks() -> str:
     rows = [
         (f"`{c.name}`", f"`{c.measure}`", bound(c.min, c.max), c.severity, c.title, c.reason) for c in default_checks()
     ]
-    return _rows(("check", "measure", "tolerated", "severity", "expected", "why this threshold"), rows)
+    return _rows(("check", "measure", "bound", "severity", "expectation", "rationale"), rows)
 
 
 def options() -> str:
-    """Options of `audit.config.AuditConfig`."""
+    """Table of the options of `audit.config.AuditConfig`."""
     from dataprops.audit.config import AuditConfig
     from dataprops.options import rows
 
@@ -58,11 +58,11 @@ def options() -> str:
     for row in rows(AuditConfig).values():
         default = row.option.default or ("" if row.default in (None, "", ()) else f"`{row.default}`")
         table.append((f"`{row.name}`", default, f"{row.option.words}."))
-    return _rows(("option", "default", "what it says"), table)
+    return _rows(("option", "default", "description"), table)
 
 
 def rules() -> str:
-    """Label rules of `sources.SOURCES`."""
+    """Table of the labelling rules of `sources.SOURCES`."""
     from dataprops.sources import SOURCES
 
     rows = [
@@ -70,11 +70,11 @@ def rules() -> str:
         for kind, source in SOURCES.items()
         for rule, values in source.rules.items()
     ]
-    return _rows(("source", "`--rule`", "values, the default first"), rows)
+    return _rows(("source", "`--rule`", "values, default first"), rows)
 
 
 def columns() -> str:
-    """Columns of the result tables of an audit."""
+    """Table of the columns of an audit's result tables."""
     from dataprops.audit.columns import TABLES
 
     rows = [
@@ -82,7 +82,7 @@ def columns() -> str:
         for name, table in TABLES.items()
         for column, words in [("", f"one row for {table.row}"), *table.columns.items()]
     ]
-    return _rows(("table", "column", "what it is"), [(t, c if c != "``" else "*", w) for t, c, w in rows])
+    return _rows(("table", "column", "description"), [(t, c if c != "``" else "*", w) for t, c, w in rows])
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -96,17 +96,17 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """A README's text with its tables made anew."""
+    """A README's text with its tables regenerated."""
     return PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
 
 
 def readmes() -> list[Path]:
-    """READMEs that have a place for a table."""
+    """READMEs with generated tables."""
     return [path for path in sorted(ROOT.rglob("*.md")) if PLACE.search(path.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
-    """Write the tables of all READMEs."""
+    """Update the tables of all READMEs."""
     for path in readmes():
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
         sys.stdout.write(f"{path}\n")

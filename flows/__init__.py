@@ -1,1 +1,1 @@
-"""The wiring: the Prefect flow `audit.audit`, and the command line `cli`."""
+"""Prefect flows (`audit.audit` and others) and the command line (`cli`)."""

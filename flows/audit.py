@@ -1,4 +1,4 @@
-"""The Prefect flow `audit`: the stages of an audit as tasks, their pieces on a Dask cluster."""
+"""The Prefect flow `audit`: each stage is a task, its work runs on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.parallel import dask_tools
 from tasks.progress import prefect_progress
 from tasks.stages import call_as_task
 
-LOCK_PATIENCE = 3600.0  # seconds that a deployed audit waits for one that a person started by hand
+LOCK_PATIENCE = 3600.0  # seconds a deployed audit waits for a manually started one
 
 
 def _reason(options: dict[str, Any], arrival: dict[str, Any] | None) -> str:
@@ -50,15 +50,15 @@ def audit(
     Parameters
     ----------
     options : dict
-        Fields of `dataprops.audit.config.AuditConfig`; `source` at least.
+        Fields of `dataprops.audit.config.AuditConfig`; `source` is required.
     cluster : str
         See `tasks.cluster.connect`.
     workers : int, optional
         Threads or processes of a local cluster.
     arrival : dict, optional
-        The payload of the event that started the run: what is new.
+        Payload of the event that triggered the run: counts of new files.
     operation : dict, optional
-        Fields of `flows.operation.Operation`, given by a deployment: then alerts are told when they open and close.
+        Fields of `flows.operation.Operation`, set by a deployment; enables notifications when alerts open and close.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def audit(
     config = from_dict({**options, "reason": _reason(options, arrival)})
     store = open_store(config.store)
     if operated is not None and runtime.deployment.id and (taken := take_over_waiting()):
-        get_run_logger().info("%d waiting runs of this dataset are part of this one", taken)
+        get_run_logger().info("took over %d waiting runs of this dataset", taken)
     with connect(cluster, store, workers) as client:
         tools = dask_tools(client, prefect_progress(terminal()), device_of(cluster))
         wait = 0.0 if operated is None else LOCK_PATIENCE
@@ -89,17 +89,17 @@ _spent: dict[str, float] = {}
 
 
 def took(seconds: Mapping[str, float]) -> None:
-    """Count these seconds of stages, by name, with those of the runs of this process: a command decodes before its flow starts."""
+    """Add stage times (seconds, by name) spent before the flow starts, where a command decodes ahead."""
     _spent.clear()
     _spent.update(seconds)
 
 
 def terminal() -> Progress:
-    """How the flow shows progress beside the UI."""
+    """The progress display used in addition to the UI."""
     return _terminal
 
 
 def show_progress_on(progress: Progress) -> None:
-    """Show progress on a terminal too: for a command that runs the flow in its own process."""
+    """Also show progress on a terminal, for a command that runs the flow in its own process."""
     global _terminal
     _terminal = progress

@@ -1,4 +1,4 @@
-"""The command line: a table of commands, each a module that is imported when it is asked for, so that `--help` answers at once."""
+"""The command line: a table of commands whose modules are imported on demand, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataprops.util.garbage import collect_seldom
 
 # name -> (module with a click command `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "audit": ("flows.commands.audit", "Audit a dataset: numbers, findings, alerts and a report."),
+    "audit": ("flows.commands.audit", "Audit a dataset: properties, findings, alerts and a report."),
     "experiment": (
         "flows.commands.experiment",
-        "Train networks on samples of datasets: how the properties affect them.",
+        "Train networks on dataset samples and relate their results to dataset properties.",
     ),
-    "fit": ("flows.commands.fit", "Fit the laws to trained networks: slopes, left-out errors, a calibration."),
-    "history": ("flows.commands.history", "Show the audits of a dataset, and what drifted between them."),
-    "compare": ("flows.commands.compare", "Compare two audits: what changed, and what is more than noise."),
-    "clean": ("flows.commands.clean", "Write a manifest without what findings name: duplicates, conflicts, leaks."),
-    "prune": ("flows.commands.prune", "Remove old results and leftovers of killed runs."),
-    "predict": ("flows.commands.predict", "Predict test loss and loss under attack of networks trained on a dataset."),
-    # floor above this one: named, not imported, so that flows runs without deployments
-    "deploy": ("deployments.commands.deploy", "Deploy audits from a file of datasets: schedules, triggers, channels."),
-    "serve": ("deployments.commands.serve", "Operate a file of datasets on this machine."),
+    "fit": ("flows.commands.fit", "Fit the scaling laws to trained networks: slopes, held-out errors, a calibration."),
+    "history": ("flows.commands.history", "List the audits of a dataset and the drift between them."),
+    "compare": ("flows.commands.compare", "Compare two audits: changes beyond sampling noise."),
+    "clean": ("flows.commands.clean", "Write a manifest without flagged images: duplicates, conflicts, leaks."),
+    "prune": ("flows.commands.prune", "Delete old results and leftovers of killed runs."),
+    "predict": ("flows.commands.predict", "Predict test loss and adversarial loss of networks trained on a dataset."),
+    # by name, not imported: `flows` must run without `deployments`
+    "deploy": ("deployments.commands.deploy", "Deploy the audits of a datasets file: schedules, triggers, channels."),
+    "serve": ("deployments.commands.serve", "Run the audits of a datasets file on this machine."),
     "watch": ("deployments.commands.watch", "Watch for new data and start audits."),
-    "notify": ("deployments.commands.notify", "Report that data arrived, which starts an audit."),
+    "notify": ("deployments.commands.notify", "Report new data, which starts an audit."),
 }
 
 
@@ -44,7 +44,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command by its name; an unknown one is refused with the nearest match."""
+        """Resolve a command by name; an unknown one fails with the nearest match."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from dataprops.util.nearest import did_you_mean
 
@@ -53,7 +53,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that it does not handle never looks like an alert (exit code 1)."""
+        """Run a command; an unhandled error never exits with 1, the code for an alert."""
         try:
             return super().invoke(ctx)
         except BaseException as error:  # noqa: BLE001 - the edge
@@ -69,7 +69,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dataprops")
 def main() -> None:
-    """Audit image datasets before training: what is wrong with them, how hard they are to learn, how easy to attack."""
+    """Audit image datasets before training: data errors, learning difficulty, adversarial vulnerability."""
     from flows.commands.common import refuse_few_addresses
 
     refuse_few_addresses()

@@ -1,4 +1,4 @@
-"""The Prefect flow `deliver`: one piece of news to its channels. An automation starts it, with the event's payload."""
+"""The Prefect flow `deliver`: sends one notification to its channels. An automation starts it with the event's payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _run_name() -> str:
 
 @flow(name="deliver", flow_run_name=_run_name, validate_parameters=False)
 def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[str, str]:
-    """Send news to every channel; each is tried again by itself, and fails only its own part.
+    """Send a notification to every channel; channels are retried and fail independently.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[
     channels : dict
         Name -> notification block, as "custom-webhook/name".
     store : str
-        Where receipts are kept.
+        Store with the receipts.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def deliver(news: dict[str, Any], channels: dict[str, str], store: str) -> dict[
     sent = {name: future.result(raise_on_failure=False) for name, future in waiting.items()}
     failed = {name: said for name, said in sent.items() if isinstance(said, Exception)}
     if failed:
-        # the news stays in the outbox: it is retried later
+        # the notification stays in the outbox and is retried later
         raise RuntimeError("; ".join(f"{name} delivery failed: {error}" for name, error in failed.items()))
     forget(Path(store), news["dataset"], [news["id"]])
     return {name: "sent" if now else "already delivered" for name, now in sent.items()}

@@ -1,4 +1,4 @@
-"""The Prefect flow `experiment`: the stages of a grid as tasks, its cells on a Dask cluster."""
+"""The Prefect flow `experiment`: each stage of a grid is a task, its cells run on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def _run_name() -> str:
 
 @flow(name="experiment", flow_run_name=_run_name, validate_parameters=False)
 def experiment(options: dict[str, Any], cluster: str = "processes", workers: int | None = None) -> Path:
-    """Compute a grid of trainings, or what is missing of it; returns its folder.
+    """Compute the missing cells of a training grid; returns the experiment's folder.
 
     Parameters
     ----------
     options : dict
-        The options of `dataprops experiment` by their names, see `experiment.grid_options.OPTIONS`; `sources` or `grid` at least.
+        Options of `dataprops experiment` by name, see `experiment.grid_options.OPTIONS`; `sources` or `grid` is required.
     cluster : str
-        See `tasks.cluster.connect`. A process trains one network at a time, so threads ("local") wait for each other.
+        See `tasks.cluster.connect`. A process trains one network at a time, so threads ("local") run one after another.
     workers : int, optional
         Processes of a local cluster.
     """
     asked = experiment_from(options)
-    if runtime.deployment.id:  # nobody is there to restart it once a nightly audit has finished
+    if runtime.deployment.id:  # unattended: wait for a running audit instead of failing
         asked = replace(asked, wait=LOCK_PATIENCE)
     check(asked)
     with connect(cluster, open_store(asked.store), workers) as client:
-        # a cell decides for itself where it computes: its workers may see other devices than this process
+        # each cell chooses its own device: workers may have other devices than this process
         folder = run_experiment(asked, dask_tools(client, prefect_progress(terminal()), "cpu"), call_as_task)
     publish_cells(pd.read_parquet(folder / "cells.parquet"), asked.name)
     return folder

@@ -1,20 +1,20 @@
-"""Notifications about audits: what changed, that one failed, that one is late - resent until they arrive.
+"""Notifications about audits (alerts opened or closed, runs failed or late), resent until they arrive.
 
-    tell (an audit that finished)  -+
-    tell_failure (one that failed) -+-> outbox in the store -> `pass_on` -> event -> automation -> `deliver` -+-> `send_once`
-    notice (whoever stays)         -+                              |                                          |   -> channel
-                                                                   +-- directly, where none delivered --------+   -> receipt
+    tell (finished audit)        -+
+    tell_failure (failed run)    -+-> outbox in the store -> `pass_on` -> event -> automation -> `deliver` -+-> `send_once`
+    notice (`serve` and `watch`) -+                              |                                          |   -> channel
+                                                                 +-- directly, if not delivered ------------+   -> receipt
 
-Whoever finds news writes it into the outbox, with the id that it will always have, and calls `pass_on`; nothing travels otherwise.
+Every notification is first written to the outbox, with a permanent id, and then sent by `pass_on`; there is no other path.
 
-| step | by whom | tried again |
+| step | by | retry |
 |---|---|---|
-| event | whoever found the news | by the next audit, `serve` and `watch`: the server does not know it after `PATIENCE` |
-| `deliver` | a worker, once for each event | each channel by itself, by Prefect, after `tasks.channels.RETRY_SECONDS` |
-| directly | `serve` or `watch`: no receipt after `PATIENCE` | after waits that double, up to `LONGEST_WAIT` |
+| event | the process that found the news | by the next audit, `serve` or `watch`, if the server does not know it after `PATIENCE` |
+| `deliver` | a worker, once per event | per channel, by Prefect, after `tasks.channels.RETRY_SECONDS` |
+| directly | `serve` or `watch`, if there is no receipt after `PATIENCE` | exponential backoff, up to `LONGEST_WAIT` |
 
-Once: `tasks.channels.send_once` holds the lock of the news and asks for the channel's receipt first, whoever calls it. News leaves the
-outbox when the server knows its event and every channel has its receipt.
+Exactly once: `tasks.channels.send_once` takes the dataset's sending lock and checks for the channel's receipt first, whoever calls
+it. A notification leaves the outbox when the server has its event and every channel has a receipt.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ from tasks.events import event, known_events, send_events
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(minutes=2)  # after which news without a receipt is sent by another way
-HANDED_BACK = timedelta(seconds=10)  # in which a worker that is stopped lets the run that it cut short run again
-FIRST_WAIT, LONGEST_WAIT = 15.0, 3600.0  # seconds between two tries of a channel; each wait is twice the one before
-RUNS_SEEN = 20  # of those that failed or are late, the newest: one alert is enough
+PATIENCE = timedelta(minutes=2)  # after which a notification without a receipt is sent directly
+HANDED_BACK = timedelta(seconds=10)  # within which a stopped worker reschedules the run it interrupted
+FIRST_WAIT, LONGEST_WAIT = 15.0, 3600.0  # seconds between attempts on a channel; doubles each time
+RUNS_SEEN = 20  # newest failed or late runs to look at: one alert is enough
 
-# "news id channel" -> failed attempts, and when the next may start
+# "notification id channel" -> failed attempts, earliest time of the next
 Tries = dict[str, tuple[int, float]]
 
 
 def tell(store: Path, summary: Mapping[str, Any], operation: Operation) -> list[News]:
-    """Tell what an audit changed: alerts that opened or closed."""
+    """Notify about the alerts that an audit opened or closed."""
     dataset, when = summary["dataset"], _now()
     fresh = _of(settle(store, dataset, summary["alerts"], summary["run_id"], when), when)
     pass_on(store, dataset, operation, fresh, again=True)
@@ -73,16 +73,17 @@ def pass_on(
     again: bool = False,
     tried: Tries | None = None,
 ) -> None:
-    """Send notifications on: the one path of this module. A server that cannot be reached is logged; the news waits in the outbox.
+    """Send notifications. If the server is unreachable, log it; the notifications stay in the outbox.
 
     Parameters
     ----------
     fresh : iterable of News
-        What was found now, in the outbox already.
+        New notifications, already in the outbox.
     again : bool
-        Whether to send events again that the server does not know, and to forget what arrived.
+        Whether to resend events that the server does not know, and drop delivered ones.
     tried : dict, optional
-        Of a process that stays, the same at every call: then news that nobody delivered is sent from here, see `send_waiting`.
+        Given by a long-running process, the same dict at every call: undelivered notifications are then sent from this process,
+        see `send_waiting`.
     """
     from httpx import HTTPError
 
@@ -91,16 +92,16 @@ def pass_on(
         if again:
             sweep(store, dataset, operation)
     except (HTTPError, OSError) as error:
-        log.warning("the server refused the news of %s (%s): it will be sent later", dataset, error)
+        log.warning("the server did not accept the notifications of %s (%s): they will be sent later", dataset, error)
     if tried is not None:
         send_waiting(store, dataset, operation, tried)
 
 
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Hook of a run that failed: an alert of its own, which the next finished audit closes. Never raises.
+    """Prefect hook for a failed run: raises an alert, which the next finished audit closes. Never raises an exception.
 
-    (The engine passes these by place, a worker by name.) One that crashed is left to `notice`: where its worker was stopped, it
-    runs again, and there is nothing to tell.
+    Parameter names matter: the engine passes these by position, a worker by name. Crashed runs are left to `notice`: if the worker
+    was stopped, the run is rescheduled and nothing need be reported.
     """
     operation = operation_of(flow_run.parameters.get("operation"))
     if operation is None:
@@ -111,7 +112,7 @@ def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
         when = _now()
         waiting = record_failure(store, config.dataset, _unfinished(config.dataset, state), str(flow_run.id), when)
         pass_on(store, config.dataset, operation, _of(waiting, when))
-    except Exception as error:  # noqa: BLE001 - a hook that raises hides what failed
+    except Exception as error:  # noqa: BLE001 - a hook that raises hides the original failure
         log.warning("the failure of run %s could not be reported: %s", flow_run.name, error)
 
 
@@ -120,24 +121,24 @@ def _unfinished(dataset: str, state: Any) -> str:
 
 
 def notice(store: Path, dataset: str, late: float, operation: Operation) -> list[News]:
-    """Report audits that are late, and those that ended silently, as when their machine died.
+    """Report late audits, and runs that died without reporting (e.g. when their machine failed).
 
     Parameters
     ----------
     store : Path
     dataset : str
     late : float
-        Minutes after which a run that did not start is reported.
+        Minutes after which a run that has not started is reported.
     operation : Operation
 
     Returns
     -------
     list of News
-        What was opened now.
+        The alerts opened by this call.
     """
     when = _now()
     state = not_ahead(store, dataset, when)
-    # a store of an earlier version does not know when an audit was settled
+    # stores of earlier versions have no "settled" time
     since = state.get("settled") or datetime.fromtimestamp(last_audit(store, dataset), UTC).isoformat()
     fresh: dict[str, News] = {}
     for run in _troubled_runs(dataset):
@@ -163,7 +164,7 @@ def _late(dataset: str, run: Any, late: float) -> str:
 
 
 def _troubled_runs(dataset: str) -> list[Any]:
-    """Runs of the dataset's deployment that are late, failed or crashed, the newest first."""
+    """Late, failed or crashed runs of the dataset's deployment, newest first."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
     from prefect.client.schemas.sorting import FlowRunSort
@@ -180,9 +181,9 @@ def _troubled_runs(dataset: str) -> list[Any]:
 
 
 def last_audit(store: Path, dataset: str) -> float:
-    """When the last finished audit began, in seconds since 1970; 0 if there is none.
+    """Start of the last finished audit, seconds since 1970; 0 if there is none.
 
-    Where the clock was set back before it, its name is later than that: then when it ended.
+    If the clock was set back during it, its end time, which is then earlier than its run id.
     """
     runs = finished_runs(store, dataset)
     if not runs:
@@ -192,7 +193,7 @@ def last_audit(store: Path, dataset: str) -> float:
 
 
 def sweep(store: Path, dataset: str, operation: Operation) -> int:
-    """Resend events that the server does not have, with their ids, and drop those that arrived; returns how many still wait."""
+    """Resend events that the server does not have, with the same ids, and drop delivered ones; returns the number still waiting."""
     waiting = load_state(store, dataset)["outbox"]
     if not waiting:
         return 0
@@ -200,16 +201,16 @@ def sweep(store: Path, dataset: str, operation: Operation) -> int:
     done = [item["id"] for item in waiting if item["id"] in known and not _lacking(store, item, operation)]
     forget(store, dataset, done)
     left = [item for item in waiting if item["id"] not in done]
-    # an event on its way is not written down yet: it is not sent twice for that
+    # a recent event may still be in transit: do not resend it yet
     _emit([item for item in left if item["id"] not in known and _old(item)], operation)
     return len(left)
 
 
 def send_waiting(store: Path, dataset: str, operation: Operation, tried: Tries) -> int:
-    """Send news from this process to channels that have not received it for a while; returns how many did.
+    """Send overdue notifications from this process; returns how many were sent.
 
-    What says that no worker is there does not wait for one. A channel that fails is tried again at later calls, after waits
-    that double; nothing is raised.
+    A late-run alert is sent at once, since it may mean that no worker is running. A failing channel is retried at later calls with
+    exponential backoff; nothing is raised.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ def send_waiting(store: Path, dataset: str, operation: Operation, tried: Tries) 
     dataset : str
     operation : Operation
     tried : dict
-        The same at every call: how often each was tried.
+        Attempts so far; the same dict at every call.
     """
     sent = 0
     for item in load_state(store, dataset)["outbox"]:
@@ -232,22 +233,22 @@ def send_waiting(store: Path, dataset: str, operation: Operation, tried: Tries) 
                 report = payload(item, operation)["report"]
                 sent += send_once(channel, operation.channels[channel], item, report, store)
                 tried.pop(key, None)
-            except Exception as error:  # noqa: BLE001 - whatever a channel raises: the news waits in the outbox
+            except Exception as error:  # noqa: BLE001 - whatever a channel raises: the notification stays in the outbox
                 tried[key] = (count + 1, time.monotonic() + min(FIRST_WAIT * 2**count, LONGEST_WAIT))
                 log.warning("delivery to %s failed for %s: %s", channel, dataset, error)
     return sent
 
 
 def _lacking(store: Path, item: News, operation: Operation) -> set[str]:
-    """Channels that are to be told and have no receipt; below the level the event alone is the news."""
+    """Channels without a receipt; empty below the notification level, where only the event is sent."""
     if SEVERITIES.index(item["severity"]) < SEVERITIES.index(operation.level):
         return set()
     return set(operation.channels) - set(receipts(store, item["dataset"], item["id"]))
 
 
 def payload(item: News, operation: Operation) -> dict[str, Any]:
-    """What an event about an alert carries."""
-    unreported = item["event"] == OPENED and item["name"] in (RUN_FAILED, RUN_LATE)  # such a run wrote no report
+    """Payload of an alert's event."""
+    unreported = item["event"] == OPENED and item["name"] in (RUN_FAILED, RUN_LATE)  # these runs have no report
     link = None if unreported else results_url(operation.base_url, item["dataset"], item["run_id"])
     return {**item, "report": f"{link}/report.html" if link else None}
 
@@ -270,7 +271,7 @@ def _of(items: Iterable[News], when: str) -> list[News]:
 
 
 def _old(item: News) -> bool:
-    """Whether a piece of news is older than `PATIENCE`; or ahead of a clock that was set back, which says nothing of its age."""
+    """Whether a notification is older than `PATIENCE`, or ahead of the clock (set back since), so that its age is unknown."""
     return abs(datetime.now(UTC) - datetime.fromisoformat(item["occurred"])) > PATIENCE
 
 

@@ -1,6 +1,6 @@
-"""How a run fits among the others when it runs as a deployment: its name, and what it takes over.
+"""Deployed runs: their names, and which waiting runs one takes over.
 
-A plain `dataprops audit` does none of this: its flow gets no `Operation`.
+A plain `dataprops audit` uses none of this: its flow gets no `Operation`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Operation:
-    """How a dataset is operated: small, so that it travels as a deployment's parameter.
+    """How a dataset is operated; small enough to be a deployment parameter.
 
     Attributes
     ----------
     level : str
-        Severity from which on alerts go to the channels.
+        Lowest severity sent to the channels.
     channels : mapping
         Name -> notification block.
     base_url : str or None
-        Where results are served, for links.
+        URL under which results are served.
     file : str or None
-        The file that it was deployed from.
+        Datasets file it was deployed from.
     """
 
     level: str = "warning"
@@ -34,13 +34,13 @@ class Operation:
 
 
 def operation_of(values: Mapping[str, Any] | None) -> Operation | None:
-    """From a deployment's parameters; names of a later version are left out."""
+    """`Operation` from a deployment's parameters; unknown names (of a later version) are ignored."""
     known = {row.name for row in fields(Operation)}
     return None if values is None else Operation(**{name: value for name, value in values.items() if name in known})
 
 
 def reason_of(options: Mapping[str, Any], arrival: Mapping[str, Any] | None, scheduled: bool) -> str:
-    """Why a run runs, for its name.
+    """Why a run was started, for its name.
 
     Examples
     --------
@@ -56,15 +56,15 @@ def reason_of(options: Mapping[str, Any], arrival: Mapping[str, Any] | None, sch
 
 
 def results_url(base_url: str | None, dataset: str, run_id: str) -> str | None:
-    """Where a run's files are served."""
+    """URL of a run's files."""
     return f"{base_url.rstrip('/')}/results/{dataset}/{run_id}" if base_url else None
 
 
 def take_over_waiting() -> int:
-    """Cancel the runs of this deployment that wait for this one to end: what they came for lies in the folder already.
+    """Cancel the queued runs of this deployment that would do the same work: their new files are already in the folder.
 
-    Many arrivals during one audit so become one more. Nothing is lost: this run has not listed the files yet, and whatever
-    arrives after this moment makes a run that is not cancelled. Only runs that would do the same are taken over.
+    Many arrivals during one audit thus cause only one more run. Nothing is lost: this run has not listed the files yet, and later
+    arrivals start runs that are not cancelled. Returns the number of cancelled runs.
     """
     from prefect import runtime
     from prefect.client.orchestration import get_client
@@ -85,7 +85,7 @@ def take_over_waiting() -> int:
         )
         for run in waiting:
             if str(run.id) != runtime.flow_run.id and _same_work(run.parameters, runtime.flow_run.parameters):
-                client.set_flow_run_state(run.id, Cancelled(message=f"its news is part of run {runtime.flow_run.name}"))
+                client.set_flow_run_state(run.id, Cancelled(message=f"taken over by run {runtime.flow_run.name}"))
                 taken += 1
     return taken
 

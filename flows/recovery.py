@@ -1,7 +1,7 @@
-"""Runs that were lost with the process that ran them: run again, or marked as crashed so that others may start.
+"""Runs whose process died: rescheduled, or marked as crashed so that others can start.
 
-Prefect's own means is an automation that waits for the silence of a run. It forgets what it waits for when the server restarts,
-and a server that was away hears of nobody; so this is done by the processes that stay (`dataprops serve` and `watch`).
+Prefect's own mechanism, an automation on missing heartbeats, loses its state when the server restarts, and a server that was down
+has missed heartbeats of live runs. So long-running processes do it instead (`dataprops serve` and `watch`).
 """
 
 from __future__ import annotations
@@ -16,41 +16,45 @@ from tasks.events import newest_event
 
 log = logging.getLogger(__name__)
 
-NEVER_STARTED = timedelta(minutes=5)  # for a run that a worker took; to start a process takes seconds
+NEVER_STARTED = timedelta(minutes=5)  # after a worker took a run; starting the process takes seconds
 # runs send a heartbeat every 30 s (`deployments.deploy.RUN_ENVIRONMENT`)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 SILENT = timedelta(minutes=5)
-# a server that was down or a wrong clock makes live runs look silent: they send a heartbeat before so many looks are over
+# consecutive checks: after server downtime or a clock change, live runs send a heartbeat before these are over
 LOOKS = 4
 
-# runs that seem silent -> their last sign of life, and at how many looks in a row it was the last
+# apparently silent runs -> last heartbeat, and the number of consecutive checks at which it was the last
 Suspects = dict[UUID, tuple[str, int]]
 
 
 def hand_back(run: UUID, why: str) -> None:
-    """Reschedule a run that was cut short or never started; no effect if it has ended."""
+    """Reschedule a run that was interrupted or never started; no effect if it has ended."""
     from prefect.client.orchestration import get_client
     from prefect.states import Scheduled
 
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run).state
         if state is None or not (state.is_final() or state.is_scheduled()):
-            # by force: a worker's own rules would keep a run that is being submitted
-            client.set_flow_run_state(run, Scheduled(message=f"runs again: {why}"), force=True)
+            # force: orchestration rules would reject this for a run being submitted
+            client.set_flow_run_state(run, Scheduled(message=f"rescheduled: {why}"), force=True)
 
 
 def recover(tags: Sequence[str], suspects: Suspects) -> int:
-    """Mark runs with these tags whose heartbeat is lost as crashed, and reschedule those that a worker took and never started.
-    Returns their number.
+    """Mark runs with these tags that lost their heartbeat as crashed, and reschedule those a worker took but never started.
 
-    A lost run waits while another of its deployment is under way: the place of the lost one was given on when its lease ended, and
-    the server would free it a second time (Prefect 3.9) and let in one too many.
+    A lost run is left alone while another run of its deployment is active: its concurrency slot was released when its lease
+    expired, and Prefect 3.9 would release it again, admitting one run too many.
 
     Parameters
     ----------
     tags : sequence of str
     suspects : dict
-        The same at every call, and calls about 15 s apart; empty afterwards if nobody seems silent.
+        Updated in place; pass the same dict at every call, about every 15 s. Empty afterwards if no run seems silent.
+
+    Returns
+    -------
+    int
+        Number of runs marked or rescheduled.
     """
     from prefect.client.orchestration import get_client
     from prefect.states import Crashed
@@ -69,13 +73,13 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
         log.warning("run %s lost its heartbeat: marked as crashed", run.name)
         del suspects[run.id]
     for run in unstarted:
-        hand_back(run.id, "the worker that took it never started it")
+        hand_back(run.id, "its worker never started it")
         del suspects[run.id]
     return len(silent) + len(unstarted)
 
 
 def _unstarted(pending: Sequence[Any], before: Suspects, suspects: Suspects) -> list[Any]:
-    """Runs that a worker took long ago and did not start, at several looks in a row: a clock that jumps makes all of them old."""
+    """Runs taken by a worker but not started within `NEVER_STARTED`, at `LOOKS` consecutive checks (a clock jump ages all of them)."""
     for run in pending:
         took = run.state.timestamp
         if abs(datetime.now(UTC) - took) > NEVER_STARTED:
@@ -89,11 +93,10 @@ def _look_at(run: Any, last: str, before: Suspects, suspects: Suspects) -> None:
 
 
 def _silent(running: Sequence[Any], before: Suspects, suspects: Suspects) -> list[Any]:
-    """Running runs without a heartbeat for long, at several looks in a row.
+    """Running runs without a heartbeat for `SILENT`, at `LOOKS` consecutive checks.
 
-    A run whose deployment never sent a heartbeat is left alone: its events may not come through. A heartbeat that lies ahead of the
-    clock tells nothing of when it was, as one of the two clocks is wrong: the newest of all must stay the same, and the newest until
-    now be old.
+    A run whose deployment never sent a heartbeat is skipped: its events may not reach the server. If the newest heartbeat is ahead
+    of the clock, one of the two clocks is wrong: then it must not change between checks, and the newest one before now must be old.
     """
     for run in running:
         began = run.state.timestamp

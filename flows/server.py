@@ -1,7 +1,7 @@
-"""The Prefect server of a command: the one the user has, or a temporary one that starts while images are decoded.
+"""The Prefect server of a command: the user's, or a temporary one that starts while images are decoded.
 
-A temporary server keeps its database under the store and listens on this machine alone. It has no UI: for that, start
-``prefect server start`` and set PREFECT_API_URL; the same command then shows its runs there.
+A temporary server keeps its database under the store and listens on localhost only. It has no UI: for that, run
+``prefect server start`` and set PREFECT_API_URL; runs then appear there.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from dataprops.util.garbage import THRESHOLDS
 
 log = logging.getLogger(__name__)
 
-DATABASE_REVISION = "a3b9c7d2e5f1"  # of Prefect 3.8.8, that `prefect_database.sql` stands for
+DATABASE_REVISION = "a3b9c7d2e5f1"  # Prefect 3.8.8; the schema in `prefect_database.sql`
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-PATIENCE = 90.0  # seconds; a first start makes the database
-FULL = (b"disk is full", b"No space left on device")  # as SQLite and the system say it
+PATIENCE = 90.0  # seconds; a first start creates the database
+FULL = (b"disk is full", b"No space left on device")  # messages of SQLite and the operating system
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # a failing run raises here, and the command says why: the console need not say it again, three times
+    # a failing run raises here and the command reports it: Prefect would log it three more times
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
     "DASK_LOGGING__DISTRIBUTED": "error",
 }
-# A temporary server serves one run: nothing to schedule or to be triggered, no log to read in a UI, no other process to watch over
+# A temporary server serves one run: no schedules, triggers, late runs or UI logs
 TEMPORARY = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
@@ -48,7 +48,7 @@ TEMPORARY = {
 }
 
 
-# Runs a module in a process that ends when whoever started it is gone, be it by SIGKILL: then its standard input ends
+# Runs a module in a process that exits when its parent does, even by SIGKILL: its standard input then closes
 ENDS_WITH_PARENT = f"""
 import gc, os, runpy, signal, sys, threading
 
@@ -67,12 +67,12 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def prefect_home() -> Path:
-    """Where Prefect keeps its files; a user without a home has none."""
+    """Prefect's home directory; it may not exist."""
     return Path(os.environ.get("PREFECT_HOME") or os.path.join(os.path.expanduser("~"), ".prefect"))  # noqa: PTH111, PTH118
 
 
 def bypass_proxies() -> None:
-    """Ask servers of this machine directly: a proxy named by the environment cannot reach them."""
+    """Exclude localhost from proxies named in the environment, which cannot reach it."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
         if "*" not in known:
@@ -80,7 +80,7 @@ def bypass_proxies() -> None:
 
 
 def configured_url(home: Path) -> str | None:
-    """The API address that the environment or the user's active Prefect profile names."""
+    """The API URL from the environment or the active Prefect profile, or None."""
     if url := os.environ.get("PREFECT_API_URL"):
         return url
     profiles = home / "profiles.toml"
@@ -97,9 +97,9 @@ def configured_url(home: Path) -> str | None:
 
 @contextmanager
 def server_for(store: Path) -> Iterator[Callable[[], None]]:
-    """Have a server while the context lasts; the value waits until it answers, for a flow that then runs.
+    """Provide a server while the context lasts; call the yielded function to wait until it answers, before running a flow.
 
-    Sets the environment that Prefect reads when it is imported, which must not have happened yet.
+    Sets environment variables that Prefect reads at import, so Prefect must not be imported yet.
     """
     home = prefect_home()
     bypass_proxies()
@@ -108,8 +108,8 @@ def server_for(store: Path) -> Iterator[Callable[[], None]]:
     if configured_url(home):
         yield lambda: None
         return
-    if "PREFECT_HOME" not in os.environ and not os.access(home, os.W_OK):  # not there, or another user's
-        os.environ["PREFECT_HOME"] = str(store / "prefect")  # nothing appears in the home folder
+    if "PREFECT_HOME" not in os.environ and not os.access(home, os.W_OK):  # missing, or another user's
+        os.environ["PREFECT_HOME"] = str(store / "prefect")  # write nothing to the home directory
     for name, value in TEMPORARY.items():
         os.environ.setdefault(name, value)
     with _temporary_server(store) as ready:
@@ -117,15 +117,15 @@ def server_for(store: Path) -> Iterator[Callable[[], None]]:
 
 
 def prepare_database(home: Path) -> bool:
-    """Make the database of a new Prefect home from a script, where Prefect would run a hundred migrations for ten seconds.
+    """Create the database of a new Prefect home from a SQL script, which saves running a hundred migrations (ten seconds).
 
-    The script is what the migrations of the oldest Prefect that we accept lead to; newer ones go on from its revision. Where
-    that is unknown to the installed Prefect, or there is a database already, or one is configured elsewhere, nothing is done.
+    The script is the schema of the oldest supported Prefect; newer versions migrate from its revision. Does nothing if the
+    installed Prefect does not know that revision, the database exists, or another database is configured.
 
     Returns
     -------
     bool
-        Whether the database was made.
+        Whether the database was created.
     """
     database = home / "prefect.db"
     elsewhere = any(name.endswith("_DATABASE_CONNECTION_URL") for name in os.environ if name.startswith("PREFECT_"))
@@ -137,9 +137,9 @@ def prepare_database(home: Path) -> bool:
     with closing(sqlite3.connect(unfinished)) as made:
         made.executescript(script)
     try:
-        os.link(unfinished, database)  # unlike a rename, this takes nothing from another command that was faster
+        os.link(unfinished, database)  # unlike a rename, does not replace one that another command just created
     except OSError as error:
-        log.info("Prefect makes its database itself: %s", error)
+        log.info("Prefect will create its database itself: %s", error)
         return False
     finally:
         unfinished.unlink()
@@ -147,7 +147,7 @@ def prepare_database(home: Path) -> bool:
 
 
 def _has_migration(revision: str) -> bool:
-    """Whether the installed Prefect, which is not imported for that, knows a revision of its database."""
+    """Whether the installed Prefect knows a database revision; does not import it."""
     package = find_spec("prefect")
     if package is None or not package.submodule_search_locations:
         return False
@@ -179,20 +179,20 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
                 ),
                 *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
             ],
-            # what Prefect's own temporary server is started with
+            # as Prefect starts its own temporary server
             env={
                 **os.environ,
                 "PREFECT_UI_ENABLED": "0",
                 "PREFECT__SERVER_EPHEMERAL": "1",
                 "PREFECT__SERVER_FINAL": "1",
-                "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",  # of its stores' arguments, whose checks take a tenth of a second to make
+                "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",  # saves 0.1 s of argument checks
             },
             stdout=out,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.PIPE,  # the end of this process, however it comes, closes it
+            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
         )
     set_here, waiting = ExitStack(), ThreadPoolExecutor(1, "server")
-    answers = waiting.submit(_wait, process, address, logs)  # by the time that somebody asks, perhaps
+    answers = waiting.submit(_wait, process, address, logs)
     waiting.shutdown(wait=False)
 
     def ready() -> None:
@@ -200,7 +200,7 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
         set_here.enter_context(_without_heartbeats())
 
     try:
-        os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, perhaps before the server answers
+        os.environ["PREFECT_API_URL"] = address  # read when Prefect is imported, possibly before the server answers
         with set_here:
             yield ready
     finally:
@@ -216,10 +216,7 @@ def _temporary_server(store: Path) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _without_heartbeats() -> Iterator[None]:
-    """No thread that tells a server every few minutes that the run lives, and keeps each flow at its end for up to a second.
-
-    No variable of the environment can say so.
-    """
+    """Disable the heartbeat thread, which delays the end of each flow by up to a second; no environment variable can."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -232,7 +229,7 @@ def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            # the first answer that takes the table of all routes: a client's would wait for it
+            # this request builds the server's route table, so that the client's first does not have to
             with urllib.request.urlopen(f"{address}/admin/version", timeout=5) as answer:
                 if answer.status == 200:
                     return
@@ -241,7 +238,9 @@ def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
     from dataprops.errors import MachineError
     from dataprops.util.files import is_full
 
-    process.kill()  # what it holds of a full disk is free then
+    process.kill()  # releases its disk space
     if is_full(logs.parent) or any(told in logs.read_bytes() for told in FULL):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(logs.parent))
-    raise MachineError(f"the temporary Prefect server did not start: see {logs}, or use --inline, which needs none")
+    raise MachineError(
+        f"the temporary Prefect server did not start: see {logs}, or use --inline, which needs no server"
+    )

@@ -1,4 +1,4 @@
-"""What a finished audit shows in the Prefect UI: a summary with pictures, the results as a table, links to the files."""
+"""Prefect artifacts of a finished audit: a summary with pictures, tables of properties and findings, links to the files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataprops.util.numbers import NOTHING
 
 
 def artifact_key(kind: str, dataset: str) -> str:
-    """Artifact keys are lower-case letters, digits and dashes."""
+    """Artifact key: Prefect allows lower-case letters, digits and dashes."""
     return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', dataset.lower()).strip('-')}"
 
 
 def property_rows(properties: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the table of properties: what is missing is a dash, with its reason.
+    """Rows of the properties table; a missing value is a dash, with the reason as note.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def property_rows(properties: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None = None) -> None:
-    """Create the artifacts of a run from its results; with the address at which they are served, the summary links to it."""
+    """Create the artifacts of a run from its results; `link`, the URL of the served results, is added to the summary."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     from dataprops.report.changes import title
@@ -62,7 +62,7 @@ def publish_artifacts(results: Path, summary: dict[str, Any], link: str | None =
 
 
 def publish_links(link: str, dataset: str) -> None:
-    """Link artifacts to the report and the Data Docs, where they are served."""
+    """Create link artifacts to the served report and Data Docs."""
     from prefect.artifacts import create_link_artifact
 
     for kind, page, text in (("report", "report.html", "Report"), ("data-docs", "data_docs/index.html", "Data Docs")):

@@ -1,4 +1,4 @@
-"""Messages to people: what an alert says, and how it goes through one of Prefect's notification blocks."""
+"""Alert messages, sent through Prefect notification blocks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dataprops.report.text import all_visible
 from dataprops.util.redact import without_paths
 from tasks.mail import Mail
 
-__all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by its name: its class must have been imported
+__all__ = ["Mail", "message", "send", "send_once"]  # a block is loaded by name: its class must be imported
 
 log = logging.getLogger(__name__)
 
 PATHS_SHOWN = 5
-# these reach a channel that is down for an hour; one that is down for longer, by `flows.notifications.send_waiting`
+# covers an outage of about an hour; after that, `flows.notifications.send_waiting` retries
 RETRY_SECONDS = [5, 20, 60, 300, 900, 1800]
 
 
 def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, str]:
-    """Subject and text of a message.
+    """Subject and body of a message.
 
     Examples
     --------
@@ -51,25 +51,25 @@ def message(news: Mapping[str, Any], report: str | None = None) -> tuple[str, st
 
 
 def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | None, store: Path) -> bool:
-    """Send a piece of news through a block, unless its receipt says that it was; returns whether it was sent now.
+    """Send a notification through a block unless it has a receipt; returns whether it was sent now.
 
     Parameters
     ----------
     channel : str
-        Its name in the receipt.
+        Name of the channel, used in the receipt.
     block : str
-        As "custom-webhook/name".
+        E.g. "custom-webhook/name".
     news : mapping
         See `dataprops.checks.open_alerts.news`.
     report : str or None
-        Address of the run's report.
+        URL of the run's report.
     store : Path
-        Where receipts are kept.
+        Store with the receipts.
 
     Raises
     ------
     NotificationError
-        With what the channel said, without addresses.
+        With the channel's error message, URLs redacted.
     """
     from prefect.blocks.abstract import NotificationError
     from prefect.blocks.core import Block
@@ -77,7 +77,7 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
     dataset = news["dataset"]
     with sending(store, dataset):
         if channel in receipts(store, dataset, news["id"]):
-            log.info("%s has it already", channel)
+            log.info("already delivered to %s", channel)
             return False
         opened: Any = Block.load(block)
         subject, text = message(news, report)
@@ -85,7 +85,7 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
             with opened.raise_on_failure():
                 opened.notify(text, subject=subject)
         except Exception as error:  # noqa: BLE001 - whatever a channel raises
-            # Prefect keeps what is raised, and a message of a HTTP library quotes the address, whose path is a secret
+            # Prefect stores exceptions, and HTTP libraries quote the URL, whose path is a secret
             said = error.log.strip() if isinstance(error, NotificationError) else str(error) or type(error).__name__
             raise NotificationError(f"{channel} delivery failed: {without_paths(said)}") from None
         write_receipt(store, dataset, news["id"], channel, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -100,5 +100,5 @@ def send_once(channel: str, block: str, news: Mapping[str, Any], report: str | N
     cache_policy=NO_CACHE,
 )
 def send(channel: str, block: str, news: Mapping[str, Any], report: str | None, store: str) -> bool:
-    """`send_once` as a task: whatever the channel raises, Prefect tries again."""
+    """`send_once` as a task; Prefect retries it on any error."""
     return send_once(channel, block, news, report, Path(store))

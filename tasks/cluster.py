@@ -1,4 +1,4 @@
-"""The Dask cluster of a run: local threads, local processes, one process for each GPU, or one that is already there."""
+"""The Dask cluster of a run: local threads, local processes, one process per GPU, or a running scheduler."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from tasks.parallel import ANY_DEVICE, another_version
 
 log = logging.getLogger(__name__)
 
-PATIENCE = "20s"  # for a scheduler to answer
-STARTS = 5  # a worker that dies while it starts takes its cluster with it; one that dies later is replaced by Dask
+PATIENCE = "20s"  # for the scheduler to answer
+STARTS = 5  # attempts: a worker that dies during start-up fails the whole cluster (later, Dask replaces it)
 KINDS = "local, processes, cuda or an address such as tcp://host:8786"
 
 
 @contextmanager
 def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[Client]:
-    """A client of the cluster.
+    """Open a client of the cluster.
 
     Parameters
     ----------
     cluster : str
-        "local": threads of this process - the pixel work releases the interpreter's lock, and nothing is started or copied.
-        "processes": one process for each core. "cuda": one process for each GPU. "tcp://host:port": a running scheduler,
-        whose workers must see the store under the same path; "tls://host:port" with the certificates of Dask's configuration.
+        "local": threads of this process (pixel work releases the GIL; nothing is started or copied). "processes": one process per
+        core. "cuda": one process per GPU. "tcp://host:port": a running scheduler, whose workers must see the store under the same
+        path; "tls://host:port" with the certificates in Dask's configuration.
     store : Path
-        For the workers' scratch files, and the check that they see it.
+        Holds the workers' scratch files; remote workers must be able to read it.
     workers : int, optional
-        Threads or processes; default: the cores.
+        Threads or processes; default: one per core.
 
     Raises
     ------
     DatapropsError
-        If the cluster cannot be had.
+        If the cluster is unknown, does not answer, has no workers, or its workers cannot be used.
     """
     count = workers or cores()
     with ExitStack() as opened:
@@ -70,7 +70,7 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
 
 
 def device_of(cluster: str) -> str:
-    """Where the workers of this kind of cluster compute products: workers of a running scheduler on what each of them has."""
+    """Device on which this cluster's workers compute: "cpu", "cuda", or `ANY_DEVICE` (each worker's own) for a running scheduler."""
     if "://" in cluster:
         return ANY_DEVICE
     return "cuda" if cluster == "cuda" and _cuda_is_there() else "cpu"
@@ -94,16 +94,16 @@ def _process_cluster(count: int, store: Path, starts: int = STARTS) -> LocalClus
     except RuntimeError as error:
         if starts == 1:
             raise DatapropsError(
-                f"the {count} worker processes did not start ({error}), {STARTS} times: is there memory for them?"
-                " use fewer with --workers; --cluster local needs none"
+                f"the {count} worker processes failed to start {STARTS} times ({error}): if memory is short, use fewer with"
+                " --workers, or --cluster local, which needs none"
             ) from error
-        log.warning("a worker process did not start (%s): all are started again", error)
+        log.warning("a worker process did not start (%s): restarting all", error)
     return _process_cluster(count, store, starts - 1)
 
 
 def _cuda_cluster(store: Path) -> LocalCluster:
     if not _cuda_is_there():
-        log.warning("no CUDA device is available here: CPU workers are used")
+        log.warning("no CUDA device available: using CPU workers")
         return LocalCluster(
             n_workers=1, threads_per_worker=cores(), processes=False, dashboard_address=":0", memory_limit=0
         )
@@ -113,20 +113,20 @@ def _cuda_cluster(store: Path) -> LocalCluster:
         raise DatapropsError("--cluster cuda needs dask-cuda: pip install 'dataprops[gpu]'") from error
     import torch
 
-    # files are decoded on all cores of the host, while a pass has one GPU for each worker
+    # decoding uses all cores of the host; a pass uses one GPU per worker
     threads = max(1, cores() // torch.cuda.device_count())
     return LocalCUDACluster(threads_per_worker=threads, dashboard_address=":0", local_directory=str(store / "work"))
 
 
 def _check_certificates(cluster: str) -> None:
-    """Refuse an encrypted address where Dask's configuration names no certificates of a client."""
+    """Refuse a TLS address if Dask's configuration names no client certificates."""
     if not cluster.startswith("tls://"):
         return
     held = Security().get_connection_args("client").get("ssl_context")
     if held is None:
         raise DatapropsError(
-            f"{cluster} needs certificates: name them in Dask's configuration (distributed.comm.tls.ca-file, client.cert,"
-            " client.key; deployments/clusters.md), or DASK_DISTRIBUTED__COMM__TLS__CA_FILE and so on in the environment"
+            f"{cluster} needs certificates: set them in Dask's configuration (distributed.comm.tls.ca-file, client.cert,"
+            " client.key; deployments/clusters.md), or in the environment (DASK_DISTRIBUTED__COMM__TLS__CA_FILE etc.)"
         )
 
 
@@ -147,13 +147,14 @@ def _check_workers(client: Client, cluster: str, store: Path) -> None:
     if blind:
         raise DatapropsError(
             f"{len(blind)} workers of {cluster} do not see the store {store} (first: {blind[0]}): put it on a file system that"
-            " all workers share, under the same path"
+            " all workers mount under the same path"
         )
 
 
 def _look(marker: str) -> Callable[[], tuple[str, bool]]:
-    """What a worker is asked: its version of this package, and whether it sees a file. A function inside travels as code: a worker
-    that has no such package, or another, answers too.
+    """A function to run on a worker: its package version, and whether it sees a file.
+
+    The inner function is pickled by value, so it also runs on workers without this package or with another version.
     """
 
     def look() -> tuple[str, bool]:

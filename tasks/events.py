@@ -1,7 +1,7 @@
-"""Events to the Prefect server, over HTTP and with an answer: the sender knows whether the server accepted it.
+"""Events to the Prefect server over HTTP, synchronously: the sender knows whether the server accepted them.
 
-(Prefect's own `emit_event` puts an event into a queue of a thread: a process that is killed next has sent nothing and knows
-nothing.) The same call without Prefect is one POST; deployments/README.md shows it.
+Prefect's own `emit_event` only queues an event in a thread; it is lost if the process is killed. The same call without Prefect is
+one POST, see deployments/README.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ARRIVED = "dataset.arrived"
-# of a process that stays: it is alive; it ends on request
+# of a long-running process: it is alive; it was stopped on request
 OPERATING, STOPPED = "dataprops.operating", "dataprops.stopped"
 OPERATOR = "dataprops.operator"
 Event = dict[str, Any]
@@ -34,15 +34,15 @@ def event(
     payload : mapping
         Plain values.
     id : str, optional
-        A UUID; the same one when the same thing is said again.
+        A UUID; repeat it when resending the same event.
     labels : mapping, optional
-        More labels of the resource, which an automation can match.
+        Further resource labels, which an automation can match.
     """
     return _event(name, {**_resource(f"dataset.{dataset}", dataset), **(labels or {})}, payload, id)
 
 
 def operator_event(name: str, project: str) -> Event:
-    """An event whose resource is the process of this machine that operates a project (`dataprops serve`, `watch`)."""
+    """An event whose resource is this machine's long-running process of a project (`dataprops serve`, `watch`)."""
     machine = socket.gethostname()
     return _event(name, _resource(f"{OPERATOR}.{project}.{machine}", f"{project} on {machine}"), {})
 
@@ -62,12 +62,12 @@ def _event(name: str, resource: Mapping[str, str], payload: Mapping[str, Any], i
 
 
 def send_events(events: Iterable[Event]) -> None:
-    """Hand events to the server; returns when it took them.
+    """Send events to the server; returns once it has accepted them.
 
     Raises
     ------
     httpx.HTTPError
-        If it did not.
+        If it did not accept them.
     """
     from prefect.client.orchestration import get_client
 
@@ -78,7 +78,7 @@ def send_events(events: Iterable[Event]) -> None:
 
 
 def known_events(ids: Iterable[str]) -> set[str]:
-    """Those of the ids that the server has stored."""
+    """The subset of the ids that the server has stored."""
     wanted = list(ids)
     found = _find({"id": {"id": wanted}}, min(len(wanted), 200)) if wanted else []
     return {str(event["id"]) for event in found}
@@ -87,7 +87,7 @@ def known_events(ids: Iterable[str]) -> set[str]:
 def newest_event(
     name: str, resource: str | None = None, related: str | None = None, until: str = _FUTURE
 ) -> str | None:
-    """When the newest event of a name until a moment occurred (ISO 8601), of a resource or with a related one; None: there is none."""
+    """Time (ISO 8601) of the newest event of a name up to `until`, filtered by resource or related resource; None if there is none."""
     query: dict[str, Any] = {"event": {"name": [name]}, "order": "DESC"}
     if resource:
         query["resource"] = {"id": [resource]}
@@ -99,7 +99,7 @@ def newest_event(
 def _find(query: Mapping[str, Any], limit: int, until: str = _FUTURE) -> list[Event]:
     from prefect.client.orchestration import get_client
 
-    # without a time the server looks at the last day only
+    # without a range the server searches only the last day
     when = {"since": "2000-01-01T00:00:00Z", "until": until}
     with get_client(sync_client=True) as client:
         answer = client.request("POST", "/events/filter", json={"filter": {**query, "occurred": when}, "limit": limit})

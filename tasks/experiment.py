@@ -1,4 +1,4 @@
-"""What a finished experiment shows in the Prefect UI: its cells as a table."""
+"""Prefect artifact of a finished experiment: its cells as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN += ("penalty_2", "flip_eps", "d_repr_last", "seconds", "status", "reason")
 
 
 def publish_cells(cells: pd.DataFrame, name: str) -> None:
-    """Create the artifact of an experiment from its table."""
+    """Create the artifact of an experiment from its table of cells."""
     from prefect.artifacts import create_table_artifact
 
     rows = [

@@ -1,7 +1,7 @@
-"""Pieces of a stage on a Dask cluster, as plain futures.
+"""A stage's work on a Dask cluster, as plain futures.
 
-Only paths and small records travel to the workers; they read images and shards themselves. What comes back is small too. A
-worker that dies has its pieces computed again by another one; results do not depend on where or in which order pieces run.
+Only paths and small records are sent to the workers, which read images and shards themselves; results are small too. Work of a
+worker that dies is retried on another; results do not depend on where or in which order it runs.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from dataprops.errors import DatapropsError
 from dataprops.util.tools import Progress, Tools, cores
 from dataprops.util.version import package_version
 
-if TYPE_CHECKING:  # what a pass takes is imported when one runs: with nothing new none does
+if TYPE_CHECKING:  # imported when a pass runs; if nothing is new, none does
     from dataprops.distances.allpairs import JobArguments, JobPool, JobResult
 
 log = logging.getLogger(__name__)
 
-ANY_DEVICE = "any"  # each worker takes the GPU that it has, or its cores
-RETRIES = 3  # a piece whose worker died is tried elsewhere
+ANY_DEVICE = "any"  # each worker uses its GPU if it has one, otherwise its cores
+RETRIES = 3  # on another worker, if one dies
 
 
 def dask_map(client: Client) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
-    """A `Tools.map` on the cluster, with at most two pieces in flight for each thread."""
+    """`Tools.map` on the cluster, with at most two calls in flight per thread."""
 
     def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
         window = 2 * max(1, sum(client.nthreads().values()))
@@ -45,13 +45,13 @@ def dask_map(client: Client) -> Callable[[Callable[..., Any], Iterable[tuple]], 
 
 
 def _submit(client: Client, function: Callable[..., Any], *arguments: Any) -> Future:
-    """Send a piece of work; the cluster's pages show it by its function's name."""
+    """Submit a call; the dashboard shows it under the function's name."""
     key = f"{function.__name__}-{uuid.uuid4()}"
     return client.submit(of_version, package_version(), function, *arguments, key=key, pure=False, retries=RETRIES)
 
 
 def of_version(wanted: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Do a piece of work, on a worker of the version that sent it; workers may join while an audit runs.
+    """Call a function on a worker, after checking that its version is the sender's: workers may join during an audit.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def of_version(wanted: str, function: Callable[..., Any], *arguments: Any) -> An
 
 
 def another_version(who: str, theirs: str, own: str) -> str:
-    """What is said of workers of another version."""
-    return f"{who} another version of dataprops ({theirs}, here {own}), and their numbers may differ: install the same version on all"
+    """Error message about workers of another version."""
+    return f"{who} another version of dataprops ({theirs}, here {own}), so results may differ: install the same version everywhere"
 
 
 def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int) -> Iterator[tuple[Future, Any]]:
-    """Keep a window of futures in flight; arguments are taken one by one as room is made."""
+    """Keep at most `window` futures in flight, taking arguments lazily; yields them in order of completion."""
     waiting = iter(arguments)
     running = as_completed(with_results=True)
     in_flight = 0
@@ -93,11 +93,11 @@ def _windowed(submit: Callable[[Any], Future], arguments: Iterable, window: int)
 _END = object()
 
 
-_GPU = threading.Lock()  # a worker may have many threads, for decoding; its GPU computes one job at a time
+_GPU = threading.Lock()  # a worker has many threads, for decoding, but its GPU runs one job at a time
 
 
 class Equipment(NamedTuple):
-    """What a worker computes passes on: "cpu" or "cuda", and in words."""
+    """A worker's compute device: "cpu" or "cuda", and its name."""
 
     device: str
     name: str
@@ -105,7 +105,7 @@ class Equipment(NamedTuple):
 
 @functools.cache
 def equipment() -> Equipment:
-    """What this worker has: a GPU, if torch sees one that multiplies integers exactly."""
+    """This worker's device: a GPU, if torch sees one with exact integer products; otherwise the CPU."""
     import torch
 
     from dataprops.distances.product import choose_route
@@ -115,7 +115,7 @@ def equipment() -> Equipment:
             choose_route("cuda")
             return Equipment("cuda", torch.cuda.get_device_name())
         except RuntimeError as error:
-            log.warning("the GPU %s is not used: %s", torch.cuda.get_device_name(), error)
+            log.warning("not using the GPU %s: %s", torch.cuda.get_device_name(), error)
     return Equipment("cpu", f"{cores()} cores")
 
 
@@ -124,14 +124,14 @@ def _has() -> tuple[str, str]:
 
 
 def equipment_of(client: Client) -> dict[str, Equipment]:
-    """What each worker of a cluster has, by its address."""
+    """Device of each worker, by its address."""
     return {address: Equipment(*found) for address, found in client.run(_has).items()}
 
 
 def run_job(
     job: JobArguments, rows_path: str, basis_path: str | None, threads: int, device: str
 ) -> tuple[int, JobResult]:
-    """One job of a pass, on a worker; on the device "any" it takes what it has."""
+    """Run one job of a pass on a worker; device "any" is the worker's own."""
     from dataprops.distances.allpairs import compute_job
     from dataprops.store.rows import open_basis, open_rows
 
@@ -142,10 +142,10 @@ def run_job(
 
 
 def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
-    """`Tools.job_pool` on the cluster: one job at a time for each worker, which gives it all its threads.
+    """`Tools.job_pool` on the cluster: one job at a time per worker, on all its threads.
 
-    A job is sent when a worker is free for it, so that it starts with the neighbour distances that are known by then and has
-    nothing to return that is already beaten.
+    A job is sent only when a worker is free, so that it starts from the best neighbour distances known by then and returns only
+    improvements.
     """
 
     def pool_of(rows_path: str) -> JobPool:
@@ -161,7 +161,7 @@ def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
                 nonlocal basis_path
                 if basis_path is None and job.basis is not None:
                     basis_path = str(save_basis(Path(rows_path).parent, job.basis))
-                # rows and basis stay behind: the worker opens them by path
+                # rows and basis are not sent: the worker opens them by path
                 light = job._replace(rows=None, basis=None)
                 return _submit(client, run_job, light, rows_path, basis_path, threads, device)
 
@@ -174,20 +174,20 @@ def dask_pool(client: Client, device: str) -> Callable[[str], JobPool]:
 
 
 def dask_tools(client: Client, progress: Progress, device: str) -> Tools:
-    """Tools on this cluster.
+    """`Tools` that run on this cluster.
 
     Parameters
     ----------
     device : str
-        Of the workers, as `cluster.device_of` has it: "cpu", "cuda", or "any", where each worker takes what it has: then blocks are
-        those of GPUs if all workers have one, and passes in this process run on its cores.
+        Device of the workers, from `cluster.device_of`: "cpu", "cuda", or "any" (each worker's own). With "any", block sizes are
+        those for GPUs only if all workers have one, and passes in this process use the CPU.
     """
     threads = client.nthreads()
     here, pool = device, None
     if device == ANY_DEVICE:
         found = equipment_of(client)
         for address, has in found.items():
-            log.info("the worker %s has %s", address, has.name)
+            log.info("worker %s: %s", address, has.name)
         here, pool = "cpu", "cuda" if found and all(has.device == "cuda" for has in found.values()) else "cpu"
     return Tools(
         dask_map(client),

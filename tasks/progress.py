@@ -1,4 +1,4 @@
-"""How far a long stage is: a bar on the terminal, and a progress artifact in the Prefect UI."""
+"""Progress of long stages: a bar on the terminal, and a progress artifact in the Prefect UI."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENCE = 1.2  # seconds; a thread that computes may hold the words back for most of another
-ARTIFACT_SECONDS = 2.0  # the UI polls no faster
+SILENCE = 1.2  # seconds; a computing thread may delay output by almost another second
+ARTIFACT_SECONDS = 2.0  # polling interval of the UI
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -33,14 +33,14 @@ def short_number(value: float) -> str:
 
 
 class Teller:
-    """Tells on a terminal what is under way: bars with rate and time left where there is a count, and words where there is none.
-
-    `console` is the terminal's error stream: the results have the other one. Nothing is silent for longer than `SILENCE` seconds.
+    """Reports progress on a terminal: bars with rate and time left for counted work, otherwise a line of text every `SILENCE` s.
 
     Parameters
     ----------
+    console : Console
+        On stderr; stdout is for results.
     what : callable
-        what() -> words for what is done now.
+        what() -> description of the current work.
     """
 
     def __init__(self, console: Console, what: Callable[[], str] = lambda: "at work") -> None:
@@ -69,7 +69,7 @@ class Teller:
             self._console.file.write("\r\x1b[K")
 
     def _say(self, text: str) -> None:
-        """A line that the next one replaces on a terminal."""
+        """Print a line; on a terminal the next one overwrites it."""
         self._spoke = time.monotonic()
         if self._console.is_terminal:
             self._console.file.write(f"\r\x1b[K{text[: max(20, self._console.width - 1)]}")
@@ -79,7 +79,7 @@ class Teller:
 
     @contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        """A `Progress`."""
+        """Implements `Progress`."""
         begin = time.monotonic()
         if not self._console.is_terminal:
             yield lambda done: None
@@ -124,12 +124,12 @@ def _bars(console: Console):
 
 
 def terminal_progress(console: Console) -> Progress:
-    """Bars on `console`; see `Teller`."""
+    """Progress bars on `console`; see `Teller`."""
     return Teller(console).progress
 
 
 def prefect_progress(inner: Progress) -> Progress:
-    """`inner`, and a progress artifact of the running flow for what takes longer than `ARTIFACT_SECONDS`, which moves as often."""
+    """`inner`, plus a progress artifact of the running flow, created after `ARTIFACT_SECONDS` and updated at that interval."""
 
     @contextmanager
     def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
@@ -147,7 +147,7 @@ def prefect_progress(inner: Progress) -> Progress:
             ticking = threading.Event()
 
             def tell() -> None:
-                # from a thread of its own: a worker's count must not wait for the server
+                # in a separate thread: counting must not wait for the server
                 nonlocal artifact
                 while not ticking.wait(ARTIFACT_SECONDS):
                     from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -158,11 +158,11 @@ def prefect_progress(inner: Progress) -> Progress:
                     if artifact is None:
                         about = f"{what}: {total:,} {unit}"
                         made = create_progress_artifact(percent, artifact_key("progress", what), about)
-                        artifact = cast("UUID", made)  # no coroutine: nothing is awaited in this thread
+                        artifact = cast("UUID", made)  # synchronous in this thread, so not a coroutine
                     else:
                         update_progress_artifact(artifact, progress=percent)
 
-            # of this run: its context says so
+            # the copied context assigns the artifact to this flow run
             teller = threading.Thread(target=copy_context().run, args=(tell,), daemon=True, name="progress")
             teller.start()
             try:

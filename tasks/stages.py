@@ -1,6 +1,6 @@
 """Each stage of the library as one Prefect task, run in the flow's process.
 
-Nothing is cached or persisted by Prefect: a stage reads and writes files of the run, and finds by content what is done already.
+Prefect caches and persists nothing: stages read and write files of the run, and recognise finished work by content hash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataprops.util.tools import Tools
 
 
 def said(result: Any) -> str:
-    """A stage's record as a person reads it: its numbers, with their names."""
+    """A stage's record as one line of log text."""
     values = result if isinstance(result, dict) else asdict(result) if is_dataclass(result) else {"result": result}
     numbers = {name: value for name, value in values.items() if isinstance(value, int | str) and value != ""}
     return ", ".join(
@@ -27,7 +27,7 @@ def said(result: Any) -> str:
 
 
 def call_as_task(stage: Callable[..., Any], run: Run, tools: Tools) -> Any:
-    """Run a stage as a task that carries its name."""
+    """Run a stage as a task of the same name."""
 
     @task(name=stage.__name__, task_run_name=stage.__name__, description=stage.__doc__, cache_policy=NO_CACHE)
     def run_stage() -> Any:

@@ -153,7 +153,7 @@ def test_cuda_without_a_device_says_that_cpu_workers_are_used(tmp_path, caplog, 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with caplog.at_level(logging.WARNING), connect("cuda", open_store(tmp_path / "store")) as client:
         assert sum(client.nthreads().values()) >= 1
-    assert "CPU workers are used" in caplog.text
+    assert "using CPU workers" in caplog.text
     assert device_of("cuda") == "cpu"
 
 
@@ -184,10 +184,10 @@ def test_workers_that_die_while_they_start_are_started_again(tmp_path, monkeypat
     monkeypatch.setattr("tasks.cluster.LocalCluster", dies(2))
     with connect("processes", open_store(tmp_path / "store"), workers=1) as client:
         assert client.nthreads()
-    assert len(starts) == 3 and caplog.text.count("all are started again") == 2
+    assert len(starts) == 3 and caplog.text.count("restarting all") == 2
     monkeypatch.setattr("tasks.cluster.LocalCluster", dies(9))
     with (
-        pytest.raises(DatapropsError, match=rf"did not start .* {STARTS} times"),
+        pytest.raises(DatapropsError, match=rf"failed to start {STARTS} times"),
         connect("processes", open_store(tmp_path / "store")),
     ):
         pass

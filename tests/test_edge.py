@@ -87,7 +87,7 @@ def test_too_little_memory_for_the_libraries_is_told_and_is_no_alert(how, most, 
     command = f"ulimit -v {most}; exec {sys.executable} -m flows.cli audit digits: {how} --store {tmp_path}/store"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("dataprops: the memory of the process is limited (ulimit -v)")
+    assert done.stderr.startswith("dataprops: the address space is limited (ulimit -v)")
     assert done.stderr.count("\n") == 1
 
 
@@ -128,7 +128,7 @@ def audited(scans: Path, store: Path):
     )
 
 
-REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "out of file handles": errno.EMFILE}
+REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "too many open files": errno.EMFILE}
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
@@ -267,7 +267,7 @@ def test_a_flow_of_few_file_handles_has_enough_or_ends_with_3_and_the_next_is_wh
     if refused.returncode in (0, 1):
         assert list((tmp_path / "store").glob("results/*/*/summary.json"))
         return
-    refused_and_resumed(refused, "out of file handles", scans, tmp_path / "store", tmp_path)
+    refused_and_resumed(refused, "too many open files", scans, tmp_path / "store", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_flow_of_few_file_handles_has_enough_or_ends_with_3_and_the_next_is_wh
 )
 def test_a_flow_that_is_refused_memory_ends_with_3_and_the_next_is_whole(moment, scans, tmp_path):
     refused = by_flow(scans, tmp_path / "store", tmp_path, ("tests.changing", moment, "memory", str(scans)))
-    refused_and_resumed(refused, "memory ran out", scans, tmp_path / "store", tmp_path)
+    refused_and_resumed(refused, "out of memory", scans, tmp_path / "store", tmp_path)
 
 
 @pytest.mark.slow
@@ -330,7 +330,7 @@ def test_a_store_that_vanishes_is_no_alert_and_no_result(scans, tmp_path, monkey
         monkeypatch.setattr(composition, "stage", vanishing)
         found = audited(scans, store)
         assert found.exit_code == 3, found.output
-        assert "is gone" in found.stderr
+        assert "disappeared" in found.stderr
         assert not list(store.glob("results/*/*"))
         for place in (store, tmp_path / "gone"):
             if place.exists():

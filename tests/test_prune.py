@@ -150,7 +150,7 @@ def test_the_command_shows_first_and_removes_when_told(folder):
     assert shown.exit_code == 0 and "would be deleted" in shown.stdout and RUNS[0] in shown.stdout
     assert len(finished_runs(folder, "scans")) == 4
     done = CliRunner().invoke(main, ["prune", "--store", str(folder), "--keep-last", "1", "--yes"])
-    assert done.exit_code == 0 and "removed" in done.stdout
+    assert done.exit_code == 0 and "deleted" in done.stdout
     assert [run.name for run in finished_runs(folder, "scans")] == RUNS[-1:]
     assert not list((folder / "gone").iterdir())
 

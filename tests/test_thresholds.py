@@ -119,7 +119,7 @@ def test_a_byte_order_mark_and_other_line_ends_do_not_matter(tmp_path):
         ("[conflict]\nmax = 1", ["unknown check 'conflict'", "did you mean 'conflicts'"]),
         ("[redundant_share]\nmax = 1", ["redundant_share", "did you mean 'duplicates'", "measure"]),
         ("[shortcut_score]\nmax = 1", ["did you mean 'shortcut'"]),
-        ("[zzzzzz]\nmax = 1", ["unknown check 'zzzzzz'", "there are enough_images, "]),
+        ("[zzzzzz]\nmax = 1", ["unknown check 'zzzzzz'", "valid: enough_images, "]),
         ("max = 1", ["max", "[conflicts]"]),
         ("conflicts = 3", ["conflicts", "[conflicts]"]),
         ("[conflicts]\nmaximum = 1", ["[conflicts]", "'maximum'", "did you mean 'max'"]),

@@ -1,1 +1,1 @@
-"""Checks: thresholds, expectations, the alerts of those that fail, and which of them are open."""
+"""Checks: thresholds, expectations, alerts, and the state of open alerts."""

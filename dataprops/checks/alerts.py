@@ -1,8 +1,7 @@
-"""Alerts: what a person should know now, each with its number, its threshold and its evidence.
+"""Alerts: problems that need attention, each with its number, threshold and evidence.
 
-One alert for each failed check, whose verdict is that of the checks' results where they are given; a critical one for
-each failed check of the result tables themselves; and one of severity info for each prediction whose interval excludes
-0 and that no failed check speaks of. The most severe come first.
+One alert per failed check; a critical one per failed consistency check of the result tables; and one of severity info per
+prediction whose interval excludes 0, unless a failed check already covers it. The most severe come first.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ class Alert:
     severity : str
         info, warning or critical.
     name : str
-        Of the check or the prediction.
+        Name of the check or prediction.
     sentence : str
-        What is wrong, in plain words.
+        The problem, as shown to users.
     measure : str
     value, threshold : float
-        The number, and the bound that it breaks.
+        The measured value, and the bound it violates.
     images : tuple of int
-        Ids of images that are the evidence, the first `EVIDENCE` of them.
+        Ids of the first `EVIDENCE` images in evidence.
     paths : tuple of str
         Their paths.
     findings : int
-        Findings of the check's kinds in all.
+        Total number of findings of the check's kinds.
     """
 
     severity: str
@@ -57,7 +56,7 @@ class Alert:
     findings: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """As a dict of plain values."""
         return asdict(self) | {"images": list(self.images), "paths": list(self.paths)}
 
 
@@ -68,7 +67,7 @@ def raise_alerts(
     results: pd.DataFrame | None = None,
     predictions: Iterable[Prediction] = (),
 ) -> list[Alert]:
-    """The alerts of an audit, the most severe first; of two checks on one measure only the more severe.
+    """The alerts of an audit, most severe first; only the most severe per measure.
 
     Parameters
     ----------
@@ -77,12 +76,11 @@ def raise_alerts(
     checks : iterable of Check
         From `thresholds.load_thresholds`.
     findings : DataFrame
-        kind, images, paths, detail: where the evidence is taken from.
+        kind, images, paths, detail: the evidence.
     results : DataFrame, optional
-        Of `checks.run_checks`: its verdicts. Without it the thresholds are compared here, and the result tables are not
-        judged.
+        Results of `expectations.run_checks`. Without them thresholds are compared here, and the result tables are not checked.
     predictions : iterable of Prediction, optional
-        Where an interval excludes 0 and no check failed on it, an alert of severity info.
+        Significant ones not covered by a failed check become alerts of severity info.
     """
     failed = None if results is None else set(results.loc[~results["success"].fillna(True), "check"])
     alerts = list(_failed_checks(measures, checks, findings, failed))
@@ -121,7 +119,7 @@ def _failed_checks(
 
 
 def detail_of(evidence: pd.DataFrame, value: float) -> str | None:
-    """What the finding whose value failed the check says; the first, where the check counts findings; None where there is none."""
+    """Detail of the finding whose value failed the check, otherwise of the first; None without findings."""
     if evidence.empty:
         return None
     own = evidence[np.isclose(evidence["value"].to_numpy(float), value)] if "value" in evidence else evidence
@@ -129,7 +127,7 @@ def detail_of(evidence: pd.DataFrame, value: float) -> str | None:
 
 
 def _first_images(evidence: pd.DataFrame) -> dict[int, str]:
-    """Id -> path of the first `EVIDENCE` different images that findings name."""
+    """Id -> path of the first `EVIDENCE` distinct images in findings."""
     named: dict[int, str] = {}
     for ids, paths in evidence[["images", "paths"]].itertuples(index=False):
         for image, path in zip(ids, paths, strict=True):
@@ -145,7 +143,7 @@ def _failed_structure(rows: pd.DataFrame) -> Iterator[Alert]:
             row["severity"],
             row["check"],
             f"Internal consistency check failed: {row['title']} does not hold (table {row['table']}). Do not rely on"
-            " its numbers; this is a fault of the program, please report it.",
+            " its numbers; this is a bug in dataprops, please report it.",
             f"{row['table']}.{row['measure']}",
             float("nan"),
             row["min"],
@@ -167,7 +165,7 @@ def _severity(alert: Alert | Mapping[str, Any]) -> str:
 
 
 def worst(alerts: Iterable[Alert | Mapping[str, Any]]) -> str | None:
-    """The greatest severity among alerts (records, or what `as_dict` makes of them), None if there is none."""
+    """The highest severity among alerts (`Alert` or dict); None without alerts."""
     return max(map(_severity, alerts), key=SEVERITIES.index, default=None)
 
 
@@ -177,9 +175,9 @@ def exit_code(alerts: Iterable[Alert | Mapping[str, Any]], fail_on: str) -> int:
     Raises
     ------
     DatapropsError
-        If `fail_on` is none of these.
+        If `fail_on` is anything else.
     """
     if fail_on not in FAIL_ON:
-        raise DatapropsError(f"fail-on is {fail_on!r}; expected {', '.join(FAIL_ON)}")
+        raise DatapropsError(f"fail-on must be one of {', '.join(FAIL_ON)}, got {fail_on!r}")
     found = worst(alerts)
     return int(fail_on != "never" and found is not None and SEVERITIES.index(found) >= SEVERITIES.index(fail_on))

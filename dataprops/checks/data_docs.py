@@ -1,8 +1,8 @@
-"""The outcome of the checks as pages: an index, and one page for each suite of Great Expectations.
+"""Data Docs: check results as HTML pages, an index and one page per Great Expectations suite.
 
-Great Expectations' own pages load style sheets and scripts from eight other hosts: they are blank without a network, and tell those
-hosts who looks at which audit with one. These say the same - each expectation with its arguments, what was observed, the values
-that broke it - and load nothing.
+Great Expectations' own pages load styles and scripts from eight external hosts: they are blank offline, and reveal to those hosts
+who views which audit. These pages have the same content (each expectation, its arguments, observed and unexpected values) and load
+nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ td:first-child,td:last-child,th{white-space:nowrap}
 .failed{color:#b3261e;font-weight:600}.passed{color:#1f7a45}code{font-size:.85em}
 @media(prefers-color-scheme:dark){.failed{color:#ff9a91}.passed{color:#7fce9b}}"""
 HEAD = "".join(f'<th scope="col">{name}</th>' for name in ("Outcome", "Expectation", "Observed", "Severity"))
-SHOWN = 20  # values that broke an expectation
+SHOWN = 20  # unexpected values listed
 
 
 def _page(title: str, body: str) -> str:
@@ -45,7 +45,7 @@ def _outcome(success: bool) -> str:
 
 
 def _observed(result: Mapping[str, Any]) -> str:
-    """What an expectation saw, in words."""
+    """The observed and unexpected values, as text."""
     seen = result.get("result") or {}
     parts = []
     if seen.get("observed_value") is not None:
@@ -73,12 +73,12 @@ def _row(result: Mapping[str, Any]) -> str:
 
 
 def write_docs(folder: Path, suites: Mapping[str, Sequence[Mapping[str, Any]]]) -> Path:
-    """Write the pages; returns the index.
+    """Write the pages; returns the path of the index.
 
     Parameters
     ----------
     suites : mapping
-        Name of a suite -> its results as plain values, as Great Expectations' ``to_json_dict`` gives them.
+        Suite name -> its results, each as from Great Expectations' ``to_json_dict``.
     """
     (folder / "validations").mkdir(parents=True, exist_ok=True)
     rows = []
@@ -88,7 +88,7 @@ def write_docs(folder: Path, suites: Mapping[str, Sequence[Mapping[str, Any]]]) 
             f'<p><a href="../index.html">All suites</a></p><table><thead><tr>{HEAD}</tr></thead><tbody>'
             + "\n".join(
                 _row(result) for result in sorted(results, key=lambda one: bool(one.get("success")))
-            )  # what failed first
+            )  # failures first
             + "</tbody></table>"
         )
         write_text(folder / "validations" / f"{name}.html", _page(f"Expectations on {name}", body))

@@ -1,4 +1,4 @@
-"""The default checks: of the set as a whole, those that findings bring, of properties, of predictions."""
+"""The default checks: of the dataset, of findings (declared with each finding), of properties, of predictions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SET = (
         severity="warning",
         title="enough images for the estimates",
         sentence=(
-            "The set has only {value:image|images}: error, dimension and sharpness are uncertain below {threshold:.0f}."
+            "The dataset has only {value:image|images}: error, dimension and sharpness are unreliable below {threshold:.0f}."
         ),
-        reason="the estimates of d and K_F mean little below this; the paper's smallest training set has 500",
+        reason="below this the estimates of d and K_F are unreliable; the paper's smallest training set has 500",
     ),
 )
 PROPERTIES = (
@@ -24,12 +24,12 @@ PROPERTIES = (
         measure="dimension_relative_se",
         max=0.1,
         severity="info",
-        title="the intrinsic dimension is known precisely enough",
+        title="the intrinsic dimension is precise enough",
         sentence=(
-            "The intrinsic dimension is known only to within {value:share}: more images would make it, and the predictions, "
-            "more precise."
+            "The intrinsic dimension has a relative standard error of {value:share}: more images would make it, and the "
+            "predictions, more precise."
         ),
-        reason="beyond that, predictions that rest on d say little",
+        reason="above this, predictions based on d are uninformative",
     ),
 )
 PREDICTIONS = (
@@ -38,13 +38,13 @@ PREDICTIONS = (
         measure="easier_to_attack_share",
         max=0.8,
         severity="info",
-        title="not easier to attack than nearly all sets of the calibration",
+        title="not easier to attack than nearly all calibration datasets",
         sentence=(
-            "Networks trained on this set are expected to be easier to mislead by imperceptible perturbations than "
-            "those of {value:most} sets of the calibration (a hint: on sources left out the ranking was only moderate)."
+            "Networks trained on this dataset are expected to be easier to mislead by adversarial perturbations than those "
+            "of {value:most} calibration datasets (weak evidence: on held-out sources the ranking was only moderate)."
         ),
         kinds=("sharpest_pairs",),
-        reason="one set in five of the calibration lies beyond; chosen, not measured",
+        reason="one calibration dataset in five is above; chosen, not measured",
     ),
     Check(
         name="attack_penalty",
@@ -53,20 +53,20 @@ PREDICTIONS = (
         severity="warning",
         title="not far easier to attack than natural images",
         sentence=(
-            "Networks trained on this set are expected to be far easier to mislead by imperceptible perturbations than "
-            "networks for everyday pictures (predicted rise of the test loss {value:.0f} nats, at most "
-            "{threshold:.0f} is tolerated; the paper's everyday pictures reach 5)."
+            "Networks trained on this dataset are expected to be far easier to mislead by adversarial perturbations than "
+            "networks for natural images (predicted increase of the test loss {value:.0f} nats, threshold "
+            "{threshold:.0f}; the paper's natural-image datasets reach 5)."
         ),
         kinds=("sharpest_pairs",),
         reason=(
-            "from 15 nats on the 95 % interval excludes 0; the paper's sets of everyday pictures reach 4.8, its "
-            "radiology sets 5.9 to 31.6"
+            "above 15 nats the 95 % interval excludes 0; the paper's natural-image datasets reach 4.8, its radiology "
+            "datasets 5.9 to 31.6"
         ),
     ),
 )
 
 
 def default_checks() -> tuple[Check, ...]:
-    """Every check with its default threshold, in the order of the results."""
+    """All checks with default thresholds, in the order of the results."""
     brought = [check for finding in FINDINGS.values() for check in finding.checks]
     return (*SET, *brought, *PROPERTIES, *PREDICTIONS)

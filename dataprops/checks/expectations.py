@@ -1,10 +1,9 @@
-"""The checks as Great Expectations: one over the measures for each threshold, structural ones over the result tables.
+"""The checks as Great Expectations: one expectation per threshold, and structural ones on the result tables.
 
-Nothing leaves this process but the Data Docs, pages that go beside the results (`data_docs`): the context lives in memory, is told
-to send no statistics, and gets no site in the temporary folder. Since 1.0 a failed validation raises
-nothing: each result's `success` is read, and an expectation that could not be evaluated counts as failed. A measure
-that does not apply to a set (no splits, say) or is NaN, which Great Expectations would let pass as missing, is skipped
-and said to be.
+The context is in memory, sends no usage statistics and writes no temporary site; only the Data Docs are written (`data_docs`).
+Since 1.0 a failed validation does not raise: each result's `success` is read, and an expectation that cannot be evaluated counts
+as failed. A measure that does not apply (e.g. no splits) or is NaN, which Great Expectations would pass as missing, is reported as
+skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class CheckReport(NamedTuple):
     Attributes
     ----------
     success : bool
-        No expectation failed, of whatever severity.
+        True if no expectation failed, at any severity.
     results : DataFrame
         check, table, measure, value, min, max, severity, success (NA: skipped), title.
     data_docs : Path or None
@@ -44,14 +43,14 @@ class CheckReport(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """What Great Expectations said.
+    """Results of Great Expectations.
 
     Attributes
     ----------
     outcome : dict
-        Name of a check or rule -> whether it holds; those of an empty table are left out.
-    reasons : tuple of (name, why)
-        Of those that could not be evaluated; they count as failed.
+        Name of a check or rule -> whether it holds; rules of empty tables are missing.
+    reasons : tuple of (name, error)
+        Expectations that could not be evaluated; they count as failed.
     """
 
     outcome: dict[str, bool]
@@ -59,7 +58,7 @@ class Verdicts(NamedTuple):
 
 
 class Structural(NamedTuple):
-    """A check of a result table itself: a failure is a fault of ours, not of the data."""
+    """A consistency check of a result table: a failure is a bug, not a data problem."""
 
     name: str
     table: str
@@ -94,7 +93,7 @@ STRUCTURE: tuple[Structural, ...] = (
 
 
 def structure(measures: Mapping[str, float]) -> tuple[Structural, ...]:
-    """The structural checks of a set; where it has classes, their codes are 0 to n_classes - 1."""
+    """The structural checks; with classes, also that label codes are 0 to n_classes - 1."""
     classes = measures.get("n_classes")
     if classes is None or math.isnan(classes):
         return STRUCTURE
@@ -105,7 +104,7 @@ def structure(measures: Mapping[str, float]) -> tuple[Structural, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Great Expectations' remarks about itself do not belong in an audit's log; its errors do."""
+    """Suppress Great Expectations' warnings; keep its errors."""
     logger = logging.getLogger("great_expectations")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -136,9 +135,9 @@ def run_checks(
     checks : sequence of Check
         From `thresholds.load_thresholds`.
     docs : Path, optional
-        Folder for the Data Docs; nothing is written without it.
+        Folder for the Data Docs; without it nothing is written.
     evaluate : callable, optional
-        Asks Great Expectations: `validate` in this process by default; `validator.validate` has a process of its own.
+        Runs Great Expectations: `validate` in this process (default), or `validator.validate` in the helper process.
     """
     applicable = [check for check in checks if _given(measures.get(check.measure))]
     rules = structure(measures)
@@ -159,7 +158,7 @@ def _given(value: float | None) -> bool:
 
 
 def _columns(table: pd.DataFrame, rules: Sequence[Structural], name: str) -> pd.DataFrame:
-    """The columns that the rules look at. One that is missing stays missing, and its rule fails."""
+    """The columns used by rules; a missing one stays missing, so that its rule fails."""
     wanted = dict.fromkeys(rule.options["column"] for rule in rules if rule.table == name)
     return table[[column for column in wanted if column in table]]
 
@@ -167,7 +166,7 @@ def _columns(table: pd.DataFrame, rules: Sequence[Structural], name: str) -> pd.
 def validate(
     frames: Mapping[str, pd.DataFrame], checks: Sequence[Check], rules: Sequence[Structural], docs: Path | None
 ) -> Verdicts:
-    """Ask Great Expectations, in this process: tables by name, with the checks of the first and the rules of the others."""
+    """Run Great Expectations in this process: checks on the table "measures", rules on the others."""
     with _quiet():
         return _validate(frames, checks, rules, docs)
 
@@ -183,7 +182,7 @@ def _validate(
         ProgressBarsConfig,
     )
 
-    library: Any = expectations  # its parts are exported without being said to be
+    library: Any = expectations  # re-exports that type checkers do not see
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
         progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
@@ -214,7 +213,7 @@ def _validate(
     for name, wanted in suites.items():
         if not wanted or not len(frames[name]):
             continue
-        outcome |= {one.meta["check"]: False for one in wanted}  # until a result says otherwise
+        outcome |= {one.meta["check"]: False for one in wanted}  # until there is a result
         suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
         validation = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
@@ -237,7 +236,7 @@ def _bounds(check: Check) -> str:
 
 
 def _exceptions(info: Mapping[str, Any] | None) -> set[str]:
-    """Messages of what an expectation raised; Great Expectations gives one record, or one for each of its metrics."""
+    """Exception messages of an expectation; Great Expectations gives one record, or one per metric."""
     records = [info, *(value for value in (info or {}).values() if isinstance(value, Mapping))]
     return {str(record["exception_message"]) for record in records if record and record.get("raised_exception")}
 

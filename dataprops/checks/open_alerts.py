@@ -1,18 +1,17 @@
-"""Which alerts are open, and what is still to be said about them: the memory between audits of one dataset.
+"""Open alerts and unsent notifications: the state kept between audits of a dataset.
 
-An alert is told once when it opens and once when it closes. `STORE/alerts/<dataset>.json` holds the open alerts and an
-outbox of news; `STORE/alerts/receipts/<dataset>/` one small file for each piece of news that reached its channels.
+A notification is sent once when an alert opens and once when it closes. `STORE/alerts/<dataset>.json` holds the open alerts and
+the outbox; `STORE/alerts/receipts/<dataset>/` one small file per notification, with the channels that received it.
 
-What a crash can do
--------------------
-1. `settle` writes the open alerts and the news about them in one rename, before anything is sent. A crash before it: the
-   next audit finds the same change. A crash after it: the news lies in the outbox, with the id it will always have.
-2. News leaves the outbox when it is known to have arrived (`forget`). Until then it is sent again, with its id: whoever
-   receives it can tell a repetition from news.
-3. A channel's receipt is written right after the channel took the message. The sender holds the lock of that piece of news
-   and checks for a receipt first, so that two senders never send two messages. Only a crash between the channel's answer and
-   the receipt makes one message arrive twice: at least once for each channel, and exactly once but for that instant. (Sending
-   after writing the receipt would lose messages instead; the id is part of the message, so the receiver can tell.)
+Crash safety
+------------
+1. `settle` writes open alerts and outbox in one atomic rename, before anything is sent. After a crash before the rename, the next
+   audit finds the same change; after a crash following it, the notification is in the outbox, with its permanent id.
+2. A notification leaves the outbox once delivered (`forget`). Until then it is resent with the same id, so receivers can
+   deduplicate.
+3. A receipt is written right after the channel accepts the message. The sender holds the dataset's sending lock and checks for a
+   receipt first, so concurrent senders never send twice. Only a crash between the channel's response and the receipt causes a
+   duplicate: delivery is at least once per channel, and exactly once otherwise. (Writing the receipt first would lose messages.)
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("6f1f6d0e-6c0a-5d43-9a58-3a4f2f0c7d1b")
 OPENED, CLOSED = "audit.alert.opened", "audit.alert.closed"
-# alerts of audits that did not finish or did not start; the next one that finishes closes them
+# alerts for audits that failed or did not start; the next finished audit closes them
 RUN_FAILED, RUN_LATE = "audit_failed", "audit_late"
 RECEIPT_DAYS = 90
 STILL_OPEN = {"severity", "sentence", "measure", "value", "threshold", "paths"}
@@ -45,14 +44,14 @@ News = dict[str, Any]
 
 
 def empty_state() -> State:
-    """A state with no open alerts and no messages to send."""
+    """A state without open alerts or unsent notifications."""
     return {"schema": 1, "open": {}, "outbox": []}
 
 
 def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, Any]]) -> tuple[list[dict], list[dict]]:
-    """Alerts that opened and alerts that closed: by name, or because their severity rose.
+    """Alerts that opened (new, or more severe than notified before) and alerts that closed.
 
-    A measure that only moved, or a severity that fell, is not news: nobody is notified twice.
+    A changed value or a lower severity alone causes no notification.
 
     Examples
     --------
@@ -68,22 +67,22 @@ def changes(opened_before: Mapping[str, Mapping], alerts: Iterable[Mapping[str, 
 
     def is_news(name: str, alert: Mapping[str, Any]) -> bool:
         before = opened_before.get(name)
-        # against the worst that was told: a value that swings around a bound must not notify each time
+        # compare with the worst severity notified: a value oscillating around a bound must not notify each time
         return before is None or SEVERITIES.index(alert["severity"]) > SEVERITIES.index(_told(before))
 
     opened = [alert for name, alert in present.items() if is_news(name, alert)]
-    # told to whoever heard that it opened: by the worst severity, not by the last
+    # closes with the worst severity notified, so that it reaches every channel that saw it open
     closed = [{**alert, "severity": _told(alert)} for name, alert in opened_before.items() if name not in present]
     return opened, closed
 
 
 def _told(alert: Mapping[str, Any]) -> str:
-    """The worst severity that was reported for an open alert."""
+    """The worst severity notified for an open alert."""
     return alert.get("told", alert["severity"])
 
 
 def news(dataset: str, kind: str, alert: Mapping[str, Any], run_id: str, when: str) -> News:
-    """One piece of news; the same change found by the same run always has the same id."""
+    """A notification; its id is a function of the change and the run, so repeating it gives the same id."""
     told = {name: plain(alert[name]) for name in ("name", *sorted(STILL_OPEN)) if name in alert}
     identity = f"{dataset}\n{kind}\n{alert['name']}\n{alert['severity']}\n{run_id}"
     return {
@@ -97,7 +96,7 @@ def news(dataset: str, kind: str, alert: Mapping[str, Any], run_id: str, when: s
 
 
 def settled(state: State, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> State:
-    """The state after an audit with these alerts: what is open now, the outbox with what is new, and when that was."""
+    """The state after an audit with these alerts: open alerts, outbox with new notifications, and the time."""
     from dataprops.checks.alerts import SEVERITIES
 
     alerts = list(alerts)
@@ -125,9 +124,9 @@ def with_failure(
     name: str = RUN_FAILED,
     began: str | None = None,
 ) -> State:
-    """The state after a run that failed or is late: one alert more, unless it is open already.
+    """The state after a failed or late run: one more alert, unless it is already open.
 
-    Nor if the run `began` (UTC, ISO 8601) before the last audit that finished: that one made it good.
+    No alert either if the run `began` (UTC, ISO 8601) before the last finished audit, which supersedes it.
     """
     if name in state["open"] or (began is not None and began <= state.get("settled", "")):
         return state
@@ -150,19 +149,19 @@ def load_state(store: Path, dataset: str) -> State:
     Raises
     ------
     DatapropsError
-        If the file is damaged: to start anew would send every open alert again, so that is for a person to decide.
+        If the file is damaged: starting afresh would resend every open alert, which is for the user to decide.
     """
     path = state_path(store, dataset)
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         if {"open", "outbox"} <= set(state):
             return state
-        raise ValueError("it has no open alerts and outbox")
+        raise ValueError("keys open and outbox are missing")
     except FileNotFoundError:
         return empty_state()
     except ValueError as error:
         raise DatapropsError(
-            f"{path} is damaged ({error}): restore it, or remove it, and every open alert is sent once more"
+            f"{path} is damaged ({error}): restore it, or delete it, which resends every open alert"
         ) from error
 
 
@@ -178,7 +177,7 @@ def held(path: Path) -> Iterator[None]:
 
 @contextmanager
 def changing(store: Path, dataset: str) -> Iterator[State]:
-    """The state, to be changed in place; written in one rename when the context ends well."""
+    """The state, to be modified in place; written in one atomic rename if the context exits without an error."""
     path = state_path(store, dataset)
     with held(store / "locks" / f"{dataset}.alerts.lock"):
         state = load_state(store, dataset)
@@ -190,8 +189,9 @@ def changing(store: Path, dataset: str) -> Iterator[State]:
 
 
 def not_ahead(store: Path, dataset: str, when: str) -> State:
-    """The state at a moment. Where it says that an audit was settled after it, the clock was set back since: from now on runs are
-    compared with this moment, else none that fails would be told until the clock is there again.
+    """The state, with its "settled" time capped at `when`.
+
+    A later time means that the clock was set back since; uncapped, failures would not be reported until the clock caught up.
     """
     state = load_state(store, dataset)
     if state.get("settled", "") <= when:
@@ -202,21 +202,21 @@ def not_ahead(store: Path, dataset: str, when: str) -> State:
 
 
 def settle(store: Path, dataset: str, alerts: Iterable[Mapping[str, Any]], run_id: str, when: str) -> list[News]:
-    """Write down what an audit changed, before anything is sent; returns all that waits."""
+    """Record what an audit changed, before anything is sent; returns the outbox."""
     with changing(store, dataset) as state:
         state.update(settled(state, dataset, alerts, run_id, when))
         return list(state["outbox"])
 
 
 def record_failure(store: Path, dataset: str, sentence: str, run_id: str, when: str, **how: Any) -> list[News]:
-    """Write down that a run failed or is late, before anything is sent; returns all that waits. See `with_failure`."""
+    """Record a failed or late run, before anything is sent; returns the outbox. See `with_failure`."""
     with changing(store, dataset) as state:
         state.update(with_failure(state, dataset, sentence, run_id, when, **how))
         return list(state["outbox"])
 
 
 def forget(store: Path, dataset: str, ids: Iterable[str]) -> None:
-    """Remove delivered messages from the outbox."""
+    """Remove delivered notifications from the outbox."""
     gone = set(ids)
     if gone:
         with changing(store, dataset) as state:
@@ -224,18 +224,18 @@ def forget(store: Path, dataset: str, ids: Iterable[str]) -> None:
 
 
 def receipts_folder(store: Path, dataset: str) -> Path:
-    """Where the receipts of a dataset lie."""
+    """Folder of a dataset's receipts."""
     return store / "alerts" / "receipts" / dataset
 
 
 def receipts(store: Path, dataset: str, news_id: str) -> dict[str, str]:
-    """Channel -> time at which it took this piece of news."""
+    """Channel -> time of delivery of a notification."""
     path = receipts_folder(store, dataset) / f"{uuid.UUID(news_id)}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_receipt(store: Path, dataset: str, news_id: str, channel: str, when: str) -> None:
-    """Note that a channel took a piece of news; the caller holds its lock (`sending`)."""
+    """Record the delivery of a notification to a channel; the caller holds the lock (`sending`)."""
     path = receipts_folder(store, dataset) / f"{uuid.UUID(news_id)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({**receipts(store, dataset, news_id), channel: when}))
@@ -243,7 +243,7 @@ def write_receipt(store: Path, dataset: str, news_id: str, channel: str, when: s
 
 @contextmanager
 def sending(store: Path, dataset: str) -> Iterator[None]:
-    """Held while news of a dataset is sent, so that two senders never send two messages; drops old receipts."""
+    """Lock held while a dataset's notifications are sent, so that none is sent twice; deletes old receipts on exit."""
     with held(store / "locks" / f"{dataset}.sending.lock"):
         yield
         oldest = time.time() - RECEIPT_DAYS * 86400

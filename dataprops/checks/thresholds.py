@@ -1,4 +1,4 @@
-"""Thresholds of the checks: the defaults, and a user's TOML file over them, key by key."""
+"""Thresholds of the checks: defaults, overridden key by key by a user's TOML file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dataprops.findings.check import SEVERITIES, Check, Quantity
 from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import OptionError, check_values
 
-Bound = Annotated[float, Interval(ge=-math.inf, le=math.inf)]  # any number; NaN is none
+Bound = Annotated[float, Interval(ge=-math.inf, le=math.inf)]  # any number except NaN
 __all__ = ["SEVERITIES", "Check", "Quantity", "load_thresholds"]
 
 
 class UserCheck(NamedTuple):
-    """What a user may set of a check."""
+    """The settings of a check that a user can override."""
 
     min: Bound
     max: Bound
@@ -35,17 +35,17 @@ KEYS = UserCheck._fields
 
 
 def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
-    """The checks, with a user's file over the defaults; disabled ones left out.
+    """The enabled checks, with a user's overrides.
 
     Parameters
     ----------
     path : str or Path, optional
-        TOML file: a table for each check to change, with any of `min`, `max`, `severity`, `enabled`.
+        TOML file with a table per overridden check: any of `min`, `max`, `severity`, `enabled`.
 
     Raises
     ------
     DatapropsError
-        If the file cannot be read, or names an unknown check, key or value.
+        If the file cannot be read, or has an unknown check or key or an invalid value.
     """
     checks = {check.name: check for check in default_checks()}
     given = {} if path is None else _user_table(Path(path), checks)
@@ -59,14 +59,14 @@ def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
 
 def _near(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(names), 1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (there are {', '.join(names)})"
+    return f" (did you mean {close[0]!r}?)" if close else f" (valid: {', '.join(names)})"
 
 
 def _near_check(name: str, defaults: dict[str, Check]) -> str:
-    """The check that was meant: by its name, or by the measure it looks at."""
+    """Suggest the intended check, by name or by measure."""
     by_measure = {check.measure: name for name, check in reversed(defaults.items())}
     if name in by_measure:
-        return f" (did you mean {by_measure[name]!r}? {name!r} is the measure it looks at)"
+        return f" (did you mean {by_measure[name]!r}? {name!r} is its measure)"
     return _near(name, defaults)
 
 
@@ -84,12 +84,12 @@ def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, A
     for name, keys in given.items():
         if name not in defaults and name in KEYS:
             raise DatapropsError(
-                f"{path}: {name} belongs to no check: put it below the name of one, such as [conflicts]"
+                f"{path}: {name} is outside a check's table: put it below a header such as [conflicts]"
             )
         if name not in defaults:
             raise DatapropsError(f"{path}: unknown check {name!r}{_near_check(name, defaults)}")
         if not isinstance(keys, dict):
-            raise DatapropsError(f"{path}: {name} must be a table: write [{name}] and its keys below")
+            raise DatapropsError(f"{path}: {name} must be a table: write [{name}] with its keys below")
         try:
             check_values(UserCheck, keys)
         except OptionError as error:

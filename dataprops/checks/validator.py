@@ -1,4 +1,4 @@
-"""Great Expectations in the helper's process (`util.helper`): its import takes longer than all else in a small audit."""
+"""Great Expectations in the helper process (`util.helper`): its import takes longer than the rest of a small audit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dataprops.util import helper
 
-if TYPE_CHECKING:  # what is imported here delays the process
+if TYPE_CHECKING:  # imports here would delay start-up
     import pandas as pd
 
     from dataprops.checks.expectations import Structural, Verdicts
@@ -18,6 +18,6 @@ if TYPE_CHECKING:  # what is imported here delays the process
 def validate(
     frames: Mapping[str, pd.DataFrame], checks: Sequence[Check], rules: Sequence[Structural], docs: Path | None
 ) -> Verdicts:
-    """As `expectations.validate`, in the helper's process where there is one."""
+    """`expectations.validate`, run in the helper process if there is one."""
     arguments = (dict(frames), tuple(checks), tuple(rules), docs)
     return helper.submit("dataprops.checks.expectations", "validate", *arguments, begin=True).result()

@@ -1,1 +1,1 @@
-"""One module for each command of `dataprops`; `flows.cli` names them."""
+"""One module per `dataprops` command, listed in `flows.cli`."""

@@ -1,4 +1,4 @@
-"""`dataprops audit`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops audit`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  dataprops audit digits:                          the digits that ship with scikit-learn
+  dataprops audit digits:                          the digits dataset of scikit-learn
   dataprops audit scans/ --store audits            class/file or split/class/file
   dataprops audit scans.csv --label-column finding --group-column patient
   dataprops audit chexpert:CheXpert-v1.0-small --rule uncertain=positive --rule subset=1750
   dataprops audit scans/ --size 224 --scale per-image-max --channels 1
   dataprops audit ct/ --window lung                DICOM; dicom:ct/ for every frame, nifti:brains/ for slices
-  dataprops audit scans/ --anchors 5000            very many images: estimates from 5,000 of them
+  dataprops audit scans/ --anchors 5000            very large datasets: estimates from 5,000 images
   dataprops audit scans/ --inline --json | jq .intrinsic_dimension
   dataprops audit scans/ --cluster tcp://scheduler:8786 --fail-on warning
 """
 
 EXITS = """\b
-Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable input,
-3 the machine refused (a full disk, a read-only store) or something unexpected; 130 interrupted.
+Exit code: 0 no alert at or above --fail-on, 1 alert, 2 usage error or unusable input,
+3 system error (full disk, read-only store) or unexpected error, 130 interrupted.
 """
 
 
@@ -47,12 +47,14 @@ Exit code: 0 no alert at or above --fail-on, 1 some, 2 wrong usage or unusable i
 @options_of(AuditConfig, leave_out=("source",))
 @click.option("--inline", is_flag=True, help="Run in this process, without Prefect or Dask.")
 @click.option("--cluster", default="local", show_default=True, help="local, processes, cuda or tcp://host:port.")
-@click.option("--workers", type=click.IntRange(1), help="Threads or processes of a local cluster [default: the cores].")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads or processes of a local cluster [default: one per core]."
+)
 @click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@click.option("--quiet", is_flag=True, help="Hide progress.")
 @at_the_edge
-@stoppable("what was decoded and computed is kept")
+@stoppable("decoded and computed results are kept")
 def command(
     inline: bool,
     cluster: str,
@@ -64,15 +66,15 @@ def command(
 ) -> None:
     """Audit a dataset: a folder of images, a manifest (.csv, .parquet), or NAME:LOCATION.
 
-    Writes Parquet tables, checks, and one HTML report into the store, and prints a summary.
+    Writes Parquet tables, checks and an HTML report to the store, and prints a summary.
     """
-    # matplotlib would put its list of fonts into the home folder
+    # keep matplotlib's font cache out of the home directory
     cache = Path(options["store"]).expanduser().resolve() / "cache"
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # else compiled anew by each process
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # otherwise every process compiles again
     if inline:
-        kernels.begin()  # takes longest: everything else happens beside it
+        kernels.begin()  # takes longest; runs in the background
     config = AuditConfig(**asked(options))
     summary = _audit_inline(config, workers, quiet) if inline else _audit_flow(config, cluster, workers, quiet)
     if as_json:
@@ -110,10 +112,7 @@ def progress_shown(quiet: bool) -> Progress:
 
 @contextmanager
 def telling(config: AuditConfig, quiet: bool, otherwise: Callable[[], str] = lambda: "starting") -> Iterator[Progress]:
-    """Progress on the terminal while the context lasts, and a word of what is under way wherever nothing is counted.
-
-    `otherwise` is said while no stage of an audit of this dataset is at work.
-    """
+    """Show progress on the terminal while the context lasts; `otherwise` gives the text while no stage of this audit is running."""
     if quiet:
         yield progress_shown(quiet)
         return
@@ -146,23 +145,23 @@ def _audit_flow(config: AuditConfig, cluster: str, workers: int | None, quiet: b
 
     store, doing = open_store(config.store), ["waiting for the Prefect server"]
     with telling(config, quiet, lambda: doing[-1]) as progress, server_for(store) as ready:
-        # a server takes seconds to start: decode meanwhile; the flow's own stage then finds the shards in place
+        # decode while the server starts (seconds); the flow's own stage then finds the shards in place
         spent, decoded = _decode_ahead(config, progress, workers)
         from flows.audit import audit as flow
         from flows.audit import show_progress_on, took
 
         if decoded:
-            kernels.begin()  # not before: beside the server it would take decoding its core
+            kernels.begin()  # not earlier: it would compete with decoding and the server for cores
         _import_ahead(something_new=bool(decoded))
         ready()
-        doing.append("telling the Prefect server")
+        doing.append("starting the Prefect flow")
         show_progress_on(progress)
         took(spent)
         return flow(asdict(config), cluster, workers)
 
 
 def _import_ahead(*, something_new: bool) -> None:
-    """Load what later stages import when they use it, while there is nothing else to do; with nothing new most are left out."""
+    """Import later stages while waiting for the server; if nothing is new, only the few that will run."""
     from dataprops.audit.composition import COMPUTE, TELL, stage
 
     for name in COMPUTE if something_new else TELL:
@@ -170,16 +169,16 @@ def _import_ahead(*, something_new: bool) -> None:
     if not something_new:
         from dataprops.report.plots import prepare
 
-        prepare()  # with nothing new this process draws
+        prepare()  # if nothing is new, this process draws the plots
 
 
 def _decode_ahead(config: AuditConfig, progress: Progress, workers: int | None) -> tuple[dict[str, float], int]:
-    """Scan and decode into the shards of the store; idempotent, so that the flow's stages need not know of it.
+    """Scan and decode into the store's shards; idempotent, so the flow's stages need not know.
 
     Returns
     -------
     dict, int
-        Seconds that each stage took, by its name; and how many images were decoded.
+        Seconds per stage, by name; number of images decoded.
     """
     import shutil
 

@@ -1,4 +1,4 @@
-"""`dataprops clean`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops clean`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flows.commands.common import at_the_edge
 EXAMPLES = """\b
 Examples:
   dataprops clean scans --remove duplicates,conflicts --out clean.csv    then: dataprops audit clean.csv --name scans
-  dataprops clean scans --remove leaks,suspects --out clean.parquet      a manifest of what stays
+  dataprops clean scans --remove leaks,suspects --out clean.parquet      a manifest of the remaining images
   dataprops clean scans --remove conflicts --format labelstudio --out tasks.json
 
 \b
@@ -18,7 +18,7 @@ What can be removed: conflicts, near-conflicts, suspects, leaks, group-leaks, du
 unreadable, unlabelled, quality, outliers.
 
 \b
-Exit code: 0 written, 2 wrong usage or no finished audit.
+Exit code: 0 written, 2 usage error or no finished audit.
 """
 FORMATS = ("manifest", "csv", "cleanlab", "fiftyone", "labelstudio")
 
@@ -26,22 +26,22 @@ FORMATS = ("manifest", "csv", "cleanlab", "fiftyone", "labelstudio")
 @click.command("clean", epilog=EXAMPLES)
 @click.argument("name")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--remove", required=True, help="Kinds of findings, comma-separated; the images they name are left out.")
-@click.option("--out", required=True, type=click.Path(), help="File to write; a manifest in .csv or .parquet.")
+@click.option("--remove", required=True, help="Kinds of findings whose images are removed, comma-separated.")
+@click.option("--out", required=True, type=click.Path(), help="Output file; a manifest is .csv or .parquet.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
     default="manifest",
     show_default=True,
-    help="What stays, as a manifest; what goes (csv, labelstudio); or every image with its findings (cleanlab, fiftyone).",
+    help="Remaining images (manifest), removed images (csv, labelstudio), or all images with findings (cleanlab, fiftyone).",
 )
 @click.option(
-    "--links", default="/data/local-files/?d=", show_default=True, help="Label Studio: what links begin with."
+    "--links", default="/data/local-files/?d=", show_default=True, help="Label Studio: prefix of image links."
 )
 @at_the_edge
 def command(name: str, store: str, remove: str, out: str, form: str, links: str) -> None:
-    """Write a manifest of the dataset NAME that leaves out what findings of its newest audit name. No image is touched."""
+    """Write a manifest of dataset NAME without the images flagged by its newest audit. Image files are not changed."""
     from dataprops.audit.cleaning import clean, newest_results, write_list
 
     results = newest_results(store, name)
@@ -49,11 +49,11 @@ def command(name: str, store: str, remove: str, out: str, form: str, links: str)
     path = write_list(out, results, cleaned, form, links)
     counts = cleaned.removed["kind"].value_counts()
     for kind, count in counts.items():
-        click.echo(f"{count:>8,}  left out: {kind.replace('_', ' ')}")
-    click.echo(f"{len(cleaned.kept):>8,}  of {len(results.images):,} images stay")
+        click.echo(f"{count:>8,}  removed: {kind.replace('_', ' ')}")
+    click.echo(f"{len(cleaned.kept):>8,}  of {len(results.images):,} images remain")
     click.echo(f"wrote {path}")
     if form == "manifest":
         if cleaned.findable:
             click.echo(f"next: {cleaned.again.replace('FILE', str(path))}")
         else:
-            click.echo("these images lie inside a container: an audit cannot read the listed paths alone", err=True)
+            click.echo("these images are inside a container: an audit cannot read the listed paths alone", err=True)

@@ -1,8 +1,8 @@
-"""What the commands share: errors at the edge, and a result as JSON or for a terminal.
+"""Shared by the commands: error handling, exit codes, and output as JSON or for a terminal.
 
-Exit codes: 0 done; 1 an alert at or above --fail-on, and nothing else; 2 wrong usage or unusable input; 3 the machine refused or
-something unexpected happened; 130 interrupted. What the caller got wrong is one line; so is the unexpected, with the traceback in a
-file (``STORE/errors/``, or the temporary folder where the store cannot be written).
+Exit codes: 0 done; 1 an alert at or above --fail-on, and nothing else; 2 usage error or unusable input; 3 system error or
+unexpected error; 130 interrupted. Every error is one line; for code 3 the traceback goes to a file (``STORE/errors/``, or the
+temporary directory if the store is not writable).
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ if TYPE_CHECKING:
 
 
 def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Say in one line what went wrong, and exit with the code for it; see the module."""
+    """Decorator: report an error in one line and exit with its code; see the module."""
 
     @wraps(function)
     def command(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
-        except BaseException as error:  # noqa: BLE001 - the edge: nothing may pass as an alert's exit code
+        except BaseException as error:  # noqa: BLE001 - the edge: no error may exit with an alert's code
             leave(error, options.get("store"))
 
     return command
 
 
 UNUSABLE, REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
-# errno -> what the machine refused, and the way out
+# errno -> cause and remedy
 REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space, or choose a --store on another disk",
     errno.EDQUOT: "the disk quota is used up: free some space, or choose a --store on another disk",
-    errno.EROFS: "the file system is read-only: choose a --store that can be written",
-    errno.EACCES: "permission is denied: choose a --store that you may write",
-    errno.EPERM: "permission is denied: choose a --store that you may write",
-    errno.EMFILE: "the process is out of file handles: raise the limit (ulimit -n), or use fewer --workers",
-    errno.ENFILE: "the machine is out of file handles: close other programs, or raise its limit",
-    errno.ENOMEM: "memory ran out: give less with --memory, or use fewer --workers or a smaller --size",
+    errno.EROFS: "the file system is read-only: choose a writable --store",
+    errno.EACCES: "permission denied: choose a --store you can write to",
+    errno.EPERM: "permission denied: choose a --store you can write to",
+    errno.EMFILE: "too many open files in this process: raise the limit (ulimit -n), or use fewer --workers",
+    errno.ENFILE: "too many open files on this machine: close other programs, or raise the system limit",
+    errno.ENOMEM: "out of memory: lower --memory, --workers or --size",
 }
 
 
 def leave(error: BaseException, store: str | None = None) -> NoReturn:
-    """Say in one line what went wrong, and exit.
+    """Report an error in one line, and exit.
 
     Raises
     ------
     SystemExit
-        With 2 for what the caller got wrong, 3 for what the machine refused and for the unexpected.
+        With 2 for a caller's error, 3 for a system or unexpected error.
     """
     if isinstance(error, SystemExit | click.ClickException | click.exceptions.Exit):
         raise error
@@ -80,46 +80,44 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
 
 
 def _refusal(error: BaseException, store: str | None) -> str:
-    """What happened and what to do, in one line."""
+    """Cause and remedy of an error, in one line."""
     from dataprops.util.files import is_full
 
     if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
-        return f"the store {store} is gone (removed, or unmounted, while it was used): restore it, or choose another --store"
+        return (
+            f"the store {store} disappeared (removed or unmounted while in use): restore it, or choose another --store"
+        )
     if isinstance(error, MemoryError):
         return REFUSALS[errno.ENOMEM]
-    for known in _chain(error):  # what a database says of its disk
+    for known in _chain(error):
         if (code := getattr(known, "sqlite_errorcode", 0) & 0xFF) in SQLITE_REFUSALS:
             return REFUSALS[SQLITE_REFUSALS[code]]
     refused = next((known for known in _chain(error) if isinstance(known, OSError) and known.errno in REFUSALS), None)
     if refused is not None and refused.errno is not None:
         return f"{refused.filename}: {REFUSALS[refused.errno]}" if refused.filename else REFUSALS[refused.errno]
-    if store is not None and is_full(
-        Path(store).expanduser()
-    ):  # what another process ran into: a server says that it failed, and not why
+    if store is not None and is_full(Path(store).expanduser()):  # a server reports that it failed, not why
         return REFUSALS[errno.ENOSPC]
     if address_limit() is not None and any(isinstance(known, ImportError | OSError) for known in _chain(error)):
-        return NO_ADDRESSES  # what loads a library says in many ways that there is no room for it
+        return NO_ADDRESSES  # loaders word this failure in many ways
     words = " ".join(str(error).split())
     shown = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
-    return (
-        f"unexpected {type(error).__name__}: {shown}; run it again, and report this with the traceback if it comes back"
-    )
+    return f"unexpected {type(error).__name__}: {shown}; try again, and if it recurs report it with the traceback"
 
 
 def address_limit() -> int | None:
-    """Bytes of addresses that the process may have (``ulimit -v``); None without a limit."""
+    """Limit of the process's address space (``ulimit -v``), bytes; None without a limit."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit
 
 
 def refuse_few_addresses() -> None:
-    """Refuse a limit under which the libraries alone cannot be loaded: OpenBLAS would end the process with the code of an alert, or
-    ask for its buffers for ever.
+    """Refuse an address-space limit too small to load the libraries: OpenBLAS would exit with the code of an alert, or retry its
+    allocation forever.
 
     Raises
     ------
     MachineError
-        If it is so.
+        If the limit is below `LEAST_ADDRESSES`.
     """
     limit = address_limit()
     if limit is not None and limit < LEAST_ADDRESSES:
@@ -128,17 +126,17 @@ def refuse_few_addresses() -> None:
 
 LEAST_ADDRESSES = 2**32
 NO_ADDRESSES = (
-    "the memory of the process is limited (ulimit -v) below what its libraries take: raise the limit, to 4 GiB or more"
+    "the address space is limited (ulimit -v) below what the libraries need: raise the limit to 4 GiB or more"
 )
-LONGEST = 300  # characters of a message that are shown
+LONGEST = 300  # characters shown of a message
 SQLITE_REFUSALS = {
     13: errno.ENOSPC,
     8: errno.EROFS,
-}  # SQLITE_FULL and SQLITE_READONLY, whose module takes time to import
+}  # SQLITE_FULL, SQLITE_READONLY; numbers, because importing sqlite3 is slow
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it was raised from."""
+    """An error and its causes."""
     for _ in range(20):
         if error is None:
             return
@@ -153,7 +151,7 @@ def _is_store(store: str) -> bool:
 
 
 def _write_traceback(error: BaseException, store: str | None) -> Path | None:
-    """The file that the traceback was written to, without what addresses hide."""
+    """Write the traceback, credentials in URLs redacted; returns the file."""
     import tempfile
     import time
     import traceback
@@ -174,7 +172,7 @@ def _write_traceback(error: BaseException, store: str | None) -> Path | None:
 
 
 def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """On Ctrl-C say what is kept, and exit with 130."""
+    """Decorator: on Ctrl-C report what is kept, and exit with 130."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -191,7 +189,7 @@ def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def show(result: dict[str, Any], as_json: bool, written: Callable[[Any, Console], None]) -> None:
-    """One JSON object on stdout, or the result as `written` puts it on the terminal."""
+    """Print a result as one JSON object, or on the terminal with `written`."""
     if as_json:
         from dataprops.util.json import to_json
 

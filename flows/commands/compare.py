@@ -1,4 +1,4 @@
-"""`dataprops compare`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops compare`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flows.commands.common import at_the_edge, show
 EXAMPLES = """\b
 Examples:
   dataprops compare scans latest --store audits    the last two audits of a dataset
-  dataprops compare scans 20261101T030000Z-ab12    an earlier run with the latest
+  dataprops compare scans 20261101T030000Z-ab12    an earlier run and the latest
   dataprops compare 20261101T030000Z-ab12 20261124T030000Z-cd34 --json | jq .drift
 
 \b
-Exit code: 0 shown, 2 wrong usage, or runs that cannot be compared (the message says why).
+Exit code: 0 shown, 2 usage error, or runs that are not comparable (the message says why).
 """
 
 
@@ -22,13 +22,12 @@ Exit code: 0 shown, 2 wrong usage, or runs that cannot be compared (the message 
 @click.argument("a")
 @click.argument("b")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
 @at_the_edge
 def command(a: str, b: str, store: str, as_json: bool) -> None:
     """Compare two audits: run ids A and B, or a dataset A and its `latest` (or `previous`, or a run id).
 
-    Each change has a 95 % interval: what it does not exclude may be sampling noise. Findings that came with new images are
-    listed.
+    Each change has a 95 % interval: if it includes 0, the change may be sampling noise. Findings in new images are listed.
     """
     from dataprops.audit.comparison import compare
     from dataprops.audit.history import find_runs

@@ -1,4 +1,4 @@
-"""`dataprops experiment`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops experiment`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataprops.util.tools import Progress
 
 COLUMNS = ("dataset", "model", "n_train", "test_loss", "test_accuracy", "penalty_2", "d_data", "k_f", "train_loss")
-COLUMNS += ("flip_eps", "d_repr_last", "seconds")  # in the order in which they are left out, the last first
+COLUMNS += ("flip_eps", "d_repr_last", "seconds")  # on a narrow terminal the last are dropped first
 ALWAYS = 4
 
 EXAMPLES = """\b
@@ -36,7 +36,7 @@ Examples:
 """
 
 EXITS = """\b
-Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. Re-run the command to resume a stopped grid.
+Exit code: 0 all cells done, 1 some failed, 2 usage error or unusable input. Re-run the command to resume a stopped grid.
 """
 
 
@@ -48,9 +48,9 @@ Exit code: 0 all cells done, 1 some failed, 2 wrong usage or unusable input. Re-
 @options_of(Dataset, leave_out=("source", "name", "test", "sizes"))
 @click.option("--inline", is_flag=True, help="Run without Prefect or Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
-@click.option("--workers", type=click.IntRange(1), help="Cells trained at a time  [default: the cores; 1 on a GPU]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option("--workers", type=click.IntRange(1), help="Cells trained in parallel [default: one per core; 1 on a GPU]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@click.option("--quiet", is_flag=True, help="Hide progress.")
 @at_the_edge
 @stoppable("finished cells are kept")
 def command(
@@ -61,10 +61,10 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train networks on samples of datasets, and measure how the datasets' properties affect them.
+    """Train networks on samples of datasets, and measure how dataset properties affect them.
 
-    Each cell - a dataset, a model, a number of images, a seed - is trained, tested, attacked and analysed;
-    STORE/experiments/NAME/cells.parquet has a row for each. Finished cells are kept: re-run the command to resume.
+    Each cell (a dataset, a model, a training-set size, a seed) is trained, tested, attacked and analysed, and is one row of
+    STORE/experiments/NAME/cells.parquet. Finished cells are kept: re-run the command to resume.
     """
     experiment = experiment_from(options)
     folder = _inline(experiment, workers, quiet) if inline else _flow(experiment, options, cluster, workers, quiet)
@@ -72,7 +72,7 @@ def command(
 
 
 def _progress(quiet: bool) -> Progress:
-    """Bars, and a line for each finished cell above them."""
+    """Progress bars, with a line per finished cell above them."""
     from dataprops.util.tools import no_progress
 
     if quiet:
@@ -105,7 +105,7 @@ def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers
     with server_for(store) as ready:
         from dataprops.experiment import check
 
-        check(experiment)  # before a server is waited for
+        check(experiment)  # fail before waiting for the server
         from flows.audit import show_progress_on
         from flows.experiment import experiment as run
 
@@ -115,7 +115,7 @@ def _flow(experiment: Experiment, options: dict[str, Any], cluster: str, workers
 
 
 def _table(cells: pd.DataFrame, width: int, failed: int) -> Table:
-    """The cells as a table no wider than the terminal: of the numbers, those most asked for first, as many as stand in it whole."""
+    """The cells as a table no wider than the terminal: as many of `COLUMNS` as fit uncut."""
     from rich.table import Table
 
     told = {

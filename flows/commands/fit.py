@@ -1,4 +1,4 @@
-"""`dataprops fit`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops fit`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
-  dataprops fit --store audits                     all experiments of the store; kept there as its calibration
+  dataprops fit --store audits                     all experiments of the store; saved as its calibration
   dataprops fit --table losses.csv --json          your own table; nothing is written
-  dataprops fit --table losses.csv --store audits  and kept as the store's calibration
+  dataprops fit --table losses.csv --store audits  your own table; saved as the store's calibration
 """
 
 EXITS = """\b
-Exit code: 0 fitted, as far as the columns go; 2 wrong usage or unusable input.
+Exit code: 0 fitted, as far as the columns allow; 2 usage error or unusable input.
 """
 
 
 @click.command("fit", epilog=EXAMPLES + "\n" + EXITS)
 @click.option("--store", help=f"Folder with experiments/ [default without --table: {AuditConfig.store}].")
-@click.option("--table", type=click.Path(), help="CSV or Parquet to fit in place of the store's experiments.")
-@click.option("--preprocess", help="Key of the rows to fit, where there are several, e.g. 224x224-per-image-max-v1.")
+@click.option("--table", type=click.Path(), help="CSV or Parquet to fit instead of the store's experiments.")
+@click.option(
+    "--preprocess", help="Preprocessing key of the rows to fit, if there are several, e.g. 224x224-per-image-max-v1."
+)
 @click.option("--seed", default=0, show_default=True, help="Random seed of the bootstrap.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
 @at_the_edge
 def command(store: str | None, table: str | None, preprocess: str | None, seed: int, as_json: bool) -> None:
-    """Fit the laws to trained networks, and keep them as the calibration of later predictions.
+    """Fit the scaling laws to trained networks, and save them as the calibration for later predictions.
 
-    Slopes and correlations with bootstrap intervals over whole datasets, the error on datasets left out, and two baselines
-    that a law must beat: the mean, and log N alone. Forms that rest on the reference classifier are judged in the
-    same way, source by source, if the table has their columns.
+    Reports slopes and correlations with bootstrap intervals over whole datasets, the error on held-out datasets, and two
+    baselines to beat: the mean, and log N alone. Predictors based on the reference classifier are evaluated the same way,
+    holding out one source at a time, if the table has their columns.
     """
     from dataprops.report.terminal_laws import print_fit
 
@@ -55,7 +57,7 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     folder = None
     if table is None or store is not None:
         folder = open_store(store or AuditConfig.store)
-        # matplotlib would put its list of fonts into the home folder
+        # keep matplotlib's font cache out of the home directory
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "cache"))
     rows = read_experiments(folder) if table is None and folder is not None else read_table(table or "")
     source = str(Path(table)) if table else f"{rows['experiment'].nunique()} experiments of the store"

@@ -1,4 +1,4 @@
-"""`dataprops history`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops history`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from flows.commands.common import at_the_edge, show
 
 EXAMPLES = """\b
 Examples:
-  dataprops history scans --store audits           every audit of it, and what drifted between them
+  dataprops history scans --store audits           all audits, and the drift between them
   dataprops history scans --last 10 --json | jq '.runs[] | {run_id, d_data, drift}'
 
 \b
-Exit code: 0 shown, 2 wrong usage or no finished audit.
+Exit code: 0 shown, 2 usage error or no finished audit.
 """
 
 
@@ -21,10 +21,10 @@ Exit code: 0 shown, 2 wrong usage or no finished audit.
 @click.argument("name")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--last", type=click.IntRange(1), help="Show only the N newest runs.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
 @at_the_edge
 def command(name: str, store: str, last: int | None, as_json: bool) -> None:
-    """Show the audits of the dataset NAME, and what changed by more than sampling noise from each to the next."""
+    """List the audits of dataset NAME, and what changed beyond sampling noise from each to the next."""
     from dataprops.audit.history import timeline
     from dataprops.report.terminal_history import print_history
     from dataprops.store.folder import existing_store

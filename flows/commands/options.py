@@ -1,4 +1,4 @@
-"""Options of a command from the rows of a record: name, type, bounds, default and help, see `dataprops.options`."""
+"""Command-line options from the fields of a dataclass: name, type, bounds, default and help; see `dataprops.options`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.options import Row, rows
 
 
 def options_of(kind: type, leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
-    """A decorator that gives a command an option for each row of `kind`, in their order."""
+    """Decorator: give a command one option for each field of `kind`, in order."""
 
     def decorate(function: Any) -> Any:
         for name, row in reversed(rows(kind).items()):
@@ -24,7 +24,7 @@ def options_of(kind: type, leave_out: Collection[str] = ()) -> Callable[[Any], A
 
 
 def option_of(row: Row) -> Callable[[Any], Any]:
-    """The option of a row. Its value is None, or (), where it is not asked for and the default is not shown."""
+    """The option of a field. Its value is None or () if it is not given and its default is not shown."""
     words, name, default = row.option, row.name.replace("_", "-"), row.default
     told = f" [default: {words.default}]" if words.default else ""
     given: dict[str, Any] = {"help": f"{words.words}.{told}"}
@@ -46,14 +46,14 @@ def option_of(row: Row) -> Callable[[Any], Any]:
 
 
 class _Whole(click.IntRange):
-    """A whole number whose bounds the help shows; the record checks them, in the words that it has for Python and for files too."""
+    """An integer whose bounds `--help` shows; the dataclass checks them, with the same message as from Python and files."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return click.INT.convert(value, param, ctx)
 
 
 class _Number(click.FloatRange):
-    """A number whose bounds the help shows and the record checks."""
+    """A float, as `_Whole`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return click.FLOAT.convert(value, param, ctx)
@@ -82,5 +82,5 @@ def _reader(row: Row) -> Callable[[click.Context, click.Parameter, Any], Any]:
 
 
 def asked(options: dict[str, Any]) -> dict[str, Any]:
-    """Without those that stand for "not asked for"."""
+    """The options that were given (not None)."""
     return {name: value for name, value in options.items() if value is not None}

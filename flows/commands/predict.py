@@ -1,4 +1,4 @@
-"""`dataprops predict`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops predict`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flows.commands.options import option_of
 
 EXAMPLES = """\b
 Examples:
-  dataprops predict scans/ --store audits          test loss, and what an attack would do to it
+  dataprops predict scans/ --store audits          test loss, with and without an attack
   dataprops predict scans/ --store audits --target-loss 0.2
-  dataprops predict scans.csv --name scans         a set audited before with more options
+  dataprops predict scans.csv --name scans         a dataset audited before with more options
 """
 
 EXITS = """\b
-Exit code: 0 predicted, or withheld with the reason; 2 wrong usage or unusable input.
+Exit code: 0 predicted, or withheld with a reason; 2 usage error or unusable input.
 """
 
 
@@ -29,11 +29,15 @@ Exit code: 0 predicted, or withheld with the reason; 2 wrong usage or unusable i
 @click.argument("source")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the calibration and audits.")
 @click.option("--name", default="", help="Name of the dataset in the store [default: from SOURCE].")
-@click.option("--target-loss", type=click.FloatRange(0, min_open=True), help="Test loss to reach, nats: images needed.")
+@click.option(
+    "--target-loss",
+    type=click.FloatRange(0, min_open=True),
+    help="Estimate the images needed for this test loss, nats.",
+)
 @option_of(rows(AuditConfig)["labels"])
-@click.option("--again", is_flag=True, help="Audit the source again even if the store has a usable audit of it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.option("--again", is_flag=True, help="Audit SOURCE again even if the store has a usable audit.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@click.option("--quiet", is_flag=True, help="Hide progress.")
 @at_the_edge
 def command(
     source: str,
@@ -45,13 +49,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Predict the test loss of networks trained on a set, and its rise under attack.
+    """Predict the test loss of networks trained on a dataset, and its increase under attack.
 
-    By the store's newest calibration (`dataprops fit`), else by the one that ships, with the paper's eleven sets as a
-    comparison at 224 x 224. The newest audit of SOURCE under the calibration's preprocessing is used; without one, SOURCE is
-    audited.
+    Uses the store's newest calibration (`dataprops fit`), otherwise the built-in one; at 224 x 224 the paper's eleven datasets
+    are shown for comparison. Uses the newest audit of SOURCE with the calibration's preprocessing; if there is none, SOURCE is
+    audited first.
     """
-    # matplotlib would put its list of fonts into the home folder
+    # keep matplotlib's font cache out of the home directory
     os.environ.setdefault("MPLCONFIGDIR", str(Path(store).expanduser().resolve() / "cache"))
     from dataprops.report.terminal_laws import print_predictions
 

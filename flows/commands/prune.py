@@ -1,4 +1,4 @@
-"""`dataprops prune`. Imports what it needs when it runs: `--help` answers at once."""
+"""`dataprops prune`. Heavy imports are deferred, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ EXAMPLES = """\b
 Examples:
   dataprops prune --store audits --keep-last 30              show what would be deleted, and its size
   dataprops prune --store audits --keep-last 30 --yes
-  dataprops prune --keep-last 5 --keep-days 90 --shards --yes  the last 5, all of 90 days, and shards in use
+  dataprops prune --keep-last 5 --keep-days 90 --shards --yes  keeps the last 5, those of 90 days, and shards in use
 
 \b
-Exit code: 0 shown or done, 2 wrong usage.
+Exit code: 0 shown or done, 2 usage error.
 """
 
 
@@ -22,16 +22,16 @@ Exit code: 0 shown or done, 2 wrong usage.
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--keep-last", type=click.IntRange(1), help="Keep the N newest runs of each dataset.")
 @click.option(
-    "--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the last N days before its newest."
+    "--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the N days before its newest run."
 )
-@click.option("--shards", is_flag=True, help="Also remove decoded images that no kept run or list of files refers to.")
-@click.option("--yes", is_flag=True, help="Remove; without it, show what would be removed.")
+@click.option("--shards", is_flag=True, help="Also delete decoded images that no kept run or file list refers to.")
+@click.option("--yes", is_flag=True, help="Delete; without it, only show what would be deleted.")
 @at_the_edge
 def command(store: str, keep_last: int | None, keep_days: float | None, shards: bool, yes: bool) -> None:
-    """Remove old results, and what killed runs left behind.
+    """Delete old results and leftovers of killed runs.
 
-    A run is kept if --keep-last or --keep-days keeps it; without both all runs are kept. The newest run of a dataset always
-    stays, and a dataset that is being audited is skipped.
+    A run is kept if --keep-last or --keep-days keeps it; without either, all runs are kept. The newest run of a dataset is always
+    kept, and a dataset that is being audited is skipped.
     """
     from dataprops.store.folder import existing_store
     from dataprops.store.prune import Policy, holding, plan, remove
@@ -40,17 +40,17 @@ def command(store: str, keep_last: int | None, keep_days: float | None, shards: 
     with holding(folder, shards) as (free, busy):
         going = plan(folder, Policy(keep_last, keep_days, shards), free, busy)
         for name in busy:
-            click.echo(f"{name} is being audited and is skipped", err=True)
+            click.echo(f"{name} is being audited: skipped", err=True)
         for item in going:
             click.echo(f"{_amount(item.bytes):>10}  {item.paths[0].relative_to(folder)}: {item.why}")
         total = _amount(sum(item.bytes for item in going))
         if not going:
-            click.echo("nothing to remove")
+            click.echo("nothing to delete")
         elif yes:
             remove(folder, going)
-            click.echo(f"removed {total}")
+            click.echo(f"deleted {total}")
         else:
-            click.echo(f"{total} would be deleted, nothing was; pass --yes to delete")
+            click.echo(f"{total} would be deleted; pass --yes to delete")
 
 
 def _amount(count: float) -> str:
