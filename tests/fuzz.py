@@ -74,6 +74,7 @@ MEMORY = 2**28  # bytes that reading may take
 SLACK = 2**28  # bytes that the process may grow by otherwise: libraries loaded late, arenas
 SIDE = 6
 READ = 3  # images of a source that are read
+CLASS = re.compile(r"\b[A-Z]\w+(Error|Exception|error)\b")  # of exceptions
 ODD = (
     0,
     1,
@@ -800,9 +801,11 @@ def in_time() -> Iterator[None]:
 
 
 def one_line(message: str) -> None:
-    """Refuse a message of several lines or with control characters, or none."""
+    """Refuse a message of several lines or with control characters, or none, or one that names an exception of Python."""
     if not message or len(message) > 4000 or any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in message):
         raise Failed(f"its message is not one line of text: {message[:300]!r}")
+    if found := CLASS.search(message):
+        raise Failed(f"its message names {found[0]}: {message[:300]!r}")
 
 
 @cache

@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from dataprops import sources
 from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.imaging import decode, dicom_identity
-from dataprops.sources import nifti, open_source
+from dataprops.sources import nifti, open_source, volumes
 from dataprops.store import decoding, hashing
+from dataprops.util import guard
 from tests.make_dicoms import dicom_bytes
 from tests.make_images import random_folder
 
@@ -65,6 +67,55 @@ def test_a_decoder_that_fails_gives_a_reason_and_quotes_nothing(fault, monkeypat
     monkeypatch.setattr("dataprops.imaging.decode.Image.open", raising(fault))
     with pytest.raises(decode.UnreadableImage):
         decode.decode(png_bytes(np.zeros((4, 4), np.uint8)))
+
+
+WORDS = {
+    RecursionError(): "nested too deeply",
+    NotImplementedError("Doe, John"): "not supported",
+    struct.error("Doe, John"): "ends too early",
+    EOFError(): "ends too early",
+    OverflowError("Doe, John"): "far too large",
+    UnicodeDecodeError("utf-8", b"Doe", 0, 1, "no"): "encoding",
+    zlib.error("Doe, John"): "compressed part",
+    KeyError("Doe, John"): "is missing",
+    AttributeError("Doe, John"): "is missing",
+    ValueError("Doe, John"): "a value in it",
+    ZeroDivisionError(): "a value in it",
+    PanicException("Doe, John"): "does not follow its format",
+    MemoryError(): "more memory than",
+    OSError(errno.EIO, "Input/output error"): "Input/output error",
+    OSError("Doe, John"): "does not follow its format",
+}
+
+
+@pytest.mark.parametrize("fault", WORDS, ids=lambda fault: f"{type(fault).__name__}{len(fault.args)}")
+def test_a_reason_is_in_words_names_no_class_and_quotes_nothing(fault, monkeypatch, tmp_path):
+    assert WORDS[fault] in guard.reason_of(fault)
+    random_folder(tmp_path / "scans", {"cat": 2, "dog": 2})
+    monkeypatch.setattr("dataprops.imaging.dicom._decode", raising(fault))
+    monkeypatch.setattr("nibabel.load", raising(fault))
+    replaced(monkeypatch, "folder", scan=raising(fault), read=raising(fault), order=None, stream=None)
+    source = sources.OpenSource("folder", str(tmp_path / "scans"), sources.SourceOptions())
+    reasons = [hashing.fingerprint_batch(source, 0, ["cat/000.png"]).error[0]]
+    for read in (
+        source.scan,
+        lambda: decode.decode(CT),
+        lambda: volumes.open_volume(tmp_path / "scans/cat/000.png"),
+    ):
+        with pytest.raises((DatapropsError, decode.UnreadableImage)) as caught:
+            read()
+        reasons.append(str(caught.value))
+    for reason in reasons:
+        assert WORDS[fault] in reason
+        assert "Doe" not in reason
+        assert type(fault).__name__ not in reason
+
+
+def test_a_volume_read_without_file_handles_ends_the_run(monkeypatch, tmp_path):
+    (tmp_path / "x.nii").write_bytes(b"x")
+    monkeypatch.setattr("nibabel.load", raising(OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(MachineError, match="ulimit"):
+        volumes.open_volume(tmp_path / "x.nii")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
@@ -118,7 +169,7 @@ def test_a_stream_that_fails_gives_what_came_before_and_a_reason_for_the_rest(mo
     carried = list(source.read_ahead([["a", "b"], ["c"]]))
     assert carried[0].read("a") == b"one"
     for bearer, key in ((carried[0], "b"), (carried[1], "c")):
-        with pytest.raises(OSError, match=r"PanicException|no longer holds it"):
+        with pytest.raises(OSError, match=r"it does not follow its format|no longer holds it"):
             bearer.read(key)
 
 

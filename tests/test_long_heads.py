@@ -16,9 +16,11 @@ from PIL import Image
 
 from dataprops.audit.composition import audit
 from dataprops.errors import DatapropsError
-from dataprops.imaging.decode import UnreadableImage, decode, frames_of
+from dataprops.imaging.decode import RawImage, UnreadableImage, decode, frames_of
 from dataprops.imaging.formats import MOST_CHUNKS
-from dataprops.sources import open_source
+from dataprops.sources import SourceOptions, open_source
+from dataprops.sources.containers import hdf5
+from dataprops.util.budget import bounded
 from tests.make_images import random_folder
 
 EXIF = b"\xff\xe1\xff\xff" + b"Exif\0\0".ljust(65533, b"x")
@@ -133,3 +135,113 @@ def test_hdf5_of_zeros_that_are_packed_as_far_as_they_can_be_is_read(tmp_path: P
         file.create_dataset("images", data=np.zeros((20, 1024, 1024), np.uint8), **chunks)
         file["labels"] = np.arange(20) % 2
     assert len(open_source(str(path)).scan()) == 20
+
+
+class Counted:
+    """A reader of a local file that counts the bytes read of it: of a packed chunk all are read each time it is inflated."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.bytes = path, 0
+
+    def file(self, buffer: int) -> io.BufferedReader:
+        counted = self
+
+        class Raw(io.FileIO):
+            def readinto(self, into) -> int | None:
+                read = super().readinto(into)
+                counted.bytes += read or 0
+                return read
+
+        return io.BufferedReader(Raw(self.path), 4096)
+
+
+def chunked(path: Path, chunks: tuple[int, int, int], *, n: int = 60) -> np.ndarray:
+    """A file of images in packed chunks of these sides; the images."""
+    images = np.random.default_rng(0).integers(0, 256, (n, 64, 64), np.uint8)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images, chunks=chunks, compression="gzip")
+        file["labels"] = np.arange(n) % 2
+    return images
+
+
+@pytest.mark.parametrize("chunks", [(60, 64, 64), (20, 64, 64), (30, 8, 16), (7, 64, 64)])
+def test_a_packed_chunk_of_many_images_is_inflated_once_in_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, int, int]
+) -> None:
+    path = tmp_path / "set.h5"
+    images = chunked(path, chunks)
+    reader = Counted(str(path))
+    monkeypatch.setattr(hdf5, "open_reader", lambda location, access: reader)
+    source = open_source(str(path))
+    keys = source.scan()["key"].tolist()
+    assert keys == [f"images/{row:02d}" for row in range(60)]
+    mixed = np.random.default_rng(1).permutation(60)
+    asked = [keys[i] for i in mixed]
+    order = source.order(asked)
+    assert order is not None
+    in_order = [asked[i] for i in order]
+    assert in_order == keys
+    reader.bytes = 0
+    for batch, held in zip(
+        (in_order[:25], in_order[25:]), source.read_ahead([in_order[:25], in_order[25:]]), strict=True
+    ):
+        for key in batch:
+            raw = held.read(key)
+            assert isinstance(raw, RawImage)
+            np.testing.assert_array_equal(raw.pixels, images[int(key.rpartition("/")[2])])
+    assert reader.bytes < 1.5 * path.stat().st_size
+    summary = audit(path, store=str(tmp_path / "store"), size=16, k=5, probe=False)
+    assert (summary["n_images"], summary["n_unreadable"]) == (60, 0)
+
+
+def test_images_of_chunks_of_their_own_are_read_in_any_order(tmp_path: Path) -> None:
+    chunked(tmp_path / "own.h5", (1, 64, 64))
+    with h5py.File(tmp_path / "plain.h5", "w") as file:
+        file["images"] = np.zeros((20, 8, 8), np.uint8)
+    for name in ("own.h5", "plain.h5"):
+        source = open_source(str(tmp_path / name), SourceOptions(rules=("labels=none",)) if name[0] == "p" else None)
+        assert source.order(["images/03", "images/01"]) is None
+
+
+def test_chunks_that_are_too_large_to_be_inflated_are_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "set.h5"
+    chunked(path, (60, 32, 64))
+    monkeypatch.setattr(hdf5, "CHUNK", 60 * 64 * 64)
+    assert len(open_source(str(path)).scan()) == 60
+    monkeypatch.setattr(hdf5, "CHUNK", 60 * 64 * 64 - 1)
+    with pytest.raises(DatapropsError, match=r"set\.h5: each image lies in packed chunks of .*chunks=\(1, 64, 64\)$"):
+        open_source(str(path)).scan()
+    monkeypatch.setattr(hdf5, "CHUNK", 2**30)
+    with bounded(60 * 64 * 64 - 1), pytest.raises(DatapropsError, match=r"set\.h5 takes more memory than .*--memory$"):
+        open_source(str(path)).scan()
+
+
+def gif(*, extension: bytes = b"", between: bytes = b"", behind: bytes = b"") -> bytes:
+    """A GIF file with more before its image, or behind it."""
+    data = encoded("GIF")
+    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    return data[:at] + extension + between + data[at:-1] + behind + data[-1:]
+
+
+LITTLE = {
+    "empty remarks": gif(extension=MOST_CHUNKS * b"!\xfe\0"),
+    "one remark in pieces of a byte": gif(extension=b"!\xfe" + MOST_CHUNKS * b"\x01x" + b"\0"),
+    "bytes between the pieces": gif(between=MOST_CHUNKS * b"\0"),
+    "empty remarks behind the image": gif(behind=MOST_CHUNKS * b"!\xfe\0"),
+}
+
+
+@pytest.mark.parametrize("what", LITTLE)
+def test_a_gif_of_empty_pieces_is_refused(what: str) -> None:
+    with pytest.raises(UnreadableImage, match=r"damaged: more than 1,000,000 small pieces"):
+        decode(LITTLE[what])
+    assert frames_of(LITTLE[what]) == 1
+
+
+def test_a_long_gif_of_pieces_as_encoders_write_them_is_read() -> None:
+    piece = b"\xff" + bytes(255)
+    long = gif(extension=b"!\xfe" + 5000 * piece + b"\0", behind=b"!\xfe" + 5000 * piece + b"\0")
+    assert len(long) > 2 * MOST_CHUNKS
+    np.testing.assert_array_equal(decode(long).pixels, decode(encoded("GIF")).pixels)

@@ -15,6 +15,7 @@ from annotated_types import Interval
 from dataprops.checks.defaults import default_checks
 from dataprops.errors import DatapropsError
 from dataprops.findings.check import SEVERITIES, Check, Quantity
+from dataprops.util.guard import reason_of
 from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import OptionError, check_values
 
@@ -74,9 +75,7 @@ def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, A
     try:
         given = toml_of(text_of(path))
     except OSError as error:
-        raise DatapropsError(
-            f"the thresholds file {path} cannot be read: {error.strerror or type(error).__name__}"
-        ) from error
+        raise DatapropsError(f"the thresholds file {path} cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise DatapropsError(f"the thresholds file {path} is not valid UTF-8 (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:

@@ -290,7 +290,7 @@ def _decode(data: bytes, window: str) -> RawImage:
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         let_through(error)
         # what Pillow's decoders raise for damaged files; their messages do not quote the file
-        raise UnreadableImage(f"damaged: {str(error) or type(error).__name__}") from None
+        raise UnreadableImage(f"damaged: {str(error) or reason_of(error)}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0], values, step)
 
 

@@ -86,9 +86,8 @@ def damaged(error: BaseException) -> BaseException:
     """Reason given for a file that pydicom fails on: not its message, which may quote the file."""
     if isinstance(error, OSError) and error.errno is not None:  # of the disk
         return error
-    return UnreadableDicom(
-        reason_of(error) if isinstance(error, MemoryError) else f"damaged DICOM: {type(error).__name__}"
-    )
+    reason = reason_of(error)
+    return UnreadableDicom(reason if isinstance(error, MemoryError) else f"damaged DICOM: {reason}")
 
 
 def _refuse_inflation(data: bytes) -> None:

@@ -17,7 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from dataprops.imaging import dicom_header
 
 LONGEST_HEAD = 2**24  # bytes before the pixels of a JPEG: a colour profile has fewer, and there is hardly more
-MOST_CHUNKS = 10**6  # of a PNG
+MOST_CHUNKS = 10**6  # of a PNG; of a GIF, those that hold little
+LITTLE = 128  # bytes; encoders write pieces of 255
 _JPEG_MARKER = re.compile(rb"\xff+([^\xff\x00])")
 _BARE = frozenset(
     bytes([code]) for code in (0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
@@ -108,6 +109,8 @@ def opened(data: bytes) -> Image.Image:
         raise SyntaxError(f"more than {LONGEST_HEAD >> 20} MiB before the pixels")
     if data[:4] == b"\x89PNG" and len(data) > 12 * MOST_CHUNKS and _chunks(data) > MOST_CHUNKS:
         raise SyntaxError(f"more than {MOST_CHUNKS:,} pieces")
+    if data[:4] == b"GIF8" and len(data) > MOST_CHUNKS and _pieces(data) > MOST_CHUNKS:
+        raise SyntaxError(f"more than {MOST_CHUNKS:,} small pieces")
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
@@ -130,6 +133,32 @@ def _chunks(data: bytes) -> int:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
         count += 1
     return count
+
+
+def _pieces(data: bytes) -> int:
+    """Pieces of a GIF file that hold little, as far as it matters: Pillow looks at each of them, and at every byte between them."""
+    count = 0
+    try:
+        at = 13 + _table(data[10])
+        while count <= MOST_CHUNKS and (mark := data[at]) != 0x3B:
+            at, count = at + 1, count + 1
+            if mark == 0x2C:  # an image: its place, its colours, the size of its codes
+                at += 10 + _table(data[at + 8])
+            elif mark == 0x21:  # an extension, of one kind
+                at += 1
+            else:
+                continue
+            while (size := data[at]) and count <= MOST_CHUNKS:
+                at, count = at + 1 + size, count + (size < LITTLE)
+            at += 1
+    except IndexError:  # it ends early
+        pass
+    return count
+
+
+def _table(flags: int) -> int:
+    """Bytes of a table of colours of a GIF file."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def plain_depth(data: bytes) -> bool:

@@ -82,13 +82,15 @@ SOURCES: dict[str, Source] = {
         for name, row in paper.READERS.items()
     },
     **{name: Source(published.scan(name), published.read, True, ACCESS) for name in published.TABLES},
-    "pcam": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.version_tokens),
+    **dict.fromkeys(
+        ("hdf5", "pcam"),
+        Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.version_tokens, hdf5.order, hdf5.stream),
+    ),
     "url": Source(listing.scan, listing.read, False, ACCESS, listing.version_tokens),
     "zip": _ARCHIVE,
     "tar": _ARCHIVE,
     "parquet": Source(parquet.scan, parquet.read, False, parquet.RULES, parquet.version_tokens),
     "pixels": Source(pixeltables.scan, pixeltables.read, False, pixeltables.RULES, pixeltables.version_tokens),
-    "hdf5": Source(hdf5.scan, hdf5.read, False, arraysets.RULES, hdf5.version_tokens),
     "numpy": Source(
         numpyfiles.scan,
         numpyfiles.read,

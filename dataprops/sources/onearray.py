@@ -16,6 +16,7 @@ import numpy as np
 from dataprops.imaging.decode import RawImage
 from dataprops.sources import arrays
 from dataprops.util.budget import LARGEST, need
+from dataprops.util.guard import reason_of
 
 SUFFIXES = (".npy", ".npz")
 HEADER = 2**16  # bytes that an array's header may have
@@ -99,7 +100,7 @@ def read(file: Path) -> RawImage:
     except _DAMAGED as error:
         if isinstance(error, OSError):
             raise
-        raise OSError(0, f"the file is damaged: {type(error).__name__}") from None
+        raise OSError(0, f"the file is damaged: {reason_of(error)}") from None
     first = pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4)
     return arrays.raw_image(pixels, channels_first=first)
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataprops.imaging.decode import RawImage, UnreadableImage, quiet
+from dataprops.imaging.decode import RawImage, UnreadableImage, damage, quiet
 from dataprops.imaging.levels import percentile_levels, to_levels
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
+from dataprops.util.guard import guarded
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -89,12 +90,10 @@ def _read(file: Path, time: int) -> Volume:
     from nibabel.orientations import apply_orientation, io_orientation
 
     try:
-        with quiet():
+        with quiet(), guarded(damage, passing=(ImageFileError,)):
             image = nibabel.load(file)
     except ImageFileError:
         raise UnreadableImage("no volume in a supported format (NIfTI, Analyze)") from None
-    except Exception as error:  # noqa: BLE001 - whatever a damaged header leads to
-        raise UnreadableImage(f"damaged header: {type(error).__name__}") from None
     shape = tuple(int(side) for side in image.shape)
     if not isinstance(image, nibabel.spatialimages.SpatialImage) or sum(side > 1 for side in shape) < 2:
         raise UnreadableImage(f"no volume of voxels ({type(image).__name__}, shape {_shape(shape)})")
@@ -109,12 +108,9 @@ def _read(file: Path, time: int) -> Volume:
     if not 0 <= time < times:
         raise UnreadableImage(f"it has no volume {time} (it holds {times})")
     at = np.unravel_index(time, shape[3:]) if len(shape) > 3 else ()
-    try:
-        with np.errstate(all="ignore"):
-            values = np.asarray(image.dataobj[(..., *(int(i) for i in at))], np.float32).reshape(shape[:3])
-            orientation = io_orientation(image.affine)
-    except Exception as error:  # noqa: BLE001 - whatever damaged data lead to: short, no gzip, no such type
-        raise UnreadableImage(f"damaged: {type(error).__name__}") from None
+    with np.errstate(all="ignore"), guarded(damage):  # short, no gzip, no such type
+        values = np.asarray(image.dataobj[(..., *(int(i) for i in at))], np.float32).reshape(shape[:3])
+        orientation = io_orientation(image.affine)
     finite = np.isfinite(values)
     if not finite.any():
         raise UnreadableImage("holds no finite number")

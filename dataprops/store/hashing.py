@@ -24,6 +24,7 @@ from dataprops.sources import OpenSource
 from dataprops.store.held import Kept, size_of
 from dataprops.util.budget import bounded, one_image
 from dataprops.util.files import write_aside
+from dataprops.util.guard import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def read_reason(error: OSError | ValueError) -> str:
     """Why a file could not be read, without its path."""
     if isinstance(error, ValueError) and str(error) == "embedded null byte":  # Python's, of a path
         return "the file cannot be read: no file has a name with a NUL character"
-    return printable(f"the file cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
+    return printable(f"the file cannot be read: {reason_of(error)}")
 
 
 def changed_at(file: Path) -> tuple[int, int]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import struct
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +25,18 @@ log = logging.getLogger(__name__)
 STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, MachineError)
 OUT_OF = {errno.EMFILE: "out of file handles", errno.ENFILE: "out of file handles"}
 NO_MEMORY = f"{OVER} there is"
+# What an exception of others says of a file, the special before the general
+KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((RecursionError,), "its parts are nested too deeply"),
+    ((NotImplementedError,), "it uses a part of its format that is not supported"),
+    ((EOFError, struct.error), "it ends too early"),
+    ((OverflowError,), "a number in it is far too large"),
+    ((UnicodeError,), "a text in it is not in the encoding that it claims"),
+    ((zlib.error,), "its compressed part is damaged"),
+    ((LookupError, AttributeError), "a part that its format demands is missing"),
+    ((ValueError, TypeError, ArithmeticError), "a value in it is not what its format allows"),
+)
+OTHERWISE = "it does not follow its format"
 
 
 def is_stop(error: BaseException) -> bool:
@@ -47,14 +61,17 @@ def let_through(error: BaseException) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why, in one line: the operating system's words, else the kind of error. A message may quote the file: it is not used.
+    """Why, in one line: the operating system's words, else what this kind of error says of a file. A message may quote the file: it is
+    not used.
 
     >>> reason_of(FileNotFoundError(2, "No such file or directory")), reason_of(ValueError("Doe, John"))
-    ('No such file or directory', 'ValueError')
+    ('No such file or directory', 'a value in it is not what its format allows')
     """
     if isinstance(error, MemoryError):
         return str(error) if isinstance(error, OverBudget) else NO_MEMORY
-    return str(getattr(error, "strerror", None) or type(error).__name__).partition("\n")[0]
+    if words := getattr(error, "strerror", None):
+        return str(words).partition("\n")[0]
+    return next((words for kinds, words in KINDS if isinstance(error, kinds)), OTHERWISE)
 
 
 @contextmanager

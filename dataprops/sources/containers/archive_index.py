@@ -10,8 +10,10 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dataprops.sources.account import LINKED, reason_of
+from dataprops.sources import account
+from dataprops.sources.account import LINKED
 from dataprops.sources.containers.members import kind_of_member
+from dataprops.util.guard import reason_of
 
 BUFFER = 2**20
 NOWHERE = "link that leads out of the archive, or nowhere"
@@ -78,10 +80,10 @@ def follow_links(
         elif target.start in places or kind_of_member(name) == "image":
             images[name] = target
         else:
-            others[name] = reason_of(name)
+            others[name] = account.reason_of(name)
 
 
 def plain_reason(error: BaseException) -> str:
     """What a library says of damage, without paths and in few words."""
     text = str(error)
-    return "bad CRC-32" if "CRC" in text else type(error).__name__ if not text or "/" in text else text
+    return "bad CRC-32" if "CRC" in text else reason_of(error) if not text or "/" in text else text

@@ -4,6 +4,8 @@ Images are arrays, or the bytes of image files (variable-length uint8). A file o
 it that is named alike but for y, labels or targets in place of x, images or data (PatchCamelyon), or from ``--rule labels=FILE``.
 A folder is all of its files; names tell the splits. What leads out of the file (external links, external storage, virtual datasets)
 is not followed: a file that was sent here must not make others readable.
+
+A packed chunk of many images is inflated once in each pass: images are read in the order of the file, and what they share is kept.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import atexit
 import errno
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,15 +35,20 @@ from dataprops.sources.remote.connections import access_of
 from dataprops.sources.remote.readers import open_reader
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, given_rules, image_table
-from dataprops.util.cache import Cache
+from dataprops.util.budget import in_words, need
+from dataprops.util.cache import FILES_LIMIT, Cache
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
 LABELS = 2**30  # bytes of an array of labels
-CHUNK = 2**30  # bytes of one chunk, which is inflated at once
+CHUNK = 2**30  # bytes of the packed chunks that an image lies in, which are inflated at once
 PACKED = 1100  # times that zeros are packed by deflate, and somewhat more
 DEPTH = 32
-_files: Cache[Any] = Cache(16)
+SLOTS = 521  # of HDF5's table of chunks, at least
+KEPT = 2**20  # bytes of chunks that it keeps of any open array
+OPEN = 16  # files that are kept open
+_files: Cache[Any] = Cache(OPEN)
+_held: Cache[_Held] = Cache(FILES_LIMIT, lambda held: max(held.inflated, FILES_LIMIT // OPEN))
 
 
 def _open(location: str, options: SourceOptions) -> Any:
@@ -68,7 +75,8 @@ def _closed_at_exit() -> None:
 
 
 def _close() -> None:
-    for file in list(_files.values.values()):  # noqa: PD011
+    opened, kept = _files.values, _held.values  # noqa: PD011
+    for file in [*opened.values(), *(held.file for held in kept.values())]:
         with suppress(Exception):
             file.close()
 
@@ -125,6 +133,77 @@ def _check_written(location: str, images: Any) -> None:
             f"{redacted(location)}: {images.name.lstrip('/')} declares {size:,} bytes, of which {stored:,} are stored:"
             " most of it was never written; name another array, or write it whole"
         )
+
+
+def _inflated(dataset: Any) -> int:
+    """Bytes of the packed chunks that one image lies in; 0 if none are packed."""
+    if not dataset.chunks or not dataset.id.get_create_plist().get_nfilters():
+        return 0
+    across = math.prod(-(-side // part) for side, part in zip(dataset.shape[1:], dataset.chunks[1:], strict=True))
+    return across * math.prod(dataset.chunks) * dataset.dtype.itemsize
+
+
+def _check_chunks(dataset: Any) -> None:
+    """Claim the memory of the chunks that an image lies in.
+
+    Raises
+    ------
+    OSError
+        If they are too large.
+    OverBudget
+        See `need`.
+    """
+    inflated = _inflated(dataset)
+    if inflated > CHUNK:
+        own = ", ".join(map(str, (1, *dataset.shape[1:])))
+        raise OSError(
+            errno.EFBIG,
+            f"each image lies in packed chunks of {in_words(inflated)} ({in_words(CHUNK)} are read, more may be a"
+            f" decompression bomb); write the array with chunks=({own})",
+        )
+    need(inflated)
+
+
+class _Held(NamedTuple):
+    """An array that is kept open, with its file; `inflated` are bytes of the packed chunks of one image."""
+
+    file: Any
+    dataset: Any
+    inflated: int
+    shares: bool  # whether a packed chunk holds several images
+
+
+def _dataset(location: str, name: str, options: SourceOptions) -> _Held:
+    """An array, kept open with room for the packed chunks of one image.
+
+    Raises
+    ------
+    OSError, KeyError, ValueError, RuntimeError
+        If there is none, or it cannot be read.
+    """
+    key = readers.identity(location, access_of(options)), name
+    return _held.get(key, lambda: _opened(_open(location, options), name))
+
+
+def _opened(file: Any, name: str) -> _Held:
+    import h5py
+
+    dataset: Any = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise OSError(errno.ENOENT, "there is no such array")
+    if not _safe(dataset):
+        raise OSError(errno.EACCES, "the dataset lies in another file, which is not followed")
+    _check_chunks(dataset)
+    inflated = _inflated(dataset)
+    if not inflated:
+        return _Held(file, dataset, inflated, shares=False)
+    chunks: tuple[int, ...] = dataset.chunks or ()
+    slots = max(SLOTS, 10 * inflated // (math.prod(chunks) * dataset.dtype.itemsize) + 1)
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(slots, max(KEPT, inflated), 0.75)  # what was read to its end goes first
+    shares = chunks[0] > 1
+    del dataset  # while it is open, HDF5 opens it with the room that it has
+    return _Held(file, h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)), inflated, shares)
 
 
 def _chosen(location: str, file: Any, options: SourceOptions) -> list[arraysets.Part]:
@@ -188,6 +267,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
         parts = _chosen(location, file, plain)
         for part in parts:
             _check_written(location, file[part.images.name])
+            _check_chunks(file[part.images.name])
         texts = {
             name: arraysets.label_texts(
                 location, name, _texts(file[name]), _column(options) if name == part.labels else ""
@@ -206,6 +286,8 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
                 texts |= more
                 decisions += [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py raises for damaged files
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise DatapropsError(f"{redacted(location)}: {error.strerror}") from None
         reason = str(error).partition("\n")[0]
         raise DatapropsError(f"{redacted(location)} cannot be read as HDF5: {redacted(reason)}; is it whole?") from None
     table = arraysets.part_table(location, parts, texts, options)
@@ -252,16 +334,9 @@ def _texts(dataset: Any) -> np.ndarray:
 
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     """One image."""
-    name, row = key_parts(key)
-    if not is_url(location) and Path(location).is_dir():
-        file, _, name = name.partition("/")
-        location = str(Path(location) / file)
+    location, name, row = _place(location, key)
     try:
-        dataset = _open(location, options)[name]
-        if not _safe(dataset):
-            raise OSError(errno.EACCES, "the dataset lies in another file, which is not followed")
-        if dataset.chunks and np.prod(dataset.chunks, dtype=float) * dataset.dtype.itemsize > CHUNK:
-            raise OSError(errno.EFBIG, "a chunk of the dataset is larger than a gibibyte (decompression bomb?)")
+        dataset = _dataset(location, name, options).dataset
         value = dataset[row]
     except (KeyError, ValueError, RuntimeError, OSError) as error:
         if getattr(error, "strerror", None):
@@ -271,6 +346,41 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
         return np.asarray(value, np.uint8).tobytes()
     named = arraysets.shaped(Named(name, dataset.shape, dataset.dtype), options)
     return arraysets.as_image(value.reshape(named.shape[1:]))
+
+
+def _place(location: str, key: str) -> tuple[str, str, int]:
+    """The file, the array and the row of a key."""
+    name, row = key_parts(key)
+    if not is_url(location) and Path(location).is_dir():
+        file, _, name = name.partition("/")
+        location = str(Path(location) / file)
+    return location, name, row
+
+
+def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
+    """Positions of keys in the order of the files, where several images lie in one packed chunk; else None."""
+    places = [_place(location, key) for key in keys]
+    if any(_shares(file, name, options) for file, name in {place[:2] for place in places}):
+        return sorted(range(len(keys)), key=lambda i: places[i])
+    return None
+
+
+def _shares(location: str, name: str, options: SourceOptions) -> bool:
+    try:
+        return _dataset(location, name, options).shares
+    except (KeyError, ValueError, RuntimeError, OSError):  # reading it says why
+        return False
+
+
+def stream(
+    location: str, keys: Sequence[str], options: SourceOptions
+) -> Iterator[tuple[str, bytes | RawImage | OSError]]:
+    """The images of keys, which are in the order that `order` gives."""
+    for key in keys:
+        try:
+            yield key, read(location, key, options)
+        except OSError as error:
+            yield key, error
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:

@@ -30,7 +30,7 @@ from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.remote.readers import Reader, open_reader
 from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
-from dataprops.util.guard import let_through
+from dataprops.util.guard import let_through, reason_of
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".npy", ".npz")
@@ -260,7 +260,7 @@ def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tu
                     except OSError as error:
                         yield wanted[row], error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        reason = getattr(error, "strerror", None) or ("bad CRC-32" if "CRC" in str(error) else type(error).__name__)
+        reason = "bad CRC-32" if "CRC" in str(error) else reason_of(error)
         for key in left.values():
             yield key, OSError(errno.EIO, f"the file is damaged: {reason}")
 

@@ -37,6 +37,7 @@ from dataprops.sources.paper.layout import (
     unreadable,
 )
 from dataprops.util.cache import FileCache
+from dataprops.util.guard import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def voxels_of(file: Path) -> np.ndarray:
         turn = ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS"))
         return apply_orientation(voxels, turn)
     except (*DAMAGES, ImageFileError, HeaderDataError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or reason_of(error)
         raise unreadable(reason if file.name in reason else f"{file.name} is damaged: {reason}") from None
 
 
