@@ -1,9 +1,9 @@
 """The suite's quick part on other Pythons and package versions: ``python -m tests.matrix``.
 
 Each column of the matrix is an interpreter (3.11 to 3.14, those that are found; or ``--python``), each row the newest versions that
-the package allows or the lowest (the floors of pyproject.toml, of the main packages). A cell gets a virtual environment of its own,
-outside of the checkout; its tests run without a network where the system can take it away, in a home of their own that must
-stay empty. The last lines are a table.
+the package allows or the lowest (of the main packages the floors of pyproject.toml, or what first has a wheel for that interpreter).
+A cell gets a virtual environment of its own, outside of the checkout; its tests, those that are not slow, run without a network but
+the loopback where the system can take it away, in a home of their own that must stay empty. The last lines are a table.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 MAIN = ("torch", "numpy", "pandas", "pyarrow", "numba", "pillow", "scipy", "scikit-learn", "h5py", "pydicom", "nibabel")
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "scikit-dimension")
+# a namespace begins with its loopback down, and then nothing reaches 127.0.0.1, where Prefect's server is
+LOOPBACK = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 # one file of each floor: pixels, distances, numbers, an audit with its report, the command line
 TESTS = ("test_images.py", "test_vectors.py", "test_dimension.py", "test_report.py", "test_edge.py", "test_clean.py")
 
@@ -42,20 +49,39 @@ def interpreters() -> list[Path]:
     return list(found.values())
 
 
-def lowest() -> list[str]:
-    """The floors of the main packages: 'numpy==2.0.*' for 'numpy>=2,<3'.
+def floors() -> dict[str, tuple[int, int]]:
+    """The lowest versions that pyproject.toml allows of the main packages.
 
-    >>> lowest()[1]
-    'numpy==2.0.*'
+    >>> floors()["numpy"]
+    (2, 0)
     """
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    floors = {}
+    found = {}
     for line in wanted:
-        match = re.match(r"([a-z0-9-]+)(?:\[.*\])?>=([\d.]+)", line)
+        match = re.match(r"([a-z0-9-]+)(?:\[.*\])?>=(\d+)(?:\.(\d+))?", line)
         if match and match[1] in MAIN:
-            parts = match[2].split(".")
-            floors[match[1]] = ".".join(parts + ["0"] * (2 - len(parts))) + (".*" if len(parts) < 3 else "")
-    return [f"{name}=={floors[name]}" for name in MAIN]
+            found[match[1]] = int(match[2]), int(match[3] or 0)
+    return {name: found[name] for name in MAIN}
+
+
+def lowest(python: Path) -> list[str]:
+    """Of each main package the lowest minor version from its floor on that has a wheel for an interpreter: 'numpy==2.0.*'."""
+    pins = []
+    for name, floor in floors().items():
+        told = subprocess.run(
+            [str(python), "-m", "pip", "index", "versions", name], capture_output=True, text=True, check=False
+        )
+        versions = re.findall(r"\b(\d+)\.(\d+)[\d.]*(?=,|$)", told.stdout.partition("Available versions:")[2], re.M)
+        minors = sorted({minor for version in versions if (minor := (int(version[0]), int(version[1]))) >= floor})
+        wheels = [str(python), "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-deps"]
+        for major, minor in minors or [floor]:
+            pin = f"{name}=={major}.{minor}.*"
+            if not subprocess.run(
+                [*wheels, "--only-binary", ":all:", pin], capture_output=True, check=False
+            ).returncode:
+                break
+        pins.append(pin)
+    return pins
 
 
 def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
@@ -91,21 +117,20 @@ def tried(tests: list[str], folder: Path) -> str:
         "OMP_NUM_THREADS": "1",
         "TMPDIR": str(folder),
     }
-    alone = (
-        ["unshare", "--net"]
-        if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
-        else []
-    )
     python = str(folder / "venv/bin/python")
+    alone = ["unshare", "--net", python, "-c", LOOPBACK]
+    if subprocess.run([*alone, "/bin/true"], capture_output=True, check=False).returncode:
+        alone = []
     # quiet by pyproject.toml already: once more, and the counts are gone
-    run = [*alone, python, "-m", "pytest", "-x", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *tests]
+    run = [*alone, python, "-m", "pytest", "-x", "-m", "not slow", "--rootdir", str(ROOT), *tests]
     done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
     if left:
         return f"written into the home folder: {left[0]}"
     lines = done.stdout.splitlines()
     failed = next((line for line in lines if re.match(r"(FAILED|ERROR) |E  ", line)), "") if done.returncode else ""
-    return failed[:300] or "".join(lines[-1:]).strip("= ") or done.stderr[-160:]
+    told = failed[:300] or "".join(lines[-1:]).strip("= ") or done.stderr[-160:]
+    return told if alone else f"{told}, with a network"
 
 
 def main() -> int:
@@ -120,7 +145,7 @@ def main() -> int:
     for python in asked.python or interpreters():
         for kind in asked.versions or ("newest", "lowest"):
             with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
-                told = cell(python, lowest() if kind == "lowest" else [], tests, Path(folder))
+                told = cell(python, lowest(python) if kind == "lowest" else [], tests, Path(folder))
             rows.append((str(python), kind, told))
             sys.stdout.write(" | ".join(rows[-1]) + "\n")
             sys.stdout.flush()
