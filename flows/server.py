@@ -223,7 +223,15 @@ def _without_heartbeats() -> Iterator[None]:
         yield
 
 
+LOOPBACK_DOWN = (
+    "nothing reaches 127.0.0.1, where the temporary Prefect server listens: bring the loopback up (ip link set lo up), or use"
+    " --inline, which needs no server"
+)
+
+
 def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
+    from dataprops.errors import MachineError
+
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -233,9 +241,11 @@ def _wait(process: subprocess.Popen, address: str, logs: Path) -> None:
             with urllib.request.urlopen(f"{address}/admin/version", timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, OSError) as error:
+            if getattr(getattr(error, "reason", error), "errno", None) == errno.ENETUNREACH:
+                process.kill()
+                raise MachineError(LOOPBACK_DOWN) from None
             time.sleep(0.1)
-    from dataprops.errors import MachineError
     from dataprops.util.files import is_full
 
     process.kill()  # releases its disk space

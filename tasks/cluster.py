@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,6 +45,8 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
     count = workers or cores()
     with ExitStack() as opened:
         if cluster == "local":
+            # threads that share this process's memory: a machine without a network needs no word about its address
+            warnings.filterwarnings("ignore", "Couldn't detect a suitable IP", RuntimeWarning)
             made = LocalCluster(
                 n_workers=1, threads_per_worker=count, processes=False, dashboard_address=":0", memory_limit=0
             )

@@ -58,7 +58,10 @@ LEAST_FREE = 2**20  # bytes of a disk that is not full
 
 
 def is_full(folder: Path) -> bool:
-    """Whether the disk of a folder has no room for anything; False if that cannot be told."""
+    """Whether the disk of a folder has no room for anything, of bytes or of files; False if that cannot be told."""
     with contextlib.suppress(OSError):
-        return shutil.disk_usage(folder).free < LEAST_FREE
+        if shutil.disk_usage(folder).free < LEAST_FREE:
+            return True
+        files = os.statvfs(folder)
+        return files.f_files > 0 and files.f_favail == 0  # some file systems count no files
     return False

@@ -41,9 +41,11 @@ def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
 UNUSABLE, REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
 # errno -> cause and remedy
 REFUSALS = {
-    errno.ENOSPC: "the disk is full: free some space, or choose a --store on another disk",
+    errno.ENOSPC: "the disk is full (check df and df -i): free some space, or choose a --store on another disk",
     errno.EDQUOT: "the disk quota is used up: free some space, or choose a --store on another disk",
     errno.EROFS: "the file system is read-only: choose a writable --store",
+    errno.EIO: "input/output error, the disk may be failing (see dmesg): choose a --store on another disk",
+    errno.ESTALE: "stale network file handle: remount the file system, or choose another --store",
     errno.EACCES: "permission denied: choose a --store you can write to",
     errno.EPERM: "permission denied: choose a --store you can write to",
     errno.EMFILE: "too many open files in this process: raise the limit (ulimit -n), or use fewer --workers",
