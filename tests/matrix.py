@@ -64,6 +64,12 @@ def floors() -> dict[str, tuple[int, int]]:
     return {name: found[name] for name in MAIN}
 
 
+def has_wheel(python: Path, pin: str) -> bool:
+    """Whether there is something to install for an interpreter that need not be built."""
+    asked = [str(python), "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary"]
+    return subprocess.run([*asked, ":all:", pin], capture_output=True, check=False).returncode == 0
+
+
 def lowest(python: Path) -> list[str]:
     """Of each main package the lowest minor version from its floor on that has a wheel for an interpreter: 'numpy==2.0.*'."""
     pins = []
@@ -73,14 +79,8 @@ def lowest(python: Path) -> list[str]:
         )
         versions = re.findall(r"\b(\d+)\.(\d+)[\d.]*(?=,|$)", told.stdout.partition("Available versions:")[2], re.M)
         minors = sorted({minor for version in versions if (minor := (int(version[0]), int(version[1]))) >= floor})
-        wheels = [str(python), "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-deps"]
-        for major, minor in minors or [floor]:
-            pin = f"{name}=={major}.{minor}.*"
-            if not subprocess.run(
-                [*wheels, "--only-binary", ":all:", pin], capture_output=True, check=False
-            ).returncode:
-                break
-        pins.append(pin)
+        pins_of = [f"{name}=={major}.{minor}.*" for major, minor in minors or [floor]]
+        pins.append(next((pin for pin in pins_of if has_wheel(python, pin)), pins_of[0]))
     return pins
 
 
@@ -135,7 +135,7 @@ def tried(tests: list[str], folder: Path) -> str:
 
 def main() -> int:
     """Try every cell; 1 if one failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--python", type=Path, action="append", help="An interpreter. [default: 3.11 to 3.14 as found]")
     parser.add_argument("--versions", choices=("newest", "lowest"), action="append", help="[default: both]")
     parser.add_argument("tests", nargs="*", help="Test files. [default: one of each floor]")

@@ -208,7 +208,7 @@ def test_a_flow_without_a_network_needs_the_loopback_and_nothing_else(loopback, 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        ["unshare", "--net", *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+        ["unshare", "--net", *command], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     if done.stderr.startswith("unshare"):
         pytest.skip(done.stderr.strip())
@@ -248,6 +248,7 @@ def test_a_clock_that_is_set_during_an_audit_changes_no_result(hours, scans, tmp
     assert abs(datetime.fromisoformat(json.loads(first.stdout)["created"]).timestamp() - began) < 3600
 
 
+@pytest.mark.slow
 def test_audits_of_two_sets_in_one_store_at_once_are_those_of_stores_of_their_own(scans, tmp_path):
     """They share pictures, and so the shards that both write."""
     other = tmp_path / "others"
