@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from dataprops.sources.account import FOREIGN, IN_DOUBT, left_out_of
 from tests import test_downloaded_layouts, test_further_layouts, test_joined_layouts, test_published_layouts
 from tests.test_published_layouts import Layout, made, numbered, table
 
+SPLIT = ("train", "test")
+PARTS = (("train", range(4)), ("val", range(4, 6)))
 CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "years": ([f"{c}/{n}.png" for c in (2019, 2020) for n in range(3)], {}, "2019, 2020 look like dates or years"),
     "sizes": ([f"{c}/{n}.png" for c in ("32", "32@2x", "64") for n in range(3)], {}, "look like sizes"),
@@ -105,6 +108,41 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         {},
         "names of files begin with the same words in each of north, south: cat 6, dog 6",
     ),
+    "numbers of images": (
+        [f"{c}/{s}/{c}{n}.png" for c in ("100k", "10k") for s in ("train", "val") for n in range(3)],
+        {},
+        "100k, 10k look like numbers of images",
+    ),
+    "what lies in no split and shares no class with it": (
+        [*(f"{c}/{c[0]}{n}.png" for c in ("sick", "well") for n in range(6)), *(f"extra/x{n}.png" for n in range(3))],
+        {f"{s}.txt": "".join(f"{c}/{c[0]}{n}.png\n" for c in ("sick", "well") for n in ns) for s, ns in PARTS},
+        "what lies in no split has extra, which no other split has",
+    ),
+    "words in every class, with others behind them": (
+        [f"{c}/{w}_{k}_{n}.png" for c in ("convex", "linear") for w in ("Cov", "Reg") for k in "ab" for n in (1, 2)],
+        {},
+        "names of files begin with the same words in each of convex, linear: Cov 8, Reg 8",
+    ),
+    "codes, and a part of names that has the same values in each": (
+        [f"s{c:04d}/s{c:04d}_{40 * c + n:05d}_{n % 2}_01.png" for c in range(1, 5) for n in range(6)],
+        {},
+        "part 3 of the names of files is 0, 1 in each of s0001, s0002, s0003, s0004",
+    ),
+    "codes, and pictures of two kinds in each": (
+        [f"{c:02d}/frame_{n:05d}_{k}.png" for c in range(1, 5) for n in range(3) for k in ("rgb", "ir")],
+        {},
+        "part 3 of the names of files is ir, rgb in each of 01, 02, 03, 04",
+    ),
+    "classes below letters with which they end": (
+        [f"{a}/{b}{a}/{a}{b}{n * n}.png" for a in "DPW" for b in "CU" for n in range(5)],
+        {},
+        "below them lie CD, CP, CW, UD, ..., which may be the classes",
+    ),
+    "numbers beside a file of MATLAB that nobody read": (
+        [f"{c:02d}/nm{100 * n + c}_{n}.png" for c in range(4) for n in range(4)],
+        {"people.mat": b"MATLAB 5.0 MAT-file"},
+        "they are numbers without names, and people.mat lies beside them",
+    ),
     "an archive beside the images": (
         [f"{c}/{n}.png" for c in ("cat", "dog") for n in range(3)],
         {"more.zip": b"PK"},
@@ -138,6 +176,10 @@ def test_a_reading_against_which_something_speaks_is_in_doubt(tmp_path: Path, na
         [f"{c}/v_{c}_g{g}_c1/{n}.png" for c in ("Biking", "Diving") for g in (1, 2) for n in range(3)],
         [f"n{c:08d}/n{c:08d}_{n}.png" for c in (1440764, 2102040) for n in range(3)],
         [f"{s}/{c}/{n}.png" for s in ("train", "test") for c in range(10) for n in range(2)],
+        [f"n{c:08d}/{w}_{n}.png" for c in (1440764, 2102040) for w in ("art", "sketch") for n in range(4)],
+        [f"KL{c}/{s}_{9000 + n * n}_{c}.png" for c in range(3) for s in ("train", "test", "val") for n in range(2, 5)],
+        [f"{c}/bowel_{20 + 3 * c + v}_{c}-{v}_{n:08d}.jpg" for c in range(4) for v in (0, 1) for n in range(1, 5)],
+        [f"{c}/{p}/{c}_{n}.png" for c in ("ABE", "BAS") for p, n in (("0001-1000", 1), ("1001-2000", 2)) * 2][::2],
     ],
 )
 def test_ordinary_folders_are_in_no_doubt(tmp_path: Path, images: list[str]) -> None:
@@ -225,3 +267,29 @@ def test_names_of_two_forms_are_asked_about(tmp_path: Path) -> None:
     pattern = told["option"].removeprefix("--label-pattern '")[:-1]
     read = made(Layout(images, {}, "", {}, options={"label_pattern": pattern}), tmp_path).scan()
     assert read["label"].value_counts().to_dict() == {"_ACRIMA": 5, "_g_ACRIMA": 5}
+
+
+@pytest.mark.parametrize(
+    ("images", "texts", "option", "labels"),
+    [
+        ([f"{s}/T{k}/{n}.png" for s in ("train", "test") for k in (1, 2) for n in range(3)], {}, "layout", 0),
+        ([f"subset{k}/{n}.png" for k in (1, 2, 3) for n in range(3)], {}, "layout", 0),
+        ([f"{d}/a/{s}/{c}/{n}.png" for d in "xy" for s in SPLIT for c in "cd" for n in range(3)], {}, "layout", 2),
+        (
+            [f"{n}.png" for n in range(8)],
+            {"t.csv": table("path,label,kind", *(f"{n}.png,{2001 + n % 2},{'ab'[n // 4]}" for n in range(8)))},
+            "label_column",
+            2,
+        ),
+    ],
+)
+def test_a_doubt_names_an_option_that_can_be_pasted(
+    tmp_path: Path, images: list[str], texts: Mapping[str, str], option: str, labels: int
+) -> None:
+    told = doubts(Layout(images, texts, "", {}), tmp_path)
+    flag, _, value = told[-1]["option"].partition(" ")
+    assert flag == f"--{option.replace('_', '-')}"
+    (value,) = shlex.split(value)
+    read = made(Layout(images, texts, "", {}, options={option: value}), tmp_path).scan()
+    assert read["label"].nunique() == labels
+    assert not any(one["value"] == IN_DOUBT for one in read.attrs["decisions"] if one["what"] != "images")

@@ -345,6 +345,46 @@ LAYOUTS = {
         "",
         {"0": 3, "1": 3},
     ),
+    "spoofs: a development set beside an evaluation, which is the test": Layout(
+        [
+            f"FASD_{s}/{c}/{c[::-1]}_{s[0]}{n}.png"
+            for s in ("training", "development", "evaluation")
+            for c in PETS
+            for n in (1, 2)
+        ],
+        {},
+        "",
+        {"cat": 6, "dog": 6},
+        {"train": 4, "val": 4, "test": 4},
+    ),
+    "LIMUC: train and validation in one": Layout(
+        [
+            f"{s}/Mayo {c}/{s[:2]}{n}.png"
+            for s in ("train_and_validation_sets", "test_set")
+            for c in (0, 1)
+            for n in (1, 2)
+        ],
+        {},
+        "",
+        {"Mayo 0": 4, "Mayo 1": 4},
+        {"train": 4, "test": 4},
+    ),
+    "DeepWeeds: numbers whose names are another column": Layout(
+        numbered("images/{}.png", 6),
+        {"labels.csv": table("Filename,Label,Species", *(f"{n}.png,{8 * (n % 2)},{PETS[n % 2]}" for n in range(6)))},
+        "",
+        {"cat": 3, "dog": 3},
+        told="names of labels.csv",
+    ),
+    "bone marrow: what short names of classes stand for is no table of patients": Layout(
+        [f"{c}/{c}_{n}.png" for c in ("ABE", "BAS", "EOS") for n in (1, 2)],
+        {"abbreviations.csv": "ABE;Abnormal eosinophil\nBAS;Basophil\nEOS;Eosinophil\n"},
+        "",
+        {"ABE": 2, "BAS": 2, "EOS": 2},
+    ),
+    "a sheet beside the images that is none": Layout(
+        [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
+    ),
 }
 
 

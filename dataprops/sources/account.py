@@ -41,6 +41,8 @@ COMPANIONS = frozenset(
         *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "tar"),
         *(
             "lst",
+            "m",
+            "ods",
             "manifest",
             "tcia",
             "tex",

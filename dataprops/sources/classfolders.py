@@ -104,6 +104,8 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     option = f"--layout '{before}class'"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return None
+    if all(re.fullmatch(r"\d+ ?[-_] ?\d+", name) for name in below):  # 0001-1000
+        return None
     if below and all(_is_take(top, name) for top, names in inside.items() for name in names):
         return None
     if len(inside) > 1 and len(common) > 1:
@@ -116,7 +118,8 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
 def _is_take(top: str, name: str) -> bool:
     """Whether a folder is called after the class above it, with numbers and single letters besides: ``Biking/v_Biking_g01_c02``."""
     before, found, after = name.lower().partition(top.lower())
-    return bool(found) and not re.search("[a-z]{2}", f"{before} {after}")
+    rest = f"{before} {after}"
+    return bool(found) and re.search("\\d", rest) is not None and not re.search("[a-z]{2}", rest)
 
 
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:

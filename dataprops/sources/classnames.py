@@ -108,7 +108,7 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
         texts = [column for column in columns if NAME & set(words_of(column)) and not frame[column].isna().any()]
         texts.sort(key=lambda column: -len(NAME & set(words_of(column))))  # of equals the first
         found += [
-            list(zip(frame[code], frame[column], strict=True))
+            list(dict.fromkeys(zip(frame[code], frame[column], strict=True)))  # a row for each image, or each class
             for code in of_codes[:1]
             for column in texts
             if column != code

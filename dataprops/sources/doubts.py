@@ -8,6 +8,7 @@ asked for is in no doubt.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
+from dataprops.sources.columns import LABELS, is_meta, plain_name
 from dataprops.sources.labels import SEPARATOR, words_of
 from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
@@ -38,6 +40,7 @@ SIZES |= frozenset(map(str, (480, 500, 512, 600, 640, 720, 768, 800, 1000, 1024,
 OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
     "dates or years": re.compile(r"(?:19|20)\d\d(?:[-_. ]?\d\d){0,2}"),
     "sizes": re.compile(rf"(?:{'|'.join(sorted(SIZES))})(?:px|@\dx)?|\d{{2,4}} ?[xX] ?\d{{2,4}}(?:px)?|\d{{2,4}}px"),
+    "numbers of images": re.compile(r"\d{1,4}[kK]"),
     "magnifications": re.compile(r"\d{1,4}(?:\.\d+)?[xX]|[xX]\d{1,4}"),
     "planes": re.compile(r"ax(?:ial)?|cor(?:onal)?|sag(?:it+al)?|transversal|transverse|oblique", re.IGNORECASE),
     "sides or views": re.compile(r"l|r|left|right|od|os|[lr]?-?(?:cc|mlo)|pa|ap|lateral|frontal", re.IGNORECASE),
@@ -52,6 +55,8 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
         r"(?!n\d{8}$)[A-Za-z]{0,4}[-_]?\d{5,}(?:[-_.]\w+)?|[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
     ),
 }
+CODE = re.compile(r"[A-Za-z]{0,2}\d+")
+MOST_VALUES = 10  # of a part of names
 WORDNET = re.compile(r"n\d{8}")
 PERSONS_AND_PARTS = frozenset(
     words_of("""
@@ -65,7 +70,7 @@ PERSONS_AND_PARTS = frozenset(
 
 class Reading(NamedTuple):
     """Of each image its path, class, split and patient as they were read; the classes with their numbers of images; whether folders
-    tell them; what was left out.
+    tell them; what was left out; what columns of a table that took no part say of each.
     """
 
     keys: list[str]
@@ -75,6 +80,7 @@ class Reading(NamedTuple):
     classes: Counter[str]
     by_folders: bool
     left_out: list[tuple[str, str]]
+    described: Mapping[str, Mapping[str, str | None]]
 
 
 Told = tuple[str, str, str]  # what is in doubt, why, the option
@@ -86,11 +92,20 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
     told = table.attrs.get("decisions", ())
     path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
     by_folders = any(one["what"] == "classes" for one in told)
-    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table))
+    described = table.attrs.get("described") or {}
+    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table), described)
     for sign, answers in SIGNS:
         if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
             what, why, option = found
             decide(table, Decision(what, IN_DOUBT, why, option))
+
+
+def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
+    """Columns of few values, those that are called as labels are first."""
+    few = [
+        name for name, value in described.items() if 1 < len(set(value.values())) <= images / 2 and not is_meta(name)
+    ]
+    return sorted(few, key=lambda name: plain_name(name) not in LABELS)
 
 
 def _classes(labels: Sequence[str | None]) -> Counter[str]:
@@ -100,8 +115,29 @@ def _classes(labels: Sequence[str | None]) -> Counter[str]:
     return Counter() if numbers and any("." in name for name in count) else count
 
 
-def _option(reading: Reading) -> str:
-    return "--layout with * or group for that level" if reading.by_folders else "--label-column"
+def _option(reading: Reading, word: str = "*") -> str:
+    """The option that takes the folders of the classes for something else; of labels of a table, another of its columns."""
+    if reading.by_folders:
+        return f"--layout {_levels(reading, word)}"
+    columns = _columns(reading.described, len(reading.keys))
+    return f"--label-column {shlex.quote(shown(columns[0]))}" if columns else "--label-column"
+
+
+def _levels(reading: Reading, word: str, below: str = "") -> str:
+    """A layout with a word in place of the class, and one for the level below: ``'split/group'``."""
+    classes: Counter[int] = Counter()
+    splits: Counter[int] = Counter()
+    for key, name, split in zip(reading.keys, reading.label, reading.split, strict=True):
+        parts = key.split("/")[:-1]
+        classes.update([parts.index(name)] if name in parts else ())
+        splits.update([at for at, part in enumerate(parts) if split is not None and split_of(part) == split][:1])
+    at = {number.most_common(1)[0][0]: told for number, told in ((splits, "split"), (classes, word)) if number}
+    if classes and below:
+        at[classes.most_common(1)[0][0] + 1] = below
+    words = [at.get(level, "*") for level in range(max(at, default=0) + 1)]
+    while words and words[-1] == "*":
+        words.pop()
+    return shlex.quote("/".join(words)) if words else "none"
 
 
 def other_kinds(reading: Reading) -> Told | None:
@@ -118,7 +154,8 @@ def other_kinds(reading: Reading) -> Told | None:
         known = bool(first) and (first[-1] in PERSONS_AND_PARTS or len(names) > MANY)
         if not others and known and not CLASS_WORDS & set(first):
             kind = f"{first[-1]} and a number, as persons and takes are"
-    return ("classes", f"{few_of(names)} look like {kind}", _option(reading)) if kind else None
+    word = "group" if kind == "ids" or (kind and kind not in fits) else "*"
+    return ("classes", f"{few_of(names)} look like {kind}", _option(reading, word)) if kind else None
 
 
 def pictures_or_splits(reading: Reading) -> Told | None:
@@ -144,7 +181,7 @@ def hardly_any_images(reading: Reading) -> Told | None:
     if len(classes) <= MANY or few < HALF * len(classes):
         return None
     why = f"{few:,} of {len(classes):,} have {HARDLY} images or fewer, as patients and ids have, such as {few_of(classes)}"
-    return "classes", why, _option(reading)
+    return "classes", why, _option(reading, "group")
 
 
 def one_patient_each(reading: Reading) -> Told | None:
@@ -153,7 +190,8 @@ def one_patient_each(reading: Reading) -> Told | None:
     classes, groups = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     if not LEAST < len(classes) == len(groups) == len(pairs):
         return None
-    return "classes", f"there are {len(classes):,} as there are patients, and each is of one patient", _option(reading)
+    why = f"there are {len(classes):,} as there are patients, and each is of one patient"
+    return "classes", why, _option(reading, "group")
 
 
 def called_alike(reading: Reading) -> Told | None:
@@ -179,7 +217,7 @@ def called_alike(reading: Reading) -> Told | None:
         return None
     (_, stem) = min(alike[min(alike)])
     why = f"files in {few_of(alike)} are called alike, such as {shown(stem)}, as other forms of the same pictures are"
-    return "classes", why, "--layout with * for that level, or --include with one of them"
+    return "classes", why, _option(reading)
 
 
 def _counted(names: Sequence[str]) -> bool:
@@ -200,19 +238,19 @@ def _is_dense(numbers: set[str]) -> bool:
 
 
 def splits_apart(reading: Reading) -> Told | None:
-    """A split that shares no class with the others, or has one where these have several."""
-    inside: dict[str, Counter[str]] = defaultdict(Counter)
+    """A split, or what lies in none, that shares no class with the others; a split that has one class where these have several."""
+    inside: dict[str | None, Counter[str]] = defaultdict(Counter)
     for name, split in zip(reading.label, reading.split, strict=True):
-        if name is not None and split is not None:
+        if name is not None:
             inside[split][name] += 1
     for split, names in inside.items():
         others = set().union(*(names for other, names in inside.items() if other != split))
         if not others or names.total() < LEAST:
             continue
         if not names.keys() & others:
-            why = f"{split} has {few_of(names)}, which no other split has; these have {few_of(others)}"
+            why = f"{split or 'what lies in no split'} has {few_of(names)}, which no other split has; these have {few_of(others)}"
             return "classes", why, _option(reading)
-        if len(names) == 1 and len(others) >= LEAST:
+        if len(names) == 1 and len(others) >= LEAST and split is not None:
             return (
                 "classes",
                 f"all of {split} is {few_of(names)}, other splits have {len(others):,} classes",
@@ -227,15 +265,25 @@ def splits_in_names(reading: Reading) -> Told | None:
         return None
     classes = {name: OF_FOLDERS[word] for name in reading.classes for word in words_of(name) if word in OF_FOLDERS}
     if len(set(classes.values())) > 1:
-        return "splits", f"names of classes tell some: {few_of(classes)}", "--layout with split, or --label-pattern"
+        return (
+            "splits",
+            f"names of classes tell some: {few_of(classes)}",
+            f"--layout {_levels(reading, 'split', 'class')}",
+        )
     folders = Counter(key.rpartition("/")[0] for key in reading.keys)
     told: Counter[str] = Counter()
+    levels: Counter[tuple[int, bool]] = Counter()
     for folder, number in folders.items():
-        found = {split for part in folder.split("/") if (split := split_of(part)) is not None}
+        parts = folder.split("/")
+        found = {split: at for at, part in reversed(list(enumerate(parts))) if (split := split_of(part)) is not None}
         told.update(dict.fromkeys(found, number))
+        levels.update({(at, at + 1 < len(parts)): number for at in found.values()})
     if len(told) > 1 and told.total() >= HALF * len(reading.keys):
         seen = ", ".join(f"{name} {number:,}" for name, number in told.most_common())
-        return "splits", f"folders are called {seen}, and none was taken for one", "--layout with split for that level"
+        ((level, deeper), _) = levels.most_common(1)[0]
+        words = [*["*"] * level, "split", "class"] if deeper or not level else [*["*"] * (level - 1), "class", "split"]
+        option = f"--layout {shlex.quote('/'.join(words))}"
+        return "splits", f"folders are called {seen}, and none was taken for one", option
     return None
 
 
@@ -246,9 +294,11 @@ def words_in_every_class(reading: Reading) -> Told | None:
     rows = [
         (found[0], name)
         for key, name in zip(reading.keys, reading.label, strict=True)
-        if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d)", key.rpartition("/")[2]))
+        if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d|[-_ ])", key.rpartition("/")[2]))
     ]
     count, classes = Counter(word for word, _ in rows), reading.classes
+    if all(WORDNET.fullmatch(name) for name in classes):
+        return None
     if not 1 < len(count) <= PREFIXES or len(classes) < 2 or len(rows) < MOST * classes.total():
         return None
     if min(count.values()) < max(2, EACH * len(rows)) or any(PLAIN.fullmatch(word) or split_of(word) for word in count):
@@ -260,6 +310,35 @@ def words_in_every_class(reading: Reading) -> Told | None:
     seen = ", ".join(f"{word} {number:,}" for word, number in count.most_common(LEAST))
     why = f"names of files begin with the same words in each of {few_of(classes)}: {seen}"
     return "classes", why, "--label-pattern '([A-Za-z]+)[^/]*$'"
+
+
+def parts_in_every_class(reading: Reading) -> Told | None:
+    """Classes that are codes, and names of files of which a part has the same few values in each: ``s0001/s0001_00042_0_1.png``."""
+    classes = [name for name in reading.classes if CODE.fullmatch(name)]
+    if not reading.by_folders or not LEAST <= len(classes) == len(reading.classes):
+        return None
+    rows = [
+        (key.rpartition("/")[2].partition(".")[0].split("_"), name)
+        for key, name in zip(reading.keys, reading.label, strict=True)
+        if name is not None
+    ]
+    number = len(rows[0][0])
+    if number < LEAST or any(len(parts) != number for parts, _ in rows):
+        return None
+    for at in range(number):
+        count = Counter((parts[at], name) for parts, name in rows)
+        values = sorted({value for value, _ in count})
+        if any((value.isdecimal() and len(value) > 1) or split_of(value) for value in values):  # a counter; a split
+            continue
+        if not 1 < len(values) <= MOST_VALUES or len(count) != len(values) * len(classes) or min(count.values()) < 2:
+            continue
+        rest = len({(*parts[:at], "", *parts[at + 1 :]) for parts, _ in rows})
+        if rest <= HALF * len(rows) and not any(all(map(form.fullmatch, values)) for form in OTHER_KINDS.values()):
+            continue  # numbers of one picture's forms
+        pattern = "(?:^|/)" + "[^/_]*_" * at + "([^/_.]*)" + ("_" if at + 1 < number else "[.]") + "[^/]*$"
+        why = f"part {at + 1} of the names of files is {few_of(values)} in each of {few_of(classes)}"
+        return "classes", why, f"--label-pattern '{pattern}'"
+    return None
 
 
 def archives_beside(reading: Reading) -> Told | None:
@@ -291,5 +370,6 @@ SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (splits_apart, ("layout", "label_pattern")),
     (splits_in_names, ("layout",)),
     (words_in_every_class, ("layout", "label_pattern")),
+    (parts_in_every_class, ("layout", "label_pattern")),
     (archives_beside, ("include",)),
 )

@@ -81,6 +81,8 @@ def _with_names(frame: pd.DataFrame, known: set[str]) -> pd.DataFrame:
         return frame
     row = pd.DataFrame([first], columns=frame.columns, dtype=object)
     whole = pd.concat([row, frame], ignore_index=True)
+    if whole.iloc[:, 1].is_unique:  # what each folder's short name stands for, and no label of persons
+        return frame
     whole.columns = pd.Index(["patient", "label"])
     return whole
 

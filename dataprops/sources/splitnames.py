@@ -16,6 +16,7 @@ SPLITS = {
     "validation": "val",
     "validate": "val",
     "dev": "val",
+    "development": "val",
     "test": "test",
     "testing": "test",
     "publictest": "val",
@@ -33,6 +34,7 @@ OF_FOLDERS = SPLITS | {
 FILLERS = frozenset(
     (
         "set",
+        "sets",
         "data",
         "dataset",
         "image",
@@ -56,12 +58,15 @@ def split_of(name: str) -> str | None:
 
     >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
     ['train', 'train', 'test', 'train', 'train', None, None]
+    >>> split_of("train_and_validation_sets"), split_of("train_and_test_sets"), split_of("Development")
+    ('train', None, 'val')
     """
     if name.lower() in OF_FOLDERS:
         return OF_FOLDERS[name.lower()]
     words = [word.removesuffix("set") or word for word in words_of(name)]
     found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
-    fillers = FILLERS | VERSION
+    found = ["train"] if found == ["train", "val"] else found
+    fillers = FILLERS | VERSION | {"and"}
     rest = [word for word in words if word not in OF_FOLDERS and word not in fillers and not enumerated(name, word)]
     return found[0] if len(found) == 1 and not rest else None
 
@@ -94,4 +99,6 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
     for group in shared.values():
         if len(set(group.values())) > 1:
             found.update(group)
-    return found
+    last = {name for name in found if {"eval", "evaluation"} & set(words_of(name))}
+    beside = any(split == "val" for name, split in found.items() if name not in last)
+    return found | (dict.fromkeys(last, "test") if beside else {})  # train, development and evaluation

@@ -244,8 +244,11 @@ def _without_remarks(text: str) -> tuple[str, str]:
 
 def _sheet(data: bytes) -> pd.DataFrame:
     """The first sheet of an Excel file, all values as text."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        need(BYTES_OF_CELL * sum(member.file_size for member in archive.infolist()))
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            need(BYTES_OF_CELL * sum(member.file_size for member in archive.infolist()))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"it is not a sheet of Excel: {error}") from error
     frame = pd.read_excel(io.BytesIO(data), dtype=str, keep_default_na=False, na_values=[""], engine="openpyxl")
     frame.columns = [str(column).strip() for column in frame.columns]
     return _below_titles(frame)

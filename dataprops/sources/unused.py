@@ -51,6 +51,9 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         if posixpath.basename(name) not in told
         and not (stem_of(name) in stems or name in understood or is_example(name))
     ]
+    numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
+    unknown = [one["why"] for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM in one["why"]]
+    unknown = [why for why in unknown if ".mat" in why]  # of images, and not of classes
     folders = {key.rpartition("/")[0] for key in keys}  # of images: a text among those is no list of the set
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
@@ -63,6 +66,8 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         if why:
             decide(table, Decision("labels", IN_DOUBT, f"{name} names {why}, and told no label", OPTION))
             return
+    if numbers and unknown:
+        decide(table, Decision("classes", IN_DOUBT, f"they are numbers without names, and {unknown[0]}", "a table"))
 
 
 def _of_table(
