@@ -487,7 +487,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path, make, message):
 
 def test_the_store_never_lies_in_the_source(tmp_path):
     random_folder(tmp_path / "set", {"a": 3})
-    with pytest.raises(DatapropsError, match="lies inside the source"):
+    with pytest.raises(DatapropsError, match="is inside the source"):
         audit(tmp_path / "set", store=str(tmp_path / "set" / "store"), size=SIZE)
 
 

@@ -122,7 +122,7 @@ def test_wrong_use_is_refused(audited, tmp_path):
         ),
         (
             ["clean", "set", "--store", store, "--remove", "leaks", "--out", str(tmp_path / "no/a.csv")],
-            "folder that exists",
+            "existing folder",
         ),
     ):
         said = run(*words)
@@ -245,19 +245,19 @@ def test_results_that_are_damaged_or_leave_nothing_are_refused(audited, tmp_path
     with pytest.raises(DatapropsError, match=r"cannot be read .*: audit the dataset again"):
         open_results(tmp_path)
     every = results.findings.iloc[:1].assign(kind="unreadable", images=[list(range(len(results.images)))])
-    with pytest.raises(DatapropsError, match="unreadable name every image of set: nothing would be left"):
+    with pytest.raises(DatapropsError, match="unreadable flag every image of set: none would remain"):
         clean(results._replace(findings=every), "unreadable")
     cleaned = clean(results, "leaks")
     with pytest.raises(DatapropsError, match="unknown format 'fiftytwo': did you mean fiftyone"):
         write_list(tmp_path / "x", results, cleaned, "fiftytwo")
-    with pytest.raises(DatapropsError, match="give --out the name of a file"):
+    with pytest.raises(DatapropsError, match="--out must name a file"):
         write_list(tmp_path, results, cleaned)
 
 
 def test_a_list_of_a_set_that_moved_says_where_the_audit_read_it(audited, tmp_path):
     results = open_results(audited[1].folder)
     gone = results._replace(options=results.options | {"source": str(tmp_path / "gone")})
-    with pytest.raises(DatapropsError, match=r"The audit read .*/gone, from the folder .* where the audit ran"):
+    with pytest.raises(DatapropsError, match=r"The audited source .*/gone was not found from .* where the audit ran"):
         clean(gone, "leaks")
     # arrays of a notebook are nowhere: their keys are named, and no audit can read them
     kept = clean(results._replace(options=results.options | {"source": "array:0123"}), "leaks")
@@ -280,7 +280,7 @@ def test_names_that_are_no_text_stand_in_parquet_and_not_in_csv(audited, tmp_pat
     results = open_results(audited[1].folder)
     cleaned = clean(results, "leaks")
     odd = cleaned.kept.head(2).assign(path=pd.Series(["a.png", "b\udce9.png"], dtype=object))
-    with pytest.raises(DatapropsError, match=r"not valid UTF-8, which a CSV file cannot hold: .* \.parquet"):
+    with pytest.raises(DatapropsError, match=r"not valid UTF-8, so it cannot be written to CSV: .* \.parquet"):
         write_list(tmp_path / "x.csv", results, cleaned._replace(kept=odd))
     write_list(tmp_path / "x.parquet", results, cleaned._replace(kept=odd))
     assert pd.read_parquet(tmp_path / "x.parquet")["path"].tolist() == [b"a.png", b"b\xe9.png"]

@@ -424,6 +424,6 @@ def test_a_clock_that_jumps_leaves_the_newest_run_the_newest(jump, tmp_path, mon
         names.append(run.run_id)
         assert finished_runs(store, run.config.dataset)[-1] == run.results
     assert names == sorted(set(names))
-    assert "this run is dated right after it" in caplog.text  # two began in one moment at least
+    assert "this run is dated just after it" in caplog.text  # two began in one moment at least
     begun = [json.loads((folder / "summary.json").read_text())["created"] for folder in finished_runs(store, "digits")]
     assert begun == sorted(begun)

@@ -727,7 +727,7 @@ def test_an_audit_by_the_users_network_takes_what_enters_its_last_layer(tmp_path
     ):
         with pytest.raises(DatapropsError, match=words):
             bars_with(tmp_path, model=model)
-    with pytest.raises(DatapropsError, match="not both"):
+    with pytest.raises(DatapropsError, match="either --features or --model"):
         bars_with(tmp_path, model="tests.tiny_nets:Mlp", features="x.npy")
 
 

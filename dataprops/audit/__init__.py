@@ -1,6 +1,6 @@
-"""The audit: from a source to properties, findings, checks, alerts and a report. Nothing is imported until it is asked for.
+"""The audit: from a source to properties, findings, checks, alerts and a report. Submodules are imported on first use.
 
-The package can be called: ``dataprops.audit("scans/")`` is ``dataprops.audit.audit("scans/")``.
+The package is callable: ``dataprops.audit("scans/")`` is ``dataprops.audit.audit("scans/")``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Audited", "audit"]
 
 
 class _Callable(ModuleType):
-    """A package that does, when it is called, what it is named after."""
+    """A callable package."""
 
     def __call__(self, source: Any, labels: Any = None, **options: Any) -> Audited:
         from dataprops.audit import composition

@@ -1,4 +1,4 @@
-"""What an audit gives to a notebook: the summary as a dict, its tables as DataFrames, and itself as a short page."""
+"""The result of an audit in a notebook: a summary dict with tables as DataFrames and an HTML representation."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Audited"]
 
-STRETCHED = (
-    "they were stretched to 0 to 255: give the images as they were before normalisation, or say range='LOW:HIGH'"
-)
-# findings that say an image's label may be wrong
+STRETCHED = "they were rescaled to 0 to 255: pass the images before normalisation, or set range='LOW:HIGH'"
+# findings about possibly wrong labels, the most certain first
 DOUBTS = ("label_conflicts", "near_conflicts", "suspect_labels")
 
 
 class Audited(dict):
-    """The summary of an audit (what ``--json`` prints), with access to its results.
+    """The summary of an audit (as printed by ``--json``), with its result tables.
 
     Attributes
     ----------
     findings : DataFrame
         kind, severity, images, paths, value, detail.
     suspects : DataFrame
-        Images whose label is doubtful, the surest first: path, label, kind, value, detail; and of the reference classifier, where it
-        ran, ``predicted``, and as ``score`` the probability that it gives to the label.
+        Images with a doubtful label, the most certain first: path, label, kind, value, detail; if the reference classifier ran, also
+        ``predicted`` and ``score``, its out-of-fold probability of the given label.
     pairs : DataFrame
         Near-identical and sharpest pairs, with paths, labels and distance.
     images, properties : DataFrame
-        Every image with its local values; every number with its error.
+        Per-image values; properties with standard errors.
 
-    Tables are read when they are asked for, from the folder of the results: they are gone when the run is pruned.
+    Tables are read from the results folder on first access, so they are unavailable once the run is pruned.
     """
 
     @property
@@ -98,19 +96,19 @@ class Audited(dict):
     def clean(
         self, remove: str | Iterable[str] = ("duplicates", "conflicts"), out: str | Path | None = None
     ) -> pd.DataFrame:
-        """path, label, split, group of the images that these findings do not name; `out` also writes a manifest.
+        """The images without those flagged by some findings: path, label, split, group.
 
         Parameters
         ----------
         remove : str or list of str
-            See `findings.removal.REMOVALS`: duplicates, conflicts, leaks, suspects, ...
+            Kinds of findings, see `findings.removal.REMOVALS`: duplicates, conflicts, leaks, suspects, ...
         out : path, optional
-            A file in .csv or .parquet that `audit` reads.
+            Also write them to a manifest (.csv or .parquet), which `audit` can read.
 
         Raises
         ------
         DatapropsError
-            If a name is unknown, or nothing would stay.
+            If a kind is unknown, or no image would remain.
         """
         from dataprops.audit.cleaning import clean, write_list
 
@@ -124,7 +122,7 @@ class Audited(dict):
         return f"<audit of {self['dataset']}: {self['n_images']:,} images; {found or 'nothing found'}>"
 
     def _repr_html_(self) -> str:
-        """Verdict, what to do next, key numbers and the path of the whole report."""
+        """Verdict, next steps, key numbers and the path of the report."""
         from dataprops.report.first_screen import first_screen
         from dataprops.report.key_numbers import keys_of
 
@@ -146,14 +144,14 @@ class Audited(dict):
 
 
 def warn_of(audited: Audited) -> Audited:
-    """Warn the caller, at their own line, about missing numbers and why; returns the audit."""
+    """Warn about missing numbers, attributed to the caller's line; returns the audit."""
     for text in (*_missing(audited), *_odd_range(audited)):
         warn_caller(text)
     return audited
 
 
 def _missing(audited: Audited) -> list[str]:
-    """The first properties that are NaN, and why."""
+    """Messages about NaN properties, with the reason."""
     rows = audited.properties.drop_duplicates("property").set_index("property")
     out = []
     for name, title in (

@@ -1,10 +1,9 @@
-"""What is looked for in pictures and files alone: in the helper's process (`util.helper`), while this one compares and trains.
+"""Searches in images and files, run in the helper process (`util.helper`) while the main process compares pairs and trains the probe.
 
-What takes the files' table and the canonical images is handed over as soon as they are there (`OF_PICTURES`), what takes neighbours
-as well when those are (`OF_NEIGHBOURS`); nothing takes anything of the probe. `begin` hands parts over, `looked` has them; where they
-were never handed over, or the helper is gone, they are done when they are asked for, with the same result. When the result is asked
-for, this process, which would only wait, does the parts that the helper has not begun with, the last first; but not the first, for
-which the helper alone has the libraries.
+Parts that need the file table and canonical images are submitted as soon as those exist (`OF_PICTURES`), parts that also need
+neighbours later (`OF_NEIGHBOURS`); none needs the probe. `begin` submits, `looked` collects. Parts that were never submitted, or
+whose helper died, run in the main process, with the same result. While collecting, the main process takes back parts that the
+helper has not started, the last first, except `ITS_OWN`, for which only the helper has loaded the libraries.
 """
 
 from __future__ import annotations
@@ -28,12 +27,21 @@ if TYPE_CHECKING:
 
 USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree")
 OF_COPIES = ("dataprops.findings.nearcopies",)  # brings torch, which takes a second
-NOT_ASKED = ("neighbours", "probe", "copies", "faults", "told", "shortcuts", "since", "feature_pairs")  # by hard parts
-NO_PICTURES = {"pixels": Context._field_defaults["pixels"]}  # those at work cannot travel
+NOT_ASKED = (
+    "neighbours",
+    "probe",
+    "copies",
+    "faults",
+    "told",
+    "shortcuts",
+    "since",
+    "feature_pairs",
+)  # not used by `hard_parts`
+NO_PICTURES = {"pixels": Context._field_defaults["pixels"]}  # the actual ones cannot be pickled
 
 
 class Looked(NamedTuple):
-    """Results: near-copies, what in the pixels predicts the class (None without classes), what the files do, image faults."""
+    """Results: near-copies, pixel shortcuts (None without classes), file shortcuts, image faults."""
 
     copies: NearCopies
     told: Sequence[Told] | None
@@ -42,24 +50,25 @@ class Looked(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """A part that the helper was asked for, unless it is taken back first."""
+    """A part submitted to the helper; it can be taken back until it starts."""
 
     job: helper.Job
-    ticket: Path  # who removes it does the part
+    ticket: Path  # whoever deletes it runs the part
 
 
 _begun: dict[str, dict[str, _Begun]] = {}
 
 
 def prepare(size: int) -> None:
-    """Something is new: have the helper import what it takes to look at pictures of this side, where there is one."""
+    """Have the helper, if there is one, import the libraries for pictures of this side length."""
     helper.imports(*USES, *(OF_COPIES if size >= LEAST_SIDE else ()))
 
 
 def begin(run: Run, parts: Sequence[str]) -> None:
-    """Hand parts over, whose tables must be written; `OF_PICTURES` come first.
+    """Submit parts, whose input tables must be written; `OF_PICTURES` come first.
 
-    Copies of pictures without detail are told by distances alone: that is done before the helper has imported torch.
+    Near-copies of pictures too small for alignment follow from distances alone and are found in the main process, before the helper
+    would have imported torch.
     """
     begun = _begun.setdefault(run.run_id, {})
     for name in parts:
@@ -67,13 +76,13 @@ def begin(run: Run, parts: Sequence[str]) -> None:
             continue
         ticket = run.work / f"{name}.ticket"
         ticket.touch()
-        # a pass over many images takes longer than the process waits for work
+        # a long pass may outlast the helper's idle timeout, so the first part restarts it
         job = helper.submit(__name__, "find_if_left", run, name, ticket, begin=name == parts[0])
         begun[name] = _Begun(job, ticket)
 
 
 def forget(run: Run) -> None:
-    """Drop the jobs: their results will not be asked for."""
+    """Drop the run's jobs."""
     for begun in _begun.pop(run.run_id, {}).values():
         _taken(begun.ticket)
 
@@ -87,7 +96,7 @@ def _taken(ticket: Path) -> bool:
 
 
 def looked(run: Run) -> Looked:
-    """The result; what was never handed over, or is left, is done here."""
+    """Collect the results; parts that were never submitted or not yet started run here."""
     begun = _begun.pop(run.run_id, {})
     found = {}
     for name in reversed(PARTS):
@@ -95,19 +104,19 @@ def looked(run: Run) -> Looked:
             found[name] = PARTS[name](run)
     for name in PARTS.keys() - found.keys():
         answer = begun[name].job.result()
-        # None: the helper took it and ended before it answered
+        # None: the helper took it and died
         found[name] = PARTS[name](run) if answer is None else answer
     told, shortcuts = found["shortcuts"]
     return Looked(found["copies"], told, shortcuts, found["faults"])
 
 
 def find_if_left(run: Run, name: str, ticket: Path) -> Any:
-    """A part's result; None if somebody else does it."""
+    """Run a part in the helper; None if the main process took it back."""
     return PARTS[name](run) if _taken(ticket) else None
 
 
 def find_copies(run: Run) -> NearCopies:
-    """Near-copies, in this process."""
+    """Find near-copies, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings.nearcopies import near_copies
     from dataprops.util.threads import one_thread
@@ -126,7 +135,7 @@ def find_copies(run: Run) -> NearCopies:
 
 
 def find_shortcuts(run: Run) -> tuple[Sequence[Told] | None, pd.DataFrame]:
-    """What in the pixels predicts the class, and what the files do, in this process."""
+    """Find pixel and file properties that predict the class, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings import shortcut_scores
     from dataprops.findings.pixels_tell import told_by_pixels
@@ -141,7 +150,7 @@ def find_shortcuts(run: Run) -> tuple[Sequence[Told] | None, pd.DataFrame]:
 
 
 def find_faults(run: Run) -> Sequence[Fault]:
-    """Bad pictures, in this process."""
+    """Find bad pictures, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings.quality import faults
     from dataprops.util.threads import one_thread
@@ -150,21 +159,21 @@ def find_faults(run: Run) -> Sequence[Fault]:
         return faults(run.files.files.read(), Pictures(run).blocks, run.config.seed)
 
 
-# in the order in which the helper does them
+# in the helper's order
 PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "faults": find_faults, "copies": find_copies}
 OF_PICTURES, OF_NEIGHBOURS = ("shortcuts", "faults"), ("copies",)
-ITS_OWN = "shortcuts"  # is not taken back: the libraries for it are loaded there alone
+ITS_OWN = "shortcuts"  # not taken back: only the helper has loaded its libraries
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:
-    """Parts of the data on which the witnesses err more (`findings.slices`); the libraries for that are loaded there already."""
+    """Subsets of the data with a higher error of the witnesses (`findings.slices`), found in the helper, which has the libraries."""
     none = context.images.iloc[:0]
     kept = context._replace(near=none, sharpest=none, **dict.fromkeys(NOT_ASKED), **NO_PICTURES)
     return helper.submit(__name__, "find_hard_parts", run, kept).result()
 
 
 def find_hard_parts(run: Run, context: Context) -> Sequence[Slice]:
-    """As `hard_parts`, in this process."""
+    """`hard_parts`, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings.slices import hard_slices
 

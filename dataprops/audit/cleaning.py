@@ -1,12 +1,12 @@
-"""A list of the images of an audited set that leaves out what findings name; and what is left out, for other tools.
+"""Manifests of an audited dataset without flagged images, and exports of the flagged images for other tools.
 
-Nothing is moved or changed but the file that is written. A manifest lists what stays - path, label, split, group - and is itself
-a source of audits; the other formats list what goes, or every image with what was found:
+Only the output file is written; images are not touched. A manifest lists the remaining images (path, label, split, group) and can
+be audited; the other formats list the removed images, or all images with their findings:
 
-- csv: path, label, split, group, kind, detail of what would go
-- cleanlab: one row for each image with the columns of Datalab's ``get_issues`` (``is_label_issue``, ``label_score``, ...)
-- fiftyone: samples for ``fiftyone.Sample.from_dict``, tagged with the kinds that name them
-- labelstudio: tasks with links to the files, for a second opinion on what would go
+- csv: path, label, split, group, kind, detail of the removed images
+- cleanlab: one row per image with the columns of Datalab's ``get_issues`` (``is_label_issue``, ``label_score``, ...)
+- fiftyone: samples for ``fiftyone.Sample.from_dict``, tagged with the kinds of their findings
+- labelstudio: tasks with links to the removed images, for review
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from dataprops.util.nearest import did_you_mean
 from dataprops.util.redact import is_url
 
 COLUMNS = ["path", "label", "split", "group"]
-# what a re-audit must be told again, so that its numbers compare
+# options that a re-audit must repeat to be comparable
 SAME = ("size", "scale", "window", "k", "near_rms", "labels", "anchors")
 LINKS = "/data/local-files/?d="  # where Label Studio serves local files
 
 
 class Cleaned(NamedTuple):
-    """What a cleaning leaves out and keeps.
+    """Kept and removed images.
 
     Attributes
     ----------
     kept : DataFrame
-        path, label, split, group of the images that stay; paths are of files on this machine, or addresses.
+        path, label, split, group of the remaining images; paths are local files or URLs.
     removed : DataFrame
-        path, label, split, group, kind, detail of those that go.
+        path, label, split, group, kind, detail of the removed images.
     findable : bool
-        Whether an audit can read the paths: images inside a container have none of their own.
+        Whether an audit can read the paths; false for images inside a container.
     again : str
-        The command that audits the manifest, ``FILE`` standing for it.
+        Command that audits the manifest, with ``FILE`` in its place.
     """
 
     kept: pd.DataFrame
@@ -64,7 +64,7 @@ class Cleaned(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The tables of a finished run, its summary and the options it ran with."""
+    """Tables, summary and options of a finished run."""
 
     folder: Path
     summary: dict[str, Any]
@@ -74,7 +74,7 @@ class Results(NamedTuple):
 
 
 def newest_results(store: str | Path, dataset: str) -> Results:
-    """The newest finished run of a dataset.
+    """Results of the newest finished run of a dataset.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def newest_results(store: str | Path, dataset: str) -> Results:
 
 
 def open_results(folder: Path) -> Results:
-    """The tables of a result folder.
+    """Read the results in a folder.
 
     Raises
     ------
@@ -110,29 +110,27 @@ def open_results(folder: Path) -> Results:
 
 
 def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
-    """The images that remain once those named by these findings are left out.
+    """Remove the images flagged by some kinds of findings.
 
     Parameters
     ----------
     remove : str or list of str
-        Names of kinds of findings, see `findings.removal.REMOVALS`.
+        Kinds of findings, see `findings.removal.REMOVALS`.
 
     Raises
     ------
     DatapropsError
-        If a name is unknown, nothing would stay, or the source of the audit no longer exists.
+        If a kind is unknown, no image would remain, or the audited source no longer exists.
     """
     kinds = removal_kinds(remove)
     gone = removed_images(results.images, results.findings, kinds)
     places, findable = _places(results)
-    # as objects: a path need not be valid UTF-8, which pandas' own texts are
+    # dtype object: paths need not be valid UTF-8, as pandas strings must be
     table = _texts(results.images).assign(path=pd.Series(places, dtype=object))
     stays = np.ones(len(table), bool)
     stays[list(gone)] = False
     if not stays.any():
-        raise DatapropsError(
-            f"{', '.join(kinds)} name every image of {results.summary['dataset']}: nothing would be left"
-        )
+        raise DatapropsError(f"{', '.join(kinds)} flag every image of {results.summary['dataset']}: none would remain")
     details = _details(results.findings, kinds)
     removed = table[~stays].assign(
         kind=[gone[i] for i in sorted(gone)], detail=[details.get((i, gone[i]), "") for i in sorted(gone)]
@@ -143,7 +141,7 @@ def clean(results: Results, remove: str | Iterable[str]) -> Cleaned:
 
 
 def _texts(images: pd.DataFrame) -> pd.DataFrame:
-    """path, label, split, group as text or None."""
+    """path, label, split, group as str or None."""
     columns = {}
     for name in COLUMNS:
         values = [None if pd.isna(value) else str(value) for value in images[name]]
@@ -161,7 +159,7 @@ def _details(findings: pd.DataFrame, kinds: Iterable[str]) -> dict[tuple[int, st
 
 
 def _places(results: Results) -> tuple[list[str], bool]:
-    """Path or address of each image, and whether each can be read on its own."""
+    """Path or URL of each image, and whether they can all be read individually."""
     keys = [key_of(path) for path in results.images["path"]]
     options = {k: v for k, v in results.options.items() if k in {f.name for f in fields(AuditConfig)}}
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
@@ -172,7 +170,7 @@ def _places(results: Results) -> tuple[list[str], bool]:
         if config.source.startswith("array:"):
             return keys, False
         raise DatapropsError(
-            f"{error}. The audit read {config.source}, from the folder {Path.cwd()} it cannot be found: run the command"
+            f"{error}. The audited source {config.source} was not found from {Path.cwd()}: run the command in the directory"
             " where the audit ran"
         ) from None
     if source.kind == "url":
@@ -201,7 +199,7 @@ def _again(options: dict[str, Any]) -> str:
 
 
 def write_list(out: str | Path, results: Results, cleaned: Cleaned, form: str = "manifest", links: str = LINKS) -> Path:
-    """Write what `FORMATS` makes of a cleaning; returns the path.
+    """Write the images in one of the `FORMATS`; returns the path.
 
     Raises
     ------
@@ -212,7 +210,7 @@ def write_list(out: str | Path, results: Results, cleaned: Cleaned, form: str = 
     if form not in FORMATS:
         raise DatapropsError(f"unknown format {form!r}: {did_you_mean(form, FORMATS)}formats are {', '.join(FORMATS)}")
     if path.is_dir() or not path.parent.is_dir():
-        raise DatapropsError(f"{path} cannot be written: give --out the name of a file in a folder that exists")
+        raise DatapropsError(f"{path} cannot be written: --out must name a file in an existing folder")
     try:
         FORMATS[form](path, results, cleaned, links)
     except OSError as error:
@@ -228,7 +226,9 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         return
     odd = next((value for value in table["path"] if _unprintable(value)), None)
     if odd is not None:
-        raise DatapropsError(f"{odd!r} is not valid UTF-8, which a CSV file cannot hold: give --out a name in .parquet")
+        raise DatapropsError(
+            f"{odd!r} is not valid UTF-8, so it cannot be written to CSV: use a .parquet file with --out"
+        )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)
@@ -255,7 +255,7 @@ def _removed(path: Path, results: Results, cleaned: Cleaned, links: str) -> None
     _write_table(path, cleaned.removed)
 
 
-# Datalab's name of an issue -> kinds of findings that are one
+# Datalab issue -> kinds of findings
 ISSUES = {
     "label": ("label_conflicts", "near_conflicts", "suspect_labels"),
     "outlier": ("outliers",),
@@ -266,9 +266,9 @@ ISSUES = {
 
 
 def _cleanlab(path: Path, results: Results, cleaned: Cleaned, links: str) -> None:
-    """Datalab's columns; a score is low where there is an issue: 0 where a finding names the image, else 1.
+    """Datalab's columns. Scores are low for issues: 0 for images with a finding, otherwise 1.
 
-    Where the reference classifier ran, the score of a label is the probability that it gives to it, as Datalab has it.
+    If the reference classifier ran, the label score is its probability of the given label, as in Datalab.
     """
     places, _ = _places(results)
     table = pd.DataFrame({"path": pd.Series(places, dtype=object), "given_label": _texts(results.images)["label"]})
@@ -289,7 +289,7 @@ def _cleanlab(path: Path, results: Results, cleaned: Cleaned, links: str) -> Non
 
 
 def predictions_of(results: Results) -> pd.DataFrame | None:
-    """Out-of-fold predictions of the reference classifier, one row for each image, where it ran: see `probe.record.COLUMNS`."""
+    """Out-of-fold predictions of the reference classifier, one row per image (`probe.record.COLUMNS`); None if it did not run."""
     path = results.folder / "probe.parquet"
     if not path.is_file():  # an audit by an earlier version
         return None
@@ -301,7 +301,7 @@ def predictions_of(results: Results) -> pd.DataFrame | None:
 
 def _tags(results: Results) -> list[list[str]]:
     tags: list[list[str]] = [[] for _ in range(len(results.images))]
-    # sharpest pairs are in every set, and the images of a shortcut are examples of every class
+    # every dataset has sharpest pairs, and the images of a shortcut are examples of all classes
     told = results.findings[~results.findings["kind"].isin(["sharpest_pairs", "shortcut"])]
     for kind, ids in told[["kind", "images"]].itertuples(index=False):
         for image in ids:

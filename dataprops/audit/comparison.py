@@ -1,6 +1,6 @@
-"""What changed from one audit of a dataset to another: images, properties (`property_changes`), findings (`opened`).
+"""Changes between two audits of a dataset: images, properties (`property_changes`), findings (`opened`).
 
-Both are read from their result folders; nothing is decoded or computed again.
+Reads both result folders; no image is decoded or compared again.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from dataprops.laws.change import loss_change, preprocessing_differs
 from dataprops.laws.prediction import Prediction
 from dataprops.store.folder import load_summary
 
-ALWAYS = ("sharpest_pairs",)  # findings that every set has: they do not open or close
+ALWAYS = ("sharpest_pairs",)  # every dataset has them: they do not open or close
 
 
 def compare(folder_a: Path, folder_b: Path, summary_b: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What changed from audit A to audit B: plain values, as `dataprops compare --json` prints them.
+    """Changes from audit A to audit B, as plain values (`dataprops compare --json`).
 
     Parameters
     ----------
     summary_b : dict, optional
-        The summary of B, where its folder has none yet: a run that is being finished.
+        The summary of B if it is not written yet (a run that is still finishing).
 
     Raises
     ------
     DatapropsError
-        If a folder is not a readable result, or the audits cannot be compared; the message says why.
+        If results cannot be read, or the audits are not comparable; the message says why.
     """
     a, b = summary_of(folder_a), summary_b or summary_of(folder_b)
     reason = preprocessing_differs(a, b)
     if reason:
         raise DatapropsError(
-            f"the runs {a['run_id']} and {b['run_id']} do not compare: {reason}. Choose two runs with the same preprocessing"
+            f"the runs {a['run_id']} and {b['run_id']} are not comparable: {reason}. Choose two runs with the same preprocessing"
             f" (dataprops history {b['dataset']} lists them), or audit again with the earlier options"
         )
     images_a, images_b = (_table(folder, "images", COLUMNS) for folder in (folder_a, folder_b))
@@ -99,7 +99,7 @@ def _changes(
     images: tuple[pd.DataFrame, pd.DataFrame],
     matched: Matched,
 ) -> tuple[list[Change], float | None]:
-    """Every change with its interval, and the p-value of a homogeneous class mix."""
+    """All property changes, and the p-value of the test for a homogeneous class mix."""
     a, b = audits
     classes, p = [], None
     if a["labels"]["kind"] == b["labels"]["kind"] == "classes":
@@ -123,14 +123,14 @@ def _changes(
 
 
 def _of_same_files(change: Change) -> Change:
-    """A change between two audits of the very same files: none, without an interval, where the numbers are the same."""
+    """A change between audits of identical files: exactly 0 if the numbers agree."""
     if change.value is None or abs(change.value) > SAME_VALUE:
         return change
     return replace(change, value=0.0, low=0.0, high=0.0, significant=False, basis="the same files with the same labels")
 
 
 def in_brief(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What `timeline` says of a comparison."""
+    """A comparison, shortened for `timeline`."""
     brief: dict[str, Any] = {"drift": found["drift"], "images": found["images"]}
     for name in ("opened", "closed"):
         brief[name] = {kind: part["count"] for kind, part in found[name].items() if kind not in ALWAYS}
@@ -147,5 +147,5 @@ def summary_of(folder: Path) -> dict[str, Any]:
 def _table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame:
     try:
         return pd.read_parquet(folder / f"{name}.parquet", columns=columns)
-    except (OSError, ValueError, KeyError) as error:  # Arrow's are ValueErrors
+    except (OSError, ValueError, KeyError) as error:  # Arrow raises ValueErrors
         raise DatapropsError(f"{folder / name}.parquet cannot be read ({error}): choose another run") from error

@@ -1,4 +1,4 @@
-"""The one composition of the stages. Inline, as a Prefect flow, or from a notebook: the same stages in the same order."""
+"""The sequence of stages, shared by the command line, the Prefect flow and notebooks."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["STAGES", "audit", "call_directly", "load_summary", "run_stages"]
 
 log = logging.getLogger(__name__)
 
-# Stages in their order: each a module of `stages` with a function of its name, imported when it runs. The middle ones are left
-# out where nothing is new (see `unchanged`), and with them the imports that take longest.
+# Stages in order, each a function in a module of the same name in `stages`, imported when it runs. COMPUTE, with the slowest
+# imports, is skipped if nothing is new (see `unchanged`).
 READ = ("scan", "decode")
 COMPUTE = ("distances", "measure", "probe", "find")
 TELL = ("check", "report")
 STAGES = (*READ, *COMPUTE, *TELL)
 
-# call(stage, run, tools) runs one stage, of an audit or a grid: here, or as a task of an orchestrator
+# call(stage, run, tools) runs one stage of an audit or a grid, in this process or as an orchestrator's task
 Call = Callable[[Callable[..., Any], Any, Tools], Any]
 
 
@@ -63,25 +63,25 @@ def run_stages(
     wait : float
         Waits up to `wait` seconds for a running audit of the dataset to finish.
     spent : mapping, optional
-        Seconds that stages took before this call, by name; they are added in the summary. The helper then starts where something is
-        to be computed.
+        Seconds that stages took before this call, by name; added to the summary. The helper then starts only if something is to be
+        computed.
 
     Raises
     ------
     DatapropsError
-        If the input or an option is unusable, or another audit of the dataset is running.
+        If the input or an option is unusable, or another audit of the dataset is still running after `wait`.
     """
     from threadpoolctl import threadpool_limits
 
-    if not spent:  # else nothing may be left to read, and nothing be new
+    if not spent:  # otherwise the images are decoded, and perhaps nothing is new
         kernels.begin()
-    # numpy's products are small: a second thread for them computes little, and spins on a core that other work would have
+    # numpy's products are small: a second BLAS thread would mostly spin on a core that other work needs
     with locked(open_store(config.store), config.dataset, wait), threadpool_limits(1, "blas"):
         run = start_run(config)
         try:
             _run_all(run, tools, call, dict(spent or {}))
         except BaseException:
-            # what is worth keeping (shards, checkpoints of a pass) does not live in the work folder
+            # reusable files (shards, checkpoints) are outside the work folder
             beside.forget(run)
             drawn.forget(run)
             shutil.rmtree(run.work, ignore_errors=True)
@@ -103,19 +103,19 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
     go(READ)
     key = unchanged.key_of(run)
     if unchanged.restore(run, key):
-        log.info("nothing is new since the last audit: its tables are reused")
+        log.info("nothing new since the last audit: reusing its tables")
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()
         beside.prepare(run.config.size)
-        beside.begin(run, beside.OF_PICTURES)  # while pairs are compared
+        beside.begin(run, beside.OF_PICTURES)  # runs while pairs are compared
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])
-        import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # meanwhile
+        import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # while kernels compile
         kernels.wait()
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
-        beside.begin(run, beside.OF_NEIGHBOURS)  # while the probe is trained
+        beside.begin(run, beside.OF_NEIGHBOURS)  # runs while the probe trains
         drawn.begin(run)
         go(COMPUTE[COMPUTE.index("probe") :])
     go(TELL[:1])
@@ -125,21 +125,23 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
 
 
 def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = None, **options: Any) -> Audited:
-    """Audit a folder, a manifest, a container, an address, an array or a Dataset in this process.
-
-    Returns the summary, a dict, that shows itself in a notebook and has ``.findings``, ``.suspects``, ``.pairs`` as DataFrames and
-    ``.clean()``; see `audited.Audited`.
+    """Audit a folder, manifest, container, URL, array or torch Dataset in this process.
 
     Parameters
     ----------
     source : str, Path, array or Dataset
-        Folder, manifest, container, address, ``name:location``; or images in memory, see `sources.arrays.hold`. A Dataset's items
-        are asked for up to three times: for labels, contents, and decoding; they must be the same each time.
+        Folder, manifest, container, URL, ``name:location``; or images in memory, see `sources.arrays.hold`. A Dataset's items are
+        read up to three times (labels, content hashes, decoding) and must be the same each time.
     labels : sequence of n, optional
-        Of an array: classes or numbers.
+        Labels of an array: classes or numbers.
     options
-        Any other field of `config.AuditConfig`, e.g. ``store``, ``name``, ``size`` (of images in memory: their
-        height, if square, by default), ``channels``.
+        Other fields of `config.AuditConfig`, e.g. ``store``, ``name``, ``size`` (default for square images in memory: their
+        height), ``channels``.
+
+    Returns
+    -------
+    Audited
+        The summary, a dict with an HTML representation, ``.findings``, ``.suspects``, ``.pairs`` as DataFrames and ``.clean()``.
 
     Raises
     ------
@@ -149,12 +151,12 @@ def audit(source: Any, labels: Sequence | None = None, *, tools: Tools | None = 
     Warns
     -----
     UserWarning
-        If the dimension or the sharpness is NaN, with the reason; or floats are on an unusual range for images (normalised tensors).
+        If the dimension or the sharpness is NaN, with the reason; or if floats have an unusual range (normalised tensors).
     """
     tools = tools or inline_tools()
     if isinstance(source, str | Path):
         if labels is not None:
-            raise DatapropsError("labels go with an array; those of files come from folders or a manifest")
+            raise DatapropsError("labels are only for arrays; those of files come from folders or a manifest")
         return warn_of(Audited(load_summary(run_stages(from_dict({"source": str(source), **options}), tools))))
     name = options.setdefault("name", "array")
     held = hold(source, labels, name)

@@ -1,4 +1,4 @@
-"""What an audit is asked to do: one frozen record, checked when it is made."""
+"""Options of an audit: a frozen dataclass, validated on creation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataprops.util.redact import is_url, redacted, withhold
 from dataprops.util.validation import require
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-SUFFIXES = (  # of files; they are not part of a dataset's name
+SUFFIXES = (  # file extensions that are dropped from a dataset's name
     *(
         ".csv",
         ".tsv",
@@ -44,7 +44,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def bytes_of(text: str) -> int:
-    """An amount of memory such as 4G, in bytes.
+    """Parse an amount of memory such as 4G; returns bytes.
 
     Raises
     ------
@@ -62,68 +62,63 @@ def bytes_of(text: str) -> int:
 
 @dataclass(frozen=True)
 class AuditConfig(ReadingOptions):
-    """Options of one audit: a row each, see `dataprops.options`; those of how a source is read are inherited.
+    """Options of an audit, see `dataprops.options`; those for reading the source are inherited.
 
-    A source that is an address is kept without its passwords and signatures (see `redact`): the record, and whatever it is
-    written to, has ``***`` in their place.
+    Passwords and signatures in a source URL are replaced by ``***`` (see `util.redact`), here and wherever the record is written.
     """
 
-    source: Annotated[str, Option("Folder, manifest (.csv, .parquet), container, address, or NAME:LOCATION")]
-    store: Annotated[str, Option("Folder for shards, states and results; nothing is written anywhere else")] = (
+    source: Annotated[str, Option("Folder, manifest (.csv, .parquet), container, URL, or NAME:LOCATION")]
+    store: Annotated[str, Option("Output folder for shards, states and results; nothing is written elsewhere")] = (
         "dataprops-store"
     )
     name: Annotated[str, Option("Name of the dataset in the store", "from SOURCE")] = ""
     size: Annotated[int, Interval(ge=1, le=4096), Option("Side of the canonical image, pixels")] = 224
     channels: Annotated[
-        Literal[1, 3] | None, Option("Grey or colour", "as in the last audit, else decided by the images")
+        Literal[1, 3] | None, Option("1 (grey) or 3 (colour)", "as in the last audit, otherwise detected")
     ] = None
     scale: Annotated[
         Literal["full-range", "per-image-max"],
-        Option("Grey levels as they are, or x * 255 / max of each image, as in the paper"),
+        Option("Grey levels unchanged, or scaled per image to x * 255 / max, as in the paper"),
     ] = "full-range"
-    labels: Annotated[Literal["auto", "classes", "numbers"], Option("Kind of the labels")] = "auto"
-    k: Annotated[int, Interval(ge=3, le=1000), Option("Neighbours of the dimension estimates")] = 20
+    labels: Annotated[Literal["auto", "classes", "numbers"], Option("Label type")] = "auto"
+    k: Annotated[int, Interval(ge=3, le=1000), Option("Number of neighbours for dimension estimates")] = 20
     near_rms: Annotated[
         Annotated[float, Interval(ge=0, le=255)] | None,
-        Option("Largest root-mean-square difference of untransformed near-copies, in grey levels", "from the set"),
+        Option("Largest RMS difference of untransformed near-copies, grey levels", "from the dataset"),
     ] = None
     estimators: Annotated[
         tuple[str, ...],
-        Option("Groups of dimension estimators, comma-separated: mle, twonn, geomle, and registered ones", "all"),
+        Option("Dimension estimators, comma-separated: mle, twonn, geomle, and registered ones", "all"),
     ] = field(default_factory=groups)
-    sample: Annotated[int, Ge(2), Option("Images in a draw for the label sharpness (M in the paper)")] = 1000
-    draws: Annotated[int, Ge(2), Option("Draws for the label sharpness")] = 20
+    sample: Annotated[int, Ge(2), Option("Sample size for label sharpness (M in the paper)")] = 1000
+    draws: Annotated[int, Ge(2), Option("Number of samples for label sharpness")] = 20
     seed: Annotated[int, Option("Random seed")] = 0
     anchors: Annotated[
         Annotated[int, Ge(30)] | None,
-        Option(
-            "Compare N random images with all others instead of all pairs: estimates with intervals, for very large sets"
-        ),
+        Option("Compare only N random images with all others: estimates with intervals, for very large datasets"),
     ] = None
-    probe: Annotated[
-        bool, Option("Train a reference classifier on the set: suspect labels, learning curve, predictions")
-    ] = True
+    probe: Annotated[bool, Option("Train a reference classifier: suspect labels, learning curve, predictions")] = True
     features: Annotated[
         str | None,
         Option(
-            "Measure the set by your own features as well: .npy with a row for each image in listing order, or .parquet with paths",
+            "Also measure in your own feature space: .npy with one row per image in listing order, or .parquet with paths",
             metavar="FILE",
         ),
     ] = None
     model: Annotated[
         str | None,
         Option(
-            "Measure the set by the activations of your own network as well, which is imported and run; NAME@LAYER names"
-            " the layer",
+            "Also measure in the activation space of your own network, which is imported and run; NAME@LAYER selects the"
+            " layer",
             metavar="MODULE:NAME",
         ),
     ] = None
     thresholds: Annotated[str | None, Option("TOML file that overrides the default thresholds", metavar="FILE")] = None
     memory: Annotated[
         Annotated[int, Gt(0)] | None,
-        Option("Working memory of each worker, e.g. 4G", "what is free", "BYTES", bytes_of),
+        Option("Working memory per worker, e.g. 4G", "free memory", "BYTES", bytes_of),
     ] = None
-    reason: Annotated[str, Option("Why the audit runs; shown with the run")] = "by hand"
+    reason: Annotated[str, Option("Reason for the audit, shown with the run")] = "by hand"
 
     def __post_init__(self) -> None:
         self.check()
@@ -134,7 +129,7 @@ class AuditConfig(ReadingOptions):
         for estimator in self.estimators:
             require(estimator in groups(), "estimators", estimator, ", ".join(groups()))
         if self.name and not NAME.fullmatch(self.name):
-            raise DatapropsError(f"the dataset name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+            raise DatapropsError(f"the dataset name {self.name!r} may contain only letters, digits, '.', '_' and '-'")
 
     @property
     def dataset(self) -> str:
@@ -155,7 +150,7 @@ class AuditConfig(ReadingOptions):
 
 
 def from_dict(values: dict) -> AuditConfig:
-    """A config from plain values, as a deployment's parameters give them; unknown names are an error."""
+    """A config from plain values, e.g. a deployment's parameters; unknown names are an error."""
     known = rows(AuditConfig)
     for name in values:
         if name not in known:
@@ -165,7 +160,7 @@ def from_dict(values: dict) -> AuditConfig:
 
 
 def place_of(source: str) -> str:
-    """Location of a source, independent of the working directory: an absolute path, or the address without secrets.
+    """Location of a source, independent of the working directory: an absolute path, or the URL without secrets.
 
     >>> place_of("digits:"), place_of("s3://bucket/x")
     ('digits:', 's3://bucket/x')

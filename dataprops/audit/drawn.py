@@ -1,4 +1,4 @@
-"""Plots of what is measured, drawn in the helper's process (`util.helper`) while this one trains the probe."""
+"""Plots of measured properties, drawn in the helper process (`util.helper`) while the main process trains the probe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _begun: dict[str, helper.Job] = {}
 
 
 def begin(run: Run) -> None:
-    """Hand them over; the tables of `measure` must be written."""
+    """Submit the plots; the tables of `measure` must be written."""
     _begun[run.run_id] = helper.submit(__name__, "draw", run)
 
 
@@ -25,12 +25,12 @@ def forget(run: Run) -> None:
 
 
 def taken(run: Run) -> helper.Job | None:
-    """The job, whose result is that of `draw`; None where it was never begun."""
+    """The job, which returns the result of `draw`; None if it was never submitted."""
     return _begun.pop(run.run_id, None)
 
 
 def draw(run: Run) -> dict[str, Plot]:
-    """Draw them in this process."""
+    """Draw the plots in this process."""
     from dataprops.report.plots import Drawn, measured_plots
 
     files = run.files

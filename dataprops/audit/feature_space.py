@@ -1,4 +1,4 @@
-"""The set in a space of features of the user's choice (``--features``, ``--model``): the same questions as of pixels, named apart."""
+"""Properties in the user's feature space (``--features``, ``--model``): the same measures as for pixels, under separate names."""
 
 from __future__ import annotations
 
@@ -26,22 +26,20 @@ PAIR_COLUMNS = ("kind", "a", "b", "distance")
 
 
 def asked(config: AuditConfig) -> bool:
-    """Whether a feature space beside that of pixels was asked for."""
+    """Whether a feature space besides pixels was requested."""
     return bool(config.features or config.model)
 
 
 def check_features(config: AuditConfig, listing: pd.DataFrame) -> None:
-    """Refuse a feature file that does not match the set, before any work.
+    """Refuse a feature file that does not match the dataset, before any work.
 
     Raises
     ------
     DatapropsError
-        Naming the file and what is wrong.
+        If it does not match, or both --features and --model are given.
     """
     if config.features and config.model:
-        raise DatapropsError(
-            "give --features or --model, not both: an audit measures one feature space beside that of pixels"
-        )
+        raise DatapropsError("use either --features or --model: an audit measures one feature space besides pixels")
     if config.features:
         _read(config, listing["path"].tolist())
 
@@ -53,7 +51,7 @@ def _read(config: AuditConfig, paths: list[str]) -> np.ndarray:
 
 
 def vectors_of(run: Run, ids: np.ndarray) -> np.ndarray:
-    """Features float [len(ids), D] of these readable images: from the file, or by the network."""
+    """Features of readable images, float [len(ids), D], from the file or the network."""
     config = run.config
     if config.features:
         return np.asarray(_read(config, run.files.listing.read(["path"])["path"].tolist())[ids], np.float64)
@@ -69,19 +67,23 @@ def vectors_of(run: Run, ids: np.ndarray) -> np.ndarray:
 def measure_features(
     run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray
 ) -> dict[str, Any]:
-    """Measure the space and write its tables; returns its part of the summary.
+    """Measure the feature space and write its tables; returns its part of the summary.
 
     Parameters
     ----------
     usable : DataFrame
-        Images with pixels and labels, as the probe has them; `at` are those that it uses, `leak_group` their leak groups.
+        Images with pixels and labels, as for the probe.
+    at : int [m]
+        Rows of `usable` that the probe uses.
+    leak_group : int [m]
+        Their leak groups.
     """
     config, files = run.config, run.files
     images = files.images.read(["image", "path", "pixels", "y", "label"])
     ids = images.loc[images["pixels"].notna(), "image"].to_numpy(np.int64)
     ids = ids[measure.draw_images(len(ids), MOST, config.seed)]
     numeric = files.scanned.read().label_kind == "numbers"
-    with tools.progress("features of your choice", len(ids), "images") as advance:
+    with tools.progress("your features", len(ids), "images") as advance:
         vectors = vectors_of(run, ids)
         y = images["y"].to_numpy(float)[ids]
         space = measure_space(
@@ -103,7 +105,7 @@ def measure_features(
 def _probe(
     run: Run, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray, vectors: np.ndarray, ids: np.ndarray
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What the reference classifier makes of the features, on the same images in the same folds as of pixels."""
+    """The reference classifier on the features, with the same images and folds as for pixels."""
     from dataprops.audit.stages.probe import codes_of, grouped_by
 
     place = np.full(int(ids.max(initial=-1)) + 1, -1, np.int64)
@@ -136,7 +138,7 @@ def _pairs(space: Space, ids: np.ndarray) -> pd.DataFrame:
 
 
 def _summary(run: Run, space: Space, n: int, path: np.ndarray) -> dict[str, Any]:
-    """The summary's `feature_space`, but for its probe; the keys are those of pixels."""
+    """The summary's `feature_space` without its probe, with the same keys as for pixels."""
     draws = np.array(space.draws)
     known = space.sharpness[np.isfinite(space.sharpness)]
     labelled = len(known) > 0
@@ -184,7 +186,7 @@ def _summary(run: Run, space: Space, n: int, path: np.ndarray) -> dict[str, Any]
 
 
 def property_rows(told: dict[str, Any]) -> pd.DataFrame:
-    """Rows of `properties.parquet`: the names of pixels after ``features.``."""
+    """Rows of `properties.parquet`: the names used for pixels, with the prefix ``features.``."""
     nan, rows = float("nan"), []
     for name, e in told["intrinsic_dimension"].items():
         low, high = (nan if end is None else end for end in e["interval"])

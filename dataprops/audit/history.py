@@ -1,4 +1,4 @@
-"""The audits of a dataset, oldest first, with what drifted, opened and closed from each to the next; and runs by their names."""
+"""The audits of a dataset, oldest first, with drift, opened and closed findings from each to the next; and runs by name."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[str, Any]]:
-    """One record for each finished run, oldest first; each says what drifted since the run before it.
+    """One record per finished run, oldest first, with the drift since the run before it.
 
-    A run whose files are damaged is left out with a warning.
+    A run with damaged files is skipped with a warning.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
 
 
 def _briefly(before: Path, after: Path) -> dict[str, Any]:
-    """What `timeline` says of two runs, or why they are not comparable."""
+    """A short comparison of two runs for `timeline`, or why they are not comparable."""
     try:
         return in_brief(compare(before, after))
     except DatapropsError as error:
@@ -79,9 +79,10 @@ def _briefly(before: Path, after: Path) -> dict[str, Any]:
 
 
 def find_runs(store: Path, one: str, two: str) -> tuple[Path, Path]:
-    """Result folders of two run ids; or of a dataset, then a run: a run id of it, `latest` or `previous`.
+    """Result folders of the two runs to compare.
 
-    ``NAME latest`` and ``NAME previous`` both compare the dataset's last two runs; ``NAME RUN`` compares that run with the latest.
+    ``RUN RUN``: two run ids. ``NAME latest`` and ``NAME previous``: the last two runs of a dataset. ``NAME RUN``: that run and the
+    latest.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Checks of the last run that stand for those of this one: the same tables, checks and rules get the same verdicts.
+"""Cached check results: the same tables, checks and rules as in the last run get the same results.
 
-Great Expectations, whose import takes longer than a whole audit with nothing new, is asked when any of them changed.
+Avoids importing Great Expectations, which takes longer than an audit with nothing new.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataprops.util.files import write_text
 
 
 class Judged(NamedTuple):
-    """Verdicts of a run: the hash of what was judged, what was said of it, and the folder of its Data Docs."""
+    """Check results of a run: hash of the input, outcomes, errors, and the folder of its Data Docs."""
 
     key: str
     outcome: dict[str, bool]
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
 
 def judge_of(run: Run) -> Evaluate:
-    """As `validator.validate`, where the last run of this dataset was not of the same tables, checks and rules."""
+    """`validator.validate`, or the cached results if tables, checks and rules are those of the dataset's last run."""
     place = run.states / "judged.json"
 
     def judge(
@@ -68,7 +68,7 @@ def _load(place: Path) -> Judged | None:
 
 
 def _taken_over(docs: Path, target: Path) -> bool:
-    """Link the pages of a run into another's results; False where they are gone."""
+    """Link a run's pages into another's results; False if they no longer exist."""
     pages = [page for page in docs.rglob("*") if page.is_file()]
     if (docs / "index.html") not in pages:
         return False

@@ -1,6 +1,6 @@
-"""The first audit after an installation compiles the engine's kernels: in the helper's process, while this one reads and decodes.
+"""Compiles the engine's kernels in the helper process while the first audit after an installation reads and decodes.
 
-numba keeps what it compiled (`util.compiled`); later audits find it there, and nothing of this happens.
+numba caches them (`util.compiled`), so later audits skip this.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _jobs: list[helper.Job] = []
 
 
 def kept() -> bool:
-    """Whether an earlier process of the same code left compiled kernels where this one looks for them."""
+    """Whether numba's cache has kernels compiled from the current code."""
     source = Path(dataprops.__file__).parent / "distances"
     if folder := os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(folder)]
-    else:  # beside the module, or in the user's cache where that cannot be written
+    else:  # next to the module, or in the user's cache if that is not writable
         user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
         places = [source / "__pycache__", Path(user) / "numba"]
     state = state_of(source).encode()  # an index begins with it, see `util.compiled`
@@ -29,18 +29,18 @@ def kept() -> bool:
 
 
 def begin() -> None:
-    """Start the helper; it compiles first where nothing is kept."""
+    """Start the helper; it compiles the kernels first if they are not cached."""
     _jobs.extend(helper.start(() if kept() else (COMPILE,)))
 
 
 def wait() -> None:
-    """Until the kernels are there: this process would compile them a second time."""
+    """Wait for the kernels, which this process would otherwise compile again."""
     while _jobs:
         _jobs.pop().result()
 
 
 def compile_all() -> None:
-    """A small pass over rows as audits have them: in one shard, mapped from a file, and gathered from several."""
+    """Compile by running a small pass on both array layouts of audits: writeable (gathered) and read-only (memory-mapped)."""
     import numpy as np
 
     from dataprops.distances.allpairs import Runner, all_pairs, array_rows

@@ -1,4 +1,4 @@
-"""Which images of two audits of one dataset are the same: by path and content, by content, by path."""
+"""Matching of images between two audits of a dataset: by path and content, by content, by path."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-COLUMNS = ["image", "path", "label", "content", "pixels"]  # of an audit's images, to match them with another's
+COLUMNS = ["image", "path", "label", "content", "pixels"]  # columns needed for matching
 
 
 class Matched(NamedTuple):
-    """Masks over the images of two audits: which are kept; and for each kept one of B its row in A (else -1)."""
+    """Matched images of audits A and B: masks of the kept images, and for each image of B its row in A (-1: none)."""
 
     kept_a: np.ndarray
     kept_b: np.ndarray
@@ -20,9 +20,9 @@ class Matched(NamedTuple):
 
 
 def match(a: pd.DataFrame, b: pd.DataFrame) -> Matched:
-    """Pair the images of two audits: same path and content first, then same content. Each image is in one pair at most.
+    """Match images one to one: first by path and content, then by content.
 
-    A file that could not be read has no content; it is matched by its path.
+    Files that could not be read have no content and are matched by path.
     """
     partner = np.full(len(b), -1, np.int64)
     one, two = (table["content"].fillna("").to_numpy(object) for table in (a, b))
@@ -43,7 +43,7 @@ def match(a: pd.DataFrame, b: pd.DataFrame) -> Matched:
 
 
 def partners(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
-    """Row in `before` of each image of `now`, int64 [n], -1: new. By path and content, then content, then path alone."""
+    """Row in `before` of each image of `now`, int64 [n]; -1: new. By path and content, then content, then path."""
     partner = match(before, now).partner.copy()
     taken = set(partner[partner >= 0].tolist())
     free = {path: row for row, path in enumerate(before["path"]) if row not in taken}
@@ -53,14 +53,14 @@ def partners(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
 
 
 def same_files(folder: Path, images: pd.DataFrame) -> bool:
-    """Whether an earlier audit saw the very same files with the same labels; False where its table is gone.
+    """Whether an earlier audit had the same files and labels; False if its table is missing.
 
     Parameters
     ----------
     folder : Path
-        Of the earlier audit's results.
+        Results of the earlier audit.
     images : DataFrame
-        path, label, content of this one.
+        path, label, content of the current audit.
     """
     columns = ["path", "label", "content"]
     try:

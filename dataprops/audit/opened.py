@@ -1,9 +1,8 @@
-"""Findings between two audits of one dataset: which opened, which closed, and which the images that came brought with them.
+"""Findings that opened or closed between two audits of a dataset, and findings in added images.
 
-Images of both audits are told apart by what they are, not by their numbers: the pairs of `matched.match`. A finding goes on if the
-other audit has one of its kind that shares two of its images (one, if it names one); one without images goes on if the other has
-one without images, too. One whose images are examples of something (`BY_WORDS`) goes on if the other has one of the
-same thing. What does not go on has opened, or closed.
+Images are identified by `matched.match`, not by their ids. A finding persists if the other audit has one of the same kind that
+shares two of its images (one, if it has only one); one without images persists if the other has one without images. If its images
+are mere examples (`BY_WORDS`), it persists if the other has one with the same subject. The rest opened or closed.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 
-EXAMPLES = 20  # findings named of each kind
-BY_WORDS = ("shortcut", "pixel_shortcut")  # their images are examples, and others may be chosen in another audit
+EXAMPLES = 20  # findings listed per kind
+BY_WORDS = ("shortcut", "pixel_shortcut")  # their images are examples, which may differ between audits
 
 
 def _subject(detail: str) -> str:
-    """What a sentence is about: 'The width of a file', 'A mark in the top left corner'."""
+    """The subject of a finding's text: 'The width of a file', 'A mark in the top left corner'."""
     return re.split(r" alone\b| tells the class", detail, maxsplit=1)[0]
 
 
 def _groups(rows: Iterable[Sequence[int]]) -> dict[int, list[int]]:
-    """Image -> places of the findings that name it."""
+    """Image -> positions of its findings."""
     out: dict[int, list[int]] = {}
     for place, ids in enumerate(rows):
         for image in ids:
@@ -46,7 +45,7 @@ def _goes_on(ids: Sequence[int], others: dict[int, list[int]], sizes: Sequence[i
 
 
 def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Findings of `mine` that continue none of `theirs`; image numbers are the same in both."""
+    """Findings of `mine` that are not in `theirs`; both use the same image numbers."""
     out = {}
     there = set(mine["kind"])
     for kind in (kind for kind in kinds if kind in there):
@@ -65,7 +64,7 @@ def _new(mine: pd.DataFrame, theirs: pd.DataFrame, kinds: Iterable[str]) -> dict
 
 
 def _counted(found: pd.DataFrame, of: int) -> dict[str, Any]:
-    """How many findings, of how many of their kind, and the first of them."""
+    """Count of findings, total of their kind, and the first `EXAMPLES`."""
     some = found.head(EXAMPLES)
     first = [
         {"paths": [str(p) for p in paths], "detail": detail}
@@ -77,17 +76,17 @@ def _counted(found: pd.DataFrame, of: int) -> dict[str, Any]:
 def opened_closed(
     findings_a: pd.DataFrame, findings_b: pd.DataFrame, partner: np.ndarray, kinds: Iterable[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Findings that opened from audit A to B, and that closed, by kind: how many, of how many, and the first of them.
+    """Findings that opened and that closed from audit A to B, by kind: count, total, first examples.
 
     Parameters
     ----------
-    partner : int array
+    partner : int [n]
         For each image of B its number in A, or -1.
     kinds : iterable of str
-        Kinds to look at, in the order of the result.
+        Kinds to compare, in the order of the result.
     """
     kinds = list(dict.fromkeys(kinds))
-    # images of B that A does not have get numbers that A does not have
+    # images only in B get numbers unused in A
     number = np.where(partner >= 0, partner, -2 - np.arange(len(partner)))
     images: list[Any] = [[int(number[int(i)]) for i in ids] for ids in findings_b["images"]]
     in_a = findings_b.assign(images=images)
@@ -95,7 +94,7 @@ def opened_closed(
 
 
 def brought(images: pd.DataFrame, findings: pd.DataFrame, new: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Findings that name an image of this mask, by kind: how many, of how many, and the first of them."""
+    """Findings with an image in the mask `new`, by kind: count, total, first examples."""
     numbers = set(images["image"].to_numpy()[new].tolist())
     out = {}
     for kind, rows in findings.groupby("kind", sort=False):

@@ -1,4 +1,4 @@
-"""The images of a run by their ids: canonical pixels from its shards."""
+"""Canonical pixels of a run's images, by id."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataprops.audit.workspace import Run
 from dataprops.store import shards
 
 BLOCK_BYTES = 32 * 2**20
-OPEN = 64  # shards that stay open: opening one takes longer than reading an image of it
+OPEN = 64  # shards kept open: opening one takes longer than reading an image
 
 
 class Pictures:
-    """Canonical images of an audit at work, uint8 [size, size, channels]."""
+    """Canonical images of a running audit, uint8 [size, size, channels]."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -23,7 +23,7 @@ class Pictures:
         table = run.files.files.read(["shard", "row", "pixels"])
         self._shard, self._row = table["shard"].to_numpy(), table["row"].to_numpy()
         self._readable = table["pixels"].notna().to_numpy()
-        self._open: dict[int, np.ndarray] = {}  # the shards looked into last
+        self._open: dict[int, np.ndarray] = {}  # most recently opened shards
 
     def __call__(self, image: int) -> np.ndarray | None:
         """One image; None if it is unreadable."""
@@ -38,7 +38,7 @@ class Pictures:
         return np.array(self._open[shard][int(self._row[image])]).reshape(shape)
 
     def blocks(self, ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids and images [b, size, size, channels] of the readable ones of these, block by block."""
+        """Yield ids [b] and images uint8 [b, size, size, channels] of the readable ones, in blocks."""
         shape = (self._preprocess.size, self._preprocess.size, self._preprocess.channels)
         wanted = np.asarray(ids, np.int64)
         wanted = wanted[self._readable[wanted]]

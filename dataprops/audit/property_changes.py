@@ -1,14 +1,14 @@
-"""What changed in a set's properties between two audits, and what of it is more than sampling noise.
+"""Changes of a dataset's properties between two audits, and whether they exceed sampling noise.
 
-Every change has a 95 % interval and says what that assumes:
+Every change has a 95 % interval and states its assumptions:
 
-- d_data: independent bootstrap errors; at equal N where the sets differ in size, since estimates grow with N
-- K_F: at samples of one size M (`laws.change.common_sample`, `laws.change.sharpness_error`)
-- shares of classes and of copies: audits of a growing set share images, so not the audits are compared as if they were two
-  samples, but their parts: kept, added and removed images are three independent samples of the source. The interval of the
-  change, a contrast of three proportions, is by the method of variance estimates recovery (MOVER) [1]_ on Wilson
-  intervals; with nothing removed it is Newcombe's for added against earlier images, times the share of the added.
-- the mix of all classes: chi-square test of homogeneity of the three parts, by random tables where counts are small.
+- d_data: independent bootstrap errors; at equal N if the sizes differ, since estimates grow with N
+- K_F: at equal sample size M (`laws.change.common_sample`, `laws.change.sharpness_error`)
+- class and copy fractions: audits of a growing dataset share images and are not independent samples, but kept, added and removed
+  images are. The change is a contrast of three proportions; its interval is by the method of variance estimates recovery
+  (MOVER) [1]_ on Wilson intervals. With nothing removed it is Newcombe's interval for added against earlier images, times the
+  fraction of added images.
+- class mix: chi-square test of homogeneity of the three parts, with random tables for small counts.
 
 References
 ----------
@@ -32,31 +32,31 @@ from dataprops.laws.prediction import LEVEL
 from dataprops.util.normal import Z
 from dataprops.util.numbers import wilson_interval
 
-SAME_SIZE = 0.1  # sets whose sizes differ by less have dimensions that compare as they are
+SAME_SIZE = 0.1  # relative size difference up to which dimensions are compared directly
 SAME_VALUE = 1e-12  # a change within rounding
-SMALL_COUNT = 5.0  # Cochran: with smaller expected counts the chi-square distribution does not hold
+SMALL_COUNT = 5.0  # Cochran: the chi-square approximation fails for smaller expected counts
 RANDOM_TABLES = 2000
 
 
 @dataclass(frozen=True)
 class Change:
-    """A property in two audits.
+    """Change of a property between two audits.
 
     Attributes
     ----------
     name, title : str
     before, after : float or None
-        The property; None if an audit lacks it.
+        Values; None if missing in an audit.
     value, low, high : float or None
         The change and its 95 % interval; None if withheld.
     scale : str
         "difference", or "log ratio" of after and before.
     significant : bool or None
-        Whether the change is more than sampling noise; None if it cannot be told.
+        Whether the change exceeds sampling noise; None if undetermined.
     basis : str
-        What the interval assumes.
+        Assumptions of the interval.
     withheld : str or None
-        Why there is no change.
+        Why the change is not reported.
     """
 
     name: str
@@ -75,10 +75,10 @@ class Change:
 def fraction_change(
     kept: tuple[int, int], added: tuple[int, int], removed: tuple[int, int], level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """Change of a share from (kept + removed) to (kept + added), and its interval; each part is (count, of).
+    """Change of a fraction from (kept + removed) to (kept + added): value, low, high. Each part is (count, total).
 
-    share(B) - share(A) = w_a p_added - w_r p_removed + (w_r - w_a) p_kept, with w_a the share of the added among B's
-    images and w_r that of the removed among A's.
+    fraction(B) - fraction(A) = w_a p_added - w_r p_removed + (w_r - w_a) p_kept, where w_a is the fraction of added images in B
+    and w_r that of removed images in A.
 
     Examples
     --------
@@ -102,10 +102,9 @@ def fraction_change(
 
 
 def mix_test(table: np.ndarray, seed: int = 0) -> float | None:
-    """p-value of homogeneity of rows of counts [parts, classes]; None if there is nothing to compare.
+    """p-value of homogeneity of counts [parts, classes]; None if there is nothing to compare.
 
-    Pearson's chi-square; where an expected count is below `SMALL_COUNT`, its distribution over random tables of the same
-    margins.
+    Pearson's chi-square; with expected counts below `SMALL_COUNT`, simulated over random tables with the same margins.
     """
     table = table[table.sum(1) > 0][:, table.sum(0) > 0]
     if min(table.shape) < 2:
@@ -126,24 +125,24 @@ def _changed(name: str, title: str, ends: tuple[Any, Any], interval: tuple[float
 
 
 def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequence[pd.DataFrame] = ()) -> Change:
-    """Change of the maximum-likelihood dimension, from bootstrap standard errors taken as independent.
+    """Change of the maximum-likelihood dimension, treating bootstrap standard errors as independent.
 
     Parameters
     ----------
     a, b : mapping
         Summaries.
     tables : two DataFrames, optional
-        Their properties, with estimates of subsets of equal size (``intrinsic_dimension.mle@N``).
+        Their properties tables, with estimates on random subsets (``intrinsic_dimension.mle@N``).
     """
     name, title = "d_data", "intrinsic dimension"
     ends: list[Any] = [(audit["intrinsic_dimension"].get("mle") or {}) for audit in (a, b)]
     values = tuple(end.get("value") for end in ends)
     if any(value is None or end.get("se") is None for value, end in zip(values, ends, strict=True)):
-        return Change(name, title, *values, withheld="an audit has no dimension with a standard error")
+        return Change(name, title, *values, withheld="an audit lacks a dimension with standard error")
     if a.get("k") != b.get("k"):
-        return Change(name, title, *values, withheld=f"the audits took {a.get('k')} and {b.get('k')} neighbours (--k)")
+        return Change(name, title, *values, withheld=f"the audits used {a.get('k')} and {b.get('k')} neighbours (--k)")
     n = [audit["n_images"] - audit["n_unreadable"] for audit in (a, b)]
-    shared = "errors taken as independent: audits share images, so the interval is conservative"
+    shared = "errors treated as independent: the audits share images, so the interval is conservative"
     ses = [end["se"] for end in ends]
     at_equal = max(n) <= (1 + SAME_SIZE) * min(n)
     if not at_equal and len(tables) == 2:
@@ -159,12 +158,12 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
         if common:
             size = max(common)
             values, ses = zip(*(found[size] for found in subsets), strict=True)
-            at_equal, shared = True, f"of {size:,} random images of each set; {shared}"
+            at_equal, shared = True, f"on {size:,} random images of each audit; {shared}"
     value, half = float(values[1]) - float(values[0]), Z * math.hypot(*ses)
     interval = (value, value - half, value + half)
     if at_equal:
         return _changed(name, title, values, interval, basis=shared)
-    # an estimate grows with N: only a change against that direction says something of the images
+    # estimates grow with N: only a change in the opposite direction is informative
     against = interval[2] < 0 if n[1] > n[0] else interval[1] > 0
     return _changed(
         name,
@@ -172,18 +171,20 @@ def dimension_change(a: Mapping[str, Any], b: Mapping[str, Any], tables: Sequenc
         values,
         interval,
         significant=True if against else None,
-        basis=f"at {n[0]:,} and {n[1]:,} images: estimates grow with N, so growth with it says nothing; {shared}",
+        basis=f"at {n[0]:,} and {n[1]:,} images: estimates grow with N, so an increase with N is not informative; {shared}",
     )
 
 
 def sharpness_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
-    """Log ratio of the label sharpness at equal M, and the change of the expected penalty that it brings."""
+    """Log ratio of the label sharpness at equal M, and the resulting change of the expected penalty."""
     name, title = "k_f", "label sharpness"
     m = common_sample(a, b)
     if a["labels"]["kind"] != b["labels"]["kind"]:
         reason = f"the labels were read as {a['labels']['kind']}, then as {b['labels']['kind']}"
     else:
-        reason = None if m is not None else "no samples of one size, smaller than both sets, were drawn (--sample)"
+        reason = (
+            None if m is not None else "the audits have no common sample size smaller than both datasets (--sample)"
+        )
     if reason or m is None:
         return [Change(name, title, withheld=reason), Change("penalty", "expected penalty", withheld=reason)]
     ends, errors = sharpness_change(a, b, m)
@@ -195,7 +196,7 @@ def sharpness_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change
             ends,
             (value, value - half, value + half),
             scale="log ratio",
-            basis="spread over draws, carried over to the mean; sets taken as independent, which is conservative",
+            basis="error of the mean from the spread over samples; audits treated as independent, which is conservative",
         )
     ]
     return [*out, _penalty_change(a, b)]
@@ -206,7 +207,7 @@ def recorded_prediction(summary: Mapping[str, Any], name: str) -> Mapping[str, A
 
 
 def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
-    """Both calibrations are lines in K_F, so the change is slope times that of K_F, and has its error."""
+    """The calibration is linear in K_F, so the change is the slope times that of K_F, with the same relative error."""
     name, title = "penalty", "expected penalty, nats"
     ends: list[Any] = [recorded_prediction(audit, "attack_penalty") for audit in (a, b)]
     values = tuple(end.get("value") for end in ends)
@@ -214,14 +215,12 @@ def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
         if end.get("withheld"):
             return Change(name, title, *values, withheld=end["withheld"])
     if ends[0].get("calibration") != ends[1].get("calibration"):
-        return Change(name, title, *values, withheld="the audits rest on different calibrations")
+        return Change(name, title, *values, withheld="the audits used different calibrations")
     samples = [audit["label_sharpness"]["sample"] for audit in (a, b)]
     m = samples[0]["m"]
     n = min(audit["n_images"] - audit["n_unreadable"] for audit in (a, b))
     if m != samples[1]["m"] or m >= n:
-        return Change(
-            name, title, *values, withheld="the sharpness behind them is not of samples of one size (--sample)"
-        )
+        return Change(name, title, *values, withheld="their label sharpness is from different sample sizes (--sample)")
     (k_a, k_b), (error_a, error_b) = sharpness_change(a, b, m)
     value = float(values[1]) - float(values[0])
     half = abs(value / (k_b - k_a)) * math.hypot(k_a * error_a, k_b * error_b) if k_a != k_b else 0.0
@@ -230,15 +229,15 @@ def _penalty_change(a: Mapping[str, Any], b: Mapping[str, Any]) -> Change:
         title,
         values,
         (value, value - half, value + half),
-        basis="error of the label sharpness alone; the calibration's line is taken as it is",
+        basis="error of the label sharpness only; the calibration line is taken as exact",
     )
 
 
 def class_changes(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> tuple[list[Change], float | None]:
-    """Change of each class's share of the labelled images, and the p-value of the same class mix in kept, added and removed images.
+    """Change of each class's fraction of the labelled images, and the p-value of a homogeneous class mix (`mix_test`).
 
-    Relabelled images are a fact, no noise: they shift the change and do not widen its interval. The intervals hold
-    together for all classes (Bonferroni); a class counts as changed only where the whole mix does.
+    Relabelling is not sampling noise: it shifts the change without widening its interval. Intervals are simultaneous for all
+    classes (Bonferroni); a class counts as changed only if the class mix does.
     """
     labels_a, labels_b = (table["label"].to_numpy(object) for table in (a, b))
     known_a, known_b = (pd.notna(labels) for labels in (labels_a, labels_b))
@@ -271,17 +270,17 @@ def class_changes(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> tuple[l
                 (before, after),
                 (value + moved, low + moved, high + moved),
                 significant=told,
-                basis="kept, added and removed images as three samples of one source; together for all classes",
+                basis="kept, added and removed images as three samples of one source; simultaneous for all classes",
             )
         )
     return out, p
 
 
 def copies_change(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> Change:
-    """Change of the share of readable images that repeat another's pixels.
+    """Change of the fraction of readable images that repeat another's pixels.
 
-    Images less distinct pictures, counted for the kept ones, for what the added brought, and for what the removed took
-    away. Each copy counts as an event of its own: a folder copied as a whole shows.
+    Counts images minus distinct pictures for the kept images, and the increments due to added and removed ones. Each copy is
+    treated as an independent event, so a folder copied as a whole is significant.
     """
 
     def repeats(pixels: pd.Series) -> tuple[int, int]:
@@ -291,7 +290,7 @@ def copies_change(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> Change:
     all_a, all_b = repeats(a["pixels"]), repeats(b["pixels"])
     name, title = "copies", "share of exact copies"
     if not all_a[1] or not all_b[1]:
-        return Change(name, title, withheld="an audit has no readable image")
+        return Change(name, title, withheld="an audit has no readable images")
     kept = repeats(b["pixels"][matched.kept_b])
     added = (all_b[0] - kept[0], all_b[1] - kept[1])
     kept_a = repeats(a["pixels"][matched.kept_a])
@@ -302,5 +301,5 @@ def copies_change(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> Change:
         title,
         ends,
         fraction_change(kept, added, removed),
-        basis="kept, added and removed images as three samples; as many copies among the added as among the others",
+        basis="kept, added and removed images as three samples with the same expected fraction of copies",
     )

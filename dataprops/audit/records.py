@@ -1,4 +1,4 @@
-"""The small records that stages hand on."""
+"""The records that stages return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHANGED = "the file changed while it was read"  # why an image has no pixels
 
 @dataclass(frozen=True)
 class Scanned:
-    """What `scan` saw."""
+    """Result of `scan`."""
 
     n_images: int
     label_kind: str
@@ -28,13 +28,13 @@ class Scanned:
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Name of each file that was left out, and why."""
+        """Name of each skipped file, and the reason."""
         return tuple(zip(self.ignored, self.reasons, strict=True))
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What `decode` made."""
+    """Result of `decode`."""
 
     n_readable: int
     n_unreadable: int
@@ -45,7 +45,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Passed:
-    """What `distances` computed."""
+    """Result of `distances`."""
 
     n_rows: int
     features: int
@@ -59,7 +59,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Measured:
-    """What `measure` estimated."""
+    """Result of `measure`."""
 
     properties: int
     samples_drawn: int
@@ -67,14 +67,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Probed:
-    """What `probe` trained on."""
+    """Result of `probe`."""
 
     n_images: int
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What `check` found: numbers of checks, and of alerts."""
+    """Result of `check`: numbers of checks and alerts."""
 
     passed: int
     failed: int
@@ -84,7 +84,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Published:
-    """Where `report` put the results."""
+    """Result of `report`: the results folder."""
 
     results: str
 
@@ -93,7 +93,7 @@ Record = TypeVar("Record", Scanned, Decoded, Passed)
 
 
 def record_from(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    """A record from what JSON made of it."""
+    """A record from its JSON form."""
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if "preprocess" in plain:
         plain["preprocess"] = Preprocess(**plain["preprocess"])

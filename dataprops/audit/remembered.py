@@ -1,6 +1,6 @@
-"""What changed from each audit to the next, remembered: finished results do not change, so a thousand of them are compared once.
+"""Cache of comparisons between consecutive audits: finished results do not change, so each pair is compared once.
 
-One file for each dataset, ``cache/history/NAME.json`` in the store. It may be lost at any time: what is missing is compared again.
+One file per dataset, ``cache/history/NAME.json`` in the store. It can be deleted at any time; missing comparisons are recomputed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataprops.findings import FINDINGS
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
 
-VERSION = 1  # of what is remembered
+VERSION = 1  # of the file format
 
 
 class Remembered:
-    """Brief comparisons of a dataset's runs, by the names of the two."""
+    """Short comparisons of a dataset's runs, by their two run ids."""
 
     def __init__(self, store: Path, dataset: str) -> None:
         self.file = store / "cache" / "history" / f"{dataset}.json"
@@ -27,7 +27,7 @@ class Remembered:
         self.fresh = False
         with suppress(OSError, ValueError):
             held = json.loads(self.file.read_text(encoding="utf-8"))
-            # other findings, or other words of them, are counted otherwise
+            # with other kinds of findings the counts differ
             if isinstance(held, dict) and held.get("version") == VERSION and held.get("findings") == sorted(FINDINGS):
                 self.known = held["runs"]
 
@@ -41,7 +41,7 @@ class Remembered:
         self.fresh = True
 
     def save(self, runs: set[str]) -> None:
-        """Write new comparisons of runs that still exist; a read-only store is left as it is."""
+        """Save new comparisons of runs that still exist; does nothing if the store is read-only."""
         if not self.fresh:
             return
         kept = {name: found for name, found in self.known.items() if set(name.split(" ")) <= runs}

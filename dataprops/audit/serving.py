@@ -1,4 +1,4 @@
-"""Which finished audit a prediction can rest on, and all that is predicted for it."""
+"""Predictions for a source, and the finished audit they are based on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataprops.store.folder import finished_runs, load_summary
 
 
 def audit_options(calibration: Calibration | None) -> dict[str, Any]:
-    """Options of an audit that a calibration applies to; without one, that the paper's table applies to."""
+    """Audit options that match a calibration; without one, those of the paper."""
     if calibration is None:
         return {"size": PAPER_SIZE, "scale": PAPER_SCALE}
     kinds = [read_key(key)[0] for key in calibration.preprocess]
@@ -27,12 +27,12 @@ def audit_options(calibration: Calibration | None) -> dict[str, Any]:
 
 
 def serving_audit(store: Path, config: AuditConfig, calibration: Calibration | None) -> Path | None:
-    """The newest audit of this source in the store that a prediction can rest on; None if there is none."""
+    """The newest audit of this source in the store that predictions can be based on, or None."""
     for folder in reversed(finished_runs(store, config.dataset)):
         try:
             summary = load_summary(folder)
         except (OSError, ValueError):
-            continue  # damaged: as if it were not there
+            continue  # damaged
         if _same_source(summary["source"], config.source):
             prediction = expected_penalty(summary, peaks_of(folder), calibration)
             if prediction.calibration is not None and (calibration is None or prediction.calibration == calibration.id):
@@ -54,32 +54,32 @@ def peaks_of(folder: Path) -> np.ndarray:
 
 
 def forecast(folder: Path, calibration: Calibration | None, target_loss: float | None = None) -> dict[str, Any]:
-    """All predictions for an audited set.
+    """All predictions for an audited dataset.
 
     Parameters
     ----------
     folder : Path
         Results of the audit.
     calibration : Calibration or None
-        The store's.
+        Calibration of the store.
     target_loss : float, optional
-        Nats: how many images would reach it.
+        Test loss (nats) for which to estimate the images needed.
 
     Returns
     -------
     dict
-        dataset, run_id, created, preprocess, properties {n_train, d_data, k_f, m}, calibration (its id; the paper's
-        table's name; None if nothing could be predicted), predictions.
+        dataset, run_id, created, preprocess, properties {n_train, d_data, k_f, m}, calibration (id, or name of the paper's table;
+        None if nothing could be predicted), predictions, report.
     """
     summary, peaks = load_summary(folder), peaks_of(folder)
     given = Measured(summary, peaks, calibration, target_loss=target_loss)
     predictions = predict(given, {name: row for name, row in PREDICTIONS.items() if row.calibrated})
-    if calibration is None:  # a number of the calibration that ships, or how to get a calibration
+    if calibration is None:  # use the built-in calibration, or say how to get one
         predictions = [
             expected_loss(summary, peaks, None) if p.name == "test_loss" and p.withheld else p for p in predictions
         ]
     told = [p.as_dict() for p in predictions]
-    # others need no calibration: they stand as the audit had them
+    # predictions without calibration are taken from the audit
     told += [p for p in summary["predictions"] if p["name"] in PREDICTIONS and not PREDICTIONS[p["name"]].calibrated]
     used = [p.calibration for p in predictions if p.calibration]
     return {

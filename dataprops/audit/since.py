@@ -1,4 +1,4 @@
-"""What changed since the previous audit of the dataset, for findings and predictions: losses image by image, sharpness, classes."""
+"""Changes since the previous audit, for findings and predictions: per-image losses, sharpness, classes, lost detail."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from dataprops.probe.measure import Probe, strata_of
 from dataprops.store.folder import previous_summary
 
 FIRST = "this is the first audit of the dataset in this store"
-NAMED = 3  # classes of which a sentence tells where the images went
-MOST_IMAGES = 50  # of a class, named
-GAINED = 3  # lost detail is told where so many times as many pictures lost some as gained some
+NAMED = 3  # labels listed in a sentence about a class's images
+MOST_IMAGES = 50  # listed per class
+GAINED = 3  # report lost detail only if this many times more pictures lost than gained detail
 
 
 class Trained(NamedTuple):
-    """The probe of this audit: what it found on the rows of a table of images, their labels, the classes' names, their leak groups."""
+    """The probe of this audit: its result, the images it used, their labels, class names and leak groups."""
 
     found: Probe
     part: pd.DataFrame
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
 
 
 class Before(NamedTuple):
-    """The previous audit: its summary, its images, what its probe made of them (one row for each probed image)."""
+    """The previous audit: summary, images, and probe table (one row per probed image)."""
 
     summary: dict[str, Any]
     images: pd.DataFrame
@@ -46,7 +46,7 @@ class Before(NamedTuple):
 
 
 def previous_of(run: Run) -> Before | None:
-    """The previous audit with its tables; None if there is none that can be read."""
+    """The previous audit; None if there is none or it cannot be read."""
     summary = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     if summary is None:
         return None
@@ -54,13 +54,13 @@ def previous_of(run: Run) -> Before | None:
     try:
         images = pd.read_parquet(folder / "images.parquet", columns=COLUMNS)
         probe = pd.read_parquet(folder / "probe.parquet") if (folder / "probe.parquet").is_file() else pd.DataFrame()
-    except (OSError, ValueError, KeyError):  # Arrow's are ValueErrors
+    except (OSError, ValueError, KeyError):  # Arrow raises ValueErrors
         return None
     return Before(summary, images, probe)
 
 
 def write_change(run: Run, trained: Trained) -> None:
-    """Compare the probe with that of the previous audit and write the outcome."""
+    """Compare the probe with that of the previous audit, and write the result."""
     before = previous_of(run)
     reason = FIRST if before is None else _not_comparable(run, before, trained)
     if before is None or reason:
@@ -77,12 +77,12 @@ def _not_comparable(run: Run, before: Before, trained: Trained) -> str | None:
     if reason:
         return reason
     if not old.get("probe") or not len(before.probe):
-        return "it is measured by the probe, and the previous audit has none"
+        return "the previous audit has no reference classifier to compare with"
     grouped = "group" if trained.part["group"].notna().any() else "image"
     if old["probe"]["grouped_by"] != grouped:
         return (
-            f"the previous audit kept images together by {old['probe']['grouped_by']}, this one by {grouped}: losses on images of"
-            " unseen patients and of seen ones do not compare"
+            f"the previous audit's folds were grouped by {old['probe']['grouped_by']}, this one's by {grouped}: losses on seen and"
+            " unseen patients are not comparable"
         )
     if trained.names is not None and set(before.probe["given"].dropna()) != set(trained.names):
         return "the classes differ from those of the previous audit, so it is a different task"
@@ -99,7 +99,7 @@ def _other_set(run: Run, old: dict[str, Any]) -> str | None:
 
 
 def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The paired change, and the loss of each image before and after."""
+    """The paired change of the loss, and a table of each image's loss before and after."""
     found, numeric = trained.found, trained.names is None
     now = run.files.images.read(COLUMNS)
     ids = trained.part["image"].to_numpy(np.int64)
@@ -133,7 +133,7 @@ def compare_losses(run: Run, before: Before, trained: Trained) -> tuple[dict[str
 
 
 def since_previous(run: Run, images: pd.DataFrame) -> Since | None:
-    """What findings need of the previous audit; None if there is none with this preprocessing."""
+    """Changes since the previous audit that findings use; None without a previous audit with the same preprocessing."""
     before = previous_of(run)
     if before is None or _other_set(run, before.summary):
         return None
@@ -149,11 +149,11 @@ def since_previous(run: Run, images: pd.DataFrame) -> Since | None:
 def _less_detail(
     run: Run, before: Before, images: pd.DataFrame, partner: np.ndarray
 ) -> tuple[pd.DataFrame | None, int]:
-    """Images of the same path that lost detail, and how many there are of the same path; None where it was not measured then."""
+    """Changed files that lost detail, and the number of images with the same path; None if the previous audit did not measure it."""
     try:
         table = run.results.parent / before.summary["run_id"] / "images.parquet"
         measured = pd.read_parquet(table, columns=list(MEASURED))
-    except (OSError, ValueError, KeyError):  # of a version that did not measure it
+    except (OSError, ValueError, KeyError):  # an older version did not measure it
         return None, 0
     path, content = ((before.images[name].to_numpy(object)[partner], images[name]) for name in ("path", "content"))
     same = (partner >= 0) & (path[0] == path[1].to_numpy(object))
@@ -162,7 +162,7 @@ def _less_detail(
     now = images[["image", *MEASURED]].iloc[at].reset_index(drop=True)
     told = pd.concat([now, then[list(MEASURED)].add_suffix("_before")], axis=1).assign(lost=lost_detail(then, now))
     told = told[told["lost"] > 0].reset_index(drop=True)
-    if len(told) < GAINED * (lost_detail(now, then) > 0).sum():  # other pictures under the old names
+    if len(told) < GAINED * (lost_detail(now, then) > 0).sum():  # different pictures under the old names
         told = told.head(0)
     return told, int(same.sum())
 
@@ -170,7 +170,7 @@ def _less_detail(
 def _sharper(
     run: Run, before: Before, images: pd.DataFrame, partner: np.ndarray
 ) -> tuple[dict[str, Any] | None, pd.DataFrame]:
-    """Change of the sharpness at equal M, and the sharpest pairs of which an image or a label is new."""
+    """Change of the sharpness at equal M, and the sharpest pairs with a new image or label."""
     files = run.files
     now = {
         "labels": {"kind": files.scanned.read().label_kind},
@@ -182,7 +182,7 @@ def _sharper(
     found = next(change for change in sharpness_changes(before.summary, now) if change.name == "k_f")
     m = common_sample(before.summary, now)
     spread = [0.0] if m is None else sample_spreads(before.summary, now, m)
-    if found.value is None or found.low is None or not all(spread):  # draws that do not differ show no sampling noise
+    if found.value is None or found.low is None or not all(spread):  # without spread over samples the noise is unknown
         return None, sharpest.head(0)
     old = before.images["label"].to_numpy(object)[partner]
     same = (partner >= 0) & (old == images["label"].to_numpy(object))
@@ -192,7 +192,7 @@ def _sharper(
 
 
 def changed_classes(before: pd.DataFrame, now: pd.DataFrame, partner: np.ndarray) -> list[tuple[str, tuple[int, ...]]]:
-    """A sentence for each class that is gone or new, with images that are still there or came with it."""
+    """A sentence for each removed or new class, with ids of its images."""
     old, new = before["label"], now["label"]
     kept = np.nonzero(partner >= 0)[0]
     was = np.full(len(now), None, object)

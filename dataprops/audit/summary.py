@@ -1,4 +1,4 @@
-"""The summary of an audit: the one object that --json prints, the report shows, and the next audit compares with."""
+"""The summary of an audit: printed by --json, shown in the report, compared with by the next audit."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from dataprops.store.tables import SCHEMA
 from dataprops.util.json import finite, to_json
 from dataprops.util.version import package_version
 
-CONFLICTS = 1000  # listed in the summary; all are counted, and listed in findings.parquet
+CONFLICTS = 1000  # listed in the summary; all are in findings.parquet
 
-LEFT_OUT = 20  # files that are not images: the first of them are named in the summary
+LEFT_OUT = 20  # skipped files listed in the summary
 
 
 def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Any]:
@@ -58,18 +58,18 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
         "features": passed.features,
         "k": config.k,
         "seed": config.seed,
-        # None: all pairs were compared; else a random sample was, with all, and every number is an estimate
+        # None: all pairs were compared; otherwise a random sample with all images, and every number is an estimate
         "sampled": None
         if passed.anchors is None
         else {"anchors": passed.anchors, "of": int(images["pixels"].nunique())},
         "near_rms": near_rms,
         "near_distance": near_rms * math.sqrt(passed.features),
         "intrinsic_dimension": _dimensions(properties),
-        # as if of each group of near-copies one image were there; None: there are none, or too few images without them
+        # with one image per group of near-copies; None: no near-copies, or too few images without them
         "without_near_copies": {name: measures[f"without_copies_{name}"] for name in ("mle", "twonn", "k")}
         if "without_copies_mle" in measures
         else None,
-        # how far each cell of an 8 x 8 grid alone tells the class, and which part of a class bears a mark in it
+        # for each cell of an 8 x 8 grid, how well it alone predicts the class, and the fraction of a class with a mark in it
         "pixel_regions": region_map(measures),
         "label_sharpness": {
             **sharpness_record(properties, config.draws),
@@ -84,13 +84,13 @@ def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, fi
 
 
 def labels_record(kind: str, images: pd.DataFrame) -> dict[str, Any]:
-    """Kind of the labels, and how many images each class has."""
+    """Label type, and the number of images per class."""
     classes = images.loc[images["label"].notna(), "label"].value_counts().sort_index()
     return {"kind": kind, "classes": {str(k): int(v) for k, v in classes.items()} if kind == "classes" else {}}
 
 
 def preprocess_record(run: Run, preprocess: Preprocess) -> dict[str, Any]:
-    """How images were made canonical."""
+    """The preprocessing, for the summary."""
     return {
         "size": preprocess.size,
         "channels": preprocess.channels,
@@ -121,7 +121,7 @@ def _dimensions(properties: pd.DataFrame) -> dict[str, Any]:
 
 
 def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
-    """Label sharpness over all pairs, of samples, and its quantiles over images."""
+    """Label sharpness over all pairs and in samples, and its quantiles over images."""
     rows = properties.set_index("property")
     sample: Any = rows.loc["label_sharpness.sample"]
 
@@ -145,14 +145,14 @@ def sharpness_record(properties: pd.DataFrame, draws: int) -> dict[str, Any]:
         "q50": value("q50"),
         "q95": value("q95"),
         "q99": value("q99"),
-        # why it is missing, or that identical pictures with different labels are left out
+        # why it is missing, or that identical pictures with different labels are excluded
         "note": str(rows.at["label_sharpness.all_pairs", "note"] or ""),
         "intervals": {name: _interval(rows.loc[f"label_sharpness.{name}"]) for name in ("sample", "q50", "q95", "q99")},
     }
 
 
 def _sharpest(pairs: pd.DataFrame, path: np.ndarray) -> dict[str, Any] | None:
-    """The sharpest pair of all, by its paths."""
+    """Paths and distance of the sharpest pair."""
     if not len(pairs):
         return None
     first = pairs.iloc[0]
@@ -160,7 +160,7 @@ def _sharpest(pairs: pd.DataFrame, path: np.ndarray) -> dict[str, Any] | None:
 
 
 def property_measures(summary: dict[str, Any]) -> dict[str, float]:
-    """The properties that checks use; missing ones are absent."""
+    """Properties used by checks; missing ones are absent."""
     out: dict[str, float] = {}
     mle = summary["intrinsic_dimension"].get("mle")
     if mle and mle["value"]:
@@ -175,7 +175,7 @@ def property_measures(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def run_table(run: Run, summary: dict[str, Any]) -> pd.DataFrame:
-    """One row that describes the run."""
+    """The table `run`: one row with the run's metadata."""
     return pd.DataFrame(
         [
             {

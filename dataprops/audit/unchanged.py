@@ -1,8 +1,8 @@
-"""A run with nothing new: the tables of the last run stand for it, and nothing is compared, measured or searched again.
+"""Reuse of the last run's tables if nothing is new.
 
-Once the files are read, everything that the stages after `decode` compute follows from the table of files, the options, the
-thresholds, and the program itself. Their hash is kept with the last run; if it is the same, its tables are linked into the
-new results. Predictions, checks and the report are made anew: they depend on the audit before, and on the calibration.
+Everything computed after `decode` is determined by the file table, the options, the thresholds and the program. Their hash is
+stored with the last run; if it matches, the tables are linked into the new results. Predictions, checks and the report are always
+redone: they depend on the previous audit and the calibration.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TABLES = (
     "findings",
     "shortcuts",
 )  # names of `Workspace`'s files
-FEATURE_TABLES = ("feature_images", "feature_pairs")  # where features were given
-NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; thresholds count by what they say
+FEATURE_TABLES = ("feature_images", "feature_pairs")  # with --features
+NO_INFLUENCE = ("store", "name", "thresholds", "memory", "reason")  # options; thresholds are hashed by content
 
 
 class LastRun(NamedTuple):
-    """The last run: its hash, its results, and the values that its tables do not hold."""
+    """The last run: hash, results folder, and values that are not in its tables."""
 
     key: str
     results: str
@@ -49,9 +49,9 @@ class LastRun(NamedTuple):
 
 
 def key_of(run: Run) -> str | None:
-    """Hash of everything that determines this run's numbers; None if user code takes part.
+    """Hash of everything that determines this run's numbers; None if user code is involved.
 
-    The run's files were read: `Workspace.files`, `scanned` and `decoded` are there.
+    Requires `Workspace.files`, `scanned` and `decoded`.
     """
     if FINDINGS.extended or ESTIMATORS.extended or run.config.model:
         return None
@@ -77,13 +77,13 @@ def key_of(run: Run) -> str | None:
 def _features(file: str | None) -> str | None:
     if file is None:
         return None
-    from dataprops.probe.feature_file import digest  # brings torch
+    from dataprops.probe.feature_file import digest  # imports torch
 
     return digest(file)
 
 
 def restore(run: Run, key: str | None) -> bool:
-    """Take over the last run's tables if it had this hash and they are still there; returns whether it did."""
+    """Reuse the last run's tables if it had this hash and they still exist; returns whether it did."""
     last = _load(run)
     if key is None or last is None or last.key != key:
         return False
@@ -94,7 +94,7 @@ def restore(run: Run, key: str | None) -> bool:
         return False
     for name, path in found.items():
         link(path, getattr(files, name).path)
-    # since the audit before, which saw the same files, nothing changed
+    # relative to the previous audit nothing changed: drop findings about changes
     findings = files.findings.read()
     if findings["kind"].isin(since.KINDS).any():
         files.findings.write(findings[~findings["kind"].isin(since.KINDS)].reset_index(drop=True))
@@ -106,14 +106,14 @@ def restore(run: Run, key: str | None) -> bool:
 
 
 def remember(run: Run, key: str | None) -> None:
-    """Save what `restore` needs; the results are published after that."""
+    """Save what `restore` needs, before the results are published."""
     path = _place(run)
     if key is None:
         path.unlink(missing_ok=True)
         return
     files = run.files
     last = LastRun(key, str(run.results), asdict(files.passed.read()), files.measures.read(), files.probed.read())
-    path.parent.mkdir(parents=True, exist_ok=True)  # an audit by anchors leaves no state
+    path.parent.mkdir(parents=True, exist_ok=True)  # audits with anchors have no state folder
     write_text(path, json.dumps(last._asdict()))
 
 
@@ -129,14 +129,14 @@ def _load(run: Run) -> LastRun | None:
 
 
 def program() -> list[Any]:
-    """What the program is: its version, and size and time of each module: an edited checkout is another program."""
+    """Identity of the program: version, and size and mtime of each module, so that an edited checkout differs."""
     root = Path(dataprops.__file__).parent
     stats = [(str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*.py"))]
     return [package_version(), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
 
 
 def link(source: Path, target: Path) -> None:
-    """A second name for a file, which nobody writes to in place; a copy where the file system has no links."""
+    """Hard-link a file that is never modified in place; copy it if the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

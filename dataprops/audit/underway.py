@@ -1,6 +1,6 @@
-"""What an audit at work is doing: a small file in its work folder, for whoever looks - a terminal, the store's page.
+"""Status of a running audit: a small file in its work folder, read by the terminal and the store's page.
 
-The file is removed with the work folder when the audit ends. One left by a killed process is recognised by the process id in it.
+It is removed with the work folder when the audit ends. A file left by a killed process is recognised by its process id.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from dataprops.util.files import write_text
 from dataprops.util.tools import Advance, Progress
 
 FILE = "underway.json"
-SECONDS = 1.0  # between two writings of one progress
-# stage -> what it does
+SECONDS = 1.0  # minimum interval between progress updates
+# stage -> description
 WORDS = {
     "scan": "listing the images",
     "decode": "reading and decoding",
     "distances": "comparing all pairs",
     "measure": "measuring dimension and sharpness",
     "probe": "training the reference classifier",
-    "find": "looking for duplicates, conflicts, leaks and shortcuts",
-    "check": "checking against the thresholds",
+    "find": "searching for duplicates, conflicts, leaks and shortcuts",
+    "check": "checking thresholds",
     "report": "writing the report",
 }
 
 
 class UnderWay:
-    """Writes the file of a run."""
+    """Writes a run's status file."""
 
     def __init__(self, run: Run) -> None:
         self._path, self._lock, self._written = run.work / FILE, threading.Lock(), 0.0
@@ -49,11 +49,11 @@ class UnderWay:
         }
 
     def stage(self, name: str) -> None:
-        """A stage begins."""
+        """Record the start of a stage."""
         self._write({"stage": name, "what": WORDS.get(name, name), "since": _now()}, drop=("done", "total", "unit"))
 
     def progress(self, inner: Progress) -> Progress:
-        """`inner`, and its count in the file."""
+        """`inner`, with its count also written to the file."""
 
         @contextmanager
         def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
@@ -69,7 +69,7 @@ class UnderWay:
                         self._write({"done": done})
 
                 yield both
-            stage = self._told.get("stage", "")  # what was counted is over, the stage is not
+            stage = self._told.get("stage", "")  # the counted work is done, the stage is not
             self._write({"what": WORDS.get(stage, stage or what)}, drop=("done", "total", "unit"))
 
         return progress
@@ -80,7 +80,7 @@ class UnderWay:
             self._told = {k: v for k, v in self._told.items() if k not in drop} | told
             try:
                 write_text(self._path, json.dumps(self._told))
-            except OSError:  # nobody can look then; the audit itself will say if its folder is gone
+            except OSError:  # not essential; if the folder is gone, the audit itself fails
                 return
 
 
@@ -89,14 +89,14 @@ def _now() -> str:
 
 
 def running(store: Path, dataset: str = "*") -> list[dict[str, Any]]:
-    """What audits of the store are doing now: dataset, run_id, created, stage, what, since; done, total, unit of what is counted."""
+    """Status of the store's running audits: dataset, run_id, created, stage, what, since; and done, total, unit of counted work."""
     import psutil
 
     out = []
     for path in sorted((store / "work").glob(f"{dataset}/*/{FILE}")):
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it ended just now
+        except (OSError, ValueError):  # it just ended
             continue
         if told.get("host") == socket.gethostname() and not psutil.pid_exists(int(told.get("pid", -1))):
             continue
@@ -110,4 +110,4 @@ def in_words(told: dict[str, Any]) -> str:
         return f"{told['what']}: {100 * told['done'] // told['total']:.0f} %"
     if told.get("total"):
         return f"{told['what']}: {100 * told['done'] // told['total']:.0f} % of {told['total']:,} {told['unit']}"
-    return str(told.get("what", "at work"))
+    return str(told.get("what", "running"))

@@ -1,4 +1,4 @@
-"""One audit at work: its options, its folders in the store, its files, and how its results appear in the store."""
+"""A running audit: options, folders in the store, files, and the publication of its results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 class TableFile(NamedTuple):
-    """A table of the run: a Parquet file that is whole or absent."""
+    """A table of the run: a Parquet file, written atomically."""
 
     path: Path
 
@@ -38,13 +38,13 @@ class TableFile(NamedTuple):
         return pd.read_parquet(self.path, columns=None if columns is None else list(columns))
 
     def write(self, table: pd.DataFrame) -> None:
-        """Write it whole."""
+        """Write the table."""
         write_table(self.path, table)
 
 
 @dataclass(frozen=True)
 class ValueFile(Generic[Value]):
-    """A plain value of the run: a JSON file that is whole or absent."""
+    """A plain value of the run: a JSON file, written atomically."""
 
     path: Path
 
@@ -53,13 +53,13 @@ class ValueFile(Generic[Value]):
         return json.loads(self.path.read_text(encoding="utf-8"))
 
     def write(self, value: Value) -> None:
-        """Write it whole; NaN and infinity become null."""
+        """Write the value; NaN and infinity become null."""
         write_text(self.path, to_json(value, indent=None))
 
 
 @dataclass(frozen=True)
 class RecordFile(Generic[Record]):
-    """What a stage returned, for the stages after it."""
+    """A stage's record, for later stages."""
 
     path: Path
     kind: type[Record]
@@ -69,23 +69,23 @@ class RecordFile(Generic[Record]):
         return record_from(self.kind, json.loads(self.path.read_text(encoding="utf-8")))
 
     def write(self, record: Record) -> Record:
-        """Write it whole; returns it."""
+        """Write the record; returns it."""
         write_text(self.path, json.dumps(asdict(record)))
         return record
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files of an audit at work, by what they hold.
+    """The files of a running audit.
 
-    What becomes a result is written in `results` once, under its final name; the folder is published by one rename.
+    Results are written to `results` under their final names; the folder is published by one rename.
     """
 
     folder: Path
 
     @property
     def results(self) -> Path:
-        """The folder that is to be published."""
+        """The folder to be published."""
         return self.folder / "results"
 
     def _record(self, kind: type[Record]) -> RecordFile[Record]:
@@ -96,147 +96,147 @@ class Workspace:
 
     @property
     def scanned(self) -> RecordFile[Scanned]:
-        """What `scan` saw."""
+        """Record of `scan`."""
         return self._record(Scanned)
 
     @property
     def decoded(self) -> RecordFile[Decoded]:
-        """What `decode` made."""
+        """Record of `decode`."""
         return self._record(Decoded)
 
     @property
     def passed(self) -> RecordFile[Passed]:
-        """What `distances` computed."""
+        """Record of `distances`."""
         return self._record(Passed)
 
     @property
     def listing(self) -> TableFile:
-        """The images of the source, undecoded: image, path, key (bytes), label, y, split, group. By `scan`."""
+        """The images of the source: image, path, key (bytes), label, y, split, group. Written by `scan`."""
         return TableFile(self.folder / "listing.parquet")
 
     @property
     def described(self) -> TableFile:
-        """What else a manifest says of each image, as texts; only where it does. By `scan`."""
+        """Further manifest columns, as strings, if there are any. Written by `scan`."""
         return TableFile(self.folder / "described.parquet")
 
     @property
     def files(self) -> TableFile:
-        """The listing with content, pixels, shard, row and facts of each file. By `decode`."""
+        """The listing with content hash, pixel hash, shard, row and metadata of each file. Written by `decode`."""
         return TableFile(self.folder / "files.parquet")
 
     @property
     def shard_names(self) -> ValueFile[list[str]]:
-        """The shard files that the numbers in `files` stand for. By `decode`."""
+        """Shard files, in the order of the shard numbers in `files`. Written by `decode`."""
         return ValueFile(self.folder / "shards.json")
 
     @property
     def rows(self) -> Path:
-        """The rows of the pass: where their pixels lie, labels, which are compared. By `distances`."""
+        """The rows of the pass: location of their pixels, labels, and which are compared. Written by `distances`."""
         return self.folder / "rows.npz"
 
     @property
     def pass_state(self) -> Path:
-        """What the pass over pairs found. By `distances`."""
+        """Result of the pass over all pairs. Written by `distances`."""
         return self.folder / "pass.npz"
 
     @property
     def images(self) -> TableFile:
-        """Result: the images with their local values. By `measure`."""
+        """Result: images with per-image values. Written by `measure`."""
         return self._result("images")
 
     @property
     def neighbours(self) -> TableFile:
-        """Result: the nearest images of each. By `measure`."""
+        """Result: nearest neighbours of each image. Written by `measure`."""
         return self._result("neighbours")
 
     @property
     def properties(self) -> TableFile:
-        """Result: the measured properties of the set. By `measure`."""
+        """Result: properties of the dataset. Written by `measure`."""
         return self._result("properties")
 
     @property
     def pairs(self) -> TableFile:
-        """Result: near-identical and sharpest pairs. By `measure`; see `near_pairs`, `sharpest_pairs`."""
+        """Result: near-identical and sharpest pairs. Written by `measure`; see `near_pairs`, `sharpest_pairs`."""
         return self._result("pairs")
 
     @property
     def probe(self) -> TableFile:
-        """Result: what the reference classifier makes of each image (`probe.record.COLUMNS`). By `probe`."""
+        """Result: out-of-fold predictions of the reference classifier (`probe.record.COLUMNS`). Written by `probe`."""
         return self._result("probe")
 
     @property
     def feature_images(self) -> TableFile:
-        """Result: the images in the space of the user's features (`feature_space.IMAGE_COLUMNS`); only where asked. By `probe`."""
+        """Result: images in the user's feature space, if requested (`feature_space.IMAGE_COLUMNS`). Written by `probe`."""
         return self._result("feature_images")
 
     @property
     def feature_pairs(self) -> TableFile:
-        """Result: near-identical and sharpest pairs in that space (`feature_space.PAIR_COLUMNS`); only where asked. By `probe`."""
+        """Result: near-identical and sharpest pairs in that space, if requested (`feature_space.PAIR_COLUMNS`). Written by `probe`."""
         return self._result("feature_pairs")
 
     @property
     def probed(self) -> ValueFile[dict[str, Any]]:
-        """The summary's `probe`, or why there is none (`probe_withheld`). By `probe`."""
+        """The summary's `probe`, or why there is none (`probe_withheld`). Written by `probe`."""
         return ValueFile(self.folder / "probed.json")
 
     @property
     def witness(self) -> Path:
-        """What the reference classifier says of each image of a set with classes, where there is one. By `probe`, for `find`."""
+        """The reference classifier's evidence on each label, for datasets with classes. Written by `probe`, for `find`."""
         return self.folder / "witness.npz"
 
     @property
     def change(self) -> ValueFile[dict[str, Any]]:
-        """Paired change of the probe's loss since the previous audit, or why it is withheld. By `probe`."""
+        """Paired change of the probe's loss since the previous audit, or why it is withheld. Written by `probe`."""
         return ValueFile(self.folder / "change.json")
 
     @property
     def change_images(self) -> TableFile:
-        """Loss of each image before and after (`findings.since.Since.losses`). By `probe`."""
+        """Loss of each image before and after (`findings.since.Since.losses`). Written by `probe`."""
         return TableFile(self.folder / "change_images.parquet")
 
     @property
     def findings(self) -> TableFile:
-        """Result: the findings. By `find`."""
+        """Result: the findings. Written by `find`."""
         return self._result("findings")
 
     @property
     def shortcuts(self) -> TableFile:
-        """Result: how well properties of the files tell the class. By `find`."""
+        """Result: how well file properties predict the class. Written by `find`."""
         return self._result("shortcuts")
 
     @property
     def measures(self) -> ValueFile[dict[str, float]]:
-        """The numbers that checks look at. By `find`."""
+        """Measures used by checks. Written by `find`."""
         return ValueFile(self.folder / "measures.json")
 
     @property
     def checks(self) -> TableFile:
-        """Result: the checks with their outcome. By `check`."""
+        """Result: the checks with their outcome. Written by `check`."""
         return self._result("checks")
 
     @property
     def alerts(self) -> TableFile:
-        """Result: the alerts. By `check`."""
+        """Result: the alerts. Written by `check`."""
         return self._result("alerts")
 
     @property
     def data_docs(self) -> Path:
-        """Result: pages of Great Expectations. By `check`."""
+        """Result: Data Docs pages. Written by `check`."""
         return self.results / "data_docs"
 
     @property
     def summary(self) -> ValueFile[dict[str, Any]]:
-        """The summary, until `report` publishes it. By `check`."""
+        """The summary, until `report` publishes it. Written by `check`."""
         return ValueFile(self.folder / "summary.json")
 
     @property
     def seconds(self) -> ValueFile[dict[str, float]]:
-        """Seconds that each stage before `report` took. By the composition."""
+        """Duration of each stage before `report`, seconds. Written by `composition`."""
         return ValueFile(self.folder / "seconds.json")
 
     @property
     def run_row(self) -> TableFile:
-        """Result: one row that describes the run. By `report`."""
+        """Result: one row with the run's metadata. Written by `report`."""
         return self._result("run")
 
     def near_pairs(self) -> pd.DataFrame:
@@ -244,7 +244,7 @@ class Workspace:
         return self._pairs("near_duplicate", ["a", "b", "distance"])
 
     def sharpest_pairs(self) -> pd.DataFrame:
-        """The sharpest pairs, the sharpest first: a, b, distance, sharpness."""
+        """The sharpest pairs, in decreasing order: a, b, distance, sharpness."""
         return self._pairs("sharpest", ["a", "b", "distance", "sharpness"])
 
     def _pairs(self, kind: str, columns: list[str]) -> pd.DataFrame:
@@ -254,7 +254,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Run:
-    """One audit: its options and where it works. Small and picklable: this is what stages hand on."""
+    """An audit run: options, id and store. Small and picklable; passed to every stage."""
 
     config: AuditConfig
     run_id: str
@@ -268,7 +268,7 @@ class Run:
 
     @property
     def files(self) -> Workspace:
-        """The files in it."""
+        """Files of the unfinished run."""
         return Workspace(self.work)
 
     @property
@@ -278,12 +278,12 @@ class Run:
 
     @property
     def shards(self) -> Path:
-        """Folder of the canonical images, of all runs."""
+        """Folder of the canonical images, shared by all runs."""
         return Path(self.store) / "shards"
 
     @property
     def states(self) -> Path:
-        """Folder of what passes over the dataset found."""
+        """Folder of the dataset's cached pass results."""
         return Path(self.store) / "states" / self.config.dataset
 
 
@@ -291,7 +291,7 @@ SWEPT = ("shards", "states")  # folders of the store in which decoders and passe
 
 
 def run_name(begun: datetime) -> str:
-    """Name of a run that begins now. Runs are ordered by their names, also two that begin within one second.
+    """Id of a run that starts at `begun`. Ids sort by start time, also within a second.
 
     >>> run_name(datetime(2026, 11, 27, 8, 30, 0, 500_000, tzinfo=UTC))
     '20261127T083000Z-8000'
@@ -301,7 +301,7 @@ def run_name(begun: datetime) -> str:
 
 
 def _just_after(name: str) -> datetime | None:
-    """The first moment whose run would follow this one; None if the name tells no time."""
+    """The earliest start time whose run id sorts after this one; None if the id has no time."""
     stamp, _, fraction = name.partition("-")
     try:
         begun = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -311,20 +311,26 @@ def _just_after(name: str) -> datetime | None:
 
 
 def start_run(config: AuditConfig) -> Run:
-    """Open the store and make the folder of a new run; the caller holds the dataset's lock.
+    """Open the store and create the work folder of a new run; the caller holds the dataset's lock.
 
-    What a killed run left in its work folder is removed, as are unfinished files of processes that are gone: all that is worth
-    keeping lies elsewhere. Where the clock was set back since the newest run, the run is dated right after it: what is newest
-    stays so, for comparisons, alerts and pruning.
+    Removes work folders of killed runs and unfinished files of dead processes; reusable data are elsewhere. If the clock was set back
+    since the newest run, the new run is dated just after it, so that the newest run stays last for comparisons, alerts and pruning.
+
+    Raises
+    ------
+    DatapropsError
+        If the store is inside the source.
     """
     store = open_store(config.store)
     source = Path(config.source)
     if source.is_dir() and store.is_relative_to(source.resolve()):
-        raise DatapropsError(f"the store {store} lies inside the source {source}: choose a --store outside of it")
+        raise DatapropsError(f"the store {store} is inside the source {source}: choose a --store outside it")
     now = datetime.now(UTC)
     newest = [folder.name for folder in finished_runs(store, config.dataset)[-1:]]
     if newest and run_name(now) <= newest[0] and (later := _just_after(newest[0])):
-        log.warning("the clock shows %s, before the run %s: this run is dated right after it", run_name(now), newest[0])
+        log.warning(
+            "the clock shows %s, earlier than the run %s: this run is dated just after it", run_name(now), newest[0]
+        )
         now = later
     run = Run(config, run_name(now), now.isoformat(timespec="seconds"), str(store))
     shutil.rmtree(run.work.parent, ignore_errors=True)
@@ -335,16 +341,16 @@ def start_run(config: AuditConfig) -> Run:
 
 
 def publish(run: Run) -> Path:
-    """Move the finished results to their place, in one rename; remove the work folder.
+    """Publish the finished results by one rename, and remove the work folder.
 
     Raises
     ------
     MachineError
-        If the store is gone: what was written since lies where nobody would look for it.
+        If the store disappeared (removed or unmounted) during the run.
     """
     if not (Path(run.store) / "version.json").is_file():
         raise MachineError(
-            f"the store {run.store} is gone (removed, or unmounted, while it was used): restore or remount it"
+            f"the store {run.store} disappeared (removed or unmounted while in use): restore or remount it"
         )
     run.results.parent.mkdir(parents=True, exist_ok=True)
     os.replace(run.files.results, run.results)
