@@ -111,6 +111,13 @@ def test_a_reason_is_in_words_names_no_class_and_quotes_nothing(fault, monkeypat
         assert type(fault).__name__ not in reason
 
 
+def test_what_a_library_says_is_told_where_it_names_no_class(tmp_path):
+    (tmp_path / "scans.parquet").write_bytes(b"PAR1" + b"\x19" * 200 + struct.pack("<i", 190) + b"PAR1")
+    with pytest.raises(DatapropsError, match=r"scans\.parquet cannot be read as") as caught:
+        open_source(str(tmp_path / "scans.parquet")).scan()
+    assert "Exception" not in str(caught.value)
+
+
 def test_a_volume_read_without_file_handles_ends_the_run(monkeypatch, tmp_path):
     (tmp_path / "x.nii").write_bytes(b"x")
     monkeypatch.setattr("nibabel.load", raising(OSError(errno.EMFILE, "Too many open files")))

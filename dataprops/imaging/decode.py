@@ -39,7 +39,7 @@ from dataprops.imaging.formats import opened, plain_depth, silence_libtiff
 from dataprops.imaging.ranges import FLOATS, IMAGE, INTEGERS, on_levels, parsed
 from dataprops.imaging.windows import window_key, window_numbers
 from dataprops.util.budget import OVER, need
-from dataprops.util.guard import guarded, let_through, reason_of
+from dataprops.util.guard import guarded, let_through, reason_of, said
 
 VERSION = 1  # of these rules: part of the key of the shards
 SCALES = ("full-range", "per-image-max")
@@ -290,7 +290,7 @@ def _decode(data: bytes, window: str) -> RawImage:
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         let_through(error)
         # what Pillow's decoders raise for damaged files; their messages do not quote the file
-        raise UnreadableImage(f"damaged: {str(error) or reason_of(error)}") from None
+        raise UnreadableImage(f"damaged: {said(error)}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0], values, step)
 
 

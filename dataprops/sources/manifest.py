@@ -44,6 +44,7 @@ from dataprops.sources.tablefile import Table, read_table
 from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.cells import plain_cell
+from dataprops.util.guard import said
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -281,8 +282,7 @@ def _load(location: str, access: Access) -> Table:
         KeyError,
         zipfile.BadZipFile,
     ) as error:  # pandas' and Arrow's parsing errors are ValueErrors
-        reason = getattr(error, "strerror", None) or redacted(str(error)).strip().partition("\n")[0]
-        raise DatapropsError(f"{path} cannot be read as a table: {reason}") from None
+        raise DatapropsError(f"{path} cannot be read as a table: {redacted(said(error))}") from None
     if not isinstance(read.frame.index, pd.RangeIndex):  # pandas would shift every column by one
         raise DatapropsError(
             f"{path} has rows with more values than its header has names: name every column, and quote values that hold"

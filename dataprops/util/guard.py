@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import re
 import struct
 import traceback
 import zlib
@@ -37,6 +38,7 @@ KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((ValueError, TypeError, ArithmeticError), "a value in it is not what its format allows"),
 )
 OTHERWISE = "it does not follow its format"
+_CLASS = re.compile(r"\b[A-Z]\w+(?:Error|Exception)\b")
 
 
 def is_stop(error: BaseException) -> bool:
@@ -72,6 +74,16 @@ def reason_of(error: BaseException) -> str:
     if words := getattr(error, "strerror", None):
         return str(words).partition("\n")[0]
     return next((words for kinds, words in KINDS if isinstance(error, kinds)), OTHERWISE)
+
+
+def said(error: BaseException) -> str:
+    """What a library that quotes no file says of one, in one line; where that is nothing, or speaks of classes: `reason_of`.
+
+    >>> said(ValueError("cut short")), said(ValueError("thrift: TProtocolException: Invalid data")), said(EOFError())
+    ('cut short', 'a value in it is not what its format allows', 'it ends too early')
+    """
+    told = str(getattr(error, "strerror", None) or error).strip().partition("\n")[0]
+    return reason_of(error) if not told or _CLASS.search(told) else told
 
 
 @contextmanager

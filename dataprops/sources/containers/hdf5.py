@@ -37,6 +37,7 @@ from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, given_rules, image_table
 from dataprops.util.budget import in_words, need
 from dataprops.util.cache import FILES_LIMIT, Cache
+from dataprops.util.guard import said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
@@ -288,8 +289,9 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py raises for damaged files
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             raise DatapropsError(f"{redacted(location)}: {error.strerror}") from None
-        reason = str(error).partition("\n")[0]
-        raise DatapropsError(f"{redacted(location)} cannot be read as HDF5: {redacted(reason)}; is it whole?") from None
+        raise DatapropsError(
+            f"{redacted(location)} cannot be read as HDF5: {redacted(said(error))}; is it whole?"
+        ) from None
     table = arraysets.part_table(location, parts, texts, options)
     return told(table, {}, (), decisions)
 
@@ -341,7 +343,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
     except (KeyError, ValueError, RuntimeError, OSError) as error:
         if getattr(error, "strerror", None):
             raise
-        raise OSError(errno.EIO, f"the HDF5 file is damaged: {str(error).partition(chr(10))[0]}") from None
+        raise OSError(errno.EIO, f"the HDF5 file is damaged: {said(error)}") from None
     if dataset.ndim == 1:
         return np.asarray(value, np.uint8).tobytes()
     named = arraysets.shaped(Named(name, dataset.shape, dataset.dtype), options)

@@ -30,7 +30,7 @@ from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.remote.readers import Reader, open_reader
 from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
-from dataprops.util.guard import let_through, reason_of
+from dataprops.util.guard import let_through, reason_of, said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".npy", ".npz")
@@ -137,8 +137,7 @@ def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
         RuntimeError,
     ) as error:
         let_through(error)
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DatapropsError(f"{redacted(location)} cannot be read as a NumPy file: {reason}") from None
+        raise DatapropsError(f"{redacted(location)} cannot be read as a NumPy file: {said(error)}") from None
 
 
 def _opened(location: str, access: Access) -> tuple[Reader, list[Stored]]:

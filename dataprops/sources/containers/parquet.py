@@ -32,7 +32,7 @@ from dataprops.sources.table import SourceOptions, chosen_rules, column_values, 
 from dataprops.sources.tablefile import open_parquet, read_group, whole_parquet
 from dataprops.util.budget import read_whole
 from dataprops.util.cache import Cache
-from dataprops.util.guard import guarded, reason_of
+from dataprops.util.guard import guarded, reason_of, said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIX = (".parquet",)
@@ -85,9 +85,8 @@ def _open(location: str, options: SourceOptions) -> Shard:
     try:
         file = _opened(location, access_of(options))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DatapropsError(
-            f"{redacted(location)} cannot be read as {_format(location)}: {reason}; is it whole?"
+            f"{redacted(location)} cannot be read as {_format(location)}: {said(error)}; is it whole?"
         ) from None
     schema = _schema(file)
     found = imagecolumns.image_column(schema, options)
@@ -189,9 +188,7 @@ def _rows(location: str, name: str, options: SourceOptions) -> Rows:
     try:
         table = shard.read([*wanted, *inner])
     except (OSError, ValueError) as error:
-        raise DatapropsError(
-            f"{redacted(location)} cannot be read as {_format(location)}: {str(error).partition(chr(10))[0]}"
-        ) from None
+        raise DatapropsError(f"{redacted(location)} cannot be read as {_format(location)}: {said(error)}") from None
 
     def texts(column: str | None) -> list[str | None]:
         if column is None or column not in table.column_names or column == images:
@@ -303,8 +300,7 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
         file = open_parquet(reader.file(BUFFER), reader.size, shard.file.metadata)
         return read_group(file, number, [shard.column.name]).column(shard.column.name)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise OSError(errno.EIO, f"the {_format(place)} file is damaged: {reason}") from None
+        raise OSError(errno.EIO, f"the {_format(place)} file is damaged: {said(error)}") from None
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:

@@ -30,6 +30,7 @@ from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.sources.tablefile import as_text
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
+from dataprops.util.guard import said
 
 RULES: dict[str, tuple[str, ...]] = {"shape": ()}
 HEAD = 2**20  # bytes that hold the first two rows
@@ -132,8 +133,7 @@ def _table(location: str) -> Pixels:
     except OSError as error:
         raise DatapropsError(f"{location} cannot be read: {error.strerror}") from None
     except ValueError as error:  # pandas' parsing errors are ValueErrors
-        reason = str(error).strip().partition("\n")[0]
-        raise DatapropsError(f"{location} cannot be read as a table of pixels: {reason}") from None
+        raise DatapropsError(f"{location} cannot be read as a table of pixels: {said(error)}") from None
 
 
 def _parsed(path: Path) -> Pixels:

@@ -37,7 +37,7 @@ from dataprops.sources.paper.layout import (
     unreadable,
 )
 from dataprops.util.cache import FileCache
-from dataprops.util.guard import reason_of
+from dataprops.util.guard import said
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def voxels_of(file: Path) -> np.ndarray:
         turn = ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS"))
         return apply_orientation(voxels, turn)
     except (*DAMAGES, ImageFileError, HeaderDataError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or reason_of(error)
+        reason = said(error)
         raise unreadable(reason if file.name in reason else f"{file.name} is damaged: {reason}") from None
 
 

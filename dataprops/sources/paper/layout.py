@@ -15,6 +15,7 @@ from dataprops.errors import DatapropsError, printable
 from dataprops.sources.folder import EXTENSIONS, SPLITS
 from dataprops.sources.table import image_table, shown
 from dataprops.util.budget import read_whole
+from dataprops.util.guard import said
 
 IMAGES = EXTENSIONS | {".dcm"}
 
@@ -194,7 +195,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # parsing errors are ValueErrors
-        raise DatapropsError(f"{path} cannot be read as a table: {error}") from error
+        raise DatapropsError(f"{path} cannot be read as a table: {said(error)}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column by one
         raise DatapropsError(f"{path} has rows with more values than its header has names")
     table.columns = [str(column).strip() for column in table.columns]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dataprops.util.guard import guarded, reason_of
+from dataprops.util.guard import guarded, said
 
 KINDS = frozenset("buif")  # of dtypes: numbers
 
@@ -153,7 +153,7 @@ def load_arrays(data: bytes) -> dict[str, Any]:
     ValueError
         If it is damaged, no dictionary, or asks for anything but arrays, lists, dictionaries, texts and numbers.
     """
-    with guarded(lambda error: ValueError(f"the pickle cannot be read: {str(error) or reason_of(error)}")):
+    with guarded(lambda error: ValueError(f"the pickle cannot be read: {said(error)}")):
         held = _Arrays(data).load()
         if not isinstance(held, dict):
             raise pickle.UnpicklingError("it holds no dictionary")
