@@ -117,6 +117,8 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
 
 def _is_take(top: str, name: str) -> bool:
     """Whether a folder is called after the class above it, with numbers and single letters besides: ``Biking/v_Biking_g01_c02``."""
+    if not top:  # objects may lie in folders without a name
+        return False
     before, found, after = name.lower().partition(top.lower())
     rest = f"{before} {after}"
     return bool(found) and re.search("\\d", rest) is not None and not re.search("[a-z]{2}", rest)
