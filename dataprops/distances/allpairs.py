@@ -1,7 +1,7 @@
-"""Passes over pairs of rows of any number: jobs, one after the other in this process or on a pool of workers.
+"""Passes over all pairs of rows, as jobs run in sequence in this process or on a pool of workers.
 
-The rows come from anything that can read some of them (memory-mapped shards, an array). While one job is computed the
-next block is read. From time to time the state is checkpointed, so that a killed pass goes on where it stood.
+Rows come from any reader (memory-mapped shards, an array). The next block is prefetched while a job is computed. The state is
+checkpointed periodically, so that a killed pass can be resumed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ IN_THIS_PROCESS = Runner()
 
 
 class PassResult(NamedTuple):
-    """Finalized state of all rows, the near pairs, the number of pairs that were computed for it, and the rows' sketches."""
+    """Finalized state of all rows, the near pairs, the number of pairs computed, and the rows' sketches."""
 
     state: State
     near: NearPairs
@@ -62,7 +62,7 @@ class PassResult(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What a pass works on.
+    """The data of a pass.
 
     Attributes
     ----------
@@ -72,9 +72,9 @@ class Pass(NamedTuple):
     state, near
         Updated in place (or from the checkpoint).
     places : list of int arrays
-        Where the rows of each block stand in `state`: `blocks`, where row i is at i. Blocks beyond this list have no state.
+        Positions of each block's rows in `state` (equal to `blocks` if row i is at position i). Blocks beyond this list have no state.
     sketches : Sketches, optional
-        Of the rows: used, and completed in place.
+        Sketches of the rows, completed in place.
     """
 
     rows: Rows
@@ -85,11 +85,11 @@ class Pass(NamedTuple):
     sketches: Sketches | None = None
 
     def sketch(self, block: int) -> Sketch | None:
-        """Of a block's rows, if all of them are known."""
+        """Sketches of a block's rows, if all are known."""
         return None if self.sketches is None else self.sketches.part(self.blocks[block])
 
     def part(self, block: int, spec: PassSpec) -> State:
-        """The state of a block's rows, as a job's spec sees them: views where the rows are contiguous, else copies."""
+        """The state of a block's rows, limited to what the job's spec collects: views if the rows are contiguous, else copies."""
         part = self.state.part(run_of(self.places[block]))
         return part if spec.k else part._replace(knn_d2=part.knn_d2[:, :0], knn_index=part.knn_index[:, :0])
 
@@ -101,25 +101,25 @@ class Pass(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """A file that the state is written to from time to time, and resumed from if it was written under this `key`."""
+    """A checkpoint file, resumed from only if it was written under this `key`."""
 
     file: Path
     key: str = ""
 
     def of(self, what: str) -> Resume:
-        """For a pass that its key does not tell whole."""
+        """The same file with `what` appended to the key."""
         return Resume(self.file, f"{self.key} {what}")
 
 
 class Watch(NamedTuple):
-    """What is notified of a pass's progress, and where it resumes.
+    """Progress callbacks and checkpoint of a pass.
 
     Attributes
     ----------
     on_plan : callable, optional
-        Told the number of pairs that will be computed, before they are.
+        Called before the work with the number of pairs to compute.
     on_pairs : callable, optional
-        Told how many were done since the last call.
+        Called with the number of pairs done since the last call.
     resume : Resume, optional
     """
 
@@ -128,7 +128,7 @@ class Watch(NamedTuple):
     resume: Resume | None = None
 
     def plan(self, pairs: int) -> None:
-        """Tell the number of pairs."""
+        """Report the number of pairs to compute."""
         if self.on_plan:
             self.on_plan(pairs)
 
@@ -144,12 +144,12 @@ def run_jobs(
     on_pairs: Callable[[int], None] | None = None,
     resume: Resume | None = None,
 ) -> int:
-    """Fold jobs into the state of the rows; returns the number of pairs computed (less than all after a resume).
+    """Run jobs and fold them into the state; returns the number of pairs computed (after a resume, fewer than all).
 
     Parameters
     ----------
     on_pairs : callable, optional
-        Told how many pairs were done since the last call.
+        Called with the number of pairs done since the last call.
     """
     tell = on_pairs or (lambda pairs: None)
     done = set() if resume is None else load_checkpoint(resume.file, resume.key, work.state, work.near)
@@ -174,7 +174,7 @@ def all_pairs(
     on_pairs: Callable[[int], None] | None = None,
     resume: Resume | None = None,
 ) -> PassResult:
-    """Fold every unordered pair of n rows once; neither the plan's cuts nor the runner change the result.
+    """Process every unordered pair of n rows once; the result is independent of plan and runner.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def all_pairs(
     spec : PassSpec
         What to collect.
     plan : Plan
-        From `plan.plan_pass`; its tiles replace the runner's.
+        From `plan.plan_pass`; its tile size replaces the runner's.
     runner : Runner
         Threads, device or pool.
     on_pairs, resume
@@ -200,14 +200,14 @@ def all_pairs(
 
 
 def sketchable(plan: Plan, device: str) -> bool:
-    """Whether a pass may use sketches: they have room, and are for CPUs."""
+    """Whether a pass can use sketches: on CPUs only, and if they fit in memory."""
     return plan.sketches and device == "cpu"
 
 
 def sketches_of(rows: Rows, least: int, plan: Plan, runner: Runner, keep: bool = True) -> Sketches | None:
-    """A basis for these rows, `least` of which are compared with all.
+    """Start sketches of these rows, `least` of which are compared with all.
 
-    None where sketches do not pay or have no room, and on a GPU.
+    None if they would not speed up the pass or do not fit in memory, and on a GPU.
     """
     if not sketchable(plan, runner.device):
         return None
@@ -217,14 +217,14 @@ def sketches_of(rows: Rows, least: int, plan: Plan, runner: Runner, keep: bool =
 def _run_on_pool(
     work: Pass, jobs: list[Job], todo: list[int], runner: Runner, tell: Callable[[int], None]
 ) -> Iterator[int]:
-    """Each job's number when it is done, by the pool."""
+    """Run jobs on the pool; yields each job's number when it is done."""
     assert runner.pool is not None
 
     def side(block: int, spec: PassSpec, asked: bool) -> JobSide:
         bound = work.state.knn_d2[work.places[block], 0] if spec.k and asked else None
         return JobSide(work.blocks[block], bound, work.sketch(block))
 
-    # made one by one as workers become free, so that each job starts with the bounds known by then
+    # arguments are built lazily as workers become free, so that each job starts with the latest bounds
     arguments = (
         JobArguments(
             number,
@@ -255,7 +255,7 @@ def _run_on_pool(
 
 
 def _load(work: Pass, block: int, job: Job, runner: Runner) -> Block:
-    """A block that a job asks for."""
+    """Load a block for a job."""
     if job.a == job.b or block != job.b:
         return first_block(work.rows, work.blocks[block], runner)
     return second_block(work.rows, work.blocks[job.a], work.blocks[block], work.sketch(block), runner)
@@ -264,7 +264,7 @@ def _load(work: Pass, block: int, job: Job, runner: Runner) -> Block:
 def _run_here(
     work: Pass, jobs: list[Job], todo: list[int], runner: Runner, tell: Callable[[int], None]
 ) -> Iterator[int]:
-    """Each job's number when it is done, in this process; the next block is read meanwhile."""
+    """Run jobs in this process, prefetching the next block; yields each job's number when it is done."""
     held: dict[int, Block] = {}
 
     def side(block: int, spec: PassSpec, asked: bool) -> Side:

@@ -1,8 +1,7 @@
-"""Some images against all: what is measured where all pairs are too many.
+"""A random sample of images against all, for sets too large for all pairs.
 
-With A anchors the cost is A N D in place of N^2 D / 2, and every anchor's neighbours and sharpest pair are exact, over all N.
-Means over the anchors estimate means over the set, with an interval from the A values; the largest value over the set is only
-bounded from below.
+With A anchors the cost is A N D instead of N^2 D / 2; each anchor's neighbours and sharpest pair are exact over all N. Means over the
+anchors estimate means over the set, with an interval from the A values; the maximum over the set is only bounded from below.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
 
 
 def choose_anchors(primary: np.ndarray, anchors: int, seed: int) -> np.ndarray:
-    """A simple random sample of the distinct images, ascending int32 [min(anchors, number of them)]."""
+    """A simple random sample of the distinct images, ascending int32 [min(anchors, number of distinct images)]."""
     contents = np.nonzero(primary)[0].astype(np.int32)
     if anchors >= len(contents):
         return contents
@@ -48,14 +47,14 @@ def anchor_pass(
     watch: Watch = UNWATCHED,
     sketches: Sketches | None = None,
 ) -> PassResult:
-    """All pairs with at least one anchor; the state has a row for each anchor, no other. See `allpairs.all_pairs`.
+    """All pairs with at least one anchor; the state has rows for the anchors only. See `allpairs.all_pairs`.
 
     Parameters
     ----------
     anchors : int32 [A]
         Ascending row numbers.
     sketches : Sketches, optional
-        Of the rows, if they are known.
+        Sketches of the rows, if known.
     """
     count = len(anchors)
     runner = runner._replace(edge=plan.edge)

@@ -1,7 +1,7 @@
-"""Which directions sketches are made of: the principal components of some images, as many as leave the least work.
+"""Choose the projection of the sketches: leading principal components of a sample, as many as minimise the total work.
 
-A trial on other images tells for several widths how many pairs the bounds let pass; the width with the least work is taken. What
-directions do for a bound: `sketch`.
+For several widths, a trial on held-out images measures the fraction of pairs that the bounds do not prune; the width with the least
+work is chosen. The bounds themselves are derived in `sketch`.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from dataprops.util.threads import one_thread
 
 log = logging.getLogger(__name__)
 
-WIDTHS = ((16_384, 512), (1_024, 256), (256, 128))  # from so many features on: coordinates of a sketch at most
-NARROWER = (4, 2, 1)  # parts of them that are tried
-SAMPLE_PER_COORDINATE = 2  # images that the directions are the principal components of
+WIDTHS = ((16_384, 512), (1_024, 256), (256, 128))  # (minimum features, maximum coordinates of a sketch)
+NARROWER = (4, 2, 1)  # divisors of the maximum width to try
+SAMPLE_PER_COORDINATE = 2  # images per coordinate in the sample for the principal components
 MOST_SAMPLED = 1_024
-PART = 16_384  # features of the directions made at once
-WIDEST_SPREAD = 6.0  # times the root mean square of a direction: what lies beyond is clipped
-OVERSAMPLING = 16  # directions beyond those wanted, of the randomized decomposition
+PART = 16_384  # features of the directions computed at once
+WIDEST_SPREAD = 6.0  # clip directions at this multiple of their root mean square
+OVERSAMPLING = 16  # extra directions of the randomized decomposition
 LEAST_SAMPLE = 256  # rows of the trial
-ROWS_PER_COORDINATE = 8  # fewer rows do not repay making their sketches
-TRIAL_NEIGHBOURS = 20  # of all rows; in the trial so many fewer as its sample is smaller
-TRIAL_WORK = 1.0  # of that of all products: where there are clusters, tiles between them are spared at least
-# products of single pairs cost so many times those of a tile, by route
+ROWS_PER_COORDINATE = 8  # with fewer rows, sketches cost more than they save
+TRIAL_NEIGHBOURS = 20  # neighbours per row of the whole set; scaled down to the size of the trial
+TRIAL_WORK = 1.0  # maximum work relative to all products; with clusters, at least the tiles between them are pruned
+# cost of the product of a single pair relative to a pair in a tile, by route
 PAIR_COST = {"int8": 16.0, "float32": 3.0}
-QUICK_PAIR_COST = 6.0  # where single pairs have an instruction of their own
-# of the pairs that small pictures let pass: of real sets 0.03 to 0.35 do, of patterns of single pixels all
+QUICK_PAIR_COST = 6.0  # the same with a dot-product instruction (VNNI)
+# fraction of pairs that pass on downscaled images: 0.03 to 0.35 on real sets, 1 for patterns of single pixels
 NOTHING_KEPT = 0.9
-MOST_LOOKED_AT = 0.4  # of a tile's pairs: more are not looked at through small pictures
-LEVEL_FEATURES = 256  # what looking at a pair through a picture costs beside its squares
-LEAST_EIGENVALUE = 1e-6  # of the largest: directions that (nearly) depend on others add nothing
-ORTHOGONAL = 1e-9  # how far A A^T may be from the identity
-CLIPPED = 16  # times as many coordinates as one that is clipped
+MOST_LOOKED_AT = 0.4  # fraction of a tile's pairs; with more, downscaled images are skipped
+LEVEL_FEATURES = 256  # overhead of testing a pair at one level, in features
+LEAST_EIGENVALUE = 1e-6  # relative to the largest; smaller ones are (nearly) linearly dependent directions
+ORTHOGONAL = 1e-9  # tolerance of A A^T - I
+CLIPPED = 16  # coordinates per clipped one
 
 
 def pair_cost() -> float:
-    """Of the product of a single pair, over that of a pair in a tile."""
+    """Cost of the product of a single pair relative to a pair in a tile."""
     return min(PAIR_COST[choose_route("cpu")], QUICK_PAIR_COST if dots_are_quick() else math.inf)
 
 
 def width(features: int, rows: int) -> int:
-    """Coordinates of a sketch; 0 where sketches do not pay."""
+    """Maximum coordinates of a sketch; 0 if sketches cost more than they save."""
     for least, coordinates in WIDTHS:
         if features >= least and rows >= ROWS_PER_COORDINATE * coordinates:
             return coordinates
@@ -60,17 +60,17 @@ def width(features: int, rows: int) -> int:
 
 
 def sampled_rows(n: int, coordinates: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of n that a basis is made from, at even spaces, and others to try it on. int64."""
+    """Evenly spaced rows from which to compute a basis, and held-out rows for the trial, int64 each."""
     wanted = min(max(coordinates, MOST_SAMPLED), max(coordinates, n // 4), SAMPLE_PER_COORDINATE * coordinates)
     between = np.linspace(0, n - 1, 2 * max(LEAST_SAMPLE, coordinates)).astype(np.int64)[1::2]
     return np.linspace(0, n - 1, wanted).astype(np.int64), between[:: max(1, len(between) // LEAST_SAMPLE)]
 
 
 def principal_directions(sample: torch.Tensor, count: int) -> torch.Tensor:
-    """The first principal components of some images and their mean, scaled and rounded to int8: [count, D], the mean last.
+    """Leading principal components of a sample and its mean, scaled and rounded to int8: [count, D], the mean last.
 
-    By a randomized decomposition of the images' products with each other (Halko, Martinsson & Tropp 2011): any directions will do, the
-    principal ones do best.
+    By a randomized decomposition of the sample's Gram matrix (Halko, Martinsson & Tropp 2011). Bounds hold for any
+    directions; principal ones are the tightest.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def principal_directions(sample: torch.Tensor, count: int) -> torch.Tensor:
     span, _ = torch.linalg.qr(scaled @ (scaled @ begin))
     _, inner = torch.linalg.eigh(span.t() @ scaled @ span)
     weights = span @ inner.flip(1)[:, : count - 1]
-    weights -= weights.mean(dim=0)  # the mean itself then need not be subtracted from the images
+    weights -= weights.mean(dim=0)  # equivalent to centring the images
     length2 = ((scaled @ weights) * weights).sum(dim=0).double() * size
     spread = (length2.clamp_min(0) / features).sqrt()  # root mean square of a component
     weights *= torch.where(spread > 1e-6 * spread.max(), 127 / (WIDEST_SPREAD * spread), 0.0).float()
@@ -102,16 +102,16 @@ def principal_directions(sample: torch.Tensor, count: int) -> torch.Tensor:
 
 
 class Products(NamedTuple):
-    """What a width is chosen by: of p directions (the last is the mean c) and s other images, float64.
+    """Inner products from which the width is chosen, for p directions (the last is the mean c) and s held-out images, float64.
 
     Attributes
     ----------
     gram, cross : [p, p], [s, p]
-        Inner products of the directions, and of the others with them.
+        Inner products of the directions, and of the images with them.
     norm : float64 [s]
-        Squared norms of the others, in units of the pictures.
+        Squared norms of the images, in units of the downscaled images.
     factor : int
-        Of the pictures.
+        Downscaling factor.
     """
 
     gram: torch.Tensor
@@ -121,13 +121,13 @@ class Products(NamedTuple):
 
 
 def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> Products:
-    """All products that the choice of a width needs: they are multiplied once, whatever the number of widths tried.
+    """Compute all inner products needed to choose the width, once for all widths.
 
     Parameters
     ----------
     directions : int8 [p, q]
     others : Pooled
-        Images that the directions were not made from.
+        Held-out images.
     norm : float64 [s]
         Squared norms of their pixels.
     """
@@ -139,12 +139,12 @@ def products_of(directions: torch.Tensor, others: Pooled, norm: np.ndarray) -> P
 def choose_basis(
     sample: torch.Tensor, sample_norm: np.ndarray, others: torch.Tensor, norm: np.ndarray, coordinates: int, n: int
 ) -> Basis | None:
-    """A basis of at most so many coordinates, of the width with the least work; None where none pays.
+    """The basis with the least work among several widths; None if sketches would not save work.
 
     Parameters
     ----------
     sample, others : int8 [s, D], [t, D]
-        Images that the directions are made from, and others to try them on.
+        Images from which the directions are computed, and held-out images for the trial.
     sample_norm, norm : float64 [s], [t]
         Their squared norms.
     n : int
@@ -155,8 +155,8 @@ def choose_basis(
     place = min(max(1, round(TRIAL_NEIGHBOURS * len(others) / n)), len(others) - 1)
     reach = within_reach(others, norm, place)
     passed_by = {factor: float((_picture_bounds(pictures[factor]) <= reach).mean()) for factor in sizes if factor > 1}
-    log.debug("small pictures, by pixels of a square's side, let pass %s of a sample's pairs", passed_by)
-    # what has no large structures keeps nothing in small pictures; otherwise directions are found there at a fraction of the work
+    log.debug("fraction of a sample's pairs that pass on downscaled images, by factor: %s", passed_by)
+    # images with coarse structure allow the directions to be computed on downscaled images at a fraction of the cost
     factor = sizes[0] if passed_by.get(sizes[0], 0.0) <= NOTHING_KEPT else sizes[-1]
     directions = principal_directions(pool(sample, sample_norm, factor).codes, coordinates)
     products = products_of(directions, pictures[factor], norm)
@@ -168,14 +168,14 @@ def choose_basis(
         passed = trial(basis, along, products, reach)
         levels, looked = choose_levels(passed, passed_by, others.shape[1])
         work = len(basis.axis) / others.shape[1] + looked
-        log.debug("sketches of %d coordinates let %.2f %% of a sample's pairs pass", len(basis.axis), 100 * passed)
+        log.debug("with sketches of %d coordinates %.2f %% of a sample's pairs pass", len(basis.axis), 100 * passed)
         if work < least:
             best, least = basis._replace(levels=levels), work
     return best
 
 
 def within_reach(others: torch.Tensor, norm: np.ndarray, place: int) -> np.ndarray:
-    """Distance within which a pair of some images counts, float64 [s, s]: to this nearest of either of the two."""
+    """Distance within which each pair matters, float64 [s, s]: the larger of both images' distances to their `place`-th nearest."""
     g = product(others, others, choose_route("cpu")).numpy()
     distance = np.sqrt(np.maximum(0.0, norm[:, None] + norm - 2.0 * g))
     reach = np.partition(distance, place, axis=1)[:, place]
@@ -183,14 +183,14 @@ def within_reach(others: torch.Tensor, norm: np.ndarray, place: int) -> np.ndarr
 
 
 def choose_levels(arriving: float, passed: Mapping[int, float], features: int) -> tuple[tuple[int, ...], float]:
-    """Factors of the pictures that it pays to look at pairs through, and the work then, in products of all pairs.
+    """The downscaling factors that minimise the work, and that work relative to the products of all pairs.
 
     Parameters
     ----------
     arriving : float
-        Fraction of all pairs that are looked at.
+        Fraction of all pairs that reach this stage.
     passed : mapping of int to float
-        Fraction of all pairs that pictures let pass, by their factors, coarse first.
+        Factor -> fraction of all pairs that pass at it, coarsest first.
     features : int
         D.
     """
@@ -220,7 +220,7 @@ def _picture_bounds(picture: Pooled) -> np.ndarray:
 def make_basis(
     directions: torch.Tensor, products: Products, coordinates: int
 ) -> tuple[Basis | None, np.ndarray | None]:
-    """A basis of the first directions, and the turned coordinates of the others in it; None if the numbers do not allow one.
+    """A basis of the first directions, and the rotated coordinates of the held-out images in it; None if ill-conditioned.
 
     Parameters
     ----------
@@ -253,20 +253,20 @@ def make_basis(
     left = np.sqrt(np.maximum(0.0, apart2 - (along * along).sum(axis=1)))
     vectors = along + left[:, None] * axis
     centre = vectors.mean(axis=0)
-    # the last few are clipped: the error of their rows grows, that of all others shrinks
+    # the largest few coordinates are clipped, which raises the error of their rows and lowers that of all others
     step = float(np.quantile(np.abs(vectors - centre), 1 - 1 / (CLIPPED * coordinates))) / 127
     return (basis._replace(centre=centre, step=step), along) if step > 0 else (None, None)
 
 
 def trial(basis: Basis, along: np.ndarray, products: Products, reach: np.ndarray) -> float:
-    """Fraction of the pairs of some rows that bounds let pass; on data without structure nearly all pass.
+    """Fraction of the pairs of some rows that the bounds do not prune (close to 1 on data without structure).
 
     Parameters
     ----------
     along : float64 [s, p]
-        Turned coordinates of the rows.
+        Rotated coordinates of the rows.
     reach : float64 [s, s]
-        Distances within which pairs count.
+        Distances within which pairs matter.
     """
     sketch = empty_sketch(basis, products.norm)
     apart2 = np.maximum(0.0, products.norm - 2.0 * products.cross[:, -1].numpy() + basis.origin_norm)

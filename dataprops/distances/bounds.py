@@ -1,4 +1,4 @@
-"""Which pairs of a tile could matter, by the lower bounds of their distances (`sketch`)."""
+"""Select the pairs of a tile whose lower bounds (`sketch`) do not rule them out."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataprops.distances.lanes import LANES, close_lanes
 from dataprops.distances.sketch import Sketch
 from dataprops.util.compiled import njit
 
-COLUMNS_AT_ONCE = 256  # of a tile: pairs come in this order, and so many rows of pixels stay in cache
-ROUND_UP = 1.0 + 1e-5  # float32 loses less
-STEEPEST = 1e15  # for infinity: times 0 it is 0, and its square is a float32
+COLUMNS_AT_ONCE = 256  # columns per strip; pairs are emitted strip by strip, so that a strip's pixels stay in cache
+ROUND_UP = 1.0 + 1e-5  # exceeds the rounding error of float32
+STEEPEST = 1e15  # stands for infinity: times 0 it is 0, and its square fits float32
 
 
 class Limits(NamedTuple):
-    """What the pairs of some rows must stay within to matter; float32 [n] each, lengths in steps.
+    """Limits within which a pair matters to each row; float32 [n] each, lengths in steps.
 
     Attributes
     ----------
     norm, error
         Of the sketch.
     reach
-        Distance within which a pair matters to the row's neighbours, or as near-identical.
+        Distance within which a pair can enter the row's neighbour list, or is near-identical.
     slope
-        Times the difference of two labels: distance within which the pair is as sharp as the row's sharpest.
+        Times the label difference: distance within which a pair is at least as sharp as the row's sharpest.
     y
         Labels; NaN = unlabelled.
     """
@@ -38,14 +38,14 @@ class Limits(NamedTuple):
 
 
 def limits(sketch: Sketch, rows: slice, reach2: np.ndarray, sharp: np.ndarray, y: np.ndarray) -> Limits:
-    """Limits of some rows from their running results.
+    """Limits of some rows from their current state.
 
     Parameters
     ----------
     reach2 : float64 [rows]
         Squared distance within which a pair matters.
     sharp : float64 [rows]
-        Squared sharpness of the row's sharpest pair; infinity: sharper pairs are not asked for.
+        Squared sharpness of the row's sharpest pair; infinity: sharpest pairs are not collected.
     y : float64 [rows]
     """
     with np.errstate(divide="ignore"):
@@ -61,14 +61,14 @@ def limits(sketch: Sketch, rows: slice, reach2: np.ndarray, sharp: np.ndarray, y
 
 
 class Rise(NamedTuple):
-    """How differences of two labels count in bounds: float32, `least` more (for what float32 lost of them), and at most `most`."""
+    """Label differences in bounds, float32: increased by `least` (rounding error of float32) and capped at `most`."""
 
     most: np.float32
     least: np.float32
 
 
 class PairBuffers(NamedTuple):
-    """Where pairs of a tile are written, int32, row by row."""
+    """Output buffers for pairs of a tile, int32, row by row."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -76,12 +76,12 @@ class PairBuffers(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _last_lanes(g, b, whole):
-    """What is left of a tile beyond whole groups of lanes, filled up to one."""
+    """The columns of a tile beyond the last whole vector, padded to one vector."""
     m, n = g.shape
     rest = n - whole
     last = np.zeros((m, LANES), g.dtype)
     last[:, :rest] = g[:, whole:]
-    filled = np.full((5, LANES), np.nan, np.float32)  # nothing compares with it
+    filled = np.full((5, LANES), np.nan, np.float32)  # NaN fails every comparison
     for row, values in enumerate(b):
         filled[row, :rest] = values[whole:]
     return last, Limits(filled[0], filled[1], filled[2], filled[3], filled[4])
@@ -89,7 +89,7 @@ def _last_lanes(g, b, whole):
 
 @njit(nogil=True, cache=True)
 def _not_skipped(out, before, found, skip):
-    """Drop the columns of a row that are not asked for; the number of pairs then."""
+    """Drop the columns of a row that are to be skipped; returns the new number of pairs."""
     kept = before
     for e in range(before, found):
         out.columns[kept] = out.columns[e]
@@ -99,7 +99,7 @@ def _not_skipped(out, before, found, skip):
 
 @njit(nogil=True, cache=True)
 def candidates(g, a, b, rise, skip, out):
-    """Pairs of a tile that could matter, by the bounds; their number, or -1 if there are more than the buffers hold.
+    """Write the pairs of a tile that the bounds do not prune; returns their number, or -1 if the buffers are too small.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def candidates(g, a, b, rise, skip, out):
         Of the rows and the columns.
     rise : Rise
     skip : uint8 [m, n] or [0, 0]
-        1 where a pair is not asked for.
+        1 for pairs to skip.
     out : PairBuffers
     """
     m, n = g.shape
@@ -125,7 +125,7 @@ def candidates(g, a, b, rise, skip, out):
             of_i = (a.norm[i], a.error[i], a.reach[i], a.slope[i], a.y[i])
             before = found
             found = close_lanes(g, b, (i, begin, end, 0, found), of_i, rise, out)
-            if begin <= whole < min(n, begin + COLUMNS_AT_ONCE):  # once, with the columns that it follows
+            if begin <= whole < min(n, begin + COLUMNS_AT_ONCE):  # the remainder, in the last strip only
                 found = close_lanes(last_g, last_b, (i, 0, 1, whole, found), of_i, rise, out)
             if skip.shape[0]:
                 found = _not_skipped(out, before, found, skip[i])

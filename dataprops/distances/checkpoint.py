@@ -1,4 +1,4 @@
-"""The state of an unfinished pass on disk: one .npz, written aside and renamed, so that it is whole or absent."""
+"""Checkpoint of an unfinished pass: one .npz, written to a temporary file and renamed, so it is never partial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, key: str, state: State, near: NearPairs, done: set[int]) -> None:
-    """Write the state and the numbers of the finished jobs."""
+    """Save the state and the numbers of the finished jobs."""
     a, b, d2 = near.arrays()
     write_arrays(
         path,
@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, key: str, state: State, near: NearPairs, done: s
 
 
 def load_checkpoint(path: Path, key: str, state: State, near: NearPairs) -> set[int]:
-    """Bring `state` and `near` to where this very pass was saved; returns the finished jobs, none where the file is missing."""
+    """Restore `state` and `near` from a checkpoint with the same key; returns the finished jobs (empty if there is none)."""
     if not path.is_file():
         return set()
     try:
@@ -42,10 +42,10 @@ def load_checkpoint(path: Path, key: str, state: State, near: NearPairs) -> set[
             pairs = saved["near_a"], saved["near_b"], saved["near_d2"]
             count = int(saved["near_count"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("the checkpoint %s cannot be read (%s): starting again", path.name, error)
+        log.warning("the checkpoint %s cannot be read (%s): starting from scratch", path.name, error)
         return set()
     for name, values in arrays.items():
         getattr(state, name)[:] = values
     near.add(*pairs, count=count)
-    log.info("resuming the pass over pairs: %d jobs were done before", len(done))
+    log.info("resuming the pass over pairs: %d jobs already done", len(done))
     return done

@@ -1,10 +1,10 @@
-"""One tile folded into a state on a device, looking at close pairs alone: once rows know some neighbours, nearly no pair of a later
-tile can change them.
+"""Fold one tile into a state on a device, processing close pairs only: once rows have neighbours, almost no pair of a later tile can
+change them.
 
-A pair can matter only if its squared distance is within the larger of its rows' k-th distances, if it is sharper than the less sharp
-of their sharpest pairs, or if it is near-identical. A few elementwise passes find these pairs; they are sorted by one key of
-(row, squared distance, column) and merged. Where too many are left - in the first tiles - the whole tile is sorted by `torch_tiles`,
-whose twin this is, bit for bit. Squared distances are formed in int32 where D allows.
+A pair matters only if its squared distance is within the larger of its rows' k-th distances, if it is sharper than the less sharp of
+their sharpest pairs, or if it is near-identical. A few elementwise passes find these pairs; they are sorted by a packed key (row,
+squared distance, column) and merged. If too many remain, as in the first tiles, the whole tile is folded by `torch_tiles`. Results
+are bit-identical to `torch_tiles`. Squared distances are computed in int32 where D allows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataprops.distances.kernel import EMPTY, Rules
 from dataprops.distances.torch_tiles import TorchRows, TorchState
 
 INT32_MOST = 2**31 - 1
-FEW = 1 / 32  # of a tile's pairs: sorting more costs as much as the whole tile
+FEW = 1 / 32  # fraction of a tile's pairs above which sorting them costs as much as the whole tile
 _EMPTY = int(EMPTY)
-_SLACK = 1.0 - 2.0**-49  # a tie must reach the exact comparison
+_SLACK = 1.0 - 2.0**-49  # lets ties through to the exact comparison
 
 NearArrays = tuple[Tensor, Tensor, Tensor]
 
 
 class _Pairs(NamedTuple):
-    """Pairs as one side sees them: its rows, the other side's, int64 positions in the tile, and squared distances, int64."""
+    """Pairs from one side's view: its rows, the other side's, int64 positions in the tile, and squared distances, int64."""
 
     row: Tensor
     other: Tensor
@@ -67,9 +67,9 @@ def fold(
 
 
 def _distances(g: Tensor, norm_a: Tensor, norm_b: Tensor) -> Tensor:
-    """Squared distances, int32 where they fit, written over int32 products."""
+    """Squared distances, int32 if they fit (in place over int32 products)."""
     most = int(norm_a.max()) + int(norm_b.max())
-    if g.dtype == torch.int32 and 2 * most <= INT32_MOST:  # |2 g| is at most the sum of the norms
+    if g.dtype == torch.int32 and 2 * most <= INT32_MOST:  # |2 g| <= norm_a + norm_b
         g.mul_(-2)
         g += norm_a.int()[:, None]
         g += norm_b.int()[None, :]
@@ -78,7 +78,7 @@ def _distances(g: Tensor, norm_a: Tensor, norm_b: Tensor) -> Tensor:
 
 
 def _products(d2: Tensor, norm_a: Tensor, norm_b: Tensor) -> Tensor:
-    """The products that squared distances came from, int64."""
+    """Inner products recovered from squared distances, int64."""
     return (norm_a[:, None] + norm_b[None, :] - d2) // 2
 
 
@@ -93,7 +93,7 @@ def _close(d2: Tensor, reach_a: Tensor, reach_b: Tensor | None) -> Tensor:
     """Pairs within reach of their row or their column."""
     top = torch.iinfo(d2.dtype).max
 
-    def whole(reach: Tensor) -> Tensor:  # d2 is an integer, so that the integer below says the same
+    def whole(reach: Tensor) -> Tensor:  # rounding down is exact, since d2 is an integer
         return reach.floor().clamp(-1, top).to(d2.dtype)
 
     close = d2 <= whole(reach_a)[:, None]
@@ -107,7 +107,7 @@ def _sharper(
 ) -> Tensor:
     """Pairs that may be as sharp as the sharpest of their row or their column."""
     step = rows.y[:, None] - columns.y[None, :]
-    if not numeric:  # the sharper is the nearer
+    if not numeric:  # sharper means nearer
         return _close(d2, _sharp_reach(state_a), None if state_b is None else _sharp_reach(state_b)) & (step.abs() > 0)
     floor = state_a.sharp[:, None]
     if state_b is not None:
@@ -129,8 +129,10 @@ def _update(state: TorchState, pairs: _Pairs, rows: TorchRows, other: TorchRows,
 
 
 def _nearest_of(pairs: _Pairs, m: int, k: int, other: TorchRows) -> tuple[Tensor, Tensor]:
-    """The k nearest of each row's pairs, by (squared distance, number): float64 [m, k], int64 [m, k]; the columns of a tile are in
-    ascending order of number."""
+    """The k nearest of each row's pairs by (squared distance, number): float64 [m, k], int64 [m, k].
+
+    The columns of a tile must be in ascending order of number.
+    """
     order = (pairs.d2 * len(other.norm) + pairs.other).argsort()
     order = order[pairs.row[order].argsort(stable=True)]
     row = pairs.row[order]
@@ -156,7 +158,7 @@ def _sharpest_of(state: TorchState, pairs: _Pairs, rows: TorchRows, other: Torch
     leads = value == best[row]
     number = torch.full_like(state.sharp_index, _EMPTY)
     number = number.scatter_reduce(0, row[leads], other.number[column[leads]], "amin")
-    # pairs of one row that are as sharp may differ in distance: that of the smallest number counts
+    # equally sharp pairs of a row may differ in distance; the one with the smallest number counts
     chosen = leads & (other.number[column] == number[row])
     apart = torch.zeros_like(state.sharp_d2)
     apart[row[chosen]] = d2[chosen].double()

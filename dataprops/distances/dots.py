@@ -1,10 +1,9 @@
-"""Exact inner products of single pairs of rows, where bounds leave too few pairs of a tile for a product of all.
+"""Exact inner products of single pairs of rows, for tiles in which the bounds leave few pairs.
 
-Such a product is one long sum of int8 times int8. What compilers make of the plain loop reaches a twentieth of the rate of a tile's
-product; with the instruction that processors have for it (VNNI) memory alone limits it. So rows begin where lines of the cache do
-(`aligned`), and pairs come in an order in which few columns are used at a time (`bounds.candidates`).
+The compiled plain loop reaches a twentieth of the throughput of a tile's product; with VNNI instructions it is memory-bound. Rows are
+therefore aligned to cache lines (`aligned`), and pairs are ordered so that few columns are in use at a time (`bounds.candidates`).
 
-`choose_dots` takes the quickest form that is exact here, as `product.choose_route` does.
+`choose_dots` selects the fastest version that is exact on this processor, like `product.choose_route`.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from dataprops.util.compiled import njit
 
 log = logging.getLogger(__name__)
 
-LINE = 64  # bytes of a line of the cache
+LINE = 64  # bytes of a cache line
 NEEDED = ("avx512f", "avx512bw", "avx512vnni")
 
-# int8 [., D], of which int32 rows a[rows[e]] and b[columns[e]] -> int64 out[e]
+# out[e] = a[rows[e]] . b[columns[e]]: int8 [., D], int32 row numbers, int64 out
 Dots = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
 def aligned(n: int, features: int) -> np.ndarray:
-    """Uninitialised rows, int8 [n, D], that begin where a line of the cache does: else each vector is read from two of them.
+    """Uninitialised int8 [n, D], aligned to cache lines so that vector loads do not straddle two of them.
 
-    numpy's memory comes in huge pages: touching fresh memory page by page would cost as much as shifting.
+    Allocated by numpy, which uses huge pages: faulting in small pages would cost as much as the shift itself.
     """
     raw = np.empty(n * features + LINE, np.int8)
     start = -raw.ctypes.data % LINE
@@ -68,14 +67,14 @@ def _plain(a, b, rows, columns, out):
             other = y[start : start + SAFE_FEATURES]
             some = np.int32(0)
             for j in range(part.shape[0]):
-                # a product fits int16: the compiler then multiplies and adds twice as many at once
+                # a product fits int16, which lets the compiler process twice as many per instruction
                 some = np.int32(some + np.int32(np.int16(np.int16(part[j]) * np.int16(other[j]))))
             total += some
         out[e] = total
 
 
 def _exact(dots: Dots) -> bool:
-    """Whether products of extreme values are exact: over lengths below one vector, of whole steps, and of steps and a rest."""
+    """Whether products of extreme values are exact, for lengths below one vector, of whole steps, and with a remainder."""
     values = np.array([-128, 127, -1, 1, 0], np.int8)
     rows, columns = np.divmod(np.arange(len(values) ** 2, dtype=np.int32), np.int32(len(values)))
     for features in (BYTES - 1, 3 * STEP, 5 * STEP + BYTES + 3):
@@ -91,7 +90,7 @@ def _exact(dots: Dots) -> bool:
 
 @functools.cache
 def choose_dots() -> Dots:
-    """The quickest exact form on this processor."""
+    """The fastest exact version on this processor."""
     features = get_host_cpu_features()
     if not all(features.get(name) for name in NEEDED):
         return _plain
@@ -102,5 +101,5 @@ def choose_dots() -> Dots:
 
 
 def dots_are_quick() -> bool:
-    """Whether this processor has an instruction for them."""
+    """Whether single products use VNNI on this processor."""
     return choose_dots() is not _plain

@@ -1,11 +1,11 @@
-"""What one tile adds to the states: products, and what they fold in.
+"""Compute one tile and fold it into the states.
 
-Where rows have sketches the tile is looked at through them first. Products of the codes are cheap; from them come
+If rows have sketches, the products of their codes are computed first, which are cheap. They give
 
-- *seeds*, for rows that know no neighbours yet: the pairs that are closest by their codes, which give the rows a k-th distance;
-- *close pairs*: those that their lower bounds do not rule out. If they are few they alone are computed, else the whole tile.
+- *seeds*, for rows without neighbours yet: the pairs closest by their codes, which give the rows a first k-th distance;
+- *close pairs*: those that the lower bounds do not prune. If they are few, only they are computed, else the whole tile.
 
-Neither changes a result: every pair that could matter is computed exactly, once.
+Results do not change: every pair that could matter is computed exactly, once.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from dataprops.distances.sketch import Sketch, take_rows
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import Tile, halves
 
-CHOSEN_WORK = 1.0  # of a tile's product: pairs one by one that would cost more are not chosen
-SEED_COLUMNS = 2_048  # of a tile: more would cost more than their tighter bounds spare
+CHOSEN_WORK = 1.0  # maximum cost of single products, relative to the whole tile
+SEED_COLUMNS = 2_048  # columns searched for seeds; more cost more than their tighter bounds save
 NOTHING_SKIPPED = np.empty((0, 0), np.uint8)
 
 
 class Block(NamedTuple):
     """Rows in memory: int8 [n, D] tensor and, for each row, squared norm, label, global number, primary flag.
 
-    With `later` the pixels are not in memory (`shifted` has no rows): it reads those of some positions, int8 [., D]. With `raw` they
-    are read as they are, uint8, strip by strip, and shifted on a device; `norm` is not known then.
+    With `later` the pixels are not in memory (`shifted` is empty): it reads those at given positions, int8 [., D]. With `raw` they are
+    read unshifted, uint8, strip by strip, and shifted on a device; `norm` is then unknown.
     """
 
     shifted: torch.Tensor
@@ -58,16 +58,15 @@ class Block(NamedTuple):
 
 
 def shift_into(pixels: np.ndarray, shifted: np.ndarray, norm: np.ndarray) -> None:
-    """Shift uint8 pixels [n, D] to int8, with the squared norms of the shifted rows."""
+    """Write uint8 pixels [n, D] shifted to int8, and the squared norms of the shifted rows."""
     kernel.shift_rows(pixels, shifted, norm)
 
 
 class Side(NamedTuple):
-    """One side of a unit: its rows, what they find (None: they are not asked), and, where sketches are used, these, the order
-    of the rows, and small pictures of them, in that order, that pairs are looked at through.
+    """One side of a unit: its rows, their state (None: not collected) and, if used, their sketches, order and downscaled images.
 
-    With an `order`, position r of the side is row order[r] of the block: labels, numbers, states and sketches are in the
-    order already, the pixels stay where they are.
+    With an `order`, position r of the side is row order[r] of the block: labels, numbers, states, sketches and downscaled images are
+    already in that order, pixels are not.
     """
 
     block: Block
@@ -98,12 +97,12 @@ class Unit(NamedTuple):
 
 
 class BoundGate:
-    """Whether looking at bounds first has paid so far: on data without structure it never does, and is given up.
+    """Tracks whether testing bounds first saves work; turned off where it does not, as on data without structure.
 
     Parameters
     ----------
     trials : int
-        Tiles that may be lost at the start: rows that are alike lie together, and meet each other first.
+        Tiles tried before giving up: the first tiles hold similar rows, on which bounds prune least.
     """
 
     def __init__(self, trials: int) -> None:
@@ -120,7 +119,7 @@ Fold = Callable[[NearPairs], None]
 
 
 def look_at(unit: Unit, tile: Tile, gate: BoundGate) -> Iterator[Fold]:
-    """Compute what a tile needs, without touching any state; yields what folds it in, to be called under the locks."""
+    """Compute a tile without modifying any state; yields callables that fold it in, to be called under the locks."""
     a, b = unit.a, unit.b
     skip = NOTHING_SKIPPED
     if a.sketch is not None and b.sketch is not None and gate.open:
@@ -142,7 +141,7 @@ def look_at(unit: Unit, tile: Tile, gate: BoundGate) -> Iterator[Fold]:
 
 
 def whole_tile(unit: Unit, tile: Tile, skip: np.ndarray) -> Iterator[Fold]:
-    """All products of a tile; pairs marked in `skip`, uint8 [m, n] or [0, 0], were folded already."""
+    """All products of a tile; pairs marked in `skip`, uint8 [m, n] or [0, 0], have been folded already."""
     a, b = unit.a, unit.b
     route = choose_route("cpu")
     x = a.pixels(tile.rows)
@@ -153,13 +152,13 @@ def whole_tile(unit: Unit, tile: Tile, skip: np.ndarray) -> Iterator[Fold]:
         g = product(x[rows], y[columns], route).numpy()
         if part.triangle:
             _check(g, a.block.norm[part.rows])
-        if skip.size:  # as identical images are, these are passed over
+        if skip.size:  # the fold ignores these, as it does identical images
             g[skip[rows, columns] != 0] = np.iinfo(g.dtype).max // (1 if g.dtype == np.int32 else 4)
         yield partial(fold_tile, g, unit, part)
 
 
 def _check(g: np.ndarray, norm: np.ndarray) -> None:
-    """Products of rows with themselves are their squared norms."""
+    """Verify that the product of each row with itself is its squared norm."""
     if not np.array_equal(g.diagonal(), norm):
         route = choose_route("cpu")
         raise RuntimeError(f"the {route} product gave wrong integers: its results cannot be used on this machine")
@@ -174,7 +173,7 @@ def _fold_of(chosen: PairBuffers, unit: Unit, tile: Tile) -> Fold:
 
 
 def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that hold those at these positions of a block, and where they stand in them."""
+    """An array that contains the rows at these positions of a block, and their positions in it."""
     if block.later is None:
         return block.shifted.numpy(), positions.astype(np.int32)
     needed, place = np.unique(positions, return_inverse=True)
@@ -182,7 +181,7 @@ def _pixels_at(block: Block, positions: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def unbounded_rows(unit: Unit, tile: Tile) -> np.ndarray:
-    """Rows of a tile that have nothing to rule pairs out by yet, int64 positions in it."""
+    """Rows of a tile whose state cannot prune any pair yet, int64 positions in the tile."""
     a, b, spec = unit
     assert a.state is not None
     part = a.state.part(tile.rows)
@@ -198,7 +197,7 @@ def unbounded_rows(unit: Unit, tile: Tile) -> np.ndarray:
 
 
 def seeds(codes: np.ndarray, unbounded: np.ndarray, taken: np.ndarray, unit: Unit, tile: Tile) -> PairBuffers:
-    """For the unbounded rows, the pairs that are best by their codes; these are marked in `taken`, uint8 [m, n]."""
+    """The best pairs of the unbounded rows by their codes; marks them in `taken`, uint8 [m, n]."""
     a, b, spec = unit
     assert a.sketch is not None and b.sketch is not None
     rows = tile.rows
@@ -216,16 +215,16 @@ def seeds(codes: np.ndarray, unbounded: np.ndarray, taken: np.ndarray, unit: Uni
 
 
 def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> PairBuffers | None:
-    """Pairs of a tile that their bounds do not rule out and that are not to be skipped; None if they are too many.
+    """Pairs of a tile that the bounds do not prune and that are not in `skip`; None if there are too many.
 
-    States are read while other threads may tighten them: a bound that is out of date lets more pairs through, none less.
+    Other threads may tighten the states meanwhile; a stale bound only lets more pairs through.
     """
     a, b, spec = unit
     chosen = CHOSEN_WORK / pair_cost()
     looked = max(chosen, MOST_LOOKED_AT) if a.pictures else chosen
     out = PairBuffers(*np.empty((2, COLUMNS_AT_ONCE + int(codes.size * looked)), np.int32))
     rise = Rise(np.float32(1.0), np.float32(0.0))
-    if spec.numeric:  # float32 keeps labels to one part in 2^23
+    if spec.numeric:  # float32 has a relative precision of 2^-23
         rise = Rise(np.float32(np.inf), np.float32(max(_largest(a.block.y), _largest(b.block.y)) * 2.0**-22))
     within = _limits(a, tile.rows, spec), _limits(b, tile.columns, spec)
     found = candidates(codes, *within, rise, skip, out)
@@ -240,7 +239,7 @@ def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> 
 def _look_closer(
     pairs: PairBuffers, level: int, unit: Unit, tile: Tile, within: tuple[Limits, Limits, Rise]
 ) -> PairBuffers:
-    """The pairs that small pictures do not rule out either."""
+    """Prune pairs further by the bounds of downscaled images."""
     a, b, _ = unit
     assert a.sketch is not None
     one, two = a.pictures[level].part(tile.rows), b.pictures[level].part(tile.columns)
@@ -252,7 +251,7 @@ def _look_closer(
 
 
 def _largest(y: np.ndarray) -> float:
-    """Largest size of a label."""
+    """Largest absolute label."""
     return float(np.nanmax(np.abs(y), initial=0.0))
 
 
@@ -268,7 +267,7 @@ def _limits(side: Side, rows: slice, spec: PassSpec) -> Limits:
 
 
 def _sides(unit: Unit, tile: Tile) -> tuple[kernel.TileSide, kernel.TileSide, kernel.Rules]:
-    """What both folds need of the rows and columns of a tile."""
+    """Arguments for the kernels: rows and columns of a tile, and the rules."""
     a, b, spec = unit
     assert a.state is not None
     rows, columns = a.state.part(tile.rows), None if b.state is None else b.state.part(tile.columns)
@@ -277,18 +276,18 @@ def _sides(unit: Unit, tile: Tile) -> tuple[kernel.TileSide, kernel.TileSide, ke
         return kernel.TileSide(block.norm[part], block.y[part], block.number[part], block.primary[part], *state)
 
     rules = kernel.Rules(spec.numeric, spec.near2, tile.triangle, columns is not None)
-    # columns that are not asked for are never written to
+    # columns without a state are never written
     return side(a.block, tile.rows, rows), side(b.block, tile.columns, rows if columns is None else columns), rules
 
 
 def fold_tile(g: np.ndarray, unit: Unit, tile: Tile, near: NearPairs) -> None:
-    """Fold the products `g` of a whole tile; a side `b` without state: only the rows of `a` are asked for."""
+    """Fold the products `g` of a whole tile; if side `b` has no state, only the rows of `a` are updated."""
     buffers = _near_buffers(g.size if unit.spec.near2 >= 0 else 1)
     _add_near(near, buffers, kernel.reduce_tile(g, *_sides(unit, tile), buffers))
 
 
 def fold_chosen(pairs: kernel.TilePairs, unit: Unit, tile: Tile, near: NearPairs) -> None:
-    """Fold single pairs of a tile; as `fold_tile`."""
+    """As `fold_tile`, for single pairs of a tile."""
     buffers = _near_buffers(len(pairs.rows) if unit.spec.near2 >= 0 else 1)
     _add_near(near, buffers, kernel.fold_pairs(pairs, *_sides(unit, tile), buffers))
 

@@ -1,12 +1,12 @@
-"""All pairs of one or two blocks on a torch device: the twin of `passes.run_unit`, bit for bit.
+"""All pairs of one or two blocks on a torch device, bit-identical to `passes.run_unit`.
 
-Strips of rows are read by all threads of the host into pinned buffers, copied to the device on a stream of its own, and shifted there
-(x ^ 128), while the products of earlier strips run; a product waits only for its own strips. Runs on a bare CUDA machine with torch,
-numpy, numba and pandas alone, and on ``device="cpu"`` for tests.
+Host threads read strips of rows into pinned buffers, which are copied to the device on a separate stream and shifted there (x ^ 128)
+while the products of earlier strips run; a product waits only for its own strips. Requires only torch, numpy, numba and pandas; runs
+on ``device="cpu"`` for tests.
 
-No sketches here. At 10^15 int8 operations a second all products of a tile of 8,192 rows take 0.6 ms at 3,072 features and 20 ms at
-150,528. Codes of 256 coordinates would take 0.05 ms, looking through the tile for close pairs as long as for true distances; and the
-single pairs that bounds let pass, 1 % of a tile, would be read at 4 TB/s in 1 ms and 50 ms: more than all products.
+Sketches are not used. At 10^15 int8 operations per second, all products of a tile of 8,192 rows take 0.6 ms at 3,072 features and
+20 ms at 150,528. Products of codes of 256 coordinates would take 0.05 ms, and scanning the tile for close pairs as long as for true
+distances; reading the single pairs that pass, 1 % of a tile, at 4 TB/s would take 1 ms and 50 ms: more than all products.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from dataprops.distances.tiles import rectangle_tiles, triangle_tiles
 from dataprops.distances.torch_tiles import TorchRows, TorchState
 
 EDGE = 8192  # rows of a tile: its int64 scratch is about 4 GB
-SMALL_EDGE = 4096  # where the device has less than this free
+SMALL_EDGE = 4096  # if the device has less free memory than the following
 ROOMY = 24 * 2**30
 BUFFERS, BUFFER_BYTES = 3, 2**26
 NORM_FEATURES = 8192
 
 
 class _Strip(NamedTuple):
-    """Some rows of a block on a device, int8 [rows, D]; `ready` is the event of their arrival, None without streams."""
+    """Rows of a block on a device, int8 [rows, D]; `ready` is the CUDA event of their arrival, None without streams."""
 
     pixels: torch.Tensor
     rows: TorchRows
@@ -46,13 +46,13 @@ class _Strip(NamedTuple):
 
 
 class _Sender:
-    """Brings strips to a device: a few pinned buffers in turn, each filled by all threads while another one is copied."""
+    """Copies strips to a device through a ring of pinned buffers, one filled by all threads while another is copied."""
 
     def __init__(self, device: torch.device, features: int, threads: int) -> None:
         self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.threads = ThreadPoolExecutor(max(1, threads), "fill")
-        self.share = max(1, BUFFER_BYTES // max(1, features * max(1, threads)))  # rows that a thread fills
+        self.share = max(1, BUFFER_BYTES // max(1, features * max(1, threads)))  # rows per thread
         self.step = self.share * max(1, threads)
         pin = self.stream is not None
         self.buffers = [torch.empty(self.step, features, dtype=torch.uint8, pin_memory=pin) for _ in range(BUFFERS)]
@@ -63,7 +63,7 @@ class _Sender:
         self.threads.shutdown()
 
     def send(self, block: Block, part: slice) -> _Strip:
-        """Rows `part` of a block."""
+        """Send rows `part` of a block."""
         positions = np.arange(block.n)[part]
         with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
             pixels = torch.empty(len(positions), block.features, dtype=torch.uint8, device=self.device)
@@ -101,7 +101,7 @@ class _Sender:
 
 
 def _norms(shifted: torch.Tensor) -> torch.Tensor:
-    """Squared norms of the rows, int64 [n], a few features at a time: squares are 4 bytes wide."""
+    """Squared norms of the rows, int64 [n], a few features at a time to limit the memory of int32 squares."""
     total = torch.zeros(len(shifted), dtype=torch.int64, device=shifted.device)
     for start in range(0, shifted.shape[1], NORM_FEATURES):
         part = shifted[:, start : start + NORM_FEATURES].int()
@@ -110,7 +110,7 @@ def _norms(shifted: torch.Tensor) -> torch.Tensor:
 
 
 def _send_in_turn(blocks: list[Block], edge: int, sender: _Sender, thread: Executor) -> list[list[Future[_Strip]]]:
-    """Send the strips of some blocks, the first of each before the second of any: the first tile then waits for little."""
+    """Send the strips of some blocks, interleaved, so that the first tile can start early."""
     sent: list[list[Future[_Strip]]] = [[] for _ in blocks]
     for start in range(0, max(block.n for block in blocks), edge):
         for block, strips in zip(blocks, sent, strict=True):
@@ -120,7 +120,7 @@ def _send_in_turn(blocks: list[Block], edge: int, sender: _Sender, thread: Execu
 
 
 def _arrived(sent: Future[_Strip]) -> _Strip:
-    """A strip that whatever is launched from now on may use."""
+    """Make the current stream wait for a strip, and return it."""
     strip = sent.result()
     if strip.ready is not None:
         torch.cuda.current_stream(strip.pixels.device).wait_event(strip.ready)

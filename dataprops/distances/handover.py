@@ -1,4 +1,4 @@
-"""What travels to whoever computes a job of a pass, and back."""
+"""Messages to and from the workers of a pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataprops.distances.state import Found, PassSpec
 
 
 class JobSide(NamedTuple):
-    """Rows of one side of a job: their numbers, upper bounds of their k-th squared distances and their sketches, if known."""
+    """One side of a job: row numbers, upper bounds of the k-th squared distances, and sketches if known."""
 
     number: np.ndarray
     bound: np.ndarray | None = None
@@ -21,9 +21,9 @@ class JobSide(NamedTuple):
 
 
 class JobArguments(NamedTuple):
-    """All that a worker needs for one job; without a side b all pairs within a, without a basis there are no sketches.
+    """Arguments of one job; without side b: all pairs within a; without a basis: no sketches.
 
-    `both`: the rows of b are asked for, too. `edge`: rows of a tile.
+    `both`: results for the rows of b are returned too. `edge`: rows of a tile.
     """
 
     number: int
@@ -37,7 +37,7 @@ class JobArguments(NamedTuple):
 
 
 class JobResult(NamedTuple):
-    """What one job found for its blocks (found_b None if only block a was asked for), and the sketches that it had to make."""
+    """Results of one job for its blocks (found_b None if only block a was requested), and any sketches it computed."""
 
     found_a: Found
     found_b: Found | None
@@ -47,6 +47,6 @@ class JobResult(NamedTuple):
     sketch_b: Sketch | None
 
 
-# A pool computes `compute_job` for the arguments it is given, in any order and place; it takes them one by one, when a worker is
-# free for the next, and yields (number, result) as results come.
+# A pool runs `compute_job` on the given arguments in any order; it consumes them lazily, when a worker is free, and yields
+# (number, result) in order of completion.
 JobPool = Callable[[Iterable[JobArguments]], Iterator[tuple[int, JobResult]]]

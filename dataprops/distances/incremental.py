@@ -1,15 +1,15 @@
-"""From what the last pass found to what a pass over the changed rows would find, computing only what the change touches.
+"""Update the result of an earlier pass after a change, computing only the affected pairs.
 
-Rows are known by (content, label), contents by their pixels. With the old final state in hand:
+Rows are identified by (content, label), contents by their pixels. Starting from the old final state:
 
-- a *fresh* content meets every row (new x (old + new) pairs, both directions);
-- a row whose neighbour list named a content that is gone is *stale*: its list is computed again, against all, one direction;
-- a content that only changed its label keeps its neighbour lists; just the sharpest pairs that it may take part in are computed,
-  and those of rows that named the vanished (content, label).
+- a *fresh* content is compared with every row (new x (old + new) pairs, both directions);
+- a row whose neighbour list named a removed content is *stale*: its list is recomputed against all rows, one direction;
+- a content whose label alone changed keeps its neighbour list; only sharpest pairs that involve it are recomputed, and those of
+  rows that named the removed (content, label).
 
-The result is bit-equal to a full pass. The one danger is ties: equal distances are ordered by row number, and a change may
-put kept rows in another order. So only a set of rows whose order is unchanged counts as kept (a longest increasing run of
-new row numbers); the few others are treated as gone and fresh.
+The result is bit-equal to a full pass. Ties need care: equal distances are ordered by row number, and a change may reorder kept
+rows. So only rows whose relative order is unchanged count as kept (a longest increasing subsequence of new row numbers); the few
+others are treated as removed and fresh.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from dataprops.distances.runner import Runner
 from dataprops.distances.sketches import Sketches, carry_sketches
 from dataprops.distances.state import NearPairs, PassSpec, State, empty, finalize
 
-FULL_FRACTION = 0.4  # of the rows: beyond, a full pass costs no more
+FULL_FRACTION = 0.4  # of the rows; if more are affected, a full pass is as fast
 
 
 class PreviousPass(NamedTuple):
-    """What an earlier pass found.
+    """Result of an earlier pass.
 
     Attributes
     ----------
@@ -53,8 +53,9 @@ class PreviousPass(NamedTuple):
     state : State
         Finalized.
     near_a, near_b, near_d2 : int32, int32, float64
-        All near pairs; `near_count` says whether these are all.
+        Listed near pairs.
     near_count : int
+        Number of all near pairs, listed or not.
     spec : PassSpec
     sketches : Sketches, optional
         Of the rows.
@@ -73,17 +74,17 @@ class PreviousPass(NamedTuple):
 
 
 class Renumbering(NamedTuple):
-    """How old rows became new ones: new numbers of old contents (by primary row) and of old rows, -1 where not kept."""
+    """New numbers of old contents (by primary row) and of old rows; -1 where not kept."""
 
     content: np.ndarray
     row: np.ndarray
 
 
 def increasing_run(values: np.ndarray) -> np.ndarray:
-    """Which entries form a longest strictly increasing subsequence; negative entries never do. bool [n]."""
+    """Mask of a longest strictly increasing subsequence, bool [n]; negative entries are never part of it."""
     kept = values >= 0
     if np.all(np.diff(values[kept]) > 0):
-        return kept  # what nearly every change leaves
+        return kept  # the usual case
     tails: list[int] = []
     tail_at: list[int] = []
     before = np.full(len(values), -1, np.int64)
@@ -107,10 +108,10 @@ def increasing_run(values: np.ndarray) -> np.ndarray:
 
 
 def match_rows(previous: PreviousPass, pixels: np.ndarray, y: np.ndarray, primary: np.ndarray) -> Renumbering:
-    """Find the old rows among the new ones."""
+    """Match old rows to new ones."""
     n_old = len(previous.pixels)
     contents, distinct = pd.factorize(np.concatenate([previous.pixels, pixels]).astype(object, copy=False))
-    # the bytes of a label: an unlabelled row (NaN) is equal to another one
+    # labels are compared as bytes, so that unlabelled rows (NaN) are equal
     labels, _ = pd.factorize(np.concatenate([previous.y, y]).astype(np.float64).view(np.int64))
     keys, pairs = pd.factorize(contents * (labels.max(initial=0) + 1) + labels)
 
@@ -127,10 +128,10 @@ def match_rows(previous: PreviousPass, pixels: np.ndarray, y: np.ndarray, primar
 
 
 class Carried(NamedTuple):
-    """The old state in new numbers, as heaps, and the new rows that it does not settle.
+    """The old state in new row numbers, as heaps, and the rows to recompute.
 
-    `fresh`: contents seen for the first time; `relabelled`: rows that are new by their label alone; `stale`: primary rows
-    whose neighbours, `stale_sharpest`: rows whose sharpest pair must be computed again.
+    `fresh`: new contents; `relabelled`: rows that differ only in their label; `stale`: primary rows whose neighbour list,
+    `stale_sharpest`: rows whose sharpest pair must be recomputed.
     """
 
     state: State
@@ -168,11 +169,11 @@ def carry_over(previous: PreviousPass, change: Renumbering, n: int, primary: np.
 
     a, b = change.content[previous.near_a], change.content[previous.near_b]
     stay = (a >= 0) & (b >= 0)
-    # a row of a kept content is never fresh; a secondary row of a fresh content is new by its label alone
+    # rows of a kept content are never fresh; secondary rows of a fresh content count as relabelled
     fresh = np.nonzero(primary & ~is_kept_content)[0]
     is_fresh = np.zeros(n, bool)
     is_fresh[fresh] = True
-    # a fresh content is computed as a whole: its row cannot be carried, even where (content, label) kept its place
+    # fresh contents are recomputed as a whole: their rows cannot be carried over, even if (content, label) kept its position
     lost = is_fresh & is_kept_row
     state.sharp[lost], state.sharp_d2[lost], state.sharp_index[lost] = 0.0, 0.0, EMPTY
     relabelled = np.nonzero(~is_kept_row & ~is_fresh)[0]
@@ -181,7 +182,7 @@ def carry_over(previous: PreviousPass, change: Renumbering, n: int, primary: np.
 
 
 def _without(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Ascending row numbers without some."""
+    """`rows` without `others`, ascending."""
     out = np.zeros(int(max(rows.max(initial=-1), others.max(initial=-1))) + 1, bool)
     out[others] = True
     return rows[~out[rows]]
@@ -208,7 +209,7 @@ def incremental_jobs(
     fresh = add(carried.fresh)
     rest = _without(every, carried.fresh)
     if len(fresh):
-        # against the many first: what they leave to beat spares most of the rest
+        # the large blocks first: the distances they give prune most of the rest
         jobs += rectangle(fresh, add(rest), True, spec) + triangle_jobs(fresh, spec)
     if len(carried.relabelled):
         relabelled = add(carried.relabelled)
@@ -223,12 +224,12 @@ def incremental_jobs(
 
 
 def usable(previous: PreviousPass, spec: PassSpec) -> bool:
-    """Whether an earlier pass collected the same things, all of them."""
+    """Whether an earlier pass collected the same results, without truncation."""
     return previous.spec == spec and previous.near_count == len(previous.near_a)
 
 
 class Contents(NamedTuple):
-    """Which rows hold the same image: for each row its content's name, str [n], and the primary row of that content, int32 [n]."""
+    """Which rows are the same image: the content id of each row, str [n], and the primary row of that content, int32 [n]."""
 
     names: np.ndarray
     row: np.ndarray
@@ -243,7 +244,7 @@ def update(
     runner: Runner = IN_THIS_PROCESS,
     watch: Watch = UNWATCHED,
 ) -> PassResult:
-    """The result of a full pass over `rows`, computed from an earlier one where that is cheaper.
+    """The result of a full pass over `rows`, computed incrementally from an earlier one if that is cheaper.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def update(
     contents : Contents
         Of the rows.
     watch : Watch
-        What is notified of progress, and where to resume.
+        Progress callbacks and checkpoint.
 
     Returns
     -------
@@ -268,7 +269,7 @@ def update(
     sketches = None
     if previous.sketches is not None and sketchable(plan, runner.device):
         sketches = carry_sketches(previous.sketches, change.content, contents.row)
-    if sketches is None and len(carried.fresh):  # made once, they serve all later passes too
+    if sketches is None and len(carried.fresh):  # later passes reuse them
         sketches = sketches_of(rows, n, plan, runner)
     blocks, jobs = incremental_jobs(carried, n, rows.primary, spec, plan.block)
     watch.plan(sum(job_pairs(job, blocks) for job in jobs))
@@ -279,13 +280,13 @@ def update(
         resume = watch.resume.of(f"incremental n={n} jobs={len(jobs)} block={plan.block} {spec}")
     pairs = run_jobs(work, jobs, runner._replace(edge=plan.edge), on_pairs=watch.on_pairs, resume=resume)
     final = finalize(work.state)
-    # rows of one content have one neighbour list
+    # all rows of a content share one neighbour list
     final = final._replace(knn_d2=final.knn_d2[contents.row], knn_index=final.knn_index[contents.row])
     return PassResult(final, work.near, pairs, sketches)
 
 
 def _carried(previous: PreviousPass, rows: Rows, contents: Contents) -> tuple[Renumbering, Carried] | None:
-    """What the earlier pass settles; None if so little that a full pass costs no more."""
+    """The state carried over from the earlier pass; None if a full pass is as fast."""
     change = match_rows(previous, contents.names, rows.y, rows.primary)
     carried = carry_over(previous, change, rows.n, rows.primary)
     touched = sum(len(part) for part in (carried.fresh, carried.relabelled, carried.stale, carried.stale_sharpest))

@@ -1,4 +1,4 @@
-"""One job of a pass: all pairs of two blocks, or within one, computed from nothing by whoever has a processor free."""
+"""One job of a pass: all pairs of two blocks, or within one; self-contained, so that any worker can run it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataprops.distances.runner import Runner
 from dataprops.distances.sketch import Sketch, make_sketch
 from dataprops.distances.state import Found, NearPairs, PassSpec, State, empty, found_in
 
-FEW = 1 / 8  # of a block's rows: so few others need not all of its pixels
+FEW = 1 / 8  # relative size of the other block below which pixels are read on demand
 
 
 def first_block(rows: Rows, index: np.ndarray, runner: Runner) -> Block:
@@ -27,8 +27,11 @@ def first_block(rows: Rows, index: np.ndarray, runner: Runner) -> Block:
 def second_block(
     rows: Rows, index_a: np.ndarray, index_b: np.ndarray, sketch_b: Sketch | None, runner: Runner
 ) -> Block:
-    """Block b of a job. Where its sketches are known and it meets few rows, only those of its rows are read that pairs are chosen
-    of; few rows fit in one row of tiles, so that hardly any is asked for twice."""
+    """Block b of a job.
+
+    If its sketches are known and block a is small, only the rows of selected pairs are read; as block a fits in one row of tiles,
+    hardly any row is read twice.
+    """
     if runner.device != "cpu":
         return raw_block(rows, index_b)
     if sketch_b is None or len(index_a) > min(runner.edge, FEW * len(index_b)):
@@ -54,7 +57,7 @@ def run_on(
 
 
 def compute_job(job: JobArguments, threads: int, device: str = "cpu") -> JobResult:
-    """One job from nothing: what a worker runs."""
+    """Run one job; the entry point of workers."""
     spec, runner = job.spec, Runner(threads, device, edge=job.edge)
     near = NearPairs(spec.near_limit)
 

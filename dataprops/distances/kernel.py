@@ -1,18 +1,18 @@
-"""The epilogue: fold one tile of inner products into the state of its rows and of its columns, in one scan.
+"""The epilogue: fold one tile of inner products into the state of its rows and columns in a single scan.
 
-For row i and column j the squared distance is ``norm_i + norm_j - 2 g_ij``. Almost every pair of a tile is too far
-away to matter, so the scan marks, for a strip of columns at a time and without branches (it vectorises), the pairs that could
-enter a neighbour list (distance within the larger of the two k-th distances), be the sharpest pair of one of its images,
-or be near-identical. Only marked pairs are looked at one by one. Both directions come from the same scan: rows are
-updated, and columns through a copy of their k-th distances.
+For row i and column j the squared distance is ``norm_i + norm_j - 2 g_ij``. Almost every pair of a tile is too far apart to
+matter, so a vectorised, branch-free scan marks, one strip of columns at a time, the pairs that could enter a neighbour list
+(distance within the larger of the two k-th distances), be the sharpest pair of one of its images, or be near-identical. Only
+marked pairs are processed one by one. The same scan serves both directions: rows are updated, and columns through a copy of
+their k-th distances.
 
-Order is total - (distance, index) for neighbours, (sharpness descending, index) for the sharpest pair - so the state after
-all tiles does not depend on the order of the tiles, their shape or the number of threads.
+The order is total - (distance, index) for neighbours, (sharpness descending, index) for the sharpest pair - so the final state
+does not depend on the order of the tiles, their shape or the number of threads.
 
-Neighbour lists are binary max-heaps by (distance, index): the root is the k-th neighbour, the number to beat. An empty
-slot is (bound, `EMPTY`): with a known upper bound of the k-th distance in place of infinity, pruning starts at once.
+Neighbour lists are binary max-heaps by (distance, index), with the k-th neighbour at the root. An empty slot is (bound,
+`EMPTY`): a known upper bound of the k-th distance instead of infinity lets pruning start at once.
 
-`torch_tiles.py` is this module's twin in plain torch operations: the oracle of the tests, and the route on CUDA.
+`torch_tiles.py` does the same with plain torch operations: the reference of the tests, and the fallback on CUDA.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import numpy as np
 
 from dataprops.util.compiled import njit
 
-EMPTY = np.int32(2**31 - 1)  # index of an empty slot: after every real index, so that any real pair at the bound wins
+EMPTY = np.int32(2**31 - 1)  # index of an empty slot; sorts after every real index, so any real pair at the bound wins
 SAFE_FEATURES = 65_536  # times 2^14 fits int32
-STRIP = 64  # columns marked at once: long enough to vectorise, short enough that the bounds stay fresh
-_SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp: a tie must reach the exact comparison
+STRIP = 64  # columns marked at once: long enough to vectorise, short enough to keep the bounds up to date
+_SLACK = 1.0 - 2.0**-49  # loosens the sharpness test by a few ulp, so that ties reach the exact comparison
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -37,7 +37,7 @@ def after(d2, index, other_d2, other_index):
 
 @njit(nogil=True, cache=True)
 def push(heap_d2, heap_index, d2, index):
-    """Replace the root of one row's heap by (d2, index), which must come before it, and restore the heap."""
+    """Replace the root of a heap by (d2, index), which must come before it, and restore the heap property."""
     size = heap_d2.shape[0]
     hole = 0
     while True:
@@ -58,7 +58,7 @@ def push(heap_d2, heap_index, d2, index):
 
 @njit(nogil=True, cache=True)
 def push_entries(into, found):
-    """Offer the neighbours in `found` to the heaps of a state (see `state.State`, `state.Found`); a pair must be offered only once."""
+    """Push the neighbours in `found` onto the heaps of a state (see `state.State`, `state.Found`); each pair at most once."""
     for e in range(found.row.shape[0]):
         r = found.row[e]
         if after(into.knn_d2[r, 0], into.knn_index[r, 0], found.d2[e], found.neighbour[e]):
@@ -67,7 +67,7 @@ def push_entries(into, found):
 
 @njit(nogil=True, cache=True)
 def push_sharpest(into, found):
-    """Offer the sharpest pairs in `found` to the rows of a state."""
+    """Update the sharpest pairs of a state with those in `found`."""
     for e in range(found.sharp_row.shape[0]):
         r = found.sharp_row[e]
         value, index = found.sharp[e], found.sharp_index[e]
@@ -79,9 +79,9 @@ def push_sharpest(into, found):
 
 @njit(nogil=True, cache=True, inline="always")
 def _mark(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numeric, marks):
-    """Mark the columns of a strip whose pair with row i could change the state; a superset, without branches.
+    """Mark the columns of a strip whose pair with row i could change the state (a superset), without branches.
 
-    The arguments are slices counted from 0: the compiler then proves the accesses simple and vectorises them.
+    Arguments are slices indexed from 0, which lets the compiler vectorise the accesses.
     """
     if numeric:
         for j in range(g.shape[0]):
@@ -97,25 +97,25 @@ def _mark(g, norm_i, norm_b, reach_i, reach_b, y_i, y_b, floor_i, floor_b, numer
 
 @njit(nogil=True, cache=True, inline="always")
 def label_rise(step, numeric):
-    """Squared difference of two labels, NaN if one is missing; of classes 1 where they differ, else 0."""
+    """Squared label difference, NaN if a label is missing; for classes 1 if they differ, else 0."""
     if numeric:
         return step * step
     return 1.0 if (step < 0.0) | (step > 0.0) else 0.0
 
 
 class TileSide(NamedTuple):
-    """The rows, or the columns, of a tile: who they are, and what they found; written in place.
+    """Rows or columns of a tile with their state, which is updated in place.
 
     Attributes
     ----------
     norm : float64 [n]
-        Squared norms of the shifted images; integers, exact.
+        Squared norms of the shifted images (exact integers).
     y : float64 [n]
-        Labels: class codes, or numbers; NaN = unlabelled (equal to nothing, different from nothing).
+        Class codes or numbers; NaN = unlabelled (neither equal to nor different from any label).
     number : int32 [n]
         Global row numbers.
     primary : bool [n]
-        Whether the row may appear in a neighbour list (one row for each distinct image).
+        Whether the row may appear in neighbour lists (one row per distinct image).
     knn_d2, knn_index, sharp, sharp_d2, sharp_index
         As in `state.State`.
     """
@@ -132,16 +132,16 @@ class TileSide(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How pairs of a tile count.
+    """Rules for the pairs of a tile.
 
     Attributes
     ----------
     numeric : bool
         Labels are numbers.
     near2 : float
-        Squared near-duplicate distance; negative: do not collect near pairs.
+        Squared near-duplicate distance; negative: near pairs are not collected.
     triangle : bool
-        The tile lies on the diagonal: only pairs with column > row; both sides are the same rows.
+        The tile is on the diagonal: both sides are the same rows, and only pairs with column > row count.
     both : bool
         Update the columns too.
     """
@@ -153,7 +153,7 @@ class Rules(NamedTuple):
 
 
 class NearBuffers(NamedTuple):
-    """Where the near pairs of a tile are written: int32, int32, float64, as many as it has pairs."""
+    """Output buffers for the near pairs of a tile: int32, int32, float64, one slot per pair."""
 
     a: np.ndarray
     b: np.ndarray
@@ -161,7 +161,7 @@ class NearBuffers(NamedTuple):
 
 
 class TilePairs(NamedTuple):
-    """Single pairs of a tile: rows and columns counted from its corner, int32, and their inner products, int64."""
+    """Single pairs of a tile: rows and columns relative to the tile, int32, and their inner products, int64."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -170,11 +170,10 @@ class TilePairs(NamedTuple):
 
 @njit(nogil=True, cache=True, inline="always")
 def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sharp_index):
-    """Offer one row a pair: its squared distance and squared sharpness (0 = labels do not differ), the other row's number, and
-    whether that may appear in a neighbour list.
+    """Update one row with a pair: squared distance, squared sharpness (0 = equal labels), number of the other row, and whether
+    that row may appear in neighbour lists.
 
-    Ten arguments: arrays taken out of their tuple once, before the loop, cost nothing for each pair; a tuple handed on is counted
-    array by array.
+    Takes arrays rather than a tuple because numba updates the reference count of every array in a tuple it passes on.
     """
     if listed and knn_d2.shape[1] > 0 and after(knn_d2[row, 0], knn_index[row, 0], d2, other):
         push(knn_d2[row], knn_index[row], d2, other)
@@ -186,7 +185,7 @@ def _offer(row, d2, value, other, listed, knn_d2, knn_index, sharp, sharp_d2, sh
 
 @njit(nogil=True, cache=True, inline="always")
 def _reach(knn_d2, row, near2):
-    """Squared distance within which a pair matters to this row's neighbours, or as near-identical."""
+    """Squared distance within which a pair can enter this row's neighbour list, or is near-identical."""
     if knn_d2.shape[1] > 0:
         return max(near2, knn_d2[row, 0])
     return near2
@@ -194,13 +193,13 @@ def _reach(knn_d2, row, near2):
 
 @njit(nogil=True, cache=True)
 def fold_pairs(pairs, a, b, rules, near):
-    """Fold single pairs of a tile (`TilePairs`); the rest as in `reduce_tile`."""
+    """As `reduce_tile`, for single pairs of a tile (`TilePairs`)."""
     norm_a, y_a, number_a, primary_a, knn_d2_a, knn_index_a, sharp_a, sharp_d2_a, sharp_index_a = a
     norm_b, y_b, number_b, primary_b, knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b = b
     rows, columns, products = pairs
     near_a, near_b, near_d2 = near
     near2, both, numeric = np.float64(rules.near2), rules.both, rules.numeric
-    # side by side: most pairs change nothing, and what says so lies in cache
+    # contiguous copies: most pairs change nothing, and the comparison values stay in cache
     reach_b, floor_b = np.full(norm_b.shape[0], near2), np.full(norm_b.shape[0], np.inf)
     if both:
         for j in range(norm_b.shape[0]):
@@ -232,10 +231,10 @@ def fold_pairs(pairs, a, b, rules, near):
 
 @njit(nogil=True, cache=True)
 def reduce_tile(g, a, b, rules, near):
-    """Fold one tile; return the number of near pairs written.
+    """Fold one tile; returns the number of near pairs written.
 
-    Longer than a screen: what the inner loop reads is taken out of its tuples before it, and a function called in it costs more
-    than the comparison.
+    Not split into functions because a call in the inner loop costs more than the comparison; tuples are unpacked before the loop for
+    the same reason.
 
     Parameters
     ----------
@@ -251,14 +250,14 @@ def reduce_tile(g, a, b, rules, near):
     norm_b, y_b, number_b, primary_b, knn_d2_b, knn_index_b, sharp_b, sharp_d2_b, sharp_index_b = b
     near_a, near_b, near_d2 = near
     near2, both, numeric = np.float64(rules.near2), rules.both, rules.numeric
-    reach_b = np.full(n, near2)  # a pair within this distance of column j matters to it
-    floor_b = np.full(n, np.inf)  # a pair sharper than this matters to column j
+    reach_b = np.full(n, near2)  # squared distance within which a pair matters to column j
+    floor_b = np.full(n, np.inf)  # sharpness above which a pair matters to column j
     if both:
         for j in range(n):
             reach_b[j] = _reach(knn_d2_b, j, near2)
             floor_b[j] = sharp_b[j] * _SLACK
     marks = np.zeros(STRIP, np.uint8)
-    eights = marks.view(np.uint64)  # eight columns at a look
+    eights = marks.view(np.uint64)  # tests eight columns at once
     n_near = 0
     for i in range(m):
         norm_i, y_i = norm_a[i], y_a[i]
@@ -291,7 +290,7 @@ def reduce_tile(g, a, b, rules, near):
                     j = start + place
                     d2 = norm_i + norm_b[j] - 2.0 * g[i, j]
                     if d2 <= 0.0:
-                        continue  # identical images: found by their content, not here
+                        continue  # identical images are found by content hash, not here
                     rise = label_rise(y_i - y_b[j], numeric)
                     if not ((d2 <= max(reach_i, reach_b[j])) | (rise > d2 * min(floor_i, floor_b[j]))):
                         continue
@@ -315,16 +314,16 @@ def reduce_tile(g, a, b, rules, near):
 def _shift(pixels, shifted):
     total = np.int32(0)
     for j in range(pixels.shape[0]):
-        v = np.int8(pixels[j] ^ 128)  # x - 128, in as many bits
+        v = np.int8(pixels[j] ^ 128)  # x - 128 as int8
         shifted[j] = v
-        # a square fits int16: the compiler then multiplies and adds twice as many at once
+        # a square fits int16, which lets the compiler process twice as many per instruction
         total = np.int32(total + np.int32(np.int16(np.int16(v) * np.int16(v))))
     return total
 
 
 @njit(nogil=True, cache=True)
 def shift_rows(pixels, shifted, norms):
-    """Write uint8 pixels as int8 ``x - 128`` and the exact squared norm of each shifted row."""
+    """Write uint8 pixels as int8 ``x - 128``, and the exact squared norm of each shifted row."""
     features = pixels.shape[1]
     for i in range(pixels.shape[0]):
         total = np.int64(0)
@@ -362,7 +361,7 @@ class Lists(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """Lists that change their rows, int64 [m] before and after; `went`, int64 [n]: new number of each old row, -1 if it is gone."""
+    """Rows of lists before and after a move, int64 [m]; `went`, int64 [n]: new number of each old row, -1 if removed."""
 
     old_rows: np.ndarray
     new_rows: np.ndarray
@@ -371,14 +370,14 @@ class Moves(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def carry_lists(old, new, moves, whole):
-    """Move sorted neighbour lists to new row numbers, as heaps; a list that names a row that is gone is left alone.
+    """Move sorted neighbour lists to new row numbers, as heaps; a list that names a removed row is not moved.
 
     Parameters
     ----------
     old, new : Lists
     moves : Moves
     whole : bool [m]
-        Written: whether the list was moved.
+        Output: whether the list was moved.
     """
     k = old.d2.shape[1]
     for e in range(moves.old_rows.shape[0]):

@@ -1,7 +1,7 @@
-"""Vector code that compilers do not make of plain loops, for the kernels: generated for numba in LLVM's language.
+"""Vector code for loops that compilers do not vectorise well: numba intrinsics that emit LLVM IR.
 
-Each function here becomes a few instructions inside a compiled kernel. `vnni_sum` and `vnni_rest` need a processor with AVX-512 VNNI
-(`dots.choose_dots` sees to it); `close_lanes` LLVM makes for any.
+Each function compiles to a few instructions inside a kernel. `vnni_sum` and `vnni_rest` require AVX-512 VNNI (`dots.choose_dots`
+checks for it); `close_lanes` compiles for any processor.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16  # 32-bit numbers that are computed at once
-BYTES = 4 * LANES  # int8 of as many
-UNROLLED = 2  # vectors of a step, whose sums do not wait for each other
-STEP = UNROLLED * BYTES  # int8 of a step
+LANES = 16  # 32-bit lanes of a vector
+BYTES = 4 * LANES  # int8 values of a vector
+UNROLLED = 2  # vectors per step, with independent accumulators
+STEP = UNROLLED * BYTES  # int8 values per step
 TO_UNSIGNED = -0x7F7F7F80  # 0x80 in each byte: x - 128 as int8 becomes x as uint8
 
-# functions so made are called without their first argument
+# intrinsics are called without their first argument
 compiled_in = cast("Callable[[Callable[..., Any]], Any]", intrinsic)
 
 INT8, INT32, INT64 = (ir.IntType(bits) for bits in (8, 32, 64))
@@ -33,20 +33,20 @@ def _constant(kind: Any, value: float) -> Any:
 
 
 def _spread(builder: Any, kind: Any, value: Any) -> Any:
-    """A value in every lane."""
+    """Broadcast a value to all lanes."""
     nothing = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(nothing, value, INT32(0))
     return builder.shuffle_vector(first, nothing, _constant(ir.VectorType(INT32, kind.count), 0))
 
 
 def _called(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    """A call of a function of LLVM's own."""
+    """Call an LLVM intrinsic."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    """Where an array's numbers are."""
+    """Data pointer of an array."""
     return context.make_array(kind)(context, builder, array).data
 
 
@@ -55,7 +55,7 @@ def _load(builder: Any, place: Any, kind: Any, align: int) -> Any:
 
 
 def _dot(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
-    """Sums of four products of uint8 and int8 each, added to int32; nothing saturates."""
+    """vpdpbusd: per lane, add four uint8 x int8 products to an int32, without saturation."""
     return _called(builder, "llvm.x86.avx512.vpdpbusd.512", NUMBERS, [sums, unsigned, signed])
 
 
@@ -65,10 +65,10 @@ def _total(builder: Any, numbers: Any) -> Any:
 
 @compiled_in
 def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any) -> Any:
-    """Inner product of `steps` (at least one) times `STEP` int8 of two flat arrays, from these places on, as int32.
+    """Inner product of `steps` (>= 1) x `STEP` int8 values of two flat arrays from the given offsets, as int32.
 
-    The instruction multiplies uint8 with int8: a + 128 takes the place of a, and 128 times the sum of b is taken off again. Up to
-    65,536 features neither sum leaves int32.
+    The instruction multiplies uint8 by int8, so a + 128 is used in place of a, and 128 sum(b) is subtracted. Neither sum overflows
+    int32 up to 65,536 features.
     """
     signature = types.int32(a, b, types.int64, types.int64, types.int64)
 
@@ -104,7 +104,7 @@ def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any
 
 @compiled_in
 def vnni_rest(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, rest: Any) -> Any:
-    """As `vnni_sum`, of at most `BYTES` features: what lies beyond is not read."""
+    """As `vnni_sum` for a remainder of at most `BYTES` features, with masked loads."""
     signature = types.int32(a, b, types.int64, types.int64, types.int8)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -141,13 +141,13 @@ def vnni_rest(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, rest: Any
 
 @compiled_in
 def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise: Any, out: Any) -> Any:
-    """Write the columns whose bound from a row is within what matters to one of the two; the number of all pairs then.
+    """Write the columns whose lower bound is within the limits of the row or the column; returns the new number of pairs.
 
     With step = min(abs(y_i - y_j) + least, most), 0 where a label is missing, and
 
         within = max(reach_i, reach_j, step * max(slope_i, slope_j)) + error_i + error_j,
 
-    a column counts if norm_i + norm_j - 2 g_ij <= within^2. Without branches: how many count does not change the time.
+    a column passes if norm_i + norm_j - 2 g_ij <= within^2. Branch-free: the time does not depend on how many pass.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
         Exact in float32.
     columns : bounds.Limits
     place : five int64
-        Row; first and last column, whole `LANES` apart; what their numbers are counted from; pairs written before.
+        Row; first and last column, a multiple of `LANES` apart; offset of the written column numbers; pairs already written.
     of_row : five float32
         Norm, error, reach, slope and label of the row.
     rise : bounds.Rise
     out : bounds.PairBuffers
-        With room for `LANES` more than are found.
+        With room for `LANES` more pairs than pass.
     """
     signature = types.int64(g, columns, types.UniTuple(types.int64, 5), of_row, rise, out)
 
@@ -212,7 +212,7 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
 
 
 def _is_close(builder: Any, product: Any, row: list[Any], columns: list[Any], rise: list[Any]) -> Any:
-    """The test of `close_lanes` for all lanes."""
+    """The test of `close_lanes`, for all lanes."""
 
     def larger(x: Any, y: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", x, y), x, y)

@@ -1,4 +1,4 @@
-"""An order of the rows in which similar ones lie together: what the first tiles find prunes the others."""
+"""Order rows so that similar ones are adjacent: neighbours found in the first tiles then prune the others."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import numpy as np
 
 from dataprops.distances.sketch import Sketch
 
-SORTED_COORDINATES = 32  # random turns of all: enough to tell like from unlike
+SORTED_COORDINATES = 32  # enough to separate similar from dissimilar rows, since the rotation mixes all coordinates
 
 
 def run_length(n: int, most: int) -> int:
-    """Length of the runs that n rows are halved into, at most `most`."""
+    """Length, at most `most`, of the runs that result from repeatedly halving n rows."""
     return -(-n // 2 ** max(0, math.ceil(math.log2(n / most))))
 
 
 def alike_together(sketch: Sketch, run: int) -> np.ndarray:
-    """An order of the rows in which similar ones lie together: halved along their widest direction down to runs of this length.
-
-    Neighbours then meet in the first tiles, and what they found prunes the others. int64 [n].
-    """
+    """Permutation int64 [n] that puts similar rows together, by recursive bisection along the widest direction down to `run` rows."""
     points = sketch.codes[:, :SORTED_COORDINATES].numpy().astype(np.float32)
     order = np.arange(len(points))
     waiting = [(0, len(points))]
@@ -31,7 +28,7 @@ def alike_together(sketch: Sketch, run: int) -> np.ndarray:
         rows = points[order[start:stop]]
         rows -= rows.mean(axis=0)
         direction = rows[np.argmax((rows * rows).sum(axis=1))]
-        for _ in range(2):  # steps of the power method: about the first principal axis
+        for _ in range(2):  # power iterations towards the first principal axis
             direction = (rows @ direction) @ rows
             direction /= max(float(np.linalg.norm(direction)), 1e-30)
         middle = (stop - start) // 2

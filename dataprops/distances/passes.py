@@ -1,9 +1,8 @@
-"""All pairs of one or two blocks in this process: tiles over threads.
+"""All pairs of one or two blocks in this process, as tiles on threads.
 
-A *block* is some rows in memory, shifted to int8, with norms and labels. A *unit* is all pairs of one block, or of two. Threads
-take *tiles* from one list; each multiplies and reduces alone (torch runs single-threaded inside), so product and epilogue of
-different tiles overlap without synchronisation. Two tiles that share rows take turns in the epilogue by a lock for each run of
-rows.
+A *block* is a set of rows in memory, shifted to int8, with norms and labels. A *unit* is all pairs within one block or between two.
+Threads take *tiles* from a shared list; each multiplies and reduces on its own (torch is single-threaded inside), so products and
+epilogues of different tiles overlap. Epilogues of tiles that share rows are serialised by one lock per run of rows.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from dataprops.distances.sketch import CHUNK, Sketch, run_over
 from dataprops.distances.state import NearPairs, PassSpec, State
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE, Tile, rectangle_tiles, triangle_tiles
 
-TILES_OF_A_THREAD = 6  # fewer leave some threads idle at the end
-WIDEST_EDGE = 8 * EDGE  # columns of a tile of few rows
+TILES_OF_A_THREAD = 6  # with fewer, some threads idle at the end
+WIDEST_EDGE = 8 * EDGE  # maximum columns of a tile with few rows
 
 
 def in_order(side: Side, edge: int) -> Side:
-    """A sketched side with similar rows together, in runs of about `edge`: neighbours meet in the first tiles."""
+    """Reorder a sketched side so that similar rows are adjacent, in runs of about `edge`."""
     block, state, sketch, _, _ = side
     assert sketch is not None
     order = alike_together(sketch, min(edge, SMALLEST_EDGE))
@@ -44,7 +43,7 @@ def in_order(side: Side, edge: int) -> Side:
 
 
 def put_in_place(side: Side, state: State) -> None:
-    """Write a side's state back to where its rows were."""
+    """Write a reordered side's state back in the original row order."""
     if side.order is None or side.state is None:
         return
     for whole, ordered in zip(state, side.state, strict=True):
@@ -52,7 +51,7 @@ def put_in_place(side: Side, state: State) -> None:
 
 
 class _Cut(NamedTuple):
-    """A unit in the order in which its rows are looked at, its tiles, and the rows and columns of one."""
+    """A unit in processing order, its tiles, and the tile's rows and columns."""
 
     unit: Unit
     tiles: Iterator[Tile]
@@ -62,13 +61,13 @@ class _Cut(NamedTuple):
 
 
 def with_pictures(side: Side, threads: int) -> Side:
-    """A side with the small pictures that its sketches name."""
+    """Add the downscaled images that the side's sketches require."""
     levels = () if side.sketch is None else side.sketch.levels
     return side._replace(pictures=tuple(pictures_of(side, level, threads) for level in levels))
 
 
 def pictures_of(side: Side, factor: int, threads: int) -> Pooled:
-    """Small pictures of a side's rows, in its order."""
+    """Downscaled images of a side's rows, in the side's order."""
     n = side.block.n
     out = empty_pictures(n, side.block.features, factor)
 
@@ -85,14 +84,14 @@ def _cut(a: Side, b: Side | None, spec: PassSpec, runner: Runner) -> _Cut:
     sketched = a.sketch is not None and (b is None or b.sketch is not None)
     rows = columns = edge
     if sketched:
-        # tiles and runs of similar rows are the same
+        # a tile is one run of similar rows by another
         rows = columns = run_length(a.block.n, edge)
         if b is not None:
             columns = run_length(b.block.n, max(edge, min(WIDEST_EDGE, edge * edge // (2 * rows))))
-        if a.block.n > edge:  # else every row meets every column in one tile or two
+        if a.block.n > edge:  # with one or two tiles, order does not matter
             a = in_order(a, rows)
             b = None if b is None else in_order(b, columns)
-        if not any(side.block.later for side in (a, b) if side is not None):  # all pixels are in memory
+        if not any(side.block.later for side in (a, b) if side is not None):  # if all pixels are in memory
             a = with_pictures(a, runner.threads)
             b = None if b is None else with_pictures(b, runner.threads)
     else:
@@ -108,7 +107,7 @@ def _cut(a: Side, b: Side | None, spec: PassSpec, runner: Runner) -> _Cut:
 
 
 def shared_edge(m: int, n: int, runner: Runner) -> int:
-    """Rows of a tile, few enough that every thread has some of a small unit's tiles."""
+    """Tile size for a unit, small enough to occupy all threads."""
     edge = runner.edge
     while edge > SMALLEST_EDGE and math.ceil(m / edge) * math.ceil(n / edge) < TILES_OF_A_THREAD * runner.threads:
         edge //= 2
@@ -116,7 +115,7 @@ def shared_edge(m: int, n: int, runner: Runner) -> int:
 
 
 def nearest_first(unit: Unit, tiles: Iterator[Tile]) -> Iterator[Tile]:
-    """Tiles of rows that are alike before others: what they find rules out most of the others' pairs."""
+    """Sort tiles by the distance between the centres of their rows and columns, so that near ones prune the rest."""
     a, b, _ = unit
     if a.sketch is None or b.sketch is None or a.order is None:
         return tiles
@@ -145,13 +144,13 @@ def run_unit(
     Parameters
     ----------
     a, b : Side
-        b None: each unordered pair within `a` once. Else all pairs of `a` x `b`, which must share no row if both have states;
-        without a state of `b` only the rows of `a` are updated. Where both have sketches, made by one basis, lower bounds spare
-        products: they change the time, never the result.
+        b None: each unordered pair within `a` once. Otherwise all pairs of `a` x `b`, which must share no row if both have states;
+        if `b` has no state, only the rows of `a` are updated. If both have sketches of the same basis, lower bounds prune pairs;
+        this never changes the result.
     runner : Runner
-        Threads and tiles.
+        Threads and tile size.
     on_pairs : callable, optional
-        Told the number of pairs after each tile, from any thread.
+        Called with the number of pairs after each tile, from any thread.
     """
     if not spec.sharp:
         a, b = unlabelled(a), None if b is None else unlabelled(b)
@@ -163,7 +162,7 @@ def run_unit(
     gate = BoundGate(2 * len(locks_a))
 
     def locks(tile: Tile) -> list[threading.Lock]:
-        # in one order for all threads: rows before columns, and within one block the rows are the smaller numbers
+        # the same order in all threads, to avoid deadlock: rows before columns (within one block rows have smaller numbers)
         first, second = tile.rows.start // cut.rows, tile.columns.start // cut.columns
         return [locks_a[first]] if tile.triangle or unit.b.state is None else [locks_a[first], locks_b[second]]
 
@@ -189,7 +188,7 @@ def run_unit(
 
 
 def unlabelled(side: Side) -> Side:
-    """A side whose labels differ from no other."""
+    """The side without labels."""
     return side._replace(block=side.block._replace(y=np.full(side.block.n, np.nan)))
 
 

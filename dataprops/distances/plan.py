@@ -1,7 +1,7 @@
-"""How a pass is cut: into blocks and jobs that fit the memory; refused before any work when it cannot fit.
+"""Plan a pass: divide it into blocks and jobs that fit in memory, or raise before any work.
 
-A *block* is a run of row numbers that is in memory at once; a *job* is a pair of blocks (or one block with itself), the piece
-of work that is resumed after a kill or sent to a worker.
+A *block* is a run of row numbers held in memory at once; a *job* is a pair of blocks (or one block with itself), the unit of
+checkpointing and of distribution to workers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from dataprops.distances.state import PassSpec, state_bytes
 from dataprops.distances.tiles import EDGE, SMALLEST_EDGE
 from dataprops.errors import DatapropsError
 
-# about half a minute of products on two cores, or on a large GPU: what a killed run may lose
+# about half a minute of products on two cores, or on a large GPU: the work that a killed run may lose
 JOB_OPERATIONS = {"cpu": 1.5e13, "cuda": 1.5e16}
-BLOCKS_IN_MEMORY = 3  # the two of a job, and the next one being read
+BLOCKS_IN_MEMORY = 3  # the two of a job, and the one being prefetched
 READ_BYTES = 2**22  # read at once by a thread
-SHRINK = 0.9  # smaller blocks are read more often: none smaller than need be
-MEMORY_FRACTION = 0.6  # of what is free: the machine has other things to do
+SHRINK = 0.9  # factor between candidate block sizes; larger blocks are read less often
+MEMORY_FRACTION = 0.6  # of the free memory
 
 
 class Plan(NamedTuple):
-    """Cuts of a pass: rows of a block, rows of a tile, the projected working memory in bytes, and whether it has room for sketches."""
+    """Rows of a block, rows of a tile, projected working memory in bytes, and whether sketches fit."""
 
     block: int
     edge: int
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 class Job(NamedTuple):
-    """All pairs of block `a` with block `b`; a == b: each unordered pair within it once; `both`: rows of b are updated too."""
+    """All pairs of block `a` with block `b` (a == b: each unordered pair once); `both`: rows of b are updated too."""
 
     a: int
     b: int
@@ -45,31 +45,31 @@ class Job(NamedTuple):
 
 
 def cut(index: np.ndarray, block: int) -> list[np.ndarray]:
-    """Row numbers of each block."""
+    """Split row numbers into blocks."""
     return [index[start : start + block] for start in range(0, len(index), block)]
 
 
 def triangle_jobs(numbers: range, spec: PassSpec) -> list[Job]:
-    """Each unordered pair of blocks once: the diagonal first (it gives every row a k-th distance to prune with)."""
+    """Each unordered pair of blocks once, the diagonal first, which gives every row a k-th distance for pruning."""
     count = len(numbers)
     return [Job(numbers[i], numbers[i + offset], True, spec) for offset in range(count) for i in range(count - offset)]
 
 
 def job_pairs(job: Job, blocks: list[np.ndarray]) -> int:
-    """Number of pairs that a job computes."""
+    """Number of pairs in a job."""
     a, b = len(blocks[job.a]), len(blocks[job.b])
     return a * (a - 1) // 2 if job.a == job.b else a * b
 
 
 def free_memory() -> int:
-    """Bytes that a new process could take now without swapping."""
+    """Available memory in bytes, without swapping."""
     import psutil
 
     return int(psutil.virtual_memory().available)
 
 
 def free_device_memory(device: str) -> int | None:
-    """Bytes that are free on a CUDA device; None where this process sees none (its workers may)."""
+    """Free bytes on a CUDA device; None if this process sees no device (its workers may)."""
     import torch
 
     if not device.startswith("cuda") or not torch.cuda.is_available():
@@ -78,7 +78,7 @@ def free_device_memory(device: str) -> int | None:
 
 
 class PassSize(NamedTuple):
-    """How large a pass is: rows, features of a row, neighbours, and rows that are compared with all, if not every row is."""
+    """Size of a pass: rows, features, neighbours, and the number of anchors (None: all rows against all)."""
 
     n: int
     features: int
@@ -87,20 +87,20 @@ class PassSize(NamedTuple):
 
 
 class Resources(NamedTuple):
-    """What a pass may use.
+    """Resources of a pass.
 
     Attributes
     ----------
     memory : int or None
-        Bytes that this process (each worker) may use; None: `MEMORY_FRACTION` of what is free, divided by the workers.
+        Bytes for this process (each worker); None: `MEMORY_FRACTION` of the free memory, divided by the workers.
     threads : int
-        Threads of one worker.
+        Threads per worker.
     workers : int
         Workers that share this machine's memory.
     jobs : int
-        Least number of jobs wanted, to keep several workers busy.
+        Minimum number of jobs, to keep several workers busy.
     device : str
-        A GPU is fast and far away: its blocks are larger, within its own memory too.
+        On a GPU blocks are larger, to amortise transfers, and must also fit in its memory.
     """
 
     memory: int | None = None
@@ -114,15 +114,15 @@ DEFAULT = Resources()
 
 
 def working_bytes(size: PassSize, threads: int, block: int, edge: int, sketched: bool = True) -> int:
-    """Projected memory of a pass: state, blocks with sketches, for each thread a tile with its buffers and rows."""
+    """Projected memory of a pass: state, blocks with sketches, and per thread a tile with its buffers and rows."""
     n, features, k, anchors = size
     blocks = 1 if block >= n else min(BLOCKS_IN_MEMORY, math.ceil(n / block))
     rows = min(block, n)
-    # one more copy of a job's rows while its result is merged
+    # includes a copy of a job's rows while its result is merged
     asked = n if anchors is None else anchors
     state = state_bytes(asked, k) + state_bytes(2 * rows, k)
     coordinates = width(features, asked) if sketched else 0
-    # those of all rows are kept; a job has its own in their order; a basis is made from a sample and tried on another
+    # sketches of all rows, a job's reordered copies, and the two samples from which the basis is chosen
     sketches = (
         (0 if anchors is not None else n * (coordinates + 17))
         + 2 * min(2, blocks) * rows * (coordinates + 24)
@@ -144,30 +144,29 @@ def plan_pass(
     *,
     anchors: int | None = None,
 ) -> Plan:
-    """Choose block and tile so that the pass fits.
+    """Choose block and tile size so that the pass fits in memory.
 
     Parameters
     ----------
     n, features, k : int
-        Rows, features of a row, neighbours.
+        Rows, features, neighbours.
     resources : Resources
-        What it may use.
     anchors : int, optional
-        Rows that are compared with all, if not every row is: only these have a state.
+        Number of rows to compare with all; only these have a state. By default all rows.
 
     Raises
     ------
     DatapropsError
-        If even the smallest cut does not fit; the message has the number.
+        If even the smallest plan does not fit; the message states the memory required.
     """
     memory, threads, workers, jobs, device = resources
     budget = memory if memory is not None else int(free_memory() * MEMORY_FRACTION / workers)
     most = max(SMALLEST_EDGE, int(math.sqrt(JOB_OPERATIONS[device.partition(":")[0]] / max(1, features))))
     on_device = free_device_memory(device)
-    if on_device is not None:  # two blocks of a job, beside what its tiles take
+    if on_device is not None:  # two blocks of a job, beside its tiles
         most = min(most, max(SMALLEST_EDGE, int(on_device * MEMORY_FRACTION / 2 / max(1, features))))
     if jobs > 1:
-        pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks make p (p + 1) / 2 jobs
+        pieces = math.ceil((math.sqrt(8 * jobs + 1) - 1) / 2)  # p blocks give p (p + 1) / 2 jobs
         most = min(most, max(SMALLEST_EDGE, math.ceil(n / pieces)))
     block, edge, sketched = max(1, min(n, most)), EDGE, True
     while (need := working_bytes(PassSize(n, features, k, anchors), threads, block, edge, sketched)) > budget:
@@ -176,12 +175,12 @@ def plan_pass(
         elif edge > SMALLEST_EDGE:
             edge //= 2
             block = min(block, edge)
-        elif sketched:  # slower, and smaller
+        elif sketched:  # without sketches: slower, but less memory
             block, edge, sketched = max(1, min(n, most)), EDGE, False
         else:
             raise DatapropsError(
-                f"{n:,} images of {features:,} features with {k} neighbours need {need / 2**20:,.0f} MiB at least, and"
+                f"{n:,} images of {features:,} features with {k} neighbours need at least {need / 2**20:,.0f} MiB, and"
                 f" {budget / 2**20:,.0f} MiB are allowed: give more with --memory, use a smaller --size, or"
-                " leave out GeoMLE (--estimators mle,twonn), which alone needs 160 neighbours"
+                " omit GeoMLE (--estimators mle,twonn), the only estimator that needs 160 neighbours"
             )
     return Plan(block, edge, need, sketched)

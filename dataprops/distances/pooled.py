@@ -1,12 +1,12 @@
-"""Pictures made small: sums over squares of pixels, which bound distances from below and are many times shorter than the pixels.
+"""Lower bounds from downscaled images: block means over squares of pixels, many times shorter than the pixels.
 
-With P the orthogonal projection onto pictures that are constant on each square of f x f pixels, and w what it leaves of x,
+With P the orthogonal projection onto images that are constant on each square of f x f pixels, and w_x = x - Px,
 
     ||x - y||^2 = ||P(x - y)||^2 + ||w_x - w_y||^2 >= ||Px - Py||^2 + (||w_x|| - ||w_y||)^2.
 
-Means of squares are rounded to int8, so that they are multiplied as pixels are; each picture is thereby moved by a length that is
-known. Most of what tells natural or medical pictures apart is in their large structures, so bounds over few squares go far. Any
-reading of the features as a picture gives true bounds: the side and the channels are taken from their number.
+Block means are rounded to int8, so that they are multiplied like pixels; the rounding error of each image is known and included.
+Natural and medical images differ mostly in coarse structure, so few squares give tight bounds. The bounds hold for any interpretation
+of the features as an image: side and channels are inferred from their number.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dataprops.distances.dots import aligned
 from dataprops.distances.product import choose_route, product
 from dataprops.util.compiled import njit
 
-LEAST_SQUARES = 512  # of the smallest pictures: what directions are sought in
-MOST_FACTOR = 16  # sums of more pixels would not fit int16
-LEAST_PIXELS = 1_024  # fewer features are short enough as they are
+LEAST_SQUARES = 512  # squares of the smallest images, on which directions are computed
+MOST_FACTOR = 16  # sums over larger squares overflow int16
+LEAST_PIXELS = 1_024  # shorter rows are not downscaled
 
 
 class Pooled(NamedTuple):
-    """Rows as small pictures; lengths in units of `factor`.
+    """Downscaled rows; lengths in units of `factor`.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class Pooled(NamedTuple):
     inner : float64 [n]
         Squared norms of the codes.
     rest : float64 [n]
-        Length of what squares of one colour leave of a row.
+        ||w_x||, the norm of the residual x - Px.
     moved : float64 [n]
-        How far rounding moved a row.
+        Norm of the rounding error.
     factor : int
-        Pixels of a square's side; 1: the rows themselves.
+        Side of a square in pixels; 1: the rows themselves.
     left : int8 [n, q], optional
-        What rounding took off the sum of each square: with it nothing is lost.
+        Rounding remainder of the sum of each square; with it the sums are exact.
     """
 
     codes: torch.Tensor
@@ -54,7 +54,7 @@ class Pooled(NamedTuple):
 
     @property
     def side(self) -> PooledSide:
-        """What bounds need beside the codes."""
+        """The fields needed for bounds, without the codes."""
         return PooledSide(self.inner, self.rest, self.moved)
 
     def part(self, rows: slice) -> Pooled:
@@ -63,7 +63,7 @@ class Pooled(NamedTuple):
         return Pooled(self.codes[rows], self.inner[rows], self.rest[rows], self.moved[rows], self.factor, left)
 
     def products(self, directions: torch.Tensor) -> torch.Tensor:
-        """Products of the unrounded pictures with int8 [p, q] directions: float64 [n, p], exact to its last digits."""
+        """Products of the unrounded images with int8 [p, q] directions: float64 [n, p], exact to float64."""
         route = choose_route("cpu")
         cross = product(self.codes, directions, route).double()
         if self.left is not None:
@@ -72,7 +72,7 @@ class Pooled(NamedTuple):
 
 
 class PooledSide(NamedTuple):
-    """As in `Pooled`, of the rows or the columns of a tile."""
+    """As in `Pooled`, for the rows or the columns of a tile."""
 
     inner: np.ndarray
     rest: np.ndarray
@@ -80,14 +80,14 @@ class PooledSide(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """How features are read: side in pixels, and channels, which lie beside each other."""
+    """Interpretation of the features as an image: side in pixels, and (interleaved) channels."""
 
     side: int
     channels: int
 
 
 def picture_of(features: int) -> Picture | None:
-    """A square picture of one or three channels with so many features, if there is one."""
+    """The square image of one or three channels with this number of features, if there is one."""
     for channels in (1, 3):
         side = math.isqrt(features // channels)
         if side * side * channels == features:
@@ -96,7 +96,7 @@ def picture_of(features: int) -> Picture | None:
 
 
 def factors(features: int) -> list[int]:
-    """Sides of squares that a picture can be cut into, the largest first; [1] where there are none."""
+    """Possible downscaling factors, largest first; [1] if there are none."""
     picture = picture_of(features)
     if picture is None or features < LEAST_PIXELS:
         return [1]
@@ -106,19 +106,19 @@ def factors(features: int) -> list[int]:
 
 
 def empty_pictures(n: int, features: int, factor: int, whole: bool = False) -> Pooled:
-    """Where `pool_into` writes small pictures of n rows; `whole`: and what rounding takes off them."""
+    """Allocate downscaled images of n rows for `pool_into`; `whole`: with the rounding remainders."""
     inner, rest, moved = np.empty((3, n))
     codes, left = (torch.from_numpy(aligned(rows, features // factor**2)) for rows in (n, n if whole else 0))
     return Pooled(codes, inner, rest, moved, factor, left if whole else None)
 
 
 def pool_into(out: Pooled, shifted: torch.Tensor, norm: np.ndarray) -> None:
-    """Write small pictures of all rows.
+    """Downscale all rows into `out`.
 
     Parameters
     ----------
     out : Pooled
-        Its factor is one of `factors`, above 1.
+        With a factor > 1 from `factors`.
     shifted : int8 [n, D]
     norm : float64 [n]
         Squared norms of the rows.
@@ -130,7 +130,7 @@ def pool_into(out: Pooled, shifted: torch.Tensor, norm: np.ndarray) -> None:
 
 
 def pool(shifted: torch.Tensor, norm: np.ndarray, factor: int) -> Pooled:
-    """Small pictures of all rows, with what rounding takes off them; of factor 1 the rows themselves."""
+    """Downscale all rows, keeping the rounding remainders; with factor 1, the rows themselves."""
     n, features = shifted.shape
     if factor == 1:
         return Pooled(shifted, norm, np.zeros(n), np.zeros(n), 1)
@@ -140,12 +140,12 @@ def pool(shifted: torch.Tensor, norm: np.ndarray, factor: int) -> Pooled:
 
 
 def pictures_bytes(features: int) -> int:
-    """Most memory that the small pictures of a row take."""
+    """Maximum bytes of a row's downscaled images."""
     return sum(features // (factor * factor) + 24 for factor in factors(features) if factor > 1)
 
 
 class Pooling(NamedTuple):
-    """Where small pictures are written; see `Pooled`."""
+    """Output arrays of the kernel; see `Pooled`."""
 
     codes: np.ndarray
     inner: np.ndarray
@@ -161,7 +161,7 @@ def _pool(shifted, norm, picture, factor, out):
     area, bits = factor * factor, 2 * int(np.rint(np.log2(factor)))
     column = np.empty(line, np.int16)
     for i in range(shifted.shape[0]):
-        # whole numbers: their sums vectorise
+        # integer sums vectorise
         squares, lost, kept = np.int64(0), np.int64(0), np.int64(0)
         for band in range(picture.side // factor):
             column[:] = 0
@@ -170,7 +170,7 @@ def _pool(shifted, norm, picture, factor, out):
                 for j in range(line):
                     column[j] += np.int16(pixels[j])
             width = line
-            while width > short:  # neighbours are added to each other in place
+            while width > short:  # adjacent values are added pairwise, in place
                 width //= 2
                 if picture.channels == 1:
                     for j in range(width):
@@ -201,18 +201,18 @@ def _pool(shifted, norm, picture, factor, out):
 
 @njit(nogil=True, cache=True)
 def still_close(pairs, a, b, limits_a, limits_b, measure):
-    """Keep the pairs whose bound is within what matters to one of the two; their number.
+    """Keep the pairs whose bound is within the limits of one of their rows; returns their number.
 
     Parameters
     ----------
     pairs : kernel.TilePairs
-        Rows and columns are shortened in place; products are those of the codes.
+        Rows and columns are compacted in place; products are those of the codes.
     a, b : PooledSide
         Of the rows and the columns of the tile.
     limits_a, limits_b : bounds.Limits
         Lengths in steps of the codes.
     measure : (Rise, float64)
-        How labels count, and the length of a step in units of these pictures.
+        Treatment of label differences, and the length of a step in units of these images.
     """
     rise, step = measure
     kept = 0
@@ -223,7 +223,7 @@ def still_close(pairs, a, b, limits_a, limits_b, measure):
         apart2 = a.inner[i] + b.inner[j] - 2.0 * pairs.products[e] + across * across
         within = max(limits_a.reach[i], limits_b.reach[j])
         differ = min(abs(limits_a.y[i] - limits_b.y[j]) + rise.least, rise.most)
-        if differ > np.float32(0.0):  # NaN is not
+        if differ > np.float32(0.0):  # false for NaN
             within = max(within, differ * max(limits_a.slope[i], limits_b.slope[j]))
         far = within * step + a.moved[i] + b.moved[j]
         if apart2 <= far * far:

@@ -1,14 +1,14 @@
-"""Exact inner products of int8 rows, by the fastest route that this machine computes correctly.
+"""Exact inner products of int8 rows, by the fastest implementation that is correct on this machine.
 
-uint8 images are shifted to int8 (x - 128: distances do not change), so their inner products are integers. A product of D
-features is at most D * 2^14, which int32 holds for D <= 131,071; more features are split and summed in int64.
+uint8 images are shifted to int8 (x - 128, which preserves distances), so their inner products are integers. A product over D
+features is at most D * 2^14, which fits int32 for D <= 131,071; more features are split and summed in int64.
 
-Routes, tried in this order by `choose_route` (a table; `probe` decides with the extreme values, where saturating
-instructions are known to go wrong, and with a stopwatch):
+Routes, tried in this order by `choose_route` (`probe` tests each with extreme values, on which saturating instructions fail, and
+times it):
 
 - ``int8``: `torch._int_mm`, int8 x int8 -> int32.
-- ``float32``: float32 products over 1,024 features at a time: |sum| <= 2^24, so every partial sum is an integer that float32
-  holds, whatever the order of summation. Exact on any hardware (without reduced-precision float32 modes).
+- ``float32``: float32 products over 1,024 features at a time: |sum| <= 2^24, so every partial sum is an integer representable in
+  float32, in any order of summation. Exact on any hardware (without reduced-precision float32 modes).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 INT32_FEATURES = 131_071  # D * 128 * 128 < 2^31
 FLOAT32_FEATURES = 1_024  # D * 128 * 128 <= 2^24
-LEAST_FEATURES = 8  # torch 2.13's `_int_mm` returns garbage for a single feature on CPU; zeros change nothing
+LEAST_FEATURES = 8  # zero-padded to: `_int_mm` of torch 2.13 returns garbage for a single feature on CPU
 
 
 def _pad(x: Tensor, rows: int, features: int) -> Tensor:
@@ -34,7 +34,7 @@ def _pad(x: Tensor, rows: int, features: int) -> Tensor:
 
 def _int8(a: Tensor, b: Tensor) -> Tensor:
     if a.is_cuda:
-        # cuBLASLt wants more than 16 rows and multiples of 8; zeros change nothing
+        # cuBLASLt requires more than 16 rows and multiples of 8: pad with zeros
         m, n, d = max(32, -(-a.shape[0] // 8) * 8), max(32, -(-b.shape[0] // 8) * 8), -(-a.shape[1] // 8) * 8
         if (m, d) != a.shape or (n, d) != b.shape:
             return torch._int_mm(_pad(a, m, d), _pad(b, n, d).t())[: a.shape[0], : b.shape[0]]  # pyright: ignore[reportPrivateUsage]
@@ -52,7 +52,7 @@ def _float32(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _float32_part(a: Tensor, b: Tensor) -> Tensor:
-    """Integers as float32, of at most `FLOAT32_FEATURES` features."""
+    """Products over at most `FLOAT32_FEATURES` features, integers as float32."""
     return a.float() @ b.float().t()
 
 
@@ -86,16 +86,16 @@ def product(a: Tensor, b: Tensor, route: str) -> Tensor:
 
 
 def code_product(a: Tensor, b: Tensor, route: str) -> Tensor:
-    """`product` of few features, its integers in whatever type the route computes them: float32 or int32."""
+    """`product` for few features, with integers in the route's own type, float32 or int32."""
     if route == "float32" and a.shape[1] <= FLOAT32_FEATURES:
         return _float32_part(a, b)
     return product(a, b, route)
 
 
 def probe(route: str, device: str) -> float:
-    """Seconds that one medium product takes on this route; infinity if the route is missing or wrong here.
+    """Seconds for a medium-sized product by this route; infinity if it is unavailable or wrong on this device.
 
-    The corners are checked where int8 units go wrong: saturation of pairs of large products, and signs.
+    Checks the cases in which int8 units fail: saturation of pairs of large products, and signs.
     """
     try:
         extremes = torch.tensor([[-128], [127], [-1], [1], [0]], dtype=torch.int8, device=device).repeat(8, 513)
@@ -118,7 +118,7 @@ def probe(route: str, device: str) -> float:
 
 @functools.cache
 def choose_route(device: str = "cpu") -> str:
-    """The fastest correct route on `device`, probed once for each process.
+    """The fastest correct route on `device`, probed once per process.
 
     Raises
     ------

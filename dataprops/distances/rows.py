@@ -1,4 +1,4 @@
-"""The rows of a pass, read by number: memory-mapped shards, an array, or some rows of either."""
+"""Rows of a pass, read by number from memory-mapped shards, an array, or a subset of either."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataprops.distances.state import run_of
 
 
 class RowReader(Protocol):
-    """Reads rows by number: uint8 [len(rows), D]. Must be picklable to travel to workers, and thread-safe."""
+    """Reads rows by number: uint8 [len(rows), D]. Must be picklable (it is sent to workers) and thread-safe."""
 
     def __call__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     y : float64 [n]
         Labels (class codes or numbers), NaN = unlabelled.
     primary : bool [n]
-        One row for each distinct image is primary: only primary rows stand in neighbour lists.
+        One row of each distinct image is primary; only primary rows appear in neighbour lists.
     """
 
     read: RowReader
@@ -75,19 +75,19 @@ class SubsetReader(NamedTuple):
 
 
 def subset(rows: Rows, chosen: np.ndarray) -> Rows:
-    """Some rows, as rows 0..len(chosen)-1 of their own; each of them may be a neighbour."""
+    """A subset renumbered 0..len(chosen)-1, with all rows primary."""
     return Rows(SubsetReader(rows.read, chosen), rows.features, rows.y[chosen], np.ones(len(chosen), bool))
 
 
 def load_block(rows: Rows, index: np.ndarray, threads: int = 1) -> Block:
-    """Read and shift the rows with these numbers."""
+    """Read and shift the rows `index`."""
     index = np.asarray(index, np.int32)
     shifted, norm = _read_shifted(rows, index, threads)
     return Block(shifted, norm, rows.y[index], index, rows.primary[index])
 
 
 def unread_block(rows: Rows, index: np.ndarray, norm: np.ndarray) -> Block:
-    """The rows with these numbers and squared norms, whose pixels are read when they are asked for."""
+    """The rows `index` with known squared norms, whose pixels are read on demand."""
 
     def later(positions: np.ndarray) -> torch.Tensor:
         return _read_shifted(rows, index[positions], threads=1)[0]
@@ -97,7 +97,7 @@ def unread_block(rows: Rows, index: np.ndarray, norm: np.ndarray) -> Block:
 
 
 def raw_block(rows: Rows, index: np.ndarray) -> Block:
-    """The rows with these numbers for a device, which reads and shifts them itself."""
+    """The rows `index` unread, for a device that reads and shifts them itself."""
 
     def raw(positions: np.ndarray) -> np.ndarray:
         return rows.read(index[positions])
@@ -108,7 +108,7 @@ def raw_block(rows: Rows, index: np.ndarray) -> Block:
 
 
 def _read_shifted(rows: Rows, index: np.ndarray, threads: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Shifted rows and their squared norms; a few at a time, so that pixels are never in memory twice as a whole."""
+    """Shifted rows and their squared norms, read in chunks so that the pixels are never in memory twice."""
     shifted = aligned(len(index), rows.features)
     norm = np.empty(len(index))
 

@@ -1,4 +1,4 @@
-"""Where and how a pass is computed."""
+"""Execution settings of a pass."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataprops.distances.tiles import EDGE
 
 
 class Runner(NamedTuple):
-    """Where and how pairs are computed; it changes the time, never the result.
+    """Where and how pairs are computed; never changes the result.
 
     Attributes
     ----------
     threads : int
-        Of this process.
+        Threads of this process.
     device : str
         "cpu", or a torch device such as "cuda".
     pool : callable, optional
-        Computes jobs elsewhere; see `handover.JobPool`.
+        Runs jobs on workers; see `handover.JobPool`.
     edge : int
-        Rows of a tile on CPUs; a pass takes it from its plan.
+        Rows of a tile on CPUs; set from the plan of a pass.
     """
 
     threads: int = 1

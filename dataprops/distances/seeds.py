@@ -1,7 +1,7 @@
-"""Seeds of a tile: for rows that know nothing to rule pairs out by, the pairs that look best by their sketches' codes.
+"""Seeds of a tile: for rows that cannot prune pairs yet, the most promising pairs by their sketch codes.
 
-Once these are computed exactly a row has a k-th distance and a sharpest pair to beat. They never change a result, so the choice may
-be quick rather than exact: of the columns in groups, the best of each group, and of these the best.
+Computed exactly, they give a row a first k-th distance and sharpest pair. They never change the result, so the choice is approximate:
+columns are divided into groups, and the best of each group compete.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from dataprops.distances.kernel import label_rise
 from dataprops.util.compiled import njit
 
-GROUPS = 3  # for each neighbour: that two of them share one is then rare
+GROUPS = 3  # groups per neighbour, so that two neighbours rarely share one
 
 
 @njit(nogil=True, cache=True)
@@ -24,7 +24,7 @@ def _apart(g, norm_i, norm, out):
 
 @njit(nogil=True, cache=True)
 def _bluntness(apart, y_i, y, numeric, out):
-    """The inverse of squared sharpness by these squared distances; infinity where labels do not differ."""
+    """Inverse squared sharpness from squared distances; infinity for equal labels."""
     for j in range(apart.shape[0]):
         rise = label_rise(y_i - y[j], numeric)
         out[j] = max(apart[j], np.float32(1.0)) / rise if rise > 0.0 else np.inf
@@ -32,8 +32,10 @@ def _bluntness(apart, y_i, y, numeric, out):
 
 @njit(nogil=True, cache=True)
 def _leads(values, leads, least):
-    """The least value of each group and its column; infinity leads nothing. Columns take turns among the groups: like images lie
-    together and would share one. No branches."""
+    """Minimum of each group and its column, ignoring infinity; branch-free.
+
+    Columns are interleaved among the groups, since adjacent ones are similar and would share one.
+    """
     groups = leads.shape[0]
     leads[:] = 0
     least[:] = np.inf
@@ -46,8 +48,7 @@ def _leads(values, leads, least):
 
 
 class SeedSide(NamedTuple):
-    """Rows or columns of a tile: squared norms of their codes, float32, labels, float64, and whether they may appear in a neighbour
-    list."""
+    """Rows or columns of a tile: squared norms of the codes, float32; labels, float64; whether they may be neighbours."""
 
     norm: np.ndarray
     y: np.ndarray
@@ -55,8 +56,8 @@ class SeedSide(NamedTuple):
 
 
 class SeedRules(NamedTuple):
-    """Neighbours wanted, whether sharpest pairs are, whether labels are numbers, and whether rows and columns are the same (pairs are
-    then written with column > row)."""
+    """Number of neighbours, whether sharpest pairs are collected, whether labels are numeric, and whether rows and columns are the
+    same (pairs are then written with column > row)."""
 
     k: int
     sharp: bool
@@ -65,8 +66,7 @@ class SeedRules(NamedTuple):
 
 
 class Seeds(NamedTuple):
-    """Where seeds are written: int32 rows and columns, (k + 1) for each unbounded row, and marks, uint8 [m, n], 1 where a pair is not
-    asked for."""
+    """Output buffers: int32 rows and columns, k + 1 for each unbounded row; and marks, uint8 [m, n], 1 for pairs to skip."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -75,7 +75,7 @@ class Seeds(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _take(i, j, triangle, seeds, found):
-    """Take a pair, unless it is taken; the number of pairs then."""
+    """Add a pair unless it is marked; returns the new number of pairs."""
     if triangle and i > j:
         i, j = j, i
     if seeds.taken[i, j]:
@@ -88,7 +88,7 @@ def _take(i, j, triangle, seeds, found):
 
 @njit(nogil=True, cache=True)
 def choose_seeds(g, unbounded, a, b, rules, seeds):
-    """Choose for each unbounded row its sharpest pair and about its k nearest; return their number.
+    """Choose for each unbounded row about its k nearest and its sharpest pair; returns the number of pairs.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def choose_seeds(g, unbounded, a, b, rules, seeds):
     unbounded : int64
         Rows.
     a, b : SeedSide
-        Rows and columns; of the columns so many are looked at as `b` has.
+        Rows and columns; only the first len(b) columns are searched.
     rules : SeedRules
     seeds : Seeds
     """

@@ -1,21 +1,21 @@
-"""Lower bounds of distances from short sketches, so that most pairs need no product of all their features.
+"""Lower bounds of distances from short sketches, so that most pairs need no product over all features.
 
-The idea is filter-and-refine (Faloutsos et al. 1994: a filter that never overestimates a distance dismisses nothing
-wrongly). With c any fixed image, A an orthogonal projection onto a few directions and r the length of what A leaves of x - c, the map
-x -> (A(x - c), r) never lengthens a distance:
+Filter and refine (Faloutsos et al. 1994: a filter that never overestimates a distance causes no false dismissals). With c any fixed
+image, A an orthogonal projection onto a few directions, and r the norm of the residual of x - c, the map x -> (A(x - c), r) is
+1-Lipschitz:
 
     ||x - y||^2 = ||A(x - y)||^2 + ||(I - A)(x - y)||^2 >= ||Ax - Ay||^2 + (r_x - r_y)^2.
 
-The directions are the principal components of some of the images, c their mean, all rounded to int8: whatever was rounded away makes
-them a little worse, and never wrong, as A is made orthogonal from the rounded ones by exact products. The vector (A(x - c), r) is
-turned by a fixed orthogonal matrix, so that its energy is spread over its coordinates, and rounded to int8 steps; the length of what
-rounding changed is kept as the row's `error`. Then, in steps,
+The directions are principal components of a sample and c is its mean, all rounded to int8. Rounding makes the bounds slightly looser,
+never invalid, since A is orthogonalised from the rounded directions by exact products. The vector (A(x - c), r) is rotated by a fixed
+orthogonal matrix, to spread its energy over the coordinates, and quantised to int8 steps; the norm of the quantisation error is the
+row's `error`. Then, in steps,
 
     ||x - y|| >= ||code_x - code_y|| - error_x - error_y,
 
-where the codes' distance comes from the same exact int8 product as everything else, over a few coordinates in place of D. How tight
-the bound is only decides how many pairs must be looked at in full: `basis_choice` chooses the directions by a trial, `bounds` asks the
-sketches of a tile which of its pairs could matter.
+where the distance of the codes comes from the same exact int8 product, over a few coordinates instead of D. The tightness of the bound
+only affects how many pairs must be computed in full: `basis_choice` chooses the directions by a trial, `bounds` applies the bounds to
+a tile.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from dataprops.distances.pooled import pool
 from dataprops.util.compiled import njit
 
 CHUNK = 1_024  # rows sketched at once by a thread
-# A within `basis_choice.ORTHOGONAL` of a projection moves r by at most sqrt(ORTHOGONAL) * ||x - c||, and A(x - c) by less
+# deviation of A from a projection by `basis_choice.ORTHOGONAL` changes r by at most sqrt(ORTHOGONAL) * ||x - c||, A(x - c) by less
 MARGIN = 1e-4  # of ||x - c||
-ROUNDING = 1e-7  # of ||x||: what float64 loses of x - c
+ROUNDING = 1e-7  # of ||x||; bounds the rounding error of x - c in float64
 
 
 class Basis(NamedTuple):
-    """How sketches are made.
+    """Parameters of a sketch.
 
     Attributes
     ----------
     directions : int8 [p, D]
         The last is c.
     turn : float64 [p, p]
-        From products with the directions to turned coordinates of Ax; nothing comes from the last.
+        Maps products with the directions to rotated coordinates of Ax; the last product is ignored.
     axis : float64 [p]
-        Turned coordinate axis of r.
+        Rotated coordinate axis of r.
     origin : float64 [p]
-        Turned coordinates of Ac.
+        Rotated coordinates of Ac.
     origin_norm : float
         Squared norm of c.
     centre : float64 [p]
         Subtracted from every vector.
     step : float
-        Length of one int8 step, in units of the pictures.
+        Quantisation step, in units of the downscaled images.
     factor : int
-        Squares of so many pixels a side make the pictures of `pooled` that directions lie in.
+        Downscaling factor (`pooled`) of the images on which the directions are defined.
     levels : tuple of int
-        Factors of the pictures that pairs are looked at through before they are multiplied in full; coarse ones first.
+        Downscaling factors at which pairs are tested before they are computed in full; coarsest first.
     """
 
     directions: torch.Tensor
@@ -73,19 +73,19 @@ class Basis(NamedTuple):
 
     @property
     def length(self) -> float:
-        """Of one int8 step, in grey levels."""
+        """Quantisation step in grey levels."""
         return self.step * self.factor
 
 
 def basis_arrays(basis: Basis) -> dict[str, np.ndarray]:
-    """A basis as arrays, by the names of its attributes: to be kept in a file."""
+    """A basis as arrays keyed by attribute, for storage."""
     return {
         name: np.asarray(value) for name, value in (basis._asdict() | {"levels": np.array(basis.levels, int)}).items()
     }
 
 
 def basis_from(arrays: Mapping[str, np.ndarray]) -> Basis:
-    """A basis from the arrays of `basis_arrays`."""
+    """Inverse of `basis_arrays`."""
     directions, turn = (torch.from_numpy(arrays[name]) for name in ("directions", "turn"))
     origin = arrays["origin"], float(arrays["origin_norm"])
     levels = tuple(arrays["levels"].tolist())
@@ -102,11 +102,11 @@ class Sketch(NamedTuple):
     norm : float32 [n]
         Squared norms of the codes.
     error : float32 [n]
-        What rounding changed at most, in steps.
+        Upper bound of the quantisation error, in steps.
     pixel_norm : float64 [n]
         Squared norms of the rows themselves.
     step : float
-        Length of a step, in grey levels.
+        Quantisation step, in grey levels.
     levels : tuple of int
         Of the basis.
     """
@@ -119,7 +119,7 @@ class Sketch(NamedTuple):
     levels: tuple[int, ...] = ()
 
     def take(self, order: np.ndarray) -> Sketch:
-        """Rows in another order."""
+        """Reorder the rows."""
         return self._replace(
             codes=take_rows(self.codes, order),
             norm=self.norm[order],
@@ -129,19 +129,19 @@ class Sketch(NamedTuple):
 
 
 def take_rows(x: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-    """Copies of some rows; numpy's copying is several times as fast as torch's for int8."""
+    """Copy some rows, with numpy, which is several times as fast as torch for int8."""
     return torch.from_numpy(np.take(x.numpy(), rows, axis=0))
 
 
 def along_directions(basis: Basis, cross: torch.Tensor, norm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turned coordinates of A(x - c), float64 [n, p], and squared lengths of x - c, from products with the directions [n, p]."""
+    """Rotated coordinates of A(x - c), float64 [n, p], and squared norms of x - c, from products with the directions [n, p]."""
     along = torch.mm(cross, basis.turn).numpy()
     along -= basis.origin
     return along, np.maximum(0.0, norm - 2.0 * cross[:, -1].numpy() + basis.origin_norm)
 
 
 class Turned(NamedTuple):
-    """What rounding needs of a basis: float64 axis and centre [p], and the length of a step; see `Basis`."""
+    """Fields of `Basis` needed for quantisation: float64 axis and centre [p], and the step."""
 
     axis: np.ndarray
     centre: np.ndarray
@@ -149,7 +149,7 @@ class Turned(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """Where rounding writes: int8 [n, p], float32 [n], float32 [n]; see `Sketch`."""
+    """Output arrays of the quantisation: int8 [n, p], float32 [n], float32 [n]; see `Sketch`."""
 
     codes: np.ndarray
     norm: np.ndarray
@@ -158,14 +158,14 @@ class Codes(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def quantise(along, apart2, norm, basis, out):
-    """Round the vectors (A(x - c), r), turned and centred, to int8 steps.
+    """Quantise the rotated and centred vectors (A(x - c), r) to int8 steps.
 
     Parameters
     ----------
     along : float64 [n, p]
-        Turned coordinates of A(x - c).
+        Rotated coordinates of A(x - c).
     apart2, norm : float64 [n], [n]
-        Squared lengths of x - c, and of x.
+        Squared norms of x - c and of x.
     basis : Turned
     out : Codes
     """
@@ -190,7 +190,7 @@ def quantise(along, apart2, norm, basis, out):
 
 
 def empty_sketch(basis: Basis, norm: np.ndarray) -> Sketch:
-    """Room for the sketches of so many rows."""
+    """Allocate sketches for the rows of `norm`."""
     n = len(norm)
     codes = torch.from_numpy(np.empty((n, len(basis.axis)), np.int8))
     return Sketch(codes, np.empty(n, np.float32), np.empty(n, np.float32), norm, basis.length, basis.levels)

@@ -1,6 +1,6 @@
-"""The sketches of all rows of a pass: one basis, and codes that are filled in as blocks are read.
+"""Sketches of all rows of a pass: one basis, and codes computed as blocks are read.
 
-One basis serves all jobs, wherever they are computed, and later passes over a set that changed: what is known of a row is kept.
+The basis is shared by all jobs on all workers and by later passes over the changed set, so that known sketches are reused.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dataprops.distances.folds import Block
 from dataprops.distances.sketch import Basis, Sketch, make_sketch
 from dataprops.distances.state import run_of
 
-GROWTH = 4.0  # times the rows that a basis was made from: beyond, a new one is made
+GROWTH = 4.0  # growth of the set beyond which a new basis is chosen
 
 
 class Sketches(NamedTuple):
-    """Sketches of n rows. Arrays are updated in place; arrays of no rows keep nothing, and each job makes its own.
+    """Sketches of n rows. Arrays are updated in place; if they are empty, nothing is kept and each job computes its own.
 
     Attributes
     ----------
     basis : Basis
     rows : int
-        Of the set that the basis was made from.
+        Size of the set for which the basis was chosen.
     codes, norm, error, pixel_norm : int8 [n, p], float32 [n], float32 [n], float64 [n]
         As in `Sketch`.
     done : bool [n]
-        Rows whose sketch is there.
+        Rows whose sketch is known.
     """
 
     basis: Basis
@@ -42,7 +42,7 @@ class Sketches(NamedTuple):
     done: np.ndarray
 
     def part(self, index: np.ndarray) -> Sketch | None:
-        """Of some rows; None unless all of them are there."""
+        """Sketches of some rows; None unless all are known."""
         some = run_of(index)
         if not len(self.done) or not self.done[some].all():
             return None
@@ -50,7 +50,7 @@ class Sketches(NamedTuple):
         return Sketch(torch.from_numpy(self.codes[some]), *of_rows, self.basis.length, self.basis.levels)
 
     def put(self, index: np.ndarray, sketch: Sketch) -> None:
-        """Keep the sketches of some rows."""
+        """Store the sketches of some rows."""
         if not len(self.done):
             return
         self.codes[index] = sketch.codes.numpy()
@@ -58,7 +58,7 @@ class Sketches(NamedTuple):
         self.done[index] = True
 
     def of(self, block: Block, threads: int) -> Sketch:
-        """Of a block's rows, made if need be."""
+        """Sketches of a block's rows, computed if necessary."""
         sketch = self.part(block.number)
         if sketch is None:
             sketch = make_sketch(self.basis, block.shifted, block.norm, threads)
@@ -67,7 +67,7 @@ class Sketches(NamedTuple):
 
 
 def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
-    """Sketches of n rows, none of them made yet."""
+    """Sketches of n rows, none computed yet."""
     codes = np.empty((n, len(basis.axis)), np.int8)
     norm, error = np.empty(n, np.float32), np.empty(n, np.float32)
     return Sketches(basis, rows, codes, norm, error, np.empty(n), np.zeros(n, bool))
@@ -76,14 +76,14 @@ def no_sketches(basis: Basis, rows: int, n: int) -> Sketches:
 def begin_sketches(
     load: Callable[[np.ndarray], Block], n: int, features: int, least: int, keep: bool
 ) -> Sketches | None:
-    """Choose a basis for n rows; None where sketches do not pay.
+    """Choose a basis for n rows; None if sketches would not save work.
 
     Parameters
     ----------
     load : callable
         Reads rows by number.
     least : int
-        Rows that will be compared with all.
+        Number of rows that will be compared with all.
     keep : bool
         Whether to keep the sketches of all rows.
     """
@@ -96,12 +96,12 @@ def begin_sketches(
 
 
 def carry_sketches(known: Sketches, content: np.ndarray, content_row: np.ndarray) -> Sketches | None:
-    """Sketches for the rows of a set that changed; None if it has outgrown the basis.
+    """Carry sketches over to a changed set; None if it has outgrown the basis.
 
     Parameters
     ----------
     content : int64
-        New number of each old primary row; -1 where it is gone, and for rows that are not primary.
+        New number of each old primary row; -1 if it was removed or is not primary.
     content_row : int32 [n]
         The primary row with the same content, after the change.
     """

@@ -1,7 +1,7 @@
-"""What a pass over pairs collects, as data: empty, fold in (`kernel.reduce_tile`), merge, finalize.
+"""The state of a pass over pairs: empty, fold (`kernel.reduce_tile`), merge, finalize.
 
-Every part has a fixed width and a total order, so any tiling, any number of workers, a resumed and an incremental run end in
-bit-equal results.
+Every field has a fixed width and a total order, so results are bit-equal for any tiling and number of workers, and after a resumed
+or incremental run.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class PassSpec(_Spec):
     k : int
         Neighbours of each row; 0 = none.
     numeric : bool
-        Labels are numbers (sharpness (y_i - y_j)^2 / d^2) rather than classes (1 / d^2 where they differ).
+        Labels are numbers (squared sharpness (y_i - y_j)^2 / d^2) rather than classes (1 / d^2 where they differ).
     near2 : float
-        Squared near-duplicate distance; negative = do not collect near pairs.
+        Squared near-duplicate distance; negative: near pairs are not collected.
     near_limit : int
-        Near pairs listed at most; all are counted.
+        Maximum number of near pairs listed; all are counted.
     sharp : bool
         Collect the sharpest pair of each row.
     """
@@ -45,7 +45,7 @@ class PassSpec(_Spec):
     def __new__(
         cls, k: int, numeric: bool = False, near2: float = -1.0, near_limit: int = 1_000_000, sharp: bool = True
     ) -> PassSpec:
-        # an int for near2 would have the compiled kernels compute distances in integers
+        # with an int near2 numba would compile the kernels for integer distances
         return super().__new__(cls, int(k), bool(numeric), float(near2), int(near_limit), bool(sharp))
 
 
@@ -78,7 +78,7 @@ class State(NamedTuple):
 
 
 def run_of(index: np.ndarray) -> slice | np.ndarray:
-    """The same rows, as a slice where they are a run: nothing is copied then."""
+    """The row numbers as a slice if they are contiguous, which avoids copies."""
     run = len(index) > 0 and index[-1] - index[0] == len(index) - 1 and bool(np.all(np.diff(index) == 1))
     return slice(int(index[0]), int(index[-1]) + 1) if run else index
 
@@ -94,8 +94,8 @@ def empty(n: int, k: int, bound: np.ndarray | None = None) -> State:
     Parameters
     ----------
     bound : float64 [n], optional
-        Upper bounds of the k-th squared distances, if known: pairs beyond are pruned at once. They never change a result
-        that is merged with the pairs the bounds came from.
+        Upper bounds of the k-th squared distances, if known: pairs beyond them are pruned at once. The result is the same once
+        merged with the pairs from which the bounds came.
     """
     d2 = np.full((n, k), np.inf)
     if bound is not None and k:
@@ -104,14 +104,14 @@ def empty(n: int, k: int, bound: np.ndarray | None = None) -> State:
 
 
 class Found(NamedTuple):
-    """What a state holds, without its empty places: what travels from a worker.
+    """The filled entries of a state, as sent by a worker.
 
-    Once neighbours are known most pairs of a job are pruned by their bounds, so little is left to send.
+    Once neighbours are known, most pairs of a job are pruned by their bounds, so this is small.
 
     Attributes
     ----------
     row, d2, neighbour : int32, float64, int32 [e]
-        Neighbours: of the row at this position, its squared distance and number.
+        Neighbours: position of the row, squared distance, number of the neighbour.
     sharp_row, sharp, sharp_d2, sharp_index : int32, float64, float64, int32 [s]
         Sharpest pairs of these rows.
     """
@@ -126,7 +126,7 @@ class Found(NamedTuple):
 
 
 def found_in(state: State) -> Found:
-    """The filled places of a state."""
+    """The filled entries of a state."""
     rows, slots = np.nonzero(state.knn_index != EMPTY)
     sharp = np.nonzero(state.sharp > 0.0)[0]
     return Found(
@@ -141,7 +141,7 @@ def found_in(state: State) -> Found:
 
 
 def merge(into: State, found: Found) -> None:
-    """Fold what another state of the same rows holds into `into`; no pair may be in both."""
+    """Merge the entries of another state of the same rows into `into`; no pair may be in both."""
     if into.k:
         kernel.push_entries(into, found)
     kernel.push_sharpest(into, found)
@@ -155,9 +155,9 @@ def finalize(state: State) -> State:
 
 
 class NearPairs:
-    """Near-identical pairs, the closest `limit` of them in full and the number of all; safe to use from several threads.
+    """The `limit` closest near-identical pairs, and the number of all; thread-safe.
 
-    Truncation keeps the smallest by (d2, a, b), so the outcome does not depend on the order of arrival.
+    Truncation keeps the smallest by (d2, a, b), so the result does not depend on the order of insertion.
     """
 
     def __init__(self, limit: int = 1_000_000):
@@ -168,7 +168,7 @@ class NearPairs:
         self._held = 0
 
     def add(self, a: np.ndarray, b: np.ndarray, d2: np.ndarray, count: int | None = None) -> None:
-        """Add pairs of row numbers; `count` when they stand for more pairs than are listed (a truncated part)."""
+        """Add pairs of row numbers; `count` is the number they stand for if the list was truncated."""
         with self._lock:
             self.count += len(a) if count is None else count
             self._parts.append((np.minimum(a, b), np.maximum(a, b), d2.copy()))

@@ -1,7 +1,7 @@
-"""How a unit is cut: tiles, each one product, small enough that the epilogue finds it in cache.
+"""Divide a unit into tiles: one product each, small enough to be in cache for the epilogue.
 
-Tiles go along diagonals: neighbours in the list rarely share rows, and the diagonal itself - which gives every row a first k-th
-distance to prune with - comes first.
+Tiles are listed along diagonals: consecutive ones rarely share rows, and the main diagonal, which gives every row a first k-th
+distance for pruning, comes first.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-EDGE = 1024  # rows of a tile: int32 4 MB; larger does not speed the product up, smaller does not speed the epilogue up
-SMALLEST_EDGE = 256  # diagonal tiles are halved down to this: half of a diagonal tile is wasted work
+EDGE = 1024  # rows of a tile, 4 MB in int32; a larger one does not speed up the product, a smaller one not the epilogue
+SMALLEST_EDGE = 256  # size down to which diagonal tiles are halved, since half of a diagonal tile is wasted
 
 
 class Tile(NamedTuple):
-    """A rectangle of pairs; `triangle`: on the diagonal, only pairs with column > row."""
+    """A rectangle of pairs; `triangle`: on the diagonal, with only pairs of column > row."""
 
     rows: slice
     columns: slice
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
 
 
 def halves(start: int, stop: int) -> Iterator[Tile]:
-    """Cover the upper triangle of rows start..stop by smaller tiles: half of a triangle's product would be wasted."""
+    """Cover the upper triangle of rows start..stop by smaller tiles, to waste less of the product."""
     if stop - start <= SMALLEST_EDGE:
         yield Tile(slice(start, stop), slice(start, stop), True)
         return

@@ -1,10 +1,10 @@
-"""One tile folded into a state by plain torch operations, on any device: the route on CUDA, and the oracle of `kernel`.
+"""Fold one tile into a state with plain torch operations on any device: the fallback on CUDA, and the reference for `kernel`.
 
-Slower than the compiled epilogue on a CPU but free of its cleverness: all squared distances of the tile are formed in int64, the k
-smallest of each row (column) are taken by a key that packs (distance, position), and merged with what is known. On a GPU the
-tiles are large, so that products outweigh these scans.
+Slower than the compiled epilogue on a CPU but straightforward: all squared distances of the tile are computed in int64, the k smallest
+of each row (column) are selected by a packed key (distance, position), and merged with the state. On a GPU tiles are large, so that
+products dominate.
 
-State tensors here are sorted ascending, not heaps: `TorchState` mirrors `state.State` after `finalize`.
+State tensors are sorted ascending, not heaps: `TorchState` mirrors `state.State` after `finalize`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FAR = 2**62  # sorts after every key
 
 
 class TorchState(NamedTuple):
-    """`state.State` as tensors of one device; neighbours ascending by (d2, index)."""
+    """`state.State` as tensors on one device; neighbours ascending by (d2, index)."""
 
     knn_d2: Tensor
     knn_index: Tensor
@@ -72,7 +72,7 @@ def _sharpest(
     differs = (step < 0) | (step > 0)
     gain = torch.where(differs & allowed, (step * step if numeric else torch.ones_like(step)) / d2.double(), 0.0)
     value, column = gain.max(dim=1)
-    # max() may name any of several equal columns: take the first
+    # max() may return any of several equal columns: take the first
     column = (gain == value[:, None]).to(torch.uint8).argmax(dim=1)
     index = other.number[column]
     better = (value > state.sharp) | ((value == state.sharp) & (value > 0) & (index < state.sharp_index))
@@ -107,7 +107,7 @@ def fold(
     d2 = rows.norm[:, None] + columns.norm[None, :] - 2 * g.long()
     distinct = d2 > 0
     if rules.triangle:
-        # a tile of the diagonal is symmetric: its rows already see every pair
+        # a diagonal tile is symmetric, so its rows already cover every pair
         once = torch.ones_like(distinct).triu(1)
     else:
         once = torch.ones_like(distinct)

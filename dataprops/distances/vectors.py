@@ -1,14 +1,14 @@
-"""Nearest neighbours of float vectors (representations), exact to float64 though the products are float32.
+"""Nearest neighbours of float vectors (representations), exact to float64 with products in float32.
 
-The expanded formula |a|^2 + |b|^2 - 2 a.b in float32 is garbage exactly where it matters, between near-duplicates. So it only chooses
-candidates: after centring, the computed product of two float32 vectors of D features is off by at most
+In float32, |a|^2 + |b|^2 - 2 a.b suffers from cancellation exactly where it matters, between near-duplicates. So it only selects
+candidates: after centring, the error of the computed product of two float32 vectors of D features is at most
 (D + 4) 2^-24 |a| |b| (Higham 2002, section 3.1, any order of summation, rounding of the inputs included), hence
 
     |a - b|^2  >=  (|a|^2 + |b|^2) (1 - c) - 2 fl(a.b),   c = (D + 4) 2^-24,
 
-and a pair whose bound lies beyond the k-th distances found so far of both rows is out. Every other pair is decided by the sum of
-squared differences in float64. Where the margin is useless (vectors much closer to each other than to their mean), all pairs are
-decided that way: slower, never wrong.
+and a pair whose bound exceeds the current k-th distances of both rows is pruned. Every other pair is decided by the sum of squared
+differences in float64. If the bound is useless (vectors much closer to each other than to their mean), all pairs are decided that
+way: slower, never wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataprops.errors import DatapropsError
 from dataprops.util.compiled import njit
 
 UNIT_ROUNDOFF = 2.0**-24
-UNDERFLOW = 2.0**-120  # of a product of float32 numbers too small for its range, generously
+UNDERFLOW = 2.0**-120  # generous allowance for underflow in float32 products
 EDGE, SMALLEST_EDGE = 1024, 16
 TILE_MEMORY = 512 * 2**20  # bytes of the two strips of a tile, in float64 and float32
 
@@ -48,7 +48,7 @@ def _squared_distance(a, b):
 
 
 class _Strip(NamedTuple):
-    """Rows of one side of a tile: the vectors in float64, lower parts of their bounds, the first row's number, and neighbour heaps."""
+    """Rows of one side of a tile: float64 vectors, their terms of the lower bound, number of the first row, and neighbour heaps."""
 
     exact: np.ndarray
     low: np.ndarray
@@ -85,7 +85,7 @@ def _reduce(g, a, b, triangle):
 
 
 class _Frame(NamedTuple):
-    """How vectors are brought into float32's range: their mean, and a power of two."""
+    """Shift and scale that bring vectors into the range of float32: their mean, and a power of two."""
 
     centre: np.ndarray
     scale: float
@@ -99,7 +99,7 @@ def _frame(vectors: np.ndarray, edge: int) -> _Frame:
         raise DatapropsError(
             "the vectors contain NaN or infinite values: a diverged network has no representation to measure"
         )
-    # far beyond float32's range the products would overflow: scale by a power of two, which changes no digit
+    # scaling by a power of two is exact, and prevents overflow of float32 products
     top = max((float(np.abs(vectors[s : s + edge] - centre).max(initial=0.0)) for s in starts), default=0.0)
     return _Frame(centre, 2.0 ** -np.ceil(np.log2(top)) if top > 0 else 1.0)
 
