@@ -361,7 +361,7 @@ def test_plans_fit_the_memory_they_are_given_and_refuse_with_the_number():
     assert plan.bytes <= 4 * 2**30
     assert plan.bytes == working_bytes(PassSize(200_000, 50_176, 20), 2, plan.block, plan.edge)
     assert plan_pass(1, 1, 20, Resources(memory=2**26)).block == 1
-    with pytest.raises(DatapropsError, match=r"need [\d,]+ MiB at least, and 64 MiB are allowed"):
+    with pytest.raises(DatapropsError, match=r"need at least [\d,]+ MiB, and 64 MiB are allowed"):
         plan_pass(1_000_000, 50_176, 20, Resources(memory=64 * 2**20))
 
 

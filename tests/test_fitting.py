@@ -351,7 +351,7 @@ def test_few_datasets_are_fitted_without_intervals_and_said(datasets):
         assert robust["slope"]["low"] is None
     if datasets == 1:
         assert result["verdicts"]["robustness"]["beats"] is None
-        assert "not judged" in result["verdict"]
+        assert "not evaluated" in result["verdict"]
     elif datasets == 2:
         assert result["laws"]["generalization"]["free"]["slopes"]["log_sharpness"]["value"] is not None
 
@@ -360,7 +360,7 @@ def test_one_network_one_size_and_no_spread_are_said():
     cells = planted_cells(RNG(9), models={"resnet18": 8.0}, sizes=(1000,))
     result = fit_laws(cells).result
     assert result["families"] == ["resnet18"]
-    assert "n_train is not known or does not vary" in result["baselines"]["generalization"]["log_n"]["missing"]
+    assert "n_train is missing or constant" in result["baselines"]["generalization"]["log_n"]["missing"]
     cells["k_f"] = 2e-4
     result = fit_laws(cells).result
     assert "do not determine" in result["laws"]["robustness"]["missing"]
@@ -384,8 +384,11 @@ def test_networks_of_two_presets_have_constants_of_their_own():
     "table, reason",
     [
         (pd.DataFrame({"model": ["a"]}), "no column 'dataset'"),
-        (pd.DataFrame({"dataset": ["a"], "status": ["failed"]}), "none is of a finished training"),
-        (pd.DataFrame({"dataset": []}), "0 rows"),
+        (
+            pd.DataFrame({"dataset": ["a"], "status": ["failed"]}),
+            "none of the 1 rows of the table is a completed training run",
+        ),
+        (pd.DataFrame({"dataset": []}), "none of the 0 rows"),
     ],
 )
 def test_a_table_that_is_none_is_refused(table, reason):
@@ -514,4 +517,4 @@ def test_forms_need_their_columns_and_five_sources():
     assert told["log_loss"]["loss"] == "raw"
     assert "errors, n_test" in told["logit_error"]["missing"]
     few = cells[cells["source"].isin(sorted(cells["source"].unique())[:4])]
-    assert "it takes 5 sources, there are 4" in forms.judged_forms(few)["cnn4"]["log_loss"]["missing"]
+    assert "it needs 5 sources, there are 4" in forms.judged_forms(few)["cnn4"]["log_loss"]["missing"]

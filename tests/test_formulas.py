@@ -30,13 +30,14 @@ def test_a_probe_takes_twenty_images_and_numbers_in_four_groups_that_vary() -> N
     one_each, y = np.arange(20), np.arange(20) % 2
     assert measure.reason_not_applicable(y, one_each, numeric=False) is None
     few = measure.reason_not_applicable(y[:19], one_each[:19], numeric=False)
-    assert few == "it takes 20 labelled, readable images, there are 19"
+    assert few == "it needs 20 labelled, readable images, there are 19"
     told = [
         measure.reason_not_applicable(numbers, groups, numeric=True)
         for numbers, groups in ((y, one_each % 4), (y, one_each % 3), (np.ones(20), one_each))
     ]
-    assert told == [None, *["the numbers, or the groups, do not vary"] * 2]
-    reason = "it takes two classes with images in 4 groups each (patients; images without one count alone, copies together), there"
+    assert told == [None, *["the numbers are constant, or there are too few groups"] * 2]
+    reason = "it needs two classes with images in 4 groups each "
+    reason += "(a group is a patient, an image without one, or a set of copies), there"
     assert measure.reason_not_applicable(0 * y, one_each, numeric=False) == f"{reason} is 1"
     assert measure.reason_not_applicable(y, one_each % 2, numeric=False) == f"{reason} are 0"
 
@@ -104,13 +105,13 @@ def test_errors_margins_and_confusion_are_those_of_the_largest_size() -> None:
     assert found.hardness.tolist() == [-0.5, 0.5, 0, -0.75]
     right = measure._of_classes([20], [large[[0, 0, 3, 3]]], y, group, folds, weights, 1.0)
     assert tuple(right.error) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 3)))
-    reason = "the reference classifier makes {}, and the gain from more images takes 10 to be measured"
+    reason = "the reference classifier makes {}; measuring the gain from more images requires 10"
     assert (right.curve[0].error, right.losses[0]) == (0, -np.log(0.75))
     assert right.withheld == reason.format("no held-out error")
     assert found.withheld == reason.format("2 held-out errors")
     assert measure._gains([1], np.ones((1, 1)), 1, weights, group, 1.0)[1] == reason.format("1 held-out error")
     few = measure._gains([1, 2], np.ones((1, 1)), 10, weights, group, 1.0)[1]
-    assert few == "there are too few images for a learning curve: it takes three sizes, there are 2"
+    assert few == "there are too few images for a learning curve: it needs three sizes, there are 2"
 
 
 def test_gains_are_widened_for_the_images_trained_on_and_for_no_curve_being_a_power_law() -> None:
@@ -324,7 +325,7 @@ def test_images_for_a_loss_follow_the_line_and_end_where_loss_and_slope_may_lie(
     assert told.value == pytest.approx(500 * np.exp(12 * 0.2 / 3))
     assert (told.low, told.high) == pytest.approx((min(ends), max(ends)))
     assert told.level == pytest.approx(5 / 6)
-    assert ("the uncertainty of the slope is not known" in told.basis) is not free
+    assert ("does not include the uncertainty of the slope" in told.basis) is not free
 
 
 def test_images_needed_are_one_at_least_and_none_where_the_slope_does_not_help() -> None:
@@ -349,9 +350,9 @@ def test_images_needed_are_one_at_least_and_none_where_the_slope_does_not_help()
             150.0,
             100.0,
             2e9,
-            "expected already: 150 of the 150 images are expected to do (90 % from 100, with no finite upper bound",
+            "expected already: 150 of the 150 images are expected to suffice (90 % from 100, with no finite upper bound",
         ),
-        (150.0, None, None, "expected already: 150 of the 150 images are expected to do (90 %)."),
+        (150.0, None, None, "expected already: 150 of the 150 images are expected to suffice (90 %)."),
         (
             2e9,
             1e9,
@@ -377,12 +378,12 @@ def test_an_interval_is_the_largest_miss_of_few_sets_and_a_quantile_of_many() ->
     assert forecast.miss_quantile(few) == forecast.miss_quantile(few | {"none": []}) == (9.0, 0.9)
     assert forecast._interval_words(line(residuals=misses), (38.0, 0.95)) == (
         "95 % interval",
-        "interval: the 95 % quantile of what 39 datasets were missed by when each was left out",
+        "interval: the 95 % quantile of the leave-one-out errors of 39 datasets",
     )
     called, where = forecast._interval_words(line(), (0.4, 5 / 6))
     assert called == "83 % interval"
     assert where == (
-        "interval: the largest miss among 5 datasets when each was left out, expected to cover 83 % of new datasets"
+        "interval: the largest leave-one-out error among 5 datasets, expected to cover 83 % of new datasets"
     )
 
 
@@ -427,7 +428,7 @@ def test_audits_from_before_windows_had_the_automatic_one() -> None:
     now = {"preprocess": {"size": 64, "window": "auto", "range": None}}
     assert preprocessing_differs({"preprocess": {"size": 64}}, now) is None
     told = preprocessing_differs({"preprocess": {"size": 32}}, now)
-    assert told == "the previous audit has size 32, this one 64: they compare only under one preprocessing"
+    assert told == "the previous audit has size 32, this one 64: comparisons require the same preprocessing"
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def test_the_gain_of_doubling_is_the_probes_or_withheld_with_the_reason():
         score["elsewhere"]["baseline_miss"],
     ):
         assert f" {math.exp(miss):.2f} " in told.sentence.replace(":", " ")
-    assert told.sentence.endswith("there the curve is indistinguishable from the mean.")
+    assert told.sentence.endswith("there the curve is not distinguishable from the mean.")
     assert "  " not in told.sentence
     more = {"gain_if_doubled": {"value": 0.3, "low": 0.1, "high": 0.4}, "kind": "numbers"}
     told = loss_if_doubled(more | {"gain_if_quadrupled": {"value": 0.5, "low": 0.2, "high": 0.6}})
@@ -438,8 +438,12 @@ def changed(**values):
     ("change", "words", "significant"),
     [
         (changed(), "harder to learn, or its labels noisier", True),
-        (changed(expected=0.15), "as fewer images bring it", False),
-        (changed(value=-0.2, low=-0.3, high=-0.1, expected=-0.1), "as more images of one kind bring it", False),
+        (changed(expected=0.15), "as expected from fewer images", False),
+        (
+            changed(value=-0.2, low=-0.3, high=-0.1, expected=-0.1),
+            "as expected from more images of the same kind",
+            False,
+        ),
         (changed(value=-0.2, low=-0.3, high=-0.1), "easier to learn", True),
         (changed(low=-0.1), "no more than sampling noise", False),
     ],

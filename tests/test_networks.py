@@ -43,7 +43,7 @@ def test_a_prediction_is_the_form_at_the_probe_with_its_interval(name):
     assert {"test_loss": "test loss", "test_error": "test error", "network_penalty": "FGSM"}[name] in told.sentence
     value = f"{100 * told.value:.0f} %" if name == "test_error" else f"{told.value:.2g}"
     assert f": {value} " in told.sentence or f"by {value} nats" in told.sentence
-    assert "networks on 11 other sources were missed by a factor of 1.6" in told.sentence
+    assert "leave-one-out error on 11 other sources: a factor of 1.6" in told.sentence
     assert ("in the odds" in told.sentence) == (name == "test_error")
     assert "calibrated, " not in told.sentence
     assert "Too narrow" not in told.sentence and "extrapolation" not in told.sentence
@@ -67,16 +67,16 @@ def test_beyond_the_sizes_of_the_networks_a_prediction_is_an_extrapolation_or_wi
         words = (
             "networks were trained on 100 to 800 images, and nothing is predicted for fewer than 75 or more than 3,200"
         )
-        assert told.withheld == f"{words}: this set has {n:,}"
+        assert told.withheld == f"the {words}: this set has {n:,}"
     else:
-        assert ("An extrapolation: networks were trained on 100 to 800 images." in told.sentence) == outside
+        assert ("An extrapolation: the networks were trained on 100 to 800 images." in told.sentence) == outside
 
 
 @pytest.mark.parametrize(("held", "narrow"), [(16, True), (17, False), (20, False)])
 def test_an_interval_that_held_too_seldom_is_called_too_narrow(held, narrow):
     quarters = ((AT - 1, 5, 5), (AT + 1, 20, held), (9.0, 7, 7))
     told = network_prediction("test_loss", probe(), networks=family(quarters=quarters))
-    words = f"Too narrow here: of 20 networks in this range of predictions such intervals held {held} ("
+    words = f"Too narrow here: in this range of predictions such intervals covered {held} of 20 networks ("
     assert (words in told.sentence) == ("Too narrow" in told.sentence) == narrow
     assert told.score is not None and told.score["here"] == {"coverage": held / 20, "networks": 20}
 
@@ -97,15 +97,18 @@ def test_a_loss_is_no_worse_than_that_of_equal_probabilities():
 
 def test_what_no_form_is_clearly_better_for_or_was_not_measured_is_withheld():
     unclear = network_prediction("test_loss", probe(), networks=family(clearly=False))
-    assert unclear.value is None and "missed by 0.5 on the log scale, by log N alone by 0.9" in (unclear.withheld or "")
+    assert unclear.value is None
+    assert "its error is 0.5 on the log scale, that of log N alone 0.9" in (unclear.withheld or "")
     lacking = family()._replace(best={"log_loss": best()})
     assert network_prediction("test_error", probe(), networks=lacking).withheld == (
-        "the calibration's networks have no such number"
+        "the networks of the calibration lack this number"
     )
-    assert (
-        network_prediction("test_loss", None, "why").withheld == "it rests on the probe, and this audit has none: why"
+    assert network_prediction("test_loss", None, "why").withheld == (
+        "it needs the probe, which this audit does not have: why"
     )
-    assert "this set has numbers" in (network_prediction("test_loss", probe(kind="numbers")).withheld or "")
+    assert "the labels of this set are numbers" in (
+        network_prediction("test_loss", probe(kind="numbers")).withheld or ""
+    )
 
 
 def penalty(value: float | None, calibration: str | None = None) -> list[Prediction]:
@@ -163,7 +166,7 @@ def test_a_family_is_kept_and_read_with_its_forms():
 
 
 def test_why_no_network_is_predicted_is_told_by_what_was_judged():
-    lacking, judged = {"log_loss": {"missing": "it takes 5 sources"}}, {"log_loss": {"sentence": "judged"}}
+    lacking, judged = {"log_loss": {"missing": "it needs 5 sources"}}, {"log_loss": {"sentence": "judged"}}
     assert "run dataprops fit again" in networks.reason_no_networks(None)
-    assert networks.reason_no_networks({"a": lacking, "b": lacking}).endswith("on sources left out: it takes 5 sources")
-    assert "have no columns of the reference classifier" in networks.reason_no_networks({"a": lacking, "b": judged})
+    assert networks.reason_no_networks({"a": lacking, "b": lacking}).endswith("on held-out sources: it needs 5 sources")
+    assert "lack the columns of the reference classifier" in networks.reason_no_networks({"a": lacking, "b": judged})

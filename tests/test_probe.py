@@ -564,7 +564,7 @@ def test_networks_are_predicted_with_the_score_that_the_calibration_earned(plant
         assert (told[name]["value"] is not None) == best.clearly
         if best.clearly:
             assert told[name]["low"] < told[name]["value"] < told[name]["high"]
-            assert "other sources were missed by a factor of" in told[name]["sentence"]
+            assert "other sources: a factor of" in told[name]["sentence"]
     assert "--no-probe" in network_prediction("test_loss", None, "left out with --no-probe").withheld
     large = summary["probe"] | {"n_images": 4000, "n_total": 60_000}
     assert all("60,000" in network_prediction(name, large).withheld for name in TARGETS)
@@ -622,8 +622,8 @@ def test_an_even_cloud_has_no_near_pair_and_numbers_are_sharp_by_their_differenc
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda file: np.save(file, np.zeros((3, 2))), "has 3 rows and the set lists 4 images"),
-        (lambda file: np.save(file, np.array([[0.0], [1], [np.nan], [2]])), "those of c.png"),
+        (lambda file: np.save(file, np.zeros((3, 2))), "has 3 rows, but the set lists 4 images"),
+        (lambda file: np.save(file, np.array([[0.0], [1], [np.nan], [2]])), "first at c.png"),
         (lambda file: np.save(file, np.array([{}] * 4, object), allow_pickle=True), "cannot be read"),
         (lambda file: np.save(file, np.zeros((4, 0))), "no features"),
         (lambda file: file.write_bytes(b"no array"), "cannot be read"),
@@ -654,11 +654,11 @@ def test_a_table_of_features_goes_by_its_paths(tmp_path):
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        ("x.csv", lambda file: file.touch(), r"must be a file \.npy or \.parquet"),
+        ("x.csv", lambda file: file.touch(), r"must be a \.npy or \.parquet file"),
         ("x.npy", lambda file: None, "does not exist"),
-        ("x.npy", lambda file: np.save(file, np.array(["a", "b"])), "must hold one array of numbers"),
+        ("x.npy", lambda file: np.save(file, np.array(["a", "b"])), "must contain one numeric array"),
         ("x.parquet", lambda file: file.write_bytes(b"no table"), "cannot be read as Parquet"),
-        ("x.parquet", lambda file: pd.DataFrame({"path": ["a", "a"], "u": 1}).to_parquet(file), "names a twice"),
+        ("x.parquet", lambda file: pd.DataFrame({"path": ["a", "a"], "u": 1}).to_parquet(file), "lists a twice"),
         (
             "x.parquet",
             lambda file: pd.DataFrame({"path": ["a", "b"], "u": [[1.0], [1.0, 2.0]]}).to_parquet(file),

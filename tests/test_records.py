@@ -93,11 +93,11 @@ def test_the_summary_of_a_probe_is_plain_values() -> None:
     assert (told["errors"], told["kind"], told["chance"], told["suspects"]) == (2, "classes", 0.25, 2)
     assert told["confusion"] == [[1, 1], [1, 1]]
     assert told["attack"] == {"gradient": 2.0, "penalty": 1.0, "flip_median": 5.0, "eps": 2.0, "images": 2}
-    assert told["sentence"].endswith("of images it has not seen; always naming the largest class errs on 25 %.")
+    assert told["sentence"].endswith("of unseen images; always naming the largest class errs on 25 %.")
     bare = record.summary_of(probe(gains=None, log_loss=None, attack=None, suspects=None), y, ["a", "b"], "group", [])
     for name in ("gain_if_doubled", "gain_if_quadrupled", "log_loss", "attack", "suspects"):
         assert bare[name] is None, name
-    assert "images of patients it has not seen" in bare["sentence"]
+    assert "images of unseen patients" in bare["sentence"]
     numbers = record.summary_of(probe(confusion=None), y.astype(float), None, "image", [])
     assert (numbers["errors"], numbers["kind"], numbers["chance"], numbers["classes"]) == (None, "numbers", 1.0, None)
     assert "leaves 25 % (10 % to 50 %) of the labels' variance unexplained" in numbers["sentence"]

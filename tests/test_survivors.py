@@ -451,12 +451,14 @@ def test_a_gain_is_significant_where_its_interval_excludes_nought(low: float, hi
     assert ("lower the log loss" in prediction.sentence, "not lower" in prediction.sentence) == (True, low + high <= 0)
 
 
-@pytest.mark.parametrize(("low", "words"), [(0.0, "is indistinguishable from the mean."), (0.1, "is clearly better.")])
+@pytest.mark.parametrize(
+    ("low", "words"), [(0.0, "not distinguishable from the mean."), (0.1, "clearly better than the mean.")]
+)
 def test_what_a_curve_was_worth_elsewhere_is_told_by_its_interval(low: float, words: str) -> None:
     score = {"miss": 0.1, "baseline_miss": 0.2, "sources": 9}
     told = gain._worth({**score, "elsewhere": {**score, "sources": 3, "gain": {"low": low}}})
     assert told.endswith(words)
-    assert "by a factor of 1.11 by such curves, of 1.22 by the mean" in told
+    assert "off by a factor of 1.11 and the mean change of the other sources by 1.22" in told
 
 
 def test_sharpness_of_two_audits_stays_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

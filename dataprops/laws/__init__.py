@@ -1,1 +1,1 @@
-"""The scaling laws of Konz & Mazurowski 2024, what they predict, and how they are fitted to networks of one's own."""
+"""Scaling laws of Konz & Mazurowski 2024: predictions, and fits to a user's own networks."""

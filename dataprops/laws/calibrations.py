@@ -1,11 +1,11 @@
-"""Calibrations: the laws fitted to a user's own experiments, kept in the store for the predictions of later audits.
+"""Calibrations: laws fitted to a user's own experiments, kept in the store for the predictions of later audits.
 
-    STORE/calibrations/<id>/calibration.json     the fit (what `dataprops fit --json` prints) and its lines
-                            points.parquet       the table that was fitted
+    STORE/calibrations/<id>/calibration.json     the fit (output of `dataprops fit --json`) and its fitted laws
+                            points.parquet       the fitted table
                             figures/*.png
 
-A folder appears by one rename when everything in it is written. An id starts with the time, so the newest is the last by
-name. A calibration speaks of its own preprocessing alone: label sharpness scales with size, channels and range.
+A folder is written aside and renamed when complete. Ids start with the time, so they sort by age. A calibration applies only to
+its own preprocessing, because label sharpness scales with size, channels and range.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Calibration:
     ----------
     id, created : str
     preprocess : tuple of str
-        Keys of the preprocessings of its rows, which differ in channels only.
+        Preprocessing keys of its rows, which differ in channels only.
     lines : dict of str to FittedLaw
-        Law -> line, of `fitting.LAWS`.
+        Law (key of `fitting.LAWS`) -> fit.
     fit : dict
-        What `dataprops fit --json` prints.
+        Output of `dataprops fit --json`.
     folder : Path
     networks : Networks or None
-        What predicts its networks from the probe; None where its rows have no probe.
+        Predictors of its networks from the probe; None if its rows have no probe columns.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Calibration:
     networks: Networks | None = None
 
     def points(self) -> pd.DataFrame:
-        """The table that was fitted."""
+        """The fitted table."""
         return pd.read_parquet(self.folder / "points.parquet")
 
 
@@ -91,16 +91,16 @@ def save_calibration(
         An open store.
     fit : Fit
     source : str
-        What was fitted, in words.
+        Description of the fitted data.
     figures : mapping of str to Figure
-        Kept beside the fit, by name; see `report.figures.calibration_figures`.
+        Saved with the fit, by name; see `report.figures.calibration_figures`.
     networks : Networks, optional
         See `networks.fitted_networks`.
 
     Raises
     ------
     DatapropsError
-        If the rows do not say how their images were prepared: then nothing could be predicted from them.
+        If the rows do not name their preprocessing, without which a calibration cannot be applied.
     """
 
     keys = sorted(fit.points.table["preprocess"].unique())
@@ -108,7 +108,7 @@ def save_calibration(
         if not KEY.fullmatch(key):
             raise DatapropsError(
                 f"a row has the preprocessing {key!r}: a calibration needs a column 'preprocess' such as"
-                f" {Preprocess().key!r} (without --store a table is fitted and not kept)"
+                f" {Preprocess().key!r} (without --store the table is fitted and nothing is saved)"
             )
     now = datetime.now(UTC)
     name = f"{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(2)}"
@@ -139,12 +139,12 @@ def save_calibration(
 
 
 def load_calibration_folder(folder: Path) -> Calibration:
-    """A calibration from its folder.
+    """Load a calibration.
 
     Raises
     ------
     DatapropsError
-        If it is damaged, or of another schema.
+        If it is damaged, or has another schema.
     """
     path = folder / "calibration.json"
     try:
@@ -160,7 +160,7 @@ def load_calibration_folder(folder: Path) -> Calibration:
             {law: FittedLaw(**line) for law, line in record["lines"].items()},
             record["fit"],
             folder,
-            # calibrations of earlier versions have none
+            # absent in calibrations of earlier versions
             Networks.from_dict(record["networks"], record["id"]) if record.get("networks") else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -173,12 +173,12 @@ def newest_calibration(store: Path) -> Calibration | None:
         try:
             return load_calibration_folder(path.parent)
         except DatapropsError as error:
-            log.warning("%s; an older calibration is used, if there is one", error)
+            log.warning("%s; falling back to an older calibration, if there is one", error)
     return None
 
 
 def points_behind(store: Path, predictions: Iterable[Mapping[str, Any]]) -> pd.DataFrame | None:
-    """The table of trained networks that an audit's predictions rest on; None if they rest on none."""
+    """The table of trained networks behind an audit's predictions; None if they use no calibration."""
     names = [p["calibration"] for p in predictions if p.get("calibration")]
     if not names:
         return None
@@ -193,15 +193,15 @@ def points_behind(store: Path, predictions: Iterable[Mapping[str, Any]]) -> pd.D
 
 
 def read_key(key: str) -> tuple[Preprocess, int]:
-    """'224x224x1-per-image-max-v1' -> how canonical images are made, and the version of these rules."""
+    """'224x224x1-per-image-max-v1' -> preprocessing, and the version of its rules."""
     match = KEY.fullmatch(key)
     if not match:
-        raise DatapropsError(f"{key!r} is not a preprocessing: one reads like {Preprocess().key!r}")
+        raise DatapropsError(f"{key!r} is not a preprocessing key; expected the form {Preprocess().key!r}")
     return Preprocess(int(match[1]), int(match[2]), match[3]), int(match[4])
 
 
 def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], peaks: np.ndarray) -> str | None:
-    """Why a calibration does not apply to an audited set, with the way out; None if it does.
+    """Why a calibration does not apply to an audited set, and what to do; None if it does.
 
     Parameters
     ----------
@@ -209,10 +209,10 @@ def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], p
     record : mapping
         Summary of the audit: `preprocess` {size, channels, scale, range}, `labels` {kind}.
     peaks : int [n]
-        Largest grey level of each readable image: where nearly all reach the top, scaling to it changes next to nothing.
+        Largest grey level of each readable image; if nearly all are close to 255, scaling to the maximum makes no difference.
     """
     if record["labels"]["kind"] != "classes":
-        return "a calibration holds for classes, and this set has none (--labels classes reads numbers as classes)"
+        return "calibrations apply to classes, and this set has none (--labels classes reads numbers as classes)"
     made = record["preprocess"]
     own = Preprocess(made["size"], made["channels"], made["scale"])
     if tuple(made.get("range", (0, 255))) == (0, 255):
@@ -223,7 +223,7 @@ def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], p
     kinds = [read_key(key) for key in calibration.preprocess]
     if any(version != VERSION for _, version in kinds):
         return (
-            f"the calibration {calibration.id} was made by other rules of preprocessing ({calibration.preprocess[0]},"
+            f"the calibration {calibration.id} was made with another version of the preprocessing ({calibration.preprocess[0]},"
             f" now v{VERSION}): run the experiments and dataprops fit again"
         )
     channels = sorted({wanted.channels for wanted, _ in kinds})
@@ -233,6 +233,6 @@ def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], p
     )
     return (
         f"the calibration {calibration.id} was made under {' and '.join(calibration.preprocess)}, this audit under"
-        f" {own.key}, and label sharpness does not compare across them: audit with {options}, or run the experiments and"
+        f" {own.key}, and label sharpness is not comparable across them: audit with {options}, or run the experiments and"
         " dataprops fit under this audit's preprocessing"
     )

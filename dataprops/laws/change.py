@@ -1,4 +1,4 @@
-"""What changed between two audits of one dataset: label sharpness at samples of one size, and what the law makes of it."""
+"""Change between two audits of one dataset: label sharpness at equal sample size, and the predicted change in loss."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dataprops.laws.prediction import Prediction
 from dataprops.util.normal import Z
 from dataprops.util.numbers import percent
 
-# the law's N-term does not hold (laws/README.md): audits whose numbers of images differ by more do not compare
+# the law's N-term does not hold (laws/README.md), so audits whose image counts differ by more are not compared
 MOST_GROWTH = 0.10
-DRAWN_FRACTION = 0.25  # samples that take more of a set are too much alike to show their spread well
+DRAWN_FRACTION = 0.25  # larger samples overlap too much for their spread to be estimated well
 
 
 MONTHS = (
@@ -25,17 +25,18 @@ MONTHS = (
 
 
 def sharpness_error(std: float, mean: float, m: int, n: int, draws: int) -> float:
-    """Half width of the 95 % interval of log K_F, K_F the mean over draws of m out of n images of one source.
+    """Half width of the 95 % interval of log K_F, where K_F is the mean over draws of m out of n images of one source.
 
-    Draws from one set share images and vary less than samples from the source would. The mean over all draws of m out
-    of n is a U-statistic: its variance is at most m/n of a sample's [1]_, and near that where single images decide. K_F is
-    decided by pairs: two draws share an image with probability m/n, a pair with (m/n)^2, and where pairs of unlike images decide
-    its variance is (m/n)^2 of a sample's. Real sets lie between, as some images are in many of the sharpest pairs: with
-    r = (m/n)^(3/2), a sample's variance is std^2 / (1 - r), r of it common to all draws, and the rest averages out over them.
+    Draws from one set share images, so they vary less than independent samples from the source. The mean over all draws of m
+    out of n is a U-statistic: its variance is at most m/n of a single sample's [1]_, and close to that where single images
+    dominate. K_F depends on pairs: two draws share an image with probability m/n, a pair with (m/n)^2, and where independent
+    pairs dominate its variance is (m/n)^2 of a single sample's. Real sets lie between, as some images are in many of the
+    sharpest pairs: with r = (m/n)^(3/2), a sample's variance is std^2 / (1 - r); a fraction r of it is common to all draws, and
+    the rest averages out over them.
 
-    Counted between disjoint halves (`tests/benchmarks/coverage.md`): of eight real sets 90 % intervals hold the
-    difference in 82 to 96 % of 100 splits at m/n = 1/4, 80 to 98 % at 1/2. With r = m/n and Student's t for the n/m
-    samples that share nothing, which is right for the largest of single values, they hold 98 to 100 %; with r = (m/n)^2 71 to 95 %.
+    Coverage measured between disjoint halves of eight real sets (`tests/benchmarks/coverage.md`): 90 % intervals cover the
+    difference in 82 to 96 % of 100 splits at m/n = 1/4 and in 80 to 98 % at 1/2. With r = m/n and Student's t for n/m
+    disjoint samples, which is right for a maximum of single values, they cover 98 to 100 %; with r = (m/n)^2, 71 to 95 %.
 
     References
     ----------
@@ -46,10 +47,10 @@ def sharpness_error(std: float, mean: float, m: int, n: int, draws: int) -> floa
 
 
 def common_sample(previous: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
-    """The size of samples at which the sharpness of two audits compares; None if there is none.
+    """The sample size at which to compare the sharpness of two audits; None if they have none in common.
 
-    The largest that both audits drew and that takes at most `DRAWN_FRACTION` of the smaller set; else the smallest that
-    does not take all of it.
+    The largest that both audits drew and that is at most `DRAWN_FRACTION` of the smaller set; else the smallest common one
+    below the size of that set.
     """
     n = min(_readable(previous), _readable(current))
     one, two = _samples(previous), _samples(current)
@@ -59,12 +60,12 @@ def common_sample(previous: Mapping[str, Any], current: Mapping[str, Any]) -> in
 
 
 def sample_spreads(previous: Mapping[str, Any], current: Mapping[str, Any], m: int) -> list[float]:
-    """Standard deviation over draws of the sharpness of m images, of two audits that both drew them (`common_sample`)."""
+    """Standard deviation over draws of the sharpness at sample size m, for each of two audits (m from `common_sample`)."""
     return [float(_samples(audit)[m]["std"] or 0.0) for audit in (previous, current)]
 
 
 def _samples(audit: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """Size of samples -> {mean, std, draws}, where there is a sharpness."""
+    """Sample size -> {mean, std, draws}, where the sharpness is defined."""
     sharpness = audit["label_sharpness"]
     found = {int(m): sample for m, sample in sharpness.get("samples", {}).items()}
     found.setdefault(sharpness["sample"]["m"], sharpness["sample"])
@@ -74,10 +75,10 @@ def _samples(audit: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
 def _drawn(
     previous: Mapping[str, Any], current: Mapping[str, Any], m: int
 ) -> tuple[list[int], list[Mapping[str, Any]], list[float]]:
-    """Of two audits: readable images, draws of m images, and the relative spread of the sharpness over these."""
+    """For two audits: number of readable images, sample statistics at size m, and relative spread over draws."""
     audits = (previous, current)
     sizes, samples = [_readable(audit) for audit in audits], [_samples(audit)[m] for audit in audits]
-    # where no draw differs from another the other audit's spread stands in: it is the same kind of images
+    # an audit whose draws are all equal takes the other audit's spread, as the images are of the same kind
     spreads = [(sample["std"] or 0.0) / sample["mean"] for sample in samples]
     spreads = [one or other for one, other in zip(spreads, reversed(spreads), strict=True)]
     return sizes, samples, spreads
@@ -86,10 +87,9 @@ def _drawn(
 def sharpness_change(
     previous: Mapping[str, Any], current: Mapping[str, Any], m: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Label sharpness at samples of m images of two audits, and the half widths of the 95 % intervals of its log.
+    """Label sharpness of two audits at sample size m, and half widths of the 95 % intervals of its log (`sharpness_error`).
 
-    `m` is one that both drew and that is smaller than both sets (`common_sample`). The half widths are those of
-    `sharpness_error`.
+    Both audits must have drawn samples of `m`, which must be below the size of both sets (`common_sample`).
     """
     sizes, samples, spreads = _drawn(previous, current, m)
     one, two = (
@@ -100,21 +100,22 @@ def sharpness_change(
 
 
 def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) -> Prediction:
-    """log L2 - log L1 = log(K2/K1) - log(N2)/d2 + log(N1)/d1 between two audits of one dataset.
+    """Predicted change in the log test loss between two audits of one dataset.
 
-    The interval is by the delta method on the log scale, from the bootstrap standard errors of d and the standard
-    deviation of K_F over draws, carried over to the mean over draws (`sharpness_error`). The four are taken as
-    independent. They are not: audits of a growing set share images, so their errors rise and fall together and partly
-    cancel; the interval is conservative. K_F is that of samples of one size (`common_sample`). Where N differs by
-    more than `MOST_GROWTH` nothing is predicted: d itself grows with N, and the term (log N)/d had the wrong sign in half of
-    the pairs it was tried on.
+        log L2 - log L1 = log(K2/K1) - log(N2)/d2 + log(N1)/d1        (law 1 of Konz & Mazurowski 2024, see `paper`)
+
+    The interval is by the delta method on the log scale, from the bootstrap standard errors of d and the standard error of
+    the mean K_F over draws (`sharpness_error`). The four terms are treated as independent. In fact audits of a growing set
+    share images, so their errors are positively correlated and partly cancel: the interval is conservative. K_F is taken at
+    equal sample size (`common_sample`). Where N differs by more than `MOST_GROWTH` the prediction is withheld: d itself grows
+    with N, and the term (log N)/d had the wrong sign in half of the pairs tested.
 
     Parameters
     ----------
     previous, current : mapping
         Summaries of the audits: `created`, `run_id`, `n_images`, `n_unreadable`, `labels`, `preprocess`,
-        `intrinsic_dimension.mle` {value, se}, `label_sharpness.sample` {mean, std, m, draws} and, if there, `samples`
-        {size: {mean, std, draws}}. `previous` is None if there is none.
+        `intrinsic_dimension.mle` {value, se}, `label_sharpness.sample` {mean, std, m, draws} and, if present, `samples`
+        {size: {mean, std, draws}}. `previous` is None for the first audit.
     """
     name = "log_loss_change"
     if previous is None:
@@ -126,8 +127,8 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     if m is None:
         return Prediction(
             name,
-            withheld="there is no label sharpness of samples of one size, smaller than both sets, to compare: audit"
-            f" before and after with --sample {max(2, min(map(_readable, (previous, current))) // 2)}",
+            withheld="the audits have no common sample size below the size of both sets at which to compare label sharpness:"
+            f" audit before and after with --sample {max(2, min(map(_readable, (previous, current))) // 2)}",
         )
     audits = (previous, current)
     sizes, samples, spreads = _drawn(previous, current, m)
@@ -159,13 +160,13 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
 
 @lru_cache(maxsize=1)
 def alarm_score() -> dict[str, Any]:
-    """How reliable an alarm by the paired change is: counts over real sets, from `tests/benchmarks/changes.py`.
+    """Reliability of alarms from the paired change: counts over real sets, from `tests/benchmarks/changes.py`.
 
     Returns
     -------
     dict
-        sources, halves (random halves compared), false_alarms among them, flips_found (of as many sets, with a tenth of the labels
-        flipped), resolution_found.
+        sources, halves (pairs of random halves compared), false_alarms among them, flips_found (sources on which flipping a tenth
+        of the labels raised an alarm), resolution_found (the same for lost resolution).
     """
     with (files("dataprops.laws") / "calibration" / "probe" / "changes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -181,13 +182,13 @@ def alarm_score() -> dict[str, Any]:
 def probe_change(
     change: Mapping[str, Any] | None, previous: Mapping[str, Any] | None, current: Mapping[str, Any]
 ) -> Prediction:
-    """How the held-out loss of the reference classifier changed since the previous audit, image by image (`probe.paired`).
+    """Paired change in the held-out loss of the reference classifier since the previous audit (`probe.paired`).
 
     Parameters
     ----------
     change : mapping or None
-        value, low, high, expected (what another number of images explains; logs of ratios), before, after (nats), paired, new, gone;
-        or `withheld`. None: the audit took over the tables of the previous one, whose files are the same.
+        value, low, high, expected (the part explained by the number of images; log ratios), before, after (nats), paired, new,
+        gone; or `withheld`. None: the files are unchanged, so the audit reused the tables of the previous one.
     previous, current : mapping
         Summaries.
     """
@@ -208,17 +209,17 @@ def probe_change(
     elif easier:
         verdict = "more than sampling noise; the set has become easier to learn"
     elif high < 0:
-        verdict = "as more images of one kind bring it"
+        verdict = "as expected from more images of the same kind"
     elif low > 0:
-        verdict = "as fewer images bring it"
+        verdict = "as expected from fewer images"
     return Prediction(
         name,
         value,
         low,
         high,
         "log loss",
-        f"reference classifier, against run {previous['run_id']}: images of both audits in the same folds, new ones in new places;"
-        " bootstrap over groups",
+        f"reference classifier, against run {previous['run_id']}: images in both audits keep their folds, new ones are assigned to"
+        " folds; bootstrap over groups",
         f"{_told(previous, current, 'the held-out loss of the reference classifier', (value, low, high))}: {verdict}.",
         significant=harder or easier,
         score=alarm_score(),
@@ -242,11 +243,11 @@ def _readable(audit: Mapping[str, Any]) -> int:
 
 
 def preprocessing_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Why the numbers of two audits are not comparable at all, or None."""
+    """Why two audits cannot be compared because of their preprocessing, or None."""
     for key, now in new["preprocess"].items():
-        before = old["preprocess"].get(key, "auto" if key == "window" else None)  # older audits knew no other window
+        before = old["preprocess"].get(key, "auto" if key == "window" else None)  # the only window of older versions
         if before != now:
-            return f"the previous audit has {key} {before}, this one {now}: they compare only under one preprocessing"
+            return f"the previous audit has {key} {before}, this one {now}: comparisons require the same preprocessing"
     return None
 
 
@@ -263,7 +264,7 @@ def _not_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | Non
     if abs(after - before) > MOST_GROWTH * before:
         return (
             f"the previous audit has {before:,} images, this one {after:,}: the law's dependence on N does not hold at"
-            f" this scale, so sets compare only where N differs by at most {percent(MOST_GROWTH)}"
+            f" this scale, so sets are compared only where N differs by at most {percent(MOST_GROWTH)}"
         )
     if not (_samples(old) and _samples(new)):
         return "there is no label sharpness to compare"
@@ -285,12 +286,12 @@ def _what_changed(before: int, after: int) -> str:
 
 
 def _growth(log_change: float) -> str:
-    """A change of the log, in words, as a change of the number itself."""
+    """A change in the log as a signed percentage change."""
     return percent(math.expm1(min(log_change, 700.0)), sign=True)
 
 
 def _day(created: str, now: str) -> str:
-    """'3 May', with the year unless it is the current one; from ISO dates."""
+    """'3 May', with the year if it is not that of `now`; both are ISO dates."""
     year, month, day = created[:10].split("-")
     text = f"{int(day)} {MONTHS[int(month) - 1]}"
     return text if now[:4] == year else f"{text} {year}"

@@ -1,10 +1,10 @@
-"""What a calibration predicts for a measured set: test loss, rise of the loss under attack, images for a target loss.
+"""Predictions of a store's calibration for a measured set: test loss, loss increase under attack, images for a target loss.
 
-Intervals come from what the fits missed datasets by that they had not seen (leave-one-dataset-out residuals), in the way of
-conformal prediction for grouped data [1]_: every dataset counts as one, its rows share its weight, and the half width is the
-quantile of the absolute residuals at level (1 + 1/G) times the wanted one. G datasets can promise at most G/(G+1): 95 % takes
-19. With fewer, the interval is as wide as the largest miss and says its own level, 92 % for 11 datasets, 83 % for 5; with
-fewer than 5 there is none. It assumes that the new set is one more of the calibration's kind.
+Intervals are conformal for grouped data [1]_, from leave-one-dataset-out residuals: every dataset has the same weight, shared
+equally by its rows, and the half width is the quantile of the absolute residuals at (1 + 1/G) times the nominal level. G
+datasets support a level of at most G/(G+1), so 95 % takes 19. With fewer, the half width is the largest residual and the level
+is G/(G+1): 92 % for 11 datasets, 83 % for 5; below 5 there is no interval. The new set is assumed exchangeable with those of the
+calibration.
 
 References
 ----------
@@ -25,8 +25,8 @@ from dataprops.laws.fitting.fitted import FittedLaw
 from dataprops.laws.paper import PAPER_SAMPLE, penalty_prediction
 from dataprops.laws.prediction import LEVEL, Prediction
 
-LEAST = 5  # datasets: an interval of fewer would promise less than 83 %
-REACH = 1e9  # images: more than any set of one kind has
+LEAST = 5  # datasets; the level of an interval from fewer would be below 83 %
+REACH = 1e9  # images; a target that takes more counts as out of reach
 NO_CALIBRATION = (
     "the store has no calibration, and the paper's table has no losses: run dataprops experiment, then dataprops fit"
 )
@@ -52,21 +52,21 @@ def miss_quantile(residuals: Mapping[str, Sequence[float]]) -> tuple[float, floa
 
 
 def _interval_words(line: FittedLaw, spread: tuple[float, float] | None) -> tuple[str, str]:
-    """(name of the interval, where it comes from)."""
+    """(name of the interval, how it was obtained)."""
     sets = len(line.residuals)
     if spread is None:
         return (
             "no interval",
-            f"no interval: it takes {LEAST} datasets that were each left out, the calibration has {sets}",
+            f"no interval: it needs leave-one-out residuals of {LEAST} datasets, the calibration has {sets}",
         )
     share = f"{math.floor(100 * spread[1] + 1e-9)} %"
     if spread[1] < LEVEL:
         return f"{share} interval", (
-            f"interval: the largest miss among {sets} datasets when each was left out, expected to cover {share} of new datasets"
+            f"interval: the largest leave-one-out error among {sets} datasets, expected to cover {share} of new datasets"
         )
     return (
         f"{share} interval",
-        f"interval: the {share} quantile of what {sets} datasets were missed by when each was left out",
+        f"interval: the {share} quantile of the leave-one-out errors of {sets} datasets",
     )
 
 
@@ -99,14 +99,14 @@ def _missing_in(measured: Mapping[str, float | None], columns: Iterable[str]) ->
             return f"the audit has no {NAMES[name]}"
     if measured["m"] is not None and measured["m"] > PAPER_SAMPLE:
         return (
-            f"a calibration holds for samples of {PAPER_SAMPLE} images, this audit has {measured['m']:.0f}:"
+            f"calibrations apply to samples of {PAPER_SAMPLE} images, this audit has {measured['m']:.0f}:"
             f" use --sample {PAPER_SAMPLE}"
         )
     return None
 
 
 def _caveat(line: FittedLaw, measured: Mapping[str, float | None]) -> str:
-    """A caveat that follows the prediction's sentence, or an empty text."""
+    """Caveats to append to the prediction's sentence; "" if there are none."""
     remarks = []
     for name, (low, high) in line.ranges.items():
         value = measured.get(name)
@@ -116,22 +116,22 @@ def _caveat(line: FittedLaw, measured: Mapping[str, float | None]) -> str:
             )
     if (measured["m"] or 0) < min(PAPER_SAMPLE, measured["n_train"] or 0):
         remarks.append(
-            f"label sharpness was measured on samples of {measured['m']:,} images, and those of {PAPER_SAMPLE:,} have larger"
-            f" maxima: use --sample {PAPER_SAMPLE}"
+            f"label sharpness was measured on samples of {measured['m']:,} images, and is larger in samples of"
+            f" {PAPER_SAMPLE:,}: use --sample {PAPER_SAMPLE}"
         )
     return f" Caution: {'; '.join(remarks)}." if remarks else ""
 
 
 def _unproven(calibration: Calibration, line: FittedLaw) -> str | None:
-    """Why the number of a calibration's law is withheld, or None where it clearly beats the baselines."""
+    """Why the prediction of a calibration's law is withheld; None if the law clearly beats the baselines."""
     if line.clearly:
         return None
     told = line.verdict or "it was fitted by an earlier version: run dataprops fit again"
-    return f"the calibration {calibration.id} does not show that its law predicts datasets it has not seen. {told}"
+    return f"the law of calibration {calibration.id} is not shown to predict held-out datasets. {told}"
 
 
 def _score(calibration: Calibration, line: FittedLaw) -> dict[str, Any] | None:
-    """What the law was worth on datasets left out (rmse) beside log N alone, as the fit has it; None in fits that do not say."""
+    """Leave-one-dataset-out rmse of the law and of log N alone; None for fits that do not record it."""
     own, base = (calibration.fit.get(part, {}).get(line.law, {}) for part in ("lodo", "baselines"))
     own = own.get(line.form, {})
     if own.get("rmse") is None:
@@ -154,18 +154,18 @@ def _basis(calibration: Calibration, line: FittedLaw, where: str, families: str)
 
 
 def not_by_own(prediction: Prediction, reason: str) -> Prediction:
-    """A prediction that rests on what ships, with the reason why the store's own calibration is not used for it."""
+    """A prediction of the shipped calibration, with the reason why the store's own is not used for it."""
     reason = reason.removesuffix(".")
     if prediction.withheld is None:
         return replace(prediction, unused=reason)
     if prediction.withheld == reason:
         return prediction
-    told = f"the store's own calibration is not used: {reason}; for the calibration that ships, {prediction.withheld}"
+    told = f"the store's own calibration is not used: {reason}; for the shipped calibration, {prediction.withheld}"
     return replace(prediction, withheld=told)
 
 
 def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None) -> Prediction:
-    """The rise of the test loss under FGSM (eps 2/255): by the store's calibration, else by the paper's eleven sets.
+    """Expected increase in test loss under FGSM (eps 2/255), from the store's calibration, else from the paper's eleven sets.
 
     Parameters
     ----------
@@ -217,14 +217,14 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
 
 
 def _each(line: FittedLaw, values: Mapping[str, float]) -> str:
-    """What each family of networks is expected to do, if there are several."""
+    """The prediction for each family of networks, if there are several."""
     if len(line.intercepts) < 2:
         return ""
     return "each network: " + ", ".join(f"{family} {value:.3g}" for family, value in values.items()) + "; "
 
 
 def _log_loss(line: FittedLaw, measured: Mapping[str, float | None]) -> float:
-    """Expected log of the test loss of the average network."""
+    """Expected log test loss, averaged over families of networks."""
     n, d, k = (float(measured[name] or 0.0) for name in ("n_train", "d_data", "k_f"))
     return (
         line.intercept
@@ -236,21 +236,21 @@ def _log_loss(line: FittedLaw, measured: Mapping[str, float | None]) -> float:
 def _loss_line(
     record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None
 ) -> tuple[FittedLaw | None, dict[str, float | None], str]:
-    """The line of the loss, the set's numbers, and the reason if there is no prediction."""
+    """The fitted generalization law, the set's numbers, and why there is no prediction ("" if there is)."""
     measured = measured_numbers(record)
     if calibration is None:
         return None, measured, NO_CALIBRATION
     line = calibration.lines.get("generalization")
     if line is None:
         why = calibration.fit["laws"]["generalization"].get("missing", "the law could not be fitted")
-        return None, measured, f"the calibration {calibration.id} has no law of the loss: {why}"
+        return None, measured, f"the calibration {calibration.id} has no generalization law: {why}"
     reason = reason_not_applicable(calibration, record, peaks) or _missing_in(measured, ["n_train", "d_data", "k_f"])
     reason = reason or _unproven(calibration, line)
     return line, measured, reason or ""
 
 
 def expected_loss(record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None) -> Prediction:
-    """The test loss of a network like the calibration's, trained on all readable images of the set; nats."""
+    """Expected test loss, in nats, of a network like the calibration's trained on all readable images of the set."""
     name = "test_loss"
     line, measured, reason = _loss_line(record, peaks, calibration)
     if reason or line is None or calibration is None:
@@ -280,10 +280,10 @@ def expected_loss(record: Mapping[str, Any], peaks: np.ndarray, calibration: Cal
 def images_for_loss(
     record: Mapping[str, Any], peaks: np.ndarray, calibration: Calibration | None, target: float
 ) -> Prediction:
-    """How many images of this kind a target test loss takes: N* = N (L / L*)^(d/s), s the slope of log N / d.
+    """Images needed for a target test loss: N* = N (L / L*)^(d/s), with s the slope of (log N)/d.
 
-    The interval moves the expected loss to the ends of its own interval, and the slope, where it is free, to the ends of
-    its bootstrap interval. Where that slope may be 0 there is no upper end.
+    The interval evaluates N* at both ends of the interval of the expected loss and, where the slope is free, at both ends of
+    its bootstrap interval. If that contains 0, the upper end is infinite.
     """
     name = "images_needed"
     line, measured, reason = _loss_line(record, peaks, calibration)
@@ -301,7 +301,7 @@ def images_for_loss(
         ends = [_needed(n, d, gap, slope) for gap in gaps for slope in [line.slopes[term], *slopes]]
         low, high = min(ends), max(ends)
     if not slopes:
-        where += "; the uncertainty of the slope is not known, and not in it"
+        where += "; it does not include the uncertainty of the slope, which is unknown"
     sentence = _needed_words(target, n, value, low, high, called) + _caveat(line, measured)
     return Prediction(
         name,
@@ -318,7 +318,7 @@ def images_for_loss(
 
 
 def _needed(n: float, d: float, gap: float, slope: float) -> float:
-    """Images that lower the log of the loss by `gap`; infinite if more images do not lower it."""
+    """Images at which the log loss is lower by `gap`; infinite if more images do not lower it."""
     if gap > 0 and slope <= 0:
         return math.inf
     exponent = d * gap / slope if slope > 0 else -math.inf
@@ -328,7 +328,7 @@ def _needed(n: float, d: float, gap: float, slope: float) -> float:
 def _count(images: float) -> str:
     if images > REACH:
         return "more than a billion"
-    digits = max(0, math.floor(math.log10(images)) - 1)  # two digits: more would pretend
+    digits = max(0, math.floor(math.log10(images)) - 1)  # two significant digits
     return f"{round(images, -digits):,.0f}"
 
 
@@ -348,5 +348,5 @@ def _needed_words(target: float, n: float, value: float, low: float | None, high
     if value > REACH:
         return f"{start} is expected to take {_count(value)} images of this kind {told}."
     if value <= n:
-        return f"{start} is expected already: {_count(value)} of the {n:,.0f} images are expected to do {told}."
+        return f"{start} is expected already: {_count(value)} of the {n:,.0f} images are expected to suffice {told}."
     return f"{start} is expected to take {_count(value)} images of this kind {told}; the set has {n:,.0f}."

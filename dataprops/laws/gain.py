@@ -1,7 +1,7 @@
-"""What twice as many images would bring: measured on the set by the probe's learning curve, never read off a law.
+"""Expected gain from twice as many images, extrapolated from the probe's learning curve on the set itself.
 
-The generalization law says 2^(-1/d) - 1. On this project's own networks that held in 2 of 72 checks (laws/README.md), so it is not
-told. The probe is trained on an eighth, a quarter, half and all of the images, and its curve is continued to twice as many.
+The generalization law predicts a change of 2^(-1/d) - 1. That held in 2 of 72 checks on this project's networks (laws/README.md),
+so it is not reported. The probe is trained on 1/8, 1/4, 1/2 and all of the images, and its curve is extrapolated to twice as many.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from dataprops.laws.networks import doubling
 from dataprops.laws.prediction import Prediction
 from dataprops.util.numbers import percent
 
-NO_PROBE = "it is measured by the probe, and this audit has none"
+NO_PROBE = "it is measured with the probe, which this audit does not have"
 
 
 def _worth(score: Mapping[str, Any]) -> str:
-    """What such a curve was worth for networks, where it was tried."""
+    """How well such curves predicted the gain of networks."""
     further = score["elsewhere"]
     own, mean, there, mean_there = (
         f"{math.exp(which[name]):.2f}" for which in (score, further) for name in ("miss", "baseline_miss")
     )
-    apart = "is indistinguishable from the mean" if further["gain"]["low"] <= 0 else "is clearly better"
+    apart = "not distinguishable from the mean" if further["gain"]["low"] <= 0 else "clearly better than the mean"
     return (
-        f" Networks' own log loss after doubling was missed by a factor of {own} by such curves, of {mean} by the mean change of the"
-        f" other sources ({score['sources']} sources); on {further['sources']} from elsewhere by {there} and {mean_there}: there the"
-        f" curve {apart}."
+        f" For the log loss of networks after doubling, such curves are off by a factor of {own} and the mean change of the other"
+        f" sources by {mean} ({score['sources']} sources); on {further['sources']} independent sources by {there} and {mean_there}:"
+        f" there the curve is {apart}."
     )
 
 
 def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None) -> Prediction:
-    """The relative change of the reference classifier's log loss when the set doubles; negative is better.
+    """Relative change in the reference classifier's log loss when the set doubles; negative is better.
 
     Parameters
     ----------
     probe : mapping or None
-        Of a summary: `gain_if_doubled` {value, low, high}, the fraction by which the loss falls, or None with `withheld`.
+        A summary's `probe`: `gain_if_doubled` {value, low, high}, the fraction by which the loss falls, or None with `withheld`.
     withheld : str, optional
         Why there is no probe.
     """
@@ -56,7 +56,7 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
     if gain["value"] <= 0:
         fall, more = f"not lower the {loss}", None
     further, worth = "", ""
-    if probe.get("kind") != "numbers":  # networks were trained for classes
+    if probe.get("kind") != "numbers":  # the networks were trained on classes
         worth = _worth(doubling())
     if more:
         further = f", four times as many by about {percent(more['value'])} ({percent(more['low'])} to {percent(more['high'])})"
@@ -66,7 +66,7 @@ def loss_if_doubled(probe: Mapping[str, Any] | None, withheld: str | None = None
         low,
         high,
         "relative",
-        "learning curve of the reference classifier at an eighth, a quarter, half and all of the images; bootstrap over groups",
+        "learning curve of the reference classifier at 1/8, 1/4, 1/2 and all of the images; bootstrap over groups",
         f"Twice as many images of this kind are expected to {fall} ({interval}){further}.{worth}",
         significant=high < 0 or low > 0,
         score=doubling(),

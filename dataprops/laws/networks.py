@@ -1,9 +1,9 @@
-"""What networks are expected to do on a set that nobody trained one on: by the calibration that ships, or by a store's own.
+"""Predicted performance of networks on a new set, from the probe, by the shipped calibration or by a store's own.
 
-`calibration/probe/cells.csv`, which ships, has one row for each network of the deciding experiment (tests/benchmarks/truth.md says
-how); `dataprops fit` keeps the same of a user's networks (`fitted_networks`). For each family the form is used whose error on sources
-left out is smallest among those that rest on the probe, and only where it clearly beats log N and the mean: then its prediction is
-told with its score, else there are words and no number.
+The shipped `calibration/probe/cells.csv` has one row for each network of the validation experiment (tests/benchmarks/truth.md);
+`dataprops fit` stores the same for a user's networks (`fitted_networks`). For each family, the probe-based form with the smallest
+leave-one-source-out error is used, if it clearly beats log N and the mean: its prediction is reported with its score. Otherwise the
+prediction is withheld with the reason.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dataprops.util.numbers import percent
 
 NAME = "probe2026"
 FAMILY, CALLED = "resnet18", "ResNet-18"
-SIZES = 64, 1024  # images that its networks were trained on
-FEWER, MORE = 0.75, 4  # nothing is promised below, or beyond, so many times the sizes that networks were trained on
-RAW = "raw loss"  # of networks without a temperature
-HOLDING = 0.85  # of 90 % intervals: where fewer hold among networks that are predicted about as much, the words say so
-RANKED = 0.7  # rank correlation that was asked of the loss under attack beforehand (tests/benchmarks/truth.md)
-USABLE = ("probe", "probe_error", "probe_both")  # forms of which an audit has every term
+SIZES = 64, 1024  # smallest and largest training set of its networks, images
+FEWER, MORE = 0.75, 4  # nothing is predicted outside these multiples of the smallest and largest training set
+RAW = "raw loss"  # test loss without temperature scaling
+HOLDING = 0.85  # coverage of 90 % intervals below which, among networks with similar predictions, the sentence warns
+RANKED = 0.7  # pre-registered pass mark of the rank correlation of the loss under attack (tests/benchmarks/truth.md)
+USABLE = ("probe", "probe_error", "probe_both")  # forms whose terms every audit has
 TARGETS = {
     "test_loss": ("log_loss", "nats"),
     "test_error": ("logit_error", "fraction"),
@@ -39,17 +39,18 @@ TARGETS = {
 
 
 class Best(NamedTuple):
-    """A form with what predictions need of it.
+    """A fitted form with what predictions need.
 
     Attributes
     ----------
     form : str
     coefficients : tuple of float [1 + terms]
     width : sources.Width
-        Half width of the 90 % interval, on the target's scale, by the prediction.
+        Half width of the 90 % interval as a function of the prediction, on the target's scale.
     score : dict
         rmse, factor, baseline_rmse, gain {value, low, high}, coverage, sources, networks, level.
     clearly : bool
+        Whether it clearly beats log N alone and the mean.
     quarters : tuple of (float, int, int)
         See `sources.coverage_by_quarters`; empty in calibrations of earlier versions.
     """
@@ -62,7 +63,7 @@ class Best(NamedTuple):
     quarters: tuple[tuple[float, int, int], ...] = ()
 
     def here(self, predicted: float) -> dict[str, Any] | None:
-        """Of the networks that were predicted about as much: {coverage of their nested intervals, networks}."""
+        """Networks whose predictions lie in the same quarter: {coverage of their nested intervals, networks}."""
         for end, networks, inside in self.quarters:
             if predicted <= end or end == self.quarters[-1][0]:
                 return {"coverage": inside / networks, "networks": networks}
@@ -70,20 +71,20 @@ class Best(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """A family of trained networks, and what predicts it.
+    """A family of trained networks and its predictors.
 
     Attributes
     ----------
     called : str
-        The family, in a sentence.
+        Name of the family in sentences.
     how : str
-        What the numbers of its networks are, in brackets behind it.
+        Qualifier in brackets after the name: image size, kind of loss.
     least, most : int
-        Images that its networks were trained on.
+        Smallest and largest training set, images.
     best : dict of str to Best
         Target (`TARGETS`) -> form.
     calibration : str or None
-        Id in the store; None: the calibration that ships.
+        Id in the store; None: the shipped calibration.
     """
 
     called: str
@@ -94,13 +95,13 @@ class Networks(NamedTuple):
     calibration: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, without the id."""
+        """Plain values, without the calibration's id."""
         best = {name: best._asdict() for name, best in self.best.items()}
         return {key: value for key, value in self._asdict().items() if key != "calibration"} | {"best": best}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], calibration: str) -> Networks:
-        """What `as_dict` gave."""
+        """Inverse of `as_dict`."""
         best = {
             name: Best(
                 **b
@@ -116,7 +117,7 @@ class Networks(NamedTuple):
 
 
 def load_cells(name: str = "cells") -> pd.DataFrame:
-    """The trained networks of the shipped calibration; or those that test it ("seeds", "unseen")."""
+    """The trained networks of the shipped calibration ("cells"), or those that validate it ("seeds", "unseen")."""
     return _table(name).copy()
 
 
@@ -128,25 +129,25 @@ def _table(name: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=4)
 def _converged(family: str) -> pd.DataFrame:
-    """The converged networks of a family in the shipped calibration; do not modify."""
+    """The converged networks of a family in the shipped calibration (cached: do not modify)."""
     cells = load_cells()
     return sources.converged(cells.loc[cells["model"] == family])
 
 
 @lru_cache(maxsize=16)
 def best_form(target: str, family: str = FAMILY) -> Best:
-    """The usable form with the smallest error on sources left out, for the networks that ship."""
+    """`best_of` for a family of the shipped calibration."""
     return best_of(_converged(family), target)
 
 
 @lru_cache(maxsize=1)
 def shipped_networks() -> Networks:
-    """The family of the shipped calibration that audits tell of."""
+    """The family of the shipped calibration that audits report."""
     return Networks(CALLED, "32 x 32", *SIZES, {target: best_form(target) for target, _ in TARGETS.values()})
 
 
 def fitted_networks(table: pd.DataFrame) -> Networks | None:
-    """What a table of trained networks says of the family that most of them are; None where it has no probe, or too few sources.
+    """Predictors of the most frequent family in a table of trained networks; None without probe columns or enough sources.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def fitted_networks(table: pd.DataFrame) -> Networks | None:
 
 
 def best_of(cells: pd.DataFrame, target: str) -> Best:
-    """The usable form with the smallest error on sources left out, for the networks of one family."""
+    """The form among `USABLE` with the smallest leave-one-source-out error, fitted to the networks of one family."""
     squares = {}
     for name in ("mean", "log_n", *USABLE):
         rows = sources.rows_of(cells, sources.FORMS[name], target)
@@ -203,22 +204,20 @@ def best_of(cells: pd.DataFrame, target: str) -> Best:
 
 
 def reason_no_networks(forms: Mapping[str, Any] | None) -> str:
-    """Why a store's calibration predicts nothing from the probe (`fitted_networks` gave None), from its `judged_forms`."""
+    """Why a store's calibration predicts nothing from the probe (`fitted_networks` returned None), from its `judged_forms`."""
     if not forms:
         return "it was fitted by an earlier version, without the forms of the reference classifier: run dataprops fit again"
     told = [targets["log_loss"] for targets in forms.values()]
     missing = [one["missing"] for one in told if "missing" in one]
     if len(missing) == len(told):
-        return f"its networks cannot be judged on sources left out: {missing[0]}"
-    return (
-        "its rows have no columns of the reference classifier (p_loss, p_wrong), which experiments of this version have"
-    )
+        return f"its networks cannot be evaluated on held-out sources: {missing[0]}"
+    return "its rows lack the columns of the reference classifier (p_loss, p_wrong), which this version's experiments write"
 
 
 def network_prediction(
     name: str, probe: Mapping[str, Any] | None, withheld: str | None = None, networks: Networks | None = None
 ) -> Prediction:
-    """Test loss, test error or rise of the loss under attack of a network trained on a set.
+    """Expected test loss, test error or loss increase under attack of a network trained on a set.
 
     Parameters
     ----------
@@ -227,9 +226,9 @@ def network_prediction(
     probe : mapping or None
         A summary's `probe`.
     withheld : str, optional
-        Why there is none.
+        Why there is no probe.
     networks : Networks, optional
-        By default those that ship, a ResNet-18.
+        By default the shipped ResNet-18.
     """
     reason = _not_applicable(probe, withheld, (networks.least, networks.most) if networks else SIZES)
     if reason is not None or probe is None:
@@ -237,12 +236,12 @@ def network_prediction(
     networks = networks or shipped_networks()
     best = networks.best.get(TARGETS[name][0])
     if best is None:
-        return Prediction(name, withheld="the calibration's networks have no such number")
+        return Prediction(name, withheld="the networks of the calibration lack this number")
     if not best.clearly:
         return Prediction(
             name,
-            withheld=f"networks on sources left out were missed by {best.score['rmse']:.2g} on the log scale, by log N alone by"
-            f" {best.score['baseline_rmse']:.2g}, and the difference is within dataset-sampling error",
+            withheld=f"on held-out sources its error is {best.score['rmse']:.2g} on the log scale, that of log N alone"
+            f" {best.score['baseline_rmse']:.2g}; the difference is within dataset-sampling error",
             score=best.score,
         )
     return _predict(name, probe, networks, best)
@@ -250,13 +249,13 @@ def network_prediction(
 
 def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None, sizes: tuple[int, int]) -> str | None:
     if probe is None:
-        return f"it rests on the probe, and this audit has none{': ' + withheld if withheld else ''}"
+        return f"it needs the probe, which this audit does not have{': ' + withheld if withheld else ''}"
     if probe["kind"] != "classes":
-        return "networks were trained for classes, and this set has numbers"
+        return "the networks were trained on classes, and the labels of this set are numbers"
     least, most = FEWER * sizes[0], MORE * sizes[1]
     if probe["n_images"] < least or probe["n_total"] > most:
         return (
-            f"networks were trained on {sizes[0]:,} to {sizes[1]:,} images, and nothing is predicted for fewer than"
+            f"the networks were trained on {sizes[0]:,} to {sizes[1]:,} images, and nothing is predicted for fewer than"
             f" {least:,.0f} or more than {most:,}: this set has {probe['n_total']:,}"
         )
     return None
@@ -273,15 +272,15 @@ def _predict(name: str, probe: Mapping[str, Any], networks: Networks, best: Best
     half = float(best.width.at(at))
     low, value, high = (_scaled(target, at + sign * half) for sign in (-1, 0, 1))
     others = score["sources"] - 1
-    missed = f"networks on {others} other sources were missed by a factor of {score['factor']:.1f}"
+    missed = f"leave-one-out error on {others} other sources: a factor of {score['factor']:.1f}"
     ends = f"(90 % interval {_told(target, low)} to {_told(target, high)}; {missed}{' in the odds' if unit == 'fraction' else ''})"
     here = best.here(at)
     few = ""
     if here and here["coverage"] < HOLDING:
         held = round(here["coverage"] * here["networks"])
         few = (
-            f" Too narrow here: of {here['networks']} networks in this range of predictions such intervals held"
-            f" {held} ({percent(here['coverage'])})."
+            f" Too narrow here: in this range of predictions such intervals covered {held} of {here['networks']} networks"
+            f" ({percent(here['coverage'])})."
         )
     calibrated = "calibrated, " if networks.calibration is None else ""
     words = {
@@ -293,7 +292,7 @@ def _predict(name: str, probe: Mapping[str, Any], networks: Networks, best: Best
     }
     outside = ""
     if not networks.least <= probe["n_images"] <= networks.most:
-        outside = f" An extrapolation: networks were trained on {networks.least:,} to {networks.most:,} images."
+        outside = f" An extrapolation: the networks were trained on {networks.least:,} to {networks.most:,} images."
     kept = NAME if networks.calibration is None else f"{networks.calibration} of this store"
     return Prediction(
         name,
@@ -311,9 +310,11 @@ def _predict(name: str, probe: Mapping[str, Any], networks: Networks, best: Best
 
 
 def _no_worse_than_guessing(target: str, at: float, probe: Mapping[str, Any], networks: Networks) -> tuple[float, str]:
-    """A log loss on the log scale, at most that of equal probabilities, which a temperature fitted to held-out images can always
-    reach; and a sentence where that was less. Networks that were predicted above it were missed by 0.28, and are by 0.09
-    (ResNet-18, sources left out; tests/benchmarks/truth.md)."""
+    """Cap a prediction of log(log loss) at the loss of equal probabilities, which temperature scaling can always reach.
+
+    Returns the value and a sentence that says so ("" if not capped). The cap reduces the leave-one-source-out error of the
+    networks concerned from 0.28 to 0.09 (ResNet-18; tests/benchmarks/truth.md).
+    """
     classes = probe.get("classes")
     if target != "log_loss" or not classes or networks.how.startswith(RAW):
         return at, ""
@@ -333,16 +334,16 @@ def _told(target: str, value: float) -> str:
 
 
 def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Rank of the set among those of the calibration by the expected rise of the loss under attack; None where it is withheld.
+    """Rank of the set among those of the calibration by expected loss increase under attack; None if that is withheld.
 
     Returns
     -------
     dict
-        easier_than (sets whose networks are harder to attack), of (sets), share, penalty (expected rise, nats), score
-        (rank correlation on sources left out, with its interval), sentence.
+        easier_than (sets whose networks are harder to attack), of (sets), share (their ratio), penalty (expected increase, nats),
+        score (leave-one-source-out rank correlation with its interval), sentence.
     """
     told = {p.name: p for p in predictions}.get("network_penalty")
-    if told is not None and told.calibration is not None:  # the rank is among the sets that ship, by their own networks
+    if told is not None and told.calibration is not None:  # ranked among the shipped sets, so by their networks
         told = network_prediction("network_penalty", probe)
     if probe is None or told is None or told.value is None:
         return None
@@ -350,7 +351,7 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
     means: Any = cells.groupby("source")["penalty_2"].mean()
     easier, of = int((means < told.value).sum()), len(means)
     rank = _rank()
-    weak = f"; below the {RANKED} that was required of it: only a hint" if rank["value"] < RANKED else ""
+    weak = f"; below the pre-set pass mark of {RANKED}: only a hint" if rank["value"] < RANKED else ""
     return {
         "easier_than": easier,
         "of": of,
@@ -358,16 +359,16 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
         "penalty": told.value,
         "score": {"rank_correlation": rank},
         "sentence": f"Networks trained on this set are expected to be easier to attack than those of {easier} of the {of} sets of the"
-        f" calibration (rank correlation on sources left out {rank['value']:.2f}, 95 % interval {rank['low']:.2f} to"
+        f" calibration (rank correlation on held-out sources {rank['value']:.2f}, 95 % interval {rank['low']:.2f} to"
         f" {rank['high']:.2f}{weak}).",
     }
 
 
 @lru_cache(maxsize=1)
 def doubling() -> dict[str, Any]:
-    """How well the probe's curve predicts the networks of the shipped calibration (`sources.doubling_score`).
+    """How well the probe's learning curve predicts the networks of the shipped calibration (`sources.doubling_score`).
 
-    `elsewhere` is the same of networks on sets that the calibration does not have, against the mean change of its own.
+    `elsewhere`: the same for networks on sets outside the calibration, against the mean change within it.
     """
     own = sources.doubling_score(sources.converged(load_cells()))
     return own | {"elsewhere": sources.doubling_score(sources.converged(load_cells("unseen")), own["change"])}

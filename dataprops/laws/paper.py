@@ -1,4 +1,4 @@
-"""The scaling laws of Konz & Mazurowski 2024, and what they predict for a measured set.
+"""The scaling laws of Konz & Mazurowski (ICLR 2024), and their predictions for a measured set.
 
 With L the test loss of a network trained to convergence on N images, and R the mean distance an image can be moved
 before the prediction changes:
@@ -6,14 +6,13 @@ before the prediction changes:
     log L <= -(1/d_data) log N + log K_F + a        (generalization)
     log R >= -log K_F + b                           (robustness)
 
-The constants belong to a family of networks and cancel between two audits of one dataset. The laws are correlational,
-found on CNNs with two classes; every prediction says what it rests on and has a 95 % interval, or says why it is
-withheld.
+The constants a and b depend on the family of networks and cancel between two audits of one dataset. The laws are
+correlational, found on CNNs with two classes; every prediction states its basis and a 95 % interval, or why it is withheld.
 
-- `loss_change`: log L2 - log L1 between two audits, its interval by the delta method.
-- `penalty_prediction`: the rise of the loss under attack, by the least-squares line through the paper's eleven sets.
+- `change.loss_change`: log L2 - log L1 between two audits, with a delta-method interval.
+- `penalty_prediction`: loss increase under attack, by the least-squares line through the paper's eleven sets.
 
-The laws fitted to a user's own networks, and what these predict: `fitting`, `calibrations`, `forecast`.
+Fits to a user's own networks and their predictions: `fitting`, `calibrations`, `forecast`.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ PAPER_SIZE = 224
 PAPER_RANGE = (0, 255)
 PAPER_SCALE = "per-image-max"
 PAPER_SAMPLE = 1000
-FULL_PEAK = 250  # an image whose brightest value is at least this is changed by at most 2 % by the paper's scaling
+FULL_PEAK = 250  # the paper's scaling changes an image whose maximum is at least this by at most 2 %
 FULL_FRACTION = 0.95
 
 
 class PenaltyLaw(NamedTuple):
-    """Least-squares line penalty = slope K_F + intercept, with what a prediction interval needs.
+    """Least-squares line penalty = slope K_F + intercept, with the terms of its prediction interval.
 
     Attributes
     ----------
     slope, intercept : float
-        Nats per unit of label sharpness (per grey level), nats.
+        Nats per unit of label sharpness (1 / grey level); nats.
     residual_sd : float
-        Root of the residual sum of squares over n - 2, nats.
+        sqrt(residual sum of squares / (n - 2)), nats.
     n : int
         Datasets.
     mean_k, ssx : float
@@ -84,12 +83,12 @@ def fit_penalty(table: pd.DataFrame) -> PenaltyLaw:
     Parameters
     ----------
     table : DataFrame
-        With these two columns, at least three rows, not all of one sharpness.
+        With these two columns and at least three rows that differ in sharpness.
 
     Raises
     ------
     ValueError
-        If no line with a spread goes through the table.
+        If there are fewer rows, or all have the same sharpness.
 
     Examples
     --------
@@ -113,7 +112,7 @@ def fit_penalty(table: pd.DataFrame) -> PenaltyLaw:
 
 @lru_cache(maxsize=1)
 def penalty_score() -> dict[str, Any]:
-    """How well the line does on the paper's own sets: leave-one-out rmse, nats, and that of the mean (`baseline_rmse`)."""
+    """Leave-one-out rmse of the line on the paper's own sets, in nats, and that of the mean (`baseline_rmse`)."""
     table = load_calibration()
     misses = []
     for row in table.itertuples():
@@ -132,9 +131,10 @@ def penalty_score() -> dict[str, Any]:
 
 
 def predict_penalty(law: PenaltyLaw, sharpness: float, level: float = LEVEL) -> tuple[float, float, float]:
-    """Penalty of a new dataset, and its prediction interval by Student's t with n - 2 degrees of freedom; nats.
+    """Penalty of a new dataset with its prediction interval, in nats.
 
-    The interval is that of one more dataset, not of the line: value -+ t s sqrt(1 + 1/n + (K - mean K)^2 / ssx).
+    value -+ t s sqrt(1 + 1/n + (K - mean K)^2 / ssx), with t of n - 2 degrees of freedom: the interval of a new dataset, not of
+    the line.
     """
     value = law.slope * sharpness + law.intercept
     spread = math.sqrt(1 + 1 / law.n + (sharpness - law.mean_k) ** 2 / law.ssx)
@@ -143,17 +143,17 @@ def predict_penalty(law: PenaltyLaw, sharpness: float, level: float = LEVEL) -> 
 
 
 def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndarray = ()) -> Prediction:
-    """The rise of the test loss under FGSM (eps 2/255) that the paper's eleven sets suggest for this one.
+    """Increase in test loss under FGSM (eps 2/255), predicted from the paper's eleven sets.
 
-    It holds only under the paper's preprocessing, and is withheld otherwise.
+    Withheld for any preprocessing other than the paper's.
 
     Parameters
     ----------
     record : mapping
-        Of a summary: `labels` {kind, classes}, `preprocess` {size, range, scale}, `label_sharpness.sample` {mean, m}.
+        A summary: `labels` {kind, classes}, `preprocess` {size, range, scale}, `label_sharpness.sample` {mean, m}.
     peaks : int [n]
-        Largest grey level of each readable image before scaling. Where nearly all reach the top, the paper's scaling
-        changes next to nothing, and its calibration holds without it.
+        Largest grey level of each readable image before scaling. If nearly all are close to 255, the paper's scaling hardly
+        changes the images, and the calibration applies without it.
     """
     name = "attack_penalty"
     reason = _outside_calibration(record, np.asarray(peaks))
@@ -167,8 +167,8 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
     remarks = []
     if m < PAPER_SAMPLE:
         remarks.append(
-            f"a lower bound, since sharpness was measured on {m:,} images instead of {PAPER_SAMPLE:,} and can only grow"
-            " with more"
+            f"a lower bound, since sharpness was measured on {m:,} images instead of {PAPER_SAMPLE:,} and can only increase"
+            " with more images"
         )
     if not law.low_k <= sharpness <= law.high_k:
         remarks.append(
@@ -189,7 +189,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         high,
         "nats",
         f"default calibration: least squares over the {law.n} datasets of Konz & Mazurowski 2024 (read off their"
-        " figures), interval for one more dataset; FGSM, eps 2/255",
+        " figures), prediction interval of a new dataset; FGSM, eps 2/255",
         "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a"
         f" network trained on this set by {'at least ' if m < PAPER_SAMPLE else ''}{_nats(value)} nats (95 % interval"
         f" {_nats(low)} to {_nats(high)}; the paper's everyday pictures reach {natural:.0f}, its radiology sets"
@@ -204,51 +204,51 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
     """Why the paper's calibration does not apply to a set; None if it does."""
     preprocess, sample = record["preprocess"], record["label_sharpness"]["sample"]
     if record["labels"]["kind"] != "classes":
-        return "the calibration holds for classes, and this set has none (--labels classes reads numbers as classes)"
+        return "the calibration applies to classes, and this set has none (--labels classes reads numbers as classes)"
     if sample["mean"] is None or not math.isfinite(sample["mean"]) or sample["mean"] <= 0:
-        return "there is no label sharpness: it takes two images that differ, with different labels"
+        return "there is no label sharpness: it needs two different images with different labels"
     if preprocess["size"] != PAPER_SIZE:
         return (
-            f"the calibration holds at {PAPER_SIZE} x {PAPER_SIZE} pixels, this audit is at {preprocess['size']} x"
+            f"the calibration applies at {PAPER_SIZE} x {PAPER_SIZE} pixels, this audit is at {preprocess['size']} x"
             f" {preprocess['size']}: use --size {PAPER_SIZE} --scale {PAPER_SCALE}"
         )
     if tuple(preprocess.get("range", PAPER_RANGE)) != PAPER_RANGE:
-        return f"the calibration holds for grey levels 0 to 255, this audit has {preprocess['range']}"
+        return f"the calibration applies to grey levels 0 to 255, this audit has {preprocess['range']}"
     if sample["m"] > PAPER_SAMPLE:
         return (
-            f"the calibration holds for samples of {PAPER_SAMPLE} images, this audit has {sample['m']}:"
+            f"the calibration applies to samples of {PAPER_SAMPLE} images, this audit has {sample['m']}:"
             f" use --sample {PAPER_SAMPLE}"
         )
     full = float(np.mean(peaks >= FULL_PEAK)) if len(peaks) else 0.0
     if preprocess["scale"] != PAPER_SCALE and full < FULL_FRACTION:
         return (
-            "the calibration holds for images scaled to their brightest value, and only"
-            f" {math.floor(100 * full)} % of these reach the top of the range: use --scale {PAPER_SCALE}"
+            "the calibration applies to images scaled to their own maximum, and only"
+            f" {math.floor(100 * full)} % of these images reach the top of the range: use --scale {PAPER_SCALE}"
         )
     return None
 
 
 def _nats(value: float) -> str:
-    """Nats in a sentence, with a predicted fall shown as no rise; the record keeps the number."""
+    """Nats for a sentence, with a predicted decrease shown as 0; the record keeps the number."""
     return f"{max(value, 0.0):.0f}"
 
 
 def images_needed(d: float, sharpness: float, a: float, target_loss: float) -> float:
-    """N* = exp(d (log K_F + a - log L*)): images for a target test loss, by the generalization law.
+    """Images needed for a target test loss by the generalization law: N* = exp(d (log K_F + a - log L*)).
 
     Parameters
     ----------
     d, sharpness : float
         Intrinsic dimension and label sharpness.
     a : float
-        The constant of the family of networks, from a trained one: a = log L + log(N) / d - log K_F.
+        Constant of the family of networks, from a trained network: a = log L + log(N) / d - log K_F.
     target_loss : float
         L*.
 
     Returns
     -------
     float
-        Infinite where it is beyond any number of images.
+        Infinite on overflow.
     """
     exponent = d * (math.log(sharpness) + a - math.log(target_loss))
     return math.exp(exponent) if exponent < 700 else math.inf

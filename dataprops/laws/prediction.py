@@ -19,22 +19,22 @@ class Prediction:
         The prediction and its 95 % interval (or at `level`); None if withheld.
     unit : str
     basis : str
-        What it rests on, and what was assumed.
+        Data, method and assumptions behind it.
     sentence : str
-        In words.
+        The prediction in words.
     withheld : str or None
-        The reason, and the way to get the prediction.
+        The reason, and how to obtain the prediction.
     significant : bool or None
-        Whether the interval excludes 0; None where it does not apply.
+        Whether the interval excludes 0; None where not applicable.
     level : float or None
-        Of the interval, where it is not 95 %.
+        Level of the interval, if not 95 %.
     calibration : str or None
-        The table of trained networks that it rests on: `PAPER`, or the id of one in the store.
+        The calibration used: `PAPER`, or the id of one in the store.
     score : dict or None
-        What it was worth on sources left out, where that was measured: rmse (log scale), factor, baseline_rmse (log N alone),
-        gain {value, low, high}, coverage, sources, networks, here {coverage, networks}: of those predicted about as much.
+        Accuracy on held-out sources, where measured: rmse (log scale), factor, baseline_rmse (log N alone), gain {value, low,
+        high}, coverage, sources, networks, here {coverage, networks} (networks with predictions of similar size).
     unused : str or None
-        Why the store's own calibration is not what it rests on; None where it is, or where there is none.
+        Why the store's own calibration was not used; None if it was, or there is none.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""What an audit predicts, one row for each: its name, its words, how it is made, and what checks may look at.
+"""The predictions of an audit, one row each: name, title, function, and the measure exposed to checks.
 
-A row is the whole of a prediction: `summary.json`, the report, the terminal, `dataprops predict` and the alerts take it from here.
+`summary.json`, the report, the terminal, `dataprops predict` and the alerts are all driven by this table.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dataprops.laws.prediction import Prediction
 
 
 class Measured(NamedTuple):
-    """What predictions are made from.
+    """The inputs of the predictions.
 
     Attributes
     ----------
     summary : mapping
-        Of the audit, as far as it is measured.
+        Summary of the audit, as far as it has been measured.
     peaks : int [n]
         Largest grey level of each readable image, see `calibrations.reason_not_applicable`.
     calibration : Calibration or None
-        The store's newest.
+        The newest one in the store.
     previous : mapping or None
-        Summary of the audit before.
+        Summary of the previous audit.
     change : mapping or None
-        Paired change of the probe since that audit (`change.probe_change`); None: its files are the same.
+        Paired change of the probe since that audit (`change.probe_change`); None: the files are unchanged.
     target_loss : float or None
-        Nats, where a user asks how many images would reach it.
+        Nats; set if the user asks for the number of images needed to reach it.
     """
 
     summary: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     change: Mapping[str, Any] | None = None
 
     def of_network(self, name: str) -> Prediction:
-        """A prediction from the probe: by the store's own networks where their form clearly beats log N, else by those that ship."""
+        """A prediction from the probe: by the store's own networks if their form clearly beats log N, else by the shipped ones."""
         probe, withheld = self.summary.get("probe"), self.summary.get("probe_withheld")
         shipped = network_prediction(name, probe, withheld)
         if self.calibration is None or probe is None:
@@ -62,15 +62,15 @@ class PredictionRow(NamedTuple):
     Attributes
     ----------
     name : str
-        As in `summary.json`.
+        Key in `summary.json`.
     title : str
-        Its heading.
+        Heading.
     predict : callable
-        `Measured` -> Prediction; None where nobody asked.
+        `Measured` -> Prediction, or None if it was not requested.
     measure : str
-        Under which name a check may look at its value, and with ``_low`` at the lower end of its interval; "": none does.
+        Name under which checks see its value, and with ``_low`` the lower end of its interval; "": not exposed.
     calibrated : bool
-        Whether it rests on the store's calibration, so that a later one makes it anew.
+        Whether it uses the store's calibration, and so must be recomputed after a new fit.
     """
 
     name: str
@@ -81,7 +81,7 @@ class PredictionRow(NamedTuple):
 
 
 def _test_loss(given: Measured) -> Prediction:
-    """By the store's calibration where it has a number, from the probe before the law; else by the shipped one."""
+    """From the store's calibration if it gives a number (probe first, then law), else from the shipped one."""
     network = given.of_network("test_loss")
     if given.calibration is None or network.calibration is not None:
         return network
@@ -132,18 +132,18 @@ PREDICTIONS: dict[str, PredictionRow] = {
 
 
 def predict(given: Measured, rows: Mapping[str, PredictionRow] = PREDICTIONS) -> list[Prediction]:
-    """Every prediction for a measured set, a number or the reason why it is withheld, in the order of the table."""
+    """All predictions for a measured set, each a number or the reason why it is withheld, in table order."""
     made = [row.predict(given) for row in rows.values()]
     return [prediction for prediction in made if prediction is not None]
 
 
 def predicted_measures(predictions: list[Prediction]) -> dict[str, float]:
-    """The predicted numbers that checks use; withheld ones are absent."""
+    """The predicted values exposed to checks; withheld ones are absent."""
     out: dict[str, float] = {}
     for prediction in predictions:
         row = PREDICTIONS.get(prediction.name)
         if row is not None and row.measure and prediction.withheld is None:
             out[row.measure] = prediction.value or 0.0
-            if prediction.name != "log_loss_change":  # the finding counts only what goes beyond the number of images
+            if prediction.name != "log_loss_change":  # the finding counts only the excess over the expected change
                 out[f"{row.measure}_low"] = prediction.low or 0.0
     return out

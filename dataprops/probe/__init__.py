@@ -1,6 +1,6 @@
-"""The probe: a reference classifier trained inside the audit, which predicts what networks will do (README.md).
+"""The probe: a reference classifier trained inside the audit, from which network performance is predicted (README.md).
 
-torch is imported when one of the names below is asked for: predictions and summaries read what the probe found without it.
+torch is imported on first access to one of the names below; predictions and summaries read stored probe results without it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the layers of a network make of images: a forward hook on each, in eval mode and without gradients.
+"""Activations of a network's layers, by forward hooks in eval mode and without gradients.
 
-Networks are the project's own (experiments) or the user's, by import path: `load_network`.
+Networks are the project's own (experiments) or the user's, loaded by import path (`load_network`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Take = Callable[[str, torch.Tensor], None]
 
 
 def as_input(images: torch.Tensor, device: str) -> torch.Tensor:
-    """uint8 [n, c, h, w] -> float32 on [0, 1], on the device, channels last in memory."""
+    """uint8 [n, c, h, w] -> float32 in [0, 1] on the device, in channels-last memory format."""
     x = images.to(device).to(torch.float32) / 255
     return x.to(memory_format=torch.channels_last)
 
 
 def hidden_layers(net: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
-    """Names of the linear and convolution modules in the order in which they run for `x`, without the last one (the logits)."""
+    """Names of the linear and convolutional modules in execution order for `x`, without the last one (the logits)."""
     return _in_order(net, x)[:-1]
 
 
@@ -47,16 +47,16 @@ def _in_order(net: nn.Module, x: torch.Tensor) -> tuple[str, ...]:
 
 
 def flat_vectors(output: object, pooled: bool, name: str) -> torch.Tensor:
-    """A layer's output as float32 [n, features]; `pooled`: the mean over the positions of a feature map."""
+    """A layer's output as float32 [n, features]; `pooled`: feature maps are averaged over positions."""
     if not isinstance(output, torch.Tensor) or output.dim() < 2:
-        raise ValueError(f"the layer {name!r} gives no tensor of one row for each image")
+        raise ValueError(f"the output of layer {name!r} is not a tensor with one row per image")
     if pooled and output.dim() > 2:
         output = output.flatten(2).mean(2)
     return output.flatten(1).to(torch.float32)
 
 
 def forward(net: nn.Module, layers: Sequence[str], x: torch.Tensor, pooled: bool, take: Take) -> None:
-    """One forward pass; `take` is given the name and the vectors of each layer."""
+    """One forward pass; `take` is called with the name and the vectors of each layer."""
     with ExitStack() as hooks:
         for name in layers:
             handle = net.get_submodule(name).register_forward_hook(
@@ -69,12 +69,12 @@ def forward(net: nn.Module, layers: Sequence[str], x: torch.Tensor, pooled: bool
 
 
 def imported(name: str) -> Any:
-    """What ``module:Name`` names; importing it runs the user's own code.
+    """Import the object ``module:Name``; this runs the user's own code.
 
     Raises
     ------
     DatapropsError
-        If there is no such thing.
+        If it cannot be imported.
     """
     module_name, _, attribute = name.partition(":")
     try:
@@ -84,15 +84,15 @@ def imported(name: str) -> Any:
 
 
 def load_network(name: str, *, channels: int, classes: int, size: int) -> tuple[nn.Module, str]:
-    """The user's network by ``module:Name`` or ``module:Name@layer``, and the layer ("" where none is named).
+    """Load the user's network ``module:Name`` or ``module:Name@layer``; returns it and the layer ("" if none is named).
 
-    Name is a `torch.nn.Module`, or a class or function that makes one; it is called with those of the keywords channels, classes and
-    size that it takes. Weights are the user's business: a function that loads them is the usual case.
+    Name is a `torch.nn.Module`, or a class or function that returns one; a callable is passed those of the keywords channels,
+    classes and size that it accepts. Loading weights is up to it.
 
     Raises
     ------
     DatapropsError
-        If it cannot be imported, or makes something else.
+        If it cannot be imported, or does not give a `torch.nn.Module`.
     """
     place, _, layer = name.partition("@")
     if ":" not in place:
@@ -100,15 +100,17 @@ def load_network(name: str, *, channels: int, classes: int, size: int) -> tuple[
     made = imported(place)
     if not isinstance(made, nn.Module):
         if not callable(made):
-            raise DatapropsError(f"the model {name!r} must be a torch.nn.Module, or a class or function that makes one")
+            raise DatapropsError(
+                f"the model {name!r} must be a torch.nn.Module, or a class or function that returns one"
+            )
         wanted = inspect.signature(made).parameters
         everything = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
         given = {"channels": channels, "classes": classes, "size": size}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random weights, where there are no others, are the same each time
+            torch.manual_seed(0)  # makes untrained weights reproducible
             made = made(**{key: value for key, value in given.items() if everything or key in wanted})
     if not isinstance(made, nn.Module):
-        raise DatapropsError(f"the model {name!r} made a {type(made).__name__}; expected a torch.nn.Module")
+        raise DatapropsError(f"the model {name!r} returned a {type(made).__name__}; expected a torch.nn.Module")
     if layer and layer not in dict(made.named_modules()):
         raise DatapropsError(f"the model {place!r} has no layer {layer!r}; its layers are {_some_layers(made)}")
     return made, layer
@@ -120,21 +122,22 @@ def _some_layers(net: nn.Module) -> str:
 
 
 def embed(net: nn.Module, layer: str, name: str, blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Vectors float32 [n, features] that a network makes of images.
+    """Embed images with a network: float32 [n, features].
 
     Parameters
     ----------
     net : nn.Module
     layer : str
-        Whose output is taken, averaged over positions; "": what enters the last linear layer, or the network's output if it has none.
+        Layer whose output is used, averaged over positions; "": the input of the last linear layer, or the network's output if it
+        has none.
     name : str
-        What the network is called in messages.
+        Name of the network in messages.
     blocks : iterable of uint8 [b, h, w, c]
 
     Raises
     ------
     DatapropsError
-        If the network does not take these images, or gives no finite vector for each.
+        If the network does not accept these images, or does not give one finite vector for each.
     """
     parts: list[np.ndarray] = []
     net = net.cpu()

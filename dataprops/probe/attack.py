@@ -1,6 +1,6 @@
-"""How easily the probe is fooled: its own gradient by the image, FGSM, and the smallest step that changes its prediction.
+"""Adversarial robustness of the probe: input gradient, FGSM, and the smallest step that changes the prediction.
 
-Images and eps are in grey levels of the probe's 32 x 32 images. Each image is attacked through a fit that has not seen it.
+Images and eps are in grey levels of the probe's 32 x 32 images. Each image is attacked with a fit that was not trained on it.
 FGSM is x + eps sign(d loss / d x), clipped to 0..255 (Goodfellow et al. 2015).
 """
 
@@ -16,19 +16,19 @@ from dataprops.probe.features import Encoder, encode_with_gradient
 from dataprops.probe.threads import in_threads
 
 EPS = 2.0
-BATCH = 8  # images whose responses, and their gradients, fit into a core's cache
+BATCH = 8  # images whose responses and gradients fit into a core's cache
 RUNGS = (0.5, 1.0, 2.0, 4.0, 16.0)  # times the step at which a linear classifier of this gradient would flip
 
 
 class Attack(NamedTuple):
-    """Of each attacked image, float64 [n].
+    """Results for each attacked image, float64 [n].
 
     Attributes
     ----------
     gradient : float
         L1 norm of d loss / d image, nats per grey level.
     penalty : float
-        Rise of the log loss under FGSM with eps = 2 grey levels, nats.
+        Increase in log loss under FGSM with eps = 2 grey levels, nats.
     flip : float
         Smallest eps along the FGSM direction that changes the prediction, grey levels; at most 255.
     """
@@ -39,14 +39,14 @@ class Attack(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """logits = z @ weight + offset of standardised features z; float32 [features, classes], [classes]."""
+    """logits = z @ weight + offset for standardised features z; float32 [features, classes], [classes]."""
 
     weight: torch.Tensor
     offset: torch.Tensor
 
 
 def attack(encoder: Encoder, heads: list[Linear], head: np.ndarray, x: torch.Tensor, y: np.ndarray) -> Attack:
-    """Attack images float32 [n, c, side, side] of classes int64 [n], each through the head (int64 [n]) of its fold."""
+    """Attack images x float32 [n, c, side, side] of classes y int64 [n], each with the head (int64 [n]) of its fold."""
     pieces = []
     for number, linear in enumerate(heads):
         of = np.nonzero(head == number)[0]
@@ -93,10 +93,10 @@ def _flip(
     start: torch.Tensor,
     guess: torch.Tensor,
 ) -> torch.Tensor:
-    """Where the margin crosses 0 along the way, between two rungs linearly; 255 if no rung changes the prediction."""
+    """Eps at which the margin crosses 0, linearly interpolated between two rungs; 255 if no rung changes the prediction."""
     found = torch.full_like(guess, 255.0)
     low = torch.zeros_like(guess)
-    left = torch.arange(len(x))  # those that no rung has changed yet
+    left = torch.arange(len(x))  # images whose prediction no rung has changed yet
     for rung in RUNGS:
         high = (guess[left] * rung).clamp(max=255)
         logits = _logits(encoder, linear, (x[left] + high.view(-1, 1, 1, 1) * sign[left]).clamp(0, 255))

@@ -1,7 +1,7 @@
-"""From scores to probabilities: one temperature and one offset for each class, fitted to held-out scores by maximum likelihood.
+"""Probability calibration: one temperature and one offset per class, fitted to held-out scores by maximum likelihood.
 
-With two classes that is Platt's scaling [1]_. Targets are smoothed as he does, so that a set without a single held-out error has
-finite probabilities. Probabilities of a fold come from the other folds' scores.
+With two classes this is Platt scaling [1]_, with Platt's target smoothing, so that probabilities stay finite without a held-out
+error. The calibration of each fold is fitted to the scores of the other folds.
 
 References
 ----------
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RIDGE = 1e-3  # on offsets, which are determined up to a common constant
+RIDGE = 1e-3  # penalty on the offsets, which are determined only up to a common constant
 
 
 class Scaling(NamedTuple):
@@ -25,18 +25,18 @@ class Scaling(NamedTuple):
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Rows of logarithms of probabilities."""
+    """Row-wise log-softmax."""
     shifted = logits - logits.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
-    """Temperature (at least 0) and offsets for scores float64 [n, classes] and classes int64 [n]."""
+    """Fit temperature (>= 0) and offsets to scores float64 [n, classes] and classes int64 [n]."""
     from scipy.optimize import minimize
 
     n, classes = scores.shape
     counts = np.bincount(y, minlength=classes)
-    # Platt's (n_c + 1) / (n_c + 2) for the class itself; the rest is shared by the others
+    # Platt's target (n_c + 1) / (n_c + 2) for the given class; the rest is divided equally among the others
     right = ((counts + 1) / (counts + 2))[y]
     rest = (1 - right) / max(1, classes - 1)
     wanted = np.repeat(rest[:, None], classes, axis=1)
@@ -46,7 +46,7 @@ def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
     logits = np.empty_like(scores)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """Cross-entropy and its gradient; log p = logits - log sum exp(logits), and what is wanted enters by its sums."""
+        """Cross-entropy and its gradient; the targets enter only by their sums."""
         temperature, offset = parameters[0], parameters[1:]
         np.multiply(scores, temperature, out=logits)
         np.add(logits, offset, out=logits)
@@ -74,7 +74,7 @@ def probabilities(scaling: Scaling, scores: np.ndarray) -> np.ndarray:
 
 
 def cross_fitted(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Probabilities [n, classes] of each fold by the scaling of the other folds' scores."""
+    """Probabilities [n, classes], each fold calibrated on the scores of the other folds."""
     out = np.empty_like(scores)
     for fold in np.unique(folds):
         held = folds == fold
@@ -83,5 +83,5 @@ def cross_fitted(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.nda
 
 
 def log_losses(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """-log of the probability of the given class, nats, float64 [n]."""
+    """-log p of the given class, nats, float64 [n]."""
     return -np.log(np.maximum(p[np.arange(len(y)), y], 1e-12))

@@ -1,7 +1,7 @@
-"""Directions towards ridge fits to many subsets of the same images at once, by conjugate gradients in single precision.
+"""Approximate solutions of ridge systems for many subsets of the same images at once: conjugate gradients in single precision.
 
-A low-rank part of the kernel (Nystrom, of `RANK` rows drawn by seed) takes its large eigenvalues out of the iteration [1]_: what is
-left has a condition of (next eigenvalue + s) / s, and takes steps in proportion to its root.
+A randomised Nystrom preconditioner of rank `RANK` removes the large eigenvalues of the kernel [1]_: the condition number becomes
+(next eigenvalue + s) / s, and the number of steps is proportional to its square root.
 
 References
 ----------
@@ -16,28 +16,28 @@ import torch
 from dataprops.probe.threads import in_threads
 
 RANK = 300
-INNER = 1e-3  # of the residual that was given
-MOST = 50  # steps that single precision takes without losing the directions
+INNER = 1e-3  # relative residual at which the iteration stops
+MOST = 50  # steps before single precision loses conjugacy
 POWERS = 6
-ROWS = 512  # of a product that one thread takes; sums do not depend on how many there are
+ROWS = 512  # rows of the product per thread; results do not depend on the number of threads
 
 
 def product(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """kernel @ x of x [n, systems, outputs], in blocks of rows."""
-    # of few columns the product of the transposes takes half the time
+    # for few columns the transposed product takes half the time
     flat = x.reshape(len(x), -1).T.contiguous()
     rows = in_threads(lambda start: flat @ kernel[start : start + ROWS].T, range(0, len(kernel), ROWS))
     return torch.cat(rows, 1).T.reshape(x.shape)
 
 
 class _LowRank:
-    """The inverse of (L L^T + s I) on each subset, with L L^T the Nystrom part of the kernel."""
+    """Inverse of (L L^T + s I) on each subset, where L L^T is the Nystrom approximation of the kernel."""
 
     def __init__(self, kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray) -> None:
         drawn = np.sort(np.random.default_rng(0).permutation(len(kernel))[:RANK])
         some = kernel[:, drawn]
         core = some[drawn].double()
-        core.diagonal().add_(1e-6 * core.norm().clamp(min=1e-12))  # its small eigenvalues are rounding
+        core.diagonal().add_(1e-6 * core.norm().clamp(min=1e-12))  # its small eigenvalues are rounding error error
         factor = torch.linalg.cholesky(core).float()
         self.rows = torch.linalg.solve_triangular(factor, some.T, upper=False).T.contiguous()
         self.inside = torch.from_numpy(inside).float().unsqueeze(2)
@@ -52,7 +52,7 @@ class _LowRank:
         self.inverses = torch.stack(inverses)
 
     def solve(self, x: torch.Tensor) -> torch.Tensor:
-        """Applied to x [n, systems, outputs], which is 0 outside the subsets."""
+        """Apply it to x [n, systems, outputs], which is 0 outside the subsets."""
         n, systems, outputs = x.shape
         inner = (x.reshape(n, -1).T.contiguous() @ self.rows).reshape(systems, outputs, -1)
         inner = torch.bmm(inner, self.inverses).reshape(systems * outputs, -1)
@@ -65,14 +65,14 @@ class Gradients:
     Raises
     ------
     torch.linalg.LinAlgError
-        Rounding made the products of the drawn rows indefinite.
+        If rounding makes the sampled block of the kernel indefinite.
     """
 
     def __init__(self, kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray) -> None:
         self.kernel, self.least, self.part = kernel, float(shift.min()), _LowRank(kernel, inside, shift)
 
     def steps(self) -> float:
-        """Expected number of steps to twice `INNER`: 4.4 times the root of the condition (3.9 to 5.2 in fits to four sets)."""
+        """Expected steps to a residual of 2 `INNER`: 4.4 sqrt(condition number) (3.9 to 5.2 measured on four sets)."""
         v = torch.from_numpy(np.random.default_rng(1).normal(size=len(self.kernel))).float()
         rows, largest = self.part.rows, 0.0
         for _ in range(POWERS):
@@ -85,7 +85,7 @@ class Gradients:
         """Solutions for right-hand sides float64 [n, systems, outputs], to a residual of `INNER` or after `MOST` steps."""
         part = self.part
         scale = np.maximum(np.linalg.norm(right, axis=0), np.finfo(float).tiny)
-        residual = torch.from_numpy(right / scale).float()  # of length 1
+        residual = torch.from_numpy(right / scale).float()  # of norm 1
         x, z = torch.zeros_like(residual), part.solve(residual)
         direction, slope = z, (residual * z).sum(0)
         tiny = torch.finfo(torch.float32).tiny

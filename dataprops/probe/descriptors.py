@@ -1,7 +1,7 @@
-"""Two descriptions of an image beside the probe's features, each for a witness of its own: edges by direction, and tones.
+"""Two image descriptors beside the probe's features, each for a classifier of its own: oriented gradients, and colour histograms.
 
-The probe's patches are averaged over a 3 x 3 grid of a 32 x 32 image: what a thin stroke does where is lost, and so is how much of
-which colour there is. Histograms of oriented gradients [1]_ hold the first, histograms of grey levels or colours the second.
+The probe averages its patches over a 3 x 3 grid of a 32 x 32 image, which loses the position of thin strokes and the colour
+distribution. Histograms of oriented gradients [1]_ capture the former, histograms of grey levels or colours the latter.
 
 References
 ----------
@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-SIDE = 64  # pixels of the images whose edges are described
-CELLS = 8  # of them in each direction
+SIDE = 64  # side of the images for HOG, pixels
+CELLS = 8  # HOG cells along each side
 DIRECTIONS = 8
-FAINT = 2.0  # grey levels, below which slopes of a cell and what is around it count less
-MOST = 0.4  # of what is around it, beyond which a direction counts no more
-LEVELS, TONES = 4, 32  # of each of three channels; of a grey image
+FAINT = 2.0  # regularisation of the block normalisation, grey levels
+MOST = 0.4  # clipping of the normalised histograms
+LEVELS, TONES = 4, 32  # bins of each of three channels; bins of a grey image
 AT_ONCE = 64  # images
 
 
 def edges(x: Tensor) -> Tensor:
-    """How much of the slopes of each cell lies in which direction, float32 [n, p], of images [n, channels, s, s]."""
+    """Block-normalised histograms of oriented gradients, float32 [n, p], of images [n, channels, s, s]."""
     return torch.cat([_edges(part) for part in x.split(AT_ONCE)])
 
 
@@ -36,7 +36,7 @@ def _edges(x: Tensor) -> Tensor:
     steepest = (across**2 + down**2).argmax(1, keepdim=True)
     across, down = across.gather(1, steepest)[:, 0], down.gather(1, steepest)[:, 0]
     slope = torch.hypot(across, down)
-    at = torch.atan2(down, across) % math.pi / math.pi * DIRECTIONS  # light to dark is dark to light
+    at = torch.atan2(down, across) % math.pi / math.pi * DIRECTIONS  # unsigned: light to dark equals dark to light
     first = at.floor()
     beyond, first = at - first, first.long() % DIRECTIONS
     each = torch.zeros(len(x), DIRECTIONS, *slope.shape[1:])
@@ -48,7 +48,7 @@ def _edges(x: Tensor) -> Tensor:
 
 
 def tones(x: Tensor) -> Tensor:
-    """The square roots of the shares of grey levels, or of colours, float32 [n, p], of images [n, channels, s, s]."""
+    """Square roots of the relative frequencies of grey levels or colours, float32 [n, p], of images [n, channels, s, s]."""
     levels = TONES if x.shape[1] == 1 else LEVELS
     steps = (x.flatten(2) * (levels / 256)).long().clamp(0, levels - 1)
     code = steps[:, 0]

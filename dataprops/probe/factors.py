@@ -1,4 +1,4 @@
-"""Directions towards ridge fits by a Cholesky factorisation of each system in single precision: the inverse, but for its rounding."""
+"""Approximate solutions of ridge systems by a single-precision Cholesky factorisation of each system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Factors:
     Raises
     ------
     torch.linalg.LinAlgError
-        A system is not positive definite to single precision.
+        If a system is not positive definite in single precision.
     """
 
     def __init__(self, kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray) -> None:

@@ -1,9 +1,9 @@
-"""Features of a reference classifier without training: random patches of the images themselves as filters.
+"""Features of the reference classifier: convolution with random whitened patches of the images themselves, without training.
 
-    image -> 32 x 32 -> patches of 6 x 6, contrast normalised and ZCA-whitened -> 160 filters, both signs of their response
-          -> means over a 3 x 3 grid, and beside them the image itself on a 4 x 4 grid -> each feature standardised
+    image -> 32 x 32 -> 6 x 6 patches, contrast-normalised and ZCA-whitened -> 160 filters, both signs of their response
+          -> means over a 3 x 3 grid, with the image itself averaged over a 4 x 4 grid -> each feature standardised
 
-After Coates & Ng [1]_. Everything that is fitted (filters, whitening, standardisation) is fitted to the images without their labels.
+After Coates & Ng [1]_. Filters, whitening and standardisation are fitted to the images without their labels.
 
 References
 ----------
@@ -28,24 +28,24 @@ PATCH = 6
 FILTERS = 160
 GRID = 3
 COARSE = 4
-COARSE_FRACTION = 0.2  # of the features' variance: patches without their mean do not tell dark from bright
-SAMPLED = 8_000  # patches that the whitening is fitted to
-CONTRAST = 10.0  # grey levels squared: below it a patch counts as flat
+COARSE_FRACTION = 0.2  # of the variance, for the coarse image: zero-mean patches do not see brightness
+SAMPLED = 8_000  # patches to which the whitening is fitted
+CONTRAST = 10.0  # regularisation of the patch variance, grey levels squared
 WHITENING = 0.1
-BATCH = 8  # images whose responses fit into a core's cache: of 128 they take twice the time
+BATCH = 8  # images whose responses fit into a core's cache: batches of 128 take twice the time
 
 
 class Encoder(NamedTuple):
-    """What turns images into features.
+    """Parameters of the map from images to features.
 
     Attributes
     ----------
     weight : float32 [patch, FILTERS]
-        Whitening and filters in one matrix.
+        Product of whitening and filters.
     center : float32 [patch]
         Mean of the normalised patches.
     mean, scale : float32 [features]
-        Of the standardisation.
+        Standardisation.
     """
 
     weight: torch.Tensor
@@ -55,12 +55,12 @@ class Encoder(NamedTuple):
 
 
 def shrink(images: np.ndarray, side: int = SIDE) -> torch.Tensor:
-    """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas, or bilinear where an image is smaller."""
+    """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: area averaging, or bilinear for smaller images."""
     return torch.from_numpy(resized(images, side))
 
 
 def fit_encoder(x: torch.Tensor, seed: int) -> tuple[Encoder, np.ndarray]:
-    """Filters from random patches of the images [n, c, side, side] with their standardisation; and the features, float32 [n, p]."""
+    """Fit an encoder to images [n, c, side, side]; returns it with the features, float32 [n, p]."""
     encoder = _filters(x, seed)
     raw = encode(encoder, x)
     mean, scale = raw.mean(0), raw.std(0, correction=0)
@@ -97,15 +97,15 @@ def _filters(x: torch.Tensor, seed: int) -> Encoder:
 
 @cache
 def _windows(side: int) -> torch.Tensor:
-    """Means over PATCH neighbours along a line, float32 [side - PATCH + 1, side]: a product is faster than torch's pooling."""
+    """Matrix of moving averages over PATCH pixels, float32 [side - PATCH + 1, side]: faster than torch's pooling."""
     at, first = torch.arange(side), torch.arange(side - PATCH + 1)[:, None]
     return ((at >= first) & (at < first + PATCH)).float() / PATCH
 
 
 def _means(response: torch.Tensor) -> torch.Tensor:
-    """Means over the cells of the grid, [n, filters * GRID * GRID], of responses [n, filters, s, s]; s is a multiple of GRID.
+    """Means over grid cells, [n, filters * GRID * GRID], of responses [n, filters, s, s]; s is a multiple of GRID.
 
-    Sums of rows and then of what lies side by side: a product with the cells takes five times as long.
+    Summed over rows, then columns; a matrix product takes five times as long.
     """
     n, side = len(response), response.shape[-1]
     cell = side // GRID
@@ -114,7 +114,7 @@ def _means(response: torch.Tensor) -> torch.Tensor:
 
 
 def _by_product(x: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """As `conv2d`; the gradient by x of one channel takes a ninth of the time of torch's."""
+    """`conv2d` as a matrix product: for one channel, the gradient with respect to x takes a ninth of the time of torch's."""
     out = x.shape[-1] - PATCH + 1
     return (filters.flatten(1) @ functional.unfold(x, PATCH)).view(len(x), len(filters), out, out)
 
@@ -128,7 +128,7 @@ def _encode(
     channels, side = x.shape[1], x.shape[3]
     weight = encoder.weight - encoder.weight.mean(0)
     filters = weight.T.reshape(FILTERS, channels, PATCH, PATCH)
-    level = x.mean((1, 2, 3), keepdim=True)  # of the image; without it squares would lose digits
+    level = x.mean((1, 2, 3), keepdim=True)  # subtracted to avoid cancellation in the squares
     centred = x - level
     line = _windows(side)
     mean = line @ centred.mean(1) @ line.T
@@ -136,14 +136,14 @@ def _encode(
     contrast = torch.rsqrt((square - mean.square()).clamp(min=0) + CONTRAST).unsqueeze(1)
     offset = (encoder.center @ encoder.weight).view(1, -1, 1, 1)
     response = torch.addcmul(-offset, convolved(centred, filters), contrast)
-    # the means of max(r, 0) and max(-r, 0) are those of (|r| + r) / 2 and (|r| - r) / 2
+    # max(r, 0) = (|r| + r) / 2 and max(-r, 0) = (|r| - r) / 2
     signed, size = _means(response), _means(response.abs())
     coarse = functional.adaptive_avg_pool2d(x, COARSE).flatten(1)
     return (torch.cat([(size + signed) / 2, (size - signed) / 2, coarse], 1) - encoder.mean) / encoder.scale
 
 
 def encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
-    """Features float32 [n, features] of images [n, c, side, side]; one image's do not depend on the others'."""
+    """Features float32 [n, features] of images [n, c, side, side]; each image's are independent of the others."""
 
     def some(start: int) -> torch.Tensor:
         with torch.no_grad():
@@ -153,5 +153,5 @@ def encode(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
 
 
 def encode_with_gradient(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
-    """As `encode`, for a few images, in a graph that gives gradients by the images."""
+    """As `encode` for a few images, differentiable with respect to the images."""
     return _encode(encoder, x, _by_product)

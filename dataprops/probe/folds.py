@@ -1,32 +1,32 @@
-"""Folds that keep together what belongs together: images of one patient, and identical or near-identical images.
+"""Stratified group folds: images of one patient, and identical or near-identical images, stay in one fold.
 
-A fold is filled with whole groups, largest first, each going where the classes then stay most even.
+Leak groups are assigned greedily, largest first, each to the fold that keeps the classes most balanced.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-LEAST, MOST = 20, 4_000  # images that a classifier is trained on and judged by
-MOST_CLASSES = 400  # of 4,000 images: ten of each
-LEAST_GROUPS = 4  # of each class: with two or three, a fold takes a large part of what there is to learn from
+LEAST, MOST = 20, 4_000  # smallest and largest number of images of a probe
+MOST_CLASSES = 400  # ten images of each in 4,000
+LEAST_GROUPS = 4  # of each class: with two or three, a fold holds too large a part of the class
 
 FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 300
 HALVINGS = 5
-CHAIN = 0.2  # a chain of near-identical images that holds more of the set is no chain of copies
+CHAIN = 0.2  # fraction of the set; a larger chain of near-identical images is not a chain of copies
 
 
 def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
-    """Number of each image's leak group, int64 [n]: images of one group, and those joined by a pair, share one.
+    """Leak group of each image, int64 [n]: the connected components of groups and pairs.
 
     Parameters
     ----------
     n : int
         Images.
     groups : int64 [n], optional
-        Patient of each image; negative: none, the image counts alone.
+        Patient of each image; negative: unknown, the image is its own group.
     pairs : int64 [p, 2]
-        Images that are identical or nearly so.
+        Identical or near-identical images.
 
     >>> unite(4, np.array([0, 0, -1, -1]), np.array([[1, 2]]))
     array([0, 0, 0, 1])
@@ -51,10 +51,10 @@ def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
 def leak_groups_of(
     n: int, groups: np.ndarray | None, identical: np.ndarray, near: np.ndarray, distance: np.ndarray | None = None
 ) -> np.ndarray:
-    """Leak groups as `unite` makes them; of near pairs the nearest, so far that they chain no large share of the set together.
+    """Leak groups by `unite`, with near pairs limited so that no chain of them joins more than `CHAIN` of the set.
 
-    Near-identical is not transitive: thousands of nearly black images can hang together although the ends differ. Then only pairs
-    of half the largest distance count, a quarter, and so on (`HALVINGS` times); without distances none does.
+    Near-identity is not transitive: thousands of nearly black images can form one component although its ends differ. Then only
+    pairs within half of the largest distance are used, a quarter, and so on (`HALVINGS` times); without distances, none.
     """
     identical, near = identical.reshape(-1, 2), near.reshape(-1, 2)
     without = unite(n, groups, identical)
@@ -71,27 +71,26 @@ def leak_groups_of(
 
 
 def fold_count(n: int) -> int:
-    """Ten folds of a small set, so that little is lost from training; five of others."""
+    """Ten folds for small sets, which leaves more images for training; five for others."""
     return FOLDS_OF_FEW if n <= FEW else FOLDS
 
 
 def assign_folds(
     y: np.ndarray, leak_group: np.ndarray, folds: int, seed: int, given: np.ndarray | None = None
 ) -> np.ndarray:
-    """Fold of each image, int64 [n]: no leak group in two of them, each class spread as evenly as leak groups allow.
+    """Fold of each image, int64 [n]: leak groups are not split, and classes are balanced as far as leak groups allow.
 
     Parameters
     ----------
     y : int64 [n]
-        Classes 0..c-1 (of numbers: their quintile).
+        Classes 0..c-1 (for numbers: the quintile).
     leak_group : int64 [n]
-        Of `unite`.
+        From `unite`.
     folds : int
     seed : int
-        Decides between folds that are equally good.
+        Breaks ties between folds.
     given : int64 [n], optional
-        Folds that images have already (-1: none): their leak groups stay there, a leak group with several in the fold of most of its
-        images.
+        Existing fold of each image (-1: none); a leak group keeps the fold of most of its images.
     """
     rng = np.random.default_rng([seed, 11])
     classes = int(y.max(initial=0)) + 1
@@ -99,18 +98,18 @@ def assign_folds(
     counts = np.zeros((len(names), classes))
     np.add.at(counts, (code, y), 1)
     share = 1 / np.maximum(counts.sum(0), 1)
-    # large leak groups first, and among equals by chance; of one class with few images before many
+    # largest leak groups first, sizes weighted by 1 / class size, ties in random order
     order = rng.permutation(len(names))
     order = order[np.argsort(-(counts[order] * share).sum(1), kind="stable")]
     held = np.zeros((folds, classes))
     size = np.zeros(folds)
     chosen = np.empty(len(names), np.int64)
     tie = rng.permutation(folds) * 1e-9
-    set_already = np.full(len(names), -1, np.int64) if given is None else _fold_of_units(code, given, folds)
+    set_already = np.full(len(names), -1, np.int64) if given is None else _existing_fold(code, given, folds)
     order = order[np.argsort(set_already[order] < 0, kind="stable")]
     for number in order:
         mine = counts[number]
-        # how uneven the classes of this leak group become, and then the sizes
+        # imbalance of the leak group's classes, then fold size
         cost = ((held + mine) * share * (mine > 0)).sum(1) + 1e-3 * size / len(y) + tie
         at = int(np.argmin(cost)) if set_already[number] < 0 else int(set_already[number])
         chosen[number] = at
@@ -119,8 +118,8 @@ def assign_folds(
     return chosen[code]
 
 
-def _fold_of_units(code: np.ndarray, given: np.ndarray, folds: int) -> np.ndarray:
-    """The fold that most of a leak group's images have already; -1 where none has one."""
+def _existing_fold(code: np.ndarray, given: np.ndarray, folds: int) -> np.ndarray:
+    """The fold to which most of a leak group's images are already assigned; -1 if none is."""
     votes = np.zeros((int(code.max(initial=-1)) + 1, folds), np.int64)
     known = given >= 0
     np.add.at(votes, (code[known], given[known]), 1)

@@ -1,9 +1,9 @@
-"""The probe as a whole: images and labels in, what a reference classifier makes of them out.
+"""The whole probe: train and evaluate the reference classifier on images and labels.
 
     images -> features.py -> ridge.py (scores of images not trained on) -> calibrate.py (probabilities)
                                     |-> curve.py, suspects.py, attack.py, and intervals by bootstrap.py and spread.py
 
-Pure functions of their arguments: the same images, labels, leak groups and seed give the same numbers.
+Pure functions: the same images, labels, leak groups and seed give the same numbers.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from dataprops.probe.suspects import Suspects, suspect_labels
 from dataprops.util.threads import one_thread
 
 ATTACKED = 100
-DIVISIONS = 3  # into folds, over which witnesses of wrong labels are averaged
+DIVISIONS = 3  # repetitions of the cross-validation over which evidence of wrong labels is averaged
 LEAST_PROBABILITY = 1e-6
-CURVED = 1e-2  # the strength near which that of a Gaussian kernel is looked for: 1e-3 to 3e-2 on four sets
+CURVED = 1e-2  # start of the search for the Gaussian kernel's ridge strength (1e-3 to 3e-2 on four sets)
 
 Advance = Callable[[int], None]
 
 
 class HeldOut(NamedTuple):
-    """What a classifier says of images that it has not seen.
+    """Held-out predictions of a classifier.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class HeldOut(NamedTuple):
     folds : int64 [n]
     features : float32 [n, p]
     strength : float
-        Of the ridge.
+        Ridge strength.
     """
 
     probabilities: np.ndarray
@@ -67,7 +67,7 @@ class Estimate(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """Mean number of images trained on, and what came of it on all images."""
+    """A point of the learning curve: mean number of training images, error and log loss over all images."""
 
     n: int
     error: float
@@ -75,37 +75,37 @@ class CurvePoint(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What the probe found.
+    """Results of the probe.
 
     Attributes
     ----------
     error : Estimate
-        Share of images that the classifier errs on; of numbers the share of variance it does not explain.
+        Held-out error rate; for numbers the fraction of unexplained variance.
     log_loss : Estimate or None
         Calibrated, nats; None for numbers.
     confusion : int64 [classes, classes] or None
-        Given class (rows) against the predicted one.
+        Given class (rows) by predicted class (columns).
     curve : list of CurvePoint
     gains : dict of int to Gain, or None
         2 and 4 times as many images; None with `withheld`.
     withheld : str or None
     folds : int
     leak_groups : int
-        Groups that were drawn for the intervals.
+        Number of leak groups, the units of the bootstrap.
     fold : int64 [n]
     probabilities : float64 [n, classes] or None
     losses, wrong : float64 [n]
-        Of each image: held-out log loss (of numbers the squared error), and whether it errs.
+        Per image: held-out log loss (for numbers the squared error), and whether the prediction is wrong.
     hardness : float64 [n]
-        p(most probable other class) - p(given class): -1 easy, 1 hard. Of numbers the absolute error in standard deviations.
+        p(most probable other class) - p(given class): -1 easy, 1 hard. For numbers the absolute error in standard deviations.
     suspects : Suspects or None
     attacked : int64 [a]
-        Places of the images that were attacked.
+        Positions of the attacked images.
     attack : Attack or None
     kernel : float64 [n, n] or None
         Inner products of the images' features (`ridge.inner_products`).
     strength : float
-        Of the ridge on all images.
+        Ridge strength on all images.
     """
 
     error: Estimate
@@ -129,15 +129,15 @@ class Probe(NamedTuple):
 
 
 def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, seed: int = 0) -> HeldOut:
-    """Probabilities of each class for images that the classifier was not trained on.
+    """Held-out class probabilities by cross-validation.
 
     Parameters
     ----------
     images : uint8 [n, h, w, c]
     y : int64 [n]
-        Classes 0..c-1, each with images in two groups at least (`LEAST_GROUPS` for numbers to trust).
+        Classes 0..c-1, each with images in at least two groups (at least `LEAST_GROUPS` for reliable results).
     groups : int64 [n], optional
-        What must stay together (`folds.leak_groups_of`); by default each image counts alone.
+        Leak groups (`folds.leak_groups_of`); by default each image is its own.
     seed : int
 
     Examples
@@ -156,7 +156,7 @@ def held_out(images: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None
 
 
 def held_out_of(features: np.ndarray, y: np.ndarray, leak_group: np.ndarray, seed: int = 0) -> HeldOut:
-    """As `held_out`, from features float32 [n, p] of whatever kind, each of mean 0 and comparable spread."""
+    """As `held_out`, from any features float32 [n, p] of mean 0 and comparable scale."""
     classes = int(y.max()) + 1
     folds = assign_folds(y, leak_group, fold_count(len(y)), seed)
     held = held_scores(inner_products(features), targets(y, classes), folds)
@@ -166,16 +166,16 @@ def held_out_of(features: np.ndarray, y: np.ndarray, leak_group: np.ndarray, see
 def held_out_averaged(
     p: np.ndarray, kernel: np.ndarray, y: np.ndarray, leak_group: np.ndarray, strength: float, seed: int = 0
 ) -> np.ndarray:
-    """Held-out probabilities float64 [n, classes], averaged over further divisions into folds: `p` is of the first.
+    """Held-out probabilities float64 [n, classes], averaged over repeated cross-validation; `p` is that of the first division.
 
-    What a classifier says of an image depends on which others it was trained on; of few images so much that wrong labels are ranked
-    better by the geometric mean over `DIVISIONS` of them. Of more than `ridge.MANY` images it is `p` itself.
+    In small sets a prediction depends so much on the other training images that the geometric mean over `DIVISIONS` divisions
+    ranks wrong labels better. With more than `ridge.MANY` images `p` is returned as it is.
     """
     if len(y) > MANY:
         return p
     target, logs = targets(y, p.shape[1]), [np.log(np.maximum(p, LEAST_PROBABILITY))]
     for division in range(1, DIVISIONS):
-        # the seed of another division, which no audit of the next seed has
+        # a seed that no audit with another --seed uses
         folds = assign_folds(y, leak_group, fold_count(len(y)), seed + 1_000_003 * division)
         scores = held_scores(kernel, target, folds, strengths=(strength,)).scores
         logs.append(np.log(np.maximum(cross_fitted(scores, y, folds), LEAST_PROBABILITY)))
@@ -185,19 +185,19 @@ def held_out_averaged(
 def held_out_curved(
     kernel: np.ndarray, y: np.ndarray, folds: np.ndarray, leak_group: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Held-out probabilities float64 [n, classes] of a ridge with a Gaussian kernel of the same features (`held_out_averaged`).
+    """As `held_out_averaged`, with kernel ridge regression on a Gaussian kernel exp(-d^2 / median d^2) of the same features.
 
     Parameters
     ----------
     kernel : float64 [n, n]
-        Their inner products (`ridge.inner_products`). The Gaussian is exp(-d^2 / median d^2).
+        Inner products of the features (`ridge.inner_products`).
     y, folds, leak_group : int64 [n]
     seed : int
-        Of the further divisions.
+        Seed of the further divisions.
     """
     target = targets(y, int(y.max()) + 1)
     curved = gaussian(kernel)
-    if len(y) > MANY:  # the strength is chosen on a part
+    if len(y) > MANY:  # the strength is chosen on a subset
         part = np.arange(len(y)) % (len(y) // MANY + 1) == 0
         strength = held_scores(curved[np.ix_(part, part)], target[part], folds[part], near=CURVED).strength
         held = held_scores(curved, target, folds, strengths=(strength,))
@@ -209,9 +209,9 @@ def held_out_curved(
 def held_out_described(
     descriptions: Sequence[torch.Tensor], y: np.ndarray, folds: np.ndarray, leak_group: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """`held_out_curved` of each description [n, p] of the images, less its mean, float64 [descriptions, n, classes].
+    """`held_out_curved` for each centred descriptor [n, p] of the images, float64 [descriptors, n, classes].
 
-    Of more than `ridge.MANY` images there is none: each takes as long as the classifier itself, and of many images they add less.
+    Empty for more than `ridge.MANY` images: each costs as much as the classifier itself, and adds less in large sets.
     """
     if len(y) > MANY:
         return np.empty((0, len(y), int(y.max()) + 1))
@@ -220,38 +220,42 @@ def held_out_described(
 
 
 def standardised(features: np.ndarray) -> np.ndarray:
-    """Features [n, p] of the user's choice with mean 0 and spread 1, float32; constant ones become 0."""
+    """Standardise a user's features [n, p] to mean 0 and standard deviation 1, float32; constant ones become 0."""
     features = np.asarray(features, np.float64)
     spread = features.std(0)
     return ((features - features.mean(0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
 
 
 def reason_not_applicable(y: np.ndarray, leak_group: np.ndarray, *, numeric: bool) -> str | None:
-    """Why there can be no probe of these labels (classes, or numbers), or None."""
+    """Why the probe cannot be run on these labels (classes, or numbers); None if it can."""
     if len(y) < LEAST:
-        return f"it takes {LEAST} labelled, readable images, there are {len(y)}"
+        return f"it needs {LEAST} labelled, readable images, there are {len(y)}"
     if numeric:
-        return None if np.std(y) > 0 and len(np.unique(leak_group)) > 3 else "the numbers, or the groups, do not vary"
+        return (
+            None
+            if np.std(y) > 0 and len(np.unique(leak_group)) > 3
+            else "the numbers are constant, or there are too few groups"
+        )
     usable = usable_classes(y, leak_group)
     if len(usable) < 2:
         return (
-            f"it takes two classes with images in {LEAST_GROUPS} groups each (patients; images without one count alone, copies"
-            f" together), there {'is' if len(usable) == 1 else 'are'} {len(usable)}"
+            f"it needs two classes with images in {LEAST_GROUPS} groups each (a group is a patient, an image without one, or a set"
+            f" of copies), there {'is' if len(usable) == 1 else 'are'} {len(usable)}"
         )
     return None
 
 
 def usable_classes(y: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
-    """Classes that can be both trained on and tested."""
+    """Classes with enough leak groups for training and testing."""
     classes, of = np.unique(y, return_inverse=True)
     groups, group = np.unique(leak_group, return_inverse=True)
-    pairs = np.unique(of * len(groups) + group)  # of a class and a group that has images of it
+    pairs = np.unique(of * len(groups) + group)  # (class, group) combinations that occur
     count = np.bincount(pairs // len(groups), minlength=len(classes))
     return classes[count >= LEAST_GROUPS].astype(np.int64)
 
 
 def draw_images(n: int, most: int, seed: int) -> np.ndarray:
-    """At most so many of n images, by seed, in their order."""
+    """A random sample of at most `most` of n images, sorted."""
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng([seed, 5]).choice(n, most, replace=False))
@@ -269,12 +273,12 @@ def run_probe(
     attacked: int = ATTACKED,
     advance: Advance | None = None,
 ) -> Probe:
-    """All that the probe measures.
+    """Run the whole probe.
 
     Parameters
     ----------
     images : uint8 [n, h, w, c], or float32 [n, c, 32, 32] of `features.shrink`, or None
-        None with `features`: then there is no attack.
+        None if `features` are given: then nothing is attacked.
     y : int64 [n] or float64 [n]
         Classes 0..c-1, or numbers.
     leak_group : int64 [n]
@@ -283,9 +287,9 @@ def run_probe(
         Standardised; used instead of the probe's own.
     seed : int
     attacked : int
-        Images to attack at most.
+        Maximum number of images to attack.
     advance : callable, optional
-        Told of hundredths of the work as they are done.
+        Progress callback, called with completed hundredths of the work.
     """
     step = advance or (lambda _: None)
     encoder = x = None
@@ -321,7 +325,7 @@ def run_probe(
 
 
 def strata_of(y: np.ndarray, *, numeric: bool) -> np.ndarray:
-    """What folds are stratified by: the classes; of numbers their quintile."""
+    """Strata of the folds: the classes, or the quintiles of numbers."""
     return np.searchsorted(np.quantile(y, [0.2, 0.4, 0.6, 0.8]), y) if numeric else y
 
 
@@ -334,7 +338,7 @@ def _at_all_sizes(
     seed: int,
     step: Advance,
 ) -> tuple[list[int], list[np.ndarray], HeldScores]:
-    """Sizes trained on, the held-out scores at each, and all of the largest."""
+    """Training sizes, the held-out scores at each, and the full result at the largest."""
     sizes: list[int] = []
     scores: list[np.ndarray] = []
     held: HeldScores | None = None
@@ -352,7 +356,7 @@ def _at_all_sizes(
 
 
 def _lacks(strata: np.ndarray, subset: np.ndarray, folds: np.ndarray) -> bool:
-    """Whether a fold's training images hold no image of some class."""
+    """Whether some class is missing from the training images of a fold."""
     return any(len(np.unique(strata[subset & (folds != fold)])) < len(np.unique(strata)) for fold in np.unique(folds))
 
 
@@ -440,17 +444,17 @@ def _gains(
     if errors < curve.LEAST_ERRORS:
         told = "no held-out error" if errors == 0 else f"{errors} held-out error{'s' if errors > 1 else ''}"
         return None, (
-            f"the reference classifier makes {told}, and the gain from more images takes {curve.LEAST_ERRORS} to be measured"
+            f"the reference classifier makes {told}; measuring the gain from more images requires {curve.LEAST_ERRORS}"
         )
     if len(sizes) < curve.LATE:
-        return None, f"there are too few images for a learning curve: it takes three sizes, there are {len(sizes)}"
+        return None, f"there are too few images for a learning curve: it needs three sizes, there are {len(sizes)}"
     n = np.array(sizes, float)
     gains = {times: curve.gain(n, losses, weights, leak_group, times) for times in (2, 4)}
     return {times: curve.widened(gain, ratio) for times, gain in gains.items()}, None
 
 
 def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, y: np.ndarray) -> list[Linear]:
-    """Each fold's classifier as a linear function of the features, its probabilities calibrated on the other folds' scores."""
+    """Each fold's classifier as a linear map of the features, calibrated on the scores of the other folds."""
     heads = []
     for fold, (alpha, mean) in zip(np.unique(folds), held.fits, strict=True):
         train = np.nonzero(folds != fold)[0]

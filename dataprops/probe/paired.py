@@ -1,13 +1,12 @@
-"""How the reference classifier's held-out loss changed between two states of a set, image by image.
+"""Paired change in the reference classifier's held-out loss between two states of a set.
 
-Images that both states hold stay in their folds, new ones join the folds where the classes are most even (`folds.assign_folds`): what
-differs is the set, not its division. The change is that of the log of the mean loss. Its interval draws whole leak groups with
-replacement - what hangs together in either state: patients, copies, an image and its earlier self - so that what both states share
-cancels as it should.
+Images in both states keep their folds, and new ones are assigned to balance the classes (`folds.assign_folds`), so the set differs,
+not its division. The change is that of the log mean loss. Its interval resamples whole leak groups of the union of both states
+(patients, copies, an image and its earlier version), so that what the states share cancels.
 
-Leak groups see the luck of the images that are tested. The luck of those that are trained on comes on top where images come and go: by
-Nadeau & Bengio [1]_ the variance of a K-fold mean is 1 + K/(K - 1) times that of its test images alone. Shared images share their
-training sets, too, so this counts for the fraction of images that are in one state only.
+Resampling leak groups covers test-set variance. Training-set variance is added where images were added or removed: by Nadeau & Bengio
+[1]_ the variance of a K-fold mean is 1 + K/(K - 1) times that of its test images alone. Images in both states also share their
+training sets, so the term is weighted by the fraction of images in one state only.
 
 References
 ----------
@@ -26,7 +25,7 @@ from dataprops.probe.curve import LATE
 from dataprops.probe.folds import unite
 from dataprops.probe.ridge import held_scores, targets
 
-FLOOR = 1e-4  # nats: below it a mean loss is as good as none
+FLOOR = 1e-4  # nats; smaller mean losses are raised to it
 
 
 class State(NamedTuple):
@@ -37,7 +36,7 @@ class State(NamedTuple):
 
 
 class LossChange(NamedTuple):
-    """log(mean loss after / mean loss before) with its 95 % interval, and both means."""
+    """log(mean loss after / mean loss before) with its 95 % interval, and both means (nats)."""
 
     value: float
     low: float
@@ -49,7 +48,7 @@ class LossChange(NamedTuple):
 def refitted_losses(
     kernel: np.ndarray, y: np.ndarray, folds: np.ndarray, strength: float, *, numeric: bool
 ) -> np.ndarray:
-    """Held-out loss of each image in given folds, float64 [n]: log loss, nats; of numbers the squared error in variances.
+    """Held-out loss of each image for given folds, float64 [n]: log loss in nats; for numbers squared error / variance.
 
     `kernel` holds the features' inner products, float64 [n, n] (`ridge.inner_products`).
     """
@@ -67,7 +66,7 @@ def change(before: State, after: State, partner: np.ndarray, folds: int, seed: i
     ----------
     before, after : State
     partner : int64 [n after]
-        Place of the image in `before`; -1: it is new.
+        Position of the image in `before`; -1: new.
     folds : int
     seed : int
     """
@@ -92,7 +91,7 @@ def change(before: State, after: State, partner: np.ndarray, folds: int, seed: i
 
 
 def expected_change(curve: list[tuple[float, float]], before: int, after: int) -> float:
-    """Change of the log loss that another number of images explains, by the learning curve [(n, loss)] of before; 0 without one."""
+    """Change in log mean loss explained by the number of images, from the earlier learning curve [(n, loss)]; 0 without one."""
     points = [(n, loss) for n, loss in curve if n and loss and loss > 0][-LATE:]
     if len(points) < 2 or not before or not after:
         return 0.0

@@ -1,4 +1,4 @@
-"""What the probe found as plain values for a summary, and as a table with a row for each image."""
+"""Probe results as plain values for the summary, and as a table with one row per image."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 COLUMNS = {
     "image": "id",
     "leak_group": "images of one leak group (same group, copies, near-copies) are never on both sides of a split",
-    "fold": "fold in which it was held out",
+    "fold": "fold in which the image was held out",
     "given": "its label",
-    "predicted": "the label that the classifier, not trained on it, holds for most likely",
+    "predicted": "most probable label, by a classifier not trained on the image",
     "p_given": "probability of the given label",
     "p_predicted": "probability of the predicted label",
-    "log_loss": "held-out log loss, nats; of numbers the squared error in variances",
-    "hardness": "p of the likeliest other label - p of the given one, -1 easy to 1 hard; of numbers the absolute error",
-    "suspicion": "of suspect labels p of the likelier label - p of the given one; NaN: not suspect",
-    "likelier": "of suspect labels the likelier one",
+    "log_loss": "held-out log loss, nats; for numbers squared error / variance",
+    "hardness": "p of the likeliest other label - p of the given one, -1 easy to 1 hard; for numbers the absolute error",
+    "suspicion": "for suspect labels, p of the likelier label - p of the given one; NaN: not suspect",
+    "likelier": "for suspect labels, the likelier label",
     "gradient": "L1 norm of d loss / d image at 32 x 32, nats per grey level; NaN: not attacked",
-    "penalty": "rise of the log loss under FGSM, eps = 2 grey levels, nats",
+    "penalty": "increase in log loss under FGSM, eps = 2 grey levels, nats",
     "flip": "smallest eps along the FGSM direction that changes the prediction, grey levels; at most 255",
 }
-MOST_CONFUSED = 50  # classes; of more no table is told
+MOST_CONFUSED = 50  # classes; the confusion matrix of more is not stored
 
 
 def empty_table() -> pd.DataFrame:
@@ -44,7 +44,7 @@ TEXTS = ("given", "predicted", "likelier")
 def table_of(
     probe: Probe, image: np.ndarray, y: np.ndarray, names: list[str] | None, leak_group: np.ndarray
 ) -> pd.DataFrame:
-    """A row for each image that took part.
+    """One row per image of the probe.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def table_of(
         Ids.
     y : int64 or float64 [n]
     names : list of str or None
-        Of the classes; None for numbers.
+        Class names; None for numbers.
     leak_group : int64 [n]
     """
     n, nothing = len(image), np.full(len(image), np.nan)
@@ -120,9 +120,9 @@ def summary_of(probe: Probe, y: np.ndarray, names: list[str] | None, grouped: st
 
 
 def sentence(error: Estimate, told: dict[str, Any]) -> str:
-    """What the classifier does, in words."""
+    """The probe's main result in words."""
     ends = f"({percent(error.low)} to {percent(error.high)})"
-    unseen = "images of patients it has not seen" if told["grouped_by"] == "group" else "images it has not seen"
+    unseen = "images of unseen patients" if told["grouped_by"] == "group" else "unseen images"
     if told["kind"] == "numbers":
         return f"A simple reference classifier leaves {percent(error.value)} {ends} of the labels' variance unexplained on {unseen}."
     return (

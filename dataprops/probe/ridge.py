@@ -1,13 +1,13 @@
-"""Ridge regression on one-against-rest targets, in the dual: one matrix of inner products serves all folds and subsets.
+"""Ridge regression on one-vs-rest targets, in dual form: one kernel matrix serves all folds and subsets.
 
     K = Z Z^T / features        alpha = (K_tt + l I)^-1 (Y_t - mean Y_t)        f = mean Y_t + K_st alpha
 
-Targets are +1 for the class and -1 for others; of numbers the standardised number. The strength l is the one with the smallest
-held-out square error among `STRENGTHS`. Folds must be of whole groups and stratified: leaving out single images under a strong ridge
-inverts the predictions (the mean moves away from the image left out).
+Targets are +1 for the class and -1 for others; for numbers, the standardised number. The strength l is the one of `STRENGTHS` with
+the smallest held-out squared error. Folds must be stratified and of whole groups: under a strong ridge, leave-one-out inverts the
+predictions (the mean moves away from the image left out).
 
-The solutions are what a fit costs: strengths are tried upwards and downwards from one that is near (`held_scores`); of many images the
-strength is chosen on the first fold, and the others are solved with it, all folds at once (`solve`).
+Solving dominates the cost, so strengths are searched upwards and downwards from a nearby one (`held_scores`); for many images the
+strength is chosen on the first fold, and the other folds are then solved all at once (`solve`).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from dataprops.probe.solve import solve_all
 from dataprops.probe.threads import in_threads
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
-ROWS = 64  # of a kernel at a time
-BLOCK = 512  # images whose inner products are taken at a time
-OUTPUTS = 32  # of more targets one solution of each fold in double precision is cheaper
-MANY = 1000  # of more images only the strengths around the best one of a half are tried, and on one fold
+ROWS = 64  # kernel rows per piece
+BLOCK = 512  # images per block of inner products
+OUTPUTS = 32  # with more targets, solving each fold once in double precision is cheaper
+MANY = 1000  # with more images, only strengths next to the best one of a half are tried, on one fold
 
-Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of a fold's rows, and (alpha, mean)
+Fit = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]  # scores of the held-out rows, and (alpha, mean)
 
 
 class HeldScores(NamedTuple):
-    """Scores of images by a fit that has not seen them.
+    """Held-out scores.
 
     Attributes
     ----------
     scores : float64 [n, outputs]
     strength : float
     fits : list of (alpha [train, outputs], mean [outputs])
-        Of each fold, in order, at that strength.
+        Fit of each fold, in order, at that strength.
     """
 
     scores: np.ndarray
@@ -60,7 +60,7 @@ def inner_products(features: np.ndarray) -> np.ndarray:
 
     def fill(start: int) -> None:
         rows = slice(start, start + BLOCK)
-        for other in range(0, start + 1, BLOCK):  # the rest is the same mirrored
+        for other in range(0, start + 1, BLOCK):  # the kernel is symmetric
             columns = slice(other, other + BLOCK)
             block = np.divide(z[rows] @ z[columns].T, max(1, width), dtype=np.float64)
             out[rows, columns] = block
@@ -73,12 +73,12 @@ def inner_products(features: np.ndarray) -> np.ndarray:
 def gaussian(kernel: np.ndarray) -> np.ndarray:
     """exp(-d^2 / median d^2), float64 [n, n], of inner products [n, n]; d is the distance of the features."""
     n, square = len(kernel), np.diagonal(kernel)
-    few = slice(None, None, max(1, n // 500))  # rows that the median is taken of
+    few = slice(None, None, max(1, n // 500))  # rows from which the median is estimated
     scale = max(float(np.median(np.maximum(square[few, None] + square - 2 * kernel[few], 0.0))), 1e-12)
     curved = np.empty_like(kernel)
 
     def fill(start: int) -> None:
-        rows = slice(start, start + ROWS)  # few enough for a core's cache
+        rows = slice(start, start + ROWS)  # fits into a core's cache
         some = np.multiply(kernel[rows], 2 / scale, out=curved[rows])
         some -= square[rows, None] / scale
         some -= square / scale
@@ -89,14 +89,14 @@ def gaussian(kernel: np.ndarray) -> np.ndarray:
 
 
 def solve(kernel: np.ndarray, train: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """(alpha [train, outputs], mean [outputs]) of a fit to these rows."""
+    """(alpha [train, outputs], mean [outputs]) of a fit to the rows `train`."""
     return _solved(kernel[np.ix_(train, train)], target[train], strength)
 
 
 def _solved(matrix: np.ndarray, target: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """As `solve`, of the rows' own inner products.
+    """As `solve`, given the kernel of the training rows.
 
-    By torch: scipy's factorisation holds Python's lock, so that neither other folds nor the progress bar would run meanwhile.
+    Uses torch because scipy's factorisation holds the GIL, which would block other folds and the progress bar.
     """
     mean = target.mean(0)
     shifted = torch.from_numpy(matrix).clone()
@@ -106,12 +106,12 @@ def _solved(matrix: np.ndarray, target: np.ndarray, strength: float) -> tuple[np
 
 
 def _shift(diagonal: np.ndarray, strength: float) -> float:
-    """What a strength adds to these diagonal elements."""
+    """The ridge term added to the diagonal at a given strength."""
     return strength * max(float(diagonal.mean()), 1e-12)
 
 
 class _System(NamedTuple):
-    """A fit of one strength to the rows `train`, and the rows `held` that it is asked about."""
+    """A fit with one strength to the rows `train`, evaluated on the rows `held`."""
 
     held: np.ndarray
     train: np.ndarray
@@ -119,13 +119,13 @@ class _System(NamedTuple):
 
 
 def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit] | None:
-    """All fits by `solve`; None where they do not converge."""
+    """All fits by `solve_all`; None if they do not converge."""
     rows = np.unique(np.concatenate([system.train for system in systems]))
     own = kernel if len(rows) == len(kernel) else kernel[np.ix_(rows, rows)]
     inside = np.stack([np.isin(rows, system.train) for system in systems], axis=1)
     shift = np.array([_shift(np.diagonal(kernel)[system.train], system.strength) for system in systems])
     means = [target[system.train].mean(0) for system in systems]
-    # of two classes one target is the other's negative, and so is everything that follows
+    # with two classes one target is the negative of the other, and so are the solutions
     mirrored = target.shape[1] == 2 and bool((target[:, 0] == -target[:, 1]).all())
     used = target[rows, :1] if mirrored else target[rows]
     wanted = (used[:, None] - np.stack(means)[:, : used.shape[1]]) * inside[:, :, None]
@@ -143,7 +143,7 @@ def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System
 
 
 def _fits(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit]:
-    """(scores of the held rows, (alpha, mean)) of each; of many rows and few targets all at once where that converges."""
+    """(held-out scores, (alpha, mean)) of each system; for many rows and few targets solved jointly if that converges."""
     if max(len(system.train) for system in systems) > MANY and target.shape[1] <= OUTPUTS:
         together = _fits_together(kernel, target, systems)
         if together is not None:
@@ -167,16 +167,16 @@ def held_scores(
     strengths: tuple[float, ...] = STRENGTHS,
     near: float | None = None,
 ) -> HeldScores:
-    """Scores of every image by a fit to the other folds' images that are in `subset` (bool [n], all by default).
+    """Held-out scores of all images, with training limited to `subset` (bool [n], by default all).
 
-    The strength is the best of `strengths`; with `near` those next to that one are tried, and further ones while the best lies at
-    an end.
+    The strength is the best of `strengths`; with `near`, the search starts at the neighbours of that one and continues while the
+    best is at an end.
     """
     subset = np.ones(len(target), bool) if subset is None else subset
     parts = [(np.nonzero(folds == fold)[0], np.nonzero((folds != fold) & subset)[0]) for fold in np.unique(folds)]
 
     def fitted(some: list[tuple[np.ndarray, np.ndarray]], tried: Sequence[float]) -> dict[float, list[Fit]]:
-        """Fits of these folds by strength."""
+        """Strength -> fits of these folds."""
         fits = _fits(kernel, target, [_System(*part, strength) for part in some for strength in tried])
         return {strength: fits[i :: len(tried)] for i, strength in enumerate(tried)}
 
@@ -202,6 +202,6 @@ def held_scores(
 
 
 def near_strengths(strength: float) -> tuple[float, ...]:
-    """The neighbours of a strength, and itself."""
+    """A strength and its neighbours in `STRENGTHS`."""
     at = STRENGTHS.index(strength)
     return STRENGTHS[max(0, at - 1) : at + 2]

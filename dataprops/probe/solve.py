@@ -1,10 +1,10 @@
-"""Ridge fits to many subsets of the same images at once: one product with the kernel serves them all.
+"""Solve ridge systems for many subsets of the same images at once, sharing each product with the kernel.
 
     (K_tt + s I) alpha = Y_t - mean Y_t        for each subset t of the rows, with its own s
 
-Directions are found in single precision, residuals are taken in double, and what is left is solved for again, until it is `CLOSE`.
-Directions come from conjugate gradients (`conjugate.py`) or from a factorisation of each system (`factors.py`), whichever is expected
-to take less time. Where neither gets there, systems are reported as not solved.
+Mixed-precision iterative refinement: corrections are computed in single precision and residuals in double, until the relative
+residual is below `CLOSE`. Corrections come from conjugate gradients (`conjugate.py`) or from a factorisation of each system
+(`factors.py`), whichever is expected to be faster. If neither converges, the systems are reported as not solved.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import torch
 from dataprops.probe.conjugate import MOST, Gradients, product
 from dataprops.probe.factors import Factors
 
-CLOSE = (
-    1e-6  # residual of a solution, relative to the right-hand side: scores of 4,000 CIFAR images moved by 2e-6 at most
-)
+CLOSE = 1e-6  # relative residual of a solution; changes the scores of 4,000 CIFAR images by 2e-6 at most
 REFINEMENTS = 6
 
 
@@ -28,15 +26,15 @@ def solve_all(kernel: np.ndarray, right: np.ndarray, inside: np.ndarray, shift: 
     ----------
     kernel : float64 [n, n]
     right : float64 [n, systems, outputs]
-        Right-hand sides, 0 outside of each subset.
+        Right-hand sides, 0 outside each subset.
     inside : bool [n, systems]
     shift : float64 [systems]
-        Above 0.
+        > 0.
     """
     double = torch.from_numpy(kernel)
     try:
         ways = _cheaper(double.float(), inside, shift, right.shape[2])
-    except torch.linalg.LinAlgError:  # rounding made a matrix indefinite
+    except torch.linalg.LinAlgError:  # indefinite by rounding
         return None
     mask = inside[:, :, None]
     alpha = np.zeros_like(right)
@@ -54,7 +52,7 @@ def solve_all(kernel: np.ndarray, right: np.ndarray, inside: np.ndarray, shift: 
 
 
 def _cheaper(kernel: torch.Tensor, inside: np.ndarray, shift: np.ndarray, outputs: int) -> Gradients | Factors:
-    """The way that is expected to take less time on one core, by times measured on an EPYC: seconds, for n images and subsets of t."""
+    """The solver expected to be faster on one core, from times measured on an EPYC (seconds, for n images, subsets of t)."""
     n, systems = inside.shape
     t = inside.sum(0)
     by_factors = float((t**2 * (5.8e-12 * t + 6e-9)).sum())

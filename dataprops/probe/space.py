@@ -1,8 +1,9 @@
-"""A set in a space of features of the user's choice: dimension, label sharpness, and pairs that are nearly one point.
+"""A set in the space of a user's features: intrinsic dimension, label sharpness, and near-coincident pairs.
 
-Distances are Euclidean, float64 where they decide. Features that are equal to the last bit are collapsed to one for the dimension, as
-images are. A pair is near where its distance is at most r times that of both to their k-th nearest: under a locally uniform density in
-d dimensions (T_1 / T_k)^d is the least of k - 1 uniform numbers, so r = (1 / (2 (k - 1) n))^(1/d) lets half a pair pass by chance.
+Distances are Euclidean, re-evaluated in float64 where they decide. Bit-identical vectors count once for the dimension, as identical
+images do. A pair is near if its distance is at most r times the distance of both to their k-th nearest neighbour. Under a locally
+uniform density in d dimensions, (T_1 / T_k)^d is the minimum of k - 1 uniform variables, so r = (1 / (2 (k - 1) n))^(1/d) gives half a
+chance pair expected in the set.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import estimate_all, neighbours_needed
 from dataprops.properties.sharpness import draw_samples
 
-MOST = 20_000  # images; of more a random part is measured
+MOST = 20_000  # images; larger sets are sampled
 BLOCK = 512
 SHARPEST = 50  # pairs listed
 
 
 class Pairs(NamedTuple):
-    """Places of two images float apart: int64 [p], int64 [p], float64 [p]."""
+    """Pairs of images by position, int64 [p] each, and their distances, float64 [p]."""
 
     a: np.ndarray
     b: np.ndarray
@@ -30,7 +31,7 @@ class Pairs(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """The samples of which the label sharpness is told: images in each, how many, and their seed."""
+    """Samples for the label sharpness: images per sample, number of samples, seed."""
 
     images: int = 1000
     draws: int = 20
@@ -41,7 +42,7 @@ AS_USUAL = Sampling()
 
 
 class Space(NamedTuple):
-    """What was measured.
+    """Measurements in the feature space.
 
     Attributes
     ----------
@@ -50,14 +51,14 @@ class Space(NamedTuple):
     nearest : float64 [n]
         Distance to the nearest other image.
     sharpness : float64 [n]
-        K_j of each image, 1 / distance; NaN where no other label is.
+        K_j of each image, 1 / distance; NaN where there is no other label.
     draws : list of float
         Label sharpness of each draw of m images.
     m : int
     sharpest, near : Pairs
-        The sharpest pairs, and near ones, the closest first.
+        The sharpest pairs, and near pairs, closest first.
     ratio : float
-        r; NaN where the dimension is not known.
+        r; NaN if the dimension is unknown.
     """
 
     features: int
@@ -81,7 +82,7 @@ def measure_space(
     groups: tuple[str, ...] = ("mle",),
     sampling: Sampling = AS_USUAL,
 ) -> Space:
-    """Measure a space.
+    """Measure dimension, label sharpness and near pairs of feature vectors.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def measure_space(
     k, groups
         As in an audit.
     sampling : Sampling
-        Its seed is also that of the estimators.
+        Its seed is also used by the estimators.
     """
     x = np.ascontiguousarray(vectors, np.float64) + 0.0  # -0 becomes 0
     _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
@@ -108,7 +109,7 @@ def measure_space(
     near, ratio = _near(distance[:, :k], neighbour[:, :k], first, place, d)
     other, partner = _nearest_other(x, y, numeric)
     m = min(sampling.images, len(x))
-    if m == len(x):  # each draw is the whole set
+    if m == len(x):  # every draw is the whole set
         found = [float(np.nan_to_num(other).max(initial=0.0))] * sampling.draws
     else:
         samples = draw_samples(len(x), m, sampling.draws, sampling.seed)
@@ -120,7 +121,7 @@ def measure_space(
 def _near(
     distance: np.ndarray, neighbour: np.ndarray, first: np.ndarray, place: np.ndarray, d: float
 ) -> tuple[Pairs, float]:
-    """Pairs with one vector, and pairs much closer than the surroundings of both."""
+    """Pairs of identical vectors, and pairs much closer than the neighbourhoods of both."""
     copy = np.nonzero(first[place] != np.arange(len(place)))[0]
     a, b, apart = [first[place[copy]]], [copy], [np.zeros(len(copy))]
     n, k = distance.shape
@@ -131,7 +132,7 @@ def _near(
         one = np.repeat(np.arange(n), k)
         two, length = neighbour.ravel().astype(np.int64), distance.ravel()
         kept = (two > one) & (length <= ratio * np.minimum(scale[one], scale[two]))
-        # a pair of which only the second lists the first
+        # pairs in which only the second lists the first as a neighbour
         back = (two < one) & (length <= ratio * np.minimum(scale[one], scale[two]))
         pairs = np.unique(np.stack([np.r_[one[kept], two[back]], np.r_[two[kept], one[back]]], 1), axis=0)
         a, b = [*a, first[pairs[:, 0]]], [*b, first[pairs[:, 1]]]
@@ -143,7 +144,7 @@ def _near(
 
 
 def _nearest_other(x: np.ndarray, y: np.ndarray, numeric: bool) -> tuple[np.ndarray, np.ndarray]:
-    """K_j of each row and the other row of its pair (-1: none). Vectors that are equal have no sharpness: they are conflicts."""
+    """K_j of each row and the other row of its pair (-1: none). Pairs of equal vectors are skipped: they are label conflicts."""
     n = len(x)
     best, partner = np.full(n, np.nan), np.full(n, -1, np.int64)
     labelled = np.nonzero(np.isfinite(y))[0]
@@ -153,7 +154,7 @@ def _nearest_other(x: np.ndarray, y: np.ndarray, numeric: bool) -> tuple[np.ndar
         part = slice(start, start + BLOCK)
         d2 = np.maximum(square[part, None] + square - 2 * z[part] @ z.T, 0.0)
         gap = np.abs(label[part, None] - label) if numeric else (label[part, None] != label).astype(float)
-        # below rounding two vectors count as equal
+        # vectors closer than rounding error count as equal
         usable = (gap > 0) & (d2 > 1e-12 * (square[part, None] + square))
         ratio = np.where(usable, gap**2 / np.where(usable, d2, 1.0), -1.0)
         at = ratio.argmax(1)

@@ -1,15 +1,15 @@
-"""How far held-out means differ from sample to sample, over what the images that are tested tell of it.
+"""Correction of cross-validation intervals for training-set variance.
 
-A mean of held-out losses has two kinds of luck: that of the images tested, and that of the images trained on. Leak groups drawn with
-replacement see the first alone, which leaves intervals of cross-validation too narrow (Bates, Hastie & Tibshirani [2]_). Nadeau &
-Bengio [1]_ take the losses of two folds as correlated by the share of the images that a fold tests, and multiply the variance by
-1 + K n_test / n_train, with K folds of one size 1 + K / (K - 1). That is right where a linear model holds, and too much on real
-images: disjoint samples of five sets (tests/benchmarks/coverage.md) differ by seven tenths of the second term,
+A mean of held-out losses varies with the test images and with the training images. The bootstrap over leak groups covers only the
+former, so cross-validation intervals are too narrow (Bates, Hastie & Tibshirani [2]_). Nadeau & Bengio [1]_ assume a correlation
+between the losses of two folds equal to the fraction of images tested per fold, and multiply the variance by 1 + K n_test / n_train,
+which for K equal folds is 1 + K / (K - 1). That is right for a linear model, and too large on real images: between disjoint samples of
+five sets (tests/benchmarks/coverage.md) 0.7 of the second term was observed,
 
     ratio^2 = 1 + 0.7 K / (K - 1)
 
-1.33 with ten folds, 1.37 with five. Halves of a set with fits of their own (subsampling) tell 1.4 once each half chooses its strength
-and is calibrated as the whole is, at the cost of 24 choices of a strength, and too little without that.
+which is 1.33 with ten folds and 1.37 with five. Subsampling (separate fits to halves of a set) gives 1.4 if each half also selects its
+strength and is calibrated like the whole, at the cost of 24 strength searches, and too little otherwise.
 
 References
 ----------
@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import math
 
-COUNTED = 0.7  # of Nadeau & Bengio's term
+COUNTED = 0.7  # measured fraction of Nadeau & Bengio's term
 
 
 def training_ratio(folds: int) -> float:
-    """Factor of the half width of a mean over images that were held out in so many folds, at least two.
+    """Factor of the half width of a mean of held-out losses with `folds` (>= 2) folds.
 
     Examples
     --------

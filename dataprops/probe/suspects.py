@@ -1,8 +1,7 @@
-"""Labels that a classifier which has not seen them doubts: confident learning (Northcutt et al. 2021, cleanlab's method).
+"""Suspect labels by confident learning on held-out probabilities (Northcutt et al. 2021, cleanlab's method).
 
-The threshold of a class is the mean probability that images given this class have for it. An image is suspect where its most
-probable class among those over their threshold is another than the given one. Suspects are ordered by
-p(likelier) - p(given), the most suspect first.
+The threshold of a class is its mean probability over the images labelled with it. An image is suspect if its most probable class
+among those above their thresholds is not the given one. Suspects are sorted by p(likelier) - p(given), largest first.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import numpy as np
 
 
 class Suspects(NamedTuple):
-    """Suspect labels, the most suspect first.
+    """Suspect labels, most suspect first.
 
     Attributes
     ----------
     image : int64 [s]
     likelier : int64 [s]
-        Class that the classifier holds for more likely.
+        Class that the classifier considers more likely.
     score : float64 [s]
         p(likelier) - p(given), 0 to 1.
     """
@@ -30,7 +29,7 @@ class Suspects(NamedTuple):
 
 
 def suspect_labels(p: np.ndarray, y: np.ndarray) -> Suspects:
-    """Suspects among images with held-out probabilities float64 [n, classes] and given classes int64 [n]."""
+    """Find suspects from held-out probabilities float64 [n, classes] and given classes int64 [n]."""
     classes = p.shape[1]
     threshold = np.array([p[y == c, c].mean() if (y == c).any() else np.inf for c in range(classes)])
     over = p >= threshold - 1e-6
@@ -38,7 +37,7 @@ def suspect_labels(p: np.ndarray, y: np.ndarray) -> Suspects:
     image = np.nonzero(over.any(1) & (confident != y))[0]
     likelier = confident[image]
     score = p[image, likelier] - p[image, y[image]]
-    # a given class with a high threshold may still be the more probable one: then nothing is suspect
+    # the given class may be below its high threshold and still be more probable: then the label is not suspect
     order = np.argsort(-score, kind="stable")
     order = order[score[order] > 0]
     return Suspects(image[order], likelier[order], score[order])

@@ -1,4 +1,4 @@
-"""Where the probe's work runs: products on one thread each, batches beside each other, so that results do not depend on the cores."""
+"""Parallel execution for the probe: batches in parallel, each on one thread, so that results do not depend on the number of cores."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Piece = TypeVar("Piece")
 
 
 def in_threads(work: Callable[[Piece], Any], pieces: Sequence[Piece]) -> list[Any]:
-    """The results of all pieces in their order; as many at once as there are cores. Each is the same whatever runs beside it."""
+    """Apply `work` to all pieces, one per core at a time; results are in order and independent of the number of cores."""
     workers = min(cores(), len(pieces))
     if workers < 2:
         return [work(piece) for piece in pieces]
 
     def alone(piece: Piece) -> Any:
-        torch.set_num_threads(1)  # torch keeps the number for each thread
+        torch.set_num_threads(1)  # the setting is per thread
         return work(piece)
 
     with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""The laws fitted to a table of trained networks, with what keeps them honest.
+"""Fit the laws to a table of trained networks, and validate them on held-out datasets.
 
     table -> points (`table.py`) -> a design for each law (`LAWS`, `laws.py`) -> slopes, intercepts, left-out errors (`lines.py`)
           -> intervals over whole datasets (`resampling.py`) -> sentences (`words.py`) -> what is told of a fit (`fit.py`)

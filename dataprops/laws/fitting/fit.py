@@ -1,4 +1,4 @@
-"""Every law fitted to a table: slopes free and fixed, left-out errors against two baselines, correlations, bounds."""
+"""Fit every law to a table: free and fixed slopes, leave-one-out errors against two baselines, correlations, bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataprops.util.json import finite
 
 
 def design_of(points: TrainingTable, law: Law) -> Design | str:
-    """The rows that a law can be fitted to, or the reason why there are none."""
+    """The rows to which a law can be fitted, or why there are none."""
     missing = [name for name in law.needs if name in points.absent]
     if missing:
         return f"the table has no {', '.join(missing)}"
@@ -27,21 +27,21 @@ def design_of(points: TrainingTable, law: Law) -> Design | str:
     y = positive_log(target) if law.logarithm else target.to_numpy(float)
     at = np.nonzero(np.isfinite(x).all(axis=1) & np.isfinite(y))[0]
     if not len(at):
-        return f"no row has {', '.join(law.needs)} all at once"
+        return f"no row has all of {', '.join(law.needs)}"
     dataset, datasets = pd.factorize(table["dataset"].to_numpy(object)[at], sort=True)
     family, families = pd.factorize(table["family"].to_numpy(object)[at], sort=True)
     return Design(x[at], y[at], dataset, family, tuple(map(str, datasets)), tuple(map(str, families)), at)
 
 
 def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
-    """Fit every law that the table has columns for.
+    """Fit every law whose columns the table has.
 
     Parameters
     ----------
     table : DataFrame
-        Columns as in `cells.parquet`, or some of them, or the paper's.
+        Columns of `cells.parquet` (a subset is enough), or of the paper's table.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
         lodo[name] = {form: _errors(design, miss, law.unit) for form, miss in misses.items()}
         baselines[name] = {form: _errors(design, miss, law.unit) for form, miss in base.items()}
         if "log_n" not in base:
-            baselines[name]["log_n"] = {"rmse": None, "missing": "n_train is not known or does not vary"}
+            baselines[name]["log_n"] = {"rmse": None, "missing": "n_train is missing or constant"}
         verdicts[name] = verdict_of(law, *_against(design, misses, base, seed))
         best = verdicts[name]["form"]
         if forms[best][1] is not None:
@@ -90,7 +90,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
         "baselines": baselines,
         "verdicts": verdicts,
         "verdict": " ".join(v["sentence"] for v in verdicts.values())
-        or "No law could be fitted: the table lacks the columns.",
+        or "No law could be fitted: the table lacks the required columns.",
         "notes": list(points.notes),
         "missing": list(points.absent),
     }
@@ -101,7 +101,7 @@ Form = tuple[dict[str, Any], OLSFit | None, Design]
 
 
 def _forms(design: Design, law: Law, seed: int) -> dict[str, Form]:
-    """Form -> (what is told of it, fit, its design)."""
+    """Form -> (reported results, fit, design)."""
     forms = {"free": _fitted(design, law, None, seed)}
     if law.theory is not None:
         forms["fixed"] = _fitted(design.without(np.array(law.theory)), law, law.theory, seed)
@@ -112,7 +112,7 @@ def _fitted(design: Design, law: Law, fixed: tuple[float, ...] | None, seed: int
     whole = fit_whole(design)
     if whole is None:
         return (
-            {"missing": "the rows do not determine the slopes: their terms do not vary, or vary together"},
+            {"missing": "the rows do not determine the slopes: a term is constant, or terms are collinear"},
             None,
             design,
         )
@@ -141,7 +141,7 @@ def numbers(found: Intervals, i: int = 0) -> dict[str, float | None]:
 
 
 def _baseline_residuals(points: TrainingTable, design: Design) -> dict[str, np.ndarray]:
-    """Residuals of the two baselines, the mean and log N alone, on each left-out dataset."""
+    """Leave-one-dataset-out residuals of the two baselines, the mean and log N alone."""
     out = {"mean": left_out_residuals(design.on(design.x[:, :0]))}
     n = positive_log(points.table["n_train"])[design.at]
     if np.isfinite(n).all() and np.ptp(n) > 0:
@@ -158,7 +158,7 @@ def _by_dataset(design: Design, misses: np.ndarray) -> np.ndarray:
 
 
 def _errors(design: Design, misses: np.ndarray, unit: str) -> dict[str, Any]:
-    """Leave-one-dataset-out RMSE, each dataset with the same weight."""
+    """Leave-one-dataset-out rmse, every dataset with the same weight."""
     squares = _by_dataset(design, misses)
     known = np.isfinite(squares)
     out: dict[str, Any] = {
@@ -174,7 +174,7 @@ def _errors(design: Design, misses: np.ndarray, unit: str) -> dict[str, Any]:
 def _against(
     design: Design, misses: dict[str, np.ndarray], base: dict[str, np.ndarray], seed: int
 ) -> tuple[str, dict[str, float], dict[str, tuple[float, Intervals]]]:
-    """The best form; the left-out error of each form; of each baseline its error, and how much larger its squared error is.
+    """The best form; the leave-one-out error of each form; and for each baseline its error and the excess in squared error.
 
     All on the rows that every one of them predicts.
     """
@@ -255,7 +255,7 @@ def _correlations(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
 
 
 def _robustness(points: TrainingTable, free: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Slope and correlations of law 2, for each attack, each family, and within each number of channels."""
+    """Slope and correlations of the robustness law for each attack, each family, and each number of channels."""
     if "missing" in free:
         return free
     means = _means(points, ["k_f", "penalty_2"])
@@ -291,7 +291,7 @@ def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
     means: Any = table.dropna(subset=["k_f", column]).groupby("dataset")[["k_f", column]].mean()
     k, penalty = means["k_f"].to_numpy(), means[column].to_numpy()
     if len(k) < 3 or np.ptp(k) <= 1e-9 * np.abs(k).max():
-        return {"datasets": len(k), "missing": "a line with a spread needs three datasets that differ in sharpness"}
+        return {"datasets": len(k), "missing": "it needs at least three datasets that differ in sharpness"}
     one = np.ones((1, len(k)), np.int64)
     return {
         "datasets": len(k),
@@ -302,7 +302,7 @@ def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
 
 
 def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
-    """How often d_repr is above d_data."""
+    """How often d_repr exceeds d_data."""
     told = f"{column} <= d_data"
     missing = [name for name in (column, "d_data") if name in points.absent]
     if missing:

@@ -1,4 +1,4 @@
-"""What a fit gives: all of it, and each law as predictions need it."""
+"""Results of a fit: the whole, and each law in the form that predictions use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.laws.fitting.table import TrainingTable
 
 @dataclass(frozen=True)
 class FittedLaw:
-    """A fitted law as predictions need it; plain values, so that a store can keep it.
+    """A fitted law in the form that predictions use; plain values, so that it can be stored.
 
     Attributes
     ----------
@@ -21,19 +21,19 @@ class FittedLaw:
     slopes : dict of str to float
         Term -> slope.
     slope_low, slope_high : dict of str to float or None
-        Ends of the slopes' 95 % intervals; the slope itself where it is fixed, None where there is no interval.
+        Ends of the slopes' 95 % intervals; the slope itself if fixed, None if there is no interval.
     intercepts : dict of str to float
         Family -> constant.
     residuals : dict of str to list of float
-        Dataset -> what a fit to all others missed its rows by, measured less predicted, on the law's scale.
+        Dataset -> leave-one-dataset-out residuals of its rows, measured - predicted, on the law's scale.
     ranges : dict of str to (float, float)
-        Column -> least and largest value fitted to.
+        Column -> smallest and largest fitted value.
     beats : bool or None
-        Whether its left-out error is below both baselines'; None if that could not be measured.
+        Whether its leave-one-out error is below both baselines'; None if not measurable.
     clearly : bool or None
-        Whether it is so by more than the choice of datasets may bring. Only then is its number told.
+        Whether it beats them beyond dataset-sampling error. Only then are its predictions reported.
     verdict : str
-        What the left-out errors are, in words.
+        The comparison in words.
     """
 
     law: str
@@ -50,7 +50,7 @@ class FittedLaw:
 
     @property
     def intercept(self) -> float:
-        """Of the average network."""
+        """Mean intercept over families."""
         return float(np.mean(list(self.intercepts.values())))
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,15 +60,15 @@ class FittedLaw:
 
 @dataclass(frozen=True)
 class Fit:
-    """All of a fit.
+    """The whole result of a fit.
 
     Attributes
     ----------
     points : TrainingTable
     result : dict
-        What --json prints.
+        Output of --json.
     lines : dict of str to FittedLaw
-        Law -> the form of it with the smaller left-out error.
+        Law -> its form (free or fixed slopes) with the smaller leave-one-out error.
     """
 
     points: TrainingTable

@@ -1,8 +1,8 @@
-"""What predicts a table's networks on sources left out: the mean, log N, the paper's laws, the probe, judged alike (`sources.py`).
+"""Compare predictors of a table's networks by leave-one-source-out error: the mean, log N, the paper's laws, the probe.
 
-A source is the column `source`, else the dataset. Rows that did not converge, or whose set is too small for a probe, take no
-part. For each family of networks and each target the forms are those of `sources.FORMS` of which the table has every column,
-all on the same rows. A number deserves to be told only of a form that clearly beats log N alone and the mean.
+The source is the column `source`, else the dataset. Networks that did not converge, or whose set is too small for a probe, are
+excluded. For each family of networks and each target, all forms of `sources.FORMS` whose columns the table has are evaluated on
+the same rows. Only a form that clearly beats both log N alone and the mean is used for predictions.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ NAMES = {
     "attack_gradient": "the probe's gradient and penalty + log N",
     "attack_all": "the probe's loss and gradient, mean K_j + log N",
 }
-TARGETS = {"log_loss": "test loss", "logit_error": "test error", "log_penalty": "rise of the loss under FGSM"}
+TARGETS = {"log_loss": "test loss", "logit_error": "test error", "log_penalty": "loss increase under FGSM"}
 
 
 def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
     """Family -> target -> {rows, sources, loss (scaled or raw), forms, best, clearly, sentence}, or {missing: why}.
 
-    Each of `forms` has rmse (log scale; of the error the logit), factor, gain over log N {value, low, high}, coverage of nested 90 %
-    intervals and their half width; of the penalty also `rank`, Spearman's correlation over datasets with its interval.
+    Each of `forms` has rmse (log scale; logit scale for the error), factor, gain over log N {value, low, high}, coverage of nested
+    90 % intervals and their half width; for the penalty also `rank`, Spearman's correlation over datasets with its interval.
     """
     cells, raw = prepared(table)
     out: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def judged_forms(table: pd.DataFrame, *, ranks: bool = True) -> dict[str, Any]:
 
 
 def prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Networks that take part, with every column of targets that can be made; and whether the loss is the raw one."""
+    """Networks to evaluate, with the target columns derived where possible; and whether the loss is raw (not temperature-scaled)."""
     cells: Any = sources.converged(table)
     if "model" not in cells:
         cells["model"] = "any network"
@@ -78,7 +78,7 @@ def prepared(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
 
 
 def has_numbers(rows: pd.DataFrame, columns: tuple[str, ...]) -> bool:
-    """Whether each of the columns is there and holds a number."""
+    """Whether all of the columns are present and contain at least one number."""
     return all(name in rows and pd.to_numeric(rows[name], errors="coerce").notna().any() for name in columns)
 
 
@@ -92,7 +92,7 @@ def _judged(rows: pd.DataFrame, target: str, family: str, ranks: bool) -> dict[s
     rows = finite.reset_index(drop=True)
     count = rows["source"].nunique()
     if count < LEAST:
-        return {"missing": f"it takes {LEAST} sources, there are {count}"}
+        return {"missing": f"it needs {LEAST} sources, there are {count}"}
     if "log_n" not in usable:
         return {"missing": "the table has no n_train"}
     forms, squares = {}, {}
@@ -108,7 +108,7 @@ def _judged(rows: pd.DataFrame, target: str, family: str, ranks: bool) -> dict[s
         return told | {
             "best": None,
             "clearly": None,
-            "sentence": f"{family}, {TARGETS[target]}: only the baselines have their columns.",
+            "sentence": f"{family}, {TARGETS[target]}: the table has the columns of the baselines only.",
         }
     best = min(tried, key=lambda name: forms[name]["rmse"])
     clearly = all(_interval(squares[name] - squares[best])["low"] > 0 for name in BASELINES)
@@ -135,8 +135,9 @@ def _sentence(family: str, target: str, forms: Mapping[str, Any], best: str, cle
     told, base = forms[best], forms["log_n"]
     gain = told["gain"]
     start = (
-        f"{family}, {TARGETS[target]}: {NAMES[best]} misses sources left out by a factor of {told['factor']:.2g}, log N alone by"
-        f" {base['factor']:.2g} (gain in squared error {gain['value']:.2g}, 95 % interval {gain['low']:.2g} to {gain['high']:.2g};"
+        f"{family}, {TARGETS[target]}: error on held-out sources a factor of {told['factor']:.2g} for {NAMES[best]},"
+        f" {base['factor']:.2g} for log N alone"
+        f" (gain in squared error {gain['value']:.2g}, 95 % interval {gain['low']:.2g} to {gain['high']:.2g};"
         f" nested 90 % intervals cover {percent(told['coverage'])})"
     )
     return f"{start}: {'clearly better' if clearly else 'not clearly better, so no number is given'}."

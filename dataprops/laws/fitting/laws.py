@@ -1,4 +1,4 @@
-"""The laws of the paper, each a row: what it predicts, from what, with which slopes in theory."""
+"""The laws of the paper, one row each: target, terms, and theoretical slopes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 
 def positive_log(values: Any) -> np.ndarray:
-    """Natural logarithm; NaN of what is not above 0."""
+    """Natural logarithm; NaN for values <= 0."""
     positive = values.where(values > 0).to_numpy(float)
     return np.log(positive)
 
@@ -28,17 +28,17 @@ class Law:
     ----------
     title : str
     target : str
-        Column that it predicts.
+        Predicted column.
     logarithm : bool
-        Whether it predicts the logarithm of the column.
+        Whether the target is the logarithm of that column.
     unit : str
-        Of its errors.
+        Unit of its errors.
     terms : dict of str to callable
         Name -> function of the table, float [rows].
     needs : tuple of str
         Columns.
     theory : tuple of float or None
-        The slopes that the paper gives.
+        Theoretical slopes, from the paper.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Law:
 
 
 def _of_representation(where: str, dimension: str) -> Law:
-    """Loss against N by the dimension of the representations, which is measured in one place or another."""
+    """Loss against N by the intrinsic dimension of the representations, measured at `where`."""
     return Law(
         f"representation: log L = -(1/d_repr) log N + c, d_repr {where}",
         "test_loss",
@@ -74,7 +74,7 @@ LAWS: dict[str, Law] = {
         (1.0, 1.0),
     ),
     "robustness": Law(
-        "robustness: rise of the loss under FGSM, eps 2/255, against K_F",
+        "robustness: loss increase under FGSM, eps 2/255, against K_F",
         "penalty_2",
         False,
         "nats",

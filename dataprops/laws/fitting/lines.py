@@ -1,8 +1,8 @@
-"""Least squares with one intercept for each family of networks, as the laws have it, for any weights of the datasets.
+"""Weighted least squares with one intercept per family of networks, vectorised over weightings of the datasets.
 
-The intercepts are partialled out (Frisch-Waugh-Lovell): what remains is a system of one or two slopes, made of sums over
-each dataset. So fits to thousands of resamples, and to all but each dataset, are a few matrix products. The fit to the
-whole table is by the whole matrix (`fit_whole`); tests hold the two, and statsmodels, together.
+The intercepts are partialled out (Frisch-Waugh-Lovell), which leaves a system of one or two slopes built from per-dataset
+sums. Fits to thousands of resamples, and all leave-one-dataset-out fits, are then a few matrix products. The fit to the whole
+table uses the full design matrix (`fit_whole`); tests hold both against statsmodels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 
 from dataprops.laws.fitting.resampling import Statistic
 
-SINGULAR = 1e-8  # of the slopes' correlation matrix: nearly parallel terms have no slopes of their own
+SINGULAR = 1e-8  # smallest eigenvalue ratio of the terms' correlation matrix; below it they are collinear
 
 
 @dataclass(frozen=True)
 class Design:
-    """Rows of a table as a law sees them.
+    """Design matrix and target of a law.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Design:
         Codes into `datasets` and `families`.
     datasets, families : tuple of str
     at : int [rows]
-        Place of each row in the table.
+        Position of each row in the table.
     """
 
     x: np.ndarray
@@ -41,7 +41,7 @@ class Design:
     at: np.ndarray
 
     def without(self, slopes: np.ndarray) -> Design:
-        """The same with these slopes fixed: only intercepts are left to fit."""
+        """The same with these slopes fixed, so that only intercepts are fitted."""
         return Design(
             self.x[:, :0], self.y - self.x @ slopes, self.dataset, self.family, self.datasets, self.families, self.at
         )
@@ -52,14 +52,14 @@ class Design:
 
 
 class OLSFit(NamedTuple):
-    """A fit to all rows.
+    """Ordinary least-squares fit to all rows.
 
     Attributes
     ----------
     slopes : float [slopes]
     intercepts : float [families]
     r2 : float
-        Of all the variance, that between families included.
+        Fraction of the total variance explained, variance between families included.
     residual_sd : float
     residuals : float [rows]
     """
@@ -91,7 +91,7 @@ def fit_whole(design: Design) -> OLSFit | None:
 
 
 def coefficients(design: Design) -> Statistic:
-    """Slopes, then intercepts, as a statistic; NaN where a resample does not determine them."""
+    """Slopes followed by intercepts, as a statistic; NaN where a resample does not determine them."""
     sets, families, count = len(design.datasets), len(design.families), design.x.shape[1]
     center, scale = _scales(design.x)
     x, at = (design.x - center) / scale, (design.dataset, design.family)
@@ -121,13 +121,13 @@ def coefficients(design: Design) -> Statistic:
 
 
 def _scales(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of each column; spread 1 of a column that does not vary."""
+    """Mean and standard deviation of each column; 1 as deviation of a constant column."""
     spread = x.std(axis=0)
     return x.mean(axis=0), np.where(spread > 1e-12 * np.abs(x).max(axis=0, initial=0.0), spread, 1.0)
 
 
 def _solve(left: np.ndarray, right: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Solve [draws, slopes, slopes] systems of standardised columns; NaN where one is singular."""
+    """Solve [draws, slopes, slopes] systems of standardised columns; NaN for singular ones."""
     count = right.shape[1]
     if not count:
         return right
@@ -146,7 +146,7 @@ def _solve(left: np.ndarray, right: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def left_out_residuals(design: Design) -> np.ndarray:
     """Leave-one-dataset-out residuals: each row's y minus its prediction by a fit to the other datasets, float [rows].
 
-    NaN where the others do not determine it: too few of them, or a family that only this dataset has.
+    NaN where the other datasets do not determine it: too few, or a family that occurs only in this one.
     """
     sets, count = len(design.datasets), design.x.shape[1]
     if sets < 2:

@@ -1,7 +1,8 @@
-"""What predicts networks on sources that the fit has not seen: rows of terms, each judged alike (tests/benchmarks/truth.md).
+"""Leave-one-source-out evaluation of predictors of trained networks (protocol: tests/benchmarks/truth.md).
 
-One family of networks, one target, one form (some terms with free slopes, one intercept). A source is left out, the others are
-fitted, and its rows are predicted: `left_out`. Each source counts as one, however many tasks, sizes and seeds it has.
+For one family of networks, one target and one form (terms with free slopes, one intercept): each source in turn is left out, the
+form is fitted to the others, and its rows are predicted (`left_out`). Every source has the same weight, however many tasks, sizes
+and seeds it has.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from dataprops.probe.folds import LEAST_GROUPS
 DRAWS = 4000
 LEVEL = 0.90
 FLOOR_LOSS = FLOOR_PENALTY = 1e-3
-LEAST_MISS = 0.05  # log scale: what is missed by less counts as missed by so much where widths are fitted
-SLOPES = -0.6, 0.0  # of the log of the width on the prediction
-ENDS = 0.05, 0.5, 0.95  # quantiles of the predictions within which the width changes, and their middle
+LEAST_MISS = 0.05  # log scale; floor of the absolute residuals in the fit of the width
+SLOPES = -0.6, 0.0  # range of the slope of log width on the prediction
+ENDS = 0.05, 0.5, 0.95  # quantiles of the predictions: range in which the width varies, and its centre
 
 Column = Callable[[pd.DataFrame], np.ndarray]
 
@@ -53,7 +54,7 @@ TARGETS: dict[str, Column] = {
 
 
 class Form(NamedTuple):
-    """Terms, and their slopes where a theory gives them."""
+    """Terms, and their slopes where theory fixes them."""
 
     terms: tuple[str, ...]
     fixed: tuple[float, ...] | None = None
@@ -80,7 +81,7 @@ FORMS_OF = {
 
 
 class Rows(NamedTuple):
-    """Terms float [rows, terms], target float [rows], source of each row as a number."""
+    """Terms float [rows, terms], target float [rows], and source code of each row, int [rows]."""
 
     x: np.ndarray
     y: np.ndarray
@@ -88,7 +89,7 @@ class Rows(NamedTuple):
 
 
 def converged(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of networks that finished and learned (`table.learned`), on sets that the probe can judge as far as is known."""
+    """Rows of networks that finished and learned (`table.learned`), on sets not known to be too small for the probe."""
     kept = learned(table)
     if "status" in table:
         kept &= table["status"].fillna("done").eq("done").to_numpy()
@@ -98,7 +99,7 @@ def converged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame, form: Form, target: str) -> Rows:
-    """The design of a form for some cells; what a theory fixes is taken off the target."""
+    """The design of a form for some cells; terms with fixed slopes are subtracted from the target."""
     x = np.stack([np.ones(len(table)), *(TERMS[term](table) for term in form.terms)], axis=1)
     y = TARGETS[target](table)
     if form.fixed is not None:
@@ -107,13 +108,13 @@ def rows_of(table: pd.DataFrame, form: Form, target: str) -> Rows:
 
 
 def coefficients(rows: Rows, keep: np.ndarray) -> np.ndarray:
-    """Least squares over the kept rows, each source with the same weight."""
+    """Least squares over the rows of `keep`, every source with the same weight."""
     weight = 1 / np.sqrt(np.bincount(rows.source[keep], minlength=rows.source.max() + 1)[rows.source[keep]])
     return np.linalg.lstsq(rows.x[keep] * weight[:, None], rows.y[keep] * weight, rcond=None)[0]
 
 
 def left_out(rows: Rows, among: np.ndarray | None = None) -> np.ndarray:
-    """Leave-one-source-out residuals, among the rows of `among` (bool [rows]); NaN outside."""
+    """Leave-one-source-out residuals within the rows of `among` (bool [rows]); NaN elsewhere."""
     among = np.ones(len(rows.y), bool) if among is None else among
     out = np.full(len(rows.y), np.nan)
     for source in np.unique(rows.source[among]):
@@ -128,7 +129,7 @@ def by_source(misses: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 
 def conformal_half(misses: np.ndarray, source: np.ndarray, level: float = LEVEL) -> float:
-    """Half width of a conformal interval of this level: quantile of absolute residuals, each source with the same weight."""
+    """Half width of the conformal interval at this level: quantile of absolute residuals, every source with the same weight."""
     sources, code = np.unique(source, return_inverse=True)
     weight = 1 / (np.bincount(code)[code] * len(sources))
     order = np.argsort(np.abs(misses))
@@ -137,10 +138,10 @@ def conformal_half(misses: np.ndarray, source: np.ndarray, level: float = LEVEL)
 
 
 class Width(NamedTuple):
-    """Half width of an interval as a function of the prediction: half * exp(slope * (prediction - centre)), within [least, most].
+    """Half width of an interval as a function of the prediction: half * exp(slope * (prediction - centre)).
 
-    Nearly solved sets are missed by more on the log scale than hard ones, as a few test errors decide there; one width for all
-    would be three times too wide for most. Predictions beyond `least` and `most` get the width there.
+    On nearly solved sets a few test errors decide, so log-scale errors are larger than on hard ones; a constant width would be
+    three times too wide for most. Predictions are clipped to [least, most] first.
     """
 
     half: float
@@ -156,9 +157,10 @@ class Width(NamedTuple):
 
 
 def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray, level: float = LEVEL) -> Width:
-    """Conformal width of this level, from what sources left out were predicted and missed by [1]_; each source with the same weight.
+    """Locally scaled conformal width at this level [1]_, from leave-one-source-out predictions and residuals.
 
-    The slope of log |miss| on the prediction is by least squares, within `SLOPES`; misses over it have one conformal quantile.
+    The slope of log |residual| on the prediction is fitted by least squares and clipped to `SLOPES`; the scaled residuals then give
+    one conformal quantile, every source with the same weight.
 
     References
     ----------
@@ -173,7 +175,7 @@ def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray, leve
 
 
 def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(prediction, miss, half width) of each row, float64 [rows]; no interval uses its own source."""
+    """(prediction, residual, half width) of each row, float64 [rows]; no interval uses the row's own source."""
     outer = left_out(rows)
     half = np.empty(len(rows.y))
     for source in np.unique(rows.source):
@@ -185,12 +187,12 @@ def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.n
 
 
 def nested_coverage(rows: Rows) -> tuple[float, float]:
-    """(fraction of rows inside their nested interval, each source with the same weight; mean half width)."""
+    """(coverage of the nested intervals, mean half width), every source with the same weight."""
     return coverage_of(rows, *nested_intervals(rows)[1:])
 
 
 def coverage_of(rows: Rows, outer: np.ndarray, half: np.ndarray) -> tuple[float, float]:
-    """As `nested_coverage`, from the misses and half widths [rows] of the intervals."""
+    """As `nested_coverage`, from the residuals and half widths [rows]."""
     inside = (np.abs(outer) <= half).astype(float)
     means = (np.bincount(rows.source, values) / np.bincount(rows.source) for values in (inside, half))
     covered, halves = means
@@ -200,9 +202,9 @@ def coverage_of(rows: Rows, outer: np.ndarray, half: np.ndarray) -> tuple[float,
 def coverage_by_quarters(
     predicted: np.ndarray, outer: np.ndarray, half: np.ndarray
 ) -> tuple[tuple[float, int, int], ...]:
-    """Of each quarter of the predictions, the lowest first: (its upper end, rows, how many lie in their interval).
+    """For each quarter of the predictions, lowest first: (upper end, rows, rows inside their interval).
 
-    The arguments are those that `nested_intervals` returns.
+    Arguments as returned by `nested_intervals`.
     """
     ends = np.quantile(predicted, [0.25, 0.5, 0.75, 1.0])
     quarter, inside = np.searchsorted(ends[:3], predicted), np.abs(outer) <= half
@@ -218,7 +220,7 @@ def bootstrap_sources(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _doubled_pairs(cells: pd.DataFrame) -> pd.DataFrame:
-    """Networks at N with one at 2N, where the probe makes ten held-out errors: `change` of the log loss, and what was `told`."""
+    """Networks at N paired with those at 2N: measured `change` in log loss, and the change `told` by the probe's curve."""
     key = ["dataset", "source", "model", "seed"]
     later = cells[[*key, "n_train", "test_loss_scaled"]].assign(n_train=cells["n_train"] // 2)
     pairs = cells.merge(later, on=[*key, "n_train"], suffixes=("", "_later"))
@@ -228,21 +230,21 @@ def _doubled_pairs(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def doubling_score(cells: pd.DataFrame, mean: float | None = None) -> dict[str, Any]:
-    """How well the probe's curve predicts networks: the change of their log loss from N to 2N, against a mean change.
+    """How well the probe's learning curve predicts the change in networks' log loss from N to 2N, against a constant.
 
-    Only where the probe makes ten held-out errors at N.
+    Only where the probe makes at least ten held-out errors at N.
 
     Parameters
     ----------
     cells : DataFrame
     mean : float, optional
-        The mean change that stands against the curve; by default that of the other sources of `cells`.
+        The constant; by default the mean change of the other sources of `cells`.
 
     Returns
     -------
     dict
-        miss (mean absolute, log scale, each source as one), baseline_miss (of the mean change), change (its mean), gain {value, low,
-        high}, pairs, sources.
+        miss (mean absolute error, log scale, every source with the same weight), baseline_miss (of the constant), change (mean
+        change), gain {value, low, high}, pairs, sources.
     """
     pairs = _doubled_pairs(cells)
     change, code = pairs["change"].to_numpy(float), pd.factorize(pairs["source"], sort=True)[0]
@@ -263,8 +265,10 @@ def doubling_score(cells: pd.DataFrame, mean: float | None = None) -> dict[str, 
 
 
 def rank_correlation(table: pd.DataFrame, form: str) -> dict[str, float]:
-    """Spearman's correlation, over tasks, of left-out predictions of the log penalty with its measured values; 95 % interval over
-    resampled sources."""
+    """Spearman's correlation over tasks between leave-one-source-out predictions and measurements of the log penalty.
+
+    The 95 % interval resamples sources.
+    """
     rows = rows_of(table, FORMS[form], "log_penalty")
     y = TARGETS["log_penalty"](table)
     means = pd.DataFrame({"dataset": table["dataset"], "source": table["source"], "y": y, "f": y - left_out(rows)})
@@ -279,9 +283,9 @@ def rank_correlation(table: pd.DataFrame, form: str) -> dict[str, float]:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Spearman's correlations of a and b [n] under multiplicities int64 [draws, n]; NaN where one does not vary.
+    """Spearman's correlations of a and b [n] under multiplicities int64 [draws, n]; NaN where one is constant.
 
-    All in whole numbers but the last division: ranks are doubled, so that those of ties are whole.
+    In integers up to the last division: ranks are doubled, so that tied ranks are integers.
 
     >>> _spearman(np.array([1.0, 2, 2, 5]), np.array([1.0, 3, 2, 9]), np.array([[1, 1, 1, 1], [1, 0, 0, 0]])).round(3).tolist()
     [0.949, nan]

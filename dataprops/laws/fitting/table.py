@@ -1,6 +1,6 @@
-"""The table that laws are fitted to: one row for each trained network, or for each dataset, as far as its columns go.
+"""The table to fit: one row per trained network, or per dataset; columns may be missing.
 
-Columns as in `cells.parquet` of an experiment (laws/README.md, "Fitting your own"); the paper's table has names of its own.
+Columns as in `cells.parquet` of an experiment (laws/README.md, "Fitting your own"); the names in the paper's table are mapped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ATTACKS = {
     "penalty_8": "FGSM, eps 8/255",
     "pgd_penalty_2": "PGD, eps 2/255",
 }
-# nats: a network whose training loss is above has not learned its training images, and says nothing about a law
+# nats; a network with a larger training loss has not fitted its training images and is excluded
 CONVERGED = 0.3
 NUMBERS = (
     "n_train",
@@ -41,16 +41,16 @@ TEXTS = {"dataset": "", "domain": "unknown", "model": "any network", "preset": "
 
 
 class TrainingTable(NamedTuple):
-    """A table that laws can be fitted to.
+    """A table prepared for fitting.
 
     Attributes
     ----------
     table : DataFrame
-        All of `NUMBERS` (float, NaN where unknown) and `TEXTS`, and `family`: networks that share their constants.
+        All of `NUMBERS` (float, NaN where unknown) and `TEXTS`, and `family`: networks that share their intercepts.
     absent : tuple of str
-        Columns of numbers that the table does not have, or that hold no number.
+        Numeric columns that are missing or contain no number.
     notes : tuple of str
-        What was left out, and what to mind, in sentences.
+        Excluded rows and caveats, in sentences.
     """
 
     table: pd.DataFrame
@@ -59,16 +59,16 @@ class TrainingTable(NamedTuple):
 
 
 def learned(table: pd.DataFrame) -> np.ndarray:
-    """Which rows are networks that learned their training images, bool [rows]: the one rule of all fits.
+    """Which rows are networks that fitted their training images, bool [rows]; shared by all fits.
 
-    A `train_loss` above `CONVERGED` says that a network did not, as does `converged` = 0, which a loss that is not a number
-    has, too. Where a row has neither value, its network is taken to have learned.
+    Networks with a `train_loss` above `CONVERGED`, or with `converged` = 0 (as for a NaN loss), did not. A row with neither
+    value counts as fitted.
     """
     return ~(_numbers(table, "train_loss") > CONVERGED) & ~(_numbers(table, "converged") == 0)
 
 
 def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
-    """A column as float [rows]; NaN where there is no number, or no such column."""
+    """A column as float [rows]; NaN for non-numeric values or a missing column."""
     if name not in table.columns:
         return np.full(len(table), np.nan)
     parsed: Any = pd.to_numeric(table[name], errors="coerce")
@@ -76,16 +76,16 @@ def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def points_of(table: pd.DataFrame) -> TrainingTable:
-    """Rows of finished trainings, with numeric columns as numbers.
+    """Rows of completed training runs, with numeric columns converted.
 
     Raises
     ------
     DatapropsError
-        If there is no column `dataset`, or no finished row.
+        If there is no column `dataset`, or no completed row.
     """
     if "dataset" not in table.columns:
         raise DatapropsError(
-            f"the table has no column 'dataset' (it has {', '.join(map(str, table.columns[:12]))}): each row must name its dataset"
+            f"the table has no column 'dataset' (it has {', '.join(map(str, table.columns[:12]))}): every row must name its dataset"
         )
     table = table.rename(columns={old: new for old, new in ALIASES.items() if new not in table.columns})
     out: Any = pd.DataFrame(index=range(len(table)))
@@ -102,12 +102,12 @@ def points_of(table: pd.DataFrame) -> TrainingTable:
         notes.append(f"{unfinished.sum():,} of {len(out):,} rows are left out: their training did not finish")
         out = out.loc[~unfinished].reset_index(drop=True)
     if out.empty:
-        raise DatapropsError(f"the table has {len(table)} rows and none is of a finished training: nothing to fit")
+        raise DatapropsError(f"none of the {len(table)} rows of the table is a completed training run: nothing to fit")
     unlearned = ~out.pop("learned")
     if unlearned.any():
         notes.append(
             f"{unlearned.sum():,} of {len(out):,} rows are left out: their training loss is above {CONVERGED} nats, so the network"
-            " has not learned its training images and says nothing about a law"
+            " has not fitted its training images"
         )
         out = out[~unlearned].reset_index(drop=True)
     if out.empty:
@@ -127,7 +127,7 @@ def _to_mind(out: pd.DataFrame) -> list[str]:
     nothing_left = out["test_loss"] <= 0
     if nothing_left.any():
         notes.append(
-            f"{_rows(nothing_left)} a test loss of 0 or less, which has no logarithm: left out of the laws of the loss"
+            f"{_rows(nothing_left)} a test loss of 0 or less, which has no logarithm: left out of the generalization laws"
         )
     if (out["penalty_2"] < 0).any():
         notes.append(
@@ -137,14 +137,14 @@ def _to_mind(out: pd.DataFrame) -> list[str]:
     if len(channels) > 1:
         notes.append(
             f"the table mixes sets of {' and '.join(f'{c:.0f}' for c in channels)} channels, as the paper's does: label"
-            " sharpness scales with the channels, so part of what it explains may be grey against colour (see"
+            " sharpness scales with the channels, so part of its effect may be that of grey against colour (see"
             " within_channels)"
         )
     sizes = out["k_f_m"].dropna()
     if sizes.nunique() > 1:
         notes.append(
-            f"label sharpness is that of samples of {sizes.min():,.0f} to {sizes.max():,.0f} images: smaller samples have"
-            " smaller maxima, which biases the comparison between training sizes"
+            f"label sharpness was measured on samples of {sizes.min():,.0f} to {sizes.max():,.0f} images: it is smaller in smaller"
+            " samples, which biases the comparison between training set sizes"
         )
     return notes
 
@@ -156,7 +156,7 @@ def _rows(which: Any) -> str:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV (lines that start with # are remarks) or Parquet file.
+    """Read a CSV (lines starting with # are comments) or Parquet file.
 
     Raises
     ------
@@ -173,12 +173,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def read_experiments(store: Path) -> pd.DataFrame:
-    """Cells of all experiments of a store, with the name of each one in the column `experiment`.
+    """Cells of all experiments in a store; the column `experiment` has the experiment's name.
 
     Raises
     ------
     DatapropsError
-        If there is none.
+        If there are none.
     """
     files = sorted((store / "experiments").glob("*/cells.parquet"))
     if not files:
@@ -190,17 +190,17 @@ def read_experiments(store: Path) -> pd.DataFrame:
 
 
 def one_preprocessing(table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
-    """Rows of one preprocessing, whatever the number of channels.
+    """Rows with one preprocessing, for any number of channels.
 
     Parameters
     ----------
     key : str, optional
-        Key of the preprocessing, with or without channels; by default the only one in the table.
+        Preprocessing key, with or without channels; by default the only one in the table.
 
     Raises
     ------
     DatapropsError
-        If the table has several and none is named, or has no rows of the one that is.
+        If the table has several and no key is given, or has no rows with that key.
     """
     if "preprocess" not in table.columns:
         if key is not None:
@@ -215,8 +215,8 @@ def one_preprocessing(table: pd.DataFrame, key: str | None = None) -> pd.DataFra
         return chosen
     if len(there) > 1:
         raise DatapropsError(
-            f"the rows are of {len(there)} preprocessings ({', '.join(there)}), and label sharpness does not compare across"
-            f" them: choose one with --preprocess, e.g. --preprocess {there[0]}"
+            f"the rows have {len(there)} different preprocessings ({', '.join(there)}), across which label sharpness is not"
+            f" comparable: choose one with --preprocess, e.g. --preprocess {there[0]}"
         )
     return table
 
@@ -229,6 +229,6 @@ def any_channels(key: str) -> str:
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
-    """Names in a sentence, the first few of many."""
+    """Comma-separated names, at most `most` of them."""
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

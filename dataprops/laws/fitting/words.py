@@ -1,4 +1,4 @@
-"""A fit in words."""
+"""Verdicts on a fit in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASELINES = {"mean": "the mean", "log_n": "log N alone"}
 def verdict_of(
     law: Law, form: str, errors: dict[str, float], compared: dict[str, tuple[float, Intervals]]
 ) -> dict[str, Any]:
-    """Whether a law beats the baselines on datasets it has not seen: {form, beats, clearly, sentence}.
+    """Whether a law beats the baselines on held-out datasets: {form, beats, clearly, sentence}.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ def verdict_of(
     form : str
         "free" or "fixed", the form with the smaller error.
     errors : dict
-        Form -> left-out error.
+        Form -> leave-one-out error.
     compared : dict
-        Baseline -> (left-out error, by how much its mean squared error is larger).
+        Baseline -> (leave-one-out error, excess of its mean squared error over the law's).
     """
     name = law.title.split(":")[0].capitalize()
     how = law.title.partition(": ")[2]
@@ -36,17 +36,17 @@ def verdict_of(
             "form": form,
             "beats": None,
             "clearly": None,
-            "sentence": f"{name} ({how}): not judged, since there are too few datasets to leave one out and fit the rest.",
+            "sentence": f"{name} ({how}): not evaluated, since there are too few datasets for leave-one-out.",
         }
     beaten = [b for b, (rmse, _) in compared.items() if errors[form] < rmse]
     lost = [b for b in compared if b not in beaten]
     clearly = all(np.isfinite(more.low[0]) and more.low[0] > 0 for _, more in compared.values())
-    against = " and ".join(f"{BASELINES[b]} by {rmse:.3g}" for b, (rmse, _) in compared.items())
-    start = f"{name} ({how}{slopes}): a dataset left out is missed by {errors[form]:.3g} {law.unit}, by {against}"
+    against = " and ".join(f"{rmse:.3g} for {BASELINES[b]}" for b, (rmse, _) in compared.items())
+    start = f"{name} ({how}{slopes}): leave-one-out error {errors[form]:.3g} {law.unit}, {against}"
     if lost:
-        end = f"the law does not beat {' and '.join(BASELINES[b] for b in lost)}, and predicts nothing here that it does not"
+        end = f"the law does not beat {' and '.join(BASELINES[b] for b in lost)}, so it adds nothing here"
         if len(lost) > 1:
-            end = "the law beats neither, and is of no use for prediction here"
+            end = "the law beats neither, so it has no predictive value here"
     elif clearly:
         end = f"the law beats {'both' if len(beaten) > 1 else 'it'}"
     else:
