@@ -293,3 +293,13 @@ def test_a_doubt_names_an_option_that_can_be_pasted(
     read = made(Layout(images, texts, "", {}, options={option: value}), tmp_path).scan()
     assert read["label"].nunique() == labels
     assert not any(one["value"] == IN_DOUBT for one in read.attrs["decisions"] if one["what"] != "images")
+
+
+def test_columns_that_nobody_read_are_named_with_the_options_that_read_them(tmp_path: Path) -> None:
+    images = [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(4)]
+    text = table("who,age,illness", *(f"{c}{n},{n % 3},{n % 2}" for c in ("cat", "dog") for n in range(4)))
+    (told,) = doubts(Layout(images, {"about.csv": text}, "", {}), tmp_path)
+    assert told["option"] == "--layout none --label-column illness"
+    asked = {"layout": "none", "label_column": "illness"}
+    read = made(Layout(images, {"about.csv": text}, "", {}, options=asked), tmp_path).scan()
+    assert read["label"].value_counts().to_dict() == {"0": 4, "1": 4}

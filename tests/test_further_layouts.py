@@ -382,6 +382,51 @@ LAYOUTS = {
         "",
         {"ABE": 2, "BAS": 2, "EOS": 2},
     ),
+    "augmented beside original, each with a word more": Layout(
+        [f"{v}Dataset/{c}/{v[0]}{n}.png" for v in ("AugmentedBrain", "Original") for c in PETS for n in (1, 2)],
+        {},
+        "",
+        {"cat": 4, "dog": 4},
+    ),
+    "a folder of splits, twice of its name, beside a test": Layout(
+        [
+            *(
+                f"Plants(New)/Plants(New)/{s}/{c}/{s[0]}{c}{n}.png"
+                for s in ("train", "valid")
+                for c in PETS
+                for n in (1, 2)
+            ),
+            *(f"test/test/{c}{n}.png" for c in ("x", "y") for n in (1, 2)),
+        ],
+        {},
+        "",
+        {"cat": 4, "dog": 4, None: 4},
+        {"train": 4, "val": 4, "test": 4},
+    ),
+    "two sets with splits, each in a folder twice of its name": Layout(
+        [
+            f"{d} Data/{d} Data/{s}/{c}/{d[0]}{s[0]}{c}{n}.png"
+            for d in ("Lung", "Infection")
+            for s in ("Train", "Test")
+            for c in PETS
+            for n in (1, 2)
+        ],
+        {},
+        "",
+        {"cat": 8, "dog": 8},
+        {"train": 8, "test": 8},
+        options={"layout": "*/*/split/class"},
+    ),
+    "the table that names most images is the one whose columns are told": Layout(
+        numbered("images/{}.png", 8),
+        {
+            "about.csv": table("Case ID,Sex", "0,M", "1,F"),
+            "ages.csv": table("id,months,male", *(f"{n},{12 * (n % 4)},{bool(n % 2)}" for n in range(8))),
+        },
+        "",
+        {None: 8},
+        told="has the columns months, male) --label-column months",
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),

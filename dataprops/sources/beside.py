@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,7 @@ from dataprops.sources.columns import (
     PARTS,
     PATIENTS,
     known_as,
+    labels_first,
     labels_of,
     optional,
     plain_name,
@@ -211,7 +213,8 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
                 decide(table, Decision("labels", "none", why, f"{out} in place of the folder"))
             else:
                 why = f"{why}; {columns[0]} names images, and has the columns {named_columns(columns[1])}"
-                decide(table, Decision("labels", "none", why, "--label-column COLUMN"))
+                option = f"--label-column {shlex.quote(labels_first(columns[1])[0])}"
+                decide(table, Decision("labels", "none", why, option))
 
 
 def _unless_few(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dataprops.sources.account import IN_DOUBT, Decision
 from dataprops.sources.labels import words_of
@@ -49,9 +49,6 @@ def classes_of_folders(
     if are_drawers(rests):
         label, group, told, depth = classes_of_folders([rest[1:] for rest in rests], split, f"{before}*/", between)
         return label, group, told, depth + 1
-    if len({rest[0] for rest in rests if rest}) > 1 and all(rest[:1] == rest[1:2] for rest in rests):  # a/a, b/b
-        label, group, told, depth = classes_of_folders([rest[1:] for rest in rests], split, f"{before}*/", between)
-        return label, group, told, depth + 1
     rests = without_parts(rests, split)
     tops = Counter(rest[0] for rest in rests if rest)
     none: list[str | None] = [None] * len(rests)
@@ -72,9 +69,7 @@ def classes_of_folders(
         return none, none, [Decision("classes", "none", why, "--layout")], 0
     inside = inside_of(rests)
     common = set.intersection(*inside.values()) if inside else set()
-    variants = len(common) > 1 and all(
-        SIZE.fullmatch(top) or (words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS) for top in tops
-    )
+    variants = len(common) > 1 and _are_variants(tops)
     if len(tops) > 1 and (variants or all(is_chunk(top) for top in tops) or are_parts(tops)):
         why = f"folders such as {shown(min(tops))} are parts of one set"
         inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
@@ -92,6 +87,19 @@ def classes_of_folders(
     if unnamed := [top for top in tops if named[top] is None]:
         told[0] = told[0]._replace(why=f"{told[0].why}; {few_of(unnamed)}: no class")
     return label, none, told, 0
+
+
+def _are_variants(tops: Iterable[str]) -> bool:
+    """Whether folders are sizes, or say what was done to the same pictures, with at most one word more in all of them.
+
+    >>> _are_variants(["AugmentedBrainDataset", "OriginalDataset"]), _are_variants(["ill cropped", "well cropped"])
+    (True, False)
+    """
+    words = [set(words_of(top)) - FILLERS for top in tops]
+    done = {frozenset(some & VARIANTS) for some in words}
+    if len(done) == len(words) and frozenset() not in done and len(set[str]().union(*words) - VARIANTS) <= 1:
+        return True
+    return all(SIZE.fullmatch(top) or (words_of(top) and set(words_of(top)) <= VARIANTS | FILLERS) for top in tops)
 
 
 def _deeper(rests: list[list[str]], before: str) -> Decision | None:
@@ -137,14 +145,13 @@ def _by_number(names: Sequence[str]) -> str:
     >>> _by_number(["AMD1", "AMD2", "AMD3", "DME1", "DME2", "DME3"])
     "; without their numbers they are AMD, DME (--label-pattern '([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/' if those are the classes)"
     >>> _by_number(["1", "2", "3"]), _by_number(["n01", "cat"]), _by_number(["video01", "video02", "video03"])
-    ('', '', '; all are called video and a number, as patients or takes are (--layout with group in place of class)')
+    ('', '', '; all are called video and a number, as patients or takes are')
     """
     found = [re.fullmatch(r"(\D*[^\d_. -])[-_. ]?\d+", name) for name in names]
     stems = Counter("" if one is None else one[1] for one in found)
     if not stems or "" in stems or min(stems.values()) < LEAST_NUMBERS:
         return ""
     if len(stems) == 1:
-        seen = f"all are called {shown(min(stems))} and a number, as patients or takes are"
-        return f"; {seen} (--layout with group in place of class)"
+        return f"; all are called {shown(min(stems))} and a number, as patients or takes are"
     pattern = "([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/"
     return f"; without their numbers they are {few_of(stems)} (--label-pattern '{pattern}' if those are the classes)"

@@ -271,6 +271,15 @@ def is_meta(column: str) -> bool:
     )
 
 
+def labels_first(columns: Sequence[str]) -> list[str]:
+    """Columns in the order in which they may be labels: those that are called so, others, and what tells of a person or of the table.
+
+    >>> labels_first(["age", "kind", "Diagnosis"])
+    ['Diagnosis', 'kind', 'age']
+    """
+    return sorted(columns, key=lambda column: (is_meta(column), last_word(column) not in LABELS))
+
+
 def _text(column: pd.Series) -> pd.Series:
     """Cells as text, "nan" where one is empty; of objects, since pandas' own text holds no bytes that are not UTF-8."""
     return pd.Series(["nan" if text is None else text for text in texts_of(column)], column.index, dtype=object)

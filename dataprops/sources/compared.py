@@ -60,7 +60,7 @@ def compare(
             decide(table, Decision("labels", f"of the table {shown(told.name)}", why, "--layout"), *told.decisions)
             return
         if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
-            other = _others(told.name, label, len(own), "giving the table in place of the folder")
+            other = _others(told.name, label, len(own), f"giving {shown(told.name)} in place of the folder")
         if same:
             used.add(told.name)
     for name, told in annotated.items():

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
-from dataprops.sources.columns import LABELS, is_meta, plain_name
+from dataprops.sources.columns import is_meta, labels_first
 from dataprops.sources.labels import SEPARATOR, words_of
 from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
@@ -101,11 +101,11 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
-    """Columns of few values, those that are called as labels are first."""
+    """Columns of few values that may be labels, the likeliest first."""
     few = [
         name for name, value in described.items() if 1 < len(set(value.values())) <= images / 2 and not is_meta(name)
     ]
-    return sorted(few, key=lambda name: plain_name(name) not in LABELS)
+    return labels_first(few)
 
 
 def _classes(labels: Sequence[str | None]) -> Counter[str]:

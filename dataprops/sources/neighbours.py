@@ -414,8 +414,9 @@ def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
 def columns_of(
     keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]
 ) -> tuple[str, list[str], list[str | None]] | None:
-    """The first table of which a column names images, its other columns with few values, and the image of each row."""
+    """The table of which a column names most images, its other columns with few values, and the image of each row."""
     known = by_ends(keys)
+    best: tuple[str, list[str], list[str | None]] | None = None
     for name in names:
         frame = frame_of(name, read)
         if frame.empty:
@@ -427,9 +428,9 @@ def columns_of(
         }
         paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
         few = few_valued({column: values for column, values in texts.items() if column not in paths})
-        if paths and few:
-            return name, few, images[paths[0]]
-    return None
+        if paths and few and (best is None or len(set(best[2])) < len(set(images[paths[0]]))):
+            best = name, few, images[paths[0]]
+    return best
 
 
 def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from dataprops.sources.labels import spelling_key, words_of
-from dataprops.sources.levels import ALIKE, PLAIN
+from dataprops.sources.levels import ALIKE, PLAIN, inside_of
 from dataprops.sources.splitnames import OF_FOLDERS, rest_of, split_of, splits_of
 from dataprops.sources.table import shown
 
@@ -14,6 +14,7 @@ from dataprops.sources.table import shown
 def splits_of_folders(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]], int]:
     """Split and remaining folders of each image, and at how many levels splits were."""
     none: list[str | None] = [None] * len(folders)
+    folders = _beside_a_split(folders)
     tops = Counter(folder[0] for folder in folders if folder)
     named = splits_of(tops)
     named |= _alike(named, tops, folders)
@@ -46,6 +47,18 @@ def splits_of_folders(folders: list[list[str]]) -> tuple[list[str | None], list[
         split = [named[folder[1]] if len(folder) > 1 else None for folder in folders]
         return split, [[folder[0], *folder[2:]] if len(folder) > 1 else folder for folder in folders], 0
     return none, folders, 0
+
+
+def _beside_a_split(folders: list[list[str]]) -> list[list[str]]:
+    """Folders without the one that holds splits beside another split: ``data/train``, ``data/valid`` and ``test``."""
+    inside = inside_of(folders)
+    others = [top for top in inside if split_of(top) is None]
+    if len(inside) < 2 or len(others) != 1 or len(inside[others[0]]) < 2:
+        return folders
+    splits = {split_of(name) for name in inside[others[0]]}
+    if None in splits or splits & {split_of(top) for top in inside}:
+        return folders
+    return [folder[1:] if folder[:1] == others else folder for folder in folders]
 
 
 def _beside_classes(named: dict[str, str], other: str, folders: list[list[str]]) -> bool:

@@ -114,6 +114,8 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         return _as_told(keys, layout)
     root = common_root(keys)
     folders = [key[len(root) :].split("/")[:-1] for key in keys]
+    doubled = len({folder[0] for folder in folders if folder}) > 1 and all(one[:1] == one[1:2] for one in folders)
+    folders = [folder[1:] for folder in folders] if doubled else folders  # a/a, b/b
     peeled = _without_versions(keys, folders)
     split, rests, depth = splits_of_folders(folders if peeled is None else peeled)
     drawers = drawers_of_names(rests, keys)
@@ -129,7 +131,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
         alone = sum(1 for name in split if name is None)
         why = "folders are named like splits" + (f"; {alone:,} images lie in none of them" if alone else "")
         decisions.append(Decision("splits", value, why, "--layout"))
-    before = "*/" * root.count("/") + ("split/" if depth and any(split) else "") + "*/" * drawers
+    before = "*/" * (root.count("/") + doubled) + ("split/" if depth and any(split) else "") + "*/" * drawers
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = classes_of_folders(rests, split, before, between)
     decisions += [*told, *_apart(label, split)]
@@ -140,7 +142,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
             *(one for one in decisions if one.value != IN_DOUBT),
             found,
         ]  # what lies below the classes are patients
-    return Structure(root, label, split, group, depth + drawers + deeper, decisions)
+    return Structure(root, label, split, group, doubled + depth + drawers + deeper, decisions)
 
 
 def _apart(label: Sequence[str | None], split: Sequence[str | None]) -> list[Decision]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide
-from dataprops.sources.columns import LABELS, is_meta, texts_of
+from dataprops.sources.columns import LABELS, is_meta, labels_first, texts_of
 from dataprops.sources.compared import NO_KNOWN_FORM
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.labels import words_of
@@ -34,7 +35,7 @@ LEAST = 3  # folders; of fewer the names may be chance
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
-OPTION = "--label-column, or giving it in place of the folder"
+OPTION = "giving it in place of the folder"  # of a list; of a table: its column, in place of the folders
 
 
 def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
@@ -57,14 +58,16 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     folders = {key.rpartition("/")[0] for key in keys}  # of images: a text among those is no list of the set
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
+        option = OPTION
         if not name.lower().endswith(LISTS):
-            why = _of_table(name, read, keys, labels, half_told)
+            why, columns = _of_table(name, read, keys, labels, half_told)
+            option = f"--layout none --label-column {shlex.quote(columns[0])}" if columns else OPTION
         elif half_told or PROSE & set(words_of(posixpath.basename(name))) or name.rpartition("/")[0] in folders:
             continue
         else:
             why = _of_list(name, read, keys, labels)
         if why:
-            decide(table, Decision("labels", IN_DOUBT, f"{name} names {why}, and told no label", OPTION))
+            decide(table, Decision("labels", IN_DOUBT, f"{name} names {why}, and told no label", option))
             return
     if numbers and unknown:
         decide(table, Decision("classes", IN_DOUBT, f"they are numbers without names, and {unknown[0]}", "a table"))
@@ -72,8 +75,10 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 
 def _of_table(
     name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None], half_told: bool
-) -> str:
-    """What a table names, and columns that may be labels; empty without both. Of one that told patients those that are called so."""
+) -> tuple[str, list[str]]:
+    """What a table names, and columns that may be labels, those called so first; empty without both. Of one that told patients those
+    that are called so.
+    """
     frame = frame_of(name, read)
     texts = {str(column): texts_of(frame[column]) for column in frame.columns}
     found = columns_of(keys, [name], read)
@@ -83,9 +88,9 @@ def _of_table(
         columns = [column for column in columns if not _tells(texts[column], found[2], label_of)]
         images = len(set(found[2]) - {None})
         told = f"{images:,} of {len(keys):,} images, has the columns {named_columns(columns)}"
-        return told if columns and images >= HALF * len(keys) else ""
+        return (told, labels_first(columns)) if columns and images >= HALF * len(keys) else ("", [])
     if half_told or frame.empty:
-        return ""
+        return "", []
     classes = {without_zeros(label) for label in labels if label is not None}
     parts = [key.split("/")[:-1] for key in keys]
     for level in range(max(map(len, parts), default=0)):
@@ -94,8 +99,8 @@ def _of_table(
             ids = {without_zeros(value.strip()) for value in values if value is not None}
             few = [one for one in few_valued(texts) if one != column and not is_meta(one)]
             if few and sum(at[one] for one in at.keys() & ids) >= MOST * len(keys):
-                return f"the folders such as {min(at)} in {column!r}, has the columns {named_columns(few)}"
-    return ""
+                return f"the folders such as {min(at)} in {column!r}, has the columns {named_columns(few)}", []
+    return "", []
 
 
 def _tells(values: Sequence[str | None], images: Sequence[str | None], label_of: Mapping[str, str | None]) -> bool:
