@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dataprops.findings import agreement, align, copy_difference, copy_threshold, copy_words, nearcopies
+from dataprops.findings import agreement, align, copy_difference, copy_threshold, copy_words, nearcopies, thumbnails
 from dataprops.findings.align import Alignment
 from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_lines
 from dataprops.findings.nearcopies import NearCopies
@@ -866,3 +866,140 @@ def test_what_two_boxes_share_is_a_fraction_of_the_larger(box_a, box_b, scale, s
     warp = np.array([[[scale, 0, shift], [0, scale, 0]]])
     found = align._shared(np.array([box_a], float), np.array([box_b], float), warp)
     assert found == pytest.approx([fraction])
+
+
+# --- by the letter: what small changes of these lines left as it was -------------------------------------------------------
+
+
+def surround(grey: np.ndarray) -> np.ndarray:
+    """`inner_masks` of one picture, pixel by pixel."""
+    side = len(grey)
+    corners = [(0, 0), (0, side - 1), (side - 1, 0), (side - 1, side - 1)]
+    level = float(np.median([grey[at] for at in corners]))
+    flat = {(i, j) for i in range(side) for j in range(side) if abs(grey[i, j] - level) <= 6}
+    if sum(at in flat for at in corners) < 3:
+        return np.ones_like(grey)
+    around, waiting = set(), [at for at in corners if at in flat]
+    while waiting:
+        i, j = waiting.pop()
+        if (i, j) in flat and (i, j) not in around:
+            around.add((i, j))
+            waiting += [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
+    if len(around) < 0.05 * side * side:
+        return np.ones_like(grey)
+    rim = max(2, round(side / 16))
+    return np.array(
+        [[all(abs(i - k) + abs(j - m) > rim for k, m in around) for j in range(side)] for i in range(side)],
+        np.float32,
+    )
+
+
+def test_a_surround_is_what_joins_the_corners_at_their_level() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.choice([20.0, 26.0, 27.0, 90.0], (150, 9, 9), p=[0.35, 0.35, 0.15, 0.15]).astype(np.float32)
+    wide = np.full((2, 64, 64), 20, np.float32)
+    wide[0, 12:-12, 12:-12] = 90
+    wide[1, 12:-12, 12:-12] = rng.uniform(60, 200, (40, 40))
+    for grey in (pictures, wide):
+        wanted = np.stack([surround(one) for one in grey])
+        np.testing.assert_array_equal(agreement.inner_masks(grey), wanted)
+        assert 0 < wanted.mean() < 1
+
+
+def test_detail_within_a_surround_counts_from_one_level_of_its_own_pixels() -> None:
+    rng = np.random.default_rng(0)
+    mask = torch.ones(1, 32, 32)
+    inner = torch.zeros(1, 32, 32)
+    inner[:, 8:24, 8:24] = 1
+    for strength, alike in ((0.5, True), (4.0, False)):  # next to no detail: as bright will do; else it must agree
+        one, two = (torch.from_numpy(rng.normal(100, strength, (1, 32, 32)).astype(np.float32)) for _ in "ab")
+        detail = [part[inner > 0].square().mean().sqrt() for part in agreement._details(one, two, inner)]
+        assert all((level < 1) == alike for level in detail)
+        told = float(agreement._within(one, two, inner, mask)[0])
+        assert told == 1.0 if alike else told < 0.5
+
+
+def test_what_differs_is_the_energy_of_blocks_that_agree_less_than_half_as_well() -> None:
+    rng = np.random.default_rng(3)
+    a = torch.from_numpy(rng.uniform(0, 255, (4, 64, 64)).astype(np.float32))
+    noise = torch.from_numpy(rng.normal(0, 1, (4, 64, 64)).astype(np.float32))
+    b = a + noise * torch.linspace(0, 160, 64) + 9
+    own = torch.ones(4, 64, 64, dtype=torch.bool)
+    whole = torch.tensor([[-1.0, -1, 1, 1]]).repeat(4, 1)
+    same = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(4, 1, 1)
+    inner = torch.ones(4, 64, 64)
+    told = agreement.agreement_of(a, b, same, own, whole, (inner, inner))
+    moved, covered = agreement.warped(b, same, whole)
+    mask = (covered & own).float()
+    corr, energy = agreement.block_correlation(*agreement._details(a, moved, mask), mask)
+    median = agreement.energy_quantile(corr, energy)
+    for i in range(4):
+        less = corr[i] < 0.5 * median[i]
+        assert 0 < float(told[i, 4]) < 0.4
+        assert float(told[i, 4]) == pytest.approx(float(energy[i, less].sum() / energy[i].sum()), rel=1e-4)
+
+
+def test_both_boxes_share_what_both_cover_of_the_larger() -> None:
+    box_a = np.array([[-1.0, -0.5, 0.5, 1.0], [-1, -1, 1, 1], [-0.4, -0.2, 0.4, 0.6]])
+    box_b = np.array([[-0.5, -1.0, 1.0, 0.2], [-1, -1, 1, 1], [-0.4, -0.2, 0.4, 0.6]])
+    warp = np.array([[[1.0, 0, 0.1], [0, 1, -0.2]], [[0.5, 0, 0], [0, 0.5, 0]], [[1, 0, 0], [0, 1, 0]]])
+    for i, told in enumerate(align._shared(box_a, box_b, warp)):
+        one, two = box_a[i], [(box_b[i][k] - warp[i, k % 2, 2]) / warp[i, k % 2, k % 2] for k in range(4)]
+        wide, high = (min(one[k + 2], two[k + 2]) - max(one[k], two[k]) for k in (0, 1))
+        size_a, size_b = ((b[2] - b[0]) * (b[3] - b[1]) for b in (one, two))
+        assert told == pytest.approx(max(wide, 0) * max(high, 0) / max(size_a, min(size_b, 4)))
+
+
+def test_half_the_size_is_looked_at_first_where_there_is_no_map_and_the_pictures_are_large(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    asked: list[bool] = []
+    prepared, stepped = align._prepared, align._step
+    steps: list[int] = []
+    monkeypatch.setattr(align, "_prepared", lambda *given: asked.append(given[2]) or prepared(*given))
+    monkeypatch.setattr(align, "_step", lambda *given: steps.append(given[0].shape[-1]) or stepped(*given))
+    start = np.array([[[1, 0, 0], [0, 1, 0]]], np.float32)
+    pairs = Candidates(np.array([0]), np.array([1]), np.array([0]), np.ones(1))
+    for side, given, halved in ((16, None, False), (24, None, True), (32, None, True), (32, start, False)):
+        small = rng.uniform(0, 255, (1, 8, 8)).repeat(-(-side // 8), 1).repeat(-(-side // 8), 2)[:, :side, :side]
+        thumbs = np.clip(small + rng.normal(0, 1, (2, side, side)), 0, 255).astype(np.uint8)
+        asked.clear()
+        steps.clear()
+        align.align(thumbs, pairs, given)
+        assert asked == [halved]
+        assert steps == [side // 2] * (sum(align.COARSE_STEPS) if halved else 0) + [side] * align.FINE_STEPS
+
+
+def test_thumbnails_of_little_contrast_are_stretched_by_the_letter() -> None:
+    rng = np.random.default_rng(0)
+    shape = rng.standard_normal((5, 12, 12))
+    shape = (shape - shape.mean((1, 2), keepdims=True)) / shape.std((1, 2), keepdims=True)
+    mean, spread = np.array([30.0, 100, 230, 120, 128]), np.array([4.0, 8, 0.5, 40, 120])
+    levels = (shape * spread[:, None, None] + mean[:, None, None]).astype(np.float32)
+    told = thumbnails.stretch(levels)
+    gain, middle = (
+        [4, 2, 8, 1, 1],
+        [64, 100, 191, 120, 128],
+    )  # to a spread of 16, at most eightfold; the mean within 64 and 191
+    np.testing.assert_allclose(told.gain, gain, rtol=1e-4)
+    for i in range(5):
+        wanted = np.clip((levels[i] - mean[i]) * gain[i] + middle[i], 0, 255)
+        assert np.abs(told.thumbs[i] - wanted).max() <= 0.51
+        np.testing.assert_allclose(
+            levels[i] * told.gain[i] + told.offset[i], (levels[i] - mean[i]) * gain[i] + middle[i], atol=0.01
+        )
+    nothing = thumbnails.stretched(lambda ids: iter(()), np.arange(3))
+    assert (nothing.thumbs.shape, nothing.gain.tolist(), nothing.offset.tolist()) == ((3, 1, 1), [1] * 3, [0] * 3)
+    assert thumbnails.thumbnails(lambda ids: iter(()), np.arange(3)).shape == (3, 1, 1)
+
+
+def test_thumbnails_of_pictures_that_can_be_read_stand_where_they_belong() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4, 8, 8, 3), np.uint8)
+    blocks = lambda ids: iter([(ids[3:], pixels[3:]), (ids[1:2], pixels[1:2])])  # noqa: E731
+    whole = thumbnails.thumbnails(blocks, np.array([7, 5, 6, 9]))
+    lowest = thumbnails.thumbnails(blocks, np.array([7, 5, 6, 9]), grey=thumbnails.least)
+    for i in range(4):
+        read = i in (1, 3)
+        np.testing.assert_array_equal(lowest[i], pixels[i].min(2) if read else 0)
+        luma = pixels[i] @ np.array([0.299, 0.587, 0.114])
+        assert np.abs(whole[i] - (luma if read else 0)).max() <= 0.51

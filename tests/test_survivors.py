@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from dataprops.checks import open_alerts
 from dataprops.checks.thresholds import load_thresholds
@@ -24,7 +25,7 @@ from dataprops.findings.classes import class_sizes
 from dataprops.laws import change, gain
 from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_change
 from dataprops.laws.gain import loss_if_doubled
-from dataprops.probe import calibrate, conjugate, curve, folds, paired, ridge, solve
+from dataprops.probe import attack, calibrate, conjugate, curve, folds, paired, ridge, solve
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.measure import usable_classes
@@ -486,3 +487,91 @@ def test_pairs_of_a_job_are_those_of_its_blocks() -> None:
     jobs = triangle_jobs(range(2), spec)
     assert [(job.a, job.b) for job in jobs] == [(0, 0), (1, 1), (0, 1)]
     assert [job_pairs(job, blocks) for job in jobs] == [10, 3, 15]
+
+
+def test_the_flip_lies_on_the_line_between_the_two_rungs_that_it_is_between(monkeypatch) -> None:
+    # a margin that falls with the square of the way, for each of five images at another pace; the last one never meets 0
+    pace = torch.tensor([1.0, 0.3, 0.01, 4.0, 1e-7])
+    x, sign = torch.full((5, 1, 2, 2), 100.0), torch.ones(5, 1, 2, 2)
+
+    def logits(encoder, linear, moved):
+        way = (moved - 100).mean((1, 2, 3)).double()
+        own = 2 - pace[[int(i) for i in asked[-1]]] * way**2
+        return torch.stack([torch.zeros(len(way)).double(), own], 1)
+
+    def of(rows):
+        asked.append(rows)
+        return rows
+
+    asked: list[list[int]] = []
+    guess = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0]).double()
+    predicted, start = torch.ones(5, dtype=torch.int64), torch.full((5,), 2.0).double()
+    margins = [lambda way, p=float(p): 2 - p * way**2 for p in pace]
+    wanted, left = [], list(range(5))
+    order: list[list[int]] = []
+    ways = {i: [0.0, *(min(255.0, float(guess[i]) * rung) for rung in attack.RUNGS)] for i in left}
+    for step in range(len(attack.RUNGS)):
+        order.append(list(left))
+        left = [i for i in left if margins[i](min(ways[i][step + 1], 155.0)) > 0]
+    for i in range(5):
+        at = next((k for k in range(1, len(ways[i])) if margins[i](min(ways[i][k], 155.0)) <= 0), None)
+        if at is None:
+            wanted.append(255.0)
+            continue
+        low, high = ways[i][at - 1], ways[i][at]
+        before, after = margins[i](min(low, 155.0)), margins[i](min(high, 155.0))
+        wanted.append(low + (high - low) * before / (before - after))
+    rows = iter(order)
+    monkeypatch.setattr(attack, "_logits", lambda *given: of(next(rows)) and logits(*given))
+    told = attack._flip(None, None, x, predicted, sign, start, guess)
+    np.testing.assert_allclose(told.numpy(), wanted, rtol=1e-5)
+    assert wanted[-1] == 255
+
+
+def test_a_way_that_flips_all_at_the_first_rung_is_not_gone_further(monkeypatch) -> None:
+    asked = []
+
+    def logits(encoder, linear, moved):
+        asked.append(len(moved))
+        return torch.tensor([[1.0, 0.0]] * len(moved))
+
+    monkeypatch.setattr(attack, "_logits", logits)
+    x = torch.full((3, 1, 2, 2), 100.0)
+    told = attack._flip(
+        None, None, x, torch.ones(3, dtype=torch.int64), torch.ones_like(x), torch.ones(3), torch.ones(3)
+    )
+    assert asked == [3]
+    np.testing.assert_allclose(told.numpy(), attack.RUNGS[0] / 2)
+
+
+def test_an_attack_moves_each_value_by_its_step_and_no_further_than_black_and_white(monkeypatch) -> None:
+    seen = []
+    weight = torch.tensor([[0.3, -0.2, 0.0, 0.5]]).T
+
+    def logits(encoder, linear, moved):
+        seen.append(moved.detach().clone())
+        own = moved.flatten(1) @ weight / 100
+        return torch.cat([own, torch.zeros_like(own)], 1)
+
+    monkeypatch.setattr(attack, "_logits", logits)
+    x = torch.tensor([[[[0.0, 1.0], [9.0, 255.0]]], [[[100.0, 50.0], [9.0, 254.0]]]])
+    gradient, penalty, flip = attack._batch(None, None, x, torch.tensor([0, 0]))
+    grown = torch.tensor(
+        [
+            [[[0.0, 1 + attack.EPS], [9.0, 255 - attack.EPS]]],
+            [[[100 - attack.EPS, 50 + attack.EPS], [9, 254 - attack.EPS]]],
+        ]
+    )
+    np.testing.assert_allclose(seen[1].numpy(), grown.numpy())
+    own = [float((row.flatten() @ weight / 100).item()) for row in x]
+    rate = [1 / (1 + np.exp(margin)) for margin in own]
+    np.testing.assert_allclose(gradient, [share * 0.01 for share in rate], rtol=1e-4)
+    moved = [float((row.flatten() @ weight / 100).item()) for row in grown]
+    np.testing.assert_allclose(
+        penalty, [np.log1p(np.exp(-b)) - np.log1p(np.exp(-a)) for a, b in zip(own, moved, strict=True)], rtol=1e-3
+    )
+    # the first rung is as far as the gradient of the margin says, times its factor
+    np.testing.assert_allclose(
+        (x - seen[2]).abs().amax((1, 2, 3)).numpy(), [attack.RUNGS[0] * margin / 0.01 for margin in own], rtol=1e-4
+    )
+    assert len(flip) == 2
