@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from dataprops.findings import Context, common_faults, image_quality, quality
+from dataprops.findings import Context, common_faults, detail_lost, image_quality, quality
 from dataprops.findings.upright import CHANGES, Likeness
 from dataprops.imaging.measures import SIDE, measure_image, quality_of
 
@@ -386,3 +387,101 @@ def test_all_pixels_are_white_only_where_all_are(white: float, told: str) -> Non
     words = "is overexposed: {1} of its pixels are white"
     (fault,) = quality._rows(used, np.array([True]), "overexposed", np.array([white]), words)
     assert fault == (7, "overexposed", white, f"is overexposed: {told} of its pixels are white")
+
+
+def test_nearly_blank_is_nearly_all_of_one_level_or_of_next_to_no_spread() -> None:
+    assert told({"flat": 0.95}) == {"nearly_blank": 95.0}
+    assert told({"flat": 0.84}) == {}
+    assert told({"flat": 0.95}, flat=np.linspace(0.0, 0.93, N)) == {}  # of sets that are of any evenness
+    # beside many: at most a third of what all but a tenth have besides
+    many = np.linspace(0.3, 0.5, N)
+    rest = 1.01 - float(np.quantile(many[1:], 0.9))
+    assert told({"flat": 1.01 - 0.3 * rest}, flat=many) == {"nearly_blank": round(100 * (1.01 - 0.3 * rest), 6)}
+    assert told({"spread": 14.0, "flat": 0.6}) == {"nearly_blank": 14.0}
+    assert told({"spread": 16.0, "flat": 0.6}) == {}  # 4 grey levels more are above a third of the others'
+    assert told({"spread": 14.0, "flat": 0.4}) == {}
+
+
+def test_nearly_blank_says_what_is_usual() -> None:
+    table: dict[str, Any] = {"image": range(N), "flat": 0.1, "spread": 56.0}
+    images = pd.DataFrame({name if name == "image" else f"original_{name}": value for name, value in table.items()})
+    images.loc[0, "original_flat"] = 0.95
+    images.loc[1, ["original_flat", "original_spread"]] = 0.6, 12.0
+    even, faint = quality._nearly_blank(images, np.zeros(N, bool))
+    assert even.words == "shows next to nothing: 95 % of its pixels are of one grey level, usually 10 %"
+    assert faint.words == "shows next to nothing: the standard deviation of its grey levels is 12, usually 56"
+    known = np.arange(N) < 2
+    assert quality._nearly_blank(images, known) == []
+
+
+def test_moved_is_soft_in_one_direction_beside_the_others() -> None:
+    assert list(told({"edges": 0.34, "streak": 2.0})) == ["blurred"]
+    assert told({"edges": 0.36, "streak": 2.0}) == {}
+    assert told({"edges": 0.34, "streak": 1.36}) == {}  # 0.44 octaves sharper across
+    assert told({"edges": 0.35, "streak": 1.4}, streak=1.6) == {}  # where others have as much
+    assert list(told({"edges": 0.35, "streak": 2.2}, streak=1.6)) == ["blurred"]
+
+
+@pytest.mark.parametrize(("octaves", "odd"), [(-0.55, False), (-0.75, True), (0.55, False), (0.75, True)])
+def test_a_shape_is_odd_seven_tenths_of_an_octave_from_the_usual(octaves: float, odd: bool) -> None:
+    assert list(told({"width": 256.0, "height": 256.0 * 2**-octaves})) == (["odd_aspect"] if odd else [])
+
+
+# --- detail that was lost since the previous audit --------------------------------------------------------------------------
+
+
+def pictures(*rows: tuple[float, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(detail_lost.COLUMNS))
+
+
+def test_detail_is_lost_with_the_side_or_with_the_focus() -> None:
+    before = pictures(*[(200.0, 50.0, 0.6)] * 10)
+    after = pictures(
+        (140, 35, 0.6),  # 0.7 of the side
+        (142, 36, 0.6),
+        (200, 50, 0.25 + 0.164),  # 0.37 above a blur and as much as makes a logarithm: half of it, and a little less
+        (200, 50, 0.25 + 0.166),
+        (200, 50, 0.1),  # a blur is no more than a blur
+        (280, 70, 0.3),  # larger, by less than 1 / 0.7
+        (290, 72, 0.3),
+        (200, 50, np.nan),
+        (0, 0, 0.6),
+        (100, 25, 0.25),  # smaller: the side counts
+    )
+    wanted = [-np.log2(0.7), 0, np.log2(0.37 / 0.184), 0, np.log2(0.37 / 0.02), np.log2(0.37 / 0.07), 0, 0, 0, 1]
+    np.testing.assert_allclose(detail_lost.lost_detail(before, after), wanted, atol=1e-9)
+    of_nothing = detail_lost.lost_detail(pictures((0, 0, 0.6)), pictures((0.25, 1, 0.6)))
+    assert of_nothing.tolist() == [1.0]
+
+
+def test_what_lost_most_is_told_first_and_in_what_way() -> None:
+    columns = [
+        "image",
+        "lost",
+        "width",
+        "height",
+        "width_before",
+        "height_before",
+        "original_focus",
+        "original_focus_before",
+    ]
+    rows = [
+        (3, 1.0, 50, 50, 100, 100, 0.6, 0.6),
+        (1, 1.5, 100, 98, 140, 140, 0.3, 0.61),
+        (2, 1.0, 70, 70, 100, 100, 0.6, 0.6),
+    ]
+    detail = pd.DataFrame(rows, columns=columns)
+    images = pd.DataFrame({"image": range(4), "path": ["a.png", "b.png", "c.png", None]})
+    context = cast("Context", SimpleNamespace(images=images, since=SimpleNamespace(detail=detail, paired=12)))
+    found = [(ids, value, words.partition(" ")[2]) for ids, value, words in detail_lost.find(context)]
+    assert found == [
+        ((1,), 1.5, "is blurred: focus 0.30, 0.61 in the previous audit."),
+        ((2,), 1.0, "has 70 x 70 pixels, 100 x 100 in the previous audit."),
+        ((3,), 1.0, "has 50 x 50 pixels, 100 x 100 in the previous audit."),
+    ]
+    assert detail_lost.measures(context) == {"detail_lost_share": 0.25}
+    for since in (None, SimpleNamespace(detail=None, paired=12)):
+        nothing = cast("Context", SimpleNamespace(images=images, since=since))
+        assert (list(detail_lost.find(nothing)), detail_lost.measures(nothing)) == ([], {})
+    none_paired = cast("Context", SimpleNamespace(images=images, since=SimpleNamespace(detail=detail[:0], paired=0)))
+    assert detail_lost.measures(none_paired) == {}

@@ -48,7 +48,7 @@ def find(context: Context) -> Iterator[Row]:
         image = int(row.image)
         sizes = f"{row.width} x {row.height} pixels, {row.width_before} x {row.height_before} in the previous audit"
         told = f"has {sizes}"
-        if row.width * row.height > SIDE**2 * row.width_before * row.height_before:
+        if np.sqrt(row.width * row.height) / max(np.sqrt(row.width_before * row.height_before), 1) > SIDE:
             told = f"is blurred: focus {row.original_focus:.2f}, {row.original_focus_before:.2f} in the previous audit"
         yield (image,), float(row.lost), f"{quoted(path[image])} {told}."
 
