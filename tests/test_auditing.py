@@ -1025,6 +1025,21 @@ def test_a_tone_curve_and_a_compression_of_one_class_are_named(change, name):
     assert told[name] > 0.8
 
 
+def test_a_tone_curve_of_small_coloured_pictures_is_told_by_all_channels():
+    rng = np.random.default_rng(3)
+    middles = 110 + 6 * np.arange(3)
+    pixels = np.clip(np.rint(rng.normal(middles, 30, (60, 28, 28, 3))), 0, 255).astype(np.uint8)
+    y = np.arange(60) % 2
+    pixels[y == 1] = np.rint(255 * (pixels[y == 1] / 255) ** 1.2).astype(np.uint8)
+    holes = np.array([measure_image(one).holes for one in pixels])
+    assert holes[y == 0].max() < holes[y == 1].min()
+    alone = np.array([measure_image(one[..., 1]).holes for one in pixels])  # 3 of a grey level: too few to tell
+    assert np.isnan(alone).all() or np.nanmax(alone[y == 0]) >= np.nanmin(alone[y == 1])
+    grey = pixels[1, ..., 1]
+    threefold = measure_image(np.stack([grey] * 3, -1))
+    assert np.array_equal(threefold.holes, measure_image(grey).holes, equal_nan=True)
+
+
 def test_a_second_compression_of_one_class_is_told_by_the_files_where_all_of_them_say_it():
     pixels = pictures(120, seed=6)
     y = np.arange(120) % 2

@@ -63,8 +63,8 @@ class Measures(NamedTuple):
     grain : float
         As `noise`, of the smoothest eighth of the 8 x 8 blocks: texture leaves some smooth, noise none.
     holes, spikes : float
-        Fraction of the grey levels with far fewer, and far more, pixels than the levels around them, where these are many enough to
-        tell: the comb of a tone curve.
+        Fraction of the grey levels with far fewer, and far more, pixels (of all channels) than the levels around them, where these
+        are many enough to tell: the comb of a tone curve.
     quantised : float
         How much more often fine 8 x 8 cosine coefficients vanish on the grid of JPEG than half a block beside it, in octaves; 0
         without compression.
@@ -249,7 +249,20 @@ def _fine(
         counts = _histograms(levels[..., 1])
     elif counts is None:
         counts = _histograms(levels)
-    return (_grain(second), *_comb(counts), _quantised(grey), _clipped(counts), _step(levels))
+    return (_grain(second), *_comb(_all_channels(levels, counts)), _quantised(grey), _clipped(counts), _step(levels))
+
+
+def _all_channels(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Pixels of each grey level in all channels together, a tone curve goes over each of them; one channel's where they are alike."""
+    if levels.ndim == 3:
+        return counts
+    few = levels[:, ::8, ::8]
+    coloured = (few != few[..., 1:2]).any(axis=(1, 2, 3))
+    if not coloured.any():
+        return counts
+    out = counts.copy()
+    out[coloured] = _histograms(levels[coloured])
+    return out
 
 
 def _colour_grain(fine: np.ndarray) -> np.ndarray:
