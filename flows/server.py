@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 DATABASE_REVISION = "a3b9c7d2e5f1"  # Prefect 3.8.8; the schema in `prefect_database.sql`
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 300.0  # seconds; on a machine with ten times more to do than cores a start took more than 90
-FULL = (b"disk is full", b"No space left on device")  # as SQLite and the system say it
+FULL = (b"disk is full", b"No space left on device")  # messages of SQLite and the operating system
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

@@ -84,18 +84,19 @@ def lowest(python: Path) -> list[str]:
     return pins
 
 
-def cell(python: Path, pins: list[str], tests: list[str], folder: Path) -> str:
+def cell(python: Path, kind: str, tests: list[str], folder: Path) -> str:
     """One cell: what failed first, or the last line of pytest."""
-    return installed(python, pins, folder) or tried(tests, folder)
+    return installed(python, kind, folder) or tried(tests, folder)
 
 
-def installed(python: Path, pins: list[str], folder: Path) -> str:
-    """Make the cell's environment; what failed, or nothing."""
-    made = folder / "venv"
+def installed(python: Path, kind: str, folder: Path) -> str:
+    """Make the cell's environment, of the newest or the lowest versions; what failed, or nothing."""
+    made = folder / "venv/bin/python"
+    subprocess.run([str(python), "-m", "venv", str(folder / "venv")], check=True)
+    pins = lowest(made) if kind == "lowest" else []
     for command in (
-        [str(python), "-m", "venv", str(made)],
-        [str(made / "bin/python"), "-m", "pip", "install", "-q", *pins, *TOOLS, str(ROOT)],
-        [str(made / "bin/python"), "-m", "pip", "check"],
+        [str(made), "-m", "pip", "install", "-q", *pins, *TOOLS, str(ROOT)],
+        [str(made), "-m", "pip", "check"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -145,7 +146,7 @@ def main() -> int:
     for python in asked.python or interpreters():
         for kind in asked.versions or ("newest", "lowest"):
             with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
-                told = cell(python, lowest(python) if kind == "lowest" else [], tests, Path(folder))
+                told = cell(python, kind, tests, Path(folder))
             rows.append((str(python), kind, told))
             sys.stdout.write(" | ".join(rows[-1]) + "\n")
             sys.stdout.flush()

@@ -113,7 +113,7 @@ def at_stages(monkeypatch, happens) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("inodes", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (12, 20, 30, 45, 60))])
+@pytest.mark.parametrize("inodes", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (12, 20, 30, 45))])
 def test_a_disk_without_inodes_is_full_and_the_next_audit_is_whole(inodes, scans, disk, tmp_path, monkeypatch, whole):
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     remount(disk, f"nr_inodes={inodes}")

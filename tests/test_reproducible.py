@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from dataprops.audit import audit
+from dataprops.imaging import measures
 from tests.make_images import random_folder
 
 OPTIONS = {"size": 12, "k": 4, "sample": 20, "draws": 3, "estimators": ("mle", "twonn")}
@@ -56,3 +59,17 @@ def test_two_audits_write_the_same_report_and_tables_but_for_run_and_time(tmp_pa
         if name != "run.parquet":
             pd.testing.assert_frame_equal(first, second, check_exact=True, obj=name)
     assert names == sorted(path.name for path in two.glob("*.parquet"))
+
+
+def test_the_trace_of_jpeg_does_not_hang_on_how_a_machine_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine's products differ in the last digit, and many coefficients are whole."""
+    rng = np.random.default_rng(0)
+    grey = np.cumsum(rng.integers(-2, 3, (12, 64, 64)), axis=2).astype(np.int16) + 128
+    grey = np.clip(grey, 0, 255).astype(np.uint8)
+    told = measures._quantised(grey)
+    assert np.isfinite(told).all()
+    monkeypatch.setattr(
+        measures, "_COSINES", np.float64(0.5) * np.cos(np.pi / 8 * np.outer(np.arange(8), np.arange(8) + 0.5))
+    )
+    measures._COSINES[0] *= np.sqrt(0.5)
+    np.testing.assert_array_equal(told, measures._quantised(grey))

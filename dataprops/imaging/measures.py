@@ -402,6 +402,7 @@ def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _COSINES = np.cos(np.pi / 8 * (np.arange(8) + 0.5) * np.arange(8)[:, None]).astype(np.float32) * 0.5
 _COSINES[0] *= np.float32(np.sqrt(0.5))
 _IS_FINE = np.add.outer(np.arange(8), np.arange(8)) >= 5
+_VANISHED = np.float32(0.9995)  # not 1, which many coefficients are but for a rounding that differs from machine to machine
 
 
 def _quantised(grey: np.ndarray) -> np.ndarray:
@@ -414,7 +415,7 @@ def _quantised(grey: np.ndarray) -> np.ndarray:
             np.ptp(blocks.reshape(*blocks.shape[:2], -1), axis=2) >= 12
         )  # what is even has no fine detail on any grid
         fine = (_COSINES @ blocks[flat].astype(np.float32) @ _COSINES.T)[:, _IS_FINE]
-        vanish = np.bincount(np.nonzero(flat)[0], (np.abs(fine) < 1).sum(axis=1), minlength=len(grey))
+        vanish = np.bincount(np.nonzero(flat)[0], (np.abs(fine) < _VANISHED).sum(axis=1), minlength=len(grey))
         size = flat.sum(axis=1) * fine.shape[1]
         shares.append(vanish / np.maximum(size, 1))
         least = np.minimum(least, size)
