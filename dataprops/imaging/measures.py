@@ -402,7 +402,8 @@ def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _COSINES = np.cos(np.pi / 8 * (np.arange(8) + 0.5) * np.arange(8)[:, None]).astype(np.float32) * 0.5
 _COSINES[0] *= np.float32(np.sqrt(0.5))
 _IS_FINE = np.add.outer(np.arange(8), np.arange(8)) >= 5
-_VANISHED = np.float32(0.9995)  # not 1, which many coefficients are but for a rounding that differs from machine to machine
+# not 1, which many coefficients are but for a rounding that differs from machine to machine
+_VANISHED = np.float32(0.9995)
 
 
 def _quantised(grey: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
 UNUSABLE, REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
 # errno -> cause and remedy
 REFUSALS = {
-    errno.ENOSPC: "the disk is full (check df and df -i): free some space, or choose a --store on another disk",
+    errno.ENOSPC: "the disk is full: free some space (check df and df -i), or choose a --store on another disk",
     errno.EDQUOT: "the disk quota is used up: free some space, or choose a --store on another disk",
     errno.EROFS: "the file system is read-only: choose a writable --store",
     errno.EIO: "input/output error, the disk may be failing (see dmesg): choose a --store on another disk",
