@@ -25,7 +25,7 @@ from dataprops.findings.classes import class_sizes
 from dataprops.laws import change, gain
 from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_change
 from dataprops.laws.gain import loss_if_doubled
-from dataprops.probe import attack, calibrate, conjugate, curve, folds, paired, ridge, solve
+from dataprops.probe import activations, attack, calibrate, conjugate, curve, descriptors, folds, paired, ridge, solve
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.measure import usable_classes
@@ -575,3 +575,94 @@ def test_an_attack_moves_each_value_by_its_step_and_no_further_than_black_and_wh
         (x - seen[2]).abs().amax((1, 2, 3)).numpy(), [attack.RUNGS[0] * margin / 0.01 for margin in own], rtol=1e-4
     )
     assert len(flip) == 2
+
+
+def oriented(image: np.ndarray) -> np.ndarray:
+    """The histograms of oriented gradients of one image [channels, 64, 64], pixel by pixel."""
+    cells = np.zeros((8, 8, 8))  # direction, row, column
+    for i in range(64):
+        for j in range(64):
+            across = image[:, i, j + 1] - image[:, i, j - 1] if 0 < j < 63 else 0 * image[:, i, j]
+            down = image[:, i + 1, j] - image[:, i - 1, j] if 0 < i < 63 else 0 * image[:, i, j]
+            steepest = int((across**2 + down**2).argmax())
+            slope = float(np.hypot(across[steepest], down[steepest]))
+            at = np.arctan2(down[steepest], across[steepest]) % np.pi / np.pi * 8
+            first = int(at)
+            cells[first % 8, i // 8, j // 8] += slope * (1 - (at - first)) / 64
+            cells[(first + 1) % 8, i // 8, j // 8] += slope * (at - first) / 64
+    power = cells.sum(0) ** 2
+    out = np.zeros_like(cells)
+    for i in range(8):
+        for j in range(8):
+            around = [power[min(max(i + k, 0), 7), min(max(j + m, 0), 7)] for k in (-1, 0, 1) for m in (-1, 0, 1)]
+            out[:, i, j] = np.sqrt(np.minimum(cells[:, i, j] / (np.sqrt(np.mean(around)) + 2), 0.4))
+    return out.reshape(-1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_edges_and_tones_by_the_letter(channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    images = (rng.integers(0, 256, (3, channels, 16, 16)).repeat(4, 2).repeat(4, 3) * 0.5).astype(np.float32)
+    images += rng.integers(0, 128, images.shape)
+    images[1, :, :, :32] = 7  # nothing there, and next to nothing
+    told = descriptors.edges(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(told, [oriented(image) for image in images], atol=2e-3)
+    bins = 32 if channels == 1 else 4
+    for image, share in zip(images, descriptors.tones(torch.from_numpy(images)).numpy(), strict=True):
+        steps = np.minimum((image * bins / 256).astype(int), bins - 1).reshape(channels, -1)
+        code = steps[0] if channels == 1 else steps[0] * 16 + steps[1] * 4 + steps[2]
+        wanted = np.bincount(code, minlength=bins**channels) / 4096
+        np.testing.assert_allclose(share, np.sqrt(wanted), atol=1e-6)
+
+
+def test_a_network_gives_one_vector_for_each_image_in_batches_of_any_size(monkeypatch) -> None:
+    monkeypatch.setattr(activations, "BATCH", 4)
+    blocks = [np.random.default_rng(i).integers(0, 256, (n, 3, 5, 1), np.uint8) for i, n in enumerate((10, 3))]
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(15, 6), torch.nn.Linear(6, 2))
+    images = torch.from_numpy(np.concatenate(blocks)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        wanted = net[1](torch.nn.Flatten()(activations.as_input(images, "cpu"))).numpy()
+    np.testing.assert_allclose(
+        activations.embed(net, "", "small", blocks), wanted, atol=1e-6
+    )  # what the last layer is given
+    np.testing.assert_allclose(activations.embed(net, "1", "small", blocks), wanted, atol=1e-6)
+    for what, message in (
+        (lambda x: x[:1].flatten(1), "'small' gives 1 vectors for 4 images"),
+        (lambda x: x.flatten(1) * torch.nan, "'small' gives NaN or infinite values"),
+        (lambda x: x @ torch.ones(7), r"'small' cannot take images of 1 x 3 x 5 .*--channels and --size"),
+    ):
+        broken = torch.nn.Identity()
+        monkeypatch.setattr(broken, "forward", what)
+        with pytest.raises(DatapropsError, match=message):
+            activations.embed(broken, "", "small", blocks)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_function_that_makes_a_network_is_given_what_it_asks_for(monkeypatch, everything: bool) -> None:
+    asked: list[dict[str, int]] = []
+
+    def some(channels: int, size: int) -> torch.nn.Module:
+        asked.append({"channels": channels, "size": size})
+        return torch.nn.Linear(channels, size)
+
+    def every(**given: int) -> torch.nn.Module:
+        asked.append(given)
+        return torch.nn.Linear(given["channels"], given["size"])
+
+    monkeypatch.setattr(activations, "imported", lambda place: every if everything else some)
+    state = torch.random.get_rng_state()
+    nets = [activations.load_network("m:f", channels=3, classes=5, size=9)[0] for _ in range(2)]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert asked == [{"channels": 3, "size": 9} | ({"classes": 5} if everything else {})] * 2
+    torch.manual_seed(0)
+    seeded = torch.nn.Linear(3, 9)
+    torch.random.set_rng_state(state)
+    assert all(torch.equal(net.weight, seeded.weight) for net in nets)
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [(12, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"), (13, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...")],
+)
+def test_of_many_layers_twelve_are_named(layers: int, told: str) -> None:
+    assert activations._some_layers(torch.nn.Sequential(*(torch.nn.Identity() for _ in range(layers)))) == told
