@@ -108,6 +108,16 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         {},
         "names of files begin with the same words in each of north, south: cat 6, dog 6",
     ),
+    "sequences of MRI of other names": (
+        [f"{q}/{q}{n}.png" for q in ("T1w", "T1wCE", "T2w") for n in range(3)],
+        {},
+        "T1w, T1wCE, T2w look like sequences or kinds of recording",
+    ),
+    "pictures of another kind beside each": (
+        [f"{c}/{d}/{c}{n * n}.png" for c in ("ill", "well") for d in ("image", "heat") for n in range(5)],
+        {},
+        "below each lie heat, image, of which image may be the pictures",
+    ),
     "numbers of images": (
         [f"{c}/{s}/{c}{n}.png" for c in ("100k", "10k") for s in ("train", "val") for n in range(3)],
         {},
@@ -273,6 +283,12 @@ def test_names_of_two_forms_are_asked_about(tmp_path: Path) -> None:
     ("images", "texts", "option", "labels"),
     [
         ([f"{s}/T{k}/{n}.png" for s in ("train", "test") for k in (1, 2) for n in range(3)], {}, "layout", 0),
+        (
+            [*(f"{c}/{c}{n}.png" for c in ("sick", "well") for n in range(6)), *(f"extra/x{n}.png" for n in range(3))],
+            {f"{s}.txt": "".join(f"{c}/{c}{n}.png\n" for c in ("sick", "well") for n in ns) for s, ns in PARTS},
+            "exclude",
+            2,
+        ),
         ([f"subset{k}/{n}.png" for k in (1, 2, 3) for n in range(3)], {}, "layout", 0),
         ([f"{d}/a/{s}/{c}/{n}.png" for d in "xy" for s in SPLIT for c in "cd" for n in range(3)], {}, "layout", 2),
         (
@@ -290,7 +306,8 @@ def test_a_doubt_names_an_option_that_can_be_pasted(
     flag, _, value = told[-1]["option"].partition(" ")
     assert flag == f"--{option.replace('_', '-')}"
     (value,) = shlex.split(value)
-    read = made(Layout(images, texts, "", {}, options={option: value}), tmp_path).scan()
+    asked = {option: (value,) if option == "exclude" else value}
+    read = made(Layout(images, texts, "", {}, options=asked), tmp_path).scan()
     assert read["label"].nunique() == labels
     assert not any(one["value"] == IN_DOUBT for one in read.attrs["decisions"] if one["what"] != "images")
 

@@ -427,6 +427,33 @@ LAYOUTS = {
         {None: 8},
         told="has the columns months, male) --label-column months",
     ),
+    "lines of JSON for each split, of which the test's have no labels": Layout(
+        numbered("data/img/{:05d}.png", 8),
+        {
+            f"data/{s}.jsonl": "".join(
+                json.dumps(
+                    {"id": n, "img": f"img/{n:05d}.png", "text": "a, b"} | ({} if s == "test" else {"label": n % 2})
+                )
+                + "\n"
+                for n in rows
+            )
+            for s, rows in (("train", range(4)), ("dev", range(4, 6)), ("test", range(6, 8)))
+        },
+        "",
+        {"0": 3, "1": 3, None: 2},
+        {"train": 4, "val": 2, "test": 2},
+    ),
+    "monkeys: a letter and a number, and their names in a list": Layout(
+        [f"training/training/n{c}/n{c}0{n}.jpg" for c in range(2) for n in (18, 19, 20)],
+        {
+            "monkey_labels.txt": "Label, Latin Name      , Common Name    , Train Images\n"
+            + "".join(f"n{c}   , alouatta_{c}\t  , {PETS[c]}    , 131\n" for c in range(2))
+        },
+        "",
+        {"cat": 3, "dog": 3},
+        {"train": 6},
+        told="n0 is cat",
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),

@@ -46,6 +46,7 @@ COMPANIONS = frozenset(
             "manifest",
             "tcia",
             "tex",
+            "tfrec",
             "tfrecord",
             "toml",
             "tsv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -117,6 +118,10 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     if below and all(_is_take(top, name) for top, names in inside.items() for name in names):
         return None
     if len(inside) > 1 and len(common) > 1:
+        pictures = [name for name in common if PLAIN.fullmatch(name)]
+        if len(pictures) == 1:
+            why = f"below each lie {few_of(common)}, of which {shown(pictures[0])} may be the pictures"
+            return Decision("images", IN_DOUBT, why, f"--include {shlex.quote(shown(pictures[0]))}")
         return Decision("classes", IN_DOUBT, f"below each lie {few_of(common)}, which may be the classes", option)
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
         return None

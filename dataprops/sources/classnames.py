@@ -29,6 +29,7 @@ CALLED = frozenset(
 )
 ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".mat")
 NAME = frozenset(("name", "class", "label", "category", "species", "common", "disease", "description"))
+CODE = re.compile(r"[A-Za-z]{0,2}\d{1,6}")  # 7, n7
 MOST_BYTES, MOST_FILES = 2**20, 20
 LONGEST = 100  # letters of a name
 
@@ -45,7 +46,7 @@ def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], 
     """
     sets = [[] if label is None else str(label).split(SEPARATOR) for label in table["label"]]
     codes = {code for some in sets for code in some}
-    if options.as_written or len(codes) < 2 or not all(re.fullmatch(r"\d{1,6}", code) for code in codes):
+    if options.as_written or len(codes) < 2 or not all(CODE.fullmatch(code) for code in codes):
         return
     likely = [name for name in names if name.lower().endswith(ENDINGS) and CALLED & set(words_of(stem_of(name)))]
     for name in likely[:MOST_FILES]:
@@ -58,7 +59,7 @@ def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], 
             continue
         labels = [joined(found[without_zeros(code)] for code in some) if some else None for some in sets]
         table["label"] = pd.Series(labels, dtype=object)
-        first = min(codes, key=lambda code: (int(code), code))
+        first = min(codes, key=lambda code: (len(without_zeros(code)), code))
         why = f"{name} has a name for each of {len(codes):,} numbers, {first} is {found[without_zeros(first)]}"
         decide(table, Decision("classes", f"names of {posixpath.basename(name)}", why, "--as-written"))
         return
@@ -98,7 +99,7 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
             [(code, text) for text, code in pairs if isinstance(code, int | str)],
         ]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    pairs = (re.fullmatch(r"(\d+)[:=\s]+(\S.*)", line) for line in lines)
+    pairs = (re.fullmatch(rf"({CODE.pattern})[:=\s]+([^\s,;|].*)", line) for line in lines)
     turned = (re.fullmatch(r"(\S.*?)[:=\s]+(\d+)", line) for line in lines)
     found = [[(one[1], one[2]) for one in pairs if one], [(one[2], one[1]) for one in turned if one]]
     if "," in text or "\t" in text:
@@ -118,6 +119,8 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
 
 def _counted(lines: Sequence[str], codes: set[str]) -> list[tuple[Any, Any]]:
     """Names in the order of the numbers, which are from 0 or from 1 on; none where both would do."""
+    if not all(map(str.isdecimal, codes)):
+        return []
     numbers = {int(code) for code in codes}
     first = 0 if 0 in numbers else 1
     return [(str(n), line) for n, line in enumerate(lines, first)] if max(numbers) - first == len(lines) - 1 else []

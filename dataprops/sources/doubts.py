@@ -45,7 +45,7 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
     "planes": re.compile(r"ax(?:ial)?|cor(?:onal)?|sag(?:it+al)?|transversal|transverse|oblique", re.IGNORECASE),
     "sides or views": re.compile(r"l|r|left|right|od|os|[lr]?-?(?:cc|mlo)|pa|ap|lateral|frontal", re.IGNORECASE),
     "sequences or kinds of recording": re.compile(
-        r"t1|t2|t1w|t2w|t1ce|t1c|t1gd|flair|dwi|adc|swi|pd|ct|cta|mri?|mra|pet|us|spect|x-?rays?|cxr|oct|fundus",
+        r"t[12](?:w|ce|c|gd|wce|wc|wgd)?|flair|dwi|adc|swi|pd|ct|cta|mri?|mra|pet|us|spect|x-?rays?|cxr|oct|fundus",
         re.IGNORECASE,
     ),
     "channels": re.compile(
@@ -249,7 +249,8 @@ def splits_apart(reading: Reading) -> Told | None:
             continue
         if not names.keys() & others:
             why = f"{split or 'what lies in no split'} has {few_of(names)}, which no other split has; these have {few_of(others)}"
-            return "classes", why, _option(reading)
+            aside = split is None and len(names) == 1
+            return "classes", why, f"--exclude {shlex.quote(min(names))}" if aside else _option(reading)
         if len(names) == 1 and len(others) >= LEAST and split is not None:
             return (
                 "classes",

@@ -24,7 +24,7 @@ from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
 
-LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json")
+LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json", ".jsonl")
 OTHERS = (*LISTS, ".mat", ".pkl", ".npy", ".npz")
 ARRAYS = (".mat", ".pkl", ".npy", ".npz")  # of a division, where they are called like a split
 DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
@@ -90,7 +90,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     beside = sorted(
         name
         for name in names
-        if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json")))  # a table of another kind
+        if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json", ".jsonl")))  # a table of another kind
         or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
@@ -153,6 +153,7 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
         return []
     text = as_text(data)[0]
     lines = _listed(text) if name.lower().endswith(".json") else [line.strip() for line in text.splitlines()]
+    lines = [_values_of(line) for line in lines] if name.lower().endswith(".jsonl") else lines
     lines = [line for line in lines if line]
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
     if not name.lower().endswith(".json") and found[:1] == [None]:
@@ -169,6 +170,19 @@ def _listed(text: str) -> list[str]:
         return [one if isinstance(one, str) else str(one["file_name"]) for one in images]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def _values_of(line: str) -> str:
+    """The values of a line of JSON with commas between them; nothing of another line.
+
+    >>> _values_of('{"id": 7, "img": "img/7.png"}'), _values_of("7")
+    ('7,img/7.png', '')
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    return ",".join(map(str, row.values())) if isinstance(row, dict) else ""
 
 
 def _paths(line: str) -> Iterator[str]:
