@@ -118,6 +118,16 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         {},
         "below each lie heat, image, of which image may be the pictures",
     ),
+    "few numbers of a word whose folders hold files of the same names": (
+        [f"kos{c:02d}/Part{n}.png" for c in range(4) for n in range(3)],
+        {},
+        "look like kos and a number, as persons and takes are",
+    ),
+    "a part of names that says of what it is": (
+        [f"{c}/{c}_{n * n}_GT_{n % 3}.png" for c in ("tesla", "zoe") for n in range(7)],
+        {},
+        "part 4 of the names of files is 0, 1, 2 in each of tesla, zoe",
+    ),
     "numbers of images": (
         [f"{c}/{s}/{c}{n}.png" for c in ("100k", "10k") for s in ("train", "val") for n in range(3)],
         {},

@@ -56,6 +56,7 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
     ),
 }
 CODE = re.compile(r"[A-Za-z]{0,2}\d+")
+SAID = frozenset(("gt", "label", "class", "cls", "target", "category"))  # parts of names before a class
 MOST_VALUES = 10  # of a part of names
 WORDNET = re.compile(r"n\d{8}")
 PERSONS_AND_PARTS = frozenset(
@@ -151,11 +152,22 @@ def other_kinds(reading: Reading) -> Told | None:
     if kind is None and all(name[-1:].isdigit() and not WORDNET.fullmatch(name) for name in names):
         words = {tuple(words_of(re.sub(r"\d+.*$", "", name))) for name in names}
         (first, *others) = words
-        known = bool(first) and (first[-1] in PERSONS_AND_PARTS or len(names) > MANY)
+        known = bool(first) and (first[-1] in PERSONS_AND_PARTS or len(names) > MANY or _same_files(reading))
         if not others and known and not CLASS_WORDS & set(first):
             kind = f"{first[-1]} and a number, as persons and takes are"
     word = "group" if kind == "ids" or (kind and kind not in fits) else "*"
     return ("classes", f"{few_of(names)} look like {kind}", _option(reading, word)) if kind else None
+
+
+def _same_files(reading: Reading) -> bool:
+    """Whether the folders of all classes, of three or more, hold files of the same names: ``kos01/Part0``, ``kos02/Part0``."""
+    if not reading.by_folders or len(reading.classes) < LEAST:
+        return False
+    inside: dict[str, set[str]] = defaultdict(set)
+    for key, name in zip(reading.keys, reading.label, strict=True):
+        if name is not None:
+            inside[name].add(key.rpartition("/")[2])
+    return len(set(map(frozenset, inside.values()))) == 1
 
 
 def pictures_or_splits(reading: Reading) -> Told | None:
@@ -314,9 +326,14 @@ def words_in_every_class(reading: Reading) -> Told | None:
 
 
 def parts_in_every_class(reading: Reading) -> Told | None:
-    """Classes that are codes, and names of files of which a part has the same few values in each: ``s0001/s0001_00042_0_1.png``."""
-    classes = [name for name in reading.classes if CODE.fullmatch(name)]
-    if not reading.by_folders or not LEAST <= len(classes) == len(reading.classes):
+    """Classes that are codes, or a part of names that says of what it is, and names of files of which a part has the same few values
+    in each class: ``s0001/s0001_00042_0_1.png``, ``tesla/tesla_7_GT_2.png``.
+    """
+    classes = list(reading.classes)
+    codes = all(map(CODE.fullmatch, classes))
+    if not reading.by_folders or len(classes) < (LEAST if codes else 2):
+        return None
+    if not codes and not SAID & set(reading.keys[0].rpartition("/")[2].lower().split("_")):
         return None
     rows = [
         (key.rpartition("/")[2].partition(".")[0].split("_"), name)
@@ -326,7 +343,8 @@ def parts_in_every_class(reading: Reading) -> Told | None:
     number = len(rows[0][0])
     if number < LEAST or any(len(parts) != number for parts, _ in rows):
         return None
-    for at in range(number):
+    said = [{parts[at].lower() for parts, _ in rows} <= SAID for at in range(number)]
+    for at in range(number) if codes else (at for at in range(1, number) if said[at - 1]):
         count = Counter((parts[at], name) for parts, name in rows)
         values = sorted({value for value, _ in count})
         if any((value.isdecimal() and len(value) > 1) or split_of(value) for value in values):  # a counter; a split
