@@ -87,8 +87,8 @@ def test_unchanged_files_say_so(audited):
     found = compare(one.folder, two.folder)
     assert not found["opened"] and not found["closed"]
     assert all(change["low"] == change["high"] == 0 for change in found["changes"] if not change["withheld"])
-    assert len(sentences(found)) == 1 and "The files are the same" in sentences(found)[0]
-    assert "The files are the same" in Path(two["report"]).read_text()
+    assert len(sentences(found)) == 1 and "Same files as in the previous audit" in sentences(found)[0]
+    assert "Same files as in the previous audit" in Path(two["report"]).read_text()
     told = next(p for p in two["predictions"] if p["name"] == "log_loss_change")
     assert told["withheld"] or (told["low"] == told["high"] == 0 and "are the same as in run" in told["sentence"])
 
@@ -220,7 +220,7 @@ def test_the_package_can_be_called_and_shows_itself(audited):
     assert {"path_a", "distance"} <= set(result.pairs.columns)
     assert len(result.clean("conflicts")) == 35
     shown = result._repr_html_()
-    assert "Do not train on this set as it is" in shown and "<script" not in shown
+    assert "Do not train on this dataset as it is" in shown and "<script" not in shown
     with pytest.raises(DatapropsError, match="did you mean size"):
         dataprops.audit("anything", sise=3)
 

@@ -227,7 +227,7 @@ def test_commands_print_and_give_strict_json(store):
     assert shown.exit_code == 0 and "▁█" in shown.stdout
     assert "penalty" not in shown.stdout  # known of no run
     told = " ".join(shown.stdout.split())
-    assert f"{TWO} the same files; beyond sampling noise: intrinsic dimension" in told and ONE in told
+    assert f"{TWO} same files; beyond sampling noise: intrinsic dimension" in told and ONE in told
     found = json.loads(run(main, ["history", "scans", "--store", str(store), "--json"]).stdout)
     assert [entry["drift"] for entry in found["runs"]] == [None, ["d_data", "log_loss"]]
     shown = run(main, ["compare", "scans", "latest", "--store", str(store)])

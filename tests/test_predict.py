@@ -335,7 +335,7 @@ def test_a_calibration_of_too_few_sources_says_so_where_it_is_not_used(tmp_path)
     assert "lack the columns of the reference classifier" in reasons["no probe"]
     spoken = [prediction.as_dict(), prediction.as_dict() | {"name": "test_error"}]
     assert unused_calibration(spoken) == [
-        f"The store's own calibration is not used for: test loss, test error. The reason: {reasons['no probe']}."
+        f"The store's own calibration is not used for: test loss, test error. Reason: {reasons['no probe']}."
     ]
     wide = replace(kept, fit={})  # of an earlier version
     assert "run dataprops fit again" in Measured({"probe": probe}, np.array([255]), wide).of_network("test_loss").unused
@@ -455,7 +455,9 @@ def test_fit_then_predict_audits_once_and_shows_where_the_set_lies(tmp_path):
     assert "--size 16" in by_name["attack_penalty"]["withheld"]
     assert by_name["test_loss"]["calibration"] != calibration.id  # the shipped one, which asks for no preprocessing
     results = store / "results" / "mine"
-    assert "Where this set lies" not in (results / first["run_id"] / "report.html").read_text()
+    assert (
+        "This dataset among those behind the predictions" not in (results / first["run_id"] / "report.html").read_text()
+    )
 
     told = json.loads(run(predict_command, source, "--store", store, "--target-loss", "0.05", "--json", "--quiet"))
     assert told["run_id"] != first["run_id"]
@@ -482,7 +484,7 @@ def test_fit_then_predict_audits_once_and_shows_where_the_set_lies(tmp_path):
     audited = json.loads((folder / "summary.json").read_text())
     assert {p["name"] for p in audited["predictions"]} >= {"test_loss", "attack_penalty"}
     page = (folder / "report.html").read_text()
-    assert "Where this set lies" in page
+    assert "This dataset among those behind the predictions" in page
     assert "Dimension of the representation against that of the data, and mine" in page
 
     again = json.loads(run(predict_command, source, "--store", store, "--json"))

@@ -434,7 +434,7 @@ def test_a_fit_is_told_with_intervals_what_is_fixed_and_what_is_missing():
         "1 (fixed)",
         "slopes fixed: the terms do not vary",
         "No law could be judged.",
-        "one source left out at a time",
+        "one source held out at a time",
         "The probe is better.",
         "Note: one row was left out.",
         "store/calibrations/one",

@@ -166,7 +166,7 @@ def test_the_page_says_what_was_measured_and_found(audited):
         "Unreadable files",
         "Exact duplicates",
         f"Time by stage: scan {summary['seconds']['scan']:.1f} s, decode ",
-        "Do not train on this set as it is",
+        "Do not train on this dataset as it is",
         "run " + summary["run_id"],
     ):
         assert words in text, words
@@ -180,7 +180,7 @@ def test_the_page_says_what_was_measured_and_found(audited):
 def test_the_classifier_is_in_the_plots_and_an_alert_names_its_evidence(audited):
     summary, tables, _ = audited
     text = Page(Path(summary["report"]).read_text(encoding="utf-8")).text
-    assert summary["probe"]["confusion"] and "are taken for" in text
+    assert summary["probe"]["confusion"] and "are classified as" in text
     row = {
         "severity": "warning",
         "name": "shortcut",
@@ -298,17 +298,17 @@ def test_whether_more_images_help_is_said_in_words():
         nothing = pd.DataFrame({"kind": [], "severity": [], "images": []})
         return steps_of(summary | {"probe": summary["probe"] | probe}, nothing)[0].text
 
-    assert told() == "Collect more: with twice as many images log loss falls by 10 % (5.0 % to 20 %)."
+    assert told() == "Collect more: with twice as many images, log loss falls by 10 % (5.0 % to 20 %)."
     for value, low, words in ((0.02, -0.1, "may rise by 10 % or fall by 20 %."), (0.0, 0.0, "hardly falls.")):
         assert told(gain_if_doubled={"value": value, "low": low, "high": 0.2}).endswith(f"the log loss {words}")
     # a regression has neither errors nor log loss
     assert told(kind="numbers") == (
-        "Collect more: with twice as many images the variance not explained would fall from 20 % to 18 %;"
+        "Collect more: with twice as many images, the unexplained variance would fall from 20 % to 18 %;"
         " squared error falls by 10 % (5.0 % to 20 %)."
     )
     # always naming the largest class errs on 40 %
     guessed = told(error={"value": 0.38, "low": 0.3, "high": 0.45})
-    assert guessed.startswith("Look at labels and preprocessing") and guessed.endswith("the largest class on 40 %.")
+    assert guessed.startswith("Check labels and preprocessing") and guessed.endswith("the largest class 40 %.")
 
 
 def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_error(audited):
@@ -317,13 +317,13 @@ def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_err
         "probe": summary["probe"] | {"kind": "numbers", "notes": ["4,000 of 10,000 images were drawn (seed 0)"]}
     }
     names = {key.name: key for key in keys_of(numeric)}
-    told = names["Variance a reference regression leaves unexplained"]
+    told = names["Unexplained variance of a reference regression"]
     assert told.note.endswith("4,000 of 10,000 images were drawn (seed 0)") and "class" not in told.note
     assert "regression" in WORDS[told.of].means and "Error of a reference classifier" not in names
     classes = next(key for key in keys_of(summary) if key.of == "probe.error")
-    assert f"always naming the largest class: {percent(summary['probe']['chance'])}" in classes.note
+    assert f"majority-class baseline: {percent(summary['probe']['chance'])}" in classes.note
     text = Page(render(numeric, tables, lambda image: None)).text
-    assert "How often a small classifier" not in text
+    assert "Error rate of a small classifier" not in text
 
 
 def test_an_attack_on_the_classifier_is_told_beside_the_mean_sharpness():
@@ -340,7 +340,7 @@ def test_lines_that_stand_together_share_their_name_and_a_curve_without_error_is
     assert plot is not None and "95 %, 99 %, max" in plot.svg
     curve = [{"n": n, "error": 0.0} for n in (10, 20, 40)]
     plot = learning_curve(Drawn({"probe": {"curve": curve, "error": {"low": 0.0, "high": 0.0}}}, {}))
-    assert plot is not None and plot.title.startswith("No held-out image is classified wrong")
+    assert plot is not None and plot.title.startswith("No held-out image is misclassified")
     heights = {float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", plot.svg.split('class="tip"')[1][:600])}
     axis = max(float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", plot.svg))
     assert max(heights) < axis - 2  # the line does not lie on the axis
@@ -359,14 +359,14 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
     named = step(
         "group_suggestion", "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
     )
-    assert named.endswith("52 of them seem to be in the file names; audit again with --group-pattern '(P[0-9]+)'")
+    assert named.endswith("the file names seem to identify 52 of them; audit again with --group-pattern '(P[0-9]+)'")
     assert step("group_suggestion", "The DICOM headers name no patient, but 52 studies.").endswith("--group-column")
     bad = ("inverted: “a” is.", "inverted: “b” is.", "odd_size: “c” is.")
     assert step("image_quality", *bad[:2]) == "Repair or remove 2 pictures that are inverted"
-    assert step("image_quality", *bad) == "Repair or remove 3 bad pictures: 2 inverted, 1 of an odd size"
+    assert step("image_quality", *bad) == "Repair or remove 3 bad pictures: 2 inverted, 1 of unusual size"
     hard = "Hard: class a. A reference classifier errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere (p = 0.002)."
     assert step("slices", hard).endswith(
-        "hard, class a: it errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
+        "hard for the classifier, class a: it errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
     )
 
 
@@ -565,7 +565,7 @@ def test_numbers_with_their_errors():
     sample = {"mean": 0.484, "std": 1.7e-16, "m": 240, "draws": 20}  # each sample is the whole set
     space = {"features": 16, "source": "f.npy", "intrinsic_dimension": {}, "label_sharpness": {"sample": sample}}
     keys = feature_keys(space | {"near_duplicates": {"pairs": 0, "images": 0}})
-    assert ("0.484", "the largest of all 240 images, in the 16 features of f.npy") in [(k.value, k.note) for k in keys]
+    assert ("0.484", "maximum over all 240 images, in the 16 features of f.npy") in [(k.value, k.note) for k in keys]
     assert plus_minus(20.826, 0.134) == "20.83 ± 0.13"
     assert plus_minus(5.54e-4, 4.0e-5) == "(5.54 ± 0.40) × 10⁻⁴"
     assert plus_minus(117.9, 45.4) == "118 ± 45"
@@ -582,10 +582,10 @@ def test_estimators_that_disagree_are_told_with_what_may_be_behind_it():
 
     assert said(10, 9) == ""
     assert "near-copies or bursts of exposures" in said(10, 5) and said(10, 5).endswith("Trust the MLE.")
-    assert "30 % of the images have a near-identical twin" in said(10, 5, 0.3)
+    assert "30 % of the images have a near-identical copy" in said(10, 5, 0.3)
     without = said(10, 5, 0.3, without_near_copies={"twonn": 9.5, "mle": 10.5, "k": 8.0})
-    assert "With one image of each group of near-copies TwoNN says 9.50 and the MLE 10.5 (8 neighbours)." in without
-    assert "further out (20 neighbours)" in said(10, 14, k=20)
+    assert "With one image per group of near-copies, TwoNN gives 9.50 and the MLE 10.5 (8 neighbours)." in without
+    assert "larger neighbourhood (20 neighbours)" in said(10, 14, k=20)
 
 
 def test_a_set_is_placed_among_the_papers_only_as_they_were_measured():
@@ -599,7 +599,7 @@ def test_a_set_is_placed_among_the_papers_only_as_they_were_measured():
     assert "lower in 2 of the 3 datasets" in paper_sentence(summary, table)
     assert paper_sentence(summary, None) == ""
     assert paper_sentence(summary | {"intrinsic_dimension": {}}, table) == ""
-    assert "not placed among them (--size 224" in paper_sentence(
+    assert "(use --size 224" in paper_sentence(
         summary | {"preprocess": {"size": 64, "scale": "full", "channels": 1}}, table
     )
 

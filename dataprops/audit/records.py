@@ -28,7 +28,7 @@ class Scanned:
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Name of each skipped file, and the reason."""
+        """Name of each file left out, and the reason."""
         return tuple(zip(self.ignored, self.reasons, strict=True))
 
 

@@ -74,7 +74,7 @@ def forecast(folder: Path, calibration: Calibration | None, target_loss: float |
     summary, peaks = load_summary(folder), peaks_of(folder)
     given = Measured(summary, peaks, calibration, target_loss=target_loss)
     predictions = predict(given, {name: row for name, row in PREDICTIONS.items() if row.calibrated})
-    if calibration is None:  # use the built-in calibration, or say how to get one
+    if calibration is None:  # use the shipped calibration, or say how to get one
         predictions = [
             expected_loss(summary, peaks, None) if p.name == "test_loss" and p.withheld else p for p in predictions
         ]

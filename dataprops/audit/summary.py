@@ -25,7 +25,7 @@ from dataprops.util.version import package_version
 
 CONFLICTS = 1000  # listed in the summary; all are in findings.parquet
 
-LEFT_OUT = 20  # skipped files listed in the summary
+LEFT_OUT = 20  # files left out that are listed in the summary
 
 
 def base_summary(run: Run, *, properties: pd.DataFrame, images: pd.DataFrame, findings: pd.DataFrame) -> dict[str, Any]:

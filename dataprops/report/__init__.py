@@ -1,4 +1,5 @@
-"""The report: one self-contained HTML page, a short markdown for the Prefect UI, and a summary for the terminal.
+"""The report: a self-contained HTML page (`page.render`), a markdown summary for the Prefect UI (`markdown.markdown_summary`), and
+terminal output (`terminal`).
 
-`page.render` and `markdown.markdown_summary` make them. Nothing is imported here: what draws plots in another process needs no page.
+Nothing is imported here: the process that draws plots does not need the page.
 """

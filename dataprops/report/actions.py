@@ -1,4 +1,4 @@
-"""What to do about a finding, as a sentence: a row of `ACTIONS` for each kind, the most useful first."""
+"""Next steps: what to do about each kind of finding, most useful first (`ACTIONS`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pandas as pd
 
 from dataprops.findings.check import first_sentence
 
-FAULTS = {  # of a picture, as they follow "3 are"
+FAULTS = {  # image faults, worded to follow "3 are"
     "clipped_range": "clipped at black and white",
     "low_contrast": "of low contrast",
     "noise": "noisy",
     "compressed": "heavily compressed",
-    "odd_size": "of an odd size",
-    "odd_aspect": "of an odd shape",
+    "odd_size": "of unusual size",
+    "odd_aspect": "of unusual aspect ratio",
     "nearly_blank": "nearly blank",
-    "grey_among_colour": "grey among coloured ones",
-    "wrong_orientation": "turned",
+    "grey_among_colour": "grey among colour images",
+    "wrong_orientation": "rotated",
 }
 Found = pd.DataFrame
 
@@ -36,13 +36,13 @@ def _copies(found: Found) -> int:
 
 
 def first_detail(found: Found) -> str:
-    """What the first of some findings says."""
+    """Detail of the first finding."""
     return str(found["detail"].iloc[0])
 
 
 def _conflicts(found: Found) -> str:
     return (
-        f"Relabel or remove {counted(_images(found), 'image', 'images')}: the same picture carries different labels"
+        f"Relabel or remove {counted(_images(found), 'image', 'images')}: the same picture has different labels"
         if _images(found)
         else first_detail(found)
     )
@@ -54,7 +54,7 @@ def _leaks(found: Found) -> str:
 
 
 def clause(text: str) -> str:
-    """A sentence as it stands after a colon: its first word small, unless it is a name or a short form."""
+    """A sentence to follow a colon: its first letter in lower case, unless it begins with an acronym or name."""
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
@@ -63,7 +63,7 @@ def _then(found: Found) -> str:
 
 
 def _bad_pictures(found: Found) -> str:
-    """'4 bad pictures: 3 blurred, 1 dark', from sentences that begin with the fault."""
+    """'4 bad pictures: 3 blurred, 1 dark'; details begin with the fault."""
     counts = found["detail"].str.split(":").str[0].value_counts()
     named = [(FAULTS.get(str(fault), str(fault).replace("_", " ")), count) for fault, count in counts.items()]
     if len(named) == 1:
@@ -76,30 +76,34 @@ def _slices(found: Found) -> str:
     part, _, errs = first_detail(found).removeprefix("Hard: ").rpartition(". A reference classifier errs on ")
     told = f"{part}: it errs on {errs.rpartition(' (p ')[0] or errs}" if part else errs
     if len(found) == 1:
-        return f"Collect more of what the classifier finds hard, {told}"
-    return f"Collect more of the {len(found):,} parts that the classifier finds hard, first {told}"
+        return f"Collect more images of the subset that is hard for the classifier, {told}"
+    return f"Collect more images of the {len(found):,} subsets that are hard for the classifier, first {told}"
 
 
 def _shortcut(found: Found) -> str:
     what = "Export all classes in one format and size"
     if first_detail(found).startswith("The column "):
-        what = "Take all classes from the same sites and scanners, or test on some that were not trained on"
+        what = (
+            "Collect all classes from the same sites and scanners, or test on sites that are not in the training data"
+        )
     return f"{what}: {clause(first_sentence(first_detail(found))[0])}"
 
 
 def _patients(found: Found) -> str:
     option, told, _ = first_detail(found).partition(" would name ")
-    where, how = ("the file names", option) if told else ("the headers", "a manifest that has them as --group-column")
-    count = f"{found['value'].iloc[0]:,.0f} of them seem to be in {where}"
-    return f"Name the patients, so that none is both trained on and tested on: {count}; audit again with {how}"
+    where, how = ("the file names", option) if told else ("the headers", "a manifest with them as --group-column")
+    count = f"{where} seem to identify {found['value'].iloc[0]:,.0f} of them"
+    return f"Identify the patients, so that none is in both training and test data: {count}; audit again with {how}"
 
 
-# kind -> what to do, as a sentence without its full stop; in the order of use
+# kind -> what to do, as a sentence without its full stop; most useful first
 ACTIONS: dict[str, Callable[[Found], str]] = {
-    "unread_labels": lambda f: f"Say what is the class, or that it was read right, and audit again: {_then(f)}",
-    "narrow_range": lambda f: f"Name the range of the grey levels and audit again, before anything else: {_then(f)}",
+    "unread_labels": lambda f: (
+        f"Specify the labels, or confirm that they were read correctly, and audit again: {_then(f)}"
+    ),
+    "narrow_range": lambda f: f"Set the range of the grey levels and audit again, before anything else: {_then(f)}",
     "spelling": lambda f: (
-        f"Write {counted(len(f), 'class', 'classes')} in one spelling each, or pass --as-written: {_then(f)}"
+        f"Unify the spelling of {counted(len(f), 'class', 'classes')}, or pass --as-written: {_then(f)}"
     ),
     "label_conflicts": _conflicts,
     "split_leakage": _leaks,
@@ -108,11 +112,11 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "unreadable": lambda f: f"Restore or remove {counted(len(f), 'file that cannot', 'files that cannot')} be read",
     "near_conflicts": lambda f: (
-        f"Compare the labels of {counted(len(f), 'pair', 'pairs')} of near-copies that are labelled differently"
+        f"Compare the labels of {counted(len(f), 'pair', 'pairs')} of near-copies with different labels"
     ),
-    "classes_changed": lambda f: f"Check that the change of the classes is intended: {_then(f)}",
+    "classes_changed": lambda f: f"Check that the change of classes is intended: {_then(f)}",
     "harder_to_learn": lambda f: (
-        f"Look at {counted(_images(f), 'image', 'images')} that made the set harder to learn since the previous audit:"
+        f"Look at {counted(_images(f), 'image', 'images')} that made the dataset harder to learn since the previous audit:"
         " labels may be wrong, or pictures degraded"
     ),
     "detail_lost": lambda f: (
@@ -124,9 +128,11 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "copies_across_groups": lambda f: (
         f"Find out which patient {'a pair of copies belongs' if len(f) == 1 else f'{len(f):,} pairs of copies belong'} to: the"
-        " two are filed under different ones"
+        " two copies are filed under different patients"
     ),
-    "pixel_shortcut": lambda f: f"Remove the shortcut in the pixels, or split so that it cannot help: {_then(f)}",
+    "pixel_shortcut": lambda f: (
+        f"Remove the shortcut in the pixels, or split the data so that it does not help: {_then(f)}"
+    ),
     "shortcut": _shortcut,
     "unlabelled": lambda f: f"Label or remove {counted(_images(f), 'image', 'images')} without a label",
     "exact_duplicates": lambda f: (
@@ -139,13 +145,13 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         else f"Keep one of {_images(f):,} near-identical images, or {'both' if _images(f) == 2 else 'all of them'} in one split"
     ),
     "sharper_labels": lambda f: (
-        f"Compare the labels of {counted(len(f), 'pair', 'pairs')} of similar images that came since the previous audit"
+        f"Compare the labels of {counted(len(f), 'pair', 'pairs')} of similar images added since the previous audit"
     ),
     "feature_near_duplicates": lambda f: (
-        f"Look at {counted(len(f), 'pair', 'pairs')} of images that your features hardly tell apart"
+        f"Look at {counted(len(f), 'pair', 'pairs')} of images that your features barely distinguish"
     ),
     "image_quality": lambda f: f"Repair or remove {_bad_pictures(f)}",
-    "common_faults": lambda f: f"Look whether many pictures are meant to be like this: {_then(f)}",
+    "common_faults": lambda f: f"Check whether this is intended for so many pictures: {_then(f)}",
     "group_suggestion": _patients,
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: (
@@ -153,16 +159,16 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     ),
     "slices": _slices,
     "group_in_classes": lambda f: (
-        f"Check that {counted(len(f), 'patient is', 'patients are')} meant to have images in more than one class"
+        f"Check that {counted(len(f), 'patient is', 'patients are')} supposed to have images in more than one class"
     ),
     "left_out": lambda f: (
-        f"Check whether {counted(len(f), 'file that was left out belongs', 'files that were left out belong')} to the set"
+        f"Check whether {counted(len(f), 'file that was left out belongs', 'files that were left out belong')} to the dataset"
     ),
     "several_frames": lambda f: (
-        f"Audit DICOM as dicom:FOLDER, or save pages as files, to have every frame: only one of"
-        f" {counted(len(f), 'file', 'files')} was used"
+        f"Audit DICOM as dicom:FOLDER, or save pages as separate files, to include every frame: only one per file was used in"
+        f" {counted(len(f), 'file', 'files')}"
     ),
-    "misnamed": lambda f: f"Rename {counted(len(f), 'file', 'files')} whose extension is that of another format",
-    "unused_columns": lambda f: f"Name the label, split or patient column, if it is among these: {_then(f)}",
-    "outliers": lambda f: f"Check whether {counted(_images(f), 'outlier belongs', 'outliers belong')} to the set",
+    "misnamed": lambda f: f"Rename {counted(len(f), 'file', 'files')} whose extension does not match the format",
+    "unused_columns": lambda f: f"Specify the label, split or patient column, if it is one of these: {_then(f)}",
+    "outliers": lambda f: f"Check whether {counted(_images(f), 'outlier belongs', 'outliers belong')} to the dataset",
 }

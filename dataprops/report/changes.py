@@ -1,4 +1,4 @@
-"""What changed between two audits, in sentences: for the page, the terminal and messages."""
+"""Sentences about the changes between two audits, for the page, the terminal and messages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataprops.findings import FINDINGS
 from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, percent
 
-NEAR = ("split_leakage", "near_duplicates", "near_conflicts")  # rest on a threshold that follows from the set
-COUNTED = ("sharpest_pairs",)  # kinds of which every set has its share: they open and close with every image
+NEAR = ("split_leakage", "near_duplicates", "near_conflicts")  # depend on a threshold estimated from the dataset
+COUNTED = ("sharpest_pairs",)  # every dataset has them: they open and close with every image
 
 
 def unchanged(found: Mapping[str, Any]) -> bool:
-    """Whether both audits saw the very same files with the same labels."""
+    """Whether both audits had the same files with the same labels."""
     counts = found["images"]
     return not (counts["added"] or counts["removed"] or counts["relabelled"])
 
@@ -24,18 +24,20 @@ def files_sentence(found: Mapping[str, Any]) -> str:
     """'12 images added, 3 removed, 1 relabelled; 700 are the same.'"""
     counts = found["images"]
     if unchanged(found):
-        return f"The files are the same as in the audit before: none of {counts['kept']:,} images was added, removed or relabelled."
+        return (
+            f"Same files as in the previous audit: none of {counts['kept']:,} images was added, removed or relabelled."
+        )
     parts = [f"{counts[name]:,} {name}" for name in ("added", "removed", "relabelled") if counts[name]]
     return f"Images: {', '.join(parts)}; {counts['kept'] - counts['relabelled']:,} are unchanged."
 
 
 def title(kind: str) -> str:
-    """The heading of a kind of finding, also of one that is registered no more."""
+    """Title of a kind of finding, even if it is no longer registered."""
     return FINDINGS[kind].title if kind in FINDINGS else kind.replace("_", " ").capitalize()
 
 
 def opened_and_closed(found: Mapping[str, Any]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """(kind, count) of findings that came and that went, the most useful first, without those that every set has."""
+    """(kind, count) of opened and of closed findings, most useful first, without `COUNTED`."""
     out = []
     for name in ("opened", "closed"):
         kinds = found.get(name) or {}
@@ -58,14 +60,14 @@ def _is_share(change: Mapping[str, Any]) -> bool:
 
 
 def ends(change: Mapping[str, Any]) -> tuple[str, str]:
-    """What a number was before and is after: shares in percent."""
+    """A property's values before and after, as text; fractions in percent."""
     shown = percent if _is_share(change) else number
     before, after = ("–" if change[name] is None else shown(change[name]) for name in ("before", "after"))
     return before, after
 
 
 def amounts(change: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A change and the ends of its interval, with signs: ratios in percent, shares in percentage points."""
+    """A change and the ends of its interval, with signs: ratios in percent, fractions in percentage points."""
     values = [change[name] for name in ("value", "low", "high")]
     if change["scale"] == "log ratio":
         value, low, high = (f"{100 * math.expm1(min(x, 700.0)):+.1f} %" for x in values)
@@ -77,18 +79,18 @@ def amounts(change: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _moved(found: Mapping[str, Any], opened: Sequence[tuple[str, int]]) -> str:
-    """Why near-copies opened although no image came; empty where that is not so."""
+    """Explanation if near-copies opened although no image was added; otherwise empty."""
     near = [kind for kind, _ in opened if kind in NEAR]
     if not near or not found["images"]["removed"] or found["images"]["added"] or found["images"]["relabelled"]:
         return ""
     return (
-        "New near-copies although no image was added: the threshold for near-copies follows from the images of the set,"
-        " and some of those are gone. Clean and audit again."
+        "New near-copies although no image was added: the threshold for near-copies is estimated from the dataset, and"
+        " images were removed. Clean and audit again."
     )
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """What changed, a sentence for each; the first is of the files."""
+    """One sentence per change; the first is about the files."""
     out = [files_sentence(found)]
     opened, closed = opened_and_closed(found)
     if opened:

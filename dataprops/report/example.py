@@ -1,4 +1,4 @@
-"""The README's picture: the first screen of a report, taken by headless Chromium.
+"""The README's picture: a screenshot of a report's first screen by headless Chromium.
 
     python -m dataprops.report.example RESULTS OUT.png
 
@@ -19,12 +19,12 @@ SIZE = (1280, 1180)
 
 
 def picture(results: Path, out: Path) -> Path:
-    """Write the first screen of the report in this folder as PNG.
+    """Write a PNG screenshot of the report in a results folder.
 
     Raises
     ------
     DatapropsError
-        If there is no Chromium or no report.
+        If Chromium or the report is missing.
     """
     chromium = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -33,7 +33,7 @@ def picture(results: Path, out: Path) -> Path:
     if chromium is None:
         raise DatapropsError("Chromium is not installed (apt-get install chromium)")
     if not page.is_file():
-        raise DatapropsError(f"{results} holds no report.html: give the folder of a finished run")
+        raise DatapropsError(f"{results} has no report.html: pass the results folder of a finished run")
     with tempfile.TemporaryDirectory() as profile:
         flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
         window = (
@@ -47,7 +47,7 @@ def picture(results: Path, out: Path) -> Path:
 
 
 def _smaller(out: Path) -> Path:
-    """Fewer colours: the picture lies in the repository."""
+    """Reduce the number of colours: the picture is in the repository."""
     from PIL import Image
 
     with Image.open(out) as image:

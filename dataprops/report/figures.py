@@ -1,7 +1,7 @@
-"""The paper's figures from a calibration's table, and where an audited set lies in them.
+"""The paper's figures from a calibration's table, with the audited dataset marked.
 
-Each function draws one figure or returns None where the table lacks its columns. Medical sets are blue, natural ones orange,
-others grey; an audited set (`Mark`) is black.
+Each function draws one figure, or returns None if the table lacks its columns. Medical datasets are blue, natural ones orange,
+others grey; the audited one (`Mark`) is black.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 COLOURS = {"medical": BLUE, "natural": ORANGE}
 OWN = "#111827"
-CROWDED = 14  # datasets: beyond it their names in a scatter would hide the points
+CROWDED = 14  # with more datasets, names in a scatter plot would hide the points
 SHARPNESS = "label sharpness K_F, 1 / grey level"
 DIMENSION = "intrinsic dimension d_data"
 
 
 class Mark(NamedTuple):
-    """An audited set among those of a calibration: its name, numbers, and predictions as (value, low, high)."""
+    """The audited dataset in a calibration's figures: name, properties, and predictions as (value, low, high)."""
 
     name: str
     d_data: float | None = None
@@ -57,7 +57,7 @@ def mark_of(summary: Mapping[str, Any]) -> Mark:
 
 
 def _means(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """domain and mean of each dataset over its rows that have all the columns."""
+    """Domain and column means of each dataset, over rows without missing values."""
     known = table.dropna(subset=list(columns))
     return known.groupby("dataset").agg({"domain": "first", **dict.fromkeys(columns, "mean")})
 
@@ -96,22 +96,22 @@ def _bars(table: pd.DataFrame, column: str, label: str, mark: Mark | None) -> Fi
 
 
 def _distinct(rows: list[tuple[str, float, str]]) -> list[tuple[str, float, str]]:
-    """The rows with names told apart: the audited set may bear the name of one of the calibration's."""
+    """The rows with unique names: the audited dataset may have the name of a calibration dataset."""
     return [(f"{name} (this audit)" if colour == OWN else name, value, colour) for name, value, colour in rows]
 
 
 def dimension_bars(table: pd.DataFrame, mark: Mark | None = None) -> Figure | None:
-    """d_data of each dataset, mean over its rows."""
+    """Mean d_data of each dataset."""
     return _bars(table, "d_data", f"{DIMENSION} (MLE, paper)", mark)
 
 
 def sharpness_bars(table: pd.DataFrame, mark: Mark | None = None) -> Figure | None:
-    """K_F of each dataset, mean over its rows."""
+    """Mean K_F of each dataset."""
     return _bars(table, "k_f", SHARPNESS, mark)
 
 
 def loss_against_dimension(table: pd.DataFrame, mark: Mark | None = None) -> Figure | None:
-    """Test loss (logarithmic) against d_data: one point for each dataset and training size, mean over networks."""
+    """Test loss (log scale) against d_data: one point per dataset and training size, mean over networks."""
     known = table.dropna(subset=["d_data", "test_loss"])
     known = known[known["test_loss"] > 0]
     if known.empty:
@@ -136,7 +136,7 @@ def loss_against_dimension(table: pd.DataFrame, mark: Mark | None = None) -> Fig
 
 
 def penalty_against_sharpness(table: pd.DataFrame, mark: Mark | None = None) -> Figure | None:
-    """Rise of the loss under attack against K_F: one point for each dataset, the least-squares line, and r."""
+    """Increase of the loss under attack against K_F: one point per dataset, least-squares line, and r."""
     means = _means(table, "k_f", "penalty_2")
     if means.empty:
         return None
@@ -153,13 +153,13 @@ def penalty_against_sharpness(table: pd.DataFrame, mark: Mark | None = None) -> 
         _place(axes, mark.k_f, mark.penalty)
     axes.set_xlabel(SHARPNESS, fontsize=8)
     powers(axes.xaxis)
-    axes.set_ylabel("rise of the loss under FGSM, eps 2/255, nats", fontsize=8)
+    axes.set_ylabel("loss increase under FGSM, eps 2/255, nats", fontsize=8)
     _legend(axes, means["domain"], mark)
     return figure
 
 
 def representation_against_data(table: pd.DataFrame, mark: Mark | None = None) -> Figure | None:
-    """d_repr of the last block against d_data, one point for each row, with the bound d_repr = d_data."""
+    """d_repr of the last block against d_data, one point per row, with the bound d_repr = d_data."""
     known = table.dropna(subset=["d_repr_last", "d_data"])
     if known.empty:
         return None
@@ -178,7 +178,7 @@ def representation_against_data(table: pd.DataFrame, mark: Mark | None = None) -
 
 
 def left_out_misses(table: pd.DataFrame, line: FittedLaw) -> Figure | None:
-    """What a law misses each dataset by when it is left out of the fit: a point for each row."""
+    """Residuals of a law on each held-out dataset, one point per row."""
     if not line.residuals:
         return None
     names = sorted(line.residuals, key=lambda name: float(np.median(line.residuals[name])))
@@ -191,7 +191,7 @@ def left_out_misses(table: pd.DataFrame, line: FittedLaw) -> Figure | None:
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks(range(len(names)), shorts, fontsize=8)
     law = LAWS[line.law]
-    axes.set_xlabel(f"measured less predicted, dataset left out, {law.unit}", fontsize=8)
+    axes.set_xlabel(f"measured minus predicted, dataset held out, {law.unit}", fontsize=8)
     axes.set_title(f"{law.title}; slopes {line.form}", fontsize=7, loc="left")
     return figure
 
@@ -205,7 +205,7 @@ def _names(axes: Axes, at: pd.DataFrame) -> None:
 
 
 def _place(axes: Axes, x: float, y: tuple[float, float | None, float | None] | None) -> None:
-    """Where the audited set lies: a line at its measured number, and its prediction with the interval."""
+    """Mark the audited dataset: a line at its measured value, and its prediction with interval."""
     axes.axvline(x, color=OWN, linewidth=0.8, linestyle=":")
     if y is None:
         return
@@ -215,10 +215,10 @@ def _place(axes: Axes, x: float, y: tuple[float, float | None, float | None] | N
 
 
 PAPER_FIGURES = {
-    "dimension_by_domain": (dimension_bars, "Intrinsic dimension of the calibration's sets, by domain"),
-    "sharpness_by_domain": (sharpness_bars, "Label sharpness of the calibration's sets, by domain"),
+    "dimension_by_domain": (dimension_bars, "Intrinsic dimension of the calibration datasets, by domain"),
+    "sharpness_by_domain": (sharpness_bars, "Label sharpness of the calibration datasets, by domain"),
     "loss_against_dimension": (loss_against_dimension, "Test loss against intrinsic dimension"),
-    "penalty_against_sharpness": (penalty_against_sharpness, "Rise of the loss under attack against label sharpness"),
+    "penalty_against_sharpness": (penalty_against_sharpness, "Loss increase under attack against label sharpness"),
     "representation_against_data": (
         representation_against_data,
         "Dimension of the representation against that of the data",
@@ -227,14 +227,14 @@ PAPER_FIGURES = {
 
 
 def calibration_figures(table: pd.DataFrame, lines: Mapping[str, FittedLaw]) -> dict[str, Figure]:
-    """Every figure that the table allows, by name: the paper's, and the misses of each law."""
+    """All figures that the table allows, by name: the paper's, and the held-out residuals of each law."""
     drawn = {name: draw(table) for name, (draw, _) in PAPER_FIGURES.items()}
     drawn |= {f"left_out_{law}": left_out_misses(table, line) for law, line in lines.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def placed_figures(table: pd.DataFrame | None, summary: Mapping[str, Any]) -> list[Plot]:
-    """The paper's figures, with the audited set in its place; none without a table."""
+    """The paper's figures with the audited dataset marked; none without a table."""
     if table is None:
         return []
     mark = mark_of(summary)

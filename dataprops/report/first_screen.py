@@ -1,6 +1,6 @@
-"""What comes first, on the page, in a notebook and in messages: the verdict, what to do next, and the numbers that carry it.
+"""The first screen, on the page, in notebooks and in messages: verdict, what to do next, and key numbers.
 
-What to do about a finding: `actions`; what more images would bring: `more_images`; the numbers: `key_numbers`.
+Next steps for findings are in `actions`, the value of more images in `more_images`, the numbers in `key_numbers`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from dataprops.report.key_numbers import Key, keys_of
 from dataprops.report.more_images import more_data, no_better_than_guessing
 
 STEPS = 7
-FIRST = ("suspect_labels",)  # shown also where they raised no alert
-BEFORE_ALL = ("unread_labels", "narrow_range")  # what all else rests on, where it raised an alert
-FEW = "enough_images"  # the check that fails where a set is too small
-# numbers that decide what is done next; the others stand further down
+FIRST = ("suspect_labels",)  # shown even without an alert
+BEFORE_ALL = ("unread_labels", "narrow_range")  # shown first if they raised an alert: everything else depends on them
+FEW = "enough_images"  # the check that fails for too small datasets
+# numbers that decide the next steps; the others are further down
 CARRYING = ("images", "probe.error", "probe.unexplained", "probe.gain_if_doubled", "probe.gain_of_squares")
 PICTURES = 6  # images shown beside a step
 WORDS = {
-    "critical": "Do not train on this set as it is",
+    "critical": "Do not train on this dataset as it is",
     "warning": "Look at the warnings first",
     "info": "Nothing serious",
 }
 
 
 class Step(NamedTuple):
-    """A thing to do: a sentence, the place on the page that shows why, and images that do."""
+    """A next step: sentence, link to the evidence on the page, and example images."""
 
     text: str
     href: str
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """good, info, warning or critical; and a sentence."""
+    """Severity (good, info, warning or critical) and a sentence."""
 
     severity: str
     sentence: str
@@ -55,12 +55,12 @@ class FirstScreen(NamedTuple):
 
 
 def _kinds_of(check: str) -> set[str]:
-    """Kinds of findings that are the evidence of a check."""
+    """Kinds of findings that are evidence for a check."""
     return {kind for f in FINDINGS.values() for c in f.checks if c.name == check for kind in c.kinds}
 
 
 def _use(alert: Mapping[str, Any]) -> int:
-    """Place in the order of the steps of what is the evidence of an alert; what has none comes last."""
+    """Rank of an alert's evidence in the order of `ACTIONS`; alerts without evidence come last."""
     if not alert.get("findings"):
         return len(ACTIONS) + 1
     order = {kind: at for at, kind in enumerate(ACTIONS)}
@@ -68,11 +68,11 @@ def _use(alert: Mapping[str, Any]) -> int:
 
 
 def verdict_of(summary: Mapping[str, Any]) -> Verdict:
-    """The verdict in words, from the alerts."""
+    """The verdict, from the alerts."""
     alerts = summary["alerts"]
     if not alerts:
-        return Verdict("good", "No alert. Every check that applies to this set passed.")
-    # of equally severe ones what the first step acts on
+        return Verdict("good", "No alerts. All applicable checks passed.")
+    # among equally severe alerts, the one that the first step addresses
     first = min((alert for alert in alerts if alert["severity"] == alerts[0]["severity"]), key=_use)
     count = len(alerts) - 1
     others = f" And {counted(count, 'more alert', 'more alerts')}." if count else ""
@@ -80,7 +80,7 @@ def verdict_of(summary: Mapping[str, Any]) -> Verdict:
 
 
 def evidence_of(check: str, findings: pd.DataFrame, told: str = "", value: float = float("nan")) -> str:
-    """What the finding that a check's alert rests on (`checks.alerts.detail_of`) says beyond `told`; empty where that is nothing."""
+    """Detail of the finding behind a check's alert (`checks.alerts.detail_of`), without what `told` already says."""
     kinds = _kinds_of(check)
     found = findings[findings["kind"].isin(list(kinds))]
     detail = detail_of(found, value) or ""
@@ -89,7 +89,7 @@ def evidence_of(check: str, findings: pd.DataFrame, told: str = "", value: float
 
 
 def alert_of_kinds(summary: Mapping[str, Any]) -> dict[str, str]:
-    """Kind of finding -> the severity of the worst alert that it is the evidence of."""
+    """Kind of finding -> highest severity of the alerts it is evidence for."""
     severities = {alert["name"]: str(alert.get("severity")) for alert in reversed(summary["alerts"])}
     raised = [
         (kind, severities[check.name])
@@ -103,7 +103,7 @@ def alert_of_kinds(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _alerted(summary: Mapping[str, Any], *severities: str) -> set[str]:
-    """Kinds of findings that are the evidence of an alert of these severities (of any, without them)."""
+    """Kinds of findings that are evidence for an alert of these severities (default: any)."""
     return {kind for kind, severity in alert_of_kinds(summary).items() if not severities or severity in severities}
 
 
@@ -119,8 +119,8 @@ def _step(kind: str, found: Found) -> Step:
 
 
 def in_order(kinds: Iterable[str], summary: Mapping[str, Any]) -> list[str]:
-    """Kinds of findings in the order in which one acts on them: how the set was read where that is in doubt, what raised a critical
-    alert, a warning, and then the rest as `ACTIONS` has it; what is not in it comes last, as it was given.
+    """Kinds of findings by priority: doubts about how the dataset was read, critical alerts, warnings, the rest; each in the order of
+    `ACTIONS`, with unknown kinds last.
     """
     there = dict.fromkeys(kinds)
     known = [*(kind for kind in ACTIONS if kind in there), *(kind for kind in there if kind not in ACTIONS)]
@@ -130,7 +130,7 @@ def in_order(kinds: Iterable[str], summary: Mapping[str, Any]) -> list[str]:
 
 
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
-    """What to do next, the most useful first (`in_order`)."""
+    """Next steps by priority (`in_order`)."""
     serious = findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]
     there = set(findings["kind"])
     kinds = [
@@ -139,7 +139,7 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
     ]
     told = _more_images(summary)
     alerted = _alerted(summary)
-    # the severe first, so that none of those is cut off
+    # drop kinds without an alert first
     ordered = in_order(kinds, summary)
     kept = sorted(ordered, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
     out = [_step(kind, findings[findings["kind"] == kind]) for kind in in_order(kept, summary)]
@@ -147,7 +147,7 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
 
 
 def _more_images(summary: Mapping[str, Any]) -> Step | None:
-    """The step to collect more: because the set is too small to say much of, or because the learning curve says what it brings."""
+    """The step about collecting more images: from the learning curve, or because the dataset is too small."""
     told = no_better_than_guessing(summary) or more_data(summary)
     if told is None and any(alert["name"] == FEW for alert in summary["alerts"]):
         return Step(
@@ -159,6 +159,6 @@ def _more_images(summary: Mapping[str, Any]) -> Step | None:
 def first_screen(summary: Mapping[str, Any], findings: pd.DataFrame) -> FirstScreen:
     """The first screen of an audit."""
     keys = keys_of(summary)
-    if summary.get("feature_space") is None:  # else all, so that pixels and the user's features stand beside each other
+    if summary.get("feature_space") is None:  # otherwise all, to compare pixels with the user's features
         keys = [key for key in keys if key.of in CARRYING]
     return FirstScreen(verdict_of(summary), steps_of(summary, findings), keys)

@@ -1,7 +1,7 @@
-"""The evidence as data for the page: every finding with its images, small pictures, and the list of all files.
+"""Data for the page's gallery: findings with their images, thumbnails, and the list of all files.
 
-The page's script makes cards, filters and exports of it (gallery.js). Pictures are given to findings in the order of use,
-as large as the budget allows: what is rare is shown large, what is many is shown small, and the page keeps its size.
+The page's script (gallery.js) builds cards, filters and exports from it. Pictures are assigned to findings by priority and sized to
+the page's byte budget: few findings get large pictures, many get small ones.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from dataprops.report.numbers import number
 from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode, encode_all
 from dataprops.sources.table import key_of
 
-LISTED = 2000  # rows of one kind in the page; all are in findings.parquet
-PICTURED = 300  # rows of one kind with pictures
+LISTED = 2000  # findings per kind in the page; all are in findings.parquet
+PICTURED = 300  # findings per kind with pictures
 PACKED_AT_ONCE = 32  # pictures
-MEMBERS = 8  # pictures of a group
-NAMED = 200  # members of a group that are named
-DIFFERENCES = 400  # pairs with a picture of their difference
-PAGE_BYTES = 4_750_000  # of the whole page
-FRAME_BYTES = 400_000  # of what is not the gallery: text, style, script, plots
+MEMBERS = 8  # pictures per group
+NAMED = 200  # paths listed per group
+DIFFERENCES = 400  # pairs with a difference image
+PAGE_BYTES = 4_750_000  # budget of the whole page
+FRAME_BYTES = 400_000  # reserved for text, style, script and plots
 DIFFERENCE_BYTES = 450_000
-LIST_BYTES = 700_000  # of the list of all files; beyond it a manifest is made by the command line only
-LAST = ("sharpest_pairs",)  # shown after the others: every set has them
-PLACED = "pixel_shortcut"  # whose sentences name a place in the picture
-CONTRAST = 4  # images without a mark beside those that bear it
-COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # images that a row must name to be shown like this
+LIST_BYTES = 700_000  # limit of the file list; above it, only the command line writes manifests
+LAST = ("sharpest_pairs",)  # shown last: every dataset has them
+PLACED = "pixel_shortcut"  # its details name a location in the picture
+CONTRAST = 4  # images without the mark, shown for comparison
+COMMON = {"pairs": 2, "groups": 0, "images": 1, "text": 0}  # minimum images per finding for each display type
 
 
 def kinds_in_order(findings: pd.DataFrame, summary: Mapping[str, Any]) -> list[str]:
-    """The kinds that were found, in the order of the steps of the first screen; those that every set has come last."""
+    """The kinds found, in the order of the steps on the first screen; `LAST` at the end."""
     there = set(findings["kind"])
     known = in_order([*(kind for kind in FINDINGS if kind in there), *sorted(there - set(FINDINGS))], summary)
     return [kind for kind in known if kind not in LAST] + [kind for kind in known if kind in LAST]
 
 
 def shown_as(kind: str, found: pd.DataFrame) -> str:
-    """pairs, groups, images or text."""
+    """Display type of a kind: pairs, groups, images or text."""
     wanted = FINDINGS[kind].shown if kind in FINDINGS else "groups"
     least = min((len(ids) for ids in found["images"]), default=0)
     if least < COMMON.get(wanted, 0):
@@ -63,7 +63,7 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
         for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
             named = [int(i) for i in ids[:NAMED]]
             row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
-            if kind == "image_quality":  # its sentences begin with the name of the fault
+            if kind == "image_quality":  # its details begin with the name of the fault
                 fault, colon, rest = row["t"].partition(":")
                 row["t"] = f"{fault.replace('_', ' ').capitalize()}{colon}{rest}"
             cell = cell_of(row["t"]) if kind == PLACED else None
@@ -81,7 +81,7 @@ def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[
 
 
 def _contrast(rows: list[dict[str, Any]], images: pd.DataFrame) -> None:
-    """Beside images that bear a mark some of other classes, for comparison: `o` of a row."""
+    """Add images of other classes (`o`) to findings about marks, for comparison."""
     marked = [row for row in rows if "c" in row and row["m"] and is_mark(row["t"])]
     if not marked:
         return
@@ -94,7 +94,7 @@ def _contrast(rows: list[dict[str, Any]], images: pd.DataFrame) -> None:
 
 
 def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
-    """Images to show, each once: a few of each kind first, then the rest of what is shown, the important kinds first."""
+    """Unique images to show, by priority: first a few of each kind, then the rest."""
     by_kind: dict[int, list[list[int]]] = {}
     for row in rows:
         mine = by_kind.setdefault(row["k"], [])
@@ -106,7 +106,7 @@ def pictured(rows: Iterable[Mapping[str, Any]]) -> list[int]:
 
 
 def _pictures(ids: list[int], picture: Picture, budget: int) -> dict[str, str]:
-    """Pictures of these images, in their order, of at most `budget` bytes together, before they become text."""
+    """Encoded pictures of these images, in order, of at most `budget` bytes in total before base64."""
     rung, out, used = choose_rung(picture, ids, budget), {}, 0
     for start in range(0, len(ids), PACKED_AT_ONCE):
         some = [(at, picture(ids[at])) for at in range(start, min(start + PACKED_AT_ONCE, len(ids)))]
@@ -115,7 +115,7 @@ def _pictures(ids: list[int], picture: Picture, budget: int) -> dict[str, str]:
         for (at, pixels), ready in zip(read, packed, strict=True):
             share = (budget - used) / (len(ids) - at)
             data = ready if rung == packed_by else encode(pixels, RUNGS[rung])
-            while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest is harder to pack than what was tried
+            while len(data) > 1.5 * share and rung < len(RUNGS) - 1:  # the rest compresses worse than the images tried
                 rung += 1
                 data = encode(pixels, RUNGS[rung])
             used += len(data)
@@ -152,7 +152,7 @@ def _text(value: Any) -> str | None:
 
 
 def _codes(values: Iterable[Any]) -> tuple[list[str], list[int]]:
-    """The different texts, and for each value its place among them, -1 for none."""
+    """Distinct strings, and for each value its index among them (-1: missing)."""
     places: dict[str, int] = {}
     codes = []
     for value in values:
@@ -162,13 +162,13 @@ def _codes(values: Iterable[Any]) -> tuple[list[str], list[int]]:
 
 
 def all_files(images: pd.DataFrame) -> dict[str, Any] | None:
-    """path, label, split, group of every image, for a manifest made in the page; None where it would be too long."""
+    """path, label, split, group of every image, for manifests exported from the page; None if above `LIST_BYTES`."""
     if int(images["path"].astype(str).str.len().sum()) + 12 * len(images) > LIST_BYTES:
         return None
     out: dict[str, Any] = {"path": images["path"].tolist()}
     for name in ("label", "split", "group"):
         out[f"{name}s"], out[name] = _codes(images[name])
-    # what is shown as an escape is written as it is; names that are no UTF-8 cannot be
+    # escaped paths are exported unescaped; names that are not valid UTF-8 cannot be exported
     written = {path: _written(path) for path in out["path"] if "\\" in path}
     out["real"] = {path: key for path, key in written.items() if key is not None}
     out["lost"] = len(written) - len(out["real"])
@@ -185,15 +185,14 @@ def _written(path: str) -> str | None:
 
 
 def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], picture: Picture) -> dict[str, Any]:
-    """Everything that the page's script shows, as plain values.
+    """Data for the page's script, as plain values.
 
     Returns
     -------
     dict
-        kinds (id, title, severity, alert where one was raised, explanation, shown, count), rows (k: place in kinds, m: images, t:
-        sentence, x: difference and f: times what, c: row and column of a place in the picture, o: images without what it shows),
-        images by id (p path, l label, s split, g group, d nearest other distance), pics
-        by id, files, base: folder of the files.
+        kinds (id, title, severity, alert if any, explanation, shown, count); rows (k: index in kinds, m: image ids, t: text,
+        x: difference image, f: its scale factor, c: row and column of the location, o: images without the mark); images by id
+        (p: path, l: label, s: split, g: group); pics by id; files; base: folder of the files.
     """
     images, findings = tables["images"], tables["findings"]
     names = kinds_in_order(findings, summary)
@@ -236,7 +235,7 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
         "files": all_files(images),
     }
     left = PAGE_BYTES - FRAME_BYTES - len(json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    budget = max(0, left * 3 // 4)  # as base64, four characters are three bytes
+    budget = max(0, left * 3 // 4)  # base64: four characters for three bytes
     pairs = {at for at, kind in enumerate(kinds) if kind["shown"] in ("pairs", "groups")}
     most = min(DIFFERENCE_BYTES, budget // 5)
     data["pics"] = _pictures(pictured(rows), picture, budget - most)

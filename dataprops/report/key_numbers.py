@@ -1,4 +1,4 @@
-"""The numbers that carry the verdict, with their intervals."""
+"""Key numbers of an audit, with intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOUBLED = "With twice as many images"
 
 
 class Key(NamedTuple):
-    """A number that carries the verdict, with its interval in the value or the note; `of` is its row of `words.WORDS`."""
+    """A key number, with its interval in `value` or `note`; `of` is its key in `words.WORDS`."""
 
     name: str
     value: str
@@ -21,7 +21,7 @@ class Key(NamedTuple):
 
 
 def interval_text(value: Mapping[str, Any] | None) -> tuple[str, str]:
-    """{value, low, high} of a share -> ('12 %', '95 % interval 10 to 14 %')."""
+    """{value, low, high} of a fraction -> ('12 %', '95 % interval 10 to 14 %')."""
     if not value or value.get("value") is None:
         return "–", ""
     ends = [value.get("low"), value.get("high")]
@@ -32,18 +32,18 @@ def interval_text(value: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
-    """Error of the reference classifier, and what twice the images save; of a regression in its own words."""
+    """Error of the reference classifier (or regression), and the gain from twice as many images."""
     keys, probe = [], summary.get("probe") or {}
     error = ("Error of a reference classifier", "probe.error")
-    saved = ("Log loss saved by twice the images", "probe.gain_if_doubled")
+    saved = ("Log loss reduction with twice the images", "probe.gain_if_doubled")
     if is_numeric(probe):
-        error = ("Variance a reference regression leaves unexplained", "probe.unexplained")
-        saved = ("Squared error saved by twice the images", "probe.gain_of_squares")
+        error = ("Unexplained variance of a reference regression", "probe.unexplained")
+        saved = ("Squared error reduction with twice the images", "probe.gain_of_squares")
     if probe.get("error"):
         value, note = interval_text(probe["error"])
-        parts = [note, "on patients held out" if probe.get("grouped_by") == "group" else "on images held out"]
+        parts = [note, "on held-out patients" if probe.get("grouped_by") == "group" else "on held-out images"]
         if probe.get("chance") and not is_numeric(probe):
-            parts.append(f"always naming the largest class: {percent(probe['chance'])}")
+            parts.append(f"majority-class baseline: {percent(probe['chance'])}")
         parts += probe.get("notes") or []
         keys.append(Key(error[0], value, "; ".join(filter(None, parts)), error[1]))
     gain = probe.get("gain_if_doubled")
@@ -56,12 +56,12 @@ def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
         else:
             keys.append(Key(saved[0], value, note, saved[1]))
     elif why := probe.get("withheld") or summary.get("probe_withheld"):
-        keys.append(Key(saved[0], NOTHING, f"not known: {why}", saved[1]))
+        keys.append(Key(saved[0], NOTHING, f"unknown: {why}", saved[1]))
     return keys
 
 
 def keys_of(summary: Mapping[str, Any]) -> list[Key]:
-    """The numbers that carry the verdict, with their intervals."""
+    """All key numbers of an audit."""
     s = summary
     kinds = {"classes": f"{len(s['labels']['classes'])} classes", "numbers": "numeric labels", "none": "no labels"}
     keys = [
@@ -76,21 +76,21 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     sample = sample_of(dict(s))
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
     if no_spread(sample):
-        missing = s["label_sharpness"].get("note") or "no labels to tell apart"  # no note: of an earlier version
-        note = missing if sample["mean"] is None else f"the largest of all {sample['m']:,} images"
+        missing = s["label_sharpness"].get("note") or "no different labels"  # earlier versions have no note
+        note = missing if sample["mean"] is None else f"maximum over all {sample['m']:,} images"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
-    told = "; ".join(filter(None, ["the largest of this set, 1 / grey level", s["label_sharpness"].get("note")]))
+    told = "; ".join(filter(None, ["maximum of this dataset, 1 / grey level", s["label_sharpness"].get("note")]))
     keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
     return [*keys, *feature_keys(s.get("feature_space"))]
 
 
 def no_spread(sample: Mapping[str, Any]) -> bool:
-    """Whether every sample is the whole set, so that they differ by nothing but floating point; or there is none."""
+    """Whether all samples are the whole dataset (no spread except rounding), or there are none."""
     return not sample["std"] or sample["std"] <= NO_SPREAD * abs(sample["mean"])
 
 
 def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
-    """The same numbers in the space of the user's features, where one was given."""
+    """The same numbers in the user's feature space, if given."""
     if space is None:
         return []
     where, keys = f"in the {space['features']:,} features of {space['source']}", []
@@ -105,9 +105,9 @@ def feature_keys(space: Mapping[str, Any] | None) -> list[Key]:
     sample = space["label_sharpness"]["sample"]
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}, {where}"
     if no_spread(sample):
-        note = f"the largest of all {sample['m']:,} images, {where}"
+        note = f"maximum over all {sample['m']:,} images, {where}"
     value = plus_minus(sample["mean"], sample["std"])
     keys.append(Key("Label sharpness, your features", value, note, "label_sharpness.sample"))
     pairs = space["near_duplicates"]
-    note = f"pairs, of {pairs['images']:,} images, {where}"
+    note = f"pairs, involving {pairs['images']:,} images, {where}"
     return [*keys, Key("Near-copies, your features", f"{pairs['pairs']:,}", note, "near_pairs")]

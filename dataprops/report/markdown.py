@@ -1,4 +1,4 @@
-"""A short summary in markdown, with pictures, for the Prefect UI: the verdict, what to do, and the alerts with their own images."""
+"""A markdown summary with pictures for the Prefect UI: verdict, next steps, and alerts with their images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from dataprops.report.text import visible
 
 PAIRS = 3  # sharpest pairs, after the alerts
 SIDE = 112  # pixels
-SHOWN = 4  # pictures of an alert
+SHOWN = 4  # pictures per alert
 
 
 def _plain(text: Any) -> str:
-    """Text that markdown leaves alone."""
+    """Escape text for markdown."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|])", r"\\\1", visible(text))
 
 
 def _place(check: str, findings: pd.DataFrame) -> tuple[tuple[int, int] | None, set[int]]:
-    """The cell of the picture that the evidence of an alert lies in, and the images of the finding that says so."""
+    """Grid cell with an alert's evidence, if any, and the images of that finding."""
     if check != PLACED or not len(found := findings[findings["kind"] == PLACED]):
         return None, set()
     first = found.iloc[0]
@@ -38,14 +38,14 @@ def _place(check: str, findings: pd.DataFrame) -> tuple[tuple[int, int] | None, 
 
 
 def _beside(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures of one size in a row."""
+    """Concatenate pictures of equal size side by side."""
     return np.concatenate(pictures, axis=1)
 
 
 def markdown_summary(
     summary: dict[str, Any], tables: Mapping[str, pd.DataFrame], picture: Callable[[int], np.ndarray | None]
 ) -> str:
-    """Verdict, what to do next, the alerts with their own pictures, key numbers and counts of findings."""
+    """Markdown with verdict, next steps, alerts with pictures, key numbers and counts of findings."""
     first = first_screen(summary, tables["findings"])
     lines = [f"# {_plain(summary['dataset'])}", "", f"**{_plain(first.verdict.sentence)}**", ""]
     if first.steps:
@@ -56,7 +56,7 @@ def markdown_summary(
         told = evidence_of(alert["name"], tables["findings"], alert["sentence"], alert["value"])
         lines.append(f"- **{alert['severity']}**: {_plain(alert['sentence'])}{f' {_plain(told)}' if told else ''}")
         named = [int(i) for i in list(alert["images"])[:SHOWN]]
-        # a place that the evidence names is framed, in the images of that finding
+        # frame the cell in the images of that finding
         cell, placed = _place(alert["name"], tables["findings"])
         some = [
             (i, framed(pixels, cell) if cell is not None and i in placed else pixels)

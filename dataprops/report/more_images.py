@@ -1,4 +1,4 @@
-"""What twice as many images would bring, by the learning curve of the reference classifier."""
+"""The expected gain from twice as many images, from the reference classifier's learning curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataprops.report.numbers import percent
 
 
 def more_data(summary: Mapping[str, Any]) -> str | None:
-    """What twice as many images would bring, by the learning curve of the reference classifier; None where it cannot be told."""
+    """Advice on collecting more images, from the learning curve; None if unknown."""
     probe = summary.get("probe") or {}
     gain = probe.get("gain_if_doubled")
     if not gain or gain.get("value") is None:
@@ -23,41 +23,41 @@ def more_data(summary: Mapping[str, Any]) -> str | None:
             f"may rise by {percent(-gain['low'])} or fall by {percent(gain['high'])}" if either else f"falls{interval}"
         )
         told = "hardly falls" if not gain["value"] else may if interval else "does not fall"
-        return f"More images of this kind are not certain to help: with twice as many the {loss} {told}"
+        return f"More images of this kind may not help: with twice as many, the {loss} {told}"
     error = doubled_error(probe)
-    what = "the variance not explained" if is_numeric(probe) else "error"
+    what = "the unexplained variance" if is_numeric(probe) else "error"
     told = f"{what} would fall from {percent(error[0])} to {percent(error[1])}; " if error else ""
     fall = f"{loss} falls by {percent(gain['value'])}{f' ({interval[4:]})' if interval else ''}"
-    return f"Collect more: with twice as many images {told}{fall}"
+    return f"Collect more: with twice as many images, {told}{fall}"
 
 
 def surely_gains(gain: Mapping[str, Any]) -> bool:
-    """Whether twice as many images help for certain: the interval, where there is one, lies above 0."""
+    """Whether twice as many images help significantly: the interval, if there is one, is above 0."""
     return gain["value"] > 0 and (gain.get("low") is None or gain["low"] > 0)
 
 
 def is_numeric(probe: Mapping[str, Any]) -> bool:
-    """Whether the reference classifier is a regression: the labels are numbers."""
+    """Whether the reference classifier is a regression (numeric labels)."""
     return probe.get("kind") == "numbers"
 
 
 def no_better_than_guessing(summary: Mapping[str, Any]) -> str | None:
-    """That the reference classifier learns nothing that always naming the largest class does not know; None where it does."""
+    """Advice if the reference classifier does not beat the majority-class baseline; otherwise None."""
     probe = summary.get("probe") or {}
     error, guessing = probe.get("error") or {}, probe.get("chance")
     if is_numeric(probe) or not guessing or error.get("high") is None or error["high"] < guessing:
         return None
     return (
-        f"Look at labels and preprocessing before collecting more: a reference classifier errs on {percent(error['value'])} of"
-        f" held-out images ({percent(error['low'])} to {percent(error['high'])}), always naming the largest class on"
-        f" {percent(guessing)}"
+        f"Check labels and preprocessing before collecting more: the error of the reference classifier is"
+        f" {percent(error['value'])} on held-out images ({percent(error['low'])} to {percent(error['high'])}), that of always"
+        f" predicting the largest class {percent(guessing)}"
     )
 
 
 def doubled_error(probe: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Error now, and at twice as many images by the power law through the last two points of the curve; None where it is flat.
+    """Error now, and with twice as many images by the power law through the curve's last two points; None if it is flat.
 
-    Of a regression it is the variance not explained, whose fall is the gain.
+    For a regression, the unexplained variance, reduced by the gain.
     """
     if is_numeric(probe):
         gain = (probe.get("gain_if_doubled") or {}).get("value")

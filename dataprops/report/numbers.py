@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formatting of numbers for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataprops.util.numbers import NOTHING, percent
 
 __all__ = ["NOTHING", "how_compared", "largest_sharpness", "number", "percent", "plus_minus", "raised", "sample_of"]
 
-NO_SPREAD = 1e-9  # of a value: a smaller error is that of floating point
+NO_SPREAD = 1e-9  # relative spread below which it is rounding error
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -38,7 +38,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def plus_minus(value: float | None, se: float | None) -> str:
-    """'20.8 ± 0.13'; without an error where there is none.
+    """'20.8 ± 0.13'; only the value if the error is missing or zero.
 
     >>> plus_minus(20.81, 0.13), plus_minus(0.484, 1.7e-16)
     ('20.81 ± 0.13', '0.484')
@@ -56,20 +56,20 @@ def plus_minus(value: float | None, se: float | None) -> str:
 
 
 def largest_sharpness(summary: Mapping[str, Any]) -> str:
-    """The label sharpness over all pairs, or 'at least' what a sample of them shows."""
+    """The label sharpness over all pairs, or 'at least' its value in a sample of pairs."""
     sharp = summary["label_sharpness"]
     least = sharp.get("at_least")
     return number(sharp["all_pairs"]) if least is None else f"at least {number(least)}"
 
 
 def how_compared(summary: dict[str, Any]) -> str:
-    """What was compared, where it was not every pair; else nothing."""
+    """A note if only a sample of pairs was compared; otherwise empty."""
     sampled = summary.get("sampled")
     if sampled is None:
         return ""
     return (
         f"Estimated: a random sample of {sampled['anchors']:,} images was compared with all {sampled['of']:,} distinct ones."
-        " Near-identical pairs, outliers and sharpest pairs are those of the sample."
+        " Near-identical pairs, outliers and sharpest pairs are from the sample only."
     )
 
 

@@ -1,8 +1,7 @@
-"""The report as one HTML document that needs nothing else: no network, no other file, no script but its own.
+"""The report as a self-contained HTML document: no network, no other files, no scripts but its own.
 
-Text from names and labels is escaped by the template and, where it would not be seen (control characters, marks of direction),
-shown as an escape. The content security policy of the page allows its one style sheet and its one script by their hashes, and
-pictures that stand in it; nothing else is loaded or run.
+The template escapes names and labels; invisible characters (control characters, bidirectional marks) are shown as escapes. The
+content security policy allows only the page's own style sheet and script (by hash) and embedded pictures.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
 from dataprops.util import helper
 
-TOGETHER = re.compile(r"(?<![\w-])--[a-z][a-z-]*|\d[\d.,]* %")  # an option of a command, a number and its sign
-JUDGED = ("suspect_labels", "image_quality", "outliers")  # somebody must look first: no command removes them unseen
+TOGETHER = re.compile(r"(?<![\w-])--[a-z][a-z-]*|\d[\d.,]* %")  # not to be broken across lines: options, numbers with %
+JUDGED = ("suspect_labels", "image_quality", "outliers")  # need review: not in the suggested command
 
 
 def asset(name: str) -> str:
-    """A file of this folder as text."""
+    """Text of a file in this package."""
     return (files("dataprops") / "report" / name).read_text(encoding="utf-8")
 
 
 def content_policy(style: str, script: str = "") -> str:
-    """A content security policy that allows this style sheet and this script, pictures in the page, and nothing else."""
+    """A content security policy that allows only this style sheet and script, and embedded pictures."""
 
     def allowed(text: str) -> str:
         if not text:
@@ -58,13 +57,13 @@ def content_policy(style: str, script: str = "") -> str:
 
 
 def embedded(data: Any) -> str:
-    """JSON that may stand in a script element: nothing in it ends the element."""
+    """JSON that is safe inside a script element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
 
 
 def environment():
-    """Jinja with escaping and the filters of the templates."""
+    """Jinja environment with autoescaping and the templates' filters."""
     from jinja2 import Environment, select_autoescape
 
     made = Environment(autoescape=select_autoescape(default=True, default_for_string=True), trim_blocks=True)
@@ -73,7 +72,7 @@ def environment():
 
 
 def _prose(text: str) -> Any:
-    """A sentence escaped, in which no line ends within an option of a command, or between a number and its per cent."""
+    """Escape a sentence, with no line breaks inside command options or between a number and its percent sign."""
     from markupsafe import Markup, escape
 
     return Markup(TOGETHER.sub(r'<span class="together">\g<0></span>', str(escape(visible(text)))))
@@ -84,7 +83,7 @@ def _outcome(success: Any) -> str:
 
 
 def _alert_kind(name: str, found: Sequence[str]) -> str | None:
-    """The kind of finding that is the evidence of an alert."""
+    """The kind of finding that is evidence for an alert."""
     for kind in found:
         finding = FINDINGS.get(kind)
         if finding is not None and name in {check.name for check in finding.checks}:
@@ -93,7 +92,7 @@ def _alert_kind(name: str, found: Sequence[str]) -> str | None:
 
 
 def _numbers(summary: Mapping[str, Any], properties: pd.DataFrame) -> list[dict[str, Any]]:
-    """The first of the measured numbers, in words."""
+    """The main properties (`words.FIRST`), with explanations."""
     rows = properties.drop_duplicates("property").set_index("property")
     out = []
     for name in FIRST:
@@ -113,7 +112,7 @@ def _numbers(summary: Mapping[str, Any], properties: pd.DataFrame) -> list[dict[
 
 
 def _near_share(tables: Mapping[str, pd.DataFrame]) -> float:
-    """Fraction of the images with an identical or near-identical twin, by the findings."""
+    """Fraction of images with an identical or near-identical copy."""
     findings, n = tables["findings"], len(tables["images"])
     twins = findings.loc[findings["kind"].isin(["exact_duplicates", "near_duplicates"]), "images"]
     return len({int(i) for ids in twins for i in ids}) / n if n else 0.0
@@ -125,7 +124,7 @@ def _what(kind: Mapping[str, Any]) -> str:
 
 
 def _base(source: str) -> str:
-    """What stands before a listed path, so that a manifest made in the page is found from anywhere."""
+    """Prefix that makes listed paths absolute in manifests exported from the page."""
     path = Path(source).expanduser()
     if path.is_dir():
         return f"{path.resolve()}/"
@@ -133,7 +132,7 @@ def _base(source: str) -> str:
 
 
 def _cleaning(summary: Mapping[str, Any]) -> str:
-    """The command that writes a manifest without what was found for certain; empty where nothing was."""
+    """Command that writes a manifest without the certain findings; empty if there are none."""
     names = [row.names[0] for kind, row in REMOVALS.items() if summary["findings"].get(kind) and kind not in JUDGED]
     store = Path(summary["results"]).parents[2] if len(Path(summary["results"]).parents) > 2 else "STORE"
     if not names:
@@ -142,20 +141,20 @@ def _cleaning(summary: Mapping[str, Any]) -> str:
 
 
 def attack_sentence(summary: Mapping[str, Any]) -> str:
-    """What an attack does to the reference classifier itself, beside the mean sharpness; empty where it was not attacked."""
+    """Sentence about the attack on the reference classifier, with the mean sharpness; empty if it was not attacked."""
     attack = (summary.get("probe") or {}).get("attack")
     if not attack:
         return ""
     return (
-        f"The reference classifier itself, attacked on {attack['images']:,} held-out images: FGSM with eps"
-        f" {number(attack['eps'])}/255 raises its loss by {number(attack['penalty'], 2)} nats on average, and half of them flip at"
-        f" {number(attack['flip_median'], 2)}/255 or less. Mean of the images' label sharpness (mean K_j):"
+        f"Attack on the reference classifier ({attack['images']:,} held-out images): FGSM with eps"
+        f" {number(attack['eps'])}/255 raises its loss by {number(attack['penalty'], 2)} nats on average, and half of the images"
+        f" flip at {number(attack['flip_median'], 2)}/255 or less. Mean label sharpness per image (mean K_j):"
         f" {number(attack.get('k_mean'))} / grey level."
     )
 
 
 def _alert(row: dict[Any, Any], kinds: list[str], findings: pd.DataFrame) -> dict[str, Any]:
-    """An alert with the gallery that shows its evidence, some of its pictures, and its first finding in words."""
+    """An alert with its gallery kind, some pictures, and the text of its first finding."""
     return {
         **row,
         "kind": _alert_kind(row["name"], kinds),
@@ -170,18 +169,18 @@ def begin_plots(
     history: Sequence[Mapping[str, Any]] = (),
     measured: helper.Job | None = None,
 ) -> Drawing:
-    """Have the plots drawn while the rest of the page is made.
+    """Draw the plots in the background while the rest of the page is built.
 
     Parameters
     ----------
     history : sequence of dict
-        Records of this dataset's audits, oldest first, this one the last.
+        Records of this dataset's audits, oldest first, including this one.
     measured : helper.Job, optional
-        What `plots.measured_plots` draws of the same tables, where that was begun before.
+        Job of `plots.measured_plots` for the same tables, if already submitted.
     """
     drawn = Drawn(summary, {name: tables[name] for name in DRAWN_FROM if name in tables}, history)
     wanted = "other_plots" if measured else "every_plot"
-    # where nothing was computed it may still be importing, which takes longer
+    # if nothing was computed, the helper may still be importing, which takes longer than drawing here
     return Drawing(measured, helper.submit("dataprops.report.plots", wanted, drawn, queue=False))
 
 
@@ -195,24 +194,24 @@ def render(
     others: Sequence[Mapping[str, Any]] = (),
     drawing: Drawing | None = None,
 ) -> str:
-    """The report of an audit as one HTML document that needs nothing else.
+    """The report of an audit as a self-contained HTML document.
 
     Parameters
     ----------
     summary : dict
-        What --json prints.
+        Summary of the audit.
     tables : mapping
         images, findings, properties, alerts, checks, shortcuts; optionally predictions.
     picture : callable
         Image id -> canonical uint8 [size, size, channels], or None.
     points : DataFrame, optional
-        The table of trained networks that predictions rest on: the set is shown among its datasets.
+        Table of trained networks behind the predictions, to show this dataset among theirs.
     compared : dict or str, optional
-        What changed since the previous audit (`audit.comparison.compare`), or why that cannot be told.
+        Changes since the previous audit (`audit.comparison.compare`), or why they are unknown.
     others : sequence of dict
         Summaries of the newest audits of the store's other datasets.
     drawing : plots.Drawing, optional
-        The plots, as `begin_plots` gives them where they were begun before; without it they are of this audit alone.
+        Plots from `begin_plots`; by default, plots of this audit without history.
     """
     from markupsafe import Markup
 
@@ -237,7 +236,7 @@ def render(
         changed=changed,
         standing=[line for line in standing if line],
         alerts=[_alert(row, kinds, findings) for row in tables["alerts"].to_dict("records")],
-        cut=f"Pictures of the first {PICTURED} of a kind are in this page." if _are_cut(findings) else "",
+        cut=f"This page has pictures of the first {PICTURED} findings of each kind." if _are_cut(findings) else "",
         what=_what,
         plots=plots,
         estimates=estimates,
@@ -254,7 +253,7 @@ def _are_cut(findings: pd.DataFrame) -> bool:
 
 
 def _numbers_in_words(summary: dict[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What the template shows of the numbers and their tables."""
+    """Template variables for numbers and tables."""
     first, numbers = first_screen(summary, tables["findings"]), _numbers(summary, tables["properties"])
     told = {number["name"] for number in numbers}
     return {

@@ -1,4 +1,4 @@
-"""Canonical images as small pictures inside a page."""
+"""Canonical images encoded as pictures for embedding."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from dataprops.util.tools import cores
 
-LARGEST, SMALLEST = 160, 96  # pixels: bigger pictures are reduced, tiny ones enlarged without smoothing
+LARGEST, SMALLEST = 160, 96  # pixels: larger pictures are reduced, smaller ones enlarged without smoothing
 
 
 class Rung(NamedTuple):
-    """How pictures are packed: the longest side, the quality (None: as they are), the format."""
+    """How pictures are encoded: longest side (pixels), quality (None: lossless), format."""
 
     side: int
     quality: int | None
     form: str = "png"
 
 
-# the first that fits the budget of a page is taken; JPEG is packed five to fifteen times as fast as WebP, which is smaller
+# the first that fits the page's budget is used; JPEG encodes five to fifteen times faster than WebP, which is smaller
 RUNGS: tuple[Rung, ...] = (
     Rung(448, None),
     *(
@@ -35,8 +35,8 @@ RUNGS: tuple[Rung, ...] = (
     Rung(128, 60, "webp"),
     Rung(96, 55, "webp"),
 )
-TRIED = 12  # pictures by which the size of all is judged
-DIFFERENCE = (Rung(112, 60, "jpeg"), Rung(112, 50, "webp"))  # of a difference; the second where there are many
+TRIED = 12  # pictures encoded to estimate the total size
+DIFFERENCE = (Rung(112, 60, "jpeg"), Rung(112, 50, "webp"))  # for difference images; the second if there are many
 
 Picture = Callable[[int], np.ndarray | None]
 
@@ -57,7 +57,7 @@ def _within(image, largest: int):
 
 
 def png(pixels: np.ndarray, largest: int = LARGEST) -> bytes:
-    """A uint8 [height, width, 1 or 3] image as PNG, its longer side at most `largest`."""
+    """A uint8 [h, w, 1 or 3] image as PNG, with its longer side at most `largest` pixels."""
     from PIL import Image
 
     image = _within(_image(pixels), largest)
@@ -70,15 +70,15 @@ def png(pixels: np.ndarray, largest: int = LARGEST) -> bytes:
 
 
 def data_uri(pixels: np.ndarray, largest: int = LARGEST) -> str:
-    """`png` as a data: address."""
+    """`png` as a data: URL."""
     return address("png", png(pixels, largest))
 
 
 def encode(pixels: np.ndarray, rung: Rung) -> bytes:
-    """A picture whose longer side is at most that of the rung, packed as it says."""
+    """Encode a picture as the rung says, reduced to its longest side."""
     out, image = io.BytesIO(), _within(_image(pixels), rung.side)
     if rung.form == "png":
-        image.save(out, "PNG", compress_level=1)  # a tenth larger than the smallest, in a fraction of the time
+        image.save(out, "PNG", compress_level=1)  # 10 % larger than optimal, in a fraction of the time
     elif rung.form == "jpeg":
         image.save(out, "JPEG", quality=rung.quality, subsampling=0)
     else:
@@ -87,18 +87,18 @@ def encode(pixels: np.ndarray, rung: Rung) -> bytes:
 
 
 def encode_all(pictures: Sequence[np.ndarray], rung: Rung) -> list[bytes]:
-    """As `encode`, of several pictures on all cores: what resizes and packs them does not hold Python's lock."""
+    """`encode` for several pictures, in threads on all cores (Pillow releases the GIL)."""
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(lambda pixels: encode(pixels, rung), pictures))
 
 
 def address(form: str, data: bytes) -> str:
-    """A picture as a data: address."""
+    """A picture as a data: URL."""
     return f"data:image/{form};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
-    """Place in `RUNGS` of the best side and quality at which these images take at most `budget` bytes, judged by some of them."""
+    """Index in `RUNGS` of the best rung at which these images fit `budget` bytes, estimated from a sample."""
     tried = [pixels for i in ids[:: max(1, len(ids) // TRIED)] if (pixels := picture(int(i))) is not None]
     if not tried:
         return 0
@@ -112,7 +112,7 @@ def choose_rung(picture: Picture, ids: Sequence[int], budget: int) -> int:
 
 
 def framed(pixels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """An image [h, w, c] with a white frame in a black one around a cell of a grid of 8 x 8.
+    """An image [h, w, c] with a white-and-black frame around a cell of an 8 x 8 grid.
 
     >>> framed(np.full((16, 16, 1), 9, np.uint8), (0, 0))[:4, :4, 0].tolist()
     [[9, 9, 255, 0], [9, 9, 255, 0], [255, 255, 255, 0], [0, 0, 0, 0]]
@@ -131,9 +131,9 @@ def framed(pixels: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
-    """Absolute difference of two images [h, w, c] as grey levels [h, w, 1], stretched to 255; and by how much it was.
+    """Absolute difference of two images [h, w, c] as uint8 [h, w, 1], scaled to a maximum of 255, and the scale factor.
 
-    Of several channels the largest difference counts. Equal images: black, times 0.
+    Takes the largest difference over channels. For equal images: black, factor 0.
     """
     apart = np.abs(a.astype(np.int16) - b.astype(np.int16)).max(axis=-1, keepdims=True)
     top = int(apart.max())

@@ -1,7 +1,7 @@
 """The plots of the report.
 
-A plot has a title that says what to see. `PLOTS` are the plots of an audit, in order; each is given a `Drawn` and returns a `Plot`
-or None. How figures become SVG: `svg.py`.
+Each function in `PLOTS` takes a `Drawn` and returns a `Plot`, whose title states its result, or None. Figures are converted to SVG
+by `svg`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHADES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", GREY)
-CLASSES = 12  # in a matrix; beyond it the largest are shown
-LIKE = 1.1  # times as many images, or fewer: classes of like size
-TOGETHER = 0.04  # of the width of a plot: lines nearer than this share their name
+CLASSES = 12  # largest classes shown in a matrix
+LIKE = 1.1  # size ratio up to which classes count as equal
+TOGETHER = 0.04  # lines closer than this fraction of the plot's width share a label
 
 
 class Drawn(NamedTuple):
-    """What plots are made of: the summary, the tables of the run, and the runs before it."""
+    """Input of the plots: summary and tables of the run, and records of earlier runs."""
 
     summary: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
@@ -66,7 +66,7 @@ def _histogram(axes: Axes, values: np.ndarray, what: str) -> None:
     axes.set_ylabel("images", fontsize=8)
     margin = 0.05 * (edges[-1] - edges[0])
     axes.set_xlim(edges[0] - margin, edges[-1] + margin)
-    axes.set_ylim(0, 1.18 * counts.max())  # room for the names of lines, above the bars
+    axes.set_ylim(0, 1.18 * counts.max())  # room for line labels above the bars
 
 
 def distance_histogram(drawn: Drawn) -> Plot | None:
@@ -97,7 +97,7 @@ def distance_histogram(drawn: Drawn) -> Plot | None:
         if within
         else "No image has a near-identical neighbour"
     )
-    return Plot(told, svg_of(figure, f"Histogram of the distance of each image to its nearest image. {told}."))
+    return Plot(told, svg_of(figure, f"Histogram of nearest-neighbour distances. {told}."))
 
 
 def sharpness_histogram(drawn: Drawn) -> Plot | None:
@@ -110,7 +110,7 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
     figure, axes = new_figure()
     _histogram(axes, values, "sharpness")
     height, (left, right) = axes.get_ylim()[1], axes.get_xlim()
-    named: list[tuple[float, str]] = []  # lines that stand together have one name
+    named: list[tuple[float, str]] = []  # lines close together share a label
     for name, at in (("95 %", sharp["q95"]), ("99 %", sharp["q99"]), ("max", float(values.max()))):
         if at is None:
             continue
@@ -129,7 +129,7 @@ def sharpness_histogram(drawn: Drawn) -> Plot | None:
 
 
 def class_sharpness(drawn: Drawn) -> Plot | None:
-    """For each pair of classes the sharpest pair of images that is known of them."""
+    """Sharpest known pair of images for each pair of classes."""
     images = drawn.tables["images"]
     if drawn.summary["labels"]["kind"] != "classes" or "sharpest_image" not in images:
         return None
@@ -153,15 +153,17 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
     if np.isnan(grid).all():
         return None
     i, j = np.unravel_index(np.nanargmax(grid), grid.shape)
-    told = f"{short(names[i])} and {short(names[j])} hold the most similar pair with different labels"
+    told = f"{short(names[i])} and {short(names[j])} have the most similar pair with different labels"
     note = ""
     if len(names) > 2:
-        note = "Of each image its nearest image of another class counts; a cell is empty where no image's nearest is in that class."
+        note = (
+            "Uses each image's nearest image of another class; a cell is empty if no image's nearest is in that class."
+        )
     return Plot(told, svg_of(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
 
 
 def _shade(level: float) -> tuple[float, ...]:
-    """Colour of a cell from 0 to 1: lightness runs one way, on white and on black alike."""
+    """Colour for a level from 0 to 1; darker is higher, on light and dark pages."""
     light, dark, at = (220, 235, 245), (0, 98, 156), 0.15 + 0.85 * level
     return tuple((a + (b - a) * at) / 255 for a, b in zip(light, dark, strict=True))
 
@@ -169,7 +171,7 @@ def _shade(level: float) -> tuple[float, ...]:
 def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[float], str] = number) -> Figure:
     shorts = [short(name) for name in names]
     longest = max(map(len, shorts))
-    turned = longest * LETTER * len(names) > 3.0  # beside each other they would overlap
+    turned = longest * LETTER * len(names) > 3.0  # horizontal labels would overlap
     figure, axes = new_figure(height=min(5.0, max(1.8, 0.34 * len(names) + 0.7)), names=shorts)
     if turned:
         below = min(1.4, 0.25 + 0.72 * LETTER * longest)
@@ -209,7 +211,7 @@ def _matrix(grid: np.ndarray, names: Sequence[Any], what: str, shown: Callable[[
 
 
 def learning_curve(drawn: Drawn) -> Plot | None:
-    """Error of the reference classifier by the number of images, carried on to twice as many."""
+    """Learning curve of the reference classifier, extrapolated to twice as many images."""
     probe = drawn.summary.get("probe") or {}
     curve = [p for p in probe.get("curve") or () if p.get("error") is not None]
     if len(curve) < 2:
@@ -225,31 +227,31 @@ def learning_curve(drawn: Drawn) -> Plot | None:
         axes.plot([n[-1]] * 2, [100 * ends["low"], 100 * ends["high"]], color=BLUE, linewidth=1)
     ticks = list(n)
     gain = probe.get("gain_if_doubled") or {}
-    told = "More images are not certain to help"
+    told = "More images may not help"
     if gain.get("value") is None:
-        told = "The error by the number of images; what more would bring is not known"
+        told = "Error by number of images; the gain from more images is unknown"
     doubled = doubled_error(probe)
     if doubled and (gain.get("value") or 0) > 0 and (gain.get("low") is None or gain["low"] > 0):
         axes.plot([n[-1], 2 * n[-1]], [error[-1], 100 * doubled[1]], "--", color=ORANGE)
         (point,) = axes.plot([2 * n[-1]], [100 * doubled[1]], "D", color=ORANGE, markersize=6)
         tip(point, f"expected at {2 * n[-1]:,} images: {percent(doubled[1])} {missed}")
         ticks.append(2 * n[-1])
-        what = "variance not explained" if numeric else "error"
+        what = "unexplained variance" if numeric else "error"
         told = f"Twice as many images: {what} from {percent(doubled[0])} to about {percent(doubled[1])}"
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
     axes.minorticks_off()
-    top = max(*error, 100 * (ends.get("high") or 0), 1.0)  # a curve without an error would lie on the axis, unseen
+    top = max(*error, 100 * (ends.get("high") or 0), 1.0)  # an error of 0 would coincide with the axis
     axes.set_ylim(-0.03 * top, 1.08 * top)
-    axes.set_xlabel("images the reference classifier learns from", fontsize=8)
-    axes.set_ylabel("variance not explained, %" if numeric else "wrong on held-out images, %", fontsize=8)
+    axes.set_xlabel("training images of the reference classifier", fontsize=8)
+    axes.set_ylabel("unexplained variance, %" if numeric else "error on held-out images, %", fontsize=8)
     if not any(error) and not numeric:
-        told = "No held-out image is classified wrong, at any number of images"
+        told = "No held-out image is misclassified, at any training size"
     return Plot(told, svg_of(figure, f"Learning curve of the reference classifier. {told}."))
 
 
 def confusion(drawn: Drawn) -> Plot | None:
-    """Which classes the reference classifier takes for which."""
+    """Confusion matrix of the reference classifier."""
     table = drawn.tables.get("predictions")
     if table is None or "predicted" not in table or drawn.summary["labels"]["kind"] != "classes":
         return None
@@ -267,13 +269,13 @@ def confusion(drawn: Drawn) -> Plot | None:
     fractions = grid / np.maximum(grid.sum(1, keepdims=True), 1)
     wrong = fractions - np.diag(np.diag(fractions))
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    told = f"{percent(float(wrong[i, j]))} of {short(names[i])} are taken for {short(names[j])}"
+    told = f"{percent(float(wrong[i, j]))} of {short(names[i])} are classified as {short(names[j])}"
     svg = svg_of(_matrix(fractions, names, "fraction", percent), f"Confusion of the reference classifier. {told}.")
-    return Plot(told, svg, "Rows: the given label. Columns: what the reference classifier says of held-out images.")
+    return Plot(told, svg, "Rows: given label. Columns: out-of-fold prediction of the reference classifier.")
 
 
 def region_map(drawn: Drawn) -> Plot | None:
-    """Where single regions of the pictures tell the class alone, and where marks are."""
+    """Regions of the pictures that alone predict the class, and locations of marks."""
     regions = drawn.summary.get("pixel_regions")
     if not regions:
         return None
@@ -299,12 +301,12 @@ def region_map(drawn: Drawn) -> Plot | None:
         f"The best single region (row {row + 1}, column {column + 1} of 8 x 8) goes {percent(float(score[row, column]))} of the way"
         " from guessing to knowing the class"
     )
-    note = "Dark: brightness and contrast of this cell alone tell the class. A dark cell at the edge, or an orange one, is suspect."
-    return Plot(title, svg_of(figure, f"Map of what single regions tell. {title}."), note)
+    note = "Dark: brightness and contrast of this cell alone predict the class. Dark cells at the edge and orange cells are suspect."
+    return Plot(title, svg_of(figure, f"Map of how well single regions predict the class. {title}."), note)
 
 
 def dimension_estimates(drawn: Drawn) -> Plot | None:
-    """The estimates with twice their standard errors."""
+    """Dimension estimates with two standard errors."""
     properties = drawn.tables["properties"]
     table = properties[properties["property"].isin([f"intrinsic_dimension.{name}" for name in DIMENSIONS])]
     table = table[np.isfinite(table["value"])]
@@ -322,12 +324,12 @@ def dimension_estimates(drawn: Drawn) -> Plot | None:
     axes.set_xlim(left=0)
     axes.set_xlabel("intrinsic dimension, ± 2 standard errors", fontsize=8)
     low, high = float(table["value"].min()), float(table["value"].max())
-    told = f"Estimates of the dimension run from {number(low)} to {number(high)}"
+    told = f"Dimension estimates range from {number(low)} to {number(high)}"
     return Plot(told, svg_of(figure, f"{told}, with error bars."))
 
 
 def dimension_against_n(drawn: Drawn) -> Plot | None:
-    """The maximum-likelihood estimate of random subsets, and of the whole set."""
+    """Maximum-likelihood estimate on random subsets and on the whole dataset."""
     properties = drawn.tables["properties"]
     subset = properties[properties["property"].str.startswith("intrinsic_dimension.mle@")]
     whole = properties[properties["property"] == "intrinsic_dimension.mle"]
@@ -343,20 +345,20 @@ def dimension_against_n(drawn: Drawn) -> Plot | None:
     axes.set_xlabel("images", fontsize=8)
     axes.set_ylabel("intrinsic dimension (MLE)", fontsize=8)
     first, last = float(table["value"].iloc[0]), float(table["value"].iloc[-1])
-    way = "grows with the number of images" if last > 1.05 * first else "hardly depends on the number of images"
-    told = f"The dimension {way}"
+    way = "increases with the number of images" if last > 1.05 * first else "hardly depends on the number of images"
+    told = f"The estimated dimension {way}"
     return Plot(told, svg_of(figure, f"Intrinsic dimension against the number of images. {told}."))
 
 
 def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
-    """Images of each class and split."""
+    """Number of images per class and split."""
     images = drawn.tables["images"]
     labelled = images[images["label"].notna()]
     if labelled.empty or drawn.summary["labels"]["kind"] != "classes":
         return None
     sizes = labelled["label"].value_counts()
     if sizes.iloc[0] <= LIKE * sizes.iloc[-1] and labelled["split"].isna().all():
-        return None  # bars of one length say nothing
+        return None  # bars of equal length are uninformative
     kept = sizes.index[:most]
     table = (
         labelled[labelled["label"].isin(kept)]
@@ -368,7 +370,7 @@ def class_counts(drawn: Drawn, most: int = 25) -> Plot | None:
     )
     shorts, several = [short(name) for name in kept], len(table.columns) > 1
     figure, axes = new_figure(height=max(1.6, 0.62 + 0.24 * len(kept)) + 0.3 * several, names=shorts)
-    if several:  # room for their names, above
+    if several:  # room for the legend above
         place, height = axes.get_position(), figure.get_size_inches()[1]
         axes.set_position((place.x0, place.y0, place.width, place.height - 0.3 / height))
     at, left = np.arange(len(kept))[::-1], np.zeros(len(kept))
@@ -424,8 +426,8 @@ def local_dimensions(drawn: Drawn, most: int = 6) -> Plot | None:
     told = "Local dimension of the images"
     if len(parts) > 1:
         told = (
-            f"Images of {labels[int(np.argmax(middles))]} differ in the most ways (local dimension), those of"
-            f" {labels[int(np.argmin(middles))]} in the fewest"
+            f"Local dimension is highest for images of {labels[int(np.argmax(middles))]}, lowest for those of"
+            f" {labels[int(np.argmin(middles))]}"
         )
     return Plot(told, svg_of(figure, f"Local intrinsic dimension by class. {told}."))
 
@@ -434,7 +436,7 @@ LINES = (("n_images", "images"), ("d_data", "dimension"), ("error", "error of th
 
 
 def history(drawn: Drawn) -> Plot | None:
-    """How the numbers went over the audits of this dataset."""
+    """Main numbers over the audits of this dataset."""
     runs = drawn.history
     if len(runs) < 2:
         return None
@@ -477,20 +479,20 @@ def history(drawn: Drawn) -> Plot | None:
 
 
 def _when(runs: Sequence[Mapping[str, Any]], at: int) -> str:
-    """The day of a run; its time where all are of one day."""
+    """Date of a run, with time if all runs are on one day."""
     days = {str(run.get("created", ""))[:10] for run in runs}
     return str(runs[at].get("created", ""))[:16].replace("T", " ") if len(days) == 1 else str(runs[at]["created"])[:10]
 
 
 def _course(lines: Sequence[tuple[str, str, list[Any]]]) -> str:
-    """'images 500 to 600, error of the classifier 19 % to 17 %', of what is not the same at the end as at the beginning."""
+    """'images 500 to 600, error of the classifier 19 % to 17 %': numbers that differ between first and last run."""
     out = []
     for key, name, values in lines:
         first, *_, last = [value for value in values if value is not None]
         shown = percent if key == "error" else number
         if shown(first) != shown(last):
             out.append(f"{name.removesuffix(', %')} {shown(first)} to {shown(last)}")
-    return ", ".join(out) or "the last has the numbers of the first"
+    return ", ".join(out) or "no difference between first and last"
 
 
 PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
@@ -503,51 +505,51 @@ PLOTS: tuple[Callable[[Drawn], Plot | None], ...] = (
     local_dimensions,
     history,
 )
-# one click away: what the estimators say beside each other
+# shown on click: comparison of estimators
 ESTIMATES: tuple[Callable[[Drawn], Plot | None], ...] = (dimension_estimates, dimension_against_n, sharpness_histogram)
 
 
-DRAWN_FROM = ("images", "properties", "predictions")  # the tables that they look at
-# those of what is measured: classes, sharpness and dimension are known before the reference classifier is trained
+DRAWN_FROM = ("images", "properties", "predictions")  # tables used by plots
+# plots that can be drawn before the reference classifier is trained
 MEASURED = (class_sharpness, class_counts, local_dimensions, *ESTIMATES)
 
 
 class Drawing(NamedTuple):
-    """Plots that are being drawn: those of what is measured where they were begun before, and the rest."""
+    """Plots being drawn: jobs for `MEASURED`, if submitted earlier, and for the rest."""
 
     measured: helper.Job | None
     rest: helper.Job
 
     def result(self) -> tuple[list[Plot], list[Plot]]:
-        """`PLOTS` and `ESTIMATES`, as far as the tables allow them."""
+        """Wait for the plots; returns those of `PLOTS` and of `ESTIMATES` that the tables allow."""
         found = self.rest.result() | (self.measured.result() if self.measured else {})
         return in_order(found, PLOTS), in_order(found, ESTIMATES)
 
 
 def prepare() -> None:
-    """Draw an empty plot: the first takes three times as long as those after it, and can be drawn while others work."""
+    """Warm up matplotlib: the first plot takes three times as long as later ones."""
     figure, axes = new_figure()
     add_box(axes, 0, 0, 1, 1, "", color=BLUE)
     svg_of(figure, "")
 
 
 def measured_plots(drawn: Drawn) -> dict[str, Plot]:
-    """`MEASURED` by name, as far as the tables allow them; of the summary only ``labels`` and ``label_sharpness`` are looked at."""
+    """`MEASURED` by name, as far as the tables allow; uses only ``labels`` and ``label_sharpness`` of the summary."""
     return _by_name(drawn, MEASURED)
 
 
 def other_plots(drawn: Drawn) -> dict[str, Plot]:
-    """All but `MEASURED` by name."""
+    """All plots except `MEASURED`, by name."""
     return _by_name(drawn, [draw for draw in (*PLOTS, *ESTIMATES) if draw not in MEASURED])
 
 
 def every_plot(drawn: Drawn) -> dict[str, Plot]:
-    """All plots by name, as far as the tables allow them."""
+    """All plots by name, as far as the tables allow."""
     return _by_name(drawn, (*PLOTS, *ESTIMATES))
 
 
 def in_order(found: Mapping[str, Plot], which: Sequence[Callable[[Drawn], Plot | None]]) -> list[Plot]:
-    """Those of them that were found."""
+    """The plots of `which` that exist, in order."""
     return [found[draw.__name__] for draw in which if draw.__name__ in found]
 
 

@@ -1,7 +1,7 @@
-"""Where a set stands among others: the sources of the calibration that ships, the datasets of the paper, and the newest audits of
-the store's other datasets.
+"""Comparison of a dataset with others: the shipped calibration's sources, the paper's datasets, and the newest audits of the
+store's other datasets.
 
-Numbers are ranked under the same preprocessing only: a sharpness at 32 pixels says nothing beside one at 224.
+Only numbers under the same preprocessing are compared: sharpness at 32 and at 224 pixels are not comparable.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pandas as pd
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
 from dataprops.report.numbers import number, percent, sample_of
 
-LIKE = 2.0  # times as many images, or fewer: error, dimension and sharpness all change with their number
-ALIKE = 0.05  # sharpness grows with M: by less than this difference of M is seen
-SIDE, SCALE = 32, "full-range"  # of the images of the calibration that ships
+LIKE = 2.0  # largest size ratio of compared datasets: error, dimension and sharpness depend on the number of images
+ALIKE = 0.05  # largest relative difference of M at which sharpness is compared
+SIDE, SCALE = 32, "full-range"  # preprocessing of the shipped calibration
 
 
 class Place(NamedTuple):
-    """A dataset among others: its name and the numbers it is ranked by; None where it has none."""
+    """A dataset to compare: its name and numbers (None: unknown)."""
 
     name: str
     dimension: float | None
@@ -29,20 +29,20 @@ class Place(NamedTuple):
 
 
 def preprocessing(summary: Mapping[str, Any]) -> str:
-    """'224 × 224 × 1, full-range', as it is compared."""
+    """The preprocessing as text: '224 × 224 × 1, full-range'."""
     p = summary["preprocess"]
     return f"{p['size']} × {p['size']} × {p['channels']}, {p['scale']}"
 
 
 def place_of(summary: Mapping[str, Any]) -> Place:
-    """A dataset's place by its summary."""
+    """A dataset's numbers, from its summary."""
     error = ((summary.get("probe") or {}).get("error") or {}).get("value")
     mle = (summary["intrinsic_dimension"].get("mle") or {}).get("value")
     return Place(str(summary["dataset"]), mle, sample_of(dict(summary)).get("mean"), error)
 
 
 def history_point(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A run in the plot of a dataset's history."""
+    """A run's record for the history plot."""
     place = place_of(summary)
     return {
         "created": summary["created"],
@@ -54,7 +54,7 @@ def history_point(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the set ranks among the store's others, or why it is not ranked."""
+    """Rank of the dataset among the store's others, or why it is not ranked."""
     here = preprocessing(summary)
     like = [place_of(other) for other in others if preprocessing(other) == here]
     unlike = len(others) - len(like)
@@ -72,33 +72,33 @@ def rank_sentences(summary: Mapping[str, Any], others: Sequence[Mapping[str, Any
             continue
         lower = sum(value < mine for value in known)
         if len(known) == 1:
-            there = f"{shown(known[0])} in the one other dataset of this store that compares"
+            there = f"{shown(known[0])} in the only comparable dataset of this store"
         else:
             there = f"lower in {lower} of {len(known)} other datasets of this store ({shown(min(known))} to {shown(max(known))})"
         out.append(f"{what} {shown(mine)}; {there}.")
     if not like:
         out.append(
-            f"No other dataset of this store was audited at {here}: numbers under other preprocessing do not compare."
+            f"No other dataset of this store was audited at {here}: numbers are comparable only under the same preprocessing."
             if others
-            else "This store holds no other dataset to compare with."
+            else "This store has no other datasets to compare with."
         )
     elif unlike:
-        left = "1 more was audited under other preprocessing and is" if unlike == 1 else None
-        out.append(f"{left or f'{unlike} more were audited under other preprocessing and are'} left out.")
+        left = "1 more dataset has different preprocessing and is" if unlike == 1 else None
+        out.append(f"{left or f'{unlike} more datasets have different preprocessing and are'} excluded.")
     return out
 
 
 def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None = None) -> str:
-    """How the set ranks among the sources of the calibration that ships, each at about as many images; or why it does not.
+    """Rank of the dataset among the shipped calibration's sources at similar size, or why it is not ranked.
 
-    The classifier's error is always measured at `SIDE` x `SIDE`, the dimension and the sharpness as the audit was told.
+    The classifier's error is always measured at `SIDE` x `SIDE`, dimension and sharpness at the audit's preprocessing.
 
     Parameters
     ----------
     cells : DataFrame, optional
         source, n_train, channels, p_error, d_data, k_f, k_f_m; default: `laws.networks.load_cells`.
     """
-    from dataprops.laws.networks import load_cells  # the store's page, which needs no torch, comes without it
+    from dataprops.laws.networks import load_cells  # imports torch, which the store's page does not need
 
     cells = load_cells() if cells is None else cells
     probe, made = summary.get("probe") or {}, summary["preprocess"]
@@ -106,15 +106,17 @@ def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None 
     near = cells[(cells["n_train"] <= LIKE * n) & (cells["n_train"] >= n / LIKE)]
     of = cells["source"].nunique()
     if summary["labels"]["kind"] != "classes":
-        return f"The {of} sources of the shipped calibration have classes: a set without them is not ranked among them."
+        return (
+            f"Not ranked among the {of} sources of the shipped calibration: they have classes, this dataset has none."
+        )
     if near.empty:
         low, high = int(cells["n_train"].min()), int(cells["n_train"].max())
         return (
             f"Not ranked among the {of} sources of the shipped calibration: they were measured at {low:,} to {high:,} images, and"
-            f" error and dimension change with the number of images ({n:,} here)."
+            f" error and dimension depend on the number of images ({n:,} here)."
         )
     if made["scale"] != SCALE:
-        return f"Not ranked among the {of} sources of the shipped calibration: their grey levels are as they were (--scale {SCALE})."
+        return f"Not ranked among the {of} sources of the shipped calibration: their grey levels are not rescaled (--scale {SCALE})."
     like = made["size"] == SIDE
     ranked = [_ranked("error of the reference classifier", percent, place_of(summary).error, near, "p_error")]
     if like:
@@ -137,7 +139,7 @@ def calibration_sentence(summary: Mapping[str, Any], cells: pd.DataFrame | None 
 
 
 def _of_like_samples(summary: Mapping[str, Any], cells: pd.DataFrame) -> tuple[int, float | None, pd.DataFrame]:
-    """M of the largest samples of the audit that the calibration has about alike, their mean sharpness, and its cells at that M."""
+    """Largest sample size M that audit and calibration share (within `ALIKE`), the audit's mean sharpness, and the cells at that M."""
     sharpness = summary["label_sharpness"]
     samples = {int(m): sample for m, sample in sharpness.get("samples", {}).items()}
     samples.setdefault(sharpness["sample"]["m"], sharpness["sample"])
@@ -149,7 +151,7 @@ def _of_like_samples(summary: Mapping[str, Any], cells: pd.DataFrame) -> tuple[i
 
 
 def _ranked(what: str, shown: Any, mine: float | None, cells: pd.DataFrame, column: str) -> str:
-    """'intrinsic dimension 9.1, lower in 4 of 12'; nothing where there is nothing to compare."""
+    """'intrinsic dimension 9.1, lower in 4 of 12'; empty if there is nothing to compare."""
     means = cells.dropna(subset=[column]).groupby("source")[column].mean()
     if mine is None or means.empty:
         return ""
@@ -157,15 +159,14 @@ def _ranked(what: str, shown: Any, mine: float | None, cells: pd.DataFrame, colu
 
 
 def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> str:
-    """How the set ranks among the paper's datasets, or why it is not."""
+    """Rank of the dataset among the paper's datasets, or why it is not ranked."""
     p = summary["preprocess"]
-    # images that reach the top of their range are the same under both scales: a prediction is then made
+    # images that use their full range are the same under both scales, so a prediction may exist
     spoken = any(one["name"] == "attack_penalty" and not one["withheld"] for one in summary["predictions"])
     if p["size"] != PAPER_SIZE or (p["scale"] != PAPER_SCALE and not spoken):
         return (
-            f"The paper's eleven datasets were measured at {PAPER_SIZE} × {PAPER_SIZE}, each image scaled to its brightest"
-            f" value; this audit was at {preprocessing(summary)}, so it is not placed among them"
-            f" (--size {PAPER_SIZE} --scale {PAPER_SCALE} does)."
+            f"Not ranked among the paper's eleven datasets: they were measured at {PAPER_SIZE} × {PAPER_SIZE}, each image scaled"
+            f" to its maximum, this audit at {preprocessing(summary)} (use --size {PAPER_SIZE} --scale {PAPER_SCALE})."
         )
     if table is None or not {"dataset", "d_data"} <= set(table.columns):
         return ""
@@ -175,6 +176,6 @@ def paper_sentence(summary: Mapping[str, Any], table: pd.DataFrame | None) -> st
         return ""
     lower = int((means < mine).sum())
     return (
-        f"Intrinsic dimension by the paper's estimator {number(mine)}, lower in {lower} of the {len(means)} datasets that the"
-        " prediction of the loss under attack rests on."
+        f"Intrinsic dimension by the paper's estimator {number(mine)}, lower in {lower} of the {len(means)} datasets behind the"
+        " prediction of the loss under attack."
     )

@@ -1,6 +1,6 @@
-"""The page of a store: its datasets beside each other, their history, the worst findings over all, and what is being audited now.
+"""The index page of a store: datasets compared, their history, the most severe alerts, and running audits.
 
-It reads the summaries of finished runs and loads nothing else; while an audit runs it asks to be loaded again.
+Reads only summaries of finished runs; while an audit runs, the page refreshes itself.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from dataprops.report.terminal_history import sparkline
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAME = 6.5  # points: the names of sets in a plot
+NAME = 6.5  # font size of dataset names in a plot, points
 RUNS_SHOWN = 50
 WORST = 8
-CALIBRATED = 256  # images of the calibration's sources in a plot: all but the smallest sets have as many
-PLOTS = 4  # preprocessings that get a plot, those of most datasets
+CALIBRATED = 256  # training size at which the calibration's sources are plotted: nearly all have it
+PLOTS = 4  # preprocessings plotted, those with the most datasets
 SEVERITY = ("critical", "warning", "info")
 
 
 def _summary(path: Path) -> dict[str, Any] | None:
-    """What the page needs of a run; None where its summary cannot be read."""
+    """The page's data of a run; None if its summary cannot be read."""
     try:
         return _read(str(path), path.stat().st_mtime_ns)
     except OSError:
@@ -58,7 +58,7 @@ def _read(path: str, time: int) -> dict[str, Any] | None:
 
 
 def _dataset(folder: Path) -> dict[str, Any] | None:
-    """A dataset and its runs, the newest first."""
+    """A dataset and its runs, newest first."""
     found = sorted(folder.glob("*/summary.json"), reverse=True)[:RUNS_SHOWN]
     if not found:
         return None
@@ -96,10 +96,9 @@ def _dataset(folder: Path) -> dict[str, Any] | None:
 
 
 def names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list[tuple[float, float, float, float]]:
-    """Write the name of each point beside it where it covers neither another point nor another name; returns their boxes.
+    """Label points, avoiding overlaps; returns the labels' boxes (left, bottom, right, top), points.
 
-    Of four places the one that covers the least is taken, in points of the drawing (left, bottom, right, top). The limits of the
-    axes are set before.
+    Tries four positions per label and takes the one with the least overlap. Axis limits must be set.
     """
     (x0, x1), (y0, y1), frame = axes.get_xlim(), axes.get_ylim(), axes.get_position()
     figure: Any = axes.get_figure(root=True)
@@ -128,7 +127,7 @@ def names_beside(axes: Axes, points: Sequence[tuple[str, float, float]]) -> list
 
 
 def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Area that two boxes share."""
+    """Overlap area of two boxes."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
@@ -139,13 +138,13 @@ def _scatter(
     marked = [(place, BLUE, "o") for place in places] + [(place, colour, "x") for place, colour in others]
     marked = [m for m in marked if m[0].dimension is not None and getattr(m[0], field) is not None]
     if len(marked) < 2 or not any(m[2] == "o" for m in marked):
-        return None  # one point says no more than the table
+        return None  # a single point adds nothing to the table
     right = 1.25 * max(place.dimension or 0.0 for place, _, _ in marked)
     for place, colour, marker in marked:
         y = shown * getattr(place, field)
         (point,) = axes.plot([place.dimension or 0.0], [y], marker, color=colour, markersize=6)
         tip(point, f"{place.name}: dimension {place.dimension:.3g}, {label} {y:.3g}")
-    # from zero: a scatter that fills its frame makes much of little
+    # start at zero, so as not to exaggerate small differences
     axes.set_xlim(0, right)
     axes.set_ylim(0, 1.15 * max(shown * getattr(place, field) for place, _, _ in marked))
     names_beside(
@@ -164,9 +163,9 @@ def _paper() -> list[tuple[Place, str]]:
 
 
 def _calibration(how: str) -> list[tuple[Place, str]]:
-    """The sources of the calibration that ships, at 256 images, where they were measured like this."""
+    """The shipped calibration's sources at `CALIBRATED` images, if they have this preprocessing."""
     with (files("dataprops.laws") / "calibration" / "probe" / "cells.csv").open(encoding="utf-8") as file:
-        cells: Any = pd.read_csv(file)  # as `laws.networks.load_cells`, without the torch that comes with it
+        cells: Any = pd.read_csv(file)  # as `laws.networks.load_cells`, without importing torch
     for channels in (1, 3):
         if how == f"{SIDE} × {SIDE} × {channels}, {SCALE}":
             cells = cells[(cells["n_train"] == CALIBRATED) & (cells["channels"] == channels)]
@@ -179,7 +178,7 @@ def _calibration(how: str) -> list[tuple[Place, str]]:
 
 
 def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """A plot for each preprocessing: sharpness and, where it is known, the classifier's error against the dimension."""
+    """Plots per preprocessing: sharpness and, if known, classifier error against dimension."""
     by: dict[str, list[Place]] = {}
     for one in sets:
         if one["preprocessing"]:
@@ -214,13 +213,13 @@ def render_store(store: Path, running: Sequence[Mapping[str, Any]] = ()) -> str:
     ----------
     store : Path
     running : sequence of dict
-        What audits are doing now, see `audit.underway.running`; each with ``words``.
+        Status of running audits, see `audit.underway.running`; each with ``words``.
     """
     from markupsafe import Markup
 
     folders = sorted(path for path in (store / "results").glob("*") if path.is_dir())
     sets = [one for folder in folders if (one := _dataset(folder)) is not None]
-    # the first of each dataset before the second of any
+    # within a severity, the first alert of each dataset before the second of any
     alerts = [
         (SEVERITY.index(alert["severity"]), at, {**alert, "dataset": one["name"], "href": one["href"]})
         for one in sets

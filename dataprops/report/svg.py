@@ -1,8 +1,8 @@
-"""Figures of matplotlib as SVG that stands in a page and is recoloured by its style.
+"""Matplotlib figures as inline SVG, recoloured by the page's style sheet.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart. They are attributes of the SVG, so that the style sheet replaces
-each by its counterpart on a dark page, and print has them as they are. Nothing is a `style` attribute, which the page's content
-security policy would refuse. What has a gid ``tip:TEXT`` says TEXT when it is pointed at.
+Colours are the colour-blind-safe palette of Okabe and Ito. They are SVG attributes, so that the style sheet can replace them on a dark
+page; `style` attributes are avoided, since the page's content security policy forbids them. An artist with gid ``tip:TEXT`` shows
+TEXT as a tooltip.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072b2", "#d55e00", "#009e73", "#6b7280", "#374151"
 TIP = "tip:"
-LETTER = 0.068  # width of a letter of 8 points, inches
+LETTER = 0.068  # average width of an 8-point letter, inches
 
 
 class Plot(NamedTuple):
-    """A plot: what to see in it, the SVG, and what else to know."""
+    """A plot: title stating the result, SVG, and an optional note."""
 
     title: str
     svg: str
@@ -38,9 +38,9 @@ class Plot(NamedTuple):
 
 
 def new_figure(height: float = 2.7, names: Sequence[str] = (), top: float = 0.12) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, `height` inches high and `top` inches free above; `names` are those left of it.
+    """A figure with one axes, `height` inches high, `top` inches of margin above; `names` are its y tick labels.
 
-    Margins are set by the length of what stands in them: a layout that measures every text takes as long as the drawing itself.
+    Margins are estimated from text lengths: a layout engine that measures text takes as long as drawing.
     """
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def new_figure(height: float = 2.7, names: Sequence[str] = (), top: float = 0.12
 
 
 def powers(axis: Axis) -> None:
-    """Numbers of an axis as people read them: 12,000, or 2.5 × 10⁻⁴ with the power told once, by the label of the axis."""
+    """Format tick labels: 12,000, or 2.5 with the power of ten in the axis label."""
     from matplotlib.ticker import FuncFormatter
 
     low, high = axis.get_view_interval()
@@ -72,7 +72,7 @@ def powers(axis: Axis) -> None:
 
 
 def _attributes(match: re.Match) -> str:
-    """A style attribute as presentation attributes; the page's style sheet has the font."""
+    """Convert a style attribute to presentation attributes; the font comes from the page's style sheet."""
     out = []
     for part in html.unescape(match[1]).split(";"):
         name, _, value = part.strip().partition(": ")
@@ -85,7 +85,7 @@ def _attributes(match: re.Match) -> str:
 
 
 def svg_of(figure: Figure, alt: str) -> str:
-    """A figure as the text of an SVG element, which `alt` describes."""
+    """A figure as an SVG element; `alt` is its text alternative."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -94,21 +94,21 @@ def svg_of(figure: Figure, alt: str) -> str:
         part.patch.set(facecolor="none", edgecolor="none")
     settings: Any = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "dataprops"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the text, not the one that measures it
-        warnings.filterwarnings("ignore", "Creating legend")  # said of a second on a busy machine
-        # unlike `savefig`, which draws once more for the layout
+        warnings.filterwarnings("ignore", "Glyph")  # text is drawn with the reader's fonts
+        warnings.filterwarnings("ignore", "Creating legend")  # raised if slow, on a busy machine
+        # `savefig` would draw twice
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    # namespaces are names, but an address in the page looks like a resource from elsewhere
+    # namespace URLs look like external resources
     text = re.sub(r'\s+xmlns:xlink="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'\s+xmlns="[^"]*"', "", text)
     text = re.sub(r'style="([^"]*)"', _attributes, text)
     text = re.sub(rf'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', text)
-    # ids must differ between the plots of one page
+    # ids must be unique within a page
     mark = f"p{hashlib.blake2b(alt.encode(), digest_size=4).hexdigest()}-"
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r'href="#', f'href="#{mark}', text)
@@ -118,18 +118,18 @@ def svg_of(figure: Figure, alt: str) -> str:
 
 
 def tip(artist: Any, text: str) -> None:
-    """Have an artist say a text when it is pointed at."""
+    """Give an artist a tooltip."""
     artist.set_gid(TIP + visible(text))
 
 
 def short(name: Any) -> str:
-    """A name of 24 letters at most."""
+    """A name, truncated to 24 characters."""
     text = visible(name)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def add_box(axes: Axes, x: float, y: float, width: float, height: float, text: str, **look: Any) -> None:
-    """A box that says `text`; the limits of the axes are set by whoever draws it, which takes a third of the time of a bar."""
+    """A box with a tooltip; three times as fast as a bar, since the caller sets the axis limits."""
     from matplotlib.patches import Rectangle
 
     look = {"linewidth": 0} | look

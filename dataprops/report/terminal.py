@@ -1,4 +1,4 @@
-"""The summary of an audit on a terminal: the same words as on the page, in the same order."""
+"""The summary of an audit on a terminal, in the wording and order of the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    """Verdict, what to do next, alerts, key numbers, findings, and where the files lie."""
+    """Print verdict, next steps, alerts, key numbers, findings, and the locations of the results."""
     from rich.table import Table
     from rich.text import Text
 
@@ -39,7 +39,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     for alert in s["alerts"]:
         console.print(Text(f"{alert['severity']:<9}", style=STYLES[alert["severity"]]), Text(alert["sentence"]), sep="")
     if not s["alerts"]:
-        console.print("none: every check that applies passed")
+        console.print("none: all applicable checks passed")
     console.print(Text("\nnumbers", style="bold"))
     table = Table.grid(padding=(0, 2))
     classes = s["labels"]["classes"]
@@ -79,14 +79,14 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
 
 
 def _account(summary: dict[str, Any], console: Console) -> None:
-    """What was guessed once for the set, with the option that overrules it, and what was left out, with the reasons."""
+    """Print settings detected for the whole dataset, with the option that overrides each, and files left out, with reasons."""
     from rich.text import Text
 
     decided, left_out = summary.get("decisions") or [], summary.get("left_out") or {}
     if decided or left_out.get("count"):
-        console.print(Text("\ndecided for the set", style="bold"))
+        console.print(Text("\ndetected for the dataset", style="bold"))
     for decision in decided:
-        told = f"{decision['what']}: {decision['value']} ({decision['why']}; {decision['option']} overrules)"
+        told = f"{decision['what']}: {decision['value']} ({decision['why']}; override with {decision['option']})"
         console.print(Text(told))
     if left_out.get("by_reason"):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in left_out["by_reason"].items())

@@ -1,4 +1,4 @@
-"""The history of a dataset, and what changed between two audits, on a terminal."""
+"""The history of a dataset, and comparisons of two audits, on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BARS = "▁▂▃▄▅▆▇█"
-# what drifted, in words
+# property -> name shown
 DRIFTED = {
     "d_data": "intrinsic dimension",
     "k_f": "label sharpness",
@@ -23,12 +23,12 @@ DRIFTED = {
     "log_loss": "expected test loss",
     "copies": "share of exact copies",
 }
-WIDEST = 34  # columns of a terminal for the name of what changed: a class may have a long one
-NAMED = 3  # findings shown of each kind
+WIDEST = 34  # terminal columns for a property's name, which may include a long class name
+NAMED = 3  # findings shown per kind
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """One bar for each value, from the least to the largest; a point where there is none.
+    """One bar per value, scaled from the smallest to the largest; a dot for a missing value.
 
     Examples
     --------
@@ -50,13 +50,13 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
-    """A row for each audit, a line of bars for each property, and what opened, closed and drifted."""
+    """Print a row per audit, a sparkline per property, and opened findings, closed findings and drift."""
     from rich.table import Table
     from rich.text import Text
 
     dataset, runs = all_visible(dataset), all_visible(list(runs))
     table = Table(title=Text(dataset), title_justify="left", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
-    # known at the paper's preprocessing alone
+    # known only at the paper's preprocessing
     penalty = ("penalty",) if any(run["penalty"] is not None for run in runs) else ()
     for heading in ("run", "images", "dimension", "sharpness", *penalty, "duplicates", "conflicts"):
         table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=True)
@@ -77,18 +77,18 @@ def print_history(dataset: str, runs: Sequence[dict[str, Any]], console: Console
         bars.add_row(name, sparkline([run[key] for run in runs]))
     console.print(bars)
     if len(runs) > 1:
-        console.print(Text("\nsince the run before", style="bold"))
+        console.print(Text("\nsince the previous run", style="bold"))
     for run in runs[1:]:
         console.print(Text(f"{run['run_id']}  {_told(run)}"))
 
 
 def _told(run: dict[str, Any]) -> str:
-    """What a run brought: the files, findings that opened and closed, and what drifted."""
+    """Changes of a run: files, opened and closed findings, drift."""
     if run["not_compared"]:
         return run["not_compared"]
     parts = []
     if unchanged(run):
-        parts.append("the same files")
+        parts.append("same files")
     for name, kinds in (("opened", run.get("opened")), ("closed", run.get("closed"))):
         if kinds:
             parts.append(
@@ -100,7 +100,7 @@ def _told(run: dict[str, Any]) -> str:
 
 
 def print_comparison(found: dict[str, Any], console: Console) -> None:
-    """The files, findings that opened and closed, and the changes with their intervals."""
+    """Print changed files, opened and closed findings, and property changes with intervals."""
     from rich.table import Table
     from rich.text import Text
 
@@ -123,7 +123,7 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
         low, high = (
             low.removesuffix(" points").removesuffix(" %"),
             high.removesuffix(" points"),
-        )  # the unit is told once
+        )  # the unit is printed once
         table.add_row(Text(change["title"]), *ends(change), f"{value} ({low} to {high})", told)
     console.print(table)
     for change in found["changes"]:

@@ -1,4 +1,4 @@
-"""A fit, and predictions, on a terminal."""
+"""Fits and predictions on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _with_interval(value: Mapping[str, Any]) -> str:
 
 
 def _rows(laws: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(law, quantity, value with its 95 % interval)."""
+    """Table rows: (law, quantity, value with 95 % interval)."""
     rows = []
     for name, law in laws.items():
         title = name.replace("_", " ")
@@ -61,7 +61,7 @@ def _rows(laws: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def print_fit(result: dict[str, Any], console: Console) -> None:
-    """Slopes and correlations with intervals, left-out errors beside the baselines', and sentences."""
+    """Print slopes and correlations with intervals, held-out errors with baselines, and conclusions."""
     from rich.table import Table
     from rich.text import Text
 
@@ -82,7 +82,7 @@ def print_fit(result: dict[str, Any], console: Console) -> None:
         console.print(Text(_how(result["laws"]), style="dim"))
     if result["lodo"]:
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("error on a dataset left out", "slopes free", "fixed", "the mean", "log N alone"):
+        for heading in ("error on a held-out dataset", "slopes free", "fixed", "mean", "log N alone"):
             table.add_column(heading, justify="left" if heading.startswith("error") else "right")
         for name, forms in result["lodo"].items():
             errors = [forms.get(form, {}).get("rmse") for form in ("free", "fixed")]
@@ -97,7 +97,7 @@ def print_fit(result: dict[str, Any], console: Console) -> None:
         console.print(Text(result["verdict"]))
     judged = [told for targets in result.get("forms", {}).values() for told in targets.values() if "sentence" in told]
     if judged:
-        console.print(Text("\nforms judged in the same way, one source left out at a time", style="bold"))
+        console.print(Text("\npredictors evaluated the same way, one source held out at a time", style="bold"))
     for told in judged:
         console.print(Text(told["sentence"]))
     for note in result["notes"]:
@@ -114,7 +114,7 @@ def _absent(law: Mapping[str, Any]) -> bool:
 
 
 def _how(laws: Mapping[str, Any]) -> str:
-    """How the intervals were made, each way once."""
+    """The interval methods used."""
     ways = []
     for law in laws.values():
         for part in (law, law.get("free", {})):
@@ -124,7 +124,7 @@ def _how(laws: Mapping[str, Any]) -> str:
 
 
 def print_predictions(result: dict[str, Any], console: Console) -> None:
-    """What is expected of a network trained on a set, each prediction with its basis."""
+    """Print the predictions for networks trained on a dataset, each with its basis."""
     from rich.text import Text
 
     p, shape = result["properties"], result["preprocess"]
@@ -151,12 +151,12 @@ def print_predictions(result: dict[str, Any], console: Console) -> None:
 
 
 def unused_calibration(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each reason why the store's own calibration is not used, with the predictions that it concerns."""
+    """A line per reason for not using the store's calibration, with the predictions concerned."""
     titles: dict[str, list[str]] = {}
     for prediction in predictions:
-        if prediction.get("unused") and prediction["withheld"] is None:  # audits of earlier versions do not say
+        if prediction.get("unused") and prediction["withheld"] is None:  # missing in audits by earlier versions
             titles.setdefault(prediction["unused"], []).append(PREDICTIONS[prediction["name"]].title.lower())
     return [
-        f"The store's own calibration is not used for: {', '.join(names)}. The reason: {reason}."
+        f"The store's own calibration is not used for: {', '.join(names)}. Reason: {reason}."
         for reason, names in titles.items()
     ]

@@ -1,4 +1,4 @@
-r"""Text from names and labels as it is shown: in it nothing is hidden, and nothing steers a page, a terminal or a message."""
+r"""Safe display of names and labels: invisible and control characters are escaped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# control characters, line ends, letters and marks without width, marks of direction: names show them, and do not obey them
+# control characters, line breaks, zero-width characters, bidirectional marks
 HIDDEN = re.compile(
     "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\u3164\ufeff"
     "\uffa0\ufff9-\ufffb]"
@@ -14,7 +14,7 @@ HIDDEN = re.compile(
 
 
 def visible(text: Any) -> str:
-    r"""Text in which nothing is hidden.
+    r"""Text with invisible characters shown as escapes.
 
     >>> visible("scan\u202egnp.exe"), visible("a\nb")
     ('scan\\u202egnp.exe', 'a\\u000ab')
@@ -25,7 +25,7 @@ def visible(text: Any) -> str:
 
 
 def all_visible(value: Any) -> Any:
-    r"""Plain values, with every text in them visible.
+    r"""Plain values, with `visible` applied to every string.
 
     >>> all_visible({"a\x1b": ["b\n", 1]})
     {'a\\u001b': ['b\\u000a', 1]}

@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Predict the test loss of networks trained on a dataset, and its increase under attack.
 
-    Uses the store's newest calibration (`dataprops fit`), otherwise the built-in one; at 224 x 224 the paper's eleven datasets
+    Uses the store's newest calibration (`dataprops fit`), otherwise the shipped one; at 224 x 224 the paper's eleven datasets
     are shown for comparison. Uses the newest audit of SOURCE with the calibration's preprocessing; if there is none, SOURCE is
     audited first.
     """
