@@ -344,7 +344,7 @@ def test_a_store_that_lost_its_marker_is_told_from_a_folder_that_is_none(tmp_pat
     (tmp_path / "other").mkdir()
     (tmp_path / "other/letter.txt").write_text("no store")
     for opened in (open_store, existing_store):
-        with pytest.raises(DatapropsError, match=r"lost its marker version\.json"):
+        with pytest.raises(DatapropsError, match=r"without its marker version\.json"):
             opened(store)
         with pytest.raises(DatapropsError, match="is not a dataprops store"):
             opened(tmp_path / "other")

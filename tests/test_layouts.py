@@ -378,7 +378,7 @@ def test_two_sets_of_one_folder_name_are_no_history(tmp_path: Path) -> None:
     store = tmp_path / "store"
     finish(stages_of(tmp_path / "retina" / "images", store))
     with pytest.raises(
-        DatapropsError, match=r"retina/images, and .*chest/images holds other images.*--name chest-images"
+        DatapropsError, match=r"retina/images, but .*chest/images has other images.*--name chest-images"
     ):
         stages_of(tmp_path / "chest" / "images", store)
     assert stages_of(tmp_path / "chest" / "images", store, "chest-images").config.dataset == "chest-images"

@@ -99,7 +99,7 @@ def test_shards_go_that_no_kept_run_and_no_list_names(folder):
     assert going(folder, shards=True) == []  # all runs are kept
     assert going(folder, shards=True, keep_last=1) == [f"results/scans/{RUNS[0]}", "shards/preprocess/old.npy"]
     (folder / "results" / "scans" / RUNS[1] / "images.parquet").write_bytes(b"damaged")
-    with pytest.raises(DatapropsError, match="no shards are removed"):
+    with pytest.raises(DatapropsError, match="no shards are deleted"):
         going(folder, shards=True, keep_last=1)
 
 
@@ -207,7 +207,7 @@ def test_an_older_store_is_migrated_and_a_killed_migration_goes_on(folder, monke
 def test_a_store_that_cannot_be_migrated_is_refused(folder, schema):
     (folder / "version.json").write_text(json.dumps({"schema": schema}))
     with pytest.raises(
-        DatapropsError, match=f"has schema {schema}, this version writes {store_folder.SCHEMA}: use another --store"
+        DatapropsError, match=f"has schema {schema}, but this version uses {store_folder.SCHEMA}: use another --store"
     ):
         open_store(folder)
     assert json.loads((folder / "version.json").read_text())["schema"] == schema

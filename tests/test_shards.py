@@ -271,7 +271,7 @@ def test_shards_of_another_version_are_refused_with_a_way_out(source: OpenSource
     marker = folder.parent / "version.json"
     assert json.loads(marker.read_text()) == {"schema": 1}
     marker.write_text(text)
-    with pytest.raises(DatapropsError, match="remove that folder"):
+    with pytest.raises(DatapropsError, match="delete that folder"):
         open_shards(folder)
 
 

@@ -159,7 +159,7 @@ def test_a_set_in_one_file_that_changes_during_an_audit(what, moment, suffix, tm
         assert done.exit_code == 2, done.output
         told = f"dataprops: none of the 40 images of {source} can be read: {CHANGED} ("
         assert done.stderr.startswith(told) and done.stderr.count("\n") == 1, done.stderr
-        assert done.stderr.endswith(" is the first); run the audit again when nothing writes there\n")
+        assert done.stderr.endswith("); repeat the audit when no process is writing there\n")
         assert finished_runs(store, "scans") == []
     else:
         assert done.exit_code == 0, done.output

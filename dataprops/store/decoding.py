@@ -1,4 +1,4 @@
-"""Decoding: the images that no shard holds yet, in batches, each of which becomes a shard."""
+"""Decoding of images that are in no shard yet, in batches; each batch becomes a shard."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from dataprops.util.guard import guarded
 
 SHARD_BYTES = 64 * 2**20
 SHARD_IMAGES = 1024
-WRITTEN_BYTES = 2**20  # of a shard, at once
-MEASURED_BYTES = 2**20  # of images that are measured together; it takes ten times as much for a moment
-LEAST_BATCHES = 16  # of a large set, so that every core has work
+WRITTEN_BYTES = 2**20  # write buffer of a shard
+MEASURED_BYTES = 2**20  # images measured together; temporarily takes ten times as much
+LEAST_BATCHES = 16  # for a large dataset, so that every core has work
 LEAST_BATCH = 32
-SMALL_PIXELS = 128 * 128  # values of a canonical image; threads bring more to size beside each other
+SMALL_PIXELS = 128 * 128  # values of a canonical image; larger ones are resized in parallel
 
 
 def batch_images(features: int, wanted: int) -> int:
-    """Images of one shard, when `wanted` images must be decoded."""
+    """Images per shard if `wanted` images must be decoded."""
     fit = max(1, SHARD_BYTES // max(1, features))
     return min(SHARD_IMAGES, fit, max(LEAST_BATCH, math.ceil(wanted / LEAST_BATCHES)))
 
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 def plan_batches(
     folder: Path, keys: Sequence[str], contents: Sequence[str | None], preprocess: Preprocess
 ) -> list[Batch]:
-    """Batches for the contents that no shard holds yet, each content once."""
+    """Batches of the contents that are in no shard yet, each once."""
     index = open_shards(folder)
     held = set(index.position) - set(index.table.loc[to_read_again(index.table), "content"])
     wanted: dict[str, str] = {}
@@ -72,7 +72,7 @@ def plan_batches(
 
 
 def split_batches(batches: Sequence[Batch], size_of: Mapping[str, int], most: int) -> list[Batch]:
-    """The same images in batches whose files have at most `most` bytes together, for batches that travel with their files."""
+    """Split batches so that their files have at most `most` bytes in total, for batches sent with their files."""
     out = []
     for batch in batches:
         total, first = 0, 0
@@ -94,18 +94,18 @@ def decode_batch(
     workers: int = 1,
     kept: Kept | None = None,
 ) -> int:
-    """Decode a batch and write its shard; returns the number of images. A piece of work for `Tools.map`.
+    """Decode a batch and write its shard; returns the number of images. For `Tools.map`.
 
-    A file that changed since it was hashed is recorded under the content it has now.
+    A file that changed since it was hashed is recorded under its new content.
 
     Parameters
     ----------
     memory : int, optional
-        Bytes that decoding may take in all threads of this process together; see `util.budget.bounded`.
+        Bytes for decoding in all threads of this process; see `util.budget.bounded`.
     workers : int
-        Processes that share what is free, where `memory` does not say.
+        Processes that share the free memory if `memory` is not given.
     kept : Kept, optional
-        Files that were read already.
+        Files that were already read.
     """
     kept = kept or Kept()
     with (
@@ -124,7 +124,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
     path.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path / "shard")
     try:
-        # quiet for the whole batch: doing so for each image takes a fifth of the time of small ones
+        # once per batch: per image it would take a fifth of the time of small ones
         with quiet(), aside.open("wb", WRITTEN_BYTES) as file:
             # image by image, so that memory does not grow with the shard
             shape = (len(batch.keys), preprocess.features)
@@ -142,7 +142,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
                     _measure(waiting, measured)
                     held = 0
             _measure(waiting, measured)
-        # by what was read, not by what was planned: a file may have changed meanwhile, in this process or in another
+        # named by the contents read, not planned: files may have changed meanwhile
         name = hash_bytes("\n".join(entry.content or "" for entry in entries).encode())
         aside.replace(path / f"{name}.npy")
     finally:
@@ -153,7 +153,7 @@ def _decode_batch(source: OpenSource, batch: Batch, preprocess: Preprocess, fold
 
 
 class _Entry(NamedTuple):
-    """Index entry of one image, but for its row and what is measured of it."""
+    """Index entry of an image, without its row and measures."""
 
     content: str | None = None
     pixels: str | None = None
@@ -168,7 +168,7 @@ class _Entry(NamedTuple):
 
 
 def _index_table(entries: Sequence[_Entry], measured: np.ndarray) -> pa.Table:
-    """The index of a shard: its entries in the order of its rows, and what was measured, float32 [n, measures]."""
+    """The index of a shard: its entries in row order, with measures float32 [n, measures]."""
     columns: dict[str, Any] = dict(zip(_Entry._fields, zip(*entries, strict=True), strict=True))
     columns["row"] = np.arange(len(entries))
     unread = np.array([entry.pixels is None for entry in entries])
@@ -177,7 +177,7 @@ def _index_table(entries: Sequence[_Entry], measured: np.ndarray) -> pa.Table:
 
 
 def _measure(waiting: dict[int, Part], measured: np.ndarray) -> None:
-    """Measure the images that wait, by row, and enter their numbers."""
+    """Measure the waiting images and store the results by row."""
     if waiting:
         measured[list(waiting)] = measure_parts(list(waiting.values()))
     waiting.clear()
@@ -190,9 +190,9 @@ def _decode_one(
     out: np.ndarray,
     read: tuple[str, bytes | RawImage] | None = None,
 ) -> tuple[_Entry, Part | None]:
-    """Index entry of one image and what remains to be measured; its canonical pixels are written to `out`.
+    """Index entry of an image, and its part still to be measured; writes its canonical pixels to `out`.
 
-    `read` are its hash and itself, where it was read already.
+    `read` is its hash and content, if it was already read.
     """
     content = None
     try:

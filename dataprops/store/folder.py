@@ -2,23 +2,23 @@
 
     STORE/
       version.json                      schema of the store
-      salt                              random key of the hashes of patient, study and series ids, made once
+      salt                              random key for hashing patient, study and series ids, created once
       shards/<preprocess>/              canonical images, content-addressed (see `shards`)
-      states/<dataset>/<pass>.npz       what the last pass over pairs found: the start of an incremental one
-      work/<dataset>/<run>/             an unfinished run; removed when its results stand, or by the next run if it was killed
+      states/<dataset>/<pass>.npz       result of the last pass over pairs, for incremental passes
+      work/<dataset>/<run>/             an unfinished run; removed when its results are published, or by the next run if it was killed
       results/<dataset>/<run>/          results of a finished run: Parquet tables, summary.json, report.html, data_docs/
-      calibrations/<id>/                laws fitted to the store's experiments (see `calibrations`)
-      experiments/<name>/               data, properties and cells of a grid of trainings; see `experiment`
+      calibrations/<id>/                laws fitted to the store's experiments (see `laws.calibrations`)
+      experiments/<name>/               data, properties and cells of a training grid (see `experiment`)
       locks/<dataset>.lock              held while the dataset is audited
-      gone/                             what `prune` is removing; it holds .prune.lock while it looks for shards and removes them
-      alerts/<dataset>.json             alerts that are open, and news that did not arrive yet (see `open_alerts`)
-      watch/<dataset>.parquet           files as the watcher last reported them
-      prefect/                          Prefect's own files, unless PREFECT_HOME says otherwise
+      gone/                             data being deleted by `prune`, which holds .prune.lock while it deletes shards
+      alerts/<dataset>.json             open alerts and undelivered notifications (see `checks.open_alerts`)
+      watch/<dataset>.parquet           files as last reported by the watcher
+      prefect/                          Prefect's files, unless PREFECT_HOME is set
       errors/                           tracebacks of commands that ended with exit code 3
-      cache/                            matplotlib's list of fonts, unless MPLCONFIGDIR says otherwise
+      cache/                            matplotlib's font cache, unless MPLCONFIGDIR is set, and others
 
-A result folder appears by one rename when everything in it is written: it is whole or absent. Tables are plain Parquet; the
-schema version stands in their metadata and in run.parquet.
+A result folder appears by one rename once complete. Tables are plain Parquet; the schema version is in their metadata and in
+run.parquet.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from dataprops.util.files import write_aside, write_text
 
 GATE = ".prune.lock"
 MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
-# found in a store that was used
+# present in a used store
 PARTS = ("salt", "shards/version.json", "results", "states", "calibrations", "experiments")
 log = logging.getLogger(__name__)
 
 
 def open_store(path: str | Path) -> Path:
-    """Make or check a store; one of an older schema is migrated (`MIGRATIONS`).
+    """Create or open a store; an older schema is migrated (`MIGRATIONS`).
 
     Raises
     ------
     DatapropsError
-        If the folder cannot be written, is not empty and is not a store, or was written under another schema.
+        If the folder cannot be written, is neither empty nor a store, or has an unsupported schema.
     """
     folder = Path(path).expanduser().resolve()
     marker = folder / "version.json"
@@ -68,32 +68,32 @@ def open_store(path: str | Path) -> Path:
 
 
 def _refuse_lost_marker(folder: Path) -> None:
-    """Refuse a store that lost its marker: it holds results, and must not be taken for an empty folder.
+    """Refuse a store without its marker file, which must not be treated as an empty folder.
 
     Raises
     ------
     DatapropsError
-        If it is one.
+        If the folder is such a store.
     """
     if any((folder / name).exists() for name in PARTS):
         raise DatapropsError(
-            f"{folder} is a dataprops store that lost its marker version.json (an incomplete copy or restore?): restore that file, or"
-            f" write {json.dumps(MARKER)} into it if the store is of this version"
+            f"{folder} is a dataprops store without its marker version.json (an incomplete copy or restore?): restore that file, or"
+            f" create it with {json.dumps(MARKER)} if the store is of this version"
         )
 
 
 def existing_store(path: str | Path) -> Path:
-    """The store at this path; it is not created.
+    """Open an existing store.
 
     Raises
     ------
     DatapropsError
-        If there is none; else as `open_store`.
+        If there is none, or as `open_store`.
     """
     folder = Path(path).expanduser().resolve()
     if not (folder / "version.json").is_file():
         _refuse_lost_marker(folder)
-        raise DatapropsError(f"{folder} is not a dataprops store: name one with --store")
+        raise DatapropsError(f"{folder} is not a dataprops store: specify one with --store")
     return open_store(folder)
 
 
@@ -105,27 +105,27 @@ def _schema(marker: Path) -> int:
 
 
 def _migrate(folder: Path) -> None:
-    """Bring a store to `SCHEMA`, step by step under a lock; version.json is rewritten when a step is done."""
+    """Migrate a store to `SCHEMA` step by step, under locks; version.json is rewritten after each step."""
     from filelock import FileLock
 
     marker = folder / "version.json"
     with FileLock(folder / ".migrate.lock"), ExitStack() as held:
-        schema = _schema(marker)  # another process may have done it meanwhile
+        schema = _schema(marker)  # another process may have migrated it meanwhile
         if schema > SCHEMA or any(step not in MIGRATIONS for step in range(schema, SCHEMA)):
             raise DatapropsError(
-                f"the store {folder} has schema {schema}, this version writes {SCHEMA}: use another --store, or the"
-                " version of dataprops that wrote it"
+                f"the store {folder} has schema {schema}, but this version uses {SCHEMA}: use another --store, or the"
+                " version of dataprops that created it"
             )
         for lock in sorted((folder / "locks").glob("*.lock")):
             held.enter_context(locked(folder, lock.stem))
         for step in range(schema, SCHEMA):
-            log.info("the store %s goes from schema %d to %d", folder, step, step + 1)
+            log.info("migrating the store %s from schema %d to %d", folder, step, step + 1)
             MIGRATIONS[step](folder)
             write_text(marker, json.dumps({"schema": step + 1, "made_by": "dataprops"}) + "\n")
 
 
 def open_salt(store: Path) -> str:
-    """The key of the store's hashes, in hexadecimal; created on first use. Anyone who has it can test guesses of an id."""
+    """The store's hashing key, hexadecimal; created on first use. Whoever has it can test guesses of an id."""
     from filelock import FileLock
 
     path = store / "salt"
@@ -139,7 +139,7 @@ def open_salt(store: Path) -> str:
             raise ValueError("it is too short")
     except (OSError, ValueError) as error:
         raise DatapropsError(
-            f"{path} is damaged ({error}): restore it, or remove it (hashes of patients then differ from earlier runs)"
+            f"{path} is damaged ({error}): restore it, or delete it (patient hashes then differ from earlier runs)"
         ) from error
     return salt
 
@@ -151,7 +151,7 @@ def _write_salt(aside: Path) -> None:
 
 @contextmanager
 def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the dataset's lock: two audits of one dataset never run at once. The operating system releases it if the process dies.
+    """Hold the dataset's lock, so that only one audit of it runs at a time. Released by the operating system if the process dies.
 
     Waits up to `wait` seconds for the lock, then until pruning of shards ends (`closed`).
     """
@@ -160,9 +160,9 @@ def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
     with dataset_lock(store, dataset, wait):
         gate = FileLock(store / GATE)
         try:
-            gate.acquire(timeout=1.0)  # another audit holds it for an instant, a prune for longer
+            gate.acquire(timeout=1.0)  # other audits hold it only for an instant, prune for longer
         except Timeout:
-            log.info("shards of %s are being removed: the audit of %s waits for that to end", store, dataset)
+            log.info("shards of %s are being deleted: the audit of %s is waiting", store, dataset)
             gate.acquire()
         gate.release()
         yield
@@ -170,9 +170,9 @@ def locked(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def closed(store: Path) -> Iterator[None]:
-    """No audit begins meanwhile, not even the first one of a dataset, which has no lock file yet.
+    """Prevent audits from starting, even the first of a dataset, which has no lock file yet.
 
-    Inside, a lock is taken by `dataset_lock`. Running audits hold theirs already: the caller checks for those.
+    Inside, take locks with `dataset_lock`. Audits already running are not affected: the caller checks for them.
     """
     from filelock import FileLock
 
@@ -182,12 +182,12 @@ def closed(store: Path) -> Iterator[None]:
 
 @contextmanager
 def dataset_lock(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]:
-    """The dataset's lock alone, also while the store is closed.
+    """Hold only the dataset's lock, even while the store is `closed`.
 
     Raises
     ------
     DatapropsError
-        If another process holds it.
+        If another process still holds it after `wait` seconds.
     """
     from filelock import FileLock, Timeout
 
@@ -198,7 +198,7 @@ def dataset_lock(store: Path, dataset: str, wait: float = 0.0) -> Iterator[None]
         lock.acquire()
     except Timeout:
         raise DatapropsError(
-            f"another audit of {dataset!r} is running in {store}: wait for it, or give this one another --name"
+            f"another audit of {dataset!r} is running in {store}: wait for it to finish, or use another --name"
         ) from None
     try:
         yield
@@ -213,12 +213,12 @@ def finished_runs(store: Path, dataset: str) -> list[Path]:
 
 
 def load_summary(results: Path) -> dict:
-    """The summary of a finished run, in this schema."""
+    """The summary of a finished run, converted to the current schema."""
     return current_summary(json.loads((results / "summary.json").read_text(encoding="utf-8")))
 
 
 def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
-    """Summary of the newest finished run of the dataset before the run with this id."""
+    """Summary of the dataset's newest finished run before run id `before`; None if there is none."""
     for folder in reversed(finished_runs(store, dataset)):
         if folder.name < before:
             try:

@@ -1,4 +1,4 @@
-"""What is in each file: its hash, remembered with the size and time of the file, so that unchanged files are not read again."""
+"""Content hashes of files, cached with size and time, so that unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from dataprops.util.guard import reason_of
 
 log = logging.getLogger(__name__)
 
-# Whose image it is, as hashes, and of which scanner and site, known of DICOM files alone, and how many frames its file holds
+# hashed patient, study and series, scanner and site (DICOM only), and the number of frames
 IDENTITY = dicom_identity.Identity._fields
 _NOBODY = dicom_identity.Identity(None, None, None, 1)
-# What `ranges.decide` needs of each image, so that a set whose files did not change is not read for it
+# input of `imaging.ranges.decide` for each image, cached so that unchanged files are not read for it
 VALUES = ("values", "low", "high")
 _KNOWN = ("key", "content", "bytes", "time", *IDENTITY, *VALUES)
 _UNKNOWN = (*_NOBODY, "", math.nan, math.nan)
@@ -43,7 +43,7 @@ def hash_bytes(data: bytes | memoryview) -> str:
 
 
 def hash_image(image: bytes | RawImage) -> str:
-    """Content of a file, or of a decoded image (its type, shape and pixels)."""
+    """Hash of a file, or of a decoded image (dtype, shape, mode and pixels)."""
     if isinstance(image, bytes):
         return hash_bytes(image)
     hashed = hashlib.blake2b(
@@ -55,22 +55,21 @@ def hash_image(image: bytes | RawImage) -> str:
 
 @lru_cache
 def _name_of(dtype: np.dtype) -> str:
-    return str(dtype)  # numpy takes as long for it as the hash of a small image
+    return str(dtype)  # str(dtype) takes as long as hashing a small image
 
 
 def read_reason(error: OSError | ValueError) -> str:
     """Why a file could not be read, without its path."""
-    if isinstance(error, ValueError) and str(error) == "embedded null byte":  # Python's, of a path
-        return "the file cannot be read: no file has a name with a NUL character"
+    if isinstance(error, ValueError) and str(error) == "embedded null byte":  # raised by Python for a path
+        return "the file cannot be read: its name contains a NUL character"
     return printable(f"the file cannot be read: {reason_of(error)}")
 
 
 def changed_at(file: Path) -> tuple[int, int]:
-    """Size of a file, and when it last changed (ns).
+    """Size of a file, and a change time (ns).
 
-    The time of its entry: archives and copies set that of its contents back, so that two files of one size that change places would
-    otherwise look unchanged. Where that of its contents is later (it was written while the clock was ahead, or the system does not
-    keep the other), a number that changes with either.
+    The ctime: archives and copies set the mtime back, so that two swapped files of equal size would look unchanged. If the mtime is
+    later (written while the clock was ahead, or no ctime on this system), a number that changes with either.
     """
     stat = file.stat()
     written, changed = stat.st_mtime_ns, stat.st_ctime_ns
@@ -78,8 +77,8 @@ def changed_at(file: Path) -> tuple[int, int]:
 
 
 class Fingerprints(NamedTuple):
-    """Contents of some images: hash (None: cannot be read), size of the file, its time in ns (-1: no file), reason, `IDENTITY`,
-    `VALUES`.
+    """Fingerprints of a batch of images: hash (None: unreadable), file size, time in ns (-1: not a file), error, `IDENTITY`,
+    `VALUES`; `first` is the position of the first image.
     """
 
     first: int
@@ -106,7 +105,7 @@ def fingerprint_batch(
     workers: int = 1,
     kept: Kept | None = None,
 ) -> Fingerprints:
-    """Read and hash some images. A piece of work for `Tools.map`; `memory` and `workers` as of `decode_batch`."""
+    """Read and hash a batch of images. For `Tools.map`; `memory` and `workers` as in `decoding.decode_batch`."""
     kept = kept or Kept()
     with bounded(memory, workers), kept.turns.take():
         begin, worked = time.perf_counter(), time.thread_time()
@@ -135,7 +134,7 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
                     whose = _NOBODY._replace(frames=frames_of(image))
         except UnreadableImage as reason:
             content, size, time, error = None, 0, -1, str(reason)
-        except (OSError, ValueError) as problem:  # a ValueError for a name that can be none
+        except (OSError, ValueError) as problem:  # ValueError: invalid file name
             content, size, time, error = None, 0, -1, read_reason(problem)
         rows.append((content, size, time, error, *whose, *facts))
     columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * len(Fingerprints._fields[1:])
@@ -143,26 +142,26 @@ def _fingerprint_batch(source: OpenSource, first: int, keys: Sequence[str], kept
 
 
 def known_fingerprints(source: OpenSource, keys: Sequence[str], cache: Path) -> pd.DataFrame:
-    """What an earlier run knows of these images: content (None: must be read), bytes, time, `IDENTITY`, `VALUES`.
+    """Cached fingerprints of these images: content (None: must be read), bytes, time, `IDENTITY`, `VALUES`.
 
-    Files are known by size and time, other images by their version token (see `sources.Source`), which then stands for the time.
+    Files are recognised by size and time, other images by their version token (see `sources.Source`), which takes the place of time.
     """
     version_tokens = source.version_tokens(keys)
     entries: list[tuple] = [(None, 0, token, *_UNKNOWN) for token in version_tokens]
     if not cache.is_file():
         return _fingerprints_table(entries)
     try:
-        if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # written by a version that recorded less
+        if not set(_KNOWN) <= set(pq.read_schema(cache).names):  # written by an older version
             return _fingerprints_table(entries)
         read = pq.read_table(cache, columns=list(_KNOWN))
         if (read.schema.metadata or {}).get(_SALTED) != _salt_mark(source):
             return _fingerprints_table(entries)  # hashed with another salt
         old = read.to_pydict()
         if set(old) != set(_KNOWN):
-            raise ValueError("it lacks columns")
-    except (OSError, ValueError) as error:  # Arrow's are ValueErrors
-        reason = str(error).split("\n")[0]  # Arrow goes on with the whole schema
-        log.warning("the list of known files %s cannot be read (%s): all files are read again", cache.name, reason)
+            raise ValueError("columns are missing")
+    except (OSError, ValueError) as error:  # Arrow raises ValueErrors
+        reason = str(error).split("\n")[0]  # Arrow appends the whole schema
+        log.warning("the list of known files %s cannot be read (%s): reading all files again", cache.name, reason)
         return _fingerprints_table(entries)
     known = {key: entry for key, *entry in zip(*(old[name] for name in _KNOWN), strict=True)}
     for i, key in enumerate(keys):
@@ -203,9 +202,9 @@ def _fingerprints_table(entries: Sequence[tuple]) -> pd.DataFrame:
 
 
 def save_fingerprints(source: OpenSource, keys: Sequence[str], fingerprints: pd.DataFrame, cache: Path) -> None:
-    """Remember the contents of files for the next run."""
+    """Save fingerprints for the next run."""
     held = fingerprints["content"].notna() & (fingerprints["time"] >= 0)
-    # keys may hold bytes that are not UTF-8
+    # keys may contain bytes that are not UTF-8
     table = pa.table(
         {
             "key": pa.array([os.fsencode(key) for key, keep in zip(keys, held, strict=True) if keep], pa.binary()),

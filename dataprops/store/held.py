@@ -1,4 +1,4 @@
-"""Between hashing and decoding: images that were read once and are held for decoding, and small files read in turn."""
+"""Images held in memory between hashing and decoding, and serialised reading of small files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dataprops.imaging.decode import RawImage
 
-SMALL_BYTES = 2048  # of a file, on average, that is read and decoded in turn (`Turns`)
-BUSY = 0.6  # share of the time: a thread that waits less is not waiting for files
+SMALL_BYTES = 2048  # mean file size up to which batches are serialised (`Turns`)
+BUSY = 0.6  # CPU time fraction above which a thread is not waiting for I/O
 
 
 def size_of(image: bytes | RawImage) -> int:
@@ -18,38 +18,38 @@ def size_of(image: bytes | RawImage) -> int:
 
 
 def _are_small(sizes: Sequence[int]) -> bool:
-    """Whether Python has more work with files of these sizes than decoders."""
+    """Whether Python overhead dominates decoding for files of these sizes."""
     return sum(sizes) <= SMALL_BYTES * len(sizes)
 
 
 class Turns:
-    """Batches of small files one after the other: threads would hand Python's lock to and fro for each of them.
+    """Serialises batches of small files, for which threads would contend for the GIL.
 
-    Of 10,000 JPEG files of 32 x 32 pixels two threads take 1.8 times the processor time of one, and longer by the clock. Files that
-    are waited for (a network's) are read beside each other, and so are large ones, on which decoders and hashes work by themselves.
+    Two threads take 1.8 times the CPU time of one for 10,000 JPEG files of 32 x 32 pixels, and longer by the clock. Files with slow
+    I/O (network) and large files, whose decoding and hashing release the GIL, are processed in parallel.
     """
 
     def __init__(self) -> None:
-        self._lock, self._alone = threading.Lock(), True  # the first batch says which files they are
+        self._lock, self._alone = threading.Lock(), True  # until the first batch is known
 
     def take(self, alone: bool | None = None) -> AbstractContextManager:
-        """What a batch runs in; `alone` says that it is of small files, else those before tell."""
+        """Context for a batch; `alone` says whether its files are small, by default as learned from earlier batches."""
         return self._lock if (self._alone if alone is None else alone) else nullcontext()
 
     def learn(self, sizes: Sequence[int], busy: float) -> None:
-        """Told of a batch: the sizes of its files, and the share of the time in which its thread worked."""
+        """Learn from a batch: its file sizes, and the fraction of time its thread used the CPU."""
         self._alone = busy >= BUSY and _are_small(sizes)
 
 
 class Kept:
-    """Images that were read for hashing and will be decoded: held up to a limit, so that they are not read twice.
+    """Images held from hashing until decoding, up to a limit, so that they are read once.
 
-    Other processes get none: a piece of work that is sent to one reads for itself.
+    Not shared with other processes: pickled instances are empty.
 
     Parameters
     ----------
     limit : int
-        Bytes in all.
+        Total bytes.
     """
 
     def __init__(self, limit: int = 0) -> None:
@@ -62,24 +62,24 @@ class Kept:
         return (Kept, ())
 
     def put(self, key: str, content: str, image: bytes | RawImage) -> None:
-        """Keep an image by its key, with its hash, while there is room."""
+        """Hold an image with its hash, if there is room."""
         size = size_of(image)
         if not isinstance(image, bytes) and getattr(image.pixels.base, "nbytes", 0) > size:
-            return  # a view, which would hold the whole of it
+            return  # a view would keep the whole array alive
         with self._lock:
             if size <= self._free:
                 self._free -= size
                 self._images[key] = content, image
 
     def take(self, key: str) -> tuple[str, bytes | RawImage] | None:
-        """Hash and image, once; None if it is not there."""
+        """Remove and return hash and image; None if not held."""
         with self._lock:
             found = self._images.pop(key, None)
             self._free += 0 if found is None else size_of(found[1])
         return found
 
     def small(self, keys: Sequence[str]) -> bool:
-        """Whether these images are all here, and small (`Turns`)."""
+        """Whether these images are all held, and small (`Turns`)."""
         with self._lock:
             found = [self._images.get(key) for key in keys]
         sizes = [size_of(image[1]) for image in found if image is not None]

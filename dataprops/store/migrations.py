@@ -1,11 +1,11 @@
-"""Stores of earlier schemas become those of this one, in place.
+"""In-place migrations of stores with earlier schemas.
 
-A step may be killed and run again at any point: it leaves alone what it has done already, and writes each file aside first.
+Steps are idempotent and write files atomically, so they can be killed and repeated at any point.
 
-    1 -> 2   `label_sharpness.m1000` is named `sample` (its M need not be 1,000); in a summary's alerts `images` are ids, as in
-             alerts.parquet, and `paths` paths
-    2 -> 3   images that must stay on one side of a split share a `leak_group` (probe.parquet, feature_images.parquet), formerly
-             `unit`; the summary's `probe.n_units` is `n_leak_groups`
+    1 -> 2   `label_sharpness.m1000` renamed to `sample` (its M need not be 1,000); in a summary's alerts, `images` are ids, as in
+             alerts.parquet, and `paths` are paths
+    2 -> 3   `unit` renamed to `leak_group` (probe.parquet, feature_images.parquet), and the summary's `probe.n_units` to
+             `n_leak_groups`
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 def current_summary(summary: Mapping[str, Any], ids: Mapping[str, list[int]] | None = None) -> dict[str, Any]:
-    """A summary of any schema as one of this schema.
+    """Convert a summary of any schema to the current one.
 
     Parameters
     ----------
     ids : mapping, optional
-        Name of an alert -> ids of its images, from alerts.parquet; without it alerts of the first schema get none.
+        Alert name -> ids of its images, from alerts.parquet; without it, alerts of schema 1 get none.
     """
     out = dict(summary)
     sharp = out.get("label_sharpness")
@@ -45,7 +45,7 @@ def current_summary(summary: Mapping[str, Any], ids: Mapping[str, list[int]] | N
 
 
 def _current_probe(holder: Mapping[str, Any]) -> dict[str, Any]:
-    """The `probe` of a mapping under its current names; empty if nothing changes."""
+    """The renamed `probe` entry of a mapping; empty if nothing changes."""
     probe = holder.get("probe")
     if not isinstance(probe, dict) or "n_units" not in probe:
         return {}
@@ -64,19 +64,19 @@ def _current_alert(alert: Mapping[str, Any], ids: Mapping[str, list[int]]) -> di
 
 
 def _runs(store: Path, schema: int) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folder and summary of each run of this schema."""
+    """Folder and summary of each run with this schema."""
     for folder in sorted(path.parent for path in (store / "results").glob("*/*/summary.json")):
         try:
             summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            log.warning("the summary of %s cannot be read (%s): the run stays as it is", folder, error)
+            log.warning("the summary of %s cannot be read (%s): the run is not migrated", folder, error)
             continue
         if summary.get("schema") == schema:
             yield folder, summary
 
 
 def _rewrite_summary(folder: Path, summary: Mapping[str, Any], schema: int) -> None:
-    """Write a run's summary under a schema, the last of its files: it says that the run is done."""
+    """Write a run's summary with its new schema; written last, it marks the run as migrated."""
     import pandas as pd
 
     from dataprops.store.tables import write_table
@@ -119,5 +119,5 @@ def _from_2(store: Path) -> None:
         _rewrite_summary(folder, current_summary(summary), 3)
 
 
-# schema -> a function of the store's folder that makes the next schema of it
+# schema -> function that migrates a store folder to the next schema
 MIGRATIONS: dict[int, Callable[[Path], None]] = {1: _from_1, 2: _from_2}

@@ -1,4 +1,4 @@
-"""What the last pass over a dataset found, kept in the store for the next audit to start from."""
+"""Cache of a dataset's last pass over all pairs, from which the next audit starts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dataprops.util.files import write_arrays
 
 log = logging.getLogger(__name__)
 
-SKETCHES = 5  # what a sketch promises: one of another number is made again
+SKETCHES = 5  # version of the sketches; others are recomputed
 PER_ROW = ("codes", "norm", "error", "pixel_norm", "done")
 
 
 def save_known(path: Path, known: PreviousPass, classes: tuple[str, ...]) -> None:
-    """Write a finished pass, aside, then rename; `classes` names the label codes."""
+    """Save a finished pass atomically; `classes` names the label codes."""
     write_arrays(
         path,
         classes=np.array(classes, dtype=str),
@@ -43,7 +43,7 @@ def save_known(path: Path, known: PreviousPass, classes: tuple[str, ...]) -> Non
 
 
 def load_known(path: Path, classes: tuple[str, ...]) -> PreviousPass | None:
-    """Read a finished pass; None if there is none that can be read. Label codes become those of `classes`."""
+    """Load a finished pass, with label codes converted to those of `classes`; None if missing or unreadable."""
     if not path.is_file():
         return None
     try:
@@ -61,7 +61,7 @@ def load_known(path: Path, classes: tuple[str, ...]) -> PreviousPass | None:
                 _sketches_from_arrays(saved),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("what the last pass found cannot be read (%s): all pairs are computed again", error)
+        log.warning("the cached pass cannot be read (%s): recomputing all pairs", error)
         return None
 
 
@@ -83,7 +83,7 @@ def _sketches_from_arrays(saved: Mapping[str, np.ndarray]) -> Sketches | None:
 
 
 def _recode(y: np.ndarray, old: list[str], new: tuple[str, ...]) -> np.ndarray:
-    """Codes of the old classes as codes of the new ones; a class that is gone gets a code of its own below zero."""
+    """Convert codes of the old classes to those of the new ones; removed classes get distinct negative codes."""
     place = {name: code for code, name in enumerate(new)}
     codes = np.array([place.get(name, -1 - number) for number, name in enumerate(old)], np.float64)
     known = ~np.isnan(y)

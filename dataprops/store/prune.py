@@ -1,13 +1,12 @@
-"""What of a store may go: old results, what killed runs left behind, shards that nobody refers to.
+"""Deletion of old results, leftovers of killed runs, and unreferenced shards.
 
-    holding   the locks of all datasets that are not being audited; where shards may go, no audit begins meanwhile
-    plan      look; nothing is changed
-    remove    rename into STORE/gone/, then delete there: a kill at any point leaves results whole or absent, and the
-              next prune deletes the rest
+    holding   hold the locks of all datasets that are not being audited; for shards, also keep audits from starting
+    plan      list what would be deleted; changes nothing
+    remove    rename into STORE/gone/, then delete there: a kill at any point leaves results complete or absent, and the next prune
+              deletes the rest
 
-Never removed: the newest finished run of a dataset, and anything of a dataset that is being audited. States, alerts,
-calibrations and experiments are left alone. A shard stays if one of its contents is in the images of a kept run or in a
-dataset's list of known files.
+Never deleted: a dataset's newest finished run, data of a dataset that is being audited, states, alerts, calibrations and
+experiments. A shard is kept if one of its contents is in the images of a kept run or in a dataset's list of known files.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from dataprops.util.files import host_mark
 
 log = logging.getLogger(__name__)
 
-# .<name>.<pid>.<mark of the machine><8 hex digits>.part: see `util.files.aside_of`; without the mark: of earlier versions
+# .<name>.<pid>.<host mark><8 hex digits>.part: see `util.files.aside_of`; earlier versions have no host mark
 PART = re.compile(r"(?:^|\.)(\d+)(?:\.([0-9a-f]{8})?[0-9a-f]{8})?\.part$")
-STALE_SECONDS = 3600.0  # a process on another machine that shares the store cannot be seen; one that writes can
+STALE_SECONDS = 3600.0  # processes on other machines are invisible, but touch the files they write
 
 
 class Going(NamedTuple):
-    """Something to delete: `paths` in the order in which they are renamed, bytes, and why."""
+    """An item to delete: `paths` in the order of renaming, bytes, and reason."""
 
     paths: tuple[Path, ...]
     bytes: int
@@ -44,10 +43,10 @@ class Going(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What to keep: the newest N runs of each dataset, or those of its last D days (either keeps a run; with neither, all stay).
+    """Runs to keep: each dataset's newest N, and those of its last D days (either keeps a run; without both, all are kept).
 
-    Days end with the dataset's newest run, and count the run that was the newest when they began: a clock that jumps forward
-    makes nothing old, and an audit meanwhile leaves what was the newest before it.
+    The days end at the dataset's newest run, and the run that was newest when they began is also kept, so a clock that jumps forward
+    does not age runs.
     """
 
     keep_last: int | None = None
@@ -65,10 +64,9 @@ def datasets_of(store: Path) -> list[str]:
 
 @contextmanager
 def holding(store: Path, shards: bool = False) -> Iterator[tuple[list[str], list[str]]]:
-    """Hold the locks of all datasets that are not being audited: names held, names busy.
+    """Hold the locks of all datasets that are not being audited; yields (names held, names busy).
 
-    Where shards may go, audits that would begin wait until this ends: the first audit of a dataset is known to no list and
-    no result, and its shards would look idle.
+    With `shards`, audits cannot start meanwhile: the shards of a dataset's first audit are not yet referenced.
     """
     with ExitStack() as held:
         if shards:
@@ -84,19 +82,19 @@ def holding(store: Path, shards: bool = False) -> Iterator[tuple[list[str], list
 
 
 def plan(store: Path, policy: Policy, free: list[str], busy: list[str], now: datetime | None = None) -> list[Going]:
-    """What the policy deletes; the caller holds the locks of `free`, and the store closed if shards are to go (`holding`).
+    """Items that the policy deletes; call inside `holding`.
 
     Raises
     ------
     DatapropsError
-        If the policy keeps nothing, or shards are to go while a dataset is being audited.
+        If the policy keeps no run, or shards are to be deleted while a dataset is being audited.
     """
     if (policy.keep_last is not None and policy.keep_last < 1) or (
         policy.keep_days is not None and policy.keep_days < 0
     ):
-        raise DatapropsError("keep at least one run (--keep-last) and no negative number of days (--keep-days)")
+        raise DatapropsError("--keep-last must be at least 1, --keep-days at least 0")
     if policy.shards and busy:
-        raise DatapropsError(f"{', '.join(busy)} is being audited: shards can be removed when no audit is running")
+        raise DatapropsError(f"{', '.join(busy)} is being audited: shards can be deleted only when no audit is running")
     out = [Going((path,), size_of(path), "left by a killed prune") for path in sorted((store / "gone").glob("*"))]
     gone: set[Path] = set()
     for name in free:
@@ -129,7 +127,7 @@ def old_runs(store: Path, dataset: str, policy: Policy, now: datetime) -> list[P
 
 
 def _made(run: Path) -> datetime | None:
-    """When a run was started, from its id; None for a folder of another name, which is left alone."""
+    """Start time of a run, from its id; None for other folders, which are kept."""
     try:
         return datetime.strptime(run.name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -137,12 +135,12 @@ def _made(run: Path) -> datetime | None:
 
 
 def stale_parts(store: Path, names: Sequence[str] | None = None) -> list[Path]:
-    """Unfinished files of processes that are gone; of a process on another machine, those that were not touched for an hour.
+    """Unfinished files of dead processes; of processes on other machines, those not touched for an hour.
 
     Parameters
     ----------
     names : sequence of str, optional
-        Folders of the store to look in; default: all.
+        Subfolders of the store to search; default: all.
     """
     import psutil
 
@@ -163,17 +161,17 @@ def stale_parts(store: Path, names: Sequence[str] | None = None) -> list[Path]:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was written; or until then, where the clock was set back since: else it would be young until then."""
+    """Absolute age of a file, seconds; a time in the future (clock set back since) counts as age too."""
     return abs(time.time() - path.stat().st_mtime)
 
 
 def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going]:
-    """Shards without a content that a kept run or a list of known files names.
+    """Shards without content used by a kept run or a list of known files.
 
     Raises
     ------
     DatapropsError
-        If a list or a run cannot be read: then it is unknown what it refers to.
+        If a list or run cannot be read, so that its references are unknown.
     """
     import pyarrow.parquet as pq
 
@@ -182,7 +180,7 @@ def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going
             return set(pq.read_table(path, columns=["content"])["content"].to_pylist()) - {None}
         except (OSError, ValueError, KeyError) as error:
             raise DatapropsError(
-                f"{path} cannot be read ({error}): no shards are removed; restore or remove it"
+                f"{path} cannot be read ({error}): no shards are deleted; restore or delete it"
             ) from error
 
     wanted: set[str] = set()
@@ -194,24 +192,24 @@ def idle_shards(store: Path, datasets: list[str], gone: set[Path]) -> list[Going
     out = []
     for pixels in sorted((store / "shards").glob("*/*.npy")):
         index = pixels.with_suffix(".parquet")
-        # the index goes first: without it a shard does not count
+        # delete the index first: without it a shard is invalid
         paths = (index, pixels) if index.is_file() else (pixels,)
         if paths == (pixels,) and _age(pixels) < STALE_SECONDS:
             continue
         if paths == (pixels,) or not contents(index) & wanted:
-            out.append(Going(paths, sum(map(size_of, paths)), "a shard that no run or list of files refers to"))
+            out.append(Going(paths, sum(map(size_of, paths)), "an unreferenced shard"))
     return out
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file or of the files in a folder."""
+    """Size of a file or folder, bytes."""
     if path.is_dir() and not path.is_symlink():
         return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
     return path.lstat().st_size if path.exists() else 0
 
 
 def remove(store: Path, going: list[Going]) -> None:
-    """Rename each into STORE/gone/, then delete."""
+    """Delete the items: each is renamed into STORE/gone/ first."""
     bin_ = store / "gone"
     bin_.mkdir(exist_ok=True)
     for number, item in enumerate(going):

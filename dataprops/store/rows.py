@@ -1,4 +1,4 @@
-"""The rows of a pass as a file, and the basis of their sketches: what workers need to read, wherever they run."""
+"""Files from which workers read the rows of a pass and the basis of their sketches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ShardReader(NamedTuple):
 
 
 class RowPlaces(NamedTuple):
-    """Where the rows of a pass lie: row i is row `at[i]` of the shard file `names[shard[i]]` in `folder`."""
+    """Location of the rows of a pass: row i is row `at[i]` of the shard file `names[shard[i]]` in `folder`."""
 
     folder: Path
     names: Sequence[str]
@@ -43,7 +43,7 @@ def save_rows(
     y: np.ndarray,
     primary: np.ndarray,
 ) -> None:
-    """Write which shard rows, with which labels, make up a pass."""
+    """Save the location and labels of a pass's rows."""
     write_arrays(
         path,
         folder=np.array(str(places.folder)),
@@ -58,14 +58,14 @@ def save_rows(
 
 @functools.lru_cache(maxsize=2)
 def open_rows(path: str) -> Rows:
-    """The rows that `save_rows` described."""
+    """Open the rows saved by `save_rows`."""
     with np.load(path, allow_pickle=False) as saved:
         reader = ShardReader(pinned(Path(str(saved["folder"])), saved["names"].tolist()), saved["shard"], saved["at"])
         return Rows(reader, int(saved["features"]), saved["y"], saved["primary"])
 
 
 def save_basis(folder: Path, basis: Basis) -> Path:
-    """Write a basis into a file that is named by its content: a worker that has read one never takes another for it."""
+    """Save a basis in a file named by its content hash, so that workers can cache it by path."""
     arrays = basis_arrays(basis)
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(arrays):
@@ -78,6 +78,6 @@ def save_basis(folder: Path, basis: Basis) -> Path:
 
 @functools.lru_cache(maxsize=2)
 def open_basis(path: str) -> Basis:
-    """The basis that `save_basis` wrote."""
+    """Load a basis saved by `save_basis`."""
     with np.load(path, allow_pickle=False) as saved:
         return basis_from(dict(saved))

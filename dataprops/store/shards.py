@@ -1,13 +1,13 @@
-"""Canonical images on disk, addressed by content: what was decoded once under the same rules is never decoded again.
+"""Canonical images on disk, content-addressed: an image is decoded only once per preprocessing.
 
     STORE/shards/version.json
     STORE/shards/files/<dataset>.parquet       size and time of each file -> content (`hashing`)
     STORE/shards/<preprocess>/<shard>.npy      uint8 [n, D]
-    STORE/shards/<preprocess>/<shard>.parquet  content, row, pixels and facts of each image of the shard
+    STORE/shards/<preprocess>/<shard>.parquet  content, row, pixels and metadata of each image of the shard
 
-A shard counts only once its .parquet exists, which is written last (`decoding`). It is named by the contents it holds, so two
-processes that write the same shard write the same bytes. Unreadable images are recorded too, with the reason, and not
-tried again every night. A shard that is damaged is left out with a warning, and its images are decoded again.
+A shard is valid once its .parquet exists, which is written last (`decoding`). Its name is a hash of its contents, so two processes
+writing the same shard write the same bytes. Unreadable images are recorded with the reason, and not retried. A damaged shard is
+ignored with a warning, and its images are decoded again.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from dataprops.util.files import write_aside
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-SCATTERED = 8  # runs of rows of each shard: beyond it they are gathered at once
-MAPPED = 128  # shards that stay mapped
+SCATTERED = 8  # mean runs of rows per shard above which rows are gathered by fancy indexing
+MAPPED = 128  # shards kept memory-mapped
 
 MEASURES = tuple(f"original_{name}" for name in Measures._fields)
-# of these, what every readable image has: the first, and the first that came with each later change. Images of an older store that
-# lack one are decoded again: without it what needs it is not told, which nobody would see
+# measures that every readable image has: one per version that added some. Images from older stores without them are decoded again,
+# since findings that need them would silently be missing
 ALWAYS = (MEASURES[0], "original_step")
 INDEX = pa.schema(
     [
@@ -51,7 +51,7 @@ INDEX = pa.schema(
         ("peak", pa.int64()),
         ("grey", pa.bool_()),
         ("error", pa.string()),
-        # of the original; absent from shards of before
+        # of the original; missing in older shards
         ("jpeg_step", pa.float32()),
         *((name, pa.float32()) for name in MEASURES),
     ]
@@ -59,12 +59,12 @@ INDEX = pa.schema(
 
 
 def may_pass(errors: pd.Series) -> pd.Series:
-    """Which images to try again: those whose failure may be temporary (`decode.PASSING`)."""
+    """Mask of images to retry: those whose failure may be temporary (`decode.PASSING`)."""
     return errors.astype(object).str.startswith(PASSING).eq(True)
 
 
 def to_read_again(table: pd.DataFrame) -> pd.Series:
-    """Which entries of an index to make again: those that may be read now, and those measured by a version that measured less."""
+    """Mask of index entries to redo: temporary failures, and images without all measures in `ALWAYS`."""
     return may_pass(table["error"]) | (table["error"].isna() & table[list(ALWAYS)].isna().any(axis=1))
 
 
@@ -74,9 +74,9 @@ class ShardIndex(NamedTuple):
     Attributes
     ----------
     files : list of Path
-        Shard files, in order of their names.
+        Shard files, sorted by name.
     table : DataFrame
-        The index rows of all shards, each content once, with the shard's number.
+        Index rows of all shards, each content once, with the shard number.
     position : dict
         Content -> row of `table`.
     """
@@ -86,7 +86,7 @@ class ShardIndex(NamedTuple):
     position: dict[str, int]
 
     def rows(self, shard: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Canonical images by shard number and row, uint8 [len(at), D], in the order asked for."""
+        """Canonical images by shard number and row, uint8 [len(at), D], in the given order."""
         if not len(at):
             features = _mapped(self.files[0]).shape[1] if self.files else 0
             return np.empty((0, features), np.uint8)
@@ -109,14 +109,14 @@ class ShardIndex(NamedTuple):
 
 
 def _mapped(file: Path) -> np.ndarray:
-    """A shard's pixels, mapped; opened once, as that takes as long as reading a hundred small images."""
+    """A shard's pixels, memory-mapped and cached: opening takes as long as reading a hundred small images."""
     stat = file.stat()
     return _mapped_state(str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=MAPPED)
 def _mapped_state(file: str, *state: int) -> np.ndarray:
-    """A file in this state: a damaged one is written anew under its name."""
+    """Map a file; keyed by its state, since a damaged shard is rewritten under the same name."""
     return np.load(file, mmap_mode="r")
 
 
@@ -130,7 +130,7 @@ def _runs(shard: np.ndarray, at: np.ndarray) -> Iterator[tuple[int, int, int, in
 
 
 def open_shards(folder: Path) -> ShardIndex:
-    """Read the indices of a folder's shards; damaged ones are left out with a warning.
+    """Read the indices of a folder's shards; damaged ones are ignored with a warning.
 
     Raises
     ------
@@ -146,9 +146,9 @@ def open_shards(folder: Path) -> ShardIndex:
             file = index.with_suffix(".npy")
             pixels = np.load(file, mmap_mode="r", allow_pickle=False)
             if pixels.ndim != 2 or pixels.dtype != np.uint8 or len(pixels) != table.num_rows:
-                raise ValueError(f"it holds {pixels.dtype} {list(pixels.shape)}, its index {table.num_rows} images")
+                raise ValueError(f"it has {pixels.dtype} {list(pixels.shape)}, its index {table.num_rows} images")
             if file.stat().st_size != pixels.offset + pixels.nbytes:
-                raise ValueError("its size is not what its header says")
+                raise ValueError("its size does not match its header")
         except (OSError, ValueError, EOFError, pa.ArrowInvalid) as error:
             log.warning("the shard %s is damaged (%s): its images are decoded again", index.stem, error)
             continue
@@ -157,7 +157,7 @@ def open_shards(folder: Path) -> ShardIndex:
     whole = pa.concat_tables(tables) if tables else INDEX.append(pa.field("shard", pa.int64())).empty_table()
     table = whole.to_pandas()
     table = table[table["content"].notna()]
-    # what was tried again and read, or measured since, counts, not the old entry
+    # entries that were redone take precedence over the old ones
     table = table.iloc[np.argsort(to_read_again(table).to_numpy(), kind="stable")]
     table = table.drop_duplicates("content").reset_index(drop=True)
     return ShardIndex(files, table, {content: row for row, content in enumerate(table["content"])})
@@ -166,14 +166,14 @@ def open_shards(folder: Path) -> ShardIndex:
 def pinned(folder: Path, names: Sequence[str]) -> ShardIndex:
     """These shards of a folder, numbered in this order, without their indices.
 
-    What holds shard numbers keeps the names beside them: meanwhile an audit of another dataset may add shards to the folder,
-    and its list would number them anew.
+    Shard numbers are stored together with these names: an audit of another dataset may add shards to the folder and shift the
+    numbering.
     """
     return ShardIndex([folder / name for name in names], INDEX.empty_table().to_pandas(), {})
 
 
 def describe(index: ShardIndex, contents: Sequence[str | None]) -> pd.DataFrame:
-    """Index rows of these contents, in their order; rows of NaN / None where a content is in no shard."""
+    """Index rows of these contents, in order; NaN / None for contents in no shard."""
     rows = [index.position.get(content, -1) if content is not None else -1 for content in contents]
     return index.table.reindex(rows).drop(columns="content").reset_index(drop=True)
 
@@ -185,12 +185,12 @@ def _check_version(shards: Path) -> None:
             schema = json.loads(marker.read_text())["schema"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatapropsError(
-                f"{marker} is damaged ({error}): restore it, or remove that folder (the images are then decoded again)"
+                f"{marker} is damaged ({error}): restore it, or delete that folder (the images are then decoded again)"
             ) from error
         if schema != SCHEMA:
             raise DatapropsError(
-                f"the shards in {shards} have schema {schema}, this version reads {SCHEMA}: use another --store, or"
-                " remove that folder (the images are then decoded again)"
+                f"the shards in {shards} have schema {schema}, but this version reads {SCHEMA}: use another --store, or"
+                " delete that folder (the images are then decoded again)"
             )
     elif shards.is_dir():
         write_aside(marker, lambda aside: aside.write_text(json.dumps({"schema": SCHEMA}) + "\n"))

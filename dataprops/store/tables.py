@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from dataprops.util.files import write_aside
 
-if TYPE_CHECKING:  # a command opens its store first, and starts the Prefect server before pandas is imported
+if TYPE_CHECKING:  # commands open the store and start the Prefect server before importing pandas
     import pandas as pd
 
-SCHEMA = 3  # of the store and its tables; `migrations` has the steps between two
+SCHEMA = 3  # version of the store and its tables; see `migrations`
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a Parquet file with the schema version in its metadata, aside, then rename."""
+    """Write a Parquet file atomically, with the schema version in its metadata."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # attributes of a frame are for the running process: Parquet metadata that pandas would choke on otherwise
+    # drop DataFrame.attrs, which pandas would try to serialise into the metadata
     arrow = pa.Table.from_pandas(pd.DataFrame(table.to_dict("series")), preserve_index=False)
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"dataprops.schema": str(SCHEMA).encode()})
     write_aside(path, lambda aside: pq.write_table(arrow, aside, compression="zstd"))

@@ -2,7 +2,7 @@
 
     scan -> decode -> distances -> measure -> probe -> find -> check -> report
 
-`composition.STAGES` has them in their order; they know neither Prefect nor Dask, only `Tools`. A stage's files
-(`workspace.Workspace`) are whole or absent, and what is expensive (shards, passes) is addressed by content: a stage that runs
-again does only what is missing.
+`composition.STAGES` has the order. Stages do not depend on Prefect or Dask, only on `Tools`. Their files (`workspace.Workspace`) are
+written atomically, and expensive results (shards, passes) are content-addressed, so a stage that is repeated does only what is
+missing.
 """

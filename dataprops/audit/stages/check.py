@@ -69,8 +69,8 @@ def check(run: Run, tools: Tools) -> Checked:
 
 
 def _unchanged(prediction: Prediction, before: str) -> Prediction:
-    """A change between audits of the same files is none, and has no interval."""
+    """Set the change of the loss between audits of the same files to exactly 0."""
     if prediction.name != "log_loss_change" or prediction.value is None or abs(prediction.value) > SAME_VALUE:
         return prediction
-    sentence = f"The files and labels are the same as in run {before}: the expected test loss is, too."
+    sentence = f"Files and labels are the same as in run {before}, and so is the expected test loss."
     return replace(prediction, value=0.0, low=0.0, high=0.0, sentence=sentence, significant=False)

@@ -1,4 +1,4 @@
-"""Stage 2: canonical images in shards, and the facts of each file."""
+"""Stage 2: canonical images in shards, and metadata of each file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from dataprops.store import decoding, hashing, held, shards
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
 
-READ_AT_ONCE = 256  # images whose files are read and hashed as one piece of work
-CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and bytes of their files, that travel with a piece of work
-SAME = 0.5  # share of images of the smaller of two sets that both hold, if they are states of one dataset
-KEPT_BYTES = 64 * 2**20  # of files that were read to be hashed, until they are decoded
-DEVICES = ("scanner", "site")  # of `dicom_identity.Identity`
-CHANNEL_SAMPLE = 64  # images looked at to tell grey from colour
+READ_AT_ONCE = 256  # images read and hashed per task
+CARRIED, CARRIED_BYTES = 16, 32 * 2**20  # images, and their bytes, sent along with a task
+SAME = 0.5  # minimum overlap (relative to the smaller) of two states of one dataset
+KEPT_BYTES = 64 * 2**20  # files held in memory between hashing and decoding
+DEVICES = ("scanner", "site")  # fields of `dicom_identity.Identity`
+CHANNEL_SAMPLE = 64  # images checked for colour
 
 
 def decode(run: Run, tools: Tools) -> Decoded:
-    """Read every image, and decode those that no shard holds yet."""
+    """Hash every image, and decode those that are in no shard yet."""
     source = source_of(run)
     table = run.files.listing.read()
     keys = [os.fsdecode(key) for key in table.pop("key")]
@@ -56,7 +56,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     gone = facts["shard"].isna() & fingerprints["content"].notna()
     _describe_devices(run, fingerprints)
     facts["error"] = facts["error"].fillna(fingerprints["error"]).where(~gone, CHANGED)
-    if table["group"].isna().all():  # nobody named the patients: DICOM files do
+    if table["group"].isna().all():  # no groups given: take them from DICOM headers
         table["group"], more = group_of(fingerprints, run.config.patients)
         decisions += more
     images = pd.concat([table, fingerprints[["content", "bytes", "study", "series", "frames"]], facts], axis=1)
@@ -71,7 +71,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
 
 
 def _describe_devices(run: Run, fingerprints: pd.DataFrame) -> None:
-    """Scanner and site of DICOM files beside what a manifest says of the images, where there are several."""
+    """Add scanner and site of DICOM files to the described columns, if they vary."""
     several = {
         f"{name} (DICOM)": fingerprints[name].to_numpy(object) for name in DEVICES if fingerprints[name].nunique() > 1
     }
@@ -82,14 +82,14 @@ def _describe_devices(run: Run, fingerprints: pd.DataFrame) -> None:
 
 
 def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
-    """Refuse another folder of the same name: the history would compare two different datasets.
+    """Refuse a different dataset under the same default name: the history would compare unrelated datasets.
 
-    A set that has moved, or was packed, holds the same files, and goes on.
+    A dataset that was moved or packed has the same files and is accepted.
 
     Raises
     ------
     DatapropsError
-        If the last audit under this name, which nobody gave, was of another place and mostly of other images.
+        If no name was given, and the last audit of this name was of another location and mostly of other images.
     """
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     before, now = (previous or {}).get("place"), place_of(run.config.source)
@@ -103,13 +103,13 @@ def _refuse_another_set(run: Run, fingerprints: pd.DataFrame) -> None:
     if old and new and len(old & new) < SAME * min(len(old), len(new)):
         own = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(now.rpartition(":")[2]).parts[-2:])).strip("-._")
         raise DatapropsError(
-            f"the store holds audits of {run.config.dataset!r} from {before}, and {now} holds other images: name this set, as"
-            f" with --name {own or 'another'}; or give --name {run.config.dataset} to continue that history"
+            f"the store has audits of {run.config.dataset!r} from {before}, but {now} has other images: name this dataset, e.g."
+            f" --name {own or 'another'}; or pass --name {run.config.dataset} to continue that history"
         )
 
 
 def _range(run: Run, fingerprints: pd.DataFrame) -> tuple[str, list[Decision]]:
-    """Which values of the set become black and white: one decision for all images (`ranges`)."""
+    """The values mapped to black and white, decided once for the whole dataset (`imaging.ranges`)."""
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)
     before = None if previous is None else previous["preprocess"].get("values")
     facts = Facts(
@@ -120,11 +120,11 @@ def _range(run: Run, fingerprints: pd.DataFrame) -> tuple[str, list[Decision]]:
 
 
 def _enlarged(images: pd.DataFrame, size: int) -> list[Decision]:
-    """The size as a decision where every image is compared at twice its own size or more: that takes time and tells no more."""
+    """A note if every image is enlarged at least twofold, which costs time and adds no information."""
     largest = int(images[["width", "height"]].to_numpy().max(initial=0))
     if not 0 < 2 * largest <= size:
         return []
-    why = f"no image has a side above {largest} pixels, and enlarged ones take longer"
+    why = f"no image has a side above {largest} pixels, and enlarging costs time"
     return [Decision("size", f"compared at {size} x {size}", why, f"--size {largest}")]
 
 
@@ -137,7 +137,7 @@ def _fill_shards(
     folder: Path,
     means: tuple[int | None, held.Kept],
 ) -> int:
-    """Decode what no shard holds yet, within a memory and from what is kept of files; returns how many images that were."""
+    """Decode images that are in no shard yet; `means` are the memory limit and files held in memory. Returns their number."""
     memory, kept = means
     contents = fingerprints["content"].tolist()
     order = source.order(keys)
@@ -159,7 +159,7 @@ def _fill_shards(
 
 
 def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], kept: held.Kept) -> pd.DataFrame:
-    """Content, size and reason of each image; files that did not change since the last run are not read."""
+    """Fingerprint of each image, with the error if it cannot be read; files unchanged since the last run are not read."""
     cache = run.shards / "files" / f"{run.config.dataset}.parquet"
     table = hashing.known_fingerprints(source, keys, cache)
     table["error"] = pd.Series([None] * len(keys), dtype=object)
@@ -171,14 +171,14 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], k
         batches = [[keys[i] for i in new[start : start + step]] for start in starts]
         carried = zip(source.read_ahead(batches), starts, batches, strict=True)
         pieces = ((*piece, run.config.memory, tools.workers, kept) for piece in carried)
-        # columns by themselves: a table that is written to piece by piece takes longer than the files
+        # as separate arrays: filling a DataFrame batch by batch takes longer than reading the files
         columns = {name: table[name].to_numpy(copy=True) for name in table.columns}
         with tools.progress("reading files", len(new), "images") as advance:
             for fingerprints in tools.map(hashing.fingerprint_batch, pieces):
                 at = new[fingerprints.first : fingerprints.first + len(fingerprints.content)]
                 for name in ("content", "bytes", "error", *hashing.IDENTITY, *hashing.VALUES):
                     columns[name][at] = getattr(fingerprints, name)
-                # what is no file has its stamp already
+                # images that are not files have their version token already
                 columns["time"][at] = np.maximum(fingerprints.time, columns["time"][at])
                 advance(len(at))
         table = pd.DataFrame({name: pd.Series(values, dtype=table[name].dtype) for name, values in columns.items()})
@@ -187,7 +187,7 @@ def _fingerprints(run: Run, tools: Tools, source: OpenSource, keys: list[str], k
 
 
 def _channels(run: Run, source: OpenSource, keys: list[str]) -> int:
-    """The channels asked for; else those of the last audit, so that the numbers stay comparable; else by what the set holds."""
+    """Number of channels: as requested, otherwise as in the last audit (to stay comparable), otherwise detected in a sample."""
     if run.config.channels is not None:
         return run.config.channels
     previous = previous_summary(Path(run.store), run.config.dataset, run.run_id)

@@ -30,11 +30,11 @@ from dataprops.util.tools import Tools
 
 log = logging.getLogger(__name__)
 
-JOBS_PER_WORKER = 4  # so that a pass shows progress and no worker waits long for the last one
+JOBS_PER_WORKER = 4  # for progress display and load balancing
 
 
 def distances(run: Run, tools: Tools) -> Passed:
-    """One pass over all pairs of distinct images, or over those that the last audit did not cover."""
+    """Compare all pairs of distinct images, except those covered by the last audit."""
     scanned, features = run.files.scanned.read(), run.files.decoded.read().preprocess.features
     rows = _rows_of(run)
     spec = pass_spec(run.config, int(rows.primary.sum()), features, numeric=scanned.label_kind == "numbers")
@@ -66,7 +66,7 @@ def distances(run: Run, tools: Tools) -> Passed:
 
 
 def pass_spec(config: AuditConfig, n: int, features: int, *, numeric: bool) -> PassSpec:
-    """What the pass over n distinct images collects."""
+    """What a pass over n distinct images collects."""
     return PassSpec(
         k=neighbours_needed(_estimators(config), config.k, n),
         numeric=numeric,
@@ -75,16 +75,16 @@ def pass_spec(config: AuditConfig, n: int, features: int, *, numeric: bool) -> P
 
 
 def _rows_of(run: Run) -> distinct.Distinct:
-    """The distinct images, which are the rows of the pass; where their pixels lie is written for the workers."""
+    """The distinct images (rows of the pass); writes the location of their pixels for the workers."""
     preprocess = run.files.decoded.read().preprocess
     images = run.files.files.read()
     rows = distinct.distinct_rows(images)
     if not rows.n:
         reason = images["error"].value_counts().index[0]
-        way_out = "; run the audit again when nothing writes there" if reason == CHANGED else ""
+        way_out = "; repeat the audit when no process is writing there" if reason == CHANGED else ""
         raise DatapropsError(
             f"none of the {len(images)} images of {run.config.source} can be read: {reason}"
-            f" ({images['path'].iloc[0]} is the first){way_out}"
+            f" (first: {images['path'].iloc[0]}){way_out}"
         )
     place: pd.DataFrame = images.set_index("image").loc[rows.first]
     save_rows(
@@ -105,7 +105,7 @@ def _rows_of(run: Run) -> distinct.Distinct:
 def _pass(
     run: Run, tools: Tools, rows: distinct.Distinct, spec: PassSpec, plan: Plan, anchors: np.ndarray | None
 ) -> PassResult:
-    """The pass itself; its outcome is kept for `measure`, and for the next audit of the dataset."""
+    """Run the pass; its result is saved for `measure` and for the next audit of the dataset."""
     pass_key = run.files.decoded.read().preprocess.key
     classes = run.files.scanned.read().classes
     known_path = run.states / f"{pass_key}.npz"
@@ -129,7 +129,7 @@ def _pass(
             result = anchor_pass(everything, anchors, spec, plan, runner, watch)
     near = (*result.near.arrays(), result.near.count)
     found = PreviousPass(rows.pixels, rows.y, rows.primary, result.state, *near, spec, result.sketches)
-    # what is known of some images alone completes no later pass
+    # an anchored pass is incomplete: it cannot seed the next audit
     save_known(run.files.pass_state if anchors is not None else known_path, found, classes)
     if anchors is None:
         shutil.copyfile(known_path, run.files.pass_state)
@@ -138,7 +138,7 @@ def _pass(
 
 
 def estimators_of(run: Run) -> tuple[str, ...]:
-    """The groups of estimators that this run computes."""
+    """The estimator groups that this run computes."""
     return _estimators(run.config)
 
 
@@ -148,5 +148,5 @@ def _estimators(config: AuditConfig) -> tuple[str, ...]:
 
 
 def near_squared(rms: float, features: int) -> float:
-    """Squared distance of two images that differ by `rms` grey levels in the root mean square."""
+    """Squared distance corresponding to an RMS difference of `rms` grey levels."""
     return float(rms * rms * features)

@@ -1,4 +1,4 @@
-"""Stage 6: what stands out, and the numbers that checks look at."""
+"""Stage 6: findings, and the measures used by checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataprops.util.tools import Tools
 
 
 def context_of(run: Run) -> Context:
-    """Everything that the findings of this run may use."""
+    """The input of the findings."""
     files = run.files
     scanned, passed = files.scanned.read(), files.passed.read()
     images, pictures = files.images.read(), Pictures(run)
@@ -35,7 +35,7 @@ def context_of(run: Run) -> Context:
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,
-        # with a given distance all pairs within it are counted, however few are listed
+        # with --near-rms all pairs within it are counted, even if not all are listed
         near_count=max(passed.near_pairs - len(listed), 0) + len(copies.pairs),
         empty_classes=scanned.empty_classes,
         left_out=scanned.left_out,
@@ -55,7 +55,7 @@ def context_of(run: Run) -> Context:
 
 
 def find(run: Run, tools: Tools) -> dict[str, int]:
-    """Findings, and the numbers that checks use; returns the count of each kind."""
+    """Find problems, and compute the measures used by checks; returns the number of findings per kind."""
     with one_thread():
         context = context_of(run)
         context = context._replace(slices=beside.hard_parts(run, context))

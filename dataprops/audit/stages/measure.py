@@ -1,4 +1,4 @@
-"""Stage 4: dimension and sharpness of the set, and local values of each image."""
+"""Stage 4: dimension and sharpness of the dataset, and per-image values."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from dataprops.util.tools import Tools
 
 
 def measure(run: Run, tools: Tools) -> Measured:
-    """Dimension and sharpness of the set, and local values of each image."""
+    """Estimate dimension and sharpness of the dataset, and per-image values."""
     config, files = run.config, run.files
     scanned, passed = files.scanned.read(), files.passed.read()
     images = files.files.read()
     rows = distinct.distinct_rows(images)
     known = load_known(files.pass_state, scanned.classes)
     if known is None:
-        raise DatapropsError(f"the work folder {run.work} is damaged: run the audit again")
+        raise DatapropsError(f"the work folder {run.work} is damaged: repeat the audit")
     state = known.state
     everything = open_rows(str(files.rows))
 
@@ -59,7 +59,7 @@ def measure(run: Run, tools: Tools) -> Measured:
         wanted,
         asked,
         runner,
-        lambda pairs: tools.progress("many neighbours of some", pairs, "pairs"),
+        lambda pairs: tools.progress("neighbours of a sample", pairs, "pairs"),
         known.sketches,
     )
     subsets = []

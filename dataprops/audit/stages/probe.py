@@ -1,4 +1,4 @@
-"""Stage 5: a reference classifier trained on the set (`dataprops.probe`): what it errs on, learns with more images, and doubts."""
+"""Stage 5: a reference classifier trained on the dataset (`dataprops.probe`): error, learning curve, suspect labels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from dataprops.util.tools import Tools
 
 LEFT_OUT = "left out with --no-probe"
 NEAR = 2.0  # grey levels
-# chosen on these sets: of 10,000 CIFAR images 47 have so near a neighbour, of 724 chest X-rays 2, of 1,500 brain MRI with copies 108
+# images with so near a neighbour, on the sets used to choose it: 47 of 10,000 CIFAR, 2 of 724 chest X-rays, 108 of 1,500 brain MRI
 RATIO = 0.4
 
 
 def probe(run: Run, tools: Tools) -> Probed:
-    """Train the reference classifier, unless it is left out or there is nothing to learn."""
+    """Train the reference classifier, unless disabled or not applicable."""
     files, kind = run.files, run.files.scanned.read().label_kind
     images = files.images.read()
     usable = images[images["pixels"].notna() & images["y"].notna()].reset_index(drop=True)
-    reason = LEFT_OUT if not run.config.probe else "the set has no labels" if kind == "none" else None
+    reason = LEFT_OUT if not run.config.probe else "the dataset has no labels" if kind == "none" else None
     numeric = kind == "numbers"
     at = np.empty(0, np.int64)
     leak_group, notes = np.empty(0, np.int64), []
@@ -45,7 +45,7 @@ def probe(run: Run, tools: Tools) -> Probed:
     if reason is not None:
         files.probed.write({"probe": None, "probe_withheld": reason})
         files.probe.write(record.empty_table())
-        files.change.write({"withheld": f"it is measured by the probe, and this audit has none: {reason}"})
+        files.change.write({"withheld": f"this audit has no reference classifier: {reason}"})
         at = at[:0]
     else:
         _train(run, tools, usable, at, leak_group, notes)
@@ -61,7 +61,7 @@ def probe(run: Run, tools: Tools) -> Probed:
 def _train(
     run: Run, tools: Tools, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray, notes: list[str]
 ) -> None:
-    """Train the reference classifier on the images at these places, and write what it found."""
+    """Train the reference classifier on rows `at` of `usable`, and write its results."""
     files, numeric = run.files, run.files.scanned.read().label_kind == "numbers"
     part = usable.iloc[at]
     names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
@@ -88,7 +88,7 @@ def _train(
 
 
 def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Tensor]:
-    """Edges and tones of the images, of which `x` is 32 x 32; none of sets in which nobody asks for them."""
+    """Edge and tone descriptors of the images (`x`: images at 32 x 32); empty for large datasets, which do not use them."""
     if len(image) > measure.MANY:
         return []
     edges = [descriptors.edges(shrink(pixels, descriptors.SIDE)) for _, pixels in Pictures(run).blocks(image.tolist())]
@@ -96,15 +96,15 @@ def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Te
 
 
 def grouped_by(part: pd.DataFrame) -> str:
-    """What folds keep together besides copies."""
+    """How folds are grouped, besides copies."""
     return "group" if part["group"].notna().any() else "image"
 
 
 def near_alike(neighbours: pd.DataFrame, features: int, listed: pd.DataFrame) -> pd.DataFrame:
-    """Pairs a, b, distance that folds keep together: the listed ones, and of neighbours those that are far nearer than others.
+    """Pairs (a, b, distance) that folds keep together: the listed ones, and unusually close neighbours.
 
-    Those are within `NEAR` grey levels root mean square, or `RATIO` times the distance of both to the farthest of their neighbours.
-    The near-copies that the audit finds are more (turned, cut), but they are looked for while the probe is trained.
+    Close means within `NEAR` grey levels RMS, or within `RATIO` times the distance of each to its farthest listed neighbour. The
+    audit's near-copies include more (rotated, cropped), but are found while the probe trains.
     """
     a, b, distance = (neighbours[name].to_numpy() for name in ("image", "neighbour", "distance"))
     scale = neighbours.groupby("image")["distance"].max()
@@ -115,7 +115,7 @@ def near_alike(neighbours: pd.DataFrame, features: int, listed: pd.DataFrame) ->
 
 
 def _leak_groups(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
-    """The leak group of each image: images of a group, identical and near-identical ones share one."""
+    """Leak group of each image, shared by images of a group and by identical and near-identical images."""
     place = pd.Series(np.arange(len(images)), index=images["image"].to_numpy())
     group = pd.factorize(images["group"])[0]  # -1 where there is none
     first = pd.factorize(images["pixels"])[0]
@@ -127,7 +127,7 @@ def _leak_groups(images: pd.DataFrame, near: pd.DataFrame) -> np.ndarray:
 
 
 def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Positions of the images that are used, and a note on what was left out."""
+    """Rows of the images used, and notes on those left out."""
     at, notes = np.arange(len(images)), []
     if not numeric:
         y = images["y"].to_numpy(np.int64)
@@ -152,7 +152,7 @@ def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: i
 
 
 def codes_of(images: pd.DataFrame) -> tuple[list[str], Any]:
-    """Names of the classes, and each image's as a place among them."""
+    """Class names, and the class index of each image, int64 [n]."""
     labels = images["label"].astype(str).to_numpy(object)
     names, y = np.unique(labels, return_inverse=True)
     return [str(name) for name in names], y.astype(np.int64)

@@ -25,11 +25,11 @@ from dataprops.util.files import write_text
 from dataprops.util.json import to_json
 from dataprops.util.tools import Tools
 
-RUNS = 50  # audits in the plot of the history
+RUNS = 50  # audits in the history plot
 
 
 def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
-    """The tables that the report is made of; those of the reference classifier are empty where it did not run."""
+    """Input tables of the report; `predictions` is empty if the reference classifier did not run."""
     return {
         "images": files.images.read(),
         "properties": files.properties.read(),
@@ -44,7 +44,7 @@ def report_tables(files: Workspace) -> dict[str, pd.DataFrame]:
 
 
 def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
-    """What changed since the previous audit, or why that is unknown; None if there is none."""
+    """Changes since the previous audit, or why they are unknown; None without a previous audit."""
     if summary["previous"] is None:
         return None
     previous = run.results.parent / summary["previous"]
@@ -55,11 +55,11 @@ def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
         remembered.save({folder.name for folder in finished_runs(Path(run.store), run.config.dataset)} | {run.run_id})
         return found
     except DatapropsError as error:
-        return f"The audit before cannot be compared: {error}."
+        return f"The previous audit is not comparable: {error}."
 
 
 def _history(run: Run, summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """The last audits of the dataset under this preprocessing, as the report's plot shows them; this one is the last."""
+    """Records of the dataset's last audits with this preprocessing, ending with this one, for the history plot."""
     earlier = []
     for folder in finished_runs(Path(run.store), run.config.dataset)[-RUNS:]:
         try:
@@ -70,12 +70,12 @@ def _history(run: Run, summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(run: Run, tools: Tools) -> Published:
-    """Write the report, and publish it with the result tables in one step."""
+    """Write the report, and publish all results in one atomic step."""
     begin = time.perf_counter()
     files = run.files
     summary: dict[str, Any] = files.summary.read() | {"seconds": files.seconds.read()}
     tables = report_tables(files)
-    drawing = begin_plots(summary, tables, _history(run, summary), drawn.taken(run))  # it takes the longest
+    drawing = begin_plots(summary, tables, _history(run, summary), drawn.taken(run))  # takes longest
     files.run_row.write(run_table(run, summary))
     picture = Pictures(run)
     points = points_behind(Path(run.store), summary["predictions"])
@@ -91,5 +91,5 @@ def report(run: Run, tools: Tools) -> Published:
     write_text(files.results / "report.html", page)
     write_text(files.results / "summary.md", markdown_summary(summary, tables, picture))
     summary["seconds"]["report"] = time.perf_counter() - begin
-    write_text(files.results / "summary.json", to_json(summary))  # last: a folder that has it is whole
+    write_text(files.results / "summary.json", to_json(summary))  # last: marks the folder as complete
     return Published(str(publish(run)))

@@ -1,4 +1,4 @@
-"""Stage 1: what images there are."""
+"""Stage 1: list the images."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def source_options(config: AuditConfig) -> SourceOptions:
 
 def scan(run: Run, tools: Tools) -> Scanned:
     """List the images of the source, with labels, splits and groups. Decodes nothing."""
-    load_thresholds(run.config.thresholds)  # a wrong file is refused before any work
+    load_thresholds(run.config.thresholds)  # fail early if the file is invalid
     with bounded(run.config.memory):
         table = source_of(run).scan()
     if run.config.features or run.config.model:
-        from dataprops.audit.feature_space import check_features  # brings torch
+        from dataprops.audit.feature_space import check_features  # imports torch
 
         check_features(run.config, table)
     kind, y, classes = label_values(table["label"].tolist(), run.config.labels, table["path"].tolist())
@@ -52,7 +52,7 @@ def scan(run: Run, tools: Tools) -> Scanned:
     tell(decisions)
     names, reasons = zip(*left_out, strict=True) if left_out else ((), ())
     extra = {name: table.attrs[name] for name in ("spellings", "several", "unused_columns") if table.attrs.get(name)}
-    # a key may hold bytes that are not UTF-8
+    # keys may contain bytes that are not UTF-8
     keys = pd.Series([os.fsencode(key) for key in table["key"]], dtype=object)
     run.files.listing.write(table.assign(image=np.arange(len(table), dtype=np.int64), y=y, key=keys))
     if described := table.attrs.get("described"):
@@ -64,6 +64,6 @@ def scan(run: Run, tools: Tools) -> Scanned:
 
 
 def tell(decisions: Iterable[Mapping[str, str]]) -> None:
-    """Log each decision about the set, one line each."""
+    """Log the decisions about the dataset, one line each."""
     for decision in decisions:
         log.info("%s", Decision(**decision).line())
