@@ -1,4 +1,4 @@
-"""Channels: what each kind wants in the file, and the notification block of Prefect that it becomes."""
+"""Notification channels: the keys of each kind, their validation, and the Prefect block."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Kind(NamedTuple):
     Attributes
     ----------
     wanted, optional : tuple of str
-        Keys in the file.
+        Required and optional keys in the file.
     check : callable
-        values -> what is wrong with them, "" if nothing.
+        values -> error message, "" if valid.
     block : callable
         values -> an unsaved block.
     """
@@ -30,38 +30,38 @@ class Kind(NamedTuple):
 
 def _web_address(values: Mapping[str, Any]) -> str:
     good = isinstance(values["url"], str) and values["url"].startswith(("http://", "https://"))
-    return "" if good else "url must be a web address: http://... or https://..."
+    return "" if good else "url must be a URL: http://... or https://..."
 
 
 def _slack_address(values: Mapping[str, Any]) -> str:
-    good = "url must be that of a Slack webhook: https://hooks.slack.com/services/T.../B.../..."
+    good = "url must be a Slack webhook URL: https://hooks.slack.com/services/T.../B.../..."
     return "" if _understood(_slack, values) else good
 
 
 def _teams_address(values: Mapping[str, Any]) -> str:
-    good = "url must be that of a Teams workflow: https://....logic.azure.com/workflows/...?api-version=...&sig=..."
+    good = "url must be a Teams workflow URL: https://....logic.azure.com/workflows/...?api-version=...&sig=..."
     return "" if _understood(_teams, values) else good
 
 
 def _mail_address(values: Mapping[str, Any]) -> str:
     good = (
-        "url must be an Apprise mail address: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
-        " (sender and recipient must be whole addresses)"
+        "url must be an Apprise mail URL: mailtos://user:password@example.org?smtp=mail.example.org&to=a@example.org"
+        " (with complete sender and recipient addresses)"
     )
     mail = isinstance(values["url"], str) and values["url"].startswith(("mailto://", "mailtos://"))
     return "" if mail and _understood(_mail, values) else good
 
 
 def _understood(block: Callable[[Mapping[str, Any]], Any], values: Mapping[str, Any]) -> bool:
-    """Whether Apprise makes a service of the address; it leaves out what it cannot use, and would then send nothing."""
+    """Whether Apprise accepts the URL; it silently ignores invalid ones and would send nothing."""
     import logging
 
     apprise = logging.getLogger("apprise")
     level = apprise.level
-    apprise.setLevel(logging.CRITICAL)  # it would print the address, which may hold a password
+    apprise.setLevel(logging.CRITICAL)  # it would log the URL, which may contain a password
     try:
         return bool(len(block(values)._apprise_client))
-    except ValueError:  # pydantic's is one: no text, or an address that Prefect itself refuses
+    except ValueError:  # including pydantic's: not a string, or refused by Prefect
         return False
     finally:
         apprise.setLevel(level)
@@ -70,7 +70,7 @@ def _understood(block: Callable[[Mapping[str, Any]], Any], values: Mapping[str, 
 def _webhook(values: Mapping[str, Any]) -> Block:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
-    # a secret is put in when the message goes out, and the UI shows stars in its place
+    # secrets are substituted when sending, and masked in the UI
     secrets = {"header_value": str(values["token"])} if "token" in values else {}
     return CustomWebhookNotificationBlock(
         name="dataprops",

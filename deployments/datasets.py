@@ -1,7 +1,7 @@
-"""The file of datasets: what is audited, when, and who is notified. Read and checked as a whole before anything is deployed.
+"""The datasets file: datasets, schedules and notification channels, validated completely before anything is deployed.
 
-Every mistake is named with its file and line. Paths are relative to the file. A value "env:NAME" of a channel is taken from the
-environment when the file is deployed, so that no password stands in it.
+Errors name file and line. Paths are relative to the file. A channel's value "env:NAME" is read from the environment at deployment, to
+keep passwords out of the file.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from deployments.schedules import due
 URL = re.compile(r"https?://[^/\s]+(/\S*)?")
 REMOTE = re.compile(r"[a-z][a-z0-9+]*://")
 FROM_ENVIRONMENT = "env:"
-PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # what may be part of a block's name
+PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # allowed in block names
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A way to tell people; the kinds are in `channels.CHANNELS`."""
+    """A notification channel; the kinds are in `channels.CHANNELS`."""
 
     name: str
     kind: str
@@ -83,22 +83,22 @@ class DatasetEntry:
     options : mapping
         Fields of `dataprops.audit.config.AuditConfig`.
     schedule, timezone : str
-        Cron expression, or "" for none; the clock it is read by.
+        Cron expression ("": none), and its time zone.
     tell : tuple of str
         Names of channels.
     level : str
-        Severity from which on alerts are told.
+        Minimum severity sent to channels.
     late : float
-        Minutes after which a run that did not start is told.
+        Minutes after which a run that has not started is reported.
     watch : str
-        What the watcher looks at: a folder, a file or a remote prefix; "" for nothing.
+        Folder, file or remote prefix to watch; "" for none.
     settle, poll : float
-        Seconds without a change after which a copy is taken for finished; seconds between two looks at a remote prefix, or at a
-        folder that does not report changes.
+        Seconds without changes after which a copy counts as finished; polling interval (seconds) for remote prefixes and folders
+        without change notifications.
     again : float
-        Seconds after which an arrival that no audit followed is said once more.
+        Seconds after which an arrival that no audit followed is reported again.
     cluster, workers
-        As of `flows.audit.audit`.
+        As for `flows.audit.audit`.
     """
 
     name: str
@@ -124,11 +124,11 @@ class GridEntry:
     ----------
     name : str
     options : mapping
-        As of `flows.experiment.experiment`.
+        As for `flows.experiment.experiment`.
     schedule, timezone : str
-        Cron expression, or "" for none; the clock it is read by.
+        Cron expression ("": none), and its time zone.
     cluster, workers
-        As of `flows.experiment.experiment`.
+        As for `flows.experiment.experiment`.
     """
 
     name: str
@@ -141,18 +141,18 @@ class GridEntry:
 
 @dataclass(frozen=True)
 class Operations:
-    """A whole file.
+    """Content of a datasets file.
 
     Attributes
     ----------
     file : Path
     project : str
-        Marks what is deployed from this file, so that another file's is left alone.
+        Tag of everything deployed from this file.
     store : Path
     pool : str
         Work pool.
     base_url : str
-        Where results are served, for the links in the UI and in messages.
+        URL under which results are served, for links in the UI and in messages.
     """
 
     file: Path
@@ -174,7 +174,7 @@ OWN_OF_GRID = {option.name for option in fields(GridEntry)} - {"name", "options"
 
 
 class _File:
-    """The text and its tables; makes errors that name the line of a key."""
+    """A parsed file that can name the line of a key in errors."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -193,7 +193,7 @@ class _File:
 
     @contextmanager
     def naming(self, *where: str) -> Iterator[None]:
-        """Errors of the library name the line too."""
+        """Add the line to library errors."""
         try:
             yield
         except DatapropsError as error:
@@ -201,7 +201,7 @@ class _File:
 
     @contextmanager
     def naming_option(self, where: tuple[str, ...]) -> Iterator[None]:
-        """Errors of an option name its line, others that of the table."""
+        """Add the line to library errors: the option's, otherwise the table's."""
         try:
             yield
         except DatapropsError as error:
@@ -218,7 +218,7 @@ def _toml_place(path: Path, text: str, said: str) -> str:
 
 
 def line_of(text: str, where: tuple[str, ...]) -> int:
-    """The line of a key, given by its path; of the nearest table above it where the key itself is not found.
+    """Line of a key, given by its path; if not found, of its nearest enclosing table.
 
     Examples
     --------
@@ -245,12 +245,12 @@ def _keys(text: str) -> tuple[str, ...]:
 
 
 def read_operations(path: str | Path) -> Operations:
-    """Read and check a file of datasets.
+    """Read and validate a datasets file.
 
     Raises
     ------
     DatapropsError
-        If it cannot be read or anything in it is wrong; the message names file and line.
+        If it cannot be read or is invalid; the message names file and line.
     """
     path = Path(path).expanduser().resolve()
     file = _File(path)
@@ -260,16 +260,16 @@ def read_operations(path: str | Path) -> Operations:
         for key, value in _table(file, (name,), table.get(name, {})).items():
             _table(file, (name, key), value)
             if not NAME.fullmatch(key):
-                raise file.wrong((name, key), f"the name {key!r} may hold letters, digits, '.', '_' and '-' only")
+                raise file.wrong((name, key), f"the name {key!r} may contain only letters, digits, '.', '_' and '-'")
     if not table.get("datasets") and not table.get("experiments"):
-        raise file.wrong((), "no dataset: write a table [datasets.NAME] with its source")
+        raise file.wrong((), "no dataset: add a table [datasets.NAME] with its source")
     project = _text(file, table, "project", re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "datasets")
     for where, name in [(("project",), project), *((("channels", name), name) for name in table.get("channels", {}))]:
         if not PLAIN.fullmatch(name):
-            raise file.wrong(where, f"the name {name!r} may hold small letters, digits and single '-' only")
+            raise file.wrong(where, f"the name {name!r} may contain only lower-case letters, digits and single '-'")
     base_url = _text(file, table, "base_url", "http://127.0.0.1:4280")
     if not URL.fullmatch(base_url):
-        raise file.wrong(("base_url",), f"base_url is {base_url!r}; expected http://host:port")
+        raise file.wrong(("base_url",), f"base_url must be http://host:port, got {base_url!r}")
     store = (path.parent / Path(_text(file, table, "store", AuditConfig.store)).expanduser()).resolve()
     channels = tuple(_channel(file, name, dict(row)) for name, row in table.get("channels", {}).items())
     names = tuple(channel.name for channel in channels)
@@ -282,7 +282,7 @@ def read_operations(path: str | Path) -> Operations:
 
 def _table(file: _File, where: tuple[str, ...], value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise file.wrong(where, f"{'.'.join(where)} must be a table: write [{'.'.join(where)}] and its keys below")
+        raise file.wrong(where, f"{'.'.join(where)} must be a table: write [{'.'.join(where)}] with its keys below")
     return value
 
 
@@ -290,14 +290,14 @@ def _known(file: _File, where: tuple[str, ...], table: Mapping[str, Any], known:
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, list(known), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
             raise file.wrong((*where, key), f"unknown key {key!r}: {hint}")
 
 
 def _text(file: _File, table: Mapping[str, Any], key: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or not value:
-        raise file.wrong((key,), f"{key} is {value!r}; expected a string")
+        raise file.wrong((key,), f"{key} must be a string, got {value!r}")
     return value
 
 
@@ -307,7 +307,7 @@ def _channel(file: _File, name: str, row: dict[str, Any]) -> Channel:
     if kind not in CHANNELS:
         near = difflib.get_close_matches(str(kind), CHANNELS, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise file.wrong((*where, "kind"), f"kind is {kind!r}; expected {', '.join(CHANNELS)}{hint}")
+        raise file.wrong((*where, "kind"), f"kind must be one of {', '.join(CHANNELS)}, got {kind!r}{hint}")
     spec = CHANNELS[kind]
     _known(file, where, row, {*spec.wanted, *spec.optional})
     for key in spec.wanted:

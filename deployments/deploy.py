@@ -1,8 +1,8 @@
-"""From the file of datasets to Prefect: deployments, automations and notification blocks, each compared before it is written.
+"""Reconciles a Prefect server with a datasets file: deployments, automations and notification blocks; only changes are written.
 
-What is ours carries two tags, `dataprops` and `project:NAME` (a block has no tags: its name begins with both). What vanished
-from the file is found by them and removed, and nothing else is touched. What a person changed in the UI and the file does not
-speak of - a paused schedule, an automation that was switched off - stays.
+Our objects have the tags `dataprops` and `project:NAME` (blocks have no tags: their names begin with both). Objects no longer in the
+file are found by them and removed; others are not touched. Changes in the UI that the file does not cover (a paused schedule, a
+disabled automation) are kept.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 MARK = "dataprops"
 AUDIT, EXPERIMENT, DELIVER = "flows.audit.audit", "flows.experiment.experiment", "flows.deliver.deliver"
-ANSWER = 60.0  # seconds for a busy server to answer; one that is not there refuses at once
-POOL_LIMIT = 2  # runs at once of a pool that we make: an audit takes the whole machine, a delivery nothing
-# for every run, on whatever worker: our log lines in the UI, and no others; heartbeats often enough for silence to mean something
+ANSWER = 60.0  # timeout for a busy server, seconds; a missing one refuses at once
+POOL_LIMIT = 2  # concurrent runs of a pool that we create: an audit and a delivery
+# for every run on any worker: only our log lines in the UI, and frequent heartbeats
 RUN_ENVIRONMENT = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops,tasks,flows",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "DASK_LOGGING__DISTRIBUTED": "error",
-    # a worker may be started in a project that has packages named `flows` or `tasks`: a run imports the installed ones
+    # import the installed packages even if the worker's directory has packages named `flows` or `tasks`
     "PYTHONSAFEPATH": "1",
 }
 
 
 class Step(NamedTuple):
-    """What became of one thing: created, updated, unchanged or removed."""
+    """Outcome for one object: created, updated, unchanged or removed."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class Step(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A deployment as the file wants it."""
+    """A deployment as specified by the file."""
 
     flow: str
     name: str
@@ -69,30 +69,30 @@ class Wanted(NamedTuple):
 
 
 def tags_of(operations: Operations) -> tuple[str, str]:
-    """What marks everything that is made from this file."""
+    """Tags of everything created from this file."""
     return MARK, f"project:{operations.project}"
 
 
 def block_name(operations: Operations, channel: str) -> str:
-    """Name of a channel's block. No name of a project or channel holds two dashes: nobody else's begins like ours."""
+    """Name of a channel's block; unambiguous, since project and channel names have no double dash."""
     return f"{MARK}-{operations.project}--{channel}"
 
 
 def operation_for(operations: Operations, dataset: DatasetEntry) -> Operation:
-    """How a dataset is operated, as its runs are told."""
+    """The `operation` parameter of a dataset's runs."""
     channels = {row.name: row for row in operations.channels}
     blocks = {name: _slug(operations, channels[name]) for name in dataset.tell}
     return Operation(dataset.level, blocks, operations.base_url, str(operations.file))
 
 
 def _slug(operations: Operations, channel: Channel) -> str:
-    """A channel's block as Prefect loads it: "custom-webhook/name"."""
+    """Identifier with which Prefect loads a channel's block: "custom-webhook/name"."""
     block = CHANNELS[channel.kind].block(channel.values)
     return f"{block.get_block_type_slug()}/{block_name(operations, channel.name)}"
 
 
 def wanted_deployments(operations: Operations) -> list[Wanted]:
-    """One for each dataset and experiment, and one that delivers."""
+    """The deployments of all datasets and experiments, and the one that delivers notifications."""
     mark = tags_of(operations)
     wanted = []
     for dataset in operations.datasets:
@@ -131,9 +131,9 @@ def _load(entrypoint: str) -> Any:
 
 
 def require_server(patience: float = 0.0) -> str:
-    """The address of the Prefect server.
+    """URL of the Prefect server.
 
-    A process that stays waits up to `patience` seconds for it: both may have been started at once, and a busy server answers late.
+    Waits up to `patience` seconds for it to answer: it may be starting or busy.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def require_server(patience: float = 0.0) -> str:
 
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     url = configured_url(home)
-    way_out = "start one (prefect server start) and set PREFECT_API_URL to its address, e.g. http://127.0.0.1:4200/api"
+    way_out = "start one (prefect server start) and set PREFECT_API_URL to its URL, e.g. http://127.0.0.1:4200/api"
     if not url:
         raise DatapropsError(f"no Prefect server is configured: {way_out}")
     deadline = time.monotonic() + patience
@@ -169,7 +169,7 @@ def _client() -> Iterator[SyncPrefectClient]:
 
 
 def deployed_datasets() -> set[str]:
-    """Names of the datasets that have an audit on the server."""
+    """Names of the datasets with a deployed audit."""
     with _client() as client:
         flows = {flow.id: flow.name for flow in _pages(client.read_flows)}
         deployments = list(_pages(client.read_deployments))
@@ -177,12 +177,12 @@ def deployed_datasets() -> set[str]:
 
 
 def deploy(operations: Operations) -> list[Step]:
-    """Make the server hold what the file says; returns what became of each thing.
+    """Update the server to match the file; returns the outcome for each object.
 
     Raises
     ------
     DatapropsError
-        If something of the same name is there and was not made by us from this project; then nothing is written.
+        If an object of the same name exists that was not created from this project; then nothing is written.
     """
     with _client() as client:
         wanted = wanted_deployments(operations)
@@ -208,15 +208,15 @@ def _refuse_foreign(client: SyncPrefectClient, operations: Operations, wanted: l
         file = (found.parameters.get("operation") or {}).get("file") if mark <= set(found.tags) else None
         if file and Path(file) != operations.file and Path(file).is_file():
             raise DatapropsError(
-                f'project {operations.project!r} was deployed from {file}: write `project = "NAME"` at the top of one of the'
-                " two files, or remove the old one"
+                f'project {operations.project!r} was deployed from {file}: set `project = "NAME"` at the top of one of the'
+                " two files, or delete the old one"
             )
     for row in wanted:
         found = _read_deployment(client, row.full_name)
         if found is not None and not set(tags_of(operations)) <= set(found.tags):
             raise DatapropsError(
-                f"a deployment {row.full_name!r} is there already and was not made from project {operations.project!r} (its"
-                f" tags: {', '.join(found.tags) or 'none'}): give the dataset another name, or delete that deployment"
+                f"a deployment {row.full_name!r} already exists and was not created from project {operations.project!r} (its"
+                f" tags: {', '.join(found.tags) or 'none'}): rename the dataset, or delete that deployment"
             )
 
 
@@ -243,7 +243,7 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> Step:
         )
         client.create_work_pool(pool)
         return Step("work pool", name, "created")
-    # its owner may have changed it: it is a place, not a wish of the file
+    # pools are not specified by the file: keep the owner's settings
     return Step("work pool", name, "unchanged")
 
 
@@ -263,7 +263,7 @@ def _ensure_block(operations: Operations, channel: Channel) -> tuple[UUID, Step]
 
 def _block_values(block: Block) -> dict[str, Any]:
     values = block.model_dump(mode="json", context={"include_secrets": True})
-    return {name: value for name, value in values.items() if not name.startswith("_")}  # a saved one knows its own id
+    return {name: value for name, value in values.items() if not name.startswith("_")}  # saved blocks also have an id
 
 
 def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: Wanted) -> tuple[UUID, Step]:
@@ -280,7 +280,7 @@ def _ensure_deployment(client: SyncPrefectClient, operations: Operations, row: W
 
 
 def _desired(operations: Operations, row: Wanted) -> dict[str, Any]:
-    """What the server should hold of a deployment."""
+    """The desired state of a deployment on the server."""
     return {
         "description": row.description,
         "tags": sorted(row.tags),
@@ -325,7 +325,7 @@ def _write_deployment(client: SyncPrefectClient, row: Wanted, desired: Mapping[s
 
 
 def _as_desired(found: Any) -> dict[str, Any]:
-    """A deployment of the server in the words of `_desired`."""
+    """The current state of a deployment, in the format of `_desired`."""
     schedules = [(row.schedule.cron, row.schedule.timezone) for row in found.schedules if hasattr(row.schedule, "cron")]
     limit = found.global_concurrency_limit
     strategy = found.concurrency_options.collision_strategy.value if found.concurrency_options else None
@@ -358,7 +358,7 @@ def _ensure_automation(client: SyncPrefectClient, rule: AutomationCore) -> Step:
 def _remove_vanished(
     client: SyncPrefectClient, operations: Operations, wanted: list[Wanted], rules: set[str], blocks: set[UUID]
 ) -> list[Step]:
-    """Remove what carries our tags and is not wanted any more."""
+    """Remove objects with our tags that are no longer in the file."""
     mark = set(tags_of(operations))
     removed = []
     for rule in _pages(client.read_automations):
@@ -386,7 +386,7 @@ def _is_channel(document: Any) -> bool:
 
 
 def _pages(read: Callable[..., Any]) -> Iterator[Any]:
-    """All rows of a listing; the list is complete before anything is removed from it."""
+    """All rows of a paginated listing, read completely before any is deleted."""
     import inspect
 
     rows: list[Any] = []

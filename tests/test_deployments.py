@@ -94,22 +94,22 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ('tell = ["ward"]', 'tell = "ward"', 13, "tell must be a list of strings"),
         ('kind = "webhook"', 'kind = "webhok"', 5, "did you mean 'webhook'?"),
         ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),
-        ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "a web address"),
+        ('url = "http://127.0.0.1:9/hook"', 'url = "ward"', 6, "url must be a URL"),
         ('url = "http://127.0.0.1:9/hook"', 'url = "env:NO_SUCH_NAME"', 6, "NO_SUCH_NAME is not set"),
         (
             '"webhook"\nurl = "http://127.0.0.1:9/hook"',
             '"slack"\nurl = "https://example.org/x"',
             6,
-            "of a Slack webhook",
+            "a Slack webhook URL",
         ),
         (
             '"webhook"\nurl = "http://127.0.0.1:9/hook"',
             '"teams"\nurl = "https://example.org/x"',
             6,
-            "of a Teams workflow",
+            "a Teams workflow URL",
         ),
-        ("[datasets.chest]", '[datasets."a b"]', 8, "may hold letters"),
-        ("[channels.ward]", "[channels.Ward]", 4, "may hold small letters"),
+        ("[datasets.chest]", '[datasets."a b"]', 8, "may contain only letters"),
+        ("[channels.ward]", "[channels.Ward]", 4, "may contain only lower-case letters"),
         ('source = "digits:"', "", 16, "has no source"),
         ('store = "audits"', "stor = 1", 2, "did you mean 'store'?"),
         ("size = 64", 'thresholds = "none.toml"', 10, "none.toml cannot be read"),
@@ -124,7 +124,7 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, old, new, line, says):
 def test_a_wrong_mail_address_is_refused_and_a_good_one_is_not(tmp_path):
     mail = GOOD.replace('kind = "webhook"', 'kind = "mail"')
     wrong = mail.replace("http://127.0.0.1:9/hook", "mailto://me:secret@127.0.0.1:2525?to=w@example.org")
-    with pytest.raises(DatapropsError, match="line 6: url must be an Apprise mail address"):
+    with pytest.raises(DatapropsError, match="line 6: url must be an Apprise mail URL"):
         read_operations(written(tmp_path, wrong))
     right = mail.replace(
         "http://127.0.0.1:9/hook", "mailtos://me:secret@example.org?smtp=mail.example.org&to=w@example.org"

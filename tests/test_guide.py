@@ -62,7 +62,7 @@ def guided(prefect_server, inbox, tmp_path_factory):
 
 def test_the_commands_do_what_the_guide_says(guided):
     _, _, (checked, deployed, watched, notified, called) = guided
-    assert "1 datasets, 1 channels, nothing wrong" in checked
+    assert "1 datasets, 1 channels, valid" in checked
     assert "created    deployment  audit/guide" in deployed
     assert "guide: new data, told" in watched
     assert "told       dataset.arrived guide" in notified

@@ -362,7 +362,7 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
 def test_notify_names_what_is_deployed(operated):
     refused = operated.server.command("notify", "chst", cwd=operated.root, check=False)
     assert refused.returncode == 2
-    assert "no dataset 'chst' is deployed: there are" in refused.stderr
+    assert "no dataset 'chst' is deployed: deployed datasets are " in refused.stderr
 
 
 @pytest.mark.slow

@@ -619,7 +619,7 @@ def test_the_readmes_picture_is_taken_of_a_report_and_needs_a_browser(tmp_path, 
 
     monkeypatch.setattr(example.shutil, "which", lambda name: "/bin/chromium")
     monkeypatch.setattr(example.subprocess, "run", browser)
-    with pytest.raises(DatapropsError, match=r"empty holds no report\.html"):
+    with pytest.raises(DatapropsError, match=r"empty has no report\.html"):
         example.picture(tmp_path / "empty", tmp_path / "x.png")
     with Image.open(example.picture(tmp_path, tmp_path / "x.png")) as image:
         assert image.size == (50, 60) and image.mode == "P" and len(image.getcolors()) <= 128

@@ -1,1 +1,1 @@
-"""One module for each command of operation; `flows.cli` names them as text, since flows may not import deployments."""
+"""One module per operations command; `flows.cli` lists them by name, since `flows` may not import `deployments`."""

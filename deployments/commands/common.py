@@ -1,4 +1,4 @@
-"""What the commands of operation share: log lines, the table of changes."""
+"""Shared by the operations commands: logging, and the table of changes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 def quiet_prefect() -> None:
-    """Settings that Prefect reads when it is imported, which must not have happened yet: nothing is sent to its makers."""
+    """Disable Prefect's telemetry; call before Prefect is imported."""
     for name in ("PREFECT_SERVER_ANALYTICS_ENABLED", "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY"):
         os.environ.setdefault(name, "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
 def show_log() -> None:
-    """Log lines of a process that stays, with the time, on stderr."""
+    """Log to stderr with timestamps, for a long-running process."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("deployments", "flows", "dataprops"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-        logger.propagate = False  # Prefect's handler would say it again
+        logger.propagate = False  # Prefect's handler would repeat it
 
 
 def show_changes(changes: Iterable[Step]) -> None:
-    """One line for each thing."""
+    """Print one line per change."""
     for change in changes:
         click.echo(f"{change.outcome:<10} {change.kind:<11} {change.name}")

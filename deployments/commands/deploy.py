@@ -10,18 +10,18 @@ from flows.commands.common import at_the_edge
 EXAMPLES = """\b
 Examples:
   dataprops deploy datasets.toml           then: prefect worker start --pool dataprops
-  dataprops deploy datasets.toml --check   only read the file
+  dataprops deploy datasets.toml --check   only validate the file
 """
 
 
 @click.command("deploy", epilog=EXAMPLES)
 @click.argument("file", type=click.Path())
-@click.option("--check", is_flag=True, help="Read and check the file; deploy nothing, ask no server.")
+@click.option("--check", is_flag=True, help="Validate the file only; no server needed.")
 @at_the_edge
 def command(file: str, check: bool) -> None:
     """Deploy FILE (TOML) to the Prefect server: deployments, automations, channels.
 
-    Unchanged entries are left alone; what the file no longer lists is removed.
+    Unchanged objects are left alone; objects no longer in the file are removed.
     """
     quiet_prefect()
     from deployments.datasets import read_operations
@@ -31,7 +31,7 @@ def command(file: str, check: bool) -> None:
     if check:
         grids = f"{len(operations.experiments)} experiments, " if operations.experiments else ""
         counts = f"{len(operations.datasets)} datasets, {grids}{len(operations.channels)} channels"
-        click.echo(f"{file}: {counts}, nothing wrong")
+        click.echo(f"{file}: {counts}, valid")
         return
     require_server()
     show_changes(deploy(operations))

@@ -16,13 +16,13 @@ Examples:
 
 @click.command("notify", epilog=EXAMPLES)
 @click.argument("name")
-@click.option("--added", type=click.IntRange(0), default=0, help="How many files; shown with the run.")
+@click.option("--added", type=click.IntRange(0), default=0, help="Number of new files, shown with the run.")
 @click.option("--changed", type=click.IntRange(0), default=0)
 @click.option("--removed", type=click.IntRange(0), default=0)
-@click.option("--reason", default="", help="Shown with the run, in place of the counts.")
+@click.option("--reason", default="", help="Shown with the run instead of the counts.")
 @at_the_edge
 def command(name: str, reason: str, **counts: int) -> None:
-    """Report that data of the deployed dataset NAME arrived; this starts an audit."""
+    """Report new data for the deployed dataset NAME, which starts an audit."""
     quiet_prefect()
     from dataprops.errors import DatapropsError
     from deployments.deploy import deployed_datasets, require_server
@@ -31,7 +31,7 @@ def command(name: str, reason: str, **counts: int) -> None:
     require_server()
     known = deployed_datasets()
     if name not in known:
-        there = f"there are {', '.join(sorted(known))}" if known else "run `dataprops deploy FILE` first"
+        there = f"deployed datasets are {', '.join(sorted(known))}" if known else "run `dataprops deploy FILE` first"
         raise DatapropsError(f"no dataset {name!r} is deployed: {there}")
     payload = {"dataset": name, **{what: count for what, count in counts.items() if count}}
     told = event(ARRIVED, name, payload | ({"reason": reason} if reason else {}))

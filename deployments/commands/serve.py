@@ -10,7 +10,7 @@ from flows.commands.common import at_the_edge
 EXAMPLES = """\b
 Examples:
   dataprops serve datasets.toml
-  dataprops serve datasets.toml --host 0.0.0.0 --port 8080   results for the whole network: read deployments/README.md first
+  dataprops serve datasets.toml --host 0.0.0.0 --port 8080   serve the network: read deployments/README.md first
 """
 
 
@@ -20,13 +20,15 @@ Examples:
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to serve the results on; the default reaches this machine only.",
+    help="Address on which to serve the results.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="[default: that of base_url in the file]")
-@click.option("--no-watch", is_flag=True, help="Do not watch folders: `dataprops watch` does it elsewhere.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port for the results [default: from base_url in the file]."
+)
+@click.option("--no-watch", is_flag=True, help="Do not watch folders; use `dataprops watch` elsewhere.")
 @at_the_edge
 def command(file: str, host: str, port: int | None, no_watch: bool) -> None:
-    """Operate the datasets of FILE on this machine: deploy them, run what is due, watch for new data, serve the results.
+    """Run the audits of FILE on this machine: deploy, run what is due, watch for new data, serve the results.
 
     Runs until Ctrl-C. Needs a Prefect server (PREFECT_API_URL).
     """

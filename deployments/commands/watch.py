@@ -11,19 +11,19 @@ from flows.commands.common import at_the_edge
 
 EXAMPLES = """\b
 Examples:
-  dataprops watch datasets.toml          every dataset of the file that has `watch`
+  dataprops watch datasets.toml          all datasets of the file with a `watch` key
   dataprops watch datasets.toml chest    one of them
-  dataprops watch datasets.toml --once   look once, say what is new, exit: for a cron job
+  dataprops watch datasets.toml --once   check once, report what is new, exit: for cron
 """
 
 
 @click.command("watch", epilog=EXAMPLES)
 @click.argument("file", type=click.Path())
 @click.argument("names", nargs=-1)
-@click.option("--once", is_flag=True, help="Look once and exit.")
+@click.option("--once", is_flag=True, help="Check once and exit.")
 @at_the_edge
 def command(file: str, names: tuple[str, ...], once: bool) -> None:
-    """Watch folders and remote prefixes, and emit `dataset.arrived` when files arrive: an automation then starts an audit."""
+    """Watch folders and remote prefixes, and emit `dataset.arrived` when files arrive, which starts an audit."""
     quiet_prefect()
     from dataprops.errors import DatapropsError
     from dataprops.store.folder import open_store
@@ -36,7 +36,7 @@ def command(file: str, names: tuple[str, ...], once: bool) -> None:
     operations = read_operations(file)
     datasets = [dataset for dataset in chosen(operations, names) if dataset.watch]
     if not datasets:
-        raise DatapropsError(f'{file}: no dataset to watch: give one `watch = "FOLDER"`')
+        raise DatapropsError(f'{file}: no dataset to watch: set `watch = "FOLDER"` for one')
     require_server()
     open_store(operations.store)
     show_log()
