@@ -163,8 +163,11 @@ def test_a_range_is_clipped_at_white_alone_or_at_both_ends() -> None:
     assert told({"cut_high": 0.06, "cut_low": 0.05}) == {"clipped_range": 6.0}
     assert told({"cut_high": 0.06, "cut_low": 0.049}) == {}
     both = {"cut_high": 0.09, "clipped": 0.1, "cut_low": 0.09}
-    assert told(both, cut_high=np.r_[np.full(12, 0.06), np.zeros(N - 12)]) == {"clipped_range": 9.0}
-    assert told(both, cut_high=np.r_[np.full(13, 0.06), np.zeros(N - 13)]) == {}  # drawings on white
+    few, many = (np.r_[np.full(some, 0.06), np.zeros(N - some)] for some in (12, 13))
+    assert told(both, cut_high=few, clipped=few) == {"clipped_range": 9.0}
+    assert told(both, cut_high=many, clipped=many) == {}  # drawings on white of one level
+    assert told(both, cut_high=many) == {"clipped_range": 9.0}  # a bright ground has several
+    assert told(both | {"cut_low": 0.04}, cut_high=many) == {}  # and it alone is no range cut off
 
 
 def test_blurred_is_soft_beside_the_others_and_by_itself() -> None:

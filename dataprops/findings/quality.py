@@ -213,15 +213,16 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
 def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Which images have a range that was cut off at white, and which at both ends, bool."""
     cut_high, clipped = _column(used, "cut_high"), _column(used, "clipped")
-    if _on_white(used):  # colours of drawings on white are pure, and nothing was cut off
-        return np.zeros(len(used), bool), np.zeros(len(used), bool)
     both = np.fmin(_column(used, "cut_low"), cut_high)
     _, _, top = _fence(np.log2(both + 0.01), 0.3)
-    at_both = (np.log2(both + 0.01) > top) & (both >= CUT)
+    # on white of one level the colours of drawings are pure, and nothing was cut off
+    drawn = (clipped >= CUT).mean() > ON_WHITE
+    at_both = (np.log2(both + 0.01) > top) & (both >= CUT) & (not drawn)
     # white paper is of several levels, and what was cut off of one
     most = np.fmax(cut_high, clipped)
     _, _, top = _fence(np.log2(most + 0.01), 0.3)
-    return (np.log2(most + 0.01) > top) & (most >= CLIPPED) & (clipped >= ONE_LEVEL), at_both
+    highest = (np.log2(most + 0.01) > top) & (most >= CLIPPED) & (clipped >= ONE_LEVEL)
+    return highest & (not _on_white(used)), at_both
 
 
 def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:

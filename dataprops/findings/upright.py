@@ -24,12 +24,13 @@ LEAST = 20  # pictures that can be learnt from
 LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
 DIRECTIONS, CELLS, COARSE = 8, 4, 8  # of edges; along a side of their grid, and of the picture's own
 FAINT = 0.2  # grey levels: mean strength of the edges of a picture that shows nothing
-WIDTH = 0.1  # exponent of the Gaussian kernel at the median distance of two pictures
+WIDTH = 0.2  # exponent of the Gaussian kernel at the median distance of two pictures
 STRENGTH = 0.1  # of the ridge
 DOUBTED = 0.1  # of the pictures, that are not learnt from: where some are turned, they would vouch for each other
 FOLDS = 5
 ERRORS, TOLD = 0.12, 0.2  # of the pictures: taken for changed ones, at most; told if they were changed, at least
 COMPANY = 3  # pictures that are alike make a kind of their own
+NEARER = 1.1  # squares of distances: as it is over changed back, to `COMPANY` others, below which a picture is of a kind of its own
 AT_ONCE, BATCH = 64, 1024  # pictures described, and judged, at once
 
 
@@ -43,21 +44,18 @@ class Change(NamedTuple):
         What was done, after "seems".
     quarters : int
         Quarter turns counter-clockwise; 0: black and white are exchanged.
-    company : float
-        Its own kind is nearer to a picture than this times the square of the distance to others when it is changed back.
     """
 
     fault: str
     words: str
     quarters: int
-    company: float
 
 
 CHANGES = (
-    Change("inverted", "inverted (black and white exchanged)", 0, 1.0),
-    Change("wrong_orientation", "turned by 180°", 2, 0.7),
-    Change("wrong_orientation", "turned by 90° clockwise", 3, 0.7),
-    Change("wrong_orientation", "turned by 90° counter-clockwise", 1, 0.7),
+    Change("inverted", "inverted (black and white exchanged)", 0),
+    Change("wrong_orientation", "turned by 180°", 2),
+    Change("wrong_orientation", "turned by 90° clockwise", 3),
+    Change("wrong_orientation", "turned by 90° counter-clockwise", 1),
 )
 
 
@@ -111,8 +109,8 @@ def likeness(
             odd = judged <= least
             at = np.nonzero(odd)[0]  # few: each is compared with the whole set
             if len(at):
-                back = _flat(*_changed(edges[at], coarse[at], change))
-                odd[at] = ~_among_their_own(plain, at, back, change.company)
+                back = _flat(*_changed(edges[at], coarse[at], change._replace(quarters=-change.quarters)))
+                odd[at] = ~_among_their_own(plain, at, back)
             out[change] = Likeness(judged, odd)
     return out
 
@@ -191,8 +189,8 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.nda
     return out / float(np.median(held))
 
 
-def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, company: float) -> np.ndarray:
-    """Which of these pictures have `COMPANY` nearer to them as they are than to them `back`, when changed: bool.
+def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Which of these pictures have `COMPANY` about as near to them as they are, as to them `back`, when changed: bool.
 
     A set may hold two kinds, bright and dark ones say: the fewer of them lie among their own, and one that was changed does not.
     """
@@ -203,7 +201,7 @@ def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, c
         for distance in (as_is, changed):
             distance[np.arange(len(distance)), doubted[some]] = np.inf
         at = min(COMPANY, len(plain) - 1) - 1
-        out[some] = np.partition(as_is, at, 1)[:, at] < company * np.partition(changed, at, 1)[:, at]
+        out[some] = np.partition(as_is, at, 1)[:, at] < NEARER * np.partition(changed, at, 1)[:, at]
     return out
 
 
