@@ -196,7 +196,7 @@ def test_properties_say_what_they_rest_on() -> None:
     assert note("sample", n=90) == "the set has 90 images: M = 90"
     assert note("sample", n=100) == "se is the standard deviation over draws"
     few = sharpness_summary(np.linspace(0.1, 0.5, 101), sampled=True)
-    assert note("all_pairs", few, anchors=101) == "not measured: at least the largest value of the sample"
+    assert note("all_pairs", few, anchors=101) == "a lower bound: the largest value of the sample"
     none = sharpness_summary(np.array([math.nan]))
     assert {note(name, none) for name in ("all_pairs", "sample", "q95")} == {"no two images with different labels"}
     made = rows_of(tables.properties_table({}, [], few, {}, 200, 100, 101))

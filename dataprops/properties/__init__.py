@@ -1,4 +1,4 @@
-"""Intrinsic dimension and label sharpness of a set, and of its images. `register` adds a dimension estimator of your own."""
+"""Intrinsic dimension and label sharpness of a set and of its images. `register` adds a user's dimension estimator."""
 
 from dataprops.properties.estimators import ESTIMATORS, Estimator, Neighbours, register, unregister
 

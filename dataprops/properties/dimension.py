@@ -1,24 +1,24 @@
-"""Estimators of the intrinsic dimension from the distances of each image to its nearest others.
+"""Estimators of the intrinsic dimension from nearest-neighbour distances.
 
-T_j(x) is the distance from x to its j-th nearest neighbour, itself not counted; exact duplicates are collapsed beforehand, so that
-every distance is positive.
+T_j(x) is the distance from x to its j-th nearest neighbour, excluding x; exact duplicates are collapsed beforehand, so that every
+distance is positive.
 
 - ``mle``: Levina & Bickel 2004 with the averaging of MacKay & Ghahramani 2005. L_i = sum_{j=1}^{k-1} log(T_k / T_j);
   d = (k-1) / mean_i L_i. ``mle_paper`` is (k-2) / mean_i L_i, the factor in the code of Konz & Mazurowski 2024.
 - ``twonn``: Facco et al. 2017. mu_i = T_2 / T_1; the slope through the origin of -log(1 - F(mu)) against log mu, the largest
   10 % dropped. ``twonn_paper`` drops only the largest, as the paper's code does. ``twonn_closed`` = N / sum log mu needs no fit.
 - ``geomle``: Gomtsyan et al. 2019. Levina-Bickel estimates at each point for k = k1..k2, averaged over bootstrap samples of the
-  others, extrapolated to distance 0 by a ridge regression on R_k and R_k^2 at each point; d is the mean of the intercepts. Its
-  penalty has a scale: with distances of images in [0, 1], as in the published code, it steadies the extrapolation (CIFAR-10
-  airplane/automobile: 52.3 +- 0.6); with the same distances in [0, 255] it does not act (73 +- 48).
+  others and extrapolated to distance 0 by a ridge regression on R_k and R_k^2; d is the mean of the intercepts. The penalty
+  depends on the scale: with images in [0, 1], as in the published code, it stabilises the extrapolation (CIFAR-10
+  airplane/automobile: 52.3 +- 0.6); in [0, 255] it has no effect (73 +- 48).
 
-Standard errors are of the sampling of images: what another sample of as many images would give. The terms of an estimate are not
-independent, as images share neighbours, and a bootstrap over them is too narrow: by 0.7 for the MLE at k = 20 and by 0.78 for
-GeoMLE, measured between disjoint samples of real sets, and divided out. The TwoNN's error comes from resampling the images with
-their neighbours. E(log d_A - log d_B)^2 / 2 over the two halves of the set is the variance at N / 2 without bias, and half of it
-that at N where it falls as 1 / N (Politis, Romano & Wolf 1999, Subsampling, chapter 3). A jackknife over groups of images is
-too wide (Efron & Stein 1981), 1.3 to 1.7 times here. The error lies between the two. Counted coverage stands in
-tests/benchmarks/coverage.md.
+Standard errors refer to the sampling of images: the variation between samples of the same size. The terms of an estimate are
+dependent, as images share neighbours, so a bootstrap over terms is too narrow: by a factor of 0.7 for the MLE at k = 20 and 0.78 for
+GeoMLE, measured between disjoint samples of real sets; errors are divided by it. The TwoNN's error comes from resampling images
+together with their neighbours. Over random halves A, B of the set, E(log d_A - log d_B)^2 / 2 is an unbiased estimate of the variance
+at N / 2, and half of it of that at N if the variance is proportional to 1 / N (Politis, Romano & Wolf 1999, Subsampling, chapter 3). A
+jackknife over groups of images is too wide (Efron & Stein 1981), by 1.3 to 1.7 here. The reported error is a geometric mean of the
+two. Measured coverage: tests/benchmarks/coverage.md.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from typing import NamedTuple
 import numpy as np
 
 K1, K2, BOOTSTRAPS, RIDGE = 25, 55, 20, 5e-3  # GeoMLE as in the paper's code
-# A bootstrap keeps a share of 1 - 1/e of the images. Of 160 neighbours 101 +- 6 are kept: fewer than 55 practically never.
+# A bootstrap sample contains a fraction 1 - 1/e of the images: of 160 neighbours 101 +- 6, practically never fewer than 55.
 GEOMLE_NEIGHBOURS = 160
-# Points of larger sets, a random sample, each against all images. Their mean is the set's within its own error (2,000 of 10,000 CIFAR
-# images: 49.8 +- 1.3, all 52.3 +- 0.6; of 5,000 of tiny ImageNet 68.6 +- 1.6, all 69.0 +- 1.0); the same 2,000 among themselves are
-# another, sparser set and give another number (43.8 to 45.0 +- 0.9, and 60.2 to 63.3 +- 1.6).
+# In larger sets GeoMLE is evaluated at a random sample of points, each against all images. Their mean agrees with that of the set
+# within its error (2,000 of 10,000 CIFAR images: 49.8 +- 1.3, all 52.3 +- 0.6; of 5,000 of tiny ImageNet 68.6 +- 1.6, all 69.0 +-
+# 1.0). The same 2,000 images on their own are a sparser set and give lower values (43.8 to 45.0 +- 0.9, and 60.2 to 63.3 +- 1.6).
 GEOMLE_POINTS = 2_000
 TWONN_DISCARD = 0.1
 RESAMPLES = 200
 HALVES, GROUPS, UPPER = 24, 20, 0.25  # of the TwoNN's standard error
-# A bootstrap over images against the spread between disjoint samples of real sets: see tests/benchmarks/coverage.md
+# Ratio of the bootstrap error to the spread between disjoint samples of real sets (tests/benchmarks/coverage.md)
 MLE_SHARED, GEOMLE_SHARED = 0.7, 0.78
 _CHUNK = 4_000_000  # elements of a scratch array
 
@@ -49,11 +49,11 @@ class Estimate(NamedTuple):
     Attributes
     ----------
     value, se : float
-        The estimate and its standard error over images; NaN where it cannot be had.
+        The estimate and its standard error over images; NaN if not available.
     n, k : int
-        Images, and neighbours of each, that it rests on.
+        Images, and neighbours of each, that it uses.
     note : str
-        Why it is missing.
+        Why it is missing, or a remark.
     """
 
     value: float
@@ -70,7 +70,7 @@ def levina_bickel_terms(distances: np.ndarray, k: int) -> np.ndarray:
 
 
 def local_dimension(distances: np.ndarray, k: int) -> np.ndarray:
-    """The Levina-Bickel estimate at each image, (k-1) / L_i; infinite where all k distances are equal."""
+    """Levina-Bickel estimate at each image, (k-1) / L_i; infinite if all k distances are equal."""
     with np.errstate(divide="ignore"):
         return (k - 1) / levina_bickel_terms(distances, k)
 
@@ -88,7 +88,7 @@ def two_nn_ratios(distances: np.ndarray) -> np.ndarray:
 def two_nn_slope(log_mu: np.ndarray, keep: int, weight: np.ndarray | None = None) -> float:
     """Slope through the origin of -log(1 - F) against the `keep` smallest log mu; F(mu_(i)) = i / N.
 
-    `weight` counts how often each value is drawn in a bootstrap sample; values are then taken as if repeated.
+    `weight` is the multiplicity of each value in a bootstrap sample.
     """
     n = len(log_mu)
     if weight is not None:
@@ -100,7 +100,7 @@ def two_nn_slope(log_mu: np.ndarray, keep: int, weight: np.ndarray | None = None
 
 
 def twonn_keep(n: int) -> int:
-    """How many of n log ratios the fit keeps."""
+    """Number of log ratios that the fit keeps, out of n."""
     return int(n * (1 - TWONN_DISCARD))
 
 
@@ -126,7 +126,7 @@ def twonn_value(
     rng: np.random.Generator,
     upper: float = UPPER,
 ) -> tuple[float, float]:
-    """A statistic of the log ratios, and its standard error (see the module) by halves and by groups left out.
+    """A statistic of the log ratios, and its standard error by halves and by a grouped jackknife (see the module).
 
     Parameters
     ----------
@@ -135,16 +135,16 @@ def twonn_value(
     statistic : callable
         statistic(log ratios, weights or None) -> dimension.
     upper : float
-        Weight of the groups' error, which is too large, against the halves', in the exponent.
+        Exponent of the jackknife's error (which is too large) in the geometric mean with the halves' error.
     """
     value = statistic(two_nn_ratios(distances), None)
     n, total = len(distances), max(len(distances), int(index.max(initial=-1)) + 1)
     with np.errstate(divide="ignore"):
         logs = np.log(distances)
-    # by rank, contiguous; what is no neighbour has the number of none, which no sample holds
+    # rank-major and contiguous; empty slots have a number that is in no sample
     known = np.isfinite(distances) & (index >= 0)
     by_rank = _ByRank(np.ascontiguousarray(logs.T), np.ascontiguousarray(np.where(known, index, total).T))
-    # where only a sample of images has rows, which of the images a row is does not matter: neighbours are others
+    # with rows for a sample of images only, their own numbers do not matter, since neighbours are other images
     own = np.arange(n) if total == n else rng.choice(total, n, replace=False)
 
     def within(inside: np.ndarray) -> float:
@@ -172,16 +172,16 @@ def _log(value: float) -> float:
 
 
 class _ByRank(NamedTuple):
-    """Logarithms of the distances to the neighbours of n images, and the neighbours' numbers, [k, n]."""
+    """Log distances to the neighbours of n images, and the neighbours' numbers, [k, n]."""
 
     logs: np.ndarray
     numbers: np.ndarray
 
 
 def _ratios_within(near: _ByRank, inside: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """log(T_2 / T_1), ascending, of these images among those inside; those with fewer than two neighbours there are left out.
+    """log(T_2 / T_1), ascending, of `images` with neighbours limited to `inside`; images with fewer than two such are dropped.
 
-    Rank by rank: most images have met two of them long before the last.
+    Goes rank by rank and stops early, since most images find two within the first ranks.
     """
     none, one, first = images, images[:0], np.empty(0)
     out = []
@@ -199,7 +199,7 @@ def _ratios_within(near: _ByRank, inside: np.ndarray, images: np.ndarray) -> np.
 def _bootstrapped(
     log_mu: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray | None], float], rng: np.random.Generator
 ) -> float:
-    """Where there are too few images to halve."""
+    """Standard error for sets too small to halve, by a bootstrap over the ratios."""
     n = len(log_mu)
     draws = [statistic(log_mu, np.bincount(rng.integers(0, n, n), minlength=n)) for _ in range(RESAMPLES)]
     return float(np.std(draws, ddof=1)) if np.isfinite(draws).all() else float("nan")
@@ -225,16 +225,16 @@ def geomle_points(
     bootstraps: int = BOOTSTRAPS,
     total: int = 0,
 ) -> np.ndarray:
-    """The GeoMLE estimate at each point, float64 [n]; NaN where too few neighbours are known.
+    """GeoMLE estimate at each point, float64 [n]; NaN if too few neighbours are known.
 
     Parameters
     ----------
     distances, neighbours : float64, int [n, K]
         Ascending; K about 1.6 k2 and a margin (`GEOMLE_NEIGHBOURS`). Slots without a neighbour: NaN or infinite, -1.
     seed : int
-        Of the bootstrap samples.
+        Seed of the bootstrap samples.
     total : int
-        Images that the neighbours are numbers of, where points are only some of them; 0: the points.
+        Number of images that `neighbours` refers to, if the points are a sample of them; 0: the points themselves.
     """
     n = len(distances)
     kept = [_bootstrap(total or n, seed, b) for b in range(bootstraps)]
@@ -246,7 +246,7 @@ def geomle_points(
 
 
 def _bootstrap(n: int, seed: int, number: int) -> np.ndarray:
-    """Which of n images a bootstrap sample holds, bool [n]."""
+    """Which of n images are in a bootstrap sample, bool [n]."""
     inside = np.zeros(n, bool)
     inside[np.random.default_rng([seed, number]).integers(0, n, n)] = True
     return inside
@@ -291,7 +291,7 @@ def _geomle_chunk(
 def _ridge_intercepts(radius: np.ndarray, d: np.ndarray, std: np.ndarray, alpha: float) -> np.ndarray:
     """Intercept of a weighted ridge regression of d on (R, R^2), row by row.
 
-    The penalty is that of the raw columns; these are scaled for the arithmetic, and the penalty with them.
+    The penalty applies to the raw columns; columns and penalty are scaled for numerical stability.
     """
     plain = ~(np.isfinite(std) & (std > 0)).all(axis=1)
     weight = np.where(plain[:, None], 1.0, 1.0 / np.where(plain[:, None], 1.0, std))
@@ -319,7 +319,7 @@ def _ridge_intercepts(radius: np.ndarray, d: np.ndarray, std: np.ndarray, alpha:
 def geomle_value(
     distances: np.ndarray, neighbours: np.ndarray, n_features: int, seed: int, total: int
 ) -> tuple[float, float, str]:
-    """GeoMLE of the set, its standard error over points, and why it is missing; see `geomle_points`."""
+    """GeoMLE of the set, its standard error over points, and why it is missing ("" if it is not); see `geomle_points`."""
     points = geomle_points(distances, neighbours, seed, total=total)
     points = points[np.isfinite(points)]
     if len(points) < 2:

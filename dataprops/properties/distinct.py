@@ -1,8 +1,8 @@
-"""From images to the rows of a pass, and back.
+"""Map images to the rows of a pass, and results back to images.
 
-A *row* is a distinct (canonical pixels, label). Exact duplicates are thereby computed once, however many there are, and identical
-images with different labels still meet every label. Rows are numbered by their first image, so that "ties by index" means the
-same for rows and images. One row for each distinct image is *primary* and may stand in neighbour lists.
+A *row* is a distinct (canonical pixels, label), so that exact duplicates are computed once, and identical images with different labels
+are each compared with every label. Rows are numbered in the order of their first image, so ties by index agree for rows and images.
+One row per distinct image is *primary* and may appear in neighbour lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Distinct(NamedTuple):
     images : int64 [m]
         Ids of the readable images, ascending.
     row : int32 [m]
-        Row of each of them.
+        Row of each image.
     first : int64 [n]
         First image of each row, ascending.
     pixels : str [n]
@@ -56,8 +56,8 @@ def distinct_rows(images: pd.DataFrame) -> Distinct:
     pixels = readable["pixels"].to_numpy(object)
     y = readable["y"].to_numpy(np.float64)
     content, _ = pd.factorize(pixels)
-    label, _ = pd.factorize(y, use_na_sentinel=False)  # unlabelled is one label of its own
-    # factorize numbers by first appearance: rows come out ordered by their first image
+    label, _ = pd.factorize(y, use_na_sentinel=False)  # all unlabelled images share one code
+    # factorize numbers by first appearance, so rows are ordered by their first image
     row, _ = pd.factorize(content.astype(np.int64) * (label.max(initial=0) + 1) + label)
     first_at = np.unique(row, return_index=True)[1]
     row_content = content[first_at]
@@ -76,14 +76,14 @@ def distinct_rows(images: pd.DataFrame) -> Distinct:
 
 
 def duplicate_of(rows: Distinct) -> np.ndarray:
-    """For each readable image the first image with the same pixels, int64 [m]."""
+    """The first image with the same pixels as each readable image, int64 [m]."""
     return rows.first[rows.content_row[rows.row]]
 
 
 def image_neighbours(
     rows: Distinct, asked: np.ndarray, near_d2: np.ndarray, near_row: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest other images of some readable images, duplicates at distance 0, ties by image id.
+    """The k nearest neighbours of some readable images, with duplicates at distance 0 and ties broken by image id.
 
     Parameters
     ----------
@@ -91,15 +91,15 @@ def image_neighbours(
     asked : int [a]
         Positions in `rows.images`.
     near_d2, near_row : float64, int32 [a, K], K >= k
-        Nearest primary rows of each of them, ascending; empty slots are (inf, EMPTY).
+        Nearest primary rows of each, ascending; empty slots are (inf, EMPTY).
     k : int
 
     Returns
     -------
     neighbour : int64 [a, k]
-        Image ids, -1 where there are fewer.
+        Image ids; -1 in empty slots.
     distance : float64 [a, k]
-        Euclidean, grey levels; NaN where there are fewer.
+        Euclidean, grey levels; NaN in empty slots.
     """
     m = len(asked)
     k_in = min(k, near_row.shape[1])
@@ -121,7 +121,7 @@ def image_neighbours(
     for i in np.nonzero(affected)[0]:
         sources = np.concatenate([[content[asked[i]]], near_row[i][known[i]]])
         d2 = np.concatenate([[0.0], near_d2[i][known[i]]])
-        # more than k + 1 copies of one content cannot all be among the k nearest
+        # at most k + 1 copies of one content matter for the k nearest
         lists = [by_content[starts[c] : min(starts[c + 1], starts[c] + k + 1)] for c in sources]
         members = np.concatenate(lists)
         member_d2 = np.repeat(d2, [len(part) for part in lists])

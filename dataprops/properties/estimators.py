@@ -1,7 +1,7 @@
-"""The table of dimension estimators: one row holds the function, what it needs, and its words in results and reports.
+"""The table of dimension estimators: each row holds function, requirements, and texts for results and reports.
 
-`register` adds one of your own; an installed package does with an entry point of the group ``dataprops.estimators``. Random numbers
-hang on the seed and the estimator's name: a number does not depend on which others were asked for.
+`register` adds a user's estimator; installed packages add theirs by an entry point of the group ``dataprops.estimators``. Random
+numbers depend on the seed and the estimator's name only, not on which other estimators are requested.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ GROUP = "dataprops.estimators"
 
 
 class Neighbours(NamedTuple):
-    """What an estimator sees.
+    """Input of an estimator.
 
     Attributes
     ----------
     distances : float64 [n, K]
-        Ascending distances of each of n distinct images to its K nearest others, all positive; slots without one are infinite.
+        Ascending distances of each of n distinct images to its K nearest neighbours, all positive; empty slots are infinite.
     neighbour : int [n, K]
-        Their numbers 0..n-1; -1 where there is none.
+        Their numbers 0..n-1; -1 in empty slots.
     features : int
-        D: no dimension exceeds it.
+        D, an upper bound of the dimension.
     k : int
-        Neighbours that the audit asks for; K may be larger.
+        Neighbours as set by the audit's option; K may be larger.
     full_range : float
-        Distances over this are those of images in [0, 1].
+        Range of the pixels: distances divided by it are those of images in [0, 1].
     seed : int
-        The audit's.
+        Seed of the audit.
     rng : numpy.random.Generator
-        Of this estimator alone.
+        Generator of this estimator.
     total : int
-        Images that `neighbour` counts, where the n are a sample of them; 0: there are no others.
+        Number of images that `neighbour` refers to, if the n are a sample of them; 0: the n themselves.
     """
 
     distances: np.ndarray
@@ -72,25 +72,25 @@ class Estimator:
     Attributes
     ----------
     name : str
-        In results, as ``intrinsic_dimension.<name>``.
+        Key in results, as ``intrinsic_dimension.<name>``.
     group : str
-        The value of ``--estimators`` that asks for it; several estimators may share one.
+        The value of ``--estimators`` that selects it; several estimators may share one.
     title, short : str
-        In the summary of the terminal and the report; in plots.
+        Names for terminal and report, and for plots.
     explanation : str
-        For reference.
+        For the reference table.
     estimate : callable
-        estimate(neighbours) -> (value, standard error over images, note why it is missing or ""); NaN where it cannot be had.
+        estimate(Neighbours) -> (value, standard error over images, note why it is missing or ""); NaN if not available.
     least : callable
-        least(k) -> distinct images that it needs.
+        least(k) -> minimum number of distinct images.
     used : int
         Neighbours of each image that it uses; 0: k.
     collected : int
-        Neighbours of each image that must be collected for it; 0: k.
+        Neighbours of each image to collect for it; 0: k.
     points : int
-        Images that it is estimated at: of larger sets a random sample, in a pass of its own; 0: all.
+        Maximum number of images at which it is evaluated; in larger sets a random sample, in a separate pass; 0: all.
     sampled : bool
-        Whether it can be had where only a sample of images (`--anchors`) was compared with all.
+        Whether it is available if only a sample of images (`--anchors`) was compared with all.
     """
 
     name: str
@@ -113,7 +113,7 @@ def _mle(less: int) -> Callable[[Neighbours], tuple[float, float, str]]:
 def _twonn(
     statistic: Callable[[np.ndarray, np.ndarray | None], float], upper: float = UPPER
 ) -> Callable[[Neighbours], tuple[float, float, str]]:
-    # the k nearest alone: an error must not depend on how many more another estimator had collected
+    # only the k nearest, so that the error does not depend on how many more were collected for another estimator
     return lambda x: (*twonn_value(x.distances[:, : x.k], x.neighbour[:, : x.k], statistic, x.rng, upper), "")
 
 
@@ -127,7 +127,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         group="mle",
         title="MLE",
         short="MLE",
-        explanation="Levina-Bickel, inverse averaged over images, factor k-1",
+        explanation="Levina-Bickel, inverse of the mean over images, factor k-1",
         estimate=_mle(1),
         least=lambda k: k + 1,
     ),
@@ -136,7 +136,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         group="mle",
         title="MLE as in the paper",
         short="MLE, paper",
-        explanation="as mle with the factor k-2 of the paper's code",
+        explanation="as mle, with the factor k-2 of the paper's code",
         estimate=_mle(2),
         least=lambda k: k + 1,
     ),
@@ -145,7 +145,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         group="twonn",
         title="TwoNN",
         short="TwoNN",
-        explanation="slope over the ratios of the two nearest distances, the largest 10 % discarded",
+        explanation="slope fit to the ratios of the two nearest distances, without the largest 10 %",
         estimate=_twonn(slope_of(twonn_keep)),
         least=lambda k: 11,
         used=2,
@@ -155,7 +155,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         group="twonn",
         title="TwoNN as in the paper",
         short="TwoNN, paper",
-        explanation="as twonn with only the largest ratio discarded, as the paper's code does",
+        explanation="as twonn, without only the largest ratio, as in the paper's code",
         estimate=_twonn(slope_of(lambda n: n - 1), 0.5),
         least=lambda k: 3,
         used=2,
@@ -165,7 +165,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         group="twonn",
         title="TwoNN, closed form",
         short="TwoNN, closed",
-        explanation="N over the sum of the log ratios, without a fit",
+        explanation="closed form, N / sum of the log ratios",
         estimate=_twonn(closed_form),
         least=lambda k: 3,
         used=2,
@@ -198,7 +198,7 @@ ESTIMATORS: Registry[Estimator] = Registry(GROUP, Estimator, lambda: BUILT_IN, _
 
 
 def register(estimator: Estimator) -> Estimator:
-    """Add an estimator to every later audit of this process; returns it.
+    """Add an estimator to all later audits of this process; returns it.
 
     Raises
     ------
@@ -214,33 +214,33 @@ def unregister(name: str) -> None:
 
 
 def groups(*, sampled: bool = False) -> tuple[str, ...]:
-    """The groups of estimators, in their order; with `sampled` those that a sample of images suffices for."""
+    """The groups of estimators in table order; with `sampled`, those available from a sample of images."""
     wanted = (row.group for row in ESTIMATORS.values() if row.sampled or not sampled)
     return tuple(dict.fromkeys(wanted))
 
 
 def title_of(name: str, *, short: bool = False) -> str:
-    """The title of an estimate; its name, if a result has one that is not in the table here."""
+    """The title of an estimator; its name if it is not in this table."""
     row = ESTIMATORS.get(name)
     return name if row is None else row.short if short else row.title
 
 
 def from_samples(groups: Sequence[str], n: int) -> list[Estimator]:
-    """Estimators of these groups that use a sample of n distinct images; see `sampled.sampled_estimates`."""
+    """Estimators of these groups that are evaluated at a sample of n distinct images; see `sampled.sampled_estimates`."""
     return [row for row in ESTIMATORS.values() if row.group in groups and 0 < row.points < n]
 
 
 def neighbours_needed(groups: Sequence[str], k: int, n: int = 0) -> int:
-    """Neighbours that the pass over pairs of n distinct images must collect for these groups of estimators.
+    """Neighbours that the pass over n distinct images must collect for these groups of estimators.
 
-    Estimators that sample images have a pass of their own.
+    Estimators that sample images have a separate pass.
     """
     apart = from_samples(groups, n)
     return max([k, *(row.collected for row in ESTIMATORS.values() if row.group in groups and row not in apart)])
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers of a name: the same whatever else is drawn."""
+    """A generator that depends on seed and name only."""
     return np.random.default_rng([seed, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())])
 
 
@@ -253,26 +253,26 @@ def estimate_all(
     groups: Sequence[str] = ("mle", "twonn", "geomle"),
     full_range: float = 1.0,
 ) -> dict[str, Estimate]:
-    """All estimates of these groups of estimators.
+    """Run all estimators of these groups.
 
     Parameters
     ----------
     distances, neighbours : float64, int [n, K]
-        Ascending distances of the n distinct images to their K nearest others, and their numbers 0..n-1; slots without a
-        neighbour are infinite and -1.
+        Ascending distances of n distinct images to their K nearest neighbours, and their numbers 0..n-1; empty slots are infinite
+        and -1.
     n_features : int
-        D: no estimate exceeds it by design of GeoMLE.
+        D, an upper bound in GeoMLE.
     k : int
         Neighbours of the maximum-likelihood estimates.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     full_range : float
-        Distances are divided by this for GeoMLE alone: 255 for images in [0, 255].
+        Range of the pixels, 255 for images in [0, 255]; GeoMLE divides distances by it.
 
     Returns
     -------
     dict
-        Name -> Estimate; a missing estimate is NaN with a note, k is never changed silently.
+        Name -> Estimate; a missing estimate is NaN with a note; k is never changed silently.
     """
     n = len(distances)
     out: dict[str, Estimate] = {}
@@ -290,7 +290,7 @@ def estimate_all(
 
 
 def estimate(row: Estimator, seen: Neighbours) -> Estimate:
-    """One estimate; NaN with a note where it cannot be had."""
+    """Run one estimator; NaN with a note if the estimate is not available."""
     value, se, note = row.estimate(seen)
     if not np.isfinite(value):
         value, se, note = float("nan"), float("nan"), note or "the neighbour distances are all equal"

@@ -1,7 +1,7 @@
-"""The two properties of images in memory, one line each: no store, no files, the same exact engine and the same numbers as an audit.
+"""The two properties of images in memory, without a store or files, by the same engine and with the same results as an audit.
 
-Images become canonical ones first (see `images`): uint8, one size, on [0, 255], so that values compare with those of audits. Grey
-levels of floats follow `sources.arrays`: within [0, 1] they are multiplied by 255 and rounded.
+Images are first made canonical: uint8, of one size, in [0, 255], so that values are comparable with those of audits. Floats are
+converted as in `sources.arrays`: within [0, 1] they are multiplied by 255 and rounded.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from dataprops.sources.labels import label_values
 from dataprops.util.caller import warn_caller
 from dataprops.util.tools import cores
 
-MEMORY_FRACTION = 0.5  # of the free memory that the canonical images may take
-LOOK = 64  # images looked at for the size and to tell grey from colour
+MEMORY_FRACTION = 0.5  # of the free memory, for the canonical images
+LOOK = 64  # images inspected for size and colour
 
 
 class Sharpness(NamedTuple):
-    """A label sharpness.
+    """Label sharpness of a set.
 
     Attributes
     ----------
     value : float
-        Mean over the draws of max |y_j - y_k| / ||x_j - x_k||; of all pairs where m is None. Per grey level: distances are Euclidean
-        over the D values of a canonical image in [0, top]. NaN where no two labels differ. Identical images with different labels are
-        left out, with a warning: with them it would be infinite; NaN where no others differ in their labels.
+        Mean over the draws of max |y_j - y_k| / ||x_j - x_k||; the maximum over all pairs if m is None. Unit 1 / grey level: distances
+        are Euclidean over the D values of a canonical image in [0, top]. NaN if no two labels differ. Pairs of identical images with
+        different labels, which would make it infinite, are excluded with a warning; NaN if there are no other pairs of labels.
     std : float
-        Standard deviation over the draws; 0 where every draw is the whole set.
+        Standard deviation over the draws; 0 if every draw is the whole set.
     m : int
-        Images of each draw.
+        Images per draw.
     draws : int
         Draws of m images.
     """
@@ -56,7 +56,7 @@ class Sharpness(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """Images by number: how many, a function that gives one, and the labels where items do not hold them."""
+    """Images by number: their count, a getter, and the labels if the items do not contain them."""
 
     n: int
     image: Any
@@ -77,26 +77,26 @@ def label_sharpness(
     top: float = 255.0,
     threads: int | None = None,
 ) -> Sharpness:
-    """How similar two images of a dataset can be and still carry different labels.
+    """Label sharpness K_F = max |y_j - y_k| / ||x_j - x_k|| of a dataset (Konz & Mazurowski, ICLR 2024).
 
     Parameters
     ----------
     dataset : Dataset, array, or pair (images, labels)
-        Items (image, label) of a torch Dataset; or images [n, height, width], with 1 or 3 channels last or second.
+        A torch Dataset of items (image, label); or images [n, height, width], with 1 or 3 channels last or second.
     labels : sequence of n, optional
-        Of an array: classes or numbers.
+        Classes or numbers, if `dataset` is an array.
     m : int or None
-        Images of each draw, the paper's M; None: all pairs of the set, once. Only images that are drawn are asked for.
+        Images per draw, the paper's M; None: all pairs of the set. Only images that are drawn are read.
     draws, seed : int
-        Draws, and where their random numbers start.
+        Number of draws, and random seed.
     kind : str
-        "auto", "classes" (any two count as 1 apart) or "numbers".
+        "auto", "classes" (different classes are 1 apart) or "numbers".
     size, channels, scale
-        Of the canonical images, as in an audit. Default size: that of the images if they are square and alike, else 224.
+        Of the canonical images, as in an audit. Default size: that of the images if square and equal, else 224.
     top : float
-        Upper end of the range that images are taken to lie in: 255 (the default) or 1, which makes the value 255 times larger.
+        Upper end of the range of grey levels: 255 (the default) or 1, which makes the value 255 times larger.
     threads : int, optional
-        Default: the cores.
+        Default: the number of cores.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def label_sharpness(
 
     >>> images = np.zeros((4, 2, 2), np.uint8)
     >>> images[1:] += np.arange(10, 40, 10, dtype=np.uint8)[:, None, None]
-    >>> label_sharpness(images, ["a", "a", "b", "b"], m=None)  # the nearest two of different classes lie 2 * 10 apart
+    >>> label_sharpness(images, ["a", "a", "b", "b"], m=None)  # the nearest two of different classes are 2 * 10 apart
     Sharpness(value=0.05, std=0.0, m=4, draws=1)
     """
     if m is not None and m < 2:
@@ -149,29 +149,29 @@ def intrinsic_dimension(
     scale: str = "full-range",
     threads: int | None = None,
 ) -> Estimate:
-    """The number of degrees of freedom of the images of a dataset.
+    """Intrinsic dimension of the images of a dataset: the number of degrees of freedom of the data manifold.
 
     Parameters
     ----------
     dataset, labels, size, channels, scale, threads
-        As in `label_sharpness`; labels do not matter.
+        As in `label_sharpness`; labels are ignored.
     estimator : str
-        A row of `estimators.ESTIMATORS`: "mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle" or a registered one.
+        A key of `estimators.ESTIMATORS`: "mle", "mle_paper", "twonn", "twonn_paper", "twonn_closed", "geomle" or a registered one.
     k : int
         Neighbours of the maximum-likelihood estimates.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     Estimate
-        value, se (standard error over images), n (distinct images that it is estimated at), k, note (why it is missing: then value is
-        NaN; or that it rests on a sample).
+        value, se (standard error over images), n (distinct images at which it is evaluated), k, note (why value is NaN, or that it
+        is from a sample).
 
     Raises
     ------
     DatapropsError
-        If an image or an option is unusable, or the images do not fit the memory.
+        If an image or an option is unusable, or the images do not fit in memory.
     """
     if estimator not in ESTIMATORS:
         raise DatapropsError(f"estimator is {estimator!r}; expected {', '.join(ESTIMATORS)}")
@@ -220,15 +220,15 @@ def _read(images: _Images, number: int) -> tuple[RawImage, str | None]:
         return to_raw(found[0]), label_text(found[1])
     except OSError as error:
         raise DatapropsError(
-            f"image {number} cannot be used: {error.strerror or error}; leave it out, or run dataprops.audit.audit, which reports"
-            " such images and goes on"
+            f"image {number} cannot be used: {error.strerror or error}; remove it, or run dataprops.audit.audit, which reports"
+            " such images and continues"
         ) from None
 
 
 def _canonical(
     images: _Images, used: np.ndarray, size: int | None, channels: int | None, scale: str
 ) -> tuple[np.ndarray, list[str | None]]:
-    """Canonical images uint8 [len(used), D] and labels of these numbers."""
+    """Canonical images uint8 [len(used), D] and labels of the images `used`."""
     look = (
         [_read(images, int(number))[0] for number in used[:: max(1, len(used) // LOOK)]]
         if not (size and channels)
@@ -245,7 +245,7 @@ def _canonical(
     if need > MEMORY_FRACTION * free:
         raise DatapropsError(
             f"{len(used):,} images of {preprocess.features:,} values need {need >> 20:,} MiB, and {free >> 20:,} MiB are free: use a"
-            " smaller size or m, or dataprops.audit.audit, which keeps them on disk"
+            " smaller size or m, or dataprops.audit.audit, which stores them on disk"
         )
     pixels = np.empty((len(used), preprocess.features), np.uint8)
     labels: list[str | None] = []
@@ -258,14 +258,14 @@ def _canonical(
 
 
 def _range(images: _Images, used: np.ndarray) -> str:
-    """One range for the set (`ranges.Range.text`); images of 8 bits are not read for it."""
+    """The common range of the set (`ranges.Range.text`); 8-bit images are not read for it."""
     if not _read(images, int(used[0]))[0].values:
         return IMAGE
     facts = [value_facts(_read(images, int(number))[0]) for number in used]
     kinds, low, high = zip(*facts, strict=True)
     text = decide(Facts(kinds, np.array(low), np.array(high)))[0].text
     if told := unusual(text):
-        warn_caller(f"{told}; they were stretched to 0 to 255: give the images as they were before normalisation")
+        warn_caller(f"{told}; they were rescaled to 0 to 255: pass the images as they were before normalisation")
     return text
 
 

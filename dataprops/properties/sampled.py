@@ -1,5 +1,5 @@
-"""Estimates at a random sample of the images of a large set, each compared with all: what needs many neighbours of an image, and can
-do with fewer images."""
+"""Estimates at a random sample of the images of a large set, each compared with all, for estimators that need many neighbours per
+image but not all images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dataprops.distances.state import PassSpec
 from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import Neighbours, estimate, from_samples, generator
 
-# Shows that so many pairs will be computed, and gives what is told how many were
+# show(pairs): context manager for a progress display; its value is called with the number of pairs done
 Show = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 class Asked(NamedTuple):
-    """Neighbours of the set's estimates, seed, memory in bytes that a pass may take (None: see `plan_pass`), and the range of pixels
-    (see `Neighbours.full_range`)."""
+    """Options of the estimates: k, seed, memory limit of a pass in bytes (None: see `plan_pass`), and range of the pixels
+    (`Neighbours.full_range`)."""
 
     k: int
     seed: int
@@ -42,7 +42,7 @@ def sampled_estimates(
     show: Show,
     sketches: Sketches | None = None,
 ) -> dict[str, Estimate]:
-    """Estimates of these groups from a sample of the distinct images (the primary rows), if there are more.
+    """Estimates of these groups from a sample of the distinct images (primary rows), in sets larger than the sample.
 
     Parameters
     ----------
@@ -51,11 +51,10 @@ def sampled_estimates(
         Values of ``--estimators``.
     asked : Asked
     runner : Runner
-        Computes the pairs.
     show : callable
-        show(pairs) is entered while they are computed.
+        show(pairs): context manager for a progress display.
     sketches : Sketches, optional
-        Of the rows, from the pass over all pairs.
+        Sketches of the rows, from the pass over all pairs.
     """
     primary = np.nonzero(rows.primary)[0].astype(np.int32)
     n = len(primary)

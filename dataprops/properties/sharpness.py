@@ -1,4 +1,4 @@
-"""Summaries of label sharpness, K_j = max_k |y_j - y_k| / ||x_j - x_k|| for each image, and the paper's samples of M images."""
+"""Summaries of label sharpness, K_j = max_k |y_j - y_k| / ||x_j - x_k|| per image, and the paper's samples of M images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 class IntervalEstimate(NamedTuple):
-    """A number with its 95 % interval; NaN without one, as for exact numbers."""
+    """A value with its 95 % interval; NaN ends if it has none, as for exact values."""
 
     value: float
     low: float = float("nan")
@@ -19,13 +19,13 @@ class IntervalEstimate(NamedTuple):
 
 
 def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[str, IntervalEstimate]:
-    """Quantiles and maximum of the K_j, linearly interpolated; NaN entries (unlabelled) do not count; NaN if all are.
+    """Linearly interpolated quantiles and maximum of the K_j, ignoring NaN (unlabelled); NaN if all are.
 
     Parameters
     ----------
     sampled : bool
-        The values are those of a random sample of the images: quantiles get intervals (by order statistics, without
-        assumptions about the distribution), and the maximum is only known from below.
+        The values are of a random sample of the images: quantiles then have distribution-free intervals (by order statistics), and
+        the maximum is a lower bound.
     """
     values = np.sort(per_image[~np.isnan(per_image)])
     if not len(values):
@@ -39,10 +39,9 @@ def sharpness_summary(per_image: np.ndarray, *, sampled: bool = False) -> dict[s
 
 
 def quantile_interval(values: np.ndarray, q: float) -> tuple[float, float]:
-    """Distribution-free 95 % interval of a quantile from an ascending random sample; NaN on a side that it does not reach.
+    """Distribution-free 95 % interval of a quantile from an ascending random sample; an end that the sample cannot bound is NaN.
 
-    The number of values below the quantile is binomial (n, q); the interval runs between two order statistics (David &
-    Nagaraja 2003, section 7.1).
+    The number of values below the quantile is binomial(n, q); the ends are order statistics (David & Nagaraja 2003, section 7.1).
     """
     from scipy.stats import binom
 
@@ -58,12 +57,12 @@ def quantile_interval(values: np.ndarray, q: float) -> tuple[float, float]:
 
 
 def identical_pairs(content: np.ndarray, y: np.ndarray) -> int:
-    """Pairs of images of one content with different labels: they lie at distance 0, and no maximum over pairs holds them.
+    """Number of pairs of identical images with different labels, which are excluded from the sharpness (distance 0).
 
     Parameters
     ----------
     content : int [n]
-        Number of each image's picture.
+        Content id of each image.
     y : float [n]
         Label; NaN: none.
 
@@ -79,7 +78,7 @@ def identical_pairs(content: np.ndarray, y: np.ndarray) -> int:
 
 
 def reason_not_measured(y: np.ndarray) -> str:
-    """Why there is no label sharpness, of a set in which no two images apart from each other have different labels."""
+    """Why the label sharpness of a set is undefined, if no two different images have different labels."""
     different = len(np.unique(y[~np.isnan(y)]))
     if different < 2:
         return "all labels are the same" if different else "no image has a label"
@@ -87,9 +86,9 @@ def reason_not_measured(y: np.ndarray) -> str:
 
 
 def left_out_words(pairs: int, blank: int = 0) -> str:
-    """That pairs of identical pictures with different labels have no part in the sharpness; empty where there are none.
+    """A sentence on the identical pairs that were excluded from the sharpness; "" if there are none.
 
-    `blank`: how many of them show nothing, which are bad pictures and no conflict of labels.
+    `blank`: number of those that are blank images, which are not label conflicts.
 
     >>> left_out_words(1)
     '1 pair of identical pictures with different labels is left out: with it the sharpness would be infinite'
@@ -107,5 +106,5 @@ def left_out_words(pairs: int, blank: int = 0) -> str:
 
 
 def draw_samples(n: int, m: int, draws: int, seed: int) -> list[np.ndarray]:
-    """Samples of min(m, n) of n images without replacement, ascending; each draw has a seed of its own."""
+    """Samples of min(m, n) of n images without replacement, ascending; each draw has its own seed."""
     return [np.sort(np.random.default_rng([seed, draw]).choice(n, min(m, n), replace=False)) for draw in range(draws)]

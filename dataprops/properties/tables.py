@@ -1,4 +1,4 @@
-"""The measured properties of a set and of its images, from a finished pass over pairs."""
+"""Tables of the properties of a set and of its images, from a finished pass over pairs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from dataprops.properties.sharpness import (
 from dataprops.util.normal import Z
 from dataprops.util.tools import Tools
 
-SUBSETS = (500, 1000, 2500, 5000)  # sizes at which the dimension is also estimated, so that sets compare at equal N
-SAMPLES = (100, 250, 500)  # sizes of samples for the sharpness beside M, so that audits of small sets compare, too
+SUBSETS = (500, 1000, 2500, 5000)  # subset sizes for the dimension, so that sets can be compared at equal N
+SAMPLES = (100, 250, 500)  # sample sizes for the sharpness besides M, so that audits of small sets can be compared
 SHARPEST_PAIRS = 50
-FEW_ROWS = 512  # of a sample that are compared at once: a pass of its own would take longer to begin
-SHARPEST_ROWS = 4096  # looked at for the sharpest pairs; more only where very many are exactly equally sharp
+FEW_ROWS = 512  # up to this size a sample is compared directly, since starting a pass takes longer
+SHARPEST_ROWS = 4096  # rows searched for the sharpest pairs; more only if very many are equally sharp
 
 
 def contents_only(state: State, rows: Distinct, asked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and neighbours among the distinct contents alone, numbered 0..n-1; empty slots are infinite and -1.
+    """Distances and neighbours among distinct contents, numbered 0..n-1; empty slots are infinite and -1.
 
-    One row for each distinct content, or for each of the anchors (`asked`, ascending row numbers): then the state has no others.
+    One row per distinct content, or per anchor (`asked`, ascending row numbers) if the state has only those.
     """
     primary = np.nonzero(rows.primary)[0]
     number = np.full(rows.n + 1, -1, np.int64)
@@ -70,13 +70,13 @@ def subset_estimates(
 
 
 def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
-    """What all pairs tell of some rows: the squared sharpness of a pair between them, and those that a sharper pair may lie between.
+    """Bound the sharpest pair among some rows: a squared sharpness that is attained, and the rows that could form a sharper pair.
 
-    Where a row is chosen together with the other row of its sharpest pair in the whole set, that pair lies between them. No pair is
-    sharper than the sharpest of either of its rows, so only rows whose own is sharper can do better.
+    If both rows of a sharpest pair of the whole set are chosen, its sharpness is attained. No pair is sharper than the sharpest pair
+    of either of its rows, so only rows with a sharper one can improve on it.
     """
     n = len(whole.sharp)
-    is_chosen = np.zeros(n + 1, bool)  # the last: the other of rows that have no such pair
+    is_chosen = np.zeros(n + 1, bool)  # the last entry stands for a missing partner
     is_chosen[chosen] = True
     named = whole.sharp_index[chosen]
     other = np.where(named == EMPTY, n, named)
@@ -86,7 +86,7 @@ def sharper_rows(chosen: np.ndarray, whole: State) -> tuple[float, np.ndarray]:
 
 
 class Drawing(NamedTuple):
-    """Samples of images: M, how often one is drawn, and the random seed."""
+    """Samples of images: M, number of draws, and random seed."""
 
     sample: int = 1000
     draws: int = 20
@@ -103,10 +103,9 @@ def sampled_sharpness(
     numeric: bool,
     memory: int | None = None,
 ) -> dict[int, list[float]]:
-    """The paper's label sharpness of each draw, by size of the sample; empty where no two labels differ.
+    """The paper's label sharpness of each draw, by sample size; empty if no two labels differ.
 
-    The last size is the wanted M, or the whole set where that is smaller. `whole` is what a pass over all pairs found, if
-    there was one.
+    The last size is M, or the size of the set if smaller. `whole` is the state of a pass over all pairs, if there was one.
     """
     n, (sample, draws, seed) = len(images.images), drawn
     if len(np.unique(images.y[~np.isnan(images.y)])) < 2:
@@ -118,7 +117,7 @@ def sampled_sharpness(
     with tools.progress("sharpness of samples", len(sizes) * draws, "draws") as advance:
         for size in sizes:
             for draw in draw_samples(n, size, draws, seed):
-                chosen = np.unique(images.row[draw])  # copies of an image in the draw add no pair
+                chosen = np.unique(images.row[draw])  # duplicates in the draw add no pair
                 found = 0.0
                 if whole is not None:
                     found, chosen = sharper_rows(chosen, whole)
@@ -135,9 +134,9 @@ def sampled_sharpness(
 
 
 def _sharpest_among(rows: Rows, chosen: np.ndarray, numeric: bool) -> float:
-    """The squared sharpness of the sharpest pair among a few rows, as a pass finds it; 0 if no two labels differ."""
+    """Squared sharpness of the sharpest pair among a few rows; 0 if no two labels differ."""
     _, sharp = _between(load_block(rows, chosen), numeric)
-    return float(np.fmax.reduce(sharp, axis=None, initial=0.0))  # unlabelled ones are NaN
+    return float(np.fmax.reduce(sharp, axis=None, initial=0.0))  # NaN if unlabelled
 
 
 def _between(block: Block, numeric: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +159,7 @@ def properties_table(
 ) -> pd.DataFrame:
     """The properties of a set, one row each: property, value, se, n, k, m, low, high, note.
 
-    low and high bound the 95 % interval of what is estimated; what was computed from all pairs has none.
+    low and high are the ends of the 95 % interval of an estimate; values from all pairs have none.
     """
     nan = float("nan")
     rows: list[tuple] = []
@@ -172,7 +171,7 @@ def properties_table(
     labelled = np.isfinite(top.value) or np.isfinite(top.low)
     missing = "" if labelled else "no two images with different labels"
     n_sharp = n if anchors is None else anchors
-    bounded = "" if anchors is None else "not measured: at least the largest value of the sample"
+    bounded = "" if anchors is None else "a lower bound: the largest value of the sample"
     rows.append(("label_sharpness.all_pairs", top.value, nan, n_sharp, 0, 0, top.low, top.high, missing or bounded))
     m = min(sample, n)
     note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
@@ -180,7 +179,7 @@ def properties_table(
     for size in (wanted, *smaller):
         values = draws.get(size, [nan, nan])
         name = "sample" if size == wanted else f"m{size}"
-        # equal values have no spread, not the rounding error of their mean
+        # 0 for equal values, instead of the rounding error of their mean
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if np.ptp(values) != 0 else 0.0
         half = Z * spread / math.sqrt(len(values))
         told = note if size == wanted else ""
@@ -192,11 +191,11 @@ def properties_table(
 
 
 def with_words_on_labels(properties: pd.DataFrame, rows: Distinct, blank: np.ndarray) -> pd.DataFrame:
-    """The table with the reason why there is no label sharpness, or with what was left out of it.
+    """Add notes to the table: why there is no label sharpness, or which pairs were excluded from it.
 
-    `blank`: which of the rows' images show nothing, bool [m].
+    `blank`: which of the rows' images are blank, bool [m].
 
-    Where images with different labels are all identical pictures nothing was measured: every value is NaN, not the 0 of a sample
+    If all images with different labels are identical, the sharpness is undefined: all values become NaN instead of the 0 of samples
     without a pair.
     """
     y = rows.y[rows.row]
@@ -223,7 +222,7 @@ def image_values(
     Parameters
     ----------
     anchors : int32 [A], optional
-        Row numbers of the state's rows, if it has not all; only images of these rows get values.
+        Row numbers of the state's rows, if not all; only images of these rows get values.
     """
     place = np.arange(rows.n)
     if anchors is not None:
@@ -276,11 +275,11 @@ def sharpest_pairs(
     anchors: np.ndarray | None = None,
     limit: int = SHARPEST_PAIRS,
 ) -> pd.DataFrame:
-    """The sharpest pairs of the set, the sharpest first: a, b (first images of their rows), distance, sharpness.
+    """The sharpest pairs of the set, sharpest first: a, b (first images of their rows), distance, sharpness.
 
-    Every row's own sharpest pair is known; `limit` different ones of these bound the `limit`-th sharpest pair from below.
-    Both rows of a pair that reaches the bound must themselves reach it, and those are few: all their pairs are computed.
-    Where only some rows were compared with all (`anchors`, the state's rows), these are their own sharpest pairs.
+    The sharpest pair of each row is known, and `limit` distinct ones of them bound the `limit`-th sharpest pair from below. Both rows
+    of any pair that reaches the bound must reach it themselves; these rows are few, and all their pairs are computed.
+    If only `anchors` were compared with all rows, the pairs are the anchors' own sharpest pairs.
     """
     found = np.nonzero(state.sharp_index != EMPTY)[0].astype(np.int32)
     row = found if anchors is None else anchors[found]

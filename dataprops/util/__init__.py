@@ -1,1 +1,1 @@
-"""Small things that every room uses: whole-file writes, JSON, numbers in words, caches, memory, addresses without their secrets."""
+"""Utilities without domain knowledge: atomic file writes, JSON, number formatting, caches, memory, redaction of secrets."""

@@ -1,15 +1,15 @@
-"""How much memory reading and decoding may take: projected before it is taken, counted over the threads of a process.
+"""Memory limit for reading and decoding: projected before allocation, and shared by the threads of a process.
 
-A decoder says what it will take (`need`), inside `one_image`; where other threads hold too much it waits, and where it alone
-would take more than is allowed it is refused. What is held is given back when the image is done. Nobody waits
-while it holds something, so threads cannot block each other.
+Inside `one_image`, a decoder claims the memory it will use (`need`). It waits while other threads hold too much, and is refused if its
+own claim exceeds the limit. Claims are released when the image is done. No thread waits while holding a claim, so there is no
+deadlock.
 
     with bounded(memory):            # of a batch: --memory, or what is free
         with one_image():
             need(size of the file)   # before it is read
             need(projected bytes)    # before it is decoded: replaces the first claim
 
-Files of another kind (a volume, the whole of an archive that MNIST comes in) are loaded once and kept: their readers call `need` too.
+Files that are loaded once and cached (a volume, an MNIST archive) are claimed by their readers with `need` as well.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-FRACTION = 0.6  # of what is free: the machine has other things to do
-LARGEST = 2**30  # bytes of one image file
-OVER = "takes more memory than"  # how reasons begin that another --memory may mend
+FRACTION = 0.6  # of the free memory
+LARGEST = 2**30  # maximum bytes of an image file
+OVER = "takes more memory than"  # prefix of reasons that a larger --memory may resolve
 
 
 class OverBudget(MemoryError):
@@ -34,7 +34,7 @@ class OverBudget(MemoryError):
 
 
 class _Ledger:
-    """Bytes that images in work hold together."""
+    """Total bytes claimed by images in progress."""
 
     def __init__(self) -> None:
         self.held = 0
@@ -67,7 +67,7 @@ def available() -> int:
 
 @contextmanager
 def bounded(memory: int | None, workers: int = 1) -> Iterator[None]:
-    """Limit the memory of all threads of this process, bytes; None: a fraction of what is free, divided by the workers."""
+    """Limit the memory of all threads of this process, in bytes; None: a fraction of the free memory, divided by the workers."""
     token = _limit.set(available() // max(1, workers) if memory is None else memory)
     try:
         yield
@@ -76,7 +76,7 @@ def bounded(memory: int | None, workers: int = 1) -> Iterator[None]:
 
 
 def inherited(function: Callable[..., Result]) -> Callable[..., Result]:
-    """The function, under the limit of the thread that calls this: for pools, whose threads know of none."""
+    """Wrap a function to run under the caller's limit, for thread pools, whose threads do not inherit it."""
     limit = _limit.get()
 
     def run(*arguments: Any) -> Result:
@@ -91,7 +91,7 @@ def inherited(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @contextmanager
 def one_image() -> Iterator[None]:
-    """Release at the end what `need` claims inside."""
+    """Context of one image: releases on exit what `need` claimed."""
     held = [0]
     token = _held.set(held)
     try:
@@ -102,12 +102,12 @@ def one_image() -> Iterator[None]:
 
 
 def need(count: int) -> None:
-    """Claim bytes for the current image, replacing its earlier claim; outside of an image, only check that they are allowed.
+    """Claim bytes for the current image, replacing its earlier claim; outside an image, only check the limit.
 
     Raises
     ------
     OverBudget
-        If they are more than is allowed.
+        If the claim exceeds the limit.
     """
     limit = allowed()
     if count > limit:
@@ -122,7 +122,7 @@ def need(count: int) -> None:
 
 
 def allowed() -> int:
-    """Bytes that may be used now."""
+    """The current limit, bytes."""
     limit = _limit.get()
     return available() if limit is None else limit
 
@@ -140,12 +140,12 @@ def in_words(count: int) -> str:
 
 
 def read_whole(path: str | Path, most: int = LARGEST) -> bytes:
-    """The bytes of a file that may be an image. One without a size is empty: a log of the kernel would be waited for.
+    """Read a possible image file. A file of size 0 is read as empty, since kernel logs and pipes would block.
 
     Raises
     ------
     OSError
-        If it cannot be read, or has more than `most` bytes (also one that grows meanwhile, or that has holes).
+        If it cannot be read, or has more than `most` bytes (also if it grows meanwhile, or is sparse).
     OverBudget
         See `need`.
     """
@@ -153,21 +153,21 @@ def read_whole(path: str | Path, most: int = LARGEST) -> bytes:
         size = os.fstat(file.fileno()).st_size
         refuse_size(size, most)
         need(size)
-        # as long as it says it is: room for the largest would be asked of the system for each file
+        # reads the reported size: asking for the maximum would allocate that much for each file
         data = file.read(min(size, most) + 1) if size else b""
-        if len(data) > size:  # it grows
+        if len(data) > size:  # the file is growing
             data += file.read(most + 1 - len(data))
     refuse_size(len(data), most)
     return data
 
 
 def refuse_size(size: int, most: int = LARGEST) -> None:
-    """Refuse a file that may be an image by its bytes.
+    """Refuse a possible image file that is too large.
 
     Raises
     ------
     OSError
-        If it has more than `most`.
+        If it has more than `most` bytes.
     """
     if size > most:
         raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than an image file should have ({in_words(most)})")

@@ -1,7 +1,4 @@
-"""What a process keeps of what it opened and will be asked for again: large files that many images are cut from.
-
-Safe for threads, bounded by weight, the least recently used goes first.
-"""
+"""Thread-safe LRU caches bounded by weight, for large files that contain many images."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-FILES_LIMIT = 512 * 2**20  # bytes of loaded files in each process
-LEAST = 1024  # what a reason counts
+FILES_LIMIT = 512 * 2**20  # bytes of loaded files per process
+LEAST = 1024  # weight of a cached error, bytes
 
 
 class Cache(Generic[Value]):
-    """Values made on demand; each is made once, however many threads ask for it.
+    """Values computed on demand, each only once, however many threads request it.
 
     Parameters
     ----------
     limit : int
-        Weight of all that is kept; one value is kept whatever it weighs.
+        Maximum total weight; a single value is kept whatever its weight.
     weigh : callable
         Weight of a value; default: 1.
 
@@ -39,7 +36,7 @@ class Cache(Generic[Value]):
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made if it is missing; an exception of `make` propagates and nothing is stored."""
+        """The value of a key, computed by `make` if missing; an exception of `make` propagates and nothing is stored."""
         with self._lock:
             if key in self.values:
                 self.values.move_to_end(key)
@@ -66,14 +63,14 @@ class Cache(Generic[Value]):
             self.values[key] = value
             self.weight += self.weigh(value)
             while self.weight > self.limit and len(self.values) > 1:
-                _, old = self.values.popitem(last=False)  # a thread that reads it holds it still
+                _, old = self.values.popitem(last=False)  # readers keep their own reference
                 self.weight -= self.weigh(old)
 
 
 class FileCache(Generic[Value]):
-    """Values loaded from files; a file that changed is loaded again.
+    """Values loaded from files; a changed file is reloaded.
 
-    Failures are kept too: ten thousand images of a damaged file ask once.
+    Failures are cached too, so that a damaged file with ten thousand images is tried once.
     """
 
     def __init__(self, limit: int = FILES_LIMIT) -> None:
@@ -85,12 +82,12 @@ class FileCache(Generic[Value]):
         Parameters
         ----------
         load : callable
-            load(file) -> value, bytes it takes. Raises OSError with the reason if it cannot.
+            load(file) -> value, size in bytes. Raises OSError with the reason on failure.
 
         Raises
         ------
         OSError
-            What `load` raised.
+            As raised by `load`.
         """
 
         def entry() -> tuple[Value | OSError, int]:
@@ -102,5 +99,5 @@ class FileCache(Generic[Value]):
         stat = file.stat()
         value, _ = self._cache.get((str(file), stat.st_size, stat.st_mtime_ns), entry)
         if isinstance(value, OSError):
-            raise OSError(*value.args)  # a new one: tracebacks of threads must not pile up on it
+            raise OSError(*value.args)  # a new instance, so that tracebacks do not accumulate on the cached one
         return value

@@ -1,4 +1,4 @@
-"""Warnings that point at the code that called this package, whatever lies between."""
+"""Warnings attributed to the code that called this package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 
 
 def warn_caller(text: str) -> None:
-    """A UserWarning at the line outside of this package that led here."""
+    """Issue a UserWarning attributed to the innermost calling line outside this package."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "dataprops":
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""Chances of counts, without scipy.stats, whose import takes longer (half a second of a core) than all that is asked of it here."""
+"""Hypergeometric tail probabilities, without scipy.stats, whose import alone takes half a second."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 
 
 def as_many(hits: int, population: int, marked: int, drawn: int) -> float:
-    """The chance of at least so many marked ones among those drawn without replacement: the upper tail of the hypergeometric law.
+    """P(X >= hits) for X hypergeometric: marked items in a draw without replacement.
 
     Parameters
     ----------
     hits : int
-        Marked ones among the drawn.
+        Marked items in the draw.
     population, marked, drawn : int
-        How many there are, how many of them are marked, and how many are drawn.
+        Items in total, marked items, and items drawn.
 
     Returns
     -------
     float
-        Within 1e-8 of its value, relative to it, up to populations of a million.
+        Relative error below 1e-8 for populations up to a million.
     """
     from scipy.special import gammaln, logsumexp
 

@@ -1,12 +1,12 @@
-"""numba's compiler, which keeps what it compiled only where it can write.
+"""`numba.njit` with on-disk caching where possible.
 
-numba keeps machine code beside the module or in the user's cache folder. Where neither can be written (an installation that belongs
-to root and a user without a home, as in most containers) its decorator raises at import: then each process compiles anew.
-Set NUMBA_CACHE_DIR to a folder that can be written to save these seconds; `dataprops audit` does so, into the store.
+numba caches machine code beside the module or in the user's cache folder. If neither is writable (a root-owned installation and a user
+without a home directory, as in most containers), its decorator raises at import; here each process then compiles without a cache.
+Set NUMBA_CACHE_DIR to a writable folder to avoid recompilation; `dataprops audit` sets it to a folder in the store.
 
-What it kept is of one version of the function's file. But machine code holds what the function calls in other files, and the index of
-what was kept names types by their modules: after an update of this package it would run what is old, or end in an error where a type
-has moved. So what is kept counts for one state of all files in the function's folder.
+numba invalidates its cache when the function's own file changes. But machine code inlines functions from other files, and the cache
+index refers to types by module: after an update of this package it could run stale code, or fail on a type that has moved. So the
+cache is keyed by the state of all files in the function's folder.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def njit(*, cache: bool = True, **options: Any) -> Callable[[Function], Function]:
-    """As `numba.njit`, without a cache where no cache directory is writable.
+    """As `numba.njit`, without a cache if no cache directory is writable.
 
     Parameters
     ----------
     cache : bool
-        Whether to keep the machine code.
+        Whether to cache the machine code.
     options
-        Of `numba.njit`.
+        Passed to `numba.njit`.
     """
 
-    def decorate(function: Function) -> Any:  # a Dispatcher, called as the function is
+    def decorate(function: Function) -> Any:  # returns a Dispatcher
         try:
             compiled = numba.njit(cache=cache, **options)(function)
         except RuntimeError as error:
@@ -41,7 +41,7 @@ def njit(*, cache: bool = True, **options: Any) -> Callable[[Function], Function
                 raise
             return numba.njit(**options)(function)
         if cache:
-            # numba reads no index of another version; there is no public way to say which it is
+            # numba ignores an index of another version; there is no public way to set that version
             compiled._cache._cache_file._version += f" {state_of(Path(function.__code__.co_filename).parent)}"
         return compiled
 

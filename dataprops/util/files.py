@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Atomic file writes: to a temporary file in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import numpy as np
 
 @functools.lru_cache(1)
 def host_mark() -> str:
-    """8 hexadecimal digits that stand for this machine and its start, so that a process number is looked up where it was given."""
+    """8 hexadecimal digits that identify this machine and its current boot, within which process ids are meaningful."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     name = f"{platform.node()} {boot.read_text().strip() if boot.is_file() else ''}"
     return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
 
 
 def aside_of(path: Path) -> Path:
-    """A new name beside `path` for a file that is not finished: it tells which process of which machine writes it."""
+    """A temporary name beside `path`, which contains the writing process and machine."""
     return path.with_name(f".{path.name}.{os.getpid()}.{host_mark()}{secrets.token_hex(4)}.part")
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it. Threads and processes may write the same at once."""
+    """Call `write` on a temporary file beside `path`, then rename it. Safe for concurrent writers of the same path."""
     aside = aside_of(path)
     try:
         write(aside)
@@ -39,26 +39,26 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write aside, then rename."""
+    """Write a text file atomically."""
     write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Write an .npz file aside, then rename."""
+    """Write an .npz file atomically."""
 
     def write(aside: Path) -> None:
-        with aside.open("wb") as file:  # given a path, numpy would add its own suffix
+        with aside.open("wb") as file:  # numpy would append its suffix to a path
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, write)
 
 
-LEAST_FREE = 2**20  # bytes of a disk that is not full
+LEAST_FREE = 2**20  # free bytes below which a disk counts as full
 
 
 def is_full(folder: Path) -> bool:
-    """Whether the disk of a folder has no room for anything, of bytes or of files; False if that cannot be told."""
+    """Whether the disk of a folder has no free bytes or inodes; False if unknown."""
     with contextlib.suppress(OSError):
         if shutil.disk_usage(folder).free < LEAST_FREE:
             return True

@@ -1,6 +1,6 @@
-"""Images brought to another size by products with two small matrices: a third of the time of pooling, with the same cells.
+"""Resize images by products with two small matrices, in a third of the time of pooling and with the same cells.
 
-NumPy alone: the helper, which looks at pictures while torch is at work elsewhere, need not import torch for this.
+In NumPy, so that the helper process need not import torch for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ AT_ONCE = 4  # images: more leave the cache between the two products
 
 @lru_cache(maxsize=16)
 def cell_means(size: int, cells: int) -> np.ndarray:
-    """Means over `cells` parts of a line of `size` pixels, float32 [cells, size]; parts overlap where their number does not divide it.
+    """Averaging matrix from `size` pixels to `cells` cells, float32 [cells, size]; cells overlap if `cells` does not divide `size`.
 
     >>> cell_means(3, 2).tolist()
     [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]

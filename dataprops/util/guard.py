@@ -1,9 +1,8 @@
-"""One guard around code of others that is given a file from outside.
+"""Guard around third-party code that processes untrusted files.
 
-Decoders and readers raise whatever they run into: `struct.error`, `TokenError`, `RecursionError`, and a decoder written in Rust a
-`PanicException`, which is not even an `Exception`. One such file must not end an audit of a million. The guard turns everything into
-the error that its caller handles, except what is not about the file: the user's interrupt, an orchestrator's signal, and a machine
-that has run out of what every file needs (`MachineError`).
+Decoders raise arbitrary exceptions: `struct.error`, `TokenError`, `RecursionError`, and those written in Rust a `PanicException`,
+which is not even an `Exception`. One such file must not abort an audit of a million. The guard converts every exception to the error
+its caller handles, except those unrelated to the file: interrupts, an orchestrator's signal, and exhausted resources (`MachineError`).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _CLASS = re.compile(r"\b[A-Z]\w+(?:Error|Exception)\b")
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an exception is a request to stop rather than a fault in the data."""
+    """Whether an exception is a request to stop rather than a data error."""
     return isinstance(error, STOPS) or any(kind.__module__.startswith("prefect.") for kind in type(error).__mro__)
 
 
@@ -52,7 +51,7 @@ def let_through(error: BaseException) -> None:
     Raises
     ------
     MachineError
-        If the process is out of file handles: the next file would fail likewise.
+        If the process is out of file handles, so that the next file would fail as well.
     """
     if is_stop(error):
         raise error
@@ -63,8 +62,7 @@ def let_through(error: BaseException) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why, in one line: the operating system's words, else what this kind of error says of a file. A message may quote the file: it is
-    not used.
+    """Reason in one line: the operating system's message, else a phrase for the kind of error; other messages may quote the file.
 
     >>> reason_of(FileNotFoundError(2, "No such file or directory")), reason_of(ValueError("Doe, John"))
     ('No such file or directory', 'a value in it is not what its format allows')
@@ -90,19 +88,19 @@ def said(error: BaseException) -> str:
 def guarded(
     failure: Callable[[BaseException], BaseException], *, passing: tuple[type[BaseException], ...] = ()
 ) -> Iterator[None]:
-    """Turn any exception of the body into one error type.
+    """Convert any exception of the body to one error type.
 
     Parameters
     ----------
     failure : callable
-        failure(error) -> the error to raise in its place; see `reason_of`.
+        failure(error) -> the error to raise instead; see `reason_of`.
     passing : tuple of exception types
-        Errors that the caller knows, and gets as they are.
+        Exceptions to re-raise unchanged.
 
     Raises
     ------
     BaseException
-        What `failure` gave, what is in `passing`, and what `let_through` raises.
+        The result of `failure`, those of `passing`, and those raised by `let_through`.
     """
     try:
         yield
@@ -111,5 +109,5 @@ def guarded(
         if isinstance(error, passing):
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
-        log.debug("%s at %s:%s became a reason", type(error).__name__, where.filename, where.lineno)
+        log.debug("%s at %s:%s was converted", type(error).__name__, where.filename, where.lineno)
         raise failure(error) from None

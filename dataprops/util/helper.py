@@ -1,11 +1,11 @@
-"""A second process beside this one, for work that can be done beside other work: Python's threads take turns, processes do not.
+"""A helper process for work that can run in parallel with this process, free of its GIL.
 
-An audit starts it first (`start`), since what it imports - Great Expectations above all - takes longer than everything else that a
-small audit does. Work is a function of a module, by their names, with arguments that can be pickled (`submit`); one process does one
-job after the other, for all audits of this one. It ends with this process, or after `IDLE` seconds without work.
+An audit starts it first (`start`), since its imports, above all Great Expectations, take longer than everything else in a small audit.
+A job is a function given by module and name, with picklable arguments (`submit`); jobs run one after another, for all audits of this
+process. The helper exits with this process, or after `IDLE` seconds without work.
 
-Where it cannot be had - no POSIX pipes, it was killed, what it imports is imported here already - the work is done in this process
-when its result is asked for: slower, with the same result.
+If there is no helper (no POSIX pipes, it was killed, or its imports are already loaded here), a job runs in this process when its
+result is requested: slower, with the same result.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from dataprops.util.garbage import collect_seldom
 
 log = logging.getLogger(__name__)
 
-FIRST = "great_expectations"  # imported by the process when it starts
+FIRST = "great_expectations"  # imported by the helper when it starts
 IDLE = 300.0  # seconds
-# beside the threads of the audit, those of a library wait for each other on cores that they do not get: three times the time
+# library threads would compete with those of the audit for cores, and take three times as long
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-# the process finds modules where this one does, whatever the folder it is started in
+# the helper uses this process's module search path, whatever its working directory
 COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dataprops.util.helper import serve; "
     "serve(int(sys.argv[2]))"
@@ -42,24 +42,24 @@ COMMAND = (
 
 
 class Failed(NamedTuple):
-    """The answer of a job that raised: what, in words."""
+    """Reply of a job that raised an exception, with the reason."""
 
     reason: str
 
 
 class Lost(Exception):
-    """The process ended before it answered."""
+    """The helper exited before it replied."""
 
 
 class _Child:
-    """The running process, and the parent that may use it: after a fork it belongs to neither child."""
+    """The running helper and the process that owns it; a forked child must not use it."""
 
     def __init__(self, process: subprocess.Popen, pipe: Connection) -> None:
         self.process, self.pipe, self.parent = process, pipe, os.getpid()
         self.first: list[Future] = []
         self._asked: deque[Future] = deque()
         self._ended, self._lock = False, threading.Lock()
-        # always listening: a process that waits to hand over a large answer would not take the next job
+        # replies are always read, as a helper blocked on sending a large one would not take the next job
         threading.Thread(target=self._listen, name="answers of the helper", daemon=True).start()
 
     def _listen(self) -> None:
@@ -73,7 +73,7 @@ class _Child:
                 self._asked.popleft().set_exception(Lost())
 
     def send(self, job: tuple[str, str, tuple]) -> Future:
-        """Hand a job over; raises OSError where there is nobody to take it."""
+        """Send a job; raises OSError if the helper has exited."""
         answer: Future = Future()
         with self._lock:
             if self._ended:
@@ -84,34 +84,34 @@ class _Child:
 
     @property
     def idle(self) -> bool:
-        """Whether it has answered everything."""
+        """Whether all jobs have been answered."""
         return not self._asked
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, and is this process's own."""
+        """Whether it is running and owned by this process."""
         return self.parent == os.getpid() and self.process.poll() is None
 
 
 class Job:
-    """Work that was handed over, or is done here when its result is asked for."""
+    """A job sent to the helper, or run in this process when its result is requested."""
 
     def __init__(self, module: str, function: str, arguments: tuple, answer: Future | None) -> None:
         self._work, self._answer = (module, function, arguments), answer
 
     def result(self) -> Any:
-        """What the function returns; raises what it raises."""
+        """The function's return value; raises its exceptions."""
         module, function, arguments = self._work
         if self._answer is not None:
             try:
                 answer = self._answer.result()
             except Lost:
-                log.info("the helper ended: %s runs in this process", function)
+                log.info("the helper exited: %s runs in this process", function)
                 forget()
             else:
                 if not isinstance(answer, Failed):
                     return answer
-                log.warning("%s is run again in this process; its own said: %s", function, answer.reason)
+                log.warning("%s failed in the helper and is run again in this process: %s", function, answer.reason)
         return getattr(import_module(module), function)(*arguments)
 
 
@@ -120,14 +120,14 @@ _child: _Child | None = None
 
 
 def start(first: Sequence[tuple[str, str]] = ()) -> list[Job]:
-    """Start the process, if there is none and this one has not imported what it is started for; returns at once.
+    """Start the helper unless it is running or this process has already imported `FIRST`; returns immediately.
 
     Parameters
     ----------
     first : sequence of (module, function)
-        What it does before it imports `FIRST`; the jobs are returned if it was started for them.
+        Jobs to run before importing `FIRST`; returned if the helper was started.
     """
-    if not _lock.acquire(blocking=False):  # another thread uses it: it is there
+    if not _lock.acquire(blocking=False):  # in use by another thread, so it exists
         return []
     try:
         if _running() is not None or (child := _started(first)) is None:
@@ -138,14 +138,14 @@ def start(first: Sequence[tuple[str, str]] = ()) -> list[Job]:
 
 
 def submit(module: str, function: str, *arguments: Any, begin: bool = False, queue: bool = True) -> Job:
-    """Hand over ``module.function(*arguments)``; returns at once where the process is free, or the arguments are few.
+    """Submit ``module.function(*arguments)``; returns immediately if the helper is idle or the arguments are small.
 
     Parameters
     ----------
     begin : bool
-        Start the process if there is none.
+        Start the helper if it is not running.
     queue : bool
-        Hand it over even if the process is at work; otherwise it is then done here.
+        Submit the job even if the helper is busy; otherwise it then runs in this process.
     """
     with _lock:
         child = _started() if begin else _running()
@@ -153,18 +153,18 @@ def submit(module: str, function: str, *arguments: Any, begin: bool = False, que
             try:
                 return Job(module, function, arguments, child.send((module, function, arguments)))
             except OSError as error:
-                log.info("the helper ended (%r): %s runs in this process", error, function)
+                log.info("the helper exited (%r): %s runs in this process", error, function)
                 _forget()
     return Job(module, function, arguments, None)
 
 
 def imports(*modules: str) -> None:
-    """Have the process import modules that later jobs use, where there is one."""
+    """Let the helper, if running, import modules that later jobs use."""
     submit("dataprops.util.imports", "import_all", modules)
 
 
 def stop() -> None:
-    """End the process when it has done what it was asked for, and wait for that."""
+    """Let the helper finish its jobs and exit, and wait for it."""
     with _lock:
         child = _running()
         _forget()
@@ -175,7 +175,7 @@ def stop() -> None:
 
 
 def forget() -> None:
-    """Stop using the process."""
+    """Stop using the helper."""
     with _lock:
         _forget()
 
@@ -190,7 +190,7 @@ def _running() -> _Child | None:
 
 
 def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
-    """The process, started if need be; None where this one does the work itself. The caller holds the lock."""
+    """The helper, started if necessary; None if jobs run in this process. The caller holds the lock."""
     global _child
     if (child := _running()) is not None:
         return child
@@ -206,7 +206,7 @@ def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-    except OSError as error:  # no memory for it, say
+    except OSError as error:  # e.g. out of memory
         log.info("the audit gets no helper (%s): all its work is done in this process", error)
         ours.close()
         return None
@@ -217,22 +217,22 @@ def _started(first: Sequence[tuple[str, str]] = ()) -> _Child | None:
     try:
         _child.first = [_child.send((*work, ())) for work in first]
         _child.send(("dataprops.util.imports", "import_alone", (FIRST,)))
-    except OSError as error:  # it ended at once
+    except OSError as error:  # it exited immediately
         log.info("the audit gets no helper (%s): all its work is done in this process", error)
         _child = None
     return _child
 
 
 def _end(child: _Child) -> None:
-    """End a child with its parent, even in the middle of its imports."""
+    """Kill the helper at exit, even in the middle of its imports."""
     if child.parent == os.getpid():
         child.process.kill()
 
 
 def serve(descriptor: int) -> None:
-    """Main loop of the process: answer on this pipe until its other end closes or it is idle."""
+    """Main loop of the helper: reply on this pipe until the other end closes or it is idle."""
     collect_seldom()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the audit, whose end this process sees
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the audit, and this process exits with it
     with Connection(descriptor) as pipe:
         while pipe.poll(IDLE):
             try:
@@ -244,9 +244,9 @@ def serve(descriptor: int) -> None:
             module, function, arguments = job
             try:
                 answer = getattr(import_module(module), function)(*arguments)
-            except Exception as error:  # noqa: BLE001 - the asking process tries itself, and raises what it then meets
+            except Exception as error:  # noqa: BLE001 - the caller runs the job itself and raises its error
                 answer = Failed(repr(error))
             try:
                 pipe.send(answer)
-            except BrokenPipeError:  # the audit ended meanwhile
+            except BrokenPipeError:  # the audit has exited
                 return

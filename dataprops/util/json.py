@@ -10,12 +10,12 @@ import numpy as np
 
 
 def finite(value: Any) -> float | None:
-    """A number that JSON can hold, or None."""
+    """A finite number as float; None for NaN and infinity."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def plain(value: Any) -> Any:
-    """A value that strict JSON holds: NaN and infinity become None, numpy's numbers Python's, tuples lists.
+    """Convert a value for strict JSON: NaN and infinity to None, numpy numbers to Python's, tuples to lists.
 
     >>> plain({"a": (1, float("nan")), 2: np.float64(0.5)})
     {'a': [1, None], '2': 0.5}
@@ -30,5 +30,5 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
-    """Strict JSON: what is NaN or infinite becomes null. Without an indent it is written several times as fast."""
+    """Serialise as strict JSON, with NaN and infinity as null. Several times as fast without an indent."""
     return json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Working memory, measured: what a process holds for itself, without the pages of files that the kernel keeps for it."""
+"""Measure the working memory of a process, without file-backed pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 0.05
 
 
 def own_memory() -> int:
-    """Bytes of this process that are not pages of files: anonymous memory on Linux, all resident memory elsewhere."""
+    """Anonymous memory of this process on Linux, all resident memory elsewhere; bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("RssAnon:"):
@@ -24,14 +24,14 @@ def own_memory() -> int:
 
 
 class Peak:
-    """Peak memory above that at the start, bytes."""
+    """Peak memory above the initial one, bytes."""
 
     def __init__(self) -> None:
         self.start = own_memory()
         self.bytes = 0
 
     def look(self) -> None:
-        """Take one more sample."""
+        """Take a sample."""
         self.bytes = max(self.bytes, own_memory() - self.start)
 
 

@@ -1,4 +1,4 @@
-"""The name that was probably meant."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """'did you mean size? ', or nothing where no name is near.
+    """'did you mean size? ', or "" if no name is similar.
 
     >>> did_you_mean("sise", ["size", "scale"]), did_you_mean("xyz", ["size"])
     ('did you mean size? ', '')

@@ -1,4 +1,4 @@
-"""The factor of all 95 % intervals by the normal distribution: value - Z * se to value + Z * se."""
+"""Factor of all 95 % normal intervals: value - Z * se to value + Z * se."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers in sentences, and an interval that they tell."""
+"""Percentages in sentences, and Wilson's interval."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from statistics import NormalDist
 
 NOTHING = "–"
-ROUNDING = 1e-9  # of floating point, in percent
+ROUNDING = 1e-9  # tolerance for floating-point error, in percent
 
 
 def percent(fraction: float | None, *, sign: bool = False) -> str:
-    """A fraction as people read it, to two digits below ten: '4.0 %', '12 %', and '–' for None and NaN.
+    """Format a fraction as a percentage, with two significant digits below ten: '4.0 %', '12 %'; '–' for None and NaN.
 
-    '0 %' and '100 %' are said of none and of all alone: what rounds to them gets more digits, or '<' or '>'. With a sign it is a
-    change, which may round to either.
+    '0 %' and '100 %' mean none and all: values that would round to them get more digits, or '<' or '>'. With a sign it is a change,
+    which may round to either.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def percent(fraction: float | None, *, sign: bool = False) -> str:
 
 
 def wilson_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927). In closed form: the library that has it takes two seconds to import.
+    """Wilson's score interval of a proportion (1927), in closed form to avoid an import of two seconds.
 
     Examples
     --------

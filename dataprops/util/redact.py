@@ -1,8 +1,7 @@
-"""Addresses without their secrets: for everything that is shown, logged or stored.
+"""Redact secrets in URLs, for everything that is shown, logged or stored.
 
-A user name and password (``https://user:password@host``) and a query (``?X-Amz-Signature=...``) are shown as ``***``. What an
-address withholds travels with the text that shows it (`Shown`), in memory alone: it is never written or sent, and another process
-must be given the whole address again.
+User name and password (``https://user:password@host``) and the query (``?X-Amz-Signature=...``) are replaced by ``***``. The full URL
+is attached to the redacted text (`Shown`) in memory only: it is never written or sent, and another process must be given it again.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import re
 
 from dataprops.errors import DatapropsError
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://")  # bounded: a text of letters alone is looked through once
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://")  # bounded, to keep the search linear in texts of letters only
 HIDDEN = "***"
-# An address (its scheme may be damaged) ends at a blank, and at a quote or a bracket after which the text around it goes on
+# A URL (possibly with a damaged scheme) ends at whitespace, or at a quote or bracket that belongs to the surrounding text
 _ADDRESS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,40})?://)((?:[^\s'\"<>]|['\"](?![\s,;:.)\]}>]|$))+)")
-# A password may hold blanks and brackets that are not escaped, and a query a blank
+# A password may contain unescaped whitespace and brackets, and a query whitespace
 _PASSWORD = re.compile(rf"({URL.pattern})[^\s/:@<>,]+:(?!\d{{1,5}}(?:\s|$))[^/@\r\n]{{1,200}}@")
-# A user without a colon may be a damaged one; and an address in a path may have lost its scheme
+# A user without a colon may be damaged; and a URL within a path may have lost its scheme
 _USER = re.compile(rf"({URL.pattern})/?[^\s/@'\",]{{1,200}}@")
 _INNER = re.compile(r"/[^\s/:@]*:[^\s/@]{1,200}@")
 _LATER = re.compile(r"(?<!/)/[^\s/:@'\",]*:[^\s/@'\",]{1,200}@")  # the same behind a blank in that path
@@ -26,7 +25,7 @@ _PORT = re.compile(r"[^:]*:\d{0,5}|[^:]*|\[[0-9A-Fa-f:.]*\](?::\d{0,5})?")  # of
 
 
 class Shown(str):
-    """An address as it may be shown; the whole one stays beside it as long as the object itself is handed on."""
+    """A redacted URL with the full one attached, as long as this very object is passed on."""
 
     __slots__ = ("whole",)
     whole: str
@@ -37,7 +36,7 @@ class Shown(str):
         return made
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)  # a copy in a file or another process has no secret
+        return str, (str(self),)  # pickled copies contain no secret
 
     def __copy__(self) -> Shown:
         return self
@@ -47,7 +46,7 @@ class Shown(str):
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an address such as ``s3://bucket/prefix``.
+    """Whether a text is a URL such as ``s3://bucket/prefix``.
 
     >>> is_url("s3://bucket/x"), is_url("digits:"), is_url("C:/x"), is_url("/tmp/a")
     (True, False, False, False)
@@ -56,7 +55,7 @@ def is_url(text: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """A text whose addresses hide what may be secret.
+    """A text with the secrets of all URLs redacted.
 
     >>> redacted("cannot read https://me:pw@host/a.zip?sig=1 now")
     'cannot read https://***@host/a.zip?*** now'
@@ -69,7 +68,7 @@ def redacted(text: str) -> str:
 
 
 def without_paths(text: str) -> str:
-    """A text whose addresses tell the host alone: for messages about webhooks, whose paths are secrets themselves.
+    """A text with all URLs reduced to the host, for webhooks, whose paths are secrets.
 
     >>> without_paths("503 for url 'https://hooks.example.org/services/T0/B0/key'")
     "503 for url 'https://hooks.example.org/***'"
@@ -78,11 +77,10 @@ def without_paths(text: str) -> str:
 
 
 def _hidden(rest: str, depth: int = 8) -> str:
-    """What follows ``scheme://``, without user, password, query and fragment.
+    """The part after ``scheme://``, with user, password, query and fragment redacted.
 
-    A password may hold a slash, a question mark or a hash that is not escaped: what stands before the first of them is a user with
-    the beginning of a password if it is no host with a port, and an @ follows. So it is with addresses
-    in the path, `depth` deep.
+    A password may contain an unescaped slash, question mark or hash: the text before the first of them is taken as user and start of
+    a password if it is not host and port, and an @ follows. The same applies to URLs within the path, up to `depth` levels.
     """
     first = re.split(r"[/?#]", rest, maxsplit=1)[0]
     at = first.rfind("@")
@@ -91,7 +89,7 @@ def _hidden(rest: str, depth: int = 8) -> str:
     user, rest = (f"{HIDDEN}@", rest[at + 1 :]) if at >= 0 else ("", rest)
     path, mark, _ = rest.partition("?")
     shown = _INNER.sub(f"/{HIDDEN}@", path.partition("#")[0])
-    before, within, after = shown.partition("://")  # an address in the path of another, as of a proxy
+    before, within, after = shown.partition("://")  # a URL within the path of another, as with a proxy
     return (
         user
         + (before + within + (_hidden(after, depth - 1) if depth else HIDDEN) if within else shown)
@@ -100,27 +98,27 @@ def _hidden(rest: str, depth: int = 8) -> str:
 
 
 def withhold(source: str) -> str:
-    """The source as it may be shown; `reveal` gives the whole one back of this very object."""
+    """The source with secrets redacted; `reveal` recovers the full one from this very object."""
     if HIDDEN in source:
         return source
-    address = URL.search(source)  # also of name:address; the source as a whole is one, blanks and all
+    address = URL.search(source)  # also of name:URL; the whole source is the URL, whitespace included
     shown = source if address is None else source[: address.end()] + _hidden(source[address.end() :])
     return source if shown == source else Shown(shown, source)
 
 
 def reveal(source: str) -> str:
-    """The whole address of what `withhold` gave.
+    """The full URL of a result of `withhold`.
 
     Raises
     ------
     DatapropsError
-        If this text is not what `withhold` gave here.
+        If the text is redacted and does not come from `withhold` in this process.
     """
     if isinstance(source, Shown):
         return source.whole
     if HIDDEN not in source or not URL.search(source):
         return source
     raise DatapropsError(
-        f"{source} hides a password or a signature that this process does not have: they are never stored; give the"
-        " whole address again, or credentials by the environment or fsspec's configuration"
+        f"{source} hides a password or a signature that this process does not have, since they are never stored: give the"
+        " full URL again, or credentials by the environment or fsspec's configuration"
     )

@@ -1,4 +1,4 @@
-"""Tables whose rows come from this package, from installed packages (entry points), and from a user's own code."""
+"""Registries with rows from this package, from installed packages (entry points), and from a user's code."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Row = TypeVar("Row", bound=Named)
 
 
 class Registry(Mapping[str, Row], Generic[Row]):
-    """Rows by name, in their order: built-in ones, those of entry points, registered ones.
+    """Rows by name: built-in ones, then those of entry points, then registered ones.
 
-    Nothing is imported before the table is first looked at.
+    Entry points are imported on first access.
 
     Parameters
     ----------
     group : str
         Group of entry points, each of which names a row.
     kind : type
-        Of the rows.
+        Type of the rows.
     built_in : callable
-        Gives the rows of this package.
+        Returns the rows of this package.
     check : callable, optional
-        check(row, other rows) raises DatapropsError if the row cannot join the others.
+        check(row, other rows) raises DatapropsError if the row is invalid.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         Raises
         ------
         DatapropsError
-            If it is of another kind, or its name is taken.
+            If it has another type, or its name is taken.
         """
         self._join(self._loaded(), row, "register()")
         return row
@@ -66,7 +66,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     @property
     def extended(self) -> bool:
-        """Whether there are rows besides the built-in ones, so that foreign code takes part."""
+        """Whether there are rows besides the built-in ones, i.e. third-party code."""
         return len(self._loaded()) > self._own
 
     def _loaded(self) -> dict[str, Row]:

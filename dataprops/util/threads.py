@@ -1,4 +1,4 @@
-"""Products on one thread, where the order of summation must not depend on how many there are."""
+"""Single-threaded products, where the order of summation must not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Products on one thread: these are small, and where other work has the cores, threads wait for each other."""
+    """Run torch products on one thread: they are small, and threads would wait for each other on busy cores."""
     from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")  # it is not imported for this

@@ -1,4 +1,4 @@
-"""TOML texts of users, which may be anything: one error for whatever is wrong with them."""
+"""Parse untrusted TOML, with one error type for everything that can be wrong."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from dataprops.util.budget import read_whole
 
-MOST_BYTES = 2**20  # of a file that somebody wrote
-# the time of a key goes with the square of its parts
+MOST_BYTES = 2**20  # maximum file size
+# parsing time of a dotted key is quadratic in its parts
 _MANY_PARTS = re.compile(r"""(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 _MANY_DIGITS = re.compile(r"[0-9_]{1000}")
 
 
 def text_of(path: Path) -> str:
-    """The text of a file, without the mark that some editors put before it.
+    """The text of a file, without a byte order mark.
 
     Raises
     ------
@@ -32,12 +32,12 @@ def text_of(path: Path) -> str:
 
 
 def toml_of(text: str) -> dict[str, Any]:
-    """The tables of a text.
+    """Parse a TOML text.
 
     Raises
     ------
     tomllib.TOMLDecodeError
-        If it is no TOML, is nested too deeply, or holds a number or a key that is too long.
+        If it is not valid TOML, is nested too deeply, or has a number or key that is too long.
 
     >>> toml_of("[conflicts]\\nmax = 2")
     {'conflicts': {'max': 2}}

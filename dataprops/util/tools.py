@@ -1,6 +1,6 @@
-"""What a stage may use beside its data: a way to run pieces in parallel, and a way to tell how far it is.
+"""Execution services of a stage: parallel maps and progress.
 
-The stages are the same whether they run alone in a process (`inline_tools`) or as Prefect tasks over Dask (`tasks.tools`).
+Stages are the same whether they run in one process (`inline_tools`) or as Prefect tasks over Dask (`tasks.tools`).
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-PARENT_SECONDS = 0.5  # between two looks of a child for its parent
-# progress(what, total, unit) gives a context whose value is told how much was done since the last call
+PARENT_SECONDS = 0.5  # interval at which a child checks for its parent
+# progress(what, total, unit): context manager; its value is called with the amount done since the last call
 Advance = Callable[[int], None]
 Progress = Callable[[str, int, str], AbstractContextManager[Advance]]
 
 
 class Tools(NamedTuple):
-    """What a stage runs with: progress, workers, maps.
+    """Execution services of a stage: progress, workers, maps.
 
     Attributes
     ----------
     map : callable
-        map(function, arguments) runs function(*args) for each args, in parallel, and yields results as they come.
+        map(function, arguments) runs function(*args) for each args, in parallel, and yields results in order of completion.
     job_pool : callable or None
         job_pool(path of a rows file) gives a `distances.allpairs.JobPool` on workers that can read that file; None: the
         pass runs on threads of this process.
     workers : int
-        Workers that compute jobs; 1 without a pool.
+        Number of workers; 1 without a pool.
     threads : int
-        Threads of each worker.
+        Threads per worker.
     device : str
-        "cpu" or "cuda": where the pass over pairs computes.
+        "cpu" or "cuda": device of the pass over pairs.
     progress : callable
     pool_device : str, optional
-        Where workers compute, if not on `device`: mixed workers are given the blocks of CPUs.
+        Device of the workers, if not `device`; for mixed workers, "cpu".
     """
 
     map: Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]
@@ -70,13 +70,13 @@ def thread_map(threads: int) -> Callable[[Callable[..., Any], Iterable[tuple]], 
 
 
 def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]:
-    """A `Tools.map` on processes, or in this one if there is only one: for jobs that need a process of their own.
+    """A `Tools.map` on processes, or in this one if `workers` is 1, for jobs that need their own process.
 
-    What is left early - by an error, by Ctrl-C, by a killed parent - leaves no process behind.
+    No process outlives an error, Ctrl-C or a killed parent.
     """
 
     def run(function: Callable[..., Any], arguments: Iterable[tuple]) -> Iterator[Any]:
-        # unlike the standard library's processes these do not run the main script again
+        # unlike multiprocessing's spawned processes, these do not import the main script
         from joblib.externals.loky import ProcessPoolExecutor
 
         if workers == 1:
@@ -95,9 +95,9 @@ def process_map(workers: int) -> Callable[[Callable[..., Any], Iterable[tuple]],
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent, of this number, is gone: a killed one cannot end its children.
+    """Exit when the parent process is gone, since a killed parent cannot end its children.
 
-    From a thread, which looks every `PARENT_SECONDS`: a piece of work may take minutes.
+    Checked every `PARENT_SECONDS` in a thread, as a piece of work may take minutes.
     """
 
     def watch() -> None:
@@ -111,7 +111,7 @@ def end_with_parent(parent: int) -> None:
 def _as_they_come(
     pool: Executor, function: Callable[..., Any], arguments: Iterable[tuple], window: int
 ) -> Iterator[Any]:
-    """Results in the order in which they are ready, with at most a window of pieces in flight."""
+    """Results in order of completion, with a bounded number of pieces in flight."""
     waiting: set[Future] = set()
     for args in arguments:
         waiting.add(pool.submit(function, *args))

@@ -1,6 +1,6 @@
-"""Values against the annotations of a record, by pydantic: one place that says what is wrong with an option.
+"""Validate options against the annotations of a record, by pydantic, with one place for the error messages.
 
-An annotation holds the type and, as ``Annotated[int, Interval(ge=1, le=4096)]`` or ``Literal["a", "b"]``, what is allowed.
+An annotation gives the type and, as ``Annotated[int, Interval(ge=1, le=4096)]`` or ``Literal["a", "b"]``, the allowed values.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _HIGH = {"maximum": "at most", "exclusiveMaximum": "less than"}
 
 
 class OptionError(DatapropsError):
-    """A value that an option does not accept.
+    """An invalid value of an option.
 
     Attributes
     ----------
     option : str
-        Its name.
+        Name of the option.
     expected : str
-        What it takes; empty if there is no such option.
+        Accepted values; "" if there is no such option.
     """
 
     def __init__(self, option: str, what: str, expected: str = "") -> None:
@@ -50,7 +50,7 @@ class Meets(NamedTuple):
     Attributes
     ----------
     check : callable
-        value -> what is expected instead; "" if it will do.
+        value -> what was expected; "" if the value is valid.
     """
 
     check: Callable[[Any], str]
@@ -67,7 +67,7 @@ class Meets(NamedTuple):
 
 
 def plain_value(value: Any) -> Any:
-    """A value as annotations have it: paths as text, numpy's numbers as Python's, lists as tuples."""
+    """A value as annotations expect it: paths as strings, numpy numbers as Python's, lists as tuples."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list):
@@ -91,12 +91,12 @@ def _model(kind: type) -> Any:
 
 
 def check_values(kind: type, values: Mapping[str, Any]) -> None:
-    """Raise for values that the annotations of the class `kind` do not allow.
+    """Validate values against the annotations of the class `kind`.
 
     Raises
     ------
     OptionError
-        Naming the first such option, what it takes, and its value.
+        For the first invalid option, with what it accepts and its value.
     """
     import pydantic
 
@@ -115,7 +115,7 @@ def check_values(kind: type, values: Mapping[str, Any]) -> None:
 
 
 def _expected(kind: type, name: str, error: Any) -> str:
-    """What an option takes, of the errors that its value met (one for each member of a union)."""
+    """What an option accepts, from its validation errors (one for each member of a union)."""
     errors = [one for one in error.errors(include_url=False) if one["loc"][0] == name]
     if said := next((one["msg"] for one in errors if one["type"] == "expected"), ""):
         return said
@@ -141,7 +141,7 @@ KINDS = {"number": "a number", "integer": "a whole number", "string": "a string"
 
 
 def _or(words: list[str]) -> str:
-    """Words as a choice between them."""
+    """'a, b or c'."""
     return " or ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
 
 
@@ -156,7 +156,7 @@ def _bound(parts: list[Any]) -> str:
 
 
 def require(holds: bool, option: str, value: object, expected: str) -> None:
-    """Raise unless a condition holds that no annotation can express.
+    """Check a condition that an annotation cannot express.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The version of this package, and the state of its files."""
+"""Version of this package, and a hash of its files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def package_version() -> str:
     """Version of this package."""
     try:
         return version("dataprops")
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:  # run from a checkout without installation
         return "unknown"
 
 
 @functools.cache
 def state_of(folder: Path) -> str:
-    """What the Python files of a folder are called and say, as 16 hexadecimal digits."""
+    """Hash of the names and contents of a folder's Python files, 16 hexadecimal digits."""
     state = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.glob("*.py")):
         text = path.read_bytes()
