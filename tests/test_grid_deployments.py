@@ -64,7 +64,7 @@ def test_an_experiment_of_the_file_becomes_a_deployment_with_plain_parameters(tm
         ("sizes = [40]", 'sizes = "few"', 24, "sizes must be FIRST:LAST:STEP"),
         ("sizes = [40]", "sizes = [2]", 24, "each at least 4"),
         ('["tests.tiny_nets:Mlp"]', '["resnet19"]', 21, "unknown model 'resnet19'"),
-        ('["tests.tiny_nets:Mlp"]', '["vgg13"]', 21, "vgg13 needs images of 32 pixels at least, size is 8"),
+        ('["tests.tiny_nets:Mlp"]', '["vgg13"]', 21, "vgg13 needs images of at least 32 pixels, size is 8"),
         ("epochs = 2", "epochs = 0", 26, "epochs must be at least 1, got 0"),
         ("seeds = [0]", "seeds = [0.5]", 27, "seeds must be a list of whole numbers"),
         ('"0 4 * * 6"', '"at night"', 28, "schedule must be a cron expression"),

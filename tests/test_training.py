@@ -132,7 +132,7 @@ def test_a_checkpoint_that_cannot_be_used_is_left_out(tmp_path, damage, caplog):
     if damage is not None:
         file.write_bytes(damage)
     fitted = fit(RECIPE, *stripes(60), checkpoint=file)
-    assert "training starts anew" in caplog.text
+    assert "training restarts" in caplog.text
     assert equal(fitted.net, fit(RECIPE, *stripes(60)).net)
 
 

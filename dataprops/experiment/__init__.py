@@ -1,28 +1,28 @@
-"""Grids of trainings: what the properties of a set do to a network, cell by cell.
+"""Grids of training runs: how the properties of a set affect networks trained on it.
 
     gather -> describe -> train -> collect
 
 `gather` lists and decodes the images with the stages of the audit; `describe` draws each sample (dataset, N, seed) and measures the
-properties of exactly its training images; `train` computes the cells; `collect` writes the table. Everything lies in
+properties of its training images; `train` computes the cells; `collect` writes the table. Everything is stored in
 
     STORE/experiments/<name>/
-      experiment.json               what was asked for
+      experiment.json               the options
       data/<dataset>.parquet        the readable images of the task's classes; .json: facts of the set
       samples/<dataset>-<N>-<seed>.json   the properties of a sample; .npz: its images
       work/<cell>.*.pt, .json, .layers/   checkpoint and progress of an unfinished cell
-      cells/<cell>.json             a finished or failed cell, with all that the table has no column for
-      cells.parquet                 one row for each cell
+      cells/<cell>.json             a finished or failed cell, with everything that has no column in the table
+      cells.parquet                 one row per cell
 
-A cell's file appears by a rename when the cell is finished, so a killed grid goes on where it stood; a cell is computed again if
-what it was made from has changed. A cell that fails is a row with a reason. What the caller got wrong stops before any work.
+A cell's file is written atomically when the cell is finished, so a killed grid can be resumed; a cell is recomputed if its inputs have
+changed. A failed cell is a row with a reason. Invalid options raise before any work.
 
     sets.py      gather: the datasets
     samples.py   describe: samples and their properties
     cell.py      one cell: training, attacks, representations
     table.py     the columns, the rows as files and as a table
-    run.py       the stages in their order; train, collect
+    run.py       the sequence of stages; train, collect
 
-What a grid is says `experiment.grid`; how it is asked for, `experiment.grid_options`.
+Grids are defined in `experiment.grid`, their options in `experiment.grid_options`.
 """
 
 from __future__ import annotations

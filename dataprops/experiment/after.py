@@ -1,9 +1,8 @@
-"""What is done to a network after training: batch-norm statistics re-estimated, and a temperature for its probabilities.
+"""Post-training steps: re-estimation of batch-norm statistics, and temperature scaling.
 
-After few steps the running statistics of batch norm are not those of the final weights: networks whose last epoch had a loss of
-0.05 tested at 1.9 nats on the training images themselves. So they are computed again from the training images. The loss of a
-network that saw few images is mostly overconfidence; one temperature, fitted to images that are neither training nor test images,
-takes it away [1]_.
+After few steps the running statistics of batch norm lag behind the final weights: networks with a loss of 0.05 in the last epoch had
+1.9 nats in eval mode on the same training images. So the statistics are recomputed from the training images. The test loss of a
+network trained on few images is mostly overconfidence, which temperature scaling on held-out validation images removes [1]_.
 
 References
 ----------
@@ -27,7 +26,7 @@ COLDEST, HOTTEST = 0.05, 100.0
 
 @torch.no_grad()
 def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "cpu") -> bool:
-    """Set batch norms' running statistics to the mean over batches of the training images uint8 [n, c, h, w]; False without any."""
+    """Recompute batch-norm statistics as the mean over batches of the images uint8 [n, c, h, w]; False if there is no batch norm."""
     norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return False
@@ -50,14 +49,14 @@ def reestimate_batch_norm(net: nn.Module, images: torch.Tensor, device: str = "c
 
 @torch.no_grad()
 def logits_of(net: nn.Module, images: torch.Tensor, device: str = "cpu") -> np.ndarray:
-    """float64 [n, classes], in eval mode and float32."""
+    """Logits float64 [n, classes], computed in eval mode and float32."""
     net.eval()
     parts = [net(as_input(images[i : i + BATCH], device)).double().cpu() for i in range(0, len(images), BATCH)]
     return torch.cat(parts).numpy()
 
 
 def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """The temperature T that makes the mean cross-entropy of logits / T least."""
+    """The temperature T that minimises the mean cross-entropy of logits / T."""
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
@@ -81,10 +80,10 @@ def scaled_columns(
     hold: tuple[torch.Tensor, torch.Tensor],
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Errors of the test images, the temperature by the images held back (at least 1), and the test loss under it.
+    """Test error, the temperature (>= 1) fitted to the validation images, and the test loss under it.
 
-    A temperature below 1 is taken as 1: where few images held back hold no error it would fall to where one test error costs 20 nats.
-    NaN where no image was left to hold back.
+    A temperature below 1 is raised to 1: with few validation images and no error it would fall so far that one test error costs 20
+    nats. NaN if there are no validation images.
     """
     logits, y = logits_of(net, test[0], device), test[1].numpy()
     wrong = int((logits.argmax(1) != y).sum())

@@ -1,12 +1,13 @@
-"""Attacks on a trained network: how much worse it does when each pixel may move by eps.
+"""Adversarial attacks on a trained network, with an L-infinity bound eps.
 
-- FGSM (Goodfellow et al. 2015): x + eps sign(d loss / d x), clipped to the range. Of a linear model it is the worst there is.
-- PGD (Madry et al. 2018): ten such steps of 2.5 eps / 10, each followed by a projection onto the cube of half side eps around x; of
-  all points passed the one with the largest loss counts, so more steps never look weaker.
-- `flip_distance`: the smallest eps at which the predicted class changes along the FGSM direction, the R of the second law. A ladder of
-  doubled steps finds a bracket, bisection narrows it. Along a curved way there may be an earlier change within a rung.
+- FGSM (Goodfellow et al. 2015): x + eps sign(d loss / d x), clipped to the range; the optimal attack on a linear model.
+- PGD (Madry et al. 2018): ten such steps of 2.5 eps / 10, each projected onto the L-infinity ball of radius eps around x; the iterate
+  with the largest loss counts, so that more steps never weaken it.
+- `flip_distance`: the smallest eps at which the predicted class changes along the FGSM direction, the R of the robustness law.
+Doubling
+  steps bracket it, bisection refines it. An earlier change within a bracket can be missed.
 
-All in eval mode and float32. eps and images are in the same unit; here images are on [0, 1], so one grey level is 1/255.
+All in eval mode and float32. eps has the unit of the images; for images in [0, 1] one grey level is 1/255.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn import functional
 BATCH = 64
 PGD_STEPS = 10
 LADDER = (*(2.0**power for power in range(-4, 8)), 255.0)  # grey levels
-HALVINGS = 6  # the result is right to 1/128 of itself
+HALVINGS = 6  # relative precision 1/128
 
 
 class Attacked(NamedTuple):
@@ -34,7 +35,7 @@ class Attacked(NamedTuple):
 
 @contextlib.contextmanager
 def frozen(net: nn.Module) -> Iterator[None]:
-    """Eval mode, and no gradients of weights: those of the images are all that an attack needs."""
+    """Eval mode without gradients of the weights, since attacks need only those of the images."""
     wanted = [parameter.requires_grad for parameter in net.parameters()]
     net.eval().requires_grad_(False)
     try:
@@ -45,7 +46,7 @@ def frozen(net: nn.Module) -> Iterator[None]:
 
 
 def _slope(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sign of the gradient of the loss by the images, and the loss of each image."""
+    """Sign of the gradient of the loss with respect to the images, and the loss of each image."""
     x = x.detach().requires_grad_()
     losses = functional.cross_entropy(net(x), y, reduction="none")
     (gradient,) = torch.autograd.grad(losses.sum(), x)
@@ -70,7 +71,7 @@ def pgd(
     low: float = 0.0,
     high: float = 1.0,
 ) -> torch.Tensor:
-    """The attacked images, as x: of the points passed those with the largest loss."""
+    """The attacked images, as x: the iterates with the largest loss."""
     best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     at = x
 
@@ -129,7 +130,7 @@ def flip_distance(
     low: float = 0.0,
     high: float = 1.0,
 ) -> torch.Tensor:
-    """For each image the eps at which its predicted class changes, float64 [n]; infinite if no rung of the ladder changes it."""
+    """The eps at which the predicted class of each image changes, float64 [n]; infinite if no eps of `LADDER` changes it."""
     found = []
     with frozen(net), torch.no_grad():
         for start in range(0, len(x), BATCH):

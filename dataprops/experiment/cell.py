@@ -1,4 +1,4 @@
-"""One cell computed: trained, tested, attacked, looked into, and written down whatever happens."""
+"""Compute one cell: train, test, attack, measure representations, and record the result or the failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of what a cell does: cells of another version are computed again
+VERSION = 3  # version of the computation; cells of other versions are recomputed
 PGD_EPS = 2
 
 
@@ -41,7 +41,7 @@ def _fingerprint(experiment: Experiment, cell: Cell, device: str, sample_key: st
 
 
 def finished(experiment: Experiment, cell: Cell, device: str) -> bool:
-    """Whether the cell is finished, with the same inputs as now."""
+    """Whether the cell is finished with the current inputs."""
     row = load_cell(experiment, cell)
     if row is None or row["status"] != "done":
         return False
@@ -72,7 +72,7 @@ def recipe_of(experiment: Experiment, cell: Cell, channels: int, classes: int, d
 
 
 def run_cell(experiment: Experiment, cell: Cell, device: str) -> str:
-    """Compute one cell and write its file, whatever happens; returns a line that says how it went. A piece for `Tools.map`."""
+    """Compute one cell and write its file, also on failure; returns a status line. For `Tools.map`."""
     began = time.monotonic()
     facts = facts_of(experiment.folder, cell.dataset)
     row: dict[str, Any] = {
@@ -118,7 +118,7 @@ def run_cell(experiment: Experiment, cell: Cell, device: str) -> str:
 def train_cell(
     experiment: Experiment, cell: Cell, facts: dict[str, Any], device: str, checkpoint: Path
 ) -> dict[str, Any]:
-    """Train, test, attack and look into one network; the columns that come of it."""
+    """Train, test and attack one network and measure its representations; returns the columns."""
     import torch
 
     from dataprops.experiment import attacks
@@ -189,7 +189,7 @@ def _tensors(store: Path, preprocess: Preprocess, part: pd.DataFrame) -> tuple[t
 
 
 def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> dict[str, Any]:
-    """FGSM on these test images, PGD on the first `tried` of them, and the eps that changes predictions."""
+    """Columns of FGSM on these test images, PGD on the first `tried` of them, and flip distances."""
     from dataprops.experiment.attacks import fgsm_results, flip_distance, pgd_result
     from dataprops.experiment.training import as_input, evaluate
 
@@ -211,7 +211,7 @@ def attack_columns(net: Any, images: Any, y: Any, tried: int, device: str) -> di
 
 
 def layer_columns(net: Any, model: str, images: Any, scratch: Path, seed: int, device: str) -> dict[str, Any]:
-    """Dimension of the layers for distinct training images."""
+    """Columns of the intrinsic dimension of the layers, over distinct training images."""
     from dataprops.experiment.models import find_model
     from dataprops.experiment.representations import LayerOptions, hidden_layers, layer_dimensions
     from dataprops.experiment.training import as_input

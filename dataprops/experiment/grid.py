@@ -1,7 +1,7 @@
-"""What an experiment is asked to do: frozen records, checked when they are made; the grid as a list of cells.
+"""The definition of an experiment as frozen, validated records, and the grid as a list of cells.
 
-A *cell* is one network trained on one sample: (dataset, model, N, seed). It is what is computed at once, spread over workers,
-resumed and recorded. Imports nothing heavy.
+A *cell* is one network trained on one sample: (dataset, model, N, seed). It is the unit of computation, distribution, resumption and
+recording. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MOST_SIZES = 1000
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """'500:1750:250' or '125,250,500' -> numbers of training images; the end of a range belongs to it.
+    """'500:1750:250' or '125,250,500' -> training set sizes; ranges include their end.
 
     Raises
     ------
     ValueError
-        With what is expected.
+        With the expected format.
 
     >>> parse_sizes("500:1000:250"), parse_sizes("64,128")
     ((500, 750, 1000), (64, 128))
@@ -39,7 +39,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
         sizes = range(first, last + 1, step)
         if len(sizes) <= MOST_SIZES:
             return tuple(sizes)
-    except (ValueError, OverflowError):  # of numbers that no length can have
+    except (ValueError, OverflowError):  # overflow: more sizes than a list can hold
         raise ValueError("FIRST:LAST:STEP, or comma-separated numbers, as in 500:1750:250") from None
     raise ValueError(f"at most {MOST_SIZES} numbers; FIRST:LAST:STEP has {len(sizes):,}")
 
@@ -50,7 +50,7 @@ OF_PRESET = "of the preset"
 
 @dataclass(frozen=True)
 class Preset:
-    """How networks are trained and attacked: the options of a grid that have no one default, see `dataprops.options`.
+    """How networks are trained and attacked: the options of a grid whose defaults depend on the preset; see `dataprops.options`.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ class Preset:
     longer : dict
         Model -> epochs, for networks that need more.
     batch : dict
-        Model -> images of a batch; others as in `models.MODELS`.
+        Model -> batch size; others as in `models.MODELS`.
     lr : dict
         Model -> learning rate; others as in `models.MODELS`.
     weight_decay : float
-        Of Adam: added to the gradient.
+        L2 weight decay of Adam (added to the gradient).
     pgd : int
-        Attacked test images that the ten-step attack is tried on; 0 = all that are attacked.
+        Number of the attacked test images for PGD; 0 = all.
     """
 
     size: Annotated[int, Interval(ge=1, le=4096), Option("Side of the images, pixels", OF_PRESET)]
@@ -101,14 +101,14 @@ _RESNETS, _VGGS = ("resnet18", "resnet34", "resnet50"), ("vgg13", "vgg16", "vgg1
 PRESETS: dict[str, Preset] = {
     # Konz & Mazurowski 2024; batch and learning rate as in `models.MODELS`
     "paper": Preset(224, "per-image-max", (500, 750, 1000, 1250, 1500, 1750), 750, 100),
-    # six sets with two ResNets in less than an hour on two old cores; see README.md for what it teaches and what not
+    # six sets with two ResNets in less than an hour on two old cores; see README.md for its limitations
     "quick": Preset(
         size=32,
         scale="per-image-max",
         sizes=(80, 120, 180, 270),
         test=150,
         epochs=12,
-        longer=dict.fromkeys(_VGGS, 20),  # in 12 the loss may still stand at log 2: see README.md
+        longer=dict.fromkeys(_VGGS, 20),  # after 12 the loss may still be log 2: see README.md
         batch=dict.fromkeys(_RESNETS + _VGGS, 25),
         attacked=50,
         pgd=16,
@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class Dataset(ReadingOptions):
-    """One dataset of a grid: where its images are, what the task is, and how it is read (as for an audit)."""
+    """One dataset of a grid: source, task, and reading options (as for an audit)."""
 
     source: Annotated[str, MinLen(1), Option("Where its images are, as for an audit")]
     name: Annotated[str, Option("In the store and in the results", "from the source")] = ""
@@ -155,15 +155,15 @@ class Dataset(ReadingOptions):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A grid: every dataset with every model, every N and every seed.
+    """A grid: all combinations of datasets, models, N and seeds.
 
     Attributes
     ----------
     datasets : tuple of Dataset
     settings : Preset
-        Of `preset`, with what was asked for in its place.
+        The preset's settings with overrides.
     wait : float
-        Seconds to wait for an audit of one of the datasets, or for this experiment, where it is running.
+        Seconds to wait for a running audit of one of the datasets, or for this experiment if it is running.
     """
 
     datasets: tuple[Dataset, ...]
@@ -195,7 +195,9 @@ class Experiment:
         check_record(self)
         require(bool(self.datasets), "sources", self.datasets, "at least one, or --grid FILE")
         if not NAME.fullmatch(self.name):
-            raise DatapropsError(f"the experiment's name {self.name!r} may hold letters, digits, '.', '_' and '-' only")
+            raise DatapropsError(
+                f"the experiment's name {self.name!r} may contain only letters, digits, '.', '_' and '-'"
+            )
         names = [dataset_name(dataset) for dataset in self.datasets]
         for name in names:
             if names.count(name) > 1:
@@ -205,7 +207,7 @@ class Experiment:
 
     @property
     def folder(self) -> Path:
-        """Where the results lie."""
+        """Folder of the results."""
         return Path(self.store) / "experiments" / self.name
 
 
@@ -232,7 +234,7 @@ def dataset_name(dataset: Dataset) -> str:
 
 
 def plan_cells(experiment: Experiment) -> list[Cell]:
-    """All cells of the grid, the largest N first: what takes longest starts first, and shows early whether all will do."""
+    """All cells of the grid, largest N first, so that the longest start first and problems show early."""
     settings = experiment.settings
     cells = [
         Cell(dataset_name(dataset), model, n, dataset.test or settings.test, seed)

@@ -1,7 +1,7 @@
-"""A grid from plain values: the words of the command's options, of a deployment's parameters and of a grid file are the same.
+"""Build a grid from plain values; command-line options, deployment parameters and grid files use the same names.
 
-What a grid file says is the default of what is asked, and a preset the default of both. Lists may be written as text with
-commas, as on the command line. Imports nothing heavy.
+Options override the grid file, which overrides the preset. Lists may be given as comma-separated text, as on the command line. Imports
+nothing heavy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DOMAINS = get_args(Domain)
 
 @dataclass(frozen=True)
 class Asked:
-    """What only a grid has that is asked for: sources and a file of them, and settings of every model."""
+    """Options of the command alone: sources, a grid file, and settings for all models."""
 
     sources: Annotated[
         tuple[str, ...], Option("Folders, manifests, NAME:LOCATION", metavar="SOURCE", each="source")
@@ -43,7 +43,7 @@ class Asked:
     ] = None
 
 
-KINDS = (Asked, Experiment, Preset, Dataset)  # an option that two of them have is the first one's
+KINDS = (Asked, Experiment, Preset, Dataset)  # in order of precedence for options with the same name
 OF_A_SET = rows(Dataset)
 OF_THE_PRESET = rows(Preset)
 OF_EVERY_MODEL = ("batch", "lr")
@@ -53,7 +53,7 @@ IN_A_GRID_FILE = {name: OPTIONS[name] for name in OPTIONS.keys() - OF_THE_SETS -
 
 
 def experiment_from(options: Mapping[str, Any]) -> Experiment:
-    """An experiment from options by their names; None stands for what is not given.
+    """An experiment from options by name; None means not given.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def experiment_from(options: Mapping[str, Any]) -> Experiment:
     models = asked.get("models", Experiment.models)
     changed = {name: asked[name] for name in OF_THE_PRESET if name in asked}
     changed |= {name: dict.fromkeys(models, asked[name]) for name in OF_EVERY_MODEL if name in asked}
-    if "epochs" in asked:  # of all models, as it says
+    if "epochs" in asked:  # applies to all models
         changed["longer"] = {}
     return Experiment(
         datasets,
@@ -89,7 +89,7 @@ def experiment_from(options: Mapping[str, Any]) -> Experiment:
 
 
 def read_options(options: Mapping[str, Any], known: Mapping[str, Row]) -> dict[str, Any]:
-    """The options that are given, read and checked.
+    """Parse and validate the options that are given.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Row]) -> dict[s
 
 
 def parse_source(text: str, **defaults: Any) -> Dataset:
-    """'medical=scans/' -> a Dataset of that domain; a source alone has the default options.
+    """'medical=scans/' -> a Dataset of that domain; without a domain, the defaults apply.
 
     >>> parse_source("natural=digits:").domain, parse_source("digits:", domain="medical").domain
     ('natural', 'medical')
@@ -123,12 +123,12 @@ def parse_source(text: str, **defaults: Any) -> Dataset:
 def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
     """Read a grid file: a ``[[dataset]]`` table for each set (fields of `Dataset`), and options of the experiment above them.
 
-    A source that is a relative path is taken from the file's folder.
+    Relative paths are resolved against the file's folder.
 
     Raises
     ------
     DatapropsError
-        If the file cannot be read, or holds an unknown name or an unusable value.
+        If the file cannot be read, or contains an unknown name or an invalid value.
     """
     file = Path(path)
     try:
@@ -141,7 +141,7 @@ def load_grid(path: str | Path) -> tuple[tuple[Dataset, ...], dict[str, Any]]:
         for number, row in enumerate(table.pop("dataset", []), 1):
             where = f"{file}, dataset {number}"
             read = read_options(row, OF_A_SET)
-            require("source" in read, "source", None, "the place of its images")
+            require("source" in read, "source", None, "the location of its images")
             beside = file.resolve().parent / read["source"]
             # not Path.exists, which raises for a name that is too long
             if os.path.exists(beside) or ":" not in read["source"]:  # noqa: PTH110

@@ -1,8 +1,8 @@
-"""Intrinsic dimension of what the layers of a network make of the images.
+"""Intrinsic dimension of a network's representations, layer by layer.
 
-A forward hook on each layer writes its flattened (or pooled) output, in eval mode and without gradients, as float32 into a
-memory-mapped .npy; neighbours are found from there a strip at a time (`distances.vectors`). As many layers share one forward pass as
-the scratch space holds. Vectors that are equal to the last bit are collapsed to one, as images are.
+A forward hook on each layer writes its flattened (or pooled) output, in eval mode and without gradients, as float32 to a memory-mapped
+.npy; nearest neighbours are computed from it in strips (`distances.vectors`). As many layers as fit in the scratch space share a
+forward pass. Bit-identical vectors are collapsed to one, as identical images are.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dataprops.probe.activations import BATCH, as_input, forward, hidden_layers
 from dataprops.properties.dimension import Estimate
 from dataprops.properties.estimators import estimate_all, neighbours_needed
 
-SCRATCH_BYTES = 4 * 2**30  # of all layers that share a forward pass; a single layer may need more
+SCRATCH_BYTES = 4 * 2**30  # shared by the layers of a forward pass; a single layer may need more
 GROUPS = ("mle", "twonn", "geomle")
 
 __all__ = ["LAYER_OPTIONS", "LayerDimension", "LayerOptions", "hidden_layers", "layer_dimensions", "layer_features"]
 
 
 class LayerDimension(NamedTuple):
-    """What was measured of a layer: estimates by name, its features, the distinct vectors among those of all images."""
+    """Results for a layer: estimates by name, number of features, number of distinct vectors."""
 
     estimates: dict[str, Estimate]
     features: int
@@ -36,7 +36,7 @@ class LayerDimension(NamedTuple):
 
 
 def layer_features(net: nn.Module, layers: Sequence[str], x: torch.Tensor, *, pooled: bool = False) -> dict[str, int]:
-    """Features of each layer, from a forward pass of `x`."""
+    """Number of features of each layer, from a forward pass of `x`."""
     sizes: dict[str, int] = {}
     forward(net, layers, x, pooled, lambda name, vectors: sizes.__setitem__(name, vectors.shape[1]))
     return sizes
@@ -48,11 +48,11 @@ class LayerOptions(NamedTuple):
     Attributes
     ----------
     pooled : bool
-        Mean over the positions of a feature map, in place of all its values.
+        Average feature maps over positions instead of using all values.
     k, seed, groups
         As in `dimension.estimate_all`.
     scratch_bytes : int
-        Of activations that lie on disk at a time.
+        Maximum size of the activations on disk at a time.
     """
 
     pooled: bool = False
@@ -83,7 +83,7 @@ def layer_dimensions(
     images : uint8 [n, c, h, w]
         Distinct images.
     scratch : Path
-        Folder for the activations, which are removed again.
+        Folder for the activations, which are removed afterwards.
     device : str
     asked : LayerOptions
 
@@ -114,7 +114,7 @@ def layer_dimensions(
 
 
 def _shares(layers: list[str], sizes: dict[str, int], n: int, allowed: int) -> list[list[str]]:
-    """Consecutive layers that fit the scratch space together; at least one."""
+    """Groups of consecutive layers that fit in the scratch space, at least one layer each."""
     shares: list[list[str]] = [[]]
     held = 0
     for name in layers:
@@ -130,7 +130,7 @@ def _shares(layers: list[str], sizes: dict[str, int], n: int, allowed: int) -> l
 def _write(
     net: nn.Module, files: dict[str, Path], images: torch.Tensor, sizes: dict[str, int], device: str, pooled: bool
 ) -> dict[str, int]:
-    """Write the distinct vectors of each layer; returns how many there are."""
+    """Write the distinct vectors of each layer; returns their numbers."""
     out = {
         name: np.lib.format.open_memmap(file, "w+", np.float32, (len(images), sizes[name]))
         for name, file in files.items()

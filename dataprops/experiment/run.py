@@ -1,4 +1,4 @@
-"""A grid run: what cannot work refused, the stages in their order, the cells that are missing spread over processes."""
+"""Run a grid: validate it, run the stages in order, and distribute missing cells over processes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ POLL_SECONDS = 1.0
 
 
 def run_experiment(experiment: Experiment, tools: Tools, call: Call = call_directly) -> Path:
-    """Compute a grid, or what is missing of it; returns its folder.
+    """Compute the missing cells of a grid; returns its folder.
 
     Raises
     ------
     DatapropsError
-        If a source, a model or an option is unusable, or the experiment is running already.
+        If a source, a model or an option is invalid, or the experiment is already running.
     """
     store = open_store(experiment.store)
     check(experiment)
@@ -49,12 +49,12 @@ def run_experiment(experiment: Experiment, tools: Tools, call: Call = call_direc
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse what cannot work, before any work.
+    """Validate sources and models before any work.
 
     Raises
     ------
     DatapropsError
-        Naming the source or the model.
+        Names the source or the model.
     """
     from dataprops.experiment.models import check_model
 
@@ -73,18 +73,18 @@ def device_of(experiment: Experiment) -> str:
     Raises
     ------
     DatapropsError
-        If a GPU is wanted and there is none.
+        If a GPU is requested and there is none.
     """
     import torch
 
     there = torch.cuda.is_available()
     if experiment.device == "cuda" and not there:
-        raise DatapropsError("no CUDA device is available here: use --device cpu")
+        raise DatapropsError("no CUDA device is available: use --device cpu")
     return "cuda" if there and experiment.device != "cpu" else "cpu"
 
 
 def train(experiment: Experiment, tools: Tools) -> dict[str, int]:
-    """Compute the cells that are not finished; returns how many are done and failed."""
+    """Compute the unfinished cells; returns the numbers of done and failed ones."""
     cells = plan_cells(experiment)
     device = device_of(experiment)
     work = experiment.folder / "work"
@@ -105,7 +105,7 @@ def train(experiment: Experiment, tools: Tools) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _watching(work: Path, cells: list[Cell], advance: Callable[[int], None]) -> Iterator[None]:
-    """Move the bar by what the cells, wherever they run, write into their progress files."""
+    """Update the progress bar from the progress files that the cells write, wherever they run."""
     told = dict.fromkeys((cell.key for cell in cells), 0)
     stop = threading.Event()
 
@@ -134,7 +134,7 @@ def _watching(work: Path, cells: list[Cell], advance: Callable[[int], None]) -> 
 
 
 def collect(experiment: Experiment, tools: Tools) -> int:
-    """Write the table of the grid's cells; returns its rows."""
+    """Write the table of the grid's cells; returns the number of rows."""
     rows = [load_cell(experiment, cell) for cell in plan_cells(experiment)]
     table = cell_table([row for row in rows if row is not None])
     write_table(experiment.folder / "cells.parquet", table)
@@ -145,9 +145,9 @@ STAGES = (gather, describe, train, collect)
 
 
 def experiment_tools(experiment: Experiment, progress: Progress = no_progress, workers: int | None = None) -> Tools:
-    """Processes of this machine: one for each core on a CPU, one on a GPU, unless `workers` says otherwise."""
+    """Tools with local processes: `workers` of them, by default one per core on a CPU, one on a GPU."""
     device = device_of(experiment)
     count = workers or (1 if device == "cuda" else max(1, cores() // experiment.threads))
-    # what the libraries of a worker read when they load
+    # read by the workers' libraries on import
     os.environ.setdefault("OMP_NUM_THREADS", str(experiment.threads))
     return Tools(process_map(count), None, count, experiment.threads, device, progress)

@@ -1,4 +1,4 @@
-"""The samples of a grid - a dataset, N, a seed: drawn, and the properties of exactly their training images measured."""
+"""Draw the samples of a grid (dataset, N, seed) and measure the properties of their training images."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from dataprops.util.files import write_arrays, write_text
 from dataprops.util.tools import Tools, inline_tools
 
 DRAWS = 20
-HELD_BACK = 150  # images at most, for the temperature: neither training nor test
-MADE = "2"  # version of what is drawn and measured
+HELD_BACK = 150  # maximum number of validation images, for the temperature
+MADE = "2"  # version of sampling and measurements
 
 
 def sample_name(cell: Cell) -> str:
-    """Name of its files; models share it."""
+    """File name of a cell's sample, shared by all models."""
     return f"{cell.dataset}-{cell.n_train}-{cell.seed}"
 
 
 def describe(experiment: Experiment, tools: Tools) -> int:
-    """Draw every sample and measure the properties of its training images; returns how many samples are possible."""
+    """Draw every sample and measure the properties of its training images; returns the number of possible samples."""
     samples = {sample_name(cell): cell for cell in plan_cells(experiment)}
     possible = 0
     with tools.progress("measuring samples", len(samples), "samples") as advance:
@@ -47,7 +47,7 @@ def describe(experiment: Experiment, tools: Tools) -> int:
 
 
 def describe_sample(experiment: Experiment, cell: Cell) -> bool:
-    """Draw and measure one sample, unless that is done; False if the set is too small for it. A piece for `Tools.map`."""
+    """Draw and measure one sample, if not yet done; False if the set is too small for it. For `Tools.map`."""
     folder = experiment.folder
     facts = facts_of(folder, cell.dataset)
     table = pd.read_parquet(folder / "data" / f"{cell.dataset}.parquet")
@@ -83,7 +83,7 @@ def describe_sample(experiment: Experiment, cell: Cell) -> bool:
 
 
 def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Dimension and sharpness of some images (uint8 [n, D], and their rows of the table), as columns of the results."""
+    """Dimension and sharpness of images (uint8 [n, D], with their rows of the table), as result columns."""
     k = 20
     numbered = table.assign(image=np.arange(len(table)))
     rows = distinct_rows(numbered)
@@ -114,7 +114,7 @@ def measure_sample(images: np.ndarray, table: pd.DataFrame, seed: int) -> dict[s
 
 
 def probe_sample(images: np.ndarray, y: np.ndarray, leak_group: np.ndarray, seed: int) -> dict[str, Any]:
-    """What the reference classifier makes of training images uint8 [n, h, w, c] alone, as columns; NaN where it is withheld."""
+    """Result columns of the probe on the training images uint8 [n, h, w, c]; NaN if it is withheld."""
     from dataprops.probe.measure import reason_not_applicable, run_probe
 
     named = ("p_error", "p_loss", "p_wrong", "p_gradient", "p_penalty")

@@ -1,4 +1,4 @@
-"""The datasets of a grid: their images listed and decoded by the stages of the audit, and the classes of the task chosen."""
+"""The datasets of a grid: list and decode images with the stages of the audit, and choose the classes of the task."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dataprops.util.tools import Tools, inline_tools
 
 
 def gather(experiment: Experiment, tools: Tools) -> dict[str, int]:
-    """List and decode the images of every dataset; returns the images of each."""
+    """List and decode the images of every dataset; returns the number of images of each."""
     here = inline_tools(tools.progress)
     return {
         dataset_name(dataset): _gather_one(experiment, dataset, here)
@@ -62,12 +62,12 @@ def _gather_one(experiment: Experiment, dataset: Dataset, tools: Tools) -> int:
 
 
 def task_classes(dataset: Dataset, classes: list[str], counts: dict[str, int]) -> list[str]:
-    """The labels of the task: the named ones, all ("*"), or the two largest classes.
+    """The classes of the task: those named, all ("*"), or the two largest.
 
     Raises
     ------
     DatapropsError
-        If a named class holds no readable image, or fewer than two classes do.
+        If a named class has no readable image, or fewer than two classes have any.
     """
     held = [label for label in classes if counts.get(label, 0)]
     if len(held) < 2:
@@ -84,7 +84,7 @@ def task_classes(dataset: Dataset, classes: list[str], counts: dict[str, int]) -
 
 
 def facts_of(folder: Path, dataset: str) -> dict[str, Any]:
-    """What `gather` wrote of a set."""
+    """The facts that `gather` wrote about a set."""
     return json.loads((folder / "data" / f"{dataset}.json").read_text(encoding="utf-8"))
 
 

@@ -12,7 +12,7 @@ from dataprops.probe.folds import unite
 
 
 class Impossible(DatapropsError):
-    """A sample that the set is too small for; the message has the numbers."""
+    """The set is too small for a sample; the message has the numbers."""
 
 
 class Sample(NamedTuple):
@@ -23,12 +23,12 @@ class Sample(NamedTuple):
 
 
 def leak_groups(group: list[str | None], pixels: list[str]) -> np.ndarray:
-    """Leak group of each image: images of a group, and identical images, share one.
+    """Leak group of each image, shared by images of one group and by identical images.
 
     Parameters
     ----------
     group : list of n
-        Patient; None or NaN: the image is its own group.
+        Patient; None or NaN: unknown, the image is its own group.
     pixels : list of n
         Content of the canonical image.
 
@@ -41,7 +41,7 @@ def leak_groups(group: list[str | None], pixels: list[str]) -> np.ndarray:
 
 
 def quotas(n: int, classes: int) -> list[int]:
-    """n images over the classes as evenly as can be; the first classes have one more.
+    """Divide n images evenly over the classes; the first classes get the remainder.
 
     >>> quotas(7, 3)
     [3, 2, 2]
@@ -50,14 +50,14 @@ def quotas(n: int, classes: int) -> list[int]:
 
 
 def draw(y: np.ndarray, leak_group: np.ndarray, n_train: int, n_test: int, seed: int) -> Sample:
-    """A balanced sample. The test images of a seed do not depend on N, and a larger training set holds every smaller one.
+    """A balanced sample. The test images of a seed do not depend on N, and training sets of increasing N are nested.
 
     Parameters
     ----------
     y : int64 [n]
         Classes 0..c-1.
     leak_group : int64 [n]
-        What must stay on one side; see `leak_groups`.
+        Never split between training and test; see `leak_groups`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def draw(y: np.ndarray, leak_group: np.ndarray, n_train: int, n_test: int, seed:
         else:
             rest.append(inside)
     left: list[np.ndarray] = []
-    for inside in rest:  # then parts of leak groups, whose other images are left out
+    for inside in rest:  # then parts of leak groups, whose other images are dropped
         if not need[y[inside]].any():
             left.append(inside)
             continue
@@ -109,9 +109,9 @@ def draw(y: np.ndarray, leak_group: np.ndarray, n_train: int, n_test: int, seed:
 
 
 def held_back(y: np.ndarray, leak_group: np.ndarray, sample: Sample, most: int, seed: int) -> np.ndarray:
-    """Positions of up to `most` images of other leak groups than the sample's, balanced as far as possible, int64 [h].
+    """Positions of up to `most` validation images, int64 [h]: from leak groups outside the sample, balanced as far as possible.
 
-    For what must be fitted to images that a network was neither trained nor tested on, such as a temperature.
+    Used to fit what needs images that are neither training nor test images, such as a temperature.
     """
     used = np.unique(leak_group[np.concatenate([sample.train, sample.test])])
     free = np.nonzero(~np.isin(leak_group, used))[0]

@@ -1,4 +1,4 @@
-"""Cells as files and as a table: the columns, and what JSON and Parquet make of a row."""
+"""Cells as files and as a table: columns, and their representation in JSON and Parquet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dataprops.experiment.grid import Cell, Experiment
 from dataprops.laws.fitting.table import CONVERGED
 
 EPS = (1, 2, 4, 8)  # grey levels
-SPREAD = ("test_loss", "test_loss_scaled", "test_error")  # columns whose spread over seeds is told
+SPREAD = ("test_loss", "test_loss_scaled", "test_error")  # columns whose spread over seeds is reported
 
-# name -> what it is; the order of the table
+# name -> description, in the order of the table
 COLUMNS: dict[str, str] = {
     "dataset": "name of the set",
     "domain": "medical, natural or unknown",
@@ -34,26 +34,26 @@ COLUMNS: dict[str, str] = {
     "d_data_mle": "the same with factor k-1",
     "d_data_twonn": "TwoNN, 10 % discarded",
     "k_f": "label sharpness, mean over 20 draws of M = min(1000, N) training images",
-    "k_f_std": "its standard deviation over the draws; 0 where M = N, as every draw is the whole sample",
+    "k_f_std": "its standard deviation over the draws; 0 if M = N, as every draw is the whole sample",
     "k_f_m": "M",
     "k_f_all": "label sharpness over all pairs of the training images",
     "k_q95": "95 % quantile of the K_j",
     "k_mean": "mean of the K_j",
-    "p_error": "error of the probe on training images held out",
+    "p_error": "cross-validated error of the probe on the training images",
     "p_loss": "its calibrated log loss, nats",
-    "p_wrong": "training images that it errs on",
-    "p_gradient": "mean L1 norm of its gradient by the image, nats per grey level",
-    "p_penalty": "rise of its log loss under FGSM with eps = 2 grey levels, nats",
-    "groups_least": "groups of the class that has fewest; with fewer than four the probe is withheld",
+    "p_wrong": "number of training images it misclassifies",
+    "p_gradient": "mean L1 norm of its input gradient, nats per grey level",
+    "p_penalty": "increase in its log loss under FGSM with eps = 2 grey levels, nats",
+    "groups_least": "smallest number of groups of a class; with fewer than four the probe is withheld",
     "train_loss": "mean cross-entropy of the training images after training, eval mode, nats",
-    "test_loss": "of the test images",
-    "test_accuracy": "share of the test images",
-    "test_error": "share of the test images that it errs on",
+    "test_loss": "mean cross-entropy of the test images, nats",
+    "test_accuracy": "fraction of the test images classified correctly",
+    "test_error": "fraction of the test images misclassified",
     "errors": "their number",
-    "n_hold": "images held back, neither training nor test, for the temperature",
-    "temperature": "fitted to the images held back, at least 1",
-    "test_loss_scaled": "test loss of the logits over the temperature, nats; NaN where no image was left to hold back",
-    "converged": f"1 where the training loss is at most {CONVERGED} nats, else 0: such a cell takes no part in fits",
+    "n_hold": "validation images for the temperature",
+    "temperature": "fitted to the validation images, at least 1",
+    "test_loss_scaled": "test loss with temperature scaling, nats; NaN without validation images",
+    "converged": f"1 if the training loss is at most {CONVERGED} nats, else 0; fits use only cells with 1",
     "test_loss_sd": "standard deviation of test_loss over the converged seeds of this set, network and N; NaN with one",
     "test_loss_scaled_sd": "of test_loss_scaled",
     "test_error_sd": "of test_error",
@@ -62,9 +62,9 @@ COLUMNS: dict[str, str] = {
     **{f"penalty_{e}": f"adv_loss_{e} - clean loss of the same images, nats" for e in EPS},
     "pgd_loss_2": "mean cross-entropy under ten-step PGD, eps = 2, of n_pgd images",
     "pgd_penalty_2": "pgd_loss_2 - clean loss of the same images",
-    "flip_eps": "mean smallest eps that changes the prediction, grey levels; an image that no eps changes counts as 255",
+    "flip_eps": "mean of the smallest eps that changes the prediction, grey levels; 255 for images that no eps changes",
     "d_repr_last": "MLE (k-2) dimension of the last hidden layer's output for the training images",
-    "d_repr_peak": "the largest over the layers",
+    "d_repr_peak": "maximum over the layers",
     "d_repr_layers": "JSON: layer -> estimator -> value",
     "peak_layer": "name of the layer of d_repr_peak",
     "seconds": "of the cell: training, attacks, representations",
@@ -72,12 +72,12 @@ COLUMNS: dict[str, str] = {
     "device": "cpu or cuda",
     "status": "done or failed",
     "reason": "why it failed",
-    "k_f_100": "label sharpness, mean over 20 draws of M = 100: compares at unequal N",
+    "k_f_100": "label sharpness, mean over 20 draws of M = 100, for comparisons at unequal N",
     "n_attacked": "test images under FGSM",
     "n_pgd": "test images under PGD",
-    "flip_never": "attacked images that no eps changed",
+    "flip_never": "attacked images whose prediction no eps changed",
     "classes_named": "the labels of the task, joined by |",
-    "n_groups": "groups (patients) among the training images; images without one count alone",
+    "n_groups": "groups (patients) in the training images; an image without one is its own group",
 }
 
 
@@ -95,7 +95,7 @@ _WHOLE = ("n_train", "n_test", "seed", "channels", "size", "classes")
 
 
 def cell_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Cells as a table, in the order of dataset, model, N, seed: numbers are float64 (NaN = not measured), no text is ""."""
+    """Cells as a table, sorted by dataset, model, N, seed; numbers are float64 (NaN = not measured), missing text is ""."""
     rows = sorted(rows, key=lambda row: (row["dataset"], row["model"], row["n_train"], row["seed"]))
     columns = {}
     for name in COLUMNS:
@@ -110,7 +110,7 @@ def cell_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the spread over seeds filled in."""
+    """Fill in the spread over seeds."""
     for name in SPREAD:
         known = table[name].where(table["converged"] == 1)
         table[f"{name}_sd"] = known.groupby([table[key] for key in ("dataset", "model", "n_train")]).transform("std")
@@ -118,7 +118,7 @@ def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_cells(store: str | Path, name: str = "*") -> pd.DataFrame:
-    """The cells of all experiments of a store (or of those whose name fits), with a column `experiment`."""
+    """The cells of all experiments of a store (or of those whose name matches), with a column `experiment`."""
     tables = [
         pd.read_parquet(file).assign(experiment=file.parent.name)
         for file in sorted(Path(store).glob(f"experiments/{name}/cells.parquet"))

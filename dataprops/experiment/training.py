@@ -1,16 +1,14 @@
-"""Training of one network: Adam on cross-entropy, seeded, with checkpoints between epochs.
+"""Train one network: Adam on cross-entropy, seeded, with checkpoints between epochs.
 
-Images go in as x / 255. The order of an epoch depends on the seed and the epoch alone, and a checkpoint holds the state of
-torch's generator (dropout draws from it), so that a run that is killed and goes on ends in the same weights, bit for bit, on a CPU
-with equal threads. On a GPU two runs may differ in the last bits, and then in more: cuDNN's convolutions are asked to be
-deterministic, but the backward passes of poolings may add in the order in which threads come. An epoch is cut into batches of nearly
-equal size: no last batch of one image, of which batch norm could make nothing.
+Images are scaled to x / 255. The order of an epoch depends only on seed and epoch, and checkpoints contain the state of torch's
+generator (used by dropout), so that a resumed run gives bit-identical weights on a CPU with the same number of threads. On a GPU two
+runs may diverge from rounding differences: cuDNN's convolutions are set to deterministic, but backward passes of pooling layers may
+add in any order. Batches of an epoch are of nearly equal size, to avoid a last batch of one image, which batch norm cannot handle.
 
-On a GPU the passes of training run in float16 where autocast allows it, weights and Adam in float32; the loss is scaled so that
-small gradients do not vanish, a step whose gradients overflow is left out and the scale halved (`GradScaler`, whose state is in the
-checkpoint). Evaluation, attacks and representations are float32 everywhere, without cuDNN's shorter mantissa (TF32).
+On a GPU training uses mixed precision: float16 where autocast allows it, weights and Adam in float32, with dynamic loss scaling
+(`GradScaler`, whose state is in the checkpoint). Evaluation, attacks and representations are in float32 everywhere, without TF32.
 
-Torch's generator belongs to the process, so one network is trained at a time in each process.
+Torch's generator is global, so each process trains one network at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_BATCH = 64
-# device -> what the passes of training compute in, where that is not float32
+# device -> dtype of mixed-precision training, if any
 MIXED: dict[str, torch.dtype] = {"cuda": torch.float16}
 _ALONE = threading.RLock()
 
@@ -50,7 +48,7 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained: model, shape of its input and output, and the numbers of the optimiser."""
+    """How one network is trained: model, input and output shape, optimiser settings."""
 
     model: str
     channels: int
@@ -94,13 +92,13 @@ def isolated_torch_state(threads: int) -> Iterator[None]:
 
 
 def batches(n: int, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The order of an epoch, cut into ceil(n / batch) parts of nearly equal size."""
+    """The image order of an epoch, divided into ceil(n / batch) batches of nearly equal size."""
     order = np.random.default_rng([seed, epoch]).permutation(n)
     return np.array_split(order, math.ceil(n / batch))
 
 
 def build(recipe: Recipe) -> nn.Module:
-    """The network with the random weights of its seed; call within `alone`."""
+    """The network with the random weights of its seed; call within `isolated_torch_state`."""
     torch.manual_seed(recipe.seed)
     net = find_model(recipe.model).build(channels=recipe.channels, classes=recipe.classes, size=recipe.size)
     return net.to(recipe.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -122,11 +120,11 @@ def fit(
     images : uint8 [n, c, h, w]
     y : int64 [n]
     checkpoint : Path, optional
-        File to go on from if it is there, and to write; the caller removes it.
+        File to resume from if it exists, and to write; removed by the caller.
     every : float
         Seconds between checkpoints; the last epoch always writes one if any was due.
     on_epoch : callable, optional
-        Told the number of finished epochs and the mean loss of the last one.
+        Called with the number of finished epochs and the mean loss of the last one.
 
     Raises
     ------
@@ -166,7 +164,7 @@ def _epoch(
     y: torch.Tensor,
     epoch: int,
 ) -> float:
-    """One epoch; returns the mean loss over its images, each under the weights of its batch."""
+    """Train one epoch; returns the mean loss over its images, at the weights of each batch."""
     net.train()
     total = torch.zeros((), dtype=torch.float64, device=recipe.device)
     for part in batches(len(images), recipe.batch, recipe.seed, epoch):
@@ -219,7 +217,7 @@ def _resume(
     if path is None or not path.is_file():
         return []
     try:
-        # weights_only: a file can hold tensors and numbers, no code
+        # weights_only: tensors and numbers only, no code
         state = torch.load(path, map_location=recipe.device, weights_only=True)
         if state["recipe"] != repr(recipe):
             raise ValueError("it belongs to another recipe")
@@ -227,7 +225,7 @@ def _resume(
         net.load_state_dict(state["net"])
         adam.load_state_dict(state["adam"])
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        log.warning("the checkpoint %s cannot be used (%s): training starts anew", path.name, str(error).split("\n")[0])
+        log.warning("the checkpoint %s cannot be used (%s): training restarts", path.name, str(error).split("\n")[0])
         net.load_state_dict(build(recipe).state_dict())
         return []
     scaler.load_state_dict(scale)

@@ -1,6 +1,6 @@
-"""The networks of the experiments: a table, and any `torch.nn.Module` beside it by import path.
+"""The networks of the experiments: a table, and any `torch.nn.Module` by import path.
 
-Weights are random; the state of torch's generator decides them.
+Weights are random, from torch's global generator.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Model(NamedTuple):
     build : callable
         build(channels=, classes=, size=) -> nn.Module with random weights.
     lr : float
-        Learning rate of the paper.
+        Learning rate, from the paper.
     batch : int
-        Batch of the paper.
+        Batch size, from the paper.
     layers : tuple of str
-        Outputs of blocks whose dimension is measured, in the order of the forward pass; () = found in the module.
+        Layers whose dimension is measured, in execution order; () = determined from the module.
     last : str
-        The last hidden layer, as the paper's code takes it: `layer4` of a ResNet, the second linear layer of a VGG.
+        The last hidden layer as in the paper's code: `layer4` of a ResNet, the second linear layer of a VGG.
     least : int
-        Smallest side of an image, pixels.
+        Minimum side of an image, pixels.
     """
 
     build: Callable[..., nn.Module]
@@ -46,7 +46,7 @@ class Model(NamedTuple):
 
 
 def _pools(*counts: int) -> tuple[str, ...]:
-    """Names of the poolings that end the stages of a VGG, and of its two hidden linear layers."""
+    """Names of the pooling layers at the end of each VGG stage, and of the two hidden linear layers."""
     ends, at = [], -1
     for count in counts:
         at += 2 * count + 1
@@ -66,13 +66,13 @@ MODELS: dict[str, Model] = {
     "cnn4": Model(cnn4, 1e-3, 32, ("2", "5", "8", "11"), "11", 16),
     "mlp": Model(mlp, 1e-3, 32, ("2", "4"), "4"),
 }
-OWN = Model(nn.Identity, 1e-3, 40)  # learning rate and batch of a network by import path
+OWN = Model(nn.Identity, 1e-3, 40)  # defaults for networks by import path
 
 
 def find_model(name: str) -> Model:
-    """A row of the table, or one made for ``module:Name``, which imports that module: the user's own code runs.
+    """A row of the table, or one for ``module:Name``, which imports that module and so runs the user's code.
 
-    The class (or function) is called with the keywords channels and classes, and size if it takes it.
+    The class (or function) is called with the keywords channels and classes, and size if it accepts it.
 
     Raises
     ------
@@ -95,20 +95,20 @@ def find_model(name: str) -> Model:
     def call(channels: int = 3, classes: int = 1000, size: int = 224) -> nn.Module:
         made = build(channels=channels, classes=classes, **({"size": size} if sized else {}))
         if not isinstance(made, nn.Module):
-            raise DatapropsError(f"the model {name!r} made a {type(made).__name__}; expected a torch.nn.Module")
+            raise DatapropsError(f"the model {name!r} returned a {type(made).__name__}; expected a torch.nn.Module")
         return made
 
     return OWN._replace(build=call)
 
 
 def check_model(name: str, size: int) -> None:
-    """Refuse a network that there is not, or that cannot take images of this side.
+    """Check that a network exists and accepts images of this size.
 
     Raises
     ------
     DatapropsError
-        Naming it.
+        Names the network.
     """
     least = find_model(name).least
     if size < least:
-        raise DatapropsError(f"{name} needs images of {least} pixels at least, size is {size}")
+        raise DatapropsError(f"{name} needs images of at least {least} pixels, size is {size}")

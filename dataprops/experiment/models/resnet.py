@@ -1,6 +1,6 @@
-"""ResNet-18, -34 and -50 (He et al. 2016), with the parameter names and shapes of torchvision, whose weights therefore load.
+"""ResNet-18, -34 and -50 (He et al. 2016), compatible with torchvision's state dicts.
 
-The stride of a bottleneck sits on its 3 x 3 convolution, as torchvision has it (not on the first 1 x 1, as in the paper).
+The stride of a bottleneck is on its 3 x 3 convolution, as in torchvision (not on the first 1 x 1, as in the paper).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut; four times as many channels come out."""
+    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut, with an expansion of four."""
 
     expansion = 4
 
@@ -57,9 +57,9 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem that shrinks the image by four, four layers of blocks, their mean over the image, one linear layer.
+    """A stem that downsamples by four, four layers of blocks, global average pooling, one linear layer.
 
-    Weights: convolutions by He's normal rule over the outputs, batch norms 1 and 0, the linear layer as torch makes it.
+    Weights: convolutions by He's normal initialisation (fan-out), batch norms 1 and 0, the linear layer by torch's default.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Two small networks without batch norm: four convolutions, and a perceptron of two hidden layers."""
+"""Two small networks without batch norm: a four-layer CNN, and an MLP with two hidden layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HIDDEN = 512
 
 
 def cnn4(channels: int = 3, classes: int = 1000, size: int = 224) -> nn.Module:
-    """Four 3 x 3 convolutions, each with a pooling that halves the image; the mean over the image of the last; one linear layer."""
+    """Four 3 x 3 convolutions, each followed by 2 x 2 pooling; global average pooling; one linear layer."""
     layers: list[nn.Module] = []
     inputs = channels
     for width in CNN_WIDTHS:
@@ -20,7 +20,7 @@ def cnn4(channels: int = 3, classes: int = 1000, size: int = 224) -> nn.Module:
 
 
 def mlp(channels: int = 3, classes: int = 1000, size: int = 224) -> nn.Module:
-    """All pixels, two hidden layers of 512 units."""
+    """MLP on all pixels with two hidden layers of 512 units."""
     return nn.Sequential(
         nn.Flatten(),
         *(nn.Linear(channels * size * size, HIDDEN), nn.ReLU()),

@@ -1,9 +1,9 @@
 """VGG-13, -16 and -19 without batch norm (Simonyan & Zisserman 2015), with the parameter names and shapes of torchvision.
 
-Five poolings shrink the image by 32. Torchvision then pools what is left to 7 x 7, whatever its size; of an image of less than 64
-pixels one position is left, repeated 49 times before a layer of 103 million weights. For those images this network takes the
-one position as it is: the functions it can compute are the same (a sum of 49 weights for each input is one weight), with 101 million
-weights less to train. The first linear layer then starts with 7 times the spread: that of a sum of 49.
+Five pooling layers downsample by 32. Torchvision then pools adaptively to 7 x 7; for images below 64 pixels that repeats a single
+position 49 times before a layer of 103 million weights. Here such images use the single position directly: the network represents the
+same functions (a sum of 49 weights per input is one weight) with 101 million weights fewer. The first linear layer is initialised with
+7 times the standard deviation, that of a sum of 49 weights.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SHRINK = 32
 
 
 def sides(size: int) -> int:
-    """Positions along a side that the classifier sees: 7, or 1 where pooling would only repeat one position."""
+    """Positions along a side at the classifier: 7, or 1 if pooling would only repeat one position."""
     return 1 if size < 2 * SHRINK else GRID
 
 
 class VGG(nn.Module):
-    """Stages of 3 x 3 convolutions, each ended by a pooling; three linear layers.
+    """Stages of 3 x 3 convolutions, each followed by pooling; three linear layers.
 
     Parameters
     ----------
