@@ -1,1 +1,1 @@
-"""From the bytes of an image file to the canonical image of an audit."""
+"""Decode image files to canonical images."""

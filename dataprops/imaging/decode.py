@@ -1,17 +1,17 @@
-"""From the bytes of an image file to the canonical image of an audit.
+"""Decode the bytes of an image file to the canonical image of an audit.
 
 Rules, in order:
 
-1. Decode with Pillow (what it opens, see `formats`; the first frame of several), and apply the EXIF orientation; DICOM as
-   `dicom` says, by the window that was asked for.
-2. To grey levels on [0, 255]: 8-bit values stay; 1-bit becomes 0 and 255; integers of more bits and floats by the range that
-   was decided for the whole set (`ranges`). An image that is decoded alone, without one: 16-bit integers are divided by 257,
-   so that their full range becomes the full range; 32-bit integers and floats are taken as they are within [0, 255] (times
-   255 if all lie in [0, 1] and the type is float), else stretched from their least to their largest value. NaN and infinity:
-   unreadable. Colour of 16 bits is read from PNG, TIFF and PPM (`sixteen`); of other formats Pillow gives the upper 8 bits.
-3. To 1 or 3 channels: palettes are looked up, transparency is laid over black, colour becomes grey by ITU-R 601 luma,
-   grey becomes colour by repetition.
-4. To size x size by bilinear interpolation with antialiasing. Images that are not square are stretched.
+1. Decode with Pillow (supported formats: `formats`; the first of several frames) and apply the EXIF orientation; DICOM as in
+   `dicom`, with the selected window.
+2. Convert to grey levels in [0, 255]: 8-bit values are kept; 1-bit becomes 0 and 255; integers of more bits and floats are mapped
+   by the range of the whole set (`ranges`). Without such a range (a single image): 16-bit integers are divided by 257; 32-bit
+   integers and floats are kept if within [0, 255] (floats within [0, 1] times 255), else rescaled from minimum to maximum. NaN
+   and infinity: unreadable. 16-bit colour is read from PNG, TIFF and PPM (`sixteen`); of other formats Pillow gives the upper
+   8 bits.
+3. Convert to 1 or 3 channels: palettes are expanded, transparency is composited over black, colour becomes grey by ITU-R 601
+   luma, grey becomes colour by repetition.
+4. Resize to size x size by bilinear interpolation with antialiasing, ignoring the aspect ratio.
 5. Optionally x * 255 / max of the image, as in Konz & Mazurowski 2024.
 6. Rounded to uint8, half to even.
 """
@@ -41,11 +41,10 @@ from dataprops.imaging.windows import window_key, window_numbers
 from dataprops.util.budget import OVER, need
 from dataprops.util.guard import guarded, let_through, reason_of, said
 
-VERSION = 1  # of these rules: part of the key of the shards
+VERSION = 1  # version of these rules, part of the key of the shards
 SCALES = ("full-range", "per-image-max")
 UNSUPPORTED = "not an image in a supported format (what Pillow opens but EPS and WMF, or DICOM)"
-# How reasons begin that may pass - with more memory, another version, a plug-in that was installed since: such files are
-# tried again
+# prefixes of reasons that may no longer apply (more memory, another version, a newly installed plug-in): such files are retried
 PASSING = (
     "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP)",
     "not an image in a supported format (PNG, JPEG, BMP, TIFF, WebP, DICOM)",
@@ -55,9 +54,9 @@ PASSING = (
 # Coloured marks and JPEG's colour noise leave 86 to 94 % of the images of real X-ray and MRI sets exactly grey; of the
 # images of natural sets, 1 to 2 % are.
 GREY_FRACTION = 0.75
-TILE = (322, 323)  # the tags of its tiles' width and height
-PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is white
-# of a Pillow mode, at most: measured by tests/test_budget.py, with a margin
+TILE = (322, 323)  # TIFF tags TileWidth and TileLength
+PHOTOMETRIC = 262  # TIFF tag PhotometricInterpretation: whether 0 is white
+# maximum bytes per pixel by Pillow mode, measured by tests/test_budget.py, with a margin
 BYTES_OF_PIXEL = {
     **{"1": 8, "L": 8, "P": 20, "RGB": 20, "YCbCr": 24, "CMYK": 24, "I;16": 24, "I": 36, "F": 36, "RGBA": 40},
     **{"RGB;16": 58, "RGBA;16": 66},
@@ -65,15 +64,15 @@ BYTES_OF_PIXEL = {
 
 
 _MAY_HAVE_FRAMES = re.compile(rb"II[*+]\x00|MM\x00[*+]|GIF8|RIFF....WEBPVP8X|....ftypavi[fs]|\x89PNG", re.DOTALL)
-_BEFORE_PIXELS = 4096  # bytes in which an animated PNG says that it is one
-_ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # where Pillow keeps an orientation
-_NO_TAGS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")  # which have it nowhere else
+_BEFORE_PIXELS = 4096  # bytes within which an animated PNG declares itself
+_ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # keys of Pillow's info with an orientation
+_NO_TAGS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")  # formats with no other place for it
 NOT_FINITE = "holds NaN or infinite values"
 _NO_FACTS = ("", float("nan"), float("nan"))
 
 
 class UnreadableImage(Exception):
-    """The reason why an image cannot be read, in a few words; becomes a finding."""
+    """An image cannot be read; the message is a short reason, which becomes a finding."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(printable(reason))
@@ -85,15 +84,15 @@ class RawImage(NamedTuple):
     Attributes
     ----------
     pixels : uint8 or float32 [height, width] or [height, width, 3]
-        On [0, 255]; numbers of any type and range if `values` says so.
+        In [0, 255]; numbers of any type and range if `values` is set.
     format, mode : str
-        Of the file, as Pillow names them.
+        Of the file, by Pillow's names.
     width, height : int
         After the EXIF orientation.
     values : str
-        "integers" or "floats" for pixels whose range is still to be decided (see `ranges`), else "".
+        "integers" or "floats" if the range of the pixels is yet to be decided (see `ranges`), else "".
     jpeg_step : float
-        Mean step by which a JPEG's brightness is quantised, by its first table: 9 at quality 92, 35 at 70; NaN of others.
+        Mean quantisation step of a JPEG's luma, from its first table: 9 at quality 92, 35 at 70; NaN for other formats.
     """
 
     pixels: np.ndarray
@@ -118,9 +117,9 @@ class Preprocess:
     scale : str
         "full-range" (grey levels as they are) or "per-image-max" (x * 255 / max).
     window : str
-        Of DICOM files; see `windows`.
+        Window of DICOM files; see `windows`.
     range : str
-        Which values become black and white, as decided for the set: `ranges.Range.text`.
+        Values mapped to black and white, as decided for the set: `ranges.Range.text`.
     """
 
     size: int = 224
@@ -146,7 +145,7 @@ class Preprocess:
 
     @property
     def key(self) -> str:
-        """Name of these rules: two images compare only under the same one."""
+        """Key of the preprocessing; only images with the same key are comparable."""
         window = "" if self.window == "auto" else f"-window-{window_key(self.window)}"
         values = "" if self.range == IMAGE else f"-range-{re.sub('[:;=]', '_', self.range)}"
         return f"{self.size}x{self.size}x{self.channels}-{self.scale}-v{VERSION}{window}{values}"
@@ -162,13 +161,13 @@ _quiet_levels: dict[str, int] = {}
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' remarks on odd metadata and large images to themselves: the pixels count.
+    """Suppress the libraries' warnings about odd metadata and large images.
 
-    Those of pydicom must not be heard at all: they quote what stands in the file, a patient's name for instance.
+    pydicom's must never be shown, since they quote values of the file such as patient names.
 
-    The filters of `warnings` belong to the process, and images are decoded in threads: the first one in sets them, the
-    last one out puts the old ones back. (A `catch_warnings` of each thread would restore them in the wrong order.) Inside of
-    another one on the same thread it does nothing: for a small image it would take as long as decoding it.
+    Warning filters are global and images are decoded in threads: the first thread to enter sets them, the last to leave restores them.
+    (`catch_warnings` in each thread would restore them in the wrong order.) Nested calls on one thread do nothing, as they would take
+    as long as decoding a small image.
     """
     if getattr(_quiet_here, "on", False):
         yield
@@ -208,7 +207,7 @@ def _quiet_process() -> Iterator[None]:
 
 
 def decode(data: bytes, window: str = "auto", range: str = IMAGE) -> RawImage:
-    """Decode the bytes of an image file: pixels on [0, 255].
+    """Decode the bytes of an image file to pixels in [0, 255].
 
     Parameters
     ----------
@@ -227,7 +226,7 @@ def decode(data: bytes, window: str = "auto", range: str = IMAGE) -> RawImage:
 
 
 def decode_values(data: bytes, window: str = "auto") -> RawImage:
-    """As `decode`, but where a range is to be decided, the values are as the file holds them."""
+    """As `decode`, but values whose range is yet to be decided are returned as stored."""
     if not data:
         raise UnreadableImage("the file is empty")
     with guarded(damage, passing=(UnreadableImage,)):
@@ -241,12 +240,12 @@ def damage(error: BaseException) -> UnreadableImage:
 
 
 def projected(mode: str, width: int, height: int, file_bytes: int) -> int:
-    """Bytes that decoding an image takes at most, its file included, in all copies that rules 2 to 5 make of it."""
+    """Maximum bytes needed to decode an image, including its file and all copies made by rules 2 to 5."""
     return file_bytes + width * height * BYTES_OF_PIXEL.get(mode, BYTES_OF_PIXEL["RGBA"])
 
 
 def _tile_bytes(image: Image.Image) -> int:
-    """What the decoder of a TIFF holds beside the image: one tile, which a header may claim to be larger than the image."""
+    """Bytes of the tile that a TIFF decoder allocates in addition, which may be larger than the image by its header."""
     tags = getattr(image, "tag_v2", None)
     if not tags or TILE[0] not in tags:
         return 0
@@ -266,21 +265,21 @@ def _decode(data: bytes, window: str) -> RawImage:
         with quiet(), opened(data) as image:
             name, mode = image.format or "", image.mode
             table = (getattr(image, "quantization", None) or {}).get(0)
-            # a step of 0, which no encoder writes, counts as 1
+            # a step of 0 is invalid and counts as 1
             step = (sum(table) + table.count(0)) / len(table) if table else math.nan
             if name == "TIFF":
                 silence_libtiff()
             wide = sixteen.is_wide(image)
             mode += sixteen.SUFFIX if wide else ""
             need(projected(mode, *image.size, len(data)) + _tile_bytes(image))
-            # Pillow turns TIFF files in which 0 is white over, but not those of 16 bits
+            # Pillow inverts TIFF files in which 0 is white, except those of 16 bits
             inverted = name == "TIFF" and mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
             if wide:
                 pixels, values = sixteen.samples(data), INTEGERS
             else:
                 image.load()
                 if _may_be_turned(image):
-                    ImageOps.exif_transpose(image, in_place=True)  # else every upright image is copied
+                    ImageOps.exif_transpose(image, in_place=True)  # only if needed, since it copies the image
                 pixels, values = _values(image)
             pixels = 65535 - pixels if inverted else pixels
     except UnidentifiedImageError:
@@ -289,18 +288,18 @@ def _decode(data: bytes, window: str) -> RawImage:
         raise UnreadableImage("far more pixels than an image should have (decompression bomb?)") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         let_through(error)
-        # what Pillow's decoders raise for damaged files; their messages do not quote the file
+        # raised by Pillow's decoders for damaged files; the messages do not quote the file
         raise UnreadableImage(f"damaged: {said(error)}") from None
     return RawImage(pixels, name, mode, pixels.shape[1], pixels.shape[0], values, step)
 
 
 def _may_be_turned(image: Image.Image) -> bool:
-    """Whether a file may hold an orientation: in EXIF, XMP or the tags of a TIFF. Looking for it takes as long as a small image."""
+    """Whether a file may have an orientation, in EXIF, XMP or TIFF tags; parsing it takes as long as decoding a small image."""
     return not image.info.keys().isdisjoint(_ORIENTED) or image.format not in _NO_TAGS
 
 
 def resolved(raw: RawImage, range: str = IMAGE) -> RawImage:
-    """The image on [0, 255], by the range of the set or, without one, by its own values (rule 2).
+    """The image in [0, 255], by the range of the set or, without one, by its own values (rule 2).
 
     Raises
     ------
@@ -325,9 +324,9 @@ def resolved(raw: RawImage, range: str = IMAGE) -> RawImage:
 
 
 def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
-    """What `ranges.decide` needs of an image: its kind of values, the least and the largest; ("", NaN, NaN) where there is no need.
+    """Input for `ranges.decide`: kind of values, minimum and maximum; ("", NaN, NaN) for images with a fixed range.
 
-    Files of 8 bits are not decoded. What cannot be read has no facts.
+    8-bit files are not decoded. Unreadable files give ("", NaN, NaN).
     """
     if isinstance(image, bytes):
         if plain_depth(image) or dicom_header.is_dicom(image[: dicom_header.HEAD]):
@@ -349,7 +348,7 @@ def value_facts(image: bytes | RawImage) -> tuple[str, float, float]:
 def frames_of(data: bytes) -> int:
     """Number of frames of a TIFF, GIF, WebP, AVIF or PNG file; 1 for other formats and if unknown.
 
-    Of several the first is decoded (rule 1). The second image of an MPO is a preview, or the other eye's.
+    Only the first is decoded (rule 1). The second image of an MPO is a preview or a stereo view, and does not count.
     """
     if not _MAY_HAVE_FRAMES.match(data) or (data[:4] == b"\x89PNG" and b"acTL" not in data[:_BEFORE_PIXELS]):
         return 1
@@ -358,13 +357,13 @@ def frames_of(data: bytes) -> int:
             return _directories(data)
         with quiet(), opened(data) as image:
             return max(1, int(getattr(image, "n_frames", 1)))
-    except Exception as error:  # noqa: BLE001 - a damaged file: decoding it says why
+    except Exception as error:  # noqa: BLE001 - damaged: decoding it gives the reason
         let_through(error)
         return 1
 
 
 def _directories(data: bytes) -> int:
-    """Images in a TIFF file, each of which names the next: Pillow looks through all before it for each, seconds for 20,000."""
+    """Number of images in a TIFF file's linked list; Pillow walks it anew for each image, seconds for 20,000."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2] == 43 or data[3] == 43
     offset, count, entry = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}I", f"{order}H", 12)
@@ -381,7 +380,7 @@ def _directories(data: bytes) -> int:
 
 
 def _no_image(data: bytes) -> str | None:
-    """What to say of a file that is no image and holds some, a NIfTI volume, or stands for one: a pointer of Git LFS."""
+    """A specific reason for a file that is not an image but contains some (a NIfTI volume) or replaces one (a Git LFS pointer)."""
     if data.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS in place of the image: fetch it with 'git lfs pull'"
     head = data[:352]
@@ -396,21 +395,21 @@ def _no_image(data: bytes) -> str | None:
 
 
 def from_pillow(image: Image.Image) -> RawImage:
-    """A Pillow image that is decoded already, by rules 2 and 3; its range may still be open."""
+    """Convert a decoded Pillow image by rules 2 and 3; its range may be yet to be decided."""
     pixels, values = _values(image)
     return RawImage(pixels, "array", image.mode, pixels.shape[1], pixels.shape[0], values)
 
 
 def _is_open(mode: str) -> bool:
-    """Whether values of a Pillow mode have no range of their own."""
+    """Whether values of a Pillow mode have no fixed range."""
     return mode in ("I", "F") or mode.startswith("I;")
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray, str]:
-    """Pixels, and the kind of values where a range is to be decided."""
+    """Pixels, and the kind of values if a range is yet to be decided."""
     mode = image.mode
     if mode.startswith("I;"):
-        # Pillow widens 16-bit files of every byte order to the same numbers
+        # Pillow converts 16-bit files of any byte order to the same values
         return np.asarray(image.convert("I")), INTEGERS
     if mode in ("I", "F"):
         return np.asarray(image), FLOATS if mode == "F" else INTEGERS
@@ -418,7 +417,7 @@ def _values(image: Image.Image) -> tuple[np.ndarray, str]:
 
 
 def _bytes(image: Image.Image) -> np.ndarray:
-    """Images of 8 bits and fewer: uint8 [height, width] or [height, width, 3]."""
+    """Pixels of images with at most 8 bits: uint8 [height, width] or [height, width, 3]."""
     mode = image.mode
     if mode == "1":
         image = image.convert("L")
@@ -437,14 +436,14 @@ def _bytes(image: Image.Image) -> np.ndarray:
 
 
 def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
-    """Rule 2 for numbers of no fixed range; float32 on [0, 255].
+    """Rule 2 for numbers without a fixed range; float32 in [0, 255].
 
     Raises
     ------
     UnreadableImage
         If a value is NaN or infinite.
     """
-    with np.errstate(invalid="ignore"):  # of NaN that signal
+    with np.errstate(invalid="ignore"):  # signalling NaN
         values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise UnreadableImage(NOT_FINITE)
@@ -457,14 +456,14 @@ def float_levels(values: np.ndarray, *, is_float: bool) -> np.ndarray:
 
 
 def is_grey(raw: RawImage) -> bool:
-    """Whether the image holds no colour: one channel, or three equal ones."""
+    """Whether the image is grey: one channel, or three equal ones."""
     pixels = raw.pixels
-    # plane by plane: along an axis of three numpy is slow
+    # plane by plane, since numpy is slow along an axis of length three
     return pixels.ndim == 2 or all(bool((pixels[..., 0] == pixels[..., i]).all()) for i in range(1, pixels.shape[2]))
 
 
 def default_channels(grey: list[bool]) -> int:
-    """1 if most of these images are grey (coloured marks on some do not make a set coloured), else 3."""
+    """1 if most of these images are grey (some may have coloured marks), else 3."""
     return 1 if grey and sum(grey) >= GREY_FRACTION * len(grey) else 3
 
 
@@ -490,7 +489,7 @@ def canonical(raw: RawImage, preprocess: Preprocess) -> tuple[np.ndarray, int]:
 
 
 def _resized(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Rules 3 and 4: the preprocessing's channels and size, in the type of the pixels; a last axis only for three channels."""
+    """Rules 3 and 4: convert to the channels and size of the preprocessing, in the pixels' type; 2-D for one channel."""
     size = (preprocess.size, preprocess.size)
 
     def resized(image: Image.Image) -> np.ndarray:

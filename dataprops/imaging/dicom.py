@@ -1,24 +1,21 @@
-"""DICOM files: their pixels as grey levels. The elements: `dicom_header`; files of several frames: `dicom_frames`.
+"""DICOM pixels as grey levels. Elements: `dicom_header`; multi-frame files: `dicom_frames`.
 
-Pixels, in order:
+Steps, in order:
 
-1. One frame is decoded by pydicom and its plug-ins; YBR becomes RGB. Of several frames the middle one (the source `dicom:` gives
-   them all, one by one).
-2. Palettes are looked up. Colour of more than 8 bits is divided by its full range.
+1. One frame is decoded by pydicom and its plug-ins; YBR is converted to RGB. Of several frames the middle one is used (the source
+   `dicom:` lists all frames).
+2. Palettes are expanded. Colour of more than 8 bits is divided by its full range.
 3. Grey values: modality LUT or rescale slope and intercept (of the file, or of the frame's functional group), then the window:
+   - "auto": the file's own window (VOI LUT sequence, else the first centre and width with its function); if there is none, the
+     soft-tissue preset for CT, unsigned 8-bit values unchanged, everything else by percentiles;
+   - "file": the same; if there is none, the full range of the stored bits;
+   - "percentiles": 0.5 % to 99.5 % of the image's values, without PixelPaddingValue;
+   - a preset: for CT (and files without a modality, or in HU); others as "auto";
+   - CENTRE/WIDTH: for every grey image. Presets and numbers are applied as VOILUTFunction LINEAR (PS3.3 C.11.2.1.2.1).
+4. MONOCHROME1 is inverted.
 
-   - "auto": the file's own window (VOI LUT sequence, else the first centre and width with its function); without one: CT the preset
-     soft-tissue, unsigned 8-bit values as they are, everything else by percentiles;
-   - "file": the same; without one the full range of the stored bits;
-   - "percentiles": 0.5 % to 99.5 % of the image's values, PixelPaddingValue left out;
-   - a preset: for CT (and files of no modality, or in HU); others as "auto";
-   - CENTRE/WIDTH: for every grey image. Presets and numbers are cut off as VOILUTFunction LINEAR says (PS3.3 C.11.2.1.2.1).
-
-4. MONOCHROME1 is inverted: bright is bright.
-
-Privacy: no value of a file but its pixels, its size, its colour model and its bits leaves these modules (and what
-`dicom_identity` makes of ids). Messages of pydicom may quote values: they are never passed on, nor are its logs and warnings
-(`decode` keeps them quiet).
+Privacy: only pixels, size, colour model and bit depth leave these modules (and the hashes of `dicom_identity`). pydicom's messages may
+quote values and are never passed on; its logs and warnings are suppressed (`decode.quiet`).
 """
 
 from __future__ import annotations
@@ -50,8 +47,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-MAX_PIXELS = 178_956_970  # of one frame; Pillow refuses as many
-BYTES_OF_VALUE = 32  # at most, of one value while it becomes a grey level: as stored, rescaled and windowed in float64
+MAX_PIXELS = 178_956_970  # of one frame, as in Pillow
+BYTES_OF_VALUE = 32  # maximum per value during conversion: as stored, rescaled and windowed in float64
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *COLOUR)
 NEEDS_EXTRA = "this JPEG needs the extra dicom-gpl: pip install 'dataprops[dicom-gpl]'"
@@ -61,14 +58,14 @@ _DICOM_ROOT = "1.2.840.10008."
 
 
 class Grey(NamedTuple):
-    """A decoded frame: pixels (uint8, or float32 on [0, 255]; [height, width] or [height, width, 3]) and its colour model."""
+    """A decoded frame: pixels (uint8, or float32 in [0, 255]; [height, width] or [height, width, 3]) and colour model."""
 
     pixels: np.ndarray
     mode: str
 
 
 def read_grey(data: bytes, window: str = "auto") -> Grey:
-    """The middle frame of a DICOM file, as the rules of this module say.
+    """The middle frame of a DICOM file, converted by the rules of this module.
 
     Raises
     ------
@@ -105,7 +102,7 @@ def _decode(header: Dataset, window: str) -> Grey:
 
 
 def _stored_values(header: Dataset) -> np.ndarray:
-    """The values of the middle frame as they are stored; YBR as RGB. Rescale and window of the frame are lifted into the header."""
+    """Stored values of the middle frame, YBR as RGB; copies the frame's rescale and window to the header."""
     from pydicom.pixels import get_decoder, pixel_array
 
     held = [name for name in PIXELS if name in header]
@@ -146,7 +143,7 @@ def _stored_values(header: Dataset) -> np.ndarray:
 
 
 def _kind(header: Dataset) -> str:
-    """What a file is, by the name the standard has for its class."""
+    """The name of the file's SOP class, in brackets; "" if unknown."""
     from pydicom.uid import UID, UID_dictionary
 
     uid = text_of(header, "SOPClassUID")
@@ -154,7 +151,7 @@ def _kind(header: Dataset) -> str:
 
 
 def _refuse_codestream(data: bytes, header: Dataset, frame: int, frames: int) -> None:
-    """A compressed frame may claim another size than the header: refuse the huge before a decoder makes room for it."""
+    """Refuse a compressed frame whose own header declares a huge size, before a decoder allocates memory for it."""
     size = codestream_size(encoded_frame(data, header, frame, frames))
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise UnreadableDicom(
@@ -163,7 +160,7 @@ def _refuse_codestream(data: bytes, header: Dataset, frame: int, frames: int) ->
 
 
 def codestream_size(stream: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG, JPEG-LS or JPEG 2000 stream claims; None if it does not say."""
+    """Width and height declared by a JPEG, JPEG-LS or JPEG 2000 stream; None if unknown."""
     at = stream.find(b"\xff\x4f\xff\x51", 0, 4096)
     if at >= 0:  # SIZ: length, capabilities, then the grid and its offset
         numbers = [int.from_bytes(stream[at + i : at + i + 4], "big") for i in (8, 12, 16, 20)]
@@ -178,7 +175,7 @@ def codestream_size(stream: bytes) -> tuple[int, int] | None:
 
 
 def _windowed(values: np.ndarray, header: Dataset, bits: int, window: str) -> np.ndarray:
-    """Rule 3: float32 on [0, 255], or uint8 as stored."""
+    """Rule 3: float32 in [0, 255], or uint8 as stored."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     padding = _padding(values, header)
@@ -215,7 +212,7 @@ def _windowed(values: np.ndarray, header: Dataset, bits: int, window: str) -> np
 
 
 def _padding(values: np.ndarray, header: Dataset) -> np.ndarray | None:
-    """Which pixels are no part of the picture."""
+    """Mask of padding pixels; None without padding."""
     value = whole(header, "PixelPaddingValue")
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""DICOM files of several frames: each frame as a file of its own."""
+"""Multi-frame DICOM files, split into single-frame files."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 def plausible_frames(header: Dataset, nbytes: int) -> int:
-    """Number of frames of a file of this size; 1 if it claims more than it can hold (reading it then gives the reason)."""
+    """Number of frames of a file of this size; 1 if it declares more than fit (reading it then gives the reason)."""
     size = frame_size(header)
     if size is None:
         return 1
     try:
         syntax = syntax_of(header)
-        least = 8 * 8 if syntax.is_encapsulated else frame_bits(header, size)  # an item's head at least
+        least = 8 * 8 if syntax.is_encapsulated else frame_bits(header, size)  # at least an item header
         room = MAX_INFLATED if syntax.is_deflated else nbytes
-    except Exception:  # noqa: BLE001 - a transfer syntax that is none
+    except Exception:  # noqa: BLE001 - an invalid transfer syntax
         return 1
     return size.frames if size.frames * least <= 8 * room else 1
 
 
 class Frames:
-    """A file of several frames, each given as a file of its own; safe for threads (pydicom parses when it is asked)."""
+    """A multi-frame file that gives each frame as a single-frame file; thread-safe, although pydicom parses lazily."""
 
     def __init__(self, data: bytes) -> None:
-        self.nbytes = 2 * len(data)  # the bytes, and what pydicom made of them
+        self.nbytes = 2 * len(data)  # the bytes, and pydicom's elements
         self._lock = threading.Lock()
         try:
             self._header, self._error = read_header(data, pixels=True), None
@@ -52,7 +52,7 @@ class Frames:
             self._header, self._error = None, str(reason)
 
     def file(self, frame: int) -> bytes:
-        """A DICOM file with this frame (from 0) and what it takes to show it.
+        """A DICOM file with this frame (from 0) and the elements needed to display it.
 
         Raises
         ------
@@ -82,7 +82,7 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
         raise UnreadableDicom("it has no such frame")
     one = pydicom.Dataset()
     for element in header.group_dataset(0x0028):
-        if element.keyword != "NumberOfFrames":  # elements are shared: to set it would change the file's
+        if element.keyword != "NumberOfFrames":  # elements are shared with the file's dataset
             one.add(element)
     for keyword in ("SOPClassUID", "Modality", *IDS):
         if keyword in header:
@@ -103,7 +103,7 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
             raise UnreadableDicom("truncated: its pixels end before this frame")
         first, last = frame * bits // 8, -(-(frame + 1) * bits // 8)
         pixels = data[first:last]
-        if bits % 8:  # frames of single bits follow each other within a byte
+        if bits % 8:  # 1-bit frames are packed without byte alignment
             offset = frame * bits - 8 * first
             single = unpack_bits(pixels)[offset : offset + bits]
             pixels = pack_bits(single, pad=False)  # pyright: ignore[reportArgumentType]
@@ -119,7 +119,7 @@ def _one_frame(header: Dataset, frame: int) -> bytes:
 
 
 def encoded_frame(data: bytes, header: Dataset, frame: int, frames: int) -> bytes:
-    """One frame of compressed pixels, as it is in the file."""
+    """The compressed bytes of one frame."""
     from pydicom.encaps import get_frame
 
     tables = [value_of(header, name) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
@@ -128,7 +128,7 @@ def encoded_frame(data: bytes, header: Dataset, frame: int, frames: int) -> byte
 
 
 def lift_frame(header: Dataset, frame: int) -> None:
-    """Rescale and window of a frame of an enhanced file, from its functional groups into the header."""
+    """Copy a frame's rescale and window from the functional groups of an enhanced file to the header."""
     inner = {
         "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
         "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),

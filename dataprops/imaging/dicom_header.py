@@ -1,6 +1,6 @@
-"""DICOM files: how they are recognised, and their elements, read so that damage is a reason and not a crash.
+"""Recognise DICOM files and read their elements, with damage reported as a reason.
 
-Recognised by the letters DICM at byte 128, or, where the preamble is missing, by a first element of group 2 or 8.
+Recognised by DICM at byte 128 or, without a preamble, by a first element of group 2 or 8.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
-HEAD = 132  # bytes that tell
+HEAD = 132  # bytes needed to recognise a file
 SUFFIXES = (".dcm", ".dicom", ".ima")
-MAX_INFLATED = 2**29  # bytes of a deflated file
+MAX_INFLATED = 2**29  # maximum inflated bytes of a deflated file
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_META = 4096  # bytes in which a file names its transfer syntax
+_META = 4096  # bytes within which a file names its transfer syntax
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split())
 IDS = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 SIZE_TAGS = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation"]
 
 
 class UnreadableDicom(Exception):
-    """The reason why a DICOM file gives no image; it quotes no value of the file."""
+    """A DICOM file gives no image; the message is the reason, which quotes no value of the file."""
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether bytes begin like a DICOM file; `HEAD` of them are enough.
+    """Whether bytes begin like a DICOM file; the first `HEAD` are enough.
 
     >>> is_dicom(bytes(128) + b"DICM"), is_dicom(bytes([8, 0, 5, 0]) + b"CS" + bytes(20)), is_dicom(bytes(132))
     (True, True, False)
@@ -45,13 +45,13 @@ def is_dicom(head: bytes) -> bool:
         return False
     if head[4:6] in _VRS:
         return True
-    # implicit: an element of group 8 that files begin with, and a short, even length
+    # implicit VR: a usual first element of group 8, with a short, even length
     length = int.from_bytes(head[4:8], "little")
     return head[:2] == b"\x08\x00" and head[3] == 0 and head[2] <= 0x18 and length % 2 == 0 and length <= 256
 
 
 def read_header(source: bytes | Path, tags: list[str] | None = None, *, pixels: bool = False) -> Dataset:
-    """The elements of a file, given as bytes or by its path; with `tags`, those alone.
+    """Read the elements of a file given as bytes or path; with `tags`, only those.
 
     Raises
     ------
@@ -83,15 +83,15 @@ def _opened(source: bytes | Path) -> Iterator[IO[bytes]]:
 
 
 def damaged(error: BaseException) -> BaseException:
-    """Reason given for a file that pydicom fails on: not its message, which may quote the file."""
-    if isinstance(error, OSError) and error.errno is not None:  # of the disk
+    """Reason for a file that pydicom fails on, without pydicom's message, which may quote the file."""
+    if isinstance(error, OSError) and error.errno is not None:  # an I/O error
         return error
     reason = reason_of(error)
     return UnreadableDicom(reason if isinstance(error, MemoryError) else f"damaged DICOM: {reason}")
 
 
 def _refuse_inflation(data: bytes) -> None:
-    """Deflated files are inflated as a whole by pydicom: not before it is known that the result is no bomb."""
+    """Check the inflated size of a deflated file before pydicom inflates it as a whole."""
     if _DEFLATED not in data[:_META]:
         return
     from pydicom.filereader import read_dataset
@@ -114,21 +114,21 @@ def _refuse_inflation(data: bytes) -> None:
 
 
 def value_of(header: Dataset, name: str) -> Any:
-    """A value, or None: what does not parse is not there."""
+    """A value; None if it is missing or does not parse."""
     try:
         return header.get(name)
-    except Exception:  # noqa: BLE001 - pydicom parses values when they are asked for
+    except Exception:  # noqa: BLE001 - pydicom parses values on access
         return None
 
 
 def text_of(header: Dataset, name: str) -> str:
-    """A value as text without padding; empty where it is not there."""
+    """A value as text without padding; "" if missing."""
     value = value_of(header, name)
     return "" if value is None else str(value).strip(" \0")
 
 
 def whole(header: Dataset, name: str) -> int | None:
-    """A value as a whole number; None where it is none."""
+    """A value as an integer; None if it is not one."""
     try:
         return int(value_of(header, name))
     except (TypeError, ValueError, OverflowError):
@@ -136,7 +136,7 @@ def whole(header: Dataset, name: str) -> int | None:
 
 
 def number_of(header: Dataset, name: str) -> float | None:
-    """The first of the finite numbers of an element."""
+    """The first finite number of an element; None without one."""
     value = value_of(header, name)
     try:
         first = float(value if isinstance(value, int | float | str) else value[0])
@@ -146,7 +146,7 @@ def number_of(header: Dataset, name: str) -> float | None:
 
 
 def syntax_of(header: Dataset) -> UID:
-    """The transfer syntax; files without one are as they were read."""
+    """The transfer syntax; for files without one, the encoding with which they were read."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     meta = header.file_meta
@@ -158,7 +158,7 @@ def syntax_of(header: Dataset) -> UID:
 
 
 class FrameSize(NamedTuple):
-    """Of the frames of a file; bits are those allocated to a sample."""
+    """Size of a file's frames; `bits` is BitsAllocated."""
 
     rows: int
     columns: int
@@ -168,7 +168,7 @@ class FrameSize(NamedTuple):
 
 
 def frame_size(header: Dataset) -> FrameSize | None:
-    """Size and number of frames; None if the header does not say, or says nonsense."""
+    """Size and number of frames; None if missing from the header or invalid."""
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
     samples = whole(header, "SamplesPerPixel") or 1
     bits = 32 if "FloatPixelData" in header else 64 if "DoubleFloatPixelData" in header else None
@@ -182,6 +182,6 @@ def frame_size(header: Dataset) -> FrameSize | None:
 
 
 def frame_bits(header: Dataset, size: FrameSize) -> int:
-    """Bits of one frame that is not compressed."""
+    """Bits of one uncompressed frame."""
     subsampled = text_of(header, "PhotometricInterpretation") == "YBR_FULL_422"
     return size.rows * size.columns * (2 if subsampled else size.samples) * size.bits

@@ -1,8 +1,7 @@
-"""Who a DICOM file belongs to and what made it: ids and the site as salted hashes, the scanner in words.
+"""Patient, study, series and site of a DICOM file as keyed hashes, and its scanner as text.
 
-Privacy: maker and model of the scanner leave this module as they are, ids and the site as keyed hashes (BLAKE2b, the key is the
-store's salt), and nothing else. Maker and model are what the basic profile of PS3.15 keeps; one that reads like a person's name is
-hashed as well.
+Privacy: only manufacturer and model of the scanner leave this module as text; ids and site leave it as keyed hashes (BLAKE2b, the key
+is the store's salt). The basic profile of PS3.15 keeps manufacturer and model; a value that looks like a person's name is hashed too.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ PLACEHOLDERS = frozenset((
     "notavailable", "unspecified", "undefined", "empty", "missing", "default", "test", "pseudonymized",
 ))
 # fmt: on
-# of them, those that groups may be called
+# those among them that are valid names of groups
 WORDS = frozenset(["patient", "test", "default", "empty", "hidden", "masked", "deleted", "missing"])
 _SCANNER, _SITE = ("Manufacturer", "ManufacturerModelName"), ("InstitutionName", "StationName")
 MOST_NAME = 64  # characters of a scanner's maker, and of its model: more than DICOM allows is no such name
 
 
 class Identity(NamedTuple):
-    """Patient, study and series as keyed hashes (None where the file has none), and the number of frames it claims.
+    """Patient, study and series as keyed hashes (None if missing), and the declared number of frames.
 
-    `scanner` is its maker and model in words, `site` the institution (or else the station) as a keyed hash.
+    `scanner` is manufacturer and model as text, `site` the institution (else the station) as a keyed hash.
     """
 
     patient: str | None
@@ -46,12 +45,12 @@ class Identity(NamedTuple):
 
 
 def identity(data: bytes, salt: str) -> Identity:
-    """Patient, study and series of a file; none for damaged files.
+    """Identity of a file; all None for damaged files.
 
     Parameters
     ----------
     salt : str
-        The store's, in hexadecimal; without one (empty) nothing is said.
+        The store's salt, hexadecimal; if empty, no ids are returned.
     """
     nobody = Identity(None, None, None, 1)
     if not salt:
@@ -79,7 +78,7 @@ def _identity(header: Dataset, salt: str) -> Identity:
 
 
 def _scanner(header: Dataset, salt: str) -> str | None:
-    """Maker and model; a value that may be a person's name (DICOM writes them with ^) as a hash."""
+    """Manufacturer and model; a value that may be a person's name (with ^) is hashed."""
     words: list[str] = []
     for name in _SCANNER:
         value = " ".join(text_of(header, name).split())
@@ -102,7 +101,7 @@ def _site(header: Dataset, salt: str) -> str | None:
 
 
 def is_placeholder(name: str) -> bool:
-    """Whether a text is a placeholder for a missing id, and so names no group of images.
+    """Whether a text is a placeholder for a missing id, which does not identify a group of images.
 
     >>> [is_placeholder(text) for text in ("Anonymous^Patient", "de-identified", "", "P1", "anon 7", "0")]
     [True, True, True, False, False, False]
@@ -112,7 +111,7 @@ def is_placeholder(name: str) -> bool:
 
 
 def stands_for_nobody(patient: str) -> bool:
-    """Whether the PatientID of a file is no real id: a placeholder, or only zeros or X.
+    """Whether a PatientID is not a real id: a placeholder, or only zeros or X.
 
     >>> [stands_for_nobody(text) for text in ("0", "000000", "XXXX", "10", "X7")]
     [True, True, True, False, False]

@@ -1,7 +1,7 @@
-"""Which files are images: by their first bytes, and by their endings where those are sure.
+"""Recognise image files, by their first bytes and by unambiguous extensions.
 
-What Pillow opens is read, but for formats that would start another program (EPS, WMF) or that it only names (MPEG, HDF5, GRIB,
-BUFR). A file of a well-known ending is an image, readable or not; one of a rare or unknown ending is asked by its first bytes.
+All formats that Pillow decodes are read, except those that run another program (EPS, WMF) or that it only identifies (MPEG, HDF5,
+GRIB, BUFR). A file with a well-known extension counts as an image, readable or not; others are decided by their first bytes.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from PIL import Image, UnidentifiedImageError
 
 from dataprops.imaging import dicom_header
 
-LONGEST_HEAD = 2**24  # bytes before the pixels of a JPEG: a colour profile has fewer, and there is hardly more
-MOST_CHUNKS = 10**6  # of a PNG; of a GIF, those that hold little
-LITTLE = 128  # bytes; encoders write pieces of 255
+LONGEST_HEAD = 2**24  # maximum bytes before the pixels of a JPEG; colour profiles are smaller
+MOST_CHUNKS = 10**6  # maximum chunks of a PNG, or small blocks of a GIF
+LITTLE = 128  # bytes below which a GIF block is small; encoders write blocks of 255
 _JPEG_MARKER = re.compile(rb"\xff+([^\xff\x00])")
 _BARE = frozenset(
     bytes([code]) for code in (0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
 )  # no length follows, to Pillow
-HEAD = 4096  # bytes that tell a format; two kilobytes into a file Photo CD has its mark
-# In the order in which they are asked; the last two have no mark of their own. MPO is opened as JPEG.
+HEAD = 4096  # bytes needed to recognise a format (Photo CD has its signature at 2 KiB)
+# in the order in which they are tried; the last two have no signature; MPO is opened as JPEG
 FORMATS = (
     *("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "DIB", "ICO", "CUR", "PSD", "QOI", "DDS"),
     *("SGI", "SUN", "PCX", "DCX", "ICNS", "FITS", "FLI", "IM", "MSP", "PIXAR", "PCD", "XBM", "XPM", "BLP", "FTEX"),
     *("GBR", "MCIDAS", "XVTHUMB", "IMT", "SPIDER", "TGA"),
 )
-ENDINGS = {  # of files of each format, by Pillow's names
+ENDINGS = {  # extensions by Pillow's format names
     "PNG": ("png", "apng"),
     "JPEG": ("jpg", "jpeg", "jpe", "jfif", "mpo"),
     "BMP": ("bmp", "dib"),
@@ -43,7 +43,7 @@ ENDINGS = {  # of files of each format, by Pillow's names
     "TGA": ("tga",),
 }
 SURE = frozenset(f".{ending}" for endings in ENDINGS.values() for ending in endings) | frozenset(dicom_header.SUFFIXES)
-# Endings that others use too: asked by content
+# extensions that other file types use too, decided by content
 RARE = frozenset(
     f".{ending}"
     for ending in (
@@ -73,7 +73,7 @@ def ending_of(name: str) -> str:
 
 
 def is_image(head: bytes, name: str = "") -> bool:
-    """Whether a file begins like an image; its name decides where formats have no mark.
+    """Whether a file is an image by its first bytes, or by its name for formats without a signature.
 
     Parameters
     ----------
@@ -93,17 +93,17 @@ def _opens(head: bytes) -> bool:
             return True
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return False
-    except Exception:  # noqa: BLE001 - it was taken for a format, and ends early
+    except Exception:  # noqa: BLE001 - a truncated file of a misidentified format
         return True
 
 
 def opened(data: bytes) -> Image.Image:
-    """The image of a file, its pixels not yet decoded. Pillow reads what is before them piece by piece, and joins it each time anew.
+    """Open an image file without decoding its pixels. Limits the metadata before them, which Pillow reads in quadratic time.
 
     Raises
     ------
     SyntaxError
-        If there is far more of it than any camera writes.
+        If there is far more metadata than any camera writes.
     """
     if data[:3] == b"\xff\xd8\xff" and _begin_of_pixels(data) > LONGEST_HEAD:
         raise SyntaxError(f"more than {LONGEST_HEAD >> 20} MiB before the pixels")
@@ -115,7 +115,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def _begin_of_pixels(data: bytes) -> int:
-    """Where the first scan of a JPEG file begins, as far as it matters: bytes, of which a small piece counts as a kilobyte."""
+    """Bytes before the first scan of a JPEG file, up to the limit; small segments count as a kilobyte."""
     at = counted = 2
     while counted <= LONGEST_HEAD and (marker := _JPEG_MARKER.search(data, at)) is not None and marker[1] != b"\xda":
         end = marker.end()
@@ -127,7 +127,7 @@ def _begin_of_pixels(data: bytes) -> int:
 
 
 def _chunks(data: bytes) -> int:
-    """Pieces of a PNG file, as far as it matters."""
+    """Number of chunks of a PNG file, up to the limit."""
     at, count = 8, 0
     while at < len(data) and count <= MOST_CHUNKS:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
@@ -136,7 +136,7 @@ def _chunks(data: bytes) -> int:
 
 
 def _pieces(data: bytes) -> int:
-    """Pieces of a GIF file that hold little, as far as it matters: Pillow looks at each of them, and at every byte between them."""
+    """Number of small blocks of a GIF file, up to the limit; Pillow processes each block, and every byte between them."""
     count = 0
     try:
         at = 13 + _table(data[10])
@@ -157,12 +157,12 @@ def _pieces(data: bytes) -> int:
 
 
 def _table(flags: int) -> int:
-    """Bytes of a table of colours of a GIF file."""
+    """Bytes of a GIF colour table."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def plain_depth(data: bytes) -> bool:
-    """Whether a file's samples surely have 8 bits or fewer, by its first bytes: most files need no second look.
+    """Whether a file has at most 8 bits per sample for certain, by its first bytes, so that it need not be opened.
 
     >>> plain_depth(b"\\xff\\xd8\\xff"), plain_depth(b"II*\\0")
     (True, False)
@@ -174,7 +174,7 @@ def plain_depth(data: bytes) -> bool:
 
 @functools.cache
 def silence_libtiff() -> None:
-    """libtiff writes what it finds odd to the terminal; the reason of a file that cannot be read is told by Pillow."""
+    """Stop libtiff from writing warnings to the terminal; Pillow reports why a file cannot be read."""
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
         found = re.search(r"\s(/\S*libtiff\S*\.so\S*)$", maps, re.MULTILINE)

@@ -1,14 +1,14 @@
-"""Numbers of any range as grey levels on [0, 255]."""
+"""Map numbers of any range to grey levels in [0, 255]."""
 
 from __future__ import annotations
 
 import numpy as np
 
-LOW, HIGH = 0.5, 99.5  # percentiles that become black and white
+LOW, HIGH = 0.5, 99.5  # percentiles mapped to black and white
 
 
 def percentile_levels(values: np.ndarray, low: float = LOW, high: float = HIGH) -> tuple[float, float]:
-    """The values that become black and white: two percentiles of the finite values, or all of their range if those are equal.
+    """The values mapped to black and white: two percentiles of the finite values, or minimum and maximum if those are equal.
 
     >>> percentile_levels(np.arange(1001.0))
     (5.0, 995.0)
@@ -24,7 +24,7 @@ def percentile_levels(values: np.ndarray, low: float = LOW, high: float = HIGH) 
 
 
 def to_levels(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
-    """Numbers as grey levels: float32 on [0, 255], clipped to the two levels; black if these are equal.
+    """Map linearly from `levels` to float32 in [0, 255] with clipping; black if the levels are equal.
 
     >>> to_levels(np.array([-1.0, 0.0, 5.0, 20.0]), (0, 10)).tolist()
     [0.0, 0.0, 127.5, 255.0]
@@ -36,7 +36,7 @@ def to_levels(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
 
 
 def linear_window(values: np.ndarray, centre: float, width: float) -> np.ndarray:
-    """VOILUTFunction LINEAR (DICOM PS3.3 C.11.2.1.2.1), width >= 1: float32 on [0, 255].
+    """VOILUTFunction LINEAR (DICOM PS3.3 C.11.2.1.2.1), width >= 1: float32 in [0, 255].
 
     >>> linear_window(np.array([-160.0, 39.5, 239.0, 500.0]), 40, 400).tolist()
     [0.0, 127.5, 255.0, 255.0]

@@ -1,8 +1,8 @@
-"""What a decoded image looks like in numbers: brightness, contrast, focus, noise, compression; measured on the original.
+"""Quality measures of a decoded image: brightness, contrast, focus, noise, compression; measured on the original.
 
-Images of more than `SIDE` pixels along a side are first reduced by a whole factor (means of square cells), so that an image
-costs about the same whatever its size; what that would hide is measured on the middle `FINE` x `FINE` pixels as they are. All are of
-the grey levels on [0, 255] (ITU-R 601 luma).
+Images with a side above `SIDE` pixels are first downscaled by an integer factor (block means), so that the cost hardly depends on
+image size; measures that need full resolution use the central `FINE` x `FINE` pixels. All are of grey levels in [0, 255] (ITU-R 601
+luma).
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 SIDE = 256
-LEAST_STEP = 0.5  # grey levels, added to the steps between blocks and within: of dark pictures steps that nobody sees are twice others
-LARGEST = 0.1  # of the lines between pixels, that are left out where compression is measured
-FINE = 128  # pixels along a side of the middle part that is measured at full resolution
-ALONE = 40  # grey levels, between a single black or white pixel and those beside it
-SATURATED = 253  # grey levels from which a pixel counts as white
+LEAST_STEP = 0.5  # grey levels, added to both steps, since in dark images invisible steps can have a large ratio
+LARGEST = 0.1  # fraction of the lines with the largest steps, which are excluded from the blockiness
+FINE = 128  # side of the central part that is measured at full resolution, pixels
+ALONE = 40  # minimum grey-level difference of a single black or white pixel to its neighbours
+SATURATED = 253  # grey level from which a pixel counts as white
 EVEN_SLOPE = 0.02  # grey levels
-FLAT = 3  # grey levels around the commonest one that count as one colour
-QUALITIES = range(5, 96)  # of JPEG, that are sought in the pixels
-# what decoding adds to a coefficient: standard deviation, and how many lie anywhere
+FLAT = 3  # grey levels around the most frequent one that count as one colour
+QUALITIES = range(5, 96)  # JPEG qualities tested for in the pixels
+# noise model of decoded coefficients: standard deviation, and fraction of outliers
 ROUNDED, ANYWHERE = 0.4, 0.1
-TRACE = 10.0  # nats by which the steps of a quality must explain the coefficients better than none
-MOST_BLOCKS = 48  # looked at
+TRACE = 10.0  # minimum log-likelihood gain of a quality over no compression, nats
+MOST_BLOCKS = 48  # blocks examined
 
 
 class Measures(NamedTuple):
-    """Numbers of one image.
+    """Measures of one image.
 
     Attributes
     ----------
     mean, spread : float
-        Of the grey levels.
+        Mean and standard deviation of the grey levels.
     low, high : float
         1 % and 99 % quantile of the grey levels.
     quarter : float
@@ -46,47 +46,45 @@ class Measures(NamedTuple):
     white : float
         Fraction of the pixels at `SATURATED` or above.
     flat : float
-        Fraction of the pixels within `FLAT` grey levels of the commonest one.
+        Fraction of the pixels within `FLAT` grey levels of the most frequent one.
     focus : float
-        Mean difference of adjacent pixels over that of pixels four apart (a blur lowers it, noise brings it to 1); NaN where the
-        image shows nothing.
+        Mean difference of adjacent pixels over that of pixels four apart (lowered by blur, near 1 for noise); NaN for blank images.
     noise : float
         Standard deviation of the noise, grey levels (Immerkaer 1996).
     blockiness : float
-        Mean step across the borders of 8 x 8 blocks over that within them, minus 1, without the largest tenth of both; along rows or
-        columns, whichever is less (stripes have borders in one direction); of images that were not reduced, else NaN.
+        Mean step across the borders of 8 x 8 blocks over that within them, minus 1, without the largest tenth of both; the smaller
+        of the values along rows and columns (stripes have borders in one direction); NaN for downscaled images.
     gaps : float
-        Fraction of the grey levels between `low` and `high` that no pixel has (a tone curve leaves some out); of images that were
-        not reduced, else NaN.
+        Fraction of the grey levels between `low` and `high` that no pixel has (as after a tone curve); NaN for downscaled images.
     colour : float
         Mean difference between adjacent channels; 0 for grey.
     grain : float
-        As `noise`, of the smoothest eighth of the 8 x 8 blocks: texture leaves some smooth, noise none.
+        As `noise`, for the smoothest eighth of the 8 x 8 blocks, which texture leaves smooth but noise does not.
     holes, spikes : float
-        Fraction of the grey levels with far fewer, and far more, pixels (of all channels) than the levels around them, where these
-        are many enough to tell: the comb of a tone curve.
+        Fraction of the grey levels with far fewer, and far more, pixels (of all channels) than adjacent levels, where those have
+        enough pixels: comb artefacts of a tone curve.
     quantised : float
-        How much more often fine 8 x 8 cosine coefficients vanish on the grid of JPEG than half a block beside it, in octaves; 0
+        log2 ratio of the frequency of vanishing high-frequency 8 x 8 DCT coefficients on the JPEG grid to that half a block off it; 0
         without compression.
     clipped : float
-        Fraction of the pixels at the greatest grey level beyond what the levels below it let expect; a range that was cut.
+        Excess fraction of pixels at the highest grey level over that expected from the levels below: clipping.
     step : float
-        Mean step of the JPEG that the pixels were once, by the multiples on which their 8 x 8 cosine coefficients lie (35 at quality
-        70); 0: no trace of one, or one that was moved or resized since.
+        Mean quantisation step of an earlier JPEG compression, estimated from the 8 x 8 DCT coefficients (35 at quality 70); 0: no
+        trace, or shifted or resized since.
     edges : float
-        Mean change of slope from pixel to pixel over the mean difference of pixels four apart, along rows or columns, whichever is
-        less: a blur lowers it, also one in one direction. NaN below 12 pixels along a side.
+        Mean absolute second difference over the mean difference of pixels four apart, the smaller of the values along rows and
+        columns: lowered by blur, including motion blur. NaN below 12 pixels along a side.
     half_edges : float
-        As `edges`, of means of 2 x 2 pixels, along rows and columns together: pictures that were enlarged have no finer edges.
+        As `edges`, of 2 x 2 means, rows and columns combined; upscaled images have no finer edges.
     streak : float
-        `edges` in the sharper direction over those in the softer one: 1 where both are alike, large after motion in one direction.
+        `edges` in the sharper direction over those in the softer one: 1 if isotropic, large after motion blur.
     colour_grain : float
-        `grain` of the difference of red and green: noise is in each channel by itself, texture in all of them alike; 0 for grey.
+        `grain` of red - green: noise is independent between channels, texture is not; 0 for grey.
     cut_low, cut_high : float
-        Fraction of the pixels at the three lowest, and highest, levels beyond those at the nine next to them, mean of the channels:
-        what lay beyond a range and was cut off.
+        Fraction of the pixels at the three lowest, and highest, levels in excess of the nine adjacent levels, mean of the channels:
+        clipped values.
     single : float
-        Fraction of the pixels of the unreduced middle part that are black or white and far from all four beside them.
+        Fraction of the pixels of the central part that are black or white and differ strongly from all four neighbours.
     """
 
     mean: float
@@ -120,16 +118,16 @@ NOTHING = Measures(*[float("nan")] * len(Measures._fields))
 
 
 class Part(NamedTuple):
-    """What is measured of an image: enough for all of its numbers, and small whatever the size of the image.
+    """The pixels from which an image is measured, of bounded size.
 
     Attributes
     ----------
     levels : uint8 [h, w] or [h, w, 3]
-        The image, reduced to at most `SIDE` pixels along a side.
+        The image, downscaled to at most `SIDE` pixels along a side.
     fine : uint8 [f, g] or [f, g, 3]
-        Its middle part of at most `FINE` x `FINE` pixels, not reduced, on the grid of JPEG.
+        Its central part of at most `FINE` x `FINE` pixels at full resolution, aligned to the JPEG grid.
     whole : bool
-        Whether `levels` are the image as it was.
+        Whether `levels` is not downscaled.
     """
 
     levels: np.ndarray
@@ -138,17 +136,17 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """Equal for parts that can be measured together."""
+        """Equal for parts that can be measured in one batch."""
         return self.levels.shape, self.fine.shape, self.whole
 
 
 def reduction(longer: ArrayLike) -> np.ndarray:
-    """The whole factor by which images of so many pixels along their longer side are reduced."""
+    """The integer downscaling factor for images with this longer side."""
     return np.maximum(1, np.ceil(np.asarray(longer) / SIDE))
 
 
 def part_of(pixels: np.ndarray) -> Part:
-    """What is measured of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
+    """Extract the `Part` of an image, uint8 or float32 [height, width] or [height, width, 3] in [0, 255]."""
     step = int(reduction(max(pixels.shape[:2])))
     levels = pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     top, left = ((length - FINE) // 16 * 8 if length > FINE else 0 for length in levels.shape[:2])
@@ -156,18 +154,18 @@ def part_of(pixels: np.ndarray) -> Part:
     if step == 1:
         return Part(levels, fine, True)
     small = Image.fromarray(np.ascontiguousarray(levels)).reduce(step)
-    return Part(np.asarray(small), fine.copy(), False)  # a view would hold the whole image
+    return Part(np.asarray(small), fine.copy(), False)  # a view would keep the whole image in memory
 
 
 def measure_image(pixels: np.ndarray) -> Measures:
-    """The numbers of an image, uint8 or float32 [height, width] or [height, width, 3] on [0, 255]."""
+    """Measure an image, uint8 or float32 [height, width] or [height, width, 3] in [0, 255]."""
     return Measures(*measure_parts([part_of(pixels)])[0].tolist())
 
 
 def measure_parts(parts: Sequence[Part]) -> np.ndarray:
-    """The numbers of some images, float64 [n, numbers] in the order of `Measures`; none depends on the other images.
+    """Measure several images: float64 [n, measures] in the order of `Measures`; results do not depend on the batch.
 
-    Images of one size are measured together: of small ones each takes less time than calls for it alone.
+    Images of equal size are measured together, which amortises the call overhead of small ones.
     """
     out = np.empty((len(parts), len(Measures._fields)))
     together: dict[tuple, list[int]] = {}
@@ -194,10 +192,10 @@ def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
     mean = counts @ _LEVELS / n
     low, quarter, high = ((below < share * n).sum(axis=1) for share in (0.01, 0.25, 0.99))
     held = np.pad(below, ((0, 0), (1, 0)))
-    most = (held[:, _BAND_END] - held[:, _BAND_START]).max(axis=1)  # the commonest band of grey levels
+    most = (held[:, _BAND_END] - held[:, _BAND_START]).max(axis=1)  # the most frequent band of grey levels
     wide = grey.astype(np.int16)
     second = _second_differences(wide)
-    small = fine.shape == levels.shape  # the middle part is the image, and its numbers are known
+    small = fine.shape == levels.shape  # the central part is the whole image
     columns = (
         mean,
         np.sqrt(np.maximum(0.0, counts @ _LEVELS**2 / n - mean * mean)),
@@ -221,7 +219,7 @@ def _measured(levels: np.ndarray, fine: np.ndarray, whole: bool) -> np.ndarray:
 
 
 def _grey(levels: np.ndarray) -> np.ndarray:
-    """Luma as Pillow rounds it, uint8 [n, h, w], of images of one size: for Pillow they are one image, below each other."""
+    """Luma as Pillow rounds it, uint8 [n, h, w], of images of equal size, converted as one stacked image."""
     if levels.ndim == 3:
         return levels
     n, high, wide, channels = levels.shape
@@ -230,7 +228,7 @@ def _grey(levels: np.ndarray) -> np.ndarray:
 
 
 def _histograms(values: np.ndarray) -> np.ndarray:
-    """Pixels of each grey level, int64 [n, 256], of uint8 [n, ...]."""
+    """Grey-level histograms, int64 [n, 256], of uint8 [n, ...]."""
     flat = values.reshape(len(values), -1)
     offset = 256 * np.arange(len(flat))[:, None]
     return np.bincount((flat + offset).ravel(), minlength=256 * len(flat)).reshape(len(flat), 256)
@@ -242,7 +240,7 @@ def _fine(
     counts: np.ndarray | None = None,
     second: np.ndarray | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """What is measured at full resolution: `grain` to `step`; its grey levels, their counts and second differences may be known."""
+    """Measures at full resolution, `grain` to `step`; grey levels, histograms and second differences may be given."""
     grey = _grey(levels) if grey is None else grey
     second = _second_differences(grey.astype(np.int16)) if second is None else second
     if levels.ndim == 4:
@@ -283,7 +281,7 @@ _BAND_END = np.minimum(np.arange(256) + FLAT + 1, 256)
 
 
 def _mean_abs(values: np.ndarray) -> np.ndarray:
-    """Means of whole numbers [n, h, w] of either sign, as float32 has them: their sums are whole, and below 2^24."""
+    """Mean absolute values of integers [n, h, w], exact in float32 since the sums are below 2^24."""
     total = np.abs(values).sum(axis=(1, 2), dtype=np.int64)
     return (total / values[0].size).astype(np.float32).astype(np.float64)
 
@@ -310,7 +308,7 @@ def _edges(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _slopes(grey: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean changes of slope, and mean differences of pixels four apart, [2, n]: down the columns and along the rows."""
+    """Mean absolute second differences, and mean differences of pixels four apart, [2, n]: along columns and along rows."""
     if min(grey.shape[1:]) < 12:
         return np.full((2, len(grey)), np.nan), np.full((2, len(grey)), np.nan)
     curved, apart = [], []
@@ -318,7 +316,7 @@ def _slopes(grey: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
         steps = one[:, 1:] - one[:, :-1]
         curved.append(_mean_abs(steps[:, 1:] - steps[:, :-1]))
         apart.append(_mean_abs(one[:, 4:] - one[:, :-4]))
-    least = EVEN_SLOPE * scale  # what is even has no edges to be sharp or blurred
+    least = EVEN_SLOPE * scale  # flat images have no edges
     return np.array(curved) + least, np.array(apart) + least
 
 
@@ -331,7 +329,7 @@ def _noise(second: np.ndarray) -> np.ndarray:
     if min(second.shape[1:]) < 2:
         return np.full(len(second), np.nan)
     both = second.reshape(len(second), -1)
-    # the median is not moved by the edges of what the picture shows; 0.6745 is that of the normal distribution
+    # the median is robust to edges; 0.6745 is that of the absolute normal distribution
     return np.median(both[:, :: max(1, both.shape[1] // 4096)], axis=1) / (6 * 0.6745)
 
 
@@ -361,9 +359,9 @@ def _blockiness(grey: np.ndarray) -> np.ndarray:
 
 
 def _without_largest(steps: np.ndarray) -> np.ndarray:
-    """Steps [n, lines] without the largest `LARGEST`: a border painted in whole blocks is no compression."""
+    """Steps [n, lines] without the fraction `LARGEST` of largest ones, such as drawn borders."""
     kept = steps.shape[1] - math.ceil(LARGEST * steps.shape[1])
-    return np.ascontiguousarray(np.sort(steps, axis=1)[:, :kept])  # sums of rows do not depend on how many there are
+    return np.ascontiguousarray(np.sort(steps, axis=1)[:, :kept])  # so that row sums do not depend on the batch size
 
 
 def _gaps(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -376,12 +374,12 @@ def _grain(second: np.ndarray) -> np.ndarray:
     if min(second.shape[1:]) < 16:
         return np.full(len(second), np.nan)
     blocks = _blocks(second).mean(axis=(2, 3), dtype=np.float32)
-    # mean of |normal| is sqrt(2 / pi) of its standard deviation; the operator has norm 6
+    # E|x| = sqrt(2 / pi) std for a normal x; the operator has norm 6
     return np.quantile(blocks, 1 / 8, axis=1) * np.sqrt(np.pi / 2) / 6
 
 
 def _blocks(grey: np.ndarray, offset: int = 0) -> np.ndarray:
-    """The 8 x 8 blocks [n, blocks, 8, 8] of [n, height, width], from `offset` rows and columns."""
+    """The 8 x 8 blocks [n, blocks, 8, 8] of [n, height, width], starting at row and column `offset`."""
     high, wide = ((length - offset) // 8 for length in grey.shape[1:])
     cut = grey[:, offset : offset + 8 * high, offset : offset + 8 * wide]
     return cut.reshape(len(grey), high, 8, wide, 8).swapaxes(2, 3).reshape(len(grey), high * wide, 8, 8)
@@ -393,7 +391,7 @@ def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     told = around >= 8
     told[:, [0, 1, -1, -2]] = False  # beside black and white, which hold whatever was cut
     enough = told.sum(axis=1)
-    ratio = inner / np.maximum(around, 8)  # others are not told
+    ratio = inner / np.maximum(around, 8)  # too few pixels to decide
     of = np.where(enough >= 8, enough, np.nan)
     return (told & (ratio < 0.25)).sum(axis=1) / of, (told & (ratio > 1.75)).sum(axis=1) / of
 
@@ -414,7 +412,7 @@ def _quantised(grey: np.ndarray) -> np.ndarray:
         blocks = _blocks(grey, offset)
         flat = (
             np.ptp(blocks.reshape(*blocks.shape[:2], -1), axis=2) >= 12
-        )  # what is even has no fine detail on any grid
+        )  # flat blocks have no fine detail on any grid
         fine = (_COSINES @ blocks[flat].astype(np.float32) @ _COSINES.T)[:, _IS_FINE]
         vanish = np.bincount(np.nonzero(flat)[0], (np.abs(fine) < _VANISHED).sum(axis=1), minlength=len(grey))
         size = flat.sum(axis=1) * fine.shape[1]
@@ -426,12 +424,12 @@ def _quantised(grey: np.ndarray) -> np.ndarray:
 def _clipped(counts: np.ndarray) -> np.ndarray:
     top = 255 - np.argmax(counts[:, ::-1] > 0, axis=1)
     row = np.arange(len(counts))
-    padded = np.pad(counts, ((0, 0), (8, 0)))  # the level `top` stands at top + 8
+    padded = np.pad(counts, ((0, 0), (8, 0)))  # level `top` is at index top + 8
     below = padded[row[:, None], top[:, None] + np.arange(8)].max(axis=1)
     return np.maximum(0.0, counts[row, top] - 3.0 * below) / counts.sum(axis=1)
 
 
-# libjpeg's standard table of brightness, at quality 50
+# libjpeg's standard luma quantisation table, quality 50
 _LUMA = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -450,21 +448,22 @@ _BINS = 512  # half a unit wide
 
 @cache
 def _tables() -> np.ndarray:
-    """The steps of each of `QUALITIES`, int64 [qualities, 64]."""
+    """Quantisation steps of each of `QUALITIES`, int64 [qualities, 64]."""
     scale = [5000 // q if q < 50 else 200 - 2 * q for q in QUALITIES]
     return np.stack([np.clip((_LUMA.ravel() * factor + 50) // 100, 1, 255) for factor in scale])
 
 
 def quality_of(step: float) -> int:
-    """The quality of JPEG, 5 to 95, whose steps have about this mean: 10 of 196."""
+    """The JPEG quality, 5 to 95, whose steps have about this mean (e.g. 10 for 196)."""
     return QUALITIES[int(np.abs(_tables().mean(axis=1) - step).argmin())]
 
 
 @cache
 def _gains() -> np.ndarray:
-    """By how many nats the steps of each quality explain a coefficient better than none, float32 [coefficients x bins, qualities].
+    """Log-likelihood ratio of each quality against no compression, per coefficient, nats: float32 [coefficients x bins, qualities].
 
-    Its distance from the nearest multiple is normal, or uniform. What rounds to 0 tells nothing: smooth pictures have it anyway.
+    The distance of a coefficient from the nearest multiple of its step is normal, with uniform outliers. Coefficients that round to 0
+    are ignored, since smooth images have many.
     """
     steps = _tables()[:, _SOUGHT].T[:, None].astype(np.float64)
     value = np.arange(_BINS)[None, :, None] / 2
@@ -476,7 +475,7 @@ def _gains() -> np.ndarray:
 
 
 def _step(levels: np.ndarray) -> np.ndarray:
-    """The mean step of the quality that explains the coefficients of images [n, h, w] or [n, h, w, 3] best; 0 where none does."""
+    """Mean step of the most likely quality of images [n, h, w] or [n, h, w, 3]; 0 if none is significant."""
     out = np.zeros(len(levels))
     if min(levels.shape[1:3]) < 8:
         return out
@@ -485,12 +484,12 @@ def _step(levels: np.ndarray) -> np.ndarray:
     every = math.ceil(blocks[0].shape[1] / MOST_BLOCKS)
     blocks = [channel[:, ::every].reshape(-1, 64) for channel in blocks]
     whole = np.ones(len(blocks[0]), bool)
-    for channel in blocks:  # where black or white was reached, what was decoded beyond it is lost
+    for channel in blocks:  # blocks with clipped pixels are not exact multiples
         whole &= (channel.min(axis=1) > 0) & (channel.max(axis=1) < 255)
     image = np.nonzero(whole)[0] // (len(whole) // len(levels))
     weights = [1.0] if len(blocks) == 1 else (0.299, 0.587, 0.114)
     grey = sum(np.float32(w) * channel[whole] for w, channel in zip(weights, blocks, strict=True))
-    # sums of eighths are no ties that the last bit decides
+    # rounded to eighths, so that ties do not depend on the last bit
     bins = (np.abs(grey @ np.kron(_COSINES, _COSINES)[_SOUGHT].T) * 2 + 0.51).astype(np.int32)
     row, column = np.nonzero((bins >= 3) & (bins < _BINS))
     gains = _gains()

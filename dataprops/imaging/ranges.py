@@ -1,13 +1,13 @@
-"""Which values of a set become black and white: one decision for all of its images, from what all of them hold.
+"""Decide which values of a set are mapped to black and white, once for all of its images.
 
-Files of 8 bits need none. Values of more bits and floats have no range of their own: that of one image says nothing (a dark slice, one
-rounding error above 1), so their least and largest values are collected over the set. From these follow
+8-bit files need no decision. Integers of more bits and floats have no fixed range, and a single image is not informative (a dark
+slice, a rounding error above 1), so minimum and maximum are collected over the set. From these follow
 
-- integers: the bit depth (8, 10, 12, 14, 16) that holds the largest value; with negative values, the least to the largest;
-- floats: [0, 1], [0, 100], [0, 255], [-1, 1], a bit depth, or the least to the largest.
+- integers: the smallest bit depth (8, 10, 12, 14, 16) that contains all values; with negative values, minimum to maximum;
+- floats: [0, 1], [0, 100], [0, 255], [-1, 1], a bit depth, or minimum to maximum.
 
-Overshoot of a resampling (a quarter of the range) is cut off. ``--range`` says it instead: unit, byte, a number of bits, LOW:HIGH, or
-image (each image from its own values, which loses how bright images are beside each other).
+Resampling overshoot (a quarter of the range) is clipped. ``--range`` overrides the decision: unit, byte, a number of bits, LOW:HIGH,
+or image (each image by its own values, which loses the relative brightness of images).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from dataprops.errors import DatapropsError
 AUTO, IMAGE = "auto", "image"
 DEPTHS = (8, 10, 12, 14, 16)
 INTEGERS, FLOATS, BYTES = "integers", "floats", "bytes"
-OVERSHOOT = 0.25  # of a range, beyond its ends
-HOT = 16.0  # floats within [0, 1] but for hot pixels below this
+OVERSHOOT = 0.25  # tolerated beyond the ends, as a fraction of the range
+HOT = 16.0  # upper bound of hot pixels in floats otherwise within [0, 1]
 PER_CENT = 100.0  # of which images have their largest value within a twentieth, most of them
-FIT = 0.9  # share of images within [0, 1] that make a set with hot pixels one of [0, 1]
+FIT = 0.9  # fraction of images within [0, 1] from which a set with hot pixels counts as [0, 1]
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _PAIR = re.compile(rf"\[?({_NUMBER})(?::|\.\.|,)\s*({_NUMBER})\]?")
 
 
 class Range(NamedTuple):
-    """Values that become black and white, of integers, of floats, and of 8-bit images; None: as each image says."""
+    """Values mapped to black and white, for integers, floats, and 8-bit images; None: by each image."""
 
     integers: tuple[float, float] | None = None
     floats: tuple[float, float] | None = None
@@ -40,7 +40,7 @@ class Range(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As `Preprocess.range` holds it; "image" if nothing is decided."""
+        """The value of `Preprocess.range`; "image" if nothing is decided."""
         parts = [f"{name}={low:g}:{high:.10g}" for name, pair in self._asdict().items() if pair for low, high in [pair]]
         return ";".join(parts) or IMAGE
 
@@ -58,12 +58,12 @@ def parsed(text: str) -> Range:
 
 
 def wanted(option: str) -> tuple[float, float] | None:
-    """The ends of a range that was asked for; None for "auto" and "image".
+    """Parse --range to the ends of a range; None for "auto" and "image".
 
     Raises
     ------
     DatapropsError
-        If it is none.
+        If it is invalid.
 
     >>> wanted("unit"), wanted("12"), wanted("12bit"), wanted("-1:1"), wanted("0..4095"), wanted("auto")
     ((0.0, 1.0), (0.0, 4095.0), (0.0, 4095.0), (-1.0, 1.0), (0.0, 4095.0), None)
@@ -83,7 +83,7 @@ def wanted(option: str) -> tuple[float, float] | None:
 
 
 class Facts(NamedTuple):
-    """Kind ("" for 8 bits and what has a window), least and largest value of each image, NaN where unknown."""
+    """Kind ("" for 8-bit and windowed images), minimum and maximum of each image; NaN if unknown."""
 
     kind: Sequence[str]
     low: np.ndarray
@@ -91,7 +91,7 @@ class Facts(NamedTuple):
 
 
 def decide(facts: Facts, option: str = AUTO, previous: str | None = None) -> tuple[Range, list[tuple[str, str]]]:
-    """The range of a set.
+    """Decide the range of a set.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def decide(facts: Facts, option: str = AUTO, previous: str | None = None) -> tup
     option : str
         See `wanted`.
     previous : str, optional
-        What the last audit decided (`Range.text`): it stays as long as it holds all values, so that numbers compare.
+        The last audit's decision (`Range.text`), kept while it contains all values, so that audits are comparable.
 
     Returns
     -------
     range : Range
     told : list of (str, str)
-        What was decided, and why.
+        Decisions and their reasons.
     """
     kinds = np.asarray(facts.kind, object)
     open_kinds = [kind for kind in (INTEGERS, FLOATS) if (kinds == kind).any()]
@@ -156,7 +156,7 @@ def _of_floats(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
     if bottom >= 0 and top <= PER_CENT * 1.01 and (high >= PER_CENT * 0.95).mean() > 0.5:
         return 0.0, PER_CENT
     if bottom >= -255 * OVERSHOOT and top <= 255 * (1 + OVERSHOOT):
-        # as low as an overshoot goes, or nearly nowhere: not numbers around zero
+        # negative only by overshoot, or in hardly any image: not centred on zero
         if bottom >= 0 or top > 64:
             return 0.0, 255.0
         return bottom, top
@@ -176,7 +176,7 @@ def _shown(pair: tuple[float, float] | None) -> str:
 
 
 def unusual(text: str) -> str:
-    """A remark on an unusual range (`Range.text`), such as that of normalised tensors; empty for usual ones.
+    """A remark on an unusual range (`Range.text`), such as that of normalised tensors; "" for usual ones.
 
     >>> unusual("floats=-2.11790:2.64")
     'the values lie between -2.1179 and 2.64, which is not a usual range of images'
@@ -191,7 +191,7 @@ def unusual(text: str) -> str:
 
 
 def on_levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values as grey levels: float32 on [0, 255], clipped at both ends.
+    """Map linearly to float32 grey levels in [0, 255], clipped at both ends.
 
     >>> on_levels(np.array([-1.0, 0.5, 2.0]), 0, 1).tolist()
     [0.0, 127.5, 255.0]

@@ -1,8 +1,7 @@
-"""Colour of 16 bits for each sample, of PNG, TIFF and PPM files, from a library that keeps 8.
+"""Read 16-bit colour from PNG, TIFF and PPM files with Pillow, which keeps 8 bits.
 
-Pillow decodes such files to the upper byte of each sample. Told that the samples' bytes come in the other order, it decodes the same
-file to the lower one; both together are all 16. Colour of more than 8 bits in JPEG 2000 and AVIF, and 16-bit grey with transparency,
-stay as Pillow gives them.
+Pillow decodes such files to the upper byte of each sample; with the byte order swapped, to the lower byte. The two are combined.
+Colour of more than 8 bits in JPEG 2000 and AVIF, and 16-bit grey with transparency, are left as Pillow decodes them.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 ORDERS = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B"}
-OTHER = "B" if sys.byteorder == "little" else "L"  # libtiff hands out samples as the machine has them
+OTHER = "B" if sys.byteorder == "little" else "L"  # libtiff returns samples in native byte order
 SWAPPED = {**ORDERS, "RGB;16N": f"RGB;16{OTHER}", "RGBA;16N": f"RGBA;16{OTHER}"}
-SUFFIX = ";16"  # of the mode of such an image, after Pillow's
+SUFFIX = ";16"  # appended to Pillow's mode
 
 
 def is_wide(image: Image.Image) -> bool:
-    """Whether an opened image, which is not loaded yet, has 16 bits of colour that can be had."""
+    """Whether an opened, not yet loaded image has 16-bit colour that this module can read."""
     tiles = getattr(image, "tile", None)
     if not tiles or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
         return False
@@ -36,23 +35,23 @@ def _raw_mode(tile: Any) -> str:
 
 
 def _largest(tile: Any) -> int:
-    """The value of a PPM file that is white."""
+    """Maximum sample value (white) of a PPM file."""
     arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
     return next((part for part in reversed(arguments) if isinstance(part, int)), 255)
 
 
 def samples(data: bytes) -> np.ndarray:
-    """All bits of the file's samples, upright, transparency over black: uint16 [height, width, 3].
+    """Read 16-bit samples, with orientation applied and transparency over black: uint16 [height, width, 3].
 
     Parameters
     ----------
     data : bytes
-        Of an image that `is_wide`.
+        Of an image for which `is_wide` is true.
 
     Raises
     ------
     Exception
-        What Pillow's decoders raise for damaged files.
+        As raised by Pillow's decoders for damaged files.
     """
     with Image.open(io.BytesIO(data)) as upper:
         tile = upper.tile[0]
@@ -84,7 +83,7 @@ def _loaded(image: Image.Image) -> np.ndarray:
 
 
 def _of_ppm(image: Image.Image, data: bytes) -> np.ndarray:
-    """Samples as they lie in the file, two bytes each."""
+    """Samples read directly from the file, two bytes each."""
     width, height = image.size
     tile = image.tile[0]
     if len(data) - tile.offset < 6 * width * height:

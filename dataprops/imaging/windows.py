@@ -1,4 +1,4 @@
-"""Windows: which values of a scan become black and white. Words and numbers alone, so that options can be checked quickly.
+"""Display windows of scans (values mapped to black and white). No heavy imports, so that options are validated quickly.
 
 A window is "auto", "file", "percentiles", the name of a preset (Hounsfield units), or CENTRE/WIDTH.
 """
@@ -51,6 +51,6 @@ def window_numbers(window: str) -> tuple[float, float] | None:
 
 
 def window_key(window: str) -> str:
-    """A name for the rule in file names; a preset and its numbers have one name."""
+    """The window as part of a key; a preset and its numbers give the same one."""
     numbers = window_numbers(window)
     return window if numbers is None else "_".join(f"{number:g}" for number in numbers)
