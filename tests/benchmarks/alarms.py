@@ -1,12 +1,12 @@
-"""Alerts between two whole audits of one name: those that planted changes open, and those that open where nothing changed.
+"""Alerts between two full audits of one dataset: true ones after planted changes, and false alarms with no change.
 
     python -m tests.benchmarks.alarms DATA ROWS.jsonl [--sets NAME ...] [--halves 17] [--most 400] [--size 64]
     python -m tests.benchmarks.alarms DATA ROWS.jsonl --planted [--changes flipped,merged,...]
     python -m tests.benchmarks.alarms --judge ROWS.jsonl
 
-DATA holds the sets as DATA/NAME/<class>/<file>. One line for each pair of audits, written as it is done; what is there is not run
-again. `--halves`: a set's random halves (whole groups on one side) are audited one after the other in one store under one name; an
-alarm is an alert that the second opens. `--planted`: a set is audited, changed, and audited again: the alerts that open and close.
+DATA contains the sets as DATA/NAME/<class>/<file>. One line per pair of audits, written when it is done; existing lines are not
+recomputed. `--halves`: random halves of a set (groups are not split) are audited in turn in one store under one name; an alarm is an
+alert that the second audit opens. `--planted`: a set is audited, changed, and audited again: the alerts that open and close.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A whole audit against three runs of scikit-learn's brute-force neighbours: ``python -m tests.benchmarks.audit FOLDER``.
+"""A full audit against three runs of scikit-learn's brute-force neighbours: ``python -m tests.benchmarks.audit FOLDER``.
 
-The audit runs cold, as a command of its own with an empty store; prints one JSON line with seconds, their ratio, the peak memory of
-the audit beyond a bare interpreter's, and what the default (flow and cluster) adds to ``--inline``.
+The audit runs cold, as a separate process with an empty store; prints one JSON line with seconds, their ratio, the audit's peak memory
+in excess of a bare interpreter's, and the overhead of the default (flow and cluster) over ``--inline``.
 """
 
 from __future__ import annotations

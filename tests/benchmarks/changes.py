@@ -1,10 +1,10 @@
-"""Alarms of the paired change between two audits: on planted changes of real sets, and under no change (random halves).
+"""Alarms from the paired change between two audits: on planted changes of real sets, and with no change (random halves).
 
     python -m tests.benchmarks.changes DIR [--halves 17] [--sets NAME ...] [--sharpness]
 
-DIR holds the sets as DIR/NAME/<class>/<file>. One JSON line for each set: false alarms among disjoint random halves, whole groups on
-one side; and for each planted change the log ratio of the losses with its interval, and whether it is an alarm. The steps are those
-of an audit (`audit.since`), without the store. Groups: patients where the file names tell them.
+DIR contains the sets as DIR/NAME/<class>/<file>. One JSON line per set: false alarms among disjoint random halves (groups are not
+split); and for each planted change the log ratio of the losses with its interval, and whether it is an alarm. The computation is that
+of an audit (`audit.since`), without the store. Groups: patients, if known from the file names.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--halves", type=int, default=17)
     parser.add_argument("--most", type=int, default=MOST)
     parser.add_argument("--sharpness", action="store_true", help="only count false alarms of the label sharpness")
-    parser.add_argument("--part-of", type=int, default=5, help="samples of a half divided by this")
+    parser.add_argument("--part-of", type=int, default=5, help="sample size as a half divided by this number")
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     args = parser.parse_args()
     torch.set_num_threads(1)

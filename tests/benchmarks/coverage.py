@@ -1,8 +1,8 @@
-"""Do intervals cover? ``python -m tests.benchmarks.coverage FOLDER [--side 64] [--channels 1] [--sizes 500,1000] [--splits 60]``
+"""Coverage of intervals: ``python -m tests.benchmarks.coverage FOLDER [--side 64] [--channels 1] [--sizes 500,1000] [--splits 60]``
 
-Draws two disjoint samples of N images from a real set (class/file) again and again, estimates each with its standard error, and
-counts how often the difference lies within 1.645 of its error sqrt(se_A^2 + se_B^2): 90 %, if the errors are right. `ratio` is the
-root mean square error over the spread between samples: 1, if they are right. Prints rows of the table in coverage.md.
+Repeatedly draws two disjoint samples of N images from a real set (class/file), estimates each with its standard error, and counts how
+often the difference is within 1.645 sqrt(se_A^2 + se_B^2): 90 % if the errors are correct. `ratio` is the root mean square standard
+error over the spread between samples: 1 if correct. Prints rows of the table in coverage.md.
 """
 
 from __future__ import annotations

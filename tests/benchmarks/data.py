@@ -1,4 +1,4 @@
-"""Arrays for the benchmarks: images that resemble natural ones in what matters for time."""
+"""Synthetic images for the benchmarks that resemble natural ones in the properties that affect run time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Scan and decoding of 10,000 JPEG of 256 px with one thread and with two: ``python -m tests.benchmarks.decoding``.
 
-Makes the images in a temporary folder, runs the stages `scan` and `decode` of an audit into a fresh store for each number of
-threads, and prints one JSON line: seconds, their ratio, and the peak of the process's own memory (anonymous pages, above
-what it had before) for 2,000 and for all images. The first, small run also loads what the stages import.
+Generates the images in a temporary folder, runs the stages `scan` and `decode` of an audit into a new store for each number of
+threads, and prints one JSON line: seconds, their ratio, and the peak increase in anonymous memory for 2,000 and for all images. The
+first, small run also includes the imports of the stages.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def main() -> None:
     """Measure, and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--few", type=int, default=2_000, help="images of the smaller set")
+    parser.add_argument("--few", type=int, default=2_000, help="number of images of the smaller set")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--folder", help="for the images and the store")
+    parser.add_argument("--folder", help="folder for the images and the store")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         few, many, store = Path(place) / "few", Path(place) / "many", Path(place) / "store"

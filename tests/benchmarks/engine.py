@@ -1,12 +1,12 @@
-"""The distance engine beside its peers, in one run on the same arrays: ``python -m tests.benchmarks.engine``.
+"""The distance engine against its peers, in one run on the same arrays: ``python -m tests.benchmarks.engine``.
 
 Prints one JSON line. Ratios are of medians, peer over us (how many times faster we are): faiss and scikit-learn against the
-neighbours alone, scikit-dimension's MLE and DADApy's TwoNN against the pass that collects everything, with these estimates.
-Utilisation is the rate of the pass, half the pairs counted, over the rate of bare products of the same tiles in the same run;
-`incremental_1pct` is the cost of 1 % new images over that of a full pass. ``--quick`` leaves out the large shapes, ``--gpu`` measures
-the engine on a CUDA device alone. ``--real DIR`` measures sets of real images and prints ``{set: {faiss, sklearn, utilisation,
-default_audit_over_k20}}``: peers over us, utilisation, and the passes of a default audit over that for the neighbours alone. DADApy's
-wheels need NumPy 1: name a Python that has it by ``--dadapy``, and it is timed there, on the same arrays.
+neighbours alone, scikit-dimension's MLE and DADApy's TwoNN against the pass that collects everything, including these estimates.
+Utilisation is the throughput of the pass (each pair counted once) over that of the bare products of the same tiles in the same run;
+`incremental_1pct` is the cost of 1 % new images over that of a full pass. ``--quick`` skips the large shapes, ``--gpu`` measures only
+the engine on a CUDA device. ``--real DIR`` measures sets of real images and prints ``{set: {faiss, sklearn, utilisation,
+default_audit_over_k20}}``: peers over us, utilisation, and the passes of a default audit over the pass for neighbours only. DADApy's
+wheels require NumPy 1: give the Python of such an environment with ``--dadapy``, and it is timed there on the same arrays.
 """
 
 from __future__ import annotations
@@ -359,9 +359,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--real", type=Path, metavar="DIR", help="real images: each folder of DIR is a set")
+    parser.add_argument("--real", type=Path, metavar="DIR", help="real images: every folder in DIR is a set")
     parser.add_argument("--quick", action="store_true", help="small shape only, no scaling")
-    parser.add_argument("--dadapy", metavar="PYTHON", help="a Python that imports dadapy")
+    parser.add_argument("--dadapy", metavar="PYTHON", help="Python of an environment with dadapy")
     parser.add_argument("--gpu", action="store_true", help="on a CUDA device")
     options = parser.parse_args()
     if options.real:

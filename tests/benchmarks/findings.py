@@ -1,12 +1,12 @@
-"""Faults planted in real sets: which findings see, and what else they report; peers beside them in the same run.
+"""Recall and precision of findings on faults planted in real sets, with peers in the same run.
 
     python -m tests.benchmarks.findings DATA [--sets a,b] [--kinds copies,labels,shortcuts,pictures] [--images 300]
         [--each 15] [--longest 64]
 
-Each folder of DATA is a set, each folder in it a class. A line of JSON for each set and kind, then tables in Markdown: recall (found
-of planted) and precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision and imagededup where they are
-installed. `--each`: originals of each kind of copy. `--longest`: images are first reduced to so many pixels of their longer side. In
-sets so large that near-copies are sought in buckets, they are also sought among all pairs.
+Every folder in DATA is a set, every folder in it a class. One line of JSON per set and kind, then tables in Markdown: recall and
+precision with Wilson's 95 % intervals. Peers: imagehash, cleanlab, and CleanVision and imagededup if installed. `--each`: originals
+per kind of copy. `--longest`: downscale images to this longer side first. In sets so large that near-copies are searched in buckets,
+they are also searched among all pairs.
 """
 
 from __future__ import annotations

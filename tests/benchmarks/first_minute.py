@@ -1,10 +1,9 @@
-"""The first minute with `dataprops`, against imports that nothing can avoid: ``python -m tests.benchmarks.first_minute``.
+"""The first minute with `dataprops`, against the unavoidable imports: ``python -m tests.benchmarks.first_minute``.
 
 The floor is a process that imports torch, pandas, pyarrow, scikit-learn and Great Expectations; of the flow, Prefect and
-distributed too. `dataprops audit digits: --size 8` runs inline and as a flow in empty stores, then again with nothing new. All
-are processes of their own, one after the other, in rounds, so that a busy minute of the machine meets them alike; the medians
-count. Python keeps what it compiled, of our modules as of the libraries, for which the installation did. ``--first`` also measures
-the very first run, without compiled kernels. Prints one JSON line.
+distributed too. `dataprops audit digits: --size 8` runs inline and as a flow in empty stores, then again with nothing new. All run as
+separate processes, in interleaved rounds, so that load on the machine affects them equally; medians are reported. Bytecode caches are
+warm, as after an installation. ``--first`` also measures the first run, without compiled kernels. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def main() -> None:
     """Measure, and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--first", action="store_true", help="Measure a run that compiles every kernel, too.")
+    parser.add_argument("--first", action="store_true", help="Also measure a run that compiles every kernel.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         measure_round(Path(scratch) / "warm")  # files come from memory, kernels are compiled

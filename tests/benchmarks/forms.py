@@ -1,4 +1,4 @@
-"""Further forms of the log loss and widths of intervals, judged as truth.md says ("Five further forms, ..."): JSON lines.
+"""Further forms of the log loss and interval widths, evaluated as in truth.md ("Five further forms, ..."): JSON lines.
 
 python -m tests.benchmarks.forms
 """

@@ -1,10 +1,10 @@
-"""Do the intervals of changes cover? ``python -m tests.benchmarks.intervals FOLDER [--size 300] [--splits 40]``
+"""Coverage of intervals of changes: ``python -m tests.benchmarks.intervals FOLDER [--size 300] [--splits 40]``
 
-Two disjoint samples of N images of one real set (class/file) differ by chance alone: the 95 % interval of their difference should
-hold 0 in 95 of 100 draws. Looked at: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`; as in the table, of
-90 % intervals, with error over spread), the dimension of audits that share half of their images, error, log loss and gain of the
-probe, the number of wrong labels (a tenth of them changed at random), and shares of classes and of copies
-(`audit.property_changes.fraction_change`), these by drawing counts.
+Two disjoint samples of N images of one real set (class/file) differ by chance alone, so the 95 % interval of their difference should
+contain 0 in 95 of 100 draws. Tested: the log ratio of label sharpness at equal M (`laws.change.sharpness_error`; in the table with 90
+% intervals and error over spread), the dimension of audits that share half of their images, error, log loss and gain of the probe, the
+number of wrong labels (a tenth changed at random), and fractions of classes and copies (`audit.property_changes.fraction_change`),
+the latter by simulated counts.
 Prints rows of the tables in coverage.md.
 """
 
@@ -222,8 +222,8 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--size", type=int, default=300)
     parser.add_argument("--splits", type=int, default=40)
-    parser.add_argument("--drift", type=int, default=60, help="Splits of the drift; 0: none.")
-    parser.add_argument("--probe", type=int, default=20, help="Splits of the probe; 0: none.")
+    parser.add_argument("--drift", type=int, default=60, help="Number of splits for the drift; 0: skip.")
+    parser.add_argument("--probe", type=int, default=20, help="Number of splits for the probe; 0: skip.")
     asked = parser.parse_args()
     x, y = load(asked.folder, asked.side, asked.channels)
     n, name = min(asked.size, len(x) // 2), asked.folder.name

@@ -1,11 +1,11 @@
-"""A store with many audits: seconds of history, compare, the page and prune. ``python -m tests.benchmarks.load --runs 1000``.
+"""Time of history, compare, the page and prune in a store with many audits: ``python -m tests.benchmarks.load --runs 1000``.
 
-``--month 50`` simulates a month of so many datasets in one store: each day an audit of each, whose alerts open and close at random and
-are told, and the store's page three times; what was told, how large `alerts/` and the page are, the memory of the process.
+``--month 50`` simulates a month of 50 datasets in one store: a daily audit of each, with alerts that open and close at random and are
+notified, and the store's page three times a day; reports the notifications, the sizes of `alerts/` and the page, and process memory.
 
-One folder of images is audited; its results are linked under as many more runs, each with its own id and time, as a thousand
-nights would have left them. Every command is then timed in this process (its imports and one call on a small store before), best
-of three: seconds of the clock and, after them, of the processor.
+One folder of images is audited, and its results are linked as many further runs with their own ids and times, as after a thousand
+nights. Every command is then timed in this process (after its imports and one call on a small store), best of three: wall-clock and
+CPU seconds.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--images", type=int, default=60)
-    parser.add_argument("--month", type=int, metavar="DATASETS", help="A month of so many datasets instead.")
+    parser.add_argument("--month", type=int, metavar="DATASETS", help="Simulate a month of this many datasets instead.")
     asked = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="load-"))
     try:

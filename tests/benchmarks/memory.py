@@ -1,7 +1,7 @@
-"""Working memory of a pass over rows on disk, beside what was projected: ``python -m tests.benchmarks.memory --n 40000``.
+"""Measured against projected working memory of a pass over rows on disk: ``python -m tests.benchmarks.memory --n 40000``.
 
-Writes the rows to a temporary file (n x D bytes), runs the pass with `--memory`, and prints one JSON line. The kernel's pages of the
-file are not counted: it takes them back when it needs them.
+Writes the rows to a temporary file (n x D bytes), runs the pass with `--memory`, and prints one JSON line. The page cache of the file
+is not counted, since the kernel can reclaim it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=50_176)
     parser.add_argument("--memory", type=int, default=4 * 2**30, help="bytes")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", help="for the file of rows")
+    parser.add_argument("--folder", help="folder for the file of rows")
     options = parser.parse_args()
     print(json.dumps(measure(options.n, options.features, options.memory, options.threads, options.folder)))
 

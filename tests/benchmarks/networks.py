@@ -1,15 +1,15 @@
-"""The networks of the deciding experiment (truth.md), trained on this machine, one row each, resumable.
+"""Train the networks of the validation experiment (truth.md), one row each, resumable.
 
     python -m tests.benchmarks.networks DATA ROWS.csv [--families cnn4,mlp] [--seeds 1,2] [--most 1024] [--tasks ...]
     python -m tests.benchmarks.networks --judge ROWS.csv
 
-DATA holds the sets as DATA/NAME/<class>/<file>. A row is written as its network is done, and a row that is there is not computed
-again; the smallest sizes come first. Sizes and numbers of test images of each task are those of the rows that ship. Textures and
-faces need scikit-image. Samples are drawn anew for each seed: sides hold whole groups, and images within 2 grey levels together.
+DATA contains the sets as DATA/NAME/<class>/<file>. A row is written when its network is done, and existing rows are not recomputed;
+the smallest sizes come first. Sizes and numbers of test images of each task are those of the shipped rows. Textures and faces need
+scikit-image. Samples are drawn anew for each seed; groups, and images within 2 grey levels of each other, are not split.
 
-`--judge` takes rows of further seeds: each is predicted, with its interval, by the fit of its family to the networks that ship on all
-other sources. It prints one JSON line for each family, size (0: all) and target: networks, sources, root mean square misses of log N,
-the law and the form that ships (each source as one), its gain over log N, share of intervals that hold, and the spread between seeds.
+`--judge` takes rows of further seeds: each is predicted, with its interval, by the fit of its family to the shipped networks on all
+other sources. Prints one JSON line per family, size (0: all) and target: networks, sources, rmse of log N, the law and the shipped
+form (every source with the same weight), its gain over log N, coverage of the intervals, and the spread between seeds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Real images for the benchmark: each folder of a directory is a set, as canonical uint8 rows with labels.
+"""Real images for the benchmark: every folder in a directory is a set, loaded as canonical uint8 rows with labels.
 
-A folder holds ``class/file`` images, or MNIST's idx files. Images of one small square size keep it; all others become 224 x 224, as in
-an audit. Grey sets have one channel.
+A folder contains ``class/file`` images, or MNIST's idx files. Images of one small square size keep it; all others are resized to
+224 x 224, as in an audit. Grey sets have one channel.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""What label sharpness is good for: wrong labels by the sharpest pairs beside the probe, and sharpness of each class.
+"""Uses of label sharpness: wrong labels among the sharpest pairs compared with the probe, and sharpness of each class.
 
     python -m tests.benchmarks.sharpness DIR [--sets NAME ...]
 
-One JSON line for each set. `flips`: of 5 and 10 % planted wrong labels, three draws: precision among the first 50 images by K_j
-(the sharpest pair of each image), the fraction of the 50 sharpest pairs that hold a wrong label, and precision among the first
-50 suspects of the probe. `classes`: for each class the median K_j and the probe's held-out loss, and their rank correlation.
+One JSON line per set. `flips`: for 5 and 10 % planted wrong labels, three draws: precision among the 50 images with the largest K_j,
+the fraction of the 50 sharpest pairs with a wrong label, and precision among the first 50 suspects of the probe. `classes`: for each
+class the median K_j and the probe's held-out loss, and their rank correlation.
 
     python -m tests.benchmarks.sharpness --claims
 
-The paper's four figures from the networks of the calibration that ships: correlations over sources, with bootstrap intervals.
+The paper's four figures from the networks of the shipped calibration: correlations over sources, with bootstrap intervals.
 
     python -m tests.benchmarks.sharpness --by-size
 
-Its law of the loss, and of the rise under attack, among networks of one N: the miss of sources left out beside that of the mean.
+The generalization and robustness laws among networks of equal N: leave-one-source-out error against that of the mean.
 
     python -m tests.benchmarks.sharpness DIR --classes | --equal
 
@@ -20,7 +20,7 @@ Rows of the tables of class-conditional sharpness, and of sharpness under equal 
 
     python -m tests.benchmarks.sharpness --figures dataprops/laws/calibration/probe/claims.svg
 
-The same drawn, the paper's sets (`calibration/konz2024.csv`, read off its figures) above ours.
+The same as figures, with the paper's sets (`calibration/konz2024.csv`, read off its figures) above ours.
 """
 
 from __future__ import annotations

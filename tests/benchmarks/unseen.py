@@ -1,13 +1,13 @@
-"""Does the shipped calibration hold on sets that it does not have? Networks on further sets, and what was predicted for them.
+"""Validation of the shipped calibration on independent sets: train networks on them, and compare with the predictions.
 
     python -m tests.benchmarks.unseen DATA ROWS.csv [--families resnet18,mlp] [--sizes 64,128] [--seeds 0] [--sets NAME ...]
     python -m tests.benchmarks.unseen --judge ROWS.csv
 
-Every folder of DATA is a set, DATA/SOURCE[__TASK]/<class>/<file>; classes are drawn evenly, sides are apart as in `networks`. A row is
-written as its network is done, and a row that is there is not computed again; the smallest sizes come first. Steps, rates and
-evaluation are those of the experiment (truth.md). `--judge` predicts each row by the calibration that ships, as it is, from the
-probe of the training images, and prints one JSON line: how often 90 % intervals hold, and the miss beside that of log N alone; of
-doubled sets the change that the probe's curve tells, beside the mean change of the calibration's networks.
+Every folder in DATA is a set, DATA/SOURCE[__TASK]/<class>/<file>; classes are balanced, and training and test images are separated as
+in `networks`. A row is written when its network is done, and existing rows are not recomputed; the smallest sizes come first. Training
+and evaluation are those of the experiment (truth.md). `--judge` predicts each row by the shipped calibration from the probe of the
+training images, and prints one JSON line: coverage of 90 % intervals, and the error against that of log N alone; and for doubled sets
+the change predicted by the probe's curve against the mean change of the calibration's networks.
 """
 
 from __future__ import annotations
