@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +26,9 @@ from click.testing import CliRunner
 from dataprops.audit import composition, underway, workspace
 from dataprops.store.folder import finished_runs, open_store
 from dataprops.util.files import is_full
+from dataprops.util.memory import own_memory
 from dataprops.util.tools import no_progress
+from deployments import operate
 from flows.cli import main
 from flows.commands.common import leave
 from tasks.cluster import connect
@@ -279,3 +283,20 @@ def test_a_worker_that_is_stopped_and_not_killed_is_replaced_and_its_pieces_are_
             found.append(value)
         assert sorted(found) == list(range(20))
     assert not psutil.pid_exists(stopped)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library gives memory back by itself")
+def test_a_process_that_stays_gives_back_after_each_look_what_was_freed(monkeypatch):
+    """A look of `serve` left hundreds of megabytes behind, freed and kept."""
+    stop = threading.Event()
+    kept = []
+
+    def look(*_) -> None:
+        pieces = [bytes(100_000) for _ in range(2000)]
+        kept.append(pieces.pop())  # above all others
+        stop.set()
+
+    monkeypatch.setattr(operate, "look_after", look)
+    before = own_memory()
+    operate._look_after_on(None, stop)  # pyright: ignore[reportArgumentType]
+    assert own_memory() - before < 100 * 2**20
