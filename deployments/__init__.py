@@ -1,1 +1,1 @@
-"""Schedules, triggers and clusters: how the flows run in operation. See README.md in this folder."""
+"""Deployment of the flows: schedules, triggers, the watcher, clusters. See README.md in this folder."""

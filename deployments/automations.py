@@ -1,4 +1,4 @@
-"""The automations of a file of datasets: new data starts an audit, alerts are delivered, a silent `serve` or `watch` is noticed."""
+"""The automations of a datasets file: new data starts an audit, alerts are delivered, a dead `serve` or `watch` is reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def wanted(
     blocks: Mapping[str, UUID],
     operation_for: Callable[[DatasetEntry], Operation],
 ) -> list[AutomationCore]:
-    """The automations that the file asks for."""
+    """The automations specified by the file."""
     rules = []
     deliver = deployments.get(f"deliver/{operations.project}")
     for dataset in operations.datasets:
@@ -54,7 +54,7 @@ def _arrivals(operations: Operations, dataset: DatasetEntry, tags: tuple[str, ..
 
     return AutomationCore(
         name=_named(operations, f"new data of {dataset.name}"),
-        description="Starts an audit when a watcher, `dataprops notify` or anything else says that files arrived.",
+        description="Starts an audit when a watcher, `dataprops notify` or another system reports new files.",
         tags=list(tags),
         trigger=EventTrigger(
             expect={ARRIVED},
@@ -75,7 +75,7 @@ def _alerts(
     severe = list(SEVERITIES[SEVERITIES.index(dataset.level) :])
     return AutomationCore(
         name=_named(operations, f"alerts of {dataset.name}"),
-        description=f"Delivers alerts from {dataset.level} on, when they open and when they close.",
+        description=f"Delivers alerts at or above {dataset.level} when they open and when they close.",
         tags=list(tags),
         trigger=EventTrigger(
             expect={OPENED, CLOSED},
@@ -92,19 +92,19 @@ def _alerts(
 
 
 def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID]) -> AutomationCore:
-    """The last that is there to say something is the server: it reports that `serve` or `watch` died, which report all else."""
+    """Lets the server report a dead `serve` or `watch`, which report everything else."""
     from prefect.events.actions import SendNotification
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     minutes = SILENT.total_seconds() / 60
     body = (
-        f"`dataprops serve` or `watch` of {operations.file.name} ({{{{ labels.prefect.resource.id }}}}) fell silent {minutes:g}"
-        " minutes ago: audits may be late, and alerts wait until it runs again."
+        f"`dataprops serve` or `watch` of {operations.file.name} ({{{{ labels.prefect.resource.id }}}}) sent its last"
+        f" heartbeat {minutes:g} minutes ago: audits may be late, and alerts wait until it runs again."
     )
     subject = f"[critical] {operations.project}: the supervising process is down"
     return AutomationCore(
         name=_named(operations, "is looked after"),
-        description="Reports when the process that looks after late audits and waiting alerts has died.",
+        description="Reports that the process supervising late audits and undelivered alerts has died.",
         tags=list(tags),
         trigger=EventTrigger(
             after={OPERATING},
@@ -120,7 +120,7 @@ def _silent(operations: Operations, tags: tuple[str, ...], blocks: Iterable[UUID
 
 
 def comparable(rule: Any) -> dict[str, Any]:
-    """An automation without what the server adds: ids, and whether a person switched it off."""
+    """An automation without server-side fields (ids, enabled state), for comparison."""
     return _without_ids(rule.model_dump(mode="json", include={"name", "description", "tags", "trigger", "actions"}))
 
 
@@ -129,6 +129,6 @@ def _without_ids(value: Any) -> Any:
         return {key: _without_ids(item) for key, item in value.items() if key != "id" and item is not None}
     if isinstance(value, list):
         items = [_without_ids(item) for item in value]
-        # sets come back in any order
+        # the server returns sets in arbitrary order
         return sorted(items, key=str) if all(isinstance(item, str) for item in items) else items
     return value

@@ -336,7 +336,7 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
     own["tell"] = own.get("tell", ())
     for channel in own["tell"]:
         if channel not in channels:
-            there = f"there are {', '.join(channels)}" if channels else "write [channels.NAME] for it"
+            there = f"channels are {', '.join(channels)}" if channels else "add a table [channels.NAME]"
             raise file.wrong((*where, "tell"), f"no channel is named {channel!r}: {there}")
     if "watch" in row:
         own["watch"] = _absolute(file.path.parent, str(row["watch"]))
@@ -344,7 +344,7 @@ def _dataset(file: _File, name: str, row: Mapping[str, Any], store: Path, channe
 
 
 def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) -> dict[str, Any]:
-    """Those keys of a dataset that are options of an audit, as `AuditConfig` takes them."""
+    """The audit options of a dataset, as for `AuditConfig`."""
     where = ("datasets", name)
     options = {key: value for key, value in row.items() if key in OPTIONS}
     _checked(file, where, AuditConfig, options)
@@ -362,7 +362,7 @@ def _audit_options(file: _File, name: str, row: Mapping[str, Any], store: Path) 
 
 
 def _checked(file: _File, where: tuple[str, ...], kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as the annotations of `kind` have them."""
+    """Plain values, checked against the annotations of `kind`."""
     values = {key: plain_value(value) for key, value in given.items()}
     with file.naming_option(where):
         check_values(kind, values)
@@ -390,13 +390,13 @@ def _experiment(file: _File, name: str, row: Mapping[str, Any], store: Path) -> 
         grid = grid_options.experiment_from(options)
     with file.naming(*where, "models"):
         for model in grid.models:
-            if ":" not in model:  # one's own is imported where it is trained
+            if ":" not in model:  # user models are imported where they are trained
                 check_model(model, grid.settings.size)
     return GridEntry(name, options, **own)
 
 
 def _place(folder: Path, source: str) -> str:
-    """A source of a grid with an absolute path; its domain may stand before it."""
+    """A grid's source, optionally prefixed with its domain, with an absolute path."""
     domain, equals, place = source.partition("=")
     return (
         f"{domain}={_absolute(folder, place)}"
@@ -406,7 +406,7 @@ def _place(folder: Path, source: str) -> str:
 
 
 def _absolute(folder: Path, text: str) -> str:
-    """A path of the file as an absolute one; ``name:location`` and remote addresses as they are."""
+    """Make a path of the file absolute; ``name:location`` and URLs are unchanged."""
     if REMOTE.match(text):
         return text
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises for a folder that is named ~x

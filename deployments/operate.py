@@ -1,4 +1,4 @@
-"""Processes that stay: `serve` (everything for one machine) and `watch` (the watcher alone, beside workers elsewhere)."""
+"""Long-running processes: `serve` (everything on one machine) and `watch` (only the watcher, with workers elsewhere)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tasks.events import OPERATING, STOPPED, operator_event, send_events
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 15.0  # between two looks at runs and at undelivered notifications
-SAY_SECONDS = 30.0  # between two heartbeats; `automations.SILENT` is ten of them
+LOOK_SECONDS = 15.0  # interval of checks for lost runs and undelivered notifications
+SAY_SECONDS = 30.0  # heartbeat interval; `automations.SILENT` is ten times this
 
 
 def chosen(operations: Operations, names: Sequence[str]) -> list[DatasetEntry]:
@@ -40,13 +40,13 @@ def chosen(operations: Operations, names: Sequence[str]) -> list[DatasetEntry]:
     known = {dataset.name: dataset for dataset in operations.datasets}
     for name in names:
         if name not in known:
-            raise DatapropsError(f"the file has no dataset {name!r}: there are {', '.join(known)}")
+            raise DatapropsError(f"the file has no dataset {name!r}: its datasets are {', '.join(known)}")
     return [known[name] for name in names] if names else list(known.values())
 
 
 @contextmanager
 def watching(operations: Operations, datasets: Sequence[DatasetEntry]) -> Iterator[list[Watcher]]:
-    """Watch the datasets that want it, and look after all, in threads, while the context lasts."""
+    """Watch datasets and supervise audits in background threads while the context lasts."""
     watchers = [Watcher(dataset, operations.store, send_events) for dataset in datasets if dataset.watch]
     stop = threading.Event()
     threads = [threading.Thread(target=w.run, name=f"watch {w.dataset.name}", daemon=True) for w in watchers]
@@ -74,7 +74,7 @@ def _look_after_on(operations: Operations, stop: threading.Event) -> None:
 
 
 def _say_on(operations: Operations, stop: threading.Event) -> None:
-    """Send the server heartbeats of this process; in a thread of its own, since a channel may take its time."""
+    """Send heartbeats of this process; in a separate thread, since a channel may be slow."""
 
     def say(what: str) -> None:
         _try(f"the server rejected {what}", send_events, [operator_event(what, operations.project)])
@@ -86,7 +86,7 @@ def _say_on(operations: Operations, stop: threading.Event) -> None:
 
 
 def look_after_once(operations: Operations) -> None:
-    """`look_after`, and again while a run seems silent, until it is sure: at most a minute."""
+    """`look_after`, repeated while runs seem silent, for at most a minute."""
     tried: Tries = {}
     suspects: Suspects = {}
     look_after(operations, tried, suspects)
@@ -98,9 +98,9 @@ def look_after_once(operations: Operations) -> None:
 
 
 def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None:
-    """Once: recover lost runs and silenced schedules, report late and dead audits, resend undelivered notifications.
+    """Recover lost runs and stalled schedules, report late and dead audits, resend undelivered notifications, once.
 
-    Each is tried by itself, and what fails - the server restarts, a channel is down - at the next look.
+    The steps are independent; one that fails (server restarting, channel down) is repeated at the next call.
     """
     tags = tags_of(operations)
     _try("the check for lost runs failed", recover, tags, suspects)
@@ -109,18 +109,18 @@ def look_after(operations: Operations, tried: Tries, suspects: Suspects) -> None
         place = (operations.store, dataset.name)
         how = operation_for(operations, dataset)
         _try(f"the check for late audits of {dataset.name} failed", notice, *place, dataset.late, how)
-        _try(f"news of {dataset.name} waits", partial(pass_on, again=True, tried=tried), *place, how)
+        _try(f"notifications of {dataset.name} are delayed", partial(pass_on, again=True, tried=tried), *place, how)
 
 
 def _try(otherwise: str, function: Callable[..., Any], *arguments: Any) -> None:
     try:
         function(*arguments)
-    except Exception as error:  # noqa: BLE001 - a process that stays outlives a server that restarts
+    except Exception as error:  # noqa: BLE001 - must survive a restart of the server
         log.warning("%s: %s", otherwise, error)
 
 
 def run_worker(pool: str) -> None:
-    """Run what is due, in processes of this machine, until SIGINT or SIGTERM. What is cut short then runs again at the next start."""
+    """Run due runs in processes on this machine until SIGINT or SIGTERM; interrupted runs are rescheduled."""
     from prefect.workers.process import ProcessWorker
 
     cut_short: set[UUID] = set()
@@ -150,11 +150,11 @@ def run_worker(pool: str) -> None:
         try:
             hand_back(run, "its worker was stopped")
         except Exception as error:  # noqa: BLE001 - the server may be stopping too
-            log.warning("run %s is left as it is: %s", run, error)
+            log.warning("run %s could not be rescheduled: %s", run, error)
 
 
 def wait_for_signal() -> None:
-    """Until SIGINT or SIGTERM."""
+    """Wait for SIGINT or SIGTERM."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

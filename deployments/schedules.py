@@ -1,8 +1,8 @@
-"""Schedules that a wrong clock silenced.
+"""Recovery of schedules after the server's clock was wrong.
 
-Prefect's server (3.9) plans the next runs of a schedule, three at least, and plans no more while so many lie ahead. What it planned
-while its clock was ahead by months stays planned after the clock was set right, and nothing runs until then, which no rule reports:
-no run is late. Runs that lie beyond what is due next are deleted here, and the server plans anew within a minute.
+Prefect's server (3.9) schedules at least the next three runs, and no more while that many lie ahead. Runs scheduled while its clock
+was months ahead remain after the clock is corrected, and nothing runs until then, without any late run. Runs beyond the next due
+dates are deleted here, and the server reschedules within a minute.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-PLANNED = 3  # runs that the server keeps planned for each schedule (PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS)
+PLANNED = 3  # runs that the server keeps scheduled (PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS)
 
 
 def plan_anew(tags: Sequence[str]) -> int:
-    """Delete planned runs of deployments with these tags where the first lies beyond the next three dates of the schedule.
+    """Delete scheduled runs of deployments with these tags if the first is beyond the schedule's next three dates.
 
     Returns
     -------
     int
-        Runs that were deleted.
+        Number of deleted runs.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
@@ -52,7 +52,7 @@ def plan_anew(tags: Sequence[str]) -> int:
                 client.delete_flow_run(run.id)
             gone += len(planned)
             log.warning(
-                "no run of %s was planned before %s, as the server's clock was ahead: it is planned anew",
+                "no run of %s was scheduled before %s, because the server's clock was ahead: rescheduling",
                 deployment.name,
                 first.isoformat(),
             )
@@ -60,7 +60,7 @@ def plan_anew(tags: Sequence[str]) -> int:
 
 
 def _last_due(deployment: Any, now: datetime) -> datetime | None:
-    """The third date from now on that a schedule wants a run at; None without an active one."""
+    """The third date from now of a deployment's schedule; None without an active schedule."""
     active = [row.schedule for row in deployment.schedules if row.active and hasattr(row.schedule, "cron")]
     if deployment.paused or len(active) != 1:
         return None
@@ -69,10 +69,10 @@ def _last_due(deployment: Any, now: datetime) -> datetime | None:
 
 
 def due(cron: str, zone: str | None, now: datetime, many: int = PLANNED) -> list[datetime]:
-    """The next dates of a schedule; none of one that is never due (a 30th of February), or that this machine cannot read."""
+    """The next dates of a schedule; empty if it is never due (30 February) or invalid."""
     from prefect.server.schemas.schedules import CronSchedule
 
     try:
         return asyncio.run(CronSchedule(cron=cron, timezone=zone).get_dates(many, now))
-    except ValueError:  # pydantic's and croniter's errors are ones
+    except ValueError:  # including pydantic's and croniter's errors
         return []

@@ -1,8 +1,7 @@
-"""A small read-only server for results: reports, Data Docs and tables, so that links in the UI and in messages work.
+"""A read-only HTTP server for results (reports, Data Docs, tables), so that links in the UI and in messages work.
 
-It serves `STORE/results` and a page of the store (`report.store_page`), live while an audit runs, and nothing else. It lists no
-folders, follows no link out of the store, and answers only to the names it was told: a page of another site in somebody's browser
-cannot read the images through it (DNS rebinding).
+It serves only `STORE/results` and the store's index page (`report.store_page`), which refreshes while an audit runs. It lists no
+folders, follows no links out of the store, and accepts only known host names, which prevents DNS rebinding.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from dataprops.report.store_page import render_store
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-IDLE_SECONDS = 10  # after which an open page of a store in which no audit runs asks again
+IDLE_SECONDS = 10  # refresh interval of the index page while no audit runs
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -32,7 +31,7 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
     ----------
     store : Path
     hosts : tuple of str
-        Host names that it answers to.
+        Accepted host names.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -45,7 +44,7 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
     results = store / "results"
 
     class Results(StaticFiles):
-        """Files of finished runs; hidden ones are parts that are being written."""
+        """Files of finished runs; hidden files are still being written."""
 
         async def get_response(self, path: str, scope: Any) -> Response:
             if any(part.startswith(".") for part in Path(path).parts):
@@ -55,9 +54,9 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
             answer.headers["Referrer-Policy"] = "no-referrer"
             return answer
 
-    def index(request: Request) -> Response:  # not async: it reads files, and runs on a thread
+    def index(request: Request) -> Response:  # not async: it reads files, so it runs in a thread
         now = [{**told, "words": in_words(told)} for told in running(store)]
-        # a page that was opened before an audit began learns of it; while one runs, the page itself says when to come back
+        # refresh, so that an open page shows new audits; while one runs, the page itself refreshes
         again = {} if now else {"Refresh": str(IDLE_SECONDS)}
         return HTMLResponse(render_store(store, now), headers={"Cache-Control": "no-store", **again})
 
@@ -68,14 +67,14 @@ def application(store: Path, hosts: tuple[str, ...] = LOCAL) -> Starlette:
 
 
 def hosts_for(base_url: str, host: str) -> tuple[str, ...]:
-    """Names under which the server may be asked: those of this machine, the one it listens on, and the one in the links."""
+    """Accepted host names: localhost, the listening address, and the one in links."""
     name = urlsplit(base_url).hostname
     return (*LOCAL, *(n for n in (name, host) if n and n not in LOCAL))
 
 
 @contextmanager
 def serving(store: Path, host: str, port: int, base_url: str) -> Iterator[int]:
-    """Serve the results from a thread while the context lasts; the value is the port.
+    """Serve the results from a thread while the context lasts; yields the port.
 
     Raises
     ------
@@ -91,11 +90,11 @@ def serving(store: Path, host: str, port: int, base_url: str) -> Iterator[int]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(128)  # whoever asks before the thread has started waits, and is not refused
+        listening.listen(128)  # requests before the thread has started wait instead of being refused
     except OSError as error:
         listening.close()
         raise DatapropsError(
-            f"results cannot be served at {host}:{port}: {error.strerror}; choose another --port, and name it in base_url"
+            f"results cannot be served at {host}:{port}: {error.strerror}; choose another --port, and set it in base_url"
         ) from error
     config = uvicorn.Config(application(store, hosts_for(base_url, host)), log_level="warning", lifespan="off")
     server = uvicorn.Server(config)

@@ -1,13 +1,13 @@
-"""New data: looks at a folder or a remote prefix, and says what changed, once it is quiet.
+"""The watcher: detects new data in a folder or remote prefix, and reports it once the files have settled.
 
-    look -> wait until nothing changes for `settle` seconds -> compare with what was said last -> one event -> write down
+    list -> wait until nothing changes for `settle` seconds -> compare with the last report -> send one event -> save the listing
 
-What was said last lies in `STORE/watch/<dataset>.parquet` (path, size, time), so that a restart finds what arrived meanwhile.
-It is written after the event was taken: a crash between the two says the same once more, with the same id, and costs one
-audit that finds nothing new. If no audit follows an event - its run was lost - the watcher says it again after a while.
+The last reported listing is in `STORE/watch/<dataset>.parquet` (path, size, time), so that a restart finds what arrived meanwhile.
+It is saved after the server accepted the event: a crash in between repeats the event with the same id, and costs one audit with
+nothing new. If no audit follows an event (its run was lost), the watcher reports it again after `again` seconds.
 
-A local folder wakes the watcher by the system's notices (watchfiles); a network folder may give none, and a remote prefix gives
-none at all: both are looked at every `poll` seconds, whatever happens.
+Local folders use file system notifications (watchfiles); network folders and remote prefixes may have none, so all are also polled
+every `poll` seconds.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from tasks.events import ARRIVED, Event, event
 
 log = logging.getLogger(__name__)
 
-NAMES = 5  # told with an event
-LONGEST = 60.0  # in units of `settle`: a folder that is never quiet that long is told about all the same
+NAMES = 5  # file names listed in an event
+LONGEST = 60.0  # in units of `settle`: after this, a folder that never settles is reported anyway
 
-Listing = dict[str, tuple[int, int]]  # path -> size, time in nanoseconds (or a number that stands for a version)
+Listing = dict[str, tuple[int, int]]  # path -> size, time in ns (or a version number)
 Send = Callable[[list[Event]], None]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What happened to the files between two listings."""
+    """Files that differ between two listings."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -69,12 +69,12 @@ def difference(before: Listing, now: Listing) -> Difference:
 
 
 def list_files(place: str) -> Listing:
-    """Size and time of every file below a folder or a remote prefix, or of one file. Hidden files do not count.
+    """Size and time of every file below a folder or remote prefix, or of a single file; hidden files are ignored.
 
     Raises
     ------
     DatapropsError
-        If the place cannot be listed.
+        If it cannot be listed.
     """
     return _list_remote(place) if REMOTE.match(place) else _list_local(place)
 
@@ -135,7 +135,7 @@ def _list_remote(place: str) -> Listing:
 
 
 def _version(row: Mapping[str, Any]) -> int:
-    """A number that changes with a remote file: from its version, its checksum or its time, whatever its system knows."""
+    """A number that changes with a remote file, from its version, checksum or time, as available."""
     for name in ("ETag", "etag", "md5", "generation", "LastModified", "last_modified", "mtime", "updated", "created"):
         if row.get(name) is not None:
             return uuid.uuid5(NAMESPACE, str(row[name])).int % 2**62
@@ -143,14 +143,14 @@ def _version(row: Mapping[str, Any]) -> int:
 
 
 def save_listing(path: Path, listing: Listing) -> None:
-    """Write down what was said."""
+    """Save the reported listing."""
     rows = sorted(listing)
     sizes, times = [listing[row][0] for row in rows], [listing[row][1] for row in rows]
     write_table(path, pd.DataFrame({"path": rows, "size": sizes, "time": times}))
 
 
 def load_listing(path: Path) -> Listing:
-    """What was said last; nothing if nothing was."""
+    """The last reported listing; empty if there is none."""
     if not path.is_file():
         return {}
     table = pd.read_parquet(path)
@@ -158,7 +158,7 @@ def load_listing(path: Path) -> Listing:
 
 
 def arrival(dataset: str, place: str, what: Difference, now: Listing, before: Listing) -> Event:
-    """One event for one batch of changes. The same change has the same id."""
+    """The event for a batch of changes; the same change gets the same id."""
     identity = f"{dataset}\n{sorted(before.items())}\n{sorted(now.items())}"
     payload = {
         "dataset": dataset,
@@ -173,7 +173,7 @@ def arrival(dataset: str, place: str, what: Difference, now: Listing, before: Li
 
 
 class Watcher:
-    """Watches the place of one dataset.
+    """Watches one dataset's folder, file or remote prefix.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class Watcher:
         With `watch` set.
     store : Path
     send : callable
-        Hands events to the server; raises if it did not take them.
+        Sends events to the server; raises if they were not accepted.
     """
 
     def __init__(self, dataset: DatasetEntry, store: Path, send: Send):
@@ -194,14 +194,14 @@ class Watcher:
         while not self.stop.is_set():
             try:
                 self.once()
-            except Exception as error:  # noqa: BLE001 - whatever it is, a watcher that ended would watch nothing
-                log.warning("watching %s: %s; tried again", self.dataset.name, error)
+            except Exception as error:  # noqa: BLE001 - the watcher must not end
+                log.warning("watching %s: %s; retrying", self.dataset.name, error)
                 self.stop.wait(min(self.dataset.poll, 30.0))
                 continue
             self._wait_for_change()
 
     def once(self) -> Event | None:
-        """Look, wait until it is quiet, and say what changed since the last time; returns the event, if there was one."""
+        """List the files, wait until they settle, and report changes since the last report; returns the event, if any."""
         before = load_listing(self.path)
         now = list_files(self.dataset.watch)
         if not difference(before, now):
@@ -221,9 +221,9 @@ class Watcher:
         return told
 
     def _settled(self, now: Listing) -> Listing:
-        """The listing once nothing changed for `settle` seconds.
+        """The listing once nothing has changed for `settle` seconds.
 
-        If that does not happen for long, the files that are quiet: a folder into which a scanner writes all day is audited too.
+        After `LONGEST`, the listing of settled files only, so that a folder that is written to all day is audited too.
         """
         began = quiet_since = time.monotonic()
         touched = dict.fromkeys(now, began)
@@ -242,17 +242,17 @@ class Watcher:
         return now
 
     def _once_more(self, now: Listing) -> Event | None:
-        """Say again what no audit followed: its run was lost, or nobody listened.
+        """Report an arrival again if no audit followed it (its run was lost, or there was no automation).
 
-        Not while one runs: it may have begun after what was said, and to say it again would make one more of it. (An audit that
-        takes longer than `again` would be followed by the next one for ever.)
+        Not while an audit runs: it may have started after the report, and repeating it would start another. (Audits that take longer
+        than `again` would then follow each other forever.)
         """
         if not now or not self.path.is_file():
             return None
         said, moment = self.path.stat().st_mtime, time.time()
         if (
             abs(moment - said) < self.dataset.again
-            # what lies ahead was written before the clock was set back, and tells nothing
+            # a time in the future is from before the clock was set back: ignore it
             or said - self.dataset.settle <= last_audit(self.store, self.dataset.name) <= moment
             or _is_audited(self.store, self.dataset.name)
         ):
@@ -269,13 +269,13 @@ class Watcher:
 
         folder = place if place.is_dir() else place.parent
         limit = int(min(self.dataset.poll, 86400) * 1000)
-        # one notice, or none for a while, is all that is asked: what changed is found by comparing
+        # any notification, or the timeout, suffices: changes are found by comparing listings
         for _ in watch(folder, stop_event=self.stop, rust_timeout=limit, yield_on_timeout=True, raise_interrupt=False):
             return
 
 
 def _is_audited(store: Path, dataset: str) -> bool:
-    """Whether an audit of the dataset is running, here or on another machine that shares the store."""
+    """Whether an audit of the dataset is running, on any machine that shares the store."""
     try:
         with dataset_lock(store, dataset):
             return False

@@ -90,7 +90,7 @@ def assert_refused(path: Path, line: str, says: str) -> None:
         ('"0 3 * * *"', '"at night"', 11, "schedule must be a cron expression"),
         ('"0 3 * * *"', '"0 3 30 2 *"', 11, "schedule must be a cron expression whose date exists"),
         ("Europe/Berlin", "Europe/Berln", 12, "must be a time zone"),
-        ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': there are ward"),
+        ('tell = ["ward"]', 'tell = ["wrd"]', 13, "no channel is named 'wrd': channels are ward"),
         ('tell = ["ward"]', 'tell = "ward"', 13, "tell must be a list of strings"),
         ('kind = "webhook"', 'kind = "webhok"', 5, "did you mean 'webhook'?"),
         ('url = "http://127.0.0.1:9/hook"', "", 4, "needs 'url'"),

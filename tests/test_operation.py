@@ -298,7 +298,7 @@ def test_a_schedule_creates_runs_and_one_that_nobody_starts_is_told(operated):
 def test_the_server_tells_if_the_process_that_tells_all_else_is_gone(operated):
     message = next(message for message in operated.inbox.messages if message["path"] == "/clock")
     assert message["subject"] == "[critical] ghost: the supervising process is down"
-    assert "(dataprops.operator.ghost.mars) fell silent" in message["text"]
+    assert "(dataprops.operator.ghost.mars) sent its last heartbeat" in message["text"]
 
 
 def test_the_run_shows_its_stages_and_artifacts_in_order(operated):

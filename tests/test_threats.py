@@ -10,7 +10,7 @@ PAGE = ROOT / "deployments" / "threats.md"
 
 
 def test_every_promise_names_a_test_that_is_there() -> None:
-    table = PAGE.read_text(encoding="utf-8").split("| promise | held by |")[1].split("\n\n")[0]
+    table = PAGE.read_text(encoding="utf-8").split("| guarantee | tested by |")[1].split("\n\n")[0]
     rows = [line.strip("|").split(" | ") for line in table.splitlines()[2:]]
     assert len(rows) >= 15
     for promise, held in rows:
