@@ -389,7 +389,7 @@ def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inner = counts[:, 2:-2].astype(np.float64)
     around = (counts[:, :-4] + counts[:, 1:-3] + counts[:, 3:-1] + counts[:, 4:]) / 4.0
     told = around >= 8
-    told[:, [0, 1, -1, -2]] = False  # beside black and white, which hold whatever was cut
+    told[:, [0, 1, -1, -2]] = False  # near black and white, where clipped values accumulate
     enough = told.sum(axis=1)
     ratio = inner / np.maximum(around, 8)  # too few pixels to decide
     of = np.where(enough >= 8, enough, np.nan)

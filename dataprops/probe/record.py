@@ -13,7 +13,7 @@ from dataprops.util.numbers import percent
 if TYPE_CHECKING:
     from dataprops.probe.measure import Estimate, Probe
 
-# column -> what it is
+# column -> description
 COLUMNS = {
     "image": "id",
     "leak_group": "images of one leak group (same group, copies, near-copies) are never on both sides of a split",

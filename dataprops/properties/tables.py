@@ -234,7 +234,7 @@ def image_values(
     neighbours, apart = image_neighbours(rows, asked, state.knn_d2[own], state.knn_index[own], k)
     kth = np.sqrt(state.knn_d2[:, k - 1])
     local = np.full(len(kth), np.nan)
-    # a row that is not primary stands beside one with the same content, and its place is not asked for
+    # rows that are not primary take the values of the primary row with the same content
     has = np.isfinite(kth) & (rows.primary if anchors is None else True)
     local[has] = local_dimension(np.sqrt(state.knn_d2[has]), k)
     kth[~has] = np.nan

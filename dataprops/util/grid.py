@@ -43,7 +43,7 @@ def _kept(matrix: np.ndarray) -> np.ndarray:
 
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: means over areas; bilinear where an image is smaller."""
+    """uint8 [n, h, w, c] -> float32 [n, c, side, side] in grey levels: area averaging, or bilinear for smaller images."""
     n, height, width, channels = images.shape
     out = np.empty((n, channels, side, side), np.float32)
     enlarged = height <= side and width <= side

@@ -1,14 +1,13 @@
 """Fit the laws to a table of trained networks, and validate them on held-out datasets.
 
     table -> points (`table.py`) -> a design for each law (`LAWS`, `laws.py`) -> slopes, intercepts, left-out errors (`lines.py`)
-          -> intervals over whole datasets (`resampling.py`) -> sentences (`words.py`) -> what is told of a fit (`fit.py`)
+          -> intervals over whole datasets (`resampling.py`) -> sentences (`words.py`) -> the results of a fit (`fit.py`)
 
-Each law of the paper is a row of `LAWS`: what it predicts, from what, with which slopes in theory. It is fitted with slopes
-free and, where the theory names them, fixed; the constants belong to a family of networks, so each has its own intercept.
+Each law of the paper is a row of `LAWS`: target, terms, and theoretical slopes. It is fitted with free slopes and, if theory
+gives them, with fixed slopes; the constants depend on the family of networks, so each family has its own intercept.
 
-The honest measure is the error on a dataset that the fit has not seen: one dataset at a time is left out. Two baselines
-that any law must beat are measured the same way on the same rows: the mean, and log N alone, each with one intercept for
-each family as well. `fit.fit_laws` gives all of it as one plain dictionary.
+Laws are evaluated by their leave-one-dataset-out error, against two baselines on the same rows: the mean, and log N alone, each
+also with one intercept per family. `fit.fit_laws` returns all results as one plain dictionary.
 
-Beside the laws: what predicts the networks of sources left out (`forms.py`, `sources.py`).
+`forms.py` and `sources.py` compare further predictors of networks by leave-one-source-out error.
 """
