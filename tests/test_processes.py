@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
+import runpy
 import signal
+import sys
 import threading
 from multiprocessing.connection import Pipe
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import dataprops
 from dataprops.audit import kernels
 from dataprops.distances import allpairs, kernel
+from dataprops.imaging import formats
 from dataprops.util import helper, tools
 from dataprops.util.version import state_of
 
@@ -184,3 +190,44 @@ def test_an_audit_waits_for_kernels_once(monkeypatch: pytest.MonkeyPatch) -> Non
         kernels.wait()
         kernels.wait()
     assert asked == [(kernels.COMPILE,), "waited", ()]
+
+
+def test_the_package_gives_what_it_names_and_nothing_else() -> None:
+    assert dataprops.__getattr__("audit") is sys.modules["dataprops.audit"]  # before anything has imported it
+    assert dataprops.__getattr__("label_sharpness") is dataprops.label_sharpness
+    assert set(dataprops.__all__) <= set(dir(dataprops))
+    with pytest.raises(AttributeError, match="no attribute 'sharpness'"):
+        dataprops.__getattr__("sharpness")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Pillow's, of a rare format
+def test_a_rare_file_that_ends_early_is_an_image_that_cannot_be_read() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, "IM")
+    assert formats.is_image(out.getvalue()[:40], "x.im")
+    assert not formats.is_image(out.getvalue()[:8], "x.im")
+    assert not formats.is_image(out.getvalue()[:40], "x.txt")
+
+
+def test_libtiff_writes_where_the_system_does_not_say_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: list[str] = []
+    monkeypatch.setattr(formats.ctypes, "CDLL", lambda path: handlers.append(path))
+    monkeypatch.setattr(formats, "Path", lambda name: SimpleNamespace(read_text=failing))
+    formats.silence_libtiff.__wrapped__()
+    text = (
+        "7f00-7f01 r-xp 00000000 08:01 12  /usr/lib/libjpeg.so.8\n7f02-7f03 r-xp 0 08:01 13  /usr/lib/libtiff-1a.so.6\n"
+    )
+    monkeypatch.setattr(formats, "Path", lambda name: SimpleNamespace(read_text=lambda **given: text))
+    formats.silence_libtiff.__wrapped__()
+    assert handlers == ["/usr/lib/libtiff-1a.so.6"]
+
+
+def test_the_command_of_the_readmes_picture_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    for words, told in (
+        ([], "python -m dataprops.report.example RESULTS OUT.png"),
+        ([str(tmp_path), "x.png"], "dataprops: "),
+    ):
+        monkeypatch.setattr(sys, "argv", ["example", *words])
+        monkeypatch.delitem(sys.modules, "dataprops.report.example", raising=False)
+        with pytest.raises(SystemExit, match=told):
+            runpy.run_module("dataprops.report.example", run_name="__main__")

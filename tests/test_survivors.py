@@ -25,7 +25,19 @@ from dataprops.findings.classes import class_sizes
 from dataprops.laws import change, gain
 from dataprops.laws.change import common_sample, loss_change, probe_change, sharpness_change
 from dataprops.laws.gain import loss_if_doubled
-from dataprops.probe import activations, attack, calibrate, conjugate, curve, descriptors, folds, paired, ridge, solve
+from dataprops.probe import (
+    activations,
+    attack,
+    calibrate,
+    conjugate,
+    curve,
+    descriptors,
+    feature_file,
+    folds,
+    paired,
+    ridge,
+    solve,
+)
 from dataprops.probe.bootstrap import bootstrap_weights, mean_interval, zero_events_high
 from dataprops.probe.calibrate import cross_fitted, log_losses
 from dataprops.probe.measure import usable_classes
@@ -495,7 +507,7 @@ def test_the_flip_lies_on_the_line_between_the_two_rungs_that_it_is_between(monk
     x, sign = torch.full((5, 1, 2, 2), 100.0), torch.ones(5, 1, 2, 2)
 
     def logits(encoder, linear, moved):
-        way = (moved - 100).mean((1, 2, 3)).double()
+        way = (moved - 100).mean((1, 2, 3)).double().clamp(min=0)
         own = 2 - pace[[int(i) for i in asked[-1]]] * way**2
         return torch.stack([torch.zeros(len(way)).double(), own], 1)
 
@@ -666,3 +678,13 @@ def test_a_function_that_makes_a_network_is_given_what_it_asks_for(monkeypatch, 
 )
 def test_of_many_layers_twelve_are_named(layers: int, told: str) -> None:
     assert activations._some_layers(torch.nn.Sequential(*(torch.nn.Identity() for _ in range(layers)))) == told
+
+
+@pytest.mark.parametrize("row", [0, 3, 4, 9])
+def test_the_first_row_that_is_no_number_is_named(tmp_path, monkeypatch, row: int) -> None:
+    monkeypatch.setattr(feature_file, "STRIP", 4)
+    vectors = np.ones((11, 2))
+    vectors[row:, 1] = np.nan
+    np.save(tmp_path / "f.npy", vectors)
+    with pytest.raises(DatapropsError, match=rf"first at {row}\.png \(row {row}\)"):
+        feature_file.read_features(str(tmp_path / "f.npy"), [f"{i}.png" for i in range(11)])
