@@ -449,6 +449,16 @@ def test_another_format_of_a_turned_camera_is_no_odd_shape():
     assert found == {70}
 
 
+@pytest.mark.parametrize(("many", "odd"), [(10, False), (9, True)])
+def test_a_shape_that_a_tenth_of_the_pictures_has_is_a_format(many: int, odd: bool):
+    pixels = pictures(90, seed=5)
+    images, _ = tables(pixels, width=300, height=300)
+    images.loc[: many - 1, ["width", "height"]] = [1920, 1080]
+    images.loc[70, ["width", "height"]] = [900, 300]
+    found = {fault.image for fault in faults(images, blocks_of(pixels)) if fault.fault == "odd_aspect"}
+    assert found == ({*range(many)} if odd else set()) | {70}
+
+
 def test_a_picture_without_a_single_edge_is_blurred_also_where_sharpness_varies():
     rng = np.random.default_rng(2)
     # a set so wide that the softest lie within its fence

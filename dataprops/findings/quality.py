@@ -30,7 +30,8 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of qu
 # of what all but a rare one have
 APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
-USUAL = 0.03  # of the images, from which a shape is one that the set has
+USUAL = 0.03  # of the images, from which a shape is one that the set has, lying the other way
+FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # of the images, images at least, octaves: another camera's format
 DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
 MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
 CUT = 0.05  # of the pixels, cut off at white and at black
@@ -365,6 +366,9 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
         aspect = np.copysign(aspect, usual)
     middle, bottom, top = _fence(aspect, 0.2)
     odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
+    in_order = np.sort(aspect)
+    alike = np.searchsorted(in_order, aspect + SAME_SHAPE, "right") - np.searchsorted(in_order, aspect - SAME_SHAPE)
+    odd &= alike < max(FORMAT * len(aspect), FORMAT_IMAGES)
     return [
         *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
         *_rows(
