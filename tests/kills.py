@@ -275,6 +275,20 @@ def same(one: object, two: object) -> None:
             raise Wrong(f"{name} differs from the undisturbed one: {error}") from None
 
 
+def apart(kind: str, folder: Path) -> None:
+    """Prepare in a process of its own: one that computed in threads of OpenMP cannot be forked, its children wait for these."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            KINDS[kind].prepare(folder)
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise Wrong(f"{kind} could not be prepared")
+
+
 class Undisturbed:
     """Of each kind the prepared folder, how long it took, and its results; made when first asked for."""
 
@@ -289,7 +303,7 @@ class Undisturbed:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(prepared, ignore_errors=True)
             prepared.mkdir()
-            KINDS[kind].prepare(prepared)
+            apart(kind, prepared)
             shutil.copytree(prepared, folder)
             with scheduler(folder, wanted=kind == "scheduler"):
                 took, code = whole(begin(kind, folder), kind)
