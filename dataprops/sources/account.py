@@ -1,6 +1,6 @@
-"""What a source gives account of: what was left out and why, and what was guessed once for the whole set.
+"""What a scan reports besides the images: the files it left out, with reasons, and the decisions it made for the whole dataset.
 
-A scan puts both into the ``attrs`` of its table: ``reasons`` {name: reason} beside ``ignored``, and ``decisions``.
+Both are in the ``attrs`` of its table: ``ignored`` with ``reasons`` {name: reason}, and ``decisions``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-# Endings of what lies beside images without being one: listed, counted, but no reason for an alert
+# Suffixes of files that accompany images: listed and counted, but never a cause of an alert
 COMPANIONS = frozenset(
     f".{ending}"
     for ending in (
@@ -62,7 +62,7 @@ COMPANIONS = frozenset(
         ),
     )
 )
-# Endings of images in formats that are not read
+# Suffixes of unsupported image formats
 UNREAD = frozenset(
     f".{ending}"
     for ending in (
@@ -70,16 +70,15 @@ UNREAD = frozenset(
         *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw"),
     )
 )
-# Names of what needs no ending
+# Companion files known by their whole name
 PLAIN = frozenset(
     (
         *("thumbs.db", "desktop.ini", "dicomdir", "license", "licence", "copying", "readme", "authors", "version"),
         *("changelog", "changes", "makefile", "dockerfile", "citation", "notice"),
     )
 )
-_XML = re.compile(
-    rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE
-)  # and no page that a server sent in place of an image
+# Start of an XML file, but not of an HTML page that a server sent in place of an image
+_XML = re.compile(rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE)
 COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an image", "mask of an image"
 FOREIGN, IRREGULAR = "image in a format that is not read", "pipe, socket or device"
 COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
@@ -87,15 +86,15 @@ UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of 
 LINKED, UNLISTED, CUT = "folder that is listed already", "folder that cannot be listed", "archive that ends early"
 ABSENT = "named by a table, and not there"
 VOLUME = "NIfTI volume (give the folder as nifti:FOLDER)"
-# These were looked at and are no loss: a file that tells something else, and what the caller asked to leave out
+# Not counted as lost images: files of other content, and files that the caller excluded
 NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERIVED, LINKED})
 
-# suffix of a file that is not read -> what to do with it
 _PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
 _PACKED = "unpack it, and give the folder"
-FOLDERS_USED = "folders, not the table"  # a decision on labels where both tell some
-NONE_LEFT_OUT = "none left out"  # a decision on masks where names show pairs and do not say which is the mask
-IN_DOUBT = "in doubt"  # a reading against which something speaks (`doubts`)
+FOLDERS_USED = "folders, not the table"  # of labels: both have some, and they disagree
+NONE_LEFT_OUT = "none left out"  # of masks: file names form pairs, but do not tell which is the mask
+IN_DOUBT = "in doubt"  # there is evidence against this decision (`doubts`)
+# suffix of a file that cannot be read -> remedy
 WAYS_OUT: dict[str, str] = {
     ".xls": "Excel of before 2007; save it as .xlsx or .csv",
     ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
@@ -111,7 +110,7 @@ WAYS_OUT: dict[str, str] = {
 
 
 class Decision(NamedTuple):
-    """A guess that changes the meaning of the data, made once for the set.
+    """An inference that changes the meaning of the data, made once for the whole dataset.
 
     Attributes
     ----------
@@ -119,11 +118,11 @@ class Decision(NamedTuple):
         "range", "classes", "splits", "groups", "masks", "copies", "labels", "spelling", "columns", "paths", "table", "shape",
         "images" or "size".
     value : str
-        What was decided.
+        The decision.
     why : str
-        By which evidence, in one line.
+        The evidence, one line.
     option : str
-        Overrules it.
+        The option that overrides it.
     """
 
     what: str
@@ -132,12 +131,12 @@ class Decision(NamedTuple):
     option: str
 
     def line(self) -> str:
-        """One line for a log or a terminal."""
+        """Format the decision as one line."""
         return f"{self.what}: {self.value} ({self.why}; {self.option} overrules)"
 
 
 def reason_of(name: str, head: bytes = b"") -> str:
-    """Why a file was left out, by its name; a file without a suffix by its first bytes.
+    """Why a file was left out, from its name and, without a suffix, its first bytes (`head`).
 
     >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic"), reason_of("a/x", b"<annotation>")
     ('companion file', 'hidden file', 'image in a format that is not read', 'companion file')
@@ -161,7 +160,7 @@ def told(
     empty_classes: Iterable[str] = (),
     decisions: Iterable[Decision] = (),
 ) -> pd.DataFrame:
-    """The table with its account: names left out with their reasons, classes without images, decisions."""
+    """Set the table's ``attrs``: names left out with their reasons, classes without images, decisions. Returns the same table."""
     left_out = left_out or {}
     table.attrs.update(
         ignored=list(left_out),
@@ -173,18 +172,18 @@ def told(
 
 
 def decide(table: pd.DataFrame, *decisions: Decision) -> None:
-    """Add decisions to a table's account."""
+    """Append decisions to a table's ``attrs``."""
     table.attrs["decisions"] = [*table.attrs.get("decisions", ()), *(decision._asdict() for decision in decisions)]
 
 
 def left_out_of(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Name and reason of all that a scan left out."""
+    """Name and reason of everything that a scan left out."""
     reasons = table.attrs.get("reasons", {})
     return [(name, reasons.get(name) or reason_of(name)) for name in table.attrs.get("ignored", ())]
 
 
 def lost_fraction(left_out: Iterable[tuple[str, str]], images: int) -> float:
-    """Share of files that may have been meant as images and were left out, of these and the images.
+    """Lost / (lost + images), where lost is the number of files left out that may have been meant as images.
 
     >>> lost_fraction([("a.txt", COMPANION), ("b.heic", NOT_AN_IMAGE)], 9)
     0.1

@@ -1,7 +1,7 @@
-"""Images that are in memory already: arrays or a torch Dataset of a notebook, as a source of this process alone.
+"""Images in memory: arrays or a torch Dataset, as a source that exists only in this process.
 
-Grey levels: uint8 as they are; booleans are 0 and 255; for other numbers one range is decided for the whole set (see
-`imaging.ranges`). NaN and infinity: unreadable.
+uint8 grey levels are used unchanged; booleans become 0 and 255; for other types one range is chosen for the whole dataset (see
+`imaging.ranges`). An image with NaN or infinite values is unreadable.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ from dataprops.imaging.decode import NOT_FINITE, RawImage, from_pillow
 from dataprops.imaging.ranges import FLOATS, INTEGERS
 from dataprops.sources.table import SourceOptions, image_table
 
-# what a dataset's own code raises for an item that it cannot give
+# what user code of a Dataset may raise for an item
 ITEM_ERRORS = (OSError, ValueError, RuntimeError, SyntaxError, EOFError, LookupError, TypeError, AttributeError)
 
 
 SHAPES = "[n, height, width], [n, height, width, 1, 3 or 4 (RGBA)] or [n, 1 or 3, height, width]"
-_OPAQUE = {"u": {1: 255, 2: 65535}, "f": {2: 1, 4: 1, 8: 1}}  # of the fourth channel, by kind and bytes of a value
+_OPAQUE = {"u": {1: 255, 2: 65535}, "f": {2: 1, 4: 1, 8: 1}}  # dtype kind -> itemsize -> alpha of an opaque pixel
 
 
 class Items:
-    """A torch Dataset, or anything with a length and items: (image, label, ...), a dict with image and label, or an image.
+    """A torch Dataset, or any object with a length and items: (image, label, ...), a dict with image and label, or an image.
 
-    An image is a Pillow image, or a tensor or array [height, width], with 1 or 3 channels first or last (a tensor: first, if both
-    fit), or with 4 (RGBA) last. Items are asked for one at a time, as a Dataset need not be safe for threads, and must be the same
-    each time.
+    An image is a Pillow image, or a tensor or array [height, width], with 1 or 3 channels first or last (if both fit: first for a
+    tensor, last for an array), or with 4 (RGBA) last. Items are read one at a time, since a Dataset need not be thread-safe, and must
+    be the same on every read.
+
+    Raises
+    ------
+    DatapropsError
+        If the object has no length or no items by number.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -45,7 +50,13 @@ class Items:
         return len(self.dataset)
 
     def item(self, number: int) -> tuple[Any, Any]:
-        """Image and label (None: none)."""
+        """Image and label of an item (None if it has no label).
+
+        Raises
+        ------
+        DatapropsError
+            If it is a dict without an image.
+        """
         with self._lock:
             item = self.dataset[number]
         if isinstance(item, dict):
@@ -59,14 +70,14 @@ class Items:
         return item, None
 
     def image(self, number: int) -> RawImage:
-        """One image."""
+        """Decode one image. Raises OSError if it is not one, and whatever the Dataset raises (`ITEM_ERRORS`)."""
         return to_raw(self.item(number)[0])
 
 
 class Held(str):
-    """A source ``array:name`` that carries its images with it: nothing is kept beside the object, so that audits do not meet.
+    """A source ``array:name`` that carries its own images: there is no global state that audits could share.
 
-    Pickled it is the bare name: images of this process are not another one's.
+    Pickled as a plain string, since the images exist only in this process.
     """
 
     __slots__ = ("images", "labels")
@@ -95,12 +106,14 @@ def _held(location: str) -> Held:
 
 
 def channels_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis of the channels of an array of images: 1, 3 or 4 in the last, else 1 or 3 in the second; None: grey without one.
+    """The channel axis of a batch of images: the last if of size 1 or 3, else the second if so, else the last if of size 4 (RGBA).
+
+    None for [n, height, width].
 
     Raises
     ------
     DatapropsError
-        If the shape is of no images.
+        If the shape is not that of a batch of images.
 
     >>> channels_axis((9, 8, 8)), channels_axis((9, 8, 8, 3)), channels_axis((9, 1, 8, 8)), channels_axis((9, 8, 8, 4))
     (None, 3, 1, 3)
@@ -117,20 +130,20 @@ def channels_axis(shape: tuple[int, ...]) -> int | None:
 
 
 def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> Held:
-    """Images of this process as a source to audit, ``array:name``.
+    """Wrap images in memory as a source ``array:name``.
 
     Parameters
     ----------
     images : array, Dataset, or pair (images, labels)
-        Array [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels
-        as the module's docstring has them.
+        Array [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]; or a Dataset, see `Items`. Grey levels:
+        see the module's docstring.
     labels : sequence of n, optional
-        Classes or numbers of an array's images; None or NaN = unlabelled.
+        Classes or numbers for the images of an array; None or NaN = unlabelled.
 
     Raises
     ------
     DatapropsError
-        If the shapes do not fit.
+        If the shape is not that of a batch of images, the numbers of images and labels differ, or labels are given with a Dataset.
     """
     images, labels = paired(images, labels)
     if is_dataset(images):
@@ -146,7 +159,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
 
 
 def square_side(source: Held) -> int | None:
-    """Height of the images of a source of `hold`, if they are square: of an array; of a Dataset by its first readable item."""
+    """Side of the images in pixels if they are square, else None; for a Dataset, of the first readable item (of at most 10)."""
     images = source.images
     if isinstance(images, Items):
         for number in range(min(len(images), 10)):
@@ -162,14 +175,20 @@ def square_side(source: Held) -> int | None:
 
 
 def is_dataset(images: Any) -> bool:
-    """Whether images come item by item, rather than as one array or tensor."""
+    """Whether images are given item by item rather than as one array or tensor."""
     if isinstance(images, list) and images:
         return isinstance(images[0], tuple | dict) or hasattr(images[0], "getbands")
     return not (isinstance(images, np.ndarray | tuple | list) or hasattr(images, "__array__"))
 
 
 def as_array(images: Any) -> np.ndarray:
-    """An array of an array, a tensor (of any device), or a list of equal arrays."""
+    """Convert an array, a tensor on any device, or a list of arrays of equal shape to an array.
+
+    Raises
+    ------
+    DatapropsError
+        If the shapes differ.
+    """
     if hasattr(images, "detach"):
         images = images.detach().cpu()
     try:
@@ -181,12 +200,12 @@ def as_array(images: Any) -> np.ndarray:
 
 
 def paired(images: Any, labels: Sequence | None) -> tuple[Any, Sequence | None]:
-    """Images and labels that may come as one tuple.
+    """Split a tuple (images, labels); anything else is returned unchanged.
 
     Raises
     ------
     DatapropsError
-        If it has other than two parts, or there are labels beside it.
+        If the tuple does not have two items, or labels are also given separately.
     """
     if not isinstance(images, tuple):
         return images, labels
@@ -196,7 +215,7 @@ def paired(images: Any, labels: Sequence | None) -> tuple[Any, Sequence | None]:
 
 
 def label_text(label: Any) -> str | None:
-    """A label as text; None, NaN and empty text are none.
+    """A label as text; None for None, NaN and the empty string.
 
     Raises
     ------
@@ -221,12 +240,12 @@ def label_text(label: Any) -> str | None:
 
 
 def to_raw(image: Any) -> RawImage:
-    """A Pillow image, tensor or array as a decoded image.
+    """Convert a Pillow image, tensor or array to a decoded image.
 
     Raises
     ------
     OSError
-        If it is none.
+        If the shape is not that of an image; otherwise as `raw_image`.
     """
     if hasattr(image, "getbands"):
         return from_pillow(image)
@@ -241,12 +260,13 @@ def to_raw(image: Any) -> RawImage:
 
 
 def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
-    """A decoded image from numbers [height, width] or with channels; its range may still be open (`RawImage.values`).
+    """A decoded image from an array [height, width] or with a channel axis; the range of other dtypes than uint8 and bool is chosen
+    later (`RawImage.values`).
 
     Raises
     ------
     OSError
-        If a value is NaN or infinite, or there is none.
+        If it has no pixels, a value is NaN or infinite, or the opaque alpha value of its dtype is unknown.
     """
     if channels_first:
         pixels = np.moveaxis(pixels, 0, -1)
@@ -268,12 +288,12 @@ def raw_image(pixels: np.ndarray, *, channels_first: bool = False) -> RawImage:
 
 
 def _over_black(pixels: np.ndarray) -> np.ndarray:
-    """Three channels of four, the last of which is opacity; in the type that they have.
+    """Composite RGBA over black; returns RGB of the same dtype.
 
     Raises
     ------
     OSError
-        If it cannot be told which value is opaque.
+        If the opaque alpha value of the dtype is unknown.
     """
     opaque = _OPAQUE.get(pixels.dtype.kind, {}).get(pixels.dtype.itemsize)
     if opaque is None:
@@ -286,7 +306,13 @@ def _over_black(pixels: np.ndarray) -> np.ndarray:
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of an array or a Dataset; see `sources.Source`. A Dataset's items are read for their labels."""
+    """List the images of an array or a Dataset; see `sources.Source`. Reads all items of a Dataset, for their labels.
+
+    Raises
+    ------
+    DatapropsError
+        If there are no images, or the array is not of this process.
+    """
     held = _held(location)
     images, labels = held.images, held.labels
     if not len(images):
@@ -304,12 +330,12 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 def _item_label(items: Items, number: int) -> str | None:
     try:
         return label_text(items.item(number)[1])
-    except ITEM_ERRORS:  # it becomes a finding when its image is read
+    except ITEM_ERRORS:  # reported as a finding when the image is read
         return None
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One image of an array or a Dataset."""
+    """Read one image of an array or a Dataset. Raises OSError if it cannot be read."""
     images = _held(location).images
     if isinstance(images, Items):
         try:

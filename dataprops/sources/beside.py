@@ -1,9 +1,9 @@
-"""Files in a folder of images that tell what its folders do not: tables, annotations, lists.
+"""Metadata files in a folder of images: tables, annotations and lists that supply what its folder names do not.
 
-They give labels, splits and patients to images whose folders tell none: ``metadata.csv`` or ``.jsonl`` as imagefolder reads it, the
-participants of BIDS, COCO's annotations (`coco`), lists of objects (`objects`), a file for each image (`sidecars`), a table of any
-other name whose rows name the images (`neighbours`). A table that does not is told of, so that it can be given instead. Lists of
-splits count for all images without one (see `lists`).
+They supply missing labels, splits and patients: ``metadata.csv`` or ``.jsonl`` of Hugging Face's imagefolder, BIDS participants, COCO
+annotations (`coco`), object annotations (`objects`), one file per image (`sidecars`), any other table whose rows name the images
+(`neighbours`). A table that matches no images is reported, so that it can be given as the source instead. Split lists apply to all
+images without a split (see `lists`).
 """
 
 from __future__ import annotations
@@ -62,21 +62,21 @@ from dataprops.sources.versions import with_versions
 
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
 PARTICIPANTS = ("participants.tsv", "participants.csv")
-CONDITIONS = ("group", "condition", "arm", "cohort")  # of participants: what may be the label
+CONDITIONS = ("group", "condition", "arm", "cohort")  # columns of participants that may be the label
 LISTED = re.compile(r"(?:annotations?|labels?|_annotations\.createml)\.json", re.IGNORECASE)
-THIN = 3  # images of a folder, of which it takes more to be a class where tables tell others
-MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5")  # files of no known form that may hold labels
-KEPT = 2**25  # bytes of files beside images, that are kept while rules look into them
+THIN = 3  # images per folder; with no more on average, labels of a table take precedence over the folders
+MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5")  # files of unknown layout that may hold labels
+KEPT = 2**25  # bytes of metadata files cached while the rules are tried
 _DEFAULTS = SourceOptions()
 
 
 def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: SourceOptions) -> pd.DataFrame:
-    """The images of a folder with what tables in it tell; labels only where no folder names a class.
+    """Complete the table of a folder's images from its metadata files; labels normally only if its folders name no classes.
 
     Parameters
     ----------
     read : callable
-        read(key) -> the bytes of a file that was left out. Raises OSError.
+        read(key) -> content of a file that was left out, bytes. Raises OSError.
     """
     if options.layout and options.layout != "none":
         return table
@@ -93,7 +93,7 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
 
 
 def _once(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
-    """As `read`; what several rules look into is kept, up to `KEPT` bytes in all: another reading may be another download."""
+    """`read` with a cache of `KEPT` bytes, since several rules read the same files and each read may be a download."""
     kept: dict[str, bytes] = {}
     left = KEPT
 
@@ -111,7 +111,7 @@ def _once(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
 
 
 def _without_masks(table: pd.DataFrame, masks: set[str]) -> pd.DataFrame:
-    """The images but for those that a table calls masks."""
+    """Move images that a table declares as masks to the files left out."""
     if not masks:
         return table
     kept = table[~table["key"].isin(masks)].reset_index(drop=True)
@@ -124,7 +124,7 @@ def _without_masks(table: pd.DataFrame, masks: set[str]) -> pd.DataFrame:
 
 
 def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Labels of the folders, or of what lies beside the images where these tell none."""
+    """Labels from the folders, or from metadata files if the folders give none."""
     classes = table["label"]
     if classes.nunique() > 1:
         if with_persons(table, names, read, options, classes.tolist()):
@@ -138,10 +138,10 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
             compare(table, names, read, options, annotated_by(table, names, read))
             return
         classes = pd.Series([None] * len(table), dtype=object) if table["label"].notna().any() else table["label"]
-    # the only folder tells nothing where a table tells more
+    # a single folder is not a class if a table has labels
     table["label"] = pd.Series([None] * len(table), dtype=object)
     _labels(table, names, read, options)
-    if table["split"].notna().any():  # a table has told them since
+    if table["split"].notna().any():  # set by a table meanwhile
         told = table.attrs.get("decisions", ())
         table.attrs["decisions"] = [one for one in told if (one["what"], one["value"]) != ("splits", "none")]
     if table["label"].isna().all():
@@ -151,7 +151,10 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
 
 
 def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
-    """Whether folders of few images each, ``Mass-Training_P_00001_LEFT_CC``, are no classes: tables tell some of nearly all."""
+    """Whether folders of few images each (``Mass-Training_P_00001_LEFT_CC``) are not classes: tables name nearly all images.
+
+    If so, the decision that they are classes is removed.
+    """
     tables = agreeing(
         neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist()), len(table)
     )
@@ -165,9 +168,9 @@ def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
 
 
 def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Labels of images that lie in no class, where others do, by a table that calls the classes as the folders do.
+    """Labels of images outside the class folders, from a table with the same class names as the folders.
 
-    So have ImageNet's validation and the test set of traffic signs theirs.
+    Examples are ImageNet's validation images and the test set of GTSRB.
     """
     own = {key: name for key, name in zip(table["key"], table["label"], strict=True) if name is not None}
     alone = {key for key in table["key"] if key not in own}
@@ -186,7 +189,7 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
 
 
 def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Labels from the first kind of table that has any."""
+    """Labels from the first kind of metadata file that has any."""
     if table["group"].notna().any():
         _participants(table, names, read, options)
     if table["label"].isna().all() and table["group"].notna().any():
@@ -224,7 +227,7 @@ def _unless_few(
     read: Callable[[str], bytes],
     options: SourceOptions,
 ) -> None:
-    """Labels of one kind of annotations; where these leave images without one, and tables name more, of these tables."""
+    """Labels from one kind of annotations, or from tables if those label more images."""
     before, several = list(table.attrs.get("decisions", ())), table.attrs.get("several", False)
     kind(table, names, read)
     found = table["label"].notna().sum()
@@ -239,7 +242,7 @@ def _unless_few(
 
 
 def _lists(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Labels by lists that name no image themselves (`joins`)."""
+    """Labels from lists that refer to images indirectly (`joins`)."""
     if (found := labels_of_lists(table["key"].tolist(), names, read)) is None:
         return
     named = fill_labels(table, found.value_of)
@@ -248,7 +251,7 @@ def _lists(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byte
 
 
 def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]) -> list[str]:
-    """Texts that may hold labels: called as images are, or of a line for at least a tenth of them that says more than its name."""
+    """Text files that may hold labels: named like the images, one list per class, or with lines for at least a tenth of the images."""
     stems = {stem_of(key) for key in keys}
     texts = [name for name in names if name.lower().endswith((".txt", ".lst"))]
     own = [name for name in texts if stem_of(name) in stems]
@@ -268,7 +271,7 @@ def _long_texts(keys: Sequence[str], names: Sequence[str], read: Callable[[str],
 
 
 def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Labels of a table with the column file_name, counted from its folder."""
+    """Labels from a table with a column file_name, relative to the table's folder."""
     try:
         frame = read_table(_objects(read(name), name), name).frame
     except (OSError, ValueError):
@@ -286,12 +289,14 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
     base = posixpath.dirname(name)
     rows: dict[str, int] = {}
     sets: dict[str, set[str]] = defaultdict(set)
-    for row, path in enumerate(frame[column].tolist()):  # a row for each object of an image: it has the labels of all
+    for row, path in enumerate(
+        frame[column].tolist()
+    ):  # there may be one row per object: an image gets the labels of all
         key = posixpath.normpath(posixpath.join(base, forward_slashes(str(path))))
         sets[key].update((label[row] or "").split(SEPARATOR) if label[row] is not None else ())
         first = rows.setdefault(key, row)
         label[first] = joined(sets[key]) if len(sets[key]) > 1 else label[first]
-    if not rows.keys() & set(table["key"]):  # paths of another folder: by their ends
+    if not rows.keys() & set(table["key"]):  # relative to another folder: match path suffixes
         known = by_ends(table["key"].tolist())
         ends = {known.get(folded(path.removeprefix(f"{base}/"))): row for path, row in rows.items()}
         rows = {path: row for path, row in ends.items() if path is not None}
@@ -309,7 +314,7 @@ def _metadata(table: pd.DataFrame, name: str, read: Callable[[str], bytes], opti
 def _neighbours(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> bool:
-    """Labels of tables of any name that name the images; whether anything was told of them."""
+    """Labels from tables of any name whose rows name the images; returns whether there are such tables."""
     found = neighbour_tables(table["key"].tolist(), names, read, options, table["split"].tolist())
     tables = agreeing(found, len(table))
     table.attrs["understood"] = {told.name for told in found}
@@ -335,7 +340,7 @@ def _neighbours(
 
 
 def _objects(data: bytes, name: str) -> bytes:
-    """A file of CreateML as a table: the names of an image's objects as its label; others as they are."""
+    """Convert a CreateML file to a table whose label joins the names of an image's objects; other files are returned unchanged."""
     if not name.lower().endswith("createml.json"):
         return data
     rows = json.loads(data)
@@ -352,7 +357,7 @@ def _objects(data: bytes, name: str) -> bytes:
 def _participants(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> None:
-    """Labels of the subjects of a BIDS tree, by the table of its participants."""
+    """Labels of the subjects of a BIDS dataset, from its participants table."""
     name = next((name for name in names if posixpath.basename(name).lower() in PARTICIPANTS), None)
     if name is None:
         return

@@ -1,4 +1,4 @@
-"""Which of the folders that are left below splits is the class, and what is told of it."""
+"""Which level of the folders below the splits is the class, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -27,25 +27,36 @@ from dataprops.sources.subjects import BIDS, SUBJECT, are_subjects, classes_of_s
 from dataprops.sources.table import shown
 
 UNLABELLED = frozenset(("unlabeled", "unlabelled"))
-ASIDE = frozenset(
-    ("test", "testing", "val", "validation")
-)  # a folder beside classes, and none of them; a train may be one
-LEAST_NUMBERS = 3  # of one name, of which fewer may be classes: Type_1, Type_2
-FEW = 200  # folders that may be classes
-MANY, ALONE = 12, 0.8  # folders of one image each that are no classes: so many, and this share of all
+# folders beside classes that are not classes themselves ("train" may be one: the vehicle)
+ASIDE = frozenset(("test", "testing", "val", "validation"))
+LEAST_NUMBERS = 3  # numbered names with a common stem; fewer may be classes: Type_1, Type_2
+FEW = 200  # largest number of folders below the classes that may themselves be the classes
+MANY, ALONE = 12, 0.8  # folders are not classes if there are this many, and this fraction of them hold one image each
 
 
 def classes_of_folders(
     rests: list[list[str]], split: list[str | None], before: str = "", between: str = ""
 ) -> tuple[list[str | None], list[str | None], list[Decision], int]:
-    """Class and group of each image by the folders that are left; decisions; the level of the class.
+    """Class and group of each image from its remaining folders.
 
     Parameters
     ----------
+    rests : list of list of str
+        Each image's folders below those that are assigned already.
+    split : list
+        Each image's split, or None.
     before : str
-        The levels above these folders, as --layout has them.
+        The levels above these folders, in the notation of --layout.
     between : str
-        The level between these folders and the ones below them.
+        The level between these folders and the next ones.
+
+    Returns
+    -------
+    label, group : list
+        Of each image; None if unknown.
+    decisions : list of Decision
+    depth : int
+        Level of the class, counted from the first of `rests`.
     """
     if are_drawers(rests):
         label, group, told, depth = classes_of_folders([rest[1:] for rest in rests], split, f"{before}*/", between)
@@ -91,7 +102,7 @@ def classes_of_folders(
 
 
 def _are_variants(tops: Iterable[str]) -> bool:
-    """Whether folders are sizes, or say what was done to the same pictures, with at most one word more in all of them.
+    """Whether folders hold sizes or processed variants of the same pictures, named by variant and at most one common word more.
 
     >>> _are_variants(["AugmentedBrainDataset", "OriginalDataset"]), _are_variants(["ill cropped", "well cropped"])
     (True, False)
@@ -104,7 +115,7 @@ def _are_variants(tops: Iterable[str]) -> bool:
 
 
 def _deeper(rests: list[list[str]], before: str) -> Decision | None:
-    """A doubt where folders below the classes may be the actual classes."""
+    """A decision in doubt if folders below the classes may be the actual classes, else None."""
     inside = inside_of(rests)
     below = set().union(*inside.values())
     if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
@@ -129,8 +140,8 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
 
 
 def _is_take(top: str, name: str) -> bool:
-    """Whether a folder is called after the class above it, with numbers and single letters besides: ``Biking/v_Biking_g01_c02``."""
-    if not top:  # objects may lie in folders without a name
+    """Whether a folder is named after its class, plus numbers and single letters: ``Biking/v_Biking_g01_c02``."""
+    if not top:  # object stores allow folders without a name
         return False
     before, found, after = name.lower().partition(top.lower())
     rest = f"{before} {after}"
@@ -145,7 +156,7 @@ def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Deci
 
 
 def _by_number(names: Sequence[str]) -> str:
-    """A remark on classes that differ in their last numbers alone, several each, which may be patients or takes.
+    """A remark if class names differ only in a trailing number, several per stem, as those of patients or takes; else "".
 
     >>> _by_number(["AMD1", "AMD2", "AMD3", "DME1", "DME2", "DME3"])
     "; without their numbers they are AMD, DME (--label-pattern '([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/' if those are the classes)"

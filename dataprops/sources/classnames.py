@@ -1,7 +1,7 @@
-"""Names of classes that folders or tables call by numbers: a file beside the images that has a name for each.
+"""Names for numeric class labels, from a file beside the images.
 
-``{"1": "pink primrose"}`` or ``{"healthy": 4}`` in JSON, a table or list with a number and a name in each row, a list of names alone
-(in the order of the numbers, from 0 or 1), a cell of texts in MATLAB's file.
+The file is JSON (``{"1": "pink primrose"}`` or ``{"healthy": 4}``), a table or list with a number and a name per row, a list of names
+(in numeric order, from 0 or 1), or a MATLAB file with a cell array of strings.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".mat")
 NAME = frozenset(("name", "class", "label", "category", "species", "common", "disease", "description"))
 CODE = re.compile(r"[A-Za-z]{0,2}\d{1,6}")  # 7, n7
 MOST_BYTES, MOST_FILES = 2**20, 20
-LONGEST = 100  # letters of a name
+LONGEST = 100  # characters of a name
 
 
 def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Labels that are numbers by the names that a file beside the images has for all of them.
+    """Replace numeric labels in place by their names, if a file beside the images names all of them.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], 
 
 
 def _names_in(data: bytes, name: str, codes: set[str]) -> dict[str, str] | None:
-    """Names by their numbers, one for each code; None where a file has no such ones."""
+    """Number -> name, if the file has a distinct name for every code, else None."""
     for pairs in _pairs(data, name, codes):
         named = {without_zeros(str(code).strip()): str(text).strip() for code, text in pairs}
         texts = [named.get(code, "") for code in codes]
@@ -80,7 +80,7 @@ def _names_in(data: bytes, name: str, codes: set[str]) -> dict[str, str] | None:
 
 
 def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]]]:
-    """What may be numbers and names in a file."""
+    """Candidate lists of (number, name) in a file."""
     lower = name.lower()
     if lower.endswith(matlab.SUFFIX):
         lists = [
@@ -107,9 +107,9 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
         columns = [str(column) for column in frame.columns]
         of_codes = [column for column in columns if codes <= {without_zeros(str(one).strip()) for one in frame[column]}]
         texts = [column for column in columns if NAME & set(words_of(column)) and not frame[column].isna().any()]
-        texts.sort(key=lambda column: -len(NAME & set(words_of(column))))  # of equals the first
+        texts.sort(key=lambda column: -len(NAME & set(words_of(column))))  # stable: the first of equals
         found += [
-            list(dict.fromkeys(zip(frame[code], frame[column], strict=True)))  # a row for each image, or each class
+            list(dict.fromkeys(zip(frame[code], frame[column], strict=True)))  # one row per image or per class
             for code in of_codes[:1]
             for column in texts
             if column != code
@@ -118,7 +118,7 @@ def _pairs(data: bytes, name: str, codes: set[str]) -> list[list[tuple[Any, Any]
 
 
 def _counted(lines: Sequence[str], codes: set[str]) -> list[tuple[Any, Any]]:
-    """Names in the order of the numbers, which are from 0 or from 1 on; none where both would do."""
+    """Number the names from 0 if 0 is a code, else from 1; empty if a code is no number or their count does not fit."""
     if not all(map(str.isdecimal, codes)):
         return []
     numbers = {int(code) for code in codes}

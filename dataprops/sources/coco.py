@@ -1,4 +1,4 @@
-"""COCO's annotations beside the images: the categories of an image's objects, and its sequence."""
+"""COCO annotations beside the images: the categories of an image's objects, and its sequence."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dataprops.sources.labels import joined
 from dataprops.sources.neighbours import MOST_TABLES, image_of
 from dataprops.sources.resolve import forward_slashes
 
-CATEGORY = ("name", "scientificName", "scientific_name")  # of COCO's categories
-COCO_MOST = 2**29  # bytes of a file of annotations
+CATEGORY = ("name", "scientificName", "scientific_name")  # fields that name a category
+COCO_MOST = 2**29  # bytes of an annotation file
 
 
 def may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Files of JSON that may be annotations: those that are called so, and where there are few those of any name: ``train.json``."""
+    """JSON files that may be annotations, by name; also those of any other name (``train.json``) if there are few."""
     stems = {posixpath.splitext(key)[0] for key in keys}
     whole = [name for name in names if name.lower().endswith(".json")]
     few = [name for name in whole if posixpath.splitext(name)[0] not in stems]
@@ -37,7 +37,7 @@ def may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
 def annotated_by(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
 ) -> dict[str, dict[str, str | None]]:
-    """What COCO's annotations say of images whose folders tell classes, by the file; their sequences are filled in."""
+    """Labels from COCO annotations of images that have classes from folders: file -> image -> label. Sequences are filled in."""
     found: dict[str, dict[str, str | None]] = {}
     for name in may_be_coco(table["key"].tolist(), names):
         copy = table[["key", "group"]].assign(label=pd.Series([None] * len(table), dtype=object))
@@ -53,7 +53,7 @@ def annotated_by(
 
 
 def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
-    """Categories of the annotated objects of each image."""
+    """Label each image of `table` in place with the categories of its objects in the file `name`."""
     try:
         data = read(name)
         whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
@@ -61,7 +61,7 @@ def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         files = {_first(row, "id", "image_id"): str(row["file_name"]) for row in whole["images"]}
         _sequences(table, name, whole["images"])
         found: dict[str, set[str]] = defaultdict(set)
-        if not whole.get("annotations"):  # a list of images, as of COCO's test set: another file tells the objects
+        if not whole.get("annotations"):  # only a list of images, as for COCO's test set
             return
         for row in whole["annotations"]:
             found[files[row["image_id"]]].add(categories[row["category_id"]])
@@ -76,7 +76,7 @@ def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
         tails = [
             key for key in by_tail.get(posixpath.basename(file), ()) if f"/{key}".endswith(f"/{forward_slashes(file)}")
         ]
-        if len(tails) > 1:  # several parts number their images alike: each has annotations of its own
+        if len(tails) > 1:  # several splits use the same file names, each with its own annotations
             own = posixpath.normpath(posixpath.join(posixpath.dirname(name), forward_slashes(file)))
             tails = [key for key in tails if key == own]
         if len(tails) == 1:
@@ -92,12 +92,12 @@ def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
 
 
 def _first(row: Mapping[str, Any], *names: str) -> Any:
-    """The value of the first of the names that is there, which is hashable."""
+    """The value of the first of these fields that exists. Raises StopIteration if there is none."""
     return row[next(name for name in names if name in row)]
 
 
 def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Patients or sequences that COCO's list of images names, as sets of camera traps have them."""
+    """Set groups from patients or sequences in the COCO list of images, as camera-trap datasets have them."""
     field = next(iter(known_as(list(dict.fromkeys(key for row in rows[:1] for key in row)), PATIENTS)), None)
     if field is None:
         return

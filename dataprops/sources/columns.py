@@ -1,4 +1,4 @@
-"""Which columns of a table hold the path, the label, the split and the patient; labels of one column for each class."""
+"""Which columns of a table hold the path, label, split and patient; labels from one-hot columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
 _DEFAULTS = SourceOptions()
-# Names by which published tables call them, without blanks, dashes and case; the first one that is there counts
+# Column names in published tables, as `plain_name` normalises them, in order of precedence
 PATHS = (
     *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
     *("filestem", "relativeimpath", "fname", "imgname"),
@@ -61,7 +61,7 @@ LABELS = (
         "classification",
         "birads",
     ),
-    # of other languages, without accents
+    # other languages, without accents
     *(
         "diagnose",
         "befund",
@@ -89,23 +89,23 @@ PATIENTS = (
     "sequenceid",
     "seqid",
     *("patientennummer", "patientenid", "患者", "患者id", "病人id", "пациент"),
-    # what is left where no column names the patient; a case of two values is one of a study's two arms
+    # fallbacks if no column names the patient; a "case" with two values is case or control
     *("case", "casenumber", "studyid", "studyinstanceuid", "examid", "examinationid", "accessionnumber"),
 )
 LEAST_CASES = 3
-# words that together make a patient's column: Patient_num, PatientNo, ID paciente
+# words that in combination name a patient column: Patient_num, PatientNo, ID paciente
 _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
-_IDS = frozenset(("id", "ids", "uid", "uuid"))  # of these persons, and not landmark_id
+_IDS = frozenset(("id", "ids", "uid", "uuid"))  # metadata only with a word of `_WHO`: user_id, but not landmark_id
 _WHO = frozenset(
     ("user", "writer", "author", "annotator", "rater", "reader", "worker", "session", "site", "image", "file")
 )
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
-FILES = 0.9  # share of a column's values that are files
+FILES = 0.9  # least fraction of a column's values that look like file names
 PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
 BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
-UNCERTAIN = frozenset({"-1", "-1.0"})  # CheXpert's and MIMIC's; counts as 0
-# Columns of 0 and 1 that tell of a person or of the table, and name no class
+UNCERTAIN = frozenset({"-1", "-1.0"})  # in CheXpert and MIMIC-CXR; counts as 0
+# Binary columns that describe a person or the table and are not classes
 META = frozenset(
     (
         *(
@@ -145,7 +145,7 @@ POSITIVE = MARK | {"1", "1.0", "true", "yes"}
 
 
 def plain_name(column: str) -> str:
-    """A column's name without what differs between tables: case, blanks, dashes, accents.
+    """Normalise a column name: without case, blanks, punctuation and accents.
 
     >>> plain_name("Image Index"), plain_name("file_name"), plain_name("Diagnóstico")
     ('imageindex', 'filename', 'diagnostico')
@@ -157,7 +157,7 @@ def plain_name(column: str) -> str:
 
 
 def is_patient(column: str) -> bool:
-    """Whether a column is called after a patient, or after the number of one.
+    """Whether a column's name says that it identifies a patient.
 
     >>> is_patient("Patient_num"), is_patient("ID paciente"), is_patient("patient age")
     (True, True, False)
@@ -167,7 +167,7 @@ def is_patient(column: str) -> bool:
 
 
 def known_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Columns that are called by one of the names, in their order."""
+    """Columns whose normalised name is one of `names`, in the order of `names`."""
     by_name = {}
     for column in columns:
         by_name.setdefault(plain_name(column), column)
@@ -181,19 +181,19 @@ def path_column(
     where: str,
     named: Callable[[Sequence[str]], float] = lambda _: 0.0,
 ) -> tuple[str, list[Decision]]:
-    """The column of paths: the one that was named, else the first of a known name whose values are files, else the only such one.
+    """The path column: the requested one, else the first with a known name whose values exist, else the only one of file names.
 
     Parameters
     ----------
     exist : callable
-        exist(column) -> share of its values that are files.
+        exist(column) -> fraction of its values that are existing files.
     named : callable
-        named(values) -> share of them that are called as files are.
+        named(values) -> fraction of them that look like file names.
 
     Raises
     ------
     DatapropsError
-        If there is none, or several of no known name.
+        If there is none, or several without a known name.
     """
     if options.path_column in frame.columns:
         return options.path_column, []
@@ -213,7 +213,7 @@ def path_column(
 
 
 def columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> list[str]:
-    """Columns whose values are called as files are: those that tell most rows apart, of which paths go before bare names."""
+    """Columns of file names with enough distinct values; only those of paths, if there are any."""
     found = []
     for column in frame.columns:
         values = [value for value in texts_of(frame[column]) if value is not None]
@@ -224,7 +224,7 @@ def columns_of_files(frame: pd.DataFrame, named: Callable[[Sequence[str]], float
 
 
 def long_table(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> pd.DataFrame | None:
-    """A table with a row for each image and label, ``ID_1_epidural,0``, as one with a row for each image; None if it is none."""
+    """Pivot a table with one row per image and label (``ID_1_epidural,0``) to one row per image; None for other tables."""
     label = next(iter(known_as(frame.columns.tolist(), LABELS)), None)
     if len(frame.columns) != 2 or label is None:
         return None
@@ -238,7 +238,7 @@ def long_table(frame: pd.DataFrame, named: Callable[[Sequence[str]], float]) -> 
     sets: dict[str, set[str]] = {}
     for image, name, value in zip(parts[0], parts[1], values, strict=True):
         sets.setdefault(image, set()).update({name} if value in POSITIVE else ())
-    labels = [joined(names - {"any"} or names) for names in sets.values()]  # any: what the others tell already
+    labels = [joined(names - {"any"} or names) for names in sets.values()]  # "any" is implied by the others
     return pd.DataFrame({str(ids): list(sets), str(label): labels}, dtype=object)
 
 
@@ -249,7 +249,7 @@ def _missing(frame: pd.DataFrame, column: str, where: str, what: str, more: str 
 
 
 def texts_of(column: pd.Series) -> list[str | None]:
-    """Cells as text; None where one is empty."""
+    """Cells as text; None if empty."""
     return [
         None
         if _is_none(value)
@@ -261,7 +261,7 @@ def texts_of(column: pd.Series) -> list[str | None]:
 
 
 def is_meta(column: str) -> bool:
-    """Whether a column tells of a person or of the table by its name, or by the last word of it: patient_sex."""
+    """Whether a column describes a person or the table, by its name or the name's last word: patient_sex."""
     last = last_word(column)
     return (
         plain_name(column) in META
@@ -272,7 +272,7 @@ def is_meta(column: str) -> bool:
 
 
 def labels_first(columns: Sequence[str]) -> list[str]:
-    """Columns in the order in which they may be labels: those that are called so, others, and what tells of a person or of the table.
+    """Sort columns by how likely they are labels: label names first, then others, then metadata (`is_meta`).
 
     >>> labels_first(["age", "kind", "Diagnosis"])
     ['Diagnosis', 'kind', 'age']
@@ -281,7 +281,7 @@ def labels_first(columns: Sequence[str]) -> list[str]:
 
 
 def _text(column: pd.Series) -> pd.Series:
-    """Cells as text, "nan" where one is empty; of objects, since pandas' own text holds no bytes that are not UTF-8."""
+    """Cells as text, "nan" if empty; dtype object, since pandas' string dtype cannot hold surrogates (bytes that are not UTF-8)."""
     return pd.Series(["nan" if text is None else text for text in texts_of(column)], column.index, dtype=object)
 
 
@@ -292,17 +292,19 @@ def _is_none(value: object) -> bool:
 def labels_of(
     frame: pd.DataFrame, options: SourceOptions, where: str, used: MutableSequence[str]
 ) -> tuple[list[str | None], bool, list[Decision]]:
-    """Labels of each row, whether an image may have several, and what was decided.
+    """Label of each row, whether an image may have several labels, and the decisions.
 
     Parameters
     ----------
+    where : str
+        Name of the table, for error messages.
     used : mutable sequence of str
-        Columns that are something else already; those that are taken are added.
+        Columns with another role; the label columns are appended.
 
     Raises
     ------
     DatapropsError
-        If there is no column of labels.
+        If there is no label column.
     """
     if options.one_hot:
         columns = one_hot_columns(frame, options.one_hot, where, used)
@@ -326,7 +328,7 @@ def labels_of(
     if (marks := _of_masks(frame)) is not None:
         used.append(marks[0])
         return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
-    if len(ending) == 1 and (found is None or frame[ending[0]].nunique() > 2):  # a grade beside columns of 0 and 1
+    if len(ending) == 1 and (found is None or frame[ending[0]].nunique() > 2):  # a grade beside binary columns
         why = f"of {len(frame.columns)} columns this one alone is named so"
         used.append(ending[0])
         return (
@@ -358,7 +360,7 @@ def labels_of(
 
 
 def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, str]] | None:
-    """Labels of Kaggle's columns of masks and boxes: whether there is one (``EncodedPixels``), or whose they are (ImageNet's)."""
+    """Labels from Kaggle's columns of masks (``EncodedPixels``: with, without) or of boxes with WordNet ids (``PredictionString``)."""
     by_name = {plain_name(column): str(column) for column in frame.columns}
     if column := by_name.get("encodedpixels"):
         empty = frame[column].isna() | _text(frame[column]).str.strip().isin({"-1", "", "nan"})
@@ -371,7 +373,7 @@ def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, st
 
 
 def last_word(column: str) -> str:
-    """The last word of a column's name.
+    """The last word of a column's name, in lower case.
 
     >>> last_word("Retinopathy grade"), last_word("fine_label")
     ('grade', 'label')
@@ -380,7 +382,7 @@ def last_word(column: str) -> str:
 
 
 def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bool:
-    """Whether a table names images and their splits and patients, and no label, and none was asked for."""
+    """Whether a table has only paths, splits and ids, and no label was requested."""
     known = {*PARTS, *OTHER_IDS}
     others = [
         column
@@ -392,7 +394,7 @@ def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bo
 
 
 def binary_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns of 0 and 1 alone, and of -1 for uncertain; or of an X and blanks."""
+    """Columns with only 0 and 1 (and -1 for uncertain), or only X and empty cells."""
     return [
         str(column)
         for column, cells in frame.items()
@@ -402,7 +404,7 @@ def binary_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _marks(cells: pd.Series) -> set[str]:
-    """Different values of a column, in small letters; looked at until one is no mark, as tables may have thousands of columns."""
+    """Distinct values of a column in lower case, up to the first that is not binary, since tables may have thousands of columns."""
     values: set[str] = set()
     for value in cells:
         if not pd.isna(value):
@@ -413,13 +415,13 @@ def _marks(cells: pd.Series) -> set[str]:
 
 
 def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str], str] | None:
-    """Which columns of 0 and 1 name the class, and why; None if none do.
+    """The binary columns that are classes, and why; None if there are none.
 
-    Where all but a third of them, side by side, hold exactly one 1 in each row, these do: the others tell something else.
+    If at least two thirds of them, adjacent, hold exactly one 1 in each row, only these are classes.
     """
     columns = [column for column in binary if not is_meta(column)]
     telling = [column for column in columns if frame[column].nunique(dropna=False) > 1]
-    columns = telling if len(telling) > 1 else columns  # what is 1 of all images tells none apart
+    columns = telling if len(telling) > 1 else columns  # a constant column separates no classes
     marked = any(set(frame[column].dropna().str.strip().str.lower()) == MARK for column in columns)
     why = "they hold an X alone" if marked else "they hold 0 and 1 alone"
     if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):
@@ -438,12 +440,12 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
 
 
 def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence[str]) -> list[str]:
-    """The columns named by --one-hot: separated by commas, or * for all columns of 0 and 1.
+    """The columns given by --one-hot: comma-separated names, or * for all binary columns that are not `used`.
 
     Raises
     ------
     DatapropsError
-        If one is missing.
+        If a column does not exist.
     """
     if wanted.strip() in ("*", "all"):
         return [column for column in binary_columns(frame) if column not in used]
@@ -457,7 +459,7 @@ def one_hot_columns(frame: pd.DataFrame, wanted: str, where: str, used: Sequence
 
 
 def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | None], bool]:
-    """Names of the columns that are 1 in each row (None where every cell is empty), and whether rows may have several.
+    """Names of the columns that are 1 in each row (None if all its cells are empty), and whether a row may have several or none.
 
     >>> one_hot(pd.DataFrame({"a": ["1.0", "0"], "b": ["0.0", "1"]}), ["a", "b"])
     (['a', 'b'], False)
@@ -476,7 +478,7 @@ def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | Non
 def optional(
     frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str, used: MutableSequence[str]
 ) -> tuple[list[str | None], list[Decision]]:
-    """An optional column: the one the user named, else the first with a known name; it is added to `used`."""
+    """Values of an optional column, and the decision: the requested column, else the first with a known name. Appends it to `used`."""
     none: list[str | None] = [None] * len(frame)
     if wanted in frame.columns:
         used.append(wanted)
@@ -499,7 +501,7 @@ def optional(
 
 
 def _part_by_marks(frame: pd.DataFrame, used: MutableSequence[str]) -> tuple[list[str | None], list[Decision]]:
-    """Splits of a column of 0 and 1 that is called as one of them: ``is_train``, ``test``."""
+    """Splits from a binary column named after one of them: ``is_train``, ``test``."""
     parts = {str(column): SPLITS.get(plain_name(column).removeprefix("is")) for column in frame.columns}
     named = [column for column in frame.columns if parts[str(column)] in ("train", "test")]
     for column in (

@@ -1,6 +1,6 @@
-"""Folders that tell classes, and a table beside them that names the images as well.
+"""Compare classes from folders with those of a table or annotations of the same images.
 
-Where both do not tell the same classes, the folders are used, and the table is told of.
+If they differ, the folders are used and the difference is reported, unless the table evidently has the actual classes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of
 from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
 
-SAME = 0.01  # share of the images that may have another label in the table
+SAME = 0.01  # largest fraction of images whose labels may differ
 NO_KNOWN_FORM = "in no form that is known"
-SHOWN = 3  # labels of the table that are named
+SHOWN = 3  # labels or tables shown in a decision
 
 
 def compare(
@@ -31,18 +31,20 @@ def compare(
     options: SourceOptions,
     annotated: Mapping[str, Mapping[str, str | None]],
 ) -> None:
-    """Tell of the first table, or of the first annotations, that tell other classes than the folders.
+    """Report the first table or annotation file whose classes differ from the folders.
 
     Parameters
     ----------
     annotated : mapping
-        File of annotations -> image -> label.
+        Annotation file -> image -> label.
     """
     own = dict(zip(table["key"], table["label"], strict=True))
     other: Decision | None = None
     used: set[str] = set()
     tables = [name for name in names if name.lower().endswith(TABLES)]
-    folders = {key.rpartition("/")[0] for key in own}  # of images: a text among those is no table of the set
+    folders = {
+        key.rpartition("/")[0] for key in own
+    }  # of images; a text file in one of them is not a table of the dataset
     texts = [
         name
         for name in names
@@ -82,7 +84,7 @@ def compare(
 
 
 def _has_columns(name: str, read: Callable[[str], bytes]) -> bool:
-    """Whether a text begins with the names of several columns, with tabs between them."""
+    """Whether the first line of a text file has at least three tab-separated fields."""
     try:
         return as_text(read(name)[:HEAD])[0].partition("\n")[0].count("\t") > 1
     except OSError:
@@ -90,7 +92,7 @@ def _has_columns(name: str, read: Callable[[str], bytes]) -> bool:
 
 
 def _same(label: Mapping[str, str], own: Mapping[str, str | None]) -> bool:
-    """Whether labels and folders tell the same classes, whatever these are called."""
+    """Whether labels and folders define the same classes, up to their names."""
     pairs = Counter((own[key], name) for key, name in label.items())
     folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
     labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
@@ -98,7 +100,7 @@ def _same(label: Mapping[str, str], own: Mapping[str, str | None]) -> bool:
 
 
 def _others(name: str, label: Mapping[str, str], images: int, option: str) -> Decision:
-    """What a file tells in place of the folders."""
+    """The decision for the folders, against the labels of a file."""
     most = Counter(label.values()).most_common()
     seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
     more = ", ..." if len(most) > SHOWN else ""
@@ -107,8 +109,8 @@ def _others(name: str, label: Mapping[str, str], images: int, option: str) -> De
 
 
 def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: Told) -> str | None:
-    """Why a table's labels are the classes and the folders are none: these lie above folders called as the labels are, or are numbers
-    that another of its columns has (PadChest's ``ImageDir``).
+    """Why the classes are a table's labels rather than the folders, else None: deeper folders are named like the labels, or the
+    folders are numbers from another column of the table (PadChest's ``ImageDir``).
     """
     inner = sum(
         spelling_key(name) in {spelling_key(part) for part in key.split("/")[1:-1]} for key, name in label.items()
@@ -125,6 +127,6 @@ def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: T
 
 
 def _are_classes(label: Mapping[str, str], told: Told) -> bool:
-    """Whether labels are few, and of a column that is called so: neither ids nor one of 0 and 1 about something else."""
+    """Whether labels have few values and are not from a column chosen only because it is binary."""
     named = not any("0 and 1" in one.why for one in told.decisions)
     return named and 1 < len(set(label.values())) <= len(label) / 2

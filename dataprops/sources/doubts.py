@@ -1,8 +1,7 @@
-"""Signs that what was read as class or split is something else; computed from names alone, after a set was understood.
+"""Signs that classes or splits were inferred wrongly; computed from names only, after the scan.
 
-A sign is a row of `SIGNS`: a function of what was read that says in words what speaks against it, with the option that reads it
-otherwise, or nothing. Each is told as a `Decision` in doubt, of which the audit's first screen has an alert. A reading that somebody
-asked for is in no doubt.
+A sign is a row of `SIGNS`: a function of the inferred reading that returns the evidence against it and the option that corrects it, or
+None. Each becomes a `Decision` in doubt and an alert of the audit. A reading that the user requested is never in doubt.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
 from dataprops.sources.subjects import CLASS_WORDS
 from dataprops.sources.table import SourceOptions, shown
 
-MANY = 12  # classes, from which on those of hardly any image are a sign
-HARDLY = 2  # images of a class that tell nothing of it
-HALF, MOST = 0.5, 0.8  # shares of images, or of classes
-LEAST = 3  # images, classes or patients; of fewer the names may be chance
+MANY = 12  # more classes than this, most of them with hardly any images, are a sign
+HARDLY = 2  # largest number of images of a class with hardly any
+HALF, MOST = 0.5, 0.8  # fractions of images or of classes
+LEAST = 3  # images, classes or patients; with fewer, a pattern in names may be chance
 EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
 TO_TELL = frozenset(("pred", "predict", "prediction", "predictions", "inference", "submission"))
-PREFIXES = 20  # words with which the names of files begin, of which more are no classes
-EACH = 0.05  # share of the images that each of them begins
-DENSE = 4  # numbers from the first to the last for each one that is there, of an enumeration
+PREFIXES = 20  # largest number of distinct first words of file names that may be classes
+EACH = 0.05  # least fraction of the images for each of them
+DENSE = 4  # an enumeration spans fewer than this many numbers per number present
 SIZES = frozenset(
     map(str, (16, 24, 28, 32, 48, 64, 72, 96, 100, 112, 128, 150, 192, 200, 224, 256, 299, 320, 384, 400, 448))
 )
 SIZES |= frozenset(map(str, (480, 500, 512, 600, 640, 720, 768, 800, 1000, 1024, 1080, 2048)))
-# what names of classes may be besides: the words of each row go together
+# kind of names that are not classes -> its pattern
 OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
     "dates or years": re.compile(r"(?:19|20)\d\d(?:[-_. ]?\d\d){0,2}"),
     "sizes": re.compile(rf"(?:{'|'.join(sorted(SIZES))})(?:px|@\dx)?|\d{{2,4}} ?[xX] ?\d{{2,4}}(?:px)?|\d{{2,4}}px"),
@@ -56,8 +55,8 @@ OTHER_KINDS: Mapping[str, re.Pattern[str]] = {
     ),
 }
 CODE = re.compile(r"[A-Za-z]{0,2}\d+")
-SAID = frozenset(("gt", "label", "class", "cls", "target", "category"))  # parts of names before a class
-MOST_VALUES = 10  # of a part of names
+SAID = frozenset(("gt", "label", "class", "cls", "target", "category"))  # parts of file names that precede a class
+MOST_VALUES = 10  # distinct values of such a part
 WORDNET = re.compile(r"n\d{8}")
 PERSONS_AND_PARTS = frozenset(
     words_of("""
@@ -70,8 +69,8 @@ PERSONS_AND_PARTS = frozenset(
 
 
 class Reading(NamedTuple):
-    """Of each image its path, class, split and patient as they were read; the classes with their numbers of images; whether folders
-    tell them; what was left out; what columns of a table that took no part say of each.
+    """The inferred reading: each image's path, class, split and patient; images per class; whether classes come from folders; files
+    left out; unused columns of tables, column -> image -> value.
     """
 
     keys: list[str]
@@ -84,12 +83,12 @@ class Reading(NamedTuple):
     described: Mapping[str, Mapping[str, str | None]]
 
 
-Told = tuple[str, str, str]  # what is in doubt, why, the option
+Told = tuple[str, str, str]  # what is in doubt, why, the option that corrects it
 Sign = Callable[[Reading], Told | None]
 
 
 def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
-    """Tell each sign that the reading of a table is wrong, but where somebody said how to read it."""
+    """Add a decision in doubt for each sign against the reading, except where the user specified it."""
     told = table.attrs.get("decisions", ())
     path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
     by_folders = any(one["what"] == "classes" for one in told)
@@ -102,7 +101,7 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
-    """Columns of few values that may be labels, the likeliest first."""
+    """Columns that may be labels, having few values, the likeliest first."""
     few = [
         name for name, value in described.items() if 1 < len(set(value.values())) <= images / 2 and not is_meta(name)
     ]
@@ -110,14 +109,14 @@ def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> 
 
 
 def _classes(labels: Sequence[str | None]) -> Counter[str]:
-    """Classes with their numbers of images; none where the labels are numbers, one of them with a decimal point."""
+    """Images per class; empty if all labels are numbers and one has a decimal point."""
     count = Counter(part for name in labels if name is not None for part in name.split(SEPARATOR))
     numbers = all(re.fullmatch(r"-?\d*\.?\d+", name) for name in count)
     return Counter() if numbers and any("." in name for name in count) else count
 
 
 def _option(reading: Reading, word: str = "*") -> str:
-    """The option that takes the folders of the classes for something else; of labels of a table, another of its columns."""
+    """The option that reads the class folders as `word`, or selects another label column if labels come from a table."""
     if reading.by_folders:
         return f"--layout {_levels(reading, word)}"
     columns = _columns(reading.described, len(reading.keys))
@@ -125,7 +124,7 @@ def _option(reading: Reading, word: str = "*") -> str:
 
 
 def _levels(reading: Reading, word: str, below: str = "") -> str:
-    """A layout with a word in place of the class, and one for the level below: ``'split/group'``."""
+    """A layout, quoted for the shell, with `word` at the level of the class and `below` at the next one: ``'split/group'``."""
     classes: Counter[int] = Counter()
     splits: Counter[int] = Counter()
     for key, name, split in zip(reading.keys, reading.label, reading.split, strict=True):
@@ -142,7 +141,7 @@ def _levels(reading: Reading, word: str, below: str = "") -> str:
 
 
 def other_kinds(reading: Reading) -> Told | None:
-    """Names of classes that are dates, sizes, planes, ids: ``2019`` and ``2020``, ``T1`` and ``FLAIR``; ``day1`` and ``day2``."""
+    """Class names that are dates, sizes, planes, ids (``2019``, ``2020``; ``T1``, ``FLAIR``) or numbered (``day1``, ``day2``)."""
     names = sorted(reading.classes)
     if len(names) < 2:
         return None
@@ -160,7 +159,7 @@ def other_kinds(reading: Reading) -> Told | None:
 
 
 def _same_files(reading: Reading) -> bool:
-    """Whether the folders of all classes, of three or more, hold files of the same names: ``kos01/Part0``, ``kos02/Part0``."""
+    """Whether the folders of at least three classes all hold the same file names: ``kos01/Part0``, ``kos02/Part0``."""
     if not reading.by_folders or len(reading.classes) < LEAST:
         return False
     inside: dict[str, set[str]] = defaultdict(set)
@@ -171,7 +170,7 @@ def _same_files(reading: Reading) -> bool:
 
 
 def pictures_or_splits(reading: Reading) -> Told | None:
-    """Classes called after pictures or splits: ``images`` beside ``test``, ``dataset`` beside ``sample_images``."""
+    """Classes named after images or splits: ``images`` beside ``test``, ``dataset`` beside ``sample_images``."""
     plain = FILLERS | OF_FOLDERS.keys() | EXAMPLES
     words = {name: set(words_of(name)) for name in sorted(reading.classes)}
     names = [
@@ -187,7 +186,7 @@ def pictures_or_splits(reading: Reading) -> Told | None:
 
 
 def hardly_any_images(reading: Reading) -> Told | None:
-    """Many classes of which most have hardly any image."""
+    """Many classes, at least half of them with hardly any images."""
     classes = reading.classes
     few = sum(number <= HARDLY for number in classes.values())
     if len(classes) <= MANY or few < HALF * len(classes):
@@ -197,7 +196,7 @@ def hardly_any_images(reading: Reading) -> Told | None:
 
 
 def one_patient_each(reading: Reading) -> Told | None:
-    """As many classes as patients, each of one."""
+    """Classes that correspond one to one to patients."""
     pairs = {pair for pair in zip(reading.label, reading.group, strict=True) if None not in pair}
     classes, groups = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     if not LEAST < len(classes) == len(groups) == len(pairs):
@@ -207,7 +206,7 @@ def one_patient_each(reading: Reading) -> Told | None:
 
 
 def called_alike(reading: Reading) -> Told | None:
-    """Folders of classes whose files are called alike, as those of sizes, masks or annotators are; numbers alone are no such names."""
+    """Class folders with the same file names, as folders of sizes, masks or annotators have; plain enumerations do not count."""
     if not reading.by_folders:
         return None
     owners: dict[tuple[str | None, str], set[str]] = defaultdict(set)
@@ -233,7 +232,7 @@ def called_alike(reading: Reading) -> Told | None:
 
 
 def _counted(names: Sequence[str]) -> bool:
-    """Whether names are hardly more than numbers, each counted on without large gaps: ``img_001``, ``benign (2)``, ``00005_00012``."""
+    """Whether names are enumerations without large gaps: ``img_001``, ``benign (2)``, ``00005_00012``."""
     forms: dict[str, list[list[str]]] = defaultdict(list)
     for name in names:
         forms[re.sub(r"\d+", "0", name)].append(re.findall(r"\d+", name))
@@ -244,13 +243,13 @@ def _counted(names: Sequence[str]) -> bool:
 
 
 def _is_dense(numbers: set[str]) -> bool:
-    """Whether numbers lie near each other: those from the least to the largest are few times as many."""
+    """Whether the range of the numbers is less than `DENSE` times their count."""
     values = [int(one[:18]) for one in numbers]
     return max(values) - min(values) < DENSE * len(values)
 
 
 def splits_apart(reading: Reading) -> Told | None:
-    """A split, or what lies in none, that shares no class with the others; a split that has one class where these have several."""
+    """A split (or the images without one) that shares no class with the others, or has one class while the others have several."""
     inside: dict[str | None, Counter[str]] = defaultdict(Counter)
     for name, split in zip(reading.label, reading.split, strict=True):
         if name is not None:
@@ -273,7 +272,7 @@ def splits_apart(reading: Reading) -> Told | None:
 
 
 def splits_in_names(reading: Reading) -> Told | None:
-    """Classes or folders with the words of splits in them where no split was read: ``train_cat``, ``a/test/1.png``."""
+    """Classes or folders that contain names of splits although no split was inferred: ``train_cat``, ``a/test/1.png``."""
     if any(reading.split):
         return None
     classes = {name: OF_FOLDERS[word] for name in reading.classes for word in words_of(name) if word in OF_FOLDERS}
@@ -301,7 +300,7 @@ def splits_in_names(reading: Reading) -> Told | None:
 
 
 def words_in_every_class(reading: Reading) -> Told | None:
-    """Names of files that begin with a few words, the same ones in each class: ``site1/cat_1.png``, ``site2/cat_2.png``."""
+    """File names that begin with the same few words in every class: ``site1/cat_1.png``, ``site2/cat_2.png``."""
     if not reading.by_folders:
         return None
     rows = [
@@ -326,8 +325,8 @@ def words_in_every_class(reading: Reading) -> Told | None:
 
 
 def parts_in_every_class(reading: Reading) -> Told | None:
-    """Classes that are codes, or a part of names that says of what it is, and names of files of which a part has the same few values
-    in each class: ``s0001/s0001_00042_0_1.png``, ``tesla/tesla_7_GT_2.png``.
+    """File names with a part that has the same few values in every class, if the classes are codes (``s0001/s0001_00042_0_1.png``) or
+    the preceding part announces a label (``tesla/tesla_7_GT_2.png``).
     """
     classes = list(reading.classes)
     codes = all(map(CODE.fullmatch, classes))
@@ -347,13 +346,13 @@ def parts_in_every_class(reading: Reading) -> Told | None:
     for at in range(number) if codes else (at for at in range(1, number) if said[at - 1]):
         count = Counter((parts[at], name) for parts, name in rows)
         values = sorted({value for value, _ in count})
-        if any((value.isdecimal() and len(value) > 1) or split_of(value) for value in values):  # a counter; a split
+        if any((value.isdecimal() and len(value) > 1) or split_of(value) for value in values):  # a counter or a split
             continue
         if not 1 < len(values) <= MOST_VALUES or len(count) != len(values) * len(classes) or min(count.values()) < 2:
             continue
         rest = len({(*parts[:at], "", *parts[at + 1 :]) for parts, _ in rows})
         if rest <= HALF * len(rows) and not any(all(map(form.fullmatch, values)) for form in OTHER_KINDS.values()):
-            continue  # numbers of one picture's forms
+            continue  # numbers the variants of one picture
         pattern = "(?:^|/)" + "[^/_]*_" * at + "([^/_.]*)" + ("_" if at + 1 < number else "[.]") + "[^/]*$"
         why = f"part {at + 1} of the names of files is {few_of(values)} in each of {few_of(classes)}"
         return "classes", why, f"--label-pattern '{pattern}'"
@@ -361,7 +360,7 @@ def parts_in_every_class(reading: Reading) -> Told | None:
 
 
 def archives_beside(reading: Reading) -> Told | None:
-    """Archives that were left out beside images, and of which no folder of images has the name."""
+    """Archives among the files left out, without an image folder of the same name."""
     folders = {part.lower() for key in reading.keys for part in key.split("/")[:-1]}
     left = [
         name
@@ -379,7 +378,7 @@ def archives_beside(reading: Reading) -> Told | None:
     return "images", why, "unpacking"
 
 
-# each with the options that say how to read it
+# each with the options that exempt the reading from it
 SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (other_kinds, ("layout", "label_pattern", "label")),
     (pictures_or_splits, ("layout", "label_pattern")),

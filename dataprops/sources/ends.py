@@ -1,4 +1,4 @@
-"""Images by the ends of their paths, as tables and lists name them."""
+"""Look up images by suffixes of their paths, as tables and lists name them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from collections.abc import Sequence
 from dataprops.sources.resolve import folded
 from dataprops.sources.versions import what_was_done
 
-SHARED = 0.9  # share of the images whose names end in one word that tables may leave out
+SHARED = 0.9  # least fraction of image names with the same last word for tables to omit it
 
 
 def stem_of(name: str) -> str:
-    """The name of a file without its folders and its ending."""
+    """A file's base name without its suffix."""
     return posixpath.splitext(posixpath.basename(name))[0]
 
 
 def without_zeros(name: str) -> str:
-    """A number without the zeros before it, as tables have it: 7 for the file 007 or the folder 00007; other names as they are."""
+    """Strip leading zeros from a number, as tables do (007 -> 7); other names are returned unchanged."""
     if not name.isdecimal():
         return name
-    return (
-        "".join(str(unicodedata.decimal(figure)) for figure in name).lstrip("0") or "0"
-    )  # of any length, as `int` is not
+    # `int` limits the number of digits
+    return "".join(str(unicodedata.decimal(figure)) for figure in name).lstrip("0") or "0"
 
 
 def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
-    """Images by their paths, each end of these, and both without the ending; None where several are meant.
+    """Map each path and path suffix, with and without file suffix, to its image; None if ambiguous.
 
-    Also by numbers without zeros, and without a word that ends the names of nearly all.
+    Other keys are numbers without leading zeros, unique first parts of names, and names without a last word that nearly all share.
     """
     known: dict[str, str | None] = {}
     for key in keys:
@@ -51,7 +50,7 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
 
 
 def _one(first: str | None, second: str) -> str | None:
-    """Of two images called alike the one to which nothing was done, or less, if their folders say what was (`versions`)."""
+    """Of two images with the same name, the less processed one if their folders tell (`versions`), else None."""
     if first is None or first == second:
         return first
     done = [max(map(what_was_done, key.split("/")[:-1]), default=0) for key in (first, second)]
@@ -59,7 +58,7 @@ def _one(first: str | None, second: str) -> str | None:
 
 
 def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:
-    """Images by the first parts of their names, where each has one of its own: ``20586908_6c61_MG_R_CC.dcm``.
+    """Map the first part of each name (``20586908_6c61_MG_R_CC.dcm``) to its image, if these are all distinct.
 
     >>> _by_beginnings(["2058_6c_L.dcm", "2059_6c_R.dcm"]), _by_beginnings(["2058_L.dcm", "2058_R.dcm"])
     ({'2058': '2058_6c_L.dcm', '2059': '2059_6c_R.dcm'}, {})
@@ -69,7 +68,7 @@ def _by_beginnings(keys: Sequence[str]) -> dict[str, str | None]:
 
 
 def _without_last_word(keys: Sequence[str]) -> list[tuple[str, str]]:
-    """Images and their names without the word that ends nearly all of them: ``test_0001`` of ``test_0001_aligned.jpg``.
+    """Images and their names without the last word that nearly all share: ``test_0001`` of ``test_0001_aligned.jpg``.
 
     >>> _without_last_word(["1_aligned.jpg", "2_aligned.jpg"])
     [('1_aligned.jpg', '1'), ('2_aligned.jpg', '2')]

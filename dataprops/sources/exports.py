@@ -1,7 +1,7 @@
-"""Labels in the JSON files that tools of annotation export: a row of `EXPORTS` for each tool.
+"""Labels from the JSON exports of annotation tools: one row of `EXPORTS` per tool.
 
-A row takes the whole file and its name, and yields the images that it annotates with the labels of each; of another tool's file it
-yields none.
+A row takes the parsed file and its name, and yields (image, labels); for another tool's file it yields nothing or raises
+AttributeError, IndexError, KeyError, TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Annotated = Iterator[tuple[str, set[str]]]
 
 
 def _dicts(values: Any) -> Iterator[dict[str, Any]]:
-    """The objects of a list, or of the values of an object."""
+    """The dicts among the items of a list or the values of a dict."""
     return (value for value in (values.values() if isinstance(values, dict) else values) if isinstance(value, dict))
 
 
 def _texts(value: Any) -> set[str]:
-    """The texts of a list or a text."""
+    """The non-empty strings of a list, or a string."""
     values = value if isinstance(value, list) else [value]
     return {one for one in values if isinstance(one, str) and one}
 
 
 def _datumaro(whole: Any, name: str) -> Annotated:
-    """``items`` with the numbers of labels; of a part of the set, which is the file's name."""
+    """``items`` with label indices; the file name is the subset."""
     labels = whole["categories"]["label"]["labels"]
     part = posixpath.splitext(posixpath.basename(name))[0]
     for item in _dicts(whole["items"]):
@@ -35,16 +35,16 @@ def _datumaro(whole: Any, name: str) -> Annotated:
 
 
 def _vott(whole: Any, name: str) -> Annotated:
-    """``assets`` of an export, or the one of a file of its own, with the tags of their regions."""
+    """``assets`` of an export, or one asset per file, with the tags of their regions."""
     for one in _dicts(whole.get("assets", [whole])):
         tags = (_texts(region["tags"]) for region in _dicts(one["regions"]))
         yield str(one["asset"]["name"]), set().union(*tags)
 
 
 def _label_studio(whole: Any, name: str) -> Annotated:
-    """Tasks with the choices and the labels of the regions of their annotations."""
+    """Tasks with the choices and region labels of their annotations."""
     for task in _dicts(whole):
-        if not task["annotations"]:  # nobody has looked at it yet
+        if not task["annotations"]:  # not annotated yet
             continue
         (image, *_) = (value for value in task["data"].values() if isinstance(value, str))
         results = (
@@ -60,7 +60,7 @@ def _label_studio(whole: Any, name: str) -> Annotated:
 
 
 def _label_studio_min(whole: Any, name: str) -> Annotated:
-    """The same as Label Studio's short export has them."""
+    """Label Studio's JSON-MIN export."""
     for task in _dicts(whole):
         named = [task[key] for key in ("choice", "label") if key in task and "annotation_id" in task]
         for value in named:
@@ -69,7 +69,7 @@ def _label_studio_min(whole: Any, name: str) -> Annotated:
 
 
 def _via(whole: Any, name: str) -> Annotated:
-    """Files with the first attribute of each region, or of the file."""
+    """Files with the first attribute of each region and of the file."""
     for one in _dicts(whole.get("_via_img_metadata", whole)):
         regions = [region["region_attributes"] for region in _dicts(one["regions"])]
         values = [next(iter(told.values())) for told in (*regions, one.get("file_attributes") or {}) if told]
@@ -80,14 +80,14 @@ def _via(whole: Any, name: str) -> Annotated:
 
 
 def _supervisely(whole: Any, name: str) -> Annotated:
-    """A file for each image, ``ann/x.jpg.json`` of ``img/x.jpg``, with objects and tags."""
+    """One file per image, ``ann/x.jpg.json`` for ``img/x.jpg``, with objects, or else tags."""
     objects = {str(one["classTitle"]) for one in _dicts(whole["objects"])}
     folder, file = posixpath.split(name[: -len(".json")])
     yield f"{posixpath.dirname(folder)}/img/{file}", objects or {str(tag["name"]) for tag in _dicts(whole["tags"])}
 
 
 def _sagemaker(whole: Any, name: str) -> Annotated:
-    """A row for each image, with the names of its classes in ``...-metadata``."""
+    """One row per image, with class names in ``...-metadata``."""
     for row in _dicts(whole):
         told = [value for key, value in row.items() if key.endswith("-metadata")]
         maps = (value for one in told for key, value in one.items() if key in ("class-name", "class-map"))
@@ -98,7 +98,7 @@ def _sagemaker(whole: Any, name: str) -> Annotated:
 
 
 def _vertex(whole: Any, name: str) -> Annotated:
-    """A row for each image, with its classification, all of them, or its boxes."""
+    """One row per image, with one or several classifications, or boxes."""
     for row in _dicts(whole):
         told = [row.get("classificationAnnotation", {}), *row.get("classificationAnnotations", ())]
         told += row.get("boundingBoxAnnotations", ())
@@ -106,7 +106,7 @@ def _vertex(whole: Any, name: str) -> Annotated:
 
 
 def parts(whole: Any) -> dict[str, str]:
-    """The part of the set that Vertex AI's rows name for each image, as they call it: training, validation, test."""
+    """Image -> split in Vertex AI's rows, with their names: training, validation, test."""
     rows = [row for row in _dicts(whole) if isinstance(row.get("dataItemResourceLabels"), dict)]
     return {
         str(row.get("imageGcsUri")): str(value)
@@ -117,7 +117,7 @@ def parts(whole: Any) -> dict[str, str]:
 
 
 def _darwin(whole: Any, name: str) -> Annotated:
-    """V7's file for each image, with tags or shapes that have names."""
+    """One file per image, with named tags or shapes (V7)."""
     item = whole["item"] if "item" in whole else {"name": whole["image"]["original_filename"]}
     named = {str(one["name"]) for one in _dicts(whole["annotations"])}
     path = str(item.get("path") or "").strip("/")
@@ -125,11 +125,11 @@ def _darwin(whole: Any, name: str) -> Annotated:
 
 
 def _labelbox(whole: Any, name: str) -> Annotated:
-    """A row for each image, with the answers and objects of the labels of its projects."""
+    """One row per image, with the answers and objects of its labels in each project."""
     for row in _dicts(whole):
         image = row["data_row"].get("external_id") or row["data_row"]["row_data"]
         made = [label["annotations"] for project in _dicts(row["projects"]) for label in _dicts(project["labels"])]
-        if not made:  # nobody has looked at it yet
+        if not made:  # not annotated yet
             continue
         answers = [one for some in made for one in _dicts(some.get("classifications", ()))]
         chosen = [one.get("radio_answer") or one.get("checklist_answers") or {} for one in answers]
@@ -139,7 +139,7 @@ def _labelbox(whole: Any, name: str) -> Annotated:
 
 
 def _fiftyone(whole: Any, name: str) -> Annotated:
-    """Names of classes, and their number for the name of each image, as FiftyOne writes it."""
+    """``classes``, and ``labels`` with the class indices of each image."""
     classes, labels = whole["classes"], whole["labels"]
     for image, label in labels.items():
         told = label if isinstance(label, list) else [label]
@@ -162,7 +162,7 @@ EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
 
 
 def annotated(whole: Any, name: str) -> tuple[str, list[tuple[str, set[str]]]] | None:
-    """The tool that wrote a file, and the images that it annotates with their labels; None of another file.
+    """The tool that exported a file, and its (image, labels); None if no known tool did.
 
     >>> annotated([{"data": {"image": "/data/1.jpg"}, "annotations": [{"result": [{"value": {"choices": ["cat"]}}]}]}], "a.json")
     ('Label Studio', [('/data/1.jpg', {'cat'})])

@@ -1,4 +1,4 @@
-"""What the names of files alone may tell: a split that all begin with; classes, of which it is asked."""
+"""Splits from file names if all begin with one; possible classes in file names, which are only reported."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataprops.sources.splitnames import split_of
 from dataprops.sources.table import shown
 
 WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
-FEW_NAMES = 200  # beginnings of file names that may be classes
-LEAST_FIELDS, MOST_SHOWN = 3, 3  # parts of names; parts that are told
-MOST_NAMES = 0.9  # share of the names that have as many parts
-LEAST_FORM = 0.05  # share of the names that have a form
-MOST_ENDS = 5  # classes by the last figure of the file's name
+FEW_NAMES = 200  # largest number of distinct first words of file names that may be classes
+LEAST_FIELDS, MOST_SHOWN = 3, 3  # least number of parts of a name; parts shown in a decision
+MOST_NAMES = 0.9  # least fraction of the names with the same number of parts
+LEAST_FORM = 0.05  # least fraction of the names for each form
+MOST_ENDS = 5  # largest number of classes at the end, in a part or by the form of file names
 
 
 def splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, ...]]:
-    """Splits that all names of files begin with, ``train_00001.jpg`` and ``test_00001.jpg``."""
+    """Splits from file names, if all begin with one: ``train_00001.jpg`` and ``test_00001.jpg``."""
     words = [re.match(r"([A-Za-z]+)[-_ ]", key.rpartition("/")[2]) for key in keys]
     split = [None if word is None else _split_in(word[1]) for word in words]
     count = Counter(split)
@@ -29,12 +29,12 @@ def splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, 
 
 
 def _split_in(word: str) -> str | None:
-    """The split that a name begins with, also one of several: ``testA``."""
+    """The split that a word names, optionally with a capital letter appended: ``testA``."""
     return split_of(word) or split_of(re.sub(r"(?<=[a-z])[A-Z]$", "", word))
 
 
 def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes in file names where no folder is one: ``cat.0.jpg``, ``dog.1.jpg``."""
+    """A remark on possible classes in file names, for images without class folders: ``cat.0.jpg``, ``dog.1.jpg``."""
     words = [re.match(WORDS, key.rpartition("/")[2]) for key in keys]
     count = Counter(word[0] for word in words if word)
     if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
@@ -49,7 +49,7 @@ def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
 
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
+    """A remark on possible classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
     ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])", key.rpartition(".")[0]) for key in keys]
     bases = {end[1] for end in ends if end}
     count = Counter(end[2] for end in ends if end)
@@ -61,7 +61,7 @@ def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
 
 
 def _fields(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on classes within file names of several parts: ``26_1_0_20170116.jpg``, of which the second is 0 or 1."""
+    """A remark on possible classes in a part of file names: ``26_1_0_20170116.jpg``, where the second is 0 or 1."""
     names = [key.rpartition("/")[2].partition(".")[0].split("_") for key in keys]
     number = len(names[0])
     if number < LEAST_FIELDS or sum(len(name) == number for name in names) < MOST_NAMES * len(names):
@@ -81,7 +81,7 @@ def _fields(keys: list[str]) -> tuple[Decision, ...]:
 
 
 def _forms(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on names of a few forms that differ in their words: ``Im001_ACRIMA.jpg`` and ``Im310_g_ACRIMA.jpg``."""
+    """A remark on file names of a few forms that differ in a word: ``Im001_ACRIMA.jpg`` and ``Im310_g_ACRIMA.jpg``."""
     stems = [key.rpartition("/")[2].rpartition(".")[0] for key in keys]
     count = Counter(re.sub(r"\d+", "0", stem) for stem in stems)
     if not 1 < len(count) <= MOST_ENDS or min(count.values()) < max(2, LEAST_FORM * len(keys)):

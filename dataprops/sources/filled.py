@@ -1,4 +1,4 @@
-"""Fill in what files beside the images tell of them, and what these name that is not there."""
+"""Fill in missing values from files beside the images, and record images that these list but that are missing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from dataprops.sources.labels import SEPARATOR
 
 
 def fill(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list[str | None]]) -> int:
-    """Fill in unknown values from a table; returns how many images it lists."""
+    """Fill in unknown values from a table.
+
+    Parameters
+    ----------
+    rows : mapping
+        Image -> row of the table.
+    values : mapping
+        Column of `table` -> value of each row.
+
+    Returns
+    -------
+    int
+        Number of images that the table lists.
+    """
     at = [rows.get(key) for key in table["key"]]
     for column, told in values.items():
         own = table[column].tolist()
         if column == "label" and any(known is None and row is not None for known, row in zip(own, at, strict=True)):
-            table.attrs["empty_classes"] = []  # folders are no classes here: one without images is none that is missing
+            table.attrs["empty_classes"] = []  # folders are not the classes here, so an empty one is not an empty class
         table[column] = pd.Series(
             [known if row is None or known is not None else told[row] for known, row in zip(own, at, strict=True)],
             dtype=object,
@@ -25,18 +38,19 @@ def fill(table: pd.DataFrame, rows: Mapping[str, int], values: Mapping[str, list
 
 
 def fill_labels(table: pd.DataFrame, labels: Mapping[str, str | None]) -> int:
-    """Fill in unknown labels, by image; several of one image stand in one text (`SEPARATOR`). Returns how many images it lists."""
+    """Fill in unknown labels: image -> label, or several joined by `SEPARATOR`. Returns the number of images listed."""
     if any(SEPARATOR in (label or "") for label in labels.values()):
         table.attrs["several"] = True
     return fill(table, {key: row for row, key in enumerate(labels)}, {"label": list(labels.values())})
 
 
 def tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
-    """Count images that a table lists but that are missing as left out."""
+    """Record images that a table lists but that are missing as left out."""
     known = {*table["key"], *table.attrs.get("ignored", ())}
     add_absent(table, [path for path in named if path not in known])
 
 
 def add_absent(table: pd.DataFrame, absent: Sequence[str]) -> None:
+    """Record these paths as left out because they are missing."""
     table.attrs["ignored"] = [*table.attrs.get("ignored", ()), *absent]
     table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **dict.fromkeys(absent, ABSENT)}

@@ -1,4 +1,4 @@
-"""A folder laid out as class/file, split/class/file, or as `structure` finds it."""
+"""A folder laid out as class/file, split/class/file, or as `structure` infers."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = SURE
 IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIONS))}, and into files of other names)"
-# Whatever these hold, it is no image: not opened to look
+# Never images, so not opened to check
 OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".wav", ".mp3"}
 
 
-# Files that a source of their own reads, by a part of their names
+# Part of a file name -> the source that reads these files
 PUBLISHED = (
     *(("-idx3-ubyte", "mnist"), ("data_batch_", "cifar10"), ("_32x32.mat", "svhn"), ("train_X.bin", "stl10")),
     *(("cifar-100-", "cifar100"), ("fine_label_names", "cifar100")),
 )
-SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders of macOS and Synology, with pictures that belong to nobody
+SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # resource forks (macOS) and thumbnails (Synology)
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     """List the images below a folder; see `sources.Source`.
 
-    Classes, splits and patients follow from the folders as `structure` says; masks beside images are left out (`masks`). Files
-    with an unknown ending are known by their first bytes. What is left out is listed with its reason: hidden files, files that
-    are no images, what is no file (a pipe), folders that cannot be listed, and links to a folder that is walked already (so
-    loops end; a real folder goes before a link to it).
+    Classes, splits and patients are inferred from the folders (`structure`); masks beside images are left out (`masks`). Files with an
+    unknown suffix are identified by their first bytes. Everything left out is listed with its reason: hidden files, files that are not
+    images, pipes, sockets and devices, folders that cannot be listed, and links to a folder that was already visited (which ends
+    loops; real folders are visited before links).
 
     Raises
     ------
     DatapropsError
-        If the folder does not exist or holds no image.
+        If the folder does not exist, cannot be listed, or holds no image.
     """
     root = _directory(location)
     keys, ignored, folders = _walk(root, _is_image)
@@ -83,7 +83,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _beside(file: Path) -> bytes:
-    """A file beside the images. Raises OSError if it is too large to be a table of them."""
+    """Read a file beside the images. Raises OSError if it is too large to be a table of them."""
     size = file.stat().st_size
     if size > COCO_MOST:
         raise OSError(errno.EFBIG, "it is too large")
@@ -102,14 +102,19 @@ def _tell_arrays(table: pd.DataFrame, root: Path) -> None:
 
 
 def listed(location: str, options: SourceOptions, wanted: Callable[[os.DirEntry], bool], what: str) -> pd.DataFrame:
-    """The selected files below a folder, with class, split and group as in `scan`.
+    """List the selected files below a folder, with class, split and group as in `scan`.
 
     Parameters
     ----------
     wanted : callable
-        wanted(entry) -> whether a file counts; called with what is no folder.
+        wanted(entry) -> whether to list it; called for entries that are not directories.
     what : str
-        What was looked for, for the message when there is none.
+        What `wanted` selects, for the error message.
+
+    Raises
+    ------
+    DatapropsError
+        As `scan`.
     """
     return layout(location, *_walk(_directory(location), wanted), options, what, tell=False)
 
@@ -124,7 +129,7 @@ def _directory(location: str) -> Path:
 
 
 def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) -> str:
-    """What a folder without images holds instead, and how to give it."""
+    """A hint for the error message: what a folder without images holds instead, and how to read it."""
     if volumes:
         return f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}"
     if source := next((source for part, source in PUBLISHED if any(part in name for name in ignored)), None):
@@ -149,23 +154,25 @@ def layout(
     what: str = IMAGES,
     tell: bool = True,
 ) -> pd.DataFrame:
-    """The table of images by their relative paths with forward slashes, of a folder or of what holds one.
+    """The table of images of a folder, an archive or a remote prefix.
 
     Parameters
     ----------
+    keys : list of str
+        Relative paths of the images, with forward slashes.
     ignored : dict
-        What was left out already -> the reason.
+        File left out -> reason.
     folders : list of str
-        All folders, for classes without images.
+        All folders, to report classes without images.
     what : str
-        What was looked for, for the message when there is none.
+        What was looked for, for the error message.
     tell : bool
-        Whether to warn of volumes that are left out.
+        Whether to warn about NIfTI volumes left out.
 
     Raises
     ------
     DatapropsError
-        If there is no image.
+        If there are no images, or none is left by --include and --exclude.
     """
     volumes = [name for name in ignored if name.lower().endswith((".nii", ".nii.gz"))]
     if not keys:
@@ -198,7 +205,14 @@ def _bytes_of(item: tuple[str, str]) -> bytes:
 
 
 def chosen(location: str, keys: list[str], options: SourceOptions) -> tuple[list[str], dict[str, str], list[Decision]]:
-    """The images that count: asked for, no masks, no second copy of the set; what does not, and the decisions.
+    """Select images: matched by --include and --exclude, without masks, derived data and second copies of the dataset.
+
+    Returns
+    -------
+    kept : list of str
+    left_out : dict
+        Key -> reason.
+    decisions : list of Decision
 
     Raises
     ------
@@ -224,7 +238,7 @@ def chosen(location: str, keys: list[str], options: SourceOptions) -> tuple[list
 
 
 def _empty(keys: list[str], folders: list[str], found: Structure) -> list[str]:
-    """Folders at the level of the classes that hold no image, relative to the root."""
+    """Folders at the level of the classes without images, relative to the root."""
     depth, root = found.depth, found.root
     inner = [key[len(root) :] for key in keys]
     labelled = {"/".join(key.split("/")[: depth + 1]) for key in inner if key.count("/") > depth}
@@ -240,7 +254,7 @@ def _empty(keys: list[str], folders: list[str], found: Structure) -> list[str]:
 
 
 def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str], dict[str, str], list[str]]:
-    """Keys of images, of ignored files with the reasons, and of folders, relative and with forward slashes."""
+    """Images, ignored files with reasons, and folders, as relative paths with forward slashes."""
     keys: list[str] = []
     ignored: dict[str, str] = {}
     folders: list[str] = []
@@ -248,7 +262,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
     waiting = [""]
     links: list[str] = []
     while waiting or links:
-        if not waiting:  # links last: which of two names of a folder counts must not depend on the order of the disk
+        if not waiting:  # links last and sorted: which path of a folder is used must not depend on the directory order
             links.sort(key=os.fsencode, reverse=True)
             waiting.append(links.pop())
         folder = waiting.pop()
@@ -289,7 +303,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
 
 
 def has_image(root: Path) -> bool:
-    """Whether there is an image anywhere below, by its name; ends at the first."""
+    """Whether there is a file with an image suffix anywhere below."""
     return any(
         ending_of(name) in EXTENSIONS
         for _, _, names in os.walk(root, followlinks=False)
@@ -306,7 +320,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_image(entry: os.DirEntry) -> bool:
-    """By its name where that is sure, else by its first bytes."""
+    """Decide by the suffix if that is certain, else by the first bytes."""
     ending = ending_of(entry.name)
     if ending in EXTENSIONS:
         return is_there(entry)
@@ -325,7 +339,7 @@ def _head(entry: os.DirEntry) -> bytes:
 
 
 def is_there(entry: os.DirEntry) -> bool:
-    """Whether it is a file. A link that leads nowhere counts, as an unreadable one. A pipe would block who reads it."""
+    """Whether it is a regular file or a broken link (reported as unreadable); not a pipe, since opening one may block."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
     except OSError:
@@ -333,7 +347,7 @@ def is_there(entry: os.DirEntry) -> bool:
 
 
 def is_special(entry: os.DirEntry) -> bool:
-    """Whether it is there and neither a file nor a folder: a pipe, a socket or a device."""
+    """Whether it is a pipe, a socket or a device."""
     try:
         return not entry.is_file() and not entry.is_dir() and os.path.exists(entry.path)  # noqa: PTH110 - as `is_there`
     except OSError:
@@ -341,12 +355,18 @@ def is_special(entry: os.DirEntry) -> bool:
 
 
 def begins_as_dicom(entry: os.DirEntry) -> bool:
-    """Whether a file begins like a DICOM file; the directory of a disc does, too, and is none."""
+    """Whether a file begins like a DICOM file and is not a DICOMDIR."""
     return entry.name.upper() != "DICOMDIR" and dicom_header.is_dicom(_head(entry)[: dicom_header.HEAD])
 
 
 def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[str | None]:
-    """The patient (or the label, as `what` says) of each path by a regular expression; see `SourceOptions`."""
+    """The patient (or what `what` names, such as the label) in each path by a regular expression; see `SourceOptions`.
+
+    Raises
+    ------
+    DatapropsError
+        If the pattern is invalid or has no group.
+    """
     if pattern is None:
         return [None] * len(keys)
     try:
@@ -362,7 +382,7 @@ def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[st
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-    """The bytes of one file, or its array if it holds one."""
+    """Read one file: its bytes, or the array of a .npy or .npz file. Raises OSError."""
     if key.lower().endswith(onearray.SUFFIXES):
         return onearray.read(Path(location) / key)
     return read_whole(os.path.join(location, key))  # noqa: PTH118 - a million files, no Path for each

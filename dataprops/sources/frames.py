@@ -1,10 +1,10 @@
-"""DICOM with every frame of every file: ``dicom:FOLDER`` or ``dicom:MANIFEST``. Reads all headers when it scans.
+"""Multi-frame DICOM: ``dicom:FOLDER`` or ``dicom:MANIFEST``. Scanning reads all headers.
 
-A file of one frame has its path as key, frame i (from 1) of several ``path#frame=i``. Classes, splits and groups come from the folders
-or the manifest, as for single images; patients, studies and series as hashes from the files, as everywhere.
+The key of a single-frame file is its path; that of frame i (from 1) of several is ``path#frame=i``. Classes, splits and groups come
+from the folders or the manifest, as for single images; patients, studies and series are hashes of ids in the files.
 
-Rules: ``frames=all`` (default), ``frames=middle`` (one of each file) or ``frames=N`` (every N-th: neighbouring frames of a cine
-loop or a volume are nearly the same picture); ``label=KEYWORD``, an element that names no person, in place of the folder's name.
+Rules: ``frames=all`` (default), ``frames=middle`` (one per file) or ``frames=N`` (every N-th, since neighbouring frames of a cine
+loop or a volume are nearly identical); ``label=KEYWORD`` takes the label from a DICOM element that identifies no person.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ HELD_BYTES = 2**29
 
 
 def is_manifest(location: str) -> bool:
-    """Whether a location is a table of files rather than a folder."""
+    """Whether a location is a manifest rather than a folder."""
     return location.lower().endswith(manifest.SUFFIXES)
 
 
 def base(location: str) -> Path:
-    """The folder that keys count from."""
+    """The folder to which keys are relative."""
     path = Path(location)
     return path if path.is_dir() else path.parent
 
@@ -60,7 +60,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If there is nothing, or a rule is wrong.
+        If there are no files, or a rule is invalid.
     """
     rules = chosen_rules(options, RULES)
     step = _step(rules["frames"] or "all")
@@ -91,7 +91,7 @@ def _is_dicom(entry: os.DirEntry) -> bool:
 
 
 def _step(frames: str) -> int:
-    """Every how many frames; 0 for the middle one."""
+    """The step between frames; 0 for only the middle one. Raises DatapropsError if the rule is invalid."""
     if frames in ("all", "middle"):
         return 1 if frames == "all" else 0
     if frames.isascii() and frames.isdigit() and int(frames) >= 1:
@@ -112,7 +112,7 @@ def _keys(key: str, frames: int, step: int) -> Iterator[str]:
 
 
 def _look(file: Path, tag: str | None) -> tuple[int, str | None]:
-    """Frames that a file can hold, and its label. 1 for one that cannot be read: reading it says why."""
+    """Number of frames, as far as the file's size allows, and the label; (1, None) if unreadable, which is reported on reading."""
     try:
         with guarded(lambda error: dicom_header.UnreadableDicom(reason_of(error))):
             header = dicom_header.read_header(file, [*dicom_header.SIZE_TAGS, *([tag] if tag else [])])
@@ -123,7 +123,7 @@ def _look(file: Path, tag: str | None) -> tuple[int, str | None]:
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of a file, or of a file with one of its frames alone."""
+    """The bytes of a file, or of a DICOM file with only the given frame. Raises OSError."""
     name, _, number = key.partition(MARK)
     if not number:
         return manifest.read(location, key, options) if is_manifest(location) else read_whole(base(location) / key)
