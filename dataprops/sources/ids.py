@@ -1,7 +1,7 @@
-"""Tables of ids that images or their folders are called after, where no table names the images themselves.
+"""Tables keyed by ids that occur in image or folder names, used if no table lists the images themselves.
 
-``train/5776db0cec75/8174f49500a5/1.dcm`` is of the row ``5776db0cec75_study``; ``jpeg/1.3.6.1.4/1-247.jpg`` of the row of which a path
-leads through ``1.3.6.1.4``; ``00070df0-bbc3_green.png`` of the row ``00070df0-bbc3``.
+``train/5776db0cec75/8174f49500a5/1.dcm`` belongs to the row ``5776db0cec75_study``, ``jpeg/1.3.6.1.4/1-247.jpg`` to the row whose
+path contains the folder ``1.3.6.1.4``, ``00070df0-bbc3_green.png`` to the row ``00070df0-bbc3``.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
-ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # what may be one; a shorter number may be anything
-# of the images that tables must name together, and one; the first also of a table's rows that must have ids of their own
+ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # a candidate; shorter numbers are ambiguous
+# minimum fraction of images matched by all tables, and by one; SHARE is also the minimum fraction of distinct ids among a table's rows
 SHARE, LEAST = 0.7, 0.1
 _DEFAULTS = SourceOptions()
 
 
 def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
-    """Labels, splits and patients of images by a table of ids; whether there is one."""
+    """Fill in labels, splits and patients from a table of ids; return whether there is one."""
     likely = [name for name in names if name.lower().endswith(TABLES) and not is_example(name)]
     likely = few_of_a_kind(likely)
-    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
+    alike: dict[
+        tuple[str, ...], dict[str, pd.DataFrame]
+    ] = {}  # tables with the same columns are parts of one, such as splits
     for name in likely if len(likely) <= MOST_TABLES else ():
         if not (frame := frame_of(name, read)).empty:
             alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
     keys = table["key"].tolist()
-    best: dict[str, list[_Told]] = defaultdict(list)  # by the columns of labels, which tables of two forms may share
+    best: dict[str, list[_Told]] = defaultdict(list)  # by label columns, which tables with different columns may share
     for parts in alike.values():
         if (told := _best(keys, parts, options)) is not None:
             best[told.by].append(told)
@@ -53,7 +55,7 @@ def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
 def with_patients_of_ids(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> None:
-    """Patients of images that have none by a table of slides or studies, whose ids the names or folders of nearly all begin with."""
+    """Fill in missing patients from a table of slides or studies whose ids begin the names or folders of nearly all images."""
     likely = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
     if table["group"].notna().any() or options.group_pattern is not None or len(likely) > MOST_TABLES:
         return
@@ -76,7 +78,7 @@ def with_patients_of_ids(
 
 
 class _Told(NamedTuple):
-    """What tables of one form tell of the images that they name, by their keys; by which columns, and how."""
+    """Values by image key from tables with the same columns, the columns that supply them, and the reason for the match."""
 
     by: str
     label: dict[str, str | None]
@@ -88,7 +90,7 @@ class _Told(NamedTuple):
 
 
 def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: SourceOptions) -> _Told | None:
-    """What tables of one form tell by the ids that name most images; None without any."""
+    """Values from tables with the same columns, matched by the ids that cover most images; None without a match."""
     frame = pd.concat(parts.values(), ignore_index=True)
     splits = [split_of_list(name) for name, own in parts.items() for _ in range(len(own))]
     best = None
@@ -105,7 +107,7 @@ def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: Sourc
 
 
 def _ids(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
-    """Columns of ids, one for each row, and the rows of each; those of paths together, by the folders on their way."""
+    """Id columns with distinct values, and the rows of each id; path columns count as one, by the folders in their paths."""
     ways: dict[str, list[int]] = defaultdict(list)
     of_paths: list[str] = []
     for column in map(str, frame.columns):
@@ -130,7 +132,7 @@ def _ids(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
 
 
 def _called(keys: Sequence[str], ids: dict[str, list[int]]) -> Iterator[tuple[str, list[str | None]]]:
-    """What images are called after: a folder of each, the deepest first, or the beginning of its name that is an id."""
+    """Candidate ids of each image: the folder at each level, deepest first, then the prefix of its name that is a known id."""
     ways = [key.split("/")[:-1] for key in keys]
     for level in range(max(map(len, ways), default=0) - 1, -1, -1):
         yield "folders", [way[level] if len(way) > level else None for way in ways]
@@ -152,7 +154,7 @@ def _told(
     splits: Sequence[str | None],
     why: str,
 ) -> _Told | None:
-    """What the rows of each image tell, if that is one label of few."""
+    """Values of the matched rows, if they give each image one label out of few; otherwise None."""
     used: list[str] = []
     try:
         labels, several, told = labels_of(frame, options, why, used)
@@ -177,7 +179,7 @@ def _told(
 
 
 def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:
-    """Labels and patients of the images, and splits where folders tell none."""
+    """Fill in labels and patients, and splits if the folders give none."""
     for column in ("label", "split", "group"):
         told = {key: value for one in tables for key, value in getattr(one, column).items()}
         if any(told.values()) and (column != "split" or table["split"].isna().all()):

@@ -1,8 +1,8 @@
-"""Lists beside images that name none of them: lists that are joined by ids with one that does, and lists in the order of the images.
+"""Lists that contain no image names: lists joined by id to an index of the images, and lists in image order.
 
-``images.txt`` has a number and a path in each line, as CUB's has, and ``image_class_labels.txt`` the number and a label. And
-``imagelabels.mat``, or a text of one word in each line, has as many labels as there are images, whose names end in the numbers from
-0 or 1 on without a gap.
+As in CUB, each line of ``images.txt`` has a number and a path, each line of ``image_class_labels.txt`` the number and a label.
+``imagelabels.mat``, or a text file with one word per line, has one label per image, where the image names end in consecutive
+numbers from 0 or 1.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ OF_LABELS = frozenset(
 )
 OF_NAMES = frozenset(("names", "classes", "categories", "labels", "classnames"))
 INDEX = frozenset(("images", "image", "files", "filenames", "imagenames", "index", "names"))
-MOST_CLASSES, LONGEST = 1000, 60  # of a list in the order of the images; letters of one
-BEGINNINGS = {"tr": "train", "va": "val", "te": "test", "ts": "test"}  # of lists of numbers: trnid, valid, tstid
+MOST_CLASSES, LONGEST = 1000, 60  # classes of a list in image order; characters of a class name
+BEGINNINGS = {
+    "tr": "train",
+    "va": "val",
+    "te": "test",
+    "ts": "test",
+}  # prefixes of lists of image numbers: trnid, valid, tstid
 
 
 class Joined(NamedTuple):
-    """Values of images by their keys, the file that tells them, and how it names them."""
+    """Values by image key, the file they come from, and how it was matched."""
 
     value_of: dict[str, str]
     name: str
@@ -42,7 +47,7 @@ Read = Callable[[str], bytes]
 
 
 def labels_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
-    """Labels by a list that is joined by ids, or is in the order of the images; None without one."""
+    """Labels from a list joined by id or in image order; None without one."""
     rows = _rows(names, read)
     for index, images in _indexes(keys, rows):
         for name, values in _joined_to(index, images, rows):
@@ -54,7 +59,7 @@ def labels_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Jo
 
 
 def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
-    """Splits by a list that is joined by ids, 1 for train where it is called so, or by lists of the images' numbers; None without."""
+    """Splits from a list joined by id (1 is train in a list named train), or from lists of image numbers; None without one."""
     rows = _rows(names, read)
     for index, images in _indexes(keys, rows):
         for name, values in _joined_to(index, images, rows):
@@ -72,7 +77,7 @@ def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Jo
 
 
 def _rows(names: Sequence[str], read: Read) -> dict[str, list[list[str]]]:
-    """The lines of texts that may be such lists, in their values; an index alone is none."""
+    """Candidate text files, each line split into its values; empty if there is only an index."""
     found: dict[str, list[list[str]]] = {}
     texts = {name: _words(name) for name in names if name.lower().endswith(TEXTS)}
     telling = {name for name, words in texts.items() if words & (OF_LABELS | OF_FOLDERS.keys())}
@@ -89,7 +94,7 @@ def _rows(names: Sequence[str], read: Read) -> dict[str, list[list[str]]]:
 
 
 def _indexes(keys: Sequence[str], rows: Mapping[str, list[list[str]]]) -> list[tuple[str, dict[str, str]]]:
-    """Lists of an id, each once, and the path of an image in each line: name, and the image of each id."""
+    """Lists with a unique id and an image path per line: list name, and image by id."""
     known = by_ends(keys) if any(INDEX & _words(name) for name in rows) else {}
     found = []
     for name, told in rows.items():
@@ -104,7 +109,7 @@ def _indexes(keys: Sequence[str], rows: Mapping[str, list[list[str]]]) -> list[t
 def _joined_to(
     index: str, images: Mapping[str, str], rows: Mapping[str, list[list[str]]]
 ) -> list[tuple[str, dict[str, str]]]:
-    """Lists beside an index that give nearly all of its ids one value each: name, and the value of each image."""
+    """Lists that give nearly every id of an index exactly one value: list name, and value by image."""
     found = []
     for name, told in rows.items():
         if name == index or posixpath.dirname(name) != posixpath.dirname(index) or len(told[0]) != 2:
@@ -116,7 +121,7 @@ def _joined_to(
 
 
 def _names_of(codes: set[str], rows: Mapping[str, list[list[str]]], others: set[str]) -> dict[str, str]:
-    """Names of classes by their codes, of a list that has one for each."""
+    """Class names by code, from a list with one line per code."""
     for name, told in rows.items():
         if name not in others and len(told[0]) == 2 and OF_NAMES & _words(name):
             called = {code: value.strip() for code, value in told}
@@ -126,7 +131,7 @@ def _names_of(codes: set[str], rows: Mapping[str, list[list[str]]], others: set[
 
 
 def _numbered(keys: Sequence[str]) -> dict[int, str]:
-    """Images of one folder by the numbers at the ends of their names, if these go on from 0 or 1 without a gap."""
+    """Images of a single folder by the number at the end of their name, if the numbers are consecutive from 0 or 1."""
     found = {int(number[0]): key for key in keys if (number := re.search(r"(?<!\d)\d{1,18}$", stem_of(key)))}
     whole = len(found) == len(keys) > 1 and min(found) in (0, 1) and max(found) - min(found) == len(found) - 1
     return found if whole and len({posixpath.dirname(key) for key in keys}) == 1 else {}
@@ -135,7 +140,7 @@ def _numbered(keys: Sequence[str]) -> dict[int, str]:
 def _in_order(
     keys: Sequence[str], names: Sequence[str], rows: Mapping[str, list[list[str]]], read: Read
 ) -> Joined | None:
-    """Labels by a list with as many values as a folder has images that are numbered without a gap."""
+    """Labels from a list with as many values as a folder has consecutively numbered images."""
     folders: dict[str, list[str]] = {}
     for key in keys:
         folders.setdefault(posixpath.dirname(key), []).append(key)
@@ -162,7 +167,7 @@ def _in_order(
 
 
 def _by_numbers(keys: Sequence[str], name: str, read: Read) -> Joined | None:
-    """Splits by a file's lists of numbers, each called as a split, that together number all images once."""
+    """Splits from a file's number lists, each named after a split, that together contain every image number exactly once."""
     images = _numbered(keys)
     parts = (
         {BEGINNINGS.get(variable[:2].lower()): values for variable, values in _numbers(name, read).items()}
@@ -190,5 +195,5 @@ def _words(name: str) -> set[str]:
 
 
 def _ends(stem: str) -> list[str]:
-    """The word of labels at the end of a name without a gap: imagelabels."""
+    """The label word at the end of a name without separators: imagelabels."""
     return [word for word in OF_LABELS if len(word) > 2 and stem.endswith(word)]

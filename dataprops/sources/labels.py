@@ -1,9 +1,8 @@
-"""Labels as numbers: codes of classes, or the values themselves; spellings of one class; several labels of one image.
+"""Labels as numbers (class codes or numeric values), spelling variants of a class, and multi-label images.
 
-Several labels of an image stand in one text with `SEPARATOR` between them, sorted, each once. In the paper's definition |y_j - y_k|
-of two images is 1 if their labels differ, else 0. For sets of labels, written as vectors of 0 and 1, that is the largest difference
-over the labels (the L-infinity distance): 1 as soon as one label is on one image and not on the other. ``--label NAME`` holds one
-label against the rest.
+The labels of a multi-label image are stored as one string: sorted, without repeats, joined by `SEPARATOR`. In the paper's
+definition, |y_j - y_k| is 1 if the labels of two images differ, otherwise 0. For label sets, written as 0/1 vectors, that is the
+L-infinity distance: 1 if any label is on one image and not on the other. ``--label NAME`` classifies one label against the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from dataprops.errors import DatapropsError
 
 
 def _number(text: str) -> float | None:
-    if "_" in text:  # Python reads 1_5 as 15; in a label it is a name
+    if "_" in text:  # Python parses 1_5 as 15; as a label it is a name
         return None
     try:
         value = float(text)
@@ -34,15 +33,15 @@ def _number(text: str) -> float | None:
 def label_values(
     labels: Sequence[str | None], kind: str = "auto", paths: Sequence[str] | None = None
 ) -> tuple[str, np.ndarray, list[str]]:
-    """Turn labels into numbers.
+    """Convert labels to numbers.
 
     Parameters
     ----------
     labels : sequence of str or None
         None = unlabelled.
     kind : str
-        "classes", "numbers", or "auto": numbers if every label is one and at least one is not a whole number,
-        else classes.
+        "classes", "numbers", or "auto": numbers if all labels are numeric and at least one is not an integer,
+        otherwise classes.
     paths : sequence of str, optional
         For the error message.
 
@@ -51,14 +50,14 @@ def label_values(
     kind : str
         "classes", "numbers" or "none".
     y : float64 [n]
-        Position in `classes`, or the number; NaN = unlabelled.
+        Index into `classes`, or the numeric label; NaN = unlabelled.
     classes : list of str
-        Distinct labels, whole numbers in numeric order, others in alphabetic order; empty unless `kind` is "classes".
+        Distinct labels, integers in numeric order, others in alphabetic order; empty unless `kind` is "classes".
 
     Raises
     ------
     DatapropsError
-        If "numbers" are wanted and a label is none.
+        If `kind` is "numbers" and a label is not numeric.
     """
     given = sorted({label for label in labels if label is not None})
     if not given:
@@ -85,13 +84,13 @@ def label_values(
 
 
 SEPARATOR = "|"
-# of words between blanks that are labels: share that stands in two texts; lengths of the texts
+# space-separated labels: minimum fraction of words found in two texts; minimum number of different text lengths, in words
 RECURRING, LENGTHS = 0.8, 3
-NO_LABELS = "(none)"  # of an image that was looked at and has none of several possible labels
+NO_LABELS = "(none)"  # a multi-label image that was annotated and has no label
 
 
 def joined(labels: Iterable[str]) -> str:
-    """Several labels of one image as one text; that a row of it has none tells nothing where others have some.
+    """Join the labels of one image into one string; "(none)" is dropped if there are others.
 
     >>> joined(["b", "a", "b"]), joined([]), joined(["(none)", "a"])
     ('a|b', '(none)', 'a')
@@ -100,22 +99,22 @@ def joined(labels: Iterable[str]) -> str:
 
 
 class Several(NamedTuple):
-    """A set of which images have several labels: each image's, and how often each label occurs."""
+    """Labels of a multi-label dataset: the labels of each image, and the number of images with each label."""
 
     labels: list[str | None]
     counts: dict[str, int]
 
 
 def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool = False) -> Several | None:
-    """The labels of a set whose images have several, None if they have one.
+    """Split the labels of a multi-label dataset; None if every image has a single label.
 
-    Lists (``['a', 'b']``) are read as such. A separator counts if the labels hold parts that occur alone, too, or in two different
+    Lists (``['a', 'b']``) are parsed. A separator is accepted if parts of the labels also occur alone, or in two different
     combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
 
     Parameters
     ----------
     sure : bool
-        Whether `SEPARATOR` surely stands between labels.
+        Whether `SEPARATOR` is known to separate labels.
 
     >>> several(["A|B", "A", "C"]).counts, several(["Salt, sea", "Sweet"])
     ({'A': 2, 'B': 1, 'C': 1}, None)
@@ -142,8 +141,8 @@ def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool
 
 
 def _words(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Labels with blanks between them: numbers; words of which every one is a label of its own elsewhere; or few words in more
-    combinations than there are words, of three lengths or more. ``left eye`` and ``right hand`` are classes.
+    """Space-separated labels: numbers; words that each occur alone as a label; or a few words in more combinations than there are
+    words, of at least three lengths. ``left eye`` and ``right hand`` are single classes.
 
     >>> _words(["16 0", "5"]), _words(["left eye", "right eye", "left hand", "right hand"])
     ({'16 0': ['16', '0']}, {})
@@ -167,7 +166,7 @@ def _listed(text: str) -> list[str] | None:
     text = text.strip()
     if text[:1] not in "[({" or text[-1:] not in "])}":
         return None
-    if "," not in text:  # as numpy prints them: ['a' 'b'], [0 1]
+    if "," not in text:  # numpy's format: ['a' 'b'], [0 1]
         if re.fullmatch(r"\[[\d.\s+-]*\]", text):
             return text[1:-1].split()
         text = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)
@@ -185,12 +184,12 @@ def _counted(parts: Sequence[Sequence[str] | None]) -> Several:
 
 
 def one_against_rest(labels: Sequence[str | None], wanted: str) -> list[str | None]:
-    """One label held against the rest: its name, or "not" and its name.
+    """Binary labels: the name of the wanted label, or "not" and the name.
 
     Raises
     ------
     DatapropsError
-        If no image has it.
+        If no image has the label.
 
     >>> one_against_rest(["A|B", "B", None], "A")
     ['A', 'not A', None]
@@ -204,12 +203,12 @@ def one_against_rest(labels: Sequence[str | None], wanted: str) -> list[str | No
 
 
 _SEPARATED = re.compile(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])|\s+|_+")
-# a blank that may as well be missing: between a letter and a digit, and between words of two letters or more
+# an optional space: between a letter and a digit, and between words of at least two letters
 _JOINED = re.compile(r"(?<=[^\W\d]) (?=\d)|(?<=\d) (?=[^\W\d])|(?<=[^\W\d]{2}) (?=[^\W\d]{2})")
 
 
 def words_of(name: str) -> list[str]:
-    """Words of a name, in lower case.
+    """Words of a name, lower-cased.
 
     >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
     (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
@@ -218,9 +217,9 @@ def words_of(name: str) -> list[str]:
 
 
 def spelling_key(label: str) -> str:
-    """What labels that differ only in their spelling have in common: case, blanks, separators, 0 and 0.0.
+    """Key shared by labels that differ only in spelling: case, spaces, separators, 0 and 0.0.
 
-    Separators count between numbers (``1-2``) and single letters (``I-II``), and at the ends (``HER2-``).
+    Separators are significant between numbers (``1-2``) and single letters (``I-II``), and at the ends (``HER2-``).
 
     >>> len({spelling_key(text) for text in ("No Tumor", "no_tumor ", "NO-TUMOR")}), spelling_key("1.0") == spelling_key("1")
     (1, True)
@@ -233,7 +232,7 @@ def spelling_key(label: str) -> str:
     if re.fullmatch(r"[+-]?(?:0|[1-9]\d*)\.0*", text):
         return text.partition(".")[0]
     if len(text) <= 1 or _number(text) is not None:
-        return text  # letters are classes of their own
+        return text  # single letters are case-sensitive
     text = _SEPARATED.sub(" ", text)
     return _JOINED.sub("", text).casefold()
 
@@ -242,21 +241,21 @@ _TRUTH = {"true": "1", "false": "0"}
 
 
 class Spelling(NamedTuple):
-    """A class of several spellings: the one that is kept, and how many images have each."""
+    """A class with several spellings: the spelling kept, and the number of images with each."""
 
     kept: str
     counts: dict[str, int]
 
 
 def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[Spelling]]:
-    """Labels that differ only in their spelling as one: the most frequent spelling is kept, of equals the plainer one.
+    """Merge labels that differ only in spelling: the most frequent spelling is kept; ties go to the plainer one.
 
     >>> one_spelling(["cat", "Cat ", "cat", None])
     (['cat', 'cat', 'cat', None], [Spelling(kept='cat', counts={'cat': 2, 'Cat ': 1})])
     """
     count = Counter(label for label in labels if label is not None)
     keys = {label: spelling_key(label) for label in count}
-    if set(keys.values()) <= set(_TRUTH) | set(_TRUTH.values()):  # True beside 1
+    if set(keys.values()) <= set(_TRUTH) | set(_TRUTH.values()):  # True and 1
         keys = {label: _TRUTH.get(key, key) for label, key in keys.items()}
     alike: dict[str, list[str]] = defaultdict(list)
     for label in count:
@@ -274,7 +273,7 @@ def one_spelling(labels: Sequence[str | None]) -> tuple[list[str | None], list[S
 
 
 def spelled(spellings: Iterable[Spelling]) -> str:
-    """Spellings in a sentence.
+    """Spellings with their counts, for a message.
 
     >>> spelled([Spelling("cat", {"cat": 2, "Cat ": 1})])
     "'cat' (2), 'Cat ' (1)"
@@ -284,16 +283,16 @@ def spelled(spellings: Iterable[Spelling]) -> str:
     )
 
 
-# What programs write for a value that is missing
+# Markers that programs write for missing values
 MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"})
 SURELY_MISSING = frozenset({"nan", "<na>", "#n/a", "nat"})
 
 
 def without_missing(labels: Sequence[str | None]) -> tuple[list[str | None], dict[str, int]]:
-    """Labels of which those that stand for a missing value are None, and how many these were.
+    """Replace missing-value markers by None; return the labels and the count of each marker.
 
-    ``nan`` and the like are written by programs; NA, None or null stand for a missing value only where such ones do, too, or in
-    two spellings: alone they may well be a class.
+    ``nan`` and the like always count. NA, None and null can be class names: they count only if ``nan`` or the like occurs too, or
+    if they occur in two spellings.
 
     >>> without_missing(["a", "nan", "None"]), without_missing(["None", "some"])
     ((['a', None, None], {'nan': 1, 'None': 1}), (['None', 'some'], {}))

@@ -1,4 +1,4 @@
-"""Levels of folders that tell neither class nor split nor patient: numbered parts, sizes, variants, drawers by the first letter."""
+"""Folder levels that are neither class nor split nor patient: numbered parts, sizes, versions, initial-letter folders."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ CHUNKS = FILLERS | frozenset(
     )
 )
 _PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume", "base")]
-# of one set, each with all classes
+# of one dataset, each with all classes
 VARIANTS = (DONE | AS_IT_WAS) - {"aligned", "unaligned", "uncropped", "normalized", "normalised", "denoised"}
 SIZE = re.compile(r"\d{2,4} ?[xX] ?\d{2,4}(?: ?px)?")
 ALIKE = 0.9
-NAMED = 4  # names shown in a decision
+NAMED = 4  # names shown in a message
 
 
 def inside_of(rests: list[list[str]]) -> dict[str, set[str]]:
-    """Names of the folders below each top folder."""
+    """Names of the subfolders of each top folder."""
     inside: dict[str, set[str]] = defaultdict(set)
     for rest in rests:
         if rest:
@@ -69,7 +69,7 @@ def few_of(names: Iterable[str]) -> str:
 
 
 def is_chunk(name: str) -> bool:
-    """Whether a folder is a numbered part, such as images_001 or siteA."""
+    """Whether a folder name is that of a numbered part, such as images_001 or siteA."""
     words = words_of(name)
     if len(words) > 1 and not name[-1:].isdigit() and len(words[-1]) == 1:
         words.pop()
@@ -78,14 +78,14 @@ def is_chunk(name: str) -> bool:
 
 
 def are_parts(names: Iterable[str]) -> bool:
-    """Whether folders are numbered parts with a name before: ``HAM10000_images_part_1``."""
+    """Whether all folders are numbered parts with a common prefix: ``HAM10000_images_part_1``."""
     stems = {re.sub(r"[-_ ]?\d+$", "", name) for name in names if name[-1:].isdigit()}
     return len(stems) == 1 and all(name[-1:].isdigit() for name in names) and words_of(min(stems))[-1:] in _PARTS
 
 
 def without_parts(rests: list[list[str]], split: list[str | None]) -> list[list[str]]:
-    """Without the numbered parts of one split, each with the same classes, where another split has none: ``train/fold_0/a``,
-    ``val/images``; other folders as they are.
+    """Drop the level of numbered parts (each with the same classes) of a split if another split has no classes:
+    ``train/fold_0/a``, ``val/images``. Other folders are returned unchanged.
     """
     parts = {rest[0] for rest in rests if rest and is_chunk(rest[0])}
     others = [rest for rest in rests if rest and rest[0] not in parts]
@@ -99,8 +99,8 @@ def without_parts(rests: list[list[str]], split: list[str | None]) -> list[list[
 
 
 def are_drawers(rests: list[list[str]]) -> bool:
-    """Whether the first folders only sort the second ones by how their names begin: ``a/abbey``, ``p10/p10000032``."""
-    rests = [rest for rest in rests if rest]  # images of a split without folders say nothing
+    """Whether the top folders only group the next level by initial letters or digits: ``a/abbey``, ``p10/p10000032``."""
+    rests = [rest for rest in rests if rest]  # ignore images of a split without folders
     if not all(len(rest) > 1 for rest in rests):
         return False
     letters = all(len(rest[0]) == 1 and rest[1][:1] == rest[0] and rest[1][1:2].isalpha() for rest in rests)
@@ -112,7 +112,8 @@ def are_drawers(rests: list[list[str]]) -> bool:
 
 
 def drawers_of_names(rests: list[list[str]], keys: Sequence[str]) -> int:
-    """How many of the first folders only sort files by how their names begin: ``0/a/3/0a3f9c.jpg``; of one alone it may be chance.
+    """Number of top levels that only group files by the first characters of their names, ``0/a/3/0a3f9c.jpg``; 0 if just one,
+    which may be chance.
 
     >>> drawers_of_names([["0", "a"], ["1", "f"]], ["0/a/0a7.png", "1/f/1f2.png"])
     2

@@ -1,8 +1,8 @@
-"""Splits that lists beside the images tell: ``train_val_list.txt`` and ``test_list.txt``, ``meta/train.txt``, ``ImageSets/Main``,
+"""Splits from lists beside the images: ``train_val_list.txt`` and ``test_list.txt``, ``meta/train.txt``, ``ImageSets/Main``,
 ``train.csv`` and ``test.csv``.
 
-A list counts where nearly all of its lines name an image, by its path, by the end of it, or without ending, and where there are lists
-of two splits or more. Other files that are called like a division of the set are told of.
+Lists are used if nearly all lines of each name an image (by path, by the end of the path, or without extension) and if they cover
+at least two splits. Other files named after splits are reported.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from dataprops.sources.tablefile import as_text
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json", ".jsonl")
 OTHERS = (*LISTS, ".mat", ".pkl", ".npy", ".npz")
-ARRAYS = (".mat", ".pkl", ".npy", ".npz")  # of a division, where they are called like a split
+ARRAYS = (".mat", ".pkl", ".npy", ".npz")  # may define splits, if named after one
 DIVISIONS = frozenset(("split", "splits", "partition", "partitions", "folds", "setid"))
 PARTITION = frozenset(("partition", "partitions"))
-MOST = 2**26  # bytes of a list
+MOST = 2**26  # maximum size of a list, bytes
 NUMBERS = {"0": "train", "1": "val", "2": "test"}
-NAMED, BOTH = 0.9, 0.1  # share of its lines that name images; share of the images that may stand in two splits
+NAMED, BOTH = 0.9, 0.1  # minimum fraction of lines that name images; maximum fraction of images in two splits
 
 
 def split_of_list(name: str) -> str | None:
-    """The split of a list by its name; one of train and val together counts as train.
+    """Split of a list, from its file name; a combined train and val list counts as train.
 
     >>> [split_of_list(name) for name in ("train_val_list.txt", "meta/test.txt", "trainval.txt", "notes.txt", "val_fold1.txt")]
     ['train', 'test', 'train', None, 'val']
@@ -45,7 +45,7 @@ def split_of_list(name: str) -> str | None:
 
 
 def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Fill in the splits of images that have none, and tell.
+    """Fill in missing splits, and report it.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     """
     if table["split"].notna().any():
         return
-    images = {stem_of(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is no list
+    images = {stem_of(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is not a list
     lists = {
         name: split
         for name in names
@@ -90,7 +90,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     beside = sorted(
         name
         for name in names
-        if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json", ".jsonl")))  # a table of another kind
+        if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json", ".jsonl")))  # not a list but a table
         or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
@@ -100,7 +100,9 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 
 
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
-    """Splits by a list ``x.jpg 2``, as CelebA has it, 0 is train, 1 val and 2 test, or ``x.jpg train``; whether there is one."""
+    """Fill in splits from a list of lines ``x.jpg 2``, as in CelebA (0 train, 1 val, 2 test), or ``x.jpg train``; return whether
+    there is one.
+    """
     likely = [
         name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(stem_of(name)))
     ]
@@ -131,7 +133,7 @@ def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
 
 
 def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
-    """Splits by lists that name no image themselves (`joins`); whether there are some."""
+    """Fill in splits from lists without image names (`joins`); return whether there are any."""
     found = splits_of_lists(table["key"].tolist(), names, read)
     if found is None:
         return False
@@ -144,7 +146,7 @@ def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
 
 
 def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:
-    """The images that a list names; none if it is no list of these."""
+    """Images named by a list; empty if it is not a list of these images."""
     try:
         data = read(name)
     except OSError:
@@ -157,13 +159,13 @@ def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]
     lines = [line for line in lines if line]
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
     if not name.lower().endswith(".json") and found[:1] == [None]:
-        found, lines = found[1:], lines[1:]  # the names of its columns
+        found, lines = found[1:], lines[1:]  # header
     keys = [key for key in found if key is not None]
     return keys if keys and len(keys) >= NAMED * len(lines) else []
 
 
 def _listed(text: str) -> list[str]:
-    """The images of COCO's file, or the texts of a list."""
+    """Image names in a COCO file, or the lines of a text list."""
     try:
         whole = json.loads(text)
         images = whole["images"] if isinstance(whole, dict) else whole
@@ -173,7 +175,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _values_of(line: str) -> str:
-    """The values of a line of JSON with commas between them; nothing of another line.
+    """Values of a JSON line, comma-separated; "" for any other line.
 
     >>> _values_of('{"id": 7, "img": "img/7.png"}'), _values_of("7")
     ('7,img/7.png', '')
@@ -186,9 +188,9 @@ def _values_of(line: str) -> str:
 
 
 def _paths(line: str) -> Iterator[str]:
-    """Candidates for the image path in a line: the whole line, then each of its values, which may hold blanks."""
+    """Candidate image paths in a line: the whole line, then each of its values, which may contain spaces."""
     for text in (line, *re.split(r"[\s,;]+", line), *(part.strip(' "') for part in line.split(","))):
         path = folded(forward_slashes(text)).lstrip("/")
         yield path
-        if ending_of(path) in SURE:  # 1.png for 1.tif
+        if ending_of(path) in SURE:  # listed as 1.png, stored as 1.tif
             yield posixpath.splitext(path)[0]

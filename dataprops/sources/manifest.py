@@ -1,7 +1,7 @@
-"""A manifest: a table (`tablefile`) with a path and a label for each image, and optionally split and group.
+"""A manifest: a table (`tablefile`) with the path and label of each image, and optionally split and group.
 
-It may lie at an address, and list addresses. What may be secret in a listed one (a signature) is no part of the image's key: the
-manifest is looked into again when the image is read.
+It may be at a URL and may list URLs. Possible secrets in a listed URL (a signature) are not part of the image's key: the URL is
+looked up in the manifest again when the image is read.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
 _DEFAULTS = SourceOptions()
-FEW_JOINED, JOINED = 3, 0.1  # images, and share of them, with rows of different labels that make these rows a list
-NO_PATHS = 0.05  # share of rows that may name no image
-BYTES_OF_TEXT = 8  # that a byte of a table takes as an object of Python
-DESCRIBED = 50  # columns beyond path, label, split and group that are looked at
+FEW_JOINED, JOINED = 3, 0.1  # minimum number and fraction of images with rows of different labels, for multi-label rows
+NO_PATHS = 0.05  # maximum fraction of rows without an image
+BYTES_OF_TEXT = 8  # bytes of memory per byte of the table, as Python objects
+DESCRIBED = 50  # other columns kept, besides path, label, split and group
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of a manifest; see `sources.Source`. Relative paths count from the manifest's folder, or from --images.
+    """List the images of a manifest; see `sources.Source`. Relative paths are relative to the manifest's folder, or to --images.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]]
     out = image_table(key=keys, label=rows["label"].tolist(), split=split, group=rows["group"].tolist())
     out.attrs["repeated_rows"] = repeated
-    # (ignored, of all): what else the table says of the images takes no part
+    # columns not used: (ignored, total)
     unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
     out.attrs["unused_columns"] = (unused, len(frame.columns))
     out.attrs["described"] = _described(frame, unused, positions, keys)
@@ -105,14 +105,14 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _described(frame: pd.DataFrame, names: list[str], positions: pd.Index, keys: list[str]) -> Said:
-    """What the other columns say of each image by its key, for parts of the data that are harder than the rest."""
+    """Values of the other columns by image key, used to find subgroups that are harder than the rest."""
     used = [name for name in names[:DESCRIBED] if name in frame]
     rows = frame[used].iloc[positions]
     return Said({name: dict(zip(keys, texts_of(rows[name]), strict=True)) for name in used})
 
 
 class _Files:
-    """Which values of a table are files; the folder is listed once, on first use."""
+    """Tests which values of a table are files; lists the folder once, on first use."""
 
     def __init__(self, location: str, frame: pd.DataFrame, options: SourceOptions) -> None:
         self.location, self.frame, self.options = location, frame, options
@@ -123,7 +123,7 @@ class _Files:
         return resolve.list_files(resolve.root_of(self.base, self.options))
 
     def exist(self, column: str) -> float:
-        """Share of some values of a column that are files."""
+        """Fraction of a sample of a column's values that are existing files."""
         sample = resolve.sample_of([value for value in texts_of(self.frame[column]) if value is not None])
         if is_url(self.location) or not sample:
             return float(is_url(self.location))
@@ -131,14 +131,14 @@ class _Files:
         return 1 - missing / len(keys)
 
     def named(self, values: Sequence[str]) -> float:
-        """Share of some values that are called as files are."""
+        """Fraction of a sample of values that match file names."""
         return 0.0 if is_url(self.location) else resolve.named(values, self.all)
 
 
 def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> None:
-    """Splits by lists, and patients by another table of the same images, in the folder of a table that tells none."""
+    """Fill in missing splits from lists, and patients from another table of the same images, in the manifest's folder."""
     names = sorted(entry.name for entry in path.parent.iterdir() if entry.name != path.name and entry.is_file())
-    if split_of_list(path.name) is None:  # not itself one of the lists
+    if split_of_list(path.name) is None:  # the manifest is not itself a split list
         with_splits(table, names, lambda name: (path.parent / name).read_bytes())
     if table["group"].notna().any() or options.group_column != _DEFAULTS.group_column:
         return
@@ -169,7 +169,8 @@ def _stem(path: str | None) -> str:
 def _of_folders(
     keys: list[str], rows: pd.DataFrame, bare: bool, options: SourceOptions
 ) -> tuple[pd.DataFrame, list[Decision]]:
-    """What the folders of the listed images tell and the table does not: split and patient, and of a list of paths all.
+    """Values missing from the table, inferred from the folders of the listed images: split and patient; labels too for a bare
+    list of paths.
 
     Parameters
     ----------
@@ -186,7 +187,9 @@ def _of_folders(
         inferred = infer(["" if is_url(key) else key for key in keys], options.layout or None)
         told_of = {"label": ("classes",), "split": ("splits",), "group": ("groups",)}
         for name in ("label", "split", "group") if bare else ("split", "group"):
-            alone = name == "split" and not bare and len(set(inferred.split) - {None}) < 2  # one alone tells nothing
+            alone = (
+                name == "split" and not bare and len(set(inferred.split) - {None}) < 2
+            )  # a single split carries no information
             if name not in known and not alone:
                 found[name] = getattr(inferred, name)
                 decisions += [made for made in inferred.decisions if made.what in told_of[name]]
@@ -198,7 +201,7 @@ def _of_folders(
 
 
 def _with_paths(frame: pd.DataFrame, column: str, where: str) -> tuple[pd.DataFrame, list[Decision]]:
-    """The rows that name an image; a few without one are left out and reported."""
+    """Rows with a path; a few without one are dropped and reported."""
     none = [row for row, path in enumerate(texts_of(frame[column])) if path is None]
     if len(none) > NO_PATHS * len(frame):
         raise DatapropsError(f"{where}, row {none[0] + 1}, column {column!r}: no path")
@@ -212,7 +215,7 @@ def _with_paths(frame: pd.DataFrame, column: str, where: str) -> tuple[pd.DataFr
 
 
 def _resolved(location: str, paths: list[str], column: str, options: SourceOptions) -> tuple[list[str], list[Decision]]:
-    """Keys of the paths; those of files that are not there stay, and cannot be read."""
+    """Keys of the paths; missing files are kept, and later reported as unreadable."""
     beside = f"{Path(location).parent.resolve()}/"
     paths = [
         resolve.forward_slashes(path).removeprefix(beside) if path[:5].lower() == "file:" else path for path in paths
@@ -234,9 +237,9 @@ def _images_beside(folder: Path) -> bool:
 
 
 def _joined_rows(columns: dict[str, list]) -> list[Decision]:
-    """A row for each label, or each object, of an image: the rows get all labels of their image, in place.
+    """If a table has one row per label or object, give each row all labels of its image, in place.
 
-    So it is only where several images, and a tenth of them, have such rows; one or two are a mistake, and are told as one.
+    Requires several images, and at least a tenth of them, with such rows; fewer are treated, and reported, as an error.
     """
     found: dict[str, set[str]] = {}
     for path, label in zip(columns["path"], columns["label"], strict=True):
@@ -250,8 +253,8 @@ def _joined_rows(columns: dict[str, list]) -> list[Decision]:
 
 
 def _distinct(columns: dict[str, list], where: str) -> tuple[pd.DataFrame, int]:
-    """Each row once, and how many were repeated."""
-    # a Series of objects keeps None; whatever infers a type makes it NaN
+    """Rows without repeats, and the number of repeats."""
+    # dtype object keeps None; type inference would turn it into NaN
     rows = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     kept = rows.drop_duplicates()
     twice = kept["path"].duplicated(keep=False)
@@ -274,16 +277,16 @@ def _load(location: str, access: Access) -> Table:
         data = filesystems.read_bytes(location, access) if is_url(location) else Path(location).read_bytes()
         read = read_table(data, location.partition("?")[0] if is_url(location) else location)
         if not location.partition("?")[0].lower().endswith(".parquet"):
-            # our own lists have an apostrophe before what a spreadsheet would compute
+            # our own exports put an apostrophe before cells that a spreadsheet would evaluate
             read = read._replace(frame=read.frame.apply(_plain))
     except (
         OSError,
         ValueError,
         KeyError,
         zipfile.BadZipFile,
-    ) as error:  # pandas' and Arrow's parsing errors are ValueErrors
+    ) as error:  # includes parsing errors of pandas and Arrow
         raise DatapropsError(f"{path} cannot be read as a table: {redacted(said(error))}") from None
-    if not isinstance(read.frame.index, pd.RangeIndex):  # pandas would shift every column by one
+    if not isinstance(read.frame.index, pd.RangeIndex):  # pandas has taken the first column as index
         raise DatapropsError(
             f"{path} has rows with more values than its header has names: name every column, and quote values that hold"
             " commas"
@@ -292,14 +295,14 @@ def _load(location: str, access: Access) -> Table:
 
 
 def _plain(cells: pd.Series) -> pd.Series:
-    """A column with `plain_cell` undone; columns of text without an apostrophe in front as they are."""
+    """Undo `plain_cell` in a column; text columns without a leading apostrophe are returned unchanged."""
     if isinstance(cells.dtype, pd.StringDtype) and not cells.str.startswith("'").any():
         return cells
     return cells.map(lambda cell: plain_cell(cell) if isinstance(cell, str) else cell)
 
 
 def _keys(paths: list[str]) -> list[str]:
-    """Keys of listed paths: without secrets of addresses, and still unique."""
+    """Keys of the listed paths: unique, without secrets of URLs."""
     if not any(map(is_url, paths)):
         return paths
     keys = [redacted(path) if is_url(path) else path for path in paths]
@@ -335,17 +338,17 @@ def _place(location: str, key: str, options: SourceOptions) -> str:
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of one listed file."""
+    """Read the bytes of a listed file."""
     if is_url(location) or is_url(key):
         return filesystems.read_bytes(_place(location, key, options), access_of(options))
     file = Path(location).parent / key
-    if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
+    if "\0" in key or (file.exists() and not file.is_file()):  # reading a pipe would block
         raise OSError(errno.EINVAL, "not a file")
     return read_whole(file)
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each listed image at an address, that changes when it does; each is asked for (HEAD). -1 for local files."""
+    """A number per listed image that changes when the remote file does, from one HEAD request each; -1 for local files."""
     out = [-1] * len(keys)
     asked = [i for i, key in enumerate(keys) if is_url(key) or is_url(location)]
     try:

@@ -1,7 +1,7 @@
-"""Which files are masks of other files, and what --include and --exclude choose.
+"""Mask detection, and selection by --include and --exclude.
 
-A mask is recognised by its name and by its partner: ``x_mask.png`` beside ``x.png``, or files of a folder ``masks`` whose names
-are found beside it in ``images``. Without partners nothing is left out: a folder ``with_mask`` may well be a class.
+A mask is recognised by its name and its partner: ``x_mask.png`` beside ``x.png``, or files in ``masks`` with the same names as
+files in a sibling folder ``images``. Files without partners are kept: a folder ``with_mask`` may be a class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SINGULAR = re.compile(
     r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)|^masks?[-_ ](?:binary|images?|files|png|bw)$",
     re.IGNORECASE,
 )
-# of a name that says that it is the image: image_1.png beside mask_1.png
+# words that mark the image itself: image_1.png beside mask_1.png
 _ORIGINAL = "images?|imgs?|im|originals?|orig|inputs?|photos?|scans?|raw"
 IMAGE_WORD = re.compile(rf"(?:{_ORIGINAL})[-_. ]*(?P<a>.+)$|(?P<b>.+?)[-_. ]+(?:{_ORIGINAL})$", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(
@@ -48,15 +48,17 @@ IMAGE_FOLDER = re.compile(
     re.IGNORECASE,
 )
 MOST, HALF = 0.8, 0.5
-LEAST_TWINS = 10  # files: of fewer the names may well be chance
+LEAST_TWINS = 10  # files; with fewer, matching names may be chance
 FIRST_WORD = re.compile(r"[A-Za-z]+[-_ ]")  # of a name
 END = re.compile(r"[-_. ][A-Za-z]+$")
-LONGEST = 255  # letters of a name, as file systems have it; longer ones stand in tables and archives alone, and take long to look at
+LONGEST = (
+    255  # characters, the limit of file systems; longer names occur only in tables and archives, and are slow to match
+)
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
 
 class Chosen(NamedTuple):
-    """Keys that remain, why the others do not, and what was decided."""
+    """The selected keys, why the others are excluded, and the decisions made."""
 
     keys: list[str]
     left_out: dict[str, str]
@@ -64,7 +66,7 @@ class Chosen(NamedTuple):
 
 
 def matches(key: str, pattern: str) -> bool:
-    """Whether a glob matches a path, its file name, or a folder above it.
+    """Whether a glob matches a path, its file name, or a parent folder.
 
     >>> matches("a/b_mask.png", "*_mask.png"), matches("masks/b.png", "**/masks/**"), matches("a/masks/b.png", "masks")
     (True, True, True)
@@ -79,7 +81,7 @@ def matches(key: str, pattern: str) -> bool:
 
 
 def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Chosen:
-    """The images that were asked for. Masks are left out unless --include names patterns itself."""
+    """Select the requested images. Masks are excluded unless --include is given."""
     left: dict[str, str] = {}
     for key in keys:
         if include and not any(matches(key, pattern) for pattern in include):
@@ -102,7 +104,7 @@ def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[s
 
 
 def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
-    """A remark where most images have one of the same name and another ending beside them: no name says which is a mask."""
+    """A remark if most images have a twin with the same name and another extension, and no name marks the masks."""
     alike: dict[str, list[str]] = {}
     for key in keys:
         alike.setdefault(stem_of(key), []).append(key)
@@ -114,16 +116,16 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     both, found = max(pairs.items(), key=lambda item: len(item[1]), default=(("", ""), []))
     if 2 * len(found) < max(HALF * len(keys), LEAST_TWINS):
         return []
-    # masks are seldom JPEG, which blurs their edges, and of other formats PNG most of all
+    # masks are rarely JPEG, which blurs their edges, and most often PNG
     mask = ".png" if ".png" in both else next((end for end in both if not end.startswith((".jp", ".jf"))), both[1])
     first, second = min(found)
-    mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # as it is written
+    mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # in its original case
     why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
     return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{mask}'")]
 
 
 def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
-    """A remark where most images have a partner whose name says a little more, always the same: ``x-d.bmp`` beside ``x.bmp``."""
+    """A remark if most images have a partner whose name adds the same short suffix: ``x-d.bmp`` beside ``x.bmp``."""
     stems = {stem_of(key): key for key in keys}
     ends: dict[str, list[str]] = {}
     for stem, key in stems.items():
@@ -139,15 +141,15 @@ def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
 
 
 def stem_of(name: str) -> str:
-    """A file's name without its ending; of several dots the last counts, but for .nii.gz."""
+    """File name without its extension: from the last dot, except for .nii.gz."""
     lower = name.lower()
     ending = next((ending for ending in ENDINGS if lower.endswith(ending)), None)
     return name[: -len(ending)] if ending else posixpath.splitext(name)[0]
 
 
 def find_masks(keys: Sequence[str]) -> set[str]:
-    """The keys that are masks of others."""
-    # what a folder that holds everything is called tells nothing: Kvasir-SEG
+    """Keys that are masks of other files."""
+    # the name of a folder that contains all files is not evidence: Kvasir-SEG
     common = posixpath.commonpath([posixpath.dirname(key) for key in keys]) if keys else ""
     cut = len(common) + 1 if common else 0
     known = {key[cut:]: key for key in keys}
@@ -172,7 +174,7 @@ def _masks(keys: Sequence[str]) -> set[str]:
 
 
 def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> set[str]:
-    """Masks of any name, several for an image: in ``ID/masks`` beside ``ID/images``, of at least two ids and nearly all."""
+    """Masks of any name, several per image: in ``ID/masks`` beside ``ID/images``, for nearly all ids and at least two."""
     parents = {posixpath.dirname(folder): folder for folder in inside if PLURAL.search(posixpath.basename(folder))}
     paired = {
         folder for parent, folder in parents.items() if f"{parent}/images" in folders or f"{parent}/image" in folders
@@ -183,14 +185,14 @@ def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> se
 
 
 def _bases(stem: str) -> list[str]:
-    """Names of images that a mask of this name may belong to."""
+    """Image names that a mask with this name may belong to."""
     if len(stem) > LONGEST:
         return []
     return [found["base"] for pattern in (SUFFIX, PREFIX, CAMEL) if (found := pattern.fullmatch(stem))]
 
 
 def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[str]:
-    """Masks by their names alone: most must have an image of the rest of the name."""
+    """Masks by name alone: most must have an image with the remaining name."""
     if not by_name:
         return set()
     stems = sorted({stem for _, stem in plain})
@@ -199,7 +201,7 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
 
     def has_partner(key: str) -> bool:
         bases = list(by_name[key])
-        if key.lower().endswith((".nii", ".nii.gz")):  # sub-01_desc-brain_mask of sub-01_T1w
+        if key.lower().endswith((".nii", ".nii.gz")):  # sub-01_desc-brain_mask belongs to sub-01_T1w
             bases += [base[: at.start()] for base in bases for at in re.finditer("[-_]", base) if at.start() > 2]
         return any(base in known or _prefixed(base, stems) for base in bases)
 
@@ -210,7 +212,7 @@ def _beside(by_name: dict[str, list[str]], plain: list[tuple[str, str]]) -> set[
 
 
 def _prefixed(base: str, stems: list[str]) -> str | None:
-    """A stem that begins with base and a separator."""
+    """A stem that starts with base and a separator."""
     for mark in "_-. ":
         at = bisect.bisect_left(stems, base + mark)
         if at < len(stems) and stems[at].startswith(base + mark):
@@ -223,12 +225,12 @@ def _is_mask_folder(folder: str) -> bool:
 
 
 def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str]]) -> set[str]:
-    """Masks by their folders: their names must be found outside of them, in folders that are not named alike."""
+    """Masks by folder: their names must occur outside the mask folders, in folders with other names."""
     places: dict[str, set[str]] = {}
     for folder, stem in plain:
         places.setdefault(stem, set()).add(folder)
     first = {stem: FIRST_WORD.match(stem) for stem in places} if inside else {}
-    if len({found and found[0] for found in first.values()}) == 1:  # mask_0001-l.png of bus_0001-l.png
+    if len({found and found[0] for found in first.values()}) == 1:  # mask_0001-l.png belongs to bus_0001-l.png
         places |= {stem[found.end() :]: places[stem] for stem, found in first.items() if found}
     stems = sorted(places)
 
@@ -248,14 +250,14 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         if len(have) < MOST * len(files):
             continue
         beside = {place for some in have for place in some}
-        twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names say it as well
+        twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names mark masks too
         if twice or PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
             found.update(key for key, _ in files)
     return found
 
 
 def _cuts(base: str) -> list[str]:
-    """A name and its beginnings, of which a mask may tell a region: IMD003_R1_Label4 of IMD003."""
+    """A name and its prefixes, to which a mask may add a region: IMD003_R1_Label4 belongs to IMD003."""
     return [base, *(base[: at.start()] for at in re.finditer("[-_]", base) if at.start() > 2)]
 
 

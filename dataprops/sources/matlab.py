@@ -1,9 +1,9 @@
-"""MATLAB 5 files, read with every length checked before it is believed.
+"""Reader of MATLAB 5 files that validates every length.
 
-A file is a header of 128 bytes and its variables, each deflated or not. A variable is a matrix: flags (its class), shape, name and
-values, each with its type and length; cells and structs hold matrices. `variables` and `array` read large arrays of whole numbers,
-`load` a small file whole: numbers, texts, cells and structs. scipy reads more, and ends the process on some damaged files: told a
-wrong length, it reads beyond the end.
+A file is a 128-byte header and its variables, each optionally deflated. A variable is a matrix: flags (its class), shape, name and
+values, each with type and length; cells and structs contain matrices. `variables` and `array` read large integer arrays, `load`
+reads a small file whole: numbers, strings, cells and structs. scipy supports more, but crashes on some corrupt files: a wrong
+length makes it read out of bounds.
 
 References
 ----------
@@ -26,26 +26,26 @@ from dataprops.util import budget
 
 HEADER = 128
 SUFFIX = ".mat"
-LARGEST_TABLE = 2**28  # bytes of a variable of a table, inflated
-MATRIX, DEFLATED = 14, 15  # types of variables
-TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 12: "i8", 13: "u8"}  # of values
-CLASSES = {8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # of arrays
-REALS = {7: "f4", 9: "f8"}  # types of values beside whole numbers
-TEXTS = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}  # types of the letters of a text
-CELL, STRUCT, TEXT = 1, 2, 4  # classes of arrays
+LARGEST_TABLE = 2**28  # bytes of a variable of a table, uncompressed
+MATRIX, DEFLATED = 14, 15  # data types of top-level elements
+TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 12: "i8", 13: "u8"}  # data types of integer values
+CLASSES = {8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # classes of integer arrays
+REALS = {7: "f4", 9: "f8"}  # data types of real values
+TEXTS = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}  # data types of characters
+CELL, STRUCT, TEXT = 1, 2, 4  # other array classes
 NUMBERS = {6: "f8", 7: "f4", **CLASSES}
-DEEPEST = 8  # levels of cells and structs
+DEEPEST = 8  # maximum nesting of cells and structs
 COMPLEX = 0x800
 MOST_AXES, LONGEST_NAME = 32, 63
 PIECE = 2**20
 
 
 class Damaged(ValueError):
-    """Why a file cannot be read."""
+    """The file is not valid; the message says why."""
 
 
 class Variable(NamedTuple):
-    """A variable's name, its class as a dtype ("" for one that is not of whole numbers) and shape, and what follows."""
+    """A variable's name, dtype ("" unless integer) and shape, and its remaining bytes."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ class Variable(NamedTuple):
 
 
 class _Bytes:
-    """What is left of a variable: `count` bytes of a file, inflated on the way if they are deflated."""
+    """The remaining bytes of a variable, `count` bytes of the file, inflated on the fly if deflated."""
 
     def __init__(self, data: IO[bytes], count: int, most: int, *, deflated: bool) -> None:
         self._data, self._left, self._most = data, count, most
@@ -63,7 +63,7 @@ class _Bytes:
         self._taken = 0
 
     def take(self, count: int) -> bytes:
-        """The next bytes, all of them."""
+        """Exactly the next `count` bytes."""
         self._taken += count
         if self._taken > self._most:
             raise Damaged(f"promises {self._taken:,} bytes, more than such a file should have ({self._most:,})")
@@ -96,13 +96,13 @@ class _Bytes:
 
 
 def _tag(head: bytes | memoryview, order: str) -> tuple[int, int, bool]:
-    """Type and bytes of an element by its first 8 bytes, and whether its content is the last 4 of them."""
+    """Type and size of an element from its first 8 bytes, and whether its content is in the last 4 of them."""
     kind, count = struct.unpack(f"{order}II", head)
     return (kind & 0xFFFF, kind >> 16, True) if kind >> 16 else (kind, count, False)
 
 
 def _element(data: _Bytes, order: str, most: int) -> tuple[int, bytes]:
-    """Type and content of the next element; short ones lie within their own tag."""
+    """Type and content of the next element; short content is stored in the tag."""
     head = data.take(8)
     kind, count, short = _tag(head, order)
     if short:
@@ -117,20 +117,20 @@ def _element(data: _Bytes, order: str, most: int) -> tuple[int, bytes]:
 
 
 def variables(file: Path, most: int) -> Iterator[Variable]:
-    """The variables of a file, in turn; the values of one are there until the next is asked for.
+    """Iterate over the variables of a file; the values of each are available until the next is requested.
 
     Parameters
     ----------
     file : Path
     most : int
-        Bytes that a variable may have, inflated.
+        Maximum size of a variable, bytes uncompressed.
 
     Raises
     ------
     Damaged
-        If it is no such file, or is damaged.
+        If it is not a MATLAB 5 file, or is corrupt.
     OverBudget
-        If a variable takes more memory than is allowed.
+        If a variable exceeds the memory budget.
     """
     with file.open("rb") as data:
         for kind, _, held, order in _held(data, file.stat().st_size, most):
@@ -139,7 +139,7 @@ def variables(file: Path, most: int) -> Iterator[Variable]:
 
 
 def _held(data: IO[bytes], size: int, most: int) -> Iterator[tuple[int, int, _Bytes, str]]:
-    """What a file of so many bytes holds, in turn: type, bytes, content and the order of bytes."""
+    """Elements of a file of `size` bytes, in order: type, size, content and byte order."""
     mark = data.read(HEADER)[124:]
     order = {b"IM": "<", b"MI": ">"}.get(mark[2:])
     if order is None or struct.unpack(f"{order}H", mark[:2])[0] != 0x100:
@@ -171,12 +171,12 @@ def _variable(data: _Bytes, order: str, *, deflated: bool) -> Variable:
 
 
 def array(variable: Variable) -> np.ndarray:
-    """The values of a variable of whole numbers, in MATLAB's order of axes (the first is the fastest).
+    """Values of an integer variable, in MATLAB's axis order (the first axis varies fastest).
 
     Raises
     ------
     Damaged
-        If they are not there.
+        If the values are missing.
     """
     head = variable.values.take(8)
     kind, count, short = _tag(head, variable.order)
@@ -194,20 +194,20 @@ Value = np.ndarray | str | list[Any] | dict[str, list[Any]] | None
 
 
 def load(data: bytes, most: int) -> dict[str, Value]:
-    """All variables of a file by their names: an array of numbers, a text, a list of a cell's values, or a struct's fields, each
-    with a list of as many values as the array of structs has. None: of another kind.
+    """All variables of a file by name: a numeric array, a string, a list of a cell's values, or a dict of a struct's fields, each a
+    list with one value per struct of the array. None: unsupported class.
 
     Parameters
     ----------
     most : int
-        Bytes that a variable may have, inflated.
+        Maximum size of a variable, bytes uncompressed.
 
     Raises
     ------
     Damaged
-        If it is no such file, or is damaged.
+        If it is not a MATLAB 5 file, or is corrupt.
     OverBudget
-        If a variable takes more memory than is allowed.
+        If a variable exceeds the memory budget.
 
     >>> scipy_io = __import__("scipy.io").io
     >>> scipy_io.savemat(file := io.BytesIO(), {"a": {"name": "x"}, "b": [[1.0, 2.0]]})
@@ -225,13 +225,13 @@ def load(data: bytes, most: int) -> dict[str, Value]:
 
 
 class _Elements:
-    """The elements of a matrix in memory, one after the other."""
+    """Iterates over the elements of a matrix in memory."""
 
     def __init__(self, data: bytes | memoryview, order: str) -> None:
         self.data, self.order, self.at = memoryview(data), order, 0
 
     def next(self) -> tuple[int, memoryview]:
-        """Type and content of the next one."""
+        """Type and content of the next element."""
         if self.at + 8 > len(self.data):
             raise Damaged("is truncated")
         kind, count, short = _tag(self.data[self.at : self.at + 8], self.order)
@@ -242,7 +242,7 @@ class _Elements:
         return kind, self.data[first : first + count]
 
     def numbers(self) -> list[int]:
-        """The next one, of whole numbers of 4 bytes."""
+        """The next element, as 4-byte integers."""
         _, content = self.next()
         return list(struct.unpack(f"{self.order}{len(content) // 4}i", content[: len(content) // 4 * 4]))
 
@@ -284,7 +284,7 @@ def _matrix(elements: _Elements, deepest: int) -> tuple[str, Value]:
 
 
 def _inner(elements: _Elements, deepest: int) -> Value:
-    """The next matrix of a cell or a struct."""
+    """The next matrix in a cell or struct."""
     kind, content = elements.next()
     if kind != MATRIX:
         raise Damaged("is damaged: a value that is no array")
@@ -292,8 +292,8 @@ def _inner(elements: _Elements, deepest: int) -> Value:
 
 
 def columns(data: bytes, most: int) -> dict[str, list[Any]]:
-    """The columns of the table that a file holds, one of them of texts: the fields of an array of structs, or of a struct of lists, or
-    the file's variables. Without such a table none.
+    """Columns of the table in a file, at least one of them strings: the fields of a struct array or of a struct of lists, or the
+    file's variables. Empty without such a table.
 
     Raises
     ------
@@ -310,7 +310,7 @@ def columns(data: bytes, most: int) -> dict[str, list[Any]]:
 
 
 def numbers(data: bytes, most: int) -> dict[str, list[int]]:
-    """The lists of whole numbers of a file, by their names.
+    """Integer lists of a file, by name.
 
     Raises
     ------
@@ -322,14 +322,14 @@ def numbers(data: bytes, most: int) -> dict[str, list[int]]:
 
 
 def _listed(value: Value) -> list[Any]:
-    """The values of a vector or a cell; nothing of what is neither."""
+    """Values of a vector or a cell; empty for anything else."""
     if isinstance(value, np.ndarray):
         return [_plain(cell) for cell in value.reshape(-1)] if value.size == max(value.shape) else []
     return [_plain(cell) for cell in value] if isinstance(value, list) else []
 
 
 def _plain(value: Any) -> int | float | str | None:
-    """A number or a text, also one within a cell; None of anything else."""
+    """A number or string, possibly wrapped in a cell; None for anything else."""
     while isinstance(value, list | np.ndarray) and len(value) == 1:
         value = value[0]
     if isinstance(value, np.generic):
@@ -340,7 +340,7 @@ def _plain(value: Any) -> int | float | str | None:
 
 
 def _of_one_length(fields: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Of lists those as long as the longest one of texts; of a list of other values none."""
+    """The lists as long as the longest list of strings; empty without one."""
     texts = [len(cells) for cells in fields.values() if cells and all(isinstance(cell, str) for cell in cells)]
     most = max(texts, default=0)
     told = {

@@ -1,7 +1,6 @@
-"""Tables of any name in a folder of images that tell no class: the one that names them, or several that are parts of one.
+"""Label tables of any name in an image folder without classes: one table that lists the images, or several parts of one.
 
-It counts only where it is clear which table is meant: tables that give one image two different labels are told of, and none
-is used.
+They are used only if the choice is unambiguous: if tables give an image two different labels, this is reported and none is used.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_ta
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
 LISTS = (".txt", ".lst")
-MOST_TABLES, MOST_BYTES = 40, 2**27  # of one folder; of one table
-HEAD = 2**14  # bytes that tell whether a text lists images
-NAMED = 0.5  # share of a table's rows, or of the images, that it must name
-COLUMNS = 6  # that are named in a question
-WHOLE = 0.9  # share of the images of a table of all
-DISAGREE = 0.01  # share of the images of two tables that may have other labels in the second
-DESCRIBED = 64  # other columns that are kept, for parts of the data that are harder than the rest
-OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  # of columns of files
+MOST_TABLES, MOST_BYTES = 40, 2**27  # tables per folder; bytes per table
+HEAD = 2**14  # bytes read to test whether a text file lists images
+NAMED = 0.5  # minimum fraction of a table's rows, or of the images, that are matched
+COLUMNS = 6  # columns named in a message
+WHOLE = 0.9  # minimum fraction of images for a complete table
+DISAGREE = 0.01  # maximum fraction of images in both tables with different labels
+DESCRIBED = 64  # other columns kept, to find subgroups that are harder than the rest
+OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  # words of columns of mask files
 EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
 
 
 class Told(NamedTuple):
-    """What one table tells of the images that it names, by their keys."""
+    """Values from one table, by image key."""
 
     name: str
     label: dict[str, str | None]
@@ -76,12 +75,12 @@ def neighbour_tables(
     options: SourceOptions,
     splits: Sequence[str | None],
 ) -> list[Told]:
-    """The tables among some files that name the images and their labels, those that name most images first.
+    """Tables that list the images and their labels, those with most images first.
 
     Parameters
     ----------
     keys, splits : sequence of str
-        The images, and what folders tell of them.
+        Image keys, and their splits according to the folders.
     names : sequence of str
         Files beside the images.
     read : callable
@@ -110,13 +109,13 @@ def neighbour_tables(
 
 
 def is_example(name: str) -> bool:
-    """Whether a table shows the form of an answer: ``sample_submission.csv``, and not ``sample_labels.csv``."""
+    """Whether a table is a template for submissions: ``sample_submission.csv``, but not ``sample_labels.csv``."""
     words = set(words_of(stem_of(name)))
     return bool(EXAMPLES & words) and not {"label", "labels"} & words
 
 
 def few_of_a_kind(names: Sequence[str]) -> list[str]:
-    """Files without those of an ending that very many have, which are files of single images."""
+    """File names, except those with an extension so common that they are per-image files."""
     endings = [posixpath.splitext(name)[1].lower() for name in names]
     many = {ending for ending, number in Counter(endings).items() if number > MOST_TABLES}
     return [name for name, ending in zip(names, endings, strict=True) if ending not in many]
@@ -125,8 +124,8 @@ def few_of_a_kind(names: Sequence[str]) -> list[str]:
 def with_patients(
     table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
 ) -> None:
-    """Fill in splits and patients by the tables that name nearly all images, whatever these say of labels."""
-    # one folder that holds everything, "train", tells no split where a table tells several
+    """Fill in missing splits and patients from tables that list nearly all images, with or without labels."""
+    # a single folder "train" for all images does not override several splits in a table
     missing = [column for column in ("split", "group") if column == "group" or table[column].nunique(dropna=False) == 1]
     tables = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
     if not missing or options.group_pattern is not None or not tables:
@@ -174,8 +173,8 @@ def with_patients(
 
 
 def _enough(named: Collection[str], table: pd.DataFrame, column: str) -> bool:
-    """Whether tables name enough images: nearly all; of patients, nearly all with a label, or nearly all of a split that is half of
-    the set: a test set may have neither.
+    """Whether tables list enough images: nearly all. For patients, nearly all labelled images or nearly all of a split with half of
+    the images suffice, as a test set may have neither label nor patient.
     """
     parts = [table]
     if column == "group":
@@ -185,19 +184,19 @@ def _enough(named: Collection[str], table: pd.DataFrame, column: str) -> bool:
 
 
 def _coarser(patients: Sequence[str | None], folders: Sequence[str | None]) -> bool:
-    """Whether patients of a table have several folders each, which were taken for patients: ``patient_004_node_1``, ``..._node_4``."""
+    """Whether each patient of a table spans several folders that were taken for patients: ``patient_004_node_1``, ``..._node_4``."""
     pairs = {(folder, patient) for folder, patient in zip(folders, patients, strict=True) if folder is not None}
     return len({folder for folder, _ in pairs}) == len(pairs) > len(set(patients) - {None}) > 1
 
 
 def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict[str, int], list[str]]:
-    """The rows of a table by the images that they name, and the column that does; of another table none."""
+    """Row by image, and the column that names the images; empty for an unrelated table."""
     columns = [str(column) for column in frame.columns]
     named = known_as(columns, PATHS)
     for column in dict.fromkeys((*named, *columns)):
         paths = texts_of(frame[column])
         if column not in named and all(path is None or path.strip().isdecimal() for path in paths):
-            continue  # numbers of something else
+            continue  # unrelated numbers
         at = [None if path is None else image_of(path, known) for path in paths]
         rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
         if sum(key is not None for key in at) >= NAMED * len(at):
@@ -206,7 +205,9 @@ def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict
 
 
 def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
-    """`ends.by_ends` for each split: its own images go before others that are called alike, as ``train/1.png`` and ``test/1.png``."""
+    """`ends.by_ends` for each split: its own images take precedence over images of the same name, as ``train/1.png`` and
+    ``test/1.png``.
+    """
     whole = by_ends(keys)
     parts: dict[str | None, dict[str, str | None]] = {}
     for part in {split for split in splits if split is not None}:
@@ -216,13 +217,13 @@ def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | N
 
 
 def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
-    """The tables to use: the first, and those that name other images by the same columns; none where two disagree.
+    """The tables to use: the first, and those that list other images with the same columns; none if two disagree.
 
-    One that names nearly all images goes before others that name less than half of them, such as the boxes of a few. Where they
-    are called like splits, ``train.csv`` and ``test.csv``, their images are of these.
+    A table of nearly all images takes precedence over tables of less than half, such as boxes of a few. Tables named after splits,
+    ``train.csv`` and ``test.csv``, define the splits of their images.
     """
     if any(not told.many_in_a_row and len(told.label) >= WHOLE * images for told in tables):
-        tables = [told for told in tables if not told.many_in_a_row]  # a row for each image says more
+        tables = [told for told in tables if not told.many_in_a_row]  # prefer tables with one row per image
     used: list[Told] = []
     labels: dict[str, str | None] = {}
     whole = bool(tables) and len(tables[0].label) >= WHOLE * images
@@ -236,7 +237,7 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
             used.append(told)
             labels.update(told.label)
     parts = [split_of_list(told.name) for told in used]
-    if len(set(parts) - {None}) < 2:  # one alone tells nothing
+    if len(set(parts) - {None}) < 2:  # a single split carries no information
         return used
     return [
         told._replace(split={key: own or part for key, own in told.split.items()})
@@ -251,7 +252,7 @@ def _told(
     read: Callable[[str], bytes],
     options: SourceOptions,
 ) -> Told | None:
-    """What a table tells; None if it names too few of the images, or no labels."""
+    """Values from a table; None if it lists too few of the images, or has no labels."""
     try:
         data = read(name)
         if len(data) > MOST_BYTES:
@@ -295,8 +296,8 @@ def _told(
 
 
 class Named(NamedTuple):
-    """How a table names images: columns that do, the image of each row, paths that are not there, a name of each row where it names
-    several images, images that are called masks.
+    """How a table names images: columns used, image of each row, missing paths, row names if a row names several images, and images
+    in mask columns.
     """
 
     used: list[str]
@@ -310,7 +311,7 @@ class Named(NamedTuple):
 def _named(
     frame: pd.DataFrame, known: Mapping[str, str | None], keys: Sequence[str], options: SourceOptions, name: str
 ) -> tuple[pd.DataFrame, Named]:
-    """The rows of a table, one for each image, and how they name it: by a path, by several paths, or by parts of one."""
+    """The table with one row per image, and how it names them: by a path, by several paths, or by parts of a path."""
 
     def share(values: Sequence[str | None]) -> float:
         hits = [image_of(value, known) for value in values if value is not None]
@@ -320,7 +321,7 @@ def _named(
     def exist(column: str) -> float:
         return share(texts_of(frame[column])) >= NAMED
 
-    def files(values: Sequence[str]) -> float:  # numbers of another kind may well be names of images
+    def files(values: Sequence[str]) -> float:  # unrelated numbers may coincide with image names
         return 0.0 if all(value.strip().isdecimal() for value in values) else share(values)
 
     several = columns_of_files(frame, files) if options.path_column == SourceOptions().path_column else []
@@ -362,12 +363,12 @@ def _named(
     why = "their values stand in the paths"
     decisions = [Decision("columns", f"{', '.join(map(repr, columns))} name the images", why, "--path-column")]
     whole = frame.iloc[[row for _, row in pairs]].reset_index(drop=True)
-    used = [column for column in columns if not is_patient(column)]  # which tell the patient as well
+    used = [column for column in columns if not is_patient(column)]  # a patient column still supplies the patient
     return whole, Named(used, [key for key, _ in pairs], [], decisions, [], set())
 
 
 def _as_list(data: bytes, known: Mapping[str, str | None]) -> bytes:
-    """A list whose images have no endings, ``pug_1 3 2``, with those that they have; other texts as they are."""
+    """Add the extensions to the image names of a list, ``pug_1 3 2``; other texts are returned unchanged."""
     text = "".join(line + "\n" for line in as_text(data)[0].splitlines() if line.strip() and not line.startswith("#"))
     rows = [line.split() for line in text.splitlines()]
     keys = [known.get(folded(forward_slashes(row[0]))) for row in rows]
@@ -381,7 +382,7 @@ def _as_list(data: bytes, known: Mapping[str, str | None]) -> bytes:
 
 
 def _are_ids(labels: Sequence[str | None]) -> bool:
-    """Whether the values beside the paths of a list are numbers that tell every two images apart: ids, and no labels."""
+    """Whether the numbers beside the paths of a list are unique per image: ids, not labels."""
     whole = [label for label in labels if label is not None and label.strip().isdecimal()]
     return len(whole) == len(set(whole)) == len(labels) > 2
 
@@ -389,7 +390,9 @@ def _are_ids(labels: Sequence[str | None]) -> bool:
 def _with_names(
     frame: pd.DataFrame, decisions: list[Decision], known: Mapping[str, str | None]
 ) -> tuple[pd.DataFrame, list[Decision]]:
-    """A table whose first row names an image without its ending, ``ISIC_0,benign``, with names of columns; others as they are."""
+    """Add column names to a table whose first row names an image without extension, ``ISIC_0,benign``; others are returned
+    unchanged.
+    """
     first = [number for number, name in enumerate(frame.columns) if known.get(folded(str(name))) is not None]
     if len(first) != 1 or len(frame.columns) != 2 or frame.columns[first[0]].isdecimal():
         return frame, decisions
@@ -403,7 +406,7 @@ def _with_names(
 
 
 def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
-    """The rows of a table beside the images; none of what is no table, too large, or cannot be read."""
+    """Rows of a table beside the images; empty if it is not a table, too large, or unreadable."""
     try:
         data = read(name) if name.lower().endswith(TABLES) else b""
         return read_table(data, name).frame if 0 < len(data) <= MOST_BYTES else pd.DataFrame()
@@ -414,7 +417,7 @@ def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
 def columns_of(
     keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]
 ) -> tuple[str, list[str], list[str | None]] | None:
-    """The table of which a column names most images, its other columns with few values, and the image of each row."""
+    """The table with a column that names most images, its other columns with few values, and the image of each row."""
     known = by_ends(keys)
     best: tuple[str, list[str], list[str | None]] | None = None
     for name in names:
@@ -434,7 +437,7 @@ def columns_of(
 
 
 def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:
-    """Columns of few different values, or of measured ones."""
+    """Columns with few distinct values, and columns of measurements."""
     return [
         column
         for column, values in texts.items()
@@ -443,18 +446,18 @@ def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:
 
 
 def named_columns(columns: Sequence[str]) -> str:
-    """Their names for a sentence, the first ones of many."""
+    """Column names for a message, truncated."""
     return f"{', '.join(columns[:COLUMNS])}{', ...' if len(columns) > COLUMNS else ''}"
 
 
 def _are_measured(values: Sequence[str | None]) -> bool:
-    """Whether a column holds numbers, of which some repeat: an age, a grade, and no ids."""
+    """Whether a column holds numbers with repeats (an age, a grade) rather than ids."""
     told = [value for value in values if value is not None]
     return 1 < len(set(told)) < len(told) and all(re.fullmatch(r"-?\d+(\.\d+)?", value.strip()) for value in told)
 
 
 def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> tuple[dict[str, str | None], bool]:
-    """Each image's label, all of them where its rows, as of its objects, have different ones; whether there are such."""
+    """Labels by image, joined if its rows (such as its objects) have different ones; and whether any do."""
     sets: dict[str, list[str]] = defaultdict(list)
     for key, label in zip(at, labels, strict=True):
         if key is not None:
@@ -467,7 +470,7 @@ def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> t
 
 
 def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
-    """The image that a path of a table means: by the longest end of it that is the end of one image's path.
+    """The image that a path of a table refers to: the longest suffix of it that identifies one image.
 
     Parameters
     ----------
@@ -489,7 +492,7 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
 
 
 def described_by(tables: Sequence[Told]) -> tuple[Said, tuple[list[str], int]]:
-    """What the other columns of the tables say of each image, by its key; their names, and the number of all columns."""
+    """Values of the tables' other columns by image key; the names of these columns, and the number of all columns."""
     frame = tables[0].frame
     unused = [str(name) for name in frame.columns if name not in tables[0].used and not str(name).startswith("Unnamed")]
     said = Said({name: {} for name in unused[:DESCRIBED]})

@@ -1,23 +1,23 @@
-"""Volumes cut into slices: ``nifti:FOLDER``, ``nifti:MANIFEST`` or ``nifti:FILE`` (NIfTI, Analyze). Reads every volume when it scans.
+"""Slices of volumes: ``nifti:FOLDER``, ``nifti:MANIFEST`` or ``nifti:FILE`` (NIfTI, Analyze). The scan reads every volume.
 
-Slice i (from 0, along the canonical axis: see `volumes`) has the key ``path#axial=i``. Grey levels follow from percentiles of the
-whole volume; from its header (cal_min, cal_max) or from numbers, if the window says so.
+Slice i (from 0, along the canonical axis, see `volumes`) has the key ``path#axial=i``. Grey levels come from percentiles of the
+whole volume or, depending on the window, from its header (cal_min, cal_max) or given values.
 
 Rules
 -----
 axis : axial (default), coronal or sagittal
 step : every N-th slice (default 1)
-spacing : slices at least so many mm apart, in place of `step`
-content : least share of a slice's voxels that are no background (default 0.05); background is what lies below a tenth of the way
-    from the volume's black to its white
-time : which volume of a 4D file, from 0 (default 0)
-segmentation : a file beside each volume whose non-zero voxels label its slices ``with`` and ``without``: an ending, so that
-    ``_seg`` finds case_seg.nii.gz for case.nii.gz and for case_flair.nii.gz, or a path from the volume's folder with {case} for its
-    name, e.g. ../labelsTr/{case}.nii.gz. Segmentations are no volumes themselves; without one, slices have no label
-area : least number of non-zero voxels for ``with`` (default 1); slices with fewer, but some, are left out
-case : what the group is: volume (default), or folder (one folder for each patient)
+spacing : minimum distance between slices, mm; replaces `step`
+content : minimum fraction of foreground voxels in a slice (default 0.05); background is below 10 % of the range from the volume's
+    black to its white
+time : index of the volume in a 4D file (default 0)
+segmentation : file beside each volume whose non-zero voxels label its slices ``with`` and ``without``: a suffix, so that ``_seg``
+    finds case_seg.nii.gz for case.nii.gz and case_flair.nii.gz, or a path relative to the volume's folder with {case} for its name,
+    e.g. ../labelsTr/{case}.nii.gz. Segmentations are not read as volumes; slices of a volume without one have no label
+area : minimum number of non-zero voxels for ``with`` (default 1); slices with fewer, but not zero, are left out
+case : the group: volume (default), or folder (one folder per patient)
 
-Without `segmentation` labels come from class folders or from the manifest, as for images.
+Without `segmentation`, labels come from class folders or from the manifest, as for images.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 BACKGROUND = 0.1
 CONTENT = 0.05
-THREADS = 4  # each holds a volume
+THREADS = 4  # each holds a volume in memory
 
 
 class Cut(NamedTuple):
-    """How volumes become slices; see the rules."""
+    """How volumes are cut into slices; see the rules."""
 
     axis: str
     step: int
@@ -73,12 +73,12 @@ class Cut(NamedTuple):
 
 
 def chosen_cut(options: SourceOptions) -> Cut:
-    """The rules, checked.
+    """Parse and check the rules.
 
     Raises
     ------
     DatapropsError
-        If one is unknown or no number that fits.
+        If a rule is unknown or its value invalid.
     """
     rules = chosen_rules(options, RULES)
 
@@ -161,7 +161,7 @@ def _files(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _is_volume(entry: os.DirEntry) -> bool:
-    """Of a pair .hdr + .img, the header stands for both."""
+    """Whether an entry is a volume; a pair .hdr + .img is represented by its header."""
     name = entry.name.lower()
     if not is_volume(name) or name.endswith(".img"):
         return False
@@ -171,13 +171,13 @@ def _is_volume(entry: os.DirEntry) -> bool:
 
 
 def _pair(name: str) -> str:
-    """A pattern for the .img of a .hdr."""
+    """Pattern for the .img of a .hdr."""
     stem = "".join(f"[{c}]" if c in "[]*?" else c for c in name[: -len(".hdr")])
     return f"{stem}.[iI][mM][gG]"
 
 
 def _stem(name: str) -> tuple[str, str]:
-    """A file name without and with its ending: 'a.nii.gz' -> ('a', '.nii.gz')."""
+    """File name without extension, and the extension: 'a.nii.gz' -> ('a', '.nii.gz')."""
     for ending in (".nii.gz", ".nii", ".hdr", ".img"):
         if name.lower().endswith(ending):
             return name[: -len(ending)], name[-len(ending) :]
@@ -185,7 +185,7 @@ def _stem(name: str) -> tuple[str, str]:
 
 
 def _mask(root: Path, key: str, rule: str) -> str | None:
-    """Key of the segmentation of a volume, or None."""
+    """Key of a volume's segmentation, or None."""
     if not rule:
         return None
     folder_of, name = posixpath.split(key)
@@ -203,7 +203,7 @@ def _mask(root: Path, key: str, rule: str) -> str | None:
 
 
 def _slices(what: tuple[Path, str, str | None], cut: Cut) -> tuple[list[tuple[int, str | None]], str | None]:
-    """Slices of a volume with content, each with its label; and why there are none, if it cannot be read."""
+    """Slices of a volume with content, each with its label; and the error if it cannot be read."""
     root, key, mask_key = what
     try:
         with one_image(), guarded(lambda error: UnreadableImage(reason_of(error)), passing=(UnreadableImage,)):
@@ -226,7 +226,7 @@ def _slices(what: tuple[Path, str, str | None], cut: Cut) -> tuple[list[tuple[in
 
 
 def _apart(kept: np.ndarray, cut: Cut, spacing: float) -> np.ndarray:
-    """Which slices to take, so that they are far enough from each other: bool [len(kept)]."""
+    """Which slices to keep so that they are far enough apart: bool [len(kept)]."""
     step = cut.step if cut.spacing is None else max(1, math.ceil(cut.spacing / max(spacing, 1e-6) - 1e-9))
     taken, last = np.zeros(len(kept), bool), -math.inf
     for i, at in enumerate(kept.tolist()):
@@ -247,7 +247,7 @@ def _mask_values(path: Path, volume: Volume) -> np.ndarray:
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One slice.
+    """Read one slice.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
     cut = chosen_cut(options)
     root = base(location)
     name, mark, number = key.rpartition(f"#{cut.axis}=")
-    if not mark:  # a volume of which no slice could be listed: say why
+    if not mark:  # a volume without listed slices: raise the reason
         volume = open_volume(root / key, cut.time)
         mask = _mask(root, key, cut.segmentation)
         if mask is not None:
