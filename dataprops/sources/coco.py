@@ -53,7 +53,7 @@ def annotated_by(
 
 
 def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
-    """Label each image of `table` in place with the categories of its objects in the file `name`."""
+    """Label images in place with the categories of their objects in the file `name`; no change if it is not a COCO file."""
     try:
         data = read(name)
         whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}

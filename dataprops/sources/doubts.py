@@ -22,7 +22,7 @@ from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
 from dataprops.sources.subjects import CLASS_WORDS
 from dataprops.sources.table import SourceOptions, shown
 
-MANY = 12  # more classes than this, most of them with hardly any images, are a sign
+MANY = 12  # more classes than this, half of them with hardly any images, are a sign
 HARDLY = 2  # largest number of images of a class with hardly any
 HALF, MOST = 0.5, 0.8  # fractions of images or of classes
 LEAST = 3  # images, classes or patients; with fewer, a pattern in names may be chance
@@ -378,7 +378,7 @@ def archives_beside(reading: Reading) -> Told | None:
     return "images", why, "unpacking"
 
 
-# each with the options that exempt the reading from it
+# each with the options that switch it off
 SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (other_kinds, ("layout", "label_pattern", "label")),
     (pictures_or_splits, ("layout", "label_pattern")),

@@ -23,7 +23,7 @@ def without_zeros(name: str) -> str:
     """Strip leading zeros from a number, as tables do (007 -> 7); other names are returned unchanged."""
     if not name.isdecimal():
         return name
-    # `int` limits the number of digits
+    # not `int`, which limits the number of digits
     return "".join(str(unicodedata.decimal(figure)) for figure in name).lstrip("0") or "0"
 
 
