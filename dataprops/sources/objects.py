@@ -1,4 +1,4 @@
-"""Files that list the objects of images: YOLO, DOTA, KITTI, Pascal VOC, CVAT, and the exports of other tools (`exports`)."""
+"""Object annotations: YOLO, DOTA, KITTI, Pascal VOC, CVAT, and the exports of other tools (`exports`)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from dataprops.sources.tablefile import as_text
 
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
 EXPORTED = (".json", ".jsonl", ".ndjson", ".manifest")
-# files that others wrote: nothing here takes back what it took, or looks twice at a text that does not end as it should
+# possessive quantifiers: no backtracking on malformed input
 _NUMBER = r"[-+]?(?:\d++(?:\.\d++)?+|\.\d++)(?:[eE][-+]?\d++)?+"
-_BOX = re.compile(rf"\d+(?: {_NUMBER}){{4,}}")  # class, and a box or an outline
-# other lists of an image's objects: the class after eight coordinates (DOTA), or before fourteen numbers or fifteen (KITTI)
+_BOX = re.compile(rf"\d+(?: {_NUMBER}){{4,}}")  # class, then a box or polygon
+# other formats: the class follows eight coordinates (DOTA), or precedes 14 or 15 numbers (KITTI)
 _DOTA = re.compile(rf"(?:{_NUMBER} ){{8}}(?P<name>\S+)(?: \d)?")
 _KITTI = re.compile(rf"(?P<name>[A-Za-z]\S*+)(?: {_NUMBER}){{14,15}}")
 _REMARK = re.compile(r"(?:imagesource|gsd) ?:.*", re.IGNORECASE)
 NO_OBJECT = frozenset(("DontCare",))
-OF_OBJECTS = ("labels", "labelTxt", "label_2", "Annotations", "annotations")  # folders beside images/
+OF_OBJECTS = ("labels", "labelTxt", "label_2", "Annotations", "annotations")  # sibling folders of images/
 _CVAT_IMAGE = re.compile(r"<image\b")
 _CVAT_NAME, _CVAT_SUBSET = (re.compile(rf'\b{attribute}="([^"]*)"') for attribute in ("name", "subset"))
 _CVAT_LABEL = re.compile(
@@ -40,7 +40,7 @@ _CVAT_LABEL = re.compile(
 
 
 def yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Classes of the objects that ``labels/x.txt`` lists for ``images/x.jpg``; an empty list is an image without any."""
+    """Fill in labels from the object classes that ``labels/x.txt`` lists for ``images/x.jpg``; an empty list means no objects."""
     texts = {name for name in names if name.lower().endswith(".txt")}
     found: dict[str, set[str]] = {}
     for key in table["key"] if texts else ():
@@ -56,7 +56,7 @@ def yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
         except (OSError, ValueError):
             return
         classes_of = [_class_in(line) for line in lines if line and not _REMARK.fullmatch(line)]
-        if None in classes_of:  # no list of boxes: a caption, a list of files
+        if None in classes_of:  # not boxes but a caption or a file list
             return
         found[key] = {one for one in classes_of if one is not None} - NO_OBJECT
     if not any(found.values()):
@@ -69,7 +69,7 @@ def yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
 
 
 def _class_in(line: str) -> str | None:
-    """The class in one line of a list of objects: YOLO's number, or the name of DOTA and KITTI.
+    """Class in one line of an object list: YOLO's number, or the name in DOTA and KITTI.
 
     >>> _class_in("3 0.5 0.5 0.1 0.1"), _class_in("0 0 0 2 2 2 2 0 large-vehicle 1"), _class_in("a cat on a mat")
     ('3', 'large-vehicle', None)
@@ -81,12 +81,12 @@ def _class_in(line: str) -> str | None:
 
 
 def _folders_called_images(stem: str) -> list[tuple[int, int]]:
-    """Where a folder ``images`` begins and ends in a path, the last first; KITTI's is ``image_2``."""
+    """Spans of the ``images`` folders in a path, the last first; in KITTI, ``image_2``."""
     return [found.span(1) for found in re.finditer(r"(?:^|/)([Ii]mages|image_2)(?=/)", stem)][::-1]
 
 
 def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
-    """Names of YOLO's classes by their numbers: the ``names`` of data.yaml, or the lines of classes.txt."""
+    """YOLO class names by number: ``names`` in data.yaml, or the lines of classes.txt."""
     base = posixpath.basename(name).lower()
     if base not in YOLO:
         return {}
@@ -107,7 +107,7 @@ def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
 
 
 def voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Names of the objects in the .xml file of each image, beside it or in a folder ``Annotations``."""
+    """Fill in labels from the object names in the .xml file of each image, beside it or in a folder ``Annotations``."""
     files: dict[str, list[str]] = defaultdict(list)
     for name in names:
         if name.lower().endswith(".xml"):
@@ -133,7 +133,7 @@ def voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes])
 
 
 def _voc_objects(text: str) -> Iterator[str]:
-    """The first name within each object."""
+    """The first name in each object."""
     for part in text.split("<object>")[1:]:
         name, _, after = part.partition("</object>")[0].partition("<name>")[2].partition("<")
         if after.startswith("/name>"):
@@ -141,7 +141,7 @@ def _voc_objects(text: str) -> Iterator[str]:
 
 
 def cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Labels of the shapes and tags that CVAT's .xml lists for each image; an image without any has none of them."""
+    """Fill in labels from the shapes and tags in CVAT's .xml; an image without any has no objects."""
     known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     used: list[str] = []
@@ -165,7 +165,7 @@ def cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
 
 
 def _cvat_images(text: str) -> Iterator[tuple[str, str]]:
-    """Attributes of each image, and what lies within it."""
+    """Attributes and content of each image element."""
     for part in _CVAT_IMAGE.split(text)[1:]:
         attributes, begun, rest = part.partition(">")
         inside, ended, _ = rest.partition("</image>")
@@ -176,7 +176,7 @@ def _cvat_images(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _cvat_image(attributes: str, known: Mapping[str, str | None]) -> str | None:
-    """The image that CVAT's attributes name; of a project, with the part of it that is a folder."""
+    """The image that CVAT's attributes refer to; in a project, the subset is a folder."""
     name, subset = _CVAT_NAME.search(attributes), _CVAT_SUBSET.search(attributes)
     if name is None:
         return None
@@ -185,7 +185,7 @@ def _cvat_image(attributes: str, known: Mapping[str, str | None]) -> str | None:
 
 
 def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Labels in the JSON files of tools of annotation (`exports`)."""
+    """Fill in labels from the JSON exports of annotation tools (`exports`)."""
     known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     tools: set[str] = set()

@@ -1,6 +1,6 @@
-"""Folders in which every .npy or .npz file is one image: the array of a file, and a label beside it in an .npz.
+"""Folders of .npy or .npz files with one image each; an .npz may also store its label.
 
-Nothing is unpickled: an array of Python objects is no image.
+Nothing is unpickled: object arrays are rejected.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataprops.util.budget import LARGEST, need
 from dataprops.util.guard import reason_of
 
 SUFFIXES = (".npy", ".npz")
-HEADER = 2**16  # bytes that an array's header may have
-LEAST, ENOUGH = 3, 0.9  # files, and share of them, that make a folder one of images
-LONGEST = 8  # times the other side: a row for each of many images is no image
+HEADER = 2**16  # maximum size of an array's header, bytes
+LEAST, ENOUGH = 3, 0.9  # minimum number of files, and fraction of them that are images
+LONGEST = 8  # maximum aspect ratio; beyond it, an array with one row per image is more likely
 LABELS = frozenset({"label", "labels", "y", "target", "class", "cls"})
 _DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
 def are_images(files: Sequence[Path]) -> bool:
-    """Whether these files hold one image each, as far as some of them, evenly spread, show."""
+    """Whether these files hold one image each, judged from an evenly spaced sample."""
     some = files[:: max(1, len(files) // 200)]
     return len(some) >= LEAST and sum(_shape(file) is not None for file in some) >= ENOUGH * len(some)
 
@@ -40,7 +40,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _is_image(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Whether an array has the shape of one image: two sides that are not too unlike, and at most four channels first or last."""
+    """Whether an array has the shape of one image: a plausible aspect ratio, and at most four channels, first or last."""
     if dtype.kind not in "uifb" or len(shape) not in (2, 3):
         return False
     sides = (
@@ -50,7 +50,7 @@ def _is_image(shape: tuple[int, ...], dtype: np.dtype) -> bool:
 
 
 def _headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of each array of a file."""
+    """Shape and dtype of each array in a file."""
     if file.suffix.lower() == ".npy":
         with file.open("rb") as stream:
             return {"": _header(stream)}
@@ -64,7 +64,7 @@ def _headers(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 
 def _shape(file: Path) -> tuple[str, tuple[int, ...]] | None:
-    """Name and shape of the only array of a file that may be an image."""
+    """Name and shape of the array in a file that is the only possible image; otherwise None."""
     try:
         found = [(name, shape) for name, (shape, dtype) in _headers(file).items() if _is_image(shape, dtype)]
     except _DAMAGED:
@@ -85,12 +85,12 @@ def _load(file: Path, name: str) -> Any:
 
 
 def read(file: Path) -> RawImage:
-    """The image of a file.
+    """Read the image of a file.
 
     Raises
     ------
     OSError
-        If there is none, or several.
+        If there is no image, or more than one.
     """
     try:
         found = _shape(file)
@@ -106,7 +106,7 @@ def read(file: Path) -> RawImage:
 
 
 def label(file: Path) -> str | None:
-    """The label stored in an .npz with its image."""
+    """The label stored with the image in an .npz."""
     if file.suffix.lower() != ".npz":
         return None
     try:

@@ -1,7 +1,7 @@
-"""Rows of a table for images whose paths hold the values of its columns by parts.
+"""Matching of images to table rows by column values in the image paths.
 
-``patch_patient_004_node_4_x_3328_y_21792.png`` is the row of patient 004, node 4, x_coord 3328 and y_coord 21792, and
-``p10/p10000032/s50414267/1.jpg`` that of subject_id 10000032 and study_id 50414267.
+``patch_patient_004_node_4_x_3328_y_21792.png`` matches the row with patient 004, node 4, x_coord 3328 and y_coord 21792;
+``p10/p10000032/s50414267/1.jpg`` the one with subject_id 10000032 and study_id 50414267.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
 
 PART = re.compile(r"([A-Za-z]+)[-_]?(\d+)(?![A-Za-z0-9])")  # a word and a number in a path
-LONG = 4  # figures of a number that is an id by itself; shorter ones must be called as their column is
+LONG = 4  # minimum digits of an id; shorter numbers need a prefix that matches the column name
 
 
 def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, list[int]], list[str]]:
-    """The rows of each image, and the columns that the paths hold; nothing where no columns name nearly all images.
+    """Rows of each image, and the columns found in the paths; empty unless the columns match nearly all images.
 
     >>> frame = pd.DataFrame({"patient": ["004", "009"], "x_coord": ["32", "64"]})
     >>> rows_by_parts(["a/patient_004_x_32.png", "a/patient_009_x_64.png"], frame)
@@ -61,7 +61,7 @@ def _called(word: str, column: str) -> bool:
 
 
 def _fits(word: str, column: str, numbers: dict[str, str], values: set[str]) -> bool:
-    """Whether the numbers behind a word are the values of a column."""
+    """Whether the numbers after a word are values of a column."""
     if sum(number in values for number in numbers.values()) < ALIKE * len(numbers):
         return False
     return len(set(numbers.values())) > 1 and (_called(word, column) or min(map(len, set(numbers.values()))) >= LONG)

@@ -1,7 +1,7 @@
-"""Whose images they are, where files say it: the patient, unless one id stands for everybody.
+"""Patient groups from file headers, with detection of placeholder ids.
 
-Anonymised files often share one PatientID (REMOVED, ANON, a row of X). An id that spans nearly everything, or far more studies
-than others, is no patient: its images are grouped by their study; and a study that spans everything is no study.
+Anonymised files often share one PatientID (REMOVED, ANON, XXXX). An id that covers nearly all images, or far more studies than
+others, is not a patient: its images are grouped by study instead. A study that covers all images is not a study.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import pandas as pd
 
 from dataprops.sources.account import Decision
 
-EVERYTHING = 0.9  # share of the images
-SEVERAL = 5  # studies of an id that spans nearly everything
-MANY, TIMES = 10, 5  # studies of one id, and how many times more than those of others
+EVERYTHING = 0.9  # fraction of the images
+SEVERAL = 5  # minimum studies of an id that covers nearly all images
+MANY, TIMES = 10, 5  # minimum studies of one id, and minimum ratio to those of other ids
 
 
 def group_of(prints: pd.DataFrame, wanted: str = "auto") -> tuple[pd.Series, list[Decision]]:
-    """The group of each image (None: unknown), and what was decided.
+    """Group of each image (None: unknown), and the decisions made.
 
     Parameters
     ----------
     prints : DataFrame
-        patient, study, series: hashes, None where a file does not say.
+        patient, study, series: hashes; None if missing in the file.
     wanted : str
         "auto", "patient", "study", "series" or "none".
     """
@@ -53,7 +53,7 @@ def group_of(prints: pd.DataFrame, wanted: str = "auto") -> tuple[pd.Series, lis
 
 
 def _spanning(ids: pd.Series, parts: pd.Series) -> set[str]:
-    """Ids that stand for too much: for nearly all images and several parts, or for many more parts than others."""
+    """Placeholder ids: those that cover nearly all images and several parts, or many more parts than others."""
     known = ids.notna() & parts.notna()
     if not known.any():
         return set()

@@ -1,6 +1,7 @@
-"""Tables of the persons whose images lie in folders of their own: ``labels.csv`` with ``slide,label`` beside ``tiles/TCGA-A7/1.png``.
+"""Tables with one row per patient, where each patient has a folder: ``labels.csv`` with ``slide,label``, ``tiles/TCGA-A7/1.png``.
 
-A column counts where its name says whom it means and nearly all folders stand in it, by their names or by the beginning of these.
+A column is used if its name denotes a patient (or slide, study, ...) and if it contains the names of nearly all folders, or their
+prefixes.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 
-WRITTEN = tuple(ending for ending in TABLES if ending != ".parquet")  # the files in which persons are sought
+WRITTEN = tuple(ending for ending in TABLES if ending != ".parquet")  # files searched for patients
 PERSONS = frozenset(
     (
         *("patient", "patients", "subject", "participant", "case", "volunteer", "person", "donor", "user", "animal"),
         *("slide", "study", "scan"),
     )
 )
-LEAST = 3  # folders; of fewer the names may be chance
+LEAST = 3  # folders; with fewer, matching names may be chance
 
 
 def with_persons(
@@ -37,23 +38,25 @@ def with_persons(
     options: SourceOptions,
     folders: Sequence[str | None],
 ) -> bool:
-    """Labels and splits of images by a table of the persons that their folders are called after, who are the groups and no classes.
+    """Fill in labels and splits from a table of the patients that the folders are named after; the folders become groups.
 
     Parameters
     ----------
     folders : sequence of str
-        Of each image, None where there is none.
+        Candidate patient folder of each image; None without one.
 
     Returns
     -------
     bool
-        Whether the table tells labels.
+        Whether the table supplied labels.
     """
     known = {name for name in folders if name is not None}
     likely = [name for name in names if name.lower().endswith(WRITTEN)]
     if len(known) < LEAST or len(likely) > MOST_TABLES:
         return False
-    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # tables of one form are parts of one, such as splits
+    alike: dict[
+        tuple[str, ...], dict[str, pd.DataFrame]
+    ] = {}  # tables with the same columns are parts of one, such as splits
     for name in likely:
         if not (frame := frame_of(name, read)).empty:
             frame = _with_names(frame, known)
@@ -75,13 +78,13 @@ def with_persons(
 
 
 def _with_names(frame: pd.DataFrame, known: set[str]) -> pd.DataFrame:
-    """A table of two columns whose first row names a folder, ``00012,1``, with names of columns; others as they are."""
+    """Add column names to a table of two columns whose first row names a folder, ``00012,1``; others are returned unchanged."""
     first = list(map(str, frame.columns))
     if len(first) != 2 or without_zeros(first[0]) not in map(without_zeros, known):
         return frame
     row = pd.DataFrame([first], columns=frame.columns, dtype=object)
     whole = pd.concat([row, frame], ignore_index=True)
-    if whole.iloc[:, 1].is_unique:  # what each folder's short name stands for, and no label of persons
+    if whole.iloc[:, 1].is_unique:  # unique values are full names of the folders, not labels
         return frame
     whole.columns = pd.Index(["patient", "label"])
     return whole
@@ -96,14 +99,14 @@ def _told_of(
     rows: Sequence[list[int]],
     why: str,
 ) -> bool:
-    """Whether the table tells one label of each person, whose `rows` each image has; labels and splits are filled in then."""
+    """Fill in labels and splits if the table has one label per patient; `rows` are those of each image. Returns whether it has."""
     used = [column]
     try:
         label, several, told = labels_of(frame, options, name, used)
     except DatapropsError:
         return False
     if any(len({label[row] for row in some} - {None}) > 1 for some in rows):
-        return False  # a row for each image, say
+        return False  # for example, one row per image
     split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
     split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
     at = [some[0] if some else None for some in rows]
@@ -117,7 +120,7 @@ def _told_of(
 
 
 def _persons(frame: pd.DataFrame, known: set[str]) -> tuple[str, dict[str, list[int]]] | None:
-    """The column of the persons, and the rows of each folder."""
+    """The patient column, and the rows of each folder."""
     for column in map(str, frame.columns):
         if not PERSONS & {word.removesuffix("id") or word for word in words_of(column)}:
             continue
@@ -132,7 +135,7 @@ def _persons(frame: pd.DataFrame, known: set[str]) -> tuple[str, dict[str, list[
 
 
 def _rows_of(folder: str, rows: dict[str, list[int]]) -> list[int]:
-    """Rows of a folder by its name, or by the beginning of it: TCGA_CS_4941_19960909 of TCGA_CS_4941."""
+    """Rows of a folder by its name or a prefix of it: TCGA_CS_4941_19960909 belongs to TCGA_CS_4941."""
     name = without_zeros(folder)
     while name and name not in rows:
         cut = max(name.rfind(mark) for mark in "_-.")

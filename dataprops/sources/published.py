@@ -1,6 +1,6 @@
-"""Published sets of images in folders with one table: ``isic:PATH`` and the like find the table, and the images below PATH.
+"""Published datasets of image folders with one table: ``isic:PATH`` and the like find the table, and the images below PATH.
 
-Columns are found as in any manifest (`columns`); options name others.
+Columns are detected as in any manifest (`columns`), or set by options.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataprops.sources.table import SourceOptions, image_table, shown
 
 
 class Published(NamedTuple):
-    """Patterns of the table's name, the likeliest first, and the patient in a path where the table has no column for it."""
+    """File patterns of the table, the likeliest first, and a patient pattern for paths if the table has no patient column."""
 
     tables: tuple[str, ...]
     group_pattern: str | None = None
@@ -35,12 +35,12 @@ TABLES: dict[str, Published] = {
 
 
 def table_of(name: str, root: Path) -> Path:
-    """The table of a set: among the likeliest names, the one closest to the root.
+    """The dataset's table: among files that match the likeliest pattern, the one closest to the root.
 
     Raises
     ------
     DatapropsError
-        If there is none, or the place is no directory.
+        If there is none, or the path is not a directory.
     """
     if not root.is_dir():
         raise DatapropsError(f"{name}: {root} is not a directory: give the folder that holds the table and the images")
@@ -52,7 +52,7 @@ def table_of(name: str, root: Path) -> Path:
 
 
 def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
-    """The `scan` of `sources.Source` for a set; keys count from its folder."""
+    """The `scan` of `sources.Source` for a published dataset; keys are relative to its folder."""
 
     def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         root = Path(location)

@@ -1,8 +1,8 @@
-"""Paths as tables hold them, and the files that they mean.
+"""Resolution of paths in tables to files.
 
-A path may be written with backslashes, as a ``file:`` address, absolute on another machine, without folder or ending. Where the
-paths as they stand are files, nothing is looked for. Otherwise the folder is listed once, and each path is the file that shares its
-name and most of its folders.
+A path may have backslashes, be a ``file:`` URL, be absolute on another machine, or lack folders or the extension. If the paths
+exist as written, they are used unchanged. Otherwise the folder is listed once, and each path resolves to the file with the same
+name and the most trailing folders in common.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dataprops.sources.account import Decision
 from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.volumes import SUFFIXES as VOLUMES
 
-SAMPLE = 64  # paths that tell whether all are files as they stand
+SAMPLE = 64  # paths sampled to test whether they exist as written
 
 
 class Files(NamedTuple):
-    """The files below a folder: relative paths by their name and by their name without ending, both `folded`."""
+    """Files below a folder: relative paths by name and by name without extension, both `folded`."""
 
     by_name: dict[str, list[str]]
     by_stem: dict[str, list[str]]
 
 
 def forward_slashes(path: str) -> str:
-    r"""A path as it is written elsewhere, with forward slashes.
+    r"""Normalise a path from another system to forward slashes.
 
     >>> [forward_slashes(path) for path in (".\\a\\b.png", "file:///data/a%20b.png", " a.png ", "C:\\x\\a.png")]
     ['a/b.png', '/data/a b.png', 'a.png', 'C:/x/a.png']
@@ -49,7 +49,7 @@ def forward_slashes(path: str) -> str:
 
 
 def folded(name: str) -> str:
-    r"""A name normalised for comparison: lower case, composed Unicode letters (macOS decomposes them).
+    r"""Normalise a name for comparison: lower case, composed Unicode (macOS decomposes it).
 
     >>> folded("Cafe\u0301.PNG") == folded("caf\u00e9.png")
     True
@@ -58,12 +58,12 @@ def folded(name: str) -> str:
 
 
 def sample_of(paths: Sequence[str]) -> list[str]:
-    """Some of the paths, evenly spread."""
+    """An evenly spaced sample of the paths."""
     return list(paths[:: max(1, len(paths) // SAMPLE)])[: 2 * SAMPLE]
 
 
 def is_file(base: Path, path: str) -> bool:
-    """Whether the path exists; what it is turns out when it is read."""
+    """Whether the path exists; other kinds than files are reported when it is read."""
     try:
         return "\0" not in path and os.path.lexists(base / path)
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def is_file(base: Path, path: str) -> bool:
 
 
 def list_files(root: Path) -> Files:
-    """All images and volumes below a folder, hidden ones left out."""
+    """List all images and volumes below a folder, except hidden ones."""
     by_name: dict[str, list[str]] = defaultdict(list)
     by_stem: dict[str, list[str]] = defaultdict(list)
     for place, folders, names in os.walk(root):
@@ -88,7 +88,7 @@ def list_files(root: Path) -> Files:
 
 
 def named(values: Sequence[str], files: Files) -> float:
-    """Share of some of the values that are called as files are, with or without their endings."""
+    """Fraction of a sample of the values that match file names, with or without extension."""
     sample = sample_of(values)
     names = [folded(posixpath.basename(forward_slashes(value))) for value in sample]
     known = files.by_name.keys() | files.by_stem.keys()
@@ -96,7 +96,7 @@ def named(values: Sequence[str], files: Files) -> float:
 
 
 def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[list[str], list[Decision], int]:
-    """Keys of the paths of a table, relative to its folder; what was decided; how many paths are no file.
+    """Keys of a table's paths, relative to its folder; the decisions made; the number of paths that are not files.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[l
 
 
 def root_of(base: Path, options: SourceOptions) -> Path:
-    """The folder in which the files of a table are looked for; `base` is the table's own."""
+    """The folder in which a table's files are searched; `base` is the table's folder."""
     if not options.images:
         return base
     given = Path(options.images).expanduser()
@@ -139,7 +139,7 @@ def _key(root: Path, base: Path, path: str) -> str:
 
 
 def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | None:
-    """The file that a path refers to, relative to the root; None without a match or with several equal ones."""
+    """The file that a path refers to, relative to the root; None without a match or if several match equally well."""
     text = forward_slashes(path)
     if options.suffix:
         text += options.suffix if options.suffix.startswith(".") else f".{options.suffix}"
@@ -147,13 +147,13 @@ def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | N
         return text
     name = folded(posixpath.basename(text))
     candidates = files.by_name.get(name) or files.by_stem.get(name) or []
-    if not candidates and ending_of(name):  # listed as .jpg, kept as .png
+    if not candidates and ending_of(name):  # listed as .jpg, stored as .png
         candidates = files.by_stem.get(posixpath.splitext(name)[0], [])
     return _closest(text, candidates)
 
 
 def _closest(path: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that shares most of the last folders of a path, if it is the only one.
+    """The candidate with the most trailing folders in common with a path; None if tied.
 
     >>> _closest("/home/me/cat/1.png", ["cat/1.png", "dog/1.png"]), _closest("1.png", ["cat/1.png", "dog/1.png"])
     ('cat/1.png', None)

@@ -1,6 +1,6 @@
-"""What every source's table goes through after its scan: globs, several labels of an image, missing values, spellings.
+"""Normalisation of every source's table after the scan: globs, multi-label images, missing values, spelling variants.
 
-Each is decided once for the whole set and told; see `account.Decision`.
+Each decision is made once for the whole dataset and reported; see `account.Decision`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from dataprops.sources.labels import NO_LABELS, one_against_rest, one_spelling, 
 from dataprops.sources.masks import matches
 from dataprops.sources.table import SourceOptions
 
-EVERYTHING, FEW = 0.9, 20  # share of the images, and number, from which on one group stands for everybody
-NOBODY = re.compile(r"-1(?:\.0)?|[xX]{2,}")  # ids in tables that stand for none
-LISTED = 8  # labels named in a decision
+EVERYTHING, FEW = 0.9, 20  # minimum fraction of images, and minimum number, for a group to be a placeholder
+NOBODY = re.compile(r"-1(?:\.0)?|[xX]{2,}")  # placeholders for a missing id in tables
+LISTED = 8  # labels named in a message
 
 
 def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globbed: bool) -> pd.DataFrame:
-    """The table with one label for each image.
+    """Normalise the table to one label per image.
 
     Parameters
     ----------
     location : str
-        For messages, without secrets.
+        For messages; without secrets.
     globbed : bool
-        Whether --include and --exclude were looked at already.
+        Whether --include and --exclude have been applied already.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _told(table: pd.DataFrame, labels: list[str | None]) -> list[str | None]:
 
 
 def _one_form(table: pd.DataFrame) -> None:
-    """Groups and splits in one form of Unicode: an é of one character and one of two are the same name, and one patient."""
+    """Normalise groups and splits to composed Unicode, so that é as one or two characters is the same name and patient."""
     for column in ("group", "split"):
         forms = {text: unicodedata.normalize("NFC", text) for text in table[column].unique() if isinstance(text, str)}
         if any(text != form for text, form in forms.items()):
@@ -103,12 +103,12 @@ def _one_form(table: pd.DataFrame) -> None:
 
 
 def _no_groups_of_everybody(table: pd.DataFrame, *, from_folders: bool) -> None:
-    """Ids in a table that stand for nobody (ANON, unknown), or for nearly all images, name no group."""
+    """Clear placeholder groups: ids of a table that mean unknown (ANON), or that cover nearly all images."""
     groups = table["group"].tolist()
     count = Counter(group for group in groups if group is not None)
     nobody = {one for one in count if count[one] > 1 and (is_placeholder(one) or NOBODY.fullmatch(one.strip()))}
     most = {group for group, number in count.items() if number >= max(EVERYTHING * len(groups), FEW)} - nobody
-    left_out = nobody if from_folders else nobody | most  # a folder, or a volume, is what it is
+    left_out = nobody if from_folders else nobody | most  # folders and volumes are never placeholders
     if not left_out:
         return
     table["group"] = pd.Series([None if group in left_out else group for group in groups], dtype=object)
@@ -118,7 +118,7 @@ def _no_groups_of_everybody(table: pd.DataFrame, *, from_folders: bool) -> None:
 
 
 def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOptions) -> list[str | None]:
-    """One label for each image of a set of several: the wanted one against the rest, else the set of them as one label."""
+    """One label per image: for multi-label datasets, the wanted label against the rest, otherwise the label set as one label."""
     marked = table.attrs.get("several", False)
     found = several(labels, sure=marked is True) if marked or not options.as_written else None
     if found is not None:
@@ -134,7 +134,7 @@ def _one_label(table: pd.DataFrame, labels: list[str | None], options: SourceOpt
         more = f", ... ({len(most):,} in all)" if len(most) > LISTED else ""
         why = f"images have several labels: {names}{more}"
         value = "sets of labels are compared: 1 if they differ, 0 if not"
-        known = sum(label is not None for label in labels)  # what all have, or none of several, is held against no rest
+        known = sum(label is not None for label in labels)  # skip labels that all images have, and "(none)"
         one = next((name for name in most if found.counts[name] < known and name != NO_LABELS), most[0])
         decide(table, Decision("labels", value, why, f"--label '{one}'"))
     return labels

@@ -1,4 +1,4 @@
-"""A file beside each image, or called so elsewhere, that names its class: a word, a class of JSON, Labelme's shapes."""
+"""Per-image label files, beside the image or with the same name elsewhere: a word, a class in JSON, or Labelme's shapes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from dataprops.sources.filled import fill_labels
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.tablefile import as_text
 
-FEW_CLASSES = 200  # different texts beside images that may be classes
-WORD, WORDS = 60, 3  # characters, and words, of a class
-DEEPEST = 4  # levels of objects of JSON in which a class is looked for
+FEW_CLASSES = 200  # maximum number of classes
+WORD, WORDS = 60, 3  # maximum characters and words of a class name
+DEEPEST = 4  # nesting depth of JSON objects searched for a class
 
 
 def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Labels of a text of one word, of a class of JSON or of Labelme's shapes, in a file beside each image, or called so elsewhere."""
+    """Fill in labels from per-image files, beside the image or with the same name elsewhere: one word, a class in JSON, or
+    Labelme's shapes.
+    """
     there = set(names)
     elsewhere: dict[str, list[str]] = defaultdict(list)
     for name in names:
         if posixpath.splitext(name)[1].lower() in ("", ".json", ".txt", ".cls"):
             elsewhere[stem_of(name)].append(name)
-    own: dict[str, list[str]] = defaultdict(list)  # one file of JSON for all images of a folder
+    own: dict[str, list[str]] = defaultdict(list)  # one JSON file for all images in a folder
     for name in names:
         if name.lower().endswith(".json") and posixpath.dirname(name):
             own[posixpath.dirname(name)].append(name)
     found: dict[str, str] = {}
     patients: dict[str, str] = {}
     used: dict[str, str] = {}
-    told = False  # whether JSON says that these are labels
+    told = False  # whether the labels come from JSON objects
     for key in table["key"]:
         stem = posixpath.splitext(key)[0]
         beside = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
@@ -59,7 +61,7 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     values = {part for value in found.values() for part in value.split(SEPARATOR)}
     few = 1 < len(values) <= max(2, min(FEW_CLASSES, len(found) / 2))
     words = few and (told or all(len(value) <= WORD and len(value.split()) <= WORDS for value in values))
-    if len(found) < len(table) / 2 or not words:  # captions, or something else
+    if len(found) < len(table) / 2 or not words:  # captions or unrelated text
         return
     named = fill_labels(table, found)
     table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **used}
@@ -72,14 +74,14 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
 
 
 def _label_of(whole: Any) -> str | None:
-    """The class in a JSON value: a text, its label, class or diagnosis, or the labels of Labelme's shapes."""
+    """The class in a JSON value: a string; an object's label, class or diagnosis; or the labels of Labelme's shapes."""
     if isinstance(whole, dict) and isinstance(whole.get("shapes"), list):
         return joined(str(shape["label"]) for shape in whole["shapes"] if isinstance(shape, dict) and "label" in shape)
     return _value_of(whole, LABELS) if isinstance(whole, dict) else str(whole) if isinstance(whole, str | int) else None
 
 
 def _value_of(whole: Any, names: Sequence[str]) -> str | None:
-    """The first value of such a name in a JSON object, or in the objects within it, the outer ones first.
+    """The first value with one of the names in a JSON object, breadth-first through nested objects.
 
     >>> _value_of({"meta": {"clinical": {"diagnosis": "nevus"}}}, LABELS)
     'nevus'
@@ -95,6 +97,6 @@ def _value_of(whole: Any, names: Sequence[str]) -> str | None:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value of JSON is a text, a number, or a list of texts."""
+    """Whether a JSON value is a string, a number, or a list of strings."""
     several = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
     return isinstance(value, str | int) or bool(several)

@@ -1,4 +1,4 @@
-"""Which folders are splits: the first ones, those below the first ones, or some that lie beside folders of other kinds."""
+"""Detection of split folders: at the top level, at the second level, or mixed with other folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.sources.table import shown
 
 
 def splits_of_folders(folders: list[list[str]]) -> tuple[list[str | None], list[list[str]], int]:
-    """Split and remaining folders of each image, and at how many levels splits were."""
+    """Split and remaining folders of each image, and the number of leading split levels."""
     none: list[str | None] = [None] * len(folders)
     folders = _beside_a_split(folders)
     tops = Counter(folder[0] for folder in folders if folder)
@@ -50,7 +50,7 @@ def splits_of_folders(folders: list[list[str]]) -> tuple[list[str | None], list[
 
 
 def _beside_a_split(folders: list[list[str]]) -> list[list[str]]:
-    """Folders without the one that holds splits beside another split: ``data/train``, ``data/valid`` and ``test``."""
+    """Unwrap a folder that holds some splits while another split lies beside it: ``data/train``, ``data/valid`` and ``test``."""
     inside = inside_of(folders)
     others = [top for top in inside if split_of(top) is None]
     if len(inside) < 2 or len(others) != 1 or len(inside[others[0]]) < 2:
@@ -62,14 +62,14 @@ def _beside_a_split(folders: list[list[str]]) -> list[list[str]]:
 
 
 def _beside_classes(named: dict[str, str], other: str, folders: list[list[str]]) -> bool:
-    """Whether one folder holds the classes, and images of splits alone lie in the folders beside it."""
+    """Whether a single folder holds the classes, and the split folders beside it contain images directly."""
     deep = {folder[1] for folder in folders if len(folder) > 1 and folder[0] == other}
     alone = all(len(folder) == 1 for folder in folders if folder and folder[0] in named)
     return bool(named) and "train" not in named.values() and alone and len(deep) > 1 and all(map(bool, folders))
 
 
 def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, str]) -> list[list[str]]:
-    """Without the folder that repeats the split's own name, as in seg_train/seg_train/street; train/train, Test_Set/Test alone."""
+    """Drop a folder that repeats the split's name: seg_train/seg_train/street, train/train; Test_Set/Test only if it is alone."""
     inside: dict[str, set[str]] = defaultdict(set)
     for rest, folder in zip(rests, folders, strict=True):
         if folder and folder[0] in named:
@@ -88,7 +88,7 @@ def _again(rests: list[list[str]], folders: list[list[str]], named: dict[str, st
 
 
 def _without_plain(rests: list[list[str]], split: list[str | None]) -> list[list[str]]:
-    """Without ``images`` below a split that has nothing else beside it, where other splits have classes: ``train/a/1.png`` and
+    """Drop an ``images`` folder that is the only folder of its split, if other splits have classes: ``train/a/1.png`` and
     ``val/images/2.png``.
     """
     inside: dict[str, set[str]] = defaultdict(set)
@@ -101,7 +101,7 @@ def _without_plain(rests: list[list[str]], split: list[str | None]) -> list[list
 
 
 def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) -> bool:
-    """Whether splits lie beside other folders: two of them, or one that alone holds several folders."""
+    """Whether folders are splits although others lie beside them: two splits, or one with several subfolders."""
     if len(set(named.values())) > 1:
         return True
     inside: dict[str, set[str]] = defaultdict(set)
@@ -112,9 +112,9 @@ def _enough(named: dict[str, str], others: list[str], folders: list[list[str]]) 
 
 
 def _alike(named: dict[str, str], tops: Iterable[str], folders: list[list[str]]) -> dict[str, str]:
-    """Folders beside splits that hold the classes that the splits hold: ``external_test`` or ``unseen`` beside ``train``.
+    """Further splits: folders beside splits with the same classes, such as ``external_test`` or ``unseen`` beside ``train``.
 
-    A name without the word of a split counts only beside two splits: ``bus`` beside ``train`` is a vehicle, too.
+    A name without a split word is accepted only beside two splits: ``train`` beside ``bus`` may be a vehicle.
     """
     inside: dict[str, set[str]] = defaultdict(set)
     for folder in folders:
@@ -133,7 +133,7 @@ def _alike(named: dict[str, str], tops: Iterable[str], folders: list[list[str]])
 
 
 def _named_longer(tops: Iterable[str], folders: list[list[str]]) -> dict[str, str]:
-    """Splits whose names say more: ``NCT-CRC-HE-100K`` and ``CRC-VAL-HE-7K``, with the same classes in both."""
+    """Splits with a split word in a longer name, and the same classes in all: ``NCT-CRC-HE-100K`` and ``CRC-VAL-HE-7K``."""
     inside: dict[str, set[str]] = defaultdict(set)
     for folder in folders:
         if folder:
@@ -150,7 +150,7 @@ def _named_longer(tops: Iterable[str], folders: list[list[str]]) -> dict[str, st
 
 
 def _others(split: list[str | None], rests: list[list[str]]) -> list[list[str]]:
-    """Folders of images outside of the splits: from the first one that is a class inside of them."""
+    """Folders of each image; outside of the splits, from the first folder that is a class within them."""
     classes = {spelling_key(rest[0]) for told, rest in zip(split, rests, strict=True) if told and rest}
 
     def rest_of(rest: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names that stand for splits, of folders and in tables: ``train2017``, ``test set``, ``seg_val``."""
+"""Names of splits, in folder names and tables: ``train2017``, ``test set``, ``seg_val``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPLITS = {
     "publictest": "val",
     "privatetest": "test",
 }
-# of folders; a column of a table keeps such names
+# folder names; in table columns, the additional names are kept as they are
 OF_FOLDERS = SPLITS | {
     "trainval": "train",
     "eval": "val",
@@ -50,11 +50,11 @@ FILLERS = frozenset(
         "cases",
     )
 )
-VERSION = frozenset(("v", "version"))  # of a part alone: Training_Data, Test_v2_Data
+VERSION = frozenset(("v", "version"))  # version words in split names: Training_Data, Test_v2_Data
 
 
 def split_of(name: str) -> str | None:
-    """The split in a folder's name.
+    """The split that a folder name denotes.
 
     >>> [split_of(name) for name in ("TRAIN", "train2017", "test set", "Trainset", "train_images", "trains", "attest")]
     ['train', 'train', 'test', 'train', 'train', None, None]
@@ -72,12 +72,12 @@ def split_of(name: str) -> str | None:
 
 
 def enumerated(name: str, word: str) -> bool:
-    """Whether a word is the letter of an enumeration: ``a. Training Set``."""
+    """Whether a word is an enumeration letter: ``a. Training Set``."""
     return len(word) == 1 and re.match(rf"{word}[.)] ", name.lower()) is not None
 
 
 def rest_of(name: str) -> str:
-    """The rest of a folder's name without its split.
+    """A folder name without its split.
 
     >>> rest_of("trainA"), rest_of("test_normal"), rest_of("train")
     ('A', 'normal', '')
@@ -87,7 +87,7 @@ def rest_of(name: str) -> str:
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str]:
-    """Those of the names that stand for splits; also ``seg_train`` and ``seg_test``, which share the rest of their names."""
+    """Split by name, for the names that are splits; also ``seg_train`` and ``seg_test``, which share the rest of their names."""
     names = list(names)
     found = {name: split for name in names if (split := split_of(name)) is not None}
     shared: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
@@ -101,4 +101,4 @@ def splits_of(names: Iterable[str]) -> dict[str, str]:
             found.update(group)
     last = {name for name in found if {"eval", "evaluation"} & set(words_of(name))}
     beside = any(split == "val" for name, split in found.items() if name not in last)
-    return found | (dict.fromkeys(last, "test") if beside else {})  # train, development and evaluation
+    return found | (dict.fromkeys(last, "test") if beside else {})  # "evaluation" beside train and development

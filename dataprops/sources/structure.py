@@ -1,9 +1,9 @@
-"""Which folder is the class, which the split, which the patient: one rule for folders, archives and addresses.
+"""Inference of class, split and patient from folder names: one rule for folders, archives and URLs.
 
-In order: folders that hold everything are dropped; a second copy of the set inside itself is left out; folders named like splits are
-splits if all of the top ones are, or if several are (`splitfolders`); folders named like subjects (BIDS, ``patient001``) are groups
-and no classes (`subjects`); what then comes first, but for numbered parts (`levels`), is the class (`classfolders`).
-``--layout split/class`` says it instead.
+In order: wrapper folders around all images are dropped; a nested copy of the dataset is left out; folders with split names are
+splits if all top-level folders are, or several of them (`splitfolders`); folders named like subjects (BIDS, ``patient001``) are
+groups, not classes (`subjects`); the first remaining level, except for numbered parts (`levels`), is the class (`classfolders`).
+``--layout split/class`` overrides the inference.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ WORDS = ("class", "split", "group", "*")
 
 
 class Structure(NamedTuple):
-    """What the folders of images tell.
+    """Class, split and patient inferred from folders.
 
     Attributes
     ----------
     root : str
-        Leading folders that hold everything, with a slash at the end.
+        Wrapper folders around all images, with a trailing slash.
     label, split, group : list
-        Of each image, None where there is none.
+        Value of each image; None without one.
     depth : int
         Level of the class folders below the root.
     decisions : list of Decision
@@ -50,7 +50,7 @@ class Structure(NamedTuple):
 
 
 def common_root(keys: Sequence[str]) -> str:
-    """The leading folders that wrap everything and are not classes: every image lies at least one folder deeper.
+    """Wrapper folders around all images that are not classes: every image lies at least one folder deeper.
 
     >>> common_root(["scans/cat/a.png", "scans/dog/b.png"]), common_root(["cat/a.png"]), common_root(["train/cat/a.png"])
     ('scans/', '', '')
@@ -69,7 +69,7 @@ def common_root(keys: Sequence[str]) -> str:
 
 
 def second_copies(keys: Sequence[str]) -> dict[str, str]:
-    """Images of a folder that holds the whole set once more: key -> that folder.
+    """Images in a folder that contains a copy of the dataset: key -> that folder.
 
     >>> second_copies(["a/1.png", "b/2.png", "set/a/1.png", "set/b/2.png"])
     {'set/a/1.png': 'set', 'set/b/2.png': 'set'}
@@ -96,19 +96,19 @@ def second_copies(keys: Sequence[str]) -> dict[str, str]:
 
 
 def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
-    """The structure of a set by the paths of its images.
+    """Infer the structure of a dataset from the paths of its images.
 
     Parameters
     ----------
     keys : sequence of str
         Relative paths with forward slashes.
     layout : str, optional
-        What the folders are, from the top: words of `WORDS` between slashes, or "none".
+        Meaning of the folder levels, from the top: words of `WORDS` separated by slashes, or "none".
 
     Raises
     ------
     DatapropsError
-        If the layout is none.
+        If the layout is invalid.
     """
     if layout:
         return _as_told(keys, layout)
@@ -135,18 +135,20 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = classes_of_folders(rests, split, before, between)
     decisions += [*told, *_apart(label, split)]
-    files_know = sum(key.lower().endswith(dicom_header.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
+    files_know = (
+        sum(key.lower().endswith(dicom_header.SUFFIXES) for key in keys) > len(keys) / 2
+    )  # DICOM headers have the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
         decisions = [
             *(one for one in decisions if one.value != IN_DOUBT),
             found,
-        ]  # what lies below the classes are patients
+        ]  # folders below the classes are patients
     return Structure(root, label, split, group, doubled + depth + drawers + deeper, decisions)
 
 
 def _apart(label: Sequence[str | None], split: Sequence[str | None]) -> list[Decision]:
-    """A remark on classes that one split calls by the beginning of what others call them: ``adenocarcinoma_left.lower.lobe_T2``."""
+    """A remark on classes whose name in one split is a prefix of that in another: ``adenocarcinoma_left.lower.lobe_T2``."""
     where: dict[str, set[str]] = defaultdict(set)
     for name, part in zip(label, split, strict=True):
         if name is not None and part is not None:
@@ -162,8 +164,8 @@ def _apart(label: Sequence[str | None], split: Sequence[str | None]) -> list[Dec
 
 
 def _without_versions(keys: Sequence[str], folders: Sequence[list[str]]) -> list[list[str]] | None:
-    """The folders below versions of the same pictures and numbered parts beside these, ``Augmented Images/Monkeypox_augmented``,
-    ``Fold1/Train/Monkeypox``; None without versions.
+    """Folders of each image without the levels of versions and of numbered parts beside them, as in
+    ``Augmented Images/Monkeypox_augmented`` and ``Fold1/Train/Monkeypox``; None without versions.
     """
     if len({folder[0] for folder in folders if folder}) < 2 or not (told := versions(keys, folders)):
         return None

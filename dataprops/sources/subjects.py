@@ -1,4 +1,4 @@
-"""Folders that are patients: by their names (BIDS, ``patient001``), as ids that differ in their figures, or by what lies in them."""
+"""Detection of patient folders: by name (BIDS, ``patient001``), as ids that differ in their digits, or by their content."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SUBJECT = re.compile(
 BIDS = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code", "stimuli"})
 NUMBERED = re.compile(r"(.*[A-Za-z][-_])\d{3,}")
-# Ids that differ in their figures alone: LIDC-IDRI-0001 and IMD002, TCGA_CS_4941_19960909, UIDs of DICOM. Words in small letters
-# with one number, Sample001 and n01440764, are as often classes
+# Ids that differ only in their digits: LIDC-IDRI-0001 and IMD002, TCGA_CS_4941_19960909, DICOM UIDs. Lower-case words with one
+# number, Sample001 and n01440764, are as often classes
 CODE = re.compile(r"(?=(?:[^A-Z]*[A-Z]){2}|.*\d{3,}\D+\d{3,}|\d{6,}\D)(?=.*\d{3})[A-Z0-9_@.-]+|\d+(?:\.\d+){4,}")
-# The folder of a patient by its number, and words of folders that are numbered and classes
+# Numbered patient folders, and words of numbered folders that are classes
 PERSON = re.compile(r"[A-Za-z]{0,4}[-_ ]?\d{3,}[\w-]*")
 CLASS_WORDS = frozenset(("class", "category", "label", "grade", "stage", "level", "type", "kl", "birads", "score"))
 
 
 def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], Decision] | None:
-    """Patients by folders below the classes, such as ``XR_HAND/patient00011``; None without such folders.
+    """Patients from folders below the classes, such as ``XR_HAND/patient00011``; None without such folders.
 
-    Numbers may begin anew in each class, so that the folders above count, too.
+    Numbering may restart in each class, so the group includes the parent folders.
 
     >>> subjects_below([["a", "patient1"], ["a", "patient2"]])[0], subjects_below([["a", "b"]])
     (['a/patient1', 'a/patient2'], None)
@@ -47,8 +47,8 @@ def subjects_below(rests: Sequence[Sequence[str]]) -> tuple[list[str | None], De
 
 
 def _are_numbers_of_people(rests: Sequence[Sequence[str]], level: int) -> bool:
-    """Whether the folders of a level are numbers or ids, many below each class, each with few of its images: ``benign/101/1.png``,
-    ``airport/airport_0/1.png``.
+    """Whether the folders at a level are numbers or ids, many per class and each with a small fraction of its images:
+    ``benign/101/1.png``, ``airport/airport_0/1.png``.
     """
     inside: dict[str, Counter[str]] = defaultdict(Counter)
     for rest in rests:
@@ -86,7 +86,7 @@ def are_subjects(tops: Counter[str], rests: list[list[str]]) -> bool:
 
 
 def _are_codes(names: list[str]) -> bool:
-    """Whether folders are ids that differ in their figures alone.
+    """Whether folder names are ids that differ only in their digits.
 
     >>> _are_codes([f"LIDC-IDRI-{n:04d}" for n in range(9)]), _are_codes([f"n{n:08d}" for n in range(9)])
     (True, False)
@@ -97,7 +97,7 @@ def _are_codes(names: list[str]) -> bool:
 
 
 def _are_numbered_people(names: list[str], rests: list[list[str]]) -> bool:
-    """Whether folders are patients by their numbers, each with folders of the same few classes: ``10253/0/``, ``10253/1/``."""
+    """Whether folders are numbered patients, each with folders of the same few classes: ``10253/0/``, ``10253/1/``."""
     if len(names) <= NAMED or not all(
         PERSON.fullmatch(name) and not CLASS_WORDS & set(words_of(name)) for name in names
     ):
@@ -110,13 +110,13 @@ def _are_numbered_people(names: list[str], rests: list[list[str]]) -> bool:
 
 
 def classes_of_subjects(rests: list[list[str]]) -> list[str | None]:
-    """Classes below subjects: names of their folders, if several subjects have the same ones."""
+    """Classes from folders below subjects, if several subjects have the same ones."""
     subjects: dict[str, set[str]] = defaultdict(set)
     for rest in rests:
         if len(rest) > 1:
             subjects[rest[1]].add(rest[0])
     common = {name for name, owners in subjects.items() if len(owners) > 1}
-    takes = all(re.fullmatch(r"0\d{2,}", name) for name in common)  # of one person: S005/001
+    takes = all(re.fullmatch(r"0\d{2,}", name) for name in common)  # takes of one person: S005/001
     if takes or len(common) < 2 or len(common) < ALIKE * len(subjects):
         return [None] * len(rests)
     return [shown(rest[1]) if len(rest) > 1 else None for rest in rests]

@@ -1,4 +1,4 @@
-"""The table that every source gives: what images there are, and what is known of each before it is read."""
+"""The table that every source returns: one row per image, with what is known before reading it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from dataprops.options import ReadingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions(ReadingOptions):
-    """How a source is read: the options, and what the store adds.
+    """Reading options, and what the store adds.
 
     Attributes
     ----------
     salt : str
-        Key of the hashes of ids, in hexadecimal; empty: none are made.
+        Key for hashing ids, in hexadecimal; "": no hashes.
     """
 
     salt: str = ""
 
 
 def given_rules(options: SourceOptions) -> dict[str, str]:
-    """The rules as they were given, of whatever source: name -> value.
+    """The rules as given, for any source: name -> value.
 
     >>> given_rules(SourceOptions(rules=("column=image", "plain")))
     {'column': 'image', 'plain': ''}
@@ -39,12 +39,12 @@ def given_rules(options: SourceOptions) -> dict[str, str]:
 
 
 def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The value of each rule that a source knows: the chosen one, else the first.
+    """Value of each rule of a source: the given one, otherwise the default.
 
     Parameters
     ----------
     known : dict
-        Name of a rule -> its values, the default first; () where any text will do (the default is "").
+        Name of a rule -> its values, the default first; () allows any text (default "").
 
     Raises
     ------
@@ -67,9 +67,9 @@ def chosen_rules(options: SourceOptions, known: Mapping[str, tuple[str, ...]]) -
 
 
 def shown(key: str) -> str:
-    r"""A key as text: bytes that are no UTF-8, control characters and line ends appear as escapes.
+    r"""A key as printable text: bytes that are not UTF-8, control characters and line ends are escaped.
 
-    So does a backslash, so that two keys are never shown alike.
+    Backslashes are escaped too, so that different keys are always shown differently.
 
     >>> shown("a\nb"), shown("a\\nb"), shown("caf\u00e9"), shown("caf\udce9")
     ('a\\nb', 'a\\\\nb', 'café', 'caf\\xe9')
@@ -83,7 +83,7 @@ def shown(key: str) -> str:
 
 
 def key_of(path: str) -> str:
-    r"""The key that `shown` shows as this path.
+    r"""Inverse of `shown`.
 
     >>> key_of("a\\nb"), key_of("a\\\\nb"), key_of("caf\\xe9") == "caf\udce9"
     ('a\nb', 'a\\nb', True)
@@ -99,13 +99,13 @@ def key_of(path: str) -> str:
 
 
 def _byte(escape: str) -> str:
-    """'xe9' -> the surrogate of a byte that is not UTF-8, or a control character."""
+    """'xe9' -> the surrogate for a byte that is not UTF-8, or the control character."""
     value = int(escape[1:], 16)
     return chr(value) if value < 0x80 else os.fsdecode(bytes([value]))
 
 
 def _escape(control: str) -> str:
-    r"""``\n``, ``\x1b``, and ``\u008f`` of a control character whose short form is that of a byte that is not UTF-8."""
+    r"""Escape a control character: ``\n``, ``\x1b``; ``\u008f`` if the short form denotes a byte that is not UTF-8."""
     value = ord(control)
     return f"\\u{value:04x}" if 0x80 <= value <= 0x9F else control.encode("unicode_escape").decode("ascii")
 
@@ -115,13 +115,13 @@ def _is_control(character: str) -> bool:
 
 
 def column_values(column: pa.ChunkedArray) -> list[Any]:
-    """The values of a column of a Parquet file; texts of which one is not UTF-8 come as bytes, so that the others still count.
+    """Values of a Parquet column; if any string is not UTF-8, all are returned as bytes, so that the valid ones can be used.
 
     >>> broken = pa.chunked_array([pa.array([b"caf\\xe9", None], pa.binary()).cast(pa.string(), safe=False)])
     >>> column_values(broken)
     [b'caf\\xe9', None]
     """
-    if pa.types.is_dictionary(column.type):  # one object for each value, however often it stands there
+    if pa.types.is_dictionary(column.type):  # one Python object per distinct value
         chunks = [(column_values(pa.chunked_array([chunk.dictionary])), chunk.indices) for chunk in column.chunks]
         return [None if at is None else known[at] for known, indices in chunks for at in indices.to_pylist()]
     try:
@@ -131,7 +131,7 @@ def column_values(column: pa.ChunkedArray) -> list[Any]:
 
 
 class Said(dict[str, dict[str, "str | None"]]):
-    """What other columns say of each image: column -> key -> value; copies of a table share it, as pandas copies attributes deeply."""
+    """Values of the other columns: column -> key -> value. Copies of a table share it, because pandas deep-copies attributes."""
 
     def __deepcopy__(self, memo: object) -> Said:
         return self
@@ -144,12 +144,12 @@ def image_table(
     group: Sequence[str | None],
     path: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """One row for each image, in order of the bytes of its path: key, path, label, split, group.
+    """One row per image, sorted by the bytes of its path: key, path, label, split, group.
 
     Raises
     ------
     DatapropsError
-        If two images have one path.
+        If two images have the same path.
     """
     paths = [shown(k) for k in key] if path is None else list(path)
     order = sorted(range(len(paths)), key=lambda i: os.fsencode(paths[i]))

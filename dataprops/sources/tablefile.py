@@ -1,7 +1,7 @@
-"""Tables as people keep them: CSV of any encoding and separator, TSV, JSON lines, Excel, Parquet; all values as text.
+"""Table files: CSV with any encoding and separator, TSV, JSON lines, Excel, Parquet; all values are read as text.
 
-UTF-8, UTF-16 (by its mark or its zero bytes) and, where it is neither, Windows-1252. The separator is the one of , ; tab and | that
-splits the first rows into the same number of columns. What was not plain is told as a decision.
+Encodings: UTF-8, UTF-16 (by its byte-order mark or zero bytes), otherwise Windows-1252. The separator is the one of , ; tab and |
+that splits the first rows into the same number of columns. Ambiguities are reported as decisions.
 """
 
 from __future__ import annotations
@@ -29,27 +29,33 @@ from dataprops.util.budget import need
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json")
 SEPARATORS = ",;\t|"
 EXCEL = ".xlsx"
-BYTES_OF_CELL = 8  # that a byte of the texts of an Excel or Parquet file takes in memory
-LAST_BLANK = r"\s+(?=\S+\s*$)"  # of a list as ImageNet has it: a path and a number
-BLANKS = r"\s+"  # of one with more than two values in a row
-LOOK = 50  # rows that tell the separator
-FILLED = 0.8  # share of the columns of a sheet that the row of their names fills
+BYTES_OF_CELL = 8  # bytes of memory per byte of text in an Excel or Parquet file
+LAST_BLANK = r"\s+(?=\S+\s*$)"  # separator of lists as in ImageNet: a path and a number
+BLANKS = r"\s+"  # separator of lists with more than two values per row
+LOOK = 50  # rows used to detect the separator
+FILLED = 0.8  # minimum fraction of a sheet's columns filled by its header row
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the other, with which it begins
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is its prefix
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-KINDS = ("categories", "category", "classes", "labels", "label")  # of objects in a row of Hugging Face's metadata.jsonl
-LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # more rows than that are no images: a Parquet file may promise any number
-AT_ONCE, LEAST_AT_ONCE = 16 * 2**20, 16  # bytes and rows of a column that does not say how long its texts are
-MOST_COLUMNS = 60_000  # of pixels, 224 x 224; pandas takes long for hundreds of thousands
+KINDS = (
+    "categories",
+    "category",
+    "classes",
+    "labels",
+    "label",
+)  # object classes in a row of Hugging Face's metadata.jsonl
+LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # limit on rows: a Parquet header may declare any number
+AT_ONCE, LEAST_AT_ONCE = 16 * 2**20, 16  # batch size, bytes and rows, for columns of undeclared text size
+MOST_COLUMNS = 60_000  # enough for 224 x 224 pixels; pandas is slow with hundreds of thousands
 
 
 class Table(NamedTuple):
-    """Columns as text, and the decisions made in reading them."""
+    """Columns as text, and the decisions made while reading."""
 
     frame: pd.DataFrame
     decisions: list[Decision]
@@ -61,7 +67,7 @@ def read_table(data: bytes, name: str) -> Table:
     Parameters
     ----------
     name : str
-        For its ending.
+        For its extension.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def read_table(data: bytes, name: str) -> Table:
     lower = name.lower()
     if lower.endswith(".parquet"):
         columns = whole_parquet(open_parquet(io.BytesIO(data), len(data)))
-        # not through pandas' types: whole numbers stay whole numbers where a label is missing
+        # bypass pandas' types, which turn integers into floats if a label is missing
         values = {name: column_values(columns[name]) for name in columns.column_names}
         texts = sum(len(cell) for cells in values.values() for cell in cells if isinstance(cell, str | bytes))
         need(BYTES_OF_CELL * texts)
@@ -98,7 +104,7 @@ def read_table(data: bytes, name: str) -> Table:
     if columns > MOST_COLUMNS:
         raise ValueError(f"it has {columns:,} columns, more than a table of images should have ({MOST_COLUMNS:,})")
     names = _names_missing(text, separator)
-    # labels stay the text they are: 007 is no 7
+    # labels stay text: 007 is not 7
     frame = pd.read_csv(
         io.StringIO(text),
         dtype=str,
@@ -123,12 +129,12 @@ def read_table(data: bytes, name: str) -> Table:
 
 
 def has_bars(text: str) -> bool:
-    """Whether a text is a table with bars around its rows, as PH2's is: ``|| Name || Diagnosis ||``."""
+    """Whether a text is a table with bars around its rows, as in PH2: ``|| Name || Diagnosis ||``."""
     return text.lstrip().startswith("|") and text.strip().partition("\n")[0].rstrip().endswith("|")
 
 
 def _without_bars(text: str) -> str:
-    """A table with bars around its rows as CSV, without other lines; other texts as they are.
+    """Convert a table with bars around its rows to CSV, without other lines; other texts are returned unchanged.
 
     >>> _without_bars("|| Name || A ||\\n|| x ||  ||\\n\\nA: legend\\n")
     'Name,A\\nx,\\n'
@@ -145,27 +151,27 @@ def _without_bars(text: str) -> str:
 
 
 def _with_path(text: str) -> str:
-    """A list that names its values but not its first column, as CelebA's of attributes does, as a table; others as they are.
+    """Add the missing header of the first column to a list such as CelebA's attributes; other texts are returned unchanged.
 
     >>> _with_path("1\\nSmiling Young\\n1.jpg  -1 1\\n")
     'path,Smiling,Young\\n1.jpg,-1,1'
     """
     lines = [line.split() for line in text.splitlines() if line.strip()]
-    lines = lines[1:] if lines and lines[0] == [str(len(lines) - 2)] else lines  # how many follow
+    lines = lines[1:] if lines and lines[0] == [str(len(lines) - 2)] else lines  # number of rows
     if len(lines) < 2 or len(lines[1]) != len(lines[0]) + 1 or len(lines[1]) < 3 or ending_of(lines[1][0]) not in SURE:
         return text
     return "\n".join(",".join(line) for line in (["path", *lines[0]], *lines[1:]))
 
 
 def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """A Parquet file whose texts and bytes stay the dictionaries that they are written as: a kilobyte may hold gigabytes of them.
+    """Open a Parquet file with string and binary columns kept dictionary-encoded: a kilobyte may decode to gigabytes.
 
-    Those of `_by_differences` Arrow reads as they are alone; `read_group` watches over them.
+    Arrow cannot do so for columns of `_by_differences`; `read_group` limits their memory.
 
     Raises
     ------
     ValueError
-        If it promises more rows than a file of its size has.
+        If it declares more rows than a file of its size can hold.
     """
     told: Any = metadata or pq.read_metadata(source)
     source.seek(0)
@@ -179,13 +185,13 @@ def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None
 
 
 def whole_parquet(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
-    """Columns of all row groups, each with its own dictionaries: Arrow does not join those of structs and lists."""
+    """Columns of all row groups, each with its own dictionaries: Arrow cannot unify those of structs and lists."""
     groups = [read_group(file, number, columns) for number in range(file.num_row_groups)]
     return pa.concat_tables(groups) if groups else file.read(columns)
 
 
 def _by_differences(told: pq.FileMetaData) -> set[str]:
-    """Columns of which a row group holds texts by what they share with the one before, or their lengths by differences."""
+    """String columns with delta encoding in any row group."""
     return {
         chunk.path_in_schema
         for number in range(told.num_row_groups)
@@ -195,15 +201,15 @@ def _by_differences(told: pq.FileMetaData) -> set[str]:
 
 
 def read_group(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -> pa.Table:
-    """Columns of one row group.
+    """Read columns of one row group.
 
-    Where texts share their beginnings (`_by_differences`), nothing but reading says how many bytes they are. A value is no longer than
-    what is stored of its column, so as many rows are read at once as fit `AT_ONCE` if all are as long as that, and counted.
+    The decoded size of delta-encoded strings (`_by_differences`) is unknown before reading. A value is at most as long as its stored
+    column, so batches are sized to fit `AT_ONCE` in this worst case, and memory is counted batch by batch.
 
     Raises
     ------
     OverBudget
-        If they take more than is allowed.
+        If they exceed the memory budget.
     """
     group = file.metadata.row_group(number)
     wanted = None if columns is None else {name.partition(".")[0] for name in columns}
@@ -225,7 +231,7 @@ def read_group(file: pq.ParquetFile, number: int, columns: list[str] | None = No
 
 
 def _without_remarks(text: str) -> tuple[str, str]:
-    """A table without the lines before it that are none of it, and the separator that Excel's ``sep=;`` names.
+    """Strip the comment lines before a table; also the separator named by Excel's ``sep=;``.
 
     >>> _without_remarks("sep=;\\na;b\\n"), _without_remarks("# made by x\\na,b\\n"), _without_remarks("#a,b\\n1,2\\n")
     (('a;b\\n', ';'), ('a,b\\n', ''), ('#a,b\\n1,2\\n', ''))
@@ -238,7 +244,7 @@ def _without_remarks(text: str) -> tuple[str, str]:
         return text, ""
     separator = separator_of(text[remarks.end() :])
     first = text[remarks.end() :].partition("\n")[0].count(separator)
-    alike = remarks[0].strip().rpartition("\n")[2].count(separator) == first  # names behind a #
+    alike = remarks[0].strip().rpartition("\n")[2].count(separator) == first  # a header line that starts with #
     return (text, "") if alike else (text[remarks.end() :], "")
 
 
@@ -255,7 +261,7 @@ def _sheet(data: bytes) -> pd.DataFrame:
 
 
 def _below_titles(frame: pd.DataFrame) -> pd.DataFrame:
-    """A sheet whose names of columns stand below a few rows of titles, by the first row that fills nearly all columns."""
+    """Skip title rows of a sheet: the header is the first row that fills nearly all columns."""
     if sum(column.startswith("Unnamed") for column in frame.columns) * 2 < len(frame.columns) or len(frame.columns) < 2:
         return frame
     for row in range(min(LOOK, len(frame) - 1)):
@@ -271,12 +277,12 @@ def _below_titles(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_matlab(data: bytes) -> pd.DataFrame:
-    """The table in a file of MATLAB, all values as text.
+    """The table in a MATLAB file, all values as text.
 
     Raises
     ------
     ValueError
-        If it holds none.
+        If there is none.
     """
     need(BYTES_OF_CELL * len(data))
     found = matlab.columns(data, matlab.LARGEST_TABLE)
@@ -287,7 +293,7 @@ def _of_matlab(data: bytes) -> pd.DataFrame:
 
 
 def _are_boxes(rows: Sequence[Sequence[str]], first: int) -> bool:
-    """Whether four cells of each row, from a number on, are a box: left, top, right and bottom."""
+    """Whether four consecutive cells of each row, starting at `first`, are a box: left, top, right, bottom."""
     boxes = [[cell.strip() for cell in row[first : first + 4]] for row in rows]
     if not all(len(box) == 4 and all(re.fullmatch(r"\d+(\.\d+)?", cell) for cell in box) for box in boxes):
         return False
@@ -295,23 +301,21 @@ def _are_boxes(rows: Sequence[Sequence[str]], first: int) -> bool:
 
 
 def _names_missing(text: str, separator: str) -> list[str] | None:
-    """Names for the columns of a table whose first row is one of its images; None where it has names."""
+    """Column names for a table without a header, whose first row is an image; None if it has a header."""
     rows = _first_rows(text, separator)
     cells = rows[0] if rows else []
     at = [number for number, cell in enumerate(cells) if ending_of(cell.strip().replace("\\", "/")) in SURE]
     if len(at) == 1 and at[0] == 1 and len(cells) > 2 and cells[0].strip().lower() in SPLITS:  # TRAIN,gs://a/1.jpg,cat
         return ["split", "path", "label", *(f"column {n + 1}" for n in range(3, len(cells)))]
     if len(at) == 1 and at[0] == 2 and len(cells) == 3 and separator == "\t" and cells[0].strip().isdecimal():
-        return ["column 1", "label", "path"]  # MXNet's list: a number, the label, the path
+        return ["column 1", "label", "path"]  # MXNet list: number, label, path
     if len(at) != 1 or (len(cells) > 2 and at[0] != 0 and separator != BLANKS):
         return None
     (path,) = at
     if len(cells) > 3 and all(
         re.fullmatch(r"-?[01]", cell.strip()) for row in rows for number, cell in enumerate(row) if number != path
     ):
-        return [
-            "path" if number == path else f"column {number + 1}" for number in range(len(cells))
-        ]  # one for each class
+        return ["path" if number == path else f"column {number + 1}" for number in range(len(cells))]  # one-hot columns
     label = path + 1 if path + 1 < len(cells) else path - 1
     if len(cells) == 6 and path == 0 and _are_boxes(rows, 1) and not _are_boxes(rows, 2):
         label = 5  # 1.png;774;411;815;446;11
@@ -319,7 +323,7 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
 
 
 def _first_rows(text: str, separator: str) -> list[list[str]]:
-    """The values of the first rows; the last line may be cut."""
+    """Values of the first rows, without a last line that may be truncated."""
     lines = text.splitlines()[:LOOK]
     lines = [line for line in (lines if text.endswith("\n") or len(lines) < 2 else lines[:-1]) if line.strip()]
     if len(separator) > 1:
@@ -328,7 +332,7 @@ def _first_rows(text: str, separator: str) -> list[list[str]]:
 
 
 def lists_images(head: bytes) -> bool:
-    """Whether a text begins as a list of images, a path and perhaps a label in each line.
+    """Whether a text starts as a list of images: a path and optionally a label per line.
 
     >>> lists_images(b"a/1.png 0\\nb/2.png 1\\n"), lists_images(b"Notes on these images\\n"), lists_images(b"a.txt")
     (True, False, False)
@@ -344,7 +348,9 @@ def lists_images(head: bytes) -> bool:
 
 
 def _blanks_of(text: str) -> str:
-    """Which blanks part the values of a list: the last one, or all, where rows have more than two and one of them is an image."""
+    """Separator of a space-separated list: the last space, or every space if rows have more than two values, one of them an
+    image.
+    """
     lines = text.splitlines()[:LOOK]
     rows = [
         line.split() for line in (lines if text.endswith("\n") or len(lines) < LOOK else lines[:-1]) if line.strip()
@@ -355,7 +361,7 @@ def _blanks_of(text: str) -> str:
 
 
 def _without_repeated_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Decision]]:
-    """A table without the rows that say its columns' names once more, as tables that were joined have them."""
+    """Drop repeated header rows, as in concatenated tables."""
     if len(frame.columns) < 2:
         return frame, []
     rows = frame[frame[frame.columns[0]] == frame.columns[0]]
@@ -368,7 +374,7 @@ def _without_repeated_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dec
 
 
 def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
-    """Numbers as much of Europe writes them, ``0,5``, with a point."""
+    """Convert decimal commas, ``0,5``, to points, in place."""
     found = []
     for column in frame.columns:
         values = frame[column].dropna()
@@ -383,7 +389,7 @@ def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
 
 
 def as_text(data: bytes) -> tuple[str, str]:
-    """Text of bytes, and the encoding that gave it.
+    """Decode bytes; return the text and its encoding.
 
     >>> as_text("é".encode("utf-16"))[0], as_text(b"\\xe9"), as_text("\\ufeffa".encode())[0]
     ('é', ('é', 'cp1252'), 'a')
@@ -402,7 +408,7 @@ def as_text(data: bytes) -> tuple[str, str]:
 
 
 def separator_of(text: str) -> str:
-    """The separator of a table: the one that gives the same, largest number of columns in most of the first rows.
+    """Separator of a table: the one that gives the same, largest number of columns in most of the first rows.
 
     >>> separator_of("a;b\\n1,5;2\\n"), separator_of("a,b\\n1;2,3\\n"), separator_of("path\\n1.png\\n")
     (';', ',', ',')
@@ -433,7 +439,7 @@ def _records(text: str, name: str) -> list[dict[str, Any]]:
 
 
 def _kinds_of(value: Any) -> Any:
-    """The kinds of an image's objects, of an object that has a list of them beside their boxes; other values as they are.
+    """Object classes in a dict of annotations that lists them beside the boxes; other values are returned unchanged.
 
     >>> _kinds_of({"bbox": [[0, 0, 2, 2]], "categories": ["cat"]}), _kinds_of({"width": 3})
     (['cat'], {'width': 3})
@@ -444,12 +450,12 @@ def _kinds_of(value: Any) -> Any:
 
 
 def _lines(text: str) -> list[Any]:
-    """The values of a file of one JSON value in each line.
+    """Values of a JSON lines file.
 
     Raises
     ------
     ValueError
-        With the line that is none.
+        Naming the first invalid line.
     """
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -462,12 +468,12 @@ def _lines(text: str) -> list[Any]:
 
 
 def _listed(whole: Any) -> list[Any]:
-    """The rows of a JSON file: a list; the only list of an object; a list for each split; an object with a name for each image.
+    """Rows of a JSON file: a list; the only list in an object; one list per split; or an object keyed by image name.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If it has none of these forms.
     """
     if isinstance(whole, list):
         return whole
@@ -491,7 +497,7 @@ def _listed(whole: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A JSON value as a cell: text, a list as its text, None."""
+    """A JSON value as a cell: a string, a list as its text, or None."""
     if value is None or value == "":
         return None
     return str(value)

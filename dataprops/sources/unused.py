@@ -1,4 +1,4 @@
-"""Tables and lists beside the images that name most of them, have values to tell, and that no rule has used: a doubt."""
+"""Warns about unused tables and lists beside the images that name many of them and may hold labels."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from dataprops.sources.neighbours import (
 )
 from dataprops.sources.tablefile import as_text
 
-HALF, MOST = 0.5, 0.9  # share of the images that it must name, by their names or by their folders
-LEAST = 3  # folders; of fewer the names may be chance
+HALF, MOST = 0.5, 0.9  # minimum fraction of images matched by name, and by folder
+LEAST = 3  # folders; with fewer, matching names may be chance
 PROSE = frozenset(
     ("readme", "license", "licence", "requirements", "notice", "changelog", "notes", "terms", "description")
 )
-OPTION = "giving it in place of the folder"  # of a list; of a table: its column, in place of the folders
+OPTION = "giving it in place of the folder"  # remedy for a list; for a table, its label column is named
 
 
 def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """A doubt for the first table or list that names half of the images and told no labels."""
+    """Report a doubt about the first table or list that names half of the images and supplied no labels."""
     keys, labels = table["key"].tolist(), table["label"].tolist()
     understood = table.attrs.pop("understood", ())
     decisions = [one for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM not in one["why"]]
@@ -54,8 +54,8 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     ]
     numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
     unknown = [one["why"] for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM in one["why"]]
-    unknown = [why for why in unknown if ".mat" in why]  # of images, and not of classes
-    folders = {key.rpartition("/")[0] for key in keys}  # of images: a text among those is no list of the set
+    unknown = [why for why in unknown if ".mat" in why]  # these concern images, not classes
+    folders = {key.rpartition("/")[0] for key in keys}  # image folders: a text file in one is not a list of the dataset
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
         option = OPTION
@@ -76,8 +76,8 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 def _of_table(
     name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None], half_told: bool
 ) -> tuple[str, list[str]]:
-    """What a table names, and columns that may be labels, those called so first; empty without both. Of one that told patients those
-    that are called so.
+    """Description of a table's matches, and possible label columns, those with label names first; both empty without candidates. For
+    a table that supplied patients or splits, only columns with label names.
     """
     frame = frame_of(name, read)
     texts = {str(column): texts_of(frame[column]) for column in frame.columns}
@@ -104,14 +104,14 @@ def _of_table(
 
 
 def _tells(values: Sequence[str | None], images: Sequence[str | None], label_of: Mapping[str, str | None]) -> bool:
-    """Whether values tell what the labels of their images tell already, whatever they are called."""
+    """Whether values carry the same information as the labels of their images, under any naming."""
     pairs = {(value, label_of[key]) for value, key in zip(values, images, strict=True) if key is not None}
     told, labels = {value for value, _ in pairs}, {label for _, label in pairs}
     return len(labels - {None}) > 1 and len(pairs) <= max(len(told), len(labels))
 
 
 def _of_list(name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None]) -> str:
-    """How many images a list names, and some values that stand beside them and do not tell what their labels tell; else empty."""
+    """Number of images in a list and some of its values, if these are not equivalent to the labels; otherwise ""."""
     try:
         data = read(name)
     except OSError:

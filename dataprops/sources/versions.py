@@ -1,7 +1,7 @@
-"""Folders that hold the same pictures in another form: ``aligned`` beside ``original``, ``Augmented Images``, ``preprocessed_images``.
+"""Folders with versions of the same pictures: ``aligned`` beside ``original``, ``Augmented Images``, ``preprocessed_images``.
 
-They are no classes, though they are the first folders: the names of their files say that they are of the same pictures. What a table
-tells of a picture goes to all its versions.
+They are not classes, although they are top-level folders: their file names refer to the same pictures. Labels, splits and groups
+from a table apply to all versions of a picture.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.labels import words_of
 
-# what was done to a picture, and what says that nothing was
+# processing words, and words for unprocessed
 DONE = frozenset(
     (
         *(
@@ -35,12 +35,12 @@ DONE = frozenset(
 AS_IT_WAS = frozenset(("original", "originals", "raw", "color", "colour", "unaligned", "uncropped"))
 AROUND = frozenset(("image", "images", "img", "imgs", "data", "dataset", "set", "pictures", "photos", "files"))
 SPLIT_WORDS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
-SAME = 0.9  # share of a folder's files that are called as files elsewhere
+SAME = 0.9  # minimum fraction of a folder's files whose names occur elsewhere
 _DONE_AT_END = re.compile(rf"(?<=.)[-_ ](?:{'|'.join(sorted(DONE))})$", re.IGNORECASE)
 
 
 def is_done(name: str) -> bool:
-    """Whether a folder's name says that something was done to its pictures, and nothing else but their split.
+    """Whether a folder name consists of processing words, apart from split words.
 
     >>> is_done("preprocessed_images"), is_done("Augmented Images"), is_done("enhanced_tumor"), is_done("original")
     (True, True, False, False)
@@ -51,7 +51,7 @@ def is_done(name: str) -> bool:
 
 
 def what_was_done(name: str) -> int:
-    """How many things a folder's name says were done to its pictures; 0 if it says something else, too."""
+    """Number of processing words in a folder name; 0 if it contains any other word."""
     told = set(words_of(name)) - AROUND - SPLIT_WORDS
     return len(told) if told <= DONE else 0
 
@@ -61,13 +61,13 @@ def _is_plainly_done(name: str) -> bool:
 
 
 def is_version(name: str) -> bool:
-    """Whether a folder's name says what was done to its pictures, or that nothing was, and nothing else."""
+    """Whether a folder name consists only of words for processed or unprocessed pictures."""
     told = set(words_of(name)) - AROUND
     return bool(told) and told <= DONE | AS_IT_WAS
 
 
 def stems(key: str) -> Iterator[str]:
-    """The name of a file, and what is left of it without its last part and its last two: ``M01_01`` of ``M01_01_00.jpg``."""
+    """File name without extension, then without its last one and two parts: ``M01_01`` of ``M01_01_00.jpg``."""
     name = key.rpartition("/")[2].rpartition(".")[0]
     yield name
     for _ in range(2):
@@ -79,7 +79,7 @@ def stems(key: str) -> Iterator[str]:
 
 
 def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset[str]:
-    """The first folders that are versions of the same pictures; none where the names of their files do not say it.
+    """Top-level folders that are versions of the same pictures; empty unless their file names agree.
 
     >>> sorted(versions(["aligned/1_aligned.jpg", "original/1.jpg"], [["aligned"], ["original"]]))
     ['aligned', 'original']
@@ -100,7 +100,7 @@ def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset
 
 
 def class_of(name: str) -> str:
-    """The name of a class without what was done to its pictures.
+    """Class name without processing words.
 
     >>> class_of("Monkeypox_augmented"), class_of("augmented")
     ('Monkeypox', 'augmented')
@@ -109,7 +109,7 @@ def class_of(name: str) -> str:
 
 
 def with_versions(table: pd.DataFrame) -> None:
-    """Labels, splits and groups of images without a label by the picture that they are versions of, of the same split."""
+    """Fill in labels, splits and groups of unlabelled images from other versions of the same picture in the same split."""
     if table["label"].notna().all() or table["label"].isna().all():
         return
     rows = list(zip(table["key"], table["label"], table["split"], table["group"], strict=True))

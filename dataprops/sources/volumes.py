@@ -1,10 +1,10 @@
-"""Volumes (NIfTI, Analyze) and the slices cut from them.
+"""Volumes (NIfTI, Analyze) and their slices.
 
-A volume is float32 [x, y, z] in the closest canonical orientation: x runs from the patient's left to the right, y from back to
-front, z from the feet to the head (RAS+). Its grey levels follow from the percentiles of the WHOLE volume, so that slices of one
-volume compare with each other. Slices are shown with the head, or the front, on top; x and y of a slice run to the right.
+A volume is float32 [x, y, z] in the closest canonical orientation (RAS+): x runs from the patient's left to right, y from back to
+front, z from feet to head. Grey levels come from percentiles of the WHOLE volume, so that its slices are comparable. Slices are
+displayed with the head, or the front, up; x, or y in sagittal slices, runs to the right.
 
-Read volumes are kept, up to `CACHE_BYTES`: slices are asked for one at a time, from several threads, and twice.
+Volumes are cached, up to `CACHE_BYTES`: slices are requested one at a time, from several threads, and twice.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from dataprops.util.guard import guarded
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-MAX_VOXELS = 2**29  # of one volume: 2 GiB in float32
+MAX_VOXELS = 2**29  # per volume: 2 GiB in float32
 CACHE_BYTES = 2**30
-BYTES_OF_VOXEL = 24  # at most, while it is read: as stored, in float64, in float32, turned
+BYTES_OF_VOXEL = 24  # peak while reading: as stored, float64, float32, reoriented
 
 
 class Volume(NamedTuple):
-    """A volume that was read.
+    """A volume in memory.
 
     Attributes
     ----------
     voxels : float32 [x, y, z]
-        As stored, rescaled by the header; canonical orientation; what is NaN or infinite is the least finite value.
+        Rescaled by the header, in canonical orientation; NaN and infinite values are replaced by the minimum finite value.
     spacing : tuple of 3 floats
-        Size of a voxel in mm, along x, y, z.
+        Voxel size along x, y, z, mm.
     levels : tuple of 2 floats
         `percentile_levels` of the voxels.
     calibrated : tuple of 2 floats or None
-        cal_min and cal_max of the header: the display range its writer meant.
+        cal_min and cal_max of the header: the intended display range.
     """
 
     voxels: np.ndarray
@@ -49,29 +49,29 @@ class Volume(NamedTuple):
 
 
 def is_volume(name: str) -> bool:
-    """Whether a file is named like a volume; of a pair .hdr + .img, both are."""
+    """Whether a file name is that of a volume; true for both files of a pair .hdr + .img."""
     return name.lower().endswith(SUFFIXES)
 
 
 def load_volume(path: str | Path, time: int = 0) -> np.ndarray:
-    """The voxels of `open_volume`: float32 [x, y, z], canonical; not to be written to."""
+    """Voxels of `open_volume`: float32 [x, y, z], canonical; read-only."""
     return open_volume(path, time).voxels
 
 
 def open_volume(path: str | Path, time: int = 0) -> Volume:
-    """Read a volume, or take it from what was read last. Safe to call from several threads.
+    """Read a volume, or get it from the cache. Thread-safe.
 
     Parameters
     ----------
     path : str or Path
         .nii, .nii.gz, or either file of a pair .hdr + .img.
     time : int
-        Which volume of a 4D file (time point, echo or channel); further dimensions are counted on.
+        Index of the volume in a 4D file (time point, echo or channel); further dimensions are flattened.
 
     Raises
     ------
     UnreadableImage
-        With the reason: no volume, damaged, far too large, or no such time.
+        With the reason: not a volume, corrupt, too large, or no such time index.
     OSError
         If the file cannot be opened.
     """
@@ -108,7 +108,7 @@ def _read(file: Path, time: int) -> Volume:
     if not 0 <= time < times:
         raise UnreadableImage(f"it has no volume {time} (it holds {times})")
     at = np.unravel_index(time, shape[3:]) if len(shape) > 3 else ()
-    with np.errstate(all="ignore"), guarded(damage):  # short, no gzip, no such type
+    with np.errstate(all="ignore"), guarded(damage):  # truncated, invalid gzip, unknown dtype
         values = np.asarray(image.dataobj[(..., *(int(i) for i in at))], np.float32).reshape(shape[:3])
         orientation = io_orientation(image.affine)
     finite = np.isfinite(values)
@@ -117,7 +117,7 @@ def _read(file: Path, time: int) -> Volume:
     if not finite.all():
         values = np.where(finite, values, values[finite].min())
     spacing = np.abs(np.resize(image.header.get_zooms()[:3], 3)).astype(float)
-    if np.isfinite(orientation).all():  # else an axis has no direction: as stored
+    if np.isfinite(orientation).all():  # otherwise an axis has no direction: keep as stored
         values = apply_orientation(values, orientation)
         spacing = spacing[np.argsort(orientation[:, 0])]
     values = np.ascontiguousarray(values, np.float32)
@@ -152,12 +152,12 @@ def slice_image(
     Parameters
     ----------
     volume : float32 [x, y, z]
-        Canonical, as `load_volume` gives it.
+        Canonical, as returned by `load_volume`.
     axis : str or int
         "axial", "coronal", "sagittal", or 0, 1, 2 for x, y, z.
     index : int
     levels : tuple of 2 floats, optional
-        Values that become 0 and 255; default: `percentile_levels` of the volume. Give them when you cut many slices.
+        Values mapped to 0 and 255; default: `percentile_levels` of the volume. Pass them when cutting many slices.
     """
     pixels = to_levels(plane(volume, axis, index), percentile_levels(volume) if levels is None else levels)
     return RawImage(np.ascontiguousarray(pixels), "NIFTI", "F", pixels.shape[1], pixels.shape[0])
