@@ -1,7 +1,7 @@
-"""What stands out in a dataset, each finding with the images it names.
+"""Findings: problems in a dataset, each with the images concerned.
 
-`find` makes the table of findings, in the order of `FINDINGS`; `measures` the numbers that checks look at. Counts are exact even
-where a list is cut. A finding is one row of `FINDINGS` and one module of this folder; `register` adds one of your own.
+`find` builds the findings table, in the order of `FINDINGS`; `measures` computes the numbers that checks test. Counts are exact even
+if a list is truncated. A finding is one row of `FINDINGS` and one module of this package; `register` adds your own.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = [
 
 
 def find(context: Context, numbers: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """All findings of a set.
+    """All findings of a dataset.
 
-    Whenever a check in force fails on a measure of `numbers`, each finding that is its evidence has a row: at least one without
-    images that says what is wrong.
+    If an active check fails on a measure of `numbers`, every finding that is evidence for it has a row: if it names no images, one row
+    with the check's message.
 
     Parameters
     ----------
     numbers : mapping, optional
-        Of `measures`, where it was called already.
+        Result of `measures`, if already computed.
 
     Returns
     -------
     DataFrame
-        kind, severity, images (ids), paths, value, detail; at most `context.limit` rows of one kind.
+        kind, severity, images (ids), paths, value, detail; at most `context.limit` rows per kind.
     """
     numbers = measures(context) if numbers is None else numbers
     parts = []
@@ -58,14 +58,14 @@ def find(context: Context, numbers: Mapping[str, float] | None = None) -> pd.Dat
 
 
 def _failed(name: str, context: Context, numbers: Mapping[str, float]) -> list[Row]:
-    """What the failed checks of a finding say, for want of images."""
+    """Messages of a finding's failed checks, for findings that name no images."""
     judged = [(check, numbers[check.measure]) for check in context.checks if check.measure in numbers]
     failed = [(check, value) for check, value in judged if name in check.kinds and check.fails(value)]
     return [((), value, check.words(value, numbers)) for check, value in failed]
 
 
 def measures(context: Context) -> dict[str, float]:
-    """The numbers of a set that findings count; a measure that does not apply is absent."""
+    """Measures of all findings; a measure that does not apply is absent."""
     out: dict[str, float] = {"n_images": len(context.images)}
     for finding in FINDINGS.values():
         out |= finding.measures(context)

@@ -1,4 +1,4 @@
-"""A check: an expectation about one measure, with the words for when it fails."""
+"""A check: an expectation about one measure, with its message on failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEVERITIES = ("info", "warning", "critical")
 
 
 class Quantity(float):
-    """A number in a sentence; beside Python's formats it knows three of its own.
+    """A number in a message, with three format specs of its own besides Python's.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Quantity(float):
 
 
 def first_sentence(detail: str) -> tuple[str, str]:
-    """What a finding says, and what it adds to that after a sentence that ends in brackets.
+    """A finding's first sentence and the rest, split where a sentence ends with a closing bracket; without one, all and "".
 
     >>> first_sentence("The width tells the class (chance: 50 %). By class: sick 512, well 256.")
     ('The width tells the class (chance: 50 %).', 'By class: sick 512, well 256.')
@@ -55,21 +55,21 @@ class Check:
     ----------
     name, measure : str
     min, max : float or None
-        The measure must not be below, above.
+        Inclusive bounds of the measure.
     severity : str
-        Of the alert when it fails.
+        Severity of the alert if the check fails.
     title : str
-        What is expected, for the list of checks.
+        The expectation, for the list of checks.
     sentence : str
-        What is wrong. {value} and {threshold} are `Quantity`; {rise} and {rise_threshold} are the same two where they
-        are changes of a logarithm, as changes of the number itself; so is every measure by its name, as {n_images}.
-        {subject} is the first sentence of the first finding that is the evidence.
+        Alert message, a format string. {value} and {threshold} are `Quantity`; if they are changes of a logarithm, {rise} and
+        {rise_threshold} are the corresponding relative changes. Every measure is available by name, e.g. {n_images}. {subject}
+        is the first sentence of the first finding among the evidence.
     subject : str
-        What stands for {subject} where there is no finding.
+        Default for {subject} if there is no finding.
     kinds : tuple of str
-        Findings that are the evidence; a check that a finding brings: that finding.
+        Findings that are the evidence; default for a check declared by a finding: that finding.
     reason : str
-        Why the threshold is what it is.
+        Rationale for the threshold.
     """
 
     name: str
@@ -84,11 +84,11 @@ class Check:
     reason: str = ""
 
     def fails(self, value: float) -> bool:
-        """Whether this value of the measure breaks the expectation; NaN is no value, and breaks none."""
+        """Whether this value violates a bound; NaN never does."""
         return (self.max is not None and value > self.max) or (self.min is not None and value < self.min)
 
     def threshold(self, value: float) -> float:
-        """The bound that this value breaks, or else the one there is."""
+        """The violated bound; if none is violated, `min`, else `max`; NaN without bounds."""
         broken_max = self.max is not None and (value > self.max or self.min is None)
         bound = self.max if broken_max else self.min
         return float("nan") if bound is None else bound
@@ -96,7 +96,7 @@ class Check:
     def words(
         self, value: float, measures: Mapping[str, float] = MappingProxyType({}), subject: str | None = None
     ) -> str:
-        """What is wrong, with the numbers filled in."""
+        """The alert message, with numbers filled in."""
         threshold = self.threshold(value)
         numbers: dict[str, Any] = {name: Quantity(number) for name, number in measures.items() if number is not None}
         numbers |= {"value": Quantity(value), "threshold": Quantity(threshold)}
@@ -106,7 +106,7 @@ class Check:
 
 
 class _Numbers(dict):
-    """Numbers of a sentence; one that stands beside the measure and is not known is NaN."""
+    """Values for a message; missing ones are NaN."""
 
     def __missing__(self, name: str) -> Quantity:
         return Quantity(float("nan"))

@@ -12,7 +12,7 @@ from dataprops.findings.rows import Row
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row if the largest class is more times the smallest than is tolerated; its value is that ratio."""
+    """One row if the ratio of largest to smallest class exceeds the threshold; its value is that ratio."""
     if context.kind != "classes":
         return
     sizes = class_sizes(context.images)
@@ -29,7 +29,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """class_ratio: images of the largest class over those of the smallest, where every class has some."""
+    """class_ratio: images of the largest class per image of the smallest, if no class is empty."""
     if context.kind != "classes":
         return {}
     sizes = class_sizes(context.images)

@@ -1,4 +1,4 @@
-"""Sizes of classes."""
+"""Class sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def class_sizes(images: pd.DataFrame) -> pd.Series:
-    """Readable images of each class, classes without any included, largest first."""
+    """Readable images of each class, empty classes included, largest first."""
     sizes = images[images["pixels"].notna()].groupby("label").size()
     every = images.loc[images["label"].notna(), "label"].unique()
     sizes = sizes.reindex(sorted(every), fill_value=0)

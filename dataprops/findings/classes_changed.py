@@ -1,4 +1,4 @@
-"""Classes that are gone or new since the previous audit: merged, split, renamed, added or lost."""
+"""Classes removed or added since the previous audit: merged, split, renamed, added or lost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dataprops.findings.rows import Row
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each class; its value is the number of its images that are still there under another name, or came with it."""
+    """One row per class; its value is the number of its images: of a removed class those still present, of a new class those it
+    received."""
     for sentence, images in context.since.classes if context.since else ():
         yield images, float(len(images)), sentence
 
 
 def measures(context: Context) -> dict[str, float]:
-    """classes_changed: classes that are gone or new."""
+    """classes_changed: number of classes removed or added."""
     return {} if context.since is None else {"classes_changed": float(len(context.since.classes))}
 
 

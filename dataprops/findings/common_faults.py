@@ -1,4 +1,4 @@
-"""Faults of pictures that a large part of a set has: how it is made, told once."""
+"""Image-quality faults shared by a large fraction of the dataset, reported once per fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.util.numbers import percent
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each fault, with all images that have it; the value is their number."""
+    """One row per fault, with all images that have it; the value is their number."""
     of = readable(context)
     path = context.images["path"].to_numpy(object)
     for fault, some in common(context.faults or (), of).items():

@@ -1,4 +1,4 @@
-"""Everything that a finding may look at."""
+"""The input of a finding."""
 
 from __future__ import annotations
 
@@ -24,64 +24,64 @@ def _no_pixels(ids: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 class Context(NamedTuple):
-    """An audited set, as findings see it.
+    """An audited dataset, as passed to findings.
 
     Attributes
     ----------
     images : DataFrame
         The run's images with their local values (the result table `images`); row i is image i.
     near : DataFrame
-        Near-copies among distinct images: a, b (ids), distance; and rms, detail, what, series where they were looked for (see
+        Near-copies among distinct images: a, b (ids), distance; and rms, detail, what, series if they were searched for (see
         `nearcopies`).
     sharpest : DataFrame
-        The sharpest pairs, the sharpest first: a, b, distance, sharpness.
+        The sharpest pairs, sharpest first: a, b, distance, sharpness.
     features : int
-        D, values of a canonical image.
+        D, the number of values of a canonical image.
     kind : str
-        Of the labels: "classes", "numbers" or "none".
+        Kind of labels: "classes", "numbers" or "none".
     near_count : int or None
-        Near-identical pairs in all, where not all are listed in `near`.
+        Total number of near-identical pairs, if `near` is truncated.
     empty_classes : tuple of str
-        Classes that are there by name only.
+        Classes without images.
     left_out : tuple of (str, str)
-        Files of the source that are no images of the set, each with the reason.
+        Files of the source that were not read as images, each with the reason.
     spellings : tuple of (str, dict)
-        Classes with several spellings: the one that is kept, and how many images have each.
+        Classes with several spellings: the spelling kept, and the number of images with each.
     unused_columns : (sequence of str, int)
-        Columns of the manifest that took no part, and how many columns it has.
+        Unused columns of the manifest, and its number of columns.
     decisions : sequence of mapping
-        What was guessed in reading the source: what, value, why, option.
+        Guesses made while reading the source: what, value, why, option.
     described : DataFrame or None
-        What else a manifest says of each image, column by column, as texts (None where it says nothing).
+        Other columns of the manifest for each image, as text (None if missing).
     shortcuts : DataFrame or None
-        Of `shortcut_scores`; None: not computed.
+        Result of `shortcut_scores`; None: not computed.
     neighbours : DataFrame or None
-        The nearest distinct images of each (the result table `neighbours`).
+        Nearest distinct images of each image (the result table `neighbours`).
     probe : DataFrame or None
-        What the reference classifier makes of each image (the result table `probe`); None: there is none.
+        Predictions of the reference classifier for each image (the result table `probe`); None: not trained.
     feature_pairs : DataFrame or None
-        Pairs in the space of the user's features: kind (near_duplicate, sharpest), a, b (ids), distance; None: there is no such space.
+        Pairs in the space of user-supplied features: kind (near_duplicate, sharpest), a, b (ids), distance; None: no features.
     since : Since or None
-        What changed since the previous audit; None: there is none.
+        Changes since the previous audit; None: no previous audit.
     copies : NearCopies or None
-        How `near` was found; None where it was given.
+        How `near` was found; None if it was passed in.
     faults : sequence of Fault or None
-        Bad pictures; None: not looked for.
+        Image-quality faults; None: not searched for.
     told : sequence of Told or None
-        What of the pixels tells the class; None: not looked for.
+        Pixel cues that predict the class; None: not searched for.
     opinions : Opinions or None
-        What two witnesses say of each label; None: not asked.
+        Witnesses' class probabilities for each label (`second_opinion`); None: not computed.
     slices : sequence of Slice or None
-        Hard parts of the data; None: looked for each time that they are asked for.
+        Hard slices of the data; None: computed on each request.
     checks : tuple of Check
-        The checks in force, with the user's thresholds.
+        Active checks, with the user's thresholds.
     pixels : callable
-        pixels(ids) yields (ids of a block, their canonical images uint8 [b, height, width, channels]); unreadable images are left
-        out. Blocks are small: whoever goes through them holds one at a time.
+        pixels(ids) yields (ids of a block, their canonical images uint8 [b, height, width, channels]), without unreadable images.
+        Blocks are small, so that iterating holds one at a time in memory.
     seed : int
-        For whatever draws.
+        Seed of every random draw.
     limit : int
-        Rows listed of one finding.
+        Maximum rows listed per finding.
     """
 
     images: pd.DataFrame
@@ -112,5 +112,5 @@ class Context(NamedTuple):
     limit: int = 100_000
 
     def fails(self, value: float, *checks: str) -> bool:
-        """Whether a value breaks any of these checks, by the thresholds in force; one that is disabled breaks none."""
+        """Whether a value fails any of these checks under the active thresholds; disabled checks never fail."""
         return any(check.fails(value) for check in self.checks if check.name in checks)

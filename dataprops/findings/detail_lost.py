@@ -1,4 +1,4 @@
-"""Pictures that are there under the same name as in the previous audit, with less detail."""
+"""Images that have the same path as in the previous audit, but less detail."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
 
-SIDE = 0.7  # of the side (square root of the pixels): a picture with less has lost resolution
-SHARPER = 0.25, 0.02  # focus of a thorough blur; and what is added so that the logarithm of what is above it is finite
-OCTAVES = 1.0  # by which that must fall at the same size
+SIDE = 0.7  # side (square root of the pixel count) relative to before, below which an image has lost resolution
+SHARPER = 0.25, 0.02  # focus of a heavily blurred image; offset that keeps the logarithm finite
+OCTAVES = 1.0  # minimum loss of focus at the same size
 COLUMNS = ("width", "height", "original_focus")
 
 
 def lost_detail(before: pd.DataFrame, after: pd.DataFrame) -> np.ndarray:
-    """Octaves of detail that each picture lost, float64 [n]; 0 where it lost none worth telling.
+    """Octaves of detail that each image lost, float64 [n]; 0 if the loss is negligible.
 
     Parameters
     ----------
     before, after : DataFrame
-        `COLUMNS` of the same pictures, row by row. A smaller picture lost the octaves of its side; one of about the same size what its
-        focus fell by, above that of a thorough blur.
+        `COLUMNS` of the same images, row by row. A smaller image lost the octaves of its side; one of about the same size lost the
+        drop of its focus above that of a heavy blur.
     """
     sides = [np.sqrt(t["width"].to_numpy(float) * t["height"].to_numpy(float)) for t in (before, after)]
     ratio = sides[1] / np.maximum(sides[0], 1)
@@ -39,7 +39,7 @@ def lost_detail(before: pd.DataFrame, after: pd.DataFrame) -> np.ndarray:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each picture, what lost most first; its value is by how many octaves."""
+    """One row per image, largest loss first; its value is the loss in octaves."""
     if context.since is None or context.since.detail is None:
         return
     path = or_none(context.images["path"])
@@ -54,7 +54,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """detail_lost_share: of the pictures that the previous audit had under the same name, those with less detail."""
+    """detail_lost_share: fraction with less detail, of the images whose path was in the previous audit."""
     since = context.since
     if since is None or since.detail is None or not since.paired:
         return {}

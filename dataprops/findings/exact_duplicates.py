@@ -1,4 +1,4 @@
-"""The same picture more than once."""
+"""Exact duplicates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.findings.rows import Row, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each group; its value is the number of copies."""
+    """One row per group; its value is the number of copies."""
     images = context.images
     content = images["content"].to_numpy(object)
     path = images["path"].to_numpy(object)
@@ -33,7 +33,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """redundant_share: readable images that are copies of an earlier one."""
+    """redundant_share: fraction of readable images that duplicate an earlier one."""
     readable = context.images[context.images["pixels"].notna()]
     if not len(readable):
         return {}

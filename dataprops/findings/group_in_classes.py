@@ -12,7 +12,7 @@ from dataprops.findings.rows import Row, quoted, split_names
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each group that stands in several classes; its value is the number of its images."""
+    """One row per group (patient) with several labels; its value is its number of images."""
     if context.kind != "classes":
         return
     for group, members in groups_with_several(context.images, "label"):
@@ -21,7 +21,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """groups_in_classes: groups with several labels, where there are groups and classes."""
+    """groups_in_classes: groups with several labels, if there are groups and classes."""
     if context.kind != "classes" or not context.images["group"].notna().any():
         return {}
     return {"groups_in_classes": float(sum(1 for _ in find(context)))}

@@ -12,14 +12,14 @@ from dataprops.findings.rows import Row, quoted, split_names
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each group that stands in several splits; its value is the number of its images."""
+    """One row per group (patient) in several splits; its value is its number of images."""
     for group, members in groups_with_several(context.images, "split"):
         where = split_names(members["split"])
         yield members["image"].to_numpy(), len(members), f"Images of {quoted(str(group))} are in {where}."
 
 
 def measures(context: Context) -> dict[str, float]:
-    """group_leaks: groups in several splits, where there are groups and splits."""
+    """group_leaks: groups in several splits, if there are groups and splits."""
     images = context.images
     if not (images["group"].notna().any() and images["split"].notna().any()):
         return {}

@@ -1,4 +1,4 @@
-"""Patients that nobody named: ids in a regular place of the file names, or studies and series of the DICOM headers."""
+"""Undeclared patient ids: detected in file names, or from studies and series of the DICOM headers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
 
-LEAST_SHARE = 0.5  # of the files that a pattern must match
-LEAST_REPEATED = 0.1  # of the matched files that share their id with another
+LEAST_SHARE = 0.5  # fraction of files that a pattern must match
+LEAST_REPEATED = 0.1  # fraction of matched files that share their id with another file
 LEAST_IDS = 5
-MOST_WORDS = 6  # of the beginning of a name
-MOST_FOLDERS = 4  # that a file may lie in
-# names that are tried first: of those of which half match, fewer than a third of so many drawn do in one case of 10^25
+MOST_WORDS = 6  # at the beginning of a name
+MOST_FOLDERS = 4  # maximum folder depth
+# sample of names tried first: if a pattern matches half of all, less than a third of the sample matches with probability 10^-25
 TRIED, LEAST_TRIED = 1_000, 1 / 3
 
 
 class Suggestion(NamedTuple):
-    """A pattern, what it would name, and images of the groups with several."""
+    """A pattern; the numbers of matched images, groups, images that share a group, and groups across splits; each image's id."""
 
     pattern: str
     matched: int
@@ -32,29 +32,29 @@ class Suggestion(NamedTuple):
     ids: pd.Series
 
 
-# From the most telling place to the least: what people call a patient, then a study or a scan
+# most specific first: common patient ids, then studies or scans
 PATTERNS = (
     r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
-    # ids as large studies write them (TCGA, ADNI, MIMIC), and P001
+    # id formats of large studies (TCGA, ADNI, MIMIC), and P001
     r"((?<![A-Z])TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|(?<![0-9])[0-9]{3}_S_[0-9]{4}(?![0-9])|(?<![a-z0-9])p1[0-9]{7}(?![0-9]))",
     r"(?:^|[/_-])(P[0-9]{2,})(?=[/_.-])",
     r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
-    r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # frames of a video, slices of a series
-    r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken in one minute
+    r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # video frames, slices of a series
+    r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken within one minute
     r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
-    r"(?:^|/)([A-Za-z_-]*[0-9]{2,})[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # two eyes, or knees
-    r"(?:^|[/_-])([0-9a-f]{12,})(?=[/_.-])",  # an id by its hash
+    r"(?:^|/)([A-Za-z_-]*[0-9]{2,})[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # left and right eye or knee
+    r"(?:^|[/_-])([0-9a-f]{12,})(?=[/_.-])",  # hashed id
 )
-# of the folders that files lie in, the outermost that name groups
+# enclosing folders, outermost first
 FOLDERS = tuple(rf"^{'[^/]+/' * number}([^/]+)/" for number in range(MOST_FOLDERS))
-# of names without these, the first words, as few as name groups
+# leading words of the file name, fewest first
 WORDS = tuple(rf"(?:^|/)({'[^/_. -]+[_. -]' * number}[^/_. -]+)[_. -][^/]*[.][^/.]+$" for number in range(MOST_WORDS))
 HEADERS = ("study", "series")  # columns of `images`
-DAY = r"(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?"  # on which many patients come
+DAY = r"(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?"  # date: many patients share one
 
 
 def suggestion(images: pd.DataFrame) -> Suggestion | None:
-    """The first pattern that names groups of several images, without naming classes, splits or all images alike."""
+    """The first pattern that yields groups of several images, unless its ids are classes, splits or the same for all images."""
     path = images["path"].astype(str)
     best = None
     for pattern in _likely(PATTERNS, path):
@@ -66,13 +66,13 @@ def suggestion(images: pd.DataFrame) -> Suggestion | None:
 
 
 def _likely(patterns: Sequence[str], path: pd.Series) -> list[str]:
-    """Patterns without those that match too few of some names."""
+    """Patterns, without those that match too few of a sample of names."""
     some = path.sample(min(TRIED, len(path)), random_state=0)
     return [pattern for pattern in patterns if some.str.extract(pattern, expand=False).notna().mean() >= LEAST_TRIED]
 
 
 def _shortest(images: pd.DataFrame, path: pd.Series, patterns: Sequence[str]) -> Suggestion | None:
-    """The first of these beginnings that names groups; not one for each class."""
+    """The first of these patterns that yields groups, except those whose ids are the classes."""
     for pattern in _likely(patterns, path):
         found = _judged(images, pattern, path.str.extract(pattern, expand=False))
         if found is not None and not _are_classes(images, found):
@@ -81,19 +81,19 @@ def _shortest(images: pd.DataFrame, path: pd.Series, patterns: Sequence[str]) ->
 
 
 def _by_folder(images: pd.DataFrame, path: pd.Series) -> Suggestion | None:
-    """The outermost folders that name groups, if names of files begin anew in them: else they are parts of a large set."""
+    """Outermost folders that yield groups, if file names repeat between them; otherwise they are chunks of a large dataset."""
     name = path.str.extract("([^/]+)$", expand=False)
     return _shortest(images, path, FOLDERS) if name.duplicated(keep=False).mean() >= LEAST_REPEATED else None
 
 
 def _are_classes(images: pd.DataFrame, found: Suggestion) -> bool:
-    """Whether the ids are no more than the classes, each of one alone: ``n01440764_10026.JPEG``."""
+    """Whether there are no more ids than classes, each within one class: ``n01440764_10026.JPEG``."""
     label = images["label"] if "label" in images else pd.Series([None] * len(images), index=images.index)
     return found.groups <= label.nunique() and bool((label.groupby(found.ids).nunique() <= 1).all())
 
 
 def _by_header(images: pd.DataFrame) -> Suggestion | None:
-    """Studies, else series, of headers without a patient."""
+    """DICOM studies, else series, if the headers have no patient id."""
     for column in HEADERS:
         if column in images and images[column].notna().any():
             found = _judged(images, column, images[column].astype(object).where(images[column].notna()))
@@ -108,7 +108,7 @@ def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | 
         return None
     sizes = ids[matched].value_counts()
     repeated = int(sizes[sizes > 1].sum())
-    # a patient has some images, not a tenth of the set; and most ids differ
+    # a patient has few images, not a tenth of the dataset; and most ids differ
     if len(sizes) < LEAST_IDS or repeated < LEAST_REPEATED * matched.sum() or sizes.iloc[0] > max(0.1 * len(ids), 20):
         return None
     if sizes.index.astype(str).str.fullmatch(DAY).mean() > LEAST_SHARE:
@@ -121,7 +121,7 @@ def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | 
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row with the pattern, where no groups are known; its value is the number of groups it would name."""
+    """One row with the pattern, if no groups are known; its value is the number of groups it yields."""
     if context.images["group"].notna().any():
         return
     found = suggestion(context.images)
@@ -152,7 +152,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """suggested_group_leaks: groups of the suggested pattern that stand in two splits."""
+    """suggested_group_leaks: groups of the suggested pattern that are in two splits."""
     if context.images["group"].notna().any() or not context.images["split"].notna().any():
         return {}
     found = suggestion(context.images)

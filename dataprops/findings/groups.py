@@ -1,4 +1,4 @@
-"""Groups, as a patient's images, that have several values of a column."""
+"""Groups (e.g. the images of a patient) with several values in a column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def groups_with_several(images: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Name and images of each group that has several values of a column."""
+    """Name and images of each group with several values in a column."""
     given = images[images["group"].notna() & images[column].notna()]
     several = given.groupby("group")[column].nunique()
     wanted = given[given["group"].isin(several.index[several > 1])]

@@ -1,4 +1,4 @@
-"""Images that made the set harder to learn since the previous audit."""
+"""Images that made the dataset harder to learn since the previous audit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
 
 LISTED = 200
-LEAST = 0.1  # of the mean loss before: by less an image is no reason
+LEAST = 0.1  # minimum rise, relative to the mean loss before
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each image whose loss rose, or that came with a loss above the earlier mean; its value is by how much, nats."""
+    """One row per image whose loss rose, or that is new with a loss above the earlier mean; its value is the rise in nats."""
     since = context.since
     if since is None or since.change.get("value") is None:
         return
@@ -42,7 +42,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """predicted_log_loss_change_low: lower end of the log ratio of the losses, beyond what fewer images explain."""
+    """predicted_log_loss_change_low: lower confidence bound of the log ratio of the losses, beyond the effect of fewer images."""
     if context.since is None or context.since.change.get("value") is None:
         return {}
     change = context.since.change

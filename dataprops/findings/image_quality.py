@@ -1,5 +1,5 @@
-"""Bad pictures: dark, overexposed, blurred, noisy, blank, compressed, of odd size or shape, grey among colour, inverted, wrongly
-turned."""
+"""Image-quality faults: dark, overexposed, blurred, noisy, blank, compressed, odd size or shape, grey among colour, inverted, wrong
+orientation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dataprops.findings.rows import Row, quoted
 if TYPE_CHECKING:
     from dataprops.findings.quality import Fault
 
-COMMON, MANY = 0.2, 10  # of the images, and images at least, that have a fault which is the set's own nature
+COMMON, MANY = 0.2, 10  # fraction and number of images from which a fault is a characteristic of the dataset
 ALWAYS = ("blank", "nearly_blank", "inverted", "wrong_orientation")
 
 
 def common(faults: Iterable[Fault], of: int) -> dict[str, list[Fault]]:
-    """Faults that belong to how a set of so many readable images is made, by name: `COMMON` of them have it, `MANY` at least.
+    """Faults characteristic of a dataset of `of` readable images, by name: those of at least `COMMON` of the images, and of `MANY`.
 
-    What shows nothing, and what is turned or inverted, is wrong however many there are. A device or an export that spoils a tenth
-    of the images must be told picture by picture.
+    Blank, turned and inverted images are faults however many there are. A device or export that spoils a tenth of the images is
+    reported image by image.
     """
     by_name: dict[str, list[Fault]] = {}
     for fault in faults:
@@ -32,26 +32,26 @@ def common(faults: Iterable[Fault], of: int) -> dict[str, list[Fault]]:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each image and fault, its name first in the sentence; the value is what was measured."""
+    """One row per image and fault; the sentence starts with the fault's name, the value is the measurement."""
     path = context.images["path"].to_numpy(object)
     for fault in _single(context):
         yield (fault.image,), fault.value, f"{fault.fault}: {quoted(path[fault.image])} {fault.words}."
 
 
 def readable(context: Context) -> int:
-    """How many images could be read."""
+    """Number of readable images."""
     return int(context.images["pixels"].notna().sum())
 
 
 def _single(context: Context) -> list[Fault]:
-    """Faults that are not the nature of the set."""
+    """Faults that are not characteristic of the dataset."""
     faults = context.faults or ()
     many = common(faults, readable(context))
     return [fault for fault in faults if fault.fault not in many]
 
 
 def measures(context: Context) -> dict[str, float]:
-    """bad_image_share: readable images with a fault that few have; one that is only grey is no bad picture for sure."""
+    """bad_image_share: fraction of readable images with an uncommon fault; grey among colour alone does not count."""
     of = readable(context)
     if context.faults is None or not of:
         return {}

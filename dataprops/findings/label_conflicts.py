@@ -17,17 +17,17 @@ from dataprops.findings.rows import Row, pairs_across, quoted
 
 
 def conflict_count(images: pd.DataFrame) -> int:
-    """Pairs of identical images with different labels, counted without listing them."""
+    """Number of pairs of identical images with different labels, without listing them."""
     labelled = images[(images["duplicate_of"] >= 0) & images["y"].notna() & ~is_blank(images)]
     sizes = labelled.groupby(["duplicate_of", "y"]).size()
     return pairs_across(sizes)
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each pair of identical images with different labels."""
+    """One row per pair of identical images with different labels."""
     images = context.images
     y, label, path = images["y"].to_numpy(), images["label"].to_numpy(object), images["path"].to_numpy(object)
-    blank = is_blank(images)  # a bad picture, which says nothing of labels
+    blank = is_blank(images)  # an image-quality fault, no evidence about labels
     for members in duplicate_groups(images):
         if blank[members[0]] or len(np.unique(y[members][~np.isnan(y[members])])) < 2:
             continue
@@ -42,7 +42,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """conflict_pairs, where there are labels."""
+    """conflict_pairs, if there are labels."""
     return {} if context.kind == "none" else {"conflict_pairs": float(conflict_count(context.images))}
 
 

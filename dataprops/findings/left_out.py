@@ -1,4 +1,4 @@
-"""Files that may have been meant as images and took no part."""
+"""Skipped files that may have been meant as images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dataprops.sources.account import NO_LOSS, lost_fraction
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each file that was lost; masks, hidden and companion files, and what the caller excluded, are not."""
+    """One row per file, except masks, hidden and companion files, and files that the caller excluded."""
     for name, reason in context.left_out:
         if reason not in NO_LOSS:
             yield (), 0.0, f"{quoted(name)} was left out: {reason}."
 
 
 def measures(context: Context) -> dict[str, float]:
-    """left_out_share, of these files and the images."""
+    """left_out_share: their fraction of these files and the images together."""
     return {"left_out_share": lost_fraction(context.left_out, len(context.images))}
 
 

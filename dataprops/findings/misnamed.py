@@ -1,4 +1,4 @@
-"""Files of another format than their names say."""
+"""Files whose extension does not match their format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dataprops.imaging.formats import ENDINGS, ending_of
 
 NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings}
 NAMED |= dict.fromkeys(SUFFIXES, "DICOM")
-SAME = {"MPO": "JPEG", "DIB": "BMP"}  # one takes the other's endings
+SAME = {"MPO": "JPEG", "DIB": "BMP"}  # formats that share their extensions
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each readable file whose extension is that of another format."""
+    """One row per readable file whose extension is that of another format."""
     readable = context.images[context.images["pixels"].notna()]
     named = readable["path"].map(lambda path: NAMED.get(ending_of(str(path))))
     kind = readable["format"].replace(SAME)

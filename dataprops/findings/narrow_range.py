@@ -1,4 +1,4 @@
-"""Sets that use a small part of their range of grey levels."""
+"""Datasets that use only a small part of the grey-level range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row
 
-NEARLY_ALL = 0.95  # of the images: a few bright ones do not hide that the others are dark
+NEARLY_ALL = 0.95  # quantile of the images: a few bright images do not hide that the others are dark
 
 
 def _peak(context: Context) -> float | None:
@@ -18,14 +18,14 @@ def _peak(context: Context) -> float | None:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row without images, where the check fails."""
+    """One row without images, if the check fails."""
     peak = _peak(context)
     if peak is not None and context.fails(peak / 255, "narrow_range"):
         yield (), peak, f"The brightest pixel of 95 % of the images is at most grey level {peak:.0f} of 255."
 
 
 def measures(context: Context) -> dict[str, float]:
-    """used_range: the largest grey level of all but 5 % of the images, of 255."""
+    """used_range: largest grey level of the darkest 95 % of the images, relative to 255."""
     peak = _peak(context)
     return {} if peak is None else {"used_range": peak / 255}
 

@@ -14,11 +14,11 @@ from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 from dataprops.findings.sides import suspect_side
 
-CLOSE_RMS = 4.0  # grey levels that nobody sees
+CLOSE_RMS = 4.0  # grey levels (RMS) below which a difference is invisible
 
 
 def conflicting(context: Context) -> pd.DataFrame:
-    """Near-copies that are no series and whose labels differ, the closest first."""
+    """Near-copies with different labels, except pairs within a series, closest first."""
     near = with_words(context.near, context.features)
     y = context.images["y"].to_numpy(float)
     one, two = y[near["a"].to_numpy(np.int64)], y[near["b"].to_numpy(np.int64)]
@@ -27,7 +27,7 @@ def conflicting(context: Context) -> pd.DataFrame:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each pair; its value is the distance after alignment (RMS, grey levels)."""
+    """One row per pair; its value is the distance after alignment (RMS, grey levels)."""
     if context.kind != "classes":
         return
     side = suspect_side(context)
@@ -43,7 +43,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """near_conflict_pairs, and those closer than `CLOSE_RMS`: near_conflict_close."""
+    """near_conflict_pairs; near_conflict_close: pairs within `CLOSE_RMS`."""
     if context.kind != "classes":
         return {}
     found = conflicting(context)

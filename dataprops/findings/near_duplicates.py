@@ -1,4 +1,4 @@
-"""Near-copies: the same picture twice, though not pixel for pixel."""
+"""Near-copies: the same picture twice, but not pixel-identical."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataprops.findings.rows import Row, or_none, quoted
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.probe.folds import unite
 
-NAMED = 3  # images and changes named in a sentence
+NAMED = 3  # images and changes listed in a message
 
 
 class Group(NamedTuple):
@@ -24,15 +24,15 @@ class Group(NamedTuple):
     Attributes
     ----------
     members : int64 [m]
-        Ids of its images, ascending.
+        Image ids, ascending.
     first : tuple of int
-        Ids of its closest pair.
+        Ids of the closest pair.
     least, most : float
-        Of its pairs, grey levels (RMS).
+        Smallest and largest distance of its pairs (RMS, grey levels).
     changes : tuple of str
-        What was done to the pictures, that of the closest pair first.
+        Changes between the images, that of the closest pair first.
     series : bool
-        Whether all of its pairs are of one series.
+        Whether all its pairs are within a series.
     """
 
     members: np.ndarray
@@ -44,7 +44,7 @@ class Group(NamedTuple):
 
 
 def with_words(near: pd.DataFrame, features: int) -> pd.DataFrame:
-    """Pairs with all their columns; a plain list of pairs and distances gets the missing ones."""
+    """Pairs with all columns; columns missing from a plain list of pairs and distances are added."""
     out = near.copy()
     if "rms" not in out:
         out["rms"] = out["distance"] / np.sqrt(features)
@@ -55,10 +55,10 @@ def with_words(near: pd.DataFrame, features: int) -> pd.DataFrame:
 
 
 def groups(near: pd.DataFrame) -> list[Group]:
-    """Connected near-copies, in the order of their closest pair."""
+    """Connected components of near-copies, ordered by their closest pair."""
     if near.empty:
         return []
-    # columns by themselves: of thousands of groups, a table for each takes longer than to find them
+    # whole columns at once: with thousands of groups, a DataFrame per group is slow
     near = near.sort_values(["rms", "a", "b"], kind="stable")
     pair, rms, what, series = (near[c].to_numpy() for c in (["a", "b"], "rms", "what", "series"))
     ids, ends = np.unique(pair.astype(np.int64), return_inverse=True)
@@ -80,12 +80,12 @@ def groups(near: pd.DataFrame) -> list[Group]:
 
 
 def _by_label(label: np.ndarray) -> list[np.ndarray]:
-    """Places of each label, ascending."""
+    """Positions of each label, ascending."""
     return np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))[:-1])
 
 
 def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, bool, bool, float]:
-    """What matters more comes first: across splits, with two labels, copies before series, the closest."""
+    """Sort key: groups across splits first, then with several labels, copies before series, closest first."""
     splits = {str(split[i]) for i in group.members if split[i] is not None}
     labels = {str(label[i]) for i in group.members if label[i] is not None}
     return len(splits) < 2, len(labels) < 2, group.series, group.least

@@ -1,4 +1,4 @@
-"""Something in the pixels other than the content tells the class."""
+"""Pixel cues other than the content that predict the class."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dataprops.util.numbers import percent
 if TYPE_CHECKING:
     from dataprops.findings.pixels_tell import Told
 
-PROPERTY_SCORE = 0.6  # from guessing to knowing the class, by one property
-REGION_SCORE = 0.6  # by one cell at the edge
-OF_WHOLE = 0.75  # of what the whole picture tells, for an edge cell
+PROPERTY_SCORE = 0.6  # chance (0) to perfect (1), for a single property
+REGION_SCORE = 0.6  # the same for a single cell at the edge
+OF_WHOLE = 0.75  # minimum score of an edge cell, relative to the whole image
 EXAMPLES = 12
-SIZES = ("width", "height", "number of pixels")  # of the files
-OF_SIZE = ("sharpness", "noise", "compression", "clipped range", "tone curve (gamma)")  # follow from another resolution
+SIZES = ("width", "height", "number of pixels")  # of the original files
+OF_SIZE = ("sharpness", "noise", "compression", "clipped range", "tone curve (gamma)")  # depend on resolution
 PLACE = re.compile(r"\(row (\d), column (\d) of an 8 x 8 grid\)")
 BORDER, SIDES, LEAST_SIDES = (
     "border",
     frozenset(("top", "bottom", "left", "right")),
     3,
-)  # marks on so many sides are a border
-GRID = 8  # cells of the map in each direction
+)  # marks on this many sides are a border
+GRID = 8  # grid cells per side
 
 
 def whole_score(context: Context) -> float | None:
-    """How far the reference classifier goes from guessing to knowing the class, from the whole picture."""
+    """Chance-corrected balanced accuracy of the reference classifier on whole images, 0 (chance) to 1; None without classifier."""
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return None
@@ -44,7 +44,8 @@ def whole_score(context: Context) -> float | None:
 
 
 def size_score(context: Context) -> float:
-    """How far the size of the files tells the class: the finding `shortcut` names it, and what follows from it is not told again."""
+    """How well file size in pixels predicts the class; reported by the finding `shortcut`, so its consequences are not repeated
+    here."""
     table = context.shortcuts
     return (
         0.0
@@ -54,13 +55,11 @@ def size_score(context: Context) -> float:
 
 
 def shortcuts(context: Context) -> list[Told]:
-    """Marks and plain backgrounds; properties that tell the class; edge cells that do, and nearly as well as the whole picture.
+    """Marks, plain backgrounds, predictive properties, and edge cells that predict the class nearly as well as the whole image.
 
-    One cell of each place.
-
-    What follows from the size of the files is left out where that tells the class as well.
+    At most one cell per location. Properties that depend on image size are omitted if size predicts the class at least as well.
     """
-    from dataprops.findings.pixels_tell import at_edge  # brings torch, and the table of findings is read without it
+    from dataprops.findings.pixels_tell import at_edge  # deferred: imports torch
 
     whole = whole_score(context)
     out, places = [], set()
@@ -79,12 +78,12 @@ def shortcuts(context: Context) -> list[Told]:
     out = _framed(out)
     order = {"mark": 0, "ground": 1, "property": 2, "region": 3}
     marks = max((told.score for told in out if told.kind == "mark"), default=0.0)
-    # a border that tells more than any mark is what the marks at the edge are part of
+    # if the border predicts better than any mark, the marks at the edge are part of it
     return sorted(out, key=lambda t: (-1 if t.name == BORDER and t.score >= marks else order[t.kind], -t.score))
 
 
 def _framed(found: list[Told]) -> list[Told]:
-    """The border with the class that has one of its own, in place of the marks of that class around the picture: they are it."""
+    """Replace a class's marks on all sides of the image by its border, of which they are part."""
     if not any(told.name == BORDER for told in found):
         return found
     for label in dict.fromkeys(told.label for told in found if told.kind == "mark"):
@@ -100,7 +99,7 @@ def _framed(found: list[Told]) -> list[Told]:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each thing that tells the class; its value is its score, of a mark or background the fraction of the class."""
+    """One row per cue; its value is its score, or for a mark or background the fraction of the class that shows it."""
     whole = whole_score(context)
     beside = "" if whole is None else f" (the whole picture: {percent(whole)})"
     for told in shortcuts(context):
@@ -127,7 +126,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def cell_of(detail: str) -> tuple[int, int] | None:
-    """Row and column of the place that a finding's sentence names, from 0; None where it names none.
+    """Row and column of the cell named in a finding's sentence, from 0; None if there is none.
 
     >>> cell_of("The top edge of the picture alone (row 1, column 4 of an 8 x 8 grid) goes 70 % of the way ...")
     (0, 3)
@@ -137,12 +136,12 @@ def cell_of(detail: str) -> tuple[int, int] | None:
 
 
 def is_mark(detail: str) -> bool:
-    """Whether a finding's sentence is of a mark, or a plain background: its images all bear it."""
+    """Whether a finding's sentence is about a mark or plain background: all its images show it."""
     return detail.startswith(("A mark in the ", "A plain "))
 
 
 def _shade(level: int) -> str:
-    """A grey level in words.
+    """Description of a grey level.
 
     >>> _shade(252), _shade(3), _shade(90)
     ('white', 'black', 'grey (level 90 of 255)')
@@ -151,8 +150,8 @@ def _shade(level: int) -> str:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """pixel_shortcuts: how many there are; pixel_property_score, edge_region_score: the best of each; and the map of regions,
-    region_ROW_COLUMN_score of an 8 x 8 grid, with mark_ROW_COLUMN_share where a part of one class bears a mark."""
+    """pixel_shortcuts: number of cues; pixel_property_score, edge_region_score: the best of each; and the map of regions:
+    region_ROW_COLUMN_score on an 8 x 8 grid, and mark_ROW_COLUMN_share where part of a class shows a mark."""
     from dataprops.findings.pixels_tell import at_edge
 
     if context.told is None:
@@ -170,7 +169,7 @@ def measures(context: Context) -> dict[str, float]:
 
 
 def region_measure(row: int, column: int) -> str:
-    """Name of the measure of a cell of the map: how far it alone goes from guessing to knowing the class.
+    """Name of the measure of a map cell: how well it alone predicts the class, from chance (0) to perfect (1).
 
     >>> region_measure(0, 7)
     'region_1_8_score'
@@ -179,12 +178,12 @@ def region_measure(row: int, column: int) -> str:
 
 
 def mark_measure(row: int, column: int) -> str:
-    """Name of the measure of a mark in a cell: the fraction of its class that bears it."""
+    """Name of the measure of a mark in a cell: fraction of its class that shows it."""
     return f"mark_{row + 1}_{column + 1}_share"
 
 
 def region_map(numbers: Mapping[str, float], grid: int = GRID) -> dict[str, list[list[float | None]]] | None:
-    """The map of a run by its measures: `score` and `mark` of each cell, row by row; None where it was not made."""
+    """The map of a run from its measures: `score` and `mark` of each cell, row by row; None if not computed."""
     if region_measure(0, 0) not in numbers:
         return None
     cells = [[(row, column) for column in range(grid)] for row in range(grid)]

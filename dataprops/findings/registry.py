@@ -1,4 +1,4 @@
-"""The table of findings: one module of this folder, or one call of `register`, is one row."""
+"""The table of findings: each row is a module of this package or comes from a call of `register`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataprops.util.registry import Registry
 
 GROUP = "dataprops.findings"
 SHOWN = ("pairs", "groups", "images", "text")
-# modules of this folder, in the order of the report; each has a FINDING
+# modules of this package, in report order; each defines FINDING
 BUILT_IN = (
     "unreadable",
     "left_out",
@@ -64,23 +64,23 @@ class Finding:
     Attributes
     ----------
     name : str
-        In tables, thresholds and JSON: lower-case letters, digits and underscores.
+        Identifier in tables, thresholds and JSON: lower-case letters, digits and underscores.
     severity : str
-        How serious one is: info, warning or critical.
+        info, warning or critical.
     title : str
-        Its heading.
+        Heading in the report.
     explanation : str
         Why it matters and what to do.
     find : callable
-        find(context) yields (image ids, value, sentence), the most important first.
+        find(context) yields (image ids, value, sentence), most important first.
     measures : callable
-        measures(context) gives the numbers that checks look at, by name; one that does not apply is absent. Counts are exact even
-        where the list is cut.
+        measures(context) returns the numbers that checks test, by name, without those that do not apply. Counts are exact even if
+        the list is truncated.
     checks : tuple of Check
-        What is tolerated of it; a user's thresholds override single values.
+        Default checks of its measures; a user's thresholds override single values.
     shown : str
-        How the report shows a row: "pairs" (two images beside each other), "groups" (all its images), "images" (a picture for
-        each row), "text".
+        How the report shows a row: "pairs" (two images side by side), "groups" (all its images), "images" (one image per row),
+        "text".
     """
 
     name: str
@@ -121,14 +121,14 @@ FINDINGS: Registry[Finding] = Registry(GROUP, Finding, _built_in, _fits)
 
 
 def register(finding: Finding) -> Finding:
-    """Add a finding to every later audit of this process; returns it.
+    """Add a finding to all later audits of this process; returns it.
 
     An installed package adds one with an entry point of the group ``dataprops.findings`` that names a `Finding`.
 
     Raises
     ------
     DatapropsError
-        If it is incomplete, or its name or that of one of its checks is taken.
+        If the finding is incomplete, or its name or that of one of its checks is already registered.
     """
     return FINDINGS.register(finding)
 

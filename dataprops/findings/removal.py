@@ -1,8 +1,8 @@
-"""Which images to leave out of a set, by the kinds of findings that name them.
+"""Which images to remove from a dataset, by the kinds of findings that name them.
 
-A row of `REMOVALS` says how a kind is acted on: *all* images that it names go, because it cannot be known which of them is right;
-or *one of each* stays; or those that stand in training as well as in a test part leave the training part, so that the test stays
-what it was. No image is touched: the outcome is a set of image numbers.
+A row of `REMOVALS` defines the rule of a kind: remove *all* images named, because it is unknown which of them is right; keep *one of
+each* group; or remove those in the training split that are also in a test split, so that the test split stays unchanged. Files are
+not touched: the result is a set of image ids.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ COPIES = (
     "near_duplicates",
     "label_conflicts",
     "near_conflicts",
-)  # kinds that name copies of each other
+)  # kinds whose images are copies of each other
 _Choose = Callable[[pd.DataFrame, list[np.ndarray]], set[int]]
 
 
 class Removal(NamedTuple):
-    """How a kind of finding is acted on: the names it goes by on the command line, what stays, and the choice."""
+    """Removal rule of a kind of finding: its command-line names, a description, and the function that chooses images."""
 
     names: tuple[str, ...]
     says: str
@@ -37,20 +37,20 @@ class Removal(NamedTuple):
 
 
 def everything(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
-    """Every image that is named."""
+    """All images named."""
     return {int(i) for ids in found for i in ids}
 
 
 def _rank(images: pd.DataFrame) -> np.ndarray:
-    """Order in which images are kept: those outside the training part first, so that a test set stays whole."""
+    """Priority of keeping images: outside the training split first, so that a test split stays complete."""
     training = images["split"].to_numpy(object) == TRAINING
     return np.where(training, 1, 0)
 
 
 def all_but_one(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
-    """Of each group of copies all but one; an image that goes takes its exact copies with it.
+    """All but one image of each group of copies; exact copies of a removed image are removed too.
 
-    An image that one finding removes is not what another one keeps: no two images of one finding are both left.
+    At most one image per finding remains, also if findings overlap.
     """
     rank, copy = _rank(images), images["duplicate_of"].to_numpy()
     members = {}
@@ -68,7 +68,7 @@ def all_but_one(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
 
 
 def out_of_training(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
-    """Of each finding the images of the training part; where it names none, all but those of its first image's part."""
+    """Training images of each finding that spans splits; if none is in training, all but those of the alphabetically first split."""
     split = images["split"].to_numpy(object)
     gone: set[int] = set()
     for ids in found:
@@ -103,7 +103,7 @@ NAMES: dict[str, str] = {
 
 
 def with_their_groups(found: Iterable[np.ndarray], groups: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Findings that share an image, or name images of one group of copies, as one: two copies of a third are copies of each other.
+    """Merge findings that share an image or a group of copies: two copies of a third image are copies of each other.
 
     >>> [ids.tolist() for ids in with_their_groups([np.array([0, 1])], [np.array([1, 2]), np.array([2, 3]), np.array([7, 8])])]
     [[0, 1, 2, 3]]
@@ -120,7 +120,7 @@ def with_their_groups(found: Iterable[np.ndarray], groups: Iterable[np.ndarray])
 
 
 def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Kinds of findings by the names that people give them: 'duplicates,conflicts', or a list.
+    """Kinds of findings from command-line names: 'duplicates,conflicts', or a list.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def removal_kinds(names: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def removed_images(images: pd.DataFrame, findings: pd.DataFrame, kinds: Iterable[str]) -> dict[int, str]:
-    """Number of each image to leave out -> the kind of finding that says so, the first of `kinds` that does.
+    """Id of each image to remove -> the first of `kinds` that removes it.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def removed_images(images: pd.DataFrame, findings: pd.DataFrame, kinds: Iterable
     out: dict[int, str] = {}
     for kind in kinds:
         found = [np.asarray(ids) for ids in findings.loc[findings["kind"] == kind, "images"]]
-        if kind == LEAKS:  # else two copies of an image that goes would be left, one in training and one in a test part
+        if kind == LEAKS:  # otherwise a removed image could leave copies in training and test
             copies = findings.loc[findings["kind"].isin(COPIES), "images"]
             found = with_their_groups(found, [np.asarray(ids) for ids in copies])
         for image in sorted(REMOVALS[kind].choose(images, found)):

@@ -1,4 +1,4 @@
-"""Rows of the table of findings, and the words and counts that several findings share."""
+"""Rows of the findings table, and text and counts shared by several findings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Row = tuple[Sequence[int] | np.ndarray, float, str]
 
 
 def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -> pd.DataFrame:
-    """Findings of one kind.
+    """Findings of one kind, as rows of the table.
 
     Parameters
     ----------
     images : DataFrame
-        The run's images, by `image` = position.
+        The run's images; row i is image i.
     found : iterable of (image ids, value, sentence)
     """
     paths = images["path"].to_numpy(object)
@@ -36,17 +36,17 @@ def rows(kind: str, severity: str, images: pd.DataFrame, found: Iterable[Row]) -
 
 
 def or_none(column: pd.Series) -> np.ndarray:
-    """Values of a column, None where one is missing, object [n]."""
+    """Values of a column, object [n]; missing ones are None."""
     return column.astype(object).where(column.notna(), None).to_numpy(object)
 
 
 def differ(values: np.ndarray, a: int, b: int) -> bool:
-    """Whether two images have different values (of `or_none`), both of which are known."""
+    """Whether two images have different values (from `or_none`), both known."""
     return values[a] is not None and values[b] is not None and values[a] != values[b]
 
 
 def in_turn(by_class: Iterable[Sequence[int]]) -> list[int]:
-    """Examples of several classes, one of each before the next of each.
+    """Interleave the examples of several classes: one of each, then the next of each.
 
     >>> in_turn([[1, 2], [7], [8, 9]])
     [1, 7, 8, 2, 9]
@@ -55,17 +55,17 @@ def in_turn(by_class: Iterable[Sequence[int]]) -> list[int]:
 
 
 def quoted(path: str) -> str:
-    """A path in a sentence."""
+    """A path, quoted for a sentence."""
     return f"“{path}”"
 
 
 def split_names(names: Iterable[str]) -> str:
-    """'train and test'."""
+    """Names joined for a sentence, e.g. 'train and test'."""
     ordered = sorted(set(names))
     return ordered[0] if len(ordered) == 1 else f"{', '.join(ordered[:-1])} and {ordered[-1]}"
 
 
 def pairs_across(sizes: pd.Series) -> int:
-    """Pairs of images of one content in different parts, from how many images of a content (first level) a part (second) has."""
+    """Pairs of identical images across parts, from the number of images per content (first level) and part (second)."""
     whole = sizes.groupby(level=0).sum()
     return (int((whole**2).sum()) - int((sizes**2).sum())) // 2

@@ -1,4 +1,4 @@
-"""Files of which other frames were not looked at."""
+"""Files with several frames, of which only one was read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataprops.findings.rows import Row, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each readable file of which other frames were not looked at; its value is the number of its frames."""
+    """One row per readable file with unread frames; its value is its number of frames."""
     images = context.images
-    if "frames" not in images:  # tables of before
+    if "frames" not in images:  # tables written by older versions
         return
     several = images[(images["frames"] > 1) & images["pixels"].notna()]
     for image, path, frames, kind in several[["image", "path", "frames", "format"]].itertuples(index=False):

@@ -1,4 +1,4 @@
-"""Pairs by which the label sharpness rose since the previous audit."""
+"""Pairs that raised the label sharpness since the previous audit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataprops.findings.rows import Row, or_none, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each sharp pair that is new, the sharpest first; its value is the sharpness."""
+    """One row per new sharp pair, sharpest first; its value is the sharpness."""
     since = context.since
     if since is None or since.sharpness is None or not context.fails(since.sharpness["low"], "sharpness_rises"):
         return
@@ -27,7 +27,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """label_sharpness_rise_low: lower end of the log ratio of the sharpness at equal M to that of the previous audit."""
+    """label_sharpness_rise_low: lower confidence bound of the log ratio of the sharpness to that of the previous audit, at equal M."""
     if context.since is None or context.since.sharpness is None:
         return {}
     return {"label_sharpness_rise_low": float(context.since.sharpness["low"])}

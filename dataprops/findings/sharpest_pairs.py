@@ -11,7 +11,7 @@ from dataprops.findings.sides import suspect_side
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each of the sharpest pairs; its value is the sharpness."""
+    """One row per sharpest pair; its value is the sharpness."""
     images = context.images
     side = suspect_side(context)
     label, path = images["label"].to_numpy(object), images["path"].to_numpy(object)

@@ -1,4 +1,4 @@
-"""Does a property of the files alone tell the class, or a column of the manifest? One at a time, under cross-validation."""
+"""Shortcuts: file properties or manifest columns that predict the class, each tested alone by cross-validation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dataprops.util.numbers import percent
 
 FOLDS = 5
 DEPTH, LEAF = 4, 5
-# The size of a compressed file follows from what the picture shows: it is reported, but no shortcut by itself
+# the size of a compressed file depends on the content: it is reported, but is no shortcut by itself
 CONTENT = ("file size",)
 COLUMNS = ["property", "balanced_accuracy", "chance", "score"]
-MOST_CLASSES = 6  # that a finding names with their values
-CATEGORIES = {"file format": "format", "colour mode": "mode"}  # property -> column; the others are numbers
+MOST_CLASSES = 6  # classes whose values a finding lists
+CATEGORIES = {"file format": "format", "colour mode": "mode"}  # property -> column; all other properties are numeric
 
 
 def file_properties(images: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Properties of the original files as numbers; categories as codes in alphabetic order."""
+    """Properties of the original files as numbers; categories as codes in alphabetical order."""
     width, height = images["width"].to_numpy(float), images["height"].to_numpy(float)
     return {
         "file format": pd.factorize(images["format"], sort=True)[0].astype(float),
@@ -42,22 +42,21 @@ def file_properties(images: pd.DataFrame) -> dict[str, np.ndarray]:
 def shortcut_scores(
     images: pd.DataFrame, kind: str = "classes", seed: int = 0, described: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """How well each property of the files, and each other column of a manifest, tells the class, best first.
+    """How well each file property and each other manifest column predicts the class, best first.
 
     Parameters
     ----------
     kind : str
-        Of the labels: "classes", "numbers" or "none".
+        Kind of labels: "classes", "numbers" or "none".
     seed : int
-        Of the cross-validation's folds.
+        Seed of the cross-validation folds.
     described : DataFrame, optional
-        What else a manifest says of each image (see `Context`). Of classes only; columns that tell them no better than guessing, by
-        their standard error, are left out.
+        Other columns of a manifest (see `Context`), for classes only; columns not significantly better than chance are left out.
 
     Returns
     -------
     DataFrame
-        property; balanced_accuracy under 5-fold cross-validation (grouped by patient where groups are given) and chance = 1 / C;
+        property; balanced_accuracy under 5-fold cross-validation (grouped by patient if groups are given) and chance = 1 / C;
         score = (balanced_accuracy - chance) / (1 - chance), at least 0. For numeric labels score is the R^2, the others NaN.
     """
     used = images[images["pixels"].notna() & images["y"].notna()]
@@ -81,7 +80,7 @@ def shortcut_scores(
 
 
 def column_name(column: str) -> str:
-    """What a column is called among properties.
+    """Name of a manifest column in the list of properties.
 
     >>> column_name("site")
     'column “site”'
@@ -90,7 +89,7 @@ def column_name(column: str) -> str:
 
 
 def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tuple[str, float, float, float]]:
-    """Rows of the columns that tell the class better than guessing."""
+    """Rows of the columns that predict the class better than chance."""
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
@@ -112,14 +111,14 @@ def _columns(described: pd.DataFrame, used: pd.DataFrame, seed: int) -> list[tup
 
 
 def class_folds(y: np.ndarray, groups: pd.Series, seed: int) -> np.ndarray:
-    """The fold of each image, int64 [n]: of equal mix of classes, images of a group in one."""
+    """Fold of each image, int64 [n]: stratified by class, with each group within one fold."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     by_group = groups.notna().all() and groups.nunique() >= FOLDS
     stratified = (StratifiedGroupKFold if by_group else StratifiedKFold)(FOLDS, shuffle=True, random_state=seed)
     out = np.zeros(len(y), np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class missing from a fold of groups
+        warnings.simplefilter("ignore", UserWarning)  # with groups, a class may be missing from a fold
         for number, (_, test) in enumerate(stratified.split(y, y, groups.to_numpy(object) if by_group else None)):
             out[test] = number
     return out
@@ -142,7 +141,7 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
-        )  # a class missing from a fold of groups: its images count as missed
+        )  # with groups, a class may be missing from a fold: its images count as errors
         found = cross_val_predict(
             model, values[:, None], y, cv=folds, groups=groups.to_numpy(object) if by_group else None
         )
@@ -154,7 +153,7 @@ def _score(values: np.ndarray, y: np.ndarray, groups: pd.Series, kind: str, seed
 
 
 def best_property(scores: pd.DataFrame) -> pd.Series | None:
-    """The property that tells the class best, of those that have nothing to do with what the picture shows."""
+    """The property that best predicts the class, of those that do not depend on the content."""
     told = scores[~scores["property"].isin(CONTENT) & ~_is_column(scores)]
     return None if told.empty else told.iloc[0]
 
@@ -164,12 +163,12 @@ def _is_column(scores: pd.DataFrame) -> pd.Series:
 
 
 def best_columns(scores: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the manifest that tell the class, best first."""
+    """Manifest columns that predict the class, best first."""
     return scores[_is_column(scores)]
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for the best property, if it tells the class too well, and one for each column that does; its value is the score."""
+    """One row for the best property and one per column, each if above its threshold; the value is the score."""
     yield from _best(context)
     if context.shortcuts is None or context.described is None:
         return
@@ -212,7 +211,7 @@ def _best(context: Context) -> Iterator[Row]:
 
 
 def _of_each_class(images: pd.DataFrame, values: np.ndarray) -> list[int]:
-    """Two images (ids) of each of the first classes that show its usual value: the commonest, or the median where none is common."""
+    """Two images (ids) of each of the first classes with its typical value: the mode, or the median if no value is common."""
     chosen = []
     for label in sorted(images["label"].astype(str).unique())[:MOST_CLASSES]:
         own = np.nonzero((images["label"].astype(str) == label).to_numpy())[0]
@@ -231,7 +230,8 @@ def _of_each_class(images: pd.DataFrame, values: np.ndarray) -> list[int]:
 
 
 def _by_class(images: pd.DataFrame, name: str) -> str:
-    """A property in each class: ' By class: sick 40 to 55 in half of them; well 64 in 98 %.' or ' By class: sick JPEG in all; ...'"""
+    """Values of a property by class: ' By class: sick 40 to 55 in half of them; well 64 in 98 %.' or ' By class: sick JPEG in all;
+    ...'"""
     used = images[images["pixels"].notna() & images["y"].notna()]
     classes = sorted(used["label"].astype(str).unique())
     parts = []
@@ -251,7 +251,7 @@ def _by_class(images: pd.DataFrame, name: str) -> str:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """shortcut_score: how far the best property goes from chance to certainty; column_shortcut_score: the best column."""
+    """shortcut_score: how far the best property is from chance (0) to perfect (1); column_shortcut_score: the best column."""
     if context.shortcuts is None:
         return {}
     best, columns = best_property(context.shortcuts), best_columns(context.shortcuts)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataprops.findings.context import Context
 from dataprops.findings.rows import quoted
 
-SUSPECT = 0.5  # probability of another label on the suspect side, at least
-TIMES = 2.0  # the other's
+SUSPECT = 0.5  # minimum probability of another label on the suspect side
+TIMES = 2.0  # minimum ratio of that probability to the other image's
 
 
 def suspect_side(context: Context) -> Callable[[int, int], str]:
-    """A function of two images: a sentence that names the one whose label the witnesses consider wrong, or ""."""
+    """A function of two images that returns a sentence naming the one whose label the witnesses consider wrong, or ""."""
     said = context.opinions
     if said is None:
         return lambda a, b: ""

@@ -1,4 +1,4 @@
-"""Parts of the data on which the reference classifier errs more than on the rest."""
+"""Slices of the data on which the reference classifier errs more than on the rest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dataprops.util.chance import as_many
 from dataprops.util.numbers import percent, wilson_interval
 from dataprops.util.threads import one_thread
 
-LEAST = 20  # images of a slice
-LEVEL = 0.01  # after Holm's correction
-WORSE = 1.5  # times the error of the rest
-MOST_VALUES, NUMERIC = 50, 0.9  # values of a column that are slices; of many, so many must be numbers
-MOST_CLUSTERS, CLUSTERED = 10, 8  # clusters of images; side of the thumbnails they are made of
+LEAST = 20  # minimum images per slice
+LEVEL = 0.01  # significance level after Holm's correction
+WORSE = 1.5  # minimum ratio of its error to that of the rest
+MOST_VALUES, NUMERIC = 50, 0.9  # column values tested as slices; with more, the fraction that must be numeric
+MOST_CLUSTERS, CLUSTERED = 10, 8  # image clusters; side of the thumbnails that are clustered
 COLUMNS = {"label": "class", "split": "split", "format": "file format", "mode": "colour mode"}
 NUMBERS = {
     "original_mean": "brightness",
@@ -34,7 +34,7 @@ NUMBERS = {
 
 
 class Slice(NamedTuple):
-    """A part of the set: its name, its images, its error with a 95 % interval (Wilson), that of the rest, and p corrected."""
+    """A subset: its name, its images, its error with a 95 % interval (Wilson), the error of the rest, and the corrected p-value."""
 
     name: str
     members: np.ndarray
@@ -46,7 +46,7 @@ class Slice(NamedTuple):
 
 
 def parts(images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask of each slice that is looked at."""
+    """Name and mask of each slice tested."""
     for column, name in COLUMNS.items():
         values = images[column]
         for value in sorted(values.dropna().astype(str).unique())[:50]:
@@ -58,7 +58,8 @@ def parts(images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def described_parts(described: pd.DataFrame | None, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask of each value of a manifest's other columns (site, scanner, sex); of many numbers the lowest and highest fifth."""
+    """Name and mask of each value of a manifest's other columns (site, scanner, sex); for columns of many
+    numbers, lowest and highest fifth."""
     if described is None:
         return
     for column in described:
@@ -84,14 +85,14 @@ def _fifths(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask of each cluster of pictures that look alike (k-means of thumbnails), as the image in its middle."""
+    """Name and mask of each cluster of similar images (k-means of thumbnails), named by its central image."""
     from sklearn.cluster import KMeans
 
     many = min(MOST_CLUSTERS, len(images) // (2 * LEAST))
     if many < 2:
         return
     small = thumbnails(context.pixels, images["image"].to_numpy(np.int64), CLUSTERED).reshape(len(images), -1)
-    if not np.ptp(small, axis=0).any():  # no pixels at hand
+    if not np.ptp(small, axis=0).any():  # no pixels available
         return
     with one_thread():
         clustering = KMeans(many, n_init=1, random_state=context.seed)  # pyright: ignore[reportArgumentType]
@@ -108,7 +109,7 @@ def clusters(context: Context, images: pd.DataFrame) -> Iterator[tuple[str, np.n
 def holm(p: Sequence[float]) -> np.ndarray:
     """P-values corrected by Holm's step-down method.
 
-    As statsmodels' ``multipletests``, which collects the garbage of the whole process at each call.
+    Same result as statsmodels' ``multipletests``, which runs a full garbage collection on every call.
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
@@ -121,13 +122,13 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def hard_slices(context: Context) -> list[Slice]:
-    """Slices that are clearly worse, the worst first. One-sided hypergeometric tests, corrected by Holm for all slices looked at."""
+    """Significantly worse slices, worst first: one-sided hypergeometric tests with Holm's correction over all slices tested."""
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return []
     wrong = said.probe.argmax(1) != said.y
     if not _learnt(wrong, said.y):
-        return []  # one that guesses names the largest class everywhere, and "errs" on the others
+        return []  # a classifier at chance predicts the largest class everywhere, and "errs" on the others
     images = context.images.iloc[said.image]
     n, total = len(wrong), int(wrong.sum())
     every = (*parts(images), *described_parts(context.described, said.image), *clusters(context, images))
@@ -148,7 +149,7 @@ def hard_slices(context: Context) -> list[Slice]:
 
 
 def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
-    """Whether the classifier is clearly better than naming the largest class (one-sided binomial test)."""
+    """Whether the classifier is significantly better than predicting the largest class (one-sided binomial test)."""
     from scipy.special import bdtr
 
     guessed = 1 - np.bincount(y).max() / len(y)
@@ -156,12 +157,12 @@ def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _found(context: Context) -> Sequence[Slice]:
-    """The slices of the context, where they were looked for already: their clusters take a reading of all pixels."""
+    """Slices from the context if already computed: clustering reads all pixels."""
     return hard_slices(context) if context.slices is None else context.slices
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each slice, with images that the classifier errs on; its value is the error there."""
+    """One row per slice, with misclassified images; its value is its error."""
     for s in _found(context):
         errs = f"{percent(s.error)} there (95 % interval {percent(s.low)} to {percent(s.high)}), on {percent(s.rest)} elsewhere"
         p = "p < 0.001" if s.p < 0.001 else f"p = {s.p:.1g}"
@@ -173,7 +174,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """hard_slices: how many there are."""
+    """hard_slices: number of slices."""
     if context.opinions is None or context.opinions.asked is None:
         return {}
     return {"hard_slices": float(len(_found(context)))}

@@ -12,7 +12,7 @@ from dataprops.findings.rows import Row
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each class with too few readable images; its value is their number."""
+    """One row per class with too few readable images; its value is their number."""
     images = context.images
     if context.kind != "classes":
         return
@@ -32,7 +32,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """n_classes, those without images included; smallest_class: readable images of the smallest."""
+    """n_classes, empty classes included; smallest_class: readable images of the smallest class."""
     if context.kind != "classes":
         return {}
     sizes = class_sizes(context.images)

@@ -1,4 +1,4 @@
-"""Classes that are written in several ways."""
+"""Classes with several spellings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataprops.findings.rows import Row
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each class of several spellings."""
+    """One row per class with several spellings."""
     for kept, count in context.spellings:
         ways = ", ".join(f"{label!r} ({number:,})" for label, number in count.items())
         yield (), float(sum(count.values())), f"The class {kept!r} is written as {ways}: write {kept!r} everywhere."
 
 
 def measures(context: Context) -> dict[str, float]:
-    """spelling_classes, where there are classes."""
+    """spelling_classes, if there are classes."""
     return {"spelling_classes": float(len(context.spellings))} if context.kind == "classes" else {}
 
 

@@ -1,4 +1,4 @@
-"""The same image, or a near-identical one, in two splits."""
+"""Identical or near-identical images in different splits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dataprops.findings.rows import Row, differ, or_none, pairs_across, quoted
 
 
 def _members(images: pd.DataFrame) -> dict[int, np.ndarray]:
-    """First image -> all images with its pixels, where there are several."""
+    """First image -> all images with the same pixels, if several."""
     return {int(members[0]): members for members in duplicate_groups(images)}
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each pair of identical or near-identical images in different splits; its value is the distance."""
+    """One row per pair of identical or near-identical images in different splits; its value is the distance."""
     images = context.images
     split, path = or_none(images["split"]), images["path"].to_numpy(object)
 
@@ -50,7 +50,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
-    """Pairs that `find` would list, counted without listing them."""
+    """Number of pairs that `find` would list, without listing them."""
     split = images[(images["duplicate_of"] >= 0) & images["split"].notna()]
     counted = split.groupby(["duplicate_of", "split"]).size()
     pairs, whole = near[["a", "b"]], counted.groupby(level=0).sum()
@@ -62,7 +62,7 @@ def leak_count(images: pd.DataFrame, near: pd.DataFrame) -> int:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """split_leaks: pairs of identical or near-identical images in different splits, where there are splits."""
+    """split_leaks: pairs of identical or near-identical images in different splits, if there are splits."""
     if not context.images["split"].notna().any():
         return {}
     return {"split_leaks": float(leak_count(context.images, context.near))}

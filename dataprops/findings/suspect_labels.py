@@ -1,4 +1,4 @@
-"""Labels that the reference classifier, not trained on the image, and the most similar other images consider wrong."""
+"""Labels contradicted by the reference classifier (trained without the image) and by the most similar other images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dataprops.util.numbers import percent
 if TYPE_CHECKING:
     from dataprops.findings.second_opinion import Opinions
 
-LEAST_DOUBT = 0.75  # of the witnesses: the given label has a quarter of the joint probability at most
-SURE = 0.5  # p(likelier) - p(given) of a suspect of the witnesses, and of one that counts for the check: hard images have less
-HINTED = 0.1  # of the labels are listed at most because another class is merely likelier
-BEYOND_SIZE = 0.1  # of probability, by which that class is likelier than its size alone makes it
+LEAST_DOUBT = 0.75  # minimum probability that the witnesses give to the other classes
+SURE = 0.5  # minimum p(likelier) - p(given) of a suspect, by the witnesses or for the check; hard images have less
+HINTED = 0.1  # maximum fraction of the labels listed if another class is merely likelier
+BEYOND_SIZE = 0.1  # minimum excess of that class's probability over its frequency
 
 
 def suspects(context: Context) -> pd.DataFrame:
-    """Rows of the probe's table that are suspect, the most suspect first."""
+    """Suspect rows of the probe's table, most suspect first."""
     if context.probe is None:
         return pd.DataFrame({"image": [], "suspicion": []})
     table = context.probe
@@ -32,9 +32,9 @@ def suspects(context: Context) -> pd.DataFrame:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each suspect, the most suspect first.
+    """One row per suspect, most suspect first.
 
-    Its value is the probability that the label is wrong where several witnesses were asked, else the probe's p(likelier) - p(given).
+    Its value is the probability that the label is wrong if there are several witnesses, otherwise the probe's p(likelier) - p(given).
     """
     if context.opinions is not None:
         yield from _by_two(context, context.opinions)
@@ -53,7 +53,7 @@ def find(context: Context) -> Iterator[Row]:
 
 def _by_two(context: Context, said: Opinions) -> Iterator[Row]:
     rows = list(_told(context, said))
-    if said.sample is not None:  # of its images all witnesses know more
+    if said.sample is not None:  # its images have the opinions of all witnesses
         known = set(said.sample.image.tolist())
         rows = [row for row in rows if row[0][0] not in known] + list(_told(context, said.sample))
         rows.sort(key=lambda row: (-row[1], row[0]))
@@ -78,7 +78,7 @@ def _told(context: Context, said: Opinions) -> Iterator[Row]:
 
 
 def _listed(said: Opinions) -> list[int]:
-    """Places of the suspects, the most suspect first: all that the witnesses are sure of, and the first of those they doubt."""
+    """Positions of the suspects, most suspect first: all that the witnesses are sure of, and the most suspect of the doubtful ones."""
     doubt, likelier = said.doubt, said.likelier
     top = said.joint[np.arange(len(doubt)), likelier]
     margin = top - (1 - doubt)
@@ -91,21 +91,22 @@ def _listed(said: Opinions) -> list[int]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """The numbers of suspect and of wrong labels.
+    """Numbers of suspect and wrong labels.
 
-    suspect_label_share: images whose label the probe considers wrong with a margin of at least `SURE`. Of several witnesses:
-    wrong_labels, the estimated number, with wrong_labels_low and _high, wrong_labels_asked: from how many labels it is estimated,
-    and wrong_label_share_low: the least share that is shown (`second_opinion.SHOWN`); the reference classifier must be one of them.
+    suspect_label_share: fraction of images whose label the probe considers wrong by a margin of at least `SURE`. With several
+    witnesses, among them the reference classifier: wrong_labels, the estimated number, with wrong_labels_low and _high;
+    wrong_labels_asked, the number of labels it is estimated from; wrong_label_share_low, the minimum fraction shown
+    (`second_opinion.SHOWN`).
     """
     out: dict[str, float] = {}
-    # of several witnesses the estimated number of wrong labels says it better, once
+    # with several witnesses, the estimated number of wrong labels replaces it
     if context.opinions is None and context.probe is not None and len(context.probe) and context.kind == "classes":
         out["suspect_label_share"] = float((context.probe["suspicion"] >= SURE).mean())
     said = context.opinions
     asked = None if said is None else said.asked
-    # neighbours alone rank labels, but what they cannot tell looks like wrong labels everywhere: no number without the classifier
+    # neighbours alone can rank labels, but their errors look like wrong labels: no estimate without the classifier
     if said is not None and asked is not None:
-        from dataprops.findings.second_opinion import wrong_labels  # brings torch
+        from dataprops.findings.second_opinion import wrong_labels  # imports torch
 
         wrong = wrong_labels(asked)
         n, known = len(said.y), len(asked.y)

@@ -1,4 +1,4 @@
-"""Which other columns of a manifest (site, scanner, protocol) tell the class: by the values seen with it, under cross-validation."""
+"""Manifest columns (site, scanner, protocol) that predict the class, by the class most often seen with each value, cross-validated."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 from dataprops.findings.rows import quoted
 from dataprops.util.numbers import percent
 
-MOST_VALUES, PER_VALUE = 50, 8  # of a column of categories; images for each of its values, on average
-PER_NUMBER = 5  # images for each value of a column of numbers
-NUMERIC = 0.9  # of the values that must be numbers
-KNOWN = 0.5  # of the images that a column must say something of
-SURE = 4.0  # standard errors of guessing by which it must be better
-SHOWN = 3  # values that a sentence tells of each class
-# the label in other words, or what names an image or a patient, by the last word of the column's name
+MOST_VALUES, PER_VALUE = 50, 8  # categories of a column at most; minimum images per category on average
+PER_NUMBER = 5  # minimum images per distinct number
+NUMERIC = 0.9  # fraction of values that must be numeric
+KNOWN = 0.5  # minimum fraction of images with a value
+SURE = 4.0  # minimum standard errors above chance
+SHOWN = 3  # values per class listed in a sentence
+# words for labels, and for ids of images or patients, as last word of a column name
 NAMES = frozenset(
     (
         *(
@@ -41,7 +41,7 @@ NAMES = frozenset(
 
 
 def is_name(column: str) -> bool:
-    """Whether a column is called as labels, parts and ids are.
+    """Whether a column name denotes labels, splits or ids.
 
     >>> [is_name(name) for name in ("site", "scanner model", "class_id", "PatientID", "Finding Labels", "label")]
     [False, False, True, True, True, True]
@@ -52,10 +52,10 @@ def is_name(column: str) -> bool:
 
 
 def columns_of(described: pd.DataFrame, images: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and values of the columns that may tell something: categories as codes (int, -1: not known), or numbers (float).
+    """Name and values of the columns to test: categories as codes (int, -1: missing), or numbers (float).
 
-    Left out are columns of ids (nearly as many values as images), those called as labels and ids are, and those that say the same as
-    the label's own words or the patient.
+    Excluded: ids (nearly as many values as images), columns named as labels or ids, and columns equivalent to the label or the
+    patient id.
     """
     rows = described.iloc[images["image"].to_numpy(np.int64)]
     for column in described:
@@ -78,7 +78,7 @@ def columns_of(described: pd.DataFrame, images: pd.DataFrame) -> Iterator[tuple[
 
 
 def _same(values: pd.Series, group: pd.Series) -> bool:
-    """Whether values and groups name each other."""
+    """Whether values and groups map one to one."""
     if not group.notna().all():
         return False
     pairs = pd.DataFrame({"a": values.to_numpy(object), "b": group.to_numpy(object)}).drop_duplicates()
@@ -86,7 +86,7 @@ def _same(values: pd.Series, group: pd.Series) -> bool:
 
 
 def seen_with(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """The class that a value (codes [n], -1: not known) was seen with most in the other folds, classes weighing the same; -1: none."""
+    """Class most often seen with each value (codes [n], -1: missing) in the other folds, classes weighted equally; -1: none."""
     classes = int(y.max()) + 1
     found = np.full(len(y), -1)
     for fold in np.unique(folds):
@@ -110,7 +110,7 @@ def better_than_guessing(found: np.ndarray, y: np.ndarray) -> tuple[float, float
 
 
 def told_with(values: pd.Series, label: pd.Series) -> str:
-    """What the commonest values of a column go with: '“north”: sick (98 % of 120), “south”: well (all of 118)'."""
+    """What the most common values of a column go with: '“north”: sick (98 % of 120), “south”: well (all of 118)'."""
     known = values.notna().to_numpy()
     table = pd.crosstab(values[known].astype(str).to_numpy(object), label[known].astype(str).to_numpy(object))
     if len(table) > MOST_VALUES:

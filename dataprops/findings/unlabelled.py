@@ -1,4 +1,4 @@
-"""Images without a label, where others have one."""
+"""Images without a label, in a dataset with labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataprops.findings.rows import Row, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each image without a label, where others have one."""
+    """One row per image without a label, if others have one."""
     images = context.images
     missing = images["y"].isna()
     if context.kind == "none" or not missing.any():
@@ -21,7 +21,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """unlabelled_share, of all images, where there are labels."""
+    """unlabelled_share: fraction of all images, if there are labels."""
     return {} if context.kind == "none" else {"unlabelled_share": float(context.images["y"].isna().mean())}
 
 

@@ -1,4 +1,4 @@
-"""Labels that the set seems to have and that were not read, and readings of its folders and tables that are in doubt."""
+"""Probable labels that were not read, and doubtful interpretations of folders and tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NONE_LEFT_OUT
 
 
 def _told(context: Context) -> list[str]:
-    """What may be wrong and the option that reads it otherwise: a doubt; other labels in a table; of images of no class, or of
-    one alone, where labels may stand.
+    """Possible misreadings, each with the option that corrects it: doubtful guesses, other labels in a table, and possible label
+    locations if images have no class or only one.
     """
     unlabelled = context.kind != "numbers" and context.images["y"].nunique() <= 1
     return [
@@ -29,7 +29,7 @@ def _told(context: Context) -> list[str]:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each place where they may stand."""
+    """One row per place that may hold labels."""
     for told in _told(context):
         yield (), 0.0, f"{told[:1].upper()}{told[1:]}."
 

@@ -11,14 +11,14 @@ from dataprops.findings.rows import Row, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each image that could not be decoded."""
+    """One row per image that could not be decoded."""
     images = context.images
     for image, path, error in images.loc[images["pixels"].isna(), ["image", "path", "error"]].itertuples(index=False):
         yield (image,), 0.0, f"{quoted(path)}: {error}."
 
 
 def measures(context: Context) -> dict[str, float]:
-    """n_unreadable; unreadable_share, of all images."""
+    """n_unreadable; unreadable_share: fraction of all images."""
     n, missing = len(context.images), int(context.images["pixels"].isna().sum())
     return {"n_unreadable": missing, "unreadable_share": missing / n if n else 0.0}
 

@@ -1,4 +1,4 @@
-"""Columns of a manifest that took no part."""
+"""Unused columns of a manifest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 
-NAMED = 40  # columns; of thousands (features beside the images) the rest are a number
+NAMED = 40  # columns listed by name; the rest are counted (tables may have thousands of feature columns)
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row that names the columns."""
+    """One row that lists the columns."""
     names, _ = context.unused_columns
     if names:
         more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
@@ -21,7 +21,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """unused_column_share, where the source is a table."""
+    """unused_column_share, if the source is a table."""
     names, of = context.unused_columns
     return {"unused_column_share": len(names) / of} if of else {}
 
