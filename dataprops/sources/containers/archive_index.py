@@ -1,4 +1,4 @@
-"""What an archive holds: its images and where they lie, and what else is there."""
+"""The index of an archive: its images with their positions, and its other members."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DAMAGED = (
 
 
 class Member(NamedTuple):
-    """A file in an archive: where its bytes begin (of a zip: its header), how many there are, and how many when inflated."""
+    """A file in an archive: byte offset (in a zip, of its local header), stored size and uncompressed size."""
 
     start: int
     packed: int
@@ -38,20 +38,20 @@ class Member(NamedTuple):
 
 
 class Index(NamedTuple):
-    """What an archive holds.
+    """The contents of an archive.
 
     Attributes
     ----------
     images : dict
-        Name -> Member, in the archive's order. Several names may be of one member.
+        Name -> Member, in archive order. Several names may refer to one member.
     others : dict
-        Names of what is no image -> why; folders end with ``/``.
+        Names of other members -> why they are left out; folders end with ``/``.
     texts : dict
-        Name -> text beside an image, of WebDataset.
+        Name -> text file beside an image, in WebDataset.
     slashed : dict
-        Names in the archive that are written otherwise there -> names as here.
+        Names with backslashes as stored -> names with forward slashes.
     cut : bool
-        Whether the archive ends early.
+        Whether the archive is truncated.
     """
 
     images: dict[str, Member]
@@ -64,7 +64,9 @@ class Index(NamedTuple):
 def follow_links(
     links: Mapping[str, str], known: Mapping[str, Member], images: dict[str, Member], others: dict[str, str]
 ) -> None:
-    """Links to files of the archive: names of these files, images if they are; ./a and a are one name."""
+    """Resolve links to files in the archive, in place: the target's name, and its member if it is an image; ./a and a are the
+    same name.
+    """
     places = {member.start for member in images.values()}
     targets = {posixpath.normpath(name): posixpath.normpath(target) for name, target in links.items()}
     members = {posixpath.normpath(name): member for name, member in (*known.items(), *images.items())} if links else {}
@@ -84,6 +86,6 @@ def follow_links(
 
 
 def plain_reason(error: BaseException) -> str:
-    """What a library says of damage, without paths and in few words."""
+    """A library's error message, short and without paths."""
     text = str(error)
     return "bad CRC-32" if "CRC" in text else reason_of(error) if not text or "/" in text else text

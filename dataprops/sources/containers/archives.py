@@ -1,11 +1,11 @@
-"""Archives of a folder, read where they are: zip and tar, and WebDataset shards.
+"""Archives of image folders, read in place: zip and tar, and WebDataset shards.
 
-How each kind is read: `zips`, `tars`. What both give is an index (`archive_index`) and the bytes of members, which here become a
-table of images, with what tables and texts in an archive, or beside several of them, tell of these.
+`zips` and `tars` provide an index (`archive_index`) and the bytes of members. This module builds the table of images from them,
+with labels from tables and texts inside an archive, or beside several archives.
 
-A member that is another name of a file (a hard link, a link within the archive) is an image as that file is: it is the very
-duplicate that an audit looks for. Backslashes between folders, as programs of Windows write them, count as slashes. Members of
-unknown endings are asked by their first bytes. For the files beside images of WebDataset see `webdataset`.
+A hard link, or a symbolic link within the archive, counts as an image of its own: it is a duplicate, as an audit should find.
+Backslashes in paths, as written by Windows programs, count as slashes. Members with unknown extensions are identified by their
+first bytes. For the files beside images in WebDataset see `webdataset`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 ZIP = (".zip",)
 TAR = (".tar", *PACKED)
-TABLES = 2**29  # bytes of all tables of an archive
-# first bytes -> what it is and the endings of such an archive; none: it is not read
+TABLES = 2**29  # maximum total size of an archive's tables, bytes
+# magic bytes -> format and its extensions; none: unsupported
 KINDS: dict[bytes, tuple[str, tuple[str, ...]]] = {
     b"PK\3\4": ("a zip archive", (".zip",)),
     b"\x1f\x8b": ("packed by gzip", (".tar.gz", ".tgz")),
@@ -58,7 +58,7 @@ _indices: Cache[Index] = Cache(2_000_000, lambda index: len(index.images) + len(
 
 
 def numbered(name: str) -> bool:
-    """Whether a name stands for several shards, as ``scans-{000..012}.tar`` does."""
+    """Whether a name denotes several shards, such as ``scans-{000..012}.tar``."""
     return BRACES.search(name) is not None
 
 
@@ -79,7 +79,7 @@ def _suffixed(location: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _other_kind(location: str, reader: Reader | None) -> str:
-    """What a file is by its first bytes, and what to do about it, where its name says another kind; '' otherwise."""
+    """The actual format of a file whose extension is wrong, by its first bytes, and the remedy; otherwise ""."""
     try:
         head = reader.range(0, min(8, reader.size)) if reader is not None else b""
     except OSError:
@@ -98,7 +98,7 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
     Raises
     ------
     DatapropsError
-        If it is none, or damaged so that nothing can be told of it.
+        If it is not an archive, or too corrupt to index.
     """
     reader = None
     try:
@@ -116,7 +116,7 @@ def _opened(location: str, options: SourceOptions) -> tuple[Reader, Index]:
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of an archive, or of the tar shards at a place; see `sources.Source`.
+    """List the images of an archive, or of a location's tar shards; see `sources.Source`.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _with_tables(table: pd.DataFrame, location: str, index: Index, options: SourceOptions) -> pd.DataFrame:
-    """The images of an archive with what tables in it tell, as those of a folder."""
+    """Add labels, splits and patients from tables in the archive, as for a folder."""
     raw = {name: written for written, name in index.slashed.items()}
     texts: dict[str, bytes] = {name: text.encode() for name, text in index.texts.items()}
     passed: list[bool] = []
@@ -182,8 +182,8 @@ def _with_tables(table: pd.DataFrame, location: str, index: Index, options: Sour
 
 
 def _with_neighbours(table: pd.DataFrame, location: str, options: SourceOptions) -> pd.DataFrame:
-    """The images of the archives of a folder with what tables beside these tell; they name images as the archives do."""
-    if is_url(location) or not os.path.isdir(location):  # noqa: PTH112 - names may hold bytes that are no UTF-8
+    """Add labels, splits and patients from tables beside the archives of a folder; they name images as in the archives."""
+    if is_url(location) or not os.path.isdir(location):  # noqa: PTH112 - names may contain bytes that are not UTF-8
         return table
     root = Path(location)
     suffixes = (*TEXTS, ".parquet", EXCEL)
@@ -204,7 +204,7 @@ def _with_neighbours(table: pd.DataFrame, location: str, options: SourceOptions)
 
 
 def _tables_of(location: str, names: Mapping[str, str], options: SourceOptions) -> dict[str, bytes]:
-    """The bytes of all tables of an archive, in one pass: names as written there -> names as here."""
+    """Bytes of an archive's tables, read in one pass, by normalised name; `names` maps stored to normalised names."""
     reader = open_reader(location, access_of(options))
     wanted = {
         raw for raw in names if raw.lower().endswith((*TEXTS, ".parquet", EXCEL, ".yaml", ".yml", ".names", ".xml"))
@@ -261,7 +261,7 @@ def _table(
     table = member_table(location, list(index.images), left_out, options)
     none = webdataset.Beside(None, None, None)
     beside = [found.get(key, none) for key in table["key"]]
-    # a folder's name stands for the label only where nothing is beside the image
+    # folder names are labels only for images without label files
     own = [
         given.label if given.label is not None else known for given, known in zip(beside, table["label"], strict=True)
     ]
@@ -280,12 +280,12 @@ def _table(
 
 
 def _used(images: Mapping[str, Member], keyed: Mapping[str, Any]) -> set[str]:
-    """Keys of files that lie beside an image."""
+    """Keys of the label files beside an image."""
     return {key for name in images if (key := webdataset.key_of(name, keyed)) is not None}
 
 
 def _located(location: str, key: str) -> tuple[str, str]:
-    """The archive that holds a key, and the member's name."""
+    """Archive and member name of a key."""
     if _suffixed(location, (*ZIP, *TAR)) and "{" not in location:
         return location, key
     lower = key.lower()
@@ -297,7 +297,7 @@ def _located(location: str, key: str) -> tuple[str, str]:
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of one member."""
+    """Read the bytes of one member."""
     place, name = _located(location, key)
     try:
         reader, index = _opened(place, options)
@@ -316,7 +316,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes:
 
 
 def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
-    """Positions of keys in the order of packed archives; None where each image can be had alone."""
+    """Positions of the keys in the order of compressed archives; None if each image can be read independently."""
     parts = [_located(location, key) for key in keys]
     if not any(is_packed(_bare(place)) for place in {place for place, _ in parts}):
         return None
@@ -331,7 +331,7 @@ def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[in
 
 
 def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterator[tuple[str, bytes | OSError]]:
-    """The images of keys, which are in the order that `order` gives; packed archives are read once each."""
+    """Read the images of keys in the order of `order`; compressed archives are read once each."""
     wanted: dict[str, dict[str, str]] = {}
     for key in keys:
         place, name = _located(location, key)
@@ -349,5 +349,5 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when its archive does."""
+    """A number per image that changes when its archive does."""
     return filesystems.version_tokens([_located(location, key)[0] for key in keys], access_of(options))

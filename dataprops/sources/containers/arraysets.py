@@ -1,10 +1,10 @@
-"""Which arrays of a file are images and which are their labels, by name and shape: for HDF5 and npz.
+"""Selection of image and label arrays in HDF5 and npz files, by name and shape.
 
-Arrays of images have three or four dimensions: [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]. If
-there is one, it holds the images; if there are several, each must name a split (``train_images``, ``x_test``). Where there is none,
-rows of a square number of values, [n, 784], are images, too; ``--rule shape=32x32x3`` or ``3x32x32`` says what other rows are.
-Labels are the one array of as many values, named label, labels, y, target or the like, or the only one of that length. ``--rule
-images=NAME`` and ``--rule labels=NAME`` choose; ``--rule column=3`` takes one of several labels of an image.
+Image arrays have three or four dimensions: [n, height, width], [n, height, width, 1, 3 or 4] or [n, 1 or 3, height, width]. If
+there are several, each must name a split (``train_images``, ``x_test``). If there is none, rows with a square number of values,
+[n, 784], are images too; ``--rule shape=32x32x3`` or ``3x32x32`` sets the shape of other rows. Labels are the only array of
+length n named label, labels, y, target or the like, or else the only array of that length. ``--rule images=NAME`` and ``--rule
+labels=NAME`` override the selection; ``--rule column=3`` selects one of several labels per image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataprops.sources.table import SourceOptions, chosen_rules, image_table, sh
 from dataprops.util.redact import redacted
 
 RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": (), "labels": (), "groups": (), "column": (), "shape": ()}
-LEAST = 49  # values of a row that may be an image
+LEAST = 49  # minimum values of a row that may be an image
 IMAGE_WORDS = frozenset({"x", "image", "images", "img", "imgs", "pixel", "pixels", "data", "pictures", "faces"})
 LABEL_WORDS = {"x": ("y", "labels", "label"), "X": ("Y", "y", "labels")}
 LABELS_OF_ANY = ("labels", "label", "y", "targets", "target")
@@ -41,11 +41,11 @@ PATIENTS = frozenset(
 LABELS = frozenset(
     {"ans", "answer", "answers", "label", "labels", "y", "target", "targets", "cls", "class", "classes", "lbl"}
 )
-MOST = 50_000_000  # images of one file: a header that promises more is not believed
+MOST = 50_000_000  # maximum images per file; a header that declares more is rejected
 
 
 class Named(NamedTuple):
-    """An array of a file: name, shape, type; `encoded` where each element is the bytes of an image file."""
+    """An array in a file: name, shape, dtype; `encoded` if each element is the bytes of an image file."""
 
     name: str
     shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class Named(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Images, their labels and patients (names of arrays), and their split."""
+    """Images with their labels and patients (array names), and their split."""
 
     images: Named
     labels: str | None
@@ -67,12 +67,12 @@ def _split(name: str) -> str | None:
 
 
 def choose(location: str, known: Sequence[Named], options: SourceOptions) -> list[Part]:
-    """The parts of a file.
+    """Select the image and label arrays of a file.
 
     Raises
     ------
     DatapropsError
-        If it cannot be told; the message lists the arrays.
+        If the choice is ambiguous; the message lists the arrays.
     """
     rules = chosen_rules(options, RULES)
     listed = ", ".join(map(_listed, known)) or "none"
@@ -132,13 +132,13 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
 
 
 def _listed(array: Named) -> str:
-    """Name and shape, with the type where it is none of pixels."""
+    """Name and shape, and the dtype if it is not one of pixels."""
     kind = "" if array.dtype.kind in "uifb" or array.encoded else f" of {array.dtype}"
     return f"{array.name} {list(array.shape)}{kind}"
 
 
 def _of_rows(array: Named) -> bool:
-    """Whether an array has a row of values for each image: whole numbers, or floats that are called pictures."""
+    """Whether an array has one row of values per image: integers, or floats in an array named like images."""
     if len(array.shape) != 2 or array.shape[1] < LEAST or array.encoded:
         return False
     words = {word.rstrip("0123456789") for word in words_of(array.name.rpartition("/")[2])}
@@ -146,17 +146,17 @@ def _of_rows(array: Named) -> bool:
 
 
 def shaped(array: Named, options: SourceOptions, where: str = "") -> Named:
-    """An array of rows with the shape that its images have; others as they are.
+    """An array of rows with the shape of its images; others are returned unchanged.
 
     Parameters
     ----------
     where : str
-        The file, for the message.
+        File name for the message.
 
     Raises
     ------
     DatapropsError
-        If the rule `shape` does not fit, or it would be needed.
+        If the rule `shape` does not fit, or is required but missing.
 
     >>> shaped(Named("x", (9, 784), np.dtype("u1")), SourceOptions()).shape
     (9, 28, 28)
@@ -181,7 +181,7 @@ def shaped(array: Named, options: SourceOptions, where: str = "") -> Named:
 
 
 def told_shapes(parts: Sequence[Part], known: Iterable[Named]) -> list[Decision]:
-    """What is told of rows that were taken for images, and of a fourth channel."""
+    """Decisions about rows taken for images, and about a fourth channel."""
     own = {array.name: array.shape for array in known}
     told = []
     for name, shape in {part.images.name: part.images.shape for part in parts}.items():
@@ -201,18 +201,18 @@ def _labels_of(images: Named, others: Sequence[Named], split: str | None) -> Nam
 
 
 def _fitting(images: Named, others: Sequence[Named], split: str | None) -> list[Named]:
-    """Arrays of as many values as there are images, of the same split."""
+    """Arrays with as many values as there are images, of the same split."""
     return [one for one in others if one.shape and one.shape[0] == images.shape[0] and _split(one.name) == split]
 
 
 def _called(words: frozenset[str], arrays: Sequence[Named]) -> Named | None:
-    """The only array that is called by one of these words."""
+    """The only array with one of these words in its name."""
     found = [array for array in arrays if words & set(words_of(array.name.rpartition("/")[2]))]
     return found[0] if len(found) == 1 else None
 
 
 def told_others(parts: Sequence[Part], known: Sequence[Named], options: SourceOptions) -> list[Decision]:
-    """Which array names the patients; and, where none was taken for labels, which might."""
+    """The array that holds the patients and, if none was taken for labels, candidates for labels."""
     told = []
     asked = {rule.partition("=")[0] for rule in options.rules}
     groups = sorted({part.groups for part in parts if part.groups})
@@ -227,7 +227,7 @@ def told_others(parts: Sequence[Part], known: Sequence[Named], options: SourceOp
 
 
 def check_shape(location: str, array: Named) -> None:
-    """Refuse what holds no images, or larger ones than any.
+    """Reject arrays that cannot hold images, or whose images are too large.
 
     Raises
     ------
@@ -255,12 +255,12 @@ def check_shape(location: str, array: Named) -> None:
 
 
 def label_texts(location: str, name: str, values: np.ndarray, column: str) -> list[str | None]:
-    """Labels as text, one for each image: of rows of 0 and 1 the number of the column that is 1, of several all of them.
+    """Labels as text, one per image: for rows of 0 and 1, the column numbers that are 1.
 
     Raises
     ------
     DatapropsError
-        If an image has several values that are not 0 and 1.
+        If an image has several values other than 0 and 1.
     """
     flat = values.reshape(len(values), -1)
     if flat.shape[1] > 1 and not column and flat.dtype.kind in "uifb" and len(flat) and np.isin(flat, (0, 1)).all():
@@ -279,7 +279,7 @@ def label_texts(location: str, name: str, values: np.ndarray, column: str) -> li
 def part_table(
     location: str, parts: Sequence[Part], texts: Mapping[str, list[str | None]], options: SourceOptions
 ) -> pd.DataFrame:
-    """The table of the images of these parts; `texts` holds the values of label and group arrays by name."""
+    """The table of the images in these parts; `texts` holds the values of label and group arrays by name."""
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
     for part in parts:
         n = part.images.shape[0]
@@ -300,7 +300,7 @@ def part_table(
 
 
 def beside(name: str, names: Iterable[str]) -> str | None:
-    """The file of the labels of a file of images: named alike but for one word.
+    """The label file of an image file: the same name but for one word.
 
     >>> beside("x_train.npy", ["x_train.npy", "y_train.npy"]), beside("X.npy", ["X.npy", "Y.npy"]), beside("a.npy", ["b.npy"])
     ('y_train.npy', 'Y.npy', None)
@@ -315,12 +315,12 @@ def beside(name: str, names: Iterable[str]) -> str | None:
 
 
 def key_parts(key: str) -> tuple[str, int]:
-    """Name of the array and number of the row.
+    """Array name and row number of a key.
 
     Raises
     ------
     OSError
-        If the key is none.
+        If the key is invalid.
     """
     name, _, row = key.rpartition("/")
     if not row.isdigit():
@@ -329,6 +329,6 @@ def key_parts(key: str) -> tuple[str, int]:
 
 
 def as_image(pixels: np.ndarray) -> RawImage:
-    """One image of an array; axes as the module's docstring has them."""
+    """One image of an array; axes as in the module's docstring."""
     first = pixels.ndim == 3 and pixels.shape[-1] not in (1, 3) and pixels.shape[0] in (1, 3)
     return arrays.raw_image(pixels, channels_first=first)

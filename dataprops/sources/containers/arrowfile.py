@@ -1,7 +1,7 @@
-"""Arrow files and streams, read batch by batch, each checked before it is looked into.
+"""Arrow files and streams, read batch by batch, each validated before use.
 
-Arrow believes what a file says of its own lengths: a damaged one would have it read what is not there and end the process. Neither is
-the file mapped into memory: one that is cut meanwhile would end the process, too.
+Arrow trusts the lengths in a file: a corrupt one makes it read out of bounds and crashes the process. Nor is the file
+memory-mapped: truncating it meanwhile would crash the process too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BUFFER = 2**20
 
 
 class ArrowFile(NamedTuple):
-    """Where an Arrow file lies, its schema, and where its batches begin (in a stream; -1: a file, which knows by itself)."""
+    """An Arrow file: location, schema, and the offset of each batch (in a stream; -1: a file, which has its own index)."""
 
     location: str
     access: Access
@@ -27,7 +27,7 @@ class ArrowFile(NamedTuple):
     first: list[int]
 
     def batch(self, number: int) -> pa.RecordBatch:
-        """One batch, by its number."""
+        """One batch, by number."""
         with self.opened() as source:
             if self.places[number] < 0:
                 return checked(pa.ipc.open_file(source).get_batch(number))
@@ -42,17 +42,17 @@ class ArrowFile(NamedTuple):
         return pa.Table.from_batches(batches, kept)
 
     def opened(self) -> pa.PythonFile:
-        """The file, to be closed."""
+        """The open file; the caller closes it."""
         return pa.PythonFile(open_reader(self.location, self.access).file(BUFFER))
 
 
 def open_arrow(location: str, access: Access) -> ArrowFile:
-    """Look through an Arrow file.
+    """Open and index an Arrow file.
 
     Raises
     ------
     OSError, ValueError
-        If it cannot be read, is none, is damaged, or its columns share dictionaries (then a batch cannot be read alone).
+        If it is unreadable, not Arrow, corrupt, or a stream with dictionaries (whose batches cannot be read independently).
     """
     with pa.PythonFile(open_reader(location, access).file(BUFFER)) as source:
         places, first, schema = [], [0], None
@@ -69,7 +69,7 @@ def open_arrow(location: str, access: Access) -> ArrowFile:
 
 
 def _opened(source: pa.PythonFile) -> tuple[bool, pa.RecordBatchReader | pa.ipc.RecordBatchFileReader]:
-    """Whether it is a stream, and its reader."""
+    """Whether it is a stream, and the reader."""
     try:
         return True, pa.ipc.open_stream(source)
     except pa.ArrowInvalid:
@@ -93,12 +93,12 @@ def _batches(source: pa.PythonFile) -> Iterator[tuple[int, pa.RecordBatch]]:
 
 
 def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch whose lengths are those of its bytes; texts may be no UTF-8.
+    """Validate a batch: lengths must match its buffers; strings need not be UTF-8.
 
     Raises
     ------
     pyarrow.ArrowInvalid
-        If it is damaged.
+        If it is corrupt.
     """
     for column in batch.columns:
         _check(column)
@@ -107,7 +107,7 @@ def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _check(column: pa.Array) -> None:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):  # which encoding they have is looked at later
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):  # their encoding is checked later
         column = column.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary())
     if pa.types.is_struct(kind):
         column.validate()

@@ -1,11 +1,11 @@
 """HDF5: a dataset of images and a dataset of labels; see `arraysets` for their names.
 
-Images are arrays, or the bytes of image files (variable-length uint8). A file of images alone takes its labels from the file beside
-it that is named alike but for y, labels or targets in place of x, images or data (PatchCamelyon), or from ``--rule labels=FILE``.
-A folder is all of its files; names tell the splits. What leads out of the file (external links, external storage, virtual datasets)
-is not followed: a file that was sent here must not make others readable.
+Images are arrays, or the bytes of image files (variable-length uint8). A file without labels takes them from the file beside it
+with the same name but y, labels or targets in place of x, images or data (PatchCamelyon), or from ``--rule labels=FILE``. A folder
+means all its files, with splits from their names. References out of the file (external links, external storage, virtual datasets)
+are not followed: an untrusted file must not expose others.
 
-A packed chunk of many images is inflated once in each pass: images are read in the order of the file, and what they share is kept.
+A compressed chunk of many images is decompressed once per pass: images are read in file order, and shared chunks are cached.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ from dataprops.util.guard import said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
-LABELS = 2**30  # bytes of an array of labels
-CHUNK = 2**30  # bytes of the packed chunks that an image lies in, which are inflated at once
-PACKED = 1100  # times that zeros are packed by deflate, and somewhat more
+LABELS = 2**30  # maximum size of a label array, bytes
+CHUNK = 2**30  # maximum uncompressed size of the chunks that contain an image, bytes
+PACKED = 1100  # slightly above deflate's maximum compression ratio
 DEPTH = 32
-SLOTS = 521  # of HDF5's table of chunks, at least
-KEPT = 2**20  # bytes of chunks that it keeps of any open array
-OPEN = 16  # files that are kept open
+SLOTS = 521  # minimum hash-table slots of HDF5's chunk cache
+KEPT = 2**20  # minimum size of HDF5's chunk cache, bytes
+OPEN = 16  # maximum number of open files
 _files: Cache[Any] = Cache(OPEN)
 _held: Cache[_Held] = Cache(FILES_LIMIT, lambda held: max(held.inflated, FILES_LIMIT // OPEN))
 
 
 def _open(location: str, options: SourceOptions) -> Any:
-    """The open file, kept; h5py serialises its threads.
+    """The open file, cached; h5py serialises access by threads.
 
     Raises
     ------
     OSError
-        If it is none.
+        If it is not HDF5.
     """
     import h5py
 
-    _closed_at_exit()  # after h5py is loaded: what is registered last runs first
+    _closed_at_exit()  # after importing h5py: atexit handlers run in reverse order
     access = access_of(options)
     return _files.get(
         readers.identity(location, access), lambda: h5py.File(open_reader(location, access).file(2**18), "r")
@@ -71,7 +71,7 @@ def _open(location: str, options: SourceOptions) -> Any:
 
 @functools.cache
 def _closed_at_exit() -> None:
-    """Close what is kept while Python still runs: HDF5 would after it, read through a Python object, and end the process (SIGSEGV)."""
+    """Close cached files before Python exits: afterwards, HDF5 would read through a Python object and crash (SIGSEGV)."""
     atexit.register(_close)
 
 
@@ -83,7 +83,7 @@ def _close() -> None:
 
 
 def _safe(node: Any) -> bool:
-    """Whether a dataset's values lie in the file itself."""
+    """Whether a dataset's values are stored in the file itself."""
     return node.external is None and not node.is_virtual
 
 
@@ -92,7 +92,7 @@ def _datasets(file: Any) -> list[Named]:
 
 
 def _walked(file: Any) -> tuple[list[Named], list[str]]:
-    """The arrays of a file, and the names of what leads out of it, or may lead in circles."""
+    """The arrays of a file, and the names of links that lead out of it or may be circular."""
     import h5py
 
     found: list[Named] = []
@@ -121,12 +121,12 @@ def _walked(file: Any) -> tuple[list[Named], list[str]]:
 
 
 def _check_written(location: str, images: Any) -> None:
-    """Refuse an array that is all but unwritten: a kilobyte of HDF5 may declare a million of large images.
+    """Reject an array that is mostly unwritten: a kilobyte of HDF5 may declare a million large images.
 
     Raises
     ------
     DatapropsError
-        If it holds more than any packing explains.
+        If its declared size exceeds what compression can explain.
     """
     size, stored = images.size * images.dtype.itemsize, images.id.get_storage_size()
     if size > LARGE and size > PACKED * stored:
@@ -137,7 +137,7 @@ def _check_written(location: str, images: Any) -> None:
 
 
 def _inflated(dataset: Any) -> int:
-    """Bytes of the packed chunks that one image lies in; 0 if none are packed."""
+    """Uncompressed size of the compressed chunks that contain one image, bytes; 0 if uncompressed."""
     if not dataset.chunks or not dataset.id.get_create_plist().get_nfilters():
         return 0
     across = math.prod(-(-side // part) for side, part in zip(dataset.shape[1:], dataset.chunks[1:], strict=True))
@@ -145,7 +145,7 @@ def _inflated(dataset: Any) -> int:
 
 
 def _check_chunks(dataset: Any) -> None:
-    """Claim the memory of the chunks that an image lies in.
+    """Reserve memory for the chunks that contain an image.
 
     Raises
     ------
@@ -166,21 +166,21 @@ def _check_chunks(dataset: Any) -> None:
 
 
 class _Held(NamedTuple):
-    """An array that is kept open, with its file; `inflated` are bytes of the packed chunks of one image."""
+    """A cached open array, with its file; `inflated` is the uncompressed size of the chunks of one image, bytes."""
 
     file: Any
     dataset: Any
     inflated: int
-    shares: bool  # whether a packed chunk holds several images
+    shares: bool  # whether a compressed chunk holds several images
 
 
 def _dataset(location: str, name: str, options: SourceOptions) -> _Held:
-    """An array, kept open with room for the packed chunks of one image.
+    """An open array, cached, with a chunk cache large enough for one image.
 
     Raises
     ------
     OSError, KeyError, ValueError, RuntimeError
-        If there is none, or it cannot be read.
+        If it does not exist, or cannot be read.
     """
     key = readers.identity(location, access_of(options)), name
     return _held.get(key, lambda: _opened(_open(location, options), name))
@@ -201,14 +201,14 @@ def _opened(file: Any, name: str) -> _Held:
     chunks: tuple[int, ...] = dataset.chunks or ()
     slots = max(SLOTS, 10 * inflated // (math.prod(chunks) * dataset.dtype.itemsize) + 1)
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(slots, max(KEPT, inflated), 0.75)  # what was read to its end goes first
+    access.set_chunk_cache(slots, max(KEPT, inflated), 0.75)  # evict fully read chunks first
     shares = chunks[0] > 1
-    del dataset  # while it is open, HDF5 opens it with the room that it has
+    del dataset  # HDF5 would reuse the chunk cache of an open dataset
     return _Held(file, h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access)), inflated, shares)
 
 
 def _chosen(location: str, file: Any, options: SourceOptions) -> list[arraysets.Part]:
-    """The parts of a file; see `arraysets.choose`."""
+    """The selected arrays of a file; see `arraysets.choose`."""
     known, away = _walked(file)
     try:
         return arraysets.choose(location, known, options)
@@ -221,12 +221,12 @@ def _chosen(location: str, file: Any, options: SourceOptions) -> list[arraysets.
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of an HDF5 file, or of those of a folder; see `sources.Source`.
+    """List the images of an HDF5 file, or of those in a folder; see `sources.Source`.
 
     Raises
     ------
     DatapropsError
-        If it cannot be read, or it is not clear which dataset holds the images.
+        If it cannot be read, or the choice of the image dataset is ambiguous.
     """
     if not is_url(location) and Path(location).is_dir():
         return _folder(location, options)
@@ -234,7 +234,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
-    """All files of a folder that hold images; files of labels alone belong to them."""
+    """All files in a folder that hold images, with labels from files that hold only labels."""
     names = sorted(p.name for p in Path(location).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     used = {beside for name in names if (beside := arraysets.beside(name, names)) is not None}
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
@@ -286,7 +286,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
                 parts, more = _with_labels(path.parent / beside, beside, parts[0], options)
                 texts |= more
                 decisions += [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
-    except (OSError, KeyError, ValueError, RuntimeError) as error:  # what h5py raises for damaged files
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # raised by h5py for corrupt files
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             raise DatapropsError(f"{redacted(location)}: {error.strerror}") from None
         raise DatapropsError(
@@ -299,12 +299,12 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
 def _with_labels(
     file: Path, name: str, part: arraysets.Part, options: SourceOptions
 ) -> tuple[list[arraysets.Part], dict[str, list[str | None]]]:
-    """A part with labels of another file.
+    """A part with labels from another file.
 
     Raises
     ------
     DatapropsError
-        If there is not one array of as many values.
+        If it does not have exactly one array with as many values.
     """
     other = _open(str(file), options)
     n = part.images.shape[0]
@@ -335,7 +335,7 @@ def _texts(dataset: Any) -> np.ndarray:
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-    """One image."""
+    """Read one image."""
     location, name, row = _place(location, key)
     try:
         dataset = _dataset(location, name, options).dataset
@@ -351,7 +351,7 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
 
 
 def _place(location: str, key: str) -> tuple[str, str, int]:
-    """The file, the array and the row of a key."""
+    """File, array and row of a key."""
     name, row = key_parts(key)
     if not is_url(location) and Path(location).is_dir():
         file, _, name = name.partition("/")
@@ -360,7 +360,7 @@ def _place(location: str, key: str) -> tuple[str, str, int]:
 
 
 def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
-    """Positions of keys in the order of the files, where several images lie in one packed chunk; else None."""
+    """Positions of the keys in file order if compressed chunks hold several images, otherwise None."""
     places = [_place(location, key) for key in keys]
     if any(_shares(file, name, options) for file, name in {place[:2] for place in places}):
         return sorted(range(len(keys)), key=lambda i: places[i])
@@ -370,14 +370,14 @@ def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[in
 def _shares(location: str, name: str, options: SourceOptions) -> bool:
     try:
         return _dataset(location, name, options).shares
-    except (KeyError, ValueError, RuntimeError, OSError):  # reading it says why
+    except (KeyError, ValueError, RuntimeError, OSError):  # reported when it is read
         return False
 
 
 def stream(
     location: str, keys: Sequence[str], options: SourceOptions
 ) -> Iterator[tuple[str, bytes | RawImage | OSError]]:
-    """The images of keys, which are in the order that `order` gives."""
+    """Read the images of keys in the order of `order`."""
     for key in keys:
         try:
             yield key, read(location, key, options)
@@ -386,7 +386,7 @@ def stream(
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when its file does."""
+    """A number per image that changes when its file does."""
     several = not is_url(location) and Path(location).is_dir()
     places = [str(Path(location) / key.partition("/")[0]) if several else location for key in keys]
     return filesystems.version_tokens(places, access_of(options))

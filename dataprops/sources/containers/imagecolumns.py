@@ -1,8 +1,8 @@
-"""Columns of Arrow tables that hold images and labels, as the Hugging Face hub writes them.
+"""Image and label columns of Arrow tables, in the Hugging Face hub's format.
 
-An image is a struct {bytes, path} (bytes null: the file at path, below the folder of the table), plain binary, a list of either
-(several images of a row), or nested lists of numbers (Array2D). The schema's ``huggingface`` metadata says which columns are images,
-and the names of classes; a list of classes is an image with several labels.
+An image is a struct {bytes, path} (bytes null: the file at path, below the table's folder), plain binary, a list of either
+(several images per row), or nested lists of numbers (Array2D). The schema's ``huggingface`` metadata names the image columns and
+the classes; a list of classes is a multi-label image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DEFAULTS = SourceOptions()
 
 
 class ImageColumn(NamedTuple):
-    """A column of images, how it holds them, and what was decided to choose it."""
+    """An image column, how it stores images, and the decisions that selected it."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class ImageColumn(NamedTuple):
 
 
 def kind_of(kind: pa.DataType) -> str | None:
-    """How a column of this type holds images; None if it does not."""
+    """How a column of this type stores images; None if it does not."""
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and is_binary(kind.field("bytes").type):
         return FILE
     if is_binary(kind):
@@ -53,17 +53,17 @@ def kind_of(kind: pa.DataType) -> str | None:
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Whether a type is of bytes."""
+    """Whether a type is binary."""
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is of lists."""
+    """Whether a type is a list."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:
-    """What the metadata of the ``datasets`` library says of the columns."""
+    """Column descriptions from the metadata of the ``datasets`` library."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
@@ -72,7 +72,7 @@ def features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _kind_named(feature: Any) -> str:
-    """The ``_type`` of a feature, of a list of features that of its items."""
+    """The ``_type`` of a feature; for a list, that of its items."""
     if isinstance(feature, list):
         return _kind_named(feature[0]) if feature else ""
     if not isinstance(feature, dict):
@@ -82,7 +82,7 @@ def _kind_named(feature: Any) -> str:
 
 
 def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | None:
-    """The column that holds images, or None: then the table is a manifest."""
+    """The image column; None if the table is a manifest."""
     able = {field.name: kind for field in schema if (kind := kind_of(field.type))}
     named = given_rules(options).get("images")
     if named:
@@ -96,7 +96,7 @@ def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | Non
         for name, kind in able.items()
         if kind == PIXELS and (known_as([name], NAMES) or _kind_named(told.get(name)).startswith("Array"))
     ]
-    # paths of a manifest may be binary, too
+    # a manifest's paths may be binary too
     plain = [name for name, kind in able.items() if kind == ENCODED and options.path_column not in schema.names]
     some = known or structs or lists or plain or arrays_
     if not some:
@@ -110,7 +110,7 @@ def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | Non
 
 
 def class_names(feature: Any) -> list[str] | None:
-    """Names of a ClassLabel, or of a list of them."""
+    """Class names of a ClassLabel, or of a list of them."""
     if isinstance(feature, list):
         return class_names(feature[0]) if feature else None
     if not isinstance(feature, dict):
@@ -122,14 +122,14 @@ def class_names(feature: Any) -> list[str] | None:
 
 
 def text_of(value: Any, names: Sequence[str] | None) -> str | None:
-    """A label as text: the name of a code; several as one text."""
+    """A label as text: the class name of a code; several labels joined."""
     if isinstance(value, list):
         return joined(part for item in value if (part := text_of(item, names)) is not None)
     if value is None or value != value:
         return None
     if names is None:
         return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if value == -1:  # the hub's sign for a hidden label
+    if value == -1:  # the hub's code for a hidden label
         return None
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
 
@@ -137,12 +137,12 @@ def text_of(value: Any, names: Sequence[str] | None) -> str | None:
 def label_column(
     schema: pa.Schema, images: str, where: str, options: SourceOptions
 ) -> tuple[str | None, list[Decision]]:
-    """The column of labels, and what was decided.
+    """The label column, and the decisions made.
 
     Raises
     ------
     DatapropsError
-        If it is not there, or there are several.
+        If the column does not exist, or the choice is ambiguous.
     """
     if options.label_column in schema.names:
         return options.label_column, []
@@ -168,7 +168,7 @@ def label_column(
 
 
 def group_column(schema: pa.Schema, options: SourceOptions) -> tuple[str | None, list[Decision]]:
-    """The column of patients: the one that was named, else one of a known name."""
+    """The patient column: the one requested, otherwise the first with a known name."""
     if options.group_column in schema.names or options.group_column != _DEFAULTS.group_column:
         return options.group_column, []
     named = known_as(schema.names, PATIENTS)
@@ -178,12 +178,12 @@ def group_column(schema: pa.Schema, options: SourceOptions) -> tuple[str | None,
 
 
 def pixels_of(value: Any) -> RawImage:
-    """Nested lists as an image.
+    """Convert nested lists to an image.
 
     Raises
     ------
     OSError
-        If they are none.
+        If they do not form one.
     """
     try:
         numbers = np.asarray(value)

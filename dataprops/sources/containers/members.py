@@ -1,7 +1,7 @@
-"""What containers of files share: names, limits, shards, and the table of the images in them.
+"""Shared by file containers: member names, limits, shards, and the table of images.
 
-No member is ever written to disk. Its name is only a key: one that would leave a folder (absolute, with ``..``, a drive) is
-refused and listed, escaped, among what was left out.
+No member is ever written to disk. Its name is only a key: unsafe names (absolute, with ``..``, a drive letter) are rejected and
+listed, escaped, among the files left out.
 """
 
 from __future__ import annotations
@@ -22,23 +22,21 @@ from dataprops.sources.remote.connections import Access
 from dataprops.sources.table import SourceOptions
 from dataprops.util.redact import is_url, redacted
 
-LARGE = 16 * 2**20  # bytes that any member may have, however well it was packed
-RATIO = 200  # more than this is no image: photographs stay below 10, masks and blank scans below 100
-LARGEST = 2**30  # bytes of one image file
-LISTED_AT_ONCE = 2**16  # bytes of one piece of text beside an image
-LONGEST = (
-    4096  # characters of a path, as of Linux's: those of a zip may have 65,535, and each is looked at by many rules
-)
+LARGE = 16 * 2**20  # bytes allowed at any compression ratio
+RATIO = 200  # maximum compression ratio: photographs stay below 10, masks and blank scans below 100
+LARGEST = 2**30  # maximum size of an image file, bytes
+LISTED_AT_ONCE = 2**16  # maximum size of a text file beside an image, bytes
+LONGEST = 4096  # characters of a path, as on Linux; zip allows 65,535, which would be slow to match by many rules
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def check_inflation(size: int, packed: int) -> None:
-    """Refuse a member that would fill the memory.
+    """Reject decompression bombs.
 
     Raises
     ------
     OSError
-        With the numbers.
+        With both sizes.
     """
     if size > LARGEST:
         raise OSError(errno.EFBIG, f"{size:,} bytes are more than an image file should have (decompression bomb?)")
@@ -48,7 +46,7 @@ def check_inflation(size: int, packed: int) -> None:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a member's name stays below the container, and is one that a file could have.
+    """Whether a member's name stays inside the container and is a valid file name.
 
     >>> [is_safe(name) for name in ("a/b.png", "../b.png", "/b.png", "a/../../b", "C:/b.png", "a//b.png", "./a.png", "..png")]
     [True, False, False, False, False, True, True, True]
@@ -63,7 +61,7 @@ def is_safe(name: str) -> bool:
 
 
 def kind_of_member(name: str) -> str:
-    """What a member is by its name: "image", "hidden", "unsafe", "other", or "unknown": its first bytes would tell."""
+    """Kind of a member by name: "image", "hidden", "unsafe", "other", or "unknown" (needs its first bytes)."""
     if not is_safe(name) or "\0" in name:
         return "unsafe"
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -76,12 +74,12 @@ def kind_of_member(name: str) -> str:
 
 
 def with_slashes(names: Sequence[str], windows: bool = False) -> dict[str, str]:
-    r"""Names as they are in an archive -> with forward slashes, where a program of Windows has written backslashes.
+    r"""Stored names -> names with forward slashes, if a Windows program wrote backslashes.
 
     Parameters
     ----------
     windows : bool
-        Whether the archive says that it was made there; else it is so if no name has a forward slash and most a backslash.
+        Whether the archive declares Windows as its origin; otherwise assumed if no name has a forward slash and most a backslash.
 
     >>> with_slashes(["a\\b.png", "a\\c.png"])["a\\b.png"], with_slashes(["a/b\\c.png"])
     ('a/b.png', {'a/b\\c.png': 'a/b\\c.png'})
@@ -93,18 +91,20 @@ def with_slashes(names: Sequence[str], windows: bool = False) -> dict[str, str]:
 
 
 def member_table(location: str, keys: list[str], left_out: dict[str, str], options: SourceOptions) -> pd.DataFrame:
-    """The table of the images of a container that holds a folder.
+    """The table of images in a container with the structure of a folder.
 
     Parameters
     ----------
     keys : list of str
-        Members that are images.
+        Image members.
     left_out : dict
         Other members (folders end with ``/``) -> why.
     """
-    # a container made by `tar c .` names its members ./cat/a.png
+    # `tar c .` stores members as ./cat/a.png
     plain = {_plain(key): key for key in keys}
-    again = {key: REPEATED for key in keys if plain[_plain(key)] != key}  # as of two of one name, the later one counts
+    again = {
+        key: REPEATED for key in keys if plain[_plain(key)] != key
+    }  # the last of several with the same name counts
     folders = sorted(
         {_plain(name) for name in left_out if name.endswith("/") and is_safe(name)} - {""}, key=os.fsencode
     )
@@ -119,12 +119,12 @@ def _plain(name: str) -> str:
 
 
 def shards_of(location: str, suffixes: tuple[str, ...], access: Access) -> tuple[str, list[str]]:
-    """Base and names of the containers at a place: one file, a folder of them, or numbered ones (``x-{00..12}.tar``).
+    """Base location and names of the containers: one file, a folder of them, or numbered shards (``x-{00..12}.tar``).
 
     Raises
     ------
     OSError
-        If the place cannot be listed.
+        If the folder cannot be listed.
     """
     plain = location.partition("?")[0] if is_url(location) else location
     if braces := BRACES.search(filesystems.name_of(plain)):
@@ -138,7 +138,7 @@ def shards_of(location: str, suffixes: tuple[str, ...], access: Access) -> tuple
         if plain.lower().endswith(suffixes):
             return filesystems.parent(location), [filesystems.name_of(plain)]
         names = list(filesystems.listing(location, access))
-    elif not os.path.isdir(location):  # noqa: PTH112 - names may hold bytes that are no UTF-8
+    elif not os.path.isdir(location):  # noqa: PTH112 - names may contain bytes that are not UTF-8
         return filesystems.parent(location), [filesystems.name_of(location)]
     else:
         root = Path(location)
@@ -148,7 +148,7 @@ def shards_of(location: str, suffixes: tuple[str, ...], access: Access) -> tuple
 
 
 def split_named(name: str) -> str | None:
-    """The split in a shard's name or a folder above it.
+    """The split in a shard's name or in that of a parent folder.
 
     >>> split_named("data/train-00000-of-00003.parquet"), split_named("default/validation/0000.parquet"), split_named("scans-1.tar")
     ('train', 'val', None)

@@ -1,8 +1,8 @@
-"""NumPy's files: .npy and .npz, never unpickled: an array of Python objects is refused, as to load it would run code.
+"""NumPy files, .npy and .npz. Object arrays are rejected: unpickling them would run code.
 
-.npy, and arrays that lie unpacked in an .npz, are read by rows. A packed array (``np.savez_compressed``) has no random access: it
-is inflated from its start to its end by rows (`stream`), once for the contents and once for the decoding, and never held whole.
-Labels of an .npy come from another one, ``--rule labels=FILE`` (beside it); of an .npz see `arraysets`.
+.npy files, and uncompressed arrays in an .npz, are read by rows. A compressed array (``np.savez_compressed``) has no random
+access: it is decompressed sequentially by rows (`stream`), once for the contents and once for decoding, and never held whole.
+Labels of an .npy come from another .npy beside it, ``--rule labels=FILE``; for an .npz see `arraysets`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from dataprops.util.guard import let_through, reason_of, said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".npy", ".npz")
-HEADER = 2**16  # bytes that an array's header may have
-LABELS = 2**30  # bytes of an array of labels
-ARRAY = "images"  # the name of an .npy's array
+HEADER = 2**16  # maximum size of an array's header, bytes
+LABELS = 2**30  # maximum size of a label array, bytes
+ARRAY = "images"  # name given to the array of an .npy
 
 
 class Stored(NamedTuple):
-    """An array of a file: its name, shape and type, where its values begin, and the member it is packed in, if it is."""
+    """An array in a file: name, shape and dtype, offset of its values, and the compressed member that contains it, if any."""
 
     named: Named
     start: int
@@ -56,12 +56,12 @@ _headers: Cache[dict[str, Stored]] = Cache(256)
 
 
 def _header(file: IO[bytes], name: str, size: int, said: str) -> tuple[Named, int, bool]:
-    """Name, shape and type, length of the header, order of the axes; `said` is what messages call it.
+    """Name, shape and dtype, length of the header, axis order; `said` is the array's name in messages.
 
     Raises
     ------
     ValueError
-        If it is no array, or one that would have to be unpickled, or shorter than it promises.
+        If it is not an array, is an object array, or is shorter than declared.
     """
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -121,7 +121,7 @@ def _open(location: str, access: Access) -> tuple[Reader, dict[str, Stored]]:
     Raises
     ------
     DatapropsError
-        If it cannot be read without unpickling, or is damaged.
+        If it cannot be read without unpickling, or is corrupt.
     """
     try:
         reader = open_reader(location, access)
@@ -166,7 +166,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If it cannot be read, or it is not clear which array holds the images.
+        If it cannot be read, or the choice of the image array is ambiguous.
     """
     access = access_of(options)
     reader, known = _open(location, access)
@@ -232,7 +232,7 @@ def _image(stored: Stored, data: bytes) -> RawImage:
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One image; in a compressed array, by inflating what precedes it."""
+    """Read one image; in a compressed array, by decompressing all that precedes it."""
     name, row = key_parts(key)
     reader, stored = _stored(location, name, options)
     if stored.packed is not None:
@@ -245,7 +245,7 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
 
 
 def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tuple[str, RawImage | OSError]]:
-    """Read rows of a compressed array in one pass, in their order."""
+    """Read the wanted rows of a compressed array in one pass, in order."""
     assert stored.packed is not None
     left = dict(wanted)
     try:
@@ -265,7 +265,7 @@ def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tu
 
 
 def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
-    """Positions of keys in the order of packed arrays; None where each image can be had alone."""
+    """Positions of the keys in the order of compressed arrays; None if each image can be read independently."""
     parts = [key_parts(key) for key in keys]
     if all(_stored(location, name, options)[1].packed is None for name in {name for name, _ in parts}):
         return None
@@ -273,7 +273,7 @@ def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[in
 
 
 def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterator[tuple[str, RawImage | OSError]]:
-    """The images of keys, which are in the order that `order` gives; packed arrays are read once each."""
+    """Read the images of keys in the order of `order`; compressed arrays are read once each."""
     wanted: dict[str, dict[int, str]] = {}
     for key in keys:
         name, row = key_parts(key)
@@ -291,5 +291,5 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when the file does."""
+    """A number per image that changes when the file does."""
     return filesystems.version_tokens([location] * len(keys), access_of(options))

@@ -1,8 +1,8 @@
-"""Parquet files that hold the images themselves, as the Hugging Face hub writes them, and the Arrow files of ``save_to_disk``.
+"""Parquet files with embedded images, as on the Hugging Face hub, and the Arrow files of ``save_to_disk``.
 
-One file, or the shards of a folder. Which column holds the images is told by `imagecolumns`, or by ``--rule images=NAME``. Labels come
-from the label column, else from the only ClassLabel; its names stand for the codes, -1 for no label. A shard's name tells the split
-(``train-00000-of-00003.parquet``). Only the row group that an image lies in is read, and kept while others of it are asked for.
+One file, or the shards in a folder. The image column is found by `imagecolumns`, or set by ``--rule images=NAME``. Labels come
+from the label column, otherwise from the only ClassLabel, with codes replaced by class names; -1 is unlabelled. The split comes
+from the shard's name (``train-00000-of-00003.parquet``). Only the row group of the requested image is read; it is cached.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from dataprops.util.redact import is_url, redacted
 SUFFIX = (".parquet",)
 ARROW = (".arrow",)
 RULES: dict[str, tuple[str, ...]] = {**ACCESS, "images": ()}
-GROUP_BYTES = 2**31  # of the images of one row group, which is read at once
-KEPT_BYTES = 2**28  # of row groups, for each process
+GROUP_BYTES = 2**31  # maximum size of the images in a row group, which is read whole
+KEPT_BYTES = 2**28  # row groups cached per process
 BUFFER = 2**20
 
 
 class Shard(NamedTuple):
-    """An open file, the image column, and the first row of each row group (of an Arrow file: of each batch)."""
+    """An open file, its image column, and the first row of each row group (for an Arrow file, of each batch)."""
 
     file: pq.ParquetFile | ArrowFile
     column: imagecolumns.ImageColumn
@@ -55,7 +55,7 @@ class Shard(NamedTuple):
         return _schema(self.file)
 
     def read(self, columns: list[str]) -> pa.Table:
-        """Some columns, or fields of a struct (``image.path``)."""
+        """Read columns, or fields of a struct (``image.path``)."""
         if not isinstance(self.file, ArrowFile):
             return whole_parquet(self.file, columns)
         return self.file.read(list(dict.fromkeys(name.partition(".")[0] for name in columns)))
@@ -65,7 +65,7 @@ _groups: Cache[pa.ChunkedArray] = Cache(KEPT_BYTES, lambda column: column.nbytes
 
 
 def holds_images(location: str, options: SourceOptions) -> bool:
-    """Whether a Parquet file holds images rather than paths; False if unknown."""
+    """Whether a Parquet file embeds images rather than paths; False if unknown."""
     try:
         with guarded(lambda error: OSError(0, reason_of(error))):
             reader = open_reader(location, access_of(options))
@@ -75,12 +75,12 @@ def holds_images(location: str, options: SourceOptions) -> bool:
 
 
 def _open(location: str, options: SourceOptions) -> Shard:
-    """Open a shard; not kept, as a ParquetFile is not for several threads.
+    """Open a shard; not cached, because a ParquetFile is not thread-safe.
 
     Raises
     ------
     DatapropsError
-        If it is damaged, or has no image column.
+        If it is corrupt, or has no image column.
     """
     try:
         file = _opened(location, access_of(options))
@@ -119,7 +119,7 @@ def _opened(location: str, access: Access) -> pq.ParquetFile | ArrowFile:
 
 
 def _schema(file: pq.ParquetFile | ArrowFile) -> pa.Schema:
-    """Columns as they are stored: those of an open Parquet file say how they are read, texts as dictionaries."""
+    """The schema as stored; that of an open Parquet file describes how columns are read, with strings as dictionaries."""
     if isinstance(file, ArrowFile):
         return file.schema
     return file.metadata.schema.to_arrow_schema().with_metadata(file.schema_arrow.metadata)
@@ -139,7 +139,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If a shard cannot be read, or the wanted columns are missing.
+        If a shard cannot be read, or a requested column is missing.
     """
     chosen_rules(options, RULES)
     try:
@@ -169,7 +169,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 class Rows(NamedTuple):
-    """Columns of the images of a shard, what was decided, and whether an image may have several labels."""
+    """Columns of a shard's images, the decisions made, and whether images may have several labels."""
 
     columns: dict[str, list]
     decisions: list[Decision]
@@ -221,7 +221,7 @@ def _rows(location: str, name: str, options: SourceOptions) -> Rows:
 
 
 def _each(columns: dict[str, list], counts: list[int | None], name: str) -> tuple[dict[str, list], list[Decision]]:
-    """Rows of several images as one row for each; a row without any stays, and cannot be read."""
+    """Split rows with several images into one row per image; a row without images is kept, and unreadable."""
     at = [(row, item) for row, count in enumerate(counts) for item in range(max(1, count or 0))]
     out = {column: [values[row] for row, _ in at] for column, values in columns.items()}
     for column in ("key", "path"):
@@ -233,7 +233,7 @@ def _each(columns: dict[str, list], counts: list[int | None], name: str) -> tupl
 
 
 def _located(location: str, key: str) -> tuple[str, int, int]:
-    """The shard that holds a key, the row, and the image's number in the row."""
+    """Shard, row, and position in the row of a key."""
     found = re.fullmatch(r"(.*\.(?:parquet|arrow))/(\d+)(?:\.(\d+))?", key, re.IGNORECASE | re.DOTALL)
     if not found:
         raise OSError(errno.ENOENT, "there is no such row")
@@ -244,7 +244,7 @@ def _located(location: str, key: str) -> tuple[str, int, int]:
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
-    """The image of one row."""
+    """Read one image."""
     place, row, item = _located(location, key)
     access = access_of(options)
     try:
@@ -271,8 +271,8 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
 
 
 def _encoded(found: pa.Scalar, place: str, access: Access) -> bytes:
-    """The bytes of an image; of a struct without any, those of the file that it names, below the folder of the table."""
-    # not the whole struct: its path may be no text
+    """Bytes of an image; for a struct without bytes, those of the file it names, below the table's folder."""
+    # not the whole struct: its path may not be a string
     is_struct = isinstance(found, pa.StructScalar)
     value = (found["bytes"].as_py() if is_struct else found.as_py()) if found.is_valid else None
     if isinstance(value, bytes):
@@ -288,7 +288,7 @@ def _encoded(found: pa.Scalar, place: str, access: Access) -> bytes:
     return filesystems.read_bytes(file, access) if is_url(file) else read_whole(file)
 
 
-# metadata alone is shared by threads; each row group is read by a file of its own
+# threads share only the metadata; each row group is read through its own file
 _shards: Cache[Shard] = Cache(64)
 
 
@@ -304,5 +304,5 @@ def _read_group(place: str, shard: Shard, number: int, access: Access) -> pa.Chu
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when its shard does."""
+    """A number per image that changes when its shard does."""
     return filesystems.version_tokens([_located(location, key)[0] for key in keys], access_of(options))

@@ -1,8 +1,8 @@
-"""Tables of pixels, as Kaggle keeps MNIST, its relatives and FER2013: ``pixels:TABLE``, and any CSV that begins like one.
+"""Tables of pixel values, like Kaggle's MNIST, its variants and FER2013: ``pixels:TABLE``, and any CSV recognised as one.
 
-Either each pixel has a column (``label,pixel0,pixel1,...``, ``1x1,1x2,...``, or numbers alone without names), or one column holds all
-pixels of an image with blanks between them (``emotion,pixels,Usage``). Rows of a square number of values are grey images; of others
-``--rule shape=32x32x3`` tells the shape. Label and split are found as in any manifest. The table is parsed once in each process.
+Either each pixel has a column (``label,pixel0,pixel1,...``, ``1x1,1x2,...``, or only numbers without a header), or one column holds
+all pixels of an image, space-separated (``emotion,pixels,Usage``). Rows with a square number of values are grey images; ``--rule
+shape=32x32x3`` sets the shape of others. Label and split are found as in any manifest. The table is parsed once per process.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from dataprops.util.cache import Cache
 from dataprops.util.guard import said
 
 RULES: dict[str, tuple[str, ...]] = {"shape": ()}
-HEAD = 2**20  # bytes that hold the first two rows
-BYTES_OF_CHARACTER = 4  # of memory: a value of float32 takes two characters or more
+HEAD = 2**20  # bytes read for the first two rows
+BYTES_OF_CHARACTER = 4  # of memory: a float32 takes at least two characters of text
 _PIXEL = re.compile(r"(?:pix|pixel|px)[-_ ]?\d+|\d+x\d+|\d+", re.IGNORECASE)
 _DEFAULTS = SourceOptions()
 
 
 class Form(NamedTuple):
-    """How a table holds pixels: in these columns, one each, or all in one; and whether it has names of columns."""
+    """How a table stores pixels: these columns, one per pixel or one for all; and whether it has a header."""
 
     columns: list[str]
     in_one: bool
@@ -49,7 +49,7 @@ class Form(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """A parsed table: one row of values for each image, and the other columns as text."""
+    """A parsed table: one row of values per image, and the other columns as text."""
 
     pixels: np.ndarray
     others: pd.DataFrame
@@ -63,7 +63,7 @@ _held: Cache[Pixels] = Cache(2**30, lambda table: table.nbytes)
 
 
 def form_of(head: bytes) -> Form | None:
-    """How a table that begins so holds pixels; None if it does not.
+    """How a table with this beginning stores pixels; None if it does not.
 
     >>> form_of(b"label," + b",".join(b"pixel%d" % n for n in range(49)) + b"\\n1," + b",".join([b"0"] * 49)).columns[0]
     'pixel0'
@@ -72,7 +72,7 @@ def form_of(head: bytes) -> Form | None:
     """
     try:
         rows = [row for _, row in zip(range(2), csv.reader(as_text(head)[0].splitlines()), strict=False)]
-    except (ValueError, csv.Error):  # cut within a letter, or no table: whoever reads all of it says why
+    except (ValueError, csv.Error):  # truncated within a character, or not a table: reported when it is read
         return None
     if len(rows) < 2 or len(rows[0]) != len(rows[1]):
         return None
@@ -80,7 +80,7 @@ def form_of(head: bytes) -> Form | None:
     if len(cells) < LEAST:
         lists = [name for name, cell in zip(names, cells, strict=True) if _is_list(cell)]
         return Form(lists, True, names, True) if len(lists) == 1 else None
-    if all(map(_is_whole, names)):  # without names: numbers from the first row on
+    if all(map(_is_whole, names)):  # no header: numbers from the first row on
         side = [width for width in (len(cells), len(cells) - 1) if _is_side(width)]
         if not side or not all(map(_is_whole, cells)):
             return None
@@ -104,7 +104,7 @@ def _is_side(values: int) -> bool:
 
 
 def holds_pixels(path: Path) -> bool:
-    """Whether a table holds pixels rather than paths; False if unknown."""
+    """Whether a table holds pixel values rather than paths; False if unknown."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return False
     try:
@@ -119,7 +119,7 @@ def _form(path: Path) -> Form | None:
 
 
 def _table(location: str) -> Pixels:
-    """The parsed table, kept.
+    """The parsed table, cached.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _table(location: str) -> Pixels:
         return _held.get((location, stat.st_size, stat.st_mtime_ns), lambda: _parsed(path))
     except OSError as error:
         raise DatapropsError(f"{location} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # pandas' parsing errors are ValueErrors
+    except ValueError as error:  # includes pandas' parsing errors
         raise DatapropsError(f"{location} cannot be read as a table of pixels: {said(error)}") from None
 
 
@@ -159,14 +159,14 @@ def _parsed(path: Path) -> Pixels:
     rows = [np.array(str(cell).split(), np.float32) for cell in frame[form.columns[0]]]
     lengths = pd.Series([len(row) for row in rows])
     values = np.full((len(rows), int(lengths.mode()[0])), np.nan, np.float32)
-    for number, row in enumerate(rows):  # a row that is cut short stays without values, and becomes a finding
+    for number, row in enumerate(rows):  # a truncated row keeps no values, and becomes a finding
         if len(row) == values.shape[1]:
             values[number] = row
     return Pixels(_narrow(values), others)
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """Bytes, where all values are; whole numbers, where these are."""
+    """Convert to uint8 if all values fit, to int32 if all are integers."""
     if np.isnan(values).any() or (values != np.rint(values)).any():
         return values
     return values.astype(np.uint8 if values.min(initial=0) >= 0 and values.max(initial=0) <= 255 else np.int32)
@@ -178,12 +178,12 @@ def _shape(location: str, table: Pixels, options: SourceOptions) -> tuple[int, .
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images of a table of pixels; see `sources.Source`.
+    """List the images of a pixel table; see `sources.Source`.
 
     Raises
     ------
     DatapropsError
-        If it is none, or its rows are not square and no rule says what they are.
+        If it is not a pixel table, or its rows are not square and no rule sets their shape.
     """
     chosen_rules(options, RULES)
     table = _table(location)
@@ -214,7 +214,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
-    """One image."""
+    """Read one image."""
     table = _table(location)
     if not key.isdigit() or int(key) >= len(table.pixels):
         raise OSError(errno.ENOENT, "the table has no such row")
@@ -222,5 +222,5 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each image that changes when the table does."""
+    """A number per image that changes when the table does."""
     return filesystems.version_tokens([location] * len(keys), access_of(options))

@@ -1,9 +1,8 @@
-"""tar archives: a plain one gives random access, a compressed one is read from its start to its end.
+"""tar archives: uncompressed ones have random access, compressed ones are read sequentially.
 
-Of a plain tar each member is read by one range of bytes. To read the last member of a compressed one (.tar.gz, .tgz, .tar.bz2,
-.tar.xz) all before it must be inflated. So it is only ever read in order (`streamed`): once for the list, once for the contents,
-once for the decoding, whatever the number of images; what is read is handed to the workers. One image out of order costs one pass
-up to it.
+Each member of an uncompressed tar is read by one byte range. In a compressed one (.tar.gz, .tgz, .tar.bz2, .tar.xz), all members
+before the requested one must be decompressed. So it is read in order (`streamed`), three times for any number of images: for the
+list, the contents, and decoding by the workers. One image out of order costs one pass up to it.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ PACKED = {
 
 
 def is_packed(name: str) -> bool:
-    """Whether an archive has no random access."""
+    """Whether an archive is compressed, and so has no random access."""
     return name.lower().endswith(tuple(PACKED))
 
 
 class _Inflated(io.RawIOBase):
-    """A decompressed stream; damage ends it (`cut`), and a bomb is an error."""
+    """A decompressed stream; corrupt data ends it (`cut`), a decompression bomb raises OSError."""
 
     def __init__(self, inner: Any, raw: IO[bytes]) -> None:
         self.inner, self.raw, self.total, self.cut = inner, raw, 0, False
@@ -59,9 +58,9 @@ class _Inflated(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            data = self.inner.read1(len(buffer))  # what there is: all that comes before the damage counts
+            data = self.inner.read1(len(buffer))  # not read(): keep all data before a corrupt part
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            if not self.total or getattr(error, "errno", None):  # no stream at all, or a file that cannot be read
+            if not self.total or getattr(error, "errno", None):  # not compressed data, or an I/O error
                 raise
             self.cut, data = True, b""
         self.total += len(data)
@@ -72,7 +71,7 @@ class _Inflated(io.RawIOBase):
 
 
 def _members(name: str, reader: Reader) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Members in order; of a packed tar each must be read before the next is asked for."""
+    """Members in order; in a compressed tar, each must be read before the next is requested."""
     file = reader.file(BUFFER)
     if is_packed(name):
         suffix = next(suffix for suffix in PACKED if name.lower().endswith(suffix))
@@ -82,12 +81,12 @@ def _members(name: str, reader: Reader) -> Iterator[tuple[tarfile.TarFile, tarfi
         archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - closed below
     with archive:
         while (member := archive.next()) is not None:
-            archive.members = []  # else it remembers every one
+            archive.members = []  # otherwise it keeps every member in memory
             yield archive, member
 
 
 def tar_index(name: str, reader: Reader) -> Index:
-    """What a tar holds."""
+    """Index a tar."""
     index = Index({}, {}, {}, {})
     known: dict[str, Member] = {}
     links: dict[str, str] = {}
@@ -97,12 +96,12 @@ def tar_index(name: str, reader: Reader) -> Index:
             last, end = member, archive.offset
             _enter(archive, member, index, known, links)
     except (*DAMAGED, OSError) as error:
-        # what came before the cut stands; the member that it goes through is listed and cannot be read
-        if last is None or getattr(error, "errno", None):  # a bomb, or a file that cannot be read
+        # members before the truncation are kept; the truncated member is listed as unreadable
+        if last is None or getattr(error, "errno", None):  # a decompression bomb, or an I/O error
             raise
         cut = True
     if not is_packed(name):
-        # tarfile ends at a damaged header as at the end; a whole archive ends with zeros
+        # tarfile stops silently at a corrupt header; a complete archive ends with zeros
         tail = reader.range(end, end + tarfile.BLOCKSIZE)
         cut |= not tail or any(tail)
     follow_links(links, known, index.images, index.others)
@@ -124,7 +123,7 @@ def _enter(
     known: dict[str, Member],
     links: dict[str, str],
 ) -> None:
-    """Put one member of a tar into the index."""
+    """Add a member to the index."""
     name = member.name
     kind = kind_of_member(name)
     if member.isdir():
@@ -141,7 +140,7 @@ def _enter(
             kind = "image" if is_image(head, name) else "other"
         if kind == "image":
             if index.images.pop(name, None) is not None:
-                index.others[name] = REPEATED  # the later one counts, at its own place
+                index.others[name] = REPEATED  # the last member of a name counts, at its own position
             index.images[name] = known[name]
             return
         index.others[name] = reason_of(name, head)
@@ -155,7 +154,7 @@ def _tar_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> 
 
 
 def tar_files(name: str, reader: Reader, wanted: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of some members, in the archive's order, as long as they have at most so many bytes together."""
+    """Names and contents of the wanted members, in archive order, up to `most` bytes in total."""
     for archive, member in _members(name, reader):
         if member.isreg() and member.name in wanted and member.size <= most:
             most -= member.size
@@ -163,12 +162,12 @@ def tar_files(name: str, reader: Reader, wanted: Collection[str], most: int) -> 
 
 
 def tar_member(reader: Reader, member: Member) -> bytes:
-    """The bytes of one member of a plain tar.
+    """Read one member of an uncompressed tar.
 
     Raises
     ------
     OSError
-        If the archive ends within it, or it is larger than an image file should be.
+        If it is truncated, or too large for an image file.
     """
     if member.size > LARGEST:
         check_inflation(member.size, member.packed)
@@ -179,7 +178,7 @@ def tar_member(reader: Reader, member: Member) -> bytes:
 
 
 def streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Iterator[tuple[str, bytes | OSError]]:
-    """Read members of a compressed tar in one pass, in its order; if a name occurs twice, the later member counts."""
+    """Read members of a compressed tar in one pass, in order; the last member of a name counts."""
     left: dict[int, list[str]] = {}
     for key, member in index.images.items():
         if key in wanted:
@@ -200,6 +199,6 @@ def streamed(name: str, reader: Reader, index: Index, wanted: set[str]) -> Itera
                 content = data if len(data) == member.size else OSError(errno.EIO, "the archive ends within it")
             yield from ((key, content) for key in left.pop(member.offset_data))
     except (*DAMAGED, OSError):
-        pass  # what is left is told below
+        pass  # missing members are reported below
     for keys in left.values():
         yield from ((key, OSError(errno.EIO, "the archive ends within it")) for key in keys)

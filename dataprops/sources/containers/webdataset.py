@@ -1,9 +1,9 @@
-"""What the files beside an image tell, in the shards of WebDataset: ``key.jpg`` beside ``key.cls``, ``key.json`` or ``key.txt``.
+"""Label files beside images in WebDataset shards: ``key.jpg`` with ``key.cls``, ``key.json`` or ``key.txt``.
 
-The key of an image is its name without its ending; if nothing lies beside that, what comes before its last dot, the one before it, and
-so on (so names with dots keep their own files, and ``key.left.jpg`` those of ``key``). The label is the text of .cls, else
-the label column of .json (or a field called class, category or the like), else .txt - unless nearly every image has a text of its
-own: then these are captions, and no classes.
+The key of an image is its name without extension or, if no file has that key, without further dot-separated parts (so that names
+with dots keep their own files, and ``key.left.jpg`` uses those of ``key``). The label is the text of .cls, otherwise the label
+field of .json (or a field named class, category or the like), otherwise the text of .txt, unless nearly every image has a
+different text: these are captions, not classes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from dataprops.sources.table import SourceOptions
 
 CLASS = ("cls", "class", "label", "lbl", "target")
 SIDECARS = (*(f".{ending}" for ending in CLASS), ".json", ".txt")
-LABEL = 200  # characters of a text that may be a label
-OWN_TEXTS = 0.5  # share of distinct texts from which on they are captions
-FEW, WORDS = 20, 3  # of few images, only texts of so many words are
+LABEL = 200  # maximum characters of a label
+OWN_TEXTS = 0.5  # minimum fraction of distinct texts for captions
+FEW, WORDS = 20, 3  # with fewer than FEW images, captions need a median of WORDS words
 
 
 _DEFAULTS = SourceOptions()
 
 
 class Beside(NamedTuple):
-    """Label, split and group that the files beside an image tell, and the number of files that were used."""
+    """Label, split and group from the files beside an image."""
 
     label: str | None
     split: str | None
@@ -40,7 +40,7 @@ class Beside(NamedTuple):
 
 
 def texts_by_key(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Files beside images: key -> {ending: text}."""
+    """Text files by key: key -> {extension: text}."""
     out: dict[str, dict[str, str]] = defaultdict(dict)
     for name, text in texts.items():
         stem, ending = posixpath.splitext(name)
@@ -49,7 +49,7 @@ def texts_by_key(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def keys_of(name: str) -> Iterable[str]:
-    """The keys that an image may have, the longest first.
+    """Candidate keys of an image, longest first.
 
     >>> list(keys_of("a.b/x.1.left.png"))
     ['a.b/x.1.left', 'a.b/x.1', 'a.b/x']
@@ -62,12 +62,12 @@ def keys_of(name: str) -> Iterable[str]:
 
 
 def key_of(name: str, keyed: Mapping[str, Any]) -> str | None:
-    """The longest image key that the name of a file beside it starts with."""
+    """The longest image key that is a prefix of a text file's name."""
     return next((key for key in keys_of(name) if key in keyed), None)
 
 
 def are_captions(texts: Sequence[str]) -> bool:
-    """Whether the texts of a set are captions: most images have one of their own.
+    """Whether the texts of a dataset are captions: most images have a different one.
 
     >>> are_captions(["cat", "dog"]), are_captions([f"a cat, number {i}" for i in range(9)]), are_captions(["cat"] * 9)
     (False, True, False)
@@ -78,7 +78,7 @@ def are_captions(texts: Sequence[str]) -> bool:
 
 
 def captions_of(images: Iterable[str], keyed: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The texts of images that have no other label."""
+    """Texts of the images without another label."""
     found = (keyed[key] for name in images if (key := key_of(name, keyed)) is not None)
     return [told["txt"] for told in found if told.get("txt") and not any(ending in told for ending in CLASS)]
 
@@ -96,14 +96,14 @@ def beside(name: str, told: Mapping[str, str], options: SourceOptions, captions:
     label = label or _value(_field(fields, options.label_column, _DEFAULTS.label_column, LABELS))
     if label is None and "/" not in name and "json" not in told and not captions:
         text = told.get("txt", "")
-        label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is no label
+        label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is not a label
     split = _value(_field(fields, options.split_column, _DEFAULTS.split_column, ()))
     group = _value(_field(fields, options.group_column, _DEFAULTS.group_column, PATIENTS))
     return Beside(label, split and SPLITS.get(split.lower(), split), group)
 
 
 def _field(fields: Mapping[str, Any], wanted: str, default: str, names: Sequence[str]) -> Any:
-    """The field that was named, else the first of a known name."""
+    """The requested field, otherwise the first with a known name."""
     if wanted in fields or wanted != default:
         return fields.get(wanted)
     known = known_as(list(fields), names)
@@ -111,7 +111,7 @@ def _field(fields: Mapping[str, Any], wanted: str, default: str, names: Sequence
 
 
 def fields_of(texts: Iterable[Mapping[str, str]]) -> list[str]:
-    """Names of the fields of the first .json beside an image."""
+    """Field names of the first .json beside an image."""
     for told in texts:
         if "json" in told:
             try:
@@ -123,7 +123,7 @@ def fields_of(texts: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _label(text: str | None) -> str | None:
-    """The text of a .cls: as it is, or a list as several labels."""
+    """The text of a .cls: unchanged, or a list as several labels."""
     if text and text[:1] == "[":
         try:
             return _value(json.loads(text)) or text
@@ -143,7 +143,7 @@ def _value(value: Any) -> str | None:
 
 
 def told_of(labels: Sequence[str | None], captions: bool, fields: Sequence[str] = ()) -> list[Decision]:
-    """What a set's files beside its images come to; `fields` are those of their .json."""
+    """Decisions about the files beside the images; `fields` are those of their .json."""
     known = sum(label is not None for label in labels)
     if captions and not known:
         why = "nearly every image has a text of its own: captions"

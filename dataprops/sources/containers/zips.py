@@ -1,4 +1,4 @@
-"""zip archives: members are found once, and each is read by one range of bytes."""
+"""zip archives: indexed once; each member is read by one byte range."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dataprops.sources.containers.archive_index import BUFFER, DAMAGED, Index, M
 from dataprops.sources.containers.members import check_inflation, kind_of_member, with_slashes
 from dataprops.sources.remote.readers import Reader
 
-LINK = 4096  # bytes that the target of a link may have
+LINK = 4096  # maximum size of a link's target, bytes
 
 
 def zip_index(reader: Reader) -> Index:
-    """What a zip holds."""
+    """Index a zip."""
     images: dict[str, Member] = {}
     others: dict[str, str] = {}
     links: dict[str, str] = {}
@@ -32,7 +32,7 @@ def zip_index(reader: Reader) -> Index:
         for info in infos:
             name = slashed[info.filename]
             member = Member(info.header_offset, info.compress_size, info.file_size, info)
-            # zipfile cuts names at a NUL
+            # zipfile truncates names at NUL
             kind = kind_of_member(name) if "\0" not in info.orig_filename else "unsafe"
             if stat.S_ISLNK(info.external_attr >> 16) and kind != "unsafe" and info.file_size <= LINK:
                 target = os.fsdecode(_zip_bytes(archive, info, LINK))
@@ -53,7 +53,7 @@ def zip_index(reader: Reader) -> Index:
 
 
 def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    """The first bytes of a member; empty if it is damaged or encrypted."""
+    """The first bytes of a member; empty if it is corrupt or encrypted."""
     try:
         with archive.open(info) as file:
             return file.read(most)
@@ -62,7 +62,7 @@ def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> by
 
 
 def zip_files(reader: Reader, wanted: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of some members, in the archive's order, as long as they have at most so many bytes together."""
+    """Names and contents of the wanted members, in archive order, up to `most` bytes in total."""
     with zipfile.ZipFile(reader.file(BUFFER)) as archive:
         for info in archive.infolist():
             if info.filename in wanted and info.file_size <= most:
@@ -71,12 +71,12 @@ def zip_files(reader: Reader, wanted: Collection[str], most: int) -> Iterator[tu
 
 
 def zip_member(reader: Reader, member: Member) -> bytes:
-    """The bytes of one member.
+    """Read one member.
 
     Raises
     ------
     OSError
-        If it is encrypted, damaged or a bomb.
+        If it is encrypted, corrupt or a decompression bomb.
     """
     info = member.info
     assert info is not None
@@ -85,7 +85,7 @@ def zip_member(reader: Reader, member: Member) -> bytes:
     check_inflation(member.size, member.packed)
     if member.start + member.packed > reader.size:
         raise OSError(errno.EIO, "the archive is damaged: the member would end behind the archive's end")
-    head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with room for what else it may hold
+    head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with space for its extra field
     data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
     if data[:4] != b"PK\x03\x04" or len(data) < 30:
         raise OSError(errno.EIO, "the archive is damaged: there is no member header where one is expected")
@@ -95,7 +95,7 @@ def zip_member(reader: Reader, member: Member) -> bytes:
         packed = reader.range(member.start + begin, member.start + begin + member.packed)
     try:
         with zipfile.ZipExtFile(io.BytesIO(packed), "r", info) as file:
-            content = file.read(member.size)  # read() would inflate all before it cuts
+            content = file.read(member.size)  # read() would decompress everything first
     except DAMAGED as error:
         raise OSError(errno.EIO, f"the archive is damaged: {plain_reason(error)}") from None
     if len(content) != member.size:

@@ -1,1 +1,1 @@
-"""Files elsewhere: addresses that fsspec opens, and listings of web servers."""
+"""Remote files: URLs opened by fsspec, and listings of web servers."""

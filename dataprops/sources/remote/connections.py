@@ -1,8 +1,8 @@
-"""How an address is asked: what opens it, with which credentials, how often, and what a failure means.
+"""Connections to remote storage: file system, credentials, retries and error handling.
 
-Credentials come from where each service's own tools look (``~/.aws``, ``AWS_*``, ``GOOGLE_APPLICATION_CREDENTIALS``) and from
-fsspec's configuration; ``--rule anonymous=yes`` asks without any, ``--rule endpoint=URL`` names another S3 server. What fails for a
-reason that may pass (no connection, 429, 5xx) is tried `TRIES` times. Errors are OSErrors whose text holds no address.
+Credentials come from each service's usual places (``~/.aws``, ``AWS_*``, ``GOOGLE_APPLICATION_CREDENTIALS``) and from fsspec's
+configuration; ``--rule anonymous=yes`` uses none, ``--rule endpoint=URL`` sets another S3 server. Transient failures (no
+connection, 429, 5xx) are tried `TRIES` times in total. Errors are OSErrors whose message contains no URL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
 from dataprops.util.redact import redacted
 
-# scheme -> (package that opens it, extra of this package that brings it)
+# scheme -> (package that opens it, extra of dataprops that installs it)
 SCHEMES: dict[str, tuple[str, str]] = {
     "http": ("aiohttp", ""),
     "https": ("aiohttp", ""),
@@ -34,33 +34,33 @@ SCHEMES: dict[str, tuple[str, str]] = {
 }
 ACCESS: dict[str, tuple[str, ...]] = {"anonymous": ("no", "yes"), "endpoint": ()}
 TRIES = 4
-PAUSE = 0.5  # seconds before the second try; doubled for each further one
-CONNECT, READ = 20, 60  # seconds to wait for a connection, and for the next bytes
+PAUSE = 0.5  # seconds before the first retry; doubled for each further one
+CONNECT, READ = 20, 60  # timeouts for connecting, and for the next bytes, seconds
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
 class Access(NamedTuple):
-    """How a service is asked; see `ACCESS`."""
+    """Access settings for a service; see `ACCESS`."""
 
     anonymous: bool = False
     endpoint: str = ""
 
 
 def access_of(options: SourceOptions) -> Access:
-    """The rules about access among the options."""
+    """The access rules among the options."""
     rules = given_rules(options)
     return Access(rules.get("anonymous") == "yes", rules.get("endpoint", ""))
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of an address, if it is one that can be opened.
+    """Scheme of a URL.
 
     Raises
     ------
     DatapropsError
-        If it is not.
+        If the scheme is not supported.
     """
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES:
@@ -72,7 +72,7 @@ _systems: Cache[Any] = Cache(32)
 
 
 class _Redact(logging.Filter):
-    """Hides secrets in what fsspec logs."""
+    """Redacts secrets in fsspec's log messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redacted(record.getMessage()), None
@@ -80,11 +80,11 @@ class _Redact(logging.Filter):
 
 
 def system_of(url: str, access: Access) -> tuple[Any, str]:
-    """fsspec's file system of an address, and the path there."""
+    """fsspec's file system for a URL, and the path in it."""
     scheme = scheme_of(url)
     user = ""
     if scheme.startswith("http"):
-        # the password goes into a header, not into addresses that a library may log
+        # the password goes into a header, not into URLs that a library may log
         head, _, rest = url.partition("://")
         authority, slash, path = rest.partition("/")
         user, _, host = authority.rpartition("@")
@@ -113,8 +113,8 @@ def system_of(url: str, access: Access) -> tuple[Any, str]:
                 if access.endpoint:
                     options["endpoint_url"] = access.endpoint
             if scheme in ("gs", "gcs") and access.endpoint:
-                # the default one would first ask a gRPC service what kind of bucket it is, which an endpoint of one's own
-                # does not have, and wait a minute for the answer
+                # the default one would first query a gRPC service for the kind of bucket, which custom endpoints lack, and
+                # wait a minute for the answer
                 from gcsfs.core import GCSFileSystem  # pyright: ignore[reportMissingImports]
 
                 system = GCSFileSystem(**options)
@@ -134,7 +134,7 @@ def system_of(url: str, access: Access) -> tuple[Any, str]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """What the libraries in use raise when a request fails."""
+    """Exceptions that the libraries in use raise when a request fails."""
     known: list[type[BaseException]] = [OSError, ValueError, asyncio.TimeoutError]
     for module, names in (
         ("aiohttp", ("ClientError",)),
@@ -147,9 +147,9 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 
 def _judged(error: BaseException) -> tuple[int, str, bool]:
-    """Code and reason of a failure, and whether it may pass."""
+    """Error code and reason of a failure, and whether it is transient."""
     if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, _failures()):
-        error = error.__cause__  # fsspec calls a web server's every answer so when it asks about an object
+        error = error.__cause__  # fsspec raises FileNotFoundError for any HTTP error when it looks up an object
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kind = type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
@@ -172,12 +172,12 @@ def _judged(error: BaseException) -> tuple[int, str, bool]:
 
 
 def patiently(request: Callable[[], Result]) -> Result:
-    """Do what needs the network, more than once if need be.
+    """Run a request, with retries after transient failures.
 
     Raises
     ------
     OSError
-        With a reason that holds no address.
+        With a reason that contains no URL.
     """
     failures = _failures()
     code, reason = errno.EIO, ""

@@ -1,6 +1,6 @@
-"""Files here and elsewhere, by one set of functions: their places and names, whole files, listings, versions.
+"""Common functions for local and remote files: locations and names, whole files, listings, version tokens.
 
-How an address is asked: `connections`; random access to one file: `readers`.
+For connections see `connections`; for random access to one file, `readers`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dataprops.sources.remote.readers import identity
 from dataprops.util.budget import LARGEST, allowed, need, read_whole, refuse_size
 from dataprops.util.redact import is_url
 
-PIECE = 2**20  # bytes of a web server's answer that are read at once
-REQUESTS = 16  # at once, where each object is asked about
-DEPTH = 32  # of folders in an HTML listing
+PIECE = 2**20  # bytes of an HTTP response read at a time
+REQUESTS = 16  # concurrent requests, one per object
+DEPTH = 32  # maximum depth of folders in an HTML listing
 
-# what services tell of a version of an object
+# metadata fields that identify an object's version
 MARKS = ("ETag", "etag", "LastModified", "Last-Modified", "updated", "md5Hash", "mtime", "created")
 
 
 def joined(base: str, key: str) -> str:
-    """The place of a key below a base; names are quoted where the scheme wants it."""
+    """Location of a key below a base; names are quoted if the scheme requires it."""
     if not is_url(base):
-        return os.path.join(base, key)  # noqa: PTH118 - keys may hold bytes that are no UTF-8
+        return os.path.join(base, key)  # noqa: PTH118 - keys may contain bytes that are not UTF-8
     head, mark, query = base.partition("?")
     name = quote(os.fsencode(key), safe="/!$&'()*+,;=:@~") if scheme_of(base).startswith("http") else key
     return f"{head.rstrip('/')}/{name}{mark}{query}"
 
 
 def parent(location: str) -> str:
-    """The folder of a file; the query of an address stays, as it may be what opens the files beside it."""
+    """The folder of a file; a URL keeps its query, which may be needed to open the files beside it."""
     if not is_url(location):
         return os.path.dirname(location)  # noqa: PTH120
     head, mark, query = location.partition("?")
@@ -46,18 +46,18 @@ def parent(location: str) -> str:
 
 
 def name_of(location: str) -> str:
-    """Name of a file or folder, without what an address adds."""
+    """Name of a file or folder, without a URL's query."""
     path = urlsplit(location).path if location.lower().startswith("http") else location
     return unquote(posixpath.basename(path.rstrip("/"))) if is_url(location) else os.path.basename(location)  # noqa: PTH119
 
 
 def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008 - an immutable record
-    """A whole file that may be an image.
+    """Read a whole file that may be an image.
 
     Raises
     ------
     OSError
-        If it cannot be read, or has more than `budget.LARGEST` bytes, whatever the server promises.
+        If it cannot be read, or has more than `budget.LARGEST` bytes, whatever size the server declares.
     OverBudget
         See `budget.need`.
     """
@@ -66,14 +66,14 @@ def read_bytes(location: str, access: Access = Access()) -> bytes:  # noqa: B008
     system, path = system_of(location, access)
     if scheme_of(location).startswith("http"):
         return patiently(lambda: _streamed(system, path))
-    size = patiently(lambda: system.info(path))["size"] or 0  # of a listing: nothing is asked again
+    size = patiently(lambda: system.info(path))["size"] or 0  # from the cached listing: no further request
     refuse_size(size)
     need(size)
     return patiently(lambda: system.cat_file(path))
 
 
 def _streamed(system: Any, url: str) -> bytes:
-    """A file of a web server, piece by piece: a server may promise less than it sends, or inflate it on the way."""
+    """Read a file from a web server in pieces: the server may send more than it declares, or decompress on the fly."""
     import fsspec.asyn
 
     async def rest(most: int) -> bytes | None:
@@ -94,14 +94,14 @@ def _streamed(system: Any, url: str) -> bytes:
         data = fsspec.asyn.sync(system.loop, rest, most)
         if data is None:
             refuse_size(most + 1, most)
-        need(len(data))  # pyright: ignore[reportArgumentType] - fsspec tells no type
+        need(len(data))  # pyright: ignore[reportArgumentType] - fsspec is untyped
         return data  # pyright: ignore[reportReturnType]
     finally:
         system.loop.call_soon_threadsafe(answer.close)
 
 
 async def _answer(system: Any, url: str, **headers: str) -> Any:
-    """A web server's answer, its body not read yet."""
+    """An HTTP response whose body has not been read."""
     session = await system.set_session()
     answer = await session.get(system.encode_url(url), headers=headers or None, **system.kwargs)
     try:
@@ -113,7 +113,7 @@ async def _answer(system: Any, url: str, **headers: str) -> Any:
 
 
 def first_bytes(location: str, access: Access, count: int) -> bytes:
-    """The first bytes of a file at an address; empty if it cannot be read. The rest is not fetched."""
+    """The first bytes of a remote file; empty if it cannot be read. The rest is not downloaded."""
     import fsspec.asyn
 
     system, path = system_of(location, access)
@@ -129,12 +129,12 @@ def first_bytes(location: str, access: Access, count: int) -> bytes:
         if scheme_of(location).startswith("http"):
             return patiently(lambda: fsspec.asyn.sync(system.loop, begin))  # pyright: ignore[reportReturnType]
         return patiently(lambda: system.cat_file(path, start=0, end=count))
-    except OSError:  # also of an empty object, which has no such range
+    except OSError:  # also for an empty object, where the range is invalid
         return b""
 
 
 def _token(info: dict) -> int:
-    """A number that changes when the object does; -1 if the service has none."""
+    """A number that changes when the object does; -1 if the service provides none."""
     known = [str(info[name]) for name in MARKS if info.get(name)]
     if not known:
         return -1
@@ -143,7 +143,7 @@ def _token(info: dict) -> int:
 
 
 def listing(url: str, access: Access) -> dict[str, int]:
-    """Files below an address: key -> version token (-1: unknown).
+    """Files below a URL: key -> version token (-1: unknown).
 
     Raises
     ------
@@ -160,7 +160,7 @@ def listing(url: str, access: Access) -> dict[str, int]:
 
 
 def _linked(system: Any, url: str) -> list[str]:
-    """Files below an HTML listing, following links that lead further down."""
+    """Files below an HTML listing, found by following links into subfolders."""
     root = url.partition("?")[0].rstrip("/") + "/"
     query = url[len(url.partition("?")[0]) :]
     found: set[str] = set()
@@ -172,7 +172,7 @@ def _linked(system: Any, url: str) -> list[str]:
             below: list[str] = []
             for links in pool.map(lambda folder: patiently(lambda: system.ls(folder + query, detail=False)), folders):
                 for link in map(html.unescape, links):
-                    # sorting links of a server's listing are no files
+                    # sort links of a server's listing are not files
                     if not link.startswith(root) or "?" in link[len(root) :] or "#" in link or "/../" in link:
                         continue
                     if not link.endswith("/"):
@@ -185,7 +185,7 @@ def _linked(system: Any, url: str) -> list[str]:
 
 
 def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
-    """For each file a number that changes when the file does, -1 if unknown; no file is read, and each is asked about once."""
+    """A number per file that changes when the file does, -1 if unknown; one request per file, without reading it."""
 
     def one(location: str) -> int:
         try:
@@ -207,5 +207,5 @@ def version_tokens(locations: Sequence[str], access: Access) -> list[int]:
 
 
 def is_folder(location: str) -> bool:
-    """Whether a local path is a folder; an address is not asked."""
-    return not is_url(location) and os.path.isdir(location)  # noqa: PTH112 - names may hold bytes that are no UTF-8
+    """Whether a local path is a directory; False for URLs, without a request."""
+    return not is_url(location) and os.path.isdir(location)  # noqa: PTH112 - names may contain bytes that are not UTF-8

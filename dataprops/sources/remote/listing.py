@@ -1,4 +1,4 @@
-"""A folder at an address, ``s3://bucket/prefix`` or a listing of a web server, laid out as class/file or split/class/file."""
+"""A remote folder, ``s3://bucket/prefix`` or a web server's listing, laid out as class/file or split/class/file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dataprops.sources.table import SourceOptions
 from dataprops.util.cache import Cache
 from dataprops.util.redact import redacted
 
-_listed: Cache[dict[str, int]] = Cache(4_000_000, len)  # of this process's last scans: their version_tokens
+_listed: Cache[dict[str, int]] = Cache(4_000_000, len)  # version tokens of this process's last scans
 
 
 def list_files(location: str, options: SourceOptions) -> dict[str, int]:
-    """Files below an address: key -> version token.
+    """Files below a URL: key -> version token.
 
     Raises
     ------
@@ -41,13 +41,13 @@ def list_files(location: str, options: SourceOptions) -> dict[str, int]:
         ) from None
 
 
-TABLES = 200  # files beside the images that are fetched to look for labels
+TABLES = 200  # maximum number of files beside the images downloaded to search for labels
 _kinds: Cache[str] = Cache(1000)
-_handed: dict[tuple, dict[str, int]] = {}  # a listing that `kind_of` made is the one that the scan after it uses
+_handed: dict[tuple, dict[str, int]] = {}  # listings made by `kind_of`, for reuse by the next scan
 
 
 def kind_of(location: str, options: SourceOptions, of_containers: Callable[[Iterable[str]], str | None]) -> str:
-    """The row that a folder at an address needs: of images, or of containers if it holds no image."""
+    """The row of `SOURCES` for a remote folder: of images, or of containers if it has no images."""
     key = (location, access_of(options))
 
     def look() -> str:
@@ -61,12 +61,12 @@ def kind_of(location: str, options: SourceOptions, of_containers: Callable[[Iter
 
 
 def scan(location: str, options: SourceOptions) -> pd.DataFrame:
-    """List the images below an address; see `sources.Source`. Beside the listing, objects of unknown endings are asked how they begin.
+    """List the images below a URL; see `sources.Source`. For objects with unknown extensions, the first bytes are downloaded.
 
     Raises
     ------
     DatapropsError
-        If it cannot be listed, or holds no image.
+        If it cannot be listed, or contains no images.
     """
     key = (location, access_of(options))
     found = _handed.pop(key, None) or list_files(location, options)
@@ -93,7 +93,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 
 def _by_content(location: str, keys: Sequence[str], kinds: Sequence[str], options: SourceOptions) -> list[str]:
-    """The kinds of objects; those of unknown endings by their first bytes."""
+    """Kinds of the objects; for unknown extensions, from their first bytes."""
     out, access = list(kinds), access_of(options)
     unknown = [number for number, kind in enumerate(kinds) if kind == "unknown"]
 
@@ -109,12 +109,12 @@ def _by_content(location: str, keys: Sequence[str], kinds: Sequence[str], option
 
 
 def read(location: str, key: str, options: SourceOptions) -> bytes:
-    """The bytes of one object."""
+    """Read the bytes of one object."""
     return filesystems.read_bytes(filesystems.joined(location, key), access_of(options))
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
-    """A number for each object that changes when it does: from the listing; a web server is asked for each (HEAD)."""
+    """A number per object that changes when it does: from the listing; on a web server, one HEAD request each."""
     access = access_of(options)
     known = _listed.get((location, access), lambda: list_files(location, options))
     out = [known.get(key, -1) for key in keys]

@@ -1,4 +1,4 @@
-"""Random access to one file, local or at an address, kept open by the process while the file is the same."""
+"""Random access to a local or remote file, kept open by the process until the file changes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dataprops.sources.remote.connections import Access, patiently, scheme_of, s
 from dataprops.util.cache import Cache
 from dataprops.util.redact import is_url
 
-WHOLE = 2**30  # bytes of a container that is held in memory where a server sends no ranges
-MINUTES_KNOWN = 15  # that an open remote container is taken to be the same
+WHOLE = 2**30  # maximum size of a container held in memory if a server supports no ranges, bytes
+MINUTES_KNOWN = 15  # minutes for which a remote container is assumed unchanged
 
 
 class Reader(NamedTuple):
-    """Random access to one file; `range` may be called by several threads at once.
+    """Random access to one file; `range` is thread-safe.
 
     Attributes
     ----------
     size : int
-        Bytes.
+        File size, bytes.
     range : callable
-        range(start, stop) -> bytes; shorter only where the file ends.
+        range(start, stop) -> bytes; shorter only at the end of the file.
     """
 
     size: int
     range: Callable[[int, int], bytes]
 
     def file(self, buffer: int = 2**18) -> io.BufferedReader:
-        """A seekable file of its own over it."""
+        """A new seekable file object over the reader."""
         return io.BufferedReader(_RangeFile(self), buffer)
 
 
@@ -66,7 +66,7 @@ _readers: Cache[Reader] = Cache(64)
 
 
 def open_reader(location: str, access: Access = Access()) -> Reader:  # noqa: B008
-    """Random access to a file, kept by the process while the file is the same.
+    """Open a file for random access; cached by the process until the file changes.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def open_reader(location: str, access: Access = Access()) -> Reader:  # noqa: B0
 
 
 def identity(location: str, access: Access = Access()) -> tuple:  # noqa: B008
-    """What an open file is known by: a local one by its size and times, a remote one for some minutes."""
+    """Cache key of an open file: size and times if local; if remote, the URL for `MINUTES_KNOWN` minutes."""
     if is_url(location):
         return location, access, int(time.monotonic() / 60 / MINUTES_KNOWN)
     found = os.stat(location)  # noqa: PTH116
@@ -87,9 +87,9 @@ def identity(location: str, access: Access = Access()) -> tuple:  # noqa: B008
 
 
 def _local(location: str) -> Reader:
-    if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116 - a pipe would block who opens it
+    if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116 - opening a pipe would block
         raise OSError(errno.EINVAL, "not a file")
-    file = Path(location).open("rb")  # noqa: SIM115 - closed when no thread holds the reader any more
+    file = Path(location).open("rb")  # noqa: SIM115 - closed when the last thread releases the reader
 
     def fetch(start: int, stop: int) -> bytes:
         parts = []
@@ -110,7 +110,7 @@ def _remote(location: str, access: Access) -> Reader:
     if size is None:
         raise OSError(errno.EIO, "the server does not tell its size")
     if scheme_of(location).startswith("http") and size > 1:
-        # a server that knows no ranges answers with the whole file
+        # a server without range support returns the whole file
         if size <= WHOLE:
             first = patiently(lambda: system.cat_file(path, start=0, end=1))
             if len(first) == size:
@@ -130,7 +130,7 @@ def _remote(location: str, access: Access) -> Reader:
 
 
 def _sends_ranges(system: Any, path: str) -> bool:
-    """Whether a HTTP server honours a range, asked without reading the answer's body."""
+    """Whether an HTTP server honours range requests, tested without reading the response body."""
     import fsspec.asyn
 
     async def ask() -> bool:
