@@ -1,12 +1,12 @@
-"""Boxes of one colour near the edge - a sticker, a name that was blacked out - at one place in a part of one class.
+"""Boxes of one grey level near the edge (a sticker, a blacked-out name), at one location in part of a class.
 
-A box leaves neither strokes nor a pattern (`strokes`, `pixels_tell`): it is flat. Windows of a sixteenth of the side are looked
-at, and lying and upright ones of half the width for bars. Where such a window is flat and of one grey level in a part of one class
-and in almost no other image, more than chance explains among all windows and levels, its bearers are laid on each other: what all
-of them show in that level must end at once on all sides, as a box does; black around bodies ends elsewhere in each picture.
+A box is flat, so that it shows neither as strokes nor as a pattern (`strokes`, `pixels_tell`). Square windows of a sixteenth of the
+side are tested, and bars of half the width and twice the length. If a window is flat and of one grey level in part of a class and in
+almost no other image, significantly over all windows and levels, its images (the bearers) are superimposed: the area that they all
+show at that level must end abruptly on all sides, as a box does; black around bodies ends elsewhere in each image.
 
-Around a box its bearers show what the other images do. Where they show its level there far oftener, it is the ground of these
-pictures, white paper for instance, which all of them have in that place and many beyond it (`Box.ground`).
+Around a box, the bearers look like other images. If they show the box's level there far more often, it is not a box but the plain
+background of these images, e.g. white paper (`Box.ground`).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 
 from dataprops.util.chance import as_many
 
-WINDOWS = 16  # of the side: as long is a window
-EDGE = 0.1  # of the side: a box begins so near to the edge of the picture
-LARGEST = 0.5  # of the side: a box is no longer
-FLAT = 8.0  # grey levels between the darkest and the brightest pixel of a flat window
-BIN = 8  # grey levels: of one level are two windows within twice as much
-AGREE, ENDED = 0.85, 0.5  # of the bearers that show the level: within a box, and two pixels beside it
-BEYOND = 0.2  # of them, more than of the other images, that show it beside a box: it is the ground
+WINDOWS = 16  # windows per side
+EDGE = 0.1  # maximum distance of a box from the image edge, relative to the side
+LARGEST = 0.5  # maximum length of a box, relative to the side
+FLAT = 8.0  # maximum range of grey levels within a flat window
+BIN = 8  # grey levels per bin; windows within two adjacent bins have the same level
+AGREE, ENDED = 0.85, 0.5  # fraction of bearers that show the level: minimum within a box, maximum two pixels outside
+BEYOND = 0.2  # excess over the other images of bearers that show it outside: a plain background
 SHARE, IMAGES, PATIENTS, RATIO = (
     0.1,
     8,
     5,
     10.0,
-)  # as of other marks: of a class; images; patients; times the others' share
-LEVEL = 0.01  # chance of so uneven a share among all windows and levels
-TRIED = 12  # windows of each class, the most uneven first
+)  # as for other marks: fraction of the class; images; patients; ratio to the others' fraction
+LEVEL = 0.01  # significance level, corrected for all windows and levels
+TRIED = 12  # windows tried per class, most uneven first
 
 
 class Box(NamedTuple):
-    """A box: its class, its middle as fractions of the side, the share of its class, positions of the images that bear it; and of
-    a ground its grey level."""
+    """A box: its class, its centre as fractions of the side, the fraction of its class, positions of its bearers, and for a plain
+    background its grey level."""
 
     label: int
     row: float
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 
 class _Windows(NamedTuple):
-    """Middles [m, 2] of windows near the edge, and of each image the level and whether it is flat there [n, m]."""
+    """Centres [m, 2] of windows near the edge, and for each image their grey level and whether they are flat [n, m]."""
 
     middle: np.ndarray
     level: np.ndarray
@@ -58,7 +58,7 @@ class _Windows(NamedTuple):
 def _windows(thumbs: np.ndarray) -> _Windows:
     wide = max(2, thumbs.shape[1] // WINDOWS)
     shapes = [(wide, wide)]
-    if wide >= 4:  # of smaller pictures a bar is a line
+    if wide >= 4:  # in smaller images a bar is a line
         shapes += [(wide // 2, 2 * wide), (2 * wide, wide // 2)]
     parts = [_windows_of(thumbs, *shape) for shape in shapes]
     middle = np.concatenate([part.middle for part in parts])
@@ -76,7 +76,7 @@ def _windows_of(thumbs: np.ndarray, high: int, wide: int) -> _Windows:
     corners = np.array([(r, c) for r in rows for c in columns if at_edge(r, c)])
     at: np.ndarray = corners // np.array(steps)
     level, flat = (np.empty((len(thumbs), len(corners)), kind) for kind in (np.float32, bool))
-    for start in range(0, len(thumbs), 64):  # stays in the cache
+    for start in range(0, len(thumbs), 64):  # fits in the CPU cache
         part = thumbs[start : start + 64]
         low, top = (
             _windowed(part, (high, wide), extreme)[:, at[:, 0], at[:, 1]] for extreme in (np.minimum, np.maximum)
@@ -86,7 +86,7 @@ def _windows_of(thumbs: np.ndarray, high: int, wide: int) -> _Windows:
 
 
 def _windowed(images: np.ndarray, shape: tuple[int, int], extreme: np.ufunc) -> np.ndarray:
-    """Least (or largest) values of images [n, s, s] in windows of this shape that overlap by half, [n, rows, columns]."""
+    """Minimum (or maximum) of images [n, s, s] in windows of this shape that overlap by half, [n, rows, columns]."""
     for axis, length in zip((1, 2), shape, strict=True):
         step, last = max(1, length // 2), images.shape[axis] - length
         parts = [images[(slice(None),) * axis + (slice(i, last + i + 1, step),)] for i in range(length)]
@@ -95,13 +95,13 @@ def _windowed(images: np.ndarray, shape: tuple[int, int], extreme: np.ufunc) -> 
 
 
 def _uneven(level: np.ndarray, flat: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Class, window, lowest level, int64 [k, 3]: those that a part of one class shows and few others, the most uneven first."""
+    """Class, window, lowest level, int64 [k, 3], of those that part of a class shows and few others, most uneven first."""
     classes, bins = int(y.max()) + 1, 256 // BIN + 1
     size = np.bincount(y)
     count = np.zeros((classes, level.shape[1], bins))
     image, window = np.nonzero(flat)
     np.add.at(count, (y[image], window, (level[image, window] / BIN).astype(int)), 1)
-    count[..., :-1] += count[..., 1:]  # two adjacent bins: no level lies at the end of both
+    count[..., :-1] += count[..., 1:]  # pairs of adjacent bins, so that no level is split at a bin edge
     own = count / size[:, None, None]
     rest = (count.sum(0) - count) / (len(y) - size)[:, None, None]
     fits = (count >= IMAGES) & (own >= SHARE) & (own >= RATIO * rest)
@@ -111,7 +111,7 @@ def _uneven(level: np.ndarray, flat: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 class _Extent(NamedTuple):
-    """Rows and columns of a box, and by how much more of its bearers than of the others show its level beside it, at most."""
+    """Rows and columns of a box, and the largest excess of bearers over others that show its level next to it."""
 
     rows: slice
     columns: slice
@@ -119,8 +119,8 @@ class _Extent(NamedTuple):
 
 
 def _extent(shown: np.ndarray, others: np.ndarray, inside: tuple[int, int]) -> _Extent | None:
-    """The box around a pixel in the fractions of bearers, and of others, that show its level [s, s]; None if it is none, or does
-    not end at once."""
+    """The box around a pixel, from the fractions of bearers, and of others, that show its level [s, s]; None if there is no box or it
+    does not end abruptly."""
     side = len(shown)
     row, column = inside
     spans = []
@@ -144,16 +144,16 @@ def _extent(shown: np.ndarray, others: np.ndarray, inside: tuple[int, int]) -> _
 
 
 def boxes(thumbs: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Box]:
-    """The boxes of a set, at most one for each class: the one of the largest part of it.
+    """Boxes of a dataset, at most one per class: that of the largest fraction of it.
 
     Parameters
     ----------
     thumbs : float32 [n, s, s]
         Grey levels.
     y : int64 [n]
-        Classes, from 0 on.
+        Classes, from 0.
     patient : int64 [n]
-        Images of one patient count once for `PATIENTS`.
+        Patients; images of one patient count once for `PATIENTS`.
     """
     windows, level, flat = _windows(thumbs)
     found = _uneven(level, flat, y)

@@ -1,11 +1,11 @@
-"""What of the pixels tells the class without the content: overall properties, single regions, and marks that one class alone bears.
+"""Pixel cues other than the content that predict the class: global properties, single regions, and marks of one class.
 
-- *Properties* of the originals (brightness, contrast, sharpness, noise, compression, tone curve, colour) and of where things lie
-  (border, place of the body): a shallow tree on each, cross-validated, groups kept together.
-- *Regions*: the same on mean, spread and greatest value of each cell of an 8 x 8 grid. Beside what the whole picture tells, this is
-  a map; a cell at the edge that all but tells the class is suspect, one in the middle is what the picture is about.
-- *Marks*: a cell near an edge in which a part of one class, and almost no other image, shows the same pattern: a letter, a ruler, a
-  logo. A tree misses a mark that a fifth of a class bears. Thin ones, on whatever ground: `strokes`; flat ones: `boxes`.
+- *Properties* of the originals (brightness, contrast, sharpness, noise, compression, tone curve, colour) and of composition (border,
+  place of the body): a shallow tree on each, cross-validated with groups kept together.
+- *Regions*: the same on mean, spread and maximum of each cell of an 8 x 8 grid. Compared with the whole image this is a map: an edge
+  cell that nearly predicts the class is suspect, one in the middle is probably content.
+- *Marks*: an edge cell in which part of a class, and almost no other image, shows the same pattern: a letter, a ruler, a logo. A tree
+  misses a mark shown by a fifth of a class. Thin marks on any background are found by `strokes`, flat ones by `boxes`.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
 from dataprops.util.chance import as_many
 
-# not what a picture is about; brightness, where it sets one class apart so far: of nine sets as they are by 0.68 at most
+# not content; brightness only if it separates one class by `APART` (at most 0.68 in nine clean datasets)
 TECHNICAL = ("border", "brightness", "clipped range", "compression", "noise", "tone curve (gamma)")
 APART = 0.8  # score of one class against the rest
 DEPTH, LEAF = 3, 5
-MOST = 3000  # images looked at
-LEAST = 40  # images: of fewer only marks are sought
-MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # of a class; images; times the share of the rest
-MARKED_PATIENTS = 5  # whose images bear it, where patients are known
-MARK_LEVEL = 0.05  # chance that a pattern falls so unevenly, corrected for all that are looked at
-EVEN = 18.0  # grey levels, standard deviation between bearers of a mark of its brightest (or darkest) level, at most
-UNLIKE = 0.9  # of the other images that do not reach that level in the same cell
-EVEN_PIXELS, UNLIKE_PIXELS = 24.0, 0.94  # the same of single pixels, where the pattern is strongest
-SEEDS = 60  # images of each class whose patterns are sought in the others
-SAME_PATTERN = 0.7  # correlation of two cells, without what varies smoothly in them
-SAME_AS_MEAN = 0.75  # of a cell with the mean of those that resemble each other
-REFINED = 4  # patterns of a class and cell of which that is asked
-CLEAR = 12.0  # grey levels (RMS) of a pattern, at least
-LEAST_STROKES = 16  # pixels of the side: of fewer a letter has none
-FRAME = 0.05  # of the side: a border
-LEAST_FRAMED = round(1 / FRAME)  # pixels of the side: of smaller pictures the outermost pixels are content, no border
+MOST = 3000  # images used
+LEAST = 40  # with fewer images, only marks are searched for
+MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # fraction of the class; images; ratio to the fraction of the rest
+MARKED_PATIENTS = 5  # minimum patients among its bearers, if patients are known
+MARK_LEVEL = 0.05  # significance level of the pattern's distribution over classes, corrected for all tests
+EVEN = 18.0  # maximum standard deviation over the bearers of a mark's brightest (or darkest) level
+UNLIKE = 0.9  # fraction of other images that do not reach that level in the same cell
+EVEN_PIXELS, UNLIKE_PIXELS = 24.0, 0.94  # the same for single pixels where the pattern is strongest
+SEEDS = 60  # images of each class used as templates
+SAME_PATTERN = 0.7  # correlation of two cells after removal of smooth variation
+SAME_AS_MEAN = 0.75  # correlation of a cell with the mean of similar cells
+REFINED = 4  # templates refined per class and cell
+CLEAR = 12.0  # minimum contrast of a pattern, grey levels (RMS)
+LEAST_STROKES = 16  # minimum side in pixels; below it letters have no strokes
+FRAME = 0.05  # width of a border, relative to the side
+LEAST_FRAMED = round(1 / FRAME)  # minimum side in pixels; in smaller images the outermost pixels are content
 COLUMNS = ["kind", "name", "score", "class", "row", "column", "images"]
 
 PROPERTIES = {
@@ -59,23 +59,23 @@ PROPERTIES = {
 
 
 class Told(NamedTuple):
-    """One thing that tells the class.
+    """A cue that predicts the class.
 
     Attributes
     ----------
     kind : str
-        "property", "region", "mark", or "ground": a plain background at one place.
+        "property", "region", "mark", or "ground": a plain background at one location.
     name : str
-        Of the property, or where the region lies.
+        Name of the property, or location of the region.
     score : float
-        From guessing (0) to certainty (1), balanced accuracy under cross-validation; of a mark or ground the fraction of its class
-        that bears it.
+        Balanced accuracy under cross-validation, scaled from chance (0) to perfect (1); for a mark or ground, the fraction of its
+        class that shows it.
     label : str
         Class of a mark or ground, else "".
     cell : tuple of int
-        Row and column of a region; (-1, -1) of a property.
+        Row and column of a region; (-1, -1) for a property.
     images : tuple of int
-        Examples (ids): of a mark or ground images that bear it; else typical ones of each class.
+        Examples (ids): images that show the mark or ground; otherwise typical images of each class.
     level : int
         Grey level of a ground, else -1.
     """
@@ -90,7 +90,7 @@ class Told(NamedTuple):
 
 
 def place_name(row: int, column: int, grid: int = GRID) -> str:
-    """Where a cell lies, in words."""
+    """Description of a cell's location."""
     down = "top" if row < 2 else "bottom" if row >= grid - 2 else ""
     across = "left" if column < 2 else "right" if column >= grid - 2 else ""
     if down and across:
@@ -101,12 +101,12 @@ def place_name(row: int, column: int, grid: int = GRID) -> str:
 
 
 def at_edge(row: int, column: int, grid: int = GRID) -> bool:
-    """Whether a cell is one of the outermost."""
+    """Whether a cell is on the edge of the grid."""
     return row in (0, grid - 1) or column in (0, grid - 1)
 
 
 def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> list[Told]:
-    """What tells the class of a set with classes: every property and region with its score, and the marks; the best first of each."""
+    """Cues of a dataset with classes: all properties and regions with their scores, and the marks; best first within each kind."""
     used = images[images["pixels"].notna() & images["y"].notna()]
     sizes = used["y"].value_counts()
     used = used[used["y"].isin(sizes.index[sizes >= 2 * FOLDS])]
@@ -142,9 +142,9 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
 
 
 def typical(values: np.ndarray, y: np.ndarray, ids: np.ndarray, score: float) -> tuple[int, ...]:
-    """Images (ids) that show what tells the classes apart: of each the two whose values [n, m] lie nearest its medians, in turn.
+    """Typical images (ids) of each class: the two whose values [n, m] are closest to the class medians, interleaved.
 
-    None where the score is below what is told.
+    Empty if the score is below the reporting threshold.
     """
     if score < min(PROPERTY_SCORE, REGION_SCORE):
         return ()
@@ -161,7 +161,7 @@ def typical(values: np.ndarray, y: np.ndarray, ids: np.ndarray, score: float) ->
 def _thin(
     blocks: Blocks, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, group: np.ndarray
 ) -> list[Told]:
-    """The thin marks, of at most `strokes.MOST` images, as many of each class."""
+    """Thin marks, from at most `strokes.MOST` images, balanced over classes."""
     rng = np.random.default_rng([seed, 17])
     each = strokes.MOST // len(names)
     some = np.sort(np.concatenate([rng.permutation(np.nonzero(y == c)[0])[:each] for c in range(len(names))]))
@@ -172,7 +172,7 @@ def _thin(
 
 
 def _as_told(found: Sequence[strokes.Stroke | Box], names: list[str], ids: np.ndarray) -> list[Told]:
-    """Marks by their cells and the ids of some images that bear them."""
+    """Marks with their cells and the ids of some bearers."""
     out = []
     for mark in found:
         row, column = (min(int(at * GRID), GRID - 1) for at in (mark.row, mark.column))
@@ -184,7 +184,7 @@ def _as_told(found: Sequence[strokes.Stroke | Box], names: list[str], ids: np.nd
 
 
 def _joined(thin: list[Told], thick: list[Told]) -> list[Told]:
-    """Marks found in both ways, each once: of those of a class that lie beside each other the thin one."""
+    """Merge the marks of both searches; of adjacent marks of a class, the thin one is kept."""
     return [
         *thin,
         *(
@@ -199,7 +199,7 @@ def _joined(thin: list[Told], thick: list[Told]) -> list[Told]:
 
 
 def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
-    """`score_of`, and where a technical property sets one of several classes clearly apart, how far it tells that one."""
+    """`score_of`; for a technical property that clearly separates one of several classes, the score of that class if higher."""
     score = score_of(values, y, folds)
     if name not in TECHNICAL or y.max() < 2:
         return score
@@ -208,7 +208,7 @@ def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> f
 
 
 def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
-    """How far a shallow tree on these values [n, m] goes from guessing to knowing the class, cross-validated; at least 0."""
+    """Balanced accuracy of a shallow tree on these values [n, m], cross-validated and scaled from chance (0) to 1; at least 0."""
     from sklearn import config_context
     from sklearn.tree import DecisionTreeClassifier
 
@@ -216,7 +216,7 @@ def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
     if not np.ptp(values, axis=0).any():
         return 0.0
     found = np.zeros(len(y), np.int64)
-    # classes weigh the same; sklearn's own weights and checks take as long as the tree
+    # classes are weighted equally; sklearn's own weighting and validation take as long as the tree
     with config_context(skip_parameter_validation=True, assume_finite=True):
         for fold in np.unique(folds):
             test = folds == fold
@@ -250,8 +250,8 @@ def _properties(used: pd.DataFrame, thumbs: np.ndarray) -> dict[str, np.ndarray]
 
 
 def _known_steps(used: pd.DataFrame) -> list[str]:
-    """How coarsely the pictures are or were stored, by the files and by the pixels: those decoded by an older version do not say, and
-    are no class."""
+    """Columns of JPEG quantisation steps (from file headers and from pixels) that are known for all images: missing values, e.g. from
+    older versions, must not act as a category."""
     known = []
     if "jpeg_step" in used:
         unknown = used.loc[used["jpeg_step"].isna(), "format"]
@@ -263,7 +263,7 @@ def _known_steps(used: pd.DataFrame) -> list[str]:
 
 
 def _border(thumbs: np.ndarray) -> np.ndarray:
-    """Mean and spread of the outermost `FRAME` of the picture, and what it differs by from the ring within it, [n, 3]."""
+    """Mean and spread of the outermost `FRAME` of the image, and its mean's difference from the next ring inwards, [n, 3]."""
     side = thumbs.shape[1]
     width = round(FRAME * side)
     inner = np.zeros((side, side), bool)
@@ -288,13 +288,13 @@ def _cell_values(cell: np.ndarray) -> np.ndarray:
 
 
 def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells [n, c, c] without what varies smoothly in them, as directions [n, c * c], and their lengths.
+    """Cells [n, c, c] without smooth variation, as unit vectors [n, c * c], and their norms.
 
-    Polynomials up to the third degree: the outline of a body is one, a letter is not.
+    Smooth variation is a polynomial of up to the third degree: it fits the outline of a body, but not a letter.
     """
     side = cell.shape[1]
     x, y = np.meshgrid(*[np.linspace(-1, 1, side)] * 2)
-    degree = 3 if side >= 6 else 1  # of few pixels nothing would be left
+    degree = 3 if side >= 6 else 1  # with few pixels, a higher degree would leave nothing
     smooth = np.stack([x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)], -1).reshape(
         side * side, -1
     )
@@ -308,14 +308,14 @@ def _patterns(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _marks(
     cells: np.ndarray, y: np.ndarray, names: list[str], ids: np.ndarray, *, seed: int, group: np.ndarray
 ) -> list[Told]:
-    """Patterns that a part of one class shows in one cell, and almost no other image: the most frequent of each class and place."""
+    """Patterns in one cell of part of a class and almost no other image: the most frequent one per class and location."""
     best: dict[tuple[int, str], Told] = {}
     looks = len(names) * sum(place_name(row, column) != "middle" for row in range(GRID) for column in range(GRID))
     rng = np.random.default_rng([seed, 11])
     asked = {c: rng.permutation(np.nonzero(y == c)[0])[:SEEDS] for c in range(len(names))}
     for row in range(GRID):
         for column in range(GRID):
-            if place_name(row, column) == "middle":  # there the pictures show what they are about
+            if place_name(row, column) == "middle":  # the middle shows the content
                 continue
             shape, length = _patterns(cells[:, row, column])
             for c, seeds in asked.items():
@@ -324,7 +324,7 @@ def _marks(
                     continue
                 if not burnt_in(cells[:, row, column], told[1], shape * length[:, None]):
                     continue
-                patterns = (y == c).sum() / len(told[1])  # that so many images each can show
+                patterns = (y == c).sum() / len(told[1])  # number of such patterns possible in the class
                 if told[2] * looks * patterns > MARK_LEVEL:
                     continue
                 place = c, place_name(row, column)
@@ -335,18 +335,18 @@ def _marks(
 
 
 def _shows(shape: np.ndarray, length: np.ndarray, pattern: np.ndarray, size: np.ndarray, least: float) -> np.ndarray:
-    """Which cells [n] show which patterns [m], in direction and strength, bool [m, n]."""
+    """Which cells [n] show which patterns [m], by direction and strength, bool [m, n]."""
     cosine = pattern @ shape.T
     ratio = cosine * length[None, :] / np.maximum(size, 1e-3)[:, None]
-    # a white letter is as strong as what is behind it is dark
+    # a white letter's contrast depends on the darkness of its background
     return (cosine >= least) & (ratio > 0.35) & (ratio < 2.5)
 
 
 def burnt_in(cell: np.ndarray, bearers: np.ndarray, pattern: np.ndarray) -> bool:
-    """Whether the brightest pixel of a cell is as bright in one bearer of a pattern as in the other, and in few other images.
+    """Whether the brightest pixel of a cell has the same level in all bearers of a pattern and a lower one in most other images.
 
-    Or the darkest as dark; or the pixels where the pattern is strongest. A letter is written in one level wherever it lies in the
-    cell; outlines that many pictures share are not.
+    Or the darkest pixel, or the pixels where the pattern is strongest. A letter has one level wherever it lies in the cell; outlines
+    shared by many images do not.
     """
     flat = cell.reshape(len(cell), -1)
     others = np.delete(np.arange(len(flat)), bearers)
@@ -367,12 +367,12 @@ def burnt_in(cell: np.ndarray, bearers: np.ndarray, pattern: np.ndarray) -> bool
 def _mark(
     shape: np.ndarray, length: np.ndarray, y: np.ndarray, c: int, seeds: np.ndarray
 ) -> tuple[float, np.ndarray, float] | None:
-    """The fraction of the class that shows the most frequent pattern of its own, these images, and p of so uneven a share."""
+    """Fraction of the class that shows its most frequent specific pattern, these images, and the p-value of that distribution."""
     if not len(seeds):
         return None
     own = y == c
     alike = _shows(shape, length, shape[seeds], length[seeds], SAME_PATTERN)
-    # the mean of those that resemble a seed is the mark without what is behind it
+    # averaging the images similar to a seed removes the background of the mark
     worth = alike[:, own].sum(1) - MARK_RATIO * alike[:, ~own].sum(1)
     first = np.argsort(-worth, kind="stable")[:REFINED]
     bearing = alike[first] & own

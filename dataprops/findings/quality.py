@@ -1,9 +1,8 @@
-"""Bad pictures: what is wrong with a single image, beside the others of its set.
+"""Image-quality faults: what is wrong with a single image compared with the rest of its dataset.
 
-Measured on the originals where that matters (`imaging.measures`). A fault has two conditions: the image lies beyond a fence that
-the set itself draws (quartiles and their distance, as in Tukey's box plot), and beyond a floor that does not depend on the set, so
-that a set of very even images has no faults by their least difference.
-A blank image has no other fault, unless it is white: that may be the exposure.
+Measured on the originals where resolution matters (`imaging.measures`). A fault has two conditions: the image is beyond a fence
+computed from the dataset (quartiles and interquartile range, as Tukey's), and beyond a fixed limit, so that in a very uniform dataset
+tiny differences are not faults. A blank image has no other fault, except overexposure if it is white.
 """
 
 from __future__ import annotations
@@ -20,46 +19,46 @@ from dataprops.findings.upright import likeness
 from dataprops.imaging.measures import quality_of, reduction
 from dataprops.util.numbers import percent
 
-LEAST = 20  # images, below which a set has no fences
-TAIL = (0.15, 0.25)  # quantiles of the images within the quartiles' fences, through which a tail is drawn
-CHANGED = -0.2  # likeness of a changed picture, at most: 1 is as the others, -1 as they are when changed
-SURE = 0.75  # of how sure the classifier is of all but one in twenty of the pictures
-LIKE_TAIL = (0.05, 0.15)  # as `TAIL`, of this likeness, whose tail falls faster
-BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of the steps between blocks (JPEG of quality 10 to 20); pixels along a side
-# a set of several kinds of picture has fences far outside of each: beyond them or not, an image is odd that has at most this part
-# of what all but a rare one have
+LEAST = 20  # minimum images for computing fences
+TAIL = (0.15, 0.25)  # quantiles of the images within the quartile fences that define an exponential tail
+CHANGED = -0.2  # maximum likeness of a transformed image: 1 is typical of the dataset, -1 of transformed images
+SURE = 0.75  # fraction of the likeness that all but one in twenty images reach
+LIKE_TAIL = (0.05, 0.15)  # as `TAIL`, for likeness, whose tail falls faster
+BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of steps at block borders (JPEG quality 10 to 20); pixels along a side
+# in mixed datasets the fences lie far outside each kind: an image is also odd at no more than `APART` of the value that all but `RARE`
+# of the images exceed
 APART, RARE = 0.33, 0.1
-HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEGs of quality 25 and 75
-USUAL = 0.03  # of the images, from which a shape is one that the set has, lying the other way
-FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # of the images, images at least, octaves: another camera's format
-DARK, FLAT = 78, 50  # grey levels: greatest 99 % quantile of a dark image, and greatest span of one of low contrast
-MOST_WHITE = 0.5  # of the pixels: of a picture of little contrast that is overexposed
-CUT = 0.05  # of the pixels, cut off at white and at black
-CLIPPED, ONE_LEVEL = 0.1, 0.02  # of the pixels cut off at white alone; of them at the greatest level
-# of the pixels that are white: of an overexposed picture that is paler than all others; what is told as white in words
+HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEG quality 25 and 75
+USUAL = 0.03  # fraction of images from which the opposite orientation of a shape is normal
+FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # another format: fraction of images; images; octaves
+DARK, FLAT = 78, 50  # grey levels: maximum 99 % quantile of a dark image; maximum range of low contrast
+MOST_WHITE = 0.5  # fraction of pixels in an overexposed image of low contrast
+CUT = 0.05  # fraction of pixels clipped at white, and at black
+CLIPPED, ONE_LEVEL = 0.1, 0.02  # fraction of pixels clipped at white only; those at the maximum level
+# fraction of white pixels: minimum in an overexposed image paler than all others; reported as white pixels in the message
 ANY_WHITE, WHITE = 0.01, 0.2
-# of an overexposed picture: grey level of its darkest, of the darkest of one that is paler than all others
+# minimum grey level of the darkest pixels of an overexposed image; the same if it is paler than all others
 NOT_BLACK, LIFTED = 40, 100
-ON_WHITE = 0.2  # of the pictures, that stand on white, from which this is the set's own ground
-GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; of a set that is grainy itself
-EVEN = (0.9, 1.5)  # of them, the noise of the picture as a whole
-# grey levels of noise of each channel by itself; times as grainy must be what is grainy in all channels alike (grass, gravel, fur)
+ON_WHITE = 0.2  # fraction of images with white areas, from which white is the normal background
+GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; the same in a grainy dataset
+EVEN = (0.9, 1.5)  # bounds of the noise of the whole image, relative to that
+# grey levels of noise per channel; factor for noise equal in all channels, which may be texture (grass, gravel, fur)
 BY_CHANNEL, GRAINIER = 10.0, 1.5
-BLEACHED = 0.1  # of the pixels, cut off at white in an overexposed picture, where none is black
-# of the pixels, of one level; standard deviation of the grey levels, with so many of one level
+BLEACHED = 0.1  # fraction of pixels clipped at white in an overexposed image without black
+# fraction of pixels of one level; standard deviation of the grey levels, and the fraction of one level required with it
 EMPTY, FAINT, SOME_EVEN = 0.85, 25.0, 0.5
-ALL_BRIGHT = 200  # grey level of the darkest pixels, from which a picture of little contrast is overexposed
-SINGLE = 0.02  # of the pixels, that are black or white and stand alone
-COLOURED = (0.2, 1.0)  # grey levels: greatest mean difference of two channels of a grey image; least one of a coloured
-# greatest `edges` and `half_edges` of a blurred picture, and greatest part of the set's median that it has
+ALL_BRIGHT = 200  # grey level of the darkest pixels, from which low contrast is overexposure
+SINGLE = 0.02  # fraction of isolated black or white pixels
+COLOURED = (0.2, 1.0)  # grey levels between channels: maximum of a grey image, minimum of a coloured one
+# maximum `edges` and `half_edges` of a blurred image; maximum ratio to the dataset's median
 BLURRED, HALF_BLURRED, SOFTER = 0.25, 0.33, 0.75
-# greatest `edges` of one blurred in one direction, and least octaves by which those across are sharper
+# for blur in one direction: maximum `edges`, and minimum octaves by which the perpendicular direction is sharper
 MOVED, STREAK = 0.35, 0.45
-NO_EDGE, SHARP = 0.19, 0.35  # `edges` of a picture without an edge, beside a set whose median is sharp
+NO_EDGE, SHARP = 0.19, 0.35  # maximum `edges` of an image without sharp edges; minimum median of a sharp dataset
 
 
 class Fault(NamedTuple):
-    """A fault of an image: its id, the fault's name, its measure, and what is wrong in words."""
+    """A fault of an image: its id, the fault's name, the measured value, and a description."""
 
     image: int
     fault: str
@@ -70,27 +69,28 @@ class Fault(NamedTuple):
 def _fence(
     values: np.ndarray, spread: float, tail: tuple[float, float] = TAIL, beyond: float = 2.0
 ) -> tuple[float, float, float]:
-    """Median, and the fences below and above; NaN where nothing was measured.
+    """Median, lower and upper fence; NaN if nothing was measured.
 
-    Each lies `beyond` quartile distances (at least `spread`) beyond its quartile, and at least where the set's own tail, an
-    exponential through two of its quantiles (`tail`), would leave one image: a set of wide spread has no outliers in its tail.
+    A fence is `beyond` interquartile ranges (of at least `spread`) beyond its quartile, and at least where the dataset's own tail, an
+    exponential through two of its quantiles (`tail`), is expected to leave one image: widely spread datasets have no outliers in their
+    tails.
     """
     known = values[~np.isnan(values)]
-    if not len(known):  # images of a few pixels have neither focus nor noise
+    if not len(known):  # images of a few pixels have neither focus nor noise values
         return float("nan"), float("nan"), float("nan")
     low, middle, high = (float(v) for v in np.quantile(known, [0.25, 0.5, 0.75]))
     width = max(high - low, spread)
     fences = [low - 2 * width, high + 2 * width]
-    usual = known[(known >= fences[0]) & (known <= fences[1])]  # so that outliers draw no tail themselves
+    usual = known[(known >= fences[0]) & (known <= fences[1])]  # so that outliers do not affect the tail
     outer, inner = tail
-    left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the distance of the two quantiles
+    left = max(np.log(outer * len(usual)), 0.0) / np.log(inner / outer)  # times the quantiles' distance
     far, near, near_top, far_top = np.quantile(usual, [outer, inner, 1 - inner, 1 - outer]).tolist()
     below, above = low - beyond * width, high + beyond * width
     return middle, min(below, far - (near - far) * left), max(above, far_top + (far_top - near_top) * left)
 
 
 def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
-    """The faults of a set's readable images, image by image.
+    """Faults of a dataset's readable images, sorted by image.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
         *_shape(used),
         *_colour(used),
     ]
-    # a grey or a small picture looks like its negative no more than others do
+    # grey or small images still show their orientation and polarity
     spoilt = {fault.image for fault in found if fault.fault not in ("grey_among_colour", "odd_size", "odd_aspect")}
     found += _lying(used, blocks, seed, spoilt)
     blank, noise = ({fault.image for fault in found if fault.fault == name} for name in ("blank", "noise"))
     kept = (f for f in found if f.fault in ("blank", "overexposed") or f.image not in blank)
-    # contrast is that of a large image brought to a smaller size, where noise is grey
+    # contrast is measured after downscaling, which averages noise to grey
     kept = (f for f in kept if f.fault != "low_contrast" or f.image not in noise)
     return sorted(kept, key=lambda f: (f.image, f.fault))
 
@@ -132,32 +132,32 @@ def _column(used: pd.DataFrame, name: str) -> np.ndarray:
 
 def _blank(used: pd.DataFrame) -> list[Fault]:
     within = _column(used, "high") - _column(used, "low")
-    # a set of line drawings is nearly of one colour throughout
+    # line drawings are all nearly of one colour
     usual = float(np.nanmedian(is_blank(used)))
     return _rows(used, is_blank(used) & (usual < 0.5), "blank", within, "shows nothing: all grey levels within {:.0f}")
 
 
 def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
-    """Which images are overexposed, bool; `flat` are those of little contrast."""
+    """Which images are overexposed, bool [n]; `flat`: images of low contrast."""
     mean, low, white = (_column(used, name) for name in ("mean", "low", "white"))
     usual = float(np.nanmedian(mean))
-    # paler throughout than what is pale in the set
+    # paler throughout than the palest images of the dataset
     over = (low >= LIFTED) & (255 - mean <= APART * (255 - np.nanquantile(mean, 1 - RARE)))
     over &= ~flat | (white >= MOST_WHITE) | (low >= ALL_BRIGHT)
-    # a bright kind of picture among dark ones is not overexposed where nothing of it is white
+    # bright images in a dark dataset are not overexposed unless some of them is white
     over &= (white >= ANY_WHITE) | (low >= ALL_BRIGHT)
     brighter = mean >= min(1.2 * usual, 0.5 * (usual + 255))
-    over |= brighter & flat & (low >= ALL_BRIGHT)  # also in a set whose brightness varies much
-    # brighter than usual, cut off at white, also in single channels, and black nowhere
+    over |= brighter & flat & (low >= ALL_BRIGHT)  # also in datasets of widely varying brightness
+    # brighter than usual, clipped at white (also in single channels), and without black
     cut = _column(used, "cut_high")
     bleached = (low >= NOT_BLACK) & (cut >= np.where(low > _fence(low, 20)[2], CUT, BLEACHED))
-    if _on_white(used):  # then more of it is white than of any other
+    if _on_white(used):  # then it must also have more white than the other images
         bleached &= white > _fence(white, 0.03)[2]
     return over | brighter & bleached
 
 
 def _on_white(used: pd.DataFrame) -> bool:
-    """Whether so many pictures are white in some part that it is the ground of what they show."""
+    """Whether so many images have white areas that white is the normal background."""
     return bool((np.fmax(_column(used, "white"), _column(used, "cut_high")) >= CUT).mean() > ON_WHITE)
 
 
@@ -165,10 +165,10 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     low, high, white = (_column(used, name) for name in ("low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
-    dark |= (high <= DARK) & (high <= APART * np.nanquantile(high, RARE))  # of a set of many brightnesses
+    dark |= (high <= DARK) & (high <= APART * np.nanquantile(high, RARE))  # in a dataset of many brightnesses
     within = high - low
     middle, bottom, _ = _fence(np.log2(within + 8), 0.15)
-    # a dark image has black; one without is grey throughout, whatever else it is
+    # a dark image contains black; without black it is of low contrast
     flat = (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle)
     flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
     flat &= ~(dark & (low < 0.4 * high))
@@ -212,14 +212,14 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
 
 
 def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Which images have a range that was cut off at white, and which at both ends, bool."""
+    """Which images are clipped at white, and which at both ends, bool [n]."""
     cut_high, clipped = _column(used, "cut_high"), _column(used, "clipped")
     both = np.fmin(_column(used, "cut_low"), cut_high)
     _, _, top = _fence(np.log2(both + 0.01), 0.3)
-    # on white of one level the colours of drawings are pure, and nothing was cut off
+    # with a uniform white background, pure colours of drawings are not clipping
     drawn = (clipped >= CUT).mean() > ON_WHITE
     at_both = (np.log2(both + 0.01) > top) & (both >= CUT) & (not drawn)
-    # white paper is of several levels, and what was cut off of one
+    # white paper spans several levels, clipping one
     most = np.fmax(cut_high, clipped)
     _, _, top = _fence(np.log2(most + 0.01), 0.3)
     highest = (np.log2(most + 0.01) > top) & (most >= CLIPPED) & (clipped >= ONE_LEVEL)
@@ -227,7 +227,8 @@ def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearly_blank(used: pd.DataFrame, known: np.ndarray) -> list[Fault]:
-    """Frames beside what should be seen, pages of text: nearly all of one level, or of next to no contrast; not of those `known`."""
+    """Images showing almost nothing (empty frames, pages of text): nearly all of one level, or almost without contrast; not those
+    `known`."""
     even, spread = _column(used, "flat"), _column(used, "spread")
     rest = 1.01 - even
     usual, bottom, _ = _fence(np.log2(rest), 0.3)
@@ -250,11 +251,11 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
     edges, half = _column(used, "edges"), _column(used, "half_edges")
     usual, soft = _softer(edges)
     blurred = soft & (edges <= BLURRED)
-    # pictures of any sharpness draw no fence, but where most are sharp one without an edge is blurred
+    # if sharpness varies there is no useful fence, but in a mostly sharp dataset images without sharp edges are blurred
     blurred |= (edges <= NO_EDGE) & (usual >= SHARP)
     half_usual, soft = _softer(half)
     half_blurred = soft & (half <= HALF_BLURRED) & ~blurred
-    # in one direction, as by motion
+    # in one direction, e.g. motion blur
     streak = np.log2(_column(used, "streak"))
     _, bottom, _ = _fence(np.log2(edges) - streak, 0.4, beyond=1.0)
     moved = (np.log2(edges) - streak < bottom) & (edges <= MOVED) & (streak >= STREAK) & ~blurred & ~half_blurred
@@ -285,22 +286,22 @@ def _sharpness(used: pd.DataFrame) -> list[Fault]:
 
 
 def _noise(used: pd.DataFrame, blurred: np.ndarray) -> list[Fault]:
-    """Noise of every pixel, of each channel, and of single pixels; not of those that are blurred."""
+    """Noise of all pixels, of single channels, and of isolated pixels; not of blurred images."""
     noise = _column(used, "noise")
-    # texture leaves some part of a picture smooth, and some coarser than the rest; noise is everywhere the same
+    # texture leaves some parts smooth and others coarser; noise is the same everywhere
     grain = np.where(np.isnan(_column(used, "grain")), noise, _column(used, "grain"))  # too small for blocks
     _, _, top = _fence(np.log2(grain + 0.5), 0.4)
     known = grain[~np.isnan(grain)]
     very = max(VERY_GRAINY, 3 * float(np.quantile(known, 0.75)) if len(known) else 0.0)
     texture = _column(used, "colour") > COLOURED[0]
     noisy = (np.log2(grain + 0.5) > top) & (grain >= GRAINY) | (grain >= np.where(texture, GRAINIER * very, very))
-    # noise of single pixels falls by the factor by which a large image was reduced, texture by less
+    # pixel noise falls by the factor by which a large image was downscaled, texture by less
     alone = noise * reduction(used[["width", "height"]].max(axis=1).to_numpy(float))
     noisy &= (alone >= EVEN[0] * grain) & (alone <= EVEN[1] * grain)
     by_channel = np.nan_to_num(_column(used, "colour_grain"))
     _, _, top = _fence(np.log2(by_channel + 0.5), 0.4)
     noisy |= (np.log2(by_channel + 0.5) > top) & (by_channel >= BY_CHANNEL)
-    # single black and white pixels leave the smoothest parts as they are
+    # isolated black and white pixels do not affect the smoothest parts
     single = np.nan_to_num(_column(used, "single"))
     _, _, top = _fence(np.log2(single + 0.01), 0.3)
     salted = (np.log2(single + 0.01) > top) & (single >= SINGLE)
@@ -317,7 +318,7 @@ def _noise(used: pd.DataFrame, blurred: np.ndarray) -> list[Fault]:
 
 
 def _softer(edges: np.ndarray) -> tuple[float, np.ndarray]:
-    """Median, and which pictures are softer than the set's fence, bool [n]."""
+    """Median, and which images are less sharp than the dataset's fence, bool [n]."""
     middle, bottom, _ = _fence(np.log2(edges), 0.2, beyond=1.0)
     return 2**middle, (np.log2(edges) < bottom) & (edges <= SOFTER * 2**middle)
 
@@ -327,9 +328,9 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
     _, _, top = _fence(blocks, 0.1)
     large = used[["width", "height"]].min(axis=1).to_numpy(float) >= LEAST_BLOCKS
     of_pixels = _column(used, "step")
-    # a smooth picture shows blocks where its pixels say that they were stored well
+    # smooth images look blocky: if the pixels show fine quantisation, they are not heavily compressed
     blocky = (blocks > top) & (blocks >= BLOCKY) & large & ~((of_pixels > 0) & (of_pixels < HEAVY))
-    # of the file, or of the JPEG that its pixels were; what is finer than usual is all alike
+    # of the file, or of an earlier JPEG recovered from its pixels; steps finer than `FINE` are treated as equal
     of_file = used["jpeg_step"].to_numpy(float) if "jpeg_step" in used else np.full(len(used), np.nan)
     steps = np.fmax(np.fmax(of_file, of_pixels), FINE)
     _, _, most = _fence(np.log2(steps), 0.3)
@@ -360,7 +361,7 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     small, large = np.quantile(side, [RARE, 1 - RARE])
     size = (side < small - 1) | (side > large + 1)
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
-    # a camera that was turned makes no odd picture, nor does its other format: where both ways are usual, all count as lying one way
+    # a rotated camera makes no odd shape: if both orientations are common, all count as the usual one
     usual = float(np.median(aspect))
     if abs(usual) >= 0.2 and (np.abs(aspect + usual) < 0.2).mean() >= USUAL:
         aspect = np.copysign(aspect, usual)
@@ -390,21 +391,21 @@ def _colour(used: pd.DataFrame) -> list[Fault]:
 
 
 def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int]) -> list[Fault]:
-    """Images that a classifier taught by the set takes for turned ones, or for negatives: the likelier of these."""
+    """Images that the dataset's own classifiers consider rotated or inverted; the more likely of these."""
     ids = used.loc[~is_blank(used), "image"].to_numpy(np.int64)
     like = likeness(
         blocks,
         ids,
         seed,
         learnt=~np.isin(ids, list(spoilt)),
-        # a changed picture has the opposite score: where all are told surely, what is told less surely was not changed
+        # a transformed image has the opposite score: if all scores are confident, an unconfident image was not transformed
         bound=lambda score: min(_fence(score, 0.05, LIKE_TAIL)[1], CHANGED, -SURE * float(np.quantile(score, 0.05))),
     )
     if not like:
         return []
     least = np.stack([one.score for one in like.values()])
     odd = np.stack([one.odd for one in like.values()])
-    best = np.where(odd, least, np.inf).argmin(0)  # a scan upside down may look like a negative
+    best = np.where(odd, least, np.inf).argmin(0)  # an upside-down scan may resemble a negative
     found = []
     for n, change in enumerate(like):
         text = f"seems {change.words}: on a scale from -1 (so changed) to 1 (as the others are) it has {{:.1f}}"

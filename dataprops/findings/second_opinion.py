@@ -1,32 +1,33 @@
-"""What witnesses that have not seen a label say of it: the reference classifier, and the nearest other images.
+"""Label errors from witnesses that have not seen the label: the reference classifier, and the nearest other images.
 
-- The probe's held-out probabilities (`probe.held_out`: grouped folds, so that a patient does not vouch for himself).
-- The labels of the nearest distinct images of other groups, exact and already known: (votes for a class + its share) / (voters + 1).
-- The same of the images whose features (the probe's, before it has seen a label) have the largest cosine with the image's own: pixels
-  alone call two pictures near that are equally dark.
-- A second classifier of the same features and folds that is not linear in them (`probe.measure.held_out_curved`).
-- Of sets of at most `probe.ridge.MANY` images such a classifier of edges, and one of tones (`probe.descriptors`).
+Witnesses, each giving class probabilities:
 
-Of small sets the probabilities of all classifiers are averaged over several divisions into folds (`probe.measure.held_out_averaged`).
+- The probe's held-out probabilities (`probe.held_out`; folds are grouped, so that no patient is in both training and test).
+- The labels of the nearest distinct images of other groups, by exact distance: (votes for a class + its frequency) / (voters + 1).
+- The same for the images with the largest cosine of the probe's features, computed without labels: pixel distances alone consider
+  any two equally dark images near.
+- A second, nonlinear classifier of the same features and folds (`probe.measure.held_out_curved`).
+- For datasets of at most `probe.ridge.MANY` images, such a classifier of edges, and one of tones (`probe.descriptors`).
 
-The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents, and one offset for each
-class, are those under which the given labels are most likely: few numbers, so that single wrong labels do not shape them, and the
-result is calibrated on the set itself. Where the witnesses tell nothing of the labels beyond the sizes of the classes
-(likelihood-ratio test), the given labels are believed but for a hint, and nothing is suspect.
+For small datasets, all classifiers' probabilities are averaged over several fold assignments (`probe.measure.held_out_averaged`).
 
-The score of a label given as g is the probability that it is wrong if class c is written as g with probability T_cg: the sum over
-c != g of joint_c T_cg, divided by the sum over all c. T is estimated from the joint probabilities in one step from 2 % of noise, and
-then drawn by two thirds towards equal chances for all wrong classes: classes that are often taken for each other count more, as do
-their suspects.
+The joint probability of class c is proportional to prior(c) times the product of p_w(c)^a_w. The exponents and one offset per class
+maximise the likelihood of the given labels: so few parameters that single wrong labels hardly affect them, and the result is
+calibrated on the dataset itself. If the witnesses do not predict the labels better than the class frequencies (likelihood-ratio
+test), the given labels are trusted almost fully, and nothing is suspect.
 
-How many labels are wrong: a share e of the labels is taken to be drawn at random, so that the given label has the probability
-(1 - e) joint + e / classes, all numbers fitted at once. Witnesses that err on hard images are explained by exponents; a label that
-contradicts them however sure they are, and in any class, only by e. The 95 % interval is that of the profile likelihood, and begins
-at 0 wherever the witnesses' own errors explain what is seen (also where the labels cannot be learnt).
+The score of a given label g is the probability that it is wrong if class c is recorded as g with probability T_cg: the sum over
+c != g of joint_c T_cg, divided by the sum over all c. T is estimated from the joint probabilities in one step from 2 % noise, then
+shrunk by 70 % towards uniform errors: frequently confused classes get more weight, as do their suspects.
 
-Where nearly all images are told equally surely, that cannot be seen: each label might be wrong with the same small probability. A
-second question is then asked of the classifiers' margins, log p(given) - log p(best other): hard images are the tail of the other
-images' margins, wrong labels a hump of their own. Where that lies is known, as the margins of labels that are exchanged on purpose.
+Number of wrong labels: a fraction e of the labels is modelled as drawn uniformly at random, so that the given label has probability
+(1 - e) joint + e / classes; all parameters are fitted jointly. Witnesses that err on hard images are explained by exponents; labels
+that contradict confident witnesses, in any class, only by e. The 95 % interval is from the profile likelihood; it starts at 0
+whenever the witnesses' own errors explain the data (also if the labels cannot be learnt).
+
+If nearly all images are classified with equal confidence, this fails: each label could be wrong with the same small probability. A
+second test then uses the classifiers' margins, log p(given) - log p(best other): hard images form the tail of the margins, wrong
+labels a separate mode. Its location is known from the margins of deliberately exchanged labels.
 """
 
 from __future__ import annotations
@@ -44,40 +45,40 @@ from dataprops.probe.folds import LEAST, MOST
 from dataprops.util.files import write_arrays
 
 LEAST_CLASS = 5
-NEAR = 15  # voters
-LEARNT = 15.0  # nats by which they beat the sizes of the classes, at least; random labels came to 10 once in 60 sets
-HINT = 0.01  # weight of witnesses that tell nothing clear: they order the labels, and call none suspect
-LARGEST = 6.0  # exponent
-RANDOM = 0.8  # share of the labels that is taken for random, at most
-NOISE = 0.02  # share of wrong labels that the estimate of T starts from
-OWN_NOISE = 0.3  # weight of the estimated T; the rest is equal chances
-PRECISE = 1e-7  # of a mean negative log-likelihood, relative: far below what an interval turns on
-APART = 2.0  # nats by which a hump of wrong labels must explain the margins better than a tail; in 54 draws as published up to 1.2
-TOLD = 0.9  # quantile of the margins of wrong labels, above which the middle one of the given labels lies where classes are told
-PLANTED = 800  # margins of exchanged labels, of which the hump is made
-ANY = 1e-3  # of the margins may lie anywhere
-SHOWN = 2.5  # nats by which wrong labels must explain the labels better: twice that is chi-squared, one in 80 sets by chance
-SHOWN_BY_FEW = 5.0  # without edges and tones, whose witnesses err on other images: 52 draws as published came to 4.7
+NEAR = 15  # neighbours that vote
+LEARNT = 15.0  # minimum log-likelihood gain over class frequencies, nats; random labels reached 10 once in 60 datasets
+HINT = 0.01  # weight of uninformative witnesses: they rank the labels, but make none suspect
+LARGEST = 6.0  # maximum exponent
+RANDOM = 0.8  # maximum fraction of labels modelled as random
+NOISE = 0.02  # fraction of wrong labels from which the estimate of T starts
+OWN_NOISE = 0.3  # weight of the estimated T; the rest is uniform
+PRECISE = 1e-7  # relative tolerance of the mean negative log-likelihood, far below what affects the interval
+APART = 2.0  # minimum gain of a separate mode over a tail, nats; 54 samples of unmodified datasets reached 1.2
+TOLD = 0.9  # the median margin of given labels must exceed this quantile of wrong labels' margins
+PLANTED = 800  # margins of exchanged labels that define the mode
+ANY = 1e-3  # fraction of outliers in the mixture of margins
+SHOWN = 2.5  # minimum gain in nats from wrong labels; twice that is chi-squared: one dataset in 80 by chance
+SHOWN_BY_FEW = 5.0  # without edges and tones, whose errors differ: 52 samples of unmodified datasets reached 4.7
 
 
 class Opinions(NamedTuple):
-    """What the witnesses say of n labelled images.
+    """Witnesses' opinions on n labelled images.
 
     Attributes
     ----------
     image : int64 [n]
     classes : list of str
     y : int64 [n]
-        The given class, as a place in `classes`.
+        The given class, as an index of `classes`.
     joint, near : float64 [n, classes]
-        Probabilities; `near` of the nearest images alone.
+        Joint probabilities; those from the nearest images alone.
     probe, alike, curved, averaged : float64 [n, classes] or None
-        Of the reference classifier, of the nearest by its features, of the second classifier, and of the first one averaged over
-        divisions into folds; None for sets of more than `probe.folds.MOST` images.
+        Probabilities from the reference classifier, the nearest images by its features, the second classifier, and the first one
+        averaged over fold assignments; None for datasets of more than `probe.folds.MOST` images.
     described : float64 [m, n, classes] or None
-        Of the classifiers of edges and tones; m is 0 or 2.
+        Probabilities from the classifiers of edges and tones; m is 0 or 2.
     sample : Opinions or None
-        Of such a set: what all witnesses say of the images that the reference classifier was asked about.
+        For such datasets: all witnesses' opinions on the sample that the reference classifier was run on.
     """
 
     image: np.ndarray
@@ -94,24 +95,24 @@ class Opinions(NamedTuple):
 
     @property
     def asked(self) -> Opinions | None:
-        """What all witnesses say: of all images, or of a sample of them; None where there is no reference classifier."""
+        """Opinions of all witnesses, on all images or on the sample; None without reference classifier."""
         return self if self.probe is not None else self.sample
 
     @property
     def witnesses(self) -> list[np.ndarray]:
-        """The opinions of the witnesses that were asked."""
+        """Probabilities of the available witnesses, each [n, classes]."""
         linear = self.probe if self.averaged is None else self.averaged
         described = () if self.described is None else self.described
         return [p for p in (self.near, linear, self.alike, self.curved, *described) if p is not None]
 
     @property
     def doubt(self) -> np.ndarray:
-        """The joint probability of the classes other than the given one, 0 to 1."""
+        """Joint probability of the classes other than the given one, 0 to 1."""
         return 1 - self.joint[np.arange(len(self.y)), self.y]
 
     @property
     def score(self) -> np.ndarray:
-        """How suspect each label is, 0 to 1: the probability that it is wrong (see the module)."""
+        """Probability that each label is wrong, 0 to 1 (see the module)."""
         joint, y, classes = self.joint, self.y, self.joint.shape[1]
         own = np.eye(classes)
         noise = own * (1 - NOISE) + (1 - own) * NOISE / (classes - 1)
@@ -125,28 +126,28 @@ class Opinions(NamedTuple):
 
     @property
     def likelier(self) -> np.ndarray:
-        """The most probable class other than the given one."""
+        """Most probable class other than the given one."""
         other = self.joint.copy()
         other[np.arange(len(self.y)), self.y] = -1
         return other.argmax(1)
 
 
 class Witness(NamedTuple):
-    """What the reference classifier says of n images.
+    """Results of the reference classifier on n images.
 
     Attributes
     ----------
     image : int64 [n]
     classes : list of str
-        In order.
+        Sorted.
     probabilities : float64 [n, classes]
-        Held out.
+        Held-out probabilities.
     alike : int64 [n, NEAR]
-        The images of other groups that are most alike in its features; -1: no more.
+        Most similar images of other groups by its features; -1: no more.
     curved, averaged : float64 [n, classes]
-        Held-out probabilities of the second classifier, and of the first one averaged over divisions into folds.
+        Held-out probabilities of the second classifier, and of the first one averaged over fold assignments.
     described : float64 [m, n, classes]
-        Of the classifiers of edges and tones; m is 0 or 2.
+        Held-out probabilities of the classifiers of edges and tones; m is 0 or 2.
     """
 
     image: np.ndarray
@@ -158,12 +159,12 @@ class Witness(NamedTuple):
     described: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write it to a file."""
+        """Write to a file."""
         write_arrays(path, **self._replace(classes=np.array(self.classes))._asdict())
 
     @classmethod
     def load(cls, path: Path) -> Witness | None:
-        """Read what `save` wrote; None if there is no file."""
+        """Read a file written by `save`; None if there is none."""
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as saved:
@@ -174,13 +175,13 @@ class Witness(NamedTuple):
 def near_votes(
     images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray, y: np.ndarray, classes: int
 ) -> np.ndarray:
-    """Class probabilities by the nearest images' labels, float64 [n, classes]; copies and images of the same group do not vote."""
+    """Class probabilities from the nearest images' labels, float64 [n, classes]; copies and images of the same group do not vote."""
     group = or_none(images["group"])
     one, two = neighbours["image"].to_numpy(np.int64), neighbours["neighbour"].to_numpy(np.int64)
     same = np.array([a is not None and a == b for a, b in zip(group[one], group[two], strict=True)], bool)
     votes = (neighbours["distance"].to_numpy(float) > 0) & ~same & (place[one] >= 0) & (place[two] >= 0)
     one, two = place[one[votes]], place[two[votes]]
-    # the first NEAR voters of each image; the table is ordered by image and rank
+    # first NEAR voters of each image; the table is sorted by image and rank
     starts = np.r_[True, one[1:] != one[:-1]] if len(one) else np.zeros(0, bool)
     first = np.maximum.accumulate(np.where(starts, np.arange(len(one)), 0))
     kept = np.arange(len(one)) - first < NEAR
@@ -193,7 +194,7 @@ def near_votes(
 def most_alike(kernel: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
     """Positions of the `NEAR` images of other leak groups with the largest cosine of features, int64 [n, NEAR]; -1: no more.
 
-    `kernel` holds the features' inner products, float64 [n, n]; of equal cosines the first image counts.
+    `kernel` holds the features' inner products, float64 [n, n]; ties are resolved by position.
     """
     n = len(leak_group)
     length = np.sqrt(np.maximum(np.diagonal(kernel), 1e-24))
@@ -204,14 +205,14 @@ def most_alike(kernel: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
         cosine[leak_group[part, None] == leak_group[None]] = -np.inf
         least = np.partition(cosine, n - min(NEAR, n), axis=1)[:, n - min(NEAR, n), None]
         for row, (values, bound) in enumerate(zip(cosine, least, strict=True)):
-            some = np.nonzero((values >= bound) & np.isfinite(values))[0]  # with the equals of the last one
+            some = np.nonzero((values >= bound) & np.isfinite(values))[0]  # including ties with the last one
             some = some[np.argsort(-values[some], kind="stable")][:NEAR]
             out[start + row, : len(some)] = some
     return out
 
 
 def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """Class probabilities by the labels at these positions [n, NEAR] (-1: none), float64 [n, classes]."""
+    """Class probabilities from the labels at these positions [n, NEAR] (-1: none), float64 [n, classes]."""
     share = np.bincount(y, minlength=classes) / len(y)
     labels = np.where(voters >= 0, y[voters], -1)
     count = np.stack([(labels == c).sum(1) for c in range(classes)], 1)
@@ -219,13 +220,13 @@ def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _truth(joint: np.ndarray, y: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Probabilities of the true class [n, classes], where class c is written as g with probability noise[c, g]."""
+    """Probabilities of the true class [n, classes], if class c is recorded as g with probability noise[c, g]."""
     q = joint * noise[:, y].T
     return q / np.maximum(q.sum(1, keepdims=True), 1e-300)
 
 
 class Joint(NamedTuple):
-    """A fit of the labels: negative log-likelihood in nats, exponents and offsets and share at random in one vector, probabilities."""
+    """A fit: negative log-likelihood in nats; vector of exponents, offsets and random fraction; class probabilities."""
 
     loss: float
     x: np.ndarray
@@ -233,7 +234,7 @@ class Joint(NamedTuple):
 
 
 def _fitted(logs: np.ndarray, y: np.ndarray, random: tuple[float, float], start: np.ndarray | None = None) -> Joint:
-    """The most likely exponents and offsets of witnesses' logarithms [witnesses, n, classes], the share at random within bounds."""
+    """Maximum-likelihood fit to witnesses' log probabilities [witnesses, n, classes], with bounds on the random fraction."""
     from scipy.optimize import minimize
 
     count, n, classes = logs.shape
@@ -266,7 +267,7 @@ def _logs(witnesses: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
-    """The joint probabilities, float64 [n, classes], of what witnesses say, each [n, classes]."""
+    """Joint probabilities, float64 [n, classes], of witnesses' probabilities, each [n, classes]."""
     n, classes = witnesses[0].shape
     p = _fitted(_logs(witnesses), y, (0.0, 0.0)).probabilities
     share = np.bincount(y, minlength=classes) / n
@@ -276,15 +277,15 @@ def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
 
 
 def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | None) -> Opinions | None:
-    """Ask all witnesses; None where there are too few images or classes.
+    """Opinions of all witnesses; None if there are too few images or classes.
 
     Parameters
     ----------
     images, neighbours : DataFrame
-        Result tables, of a set with classes.
+        Result tables of a dataset with classes.
     witness : Witness or None
-        What the reference classifier says; None: the nearest images alone are asked. Where it says something of a sample only,
-        these are asked of all images, and all witnesses of the sample.
+        Results of the reference classifier; None: use the nearest images alone. If it covers a sample only, all images get the opinion
+        of the nearest images, and the sample that of all witnesses.
     """
     used = images[images["pixels"].notna() & images["y"].notna()]
     whole = witness is not None and len(used) <= MOST
@@ -307,7 +308,7 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
 
 
 def _sample(said: Opinions, place: np.ndarray, witness: Witness) -> Opinions | None:
-    """All witnesses of the images that the reference classifier was asked about; nearest images vote wherever they stand."""
+    """All witnesses' opinions on the reference classifier's sample; nearest images vote whether in the sample or not."""
     at = place[witness.image]
     classes, y = np.unique(said.y[at[at >= 0]], return_inverse=True)
     if (at < 0).any() or [said.classes[c] for c in classes] != witness.classes or len(at) < LEAST:
@@ -317,7 +318,7 @@ def _sample(said: Opinions, place: np.ndarray, witness: Witness) -> Opinions | N
 
 
 def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witness) -> Opinions:
-    """What all witnesses say of the images of one of them."""
+    """All witnesses' opinions on the images of `witness`."""
     place = np.full(int(ids.max()) + 1, -1, np.int64)
     place[ids] = np.arange(len(ids))
     alike = alike_votes(np.where(witness.alike >= 0, place[witness.alike], -1), y, len(witness.classes))
@@ -327,8 +328,8 @@ def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witnes
 
 
 class WrongLabels(NamedTuple):
-    """Estimated number of wrong labels, with a 95 % interval; `shown`: the least number that explains the labels as well as `SHOWN`
-    (or `SHOWN_BY_FEW`) allows, 0 where none need be wrong."""
+    """Estimated number of wrong labels, with a 95 % interval; `shown`: the smallest number within `SHOWN` (or `SHOWN_BY_FEW`) nats of
+    the best fit, 0 if the labels can be explained without wrong ones."""
 
     value: float
     low: float
@@ -337,14 +338,14 @@ class WrongLabels(NamedTuple):
 
 
 def wrong_labels(said: Opinions) -> WrongLabels:
-    """Estimate the number of wrong labels: the fraction at random of the module's docstring, times n."""
+    """Estimate the number of wrong labels from the random fraction e of the module's docstring."""
     from scipy.optimize import brentq
     from scipy.special import gammaincinv
 
     logs, n, classes = _logs(said.witnesses), len(said.y), said.joint.shape[1]
     none = _fitted(logs, said.y, (0.0, 0.0))
     best = none
-    for share in (0.02, 0.1):  # a short way from none, and a longer one
+    for share in (0.02, 0.1):  # start near zero, and farther away
         tried = _fitted(logs, said.y, (0.0, RANDOM), np.r_[none.x[:-1], share])
         best = tried if tried.loss < best.loss else best
     share = float(best.x[-1])
@@ -353,35 +354,35 @@ def wrong_labels(said: Opinions) -> WrongLabels:
         return _fitted(logs, said.y, (random, random), best.x).loss - best.loss - limit
 
     def crossing(end: float, limit: float) -> float:
-        """Where between the best fraction and a bound the loss exceeds its minimum by `limit`; the bound, if nowhere."""
+        """Value between the best fraction and `end` at which the loss exceeds its minimum by `limit`; `end` if there is none."""
         if above(end, limit) <= 0:
             return end
         root: Any = brentq(above, end, share, args=(limit,), xtol=max(0.02 * share, 0.1 / n))
         return float(root)
 
-    # 95 % of chi-square with one degree of freedom, halved; scipy.stats has it by name, and takes a second to import
+    # half the 95 % quantile of chi-squared with one degree of freedom; avoids importing scipy.stats, which takes a second
     limit = float(gammaincinv(0.5, 0.95))
     needed = SHOWN if said.described is not None and len(said.described) else SHOWN_BY_FEW
     low, high, shown = crossing(0.0, limit), crossing(RANDOM, limit), crossing(0.0, needed)
-    wrong = n * (1 - 1 / classes)  # of the labels drawn at random some are right
+    wrong = n * (1 - 1 / classes)  # some labels drawn at random are right
     return WrongLabels(wrong * share, wrong * low, wrong * high, max(wrong * shown, n * set_apart(said)))
 
 
 def set_apart(said: Opinions) -> float:
-    """The least fraction of wrong labels for which their margins are a hump of their own, by `APART` nats; 0 where it is a tail.
+    """Smallest fraction of wrong labels, within `APART` nats of the best fit, whose margins form a separate mode; 0 if a tail.
 
-    Margins of the other labels have a normal upper side, and a lower one that falls like exp(-x^b), b from 0.8 to 2.
+    The other labels' margins have a normal upper side and a lower side proportional to exp(-x^b), b from 0.8 to 2.
     """
     from scipy.optimize import brentq, minimize
     from scipy.special import gammaln
 
-    held = [p for p in (said.averaged, said.curved) if p is not None]  # of edges or tones alone few sets are told
+    held = [p for p in (said.averaged, said.curved) if p is not None]  # edges or tones alone separate few datasets
     if not held:
         return 0.0
     margins = _margins(np.mean([np.log(np.clip(p, 1e-6, 1)) for p in held], axis=0))
     own = np.arange(margins.shape[1]) == said.y[:, None]
     z, wrong = margins[own], np.sort(margins[~own])
-    if np.median(z) <= np.quantile(wrong, TOLD):  # the classifiers do not tell the classes, and any hump is chance
+    if np.median(z) <= np.quantile(wrong, TOLD):  # the classifiers do not separate the classes: any mode is chance
         return 0.0
     wrong = wrong[np.linspace(0, len(wrong) - 1, min(PLANTED, len(wrong))).astype(int)]
     middle = np.quantile(wrong, [0.25, 0.75])
@@ -403,7 +404,7 @@ def set_apart(said: Opinions) -> float:
 
     def fitted(random: float) -> float:
         starts = [[float(np.median(z)), spread, spread - 0.5, power] for power in (1.0, 1.6)]
-        starts += [list(one.x[:4]) for one in free if random]  # which the fraction may be near
+        starts += [list(one.x[:4]) for one in free if random]  # optima that the given fraction may be close to
         return min(minimize(loss, x, (random,), "L-BFGS-B", bounds=bounds).fun for x in starts)
 
     starts = [
@@ -419,6 +420,6 @@ def set_apart(said: Opinions) -> float:
 
 
 def _margins(logs: np.ndarray) -> np.ndarray:
-    """Of each label an image could be given: its logarithm less the largest of the others, [n, classes]."""
+    """Margin of each possible label: its log probability minus the largest of the others, [n, classes]."""
     two = np.partition(logs, -2, axis=1)[:, -2:]
     return logs - np.where(logs == two[:, 1:], two[:, :1], two[:, 1:])

@@ -1,17 +1,17 @@
-"""Marks that some pictures of one class bear in the same grey levels at the same place: a letter, a tick, a logo.
+"""Marks with identical grey levels at the same location in some images of a class: a letter, a tick, a logo.
 
-What is written into pictures is the same in each, whatever lies beneath; what they show by themselves varies smoothly from one
-picture to the next. At points where more of a class than of the others have a stroke (`strokes`), from the images that have it:
+An overlay is the same in each image, whatever it covers; content varies smoothly between images. At points where more images of a
+class than of the others have a stroke (`strokes`), starting from the images that have it:
 
-1. *Core*: the pixels where the strokes of these images exceed those of the other classes most.
-2. *Bearers*: the images whose grey levels there are those of one of them, by the root of the mean square, and stand out from what is
-   beside them. Behind the bearers there is a gap: the next images are `GAP` times as far off as most bearers are, and hardly any other
-   has these levels. Pictures that merely look alike there leave no gap. Then the same with the median of the bearers, most of whose
-   strokes are alike around the core as well.
-3. That a pattern is exactly repeated is no chance; only how it falls on the classes can be. Of pictures that are copies of each
-   other elsewhere as well one counts.
+1. *Core*: the pixels where the strokes of these images most exceed those of the other classes.
+2. *Bearers*: the images whose grey levels there equal those of one of them (RMS difference) and stand out from their surroundings.
+   They must be separated from the rest by a gap: the next images are `GAP` times as far away as most bearers, and hardly any other
+   image has these levels. Images that merely look alike there show no gap. Repeated with the median of the bearers; the strokes of
+   most bearers must be alike around the core, too.
+3. An exact repetition is never chance; only its distribution over the classes can be. Of images that are also copies of each other
+   elsewhere, one counts.
 
-Few bearers are enough, on any ground. What is not seen: a mark that lies elsewhere in each picture, or is drawn in other proportions.
+A few bearers suffice, on any background. Not detected: marks whose location or proportions vary between images.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from typing import NamedTuple
 import numpy as np
 
 REACHED = (12, 24, 48)  # grey levels of a stroke
-STARTED = 4  # images that reach it, at least
-SEEDS = 12  # of these, whose levels are taken for those of the mark
+STARTED = 4  # minimum images with such a stroke
+SEEDS = 12  # of these, the images tried as templates
 BEARERS, PATIENTS = 8, 5
-RATIO = 10.0  # times the share of the other classes
-CORE, BESIDE = 0.6, 0.2  # of the strongest stroke: pixels of the mark, at least; beside it, at most
+RATIO = 10.0  # minimum ratio to the fraction of the other classes
+CORE, BESIDE = 0.6, 0.2  # relative to the strongest stroke: minimum within a mark; maximum in its surroundings
 CORE_PIXELS = 4
-CONTRAST = 4.0  # grey levels between a mark and what is beside it
-GAP = 2.5  # between bearers and others
-ALIKE = 0.6  # correlation of the strokes of most bearers with those of the others
-UNLIKE = 0.8  # of the images that do not bear a mark: have other levels there, whether anything stands out or not
-MOST_ALIKE, BEHIND = 0.8, 1.25  # of the bearers: within them, and behind them
-NEAREST, FARTHEST = 2.0, 40.0  # grey levels: what rounding leaves, and from where on all is far off
-COPY = 0.7  # correlation of the strokes of two pictures away from a mark: they are one picture
+CONTRAST = 4.0  # minimum grey levels between a mark and its surroundings
+GAP = 2.5  # minimum ratio of distances, others to bearers
+ALIKE = 0.6  # minimum correlation of the strokes of most bearers with those of the others
+UNLIKE = 0.8  # fraction of images without the mark that have other levels there, with or without a stroke
+MOST_ALIKE, BEHIND = 0.8, 1.25  # quantiles of the distances, as fractions of the bearers, inside and outside the gap
+NEAREST, FARTHEST = 2.0, 40.0  # bounds of the distances, grey levels: rounding error, and clearly different
+COPY = 0.7  # correlation of the strokes of two images outside the mark, from which they are copies
 ROUNDS = 2
-LEVEL = 0.05  # chance of so uneven a share among places and classes
+LEVEL = 0.05  # significance level of the distribution, corrected for locations and classes
 
 
 class Borne(NamedTuple):
-    """Which images [n] bear a mark, and how far behind them the next ones are, in times their own distance."""
+    """Which images [n] bear a mark, and the ratio of the next images' distance to theirs."""
 
     bearing: np.ndarray
     gap: float
 
 
 def reach(found: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each class and pixel [s, s] of strokes [n, s, s]: by how many standard errors more of it than of the others reach one of
-    the levels (root of twice the logarithm of the likelihood ratio), and which of them."""
+    """For each class, maps [s, s] of strokes [n, s, s]: by how many standard errors more of its images than of the others reach one
+    of the levels (root of twice the log-likelihood ratio), and that level."""
     size = np.bincount(y)
     parts = (found[y == c] for c in range(len(size)))
     count = np.stack([[(part >= level).sum(0, dtype=np.float32) for level in REACHED] for part in parts])
@@ -60,13 +60,13 @@ def reach(found: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
 
 
 def _likelihood(part: np.ndarray, of: int) -> np.ndarray:
-    """Logarithm of the likelihood of so many of so many at their own share."""
+    """Log-likelihood of `part` successes in `of` trials at their own rate."""
     share = np.clip(part / of, 1e-9, 1 - 1e-6)
     return part * np.log(share) + (of - part) * np.log1p(-share)
 
 
 def _cut(away: np.ndarray) -> tuple[float, float]:
-    """Where the images so far away are cut in two: the widest gap behind `BEARERS` or more, and the distance in its middle."""
+    """The widest gap in these distances beyond at least `BEARERS` images: its ratio, and the distance at its centre."""
     n = len(away)
     if n < BEARERS:
         return 0.0, 0.0
@@ -79,14 +79,14 @@ def _cut(away: np.ndarray) -> tuple[float, float]:
 
 
 def borne(grey: np.ndarray, shown: np.ndarray, start: np.ndarray, own: np.ndarray) -> Borne | None:
-    """The mark that images of a class have in a window; None where it is none.
+    """The mark that images of a class share in a window; None if there is none.
 
     Parameters
     ----------
     grey, shown : float32 [n, pixels]
-        Grey levels, brighter in a mark, and strokes.
+        Grey levels, inverted for dark marks, and strokes.
     start, own : bool [n]
-        The images that the search begins with, and those of the class.
+        Images that the search starts from, and images of the class.
     """
     best = Borne(start, 0.0)
     bearing = start
@@ -112,7 +112,7 @@ def borne(grey: np.ndarray, shown: np.ndarray, start: np.ndarray, own: np.ndarra
 
 
 def _nearest(there: np.ndarray, clear: np.ndarray, level: np.ndarray) -> Borne:
-    """The images whose levels in the core are these, of those that stand out."""
+    """The images that stand out and whose core levels are closest to `level`."""
     away = np.sqrt(((there - level) ** 2).mean(1))
     gap, limit = _cut(away[clear])
     bearing = np.zeros(len(there), bool)
@@ -128,7 +128,7 @@ def _alike(shown: np.ndarray) -> np.ndarray:
 
 
 def different(found: np.ndarray, window: tuple[slice, slice]) -> int:
-    """How many of these pictures, by their strokes [n, s, s], differ from each other outside a window: copies of one count once."""
+    """Number of these images, by their strokes [n, s, s], that differ outside a window; copies count once."""
     away = found.astype(np.float32)
     away[:, window[0], window[1]] = 0
     away = away.reshape(len(away), -1)
@@ -143,5 +143,5 @@ def different(found: np.ndarray, window: tuple[slice, slice]) -> int:
 
 
 def _pure(bearing: np.ndarray, own: np.ndarray) -> bool:
-    """Whether a part of the class bears it, and almost no other image."""
+    """Whether the mark is `RATIO` times as frequent in the class as in the rest."""
     return bool((bearing & own).sum() * (~own).sum() >= RATIO * (bearing & ~own).sum() * own.sum())

@@ -1,25 +1,25 @@
-"""Thin marks - a letter, a tick, a ruler - at one place of the pictures of one class, on whatever ground they lie.
+"""Thin marks (a letter, a tick, a ruler) at one location in the images of one class, on any background.
 
-1. *Strokes*: what is brighter than its surroundings and narrower than `STROKE` of the side (a white top-hat: the grey level minus its
-   morphological opening), and what is darker and as narrow. A large bright thing leaves nothing, nor does the edge of one: outlines of
-   bodies, which resemble each other throughout a set, are gone, and a white letter on near-white paper is left.
-2. *Places*: where the strokes of a class exceed those of all other images most surely (difference of means in its standard error),
-   in each of the four corners, along the four edges, and in the middle.
-3. *Bearers*: around such a point the mean of the class's strokes less that of the others is the mark, or, where a part of the class
-   bears it, the mean of those that one of its images resembles. An image bears it if its own strokes correlate with that of the
-   others of its class (itself left out) by `ALIKE`, some pixels off or not; then the same with the mean of the bearers. Other
-   writing in the same place resembles a letter by 0.6 as well, so stricter bounds are asked, too.
-4. A mark stands in a part of one class and in few other images, more than chance explains among all windows looked at. Far more
-   is enough for what is clear and by itself in a corner. Otherwise it must be borne by almost no other image and be one pattern:
-   bearers resemble it closely and nothing leads on from it, as outlines do, or its brightest pixel is as bright in one as in the
-   other and in few other images. Along the edges and in the middle, where what the pictures show is thin as well, the level counts,
-   and more likeness, or all bearers have one level that other classes hardly reach there.
-   Of a pattern that is exactly repeated only its distribution over the classes can be chance: `stamps` has those whose grey levels
-   repeat as well, of which few bearers are enough.
+1. *Strokes*: structures brighter than their surroundings and narrower than `STROKE` of the side (white top-hat: the grey level minus
+   its morphological opening), and the same for dark ones. Large bright objects and their edges are removed, and with them the outlines
+   of bodies, which are similar throughout a dataset; a white letter on near-white paper remains.
+2. *Locations*: where the strokes of a class exceed those of all other images most significantly (difference of means over its standard
+   error), in each of the four corners, along the four edges, and in the middle.
+3. *Bearers*: around such a point, the mark is the mean of the class's strokes minus that of the others or, if only part of the class
+   bears it, the mean of the images similar to one of them. An image bears the mark if its strokes correlate with it (leave-one-out) by
+   `ALIKE`, at offsets of a few pixels; repeated with the mean of the bearers. As other writing in the same location also correlates
+   by 0.6 with a letter, stricter bounds are tried, too.
+4. A mark is in part of one class and in few other images, significantly over all windows tested. A clear, isolated mark in a corner
+   only needs a much higher significance. Any other must be in almost no other image and be a single pattern: either its bearers are
+   closely similar and nothing continues it, as outlines do, or its brightest pixel has the same level in all bearers and in few other
+   images. Along the edges and in the middle, where content is thin as well, that level and a higher similarity are required, or a
+   level common to all bearers that other classes hardly reach there.
+   For an exactly repeated pattern, only the distribution over classes can be chance: `stamps` finds those whose grey levels repeat,
+   too, from few bearers.
 
-Levels are the least of the channels, in which white stands out on coloured paper. What cannot be seen: a mark as bright as what is
-behind it, to `CLEAREST` grey levels and the noise there; a coloured one on black (`pixels_tell` has thick ones); and one of fewer
-than `MARKED_IMAGES` images. An outline that lies exactly alike in the pictures of one class alone is told: it is a mark, too.
+Levels are the minimum over channels, so that white stands out on coloured paper. Not detected: marks within `CLEAREST` grey levels or
+the noise of their background; coloured marks on black (`pixels_tell` finds thick ones); marks with fewer than `MARKED_IMAGES` images.
+An outline at exactly the same location in the images of one class alone is reported, as it is a mark, too.
 """
 
 from __future__ import annotations
@@ -33,42 +33,41 @@ from dataprops.findings import stamps
 from dataprops.util.chance import as_many
 
 SIDE = 128
-MOST = 1000  # images looked at, as many of each class
-STROKE = 0.065  # of the side: wider is no stroke
-WINDOW = 0.075  # of the side: half that of a window
-STRONGEST = 96  # grey levels of a stroke that count
-CELLS = 8  # of the side; the outermost two are corners and edges
-CORNER = 0.23  # of the side, from both of its edges: outlines of bodies do not come so near
-PEAKS = 2  # of each place and class
-SURE = 3.0  # standard errors by which the strokes of a class exceed the others' at a place
-ALIKE = (0.6, 0.7, 0.8)  # correlation from which on an image bears a mark: the strokes around it vary
+MOST = 1000  # maximum images used, balanced over classes
+STROKE = 0.065  # maximum width of a stroke, relative to the side
+WINDOW = 0.075  # half the size of a window, relative to the side
+STRONGEST = 96  # grey levels: clip strokes at this
+CELLS = 8  # per side; the outermost two are corners and edges
+CORNER = 0.23  # distance from both edges, relative to the side; outlines of bodies do not come this close
+PEAKS = 2  # per location and class
+SURE = 3.0  # minimum excess of a class's strokes over the others', standard errors
+ALIKE = (0.6, 0.7, 0.8)  # minimum correlation of a bearer with the mark: the strokes around it vary
 ROUNDS = 3
-SEEDS, REFINED = 60, 3  # images of a class whose strokes are sought in the others, and of these
-OFF = 2  # pixels of the thumbnail by which a mark may lie off, in rows and columns
-CLEAREST, CLEAR_SOUGHT = 4.0, 30.0  # grey levels of the strokes of a mark, on average; of one that was sought
+SEEDS, REFINED = 60, 3  # images of a class used as templates, and the number of these refined
+OFF = 2  # maximum offset of a mark in thumbnail pixels, in rows and columns
+CLEAREST, CLEAR_SOUGHT = 4.0, 30.0  # minimum mean grey level of a mark's strokes; the same for a mark found by search
 MARKED, MARKED_IMAGES, MARKED_PATIENTS, RATIO = (
     0.1,
     8,
     5,
     10.0,
-)  # of a class; images; patients; times the share of the others
-CLOSE = 0.85  # correlation with the mark
-# of the bearers that are so close: in a corner, and of a mark that was sought off its place or from one image; along an edge; of an
-# exactly repeated one
+)  # fraction of the class; images; patients; ratio to the others' fraction
+CLOSE = 0.85  # correlation with the mark of a close bearer
+# minimum fraction of close bearers: in a corner; in a corner, for a mark found by search (off its location or from one image); along
+# an edge; for an exact repetition
 CLOSELY, CLOSELY_SOUGHT, CLOSELY_EDGE, CLOSELY_EXACT = 0.35, 0.5, 0.6, 0.8
-EVEN, ABOVE = 18.0, 0.9  # grey levels: spread of the bearers' brightest pixels, at most; of the others below these
-ONE_LEVEL = 10.0  # the same of what is written in one level: of what pictures show it is 12 or more
-UNEVEN = 45.0  # the same of a mark that was sought and stands out
-ALONE = 0.6  # of a mark's own strength: the strongest stroke a window away from it, at most
+EVEN, ABOVE = 18.0, 0.9  # maximum spread of the bearers' brightest pixels; fraction of others below
+ONE_LEVEL = 10.0  # the same for writing in one level; content has 12 or more
+UNEVEN = 45.0  # the same for a mark found by search that stands out
+ALONE = 0.6  # maximum stroke around a mark, relative to its own strength
 LEVEL, LEVEL_EXACT = (
     0.01,
     0.05,
-)  # chance of so uneven a share among all windows; of an exact one among places and classes
-# chance of a share that needs no likeness: a letter on pictures of many shapes is drawn wider and narrower, and with wrong labels
-# others bear it. 10 to the -8.6 was the least of what stands alone and clear in a corner of 18 clean sets
+)  # significance levels: over all windows; for an exact repetition, over locations and classes
+# significance level at which no similarity is required: a letter on images of many shapes is drawn wider or narrower, and with wrong
+# labels other classes bear it. For isolated, clear marks in a corner of 18 clean datasets the minimum p was 10^-8.6
 FAR, RATIO_FAR = 1e-12, 5.0
-# the same of what is written in one level along an edge or in the middle, and stands alone and clear: 10 to the -4.8 was the least on
-# 13 clean sets
+# the same for isolated, clear writing in one level along an edge or in the middle; the minimum on 13 clean datasets was 10^-4.8
 FAR_INSIDE = 1e-7
 
 
@@ -80,13 +79,13 @@ class Stroke(NamedTuple):
     label : int
         Its class.
     row, column : float
-        Its middle, as fractions of the side.
+        Its centre, as fractions of the side.
     share : float
         Fraction of the class that bears it.
     bearers : int64 array
         Positions of the images of the class that bear it.
     p : float
-        Probability of so uneven a share by chance, not corrected.
+        P-value of its distribution over the classes, uncorrected.
     """
 
     label: int
@@ -98,7 +97,7 @@ class Stroke(NamedTuple):
 
 
 def _running(images: np.ndarray, width: int, axis: int, largest: bool) -> np.ndarray:
-    """Largest (or least) of `width` (odd) values around each, along an axis; the edge repeats."""
+    """Running maximum (or minimum) of odd `width` along an axis, with edge padding."""
     extreme = np.maximum if largest else np.minimum
     half = width // 2
     pad = [(0, 0)] * images.ndim
@@ -118,10 +117,10 @@ def _running(images: np.ndarray, width: int, axis: int, largest: bool) -> np.nda
 
 
 def strokes(images: np.ndarray, bright: bool = True) -> np.ndarray:
-    """White (or black) top-hat of images uint8 [n, s, s] by a square wider than a stroke."""
+    """White (or black) top-hat of images uint8 [n, s, s] with a square wider than a stroke."""
     width = max(3, 2 * round(STROKE * images.shape[1] / 2) + 1)
     out = np.empty_like(images)
-    for start in range(0, len(images), 64):  # stays in the cache
+    for start in range(0, len(images), 64):  # fits in the CPU cache
         part = images[start : start + 64] if bright else 255 - images[start : start + 64]
         opened = part
         for largest in (False, True):
@@ -132,7 +131,7 @@ def strokes(images: np.ndarray, bright: bool = True) -> np.ndarray:
 
 
 def _excess(found: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """By how many standard errors each class's mean exceeds that of the rest at each pixel, [s, s]."""
+    """Excess of each class's mean over that of the rest at each pixel, in standard errors, [s, s]."""
     count = np.bincount(y)
     sums = np.zeros((2, len(count), *found.shape[1:]))
     for c in range(len(count)):
@@ -149,7 +148,7 @@ def _excess(found: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]
 
 
 def _smooth(maps: np.ndarray) -> np.ndarray:
-    """Means of 3 x 3 pixels of float32 [..., h, w]: a stroke may lie a pixel off."""
+    """3 x 3 means of float32 [..., h, w], since a stroke may be a pixel off."""
     out = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
     out = out[..., :-2, :] + out[..., 1:-1, :] + out[..., 2:, :]
     return (out[..., :-2] + out[..., 1:-1] + out[..., 2:]) / 9
@@ -163,7 +162,7 @@ def _places(side: int) -> list[tuple[slice, slice]]:
 
 
 class _Peak(NamedTuple):
-    """The middle of a window in which an excess is surest, whether that is in a corner, and the surest pixel."""
+    """Centre of a window with a maximal excess, whether it is in a corner, and the pixel of the maximum."""
 
     row: int
     column: int
@@ -172,7 +171,7 @@ class _Peak(NamedTuple):
 
 
 def _peaks(excess: np.ndarray, half: int) -> Iterator[_Peak]:
-    """Where the excess is surest, in each place apart from each other."""
+    """Maxima of the excess in each location, at least half a window apart."""
     side = excess.shape[0]
     sure = _smooth(np.maximum(excess, 0).astype(np.float32))
     sure[_running(_running(excess[None], 3, 1, True), 3, 2, True)[0] < SURE] = 0
@@ -193,7 +192,7 @@ def _peaks(excess: np.ndarray, half: int) -> Iterator[_Peak]:
 
 
 class _Found(NamedTuple):
-    """Which images [n] bear a mark, how far each resembles it, and the mark [pixels]; `tries`: in how many ways it was sought."""
+    """Which images [n] bear a mark, their similarity to it, the mark [pixels], and the number of search variants tried."""
 
     bearing: np.ndarray
     alike: np.ndarray
@@ -202,7 +201,7 @@ class _Found(NamedTuple):
 
     @property
     def strength(self) -> float:
-        """Grey levels of the mark where it is strongest."""
+        """Mean grey level of the strongest part of the mark."""
         return float(self.mark[self.mark >= 0.5 * self.mark.max()].mean())
 
 
@@ -212,7 +211,7 @@ def _direction(flat: np.ndarray) -> np.ndarray:
 
 
 class _Windows:
-    """Strokes [n, pixels] in windows around a point: the one in its middle, and those `off` pixels from it."""
+    """Strokes [n, pixels] in windows around a point: the central window, and those offset by up to `off` pixels."""
 
     def __init__(self, found: np.ndarray, at: tuple[int, int], half: int, off: int) -> None:
         row, column = at
@@ -228,7 +227,7 @@ class _Windows:
         self.length = np.sqrt(np.maximum(self.flat**2 @ boxes - total**2 / self.width**2, 1e-6))
 
     def _placed(self, mark: np.ndarray) -> np.ndarray:
-        """A mark at each place of the area, [area, places]."""
+        """A mark at each offset within the area, [area, offsets]."""
         out = np.zeros((len(self.starts), *self.area.shape[1:]), np.float32)
         for place, (i, j) in zip(out, self.starts, strict=True):
             place[i : i + self.width, j : j + self.width] = mark.reshape(self.width, self.width)
@@ -236,13 +235,13 @@ class _Windows:
 
     @property
     def middle(self) -> np.ndarray:
-        """The middle window of each image."""
+        """The central window of each image."""
         side = self.area.shape[1]
         near = slice((side - self.width) // 2, (side + self.width) // 2)
         return self.area[:, near, near].reshape(len(self.area), -1)
 
     def at(self, images: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """The windows of these images, each at its own place."""
+        """Windows of these images, each at its own offset."""
         out = np.empty((len(images), self.width**2), np.float32)
         for k in np.unique(place):
             some, (i, j) = place == k, self.starts[k]
@@ -250,7 +249,7 @@ class _Windows:
         return out
 
     def alike(self, mark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The correlation of each image with a mark where it is largest, and that place."""
+        """Maximum correlation of each image with a mark over all offsets, and that offset."""
         cosine = self.flat @ self._placed(_direction(mark)) / np.maximum(self.length, 1e-3)
         return cosine.max(1), cosine.argmax(1)
 
@@ -258,7 +257,7 @@ class _Windows:
 def _bearers(
     windows: _Windows, own: np.ndarray, start: np.ndarray, rest: np.ndarray, bounds: Sequence[float], tries: int
 ) -> Iterator[_Found]:
-    """The bearers of the mark that these images of a class have in common, by each bound of likeness; `rest`: mean of the others."""
+    """Bearers of the mark shared by these images of a class, for each similarity bound; `rest`: mean of the others."""
     middle = np.full(len(own), len(windows.starts) // 2)
     begun = _round(windows, own, start, middle, rest)
     if begun is None:
@@ -277,7 +276,7 @@ def _bearers(
 def _round(
     windows: _Windows, own: np.ndarray, bearing: np.ndarray, place: np.ndarray, rest: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """How far each image resembles what these of the class have in common there, where, and that; None of too few."""
+    """Similarity of each image to the mean of these images of the class, its offset, and that mean; None for fewer than three."""
     members = np.nonzero(bearing & own)[0]
     count = len(members)
     if count < 3:
@@ -286,14 +285,14 @@ def _round(
     total = flat.sum(0)
     mark = np.maximum(total / count - rest, 0)
     alike, place = windows.alike(mark)
-    # an image does not speak for itself
+    # leave-one-out
     without = np.maximum((total - flat) / (count - 1) - rest, 0)
     alike[members] = (_direction(windows.at(members, place[members])) * _direction(without)).sum(1)
     return alike, place, mark
 
 
 def _candidates(found: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> Iterator[_Found]:
-    """Marks of a class in a window: what all of it has in common, and what those have that one of its images resembles."""
+    """Candidate marks of a class in a window: common to the whole class, or to the images similar to one of them."""
     still = _Windows(found, at, half, 0)
     flat = still.middle
     rest = flat[~own].mean(0)
@@ -312,7 +311,7 @@ def _candidates(found: np.ndarray, own: np.ndarray, at: tuple[int, int], half: i
 
 
 def _alone(found: np.ndarray, bearers: np.ndarray, own: np.ndarray, at: tuple[int, int], half: int) -> bool:
-    """Whether the strokes of a mark's bearers end around it: an outline leads on."""
+    """Whether the strokes of a mark's bearers end around it; outlines continue."""
     (row, column), wide = at, 3 * half
     top, left = max(row - wide, 0), max(column - wide, 0)
     part = found[:, top : row + wide + 1, left : column + wide + 1]
@@ -324,14 +323,14 @@ def _alone(found: np.ndarray, bearers: np.ndarray, own: np.ndarray, at: tuple[in
 
 
 class _Judge(NamedTuple):
-    """What a mark is judged by: classes and patients of the images [n], and how many windows can be looked at."""
+    """Data to judge a mark by: classes and patients of the images [n], and the number of windows tested."""
 
     y: np.ndarray
     patient: np.ndarray
     windows: float
 
     def p(self, bearing: np.ndarray, own: np.ndarray) -> float | None:
-        """Probability of so uneven a share, by the hypergeometric distribution; None if too few of the class bear it."""
+        """Hypergeometric p-value of the distribution; None if too few of the class bear the mark."""
         inside, many = int((bearing & own).sum()), int(bearing.sum())
         share, rest = inside / own.sum(), (many - inside) / (~own).sum()
         if inside < MARKED_IMAGES or share < MARKED or share < RATIO_FAR * rest:
@@ -343,11 +342,11 @@ class _Judge(NamedTuple):
     def convinces(
         self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool, alone: bool
     ) -> bool:
-        """Whether a mark is one pattern, and its share no chance; `window`: grey levels [n, pixels], negative of a dark mark;
-        `alone`: nothing leads away from it."""
+        """Whether a mark is a single pattern with a significant distribution; `window`: grey levels [n, pixels], negated for a dark
+        mark; `alone`: nothing continues it."""
         bearers = found.bearing & own
         classes = int(self.y.max()) + 1
-        looks = classes * self.windows * own.sum() / bearers.sum()  # patterns that so many images each can show
+        looks = classes * self.windows * own.sum() / bearers.sum()  # number of such patterns possible in the class
         if corner and alone and found.strength >= CLEAR_SOUGHT and p * looks <= FAR:
             return True
         if bearers.sum() / own.sum() < RATIO * (found.bearing & ~own).sum() / (~own).sum():
@@ -371,14 +370,14 @@ class _Judge(NamedTuple):
         if not corner:
             written = bright.std() <= ONE_LEVEL and (level[~own] < bright.mean() - bright.std()).mean() >= ABOVE
             return written or (even and closely >= CLOSELY_EDGE)
-        if found.tries > 1:  # more ways to take the outline of a body for a mark: writing stands out
+        if found.tries > 1:  # more search variants, more chances to pick up the outline of a body; writing stands out
             written = found.strength >= CLEAR_SOUGHT and bright.std() <= UNEVEN
             return even or (alone and closely >= CLOSELY_SOUGHT and written)
         return even or (alone and closely >= CLOSELY)
 
 
 def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.ndarray, half: int) -> Iterator[Stroke]:
-    """The marks whose grey levels repeat: images [n, s, s] that are brighter in a mark, and their strokes."""
+    """Marks whose grey levels repeat, from images [n, s, s] (inverted for dark marks) and their strokes."""
     side = images.shape[1]
     for c, (sure, level) in enumerate(stamps.reach(found, y)):
         own = y == c
@@ -404,20 +403,20 @@ def _stamped(images: np.ndarray, found: np.ndarray, y: np.ndarray, patient: np.n
 
 
 def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[Stroke]:
-    """The thin marks of a set, the surest first; one for each class and place, and none twice.
+    """Thin marks of a dataset, most significant first; at most one per class and location, without repetitions.
 
     Parameters
     ----------
     images : uint8 [n, s, s]
-        Grey levels, the least of the channels.
+        Grey levels, minimum over the channels.
     y : int64 [n]
-        Classes, from 0 on.
+        Classes, from 0.
     patient : int64 [n]
-        Images of one patient count once for `MARKED_PATIENTS`.
+        Patients; images of one patient count once for `MARKED_PATIENTS`.
     """
     side = images.shape[1]
     half = max(3, round(WINDOW * side))
-    # bright and dark ones, in windows that overlap by half
+    # bright and dark marks, in windows that overlap by half
     judge = _Judge(y, patient, 2 * (side / half) ** 2)
     marks = []
     for sign in (1, -1):
@@ -443,7 +442,7 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
 
 
 def _once(marks: list[Stroke]) -> list[Stroke]:
-    """Of marks of a class that lie beside each other the first."""
+    """The first of adjacent marks of a class."""
     out: list[Stroke] = []
     for mark in marks:
         near = (abs(mark.row - one.row) <= 2 / CELLS and abs(mark.column - one.column) <= 2 / CELLS for one in out)

@@ -1,7 +1,7 @@
-"""Small grey versions of the canonical images: what copies, pixel shortcuts and image quality are looked for in.
+"""Thumbnails: small grey versions of the canonical images, used to find copies, pixel shortcuts and image-quality faults.
 
 A thumbnail is the mean grey level (ITU-R 601 luma) over equal cells of the canonical image, at most `SIDE` x `SIDE`. 10,000 of them
-take 40 MB, whatever the size of the canonical images, which are read block by block and once.
+take 40 MB, whatever the size of the canonical images, which are read once, block by block.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ import numpy as np
 from dataprops.util.grid import cell_means
 
 SIDE = 64
-LEAST_SIDE = 16  # pixels of pictures and thumbnails, below which there is no detail to compare
-AT_ONCE = 16  # images: of a thousand the grey levels would leave the cache in between
+LEAST_SIDE = 16  # minimum side in pixels of images and thumbnails; below it there is no detail to compare
+AT_ONCE = 16  # images per step; the grey levels of a thousand would not fit in the CPU cache
 LUMA = (0.299, 0.587, 0.114)
-SPREAD = 16.0  # standard deviation of grey levels to which pictures of less are stretched,
-MOST_GAIN = 8.0  # so many times at most: rounding stays below two levels
-MIDDLE = (64.0, 191.0)  # where their mean is moved to, that nothing is cut off
+SPREAD = 16.0  # images with a smaller standard deviation of grey levels are stretched to this,
+MOST_GAIN = 8.0  # at most by this factor, so that rounding errors stay below two levels
+MIDDLE = (64.0, 191.0)  # range their mean is moved into, to avoid clipping
 
 Blocks = Callable[[Sequence[int]], Iterator[tuple[np.ndarray, np.ndarray]]]  # see `Context.pixels`
 
 
 def luma(images: np.ndarray) -> np.ndarray:
-    """Grey levels, float32 [n, height, width], of uint8 [n, height, width, channels]."""
+    """Grey levels (luma), float32 [n, height, width], of uint8 [n, height, width, channels]."""
     if images.shape[-1] == 1:
         return images[..., 0].astype(np.float32)
     return images.astype(np.float32) @ np.array(LUMA, np.float32)
 
 
 def _reduced(grey: np.ndarray, side: int) -> np.ndarray:
-    """Means over the cells of images float32 [n, size, size]: two products, a third of the time of adaptive pooling."""
+    """Cell means of images float32 [n, size, size], by two matrix products: three times faster than adaptive pooling."""
     n, size, _ = grey.shape
     means = cell_means(size, side)
     return means @ (grey.reshape(n * size, size) @ means.T).reshape(n, size, side)
 
 
 def least(images: np.ndarray) -> np.ndarray:
-    """The least of the channels, float32 [n, height, width]: white stands out in it on coloured paper as well."""
-    planes = np.moveaxis(images, -1, 0)  # plane by plane: along an axis of three numpy is slow
+    """Minimum over the channels, float32 [n, height, width]: white stands out on coloured paper too."""
+    planes = np.moveaxis(images, -1, 0)  # numpy is slow at reducing an axis of length three
     return reduce(np.minimum, planes).astype(np.float32)
 
 
 def pieces(blocks: Blocks, ids: np.ndarray, most: int) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Images by their ids, at most so many at once: their positions in `ids`, and their pixels; what cannot be read is left out."""
+    """Images by id, at most `most` at a time: positions in `ids`, and pixels; unreadable images are skipped."""
     place = {int(image): i for i, image in enumerate(ids)}
     for part, pixels in blocks(ids.tolist()):
         at = [place[int(image)] for image in part]
@@ -57,7 +57,7 @@ def pieces(blocks: Blocks, ids: np.ndarray, most: int) -> Iterator[tuple[list[in
 def thumbnails(
     blocks: Blocks, ids: np.ndarray, side: int = SIDE, grey: Callable[[np.ndarray], np.ndarray] = luma
 ) -> np.ndarray:
-    """Thumbnails of images by their ids, uint8 [n, s, s] with s = min(size, side); zeros for what cannot be read."""
+    """Thumbnails of images by id, uint8 [n, s, s] with s = min(size, side); zeros for unreadable images."""
     out = None
     for at, levels in _levels(blocks, ids, side, grey):
         if out is None:
@@ -67,7 +67,7 @@ def thumbnails(
 
 
 class Stretched(NamedTuple):
-    """Thumbnails uint8 [n, s, s] that are `gain` times the grey levels plus `offset`, float32 [n]."""
+    """Thumbnails uint8 [n, s, s], equal to `gain` times the grey levels plus `offset`, float32 [n]."""
 
     thumbs: np.ndarray
     gain: np.ndarray
@@ -75,7 +75,7 @@ class Stretched(NamedTuple):
 
 
 def stretched(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> Stretched:
-    """As `thumbnails`; those of little contrast are stretched before they are rounded: sand and a plain wall have detail, too."""
+    """As `thumbnails`, but low contrast is stretched before rounding, which preserves faint detail (sand, a plain wall)."""
     out = Stretched(np.zeros((len(ids), 1, 1), np.uint8), np.ones(len(ids), np.float32), np.zeros(len(ids), np.float32))
     for at, levels in _levels(blocks, ids, side, luma):
         if out.thumbs.shape[1:] != levels.shape[1:]:
@@ -86,7 +86,7 @@ def stretched(blocks: Blocks, ids: np.ndarray, side: int = SIDE) -> Stretched:
 
 
 def stretch(levels: np.ndarray) -> Stretched:
-    """Of grey levels float32 [n, s, s]."""
+    """Stretch grey levels float32 [n, s, s]."""
     mean, spread = levels.mean(axis=(1, 2)), levels.std(axis=(1, 2))
     gain = np.clip(SPREAD / np.maximum(spread, 1e-6), 1, MOST_GAIN)
     offset = np.where(gain > 1, np.clip(mean, *MIDDLE) - gain * mean, 0)
@@ -97,7 +97,7 @@ def stretch(levels: np.ndarray) -> Stretched:
 def _levels(
     blocks: Blocks, ids: np.ndarray, side: int, grey: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """A few positions in `ids` at a time, and the grey levels of these thumbnails, float32 [m, s, s]."""
+    """Batches of positions in `ids`, with the grey levels of these thumbnails, float32 [m, s, s]."""
     for at, pixels in pieces(blocks, ids, AT_ONCE):
         levels = grey(pixels)
         s = min(levels.shape[1], side)

@@ -1,11 +1,11 @@
-"""Pictures turned, or with black and white exchanged, told by what distinguishes the set's own pictures from themselves so changed.
+"""Rotated and inverted images, detected by classifiers that tell the dataset's images from their own transformed versions.
 
-1. *Features* (`describe`): how strong edges of eight directions are in each cell of a 4 x 4 grid, and the picture itself on an 8 x 8
-   grid. A picture so changed has the same numbers at other places, or their negatives, so that nothing is computed twice.
-2. *A classifier* learns each change by itself: score(x) = sum a_i (k(x, x_i) - k(x, changed x_i)) with a Gaussian kernel k, by ridge
-   regression to 1. Each picture that is learnt from is judged by a fit to other folds, without those that a first fit doubts most.
-3. *Silence*: a set that does not tell its pictures from the changed ones has no up, or no black and white: too many are taken
-   for changed ones (`ERRORS`), or too few would be told if they were (`TOLD`).
+1. *Features* (`describe`): strength of edges in eight directions in each cell of a 4 x 4 grid, and the image itself on an 8 x 8 grid.
+   A transformed image has the same values permuted or negated, so that nothing is computed twice.
+2. *One classifier per transformation*: score(x) = sum a_i (k(x, x_i) - k(x, transformed x_i)) with a Gaussian kernel k, by ridge
+   regression to 1. Training images get out-of-fold scores; the images least certain in a first fit are excluded from training.
+3. *Abstention*: if too many images look transformed (`ERRORS`), or too few would be detected if they were (`TOLD`), the dataset has
+   no preferred orientation, or polarity, and nothing is reported.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from dataprops.util.grid import cell_means, resized
 from dataprops.util.threads import one_thread
 
 SIDE = 32  # pixels
-LEAST = 20  # pictures that can be learnt from
-LEARNT_FROM = 500  # pictures; the others are judged by a classifier that saw none of them
-DIRECTIONS, CELLS, COARSE = 8, 4, 8  # of edges; along a side of their grid, and of the picture's own
-FAINT = 0.2  # grey levels: mean strength of the edges of a picture that shows nothing
-WIDTH = 0.2  # exponent of the Gaussian kernel at the median distance of two pictures
-STRENGTH = 0.1  # of the ridge
-DOUBTED = 0.1  # of the pictures, that are not learnt from: where some are turned, they would vouch for each other
+LEAST = 20  # minimum training images
+LEARNT_FROM = 500  # maximum training images; others are scored by a classifier that has not seen them
+DIRECTIONS, CELLS, COARSE = 8, 4, 8  # edge directions; cells per side of their grid; cells per side of the image's grid
+FAINT = 0.2  # grey levels: mean edge strength of an empty image
+WIDTH = 0.2  # exponent of the Gaussian kernel at the median distance of two images
+STRENGTH = 0.1  # ridge penalty
+DOUBTED = 0.1  # fraction excluded from training: transformed images would support each other
 FOLDS = 5
-ERRORS, TOLD = 0.12, 0.2  # of the pictures: taken for changed ones, at most; told if they were changed, at least
-COMPANY = 3  # pictures that are alike make a kind of their own
-NEARER = 1.1  # squares of distances: as it is over changed back, to `COMPANY` others, below which a picture is of a kind of its own
-AT_ONCE, BATCH = 64, 1024  # pictures described, and judged, at once
+ERRORS, TOLD = 0.12, 0.2  # fraction of images: maximum that look transformed; minimum detected if transformed
+COMPANY = 3  # number of similar images that form a kind of their own
+NEARER = 1.1  # ratio of squared distances to `COMPANY` neighbours, as is to transformed, below which an image is among its kind
+AT_ONCE, BATCH = 64, 1024  # images described, and scored, per step
 
 
 class Change(NamedTuple):
-    """A change of the whole picture.
+    """A transformation of the whole image.
 
     Attributes
     ----------
     fault : str
     words : str
-        What was done, after "seems".
+        Description, after "seems".
     quarters : int
-        Quarter turns counter-clockwise; 0: black and white are exchanged.
+        Quarter turns counter-clockwise; 0: inversion of black and white.
     """
 
     fault: str
@@ -60,14 +60,14 @@ CHANGES = (
 
 
 class Likeness(NamedTuple):
-    """How much each picture is like the set's own rather than like changed ones.
+    """How much each image resembles the dataset rather than its transformed version.
 
     Attributes
     ----------
     score : float64 [n]
-        1 is typical of the set; a changed picture has about -1.
+        1 is typical of the dataset; a transformed image has about -1.
     odd : bool [n]
-        At most the bound, and not among its own kind (`_among_their_own`).
+        Score at most the bound, and not among similar images (`_among_their_own`).
     """
 
     score: np.ndarray
@@ -77,7 +77,7 @@ class Likeness(NamedTuple):
 def likeness(
     blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray, bound: Callable[[np.ndarray], float]
 ) -> dict[Change, Likeness]:
-    """How much each picture is like the set's own, for each change that the set can tell.
+    """Likeness to the dataset of each image, for each transformation that the dataset can detect.
 
     Parameters
     ----------
@@ -86,16 +86,16 @@ def likeness(
     ids : int64 [n]
     seed : int
     learnt : bool [n]
-        The pictures that may be learnt from; others (blank, blurred, noisy) are only judged.
+        Images that may be used for training; others (blank, blurred, noisy) are only scored.
     bound : callable
-        The highest score of an odd picture, by all scores; negative.
+        Maximum score of an odd image, from all scores; negative.
     """
     known = np.random.default_rng([seed, 13]).permutation(np.nonzero(learnt)[0])[:LEARNT_FROM]
     if len(known) < LEAST:
         return {}
     with one_thread():
         edges, coarse = _described(blocks, ids)
-        for part in (edges, coarse):  # both weigh the same
+        for part in (edges, coarse):  # equal weight
             part /= max(np.sqrt(part[known].var(0).sum()), 1e-6)
         plain = _flat(edges, coarse)
         out = {}
@@ -104,10 +104,10 @@ def likeness(
             if judged is None:
                 continue
             least = bound(judged)
-            if (judged[known] >= -least).mean() < TOLD:  # a changed picture has the opposite score
+            if (judged[known] >= -least).mean() < TOLD:  # transforming an image negates its score
                 continue
             odd = judged <= least
-            at = np.nonzero(odd)[0]  # few: each is compared with the whole set
+            at = np.nonzero(odd)[0]  # few, since each is compared with the whole dataset
             if len(at):
                 back = _flat(*_changed(edges[at], coarse[at], change._replace(quarters=-change.quarters)))
                 odd[at] = ~_among_their_own(plain, at, back)
@@ -116,12 +116,12 @@ def likeness(
 
 
 def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges float32 [n, DIRECTIONS, CELLS, CELLS] and picture [n, channels, COARSE, COARSE] of uint8 [n, h, w, channels]."""
+    """Edges float32 [n, DIRECTIONS, CELLS, CELLS] and image [n, channels, COARSE, COARSE] of uint8 [n, h, w, channels]."""
     x = resized(pixels, SIDE)
     n, channels, side, _ = x.shape
     grey = luma(x.transpose(0, 2, 3, 1))
     across, down = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
-    beside = np.hypot(across, down) * np.float32(np.sqrt(0.5))  # what is further off than 45 degrees
+    beside = np.hypot(across, down) * np.float32(np.sqrt(0.5))  # cuts off directions more than 45 degrees away
     cells = cell_means(side - 2, CELLS)
     edges = np.empty((n, DIRECTIONS, CELLS, CELLS), np.float32)
     for direction in range(DIRECTIONS):
@@ -134,7 +134,7 @@ def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _described(blocks: Blocks, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`describe` of images by their ids; zeros for what cannot be read."""
+    """`describe` for images by id; zeros for unreadable images."""
     out: list[np.ndarray] = []
     for at, pixels in pieces(blocks, ids, AT_ONCE):
         some = describe(pixels)
@@ -149,7 +149,7 @@ def _described(blocks: Blocks, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _changed(edges: np.ndarray, coarse: np.ndarray, change: Change) -> tuple[np.ndarray, np.ndarray]:
     if not change.quarters:
         return np.roll(edges, DIRECTIONS // 2, axis=1), -coarse
-    turn = -change.quarters * DIRECTIONS // 4  # directions go from right to down
+    turn = -change.quarters * DIRECTIONS // 4  # directions are ordered from right to down
     return np.roll(np.rot90(edges, change.quarters, (2, 3)), turn, axis=1), np.rot90(coarse, change.quarters, (2, 3))
 
 
@@ -163,7 +163,8 @@ def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.ndarray | None:
-    """`likeness` of all pictures by a classifier that learns from some, `known`, and these changed; None where it errs too often."""
+    """`likeness` scores of all images, trained on the images `known` and their transformed versions; None if too many are
+    misjudged."""
     own = plain[known]
     width = WIDTH / max(float(np.median(_squares(own, own))), 1e-12)
 
@@ -171,7 +172,7 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.nda
         return np.exp(-width * _squares(some, own)) - np.exp(-width * _squares(some, changed))
 
     k = kernel(own).astype(np.float64)
-    folds = np.arange(len(known)) % FOLDS  # they stand in an order by chance
+    folds = np.arange(len(known)) % FOLDS  # they are in random order
     sure = np.ones(len(known), bool)
     held = np.empty(len(known))
     for _ in range(2):
@@ -190,9 +191,10 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.nda
 
 
 def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Which of these pictures have `COMPANY` about as near to them as they are, as to them `back`, when changed: bool.
+    """Which doubted images are about as close to `COMPANY` others as their back-transformed versions `back` are, bool.
 
-    A set may hold two kinds, bright and dark ones say: the fewer of them lie among their own, and one that was changed does not.
+    A dataset may contain two kinds of images, e.g. bright and dark: those of the rarer kind have similar images, a transformed one has
+    none.
     """
     out = np.empty(len(doubted), bool)
     for start in range(0, len(doubted), BATCH):
