@@ -44,6 +44,12 @@ def _tail(null: np.ndarray) -> tuple[float, float]:
     return (len(excess) + 1) / (len(null) + 1), (float(excess.sum()) + TAIL_SCALE) / (len(excess) + 1)
 
 
+def ordinary_detail(null: np.ndarray) -> float:
+    """Agreement that all but `FALSE_FRACTION` of the non-copies stay below, and that a pair must exceed which is near as it is."""
+    null = null[null < MOST_THRESHOLD]
+    return float(np.quantile(null, 1 - FALSE_FRACTION)) if len(null) else 0.0
+
+
 def chance(null: np.ndarray, threshold: float) -> float:
     """Probability that a pair of different pictures reaches the threshold, by the tail of those that were examined."""
     passing, scale = _tail(null)

@@ -24,7 +24,14 @@ from dataprops.findings.agreement import detail_spread
 from dataprops.findings.align import Alignment, align
 from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
 from dataprops.findings.copy_difference import compare
-from dataprops.findings.copy_threshold import FALSE_FRACTION, WORTH_CONFIRMING, chance, detail_threshold, near_ratio
+from dataprops.findings.copy_threshold import (
+    FALSE_FRACTION,
+    WORTH_CONFIRMING,
+    chance,
+    detail_threshold,
+    near_ratio,
+    ordinary_detail,
+)
 from dataprops.findings.copy_words import describe, rotation
 from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import LEAST_SIDE, SIDE, Blocks, Stretched, stretched
@@ -47,6 +54,7 @@ NULL_PAIRS = 300
 LEAST_SHOWN = 0.36  # grey levels (RMS) of fine detail, below which a picture shows too little: three times rounding's
 # of the set's middle standard deviation, and grey levels, below which pictures are near each other whatever they show
 LEAST_CONTRAST, ENOUGH_CONTRAST = 0.25, 8.0
+NEAR_DETAIL = 0.5  # of the threshold, at least, for pairs that are near as they are
 LOOKED_AT = 0.75  # the same, for a pair that is worth a look
 
 
@@ -186,7 +194,8 @@ def near_copies(
     null = _confirmed(small, fine, distinct, _null(neighbours, first, place, seed)).detail
     threshold = detail_threshold(null, len(candidates.a))
     contrast = _contrasts(small)
-    best = _decide(candidates, found, plain[contrast[plain["a"]] & contrast[plain["b"]]], ratio, threshold)
+    contrasting = plain[contrast[plain["a"]] & contrast[plain["b"]]]
+    best = _decide(candidates, found, contrasting, ratio, threshold, ordinary_detail(null))
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
@@ -236,7 +245,12 @@ def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> 
 
 
 def _decide(
-    candidates: Candidates, found: Alignment, plain: pd.DataFrame, ratio: float, threshold: float
+    candidates: Candidates,
+    found: Alignment,
+    plain: pd.DataFrame,
+    ratio: float,
+    threshold: float,
+    ordinary: float = 0.0,
 ) -> pd.DataFrame:
     """The best alignment of each pair judged to be a copy: positions a and b, the candidate's number, and its measures."""
     table = pd.DataFrame(
@@ -260,7 +274,8 @@ def _decide(
     rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
     moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
     # images with the same frame are near each other and no copies: what is near without alignment must also align in place
-    table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= 0.5 * threshold) & ~turned & ~moved
+    least = max(NEAR_DETAIL * threshold, ordinary)
+    table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= least) & ~turned & ~moved
     stricter = np.where(turned | rotated, STRICTER, 0.0)
     stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
     least_detail = threshold + stricter * (1 - threshold)
