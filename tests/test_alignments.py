@@ -611,7 +611,10 @@ def test_compared_are_the_images_as_they_are_and_after_the_best_line() -> None:
     images[3] = images[2, :, ::-1]
     best = pd.DataFrame({"view": [0, 1, 0], "warp": [EYE] * 3})
     a, b = np.array([0, 2, 0]), np.array([1, 3, 2])
-    distance, rms, spread = copy_difference.compare(blocks_of(images), a, b, best)
+    distance, rms, spread, elsewhere, flat = copy_difference.compare(blocks_of(images), a, b, best)
+    assert elsewhere[:2] == pytest.approx(0, abs=0.02)
+    assert elsewhere[2] > 0.3
+    assert (flat < nearcopies.DRAWN).all()
     flat = images.reshape(4, -1).astype(float)
     np.testing.assert_allclose(distance, [np.linalg.norm(flat[i] - flat[j]) for i, j in zip(a, b, strict=True)])
     assert rms[0] == pytest.approx(np.std(flat[0] - 2 * flat[1]), rel=0.05)
@@ -619,6 +622,40 @@ def test_compared_are_the_images_as_they_are_and_after_the_best_line() -> None:
     correlation = np.corrcoef(flat[0], flat[2])[0, 1]
     assert rms[2] == pytest.approx(flat[0].std() * np.sqrt(1 - correlation**2), rel=1e-3)
     np.testing.assert_allclose(spread, flat[[0, 2, 0]].std(1), rtol=1e-3)
+
+
+def drawing(ground: tuple[int, int, int], heart: tuple[int, int, int]) -> np.ndarray:
+    """A disc on a ground, uint8 [64, 64, 3]."""
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    return np.where(((x - 30) ** 2 + (y - 34) ** 2 < 400)[..., None], heart, ground).astype(np.uint8)
+
+
+def test_one_drawing_in_two_colours_is_two_and_in_grey_or_darker_is_one() -> None:
+    red = drawing((20, 20, 20), (220, 60, 60))
+    grey = np.repeat((red @ [0.299, 0.587, 0.114])[..., None], 3, 2)
+    written = red.copy()
+    written[2:12, 50:60] = 255
+    others = [
+        drawing((20, 20, 20), (60, 60, 220)),
+        drawing((90, 160, 20), (220, 60, 60)),
+        0.8 * red + 20,
+        grey,
+        written,
+    ]
+    images = np.stack([red, *others]).astype(np.uint8)
+    b = np.arange(1, 6)
+    best = pd.DataFrame({"view": [0] * 5, "warp": [EYE] * 5})
+    found = copy_difference.compare(blocks_of(images), np.zeros(5, int), b, best)
+    assert (found.flat >= nearcopies.DRAWN).all()
+    assert (found.elsewhere > nearcopies.ELSEWHERE).tolist() == [True, True, False, False, False]
+
+
+def test_stripes_are_no_border_of_what_lies_between_them() -> None:
+    striped = np.repeat(np.repeat([[[200], [90], [30]]], 22, 1), 64, 2)[:, :64].astype(np.uint8)
+    framed = pictures(1, 64, seed=3)
+    framed[:, :8] = framed[:, -8:] = 0
+    assert border_lines(striped).tolist() == [[0, 0, 0, 0]]
+    assert border_lines(framed).tolist() == [[0, 10, 0, 10]]
 
 
 def test_what_was_done_is_told_in_words() -> None:
@@ -710,7 +747,7 @@ def test_only_what_both_show_counts_for_the_line_and_what_is_left() -> None:
     images[1, :, :10] = 250 * (np.arange(10) % 2)[None, :, None]
     warp = np.array([[1, 0, 0.5], [0, 1, 0]], np.float32)
     best = pd.DataFrame({"view": [0], "warp": [warp]})
-    _, rms, spread = copy_difference.compare(blocks_of(images), np.array([0]), np.array([1]), best)
+    _, rms, spread, *_ = copy_difference.compare(blocks_of(images), np.array([0]), np.array([1]), best)
     part = images[0, :, :30, 0].astype(float)
     assert spread[0] == pytest.approx(part.std(), rel=0.03)
     assert rms[0] == pytest.approx(np.std(part - 2 * (part // 2)), rel=0.1)
@@ -817,7 +854,13 @@ def test_copies_that_correlate_too_little_are_none(monkeypatch: pytest.MonkeyPat
     for left, told in ((0.69, 1), (0.71, 0)):
 
         def compared(blocks: Any, a: np.ndarray, b: np.ndarray, best: pd.DataFrame, left: float = left) -> Any:
-            return np.ones(len(a)), np.full(len(a), 10 * left), np.full(len(a), 10.0)
+            return (
+                np.ones(len(a)),
+                np.full(len(a), 10 * left),
+                np.full(len(a), 10.0),
+                np.zeros(len(a)),
+                np.zeros(len(a)),
+            )
 
         monkeypatch.setattr(nearcopies, "compare", compared)
         found = nearcopies.near_copies(table, neighbours, blocks_of(images[..., None]), features=1024)

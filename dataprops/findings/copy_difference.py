@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,16 +11,44 @@ import torch
 from dataprops.findings.agreement import inside
 from dataprops.findings.align import turn
 from dataprops.findings.candidates import VIEWS, content_boxes
-from dataprops.findings.thumbnails import Blocks, luma, stretch
+from dataprops.findings.thumbnails import LUMA, SIDE, Blocks, stretch
 from dataprops.findings.warps import grid_of, positions
 
+CELLS = 16  # along a side, whose means are compared
+APART, APART_PART = 20.0, 0.5  # levels, or of the spread of the cells, by which a cell shows something else
+ONE_LEVEL = 2.0  # between the brightest and the darkest of nine cells
+GREY = 0.2  # of the other's colours, below which a picture is grey
+NEAREST = 0.9  # of the cells, from which the line is taken
+MOST_GAIN = 1.6  # of the line, the same for all colours: one drawing in two colours is two drawings
 
-def compare(
-    blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of pairs of images: their exact distance as they are, the RMS after alignment and the best line between grey levels, and the
-    standard deviation of the first where they were compared."""
-    distance, rms, spread = np.zeros(len(a)), np.zeros(len(a)), np.zeros(len(a))
+
+class Difference(NamedTuple):
+    """Of m pairs of images (a, b), float64 or float32 [m].
+
+    Attributes
+    ----------
+    distance
+        Exact, as they are.
+    rms
+        Grey levels (root mean square) after alignment and the best line between grey levels.
+    spread
+        Standard deviation of a where they were compared.
+    elsewhere
+        Fraction of the cells of the picture whose mean levels differ, in colour unless one of the two is grey.
+    flat
+        Fraction of the flatter one that is of one level with what lies around it: most of a drawing.
+    """
+
+    distance: np.ndarray
+    rms: np.ndarray
+    spread: np.ndarray
+    elsewhere: np.ndarray
+    flat: np.ndarray
+
+
+def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> Difference:
+    """How far images a and b [m] differ, b laid over a as the rows of `best` say."""
+    out = Difference(*(np.zeros(len(a)) for _ in Difference._fields))
     step = 64
     for start in range(0, len(a), step):
         at = slice(start, start + step)
@@ -28,25 +58,72 @@ def compare(
         one = np.stack([pixels[int(i)] for i in a[at]])
         two = np.stack([pixels[int(i)] for i in b[at]])
         apart = one.astype(np.int32) - two
-        distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
-        rms[at], spread[at] = _aligned_rms(luma(one), luma(two), best.iloc[at])
-    return distance, rms, spread
+        out.distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
+        found = _aligned(one, two, best.iloc[at])
+        out.rms[at], out.spread[at], out.elsewhere[at], out.flat[at] = found
+    return out
 
 
-def _aligned_rms(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    turned = np.stack([turn(image, VIEWS[int(view)].symmetry) for image, view in zip(two, best["view"], strict=True)])
-    a, b = torch.from_numpy(one), torch.from_numpy(np.ascontiguousarray(turned))
+def _aligned(
+    one: np.ndarray, two: np.ndarray, best: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    planes = [np.moveaxis(images, -1, 1) for images in (one, two)]
+    planes[1] = np.stack(
+        [turn(image, VIEWS[int(view)].symmetry) for image, view in zip(planes[1], best["view"], strict=True)]
+    )
+    a, b = (torch.from_numpy(np.ascontiguousarray(part)).float() for part in planes)
     warp = torch.from_numpy(np.stack(best["warp"].tolist()).astype(np.float32))
     grid = grid_of(warp, a.shape[-1])
-    moved = torch.nn.functional.grid_sample(b[:, None], grid, align_corners=False)[:, 0]
+    moved = torch.nn.functional.grid_sample(b, grid, align_corners=False)
     step = 1 + (one.shape[1] >= 128)
-    few = (stretch(part[:, ::step, ::step]).thumbs for part in (one, turned))
+    few = (stretch(_luma(part)[:, ::step, ::step].numpy()).thumbs for part in (a, b))
     boxes = [torch.from_numpy(content_boxes(part)).float() for part in few]
     mask = (inside(boxes[0], *positions(a.shape[-1])) & inside(boxes[1], *grid.unbind(-1))).float()
     n = mask.sum((1, 2)).clamp_min(1)
-    mean_a, mean_b = (a * mask).sum((1, 2)) / n, (moved * mask).sum((1, 2)) / n
-    from_a, from_b = (a - mean_a[:, None, None]) * mask, (moved - mean_b[:, None, None]) * mask
+    of_a, of_b = _luma(a), _luma(moved)
+    mean_a, mean_b = (of_a * mask).sum((1, 2)) / n, (of_b * mask).sum((1, 2)) / n
+    from_a, from_b = (of_a - mean_a[:, None, None]) * mask, (of_b - mean_b[:, None, None]) * mask
     gain = (from_a * from_b).sum((1, 2)) / (from_b * from_b).sum((1, 2)).clamp_min(1e-3)
     rest = from_a - gain[:, None, None] * from_b
     left, spread = (((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
-    return left, spread
+    flat = torch.maximum(_flat(of_a), _flat(_luma(b)))
+    return left, spread, _elsewhere(a, moved, mask).numpy(), flat.numpy()
+
+
+def _flat(grey: torch.Tensor) -> torch.Tensor:
+    """Which fraction of pictures [m, s, s] is of one level with all eight cells around it, [m]."""
+    small = torch.nn.functional.avg_pool2d(grey, max(1, grey.shape[-1] // SIDE))[:, None]
+    most, least = (torch.nn.functional.max_pool2d(part, 3, 1) for part in (small, -small))
+    return (most + least <= ONE_LEVEL).float().mean((1, 2, 3))
+
+
+def _luma(planes: torch.Tensor) -> torch.Tensor:
+    """Grey levels [m, s, s] of planes [m, c, s, s]."""
+    return planes[:, 0] if planes.shape[1] == 1 else (planes * torch.tensor(LUMA)[:, None, None]).sum(1)
+
+
+def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Of the cells of planes [m, c, s, s] within masks, the fraction whose means are apart after the best line."""
+    cell = max(1, a.shape[-1] // CELLS)
+    share = torch.nn.functional.avg_pool2d(mask, cell)
+    held = (share >= 0.5).float()
+    a, b = (
+        torch.nn.functional.avg_pool2d(part * mask[:, None], cell) / share.clamp_min(0.5)[:, None] for part in (a, b)
+    )
+    hue = torch.stack([((part - part.mean(1, keepdim=True)) ** 2 * held[:, None]).sum((1, 2, 3)) for part in (a, b)])
+    colours = (hue.amin(0) > GREY**2 * hue.amax(0)).float()[:, None, None, None]
+    a, b = (colours * part + (1 - colours) * _luma(part)[:, None] for part in (a, b))
+    fitted = held
+    for _ in range(
+        2
+    ):  # the line of those cells that are nearest to that of all: what was written on one of the two does not turn it
+        n = fitted.sum((1, 2)).clamp_min(1)[:, None, None, None]
+        from_a, from_b = (part - (part * fitted[:, None]).sum((2, 3), keepdim=True) / n for part in (a, b))
+        both, own = ((from_a * from_b * fitted[:, None]).sum((1, 2, 3)), (from_b**2 * fitted[:, None]).sum((1, 2, 3)))
+        gain = (both / own.clamp_min(1e-3)).clamp(1 / MOST_GAIN, MOST_GAIN)
+        rest = (from_a - gain[:, None, None, None] * from_b).square().mean(1).sqrt()
+        near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
+        fitted = held * (rest <= near[:, None, None])
+    spread = ((from_a**2).mean(1) * held).sum((1, 2)).div(held.sum((1, 2)).clamp_min(1)).sqrt()
+    apart = rest > (APART_PART * spread).clamp(max=APART)[:, None, None]
+    return (apart * held).sum((1, 2)) / held.sum((1, 2)).clamp_min(1)

@@ -50,6 +50,9 @@ ENLARGED = 1.5  # times the originals' own side that thumbnails may be
 FINE_SIDE = 128  # pixels of the images on which copies are confirmed
 CONFIRMED_AT_ONCE = 256
 MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
+# of the picture that is of one level, from which it is a drawing: little but outlines, which drawings of other things share; of a
+# drawing that may show something else than its copy, as a letter
+DRAWN, ELSEWHERE = 0.5, 0.06
 NULL_PAIRS = 300
 LEAST_SHOWN = 0.36  # grey levels (RMS) of fine detail, below which a picture shows too little: three times rounding's
 # of the set's middle standard deviation, and grey levels, below which pictures are near each other whatever they show
@@ -199,8 +202,10 @@ def near_copies(
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
-    distance, rms, spread = compare(blocks, a, b, best)
+    distance, rms, spread, elsewhere, flat = compare(blocks, a, b, best)
     same = best["as_it_is"].to_numpy(bool) | (rms <= MOST_RESIDUAL * spread)
+    given = best["as_it_is"].to_numpy(bool) & (near_rms is not None)
+    same &= given | (flat < DRAWN) | (elsewhere <= ELSEWHERE)
     best, a, b, distance, rms = best[same], a[same], b[same], distance[same], rms[same]
     what = describe(images, a, b, best)
     series = _series(images, a, b, best)
