@@ -113,17 +113,19 @@ def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Te
     hue = torch.stack([((part - part.mean(1, keepdim=True)) ** 2 * held[:, None]).sum((1, 2, 3)) for part in (a, b)])
     colours = (hue.amin(0) > GREY**2 * hue.amax(0)).float()[:, None, None, None]
     a, b = (colours * part + (1 - colours) * _luma(part)[:, None] for part in (a, b))
-    fitted = held
-    for _ in range(
-        2
-    ):  # the line of those cells that are nearest to that of all: what was written on one of the two does not turn it
-        n = fitted.sum((1, 2)).clamp_min(1)[:, None, None, None]
-        from_a, from_b = (part - (part * fitted[:, None]).sum((2, 3), keepdim=True) / n for part in (a, b))
-        both, own = ((from_a * from_b * fitted[:, None]).sum((1, 2, 3)), (from_b**2 * fitted[:, None]).sum((1, 2, 3)))
-        gain = (both / own.clamp_min(1e-3)).clamp(1 / MOST_GAIN, MOST_GAIN)
-        rest = (from_a - gain[:, None, None, None] * from_b).square().mean(1).sqrt()
-        near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
-        fitted = held * (rest <= near[:, None, None])
+    # from the cells that are nearest to the line of all: what was written on one of the two does not turn it
+    _, rest = _after_line(a, b, held)
+    near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
+    from_a, rest = _after_line(a, b, held * (rest <= near[:, None, None]))
     spread = ((from_a**2).mean(1) * held).sum((1, 2)).div(held.sum((1, 2)).clamp_min(1)).sqrt()
     apart = rest > (APART_PART * spread).clamp(max=APART)[:, None, None]
     return (apart * held).sum((1, 2)) / held.sum((1, 2)).clamp_min(1)
+
+
+def _after_line(a: torch.Tensor, b: torch.Tensor, fitted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Planes a [m, c, s, s] from their mean over some cells [m, s, s], and what the best line of b there leaves of them [m, s, s]."""
+    n = fitted.sum((1, 2)).clamp_min(1)[:, None, None, None]
+    from_a, from_b = (part - (part * fitted[:, None]).sum((2, 3), keepdim=True) / n for part in (a, b))
+    both, own = (from_a * from_b * fitted[:, None]).sum((1, 2, 3)), (from_b**2 * fitted[:, None]).sum((1, 2, 3))
+    gain = (both / own.clamp_min(1e-3)).clamp(1 / MOST_GAIN, MOST_GAIN)
+    return from_a, (from_a - gain[:, None, None, None] * from_b).square().mean(1).sqrt()
