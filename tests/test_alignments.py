@@ -509,6 +509,17 @@ def decided(view: int = 0, ratio: float | None = None, **given: Any) -> bool | N
     return None if best["as_it_is"].item() else True
 
 
+def test_near_pictures_agree_beyond_what_other_pictures_of_the_dataset_do() -> None:
+    """Two patients' knees were half as far from each other as from the rest, and agreed in detail as many others do."""
+    plain = pd.DataFrame({"a": [0], "b": [1], "distance": [1.0], "ratio": [0.4]})
+    for ordinary, copies in ((0.0, 1), (0.39, 1), (0.41, 0)):
+        best = nearcopies._decide(pairs((1, 0, 0)), alignment({"detail": 0.4}), plain, 0.5, 0.7, ordinary)
+        assert len(best) == copies
+    null = np.r_[np.zeros(100), np.linspace(0, 0.5, 101), 0.95]  # the last is a copy itself
+    assert copy_threshold.ordinary_detail(null) == pytest.approx(np.quantile(null[:-1], 0.99))
+    assert copy_threshold.ordinary_detail(np.array([0.99])) == 0.0
+
+
 def rotated(degrees: float) -> np.ndarray:
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[c, -s, 0], [s, c, 0]], np.float32)

@@ -32,7 +32,9 @@ BORDER_LEVELS = 6  # grey levels around their mean within which the pixels of a 
 BORDER_ODD = 0.02  # of them that need not
 BORDERS = 3  # within each other: a frame around a picture that has a margin of its own
 MOST_BORDER = 0.4  # of the side, at each end
-LEAST_CONTENT = 0.36  # of the picture, which stripes do not leave, and frames do
+LEAST_CONTENT = (
+    0.36  # of the side, between lines at two ends alone: less is left by stripes, and by frames at all four ends
+)
 
 # Symmetries of the square as (transpose first, then flip left-right, then flip top-bottom), with what to call them
 SYMMETRIES: tuple[tuple[bool, bool, bool], ...] = tuple((bool(i & 4), bool(i & 1), bool(i & 2)) for i in range(8))
@@ -118,7 +120,8 @@ def border_lines(thumbs: np.ndarray) -> np.ndarray:
         if not len(at):
             break
     side = thumbs.shape[1]
-    out[(side - out[:, ::2].sum(1)) * (side - out[:, 1::2].sum(1)) < LEAST_CONTENT * side**2] = 0
+    high, wide = side - out[:, ::2].sum(1), side - out[:, 1::2].sum(1)
+    out[(np.maximum(high, wide) == side) & (np.minimum(high, wide) < LEAST_CONTENT * side)] = 0
     return out
 
 
