@@ -1,7 +1,7 @@
-"""The eleven datasets of Konz & Mazurowski 2024, by name, in the layout in which they are published; and two of the same kind.
+"""The eleven datasets of Konz & Mazurowski 2024, by name, in their published layout; and two similar ones.
 
-A dataset is a row of `READERS`. Each has label rules of its own, and those of `choose` that all share: splits, classes and a
-balanced subset by seed. What is expected where, and where to get it, says sources/README.md.
+A dataset is a row of `READERS`. Each has its own label rules, and the shared rules of `choose`: splits, classes and a balanced
+subset by seed. Layouts and download sources are in sources/README.md.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Reader(NamedTuple):
     Attributes
     ----------
     scan : callable
-        scan(root, rules) -> listing of all images (`layout.listing`), labelled by the rules. Raises DatapropsError that
-        names the first thing missing and shows the tree.
+        scan(root, rules) -> listing of all images (`layout.listing`), labelled by the rules. Raises a DatapropsError that
+        names the first missing item and shows the tree.
     read : callable
         read(root, key) -> bytes of a file or a `RawImage`. Raises OSError with the reason.
     rules : dict
-        Of its own; see `table.chosen_rules`.
+        Rules of the dataset; see `table.chosen_rules`.
     tree : str
-        What is expected below the root.
+        Expected layout below the root.
     files : bool
-        Whether each image is a file of its own below the root.
+        Whether each image is a separate file below the root.
     """
 
     scan: Callable[[Path, Mapping[str, str]], pd.DataFrame]
@@ -92,7 +92,7 @@ def scan(name: str) -> Callable[[str, SourceOptions], pd.DataFrame]:
     return scan
 
 
-_path = lru_cache(64)(Path)  # one for all images of a place: to make it takes longer than to read a digit
+_path = lru_cache(64)(Path)  # shared by all images of a root: creating a Path takes longer than reading a digit
 
 
 def read(name: str) -> Callable[[str, str, SourceOptions], bytes | RawImage]:

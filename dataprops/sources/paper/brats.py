@@ -2,12 +2,12 @@
 
 Rules for volumes, in order:
 
-1. Both volumes are turned to left-posterior-superior axes, so a slice shows the face up and the patient's right on the
-   left, whatever the file's own order. Slice k is the k-th from below.
-2. Slices of which less than `least-brain` per cent of the pixels are other than 0 are left out: nearly empty ones are
-   alike in all patients, and black ones are the same image.
-3. A slice with any segmented voxel is positive. Of the others, those nearer than `margin` slices to one are left out.
-4. Grey levels: the 0.5 % and 99.5 % quantiles of the volume's voxels other than 0 become 0 and 255; beyond, clipped.
+1. Both volumes are reoriented to left-posterior-superior axes, so that slices are shown face up with the patient's right
+   on the left. Slice k is the k-th from below.
+2. Slices with less than `least-brain` per cent of non-zero pixels are left out: nearly empty slices look alike in all
+   patients, and black ones are identical.
+3. A slice with any segmented voxel is positive. Other slices closer than `margin` slices to a positive one are left out.
+4. Grey levels: the 0.5 % and 99.5 % quantiles of the volume's non-zero voxels map to 0 and 255; values outside are clipped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TREE = """\
 RULES = {"modality": ("flair", "t1", "t1ce", "t2"), "margin": (), "least-brain": ()}
 MARGIN = 0
 LEAST_BRAIN = 5  # per cent
-THREADS = 8  # of a scan; each holds a volume
+THREADS = 8  # for scanning; each holds a volume in memory
 QUANTILES = (0.5, 99.5)
 NAMES = {
     "flair": "flair",
@@ -61,9 +61,9 @@ NAMES = {
     "t2": "t2",
     "t2w": "t2",
 }
-# one segmentation of 2020 is named W39_1998.09.19_Segm.nii
+# one segmentation in BraTS 2020 is named W39_1998.09.19_Segm.nii
 FILE = re.compile(r"(?P<case>.+?)[_-](?P<kind>flair|t2f|t1n|t1ce|t1c|t1|t2w|t2|segm|seg)\.nii(?:\.gz)?", re.IGNORECASE)
-CASE_2023 = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d+")  # the last number is that of the visit
+CASE_2023 = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d+")  # the last number is the visit
 FOLDERS = {
     "0": "negative",
     "no": "negative",
@@ -74,7 +74,7 @@ FOLDERS = {
     "pos": "positive",
     "positive": "positive",
 }
-# of a slice in a folder: CASE_077.png, or CLASS_CASE_SLICE.jpg as the authors' scripts wrote them
+# slices in class folders: CASE_077.png, or CLASS_CASE_SLICE.jpg as written by the authors' scripts
 SLICE_NAME = re.compile(
     r"^(?:[01]_)?(.+?)(?:[_-](?:flair|t2f|t1n|t1ce|t1c|t1|t2w|t2))?[_-](?:slice[_-]?)?\d+\.[^.]+$", re.IGNORECASE
 )
@@ -82,7 +82,7 @@ DAMAGES = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, Memor
 
 
 class LoadedVolume(NamedTuple):
-    """Voxels [x, y, z] on left-posterior-superior axes, and the values that become 0 and 255."""
+    """Voxels [x, y, z] on left-posterior-superior axes, and the values mapped to 0 and 255."""
 
     voxels: np.ndarray
     low: float
@@ -90,7 +90,7 @@ class LoadedVolume(NamedTuple):
 
 
 class Slices(NamedTuple):
-    """Voxels other than 0 in each axial slice, and pixels of a slice."""
+    """Number of non-zero voxels in each axial slice, and number of pixels per slice."""
 
     filled: np.ndarray
     pixels: int
@@ -106,7 +106,7 @@ def voxels_of(file: Path) -> np.ndarray:
     Raises
     ------
     OSError
-        With the reason, if it is damaged or no volume.
+        With the reason, if it is corrupt or not a volume.
     """
     import nibabel
     from nibabel.filebasedimages import ImageFileError
@@ -146,7 +146,7 @@ def _load_slices(file: Path) -> tuple[Slices, int]:
 
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
-    """List the slices; see `paper.Reader`. Reads every volume once: which slices hold a tumour stands nowhere else."""
+    """List the slices; see `paper.Reader`. Reads every volume, because only the segmentations tell which slices show a tumour."""
     if not root.is_dir():
         raise missing("brats", root, TREE)
     folders = class_folders(root, FOLDERS)
@@ -179,7 +179,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _cases(root: Path, modality: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Keys of the volumes of a modality, each with that of its segmentation; what was left out."""
+    """Keys of the volumes of a modality with their segmentations, and the files left out."""
     names, ignored = files_in(root)
     volumes: dict[str, str] = {}
     segmentations: dict[str, str] = {}
@@ -189,7 +189,7 @@ def _cases(root: Path, modality: str) -> tuple[list[tuple[str, str]], list[str]]
             ignored.append(name)
             continue
         kind = match["kind"].lower()
-        # a case is a folder; where many lie in one folder, folder and name
+        # a case is a folder, or folder and name if one folder holds several cases
         place = name.rpartition("/")[0]
         case = place if match["case"] == place.rpartition("/")[2] or kind == "segm" else f"{place}/{match['case']}"
         if kind.startswith("seg"):
@@ -213,7 +213,7 @@ def _patient(volume: str) -> str:
 
 
 def _facts(root: Path, volume: str, segmentation: str) -> tuple[Slices, Slices] | str:
-    """Voxel counts of a volume's slices and its segmentation's, or why they are unknown."""
+    """Voxel counts per slice of a volume and of its segmentation, or the error."""
     try:
         brain = _slices.get(root / volume, _load_slices)
         tumour = _slices.get(root / segmentation, _load_slices)
@@ -225,7 +225,7 @@ def _facts(root: Path, volume: str, segmentation: str) -> tuple[Slices, Slices] 
 
 
 def slice_labels(brain: np.ndarray, pixels: int, tumour: np.ndarray, margin: int, least_brain: int) -> list[str | None]:
-    """Rules 2 and 3 for a volume; None: left out.
+    """Apply rules 2 and 3 to a volume; None: left out.
 
     >>> slice_labels(np.array([0, 50, 50, 50, 50]), 100, np.array([0, 0, 0, 0, 7]), 2, 5)
     [None, 'negative', 'negative', None, 'positive']
@@ -244,7 +244,7 @@ def slice_labels(brain: np.ndarray, pixels: int, tumour: np.ndarray, margin: int
 
 
 def read(root: Path, key: str) -> bytes | RawImage:
-    """One slice."""
+    """Read one slice."""
     name, mark, number = key.rpartition("#")
     if not mark or not number.isdigit():
         if FILE.fullmatch(key.rsplit("/", 1)[-1]) is None:

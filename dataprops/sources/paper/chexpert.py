@@ -1,4 +1,4 @@
-"""CheXpert: chest X-rays with fourteen observations each of which is positive, negative, uncertain or not mentioned."""
+"""CheXpert: chest X-rays with 14 observations, each positive, negative, uncertain or not mentioned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TREE = """\
     PATH/valid.csv    PATH/valid/patient64541/study1/view1_frontal.jpg ...    (may be absent)
     (or PATH/CheXpert-v1.0/..., PATH/CheXpert-v1.0-small/...)
 """
-# the paper: pleural effusion; uncertain and empty are negative
+# defaults as in the paper: pleural effusion; uncertain and empty count as negative
 RULES = {
     "finding": (),
     "uncertain": ("negative", "positive", "drop"),
@@ -52,14 +52,14 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
             label = _label(value, rules, file, row, finding)
             if label is None:
                 continue
-            # "CheXpert-v1.0-small/train/patient00001/...": the first folder is the set's own, whatever it is called here
+            # "CheXpert-v1.0-small/train/patient00001/...": the first folder is the dataset's root, which may be renamed
             inside = path[path.find("/") + 1 :]
             images.append(Image(before + inside, label, split, first_group(PATIENT, inside)))
     return listing(images)
 
 
 def _label(value: str, rules: Mapping[str, str], file: Path, row: int, finding: str) -> str | None:
-    """Positive, negative, or None: to be left out."""
+    """Positive, negative, or None (left out)."""
     text = value.strip()
     try:
         meaning = MEANINGS[float(text)] if text else "empty"

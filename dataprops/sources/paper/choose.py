@@ -1,8 +1,8 @@
-"""Which images of a set are audited: splits, classes, and a balanced subset, as the paper draws them.
+"""Selection of the images to audit: splits, classes, and a class-balanced subset, as in the paper.
 
-A draw takes the images with the least BLAKE2b of seed and path. So it depends on nothing but those two: a larger
-subset holds the smaller one, images that are added to the set replace no others but at random, and the choice of
-classes does not change which images of a class are drawn.
+A draw takes the images with the smallest BLAKE2b hash of seed and path. So a larger subset contains every smaller one,
+images added to the dataset replace others only at random, and the choice of classes does not affect which images of a
+class are drawn.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from dataprops.sources.paper.layout import rule_number
 
 log = logging.getLogger(__name__)
 
-# rules that every dataset of the paper has; see `table.chosen_rules`
+# rules shared by all datasets of the paper; see `table.chosen_rules`
 RULES: dict[str, tuple[str, ...]] = {"split": (), "classes": (), "subset": (), "subset-seed": ()}
 RANDOM_CLASSES = 2
 
 
 def rank(seed: int, text: str) -> bytes:
-    """Place of a path or class in the draw of a seed."""
+    """Sort key of a path or class in a draw with this seed."""
     return hashlib.blake2b(f"{seed}\n".encode() + os.fsencode(text), digest_size=16).digest()
 
 
 def choose(table: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
-    """Rows of a listing selected by the rules; ``attrs["chosen"]`` says what was done.
+    """Rows of a listing selected by the rules; ``attrs["chosen"]`` describes the selection.
 
-    Damaged files of many images (``attrs["damaged"]``) stay, whatever classes are chosen: nobody can tell what is in them.
-    Other images without a label are in no class: they go once classes or a subset are chosen.
+    Corrupt multi-image files (``attrs["damaged"]``) are kept for any choice of classes, because their content is unknown.
+    Other unlabelled images are dropped if classes or a subset are chosen.
 
     Raises
     ------
     DatapropsError
-        If a split, a class or a number is wrong, or a class has too few images.
+        If a split, class or number is invalid, or a class has too few images.
     """
     seed = rule_number(rules, "subset-seed", 0)
     attrs = dict(table.attrs)
@@ -89,7 +89,7 @@ def _known(wanted: list[str], known: list[str], rule: str) -> None:
 
 
 def _balanced(table: pd.DataFrame, labels: pd.Series, classes: list[str], count: int, seed: int) -> pd.Series:
-    """Which rows are in a class-balanced subset of `count`; the remainder goes to the first classes."""
+    """Mask of the rows in a class-balanced subset of `count`; the first classes get the remainder."""
     if not classes:
         raise DatapropsError("the rule 'subset' needs labels, and no image has one")
     keep = pd.Series(False, index=table.index)

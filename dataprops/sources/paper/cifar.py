@@ -1,4 +1,4 @@
-"""CIFAR-10: the Python batches, by a reader of pickles that runs nothing, or the binary ones."""
+"""CIFAR-10: the Python batches, read by an unpickler that runs no code, or the binary ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VALUES = 3 * SIDE * SIDE
 
 
 class Batch(NamedTuple):
-    """Labels and pixels of a batch: uint8 [n], uint8 [n, 3072], of which the last may be cut off."""
+    """Labels uint8 [n] and pixels uint8 [n, 3072] of a batch; the last image may be truncated."""
 
     labels: np.ndarray
     data: np.ndarray
@@ -52,7 +52,7 @@ def _load(file: Path) -> tuple[Batch, int]:
 
 
 def _binary(data: bytes) -> Batch:
-    """Records of a label and 3 x 32 x 32 values."""
+    """Parse records of one label byte and 3 x 32 x 32 values."""
     record = 1 + VALUES
     count = -(-len(data) // record)
     padded = np.zeros(count * record, np.uint8)
@@ -62,7 +62,7 @@ def _binary(data: bytes) -> Batch:
 
 
 def pixels_and_labels(data: bytes, name: str, labels_are: str = "labels") -> Batch:
-    """The images of a pickle, with the labels that it has under a name."""
+    """Images of a pickled batch, with the labels stored under the key `labels_are`."""
     try:
         held = load_arrays(data)
     except ValueError as error:
@@ -80,7 +80,7 @@ def pixels_and_labels(data: bytes, name: str, labels_are: str = "labels") -> Bat
 
 
 def _classes(base: Path) -> list[str]:
-    """The names of the classes as the set gives them; the published ones if it does not."""
+    """Class names from the dataset's metadata; otherwise the published ones."""
     names: list[str] = []
     if (base / "batches.meta").is_file():
         try:
@@ -119,7 +119,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     return listing(images, damaged=damaged)
 
 
-@functools.lru_cache(64)  # looked up for each image otherwise
+@functools.lru_cache(64)  # called for every image
 def _batch_file(root: Path, name: str) -> Path:
     file = have(_base(root), name, f"{name}.bin")
     if file is None:
@@ -128,7 +128,7 @@ def _batch_file(root: Path, name: str) -> Path:
 
 
 def read(root: Path, key: str) -> RawImage:
-    """One image."""
+    """Read one image."""
     _, name, *number = key.split("/")
     file = _batch_file(root, name)
     batch = _held.get(file, _load)

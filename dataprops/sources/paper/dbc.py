@@ -1,8 +1,8 @@
-"""DBC (Duke-Breast-Cancer-MRI): breast MRI slices with and without lesion, by the table of boxes; or slices in two folders.
+"""DBC (Duke-Breast-Cancer-MRI): breast MRI slices with and without lesion, from the table of boxes; or slices in two folders.
 
-The boxes count slices as the original files did. What those are called in the published tree says the mapping table, whose
-numbers need not run as the file names do: so it is needed. Rules as in the authors' scripts: of patient p, slice s is positive
-if start <= s < end of the box, negative if s + margin <= start or s - margin > end; what is between is left out.
+The boxes number slices as in the original files. The mapping table is required, because it gives their names in the published
+tree, whose order may differ. Rules as in the authors' scripts: a patient's slice s is positive if start <= s < end of the box,
+negative if s + margin <= start or s - margin > end; slices between are left out.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ IMAGES = "Duke-Breast-Cancer-MRI"
 ORIGINAL = re.compile(
     r"(?:.*/)?(?P<patient>Breast_MRI_\d+)/(?P<sequence>[^/]+)/[^/]*?_(?P<slice>\d+)\.dcm", re.IGNORECASE
 )
-# of a slice in a folder: 1-052-876.png of patient 876, as the authors' scripts wrote them
+# slices in class folders: 1-052-876.png of patient 876, as written by the authors' scripts
 PATIENT = re.compile(r"(Breast_MRI_\d+)|^\d+-\d+-(\d+)\.[^.]+$")
 
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
-    """List the slices; see `paper.Reader`. Patients that are not on disk are skipped: few people have all 368 GB."""
+    """List the slices; see `paper.Reader`. Patients not on disk are skipped: the full dataset has 368 GB."""
     if not root.is_dir():
         raise missing("dbc", root, TREE)
     folders = class_folders(root, FOLDERS)
@@ -83,7 +83,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def slice_label(number: int, start: int, end: int, margin: int) -> str | None:
-    """Whether a slice shows the lesion; None: too near to its end to tell.
+    """Whether a slice shows the lesion; None: too close to its ends.
 
     >>> [slice_label(number, 10, 12, 2) for number in (8, 9, 10, 11, 12, 14, 15)]
     ['negative', None, 'positive', 'positive', None, None, 'negative']
@@ -123,26 +123,26 @@ def _slices(file: Path, sequence: str) -> list[tuple[str, int, tuple[str, str]]]
 
 
 class _Names:
-    """Paths of the mapping table as they lie on the disk; each folder is listed once."""
+    """Resolves paths of the mapping table on disk; lists each folder once."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
         self._folders: dict[Path, frozenset[str]] = {}
 
     def find(self, paths: tuple[str, str]) -> Path | None:
-        """The file of a slice; one that is missing in a folder that is there; None if its folder is not there."""
+        """The file of a slice, or its expected path if only the folder exists; None without the folder."""
         first = None
         for path in paths:
             parts = [part for part in path.split("/") if part]
             if len(parts) < 3 or ".." in parts:
                 continue
-            # the table writes BreastMRI001 in descriptive paths, the tree Breast_MRI_001
+            # descriptive paths have BreastMRI001, the tree has Breast_MRI_001
             parts[1] = re.sub(r"^BreastMRI(?=\d)", "Breast_MRI_", parts[1])
             folder = self._base.joinpath(*parts[1:-1])
             if folder not in self._folders:
                 inside = frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
                 self._folders[folder] = inside
-            # the tree has 1-01.dcm where a series has less than a hundred files, the table 1-001.dcm
+            # for series of fewer than 100 files the tree has 1-01.dcm, the table 1-001.dcm
             for name in (parts[-1], re.sub(r"-0(?=\d+\.)", "-", parts[-1])):
                 if name in self._folders[folder]:
                     return folder / name

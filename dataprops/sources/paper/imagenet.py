@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC): class folders named by WordNet ids, or the layout of Kaggle, whose validation images lie in one folder."""
+"""ImageNet (ILSVRC): class folders named by WordNet ids, or Kaggle's layout, with all validation images in one folder."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _wnids(folder: Path) -> list[Path]:
 
 
 def _flat_val(root: Path, folder: Path) -> tuple[list[Image], list[str]]:
-    """Validation images in one folder, with the class of the table: "ILSVRC2012_val_00000001", "n01751748 x1 y1 x2 y2 ..."."""
+    """Validation images in one folder, with classes from the table: "ILSVRC2012_val_00000001", "n01751748 x1 y1 x2 y2 ..."."""
     table_file = need("imagenet", TREE, root, SOLUTION, f"../{SOLUTION}", f"../../../{SOLUTION}")
     table = read_table(table_file, ("ImageId", "PredictionString"))
     classes = {}
@@ -84,7 +84,7 @@ def _flat_val(root: Path, folder: Path) -> tuple[list[Image], list[str]]:
     place = key_of(folder, root)
     names, ignored = images_in(folder, EXTENSIONS)
     images = [
-        Image(f"{place}/{name}", classes.get(os.path.splitext(name)[0]), "val")  # noqa: PTH122 - fifty thousand names
+        Image(f"{place}/{name}", classes.get(os.path.splitext(name)[0]), "val")  # noqa: PTH122 - 50,000 names
         for name in names
     ]
     return images, [f"{place}/{name}" for name in ignored]

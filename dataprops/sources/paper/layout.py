@@ -1,4 +1,4 @@
-"""What the readers share: where things must lie, what lies in a folder, tables, and files."""
+"""Shared by the readers: expected layouts, directory listings, tables, and files."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Image(NamedTuple):
 def listing(
     images: Iterable[Image], ignored: Iterable[str] = (), empty: Iterable[str] = (), damaged: Iterable[Image] = ()
 ) -> pd.DataFrame:
-    """The table of a source.
+    """Build the table of a source.
 
     Parameters
     ----------
     ignored, empty : iterable of str
-        What was left out, and classes without images.
+        Files left out, and classes without images.
     damaged : iterable of Image
-        A file of many images that cannot be opened counts as one image that cannot be read. No choice of classes leaves
-        it out: it stays in the table, as a finding.
+        Corrupt multi-image files, each as one unreadable image. They stay in the table, as a finding, for any choice of
+        classes.
     """
     broken = list(damaged)
     rows = [*images, *broken]
@@ -54,14 +54,14 @@ def listing(
 
 
 def missing(source: str, where: Path, tree: str) -> DatapropsError:
-    """The error for a tree that is not as published: names the first thing missing, and shows the tree."""
+    """The error for a tree that differs from the published layout: names the first missing item and shows the tree."""
     return DatapropsError(
         f"{source}: there is no {where}; expected is\n\n{tree.rstrip()}\n\n(see dataprops/sources/README.md)"
     )
 
 
 def need(source: str, tree: str, folder: Path, *names: str) -> Path:
-    """The first of these names (patterns of `Path.glob` are allowed) that exists in a folder.
+    """The first of these names (or `Path.glob` patterns) that exists in a folder.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def need(source: str, tree: str, folder: Path, *names: str) -> Path:
 
 
 def have(folder: Path, *names: str) -> Path | None:
-    """As `need`, or None."""
+    """Like `need`, but None if missing."""
     for name in names:
         if any(letter in name for letter in "*?["):
             matches = sorted(path for path in folder.glob(name) if not path.name.startswith("."))
@@ -89,7 +89,7 @@ def have(folder: Path, *names: str) -> Path | None:
 
 
 def base_of(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
-    """The root, or the first of the named folders in it that holds one of the names: a set may be given by its parent."""
+    """The root, or the first of the named subfolders that contains one of the names: the parent folder may be given."""
     for folder in (root, *(root / name for name in folders)):
         if have(folder, *names) is not None:
             return folder
@@ -97,12 +97,12 @@ def base_of(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
 
 
 def key_of(path: Path, root: Path) -> str:
-    """A path below the root as a key, with forward slashes."""
+    """The key of a path below the root: relative, with forward slashes."""
     return path.relative_to(root).as_posix()
 
 
 def files_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the files below a folder, and of hidden ones, relative to it, in order of their bytes."""
+    """Names of regular and of hidden files below a folder, relative to it, sorted by bytes."""
     names: list[str] = []
     hidden: list[str] = []
     for place, folders, files in os.walk(folder):
@@ -115,25 +115,25 @@ def files_in(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def images_in(folder: Path, extensions: frozenset[str] = IMAGES) -> tuple[list[str], list[str]]:
-    """As `files_in`: names of images, and of all other files."""
+    """Like `files_in`: names of images, and of all other files."""
     names, others = files_in(folder)
-    images = [name for name in names if os.path.splitext(name)[1].lower() in extensions]  # noqa: PTH122 - a million names
+    images = [name for name in names if os.path.splitext(name)[1].lower() in extensions]  # noqa: PTH122 - up to a million names
     return images, sorted({*names, *others} - set(images), key=os.fsencode)
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder that are not hidden, in order of the bytes of their names."""
+    """Subfolders that are not hidden, sorted by the bytes of their names."""
     inside = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return sorted(inside, key=lambda entry: os.fsencode(entry.name))
 
 
 def class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None, str, Path]]:
-    """Folders that are named like classes, in the root or in folders named like splits: (split, class, folder).
+    """Folders with class names, in the root or in split folders: (split, class, folder).
 
     Parameters
     ----------
     names : dict
-        Name of a folder in lower case -> class.
+        Lower-case folder name -> class.
     """
     if not root.is_dir():
         return []
@@ -152,12 +152,12 @@ def class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None
 def images_of_folders(
     root: Path, folders: Iterable[tuple[str | None, str, Path]], patient: re.Pattern[str]
 ) -> tuple[list[tuple[Image, str]], list[str], list[str]]:
-    """The images of class folders, each with the class of its folder; what was left out; empty folders.
+    """Images of class folders, each with the class of its folder; files left out; empty folders.
 
     Parameters
     ----------
     patient : Pattern
-        Searched in the name of a file; its first group that took part names the patient.
+        Searched in the file name; its first matched group is the patient.
     """
     found: list[tuple[Image, str]] = []
     ignored: list[str] = []
@@ -174,7 +174,7 @@ def images_of_folders(
 
 
 def first_group(pattern: re.Pattern[str], text: str) -> str | None:
-    """What the first group that took part in a match holds."""
+    """The first matched group of a pattern."""
     match = pattern.search(text)
     return None if match is None else next((shown(group) for group in match.groups() if group is not None), None)
 
@@ -185,7 +185,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If it cannot be read or lacks a column.
+        If the table cannot be read or lacks a column.
     """
     import zipfile
 
@@ -194,9 +194,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             table = pd.read_excel(path, dtype=str, keep_default_na=False)
         else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # parsing errors are ValueErrors
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # includes parsing errors
         raise DatapropsError(f"{path} cannot be read as a table: {said(error)}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column by one
+    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken the first column as index
         raise DatapropsError(f"{path} has rows with more values than its header has names")
     table.columns = [str(column).strip() for column in table.columns]
     for column in columns:
@@ -206,7 +206,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def whole(text: str, path: Path, row: int, column: str) -> int:
-    """A cell as a whole number ("3", "3.0")."""
+    """Parse a cell as an integer ("3", "3.0")."""
     try:
         value = float(text)
         if value != int(value):
@@ -217,7 +217,7 @@ def whole(text: str, path: Path, row: int, column: str) -> int:
 
 
 def rule_number(rules: Mapping[str, str], name: str, default: int, least: int = 0) -> int:
-    """The value of a rule that is a whole number; the default where it is not given."""
+    """Integer value of a rule; the default if not given."""
     text = rules[name].strip()
     if not text:
         return default
@@ -227,19 +227,19 @@ def rule_number(rules: Mapping[str, str], name: str, default: int, least: int = 
 
 
 def read_file(root: Path, key: str) -> bytes:
-    """The bytes of a file below the root."""
+    """Read a file below the root."""
     file = root / key
-    if "\0" in key or (file.exists() and not file.is_file()):  # a pipe would block who reads it
+    if "\0" in key or (file.exists() and not file.is_file()):  # reading a pipe would block
         raise OSError(errno.EINVAL, "not a file")
     return read_whole(file)
 
 
 def unreadable(reason: str) -> OSError:
-    """The reason why an image cannot be read, as `hashing.read_reason` shows it."""
+    """An error whose reason `hashing.read_reason` shows for the image."""
     return OSError(errno.EIO, printable(reason))
 
 
 def numbered(names: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Files by the last number in their name, in its order: slices of a series ("1-007.dcm" is 7)."""
+    """File names with the last number in each, sorted by it: slices of a series ("1-007.dcm" is 7)."""
     found = ((re.findall(r"\d+", Path(name).stem), name) for name in names)
     yield from sorted((int(numbers[-1]), name) for numbers, name in found if numbers)

@@ -1,4 +1,4 @@
-"""MNIST: idx files, compressed or not. Ten digits; the paper draws two."""
+"""MNIST: idx files, optionally gzipped. Ten digits, of which the paper draws two."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TREE = """\
 RULES: dict[str, tuple[str, ...]] = {}
 SPLITS = {"train": "train", "test": "t10k"}
 FOLDERS = ("raw", "MNIST/raw")
-HEAD = 4 + 4 * 255  # bytes of the longest header
-LARGEST_SET = 2**31  # bytes of the images of one file, inflated: the largest of the family (EMNIST) has 0.6e9
+HEAD = 4 + 4 * 255  # maximum size of a header, bytes
+LARGEST_SET = 2**31  # maximum uncompressed size of an image file, bytes; the largest variant (EMNIST) has 0.6e9
 
 
 class _OnDisk:
-    """The bytes of a file from `start` on, read when asked for: were it mapped into memory, a cut would end the process."""
+    """The bytes of a file from `start` on, read on demand: with a memory map, truncating the file would crash the process."""
 
     def __init__(self, file: Path, start: int = 0) -> None:
         self._reader, self._start = open_reader(str(file)), start
@@ -44,7 +44,7 @@ class _OnDisk:
 
 
 class Idx(NamedTuple):
-    """A file of bytes: its shape by its header, and what of it is there."""
+    """An idx file: shape from the header, and the available data."""
 
     shape: tuple[int, ...]
     data: np.ndarray | _OnDisk
@@ -57,25 +57,27 @@ def _names(split: str, what: str) -> tuple[str, ...]:
     kind = {"images": "idx3", "labels": "idx1"}[what]
     stems = [f"{SPLITS[split]}-{what}{between}{kind}-ubyte" for between in "-."]
     names = [f"{stem}{end}" for stem in stems for end in ("", ".gz")]
-    # some copies hold each file in a folder of its name
+    # some copies have each file in a folder of the same name
     return (*names, *(f"{stem}/{name}" for stem in stems for name in names))
 
 
 def _file(base: Path, split: str, what: str) -> Path | None:
-    """The file of a split's images or labels; folders of that name do not count."""
+    """The file of a split's images or labels; folders with that name are ignored."""
     return next((base / name for name in _names(split, what) if (base / name).is_file()), None)
 
 
 def _contents(file: Path) -> np.ndarray | _OnDisk:
-    """The bytes of a file, uncompressed as far as they go, but no further than its header says."""
+    """Uncompressed bytes of a file up to any corrupt part, and at most as many as its header declares."""
     if file.suffix != ".gz":
         return _OnDisk(file)
-    inflate = zlib.decompressobj(wbits=31)  # gzip; unlike that module, it gives what stands before a cut
+    inflate = zlib.decompressobj(
+        wbits=31
+    )  # gzip format; unlike the gzip module, it returns the data before a truncation
     packed = budget.read_whole(file)
     try:
         head = inflate.decompress(packed, HEAD)
         rest = max(0, _promised(head, file) - len(head))
-        # a length of 0 would be no limit
+        # max_length=0 means no limit
         more = inflate.decompress(inflate.unconsumed_tail, rest) if rest else b""
     except zlib.error as error:
         raise unreadable(f"the archive {file.name} is damaged: {error}") from None
@@ -83,7 +85,7 @@ def _contents(file: Path) -> np.ndarray | _OnDisk:
 
 
 def _promised(head: bytes, file: Path) -> int:
-    """Bytes that a file has by its header; what is no header is found out later."""
+    """Size of a file as declared by its header, bytes; an invalid header is reported later."""
     if len(head) < 4 or len(head) < 4 + 4 * head[3]:
         return 0
     axes = np.frombuffer(head, ">u4", head[3], 4)
@@ -145,7 +147,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     return listing(images)
 
 
-@functools.lru_cache(64)  # looked up for each image otherwise
+@functools.lru_cache(64)  # called for every image
 def _images_file(root: Path, split: str) -> Path:
     file = _file(_base(root), split, "images")
     if file is None:
@@ -154,7 +156,7 @@ def _images_file(root: Path, split: str) -> Path:
 
 
 def read(root: Path, key: str) -> RawImage:
-    """One digit."""
+    """Read one digit."""
     split, _, number = key.partition("/")
     file = _images_file(root, split)
     idx = _held.get(file, _load)

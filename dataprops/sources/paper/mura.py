@@ -1,4 +1,4 @@
-"""MURA: X-rays of arms and shoulders; a study is normal or not by the name of its folder."""
+"""MURA: X-rays of the upper limb; a study's folder name says whether it is normal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
                 if study is None:
                     ignored.append(f"{place}/{inside}")
                     continue
-                # a number stands for one patient in every part of the body
+                # patient numbers are the same across body parts
                 patient = next((folder for folder in folders if PATIENT.fullmatch(folder)), None)
                 images.append(Image(f"{place}/{inside}", study[1], split, patient))
     if not images:

@@ -17,7 +17,7 @@ TREE = """\
 RULES = {"label": ("osteoarthritis", "grade")}
 GRADES = {f"{before}{grade}": str(grade) for grade in range(5) for before in ("", "kl", "kl_", "kl-", "kl ")}
 LEAST_GRADE = 2
-# seven digits of the study's participant; the side follows
+# the 7-digit participant id; the side follows
 PATIENT = re.compile(r"(?<!\d)(9\d{6})(?!\d)")
 
 

@@ -1,7 +1,7 @@
 """Prostate MRI (Prostate-MRI-US-Biopsy): slices of series whose targets are scored 0 to 5; or slices in folders by score.
 
-A score of 2 or more is positive. The score of a series is that of its highest target. Of a series, the central half of
-the slices is taken, as in the authors' scripts: the others show little of the prostate.
+A score of 2 or more is positive. A series has the highest score of its targets. Only the central half of its slices is
+used, as in the authors' scripts: the others show little of the prostate.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SCORE = "UCLA Score (Similar to PIRADS v2)"
 SERIES = "seriesInstanceUID_MR"
 SCORES = {str(score): str(score) for score in range(6)}
 LEAST_SCORE = 2
-# of a slice in a folder: 17_33.png is slice 33 of target 17, as the authors' scripts wrote them
+# slices in class folders: 17_33.png is slice 33 of target 17, as written by the authors' scripts
 PATIENT = re.compile(r"(Prostate-MRI-US-Biopsy-\d+|ProstateX-\d+)|^(\d+)_\d+\.[^.]+$")
 
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
-    """List the slices; see `paper.Reader`. Series that are not on the disk are passed over."""
+    """List the slices; see `paper.Reader`. Series not on disk are skipped."""
     if not root.is_dir():
         raise missing("prostate", root, TREE)
     folders = class_folders(root, SCORES)
@@ -77,7 +77,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def score_label(score: int, rule: str) -> str | None:
-    """The class of a score; None: left out.
+    """Class of a score; None: left out.
 
     >>> [score_label(score, "cancer") for score in (1, 2)], [score_label(score, "severe") for score in (1, 2, 3)]
     (['negative', 'positive'], [None, 'negative', 'positive'])
@@ -90,7 +90,7 @@ def score_label(score: int, rule: str) -> str | None:
 
 
 def _scores(file: Path) -> dict[tuple[str, str], int]:
-    """(patient, series) -> highest score of its targets; targets without score or MR series are passed over."""
+    """(patient, series) -> highest score of its targets; targets without score or MR series are skipped."""
     table = read_table(file, ("Patient ID", SERIES, SCORE))
     scores: dict[tuple[str, str], int] = {}
     for row, (patient, series, text) in enumerate(zip(table["Patient ID"], table[SERIES], table[SCORE], strict=True)):
@@ -100,7 +100,7 @@ def _scores(file: Path) -> dict[tuple[str, str], int]:
         if str(score) not in SCORES:
             raise DatapropsError(f"{file}, row {row + 1}, column {SCORE!r}: {score} is none of 0 to 5")
         key = patient.strip(), series.strip()
-        for name in key:  # they become part of a path
+        for name in key:  # these become parts of a path
             if not re.fullmatch(r"[\w.-]+", name) or name in (os.curdir, os.pardir):
                 raise DatapropsError(f"{file}, row {row + 1}: {name!r} is not the name of a patient or a series")
         scores[key] = max(score, scores.get(key, score))

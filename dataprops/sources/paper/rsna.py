@@ -1,4 +1,4 @@
-"""RSNA Intracranial Hemorrhage Detection: CT slices, each with a row of the label table for any and for each kind of bleeding."""
+"""RSNA Intracranial Hemorrhage Detection: CT slices; per slice, the label table has a row for "any" and one per hemorrhage type."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABELS = {"0": "negative", "1": "positive"}
 
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
-    """List the slices; see `paper.Reader`. The layout names no patients: they stand in the DICOM headers alone."""
+    """List the slices; see `paper.Reader`. Patients are recorded only in the DICOM headers, not in the layout."""
     base = base_of(root, FOLDERS, (TABLE,))
     file = need("rsna", TREE, base, TABLE)
     place = next(((name, ending) for name, ending in PLACES if have(base, name) is not None), None)
@@ -33,7 +33,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
         raise missing("rsna", base / PLACES[0][0], TREE)
     table = read_table(file, ("ID", "Label"))
     ending = f"_{rules['bleeding']}"
-    rows = table[table["ID"].str.endswith(ending)].drop_duplicates()  # the published table repeats some rows
+    rows = table[table["ID"].str.endswith(ending)].drop_duplicates()  # the published table has repeated rows
     if rows.empty:
         raise DatapropsError(f"{file} has no row whose ID ends in {ending}")
     twice = rows["ID"].duplicated()

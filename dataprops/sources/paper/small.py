@@ -1,4 +1,4 @@
-"""CIFAR-100 and STL-10, which come in files as CIFAR-10 does: CIFAR-100's Python or binary files, STL-10's binary ones."""
+"""CIFAR-100 and STL-10, in files similar to CIFAR-10's: CIFAR-100's Python or binary files, STL-10's binary files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TREE_STL = """\
     (PATH may be the inner folder; the unlabelled images may be absent)
 """
 RULES_100: dict[str, tuple[str, ...]] = {"label": ("fine", "coarse")}
-LABELS = {"fine": 1, "coarse": 0}  # byte of a binary record
+LABELS = {"fine": 1, "coarse": 0}  # offset in a binary record, bytes
 SIDE, STL_SIDE = 32, 96
 VALUES, STL_VALUES = 3 * SIDE**2, 3 * STL_SIDE**2
 _held: FileCache[Batch] = FileCache()
@@ -40,7 +40,7 @@ def _base_100(root: Path) -> Path:
 
 
 def _load_100(file: Path, label: str) -> Batch:
-    """A file's pixels and its labels of one kind."""
+    """Pixels of a file, and its labels of the given kind."""
     data = read_whole(file)
     if file.suffix != ".bin":
         return pixels_and_labels(data, file.name, f"{label}_labels")
@@ -53,7 +53,7 @@ def _load_100(file: Path, label: str) -> Batch:
 
 
 def _names(base: Path, label: str) -> list[str]:
-    """Names of the classes, as the set gives them; none where it does not."""
+    """Class names from the dataset's metadata; empty without them."""
     text, meta = base / f"{label}_label_names.txt", base / "meta"
     if text.is_file():
         return text.read_text("latin1").split()
@@ -86,7 +86,7 @@ def scan_100(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read_100(root: Path, key: str) -> RawImage:
-    """One image of CIFAR-100."""
+    """Read one image of CIFAR-100."""
     split, _, number = key.partition("/")
     file = have(_base_100(root), f"{split}.bin", split)
     if file is None:
@@ -115,7 +115,7 @@ def scan_stl(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
         count = -(-need("stl10", TREE_STL, base, f"{split}_X.bin").stat().st_size // STL_VALUES)
         labels: list[str | None] = [None] * count
         if split != "unlabeled":
-            codes = list(read_whole(need("stl10", TREE_STL, base, f"{split}_y.bin")))[:count]  # from 1 on
+            codes = list(read_whole(need("stl10", TREE_STL, base, f"{split}_y.bin")))[:count]  # 1-based
             told = [names[code - 1] if 0 < code <= len(names) else str(code) for code in codes]
             labels = [*told, *[None] * (count - len(told))]
         images += [Image(f"{split}/{number:06d}", label, split) for number, label in enumerate(labels)]
@@ -123,7 +123,7 @@ def scan_stl(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read_stl(root: Path, key: str) -> RawImage:
-    """One image of STL-10, which is stored by columns."""
+    """Read one image of STL-10, which is stored column by column."""
     split, _, number = key.partition("/")
     with (_base_stl(root) / f"{split}_X.bin").open("rb") as file:
         file.seek(int(number) * STL_VALUES)

@@ -1,4 +1,4 @@
-"""SVHN, the cropped digits: MATLAB files with X [32, 32, 3, n] and y [n, 1], in which 10 is the digit 0."""
+"""SVHN, cropped digits: MATLAB files with X [32, 32, 3, n] and y [n, 1], where 10 denotes the digit 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TREE = """\
 """
 RULES: dict[str, tuple[str, ...]] = {}
 SPLITS = ("train", "test", "extra")
-LARGEST_SET = 2**31  # bytes of one file, inflated: the extra digits have 1.6e9
+LARGEST_SET = 2**31  # maximum uncompressed size of a file, bytes; the extra digits have 1.6e9
 _images: FileCache[np.ndarray] = FileCache()
 _labels: FileCache[np.ndarray] = FileCache()
 
@@ -45,7 +45,7 @@ def _values(file: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
-    """What is damaged, with the name of the file."""
+    """Add the file name to errors about corrupt files."""
     try:
         yield
     except (Damaged, budget.OverBudget) as error:
@@ -91,12 +91,12 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read(root: Path, key: str) -> RawImage:
-    """One digit."""
+    """Read one digit."""
     split, _, number = key.partition("/")
     file = root / f"{split}_32x32.mat"
     if not number:
         _labels.get(file, _load_labels)
         raise unreadable(f"{file.name} could not be read when the set was listed, now it can: audit again")
-    # the last axis is the slowest in MATLAB's order: an image is one run of bytes
+    # in MATLAB's order the last axis varies slowest: an image is contiguous
     pixels = _images.get(file, _load_images)[..., int(number)]
     return RawImage(np.ascontiguousarray(pixels), "mat", "RGB", 32, 32)

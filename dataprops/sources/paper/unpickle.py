@@ -1,8 +1,8 @@
-"""Pickles of arrays, lists, dictionaries, texts and numbers, and nothing else.
+"""Safe unpickler for arrays, lists, dicts, strings and numbers only.
 
-A pickle is a program: it names functions, calls them, and changes what they return. This reader knows four names. For each
-it has a stand-in of its own, made anew for each pickle, which checks what it is given and does no more than note it down; numpy
-sees plain bytes, a plain type and a shape, at the end. Every other name is refused before anything is called.
+A pickle is a program: it names functions, calls them, and modifies their results. This reader accepts four names. Each is
+replaced by a stand-in, created per pickle, that only validates and records its arguments; numpy receives just bytes, a numeric
+dtype and a shape. Any other name is rejected before anything is called.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from dataprops.util.guard import guarded, said
 
-KINDS = frozenset("buif")  # of dtypes: numbers
+KINDS = frozenset("buif")  # numeric dtype kinds
 
 
 def _text(value: object) -> object:
@@ -25,7 +25,7 @@ def _text(value: object) -> object:
 
 
 class _Dtype:
-    """A type of numbers, and the byte order that the pickle sets."""
+    """Stand-in for a numeric dtype, with the byte order set by the pickle."""
 
     __slots__ = ("name", "order")
 
@@ -40,7 +40,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array: made empty, filled by its state."""
+    """Stand-in for an array: created empty, filled by its state."""
 
     __slots__ = ("value",)
 
@@ -55,8 +55,8 @@ class _Array:
 
 
 def _names() -> dict[tuple[str, str], Any]:
-    """The names that data need, each with its stand-in."""
-    ndarray = object()  # cannot be called
+    """The accepted names with their stand-ins."""
+    ndarray = object()  # not callable
 
     def dtype(name: object, *flags: object) -> _Dtype:
         text = _text(name)
@@ -88,13 +88,13 @@ def _not_data(unpickler: object) -> None:
 
 
 def _plain_keys(stack: list, keys: slice) -> None:
-    """Refuse keys that are not texts or numbers: tuples within tuples may take years to hash."""
+    """Reject keys other than strings and numbers: hashing nested tuples can take years."""
     for key in stack[keys]:
         if not isinstance(key, str | bytes | int):
             raise pickle.UnpicklingError(f"it holds a dictionary with a {type(key).__name__} as key")
 
 
-# of Python's own reader, which keeps its memory in a dictionary: the faster one makes room for the number that a file names
+# the pure-Python unpickler, whose memo is a dict: the C one allocates memory for any memo index in the file
 _Reader = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
 REFUSED = (
     *(
@@ -126,7 +126,7 @@ class _Arrays(_Reader):
     def load(self) -> Any:
         try:
             return super().load()
-        except (KeyError, IndexError, struct.error):  # a code, a place or bytes that there are not
+        except (KeyError, IndexError, struct.error):  # unknown opcode, missing memo entry, or missing bytes
             raise pickle.UnpicklingError("it is damaged") from None
 
     def _one_item(self) -> None:
@@ -146,12 +146,12 @@ class _Arrays(_Reader):
 
 
 def load_arrays(data: bytes) -> dict[str, Any]:
-    """The dictionary that a pickle holds: its keys as text, its arrays as arrays; other texts of Python 2 come as bytes.
+    """The dict in a pickle: keys as str, arrays as ndarrays; Python 2 strings in values are returned as bytes.
 
     Raises
     ------
     ValueError
-        If it is damaged, no dictionary, or asks for anything but arrays, lists, dictionaries, texts and numbers.
+        If it is corrupt, not a dict, or contains anything but arrays, lists, dicts, strings and numbers.
     """
     with guarded(lambda error: ValueError(f"the pickle cannot be read: {said(error)}")):
         held = _Arrays(data).load()
