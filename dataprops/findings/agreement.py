@@ -1,10 +1,10 @@
-"""How far the detail of two pictures agrees that lie over each other.
+"""Agreement of the detail of two aligned images.
 
-Their fine detail, what a blur of two pixels takes away, is correlated in blocks of the picture. `detail` is the mean of the
-energy-weighted median and lower quartile over blocks: near 1 for a copy, even if a text hides some blocks or brightness and contrast
-differ; near 0 for two pictures of different things, however alike they look from afar. The quartile tells outlines that lie over
-each other, as those of two cells, from pictures that agree all over. Where one level surrounds the content, as the black around a
-retina or a head, what lies within it must agree as well: its outline is that of the camera, or of any head.
+Their fine detail (what a blur of two pixels removes) is correlated in blocks of the image. `detail` is the mean of the
+energy-weighted median and lower quartile over blocks: near 1 for a copy, even if text hides some blocks or brightness and contrast
+differ; near 0 for images of different things, however alike they look from afar. The quartile distinguishes superimposed outlines,
+e.g. of two cells, from images that agree everywhere. If a uniform surround encloses the content, such as the black around a retina
+or a head, the area within it must agree as well: its outline is that of the camera, or of any head.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from torch.nn.functional import grid_sample
 
 from dataprops.findings.warps import grid_of
 
-BLOCKS = 8  # of the picture in each direction
-LEAST_COVERED = 0.5  # fraction of the content of both that must overlap
-DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail
-LITTLE = 0.3  # blocks with less detail than this fraction of the mean hold noise alone
-# grey levels within which corners and what joins them are of one level; least fraction of the picture
+BLOCKS = 8  # blocks per side
+LEAST_COVERED = 0.5  # minimum overlap of the contents, as a fraction
+DETAIL_BLURS = (0.6, 2.0)  # pixels of a thumbnail, standard deviations of the fine and the coarse blur
+LITTLE = 0.3  # blocks with less detail than this fraction of the mean contain only noise
+# maximum difference of a surround's grey levels in the corners and adjacent areas; its minimum fraction of the image
 SURROUND = 6.0, 0.05
-WITHIN = 0.1  # of the picture, below which what a surround leaves is too little to compare
-RIM = 1 / 16  # of the side, from the surround inwards: the outline, and what darkens towards it
-SHOWS = 1.0  # grey levels of detail (RMS) within a surround, from which it tells pictures apart
-AS_BRIGHT = 4.0  # grey levels (RMS) apart, within a surround that holds no detail
-PAIRS_AT_ONCE = 256  # of 32 x 32 pixels
+WITHIN = 0.1  # minimum fraction of the image within a surround, for a comparison
+RIM = 1 / 16  # of the side, inwards from the surround: excludes the outline and the darkening near it
+SHOWS = 1.0  # minimum detail (grey levels, RMS) within a surround that distinguishes images
+AS_BRIGHT = 4.0  # maximum difference (grey levels, RMS) within a surround without detail
+PAIRS_AT_ONCE = 256  # for images of 32 x 32 pixels
 
 
 @lru_cache(maxsize=32)
 def _blur_matrix(side: int, sigma: float) -> Tensor:
     at = torch.arange(side, dtype=torch.float32)
     weight = torch.exp(-0.5 * ((at[:, None] - at[None, :]) / sigma) ** 2)
-    weight[weight < 1e-4] = 0  # numbers near the least of the type make products slow
+    weight[weight < 1e-4] = 0  # denormal numbers slow down products
     return weight / weight.sum(1, keepdim=True)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Images [m, s, s] blurred by a Gaussian of so many pixels."""
+    """Images [m, s, s], blurred by a Gaussian of standard deviation `sigma` in pixels."""
     m, s, _ = images.shape
     blur = _blur_matrix(s, sigma)
     return blur @ (images.reshape(m * s, s) @ blur.T).reshape(m, s, s)
 
 
 def inside(box: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Whether positions [m, s, s] lie within the boxes [m, 4]."""
+    """Whether positions [m, s, s] are within the boxes [m, 4]."""
     left, top, right, bottom = (box[:, i, None, None] for i in range(4))
     return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
 
 
 def warped(images: Tensor, warp: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-    """Images at the warped positions, and whether these lie within their boxes."""
+    """Images at the warped positions, and whether these are within their boxes."""
     grid = grid_of(warp, images.shape[-1])
     out = grid_sample(images[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
     return out, inside(box, grid[..., 0], grid[..., 1])
 
 
 def _details(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What lies between a fine and a coarse blur, within the mask. The fine one makes resampled images alike."""
+    """Band-pass filtered images within the mask; the fine blur makes resampled images comparable."""
     fine, coarse = (
         [blurred(image * mask, blur) / held for image in (one, two)]
         for blur in DETAIL_BLURS
@@ -71,7 +71,7 @@ def _details(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def detail_spread(thumbs: np.ndarray) -> np.ndarray:
-    """Grey levels (RMS) of the fine detail of thumbnails uint8 [n, s, s], float32 [n]."""
+    """Fine detail (grey levels, RMS) of thumbnails uint8 [n, s, s], float32 [n]."""
     out = np.empty(len(thumbs), np.float32)
     for start in range(0, len(thumbs), PAIRS_AT_ONCE):
         part = torch.from_numpy(thumbs[start : start + PAIRS_AT_ONCE]).float()
@@ -94,15 +94,16 @@ def block_correlation(one: Tensor, two: Tensor, mask: Tensor) -> tuple[Tensor, T
 
 
 def energy_quantile(corr: Tensor, energy: Tensor, part: float = 0.5) -> Tensor:
-    """A quantile over blocks of their correlation, weighted by energy, [m]."""
+    """Energy-weighted quantile of the block correlations, [m]."""
     order = corr.argsort(1)
     reached = energy.gather(1, order).cumsum(1) >= part * energy.sum(1, keepdim=True)
     return corr.gather(1, order).gather(1, reached.float().argmax(1, keepdim=True))[:, 0]
 
 
 def inner_masks(grey: np.ndarray) -> np.ndarray:
-    """What lies within a surround of one level, at three corners or more, without its outline, float32 [n, s, s]; else ones."""
-    from scipy import ndimage  # here: whoever reads what was found needs none of it
+    """Masks of the area within a uniform surround (three corners or more), without its outline, float32 [n, s, s]; ones if there is
+    none."""
+    from scipy import ndimage  # deferred: not needed for reading results
 
     side = grey.shape[1]
     out = np.ones(grey.shape, np.float32)
@@ -134,9 +135,9 @@ def agreement_of(
     Parameters
     ----------
     own : Tensor
-        The content of a, bool [m, s, s].
+        Content mask of a, bool [m, s, s].
     inner : tuple of Tensor
-        Of a and b, what lies within a surround (`inner_masks`).
+        Masks of the areas within the surrounds of a and b (`inner_masks`).
     """
     moved, covered = warped(b, warp, box_b)
     mask = (covered & own).float()
@@ -157,8 +158,8 @@ def agreement_of(
 
 
 def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
-    """Agreement of the detail within the surrounds, [m]; 1 without one; where one shows none, or next to none, whether they are as
-    bright will do: a trace of compression is detail that the other does not have."""
+    """Agreement of the detail within the surrounds, [m]; 1 without a surround. If one has almost no detail, equal brightness suffices:
+    compression artefacts are detail that the other lacks."""
     out = torch.ones(len(a))
     share = inner.mean((1, 2))
     at = torch.nonzero((share < mask.mean((1, 2)) - 1e-6) & (share >= WITHIN))[:, 0]
@@ -169,7 +170,7 @@ def _within(a: Tensor, b: Tensor, inner: Tensor, mask: Tensor) -> Tensor:
     least, most = (extreme(*powers).sqrt() for extreme in (torch.minimum, torch.maximum))
     corr, energy = block_correlation(one, two, inner[at])
     usual = torch.where(energy > 0, energy, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
-    agree = energy_quantile(corr, energy.minimum(usual))  # what is left of the outline weighs no more than the rest
+    agree = energy_quantile(corr, energy.minimum(usual))  # limits the weight of remains of the outline
     apart = (((a[at] - b[at]) ** 2 * inner[at]).mean((1, 2)) / share[at]).sqrt()
     alike = torch.where(most >= SHOWS, agree, torch.zeros(()))
     out[at] = torch.where(least >= SHOWS, agree, alike.maximum((apart <= AS_BRIGHT).float()))

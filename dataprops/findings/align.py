@@ -1,9 +1,9 @@
-"""Two images laid over each other.
+"""Alignment of image pairs.
 
-Image b, turned by one of the eight symmetries of the square, is warped onto image a by an affine map. Gauss-Newton finds the map, on
-thumbnails freed of slow changes of brightness (half size, then full size), with the mean gradient of both images [1]_ and weights
-that fall with the residual, so that a burnt-in text does not pull it; borders of one colour are filled with what lies beside them
-first. Pairs that do not come together are given up early. How far two pictures agree once they lie over each other: `agreement`.
+Image b, turned by one of the eight symmetries of the square, is warped onto image a by an affine map. Gauss-Newton with the mean
+gradient of both images [1]_ finds the map on band-pass filtered thumbnails (half size, then full size); weights fall with the
+residual, so that burnt-in text has little effect; uniform borders are first filled with the adjacent content. Pairs that do not
+converge are abandoned early. The agreement of aligned images is computed in `agreement`.
 
 References
 ----------
@@ -34,28 +34,28 @@ from dataprops.findings.candidates import SYMMETRIES, VIEWS, Candidates, border_
 from dataprops.findings.warps import positions
 from dataprops.probe.threads import in_threads
 
-COARSE_STEPS, FINE_STEPS = (2, 4), 1  # at half size, before and after a first look; at full size
-FIRST_LOOK = 0.75  # correlation after the first steps
-LEAST_HALF = 12  # pixels of a thumbnail of half size, to find a map on it
-WORTH_A_LOOK = 0.45  # agreement of the shapes at half size
-RESIDUAL = 0.7  # beyond which a pixel's weight falls, in spreads of the band-passed image
+COARSE_STEPS, FINE_STEPS = (2, 4), 1  # steps at half size, before and after the first test; at full size
+FIRST_LOOK = 0.75  # minimum correlation after the first steps
+LEAST_HALF = 12  # minimum pixels per side at half size
+WORTH_A_LOOK = 0.45  # minimum agreement at half size
+RESIDUAL = 0.7  # residual from which a pixel's weight falls, in standard deviations of the band-passed image
 
 
 class Alignment(NamedTuple):
-    """What was found of m pairs (a, b).
+    """Alignment of m pairs (a, b).
 
     Attributes
     ----------
     detail : float32 [m]
-        Agreement of the fine detail, -1 to 1; 0 where too little of the two can be compared.
+        Agreement of the fine detail, -1 to 1; 0 if too little is comparable.
     warp : float32 [m, 2, 3]
-        Position in b (after its symmetry) of a position in a, both from -1 to 1 over the side.
+        Affine map from positions in a to positions in b (after its symmetry), both from -1 to 1 over the side.
     covered : float32 [m]
-        Fraction of the larger one that both show.
+        Overlap, as a fraction of the larger content.
     gain, offset : float32 [m]
-        The best line from b's grey levels to a's: a = gain b + offset.
+        The best linear map from b's grey levels to a's: a = gain b + offset.
     differing : float32 [m]
-        Fraction of the detail that lies in blocks that do not agree (below half of `detail`).
+        Fraction of the detail in blocks that do not agree (below half of `detail`).
     """
 
     detail: np.ndarray
@@ -67,7 +67,7 @@ class Alignment(NamedTuple):
 
 
 def turn(image: np.ndarray, symmetry: int) -> np.ndarray:
-    """An image [..., height, width] turned by a symmetry of the square."""
+    """An image [..., height, width], turned by a symmetry of the square."""
     transpose, across, down = SYMMETRIES[symmetry]
     out = image.swapaxes(-1, -2) if transpose else image
     out = out[..., ::-1] if across else out
@@ -75,7 +75,7 @@ def turn(image: np.ndarray, symmetry: int) -> np.ndarray:
 
 
 def _band(images: Tensor, within: Tensor) -> Tensor:
-    """What lies between a fine and a coarse blur, each image divided by its spread within its box (a mask [m, s, s])."""
+    """Band-pass filtered images, each divided by its standard deviation within its box (a mask [m, s, s])."""
     band = blurred(images, 0.7) - blurred(images, 4.0)
     n = within.sum((1, 2)).clamp_min(1)
     mean = (band * within).sum((1, 2)) / n
@@ -85,7 +85,7 @@ def _band(images: Tensor, within: Tensor) -> Tensor:
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Changes per unit of position, the side being 2 long."""
+    """Gradients per unit of position; the side has length 2."""
     half = images.shape[-1] / 4
     across, down = torch.zeros_like(images), torch.zeros_like(images)
     across[..., 1:-1] = (images[..., 2:] - images[..., :-2]) * half
@@ -101,11 +101,11 @@ def _monomials(side: int) -> tuple[Tensor, Tensor]:
     return torch.stack([x, y, one], 1), torch.stack([x * x, x * y, y * y, x, y, one], 1)
 
 
-_PRODUCT = torch.tensor([[0, 1, 3], [1, 2, 4], [3, 4, 5]])  # place of the product of two of x, y, 1 among the six
+_PRODUCT = torch.tensor([[0, 1, 3], [1, 2, 4], [3, 4, 5]])  # index of the product of two of x, y, 1 among the six
 
 
 def _step(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
-    """One Gauss-Newton step of the maps [m, 2, 3] on band-passed images [m, s, s], and how far these correlated before it."""
+    """One Gauss-Newton step of the maps [m, 2, 3] on band-passed images [m, s, s], and their correlations before it."""
     m, s, _ = a.shape
     moved, covered = warped(b, warp, box_b)
     weight = (covered & within_a).float()
@@ -127,15 +127,15 @@ def _step(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -
     change = torch.linalg.solve(normal, right.reshape(m, 6, 1)).clamp(-0.12, 0.12).reshape(m, 2, 3)
     change = torch.cat([change + torch.eye(2, 3), torch.tensor([[[0.0, 0.0, 1.0]]]).expand(m, 1, 3)], 1)
     stepped = warp @ change
-    # a map that shrinks or stretches beyond any crop has lost its way
+    # diverged: scaled beyond any crop
     scale = torch.linalg.det(stepped[:, :, :2])
     lost = ~((scale > 0.35) & (scale < 2.8))
     return torch.where(lost[:, None, None], warp, stepped), correlation
 
 
 class _Prepared(NamedTuple):
-    """Thumbnails with their borders filled, float32 [n, s, s]; their boxes [n, 4], and masks of these and of what lies within a
-    surround; at half size their bands.
+    """Thumbnails with filled borders, float32 [n, s, s]; their content boxes [n, 4]; masks of the content and of the area within a
+    surround; band-passed images at half size.
     """
 
     grey: Tensor
@@ -147,7 +147,7 @@ class _Prepared(NamedTuple):
 
 
 def _filled(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Thumbnails whose borders repeat the content's outermost lines."""
+    """Thumbnails whose borders are filled with the content's outermost lines."""
     side = thumbs.shape[1]
     at = np.arange(side)
     columns, rows = (np.clip(at, lines[:, [axis]], side - 1 - lines[:, [axis + 2]]) for axis in (0, 1))
@@ -174,7 +174,7 @@ def _prepared(thumbs: np.ndarray, lines: np.ndarray, halved: bool) -> _Prepared:
 
 
 def _coarse(a: Tensor, b: Tensor, warp: Tensor, within_a: Tensor, box_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps found on bands of half size, and which pairs agree there so far that a closer look is worth it."""
+    """Maps found on band-passed images at half size, and which pairs agree well enough to continue."""
     for _ in range(COARSE_STEPS[0]):
         warp, _ = _step(a, b, warp, within_a, box_b)
     warp, correlation = _step(a, b, warp, within_a, box_b)
@@ -199,7 +199,7 @@ def _turned(images: Tensor, symmetry: int) -> Tensor:
 
 
 def _piece(made: _Prepared, a: np.ndarray, b: np.ndarray, warp: Tensor, symmetry: int) -> tuple[Tensor, Tensor]:
-    """What `agreement_of` says of pairs of thumbnails, and their maps, refined."""
+    """Results of `agreement_of` for pairs of thumbnails, and their refined maps."""
     out = torch.zeros(len(a), 5)
     one, two = torch.from_numpy(a), torch.from_numpy(b)
     box = torch.from_numpy(_turned_box(made.boxes[b], symmetry)).float()
@@ -232,7 +232,7 @@ def _turned_box(box: np.ndarray, symmetry: int) -> np.ndarray:
 
 
 def _shared(box_a: np.ndarray, box_b: np.ndarray, warp: np.ndarray) -> np.ndarray:
-    """Which fraction of the larger of two boxes [m, 4] both cover, by maps from a to b without rotation, [m]."""
+    """Overlap of two boxes [m, 4] as a fraction of the larger, under maps from a to b without rotation, [m]."""
     scale = np.maximum(np.diagonal(warp[:, :, :2], axis1=1, axis2=2), 1e-3)
     low, high = (box_b[:, :2] - warp[:, :, 2]) / scale, (box_b[:, 2:] - warp[:, :, 2]) / scale
     both = np.clip(np.minimum(high, box_a[:, 2:]) - np.maximum(low, box_a[:, :2]), 0, None).prod(1)
@@ -240,7 +240,7 @@ def _shared(box_a: np.ndarray, box_b: np.ndarray, warp: np.ndarray) -> np.ndarra
 
 
 def start_warps(view: np.ndarray, box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
-    """The maps from a to b that views say, [m, 2, 3]; a view of content is within the boxes [m, 4]."""
+    """Maps from a to b defined by the views, [m, 2, 3]; content views refer to the boxes [m, 4]."""
     out = np.zeros((len(view), 2, 3), np.float32)
     for number in np.unique(view):
         at = np.nonzero(view == number)[0]
@@ -258,14 +258,14 @@ def start_warps(view: np.ndarray, box_a: np.ndarray, box_b: np.ndarray) -> np.nd
 
 
 def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None) -> Alignment:
-    """Lay image b over image a for each of m candidate pairs.
+    """Align image b with image a for each of m candidate pairs.
 
     Parameters
     ----------
     thumbs : uint8 [n, s, s]
     pairs : Candidates
     start : float32 [m, 2, 3], optional
-        Maps to begin with, found on smaller thumbnails; else those of the views.
+        Initial maps, e.g. from smaller thumbnails; default: those of the views.
     """
     m = len(pairs.a)
     found, warps, shared = np.zeros((m, 5), np.float32), np.zeros((m, 2, 3), np.float32), np.zeros(m)
@@ -283,7 +283,7 @@ def align(thumbs: np.ndarray, pairs: Candidates, start: np.ndarray | None = None
         shared[at] = _shared(box_a, box_b, warps[at])
     halved = start is None and thumbs.shape[1] >= 2 * LEAST_HALF
     at_once = max(8, PAIRS_AT_ONCE * 32**2 // thumbs.shape[1] ** 2)
-    # a margin of one level that a trace of compression makes a part of one of the two is no border of the other
+    # compression artefacts may remove a uniform margin from one image only: then ignore the borders of both
     for pairs_here, borders in ((shared >= LEAST_COVERED, lines), (shared < LEAST_COVERED, np.zeros_like(lines))):
         here = np.nonzero(pairs_here)[0]
         used = np.unique(np.concatenate([one[here], two[here]]))

@@ -1,4 +1,4 @@
-"""Pairs of directions that meet in a bucket, compared: the compiled part of `partners`."""
+"""Comparison of directions that share a bucket: the compiled part of `partners`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Side(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """Number of buckets, bits in which signatures may differ, edges of the blocks of b, and the largest 1 - cosine."""
+    """Number of buckets, maximum differing bits of signatures, edges of the blocks of b, and maximum 1 - cosine."""
 
     buckets: int
     limit: np.uint64
@@ -28,7 +28,7 @@ class Meeting(NamedTuple):
 
 @njit(nogil=True, cache=True, inline="always")
 def _ones(x):
-    """How many bits of a uint64 are set; compilers know the pattern."""
+    """Number of set bits of a uint64, in a form that compilers recognise."""
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -37,7 +37,7 @@ def _ones(x):
 
 @njit(nogil=True, cache=True)
 def keys(projected, tables, planes):
-    """Keys int32 [tables, n] of directions: a bit for each plane, from float32 [n, tables * planes]."""
+    """Keys int32 [tables, n] of directions, one bit per plane, from projections float32 [n, tables * planes]."""
     out = np.zeros((tables, projected.shape[0]), np.int32)
     for i in range(projected.shape[0]):
         for table in range(tables):
@@ -50,7 +50,7 @@ def keys(projected, tables, planes):
 
 @njit(nogil=True, cache=True)
 def meetings(keys_a, keys_b, buckets):
-    """How many pairs `meet` would look at."""
+    """Number of pairs that `meet` would visit."""
     total = 0
     for table in range(keys_b.shape[0]):
         count = np.zeros(buckets, np.int64)
@@ -63,9 +63,9 @@ def meetings(keys_a, keys_b, buckets):
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def meet(one, other, rules, best, partner):
-    """Lower `best` [n, blocks] (1 - cosine) and set `partner` for pairs of one key in a table that are less than `apart` apart.
+    """Lower `best` [n, blocks] (1 - cosine) and set `partner` for pairs with equal keys in a table and 1 - cosine below `apart`.
 
-    Two `Side`s and a `Meeting`; row i of one never meets row i of the other.
+    Takes two `Side`s and a `Meeting`; row i of one is never paired with row i of the other.
     """
     a, keys_a, signature_a = one
     b, keys_b, signature_b = other

@@ -1,14 +1,14 @@
-"""Pairs of images that may show the same picture, whatever was done to one of them.
+"""Candidate pairs: images that may show the same picture, under various changes.
 
-Each image becomes 63 numbers: its lowest 8 x 8 cosine coefficients without the mean, divided by their norm (contrast), the set's
-own mean taken off and its spread made even, so that what all pictures of a kind share counts for nothing; then the cosine of the
-angle between two images. A flip or a quarter turn only permutes the coefficients and changes their signs. A crop of
-an image has the coefficients of a window of it, which is one product with two small matrices. So all pairs are compared under the
-eight symmetries of the square, under crops at `WINDOWS`, under shifts (a window of one against another window of the other), without
-borders, and in five parts of the picture alone (a burnt-in text lies outside at least one of them): products of n x 63 numbers.
+Each image is described by 63 numbers: its lowest 8 x 8 cosine (DCT) coefficients without the mean, divided by their norm (contrast),
+then centred and scaled to equal spread over the dataset, so that features common to all images have no weight; similarity is the
+cosine of two such vectors. A flip or a quarter turn only permutes the coefficients and changes their signs. The coefficients of a
+crop are those of a window, obtained by two products with small matrices. So all pairs are compared under the eight symmetries of the
+square, under crops at `WINDOWS`, under shifts (a window of one against another window of the other), without borders, and in five
+parts of the image (burnt-in text is outside at least one of them), by products of n x 63 matrices.
 
-A candidate is the best partner of an image in one of these views, among `BLOCKS` parts of the set, if it is closer than
-partners in that view usually are. Nothing is decided here: `align` looks at the pictures.
+A candidate is an image's best partner in one of these views, among `BLOCKS` parts of the dataset, if it is closer than best partners
+usually are in that view. Nothing is decided here: `align` compares the images.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import torch
 from dataprops.findings.partners import close_partners
 from dataprops.findings.warps import grid_of
 
-ORDER = 8  # lowest cosine coefficients in each direction
+ORDER = 8  # lowest cosine coefficients per direction
 LOWEST_FIRST = np.argsort(np.add.outer(np.arange(ORDER), np.arange(ORDER)).ravel(), kind="stable")
-COARSE = 28  # coefficients by which partners are sought
-KEPT = 5  # candidates of an image
-CLOSER = 0.45  # a candidate's 1 - cosine, over the usual one of best partners in that view
-FLAT = 0.25  # grey levels (RMS) of a picture's lowest cosines, below which they are rounding
+COARSE = 28  # coefficients used for finding partners
+KEPT = 5  # candidates per image
+CLOSER = 0.45  # maximum 1 - cosine of a candidate, relative to the usual one of best partners in that view
+FLAT = 0.25  # grey levels (RMS) of the lowest cosines, below which they are rounding error
 STEP = 512  # rows compared at once
-BORDER_LEVELS = 6  # grey levels around their mean within which the pixels of a line of a border lie
-BORDER_ODD = 0.02  # of them that need not
-BORDERS = 3  # within each other: a frame around a picture that has a margin of its own
-MOST_BORDER = 0.4  # of the side, at each end
+BORDER_LEVELS = 6  # maximum deviation from the mean of a border line's pixels, grey levels
+BORDER_ODD = 0.02  # fraction of its pixels that may deviate more
+BORDERS = 3  # nested borders: a frame around an image with its own margin
+MOST_BORDER = 0.4  # maximum border at each end, as a fraction of the side
 LEAST_CONTENT = (
-    0.36  # of the side, between lines at two ends alone: less is left by stripes, and by frames at all four ends
+    0.36  # minimum content between borders at two opposite ends only, relative to the side; less indicates stripes
 )
 
-# Symmetries of the square as (transpose first, then flip left-right, then flip top-bottom), with what to call them
+# symmetries of the square as (transpose, then flip left-right, then flip top-bottom), and their names
 SYMMETRIES: tuple[tuple[bool, bool, bool], ...] = tuple((bool(i & 4), bool(i & 1), bool(i & 2)) for i in range(8))
 SYMMETRY_NAMES = (
     "as it is",
@@ -49,7 +49,7 @@ SYMMETRY_NAMES = (
     "flipped across the other diagonal",
 )
 
-QUARTERS = (5, 6)  # of which one undoes the other
+QUARTERS = (5, 6)  # quarter turns, each the inverse of the other
 
 Window = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the side
 WHOLE: Window = (0.0, 0.0, 1.0, 1.0)
@@ -65,7 +65,7 @@ WINDOWS: tuple[Window, ...] = (
     *(_window(0.9, x, y) for x in _SHIFTS for y in _SHIFTS),
     *(_window(0.8, x, y) for x, y in ((0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))),
 )
-SLIGHT = _window(0.95, 0.5, 0.5)  # a crop of 5 %, where all pictures are alike
+SLIGHT = _window(0.95, 0.5, 0.5)  # 5 % crop, for which all images look alike
 PARTS: tuple[Window, ...] = (
     (0.15, 0.15, 0.85, 0.85),
     (0.0, 0.0, 1.0, 0.55),
@@ -73,7 +73,7 @@ PARTS: tuple[Window, ...] = (
     (0.0, 0.0, 0.55, 1.0),
     (0.45, 0.0, 1.0, 1.0),
 )
-# one of the nine windows of 0.9 in a is another one in b: shifts by 5 and 10 % of the side, one of each two opposite ones
+# pairs of the nine windows of size 0.9: shifts by 5 and 10 % of the side, one of each two opposite shifts
 SHIFTED: tuple[tuple[Window, Window], ...] = tuple(
     (_window(0.9, max(x, 0) / 2, max(y, 0) / 2), _window(0.9, max(-x, 0) / 2, max(-y, 0) / 2))
     for x in (-2, -1, 0, 1, 2)
@@ -83,9 +83,9 @@ SHIFTED: tuple[tuple[Window, Window], ...] = tuple(
 
 
 class View(NamedTuple):
-    """One way in which image b may be image a: the window of a that equals the window of b, b turned by a symmetry first.
+    """A way in which image b may match image a: the window of a that equals the window of b, b first turned by a symmetry.
 
-    `content`: windows are parts not of the image but of its content, what lies within a border of one colour.
+    `content`: the windows are relative to the content within a uniform border, not to the image.
     """
 
     symmetry: int
@@ -105,10 +105,10 @@ VIEWS: tuple[View, ...] = (
 
 
 def border_lines(thumbs: np.ndarray) -> np.ndarray:
-    """How many lines at the left, top, right and bottom are borders of one colour, int64 [n, 4].
+    """Number of border lines at the left, top, right and bottom, int64 [n, 4].
 
-    A border is the outermost lines of nearly one grey level each, up to `MOST_BORDER` of the side; within a border another one is
-    looked for.
+    A border consists of the outermost lines that are nearly of one grey level each, up to `MOST_BORDER` of the side; nested borders
+    are included.
     """
     out = np.zeros((len(thumbs), 4), np.int64)
     at = np.nonzero(_framed(thumbs))[0]
@@ -126,7 +126,7 @@ def border_lines(thumbs: np.ndarray) -> np.ndarray:
 
 
 def _framed(thumbs: np.ndarray) -> np.ndarray:
-    """Whether at least one of the four outermost lines is of nearly one grey level, bool [n]: all others have no border."""
+    """Whether at least one of the four outermost lines is nearly of one grey level, bool [n]; other images have no border."""
     found = np.zeros(len(thumbs), bool)
     for line in (thumbs[:, 0], thumbs[:, -1], thumbs[:, :, 0], thumbs[:, :, -1]):
         values = line.astype(np.float32)
@@ -136,14 +136,14 @@ def _framed(thumbs: np.ndarray) -> np.ndarray:
 
 
 def _outermost(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """`border_lines` of what lies within the given ones, added to them."""
+    """`border_lines` of the area within the given lines, added to them."""
     side = thumbs.shape[1]
     out = lines.copy()
     most = int(MOST_BORDER * side)
     at = np.arange(side)
     inner = [(at >= lines[:, [axis]]) & (at < side - lines[:, [axis + 2]]) for axis in (0, 1)]
     for axis in (0, 1):
-        # columns along axis 0, rows along axis 1: lines become rows here
+        # columns along axis 0, rows along axis 1; both become rows
         values = (thumbs.swapaxes(1, 2) if axis == 0 else thumbs).astype(np.float32)
         within = inner[1 - axis].astype(np.float32)
         count = np.maximum(within.sum(1), 1)
@@ -155,25 +155,25 @@ def _outermost(thumbs: np.ndarray, lines: np.ndarray) -> np.ndarray:
         first = np.where(everything, lines[:, axis], np.argmin(plain, 1))
         last = np.where(everything, lines[:, axis + 2], np.argmin(plain[:, ::-1], 1))
         for end, found in ((axis, first), (axis + 2, last)):
-            # the lines between border and content are a mixture of both
+            # lines between border and content mix both
             more = found > lines[:, end]
             out[:, end] = np.where(more, np.minimum(found + max(1, side // 32), most), lines[:, end])
     return np.maximum(out, lines)
 
 
 def content_boxes(thumbs: np.ndarray) -> np.ndarray:
-    """Left, top, right, bottom (-1 to 1 over the side) of what lies within `border_lines`, float64 [n, 4]."""
+    """Left, top, right, bottom (-1 to 1 over the side) of the content within `border_lines`, float64 [n, 4]."""
     return boxes_of(border_lines(thumbs), thumbs.shape[1])
 
 
 def boxes_of(lines: np.ndarray, side: int) -> np.ndarray:
-    """Left, top, right, bottom (-1 to 1 over the side) of what lies within so many lines at each end, float64 [n, 4]."""
+    """Left, top, right, bottom (-1 to 1 over the side) of the area within these border lines, float64 [n, 4]."""
     inset = 2 * lines / side
     return np.concatenate([inset[:, :2] - 1, 1 - inset[:, 2:]], 1)
 
 
 def boxed(thumbs: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Thumbnails of the content alone, stretched to the full side, float32 [n, s, s]."""
+    """Thumbnails of the content only, scaled to the full side, float32 [n, s, s]."""
     out = np.empty(thumbs.shape, np.float32)
     scale = 0.5 * (boxes[:, 2:] - boxes[:, :2])
     middle = 0.5 * (boxes[:, 2:] + boxes[:, :2])
@@ -189,9 +189,9 @@ def boxed(thumbs: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def cosine_rows(side: int, low: float, high: float) -> np.ndarray:
-    """The cosine coefficients 0..7 of the part [low, high) of a line of `side` values, as a matrix [8, side]."""
+    """Matrix [8, side] of the cosine coefficients 0..7 of the part [low, high) of a line of `side` values."""
     inner = 2 * ORDER
-    # the part resampled to 16 cells, each the mean of what it covers
+    # resampled to 16 cells, each the mean over its area
     edges = np.linspace(low, high, inner + 1) * side
     cell = np.arange(side)
     covered = np.clip(np.minimum(edges[1:, None], cell + 1) - np.maximum(edges[:-1, None], cell), 0, None)
@@ -203,7 +203,7 @@ def cosine_rows(side: int, low: float, high: float) -> np.ndarray:
 def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
     """Contrast-normalised coefficients of a window, float32 [n, 8, 8] (row frequency, column frequency); [:, 0, 0] is 0.
 
-    All are 0 where the window shows nothing: such parts are equal in any two pictures.
+    All are 0 for a blank window, since blank windows of any two images are equal.
     """
     side = thumbs.shape[1]
     across = torch.from_numpy(cosine_rows(side, window[0], window[2]))
@@ -214,7 +214,7 @@ def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
         out[start : start + STEP] = (down @ part @ across.T).numpy()
     out[:, 0, 0] = 0
     norm = np.sqrt((out * out).sum((1, 2), keepdims=True))
-    flat = norm < FLAT * 2 * ORDER**2  # of a cosine in both directions; 16 x 16 values are summed
+    flat = norm < FLAT * 2 * ORDER**2  # norm of a cosine in both directions, summed over 16 x 16 values
     return np.where(flat, 0, out / np.maximum(norm, 1e-6))
 
 
@@ -231,18 +231,18 @@ def turned(coef: np.ndarray, symmetry: int) -> np.ndarray:
 
 
 class _Directions(NamedTuple):
-    """Coefficients [n, 8, 8] of images in a view, which become directions once `mean` is taken off and the spread made even."""
+    """Coefficients [n, 8, 8] of images in a view, turned into directions by subtracting `mean` and scaling to equal spread."""
 
     coef: np.ndarray
     mean: np.ndarray
     spread: np.ndarray
 
     def low(self) -> torch.Tensor:
-        """Of all images by the `COARSE` lowest coefficients, float32 [n, COARSE]."""
+        """Directions of all images from the `COARSE` lowest coefficients, float32 [n, COARSE]."""
         return self._of(self.coef.reshape(len(self.coef), -1)[:, LOWEST_FIRST[:COARSE]], LOWEST_FIRST[:COARSE])
 
     def at(self, rows: np.ndarray) -> torch.Tensor:
-        """Of some images by all coefficients, float32 [rows, 64]."""
+        """Directions of some images from all coefficients, float32 [rows, 64]."""
         return self._of(self.coef[rows].reshape(len(rows), -1), np.arange(ORDER * ORDER))
 
     def _of(self, values: np.ndarray, which: np.ndarray) -> torch.Tensor:
@@ -252,9 +252,9 @@ class _Directions(NamedTuple):
 
 
 def _in_view(a: _Directions, b: _Directions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images with a partner that is closer than usual, the partners, and how close: 1 is usual.
+    """Images with an unusually close partner, the partners, and closeness relative to the usual one (1).
 
-    Partners are chosen by the `COARSE` lowest coefficients, and judged by these and by all.
+    Partners are found by the `COARSE` lowest coefficients, and tested with these and with all.
     """
     row, partner, some = close_partners(a.low(), b.low(), CLOSER)
     if not some:
@@ -266,7 +266,7 @@ def _in_view(a: _Directions, b: _Directions) -> tuple[np.ndarray, np.ndarray, np
 
 
 class Candidates(NamedTuple):
-    """Pairs to look at: image a, image b, view (number in `VIEWS`), and how close in that view (1: as best partners usually are)."""
+    """Pairs to align: image a, image b, view (index in `VIEWS`), and closeness in that view (1: usual for best partners)."""
 
     a: np.ndarray
     b: np.ndarray
@@ -275,7 +275,7 @@ class Candidates(NamedTuple):
 
 
 def candidate_pairs(thumbs: np.ndarray) -> Candidates:
-    """The most promising pairs of n images, from their thumbnails uint8 [n, s, s]; at most `KEPT` of each image and view role."""
+    """Most promising pairs of n images, from thumbnails uint8 [n, s, s]; at most `KEPT` per image and role in a view."""
     n = len(thumbs)
     empty = np.empty(0, np.int64)
     if n < 2:
@@ -287,7 +287,7 @@ def candidate_pairs(thumbs: np.ndarray) -> Candidates:
     coef = {}
     for window, within in {(w, view.content) for view in VIEWS for w in (view.a, view.b)}:
         coef[window, within] = coefficients(grey, window)
-        if within:  # of all others the content is the picture
+        if within:  # for the other images, the content is the whole image
             coef[window, within][bordered] = coefficients(content, window)
     mean = {window: value.mean(0) for window, value in coef.items()}
     spread = np.sqrt(coef[WHOLE, False].var(0))
@@ -295,7 +295,7 @@ def candidate_pairs(thumbs: np.ndarray) -> Candidates:
     spread = np.maximum(spread, 0.1 * spread.max() + 1e-6)
     found = []
     for number, view in enumerate(VIEWS):
-        # the mean of a's window is what both have taken off: it is the same picture there
+        # subtract the mean of a's window from both, since they show the same part
         key = (view.a, view.content)
         a = _Directions(coef[key], mean[key], spread)
         b = _Directions(turned(coef[view.b, view.content], view.symmetry), mean[key], spread)
@@ -308,12 +308,12 @@ def candidate_pairs(thumbs: np.ndarray) -> Candidates:
 
 
 def _keep(a: np.ndarray, b: np.ndarray, view: np.ndarray, closeness: np.ndarray, n: int, kept: int) -> Candidates:
-    """The best views of each pair, two at most, and the best partners of each image."""
+    """The best views of each pair, at most two, and the best partners of each image."""
     pair = np.minimum(a, b).astype(np.int64) * n + np.maximum(a, b)
     keep = np.zeros(len(pair), bool)
     seen: dict[int, int] = {}
     partners = np.zeros(n, np.int64)
-    mirrored = [one.a == one.b and one.symmetry not in QUARTERS for one in VIEWS]  # b in a is then a in b
+    mirrored = [one.a == one.b and one.symmetry not in QUARTERS for one in VIEWS]  # then b in a equals a in b
     for i, key in enumerate(pair.tolist()):
         first = seen.get(key)
         if first is None:

@@ -1,4 +1,4 @@
-"""Images with the same canonical pixels."""
+"""Images with identical canonical pixels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from dataprops.findings.blank import is_blank
 
 
 def duplicate_groups(images: pd.DataFrame) -> Iterator[np.ndarray]:
-    """Ids of each set of two or more images with the same canonical pixels, by first image; those of blank ones last, as they are
-    the worst of examples."""
+    """Ids of each group of images with identical canonical pixels, by first image; blank images last, since they are poor examples."""
     readable = images[images["duplicate_of"] >= 0].assign(blank=is_blank)
     repeated = readable[readable["duplicate_of"].duplicated(keep=False)]
     for _, members in repeated.groupby(["blank", "duplicate_of"], sort=True)["image"]:

@@ -1,4 +1,4 @@
-"""Near-copies and copies of one picture under two patients."""
+"""Copies and near-copies across patients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _pairs(context: Context) -> Iterator[tuple[int, int, float, str]]:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each pair; its value is the distance after alignment (RMS, grey levels)."""
+    """One row per pair; its value is the distance after alignment (RMS, grey levels)."""
     path, group = context.images["path"].to_numpy(object), or_none(context.images["group"])
     for a, b, rms, what in _pairs(context):
         yield (
@@ -38,7 +38,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """copies_across_groups, where groups are known."""
+    """copies_across_groups, if groups are known."""
     if not context.images["group"].notna().any():
         return {}
     return {"copies_across_groups": float(len({(a, b) for a, b, _, _ in _pairs(context)}))}

@@ -1,4 +1,4 @@
-"""How far two copies differ, pixel by pixel: as they are, and laid over each other with the best line between grey levels."""
+"""Pixel difference of two copies: as they are, and after alignment and the best linear map of grey levels."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from dataprops.findings.candidates import VIEWS, content_boxes
 from dataprops.findings.thumbnails import LUMA, SIDE, Blocks, stretch
 from dataprops.findings.warps import grid_of, positions
 
-CELLS = 16  # along a side, whose means are compared
-APART, APART_PART = 20.0, 0.5  # levels, or of the spread of the cells, by which a cell shows something else
-ONE_LEVEL = 2.0  # between the brightest and the darkest of nine cells
-GREY = 0.2  # of the other's colours, below which a picture is grey
-NEAREST = 0.9  # of the cells, from which the line is taken
-MOST_GAIN = 1.6  # of the line, the same for all colours: one drawing in two colours is two drawings
+CELLS = 16  # per side, whose means are compared
+APART, APART_PART = 20.0, 0.5  # minimum difference of a cell: grey levels, or relative to the spread of the cells
+ONE_LEVEL = 2.0  # grey levels, maximum range of nine neighbouring cells
+GREY = 0.2  # colour spread relative to the other's, below which an image is grey
+NEAREST = 0.9  # fraction of the cells that the linear map is fitted to
+MOST_GAIN = 1.6  # of the linear map, equal for all channels: recoloured drawings are distinct
 
 
 class Difference(NamedTuple):
-    """Of m pairs of images (a, b), float64 or float32 [m].
+    """Differences of m pairs of images (a, b), float64 [m].
 
     Attributes
     ----------
     distance
-        Exact, as they are.
+        Exact distance of the canonical images as they are.
     rms
-        Grey levels (root mean square) after alignment and the best line between grey levels.
+        Grey levels (RMS) after alignment and the best linear map of grey levels.
     spread
-        Standard deviation of a where they were compared.
+        Standard deviation of a in the area compared.
     elsewhere
-        Fraction of the cells of the picture whose mean levels differ, in colour unless one of the two is grey.
+        Fraction of the cells whose means differ, in colour unless one of the two is grey.
     flat
-        Fraction of the flatter one that is of one level with what lies around it: most of a drawing.
+        Fraction of the flatter image that has the same level as its surroundings: most of a drawing.
     """
 
     distance: np.ndarray
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> Difference:
-    """How far images a and b [m] differ, b laid over a as the rows of `best` say."""
+    """Differences of images a and b [m], with b aligned to a by the rows of `best`."""
     out = Difference(*(np.zeros(len(a)) for _ in Difference._fields))
     step = 64
     for start in range(0, len(a), step):
@@ -91,7 +91,7 @@ def _aligned(
 
 
 def _flat(grey: torch.Tensor) -> torch.Tensor:
-    """Which fraction of pictures [m, s, s] is of one level with all eight cells around it, [m]."""
+    """Fraction of cells of images [m, s, s] that have the same level as their eight neighbours, [m]."""
     small = torch.nn.functional.avg_pool2d(grey, max(1, grey.shape[-1] // SIDE))[:, None]
     most, least = (torch.nn.functional.max_pool2d(part, 3, 1) for part in (small, -small))
     return (most + least <= ONE_LEVEL).float().mean((1, 2, 3))
@@ -103,7 +103,7 @@ def _luma(planes: torch.Tensor) -> torch.Tensor:
 
 
 def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Of the cells of planes [m, c, s, s] within masks, the fraction whose means are apart after the best line."""
+    """Fraction of the cells of planes [m, c, s, s] within masks whose means differ after the best linear map, [m]."""
     cell = max(1, a.shape[-1] // CELLS)
     share = torch.nn.functional.avg_pool2d(mask, cell)
     held = (share >= 0.5).float()
@@ -113,7 +113,7 @@ def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Te
     hue = torch.stack([((part - part.mean(1, keepdim=True)) ** 2 * held[:, None]).sum((1, 2, 3)) for part in (a, b)])
     colours = (hue.amin(0) > GREY**2 * hue.amax(0)).float()[:, None, None, None]
     a, b = (colours * part + (1 - colours) * _luma(part)[:, None] for part in (a, b))
-    # from the cells that are nearest to the line of all: what was written on one of the two does not turn it
+    # refit to the cells with the smallest residuals, so that writing on one of the two does not affect the map
     _, rest = _after_line(a, b, held)
     near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
     from_a, rest = _after_line(a, b, held * (rest <= near[:, None, None]))
@@ -123,7 +123,7 @@ def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Te
 
 
 def _after_line(a: torch.Tensor, b: torch.Tensor, fitted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Planes a [m, c, s, s] from their mean over some cells [m, s, s], and what the best line of b there leaves of them [m, s, s]."""
+    """Planes a [m, c, s, s] minus their mean over the cells `fitted` [m, s, s], and the residual of the best linear map of b."""
     n = fitted.sum((1, 2)).clamp_min(1)[:, None, None, None]
     from_a, from_b = (part - (part * fitted[:, None]).sum((2, 3), keepdim=True) / n for part in (a, b))
     both, own = (from_a * from_b * fitted[:, None]).sum((1, 2, 3)), (from_b**2 * fitted[:, None]).sum((1, 2, 3))

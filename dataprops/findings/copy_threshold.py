@@ -1,4 +1,4 @@
-"""From which agreement on, or within which distance, two pictures are one: the limits come from pairs that are no copies."""
+"""Thresholds of agreement and distance from which two images are copies, estimated from pairs that are not."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 
 LEAST_DETAIL, MOST_THRESHOLD = 0.65, 0.88
-TAIL_SCALE = 0.1  # of the agreement of pairs that are no copies, where none was seen
-WORTH_CONFIRMING = 0.4  # agreement on thumbnails
-FALSE_FRACTION = 0.01  # of images that the rule for exact neighbours may name by chance
-NEAR_RATIO = 0.5  # distance over that of the k-th neighbour, at most
+TAIL_SCALE = 0.1  # default scale of the agreement of non-copies, if none was observed
+WORTH_CONFIRMING = 0.4  # minimum agreement on thumbnails
+FALSE_FRACTION = 0.01  # fraction of images that the rule for exact neighbours may report by chance
+NEAR_RATIO = 0.5  # maximum distance relative to that of the k-th neighbour
 
 
 def near_ratio(images: pd.DataFrame, k: int) -> float:
-    """Ratio of the distance to the k-th neighbour's below which a nearest neighbour is no coincidence.
+    """Ratio to the k-th neighbour's distance below which a close neighbour is unlikely by chance.
 
-    In a set of dimension d that is evenly filled, one of k - 1 neighbours lies within a fraction r of the k-th distance with a
-    probability of about (k - 1) r^d: that is `FALSE_FRACTION` at this r.
+    In a uniformly filled space of dimension d, one of k - 1 neighbours is within a fraction r of the k-th distance with probability of
+    about (k - 1) r^d; the returned r makes this `FALSE_FRACTION`.
     """
     local = images["local_dimension"].to_numpy(float)
     local = local[np.isfinite(local) & (local > 0)]
@@ -27,17 +27,17 @@ def near_ratio(images: pd.DataFrame, k: int) -> float:
 
 
 def detail_threshold(null: np.ndarray, looked_at: int) -> float:
-    """Agreement that half a non-copy among so many candidates is expected to reach, within bounds."""
+    """Agreement that half a non-copy among this many candidates is expected to reach, within bounds."""
     passing, scale = _tail(null)
     above = np.log(max(passing * looked_at / 0.5, 1.0))
     return float(np.clip(WORTH_CONFIRMING + scale * above, LEAST_DETAIL, MOST_THRESHOLD))
 
 
 def _tail(null: np.ndarray) -> tuple[float, float]:
-    """The fraction of non-copies that are confirmed, and the scale of the exponential tail of their agreement.
+    """Fraction of non-copies that reach `WORTH_CONFIRMING`, and the scale of the exponential tail of their agreement.
 
-    As if one more pair had been seen, by `TAIL_SCALE` beyond `WORTH_CONFIRMING`: of few pairs none may be there. Farther neighbours
-    that agree as the strictest threshold asks are copies themselves.
+    One pseudo-observation is added, `TAIL_SCALE` beyond `WORTH_CONFIRMING`, as there may be none among few pairs. Farther neighbours
+    that agree by the strictest threshold are copies themselves.
     """
     null = null[null < MOST_THRESHOLD]
     excess = null[null >= WORTH_CONFIRMING] - WORTH_CONFIRMING
@@ -45,12 +45,12 @@ def _tail(null: np.ndarray) -> tuple[float, float]:
 
 
 def ordinary_detail(null: np.ndarray) -> float:
-    """Agreement that all but `FALSE_FRACTION` of the non-copies stay below, and that a pair must exceed which is near as it is."""
+    """Agreement that only `FALSE_FRACTION` of the non-copies exceed; a minimum for unaligned near pairs."""
     null = null[null < MOST_THRESHOLD]
     return float(np.quantile(null, 1 - FALSE_FRACTION)) if len(null) else 0.0
 
 
 def chance(null: np.ndarray, threshold: float) -> float:
-    """Probability that a pair of different pictures reaches the threshold, by the tail of those that were examined."""
+    """Probability that a pair of different pictures reaches the threshold, from the tail of non-copies."""
     passing, scale = _tail(null)
     return float(passing * np.exp(-max(threshold - WORTH_CONFIRMING, 0.0) / scale))

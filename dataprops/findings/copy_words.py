@@ -1,4 +1,4 @@
-"""What was done to one picture of a pair of copies to get the other, in a few words."""
+"""Short descriptions of the change between two copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataprops.findings.candidates import SYMMETRY_NAMES, VIEWS
 
 
 def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[str]:
-    """What was done to one image of each pair to get the other, in a few words."""
+    """Short description of the change between the images of each pair."""
     columns = {name: images[name].to_numpy(object) for name in ("width", "height", "mode", "format") if name in images}
     out = []
     rows: Any = best.itertuples()
@@ -42,12 +42,12 @@ def describe(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFr
 
 
 def rotation(warp: np.ndarray) -> float:
-    """The angle in degrees by which a map [2, 3] rotates."""
+    """Rotation angle of a map [2, 3], degrees."""
     return float(np.degrees(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
 
 
 def _placed(warp: np.ndarray) -> list[str]:
-    """Words for where one image lies in the other."""
+    """Description of the position of one image within the other."""
     scale = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
     angle = rotation(warp)
     words = []

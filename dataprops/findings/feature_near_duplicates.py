@@ -1,4 +1,4 @@
-"""Images that are nearly one point in the space of the user's features, beside near-copies in pixels."""
+"""Images nearly identical in the space of user-supplied features, in addition to near-copies in pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprops.findings.rows import Row, or_none, quoted
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each pair, those of two splits or labels first, then the closest; its value is the distance of the features."""
+    """One row per pair, those across splits or labels first, then closest first; its value is the feature distance."""
     if context.feature_pairs is None:
         return
     pairs = context.feature_pairs
@@ -41,7 +41,7 @@ def _differ(one: object, other: object) -> bool:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """feature_near_pairs: pairs in the space of the user's features, where one was given."""
+    """feature_near_pairs: pairs in the space of user-supplied features, if given."""
     if context.feature_pairs is None:
         return {}
     return {"feature_near_pairs": float((context.feature_pairs["kind"] == "near_duplicate").sum())}

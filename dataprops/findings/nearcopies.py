@@ -1,15 +1,16 @@
-"""Near-copies of any kind: which pairs of distinct images are one picture, what was done to it, and how surely.
+"""Near-copies: which pairs of distinct images show the same picture, how it was changed, and with what confidence.
 
-1. Candidates: exact neighbours that are much nearer than the others (`neighbours`), and `candidates` (turned, cropped, bordered,
-   brightened or written on).
-2. Each candidate is laid over its partner (`align`). `detail`, the agreement of the fine detail, is near 1 for a copy.
-   Pictures whose detail is no more than rounding - blank, or nearly so - are left to the finding of bad pictures.
-3. The threshold comes from the set: images and their farther neighbours, which look alike without being copies, are aligned in the
-   same way; a copy stands out from them (`detail_threshold`). From their tail follows how many pairs would pass by chance.
-4. Exactly compared: the distance between the canonical images as they are, and what differs after alignment and the best line
-   between grey levels, in grey levels (root mean square).
+1. Candidates: exact neighbours that are much closer than the others (`neighbours`), and pairs from `candidates` (turned, cropped,
+   bordered, brightened or written on).
+2. Each candidate is aligned with its partner (`align`). `detail`, the agreement of the fine detail, is near 1 for a copy.
+   Images whose detail is no more than rounding error (blank or nearly so) are left to the image-quality finding.
+3. The threshold is computed from the dataset: images and their farther neighbours, which look alike but are not copies, are aligned
+   in the same way; a copy stands out from them (`detail_threshold`). The tail of their agreement gives the expected number of false
+   pairs.
+4. Exact comparison: the distance between the canonical images as they are, and the difference after alignment and the best linear
+   map of grey levels (RMS, grey levels).
 
-With `near_rms` given, images as they are count as near-copies if and only if they differ by at most that.
+If `near_rms` is given, unaligned images are near-copies if and only if they differ by at most that.
 """
 
 from __future__ import annotations
@@ -37,32 +38,32 @@ from dataprops.findings.rows import or_none
 from dataprops.findings.thumbnails import LEAST_SIDE, SIDE, Blocks, Stretched, stretched
 
 COLUMNS = ["a", "b", "distance", "rms", "detail", "what", "series"]
-MOST_IMAGES = 40_000  # for which turned and cropped copies are sought; beyond, exact neighbours alone
+MOST_IMAGES = 40_000  # maximum distinct images for the search for turned and cropped copies
 STRICTER = (
     1 / 3
-)  # of the way from the threshold to 1 that turned and rotated pictures must go further: more can fit by chance
+)  # stricter threshold for turned and rotated images, as a fraction of the way to 1: more pairs fit by chance
 ROTATED = 1.5  # degrees
-# of the detail that does not agree at all, and of the way to 1 that the rest must then go further: what was resampled agrees a little
-# less everywhere, two outlines that lie over each other in some places and not in others
+# fraction of the detail that does not agree at all, and the fraction of the way to 1 that the rest must then exceed: resampled copies
+# agree slightly less everywhere, two superimposed outlines in some places only
 IN_PARTS, STRICTER_IN_PARTS = 0.015, 0.4
-MOVED = 0.05  # of half the side, or of the scale: more is another place than as it is
-ENLARGED = 1.5  # times the originals' own side that thumbnails may be
-FINE_SIDE = 128  # pixels of the images on which copies are confirmed
+MOVED = 0.05  # minimum change of position (relative to half the side) or scale that counts as moved
+ENLARGED = 1.5  # maximum side of thumbnails relative to the originals' side
+FINE_SIDE = 128  # pixels per side of the images on which copies are confirmed
 CONFIRMED_AT_ONCE = 256
-MOST_RESIDUAL = 0.7  # of the picture's own spread that may be left between two copies: pictures that correlate by 0.7
-# of the picture that is of one level, from which it is a drawing: little but outlines, which drawings of other things share; of a
-# drawing that may show something else than its copy, as a letter
+MOST_RESIDUAL = 0.7  # maximum difference relative to the standard deviation: a correlation of about 0.7
+# fraction of one grey level from which an image is a drawing, whose outlines other drawings share; maximum fraction of a drawing's
+# cells that differ from its copy, e.g. by a letter
 DRAWN, ELSEWHERE = 0.5, 0.06
 NULL_PAIRS = 300
-LEAST_SHOWN = 0.36  # grey levels (RMS) of fine detail, below which a picture shows too little: three times rounding's
-# of the set's middle standard deviation, and grey levels, below which pictures are near each other whatever they show
+LEAST_SHOWN = 0.36  # minimum fine detail, grey levels (RMS): three times the rounding error
+# contrast, relative to the dataset's median and in grey levels, below both of which images are close whatever they show
 LEAST_CONTRAST, ENOUGH_CONTRAST = 0.25, 8.0
-NEAR_DETAIL = 0.5  # of the threshold, at least, for pairs that are near as they are
-LOOKED_AT = 0.75  # the same, for a pair that is worth a look
+NEAR_DETAIL = 0.5  # minimum agreement of unaligned near pairs, relative to the threshold
+LOOKED_AT = 0.75  # maximum ratio to the k-th neighbour's distance of a candidate pair
 
 
 class NearCopies(NamedTuple):
-    """The near-copies of a set.
+    """The near-copies of a dataset.
 
     Attributes
     ----------
@@ -70,11 +71,11 @@ class NearCopies(NamedTuple):
         a, b (ids, a < b); distance (exact, between the canonical images as they are); rms (grey levels after alignment); detail;
         what ("the same view", "flipped left to right", "5 % crop", ...); series (bool: neighbours of one patient or series).
     detail_threshold : float
-        Agreement from which a pair is a copy; NaN where detail was not compared.
+        Minimum agreement of a copy; NaN if detail was not compared.
     near_rms : float
-        Grey levels (RMS) up to which images as they are count as near-identical, in this set.
+        Maximum difference (RMS, grey levels) of near-identical unaligned images in this dataset.
     false_share : float
-        Estimated fraction of the pairs that are none.
+        Estimated fraction of false pairs.
     """
 
     pairs: pd.DataFrame
@@ -84,7 +85,7 @@ class NearCopies(NamedTuple):
 
 
 def _confirmed(small: Stretched, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
-    """Align the candidates; those that agree on thumbnails are aligned again at twice the size, if pixels are given."""
+    """Align the candidates; if pixels are given, those that agree on thumbnails are aligned again at twice the size."""
     found = _aligned(small, pairs)
     worth = _best_views(pairs, found.detail)
     detail = np.zeros_like(found.detail)
@@ -107,7 +108,7 @@ def _confirmed(small: Stretched, blocks: Blocks | None, distinct: np.ndarray, pa
 
 
 def _aligned(made: Stretched, pairs: Candidates, start: np.ndarray | None = None) -> Alignment:
-    """`align`, with the line between the grey levels that thumbnails were stretched from."""
+    """`align`, with gain and offset for the grey levels before stretching."""
     found = align(made.thumbs, pairs, start)
     gain = found.gain * made.gain[pairs.b] / made.gain[pairs.a]
     offset = (found.gain * made.offset[pairs.b] + found.offset - made.offset[pairs.a]) / made.gain[pairs.a]
@@ -115,9 +116,9 @@ def _aligned(made: Stretched, pairs: Candidates, start: np.ndarray | None = None
 
 
 def _best_views(pairs: Candidates, detail: np.ndarray) -> np.ndarray:
-    """Numbers of the candidates to confirm: for each pair the best one as it is and the best turned one, the simplest among equals.
+    """Indices of the candidates to confirm: for each pair its best unturned and its best turned view, the simplest among equals.
 
-    More is asked of turned ones, and a sky agrees with its mirror image.
+    Turned views have a stricter threshold, and a sky agrees with its mirror image.
     """
     order = np.argsort(-(detail - 0.002 * np.minimum(pairs.view, 9)), kind="stable")
     order = order[detail[order] >= WORTH_CONFIRMING]
@@ -142,7 +143,7 @@ def _plain(images: pd.DataFrame, neighbours: pd.DataFrame, place: np.ndarray) ->
 
 
 def _null(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: int) -> Candidates:
-    """Pairs of an image with one of its farther neighbours."""
+    """Pairs of an image and one of its farther neighbours, as non-copies."""
     far = neighbours[(neighbours["rank"] >= max(2, neighbours["rank"].max() // 2)) & (neighbours["distance"] > 0)]
     if len(far) > NULL_PAIRS:
         far = far.iloc[np.sort(np.random.default_rng(seed).choice(len(far), NULL_PAIRS, replace=False))]
@@ -161,7 +162,7 @@ def near_copies(
     features: int,
     seed: int = 0,
 ) -> NearCopies:
-    """Find the near-copies of a set.
+    """Find the near-copies of a dataset.
 
     Parameters
     ----------
@@ -170,11 +171,11 @@ def near_copies(
     blocks : callable
         See `Context.pixels`.
     near_rms : float, optional
-        Overrules what the set says of images as they are: `listed` are then all pairs within it.
+        Overrides the dataset's own threshold for unaligned images: `listed` must then hold all pairs within it.
     listed : DataFrame, optional
         a, b, distance.
     features : int
-        D.
+        D, the number of values of a canonical image.
     """
     distinct = images.loc[images["duplicate_of"] == images["image"], "image"].to_numpy(np.int64)
     if len(distinct) < 3 or neighbours.empty:
@@ -186,7 +187,7 @@ def near_copies(
     k = int(neighbours["rank"].max())
     ratio = near_ratio(images, k)
     own = _original_side(images, distinct)
-    # enlarged pictures have no detail at the scale of their new pixels
+    # upscaled images have no detail at the scale of single pixels
     small = stretched(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
     if min(small.thumbs.shape[1], own) < LEAST_SIDE:
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
@@ -216,7 +217,7 @@ def near_copies(
 
 
 def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
-    """Median of the original images' shorter sides, in pixels; infinite if unknown. Enlarging adds no detail."""
+    """Median of the original images' shorter sides, in pixels; infinite if unknown. Upscaling adds no detail."""
     if "width" not in images or "height" not in images:
         return float("inf")
     side = np.fmin(images["width"].to_numpy(float), images["height"].to_numpy(float))[distinct]
@@ -225,18 +226,18 @@ def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
 
 
 def _shows_enough(small: Stretched) -> np.ndarray:
-    """Whether the fine detail of thumbnails is more than rounding, bool [n]."""
+    """Whether the fine detail of thumbnails exceeds rounding error, bool [n]."""
     return detail_spread(small.thumbs) / small.gain >= LEAST_SHOWN
 
 
 def _contrasts(small: Stretched) -> np.ndarray:
-    """Whether a picture's contrast is not far below the set's median, or enough by itself, bool [n]: else all are near to it."""
+    """Whether contrast is sufficient, absolutely or relative to the dataset's median, bool [n]; otherwise any two images are close."""
     contrast = small.thumbs.std(axis=(1, 2)) / small.gain
     return contrast >= min(LEAST_CONTRAST * np.median(contrast), ENOUGH_CONTRAST)
 
 
 def _candidates(thumbs: np.ndarray, plain: pd.DataFrame, usable: np.ndarray) -> Candidates:
-    """Pairs to align: neighbours that stand out, and what `candidate_pairs` finds."""
+    """Pairs to align: unusually close neighbours, and the result of `candidate_pairs`."""
     near = plain[plain["ratio"] < LOOKED_AT]
     sought = candidate_pairs(thumbs) if len(thumbs) <= MOST_IMAGES else Candidates(*(np.empty(0, np.int64),) * 4)
     found = Candidates(
@@ -257,7 +258,7 @@ def _decide(
     threshold: float,
     ordinary: float = 0.0,
 ) -> pd.DataFrame:
-    """The best alignment of each pair judged to be a copy: positions a and b, the candidate's number, and its measures."""
+    """Best alignment of each pair judged to be a copy: positions a and b, the candidate's index, and its measures."""
     table = pd.DataFrame(
         {
             "a": candidates.a,
@@ -278,21 +279,21 @@ def _decide(
     turned = np.array([VIEWS[view].symmetry > 0 for view in table["view"]], bool)
     rotated = np.array([abs(rotation(warp)) >= ROTATED for warp in table["warp"]], bool)
     moved = np.array([np.abs(warp - np.eye(2, 3)).max() >= MOVED for warp in table["warp"]], bool)
-    # images with the same frame are near each other and no copies: what is near without alignment must also align in place
+    # images with the same frame are close without being copies: unaligned near pairs must also agree in detail
     least = max(NEAR_DETAIL * threshold, ordinary)
     table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= least) & ~turned & ~moved
     stricter = np.where(turned | rotated, STRICTER, 0.0)
     stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
     least_detail = threshold + stricter * (1 - threshold)
     table = table[(table["detail"] >= least_detail) | table["as_it_is"]]
-    # of equally good views the simplest
+    # among equally good views, the simplest
     table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
     table = table.sort_values(["rank", "number"], ascending=[False, True], kind="stable")
     return table.drop_duplicates(["low", "high"]).reset_index(drop=True)
 
 
 def _overruled(best: pd.DataFrame, listed: pd.DataFrame, place: np.ndarray) -> pd.DataFrame:
-    """Unchanged pairs by the given distance; pairs that were turned, cropped or changed, as found."""
+    """Unchanged pairs by the given distance; turned, cropped or changed pairs as found."""
     a, b = place[listed["a"].to_numpy(np.int64)], place[listed["b"].to_numpy(np.int64)]
     given = pd.DataFrame({"low": np.minimum(a, b), "high": np.maximum(a, b)})
     both = given.merge(best, on=["low", "high"], how="left")
@@ -321,7 +322,7 @@ def _by_distance(
     listed: pd.DataFrame | None,
     features: int,
 ) -> NearCopies:
-    """For images too small to have detail: by distance alone."""
+    """Near-copies of images too small to have detail, by distance alone."""
     if near_rms is not None and listed is not None:
         chosen = listed[["a", "b", "distance"]].reset_index(drop=True)
         a, b = chosen["a"].to_numpy(np.int64), chosen["b"].to_numpy(np.int64)
@@ -353,7 +354,7 @@ def _shown_rms(
     images: pd.DataFrame,
     features: int,
 ) -> float:
-    """Threshold shown in the histogram of distances: that of the farthest unchanged near-copy, else by the ratio."""
+    """Threshold shown in the distance histogram: the distance of the farthest unchanged near-copy, else from the ratio."""
     plain = np.array([_is_plain(row) for row in best.itertuples()], bool) & best["as_it_is"].to_numpy(bool)
     if near_rms is None and plain.any():
         return float(distance[plain].max() / np.sqrt(features))
@@ -385,7 +386,7 @@ def _table(
 
 
 def _series(images: pd.DataFrame, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) -> list[bool]:
-    """Whether a pair is of one patient or series, and rather two exposures or slices than one picture twice."""
+    """Whether each pair is of one patient or series and likely to be two exposures or slices rather than copies."""
     same = np.zeros(len(a), bool)
     for name in ("group", "series", "study"):
         if name in images:

@@ -1,10 +1,10 @@
-"""Which rows of two sets of directions are far closer than the closest usually are.
+"""Pairs of unusually close directions from two sets of rows.
 
-Small sets are compared row by row. Of large ones, pairs meet in buckets: the sides of a few random planes on which a direction lies
-make a key, and two directions at a small angle have the same key with a known probability [1]_. With `TABLES` sets of planes, and as
-many planes in each as that allows, a pair at the limit meets at least once with probability `MEET`, a closer one more surely. Pairs
-that meet are compared by a signature of 64 planes, and what is left by their cosine: the time grows with the pairs that are near, not
-with all. Where directions crowd in a few buckets, there is one bucket.
+Small sets are compared by brute force. For large ones, locality-sensitive hashing is used: the sides of a few random planes on which
+a direction lies form a key, and two directions at a small angle have equal keys with a known probability [1]_. With `TABLES` sets of
+as many planes as that allows, a pair at the limit shares at least one bucket with probability `MEET`, a closer pair with a higher one.
+Pairs in a bucket are compared by a signature of 64 planes, and the remaining ones by their cosine: time grows with the number of close
+pairs, not of all. If directions crowd in a few buckets, a single bucket is used.
 
 References
 ----------
@@ -18,34 +18,34 @@ import math
 import numpy as np
 import torch
 
-BLOCKS = 4  # parts of the set, of each of which the best partner is looked at
-USUAL = 300  # rows that say how close best partners usually are
+BLOCKS = 4  # parts of the dataset; the best partner in each is considered
+USUAL = 300  # sample of rows to estimate how close best partners usually are
 STEP = 512  # rows compared at once
-SMALL = 1500  # rows, below which all are compared: that takes less than the compiled kernel takes to load
+SMALL = 1500  # rows up to which brute force is faster than loading the compiled kernel
 TABLES, MOST_PLANES = 16, 16
-MEET = 0.95  # probability that a pair at the limit has one key of `TABLES` in common
+MEET = 0.95  # probability that a pair at the limit shares a key in `TABLES`
 SIGNATURE = 64  # planes
-# standard deviations of how many of them separate directions at the limit: if more do, they are not compared
+# standard deviations of the number of planes between directions at the limit; pairs separated by more are skipped
 DEVIATIONS = 2.0
-CROWDED = 0.5  # of all pairs that meet in buckets: then one bucket is quicker
+CROWDED = 0.5  # fraction of all pairs that share buckets, from which a single bucket is faster
 
 
 def close_partners(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows of a with a partner among the rows of b whose 1 - cosine is below `closer` of what is usual, and these partners.
+    """Rows of a with a partner among the rows of b whose 1 - cosine is below `closer` times the usual value, and these partners.
 
-    The best partner of each of `BLOCKS` parts of the set counts; a row's own number is no partner. Where directions are dense all are
-    near: a partner is then closer than the best of most other parts.
+    The best partner in each of `BLOCKS` parts of the dataset is considered, except the row with the same index. If directions are
+    dense all partners are close; then one must be closer than the best of most other parts.
 
     Parameters
     ----------
     a, b : float32 [n, d]
-        Of length 1; rows of zeros have no partner.
+        Unit vectors; rows of zeros have no partner.
 
     Returns
     -------
     row, partner : int64 [m]
     some : int
-        How many of them, at the beginning, are evenly spaced rows with their best partners, whatever these are.
+        Number of leading entries that are evenly spaced rows with their best partners, however close.
     """
     n = len(a)
     edges = np.linspace(0, n, min(BLOCKS, n) + 1).astype(np.int64)
@@ -64,14 +64,14 @@ def close_partners(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.
 
 
 def _limit(apart: np.ndarray, usual: float) -> np.ndarray:
-    """What is usual at each row, from 1 - cosine of its best partner in each block [m, blocks]."""
+    """Usual 1 - cosine for each row, from that of its best partner in each block [m, blocks]."""
     return np.minimum(max(usual, 1e-4), np.sort(apart, axis=1)[:, -1 - (apart.shape[1] > 3)])
 
 
 def _met(
     a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, some: np.ndarray, closer: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows with a close partner and these partners, by buckets; and the best partners of some rows."""
+    """Rows with a close partner and these partners, from buckets; and the best partners of some rows."""
     apart = 1 - _best(a, b, edges, some)
     first = _partners(a, b, edges, some, apart.argmin(1))
     usual = float(np.median(apart.min(1)))
@@ -83,7 +83,7 @@ def _met(
 
 
 def _products(a: torch.Tensor, b: torch.Tensor, rows: np.ndarray):
-    """For a few of the rows at a time: where they stand, and their cosines with all of b, their own number's being -2."""
+    """Batches of the rows: their positions, and their cosines with all of b, -2 for the same index."""
     product = torch.empty(min(STEP, len(rows)), len(b))
     for start in range(0, len(rows), STEP):
         at = torch.from_numpy(rows[start : start + STEP])
@@ -93,7 +93,7 @@ def _products(a: torch.Tensor, b: torch.Tensor, rows: np.ndarray):
 
 
 def _best(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The cosine of rows of a with the best partner in each block of b, float32 [rows, blocks]."""
+    """Cosines of rows of a with their best partners in each block of b, float32 [rows, blocks]."""
     out = np.empty((len(rows), len(edges) - 1), np.float32)
     for start, g in _products(a, b, rows):
         for block in range(len(edges) - 1):
@@ -102,7 +102,7 @@ def _best(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, rows: np.ndarray)
 
 
 def _partners(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, row: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Numbers of the best partners of some rows in some blocks."""
+    """Indices of the best partners of some rows in some blocks."""
     out = np.empty(len(row), np.int64)
     for start, g in _products(a, b, row):
         of = block[start : start + len(g)]
@@ -114,18 +114,18 @@ def _partners(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, row: np.ndarr
 
 
 def planes_of_key(angle: float) -> int:
-    """How many planes a key may have for two directions at this angle to meet in one of `TABLES` with probability `MEET`."""
+    """Planes per key such that two directions at this angle share a key in `TABLES` with probability `MEET`."""
     alike = 1 - angle / math.pi  # probability that a plane does not separate them
     wanted = 1 - (1 - MEET) ** (1 / TABLES)
     return min(MOST_PLANES, int(math.log(wanted) / math.log(alike))) if 0 < alike < 1 else MOST_PLANES
 
 
 def within(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, apart: float) -> tuple[np.ndarray, np.ndarray]:
-    """The least 1 - cosine below `apart` of each row of a with a row of b in each block, and that row, both [n, blocks].
+    """Minimum 1 - cosine below `apart` of each row of a to the rows of b in each block, and that row, both [n, blocks].
 
-    Infinite where there is none, or where buckets did not bring it together with the row.
+    Infinite if there is none, or if the two share no bucket.
     """
-    from dataprops.findings.buckets import Meeting, Side, keys, meet, meetings  # brings numba
+    from dataprops.findings.buckets import Meeting, Side, keys, meet, meetings  # deferred: imports numba
 
     angle = math.acos(1 - min(apart, 1.0))
     planes = planes_of_key(angle)
@@ -147,5 +147,5 @@ def within(a: torch.Tensor, b: torch.Tensor, edges: np.ndarray, apart: float) ->
 
 
 def _signatures(directions: torch.Tensor, planes: torch.Tensor) -> np.ndarray:
-    """On which side of each of 64 planes the directions lie, uint64 [n]."""
+    """Sides of 64 planes on which the directions lie, uint64 [n]."""
     return np.packbits(((directions @ planes) > 0).numpy(), axis=1, bitorder="little").view(np.uint64).ravel()

@@ -1,4 +1,4 @@
-"""The intrinsic dimension as if of each group of near-copies one image were there: they are what wrecks TwoNN first."""
+"""Intrinsic dimension with one image per group of near-copies; near-copies bias TwoNN most."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pandas as pd
 
 from dataprops.properties.dimension import levina_bickel_terms, two_nn_ratios, two_nn_slope, twonn_keep
 
-LEAST, LEAST_NEIGHBOURS = 50, 5  # images, and neighbours of each
+LEAST, LEAST_NEIGHBOURS = 50, 5  # minimum images, and neighbours per image
 
 
 def dimension_without_copies(
     images: pd.DataFrame, neighbours: pd.DataFrame, near: pd.DataFrame
 ) -> dict[str, float] | None:
-    """MLE, TwoNN, and the neighbours that they rest on; None where there are no near-copies, or too few images without them.
+    """MLE, TwoNN, and the number of neighbours used; None without near-copies, or if too few images remain.
 
     Parameters
     ----------
     images, neighbours : DataFrame
         Result tables.
     near : DataFrame
-        Near-copies: a, b. Of a pair the later image is left out.
+        Near-copies: a, b. The later image of each pair is excluded.
     """
     if near.empty:
         return None
@@ -33,7 +33,7 @@ def dimension_without_copies(
     counts = rows["image"].value_counts()
     if len(counts) < LEAST:
         return None
-    # nearly all images have so many left; the lists end earlier for the rest, which are left out
+    # nearly all images have at least this many left; images with fewer are excluded
     k = int(counts.quantile(0.02, interpolation="lower"))
     if k < LEAST_NEIGHBOURS:
         return None
