@@ -33,9 +33,7 @@ def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     """Fill in labels, splits and patients from a table of ids; return whether there is one."""
     likely = [name for name in names if name.lower().endswith(TABLES) and not is_example(name)]
     likely = few_of_a_kind(likely)
-    alike: dict[
-        tuple[str, ...], dict[str, pd.DataFrame]
-    ] = {}  # tables with the same columns are parts of one, such as splits
+    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # same columns: parts of one table, such as splits
     for name in likely if len(likely) <= MOST_TABLES else ():
         if not (frame := frame_of(name, read)).empty:
             alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame

@@ -27,12 +27,7 @@ OF_LABELS = frozenset(
 OF_NAMES = frozenset(("names", "classes", "categories", "labels", "classnames"))
 INDEX = frozenset(("images", "image", "files", "filenames", "imagenames", "index", "names"))
 MOST_CLASSES, LONGEST = 1000, 60  # classes of a list in image order; characters of a class name
-BEGINNINGS = {
-    "tr": "train",
-    "va": "val",
-    "te": "test",
-    "ts": "test",
-}  # prefixes of lists of image numbers: trnid, valid, tstid
+BEGINNINGS = {"tr": "train", "va": "val", "te": "test", "ts": "test"}  # of lists of image numbers: trnid, valid, tstid
 
 
 class Joined(NamedTuple):

@@ -100,9 +100,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
 
 
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
-    """Fill in splits from a list of lines ``x.jpg 2``, as in CelebA (0 train, 1 val, 2 test), or ``x.jpg train``; return whether
-    there is one.
-    """
+    """Fill in splits from lines ``x.jpg 2`` (as in CelebA: 0 train, 1 val, 2 test) or ``x.jpg train``; return whether any do."""
     likely = [
         name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(stem_of(name)))
     ]

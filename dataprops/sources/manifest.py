@@ -169,8 +169,8 @@ def _stem(path: str | None) -> str:
 def _of_folders(
     keys: list[str], rows: pd.DataFrame, bare: bool, options: SourceOptions
 ) -> tuple[pd.DataFrame, list[Decision]]:
-    """Values missing from the table, inferred from the folders of the listed images: split and patient; labels too for a bare
-    list of paths.
+    """Values inferred from the folders of the listed images: split and patient if the table lacks them; for a bare list, labels
+    too.
 
     Parameters
     ----------
@@ -187,9 +187,7 @@ def _of_folders(
         inferred = infer(["" if is_url(key) else key for key in keys], options.layout or None)
         told_of = {"label": ("classes",), "split": ("splits",), "group": ("groups",)}
         for name in ("label", "split", "group") if bare else ("split", "group"):
-            alone = (
-                name == "split" and not bare and len(set(inferred.split) - {None}) < 2
-            )  # a single split carries no information
+            alone = name == "split" and not bare and len(set(inferred.split) - {None}) < 2  # a single split is useless
             if name not in known and not alone:
                 found[name] = getattr(inferred, name)
                 decisions += [made for made in inferred.decisions if made.what in told_of[name]]

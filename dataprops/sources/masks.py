@@ -51,9 +51,7 @@ MOST, HALF = 0.8, 0.5
 LEAST_TWINS = 10  # files; with fewer, matching names may be chance
 FIRST_WORD = re.compile(r"[A-Za-z]+[-_ ]")  # of a name
 END = re.compile(r"[-_. ][A-Za-z]+$")
-LONGEST = (
-    255  # characters, the limit of file systems; longer names occur only in tables and archives, and are slow to match
-)
+LONGEST = 255  # characters, as in file systems; longer names, in tables and archives, would be slow to match
 ENDINGS = (".nii.gz", ".ome.tif", ".ome.tiff")
 
 

@@ -205,9 +205,7 @@ def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict
 
 
 def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
-    """`ends.by_ends` for each split: its own images take precedence over images of the same name, as ``train/1.png`` and
-    ``test/1.png``.
-    """
+    """`ends.by_ends` per split: its own images precede others of the same name, as ``train/1.png`` and ``test/1.png``."""
     whole = by_ends(keys)
     parts: dict[str | None, dict[str, str | None]] = {}
     for part in {split for split in splits if split is not None}:
@@ -390,9 +388,7 @@ def _are_ids(labels: Sequence[str | None]) -> bool:
 def _with_names(
     frame: pd.DataFrame, decisions: list[Decision], known: Mapping[str, str | None]
 ) -> tuple[pd.DataFrame, list[Decision]]:
-    """Add column names to a table whose first row names an image without extension, ``ISIC_0,benign``; others are returned
-    unchanged.
-    """
+    """Add column names if the first row names an image without extension, ``ISIC_0,benign``; other tables are unchanged."""
     first = [number for number, name in enumerate(frame.columns) if known.get(folded(str(name))) is not None]
     if len(first) != 1 or len(frame.columns) != 2 or frame.columns[first[0]].isdecimal():
         return frame, decisions

@@ -114,7 +114,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If there are no volumes, no slices, or a rule is wrong.
+        If there are no volumes or no slices, or a rule is invalid.
     """
     cut = chosen_cut(options)
     files = _files(location, options)

@@ -1,7 +1,6 @@
 """Tables with one row per patient, where each patient has a folder: ``labels.csv`` with ``slide,label``, ``tiles/TCGA-A7/1.png``.
 
-A column is used if its name denotes a patient (or slide, study, ...) and if it contains the names of nearly all folders, or their
-prefixes.
+A column is used if its name denotes a patient (or slide, study, ...) and it contains the names or prefixes of nearly all folders.
 """
 
 from __future__ import annotations
@@ -54,9 +53,7 @@ def with_persons(
     likely = [name for name in names if name.lower().endswith(WRITTEN)]
     if len(known) < LEAST or len(likely) > MOST_TABLES:
         return False
-    alike: dict[
-        tuple[str, ...], dict[str, pd.DataFrame]
-    ] = {}  # tables with the same columns are parts of one, such as splits
+    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # same columns: parts of one table, such as splits
     for name in likely:
         if not (frame := frame_of(name, read)).empty:
             frame = _with_names(frame, known)

@@ -23,9 +23,7 @@ DEEPEST = 4  # nesting depth of JSON objects searched for a class
 
 
 def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Fill in labels from per-image files, beside the image or with the same name elsewhere: one word, a class in JSON, or
-    Labelme's shapes.
-    """
+    """Fill in labels from per-image files beside the images or elsewhere: one word, a class in JSON, or Labelme's shapes."""
     there = set(names)
     elsewhere: dict[str, list[str]] = defaultdict(list)
     for name in names:

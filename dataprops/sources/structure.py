@@ -135,9 +135,7 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     between = "/split" if not depth and any(split) else ""
     label, group, told, deeper = classes_of_folders(rests, split, before, between)
     decisions += [*told, *_apart(label, split)]
-    files_know = (
-        sum(key.lower().endswith(dicom_header.SUFFIXES) for key in keys) > len(keys) / 2
-    )  # DICOM headers have the patient
+    files_know = sum(key.lower().endswith(dicom_header.SUFFIXES) for key in keys) > len(keys) / 2  # the patient
     if not any(group) and not files_know and (below := subjects_below(rests)) is not None:
         group, found = below
         decisions = [

@@ -42,13 +42,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-KINDS = (
-    "categories",
-    "category",
-    "classes",
-    "labels",
-    "label",
-)  # object classes in a row of Hugging Face's metadata.jsonl
+KINDS = ("categories", "category", "classes", "labels", "label")  # of objects, in Hugging Face's metadata.jsonl
 LEAST_ROWS, ROWS_PER_BYTE = 10**6, 64  # limit on rows: a Parquet header may declare any number
 AT_ONCE, LEAST_AT_ONCE = 16 * 2**20, 16  # batch size, bytes and rows, for columns of undeclared text size
 MOST_COLUMNS = 60_000  # enough for 224 x 224 pixels; pandas is slow with hundreds of thousands
@@ -348,9 +342,7 @@ def lists_images(head: bytes) -> bool:
 
 
 def _blanks_of(text: str) -> str:
-    """Separator of a space-separated list: the last space, or every space if rows have more than two values, one of them an
-    image.
-    """
+    """Separator of a space-separated list: the last space, or every space if rows have over two values, one of them an image."""
     lines = text.splitlines()[:LOOK]
     rows = [
         line.split() for line in (lines if text.endswith("\n") or len(lines) < LOOK else lines[:-1]) if line.strip()

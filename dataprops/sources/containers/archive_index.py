@@ -64,9 +64,7 @@ class Index(NamedTuple):
 def follow_links(
     links: Mapping[str, str], known: Mapping[str, Member], images: dict[str, Member], others: dict[str, str]
 ) -> None:
-    """Resolve links to files in the archive, in place: the target's name, and its member if it is an image; ./a and a are the
-    same name.
-    """
+    """Resolve links within the archive, in place: the target's name, and its member if an image; ./a and a are the same name."""
     places = {member.start for member in images.values()}
     targets = {posixpath.normpath(name): posixpath.normpath(target) for name, target in links.items()}
     members = {posixpath.normpath(name): member for name, member in (*known.items(), *images.items())} if links else {}

@@ -121,7 +121,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     Raises
     ------
     DatapropsError
-        If an archive cannot be read, or holds no image.
+        If an archive cannot be read, or contains no images.
     """
     base, names = _shards(location, options)
     alone = len(names) == 1 and _suffixed(location, (*ZIP, *TAR)) and "{" not in location

@@ -35,7 +35,7 @@ class ArrowFile(NamedTuple):
             return checked(pa.ipc.read_record_batch(pa.ipc.read_message(source), self.schema))
 
     def read(self, columns: list[str]) -> pa.Table:
-        """Some columns of all batches."""
+        """Read columns of all batches."""
         with self.opened() as source:
             batches = [batch.select(columns) for _, batch in _batches(source)]
         kept = pa.schema([self.schema.field(name) for name in columns])

@@ -70,9 +70,7 @@ def _contents(file: Path) -> np.ndarray | _OnDisk:
     """Uncompressed bytes of a file up to any corrupt part, and at most as many as its header declares."""
     if file.suffix != ".gz":
         return _OnDisk(file)
-    inflate = zlib.decompressobj(
-        wbits=31
-    )  # gzip format; unlike the gzip module, it returns the data before a truncation
+    inflate = zlib.decompressobj(wbits=31)  # gzip; unlike the gzip module, returns the data before a truncation
     packed = budget.read_whole(file)
     try:
         head = inflate.decompress(packed, HEAD)
