@@ -43,7 +43,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """near_conflict_pairs; near_conflict_close: pairs within `CLOSE_RMS`."""
+    """near_conflict_pairs: number of pairs; near_conflict_close: those within `CLOSE_RMS`."""
     if context.kind != "classes":
         return {}
     found = conflicting(context)

@@ -92,7 +92,7 @@ def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, b
 
 
 def sentence(group: Group, path: np.ndarray) -> str:
-    """What a group is, in words."""
+    """Description of a group."""
     told = "; ".join(group.changes[:NAMED]) + ("; ..." if len(group.changes) > NAMED else "")
     series = " They are of one patient or series: neighbouring slices, frames or repeated exposures rather than copies."
     if len(group.members) == 2:
@@ -110,7 +110,7 @@ def sentence(group: Group, path: np.ndarray) -> str:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each group of near-copies, the most important first; its value is the least distance in it (RMS, grey levels)."""
+    """One row per group of near-copies, most important first; its value is its minimum distance (RMS, grey levels)."""
     images = context.images
     path, split, label = (or_none(images[name]) for name in ("path", "split", "label"))
     found = groups(with_words(context.near, context.features))
@@ -119,8 +119,8 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """near_duplicate_share: readable images with a near-copy (series not counted); near_pairs: pairs in all; the thresholds; and the
-    dimension without near-copies: without_copies_mle, _twonn, _k."""
+    """near_duplicate_share: fraction of readable images with a near-copy, series excluded; near_pairs: total number of pairs; the
+    thresholds; and the intrinsic dimension without near-copies: without_copies_mle, _twonn, _k."""
     readable = context.images[context.images["pixels"].notna()]
     if not len(readable):
         return {}

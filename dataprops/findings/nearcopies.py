@@ -42,7 +42,7 @@ MOST_IMAGES = 40_000  # maximum distinct images for the search for turned and cr
 STRICTER = (
     1 / 3
 )  # stricter threshold for turned and rotated images, as a fraction of the way to 1: more pairs fit by chance
-ROTATED = 1.5  # degrees
+ROTATED = 1.5  # minimum rotation, degrees
 # fraction of the detail that does not agree at all, and the fraction of the way to 1 that the rest must then exceed: resampled copies
 # agree slightly less everywhere, two superimposed outlines in some places only
 IN_PARTS, STRICTER_IN_PARTS = 0.015, 0.4

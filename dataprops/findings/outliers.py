@@ -18,9 +18,9 @@ FENCE = 3.0  # interquartile ranges of the log distance above the third quartile
 
 
 def outlier_images(images: pd.DataFrame) -> pd.DataFrame:
-    """Distinct images whose distance to their neighbours is far beyond the others': image, ratio to the median.
+    """Distinct images unusually far from their neighbours: image, ratio of its k-th neighbour distance to the median.
 
-    Tukey's far-out fence on the logarithm of the distance to the k-th neighbour.
+    Criterion: Tukey's outer fence on the logarithm of that distance.
     """
     distinct = images[(images["duplicate_of"] == images["image"]) & (images["knn_distance"] > 0)]
     if len(distinct) < LEAST_FOR_OUTLIERS:
@@ -34,7 +34,7 @@ def outlier_images(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def find(context: Context) -> Iterator[Row]:
-    """One row for each distinct outlier, the farthest first; its value is its distance over the median one."""
+    """One row per distinct outlier, farthest first; its value is that ratio."""
     images = context.images
     found = outlier_images(images).sort_values(["ratio", "image"], ascending=[False, True])
     if found.empty:
@@ -52,7 +52,7 @@ def find(context: Context) -> Iterator[Row]:
 
 
 def measures(context: Context) -> dict[str, float]:
-    """outlier_share: readable images that are, or are copies of, outliers."""
+    """outlier_share: fraction of readable images that are outliers or copies of one."""
     images = context.images
     readable = images[images["pixels"].notna()]
     if not len(readable):

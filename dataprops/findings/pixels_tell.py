@@ -26,7 +26,7 @@ from dataprops.util.chance import as_many
 
 # not content; brightness only if it separates one class by `APART` (at most 0.68 in nine clean datasets)
 TECHNICAL = ("border", "brightness", "clipped range", "compression", "noise", "tone curve (gamma)")
-APART = 0.8  # score of one class against the rest
+APART = 0.8  # minimum score of one class against the rest
 DEPTH, LEAF = 3, 5
 MOST = 3000  # images used
 LEAST = 40  # with fewer images, only marks are searched for

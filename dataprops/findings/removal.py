@@ -24,7 +24,7 @@ COPIES = (
     "near_duplicates",
     "label_conflicts",
     "near_conflicts",
-)  # kinds whose images are copies of each other
+)  # kinds that name copies of each other
 _Choose = Callable[[pd.DataFrame, list[np.ndarray]], set[int]]
 
 

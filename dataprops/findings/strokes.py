@@ -64,7 +64,7 @@ LEVEL, LEVEL_EXACT = (
     0.01,
     0.05,
 )  # significance levels: over all windows; for an exact repetition, over locations and classes
-# significance level at which no similarity is required: a letter on images of many shapes is drawn wider or narrower, and with wrong
+# significance level from which no similarity is required: a letter on images of many shapes is drawn wider or narrower, and with wrong
 # labels other classes bear it. For isolated, clear marks in a corner of 18 clean datasets the minimum p was 10^-8.6
 FAR, RATIO_FAR = 1e-12, 5.0
 # the same for isolated, clear writing in one level along an edge or in the middle; the minimum on 13 clean datasets was 10^-4.8
