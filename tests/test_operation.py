@@ -355,7 +355,7 @@ def test_deploying_again_changes_what_changed_and_nothing_else(operated):
         outcomes(operated.root / "other.toml")
     # and one that would take another project's deployment
     file.write_text(file.read_text().replace("datasets.one", "datasets.chest"))
-    with pytest.raises(DatapropsError, match="was not made from project 'again'"):
+    with pytest.raises(DatapropsError, match="was not created from project 'again'"):
         outcomes()
 
 
