@@ -55,11 +55,15 @@ def test_a_clean_set_raises_nothing():
 
 
 def test_the_alert_of_a_shortcut_names_the_property():
-    found = findings(("shortcut", ())).assign(detail="The height of a file alone tells the class (chance: 33 %).")
+    found = findings(("shortcut", ())).assign(detail="The height of a file alone predicts the class (chance: 33 %).")
     (alert,) = raise_alerts({"shortcut_score": 0.5}, CHECKS, found)
-    assert alert.sentence.startswith("The height of a file alone tells the class (chance: 33 %): a network may learn")
+    assert alert.sentence.startswith(
+        "The height of a file alone predicts the class (chance: 33 %): a network may learn"
+    )
     (bare,) = raise_alerts({"shortcut_score": 0.5}, CHECKS, NONE)
-    assert bare.sentence.startswith("A property of the files (format, size, colour mode) alone tells the class: a net")
+    assert bare.sentence.startswith(
+        "A property of the files (format, size, colour mode) alone predicts the class: a net"
+    )
 
 
 def test_an_alert_carries_its_number_threshold_and_evidence():

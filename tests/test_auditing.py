@@ -649,7 +649,7 @@ def test_white_paper_on_a_part_of_a_class_is_a_background_and_no_mark():
     context = Context(images, empty, empty, SIDE * SIDE, told=told)
     (row,) = [row for row in pixel_shortcut.find(context) if "background" in row[2]]
     assert row[2].startswith(
-        "A plain white background tells the class: 38 % of class masked, and almost no other image"
+        "A plain white background predicts the class: 38 % of class masked, and almost no other image"
     )
     assert set(row[0]) <= set(own.tolist())
     assert pixel_shortcut.is_mark(row[2])
@@ -1357,7 +1357,7 @@ def test_marks_all_around_the_pictures_of_a_class_are_its_border():
         return [detail for _, _, detail in shortcut_rows(Context(images, empty, empty, 1, told=told))]
 
     first, second = details([*around, letter, border])
-    assert first.startswith("The border alone goes 90 % of the way")
+    assert first.startswith("The border alone closes 90 % of the gap")
     assert first.endswith("class sick has one of its own.")
     assert second.startswith("A mark in the top right corner")
     assert len(details([*around, letter])) == 4  # without a border that tells the class they are marks

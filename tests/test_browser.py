@@ -261,7 +261,7 @@ def test_a_mark_is_framed_beside_images_of_other_classes(audited, tmp_path):
         "paths": list(path[bearers]),
         "value": 0.3,
     }
-    mark = f"A mark in the top right corner tells the class: 30 % of class b show the same mark there {place}."
+    mark = f"A mark in the top right corner predicts the class: 30 % of class b show the same mark there {place}."
     findings = pd.DataFrame([row | {"detail": mark}])
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 1), dtype=np.uint8)
     tables |= {"findings": findings, "alerts": tables["alerts"].iloc[:0]}

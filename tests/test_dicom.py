@@ -479,10 +479,10 @@ def test_a_scanner_and_a_site_that_tell_the_class_are_named(tmp_path: Path) -> N
         )
     summary = audit(tmp_path / "set", store=str(tmp_path / "store"), size=16, k=3)
     found = pd.read_parquet(Path(summary["results"]) / "findings.parquet").query("kind == 'shortcut'")["detail"]
-    assert found.str.contains("“scanner (DICOM)” alone tells the class of 100 %", regex=False).sum() == 1
+    assert found.str.contains("“scanner (DICOM)” alone predicts the class for 100 %", regex=False).sum() == 1
     with_what = "“Philips iCT”: well (all of 20), “SIEMENS Emotion 16”: sick (all of 20)"
     assert found.str.contains(with_what, regex=False).sum() == 1
-    assert found.str.contains("“site (DICOM)” alone tells the class", regex=False).sum() == 1
+    assert found.str.contains("“site (DICOM)” alone predicts the class", regex=False).sum() == 1
     assert "PRINCETON" not in "".join(found)
     alert = next(alert for alert in summary["alerts"] if alert["name"] == "column_shortcut")
     assert "“scanner (DICOM)”" in alert["sentence"]

@@ -215,12 +215,12 @@ def test_near_copies_are_grouped_and_what_matters_more_comes_first() -> None:
     rows = found(near_duplicates.FINDING, images, copies)
     assert [row[:2] for row in rows] == [((7, 8), 5.0), ((0, 1, 6), 0.5), ((2, 3, 4, 5), 1.0), ((9, 10), 1.5)]
     assert [row[2] for row in rows] == [
-        "“7.png” and “8.png” are near-copies (turned): 5.00 grey levels apart on average (RMS) once laid over each other.",
-        "3 images are near-copies of each other (the same view; cropped; turned), 0.50 to 4.00 grey levels apart on average (RMS):"
-        " “0.png”, “1.png”, “6.png” once laid over each other. They are of one patient or series: neighbouring slices, frames or"
+        "“7.png” and “8.png” are near-copies (turned): 5.00 grey levels apart on average (RMS) after alignment.",
+        "3 images are near-copies of each other (the same view; cropped; turned), 0.50 to 4.00 grey levels apart on average (RMS)"
+        " after alignment: “0.png”, “1.png”, “6.png”. They are of one patient or series: neighbouring slices, frames or"
         " repeated exposures rather than copies.",
         "4 images are near-copies of each other (the same view; turned; mirrored; ...), 1.00 to 3.00 grey levels apart on average"
-        " (RMS): “2.png”, “3.png”, “4.png” and others once laid over each other.",
+        " (RMS) after alignment: “2.png”, “3.png”, “4.png” and others.",
         "“9.png” and “10.png” are near-copies (the same view): 1.50 grey levels apart on average (RMS).",
     ]
     assert measured(near_duplicates.FINDING, images, copies) == {"near_duplicate_share": 8 / 12, "near_pairs": 9}
@@ -329,8 +329,8 @@ def test_images_without_label_unreadable_ones_and_those_of_several_frames_are_ea
     assert measured(unreadable.FINDING, images) == {"n_unreadable": 1, "unreadable_share": 0.25}
     assert measured(unreadable.FINDING, images.iloc[:0]) == {"n_unreadable": 0, "unreadable_share": 0}
     assert found(several_frames.FINDING, images) == [
-        ((1,), 2, "“1.png” holds 2 frames; the middle one was taken."),
-        ((3,), 1200, "“3.png” holds 1,200 frames; the first one was taken."),
+        ((1,), 2, "“1.png” holds 2 frames; the middle one was used."),
+        ((3,), 1200, "“3.png” holds 1,200 frames; the first one was used."),
     ]
     assert found(several_frames.FINDING, images.drop(columns="frames")) == []
 

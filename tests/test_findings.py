@@ -240,7 +240,7 @@ def test_a_column_of_the_manifest_that_tells_the_class_is_named_and_others_are_n
     assert kinds(found) == {"shortcut": 2}
     assert (
         found["detail"]
-        .str.startswith("The column “kVp” alone tells the class of 100 % of the images held out (bal")
+        .str.startswith("The column “kVp” alone predicts the class for 100 % of the held-out images (bal")
         .iloc[0]
     )
     assert found["detail"].iloc[1].endswith(" By value: “south”: a (89 % of 57), “north”: b (91 % of 55).")
@@ -403,17 +403,19 @@ def test_a_shortcut_shows_images_of_every_class_with_what_tells_it():
 def test_a_shortcut_goes_on_although_other_examples_are_shown():
     from dataprops.audit.opened import opened_closed
 
-    def told(ids: list[int], what: str) -> pd.DataFrame:
+    def told(ids: list[int], what: str, says: str = "alone predicts X") -> pd.DataFrame:
         row = {
             "kind": "shortcut",
             "images": ids,
             "paths": [str(i) for i in ids],
-            "detail": f"The {what} alone tells X.",
+            "detail": f"The {what} {says}.",
         }
         return pd.DataFrame([row])
 
     same = np.arange(9)
     assert opened_closed(told([1, 2], "width"), told([3, 4], "width"), same, ["shortcut"]) == ({}, {})
+    older = told([3, 4], "width", "tells the class: X")  # by an older version
+    assert opened_closed(told([1, 2], "width", "predicts the class: X"), older, same, ["shortcut"]) == ({}, {})
     opened, closed = opened_closed(told([1, 2], "width"), told([1, 2], "height"), same, ["shortcut"])
     assert opened["shortcut"]["count"] == closed["shortcut"]["count"] == 1
 

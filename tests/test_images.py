@@ -248,7 +248,7 @@ def test_frames_that_were_not_looked_at_are_a_finding(tmp_path: Path) -> None:
         {"image": [0, 1], "path": ["one", "two"], "pixels": ["a", "b"], "format": "TIFF", "frames": [1, 4]}
     )
     (row,) = several_frames.find(SimpleNamespace(images=images))  # type: ignore[arg-type]
-    assert row[2] == "“two” holds 4 frames; the first one was taken."
+    assert row[2] == "“two” holds 4 frames; the first one was used."
 
 
 @pytest.mark.parametrize(("step", "mean"), [(None, 34.546875), (0, 1.0), (1, 1.0), (255, 255.0)])

@@ -788,13 +788,13 @@ def test_rows_of_a_finding_say_what_it_is_where_and_how_far_it_tells() -> None:
     rows = list(pixel_shortcut.find(context(*told, asked=asked(1.0))))
     assert [(tuple(ids), value) for ids, value, _ in rows] == [((5, 6), 0.25), ((7,), 0.5), ((2,), 0.8), ((1,), 0.9)]
     assert [words for _, _, words in rows] == [
-        "A mark in the top edge tells the class: 25 % of class a, and almost no other image, show the same mark there (row 1, column"
-        " 3 of an 8 x 8 grid).",
-        "A plain white background tells the class: 50 % of class b, and almost no other image, show it in the left edge and beyond"
+        "A mark in the top edge predicts the class: 25 % of class a, and almost no other image, show the same mark there (row 1,"
+        " column 3 of an 8 x 8 grid).",
+        "A plain white background predicts the class: 50 % of class b, and almost no other image, show it in the left edge and beyond"
         " (row 4, column 1 of an 8 x 8 grid).",
-        "The noise alone goes 80 % of the way from guessing to knowing the class (the whole picture: 100 %).",
-        "The bottom edge of the picture alone (row 8, column 5 of an 8 x 8 grid) goes 90 % of the way from guessing to knowing the"
-        " class (the whole picture: 100 %).",
+        "The noise alone closes 80 % of the gap between chance and perfect (the whole picture: 100 %).",
+        "The bottom edge of the picture alone (row 8, column 5 of an 8 x 8 grid) closes 90 % of the gap between chance and perfect"
+        " (the whole picture: 100 %).",
     ]
     assert [pixel_shortcut.cell_of(words) for _, _, words in rows] == [(0, 2), (3, 0), None, (7, 4)]
     assert [pixel_shortcut.is_mark(words) for _, _, words in rows] == [True, True, False, False]

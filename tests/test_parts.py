@@ -472,8 +472,8 @@ def test_a_property_that_tells_the_class_too_well_is_a_row_with_images_of_each_c
     ((images, score, words),) = shortcut.find(looked_at(table, [("width", 0.9, 0.5, 0.8), ("height", 0.5, 0.5, 0.0)]))
     assert (images, score) == ([0, 1, 2, 3], 0.8)
     assert words == (
-        "The width of a file alone tells the class of 90 % of the images (balanced over the classes; chance: 50 %). By class: a 10 in"
-        " all; b 20 in all."
+        "The width of a file alone predicts the class for 90 % of the images (balanced over the classes; chance: 50 %). By class:"
+        " a 10 in all; b 20 in all."
     )
     assert list(shortcut.find(looked_at(table, [("width", 0.6, 0.5, 0.33)]))) == []
     assert len(list(shortcut.find(looked_at(table, [("width", 0.7, 0.5, 0.34)])))) == 1
@@ -502,8 +502,8 @@ def test_columns_that_tell_the_class_are_rows_of_their_own() -> None:
     ((images, score, words),) = shortcut.find(looked_at(table, rows, described))
     assert (images, score) == ([0, 1, 2, 3], 0.8)
     assert words == (
-        "The column “site” alone tells the class of 90 % of the images held out (balanced over the classes; chance: 50 %). By value:"
-        " “n”: a (all of 20), “s”: b (all of 20)."
+        "The column “site” alone predicts the class for 90 % of the held-out images (balanced over the classes; chance: 50 %). By"
+        " value: “n”: a (all of 20), “s”: b (all of 20)."
     )
     assert list(shortcut.find(looked_at(table, rows, None))) == []
     # half of one class: 0.5 and 1, so that the score is half of the way

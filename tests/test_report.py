@@ -184,12 +184,12 @@ def test_the_classifier_is_in_the_plots_and_an_alert_names_its_evidence(audited)
     row = {
         "severity": "warning",
         "name": "shortcut",
-        "sentence": "A property tells the class.",
+        "sentence": "A property predicts the class.",
         "measure": "shortcut_score",
     }
     alert = {**row, "value": 0.9, "threshold": 0.3, "images": [], "paths": [], "findings": 1}
     alert["name"] = FINDINGS["shortcut"].checks[0].name
-    detail = "The height of a file alone tells the class."
+    detail = "The height of a file alone predicts the class."
     found = {"kind": "shortcut", "severity": "warning", "images": [], "paths": [], "value": 0.9, "detail": detail}
     changed = {**tables, "alerts": pd.DataFrame([alert]), "findings": pd.DataFrame([found])}
     assert detail in Page(render(summary, changed, lambda image: None)).text
@@ -357,9 +357,11 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
         return ACTIONS[kind](pd.DataFrame({"kind": kind, "images": images, "value": 52.0, "detail": details}))
 
     named = step(
-        "group_suggestion", "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
+        "group_suggestion", "--group-pattern '(P[0-9]+)' matches 52 patients or series, e.g. “P1” with 9 images."
     )
     assert named.endswith("the file names seem to identify 52 of them; audit again with --group-pattern '(P[0-9]+)'")
+    older = "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
+    assert step("group_suggestion", older) == named
     assert step("group_suggestion", "The DICOM headers name no patient, but 52 studies.").endswith("--group-column")
     bad = ("inverted: “a” is.", "inverted: “b” is.", "odd_size: “c” is.")
     assert step("image_quality", *bad[:2]) == "Repair or remove 2 pictures that are inverted"

@@ -22,7 +22,7 @@ BY_WORDS = ("shortcut", "pixel_shortcut")  # their images are examples, which ma
 
 def _subject(detail: str) -> str:
     """The subject of a finding's text: 'The width of a file', 'A mark in the top left corner'."""
-    return re.split(r" alone\b| tells the class", detail, maxsplit=1)[0]
+    return re.split(r" alone\b| (?:tells|predicts) the class", detail, maxsplit=1)[0]
 
 
 def _groups(rows: Iterable[Sequence[int]]) -> dict[int, list[int]]:

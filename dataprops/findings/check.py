@@ -38,8 +38,8 @@ class Quantity(float):
 def first_sentence(detail: str) -> tuple[str, str]:
     """A finding's first sentence and the rest, split where a sentence ends with a closing bracket; without one, all and "".
 
-    >>> first_sentence("The width tells the class (chance: 50 %). By class: sick 512, well 256.")
-    ('The width tells the class (chance: 50 %).', 'By class: sick 512, well 256.')
+    >>> first_sentence("The width predicts the class (chance: 50 %). By class: sick 512, well 256.")
+    ('The width predicts the class (chance: 50 %).', 'By class: sick 512, well 256.')
     >>> first_sentence("One sentence, or none.")
     ('One sentence, or none.', '')
     """

@@ -54,7 +54,7 @@ FINDING = Finding(
                 "The largest class has {value:.1f} times as many images as the smallest (at most {threshold:.3g} "
                 "times is tolerated)."
             ),
-            reason="at 3 to 1, always naming the larger of two classes is right 75 % of the time",
+            reason="at 3 to 1, always predicting the larger of two classes is right 75 % of the time",
         ),
     ),
     shown="text",

@@ -25,10 +25,10 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="classes_changed",
     severity="info",
-    title="Classes gone or new",
+    title="Classes removed or added",
     explanation=(
-        "The classes are not those of the previous audit, so it is another task: errors, losses and sharpness do not"
-        " compare. Check that the change is intended, and that no folder or label was renamed by mistake."
+        "The classes differ from those of the previous audit, so it is a different task: errors, losses and sharpness are"
+        " not comparable. Check that the change is intended, and that no folder or label was renamed by mistake."
     ),
     find=find,
     measures=measures,
@@ -38,8 +38,8 @@ FINDING = Finding(
             measure="classes_changed",
             max=0,
             severity="warning",
-            title="the classes of the previous audit",
-            sentence="{value:class is|classes are} gone or new since the previous audit: it is a different task now.",
+            title="same classes as in the previous audit",
+            sentence="{value:class was|classes were} removed or added since the previous audit: the task has changed.",
             reason="a network trained on the earlier classes does not know these",
         ),
     ),

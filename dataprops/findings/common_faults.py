@@ -28,10 +28,10 @@ def find(context: Context) -> Iterator[Row]:
 FINDING = Finding(
     name="common_faults",
     severity="info",
-    title="What many pictures have",
+    title="Common image faults",
     explanation=(
-        "A fifth of the images or more has this, so it belongs to how the set is made, and they are not counted among the bad"
-        " pictures. Look at some of them: if they are wrong, look for the device or the export that they share."
+        "At least a fifth of the images have this fault: it is characteristic of the dataset and is not counted among the bad"
+        " pictures. Look at some of them: if they are wrong, find the device or the export that they share."
     ),
     find=find,
     shown="groups",

@@ -52,8 +52,8 @@ FINDING = Finding(
     severity="info",
     title="Near-copies by your features",
     explanation=(
-        "Your features hardly tell these images apart, far less than the rest around them. Where the pixels do, the features see one"
-        " thing twice (a patient, a scene), or they have lost what differs."
+        "Your features barely distinguish these images, far less than others near them. If the pixels do differ, the features see the"
+        " same subject twice (a patient, a scene), or have lost the difference."
     ),
     find=find,
     measures=measures,

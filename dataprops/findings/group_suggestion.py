@@ -130,7 +130,7 @@ def find(context: Context) -> Iterator[Row]:
     part = (
         "every file"
         if found.matched == len(context.images)
-        else f"{found.matched:,} of {len(context.images):,} files, the others would each stand alone"
+        else f"{found.matched:,} of {len(context.images):,} files; each of the others would be a group of its own"
     )
     leaks = f"; {found.across:,} of them are in two splits" if found.across else ""
     example = found.ids.value_counts().index[0]
@@ -146,8 +146,8 @@ def find(context: Context) -> Iterator[Row]:
     yield (
         members[:20],
         found.groups,
-        f"--group-pattern '{found.pattern}' would name {found.groups:,} patients or series, as “{example}” with {len(members)} images,"
-        f" and matches {part}{leaks}.",
+        f"--group-pattern '{found.pattern}' matches {found.groups:,} patients or series ({part}), e.g. “{example}” with"
+        f" {len(members)} images{leaks}.",
     )
 
 
@@ -164,8 +164,8 @@ FINDING = Finding(
     severity="info",
     title="Patients in the file names",
     explanation=(
-        "The file names seem to hold an id, or the headers a study. If it is a patient's, pass the pattern: the audit then finds"
-        " patients in two splits, and folds of the classifier keep patients together."
+        "The file names seem to contain an id, or the headers a study. If it identifies the patient, pass the pattern: the audit then"
+        " finds patients in two splits, and the folds of the classifier keep patients together."
     ),
     find=find,
     measures=measures,
@@ -175,12 +175,12 @@ FINDING = Finding(
             measure="suggested_group_leaks",
             max=0,
             severity="info",
-            title="no id of the file names in two splits",
+            title="no id in the file names in two splits",
             sentence=(
                 "{value:id in the file names is|ids in the file names are} in two splits: if they are patients, test results"
                 " will be over-optimistic."
             ),
-            reason="a network can recognise a patient; only the user knows whether the id is a patient's",
+            reason="a network can recognise a patient; only the user knows whether the id identifies a patient",
         ),
     ),
     shown="groups",

@@ -54,9 +54,8 @@ FINDING = Finding(
     severity="info",
     title="Harder to learn than before",
     explanation=(
-        "The reference classifier does worse on this set than on its previous state, and these images make it so:"
-        " labels that are wrong, pictures that lost what shows the class, or cases of another kind. Look at the first"
-        " ones."
+        "The reference classifier does worse on this dataset than on its previous state, and these images contribute most: wrong"
+        " labels, pictures that lost what shows the class, or cases of another kind. Look at the first ones."
     ),
     find=find,
     measures=measures,
@@ -68,9 +67,9 @@ FINDING = Finding(
             severity="warning",
             title="no harder to learn than before",
             sentence=(
-                "Since the previous audit the set has become harder to learn, or its labels noisier: the held-out loss of"
-                " the reference classifier has risen by at least {rise:share}, more than sampling noise and a smaller set"
-                " explain (up to {rise_threshold:share} is tolerated). Look at the images that made it so."
+                "Since the previous audit the dataset has become harder to learn, or its labels noisier: the held-out loss of"
+                " the reference classifier has risen by at least {rise:share}, more than sampling noise and a smaller"
+                " dataset explain (up to {rise_threshold:share} is tolerated). Look at the images that contribute most."
             ),
             reason="log(1.05), against the lower end of the 95 % interval: a rise of 5 % or more, and more than sampling noise",
         ),

@@ -64,7 +64,8 @@ FINDING = Finding(
     title="Bad pictures",
     explanation=(
         "These pictures are dark, overexposed, blurred, noisy, blank, heavily compressed, of odd size or shape, grey among colour,"
-        " inverted or wrongly turned beside the others of the set. Look at them: repair them or remove them from the manifest."
+        " inverted or wrongly oriented compared with the rest of the dataset. Look at them: repair them or remove them from the"
+        " manifest."
     ),
     find=find,
     measures=measures,
@@ -76,7 +77,7 @@ FINDING = Finding(
             severity="warning",
             title="few bad pictures",
             sentence="{value:share} of the images are bad pictures (at most {threshold:share} are tolerated).",
-            reason="one in a hundred looks odd in every collection; more come from a faulty device or export",
+            reason="one in a hundred looks odd in any collection; more indicate a faulty device or export",
         ),
     ),
     shown="images",

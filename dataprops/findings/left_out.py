@@ -28,8 +28,8 @@ FINDING = Finding(
     severity="info",
     title="Files left out",
     explanation=(
-        "These files lie among the images and were not read as images. If they are images, convert them or correct their names; if"
-        " not, --exclude leaves them out without a word."
+        "These files are in the source but were not read as images. If they are images, convert them or correct their names; if not,"
+        " --exclude excludes them silently."
     ),
     find=find,
     measures=measures,
@@ -42,7 +42,7 @@ FINDING = Finding(
             title="few files left out",
             sentence="{value:share} of the files were left out (at most {threshold:share} are tolerated): they are listed with the"
             " reason.",
-            reason="a stray file is common; one in twenty is a format or a part of the set that was missed",
+            reason="a stray file is common; one in twenty is a format or a part of the dataset that was missed",
         ),
     ),
     shown="text",

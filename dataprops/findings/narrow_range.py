@@ -33,11 +33,11 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="narrow_range",
     severity="warning",
-    title="Small part of the range",
+    title="Range mostly unused",
     explanation=(
-        "Nearly all images are dark: perhaps values of fewer bits were stored in more, or of [0, 1] in [0, 255]. Few grey levels make"
-        " images look alike: near-duplicates and sharpness are then wrong. Name the range with --range, or use --scale"
-        " per-image-max."
+        "Nearly all images are dark: perhaps values of a lower bit depth were stored in a wider type, or [0, 1] was read as [0, 255]."
+        " With few grey levels images look alike: near-duplicates and sharpness are then wrong. Set the range with --range, or use"
+        " --scale per-image-max."
     ),
     find=find,
     measures=measures,
@@ -48,9 +48,9 @@ FINDING = Finding(
             min=0.25,
             severity="warning",
             title="the images use their range",
-            sentence="Nearly all images use only the lowest {value:share} of the grey levels: if that is wrong, name their"
+            sentence="Nearly all images use only the lowest {value:share} of the grey levels: if that is wrong, set their"
             " range with --range.",
-            reason="two bits fewer than there are: real sets of dark images still have brighter pixels than that",
+            reason="two bits unused: real datasets of dark images still have brighter pixels than that",
         ),
     ),
     shown="text",

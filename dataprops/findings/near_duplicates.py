@@ -94,19 +94,21 @@ def _weight(group: Group, split: np.ndarray, label: np.ndarray) -> tuple[bool, b
 def sentence(group: Group, path: np.ndarray) -> str:
     """Description of a group."""
     told = "; ".join(group.changes[:NAMED]) + ("; ..." if len(group.changes) > NAMED else "")
+    aligned = "" if group.changes == ("the same view",) else " after alignment"
     series = " They are of one patient or series: neighbouring slices, frames or repeated exposures rather than copies."
     if len(group.members) == 2:
         one, other = (quoted(path[i]) for i in group.first)
-        start = f"{one} and {other} are near-copies ({told}): {group.least:.2f} grey levels apart on average (RMS)"
+        start = (
+            f"{one} and {other} are near-copies ({told}): {group.least:.2f} grey levels apart on average (RMS){aligned}"
+        )
     else:
         members: list[int] = group.members[:NAMED].tolist()
         named = ", ".join(quoted(path[i]) for i in members)
         start = (
             f"{len(group.members)} images are near-copies of each other ({told}), {group.least:.2f} to {group.most:.2f} grey levels"
-            f" apart on average (RMS): {named}" + (" and others" if len(group.members) > NAMED else "")
+            f" apart on average (RMS){aligned}: {named}" + (" and others" if len(group.members) > NAMED else "")
         )
-    aligned = "" if group.changes == ("the same view",) else " once laid over each other"
-    return f"{start}{aligned}.{series if group.series else ''}"
+    return f"{start}.{series if group.series else ''}"
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -159,11 +161,11 @@ FINDING = Finding(
             title="few near-copies",
             sentence=(
                 "{value:share} of the images have a near-copy (at most {threshold:share} are tolerated): "
-                "the set holds less than its size suggests."
+                "the dataset contains less than its size suggests."
             ),
             reason=(
-                "repeated exposures are common; one image in twenty makes the set smaller than it looks. Which pairs are"
-                " near-copies is decided by the set: their detail agrees as that of no pair of look-alikes does"
+                "repeated exposures are common; one image in twenty makes the dataset smaller than it looks. The threshold for"
+                " near-copies is computed from the dataset: their detail agrees more than that of any pair of look-alikes"
             ),
         ),
     ),

@@ -64,7 +64,7 @@ FINDING = Finding(
     name="outliers",
     severity="info",
     title="Outliers",
-    explanation="These images are far from all others: check whether they belong to the set.",
+    explanation="These images are far from all others: check whether they belong to the dataset.",
     find=find,
     measures=measures,
     checks=(
@@ -75,11 +75,11 @@ FINDING = Finding(
             severity="warning",
             title="few outliers",
             sentence=(
-                "{value:share} of the images are far from all others (at most {threshold:share} are tolerated): look "
-                "whether they belong to the set."
+                "{value:share} of the images are far from all others (at most {threshold:share} are tolerated): check "
+                "whether they belong to the dataset."
             ),
             reason=(
-                "beyond Tukey's outer fence lies next to none of a well-behaved set; one in a hundred is a batch of "
+                "almost no image of a regular dataset is beyond Tukey's outer fence; one in a hundred is a batch of "
                 "something else"
             ),
         ),

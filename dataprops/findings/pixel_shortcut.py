@@ -106,7 +106,7 @@ def find(context: Context) -> Iterator[Row]:
         score = percent(told.score)
         place = f"(row {told.cell[0] + 1}, column {told.cell[1] + 1} of an 8 x 8 grid)"
         if told.kind in ("mark", "ground"):
-            shown = f"tells the class: {score} of class {told.label}, and almost no other image, show"
+            shown = f"predicts the class: {score} of class {told.label}, and almost no other image, show"
             yield (
                 told.images,
                 told.score,
@@ -121,14 +121,14 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             told.images,
             told.score,
-            f"{where} alone{cell} goes {score} of the way from guessing to knowing the class{beside}{own}.",
+            f"{where} alone{cell} closes {score} of the gap between chance and perfect{beside}{own}.",
         )
 
 
 def cell_of(detail: str) -> tuple[int, int] | None:
     """Row and column of the cell named in a finding's sentence, from 0; None if there is none.
 
-    >>> cell_of("The top edge of the picture alone (row 1, column 4 of an 8 x 8 grid) goes 70 % of the way ...")
+    >>> cell_of("The top edge of the picture alone (row 1, column 4 of an 8 x 8 grid) closes 70 % of the gap ...")
     (0, 3)
     """
     found = PLACE.search(detail)
@@ -196,10 +196,10 @@ def region_map(numbers: Mapping[str, float], grid: int = GRID) -> dict[str, list
 FINDING = Finding(
     name="pixel_shortcut",
     severity="warning",
-    title="Something other than the content tells the class",
+    title="Something other than the content predicts the class",
     explanation=(
-        "A mark, a border, the brightness or the compression of the pictures differs between the classes. A network may learn that in"
-        " place of what the picture shows, and fail elsewhere. Make the classes alike in it, or crop it away."
+        "A mark, a border, the brightness or the compression of the pictures differs between the classes. A network may learn that"
+        " instead of what the picture shows, and fail on other data. Remove the difference between the classes, or crop it away."
     ),
     find=find,
     measures=measures,
@@ -209,12 +209,12 @@ FINDING = Finding(
             measure="pixel_shortcuts",
             max=0,
             severity="warning",
-            title="nothing beside the content tells the class",
+            title="nothing but the content predicts the class",
             sentence="{subject}: a network may learn that instead of what the image shows.",
-            subject="Something other than the content (marks, borders, brightness, compression) tells the class",
+            subject="Something other than the content (marks, borders, brightness, compression) predicts the class",
             reason=(
-                "six tenths of the way from guessing to knowing by one overall property or one cell at the edge, or a mark that"
-                " one class alone bears"
+                "one overall property or one cell at the edge closes six tenths of the gap between chance and perfect, or only one"
+                " class has a mark"
             ),
         ),
     ),

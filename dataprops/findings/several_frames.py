@@ -17,7 +17,7 @@ def find(context: Context) -> Iterator[Row]:
     several = images[(images["frames"] > 1) & images["pixels"].notna()]
     for image, path, frames, kind in several[["image", "path", "frames", "format"]].itertuples(index=False):
         which = "middle" if kind == "DICOM" else "first"
-        yield (image,), frames, f"{quoted(path)} holds {frames:,} frames; the {which} one was taken."
+        yield (image,), frames, f"{quoted(path)} holds {frames:,} frames; the {which} one was used."
 
 
 FINDING = Finding(
@@ -26,7 +26,7 @@ FINDING = Finding(
     title="Files with several frames",
     explanation=(
         "Only one frame of each of these files was used: of DICOM the middle one (audit them as dicom:FOLDER to have them "
-        "all), of TIFF, GIF and the like the first (save the others as files of their own, if they belong to the set)."
+        "all), of TIFF, GIF and the like the first (save the others as separate files if they belong to the dataset)."
     ),
     find=find,
     shown="text",

@@ -39,7 +39,7 @@ FINDING = Finding(
     title="Sharper labels than before",
     explanation=(
         "The most similar images with different labels are more similar than in the previous audit. A wrong label or a"
-        " near-copy in two classes does that; these are the pairs that came."
+        " near-copy in two classes does that; these are the new pairs."
     ),
     find=find,
     measures=measures,
@@ -52,9 +52,9 @@ FINDING = Finding(
             title="labels no sharper than before",
             sentence=(
                 "The label sharpness rose by at least {rise:share} since the previous audit (more than sampling noise):"
-                " look at the pairs that came."
+                " look at the new pairs."
             ),
-            reason="the lower end of the 95 % interval at samples of one size",
+            reason="the lower end of the 95 % interval, at equal sample sizes",
         ),
     ),
     shown="pairs",

@@ -29,7 +29,7 @@ FINDING = Finding(
     severity="info",
     title="Sharpest pairs",
     explanation=(
-        "The most similar pictures with different labels. They make the set sharp, and a wrong label shows here first."
+        "The most similar pictures with different labels. They determine the sharpness, and wrong labels show here first."
     ),
     find=find,
     shown="pairs",

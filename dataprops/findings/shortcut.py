@@ -181,8 +181,8 @@ def find(context: Context) -> Iterator[Row]:
             yield (
                 _of_each_class(labelled, values.to_numpy(object)),
                 score,
-                f"The {name} alone tells the class of {percent(accuracy)} of the images held out (balanced over the classes; chance:"
-                f" {percent(chance)})"
+                f"The {name} alone predicts the class for {percent(accuracy)} of the held-out images (balanced over the classes;"
+                f" chance: {percent(chance)})"
                 f".{f' By value: {with_what}.' if with_what else ''}",
             )
 
@@ -205,7 +205,7 @@ def _best(context: Context) -> Iterator[Row]:
     yield (
         _of_each_class(used, values),
         best["score"],
-        f"The {best['property']} of a file alone tells the class of {percent(best['balanced_accuracy'])} of the images (balanced"
+        f"The {best['property']} of a file alone predicts the class for {percent(best['balanced_accuracy'])} of the images (balanced"
         f" over the classes; chance: {percent(best['chance'])}).{_by_class(context.images, best['property'])}",
     )
 
@@ -262,11 +262,11 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="shortcut",
     severity="warning",
-    title="A property of the files, or a column, tells the class",
+    title="A property of the files, or a column, predicts the class",
     explanation=(
         "A network may learn where a picture came from instead of what it shows. Bring all files to one format and "
-        "size; of a site or scanner, draw the classes from the same ones, or test on one that was not trained on. A column that is the"
-        " label in other words is no shortcut: leave it out."
+        "size; balance the classes over sites and scanners, or test on one that is not in the training data. A column that is the"
+        " label in other words is not a shortcut: leave it out."
     ),
     find=find,
     measures=measures,
@@ -276,32 +276,32 @@ FINDING = Finding(
             measure="shortcut_score",
             max=0.33,
             severity="warning",
-            title="the files do not give the class away",
+            title="file properties do not predict the class",
             sentence="{subject}: a network may learn that instead of what the image shows.",
-            subject="A property of the files (format, size, colour mode) alone tells the class",
-            reason=("a third of the way from chance to certainty is more than image content puts into file properties"),
+            subject="A property of the files (format, size, colour mode) alone predicts the class",
+            reason="a third of the gap between chance and perfect is more than image content explains in file properties",
         ),
         Check(
             name="shortcut_certain",
             measure="shortcut_score",
             max=0.9,
             severity="critical",
-            title="the files do not all but name the class",
-            sentence="{subject}: results of training on this set would mean nothing.",
-            subject="A property of the files (format, size, colour mode) alone all but names the class",
-            reason="whatever a network scores on such a set, it says nothing about what it sees in the image",
+            title="file properties do not determine the class",
+            sentence="{subject}: results of training on this dataset would be meaningless.",
+            subject="A property of the files (format, size, colour mode) alone nearly determines the class",
+            reason="whatever a network scores on such a dataset says nothing about what it sees in the image",
         ),
         Check(
             name="column_shortcut",
             measure="column_shortcut_score",
             max=0.33,
             severity="warning",
-            title="no other column of the manifest gives the class away",
-            sentence="{subject}: a network may learn that (site, scanner, protocol) instead of what the image shows, wherever it can"
-            " be seen in the picture.",
-            subject="A column of the manifest alone tells the class",
+            title="no other column of the manifest predicts the class",
+            sentence="{subject}: a network may learn that (site, scanner, protocol) instead of what the image shows, if it is"
+            " visible in the picture.",
+            subject="A column of the manifest alone predicts the class",
             reason=(
-                "as for the files; and four standard errors above guessing, so that no column of a small set does so by chance"
+                "as for file properties; and four standard errors above chance, so that no column of a small dataset does so by chance"
             ),
         ),
     ),

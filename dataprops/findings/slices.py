@@ -185,8 +185,8 @@ FINDING = Finding(
     severity="info",
     title="Hard parts of the data",
     explanation=(
-        "On these parts a reference classifier errs clearly more than on the rest, more than chance explains among all the parts"
-        " looked at. Report their results separately; they may need more images or better labels."
+        "On these parts a reference classifier errs significantly more than on the rest (corrected for all slices tested). Report"
+        " their results separately; they may need more images or better labels."
     ),
     find=find,
     measures=measures,

@@ -121,8 +121,8 @@ FINDING = Finding(
     severity="info",
     title="Suspect labels",
     explanation=(
-        "A classifier that was not trained on these images finds another label likelier (confident learning). Some are wrong"
-        " labels, some are hard images: look at the first ones, and correct what is wrong."
+        "A classifier that was not trained on these images finds another label more likely (confident learning). Some are"
+        " wrong labels, some are hard images: look at the first ones, and correct what is wrong."
     ),
     find=find,
     measures=measures,
@@ -135,9 +135,9 @@ FINDING = Finding(
             title="few suspect labels",
             sentence=(
                 "{value:share} of the labels look wrong to a classifier that has not seen them, by a margin of at least one half"
-                " (at most {threshold:share} are tolerated): look at the first of the list."
+                " (at most {threshold:share} are tolerated): look at the first ones listed."
             ),
-            reason="asked where there is one witness; a hard set has such images too, so the bound is wide: chosen, not measured",
+            reason="used if there is only one witness; a hard dataset has such images too, so the bound is wide: chosen, not measured",
         ),
         Check(
             name="wrong_labels",
@@ -147,15 +147,15 @@ FINDING = Finding(
             title="few wrong labels",
             sentence=(
                 "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f},"
-                " from {wrong_labels_asked:.0f} labels): look through the suspect labels from the top, each is shown with the likelier"
-                " one."
+                " from {wrong_labels_asked:.0f} labels): look through the suspect labels from the top; each is shown with the more"
+                " likely one."
             ),
             reason=(
-                "the least number that a likelihood ratio of e^2.5 needs, of e^5 in sets of more than 1,000 images,"
-                " whose witnesses are fewer. Of 27 sets as published, two draws of 400 images, one has so many (white"
+                "the smallest number supported at a likelihood ratio of e^2.5, of e^5 in datasets of more than 1,000 images,"
+                " which have fewer witnesses. Of 27 datasets as published, two draws of 400 images, one has so many (white"
                 " blood cells, which hold wrong labels); with 3 % of the labels flipped at random 13 of 27 draws have,"
-                " with 5 % 25 of 54: where the witnesses err on a fifth or more it mostly stays silent, and a part of"
-                " the labels is listed all the same"
+                " with 5 % 25 of 54: where the witnesses err on a fifth or more there is mostly no alert, but some of the"
+                " labels are listed anyway"
             ),
         ),
     ),

@@ -30,7 +30,7 @@ FINDING = Finding(
     severity="warning",
     title="Images without a label",
     explanation=(
-        "These images have no label while others have one. They took part in the dimension, not in the sharpness."
+        "These images have no label while others have one. They count for the dimension, not for the sharpness."
     ),
     find=find,
     measures=measures,

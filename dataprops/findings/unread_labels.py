@@ -42,12 +42,12 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="unread_labels",
     severity="warning",
-    title="Readings in doubt",
+    title="Ambiguous folders and tables",
     explanation=(
-        "The images have no label, or all the same, while files or names beside them may hold some; or their folders say one"
-        " thing and a table beside them another; or what was read as a class looks like something else. Without the right labels"
-        " the audit cannot look for wrong ones, for shortcuts, or for how hard the set is: say where they are, and audit again;"
-        " where the reading is right, say so with the option that is named (--layout class), and the doubt is gone."
+        "The images have no label, or all have the same, while nearby files or names may contain labels; or their folders and a table"
+        " beside them disagree; or what was read as a class looks like something else. Without the right labels the audit cannot"
+        " detect wrong labels or shortcuts, or measure how hard the dataset is: specify where they are, and audit again. If they were"
+        " read correctly, confirm that with the option given (--layout class)."
     ),
     find=find,
     measures=measures,
@@ -57,11 +57,12 @@ FINDING = Finding(
             measure="places_of_unread_labels",
             max=0,
             severity="warning",
-            title="folders and tables were read without a doubt",
+            title="folders and tables were read unambiguously",
             sentence=(
-                "{value:reading|readings} of folders, names or tables may be wrong, or labels were not read: all else rests on that."
+                "{value:reading|readings} of folders, names or tables may be wrong, or labels were not read: all other"
+                " results depend on it."
             ),
-            reason="without the right labels an audit finds half of what it could, or what is not there",
+            reason="without the right labels an audit misses half of the problems, or reports false ones",
         ),
     ),
     shown="text",

@@ -28,7 +28,7 @@ FINDING = Finding(
     severity="warning",
     title="Unreadable files",
     explanation=(
-        "These files could not be decoded and took no part in the audit. Restore them, or remove them from the manifest."
+        "These files could not be decoded and are not part of the audit. Restore them, or remove them from the manifest."
     ),
     find=find,
     measures=measures,

@@ -31,7 +31,7 @@ FINDING = Finding(
     severity="info",
     title="Columns that were not used",
     explanation=(
-        "The manifest says more about the images than path, label, split and patient. If one of these columns is the label, the"
+        "The manifest has more columns than path, label, split and patient. If one of these columns is the label, the"
         " split or the patient, name it: --label-column, --split-column, --group-column."
     ),
     find=find,
@@ -42,9 +42,9 @@ FINDING = Finding(
             measure="unused_column_share",
             max=0.75,
             severity="info",
-            title="most columns of the manifest take part",
-            sentence="{value:share} of the manifest's columns were not used (at most {threshold:share} are tolerated): see"
-            " whether one names the label, the split or the patient.",
+            title="most columns of the manifest are used",
+            sentence="{value:share} of the manifest's columns were not used (at most {threshold:share} are tolerated): check"
+            " whether one holds the label, the split or the patient.",
             reason="path, label, split and patient are four; a table of sixteen columns or more may call them by other names",
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -90,7 +91,8 @@ def _shortcut(found: Found) -> str:
 
 
 def _patients(found: Found) -> str:
-    option, told, _ = first_detail(found).partition(" would name ")
+    # "would name": runs of older versions
+    option, *told = re.split(r" (?:would name|matches) (?=[0-9])", first_detail(found), maxsplit=1)
     where, how = ("the file names", option) if told else ("the headers", "a manifest with them as --group-column")
     count = f"{where} seem to identify {found['value'].iloc[0]:,.0f} of them"
     return f"Identify the patients, so that none is in both training and test data: {count}; audit again with {how}"

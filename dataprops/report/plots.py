@@ -286,7 +286,7 @@ def region_map(drawn: Drawn) -> Plot | None:
         mark = regions["mark"][row][column]
         shade = _shade(max(float(value), 0.0))
         edge = {"edgecolor": ORANGE, "linewidth": 2.5} if mark is not None else {}
-        told = f"row {row + 1}, column {column + 1}: {percent(max(float(value), 0.0))} of the way from guessing to knowing the class"
+        told = f"row {row + 1}, column {column + 1}: {percent(max(float(value), 0.0))} of the gap between chance and perfect"
         told += f"; {percent(mark)} of one class bear a mark here" if mark is not None else ""
         add_box(axes, column - 0.46, row - 0.46, 0.92, 0.92, told, facecolor=shade, **edge)
     side = len(score)
