@@ -219,7 +219,7 @@ def test_a_second_copy_of_the_set_in_itself_is_left_out_and_told(tmp_path: Path,
     looked = look(source, tmp_path)
     assert looked.count("split") == {"train": 6, "test": 6}
     assert looked.count("label") == {"no": 6, "yes": 6}
-    assert list(looked.left_out.values()) == ["second copy of the set"] * 12
+    assert list(looked.left_out.values()) == ["second copy of the dataset"] * 12
     assert looked.decisions["copies"]["option"] == "--include '*'"
 
 

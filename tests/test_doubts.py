@@ -24,13 +24,17 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         "sequences or kinds of recording",
     ),
     "sides": ([f"{c}/{n}.png" for c in ("left", "right") for n in range(3)], {}, "look like sides or views"),
-    "days": ([f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)], {}, "day1, day2 look like day and a number"),
-    "subsets": ([f"subset{c}/{n}.png" for c in (0, 1) for n in range(3)], {}, "subset0, subset1 look like subset and"),
+    "days": (
+        [f"{c}/{n}.png" for c in ("day1", "day2") for n in range(3)],
+        {},
+        "day1, day2 look like day plus a number",
+    ),
+    "subsets": ([f"subset{c}/{n}.png" for c in (0, 1) for n in range(3)], {}, "subset0, subset1 look like subset plus"),
     "ids": ([f"{c}/{n}.png" for c in (100317, 204455, 918273) for n in range(3)], {}, "look like ids"),
     "images beside test": (
         [*numbered("images/{}.png", 4), *(f"more/{n}.png" for n in range(4))],
         {},
-        "images name pictures or parts of a set, and no class",
+        "images name images or splits, not classes",
     ),
     "hardly any image of a class": (
         [f"w{chr(97 + c)}/{n}.png" for c in range(14) for n in range(2)],
@@ -40,22 +44,22 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "files called alike": (
         [f"{c}/{name}.png" for c in ("one", "two") for name in ("btc", "eth", "doge", "xmr")],
         {},
-        "files in one, two are called alike, such as btc",
+        "files in one, two have the same names, such as btc",
     ),
     "persons, whose files are called after them and otherwise alike": (
         [f"{c}/{c}{e}.png" for c in ("AF01", "AM02", "AF03") for e in ("AFS", "HAHL", "SAS", "DIFR")],
         {},
-        "files in AF01, AF03, AM02 are called alike",
+        "files in AF01, AF03, AM02 have the same names",
     ),
     "what is to be predicted": (
         [f"{c}/{c[0]}{n}.png" for c in ("yes", "no", "pred") for n in range(3)],
         {},
-        "pred name pictures or parts of a set",
+        "pred name images or splits",
     ),
     "many numbers of one word": (
         [f"kos{c:02d}/Part{n}.png" for c in range(14) for n in range(3)],
         {},
-        "look like kos and a number, as persons and takes are",
+        "look like kos plus a number, typical of persons or takes",
     ),
     "a list with columns that nobody used": (
         [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(6)],
@@ -91,7 +95,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
             *(f"test/{c}/{n}.png" for c in "cd" for n in range(3)),
         ],
         {},
-        "which no other split has",
+        "c, d, in no other split; those have a, b",
     ),
     "a test of one class": (
         [*(f"train/{c}/{n}.png" for c in "abc" for n in range(3)), *(f"test/a/{n}.png" for n in range(3))],
@@ -101,12 +105,12 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "splits in the names of classes": (
         [f"{c}/{n}.png" for c in ("cat_train", "dog_test", "bird") for n in range(3)],
         {},
-        "names of classes tell some: cat_train, dog_test",
+        "class names contain splits: cat_train, dog_test",
     ),
     "words that begin the names in every folder": (
         [f"{c}/{name}_{n}.png" for c in ("north", "south") for name in ("cat", "dog") for n in range(3)],
         {},
-        "names of files begin with the same words in each of north, south: cat 6, dog 6",
+        "file names begin with the same words in each of north, south: cat 6, dog 6",
     ),
     "sequences of MRI of other names": (
         [f"{q}/{q}{n}.png" for q in ("T1w", "T1wCE", "T2w") for n in range(3)],
@@ -116,17 +120,17 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "pictures of another kind beside each": (
         [f"{c}/{d}/{c}{n * n}.png" for c in ("ill", "well") for d in ("image", "heat") for n in range(5)],
         {},
-        "below each lie heat, image, of which image may be the pictures",
+        "each class folder contains heat, image; image may hold the images",
     ),
     "few numbers of a word whose folders hold files of the same names": (
         [f"kos{c:02d}/Part{n}.png" for c in range(4) for n in range(3)],
         {},
-        "look like kos and a number, as persons and takes are",
+        "look like kos plus a number, typical of persons or takes",
     ),
     "a part of names that says of what it is": (
         [f"{c}/{c}_{n * n}_GT_{n % 3}.png" for c in ("tesla", "zoe") for n in range(7)],
         {},
-        "part 4 of the names of files is 0, 1, 2 in each of tesla, zoe",
+        "part 4 of the file names is 0, 1, 2 in each of tesla, zoe",
     ),
     "numbers of images": (
         [f"{c}/{s}/{c}{n}.png" for c in ("100k", "10k") for s in ("train", "val") for n in range(3)],
@@ -136,27 +140,27 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "what lies in no split and shares no class with it": (
         [*(f"{c}/{c[0]}{n}.png" for c in ("sick", "well") for n in range(6)), *(f"extra/x{n}.png" for n in range(3))],
         {f"{s}.txt": "".join(f"{c}/{c[0]}{n}.png\n" for c in ("sick", "well") for n in ns) for s, ns in PARTS},
-        "what lies in no split has extra, which no other split has",
+        "images without a split have extra, in no other split",
     ),
     "words in every class, with others behind them": (
         [f"{c}/{w}_{k}_{n}.png" for c in ("convex", "linear") for w in ("Cov", "Reg") for k in "ab" for n in (1, 2)],
         {},
-        "names of files begin with the same words in each of convex, linear: Cov 8, Reg 8",
+        "file names begin with the same words in each of convex, linear: Cov 8, Reg 8",
     ),
     "codes, and a part of names that has the same values in each": (
         [f"s{c:04d}/s{c:04d}_{40 * c + n:05d}_{n % 2}_01.png" for c in range(1, 5) for n in range(6)],
         {},
-        "part 3 of the names of files is 0, 1 in each of s0001, s0002, s0003, s0004",
+        "part 3 of the file names is 0, 1 in each of s0001, s0002, s0003, s0004",
     ),
     "codes, and pictures of two kinds in each": (
         [f"{c:02d}/frame_{n:05d}_{k}.png" for c in range(1, 5) for n in range(3) for k in ("rgb", "ir")],
         {},
-        "part 3 of the names of files is ir, rgb in each of 01, 02, 03, 04",
+        "part 3 of the file names is ir, rgb in each of 01, 02, 03, 04",
     ),
     "classes below letters with which they end": (
         [f"{a}/{b}{a}/{a}{b}{n * n}.png" for a in "DPW" for b in "CU" for n in range(5)],
         {},
-        "below them lie CD, CP, CW, UD, ..., which may be the classes",
+        "the class folders contain CD, CP, CW, UD, ..., which may be the classes",
     ),
     "numbers beside a file of MATLAB that nobody read": (
         [f"{c:02d}/nm{100 * n + c}_{n}.png" for c in range(4) for n in range(4)],
@@ -282,7 +286,7 @@ def test_numbers_behind_their_names_name_classes(tmp_path: Path) -> None:
 def test_names_of_two_forms_are_asked_about(tmp_path: Path) -> None:
     images = [f"db/Im{n:03d}{'_g' * (n % 2)}_ACRIMA.jpg" for n in range(10)]
     listing = made(Layout(images, {}, "", {}), tmp_path).scan()
-    (told,) = (told for told in listing.attrs["decisions"] if "names of files" in told["why"])
+    (told,) = (told for told in listing.attrs["decisions"] if "file names" in told["why"])
     assert "end with _ACRIMA 5, _g_ACRIMA 5" in told["why"]
     pattern = told["option"].removeprefix("--label-pattern '")[:-1]
     read = made(Layout(images, {}, "", {}, options={"label_pattern": pattern}), tmp_path).scan()

@@ -470,7 +470,7 @@ def test_exports_of_further_tools_give_labels(tmp_path: Path, tool: str) -> None
 def test_files_of_matlab_of_one_image_each_are_told_with_the_way_out(tmp_path: Path) -> None:
     for n in range(3):
         (tmp_path / f"{n}.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
-    with pytest.raises(DatapropsError, match=r"it holds 0.mat and others: arrays of MATLAB; save them as .npz"):
+    with pytest.raises(DatapropsError, match=r"it holds 0.mat and others: MATLAB arrays; save them as .npz"):
         open_source(str(tmp_path)).scan()
 
 

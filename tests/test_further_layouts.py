@@ -94,7 +94,7 @@ LAYOUTS = {
         "",
         {None: 12},
         {"train": 4, "test": 8},
-        told="all names of files begin with one",
+        told="all file names begin with one",
     ),
     "WILDS: one folder train, and a table of splits": Layout(
         numbered("train/{}.png", 8),
@@ -282,7 +282,7 @@ LAYOUTS = {
         "",
         {"B00": 4, "B01": 4},
         group=EIGHT,
-        told="serengeti.json gives 8 of 8 images labels that are not their folders: cat 4, dog 4",
+        told="serengeti.json labels 8 of 8 images differently from their folders: cat 4, dog 4",
     ),
     "camera traps: the annotations, where the folders are to tell nothing": Layout(
         [f"B0{site}/{n}{site}.png" for site in range(2) for n in range(4)],
@@ -485,7 +485,7 @@ def test_a_text_with_columns_that_nobody_read_is_told(tmp_path: Path) -> None:
     text = "user_id\tage\tgender\n" + "1\t(25, 32)\tf\n" * 8
     listing = made(Layout(names, {"fold_0_data.txt": text, "readme.txt": "Faces.\n"}, "", {}), tmp_path).scan()
     (told,) = (told for told in listing.attrs["decisions"] if told["what"] == "labels")
-    assert told["why"] == "fold_0_data.txt lies beside them, in no form that is known"
+    assert told["why"] == "fold_0_data.txt lies beside them, in an unknown format"
 
 
 def test_an_archive_within_an_archive_is_named(tmp_path: Path) -> None:

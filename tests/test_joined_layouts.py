@@ -59,7 +59,7 @@ LAYOUTS = {
         "",
         {"auk": 4, "gull": 4, "tern": 4},
         {"train": 6, "test": 6},
-        told="image_class_labels.txt tells 12 of 12 images, by the ids of images.txt",
+        told="image_class_labels.txt labels 12 of 12 images, by the ids of images.txt",
     ),
     "numbers of the images alone are no labels": Layout(
         BIRDS, {"images.txt": "".join(f"{n} {path[7:]}\n" for n, path in enumerate(BIRDS, 1))}, "", {None: 12}
@@ -73,14 +73,14 @@ LAYOUTS = {
         "",
         {"1": 4, "2": 4, "3": 4},
         {"train": 4, "val": 2, "test": 6},
-        told="imagelabels.mat tells 12 of 12 images, in the order of their numbers",
+        told="imagelabels.mat labels 12 of 12 images, in the order of their numbers",
     ),
     "lists of numbers that leave images out are no splits": Layout(
         numbered("jpg/image_{:05d}.jpg", 5)[1:],
         {"setid.mat": mat(trnid=[1, 2], tstid=[3])},
         "",
         {None: 4},
-        told="setid.mat may tell them, in no form that is known",
+        told="setid.mat may tell them, in an unknown format",
     ),
     "Stanford Cars: structs of MATLAB for each split, the same names in both": Layout(
         [f"cars_{split}/{n:05d}.jpg" for split in ("train", "test") for n in range(1, 7)],
@@ -371,14 +371,14 @@ LAYOUTS = {
         {},
         "",
         {"Kidney": 4, "Lung": 4},
-        told="below each lie ill, well, which may be the classes) --layout '*/*/class'",
+        told="each class folder contains ill, well, which may be the classes) --layout '*/*/class'",
     ),
     "FIVES: a letter at the end of the name is told": Layout(
         [f"Original/{n}_{'ADGN'[n % 4]}.png" for n in range(12)],
         {},
         "",
         {None: 12},
-        told="names of files end with A 3, D 3, G 3, N 3",
+        told="file names end with A 3, D 3, G 3, N 3",
     ),
     "PH2: a text with bars around its rows, and masks of regions": Layout(
         MOLES,
@@ -407,7 +407,7 @@ LAYOUTS = {
         "",
         {"Nevus": 2, "Atypical": 2, "Melanoma": 2},
         group={f"IMD{n:03d}": 1 for n in range(1, 7)},
-        told="the column that is 1, of Nevus, Atypical, Melanoma (they hold an X alone)",
+        told="the column that is 1, of Nevus, Atypical, Melanoma (they contain only X)",
     ),
     "DeepDRiD: folders are patients by two tables, one of each split": Layout(
         [

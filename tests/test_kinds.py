@@ -184,7 +184,7 @@ def test_a_choice_between_two_levels_is_told_with_the_option() -> None:
     _, told = infer(tree("benign", "malignant", classes=("40X", "100X"))).decisions
     assert (told.value, told.why, told.option) == (
         IN_DOUBT,
-        "below each lie 100X, 40X, which may be the classes",
+        "each class folder contains 100X, 40X, which may be the classes",
         "--layout '*/class'",
     )
 
@@ -194,7 +194,7 @@ def test_classes_in_names_of_files_are_told_and_read_by_a_pattern(tmp_path: Path
         tmp_path / "set", *(f"train/{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3)), kind="JPEG"
     )
     told = look(tmp_path / "set", tmp_path).decisions["classes"]
-    assert "names of files begin with cat 3, dog 3" in told["why"]
+    assert "file names begin with cat 3, dog 3" in told["why"]
     assert told["option"].startswith("--label-pattern")
     looked = look(tmp_path / "set", tmp_path, label_pattern=r"([a-z]+)\.\d")
     assert looked.count("label") == {"cat": 3, "dog": 3}

@@ -336,7 +336,7 @@ def test_the_account_stands_in_the_summary_and_a_share_that_was_lost_is_an_alert
         "files": ["cat/0.heic", "cat/1.heic", "cat/2.heic", "cat/3.heic", "notes.txt"],
     }
     assert summary["decisions"] == [
-        {"what": "classes", "value": "cat, dog", "why": "names of folders", "option": "--layout"}
+        {"what": "classes", "value": "cat, dog", "why": "folder names", "option": "--layout"}
     ]
     (alert,) = [alert for alert in summary["alerts"] if alert["name"] == "left_out"]
     assert alert["severity"] == "warning"

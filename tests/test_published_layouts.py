@@ -91,14 +91,14 @@ LAYOUTS = {
         {"XR_ELBOW": 4, "XR_HAND": 4},
         {"train": 4, "val": 4},
         {f"XR_{part}/patient0000{who}": 2 for part in ("ELBOW", "HAND") for who in (1, 2)},
-        told="names of folders",
+        told="folder names",
     ),
     "RSNA pneumonia: the patient is the file": Layout(
         numbered("stage_2_train_images/{:04x}-ab.png", 4),
         {"labels.csv": table("patientId,x,y,Target", "0000-ab,,,0", "0001-ab,1,2,1", "0001-ab,5,6,1", "0002-ab,,,0")},
         "labels.csv",
         {"0": 2, "1": 1},
-        told="only one whose values are names of files",
+        told="only one whose values are file names",
     ),
     "RSNA haemorrhage: a row for each image and label": Layout(
         numbered("im/ID_{:04d}.png", 3),
@@ -435,7 +435,7 @@ LAYOUTS = {
         {},
         "",
         {"cat": 2, "dog": 2, None: 2},
-        told="unlabeled: no class",
+        told="unlabeled: not a class",
     ),
     "RSNA breast: one column of 0 and 1 among others": Layout(
         numbered("train_images/{}.png", 6),
@@ -537,7 +537,7 @@ LAYOUTS = {
         "",
         {"n01": 5, "n02": 5, None: 2},
         {"train": 6, "val": 4, "test": 2},
-        told="names 4 of 6 images that lie in no folder of a class",
+        told="lists 4 of 6 images outside the class folders",
     ),
     "GTSRB: the test's classes in a table, as numbers": Layout(
         [f"Final_Training/Images/0000{k}/{k}_{n}.ppm" for k in (0, 1) for n in range(2)]
@@ -614,7 +614,7 @@ LAYOUTS = {
         "",
         {"spiral": 8, "wave": 8},
         {"train": 8, "test": 8},
-        told="in doubt (below each lie ill, well, which may be the classes) --layout '*/split/class'",
+        told="in doubt (each class folder contains ill, well, which may be the classes) --layout '*/split/class'",
     ),
     "AutoML: split, address, class": Layout(
         numbered("{}.jpg", 4),
@@ -634,7 +634,7 @@ LAYOUTS = {
         {},
         "",
         {None: 4},
-        told="names of files end with 0 2, 1 2",
+        told="file names end with 0 2, 1 2",
     ),
     "several pictures of one thing are no classes": Layout(
         [f"images/{n}_{k}.png" for n in range(3) for k in range(2)],
@@ -649,7 +649,7 @@ LAYOUTS = {
         "",
         {"3": 2, "4": 2},
         {"val": 4},
-        told="ground_truth.txt tells 4 of 4 images, in the order of their numbers",
+        told="ground_truth.txt labels 4 of 4 images, in the order of their numbers",
     ),
     "a list in the order of images of which one is missing is told": Layout(
         [f"val/V_{n}.JPEG" for n in (0, 1, 2, 4)],
@@ -670,7 +670,7 @@ LAYOUTS = {
         {},
         "",
         {"colon_sets": 4, "lung_sets": 4},
-        told="below them lie colon_aca, colon_n, lung_aca, lung_n, which may be the classes) --layout '*/*/class'",
+        told="the class folders contain colon_aca, colon_n, lung_aca, lung_n, which may be the classes) --layout '*/*/class'",
     ),
     "HAM10000: numbered parts with a name": Layout(
         [f"HAM10000_images_part_{1 + n % 2}/ISIC_{n}.jpg" for n in range(6)],
@@ -708,7 +708,7 @@ LAYOUTS = {
         {},
         "",
         {"amazon": 4, "dslr": 4},
-        told="below each lie bike, mug, which may be the classes) --layout '*/*/class'",
+        told="each class folder contains bike, mug, which may be the classes) --layout '*/*/class'",
     ),
     "landmarks: folders by the beginnings of the names": Layout(
         [f"train/{name[0]}/{name[1]}/{name}.jpg" for name in ("0a1", "1b2", "2c3", "3d4")],
@@ -760,7 +760,7 @@ LAYOUTS = {
         {},
         "",
         {"health": 3, "tb": 3, None: 3},
-        told="test: no class",
+        told="test: not a class",
     ),
     "State Farm: a table of the same classes names the drivers": Layout(
         [f"c{k}/{k}{n}.jpg" for k in (0, 1) for n in range(4)],
@@ -779,7 +779,7 @@ LAYOUTS = {
         {"train_labels.csv": table("challenge_id,class", *(f"T{n},{('RG', 'NRG')[n // 4]}" for n in range(8)))},
         "",
         {"0": 4, "1": 4},
-        told="folders, not the table (train_labels.csv gives 8 of 8 images labels that are not their folders: RG 4, NRG 4)",
+        told="folders, not the table (train_labels.csv labels 8 of 8 images differently from their folders: RG 4, NRG 4)",
     ),
     "CUB: numbers of the images are no labels, and tell its division": Layout(
         [f"images/{k}.{name}/{name}{n}.jpg" for k, name in enumerate(("Albatross", "Auklet")) for n in range(3)],
@@ -801,7 +801,7 @@ LAYOUTS = {
         {"meta.csv": table("case,clinic,derm", *(f"{n},NEL/NEL{n}.jpg,FAL/FAL{n}.jpg" for n in range(2)))},
         "",
         {"FAL": 2, "NEL": 2},
-        told="meta.csv lies beside them, in no form that is known",
+        told="meta.csv lies beside them, in an unknown format",
     ),
     "IDRiD: the same names in both splits, a table for each": Layout(
         [f"Images/{top}/{n}.jpg" for top in ("a. Training Set", "b. Testing Set") for n in range(3)],
@@ -907,7 +907,7 @@ LAYOUTS = {
         "",
         {"aligned": 6},
         {"train": 3, "test": 3},
-        told="all names of files begin with one",
+        told="all file names begin with one",
     ),
     "Herlev: partners whose names say a little more are told": Layout(
         [f"{name}/{n}{end}.bmp" for name in ("columnar", "squamous") for n in range(4) for end in ("", "-d")],
@@ -1025,7 +1025,7 @@ EXPORTS: dict[str, dict[str, Any]] = {
             for n in range(4)
         ]
     },
-    "Label Studio's short form": {
+    "Label Studio JSON-MIN": {
         "result.json": [{"image": f"/u/{n}.jpg", "choice": TAGS[n % 2], "annotation_id": n, "id": n} for n in range(4)]
     },
     "VIA": {
@@ -1397,7 +1397,7 @@ def test_images_that_a_table_of_any_name_names_and_that_are_missing_are_told(tmp
     listing = open_source(str(tmp_path)).scan()
     assert dict(left_out_of(listing)) == {"cases.csv": COMPANION, "4": ABSENT, "5": ABSENT}
     assert Counter(listing["group"]) == {"P0": 2, "P1": 1, "P2": 1}
-    assert "; 2 that it names are not there" in str(listing.attrs["decisions"])
+    assert "; 2 listed images are missing" in str(listing.attrs["decisions"])
 
 
 def test_a_table_beside_a_zip_names_its_images(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_of_the_identical_pictures_that_sharpness_leaves_out_blank_ones_are_name
         (lambda x, y: label_sharpness((x, y, y)), "taken as"),
         (lambda x, y: audit((x, y, y)), "taken as"),
         (lambda x, y: audit([x[0], x[1, :, :3]]), r"several sizes as a list of pairs \(image, label\)"),
-        (lambda x, y: label_sharpness(TensorDataset(torch.tensor(x)), y), "in its items"),
+        (lambda x, y: label_sharpness(TensorDataset(torch.tensor(x)), y), "items contain theirs"),
         (lambda x, y: label_sharpness(x, [[1, 0]] * N), "expected one class or number"),
         (lambda x, y: intrinsic_dimension(x, estimator="pca"), "estimator is 'pca'; expected mle"),
         (lambda x, y: intrinsic_dimension(x, k=1), "k is 1"),

@@ -71,7 +71,7 @@ def test_a_label_in_bytes_is_text():
 @pytest.mark.parametrize(
     ("images", "labels", "says"),
     [
-        (Broken(np.zeros((4, 4))), [0], "labels go with an array"),
+        (Broken(np.zeros((4, 4))), [0], "labels can be given only with an array"),
         (np.zeros((3, 4, 4)), [0, 1], "3 images and 2 labels"),
         (np.zeros((3, 4)), None, "images have shape"),
     ],
@@ -104,7 +104,7 @@ def test_an_item_that_cannot_be_read_says_why():
     held = arrays.hold(Broken(OSError(errno.EIO, "damaged"), KeyError("gone"), np.ones((6, 6), bool)))
     with pytest.raises(OSError, match="damaged"):
         arrays.read(held, "0", OPTIONS)
-    with pytest.raises(OSError, match="the dataset gives no item: KeyError"):
+    with pytest.raises(OSError, match="the dataset raised an error for this item: KeyError"):
         arrays.read(held, "1", OPTIONS)
     assert arrays.read(held, "2", OPTIONS).pixels.tolist() == [[255] * 6] * 6
     assert arrays.scan(held, OPTIONS)["label"].isna().all()

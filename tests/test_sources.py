@@ -200,7 +200,7 @@ def test_group_pattern_finds_the_patient(tmp_path: Path, pattern: str) -> None:
     assert listed(tmp_path, "group", group_pattern=pattern) == [("p1",), ("p1",), ("p22",), (None,)]
 
 
-@pytest.mark.parametrize(("pattern", "word"), [("(", "regular expression"), ("p1", r"has no group")])
+@pytest.mark.parametrize(("pattern", "word"), [("(", "regular expression"), ("p1", r"has no capture group")])
 def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -> None:
     touch(tmp_path, "a/p1_1.png")
     with pytest.raises(DatapropsError, match=word):
@@ -213,7 +213,7 @@ def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -
         ("{0}/missing", ["does not exist", "missing"]),
         ("{0}/empty", ["holds no images", "empty", "png"]),
         ("{0}/texts", ["holds no images", "files of other kinds (1), such as a.txt"]),
-        ("{0}/records", ["holds no images", "a.tfrecord and others: records of TensorFlow; write them out as files"]),
+        ("{0}/records", ["holds no images", "a.tfrecord and others: TensorFlow records; write them out as files"]),
         ("{0}/cifar100", ["holds no images", "files of other kinds (2), such as meta"]),
         ("{0}/idx", ["holds no images", "give it as mnist:{0}/idx"]),
         ("{0}/batches", ["holds no images", "give it as cifar10:{0}/batches"]),

@@ -199,7 +199,7 @@ def _images(dataset: Any, labels: Sequence | None) -> _Images:
     dataset, labels = paired(dataset, labels)
     if is_dataset(dataset):
         if labels is not None:
-            raise DatapropsError("labels go with an array; those of a Dataset are in its items")
+            raise DatapropsError("labels can be given only with an array; a Dataset's items contain theirs")
         items = Items(dataset)
         found = _Images(len(items), items.item, None)
     else:

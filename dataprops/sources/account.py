@@ -81,31 +81,31 @@ PLAIN = frozenset(
 _XML = re.compile(rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE)
 COMPANION, HIDDEN, NOT_AN_IMAGE, MASK = "companion file", "hidden file", "not an image", "mask of an image"
 FOREIGN, IRREGULAR = "image in a format that is not read", "pipe, socket or device"
-COPY, EXCLUDED, NOT_INCLUDED = "second copy of the set", "excluded by --exclude", "not matched by --include"
-UNSAFE, REPEATED, DERIVED = "unsafe name", "name given twice", "derived data of a BIDS tree"
-LINKED, UNLISTED, CUT = "folder that is listed already", "folder that cannot be listed", "archive that ends early"
-ABSENT = "named by a table, and not there"
+COPY, EXCLUDED, NOT_INCLUDED = "second copy of the dataset", "excluded by --exclude", "not matched by --include"
+UNSAFE, REPEATED, DERIVED = "unsafe name", "duplicate name", "derivatives of a BIDS dataset"
+LINKED, UNLISTED, CUT = "folder already listed", "folder that cannot be listed", "truncated archive"
+ABSENT = "listed in a table, but missing"
 VOLUME = "NIfTI volume (give the folder as nifti:FOLDER)"
 # Not counted as lost images: files of other content, and files that the caller excluded
 NO_LOSS = frozenset({COMPANION, HIDDEN, EXCLUDED, NOT_INCLUDED, MASK, COPY, DERIVED, LINKED})
 
-_PICKLED = "to load it could run code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
+_PICKLED = "loading it could execute code; save its arrays as .npz (the batches of CIFAR-10 are read as cifar10:FOLDER)"
 _PACKED = "unpack it, and give the folder"
 FOLDERS_USED = "folders, not the table"  # of labels: both have some, and they disagree
 NONE_LEFT_OUT = "none left out"  # of masks: file names form pairs, but do not tell which is the mask
 IN_DOUBT = "in doubt"  # there is evidence against this decision (`doubts`)
 # suffix of a file that cannot be read -> remedy
 WAYS_OUT: dict[str, str] = {
-    ".xls": "Excel of before 2007; save it as .xlsx or .csv",
+    ".xls": "Excel 97-2003; save it as .xlsx or .csv",
     ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
-    ".mat": "arrays of MATLAB; save them as .npz (those of SVHN are read as svhn:FOLDER)",
+    ".mat": "MATLAB arrays; save them as .npz (those of SVHN are read as svhn:FOLDER)",
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),
     **dict.fromkeys((".rar", ".7z", ".zst", ".z01"), _PACKED),
     **dict.fromkeys((".nrrd", ".mha", ".mhd"), "a volume; save it as NIfTI, and give it as nifti:FOLDER"),
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a whole slide; cut it into tiles, and give their folder"),
-    ".txt": "its first lines name no image with its ending; save it as .csv with a row of names, and give --images DIR",
+    ".txt": "its first lines contain no image file names; save it as .csv with a header row, and give --images DIR",
     ".mdb": "LMDB; write its images out as files, or as WebDataset",
-    ".tfrecord": "records of TensorFlow; write them out as files, or as WebDataset",
+    ".tfrecord": "TensorFlow records; write them out as files, or as WebDataset",
 }
 
 
@@ -132,7 +132,7 @@ class Decision(NamedTuple):
 
     def line(self) -> str:
         """Format the decision as one line."""
-        return f"{self.what}: {self.value} ({self.why}; {self.option} overrules)"
+        return f"{self.what}: {self.value} ({self.why}; override: {self.option})"
 
 
 def reason_of(name: str, head: bytes = b"") -> str:

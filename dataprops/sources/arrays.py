@@ -148,7 +148,7 @@ def hold(images: Any, labels: Sequence | None = None, name: str = "array") -> He
     images, labels = paired(images, labels)
     if is_dataset(images):
         if labels is not None:
-            raise DatapropsError("labels go with an array; those of a Dataset are in its items")
+            raise DatapropsError("labels can be given only with an array; a Dataset's items contain theirs")
         return Held(f"array:{name}", Items(images), None)
     images = as_array(images)
     channels_axis(images.shape)
@@ -195,7 +195,7 @@ def as_array(images: Any) -> np.ndarray:
         return np.asarray(images)
     except ValueError as error:
         raise DatapropsError(
-            f"the images do not make one array ({error}): give images of several sizes as a list of pairs (image, label)"
+            f"the images cannot be combined into one array ({error}): give images of several sizes as a list of pairs (image, label)"
         ) from None
 
 
@@ -343,5 +343,5 @@ def read(location: str, key: str, options: SourceOptions) -> RawImage:
         except OSError:
             raise
         except ITEM_ERRORS as error:
-            raise OSError(0, f"the dataset gives no item: {type(error).__name__}: {error}") from None
+            raise OSError(0, f"the dataset raised an error for this item: {type(error).__name__}: {error}") from None
     return raw_image(images[int(key)], channels_first=channels_axis(images.shape) == 1)

@@ -184,7 +184,7 @@ def _rest(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
             continue
         found = {key: name for key, name in label.items() if key in alone and name is not None}
         fill_labels(table, found)
-        why = f"{told.name} names {len(found):,} of {len(alone):,} images that lie in no folder of a class"
+        why = f"{told.name} lists {len(found):,} of {len(alone):,} images outside the class folders"
         decide(table, Decision("labels", f"of the table {posixpath.basename(told.name)}", why, "--layout"))
 
 
@@ -246,7 +246,7 @@ def _lists(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byte
     if (found := labels_of_lists(table["key"].tolist(), names, read)) is None:
         return
     named = fill_labels(table, found.value_of)
-    why = f"{found.name} tells {named:,} of {len(table):,} images, {found.how}"
+    why = f"{found.name} labels {named:,} of {len(table):,} images, {found.how}"
     decide(table, Decision("labels", f"of the list {posixpath.basename(found.name)}", why, "--layout"))
 
 
@@ -327,7 +327,7 @@ def _neighbours(
         named = fill(table, rows, {name: [values[key] for key in rows] for name, values in columns.items()})
         add_absent(table, told.absent)
         table.attrs["masks"] = table.attrs.get("masks", set()) | told.masks
-        more = f"; {len(told.absent):,} that it names are not there" if told.absent else ""
+        more = f"; {len(told.absent):,} listed images are missing" if told.absent else ""
         why = f"{told.name} names {named:,} of {len(table):,} images{more}"
         value = f"of the table {posixpath.basename(told.name)}"
         decide(table, Decision("labels", value, why, "--layout, or giving another table in place of the folder"))
@@ -372,7 +372,7 @@ def _participants(
     column = options.label_column if options.label_column in columns else known[0] if known and not asked else None
     if ids is None or column is None:
         have = ", ".join(map(str, columns))
-        decide(table, Decision("labels", "none", f"{name} tells {have} of the participants", "--label-column"))
+        decide(table, Decision("labels", "none", f"{name} has the participant columns {have}", "--label-column"))
         return
     told = dict(zip(map(_participant, texts_of(frame[ids])), texts_of(frame[column]), strict=True))
     labels = [told.get(_participant(group)) for group in table["group"]]

@@ -83,7 +83,7 @@ def classes_of_folders(
     common = set.intersection(*inside.values()) if inside else set()
     variants = len(common) > 1 and _are_variants(tops)
     if len(tops) > 1 and (variants or all(is_chunk(top) for top in tops) or are_parts(tops)):
-        why = f"folders such as {shown(min(tops))} are parts of one set"
+        why = f"folders such as {shown(min(tops))} are parts of one dataset"
         inner = [shown(rest[1]) if len(rest) > 1 and not PLAIN.fullmatch(rest[1]) else None for rest in rests]
         made = _named_classes(inner, f"; {why}") if any(inner) else Decision("classes", "none", why, "--layout")
         return inner, none, [made], 1
@@ -97,7 +97,9 @@ def classes_of_folders(
     deeper = _deeper(rests, f"{before}*{between}/")
     told = [_named_classes(label), *([] if deeper is None else [deeper])]
     if unnamed := [top for top in tops if named[top] is None]:
-        told[0] = told[0]._replace(why=f"{told[0].why}; {few_of(unnamed)}: no class")
+        told[0] = told[0]._replace(
+            why=f"{told[0].why}; {few_of(unnamed)}: {'not a class' if len(unnamed) == 1 else 'not classes'}"
+        )
     return label, none, told, 0
 
 
@@ -131,12 +133,14 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     if len(inside) > 1 and len(common) > 1:
         pictures = [name for name in common if PLAIN.fullmatch(name)]
         if len(pictures) == 1:
-            why = f"below each lie {few_of(common)}, of which {shown(pictures[0])} may be the pictures"
+            why = f"each class folder contains {few_of(common)}; {shown(pictures[0])} may hold the images"
             return Decision("images", IN_DOUBT, why, f"--include {shlex.quote(shown(pictures[0]))}")
-        return Decision("classes", IN_DOUBT, f"below each lie {few_of(common)}, which may be the classes", option)
+        return Decision(
+            "classes", IN_DOUBT, f"each class folder contains {few_of(common)}, which may be the classes", option
+        )
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
         return None
-    return Decision("classes", IN_DOUBT, f"below them lie {few_of(below)}, which may be the classes", option)
+    return Decision("classes", IN_DOUBT, f"the class folders contain {few_of(below)}, which may be the classes", option)
 
 
 def _is_take(top: str, name: str) -> bool:
@@ -151,7 +155,7 @@ def _is_take(top: str, name: str) -> bool:
 def _named_classes(label: Sequence[str | None], more_evidence: str = "") -> Decision:
     names = sorted({name for name in label if name is not None})
     more = f", ... ({len(names):,} in all)" if len(names) > NAMED else ""
-    why = "names of folders" if len(names) != 1 else "the name of the only folder"
+    why = "folder names" if len(names) != 1 else "the name of the only folder"
     return Decision("classes", ", ".join(names[:NAMED]) + more, f"{why}{more_evidence}{_by_number(names)}", "--layout")
 
 
@@ -161,13 +165,13 @@ def _by_number(names: Sequence[str]) -> str:
     >>> _by_number(["AMD1", "AMD2", "AMD3", "DME1", "DME2", "DME3"])
     "; without their numbers they are AMD, DME (--label-pattern '([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/' if those are the classes)"
     >>> _by_number(["1", "2", "3"]), _by_number(["n01", "cat"]), _by_number(["video01", "video02", "video03"])
-    ('', '', '; all are called video and a number, as patients or takes are')
+    ('', '', '; all are named video plus a number, like patients or takes')
     """
     found = [re.fullmatch(r"(\D*[^\d_. -])[-_. ]?\d+", name) for name in names]
     stems = Counter("" if one is None else one[1] for one in found)
     if not stems or "" in stems or min(stems.values()) < LEAST_NUMBERS:
         return ""
     if len(stems) == 1:
-        return f"; all are called {shown(min(stems))} and a number, as patients or takes are"
+        return f"; all are named {shown(min(stems))} plus a number, like patients or takes"
     pattern = "([^/0-9]*[^/0-9_. -])[-_. ]?[0-9]+/"
     return f"; without their numbers they are {few_of(stems)} (--label-pattern '{pattern}' if those are the classes)"

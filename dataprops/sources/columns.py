@@ -207,7 +207,7 @@ def path_column(
                 f"{where} has several columns of files, {', '.join(found)}: name one of them with --path-column"
             )
         if found:
-            why = "it is the only one whose values are names of files"
+            why = "it is the only one whose values are file names"
             return found[0], [Decision("columns", f"{found[0]!r} is the path", why, "--path-column")]
     raise _missing(frame, options.path_column, where, "path", "; if the images lie elsewhere, give --images DIR")
 
@@ -318,7 +318,7 @@ def labels_of(
         raise _missing(frame, options.label_column, where, "label")
     named = [column for column in known_as(frame.columns.tolist(), LABELS) if column not in used]
     if named:
-        why = f"of {len(frame.columns)} columns this one by its name"
+        why = f"chosen by name from {len(frame.columns)} columns"
         told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
@@ -329,7 +329,7 @@ def labels_of(
         used.append(marks[0])
         return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
     if len(ending) == 1 and (found is None or frame[ending[0]].nunique() > 2):  # a grade beside binary columns
-        why = f"of {len(frame.columns)} columns this one alone is named so"
+        why = f"the only one of {len(frame.columns)} columns with such a name"
         used.append(ending[0])
         return (
             texts_of(frame[ending[0]]),
@@ -344,7 +344,7 @@ def labels_of(
     alone = [column for column in binary_columns(frame) if column not in used and not is_meta(column)]
     if len(alone) == 1 and frame[alone[0]].nunique() > 1:
         used.append(alone[0])
-        why = "it is the only column of 0 and 1 that tells of the image"
+        why = "it is the only column of 0 and 1 that describes the image"
         return (
             texts_of(frame[alone[0]]),
             False,
@@ -365,10 +365,10 @@ def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, st
     if column := by_name.get("encodedpixels"):
         empty = frame[column].isna() | _text(frame[column]).str.strip().isin({"-1", "", "nan"})
         labels: list[str | None] = ["without" if none else "with" for none in empty]
-        return column, labels, (f"{column!r}: with or without a mask", "it holds runs of pixels, or -1")
+        return column, labels, (f"{column!r}: with or without a mask", "it holds run-length masks, or -1")
     if (column := by_name.get("predictionstring")) and _text(frame[column]).str.match(r"n\d{8} ").all():
         names = [joined(re.findall(r"\bn\d{8}\b", str(value))) for value in frame[column]]
-        return column, list(names), (f"{column!r}: the classes of its boxes", "it holds ids of WordNet with boxes")
+        return column, list(names), (f"{column!r}: the classes of its boxes", "it holds WordNet ids with boxes")
     return None
 
 
@@ -423,9 +423,9 @@ def _found_one_hot(frame: pd.DataFrame, binary: Sequence[str]) -> tuple[list[str
     telling = [column for column in columns if frame[column].nunique(dropna=False) > 1]
     columns = telling if len(telling) > 1 else columns  # a constant column separates no classes
     marked = any(set(frame[column].dropna().str.strip().str.lower()) == MARK for column in columns)
-    why = "they hold an X alone" if marked else "they hold 0 and 1 alone"
+    why = "they contain only X" if marked else "they contain only 0 and 1"
     if any(UNCERTAIN & {str(value).strip() for value in frame[column].dropna()} for column in columns):
-        why = "they hold 0 and 1, and -1, which counts as 0"
+        why = "they contain 0 and 1, and -1, which counts as 0"
     ones = np.array(
         [[str(value).strip().lower() in POSITIVE for value in frame[column]] for column in columns], np.int64
     )

@@ -20,7 +20,7 @@ from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
 
 SAME = 0.01  # largest fraction of images whose labels may differ
-NO_KNOWN_FORM = "in no form that is known"
+NO_KNOWN_FORM = "in an unknown format"
 SHOWN = 3  # labels or tables shown in a decision
 
 
@@ -104,7 +104,7 @@ def _others(name: str, label: Mapping[str, str], images: int, option: str) -> De
     most = Counter(label.values()).most_common()
     seen = ", ".join(f"{shown(name)} {number:,}" for name, number in most[:SHOWN])
     more = ", ..." if len(most) > SHOWN else ""
-    why = f"{shown(name)} gives {len(label):,} of {images:,} images labels that are not their folders: {seen}{more}"
+    why = f"{shown(name)} labels {len(label):,} of {images:,} images differently from their folders: {seen}{more}"
     return Decision("labels", FOLDERS_USED, why, option)
 
 
@@ -116,7 +116,7 @@ def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: T
         spelling_key(name) in {spelling_key(part) for part in key.split("/")[1:-1]} for key, name in label.items()
     )
     if inner >= (1 - SAME) * len(label):
-        return "folders below those of the first level are called as its labels are"
+        return "folders below the first level are named like its labels"
     if not all((own[key] or "").isdecimal() for key in label) or all(name.isdecimal() for name in label.values()):
         return None
     for column in (str(column) for column in told.frame.columns if str(column) not in told.used):

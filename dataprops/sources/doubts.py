@@ -153,7 +153,7 @@ def other_kinds(reading: Reading) -> Told | None:
         (first, *others) = words
         known = bool(first) and (first[-1] in PERSONS_AND_PARTS or len(names) > MANY or _same_files(reading))
         if not others and known and not CLASS_WORDS & set(first):
-            kind = f"{first[-1]} and a number, as persons and takes are"
+            kind = f"{first[-1]} plus a number, typical of persons or takes"
     word = "group" if kind == "ids" or (kind and kind not in fits) else "*"
     return ("classes", f"{few_of(names)} look like {kind}", _option(reading, word)) if kind else None
 
@@ -178,11 +178,7 @@ def pictures_or_splits(reading: Reading) -> Told | None:
         for name, some in words.items()
         if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain) or (some and some <= TO_TELL)
     ]
-    return (
-        ("classes", f"{few_of(names)} name pictures or parts of a set, and no class", _option(reading))
-        if names
-        else None
-    )
+    return ("classes", f"{few_of(names)} name images or splits, not classes", _option(reading)) if names else None
 
 
 def hardly_any_images(reading: Reading) -> Told | None:
@@ -191,7 +187,9 @@ def hardly_any_images(reading: Reading) -> Told | None:
     few = sum(number <= HARDLY for number in classes.values())
     if len(classes) <= MANY or few < HALF * len(classes):
         return None
-    why = f"{few:,} of {len(classes):,} have {HARDLY} images or fewer, as patients and ids have, such as {few_of(classes)}"
+    why = (
+        f"{few:,} of {len(classes):,} have {HARDLY} images or fewer, typical of patients or ids, e.g. {few_of(classes)}"
+    )
     return "classes", why, _option(reading, "group")
 
 
@@ -201,7 +199,7 @@ def one_patient_each(reading: Reading) -> Told | None:
     classes, groups = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     if not LEAST < len(classes) == len(groups) == len(pairs):
         return None
-    why = f"there are {len(classes):,} as there are patients, and each is of one patient"
+    why = f"the {len(classes):,} classes correspond one to one to patients"
     return "classes", why, _option(reading, "group")
 
 
@@ -227,7 +225,7 @@ def called_alike(reading: Reading) -> Told | None:
     if _counted([stem for _, stem in {stem for some in alike.values() for stem in some}]):
         return None
     (_, stem) = min(alike[min(alike)])
-    why = f"files in {few_of(alike)} are called alike, such as {shown(stem)}, as other forms of the same pictures are"
+    why = f"files in {few_of(alike)} have the same names, such as {shown(stem)}, like variants of the same images"
     return "classes", why, _option(reading)
 
 
@@ -259,7 +257,8 @@ def splits_apart(reading: Reading) -> Told | None:
         if not others or names.total() < LEAST:
             continue
         if not names.keys() & others:
-            why = f"{split or 'what lies in no split'} has {few_of(names)}, which no other split has; these have {few_of(others)}"
+            have = f"{split} has" if split else "images without a split have"
+            why = f"{have} {few_of(names)}, in no other split; those have {few_of(others)}"
             aside = split is None and len(names) == 1
             return "classes", why, f"--exclude {shlex.quote(min(names))}" if aside else _option(reading)
         if len(names) == 1 and len(others) >= LEAST and split is not None:
@@ -279,7 +278,7 @@ def splits_in_names(reading: Reading) -> Told | None:
     if len(set(classes.values())) > 1:
         return (
             "splits",
-            f"names of classes tell some: {few_of(classes)}",
+            f"class names contain splits: {few_of(classes)}",
             f"--layout {_levels(reading, 'split', 'class')}",
         )
     folders = Counter(key.rpartition("/")[0] for key in reading.keys)
@@ -295,7 +294,7 @@ def splits_in_names(reading: Reading) -> Told | None:
         ((level, deeper), _) = levels.most_common(1)[0]
         words = [*["*"] * level, "split", "class"] if deeper or not level else [*["*"] * (level - 1), "class", "split"]
         option = f"--layout {shlex.quote('/'.join(words))}"
-        return "splits", f"folders are called {seen}, and none was taken for one", option
+        return "splits", f"folders are named {seen}, but no split was inferred", option
     return None
 
 
@@ -320,7 +319,7 @@ def words_in_every_class(reading: Reading) -> Told | None:
     ):
         return None
     seen = ", ".join(f"{word} {number:,}" for word, number in count.most_common(LEAST))
-    why = f"names of files begin with the same words in each of {few_of(classes)}: {seen}"
+    why = f"file names begin with the same words in each of {few_of(classes)}: {seen}"
     return "classes", why, "--label-pattern '([A-Za-z]+)[^/]*$'"
 
 
@@ -354,7 +353,7 @@ def parts_in_every_class(reading: Reading) -> Told | None:
         if rest <= HALF * len(rows) and not any(all(map(form.fullmatch, values)) for form in OTHER_KINDS.values()):
             continue  # numbers the variants of one picture
         pattern = "(?:^|/)" + "[^/_]*_" * at + "([^/_.]*)" + ("_" if at + 1 < number else "[.]") + "[^/]*$"
-        why = f"part {at + 1} of the names of files is {few_of(values)} in each of {few_of(classes)}"
+        why = f"part {at + 1} of the file names is {few_of(values)} in each of {few_of(classes)}"
         return "classes", why, f"--label-pattern '{pattern}'"
     return None
 

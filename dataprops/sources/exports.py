@@ -150,7 +150,7 @@ EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
     "Datumaro": _datumaro,
     "VoTT": _vott,
     "Label Studio": _label_studio,
-    "Label Studio's short form": _label_studio_min,
+    "Label Studio JSON-MIN": _label_studio_min,
     "VIA": _via,
     "Supervisely": _supervisely,
     "SageMaker": _sagemaker,

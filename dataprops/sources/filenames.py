@@ -25,7 +25,7 @@ def splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, 
     if None in count or len(count) < 2 or min(count.values()) < 2:
         return [None] * len(keys), ()
     value = ", ".join(f"{name} {number:,}" for name, number in count.items())
-    return split, (Decision("splits", value, "all names of files begin with one", "--layout"),)
+    return split, (Decision("splits", value, "all file names begin with one", "--layout"),)
 
 
 def _split_in(word: str) -> str | None:
@@ -43,7 +43,7 @@ def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
     if all(_split_in(name) for name in names):  # see splits_of_names
         return ()
-    why = f"no folder tells a class; names of files begin with {shown_names}"
+    why = f"no class folders; file names begin with {shown_names}"
     word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS
     return (Decision("classes", "none", why, f"--label-pattern '({word})[^/]*$'"),)
 
@@ -56,7 +56,7 @@ def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
     if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
         return _fields(keys)
     named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
-    why = f"no folder tells a class; names of files end with {named}"
+    why = f"no class folders; file names end with {named}"
     return (Decision("classes", "none", why, r"--label-pattern '[-_]([A-Z0-9])[.][^./]*$'"),)
 
 
@@ -76,7 +76,7 @@ def _fields(keys: list[str]) -> tuple[Decision, ...]:
         for part in few[:MOST_SHOWN]
     )
     pattern = "(?:^|/)" + "[^/_]*_" * few[0] + "([^/_.]*)" + ("_" if few[0] + 1 < number else "[.]") + "[^/]*$"
-    why = f"no folder tells a class; names of files have {number} parts with few values in some ({seen})"
+    why = f"no class folders; file names have {number} parts with few values in some ({seen})"
     return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
 
 
@@ -90,6 +90,6 @@ def _forms(keys: list[str]) -> tuple[Decision, ...]:
         words = Counter(found[1] for key in keys if (found := re.search(pattern, key)))
         if len(words) == len(count) and "" not in words:
             seen = ", ".join(f"{shown(word)} {number:,}" for word, number in sorted(words.items()))
-            why = f"no folder tells a class; names of files {place} with {seen}"
+            why = f"no class folders; file names {place} with {seen}"
             return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
     return ()

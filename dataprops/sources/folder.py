@@ -44,7 +44,10 @@ __all__ = ["EXTENSIONS", "IMAGES", "SPLITS", "groups", "has_image", "layout", "l
 log = logging.getLogger(__name__)
 
 EXTENSIONS = SURE
-IMAGES = f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIONS))}, and into files of other names)"
+IMAGES = (
+    f"images (looked for {' '.join(sorted(ending[1:] for ending in EXTENSIONS))},"
+    " and checked the content of files with other suffixes)"
+)
 # Never images, so not opened to check
 OTHERS = COMPANIONS | {".raw", ".mp4", ".avi", ".mov", ".mkv", ".py", ".pyc", ".wav", ".mp3"}
 
@@ -133,7 +136,7 @@ def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) 
     if volumes:
         return f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}"
     if source := next((source for part, source in PUBLISHED if any(part in name for name in ignored)), None):
-        return f"; its files are named as those of a published set: give it as {source}:{location}"
+        return f"; its files are named like those of a published dataset: give it as {source}:{location}"
     if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".csv", ".zip"))]:
         return f"; it holds {shown(min(arrays))}: give that file itself"
     endings = {name: Path(name).suffix.lower() for name in ignored}
@@ -230,7 +233,7 @@ def chosen(location: str, keys: list[str], options: SourceOptions) -> tuple[list
             top = next(iter(copies.values()))
             left_out |= dict.fromkeys(copies, COPY)
             kept = [key for key in kept if key not in copies]
-            why = f"all its files are there under the same names outside of {shown(top)}"
+            why = f"all its files also exist outside {shown(top)} under the same names"
             decisions.append(Decision("copies", f"{shown(top)} left out, {len(copies):,} files", why, "--include '*'"))
     if not kept:
         raise DatapropsError(f"{location}: --include and --exclude leave none of its {len(keys):,} images")
@@ -375,7 +378,9 @@ def groups(keys: list[str], pattern: str | None, what: str = "group") -> list[st
         raise DatapropsError(f"the {what} pattern {pattern!r} is not a valid regular expression: {error}") from error
     if not compiled.groups:
         named = "patient" if what == "group" else what
-        raise DatapropsError(f"the {what} pattern {pattern!r} has no group: put ( ) around what names the {named}")
+        raise DatapropsError(
+            f"the {what} pattern {pattern!r} has no capture group: put ( ) around the part that identifies the {named}"
+        )
     number = compiled.groupindex.get(what, 1)
     found = (compiled.search(shown(key)) for key in keys)
     return [match.group(number) if match else None for match in found]

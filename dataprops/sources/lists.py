@@ -95,7 +95,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
     if beside:
-        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in no form that is known"
+        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in an unknown format"
         decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
 
 
