@@ -248,7 +248,7 @@ def test_a_grid_file_lists_datasets_with_their_options(tmp_path):
     assert options == {"models": ("resnet18",), "sizes": (50,)}
     for text, message in (
         ("[[dataset]]\nsize = 3", "grid.toml, dataset 1: unknown option 'size'"),
-        ('[[dataset]]\nsource = "x"\n[[dataset]]\nname = "y"', "grid.toml, dataset 2: source must be the place"),
+        ('[[dataset]]\nsource = "x"\n[[dataset]]\nname = "y"', "grid.toml, dataset 2: source must be the location"),
         ('[[dataset]]\nsource = "x"\ntest = "many"', "dataset 1: test must be a whole number, got 'many'"),
         ('[[dataset]]\nsource = "x"\ndomain = "medcal"', "dataset 1: domain must be medical, natural or unknown"),
         ("x = 1", "grid.toml: unknown option 'x'"),
@@ -382,7 +382,7 @@ def test_ranges_of_sizes_without_end_are_refused(text, words):
         (["/no/such/place"], "/no/such/place does not exist"),
         (["digits:", "--models", "resnet19"], "unknown model 'resnet19'"),
         (["digits:", "--sizes", "few"], "sizes must be FIRST:LAST:STEP"),
-        (["digits:", "--models", "vgg13", "--size", "16"], "vgg13 needs images of 32 pixels at least"),
+        (["digits:", "--models", "vgg13", "--size", "16"], "vgg13 needs images of at least 32 pixels"),
         (
             ["digits:", "--classes", "1,eleven", "--preset", "quick", "--models", "resnet18"],
             "no images of class 'eleven'",
