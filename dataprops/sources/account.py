@@ -93,6 +93,7 @@ _PICKLED = "loading it could execute code; save its arrays as .npz (the batches 
 _PACKED = "unpack it, and give the folder"
 FOLDERS_USED = "folders, not the table"  # of labels: both have some, and they disagree
 NONE_LEFT_OUT = "none left out"  # of masks: file names form pairs, but do not tell which is the mask
+NO_KNOWN_FORM = "in an unknown format"  # of a file beside the images that was not read
 IN_DOUBT = "in doubt"  # there is evidence against this decision (`doubts`)
 # suffix of a file that cannot be read -> remedy
 WAYS_OUT: dict[str, str] = {

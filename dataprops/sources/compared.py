@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import FOLDERS_USED, Decision, decide
+from dataprops.sources.account import FOLDERS_USED, NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.columns import texts_of
 from dataprops.sources.labels import spelling_key
 from dataprops.sources.levels import ALIKE
@@ -20,7 +20,6 @@ from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
 
 SAME = 0.01  # largest fraction of images whose labels may differ
-NO_KNOWN_FORM = "in an unknown format"
 SHOWN = 3  # labels or tables shown in a decision
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from dataprops.imaging.formats import SURE, ending_of
-from dataprops.sources.account import Decision, decide
+from dataprops.sources.account import NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.ends import by_ends, stem_of
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.labels import words_of
@@ -95,7 +95,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
     if beside:
-        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, in an unknown format"
+        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, {NO_KNOWN_FORM}"
         decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
 
 

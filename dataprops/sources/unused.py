@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import IN_DOUBT, Decision, decide
+from dataprops.sources.account import IN_DOUBT, NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.columns import LABELS, is_meta, labels_first, texts_of
-from dataprops.sources.compared import NO_KNOWN_FORM
 from dataprops.sources.ends import by_ends, stem_of, without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.neighbours import (
@@ -42,7 +41,8 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     """Report a doubt about the first table or list that names half of the images and supplied no labels."""
     keys, labels = table["key"].tolist(), table["label"].tolist()
     understood = table.attrs.pop("understood", ())
-    decisions = [one for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM not in one["why"]]
+    all_decisions = table.attrs.get("decisions", ())
+    decisions = [one for one in all_decisions if NO_KNOWN_FORM not in one["why"]]
     others = " ".join(one["value"] + one["why"] for one in decisions if one["what"] in ("groups", "splits"))
     told = " ".join(one["value"] + one["why"] for one in decisions if one["what"] not in ("groups", "splits"))
     stems = {stem_of(key) for key in keys}
@@ -53,8 +53,8 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         and not (stem_of(name) in stems or name in understood or is_example(name))
     ]
     numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
-    unknown = [one["why"] for one in table.attrs.get("decisions", ()) if NO_KNOWN_FORM in one["why"]]
-    unknown = [why for why in unknown if ".mat" in why]  # these concern images, not classes
+    # others concern images, not classes
+    unknown = [one["why"] for one in all_decisions if NO_KNOWN_FORM in one["why"] and ".mat" in one["why"]]
     folders = {key.rpartition("/")[0] for key in keys}  # image folders: a text file in one is not a list of the dataset
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others

@@ -27,6 +27,7 @@ from dataprops.sources.beside import with_tables
 from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.archive_index import DAMAGED, Index, Member, plain_reason
 from dataprops.sources.containers.members import BRACES, member_table, shards_of, split_named
+from dataprops.sources.containers.streams import one_by_one
 from dataprops.sources.containers.tars import PACKED, is_packed, streamed, tar_files, tar_index, tar_member
 from dataprops.sources.containers.zips import zip_files, zip_index, zip_member
 from dataprops.sources.remote import filesystems, readers
@@ -341,11 +342,7 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
         if is_packed(_bare(place)):
             yield from ((names[name], content) for name, content in streamed(_bare(place), reader, index, set(names)))
             continue
-        for key in names.values():
-            try:
-                yield key, read(location, key, options)
-            except OSError as error:
-                yield key, error
+        yield from one_by_one(names.values(), lambda key: read(location, key, options))
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:

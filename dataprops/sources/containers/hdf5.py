@@ -29,6 +29,7 @@ from dataprops.sources.account import COMPANION, Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE
+from dataprops.sources.containers.streams import one_by_one
 from dataprops.sources.labels import words_of
 from dataprops.sources.remote import filesystems, readers
 from dataprops.sources.remote.connections import access_of
@@ -378,11 +379,7 @@ def stream(
     location: str, keys: Sequence[str], options: SourceOptions
 ) -> Iterator[tuple[str, bytes | RawImage | OSError]]:
     """Read the images of keys in the order of `order`."""
-    for key in keys:
-        try:
-            yield key, read(location, key, options)
-        except OSError as error:
-            yield key, error
+    return one_by_one(keys, lambda key: read(location, key, options))
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:

@@ -25,6 +25,7 @@ from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE, RATIO, is_safe
+from dataprops.sources.containers.streams import one_by_one
 from dataprops.sources.remote import filesystems, readers
 from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.remote.readers import Reader, open_reader
@@ -283,11 +284,7 @@ def stream(location: str, keys: Sequence[str], options: SourceOptions) -> Iterat
         if stored.packed is not None:
             yield from _rows(reader, stored, rows)
             continue
-        for key in rows.values():
-            try:
-                yield key, read(location, key, options)
-            except OSError as error:
-                yield key, error
+        yield from one_by_one(rows.values(), lambda key: read(location, key, options))
 
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
