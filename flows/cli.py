@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dataprops.util.garbage import collect_seldom
+from dataprops.util.threads import wait_asleep
 
 # name -> (module with a click command `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,6 +75,7 @@ def main() -> None:
 
     refuse_few_addresses()
     collect_seldom()
+    wait_asleep()
 
 
 if __name__ == "__main__":

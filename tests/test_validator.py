@@ -12,12 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from dataprops.audit import beside, kernels
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
 from dataprops.util import helper
 from dataprops.util.version import state_of
+from flows.cli import main
 from tests.prefect_server import ROOT, until
 from tests.test_checks import CHECKS, images, outcome, properties
 
@@ -199,6 +201,15 @@ def test_our_processes_look_for_cycles_seldom():
         " assert gc.get_threshold() == THRESHOLDS and THRESHOLDS[0] > 10_000"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+@pytest.mark.parametrize("own", [None, "active"])
+def test_idle_threads_of_openmp_sleep_unless_the_user_says_otherwise(monkeypatch, tmp_path, own):
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert CliRunner().invoke(main, ["history", "--store", str(tmp_path), "nothing"]).exit_code == 2
+    assert os.environ["OMP_WAIT_POLICY"] == (own or "passive")
 
 
 @pytest.mark.parametrize("helper_does", ["nothing", "the first", "all but the copies", "ends at the copies"])

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import hadamard
 
 from dataprops.distances.dots import dots_are_quick
 from dataprops.distances.pooled import Pooled, factors, pool
@@ -230,6 +229,8 @@ def make_basis(
     coordinates : int
         A power of two; one of them is that of r.
     """
+    from scipy.linalg import hadamard  # deferred: a tenth of a second that small images do not need
+
     used = [*range(coordinates - 1), len(directions) - 1]
     gram, cross = products.gram[used][:, used], products.cross[:, used]
     inner = gram[:-1, :-1]

@@ -46,6 +46,7 @@ from dataprops.util.files import write_arrays
 
 LEAST_CLASS = 5
 NEAR = 15  # neighbours that vote
+ROWS = 256  # of the kernel at once
 LEARNT = 15.0  # minimum log-likelihood gain over class frequencies, nats; random labels reached 10 once in 60 datasets
 HINT = 0.01  # weight of uninformative witnesses: they rank the labels, but make none suspect
 LARGEST = 6.0  # maximum exponent
@@ -196,19 +197,27 @@ def most_alike(kernel: np.ndarray, leak_group: np.ndarray) -> np.ndarray:
 
     `kernel` holds the features' inner products, float64 [n, n]; ties are resolved by position.
     """
+    import torch
+
+    from dataprops.probe.threads import in_threads
+
     n = len(leak_group)
     length = np.sqrt(np.maximum(np.diagonal(kernel), 1e-24))
-    out = np.full((n, NEAR), -1, np.int64)
-    for start in range(0, n, 1024):
-        part = slice(start, start + 1024)
+
+    def some(start: int) -> np.ndarray:
+        part = slice(start, start + ROWS)
         cosine = kernel[part] / (length[part, None] * length)
         cosine[leak_group[part, None] == leak_group[None]] = -np.inf
-        least = np.partition(cosine, n - min(NEAR, n), axis=1)[:, n - min(NEAR, n), None]
-        for row, (values, bound) in enumerate(zip(cosine, least, strict=True)):
-            some = np.nonzero((values >= bound) & np.isfinite(values))[0]  # including ties with the last one
-            some = some[np.argsort(-values[some], kind="stable")][:NEAR]
-            out[start + row, : len(some)] = some
-    return out
+        least = torch.from_numpy(cosine).topk(min(NEAR, n))[0][:, -1:].numpy()
+        row, image = np.nonzero((cosine >= least) & np.isfinite(cosine))  # including ties with the last one
+        order = np.lexsort((image, -cosine[row, image], row))
+        row, image = row[order], image[order]
+        rank = np.arange(len(row)) - np.searchsorted(row, row)
+        near = np.full((len(cosine), NEAR), -1, np.int64)
+        near[row[rank < NEAR], rank[rank < NEAR]] = image[rank < NEAR]
+        return near
+
+    return np.concatenate(in_threads(some, range(0, n, ROWS)))
 
 
 def alike_votes(voters: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:

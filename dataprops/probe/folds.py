@@ -31,21 +31,19 @@ def unite(n: int, groups: np.ndarray | None, pairs: np.ndarray) -> np.ndarray:
     >>> unite(4, np.array([0, 0, -1, -1]), np.array([[1, 2]]))
     array([0, 0, 0, 1])
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    own = np.arange(n)
     edges = [np.asarray(pairs, np.int64).reshape(-1, 2)]
     if groups is not None:
         known = np.nonzero(np.asarray(groups) >= 0)[0]
         _, first, inverse = np.unique(np.asarray(groups)[known], return_index=True, return_inverse=True)
         edges.append(np.stack([known, known[first][inverse]], axis=1))
     a, b = np.concatenate(edges).T
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(n, n))
-    _, leak_group = connected_components(graph, directed=False)
-    _, first, inverse = np.unique(leak_group, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))
-    return order[inverse] if n else own
+    root = np.arange(n)  # of each image, an image of its component, never a later one; finally the first
+    while (root[a] != root[b]).any():
+        low = np.minimum(root[a], root[b])
+        for ends in (root[a], root[b], a, b):
+            np.minimum.at(root, ends, low)
+        root = root[root]
+    return np.unique(root, return_inverse=True)[1]
 
 
 def leak_groups_of(

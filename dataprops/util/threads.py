@@ -1,10 +1,19 @@
-"""Single-threaded products, where the order of summation must not depend on the number of threads."""
+"""Threads of numerical libraries: how they wait, and products on a single one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+
+
+def wait_asleep() -> None:
+    """Let OpenMP's idle threads sleep instead of spinning on a core that another process needs; before torch is imported.
+
+    For entry points of this program only. A policy of the user's own is kept.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextlib.contextmanager
