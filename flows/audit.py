@@ -13,7 +13,7 @@ from dataprops.audit.config import from_dict
 from dataprops.store.folder import load_summary, open_store
 from dataprops.util.tools import Progress, no_progress
 from flows.notifications import tell, tell_failure
-from flows.operation import operation_of, reason_of, results_url, take_over_waiting
+from flows.operation import operation_of, results_url, take_over_waiting, trigger_of
 from tasks.artifacts import publish_artifacts, publish_links
 from tasks.cluster import connect, device_of
 from tasks.parallel import dask_tools
@@ -24,7 +24,7 @@ LOCK_PATIENCE = 3600.0  # seconds a deployed audit waits for a manually started 
 
 
 def _reason(options: dict[str, Any], arrival: dict[str, Any] | None) -> str:
-    return reason_of(options, arrival, "auto-scheduled" in runtime.flow_run.tags)
+    return trigger_of(options, arrival, "auto-scheduled" in runtime.flow_run.tags)
 
 
 def _run_name() -> str:

@@ -39,14 +39,14 @@ def operation_of(values: Mapping[str, Any] | None) -> Operation | None:
     return None if values is None else Operation(**{name: value for name, value in values.items() if name in known})
 
 
-def reason_of(options: Mapping[str, Any], arrival: Mapping[str, Any] | None, scheduled: bool) -> str:
+def trigger_of(options: Mapping[str, Any], arrival: Mapping[str, Any] | None, scheduled: bool) -> str:
     """Why a run was started, for its name.
 
     Examples
     --------
-    >>> reason_of({}, {"added": 12, "changed": 1, "removed": 0}, False)
+    >>> trigger_of({}, {"added": 12, "changed": 1, "removed": 0}, False)
     '12 added, 1 changed'
-    >>> reason_of({}, {}, False), reason_of({}, None, True), reason_of({"reason": "new scanner"}, None, False)
+    >>> trigger_of({}, {}, False), trigger_of({}, None, True), trigger_of({"reason": "new scanner"}, None, False)
     ('new data', 'schedule', 'new scanner')
     """
     if arrival is not None:

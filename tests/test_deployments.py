@@ -27,7 +27,7 @@ from deployments.deploy import RUN_ENVIRONMENT
 from deployments.server import application, hosts_for
 from deployments.watcher import Watcher, difference
 from flows import notifications
-from flows.operation import Operation, reason_of
+from flows.operation import Operation, trigger_of
 from tests.make_images import random_folder
 from tests.prefect_server import until
 
@@ -233,9 +233,9 @@ def test_a_run_imports_our_packages_in_a_project_that_has_its_own(tmp_path):
 
 
 def test_a_run_says_why_it_runs():
-    assert reason_of({"reason": "by hand"}, None, True) == "schedule"
-    assert reason_of({}, None, False) == "by hand"
-    assert reason_of({}, {"added": 1200, "changed": 0, "removed": 2}, False) == "1,200 added, 2 removed"
+    assert trigger_of({"reason": "by hand"}, None, True) == "schedule"
+    assert trigger_of({}, None, False) == "by hand"
+    assert trigger_of({}, {"added": 1200, "changed": 0, "removed": 2}, False) == "1,200 added, 2 removed"
 
 
 def test_lost_news_goes_out_again_and_what_arrived_is_forgotten(tmp_path, monkeypatch):

@@ -86,10 +86,10 @@ def test_an_audit_stays_within_its_budget_of_imports_kernels_and_files(audited):
 def test_the_helper_needs_no_torch_for_pictures_too_small_to_align(tmp_path):
     """torch is the largest import of all, and the process that audits has it already."""
     script = (
-        "import sys; from importlib import import_module; from dataprops.audit import beside, drawn;"
+        "import sys; from importlib import import_module; from dataprops.audit import background, drawn;"
         " from dataprops.findings import pixels_tell, quality, second_opinion, shortcut, slices;"
-        " from dataprops.report import plots; [import_module(name) for name in beside.USES];"
-        " print('torch' in sys.modules); [import_module(name) for name in beside.OF_COPIES]; print('torch' in sys.modules)"
+        " from dataprops.report import plots; [import_module(name) for name in background.USES];"
+        " print('torch' in sys.modules); [import_module(name) for name in background.OF_COPIES]; print('torch' in sys.modules)"
     )
     assert run([], tmp_path, ("-c", script)).stdout.split() == ["False", "True"]
 
@@ -97,7 +97,7 @@ def test_the_helper_needs_no_torch_for_pictures_too_small_to_align(tmp_path):
 def test_copies_of_pictures_too_small_to_align_are_not_handed_to_the_helper(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    from dataprops.audit import beside
+    from dataprops.audit import background
     from dataprops.findings.thumbnails import LEAST_SIDE
     from dataprops.util import helper
 
@@ -105,11 +105,11 @@ def test_copies_of_pictures_too_small_to_align_are_not_handed_to_the_helper(tmp_
     monkeypatch.setattr(helper, "submit", lambda *arguments, **_: sent.append(arguments))
     for size in (LEAST_SIDE - 1, LEAST_SIDE):
         run_of = SimpleNamespace(run_id=f"of {size}", work=tmp_path, config=SimpleNamespace(size=size))
-        beside.prepare(size)
-        beside.begin(run_of, beside.OF_NEIGHBOURS)
-        beside.forget(run_of)
+        background.prepare(size)
+        background.submit(run_of, background.OF_NEIGHBOURS)
+        background.drop(run_of)
     imported = [arguments[2] for arguments in sent if arguments[1] == "import_all"]
-    assert imported == [beside.USES, beside.USES + beside.OF_COPIES]
+    assert imported == [background.USES, background.USES + background.OF_COPIES]
     assert [arguments[3] for arguments in sent if arguments[1] == "find_if_left"] == ["copies"]
 
 

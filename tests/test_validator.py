@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from dataprops.audit import beside, kernels
+from dataprops.audit import background, kernels
 from dataprops.checks import validator
 from dataprops.checks.expectations import run_checks
 from dataprops.util import helper
@@ -222,8 +222,8 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     def part(name):
         return lambda run: done.append((name, where[0])) or answers[name]
 
-    for name in beside.PARTS:
-        monkeypatch.setitem(beside.PARTS, name, part(name))
+    for name in background.PARTS:
+        monkeypatch.setitem(background.PARTS, name, part(name))
     jobs = {}
 
     def submit(module, function, run, name, ticket, begin=False):
@@ -231,21 +231,21 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
         return jobs[name]
 
     monkeypatch.setattr(helper, "submit", submit)
-    beside.begin(run, beside.OF_PICTURES)
-    beside.begin(run, beside.OF_NEIGHBOURS)
-    tickets = {name: tmp_path / f"{name}.ticket" for name in beside.PARTS}
+    background.submit(run, background.OF_IMAGES)
+    background.submit(run, background.OF_NEIGHBOURS)
+    tickets = {name: tmp_path / f"{name}.ticket" for name in background.PARTS}
     began = {"the first": 1, "all but the copies": 2, "ends at the copies": 2}.get(helper_does, 0)
-    for name in list(beside.PARTS)[:began]:
+    for name in list(background.PARTS)[:began]:
         answer = Future()
-        answer.set_result(beside.find_if_left(run, name, tickets[name]))
+        answer.set_result(background.find_if_left(run, name, tickets[name]))
         jobs[name]._answer = answer
     if helper_does == "ends at the copies":
         tickets["copies"].unlink()
     where[0] = "here"
-    assert beside.looked(run) == ("copies", None, "shortcuts", ["dark"])
+    assert background.collect(run) == ("copies", None, "shortcuts", ["dark"])
     here = [name for name, place in done if place == "here"]
-    assert here == [*reversed(list(beside.PARTS)[max(began, 1) :]), *([] if began else [beside.ITS_OWN])]
-    assert sorted(name for name, _ in done) == sorted(beside.PARTS)
+    assert here == [*reversed(list(background.PARTS)[max(began, 1) :]), *([] if began else [background.ITS_OWN])]
+    assert sorted(name for name, _ in done) == sorted(background.PARTS)
     # the helper, which comes to them later
-    assert all(beside.find_if_left(run, name, ticket) is None for name, ticket in tickets.items())
+    assert all(background.find_if_left(run, name, ticket) is None for name, ticket in tickets.items())
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataprops.audit import beside, drawn, kernels, unchanged
+from dataprops.audit import background, drawn, kernels, unchanged
 from dataprops.audit.audited import Audited, warn_of
 from dataprops.audit.config import AuditConfig, from_dict
 from dataprops.audit.underway import UnderWay
@@ -82,7 +82,7 @@ def run_stages(
             _run_all(run, tools, call, dict(spent or {}))
         except BaseException:
             # reusable files (shards, checkpoints) are outside the work folder
-            beside.forget(run)
+            background.drop(run)
             drawn.forget(run)
             shutil.rmtree(run.work, ignore_errors=True)
             raise
@@ -107,15 +107,15 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()
-        beside.prepare(run.config.size)
-        beside.begin(run, beside.OF_PICTURES)  # runs while pairs are compared
+        background.prepare(run.config.size)
+        background.submit(run, background.OF_IMAGES)  # runs while pairs are compared
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])
         import_module(f"dataprops.audit.stages.{COMPUTE[0]}")  # while kernels compile
         kernels.wait()
         seconds[COMPUTE[0]] = seconds.get(COMPUTE[0], 0.0) + time.perf_counter() - begin
         go(COMPUTE[: COMPUTE.index("probe")])
-        beside.begin(run, beside.OF_NEIGHBOURS)  # runs while the probe trains
+        background.submit(run, background.OF_NEIGHBOURS)  # runs while the probe trains
         drawn.begin(run)
         go(COMPUTE[COMPUTE.index("probe") :])
     go(TELL[:1])

@@ -10,7 +10,8 @@ from dataprops.findings.context import Context
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, quoted
 from dataprops.imaging.dicom_header import SUFFIXES
-from dataprops.imaging.formats import ENDINGS, ending_of
+from dataprops.imaging.formats import ENDINGS
+from dataprops.util.names import ending_of
 
 NAMED = {f".{ending}": kind for kind, endings in ENDINGS.items() for ending in endings}
 NAMED |= dict.fromkeys(SUFFIXES, "DICOM")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import io
+import posixpath
 import re
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from dataprops.imaging import dicom_header
+from dataprops.util.names import ending_of
 
 LONGEST_HEAD = 2**24  # maximum bytes before the pixels of a JPEG; colour profiles are smaller
 MOST_CHUNKS = 10**6  # maximum chunks of a PNG, or small blocks of a GIF
@@ -61,17 +63,6 @@ _MARK = re.compile(
 )
 
 
-def ending_of(name: str) -> str:
-    """Suffix of a path with forward slashes, in lower case, with its dot; '' without one.
-
-    >>> ending_of("a.b/c"), ending_of("a/C.PNG"), ending_of("a/.png")
-    ('', '.png', '')
-    """
-    base = name.rpartition("/")[2]
-    stem, dot, ending = base.rpartition(".")
-    return f".{ending.lower()}" if dot and stem.strip(".") else ""
-
-
 def is_image(head: bytes, name: str = "") -> bool:
     """Whether a file is an image by its first bytes, or by its name for formats without a signature.
 
@@ -80,7 +71,7 @@ def is_image(head: bytes, name: str = "") -> bool:
     head : bytes
         The first `HEAD` bytes.
     """
-    if dicom_header.is_dicom(head[: dicom_header.HEAD]) and name.rpartition("/")[2].upper() != "DICOMDIR":
+    if dicom_header.is_dicom(head[: dicom_header.HEAD]) and posixpath.basename(name).upper() != "DICOMDIR":
         return True
     if _MARK.match(head):
         return True

@@ -136,10 +136,10 @@ class Decision(NamedTuple):
         return f"{self.what}: {self.value} ({self.why}; override: {self.option})"
 
 
-def reason_of(name: str, head: bytes = b"") -> str:
+def why_left_out(name: str, head: bytes = b"") -> str:
     """Why a file was left out, from its name and, without a suffix, its first bytes (`head`).
 
-    >>> reason_of("a/notes.txt"), reason_of("a/.x.png"), reason_of("a/x.heic"), reason_of("a/x", b"<annotation>")
+    >>> why_left_out("a/notes.txt"), why_left_out("a/.x.png"), why_left_out("a/x.heic"), why_left_out("a/x", b"<annotation>")
     ('companion file', 'hidden file', 'image in a format that is not read', 'companion file')
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -180,7 +180,7 @@ def decide(table: pd.DataFrame, *decisions: Decision) -> None:
 def left_out_of(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Name and reason of everything that a scan left out."""
     reasons = table.attrs.get("reasons", {})
-    return [(name, reasons.get(name) or reason_of(name)) for name in table.attrs.get("ignored", ())]
+    return [(name, reasons.get(name) or why_left_out(name)) for name in table.attrs.get("ignored", ())]
 
 
 def lost_fraction(left_out: Iterable[tuple[str, str]], images: int) -> float:

@@ -33,7 +33,7 @@ from dataprops.sources.columns import (
     texts_of,
 )
 from dataprops.sources.compared import compare
-from dataprops.sources.ends import by_ends, stem_of, without_zeros
+from dataprops.sources.ends import by_ends, without_zeros
 from dataprops.sources.filled import add_absent, fill, fill_labels, tell_absent
 from dataprops.sources.ids import with_ids, with_patients_of_ids
 from dataprops.sources.joins import labels_of_lists
@@ -59,6 +59,7 @@ from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
 from dataprops.sources.unused import PROSE, with_unused
 from dataprops.sources.versions import with_versions
+from dataprops.util.names import stem_of
 
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"})
 PARTICIPANTS = ("participants.tsv", "participants.csv")
@@ -193,7 +194,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["group"].notna().any():
         _participants(table, names, read, options)
     if table["label"].isna().all() and table["group"].notna().any():
-        with_persons(table, names, read, options, [name and name.rpartition("/")[2] for name in table["group"]])
+        with_persons(table, names, read, options, [name and posixpath.basename(name) for name in table["group"]])
     for name in names:
         if posixpath.basename(name).lower() in METADATA or LISTED.fullmatch(posixpath.basename(name)):
             _metadata(table, name, read, options)

@@ -16,10 +16,11 @@ import pandas as pd
 
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision, decide
-from dataprops.sources.ends import stem_of, without_zeros
+from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
+from dataprops.util.names import stem_of
 
 CALLED = frozenset(
     (

@@ -17,6 +17,7 @@ from dataprops.sources.filled import fill
 from dataprops.sources.labels import joined
 from dataprops.sources.neighbours import MOST_TABLES, image_of
 from dataprops.sources.resolve import forward_slashes
+from dataprops.util.names import without_ending
 
 CATEGORY = ("name", "scientificName", "scientific_name")  # fields that name a category
 COCO_MOST = 2**29  # bytes of an annotation file
@@ -24,9 +25,9 @@ COCO_MOST = 2**29  # bytes of an annotation file
 
 def may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
     """JSON files that may be annotations, by name; also those of any other name (``train.json``) if there are few."""
-    stems = {posixpath.splitext(key)[0] for key in keys}
+    stems = {without_ending(key) for key in keys}
     whole = [name for name in names if name.lower().endswith(".json")]
-    few = [name for name in whole if posixpath.splitext(name)[0] not in stems]
+    few = [name for name in whole if without_ending(name) not in stems]
     base = {name: posixpath.basename(name).lower() for name in whole}
     called = (
         "annotation" in name.lower() or base[name].startswith("instances") or "coco" in base[name] for name in whole

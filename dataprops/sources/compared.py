@@ -5,6 +5,7 @@ If they differ, the folders are used and the difference is reported, unless the 
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
 from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import without_ending
 
 SAME = 0.01  # largest fraction of images whose labels may differ
 SHOWN = 3  # labels or tables shown in a decision
@@ -42,12 +44,12 @@ def compare(
     used: set[str] = set()
     tables = [name for name in names if name.lower().endswith(TABLES)]
     folders = {
-        key.rpartition("/")[0] for key in own
+        posixpath.dirname(key) for key in own
     }  # of images; a text file in one of them is not a table of the dataset
     texts = [
         name
         for name in names
-        if name.lower().endswith(".txt") and split_of_list(name) is None and name.rpartition("/")[0] not in folders
+        if name.lower().endswith(".txt") and split_of_list(name) is None and posixpath.dirname(name) not in folders
     ]
     for told in neighbour_tables(table["key"].tolist(), tables, read, options, table["split"].tolist()):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
@@ -73,8 +75,8 @@ def compare(
     if other is not None:
         decide(table, other)
         return
-    stems = {key.rpartition(".")[0] for key in own}
-    unread = [name for name in tables if name.rpartition(".")[0] not in stems and name not in used]
+    stems = {without_ending(key) for key in own}
+    unread = [name for name in tables if without_ending(name) not in stems and name not in used]
     unread += [name for name in few_of_a_kind(texts) if _has_columns(name, read)]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"

@@ -6,6 +6,7 @@ None. Each becomes a `Decision` in doubt and an alert of the audit. A reading th
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
 from dataprops.sources.subjects import CLASS_WORDS
 from dataprops.sources.table import SourceOptions, shown
+from dataprops.util.names import stem_of
 
 MANY = 12  # more classes than this, half of them with hardly any images, are a sign
 HARDLY = 2  # largest number of images of a class with hardly any
@@ -165,7 +167,7 @@ def _same_files(reading: Reading) -> bool:
     inside: dict[str, set[str]] = defaultdict(set)
     for key, name in zip(reading.keys, reading.label, strict=True):
         if name is not None:
-            inside[name].add(key.rpartition("/")[2])
+            inside[name].add(posixpath.basename(key))
     return len(set(map(frozenset, inside.values()))) == 1
 
 
@@ -211,7 +213,7 @@ def called_alike(reading: Reading) -> Told | None:
     named: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
     for key, name, split in zip(reading.keys, reading.label, reading.split, strict=True):
         if name is not None:
-            stem = split, key.rpartition("/")[2].rpartition(".")[0].lower().removeprefix(name.lower())
+            stem = split, stem_of(key).lower().removeprefix(name.lower())
             owners[stem].add(name)
             named[name].add(stem)
     alike = {
@@ -281,7 +283,7 @@ def splits_in_names(reading: Reading) -> Told | None:
             f"class names contain splits: {few_of(classes)}",
             f"--layout {_levels(reading, 'split', 'class')}",
         )
-    folders = Counter(key.rpartition("/")[0] for key in reading.keys)
+    folders = Counter(posixpath.dirname(key) for key in reading.keys)
     told: Counter[str] = Counter()
     levels: Counter[tuple[int, bool]] = Counter()
     for folder, number in folders.items():
@@ -305,7 +307,7 @@ def words_in_every_class(reading: Reading) -> Told | None:
     rows = [
         (found[0], name)
         for key, name in zip(reading.keys, reading.label, strict=True)
-        if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d|[-_ ])", key.rpartition("/")[2]))
+        if name is not None and (found := re.match(r"[A-Za-z]{3,}(?=[-_. ]?\d|[-_ ])", posixpath.basename(key)))
     ]
     count, classes = Counter(word for word, _ in rows), reading.classes
     if all(WORDNET.fullmatch(name) for name in classes):
@@ -331,10 +333,10 @@ def parts_in_every_class(reading: Reading) -> Told | None:
     codes = all(map(CODE.fullmatch, classes))
     if not reading.by_folders or len(classes) < (LEAST if codes else 2):
         return None
-    if not codes and not SAID & set(reading.keys[0].rpartition("/")[2].lower().split("_")):
+    if not codes and not SAID & set(posixpath.basename(reading.keys[0]).lower().split("_")):
         return None
     rows = [
-        (key.rpartition("/")[2].partition(".")[0].split("_"), name)
+        (posixpath.basename(key).partition(".")[0].split("_"), name)
         for key, name in zip(reading.keys, reading.label, strict=True)
         if name is not None
     ]
@@ -366,7 +368,7 @@ def archives_beside(reading: Reading) -> Told | None:
         for name, _ in reading.left_out
         if (
             found := re.fullmatch(
-                r"(.+?)\.(?:zip|rar|7z|tar|tgz|tar\.gz|tar\.xz|tar\.bz2)", name.rpartition("/")[2].lower()
+                r"(.+?)\.(?:zip|rar|7z|tar|tgz|tar\.gz|tar\.xz|tar\.bz2)", posixpath.basename(name).lower()
             )
         )
         and found[1] not in folders

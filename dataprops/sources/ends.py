@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import unicodedata
 from collections import Counter
@@ -10,13 +9,9 @@ from collections.abc import Sequence
 
 from dataprops.sources.resolve import folded
 from dataprops.sources.versions import what_was_done
+from dataprops.util.names import stem_of, without_ending
 
 SHARED = 0.9  # least fraction of image names with the same last word for tables to omit it
-
-
-def stem_of(name: str) -> str:
-    """A file's base name without its suffix."""
-    return posixpath.splitext(posixpath.basename(name))[0]
 
 
 def without_zeros(name: str) -> str:
@@ -37,7 +32,7 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
         parts = folded(key).split("/")
         for first in range(len(parts)):
             end = "/".join(parts[first:])
-            for name in (end, posixpath.splitext(end)[0]):
+            for name in (end, without_ending(end)):
                 known[name] = _one(known.get(name, key), key)
     padded: dict[str, str | None] = {}
     for key in keys:

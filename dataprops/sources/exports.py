@@ -10,6 +10,8 @@ import posixpath
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dataprops.util.names import stem_of
+
 Annotated = Iterator[tuple[str, set[str]]]
 
 
@@ -27,7 +29,7 @@ def _texts(value: Any) -> set[str]:
 def _datumaro(whole: Any, name: str) -> Annotated:
     """``items`` with label indices; the file name is the subset."""
     labels = whole["categories"]["label"]["labels"]
-    part = posixpath.splitext(posixpath.basename(name))[0]
+    part = stem_of(name)
     for item in _dicts(whole["items"]):
         path = item.get("image", {}).get("path") or str(item["id"])
         numbers = (one.get("label_id") for one in _dicts(item["annotations"]))

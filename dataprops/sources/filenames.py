@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 
 from dataprops.sources.account import Decision
 from dataprops.sources.splitnames import split_of
 from dataprops.sources.table import shown
+from dataprops.util.names import stem_of
 
 WORDS = "[A-Za-z]+(?:[-_ ][A-Za-z]+)*"
 FEW_NAMES = 200  # largest number of distinct first words of file names that may be classes
@@ -19,7 +21,7 @@ MOST_ENDS = 5  # largest number of classes at the end, in a part or by the form 
 
 def splits_of_names(keys: list[str]) -> tuple[list[str | None], tuple[Decision, ...]]:
     """Splits from file names, if all begin with one: ``train_00001.jpg`` and ``test_00001.jpg``."""
-    words = [re.match(r"([A-Za-z]+)[-_ ]", key.rpartition("/")[2]) for key in keys]
+    words = [re.match(r"([A-Za-z]+)[-_ ]", posixpath.basename(key)) for key in keys]
     split = [None if word is None else _split_in(word[1]) for word in words]
     count = Counter(split)
     if None in count or len(count) < 2 or min(count.values()) < 2:
@@ -35,7 +37,7 @@ def _split_in(word: str) -> str | None:
 
 def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
     """A remark on possible classes in file names, for images without class folders: ``cat.0.jpg``, ``dog.1.jpg``."""
-    words = [re.match(WORDS, key.rpartition("/")[2]) for key in keys]
+    words = [re.match(WORDS, posixpath.basename(key)) for key in keys]
     count = Counter(word[0] for word in words if word)
     if not 1 < len(count) <= min(FEW_NAMES, len(keys) / 2) or count.total() < len(keys) / 2 or min(count.values()) < 2:
         return _ending_alike(keys)
@@ -50,7 +52,7 @@ def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
     """A remark on possible classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
-    ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])", key.rpartition(".")[0]) for key in keys]
+    ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])[.][^./]*", key) for key in keys]
     bases = {end[1] for end in ends if end}
     count = Counter(end[2] for end in ends if end)
     if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
@@ -62,7 +64,7 @@ def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
 
 def _fields(keys: list[str]) -> tuple[Decision, ...]:
     """A remark on possible classes in a part of file names: ``26_1_0_20170116.jpg``, where the second is 0 or 1."""
-    names = [key.rpartition("/")[2].partition(".")[0].split("_") for key in keys]
+    names = [posixpath.basename(key).partition(".")[0].split("_") for key in keys]
     number = len(names[0])
     if number < LEAST_FIELDS or sum(len(name) == number for name in names) < MOST_NAMES * len(names):
         return _forms(keys)
@@ -82,7 +84,7 @@ def _fields(keys: list[str]) -> tuple[Decision, ...]:
 
 def _forms(keys: list[str]) -> tuple[Decision, ...]:
     """A remark on file names of a few forms that differ in a word: ``Im001_ACRIMA.jpg`` and ``Im310_g_ACRIMA.jpg``."""
-    stems = [key.rpartition("/")[2].rpartition(".")[0] for key in keys]
+    stems = [stem_of(key) for key in keys]
     count = Counter(re.sub(r"\d+", "0", stem) for stem in stems)
     if not 1 < len(count) <= MOST_ENDS or min(count.values()) < max(2, LEAST_FORM * len(keys)):
         return ()

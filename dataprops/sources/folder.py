@@ -14,7 +14,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging import dicom_header
 from dataprops.imaging.decode import RawImage
-from dataprops.imaging.formats import HEAD, SURE, ending_of, is_image
+from dataprops.imaging.formats import HEAD, SURE, is_image
 from dataprops.sources import masks, onearray
 from dataprops.sources.account import (
     COMPANIONS,
@@ -27,8 +27,8 @@ from dataprops.sources.account import (
     WAYS_OUT,
     Decision,
     decide,
-    reason_of,
     told,
+    why_left_out,
 )
 from dataprops.sources.beside import with_tables
 from dataprops.sources.coco import COCO_MOST
@@ -38,6 +38,7 @@ from dataprops.sources.structure import Structure, infer, second_copies
 from dataprops.sources.subjects import BIDS, BIDS_OTHERS
 from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.util.budget import read_whole
+from dataprops.util.names import ending_of
 
 __all__ = ["EXTENSIONS", "IMAGES", "SPLITS", "groups", "has_image", "layout", "listed", "read", "scan"]
 
@@ -290,7 +291,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
         for entry in entries:
             key = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith(".") or entry.name in SYSTEM:
-                ignored[key] = reason_of(key)
+                ignored[key] = why_left_out(key)
             elif _is_folder(entry):
                 if entry.is_symlink():
                     links.append(key)
@@ -301,7 +302,7 @@ def _walk(root: Path, wanted: Callable[[os.DirEntry], bool]) -> tuple[list[str],
             elif is_special(entry):
                 ignored[key] = IRREGULAR
             else:
-                ignored[key] = reason_of(key, b"" if ending_of(entry.name) in OTHERS else _head(entry))
+                ignored[key] = why_left_out(key, b"" if ending_of(entry.name) in OTHERS else _head(entry))
     return sorted(keys, key=os.fsencode), ignored, folders
 
 

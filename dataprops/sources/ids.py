@@ -16,12 +16,12 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
-from dataprops.sources.ends import stem_of
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
+from dataprops.util.names import stem_of
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # a candidate; shorter numbers are ambiguous
 # minimum fraction of images matched by all tables, and by one; SHARE is also the minimum fraction of distinct ids among a table's rows

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dataprops.sources import matlab
-from dataprops.sources.ends import by_ends, stem_of
+from dataprops.sources.ends import by_ends
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import stem_of
 
 TEXTS = (".txt", ".lst")
 OF_LABELS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -121,7 +122,7 @@ def drawers_of_names(rests: list[list[str]], keys: Sequence[str]) -> int:
     levels = 0
     least = min(map(len, rests), default=0)
     while levels < least and all(
-        len(rest[levels]) <= 2 and key.rpartition("/")[2].lower().startswith("".join(rest[: levels + 1]).lower())
+        len(rest[levels]) <= 2 and posixpath.basename(key).lower().startswith("".join(rest[: levels + 1]).lower())
         for rest, key in zip(rests, keys, strict=True)
     ):
         levels += 1

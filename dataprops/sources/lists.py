@@ -8,21 +8,21 @@ at least two splits. Other files named after splits are reported.
 from __future__ import annotations
 
 import json
-import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
-from dataprops.imaging.formats import SURE, ending_of
+from dataprops.imaging.formats import SURE
 from dataprops.sources.account import NO_KNOWN_FORM, Decision, decide
-from dataprops.sources.ends import by_ends, stem_of
+from dataprops.sources.ends import by_ends
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.labels import words_of
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import ending_of, stem_of, without_ending
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json", ".jsonl")
 OTHERS = (*LISTS, ".mat", ".pkl", ".npy", ".npz")
@@ -191,4 +191,4 @@ def _paths(line: str) -> Iterator[str]:
         path = folded(forward_slashes(text)).lstrip("/")
         yield path
         if ending_of(path) in SURE:  # listed as 1.png, stored as 1.tif
-            yield posixpath.splitext(path)[0]
+            yield without_ending(path)

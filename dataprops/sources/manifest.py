@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import functools
 import itertools
-import posixpath
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -45,6 +44,7 @@ from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.cells import plain_cell
 from dataprops.util.guard import said
+from dataprops.util.names import stem_of
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -163,7 +163,7 @@ def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> N
 
 
 def _stem(path: str | None) -> str:
-    return posixpath.splitext(posixpath.basename(resolve.folded(resolve.forward_slashes(path or ""))))[0]
+    return stem_of(resolve.folded(resolve.forward_slashes(path or "")))
 
 
 def _of_folders(

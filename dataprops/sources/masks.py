@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dataprops.sources.account import EXCLUDED, MASK, NONE_LEFT_OUT, NOT_INCLUDED, Decision
 from dataprops.sources.table import shown
+from dataprops.util.names import without_ending
 
 _WORD = (
     r"(?:(?:binary|bin|lesion|tumou?r|brain|lung|fg|training|train|test)[-_ ]?)?"
@@ -105,7 +106,7 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     """A remark if most images have a twin with the same name and another extension, and no name marks the masks."""
     alike: dict[str, list[str]] = {}
     for key in keys:
-        alike.setdefault(stem_of(key), []).append(key)
+        alike.setdefault(_without_endings(key), []).append(key)
     pairs: dict[tuple[str, str], list[list[str]]] = {}
     for stem, twins in alike.items():
         if len(twins) == 2:
@@ -124,7 +125,7 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
 
 def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
     """A remark if most images have a partner whose name adds the same short suffix: ``x-d.bmp`` beside ``x.bmp``."""
-    stems = {stem_of(key): key for key in keys}
+    stems = {_without_endings(key): key for key in keys}
     ends: dict[str, list[str]] = {}
     for stem, key in stems.items():
         if (end := END.search(stem)) and stem[: end.start()] in stems:
@@ -133,16 +134,16 @@ def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
     if 2 * len(found) < max(MOST * len(keys), LEAST_TWINS):
         return []
     second = min(found)
-    first = stems[stem_of(second).removesuffix(end)]
+    first = stems[_without_endings(second).removesuffix(end)]
     why = f"{len(found):,} are called as another file with {end} after it, such as {shown(second)} and {shown(first)}"
     return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{end}.*'")]
 
 
-def stem_of(name: str) -> str:
-    """File name without its extension: from the last dot, except for .nii.gz."""
+def _without_endings(name: str) -> str:
+    """The name without its suffix, or one of the double suffixes `ENDINGS`."""
     lower = name.lower()
     ending = next((ending for ending in ENDINGS if lower.endswith(ending)), None)
-    return name[: -len(ending)] if ending else posixpath.splitext(name)[0]
+    return name[: -len(ending)] if ending else without_ending(name)
 
 
 def find_masks(keys: Sequence[str]) -> set[str]:
@@ -161,7 +162,7 @@ def _masks(keys: Sequence[str]) -> set[str]:
     plain: list[tuple[str, str]] = []
     inside: dict[str, list[tuple[str, str]]] = {}
     for key, (folder, name) in zip(keys, where, strict=True):
-        stem = stem_of(name)
+        stem = _without_endings(name)
         if folder in in_folder:
             inside.setdefault(folder, []).append((key, stem))
         elif bases := _bases(stem):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.formats import SURE, ending_of
+from dataprops.imaging.formats import SURE
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import (
     PARTS,
@@ -29,7 +29,7 @@ from dataprops.sources.columns import (
     texts_of,
     without_labels,
 )
-from dataprops.sources.ends import by_ends, stem_of
+from dataprops.sources.ends import by_ends
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
@@ -37,6 +37,7 @@ from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
+from dataprops.util.names import ending_of, stem_of, without_ending
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
 LISTS = (".txt", ".lst")
@@ -86,12 +87,12 @@ def neighbour_tables(
     read : callable
         read(name) -> bytes. Raises OSError.
     """
-    stems = {posixpath.splitext(key)[0] for key in keys}
+    stems = {without_ending(key) for key in keys}
     likely = [
         name
         for name in names
         if name.lower().endswith((*TABLES, *LISTS))
-        and posixpath.splitext(name)[0] not in stems
+        and without_ending(name) not in stems
         and not is_example(name)
         and not PARTITION & set(words_of(stem_of(name)))
     ]
@@ -116,7 +117,7 @@ def is_example(name: str) -> bool:
 
 def few_of_a_kind(names: Sequence[str]) -> list[str]:
     """File names, except those with an extension so common that they are per-image files."""
-    endings = [posixpath.splitext(name)[1].lower() for name in names]
+    endings = [ending_of(name) for name in names]
     many = {ending for ending, number in Counter(endings).items() if number > MOST_TABLES}
     return [name for name, ending in zip(names, endings, strict=True) if ending not in many]
 
@@ -259,7 +260,7 @@ def _told(
         data = _as_list(data, known) if is_list else data
         if is_list and not lists_images(data[:HEAD]) and not has_bars(as_text(data[:HEAD])[0]):
             return None
-        list_name = f"{posixpath.splitext(name)[0]}.txt" if is_list else name
+        list_name = f"{without_ending(name)}.txt" if is_list else name
         frame, decisions = _with_names(*read_table(data, list_name), known)
         if frame.empty or not isinstance(frame.index, pd.RangeIndex):
             return None
@@ -479,7 +480,7 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
     """
     text = folded(forward_slashes(path)).strip("/")
     while text:
-        for one in (text, posixpath.splitext(text)[0]) if ending_of(text) in SURE else (text,):
+        for one in (text, without_ending(text)) if ending_of(text) in SURE else (text,):
             if one in known:
                 return known[one]
         text = text.partition("/")[2]

@@ -20,6 +20,7 @@ from dataprops.sources.labels import joined
 from dataprops.sources.neighbours import image_of
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import without_ending
 
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
 EXPORTED = (".json", ".jsonl", ".ndjson", ".manifest")
@@ -44,7 +45,7 @@ def yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
     texts = {name for name in names if name.lower().endswith(".txt")}
     found: dict[str, set[str]] = {}
     for key in table["key"] if texts else ():
-        stem = posixpath.splitext(key)[0]
+        stem = without_ending(key)
         beside = (
             f"{stem[:at]}{other}{stem[end:]}.txt" for at, end in _folders_called_images(stem) for other in OF_OBJECTS
         )
@@ -114,7 +115,7 @@ def voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes])
             files[posixpath.basename(name)[: -len(".xml")]].append(name)
     found: dict[str, set[str]] = {}
     for key in table["key"] if files else ():
-        stem = posixpath.splitext(key)[0]
+        stem = without_ending(key)
         there = files.get(posixpath.basename(stem), [])
         file = f"{stem}.xml" if f"{stem}.xml" in there else there[0] if len(there) == 1 else None
         if file is None:
@@ -191,9 +192,9 @@ def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[
     tools: set[str] = set()
     files: set[str] = set()
     splits: dict[str | None, str] = {}
-    stems = {posixpath.splitext(key)[0] for key in table["key"]}  # x.json beside x.jpg: see sidecars
+    stems = {without_ending(key) for key in table["key"]}  # x.json beside x.jpg: see sidecars
     for name in names:
-        if not name.lower().endswith(EXPORTED) or posixpath.splitext(name)[0] in stems:
+        if not name.lower().endswith(EXPORTED) or without_ending(name) in stems:
             continue
         try:
             data = read(name)

@@ -16,6 +16,7 @@ from dataprops.sources.columns import texts_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
+from dataprops.util.names import without_ending
 
 PART = re.compile(r"([A-Za-z]+)[-_]?(\d+)(?![A-Za-z0-9])")  # a word and a number in a path
 LONG = 4  # minimum digits of an id; shorter numbers need a prefix that matches the column name
@@ -30,7 +31,7 @@ def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, l
     """
     held: dict[str, dict[str, str]] = defaultdict(dict)  # word -> image -> number
     for key in keys:
-        for word, number in PART.findall(key.rpartition(".")[0]):
+        for word, number in PART.findall(without_ending(key)):
             held[word.lower()][key] = without_zeros(number)
     columns: dict[str, str] = {}
     for name in map(str, frame.columns):

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from dataprops.imaging.formats import SURE, ending_of
+from dataprops.imaging.formats import SURE
 from dataprops.sources.account import Decision
 from dataprops.sources.table import SourceOptions, shown
 from dataprops.sources.volumes import SUFFIXES as VOLUMES
+from dataprops.util.names import ending_of, without_ending
 
 SAMPLE = 64  # paths sampled to test whether they exist as written
 
@@ -83,7 +84,7 @@ def list_files(root: Path) -> Files:
                 continue
             path = name if inside == "." else f"{inside}/{name}"
             by_name[folded(name)].append(path)
-            by_stem[folded(posixpath.splitext(name)[0])].append(path)
+            by_stem[folded(without_ending(name))].append(path)
     return Files(dict(by_name), dict(by_stem))
 
 
@@ -92,7 +93,7 @@ def named(values: Sequence[str], files: Files) -> float:
     sample = sample_of(values)
     names = [folded(posixpath.basename(forward_slashes(value))) for value in sample]
     known = files.by_name.keys() | files.by_stem.keys()
-    return sum(name in known or posixpath.splitext(name)[0] in files.by_stem for name in names) / max(1, len(sample))
+    return sum(name in known or without_ending(name) in files.by_stem for name in names) / max(1, len(sample))
 
 
 def resolve(paths: Sequence[str], base: Path, options: SourceOptions) -> tuple[list[str], list[Decision], int]:
@@ -148,7 +149,7 @@ def _one(path: str, root: Path, files: Files, options: SourceOptions) -> str | N
     name = folded(posixpath.basename(text))
     candidates = files.by_name.get(name) or files.by_stem.get(name) or []
     if not candidates and ending_of(name):  # listed as .jpg, stored as .png
-        candidates = files.by_stem.get(posixpath.splitext(name)[0], [])
+        candidates = files.by_stem.get(without_ending(name), [])
     return _closest(text, candidates)
 
 

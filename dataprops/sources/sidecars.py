@@ -12,10 +12,10 @@ import pandas as pd
 
 from dataprops.sources.account import COMPANION, Decision, decide
 from dataprops.sources.columns import LABELS, PATIENTS, plain_name
-from dataprops.sources.ends import stem_of
 from dataprops.sources.filled import fill_labels
 from dataprops.sources.labels import SEPARATOR, joined
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import ending_of, stem_of, without_ending
 
 FEW_CLASSES = 200  # maximum number of classes
 WORD, WORDS = 60, 3  # maximum characters and words of a class name
@@ -27,7 +27,7 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     there = set(names)
     elsewhere: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        if posixpath.splitext(name)[1].lower() in ("", ".json", ".txt", ".cls"):
+        if ending_of(name) in ("", ".json", ".txt", ".cls"):
             elsewhere[stem_of(name)].append(name)
     own: dict[str, list[str]] = defaultdict(list)  # one JSON file for all images in a folder
     for name in names:
@@ -38,7 +38,7 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     used: dict[str, str] = {}
     told = False  # whether the labels come from JSON objects
     for key in table["key"]:
-        stem = posixpath.splitext(key)[0]
+        stem = without_ending(key)
         beside = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
         name = next((one for one in beside if one in there), None)
         others = elsewhere.get(posixpath.basename(stem), []) or own.get(posixpath.dirname(key), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ def _are_numbers_of_people(rests: Sequence[Sequence[str]], level: int) -> bool:
     for rest in rests:
         if len(rest) > level:
             inside["/".join(rest[:level])][rest[level]] += 1
-    names_of = [(above.rpartition("/")[2], name) for above, names in inside.items() for name in names]
+    names_of = [(posixpath.basename(above), name) for above, names in inside.items() for name in names]
     whole = [re.sub(rf"{re.escape(above)}[-_ ](?=\d+$)", "", name) for above, name in names_of]
     words = {word for name in whole for word in words_of(name)}
     ids = all(re.fullmatch(r"\d+", name) for name in whole) or (

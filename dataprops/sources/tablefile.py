@@ -19,12 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprops.imaging.formats import SURE, ending_of
+from dataprops.imaging.formats import SURE
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import column_values
 from dataprops.util.budget import need
+from dataprops.util.names import ending_of
 
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json")
 SEPARATORS = ",;\t|"

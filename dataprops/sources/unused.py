@@ -12,7 +12,7 @@ import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.columns import LABELS, is_meta, labels_first, texts_of
-from dataprops.sources.ends import by_ends, stem_of, without_zeros
+from dataprops.sources.ends import by_ends, without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.neighbours import (
     LISTS,
@@ -28,6 +28,7 @@ from dataprops.sources.neighbours import (
     named_columns,
 )
 from dataprops.sources.tablefile import as_text
+from dataprops.util.names import stem_of
 
 HALF, MOST = 0.5, 0.9  # minimum fraction of images matched by name, and by folder
 LEAST = 3  # folders; with fewer, matching names may be chance
@@ -55,14 +56,14 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
     # others concern images, not classes
     unknown = [one["why"] for one in all_decisions if NO_KNOWN_FORM in one["why"] and ".mat" in one["why"]]
-    folders = {key.rpartition("/")[0] for key in keys}  # image folders: a text file in one is not a list of the dataset
+    folders = {posixpath.dirname(key) for key in keys}  # image folders: a text file in one is not a list of the dataset
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
         option = OPTION
         if not name.lower().endswith(LISTS):
             why, columns = _of_table(name, read, keys, labels, half_told)
             option = f"--layout none --label-column {shlex.quote(columns[0])}" if columns else OPTION
-        elif half_told or PROSE & set(words_of(posixpath.basename(name))) or name.rpartition("/")[0] in folders:
+        elif half_told or PROSE & set(words_of(posixpath.basename(name))) or posixpath.dirname(name) in folders:
             continue
         else:
             why = _of_list(name, read, keys, labels)

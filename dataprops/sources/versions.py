@@ -14,6 +14,7 @@ import pandas as pd
 
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.labels import words_of
+from dataprops.util.names import stem_of
 
 # processing words, and words for unprocessed
 DONE = frozenset(
@@ -68,7 +69,7 @@ def is_version(name: str) -> bool:
 
 def stems(key: str) -> Iterator[str]:
     """File name without extension, then without its last one and two parts: ``M01_01`` of ``M01_01_00.jpg``."""
-    name = key.rpartition("/")[2].rpartition(".")[0]
+    name = stem_of(key)
     yield name
     for _ in range(2):
         cut = max(name.rfind(mark) for mark in "-_ ")

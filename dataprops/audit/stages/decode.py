@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataprops.audit import beside
+from dataprops.audit import background
 from dataprops.audit.config import place_of
 from dataprops.audit.records import CHANGED, Decoded
 from dataprops.audit.stages.scan import source_of, tell
@@ -149,7 +149,7 @@ def _fill_shards(
         )
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
-        beside.prepare(preprocess.size)  # the helper would have nothing to do
+        background.prepare(preprocess.size)  # the helper would have nothing to do
         carried = zip(source.read_ahead(batch.keys for batch in batches), batches, strict=True)
         pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers, kept) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataprops.audit import beside
+from dataprops.audit import background
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.since import since_previous
 from dataprops.audit.workspace import Run
@@ -23,14 +23,14 @@ def context_of(run: Run) -> Context:
     probe = files.probe.read()
     neighbours, listed = files.neighbours.read(), files.near_pairs()
     said = opinions(images, neighbours, Witness.load(files.witness)) if scanned.label_kind == "classes" else None
-    looked = beside.looked(run)
-    copies = looked.copies
+    found = background.collect(run)
+    copies = found.copies
     return Context(
         images=images,
         near=copies.pairs,
         copies=copies,
-        faults=looked.faults,
-        told=looked.told,
+        faults=found.faults,
+        told=found.told,
         opinions=said,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
@@ -42,7 +42,7 @@ def context_of(run: Run) -> Context:
         spellings=scanned.spellings,
         unused_columns=scanned.unused_columns,
         decisions=scanned.decisions,
-        shortcuts=looked.shortcuts,
+        shortcuts=found.shortcuts,
         neighbours=neighbours,
         described=files.described.read() if files.described.path.is_file() else None,
         probe=probe if len(probe) else None,
@@ -58,7 +58,7 @@ def find(run: Run, tools: Tools) -> dict[str, int]:
     """Find problems, and compute the measures used by checks; returns the number of findings per kind."""
     with one_thread():
         context = context_of(run)
-        context = context._replace(slices=beside.hard_parts(run, context))
+        context = context._replace(slices=background.hard_parts(run, context))
         numbers = measures(context)
         found = find_all(context, numbers)
     run.files.findings.write(found)

@@ -80,10 +80,10 @@ def follow_links(
         elif target.start in places or kind_of_member(name) == "image":
             images[name] = target
         else:
-            others[name] = account.reason_of(name)
+            others[name] = account.why_left_out(name)
 
 
 def plain_reason(error: BaseException) -> str:
     """A library's error message, short and without paths."""
-    text = str(error)
+    text = getattr(error, "strerror", None) or str(error)
     return "bad CRC-32" if "CRC" in text else reason_of(error) if not text or "/" in text else text

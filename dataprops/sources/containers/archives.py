@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import CUT, Decision, decide, reason_of, told
+from dataprops.sources.account import CUT, Decision, decide, told, why_left_out
 from dataprops.sources.beside import with_tables
 from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.archive_index import DAMAGED, Index, Member, plain_reason
@@ -37,6 +37,7 @@ from dataprops.sources.table import SourceOptions, image_table, shown
 from dataprops.sources.tablefile import EXCEL, TEXTS
 from dataprops.util.cache import Cache
 from dataprops.util.guard import let_through
+from dataprops.util.names import without_ending
 from dataprops.util.redact import is_url, redacted
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ def _with_neighbours(table: pd.DataFrame, location: str, options: SourceOptions)
     table = with_tables(table, lambda name: (root / name).read_bytes(), options)
     table["key"] = keys
     table.attrs["ignored"] = [*ignored, *names]
-    table.attrs["reasons"] |= {name: reason_of(name) for name in names}
+    table.attrs["reasons"] |= {name: why_left_out(name) for name in names}
     return table
 
 
@@ -251,7 +252,7 @@ def _table(
         for name in index.images
         if (key := webdataset.key_of(name, keyed)) is not None
     }
-    used = {name for name in index.texts if posixpath.splitext(name)[0] in _used(index.images, keyed)}
+    used = {name for name in index.texts if without_ending(name) in _used(index.images, keyed)}
     left_out = {name: why for name, why in index.others.items() if name not in used}
     labelled = any(beside.label is not None for beside in found.values())
     if not labelled and not captions:

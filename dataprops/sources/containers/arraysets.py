@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import math
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -141,7 +142,7 @@ def _of_rows(array: Named) -> bool:
     """Whether an array has one row of values per image: integers, or floats in an array named like images."""
     if len(array.shape) != 2 or array.shape[1] < LEAST or array.encoded:
         return False
-    words = {word.rstrip("0123456789") for word in words_of(array.name.rpartition("/")[2])}
+    words = {word.rstrip("0123456789") for word in words_of(posixpath.basename(array.name))}
     return array.dtype.kind in "uib" or (array.dtype.kind == "f" and bool(words & IMAGE_WORDS))
 
 
@@ -207,7 +208,7 @@ def _fitting(images: Named, others: Sequence[Named], split: str | None) -> list[
 
 def _called(words: frozenset[str], arrays: Sequence[Named]) -> Named | None:
     """The only array with one of these words in its name."""
-    found = [array for array in arrays if words & set(words_of(array.name.rpartition("/")[2]))]
+    found = [array for array in arrays if words & set(words_of(posixpath.basename(array.name)))]
     return found[0] if len(found) == 1 else None
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataprops.imaging.formats import ending_of
 from dataprops.sources import folder
 from dataprops.sources.account import REPEATED
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.connections import Access
 from dataprops.sources.table import SourceOptions
+from dataprops.util.names import ending_of
 from dataprops.util.redact import is_url, redacted
 
 LARGE = 16 * 2**20  # bytes allowed at any compression ratio

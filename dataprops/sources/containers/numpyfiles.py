@@ -23,6 +23,7 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import arraysets
+from dataprops.sources.containers.archive_index import plain_reason
 from dataprops.sources.containers.arraysets import Named, key_parts
 from dataprops.sources.containers.members import LARGE, RATIO, is_safe
 from dataprops.sources.containers.streams import one_by_one
@@ -31,7 +32,7 @@ from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.remote.readers import Reader, open_reader
 from dataprops.sources.table import SourceOptions, given_rules
 from dataprops.util.cache import Cache
-from dataprops.util.guard import let_through, reason_of, said
+from dataprops.util.guard import let_through, said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".npy", ".npz")
@@ -260,9 +261,8 @@ def _rows(reader: Reader, stored: Stored, wanted: dict[int, str]) -> Iterator[tu
                     except OSError as error:
                         yield wanted[row], error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        reason = "bad CRC-32" if "CRC" in str(error) else reason_of(error)
         for key in left.values():
-            yield key, OSError(errno.EIO, f"the file is damaged: {reason}")
+            yield key, OSError(errno.EIO, f"the file is damaged: {plain_reason(error)}")
 
 
 def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 from dataprops.imaging.formats import HEAD, is_image
-from dataprops.sources.account import REPEATED, UNSAFE, reason_of
+from dataprops.sources.account import REPEATED, UNSAFE, why_left_out
 from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.archive_index import BUFFER, DAMAGED, Index, Member, follow_links
 from dataprops.sources.containers.members import (
@@ -127,12 +127,12 @@ def _enter(
     name = member.name
     kind = kind_of_member(name)
     if member.isdir():
-        index.others[f"{name}/"] = reason_of(name)
+        index.others[f"{name}/"] = why_left_out(name)
     elif (member.islnk() or member.issym()) and kind != "unsafe":
         target = member.linkname
         links[name] = target if member.islnk() else posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
     elif not member.isreg() or kind in ("unsafe", "hidden"):
-        index.others[name] = UNSAFE if kind == "unsafe" else reason_of(name)
+        index.others[name] = UNSAFE if kind == "unsafe" else why_left_out(name)
     else:
         known[name] = Member(member.offset_data, member.size, member.size)
         head = _tar_bytes(archive, member, HEAD) if kind == "unknown" else b""
@@ -143,7 +143,7 @@ def _enter(
                 index.others[name] = REPEATED  # the last member of a name counts, at its own position
             index.images[name] = known[name]
             return
-        index.others[name] = reason_of(name, head)
+        index.others[name] = why_left_out(name, head)
         if name.lower().endswith(webdataset.SIDECARS) and member.size <= LISTED_AT_ONCE:
             index.texts[name] = _tar_bytes(archive, member, member.size).decode("utf-8", "replace").strip()
 

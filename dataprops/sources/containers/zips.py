@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Collection, Iterator
 
 from dataprops.imaging.formats import HEAD, is_image
-from dataprops.sources.account import REPEATED, UNSAFE, reason_of
+from dataprops.sources.account import REPEATED, UNSAFE, why_left_out
 from dataprops.sources.containers.archive_index import BUFFER, DAMAGED, Index, Member, follow_links, plain_reason
 from dataprops.sources.containers.members import check_inflation, kind_of_member, with_slashes
 from dataprops.sources.remote.readers import Reader
@@ -47,7 +47,7 @@ def zip_index(reader: Reader) -> Index:
             if kind == "image":
                 images[name] = member
             elif name not in images:
-                others[name] = UNSAFE if kind == "unsafe" else reason_of(name, head)
+                others[name] = UNSAFE if kind == "unsafe" else why_left_out(name, head)
     follow_links(links, known, images, others)
     return Index(images, others, {}, {raw: name for raw, name in slashed.items() if raw != name})
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import posixpath
 import re
 import zlib
 from collections.abc import Mapping
@@ -184,14 +185,14 @@ def _cases(root: Path, modality: str) -> tuple[list[tuple[str, str]], list[str]]
     volumes: dict[str, str] = {}
     segmentations: dict[str, str] = {}
     for name in names:
-        match = FILE.fullmatch(name.rsplit("/", 1)[-1])
+        match = FILE.fullmatch(posixpath.basename(name))
         if match is None:
             ignored.append(name)
             continue
         kind = match["kind"].lower()
         # a case is a folder, or folder and name if one folder holds several cases
-        place = name.rpartition("/")[0]
-        case = place if match["case"] == place.rpartition("/")[2] or kind == "segm" else f"{place}/{match['case']}"
+        place = posixpath.dirname(name)
+        case = place if match["case"] == posixpath.basename(place) or kind == "segm" else f"{place}/{match['case']}"
         if kind.startswith("seg"):
             segmentations[case] = name
         elif NAMES[kind] == modality:
@@ -206,7 +207,7 @@ def _cases(root: Path, modality: str) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def _patient(volume: str) -> str:
-    match = FILE.fullmatch(volume.rsplit("/", 1)[-1])
+    match = FILE.fullmatch(posixpath.basename(volume))
     case = volume if match is None else match["case"]
     visit = CASE_2023.fullmatch(case)
     return visit[1] if visit else case
@@ -247,7 +248,7 @@ def read(root: Path, key: str) -> bytes | RawImage:
     """Read one slice."""
     name, mark, number = key.rpartition("#")
     if not mark or not number.isdigit():
-        if FILE.fullmatch(key.rsplit("/", 1)[-1]) is None:
+        if FILE.fullmatch(posixpath.basename(key)) is None:
             return read_file(root, key)
         name, number = key, ""
     volume = _volumes.get(root / name, _load_volume)

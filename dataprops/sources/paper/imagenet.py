@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from dataprops.sources.paper.layout import (
     need,
     read_table,
 )
+from dataprops.util.names import without_ending
 
 TREE = """\
     PATH/train/n01440764/*.JPEG    PATH/val/n01440764/*.JPEG    (val may be absent; or PATH/n01440764/*.JPEG alone)
@@ -83,8 +83,5 @@ def _flat_val(root: Path, folder: Path) -> tuple[list[Image], list[str]]:
         classes[image] = name
     place = key_of(folder, root)
     names, ignored = images_in(folder, EXTENSIONS)
-    images = [
-        Image(f"{place}/{name}", classes.get(os.path.splitext(name)[0]), "val")  # noqa: PTH122 - 50,000 names
-        for name in names
-    ]
+    images = [Image(f"{place}/{name}", classes.get(without_ending(name)), "val") for name in names]
     return images, [f"{place}/{name}" for name in ignored]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from dataprops.sources.folder import EXTENSIONS, SPLITS
 from dataprops.sources.table import image_table, shown
 from dataprops.util.budget import read_whole
 from dataprops.util.guard import said
+from dataprops.util.names import ending_of
 
 IMAGES = EXTENSIONS | {".dcm"}
 
@@ -117,7 +119,7 @@ def files_in(folder: Path) -> tuple[list[str], list[str]]:
 def images_in(folder: Path, extensions: frozenset[str] = IMAGES) -> tuple[list[str], list[str]]:
     """Like `files_in`: names of images, and of all other files."""
     names, others = files_in(folder)
-    images = [name for name in names if os.path.splitext(name)[1].lower() in extensions]  # noqa: PTH122 - up to a million names
+    images = [name for name in names if ending_of(name) in extensions]
     return images, sorted({*names, *others} - set(images), key=os.fsencode)
 
 
@@ -169,7 +171,9 @@ def images_of_folders(
         if not images:
             empty.append(place)
         for image in images:
-            found.append((Image(f"{place}/{image}", name, split, first_group(patient, image.rsplit("/", 1)[-1])), name))
+            found.append(
+                (Image(f"{place}/{image}", name, split, first_group(patient, posixpath.basename(image))), name)
+            )
     return found, ignored, empty
 
 

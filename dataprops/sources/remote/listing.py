@@ -12,7 +12,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources import folder
-from dataprops.sources.account import UNSAFE, reason_of
+from dataprops.sources.account import UNSAFE, why_left_out
 from dataprops.sources.beside import with_tables
 from dataprops.sources.containers.members import kind_of_member
 from dataprops.sources.remote import filesystems
@@ -75,7 +75,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     kinds = _by_content(location, keys, [kind_of_member(key) for key in keys], options)
     images = [key for key, kind in zip(keys, kinds, strict=True) if kind == "image"]
     ignored = {
-        key: UNSAFE if kind == "unsafe" else reason_of(key)
+        key: UNSAFE if kind == "unsafe" else why_left_out(key)
         for key, kind in zip(keys, kinds, strict=True)
         if kind != "image"
     }

@@ -1,9 +1,9 @@
 """Searches in images and files, run in the helper process (`util.helper`) while the main process compares pairs and trains the probe.
 
-Parts that need the file table and canonical images are submitted as soon as those exist (`OF_PICTURES`), parts that also need
-neighbours later (`OF_NEIGHBOURS`); none needs the probe. `begin` submits, `looked` collects. Parts that were never submitted, or
-whose helper died, run in the main process, with the same result. While collecting, the main process takes back parts that the
-helper has not started, the last first, except `ITS_OWN`, for which only the helper has loaded the libraries.
+Parts that need the file table and canonical images are submitted as soon as those exist (`OF_IMAGES`), parts that also need
+neighbours later (`OF_NEIGHBOURS`); none needs the probe. `submit` hands them over, `collect` returns the results. Parts that were
+never submitted, or whose helper died, run in the main process, with the same result. While collecting, the main process takes back
+parts that the helper has not started, the last first, except `ITS_OWN`, for which only the helper has loaded the libraries.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ NOT_ASKED = (
     "since",
     "feature_pairs",
 )  # not used by `hard_parts`
-NO_PICTURES = {"pixels": Context._field_defaults["pixels"]}  # the actual ones cannot be pickled
+NO_PIXELS = {"pixels": Context._field_defaults["pixels"]}  # the actual ones cannot be pickled
 
 
-class Looked(NamedTuple):
-    """Results: near-copies, pixel shortcuts (None without classes), file shortcuts, image faults."""
+class Found(NamedTuple):
+    """Near-copies, pixel shortcuts (None without classes), file shortcuts, image faults."""
 
     copies: NearCopies
     told: Sequence[Told] | None
@@ -49,42 +49,47 @@ class Looked(NamedTuple):
     faults: Sequence[Fault]
 
 
-class _Begun(NamedTuple):
+class _Submitted(NamedTuple):
     """A part submitted to the helper; it can be taken back until it starts."""
 
     job: helper.Job
     ticket: Path  # whoever deletes it runs the part
 
 
-_begun: dict[str, dict[str, _Begun]] = {}
+_submitted: dict[str, dict[str, _Submitted]] = {}
+
+
+def _aligned(size: int) -> bool:
+    """Whether near-copies among images of this side length are aligned, with torch."""
+    return size >= LEAST_SIDE
 
 
 def prepare(size: int) -> None:
-    """Have the helper, if there is one, import the libraries for pictures of this side length."""
-    helper.imports(*USES, *(OF_COPIES if size >= LEAST_SIDE else ()))
+    """Have the helper, if there is one, import the libraries for images of this side length."""
+    helper.imports(*USES, *(OF_COPIES if _aligned(size) else ()))
 
 
-def begin(run: Run, parts: Sequence[str]) -> None:
-    """Submit parts, whose input tables must be written; `OF_PICTURES` come first.
+def submit(run: Run, parts: Sequence[str]) -> None:
+    """Submit parts, whose input tables must be written; `OF_IMAGES` come first.
 
-    Near-copies of pictures too small for alignment follow from distances alone and are found in the main process, before the helper
+    Near-copies of images too small for alignment follow from distances alone and are found in the main process, before the helper
     would have imported torch.
     """
-    begun = _begun.setdefault(run.run_id, {})
+    submitted = _submitted.setdefault(run.run_id, {})
     for name in parts:
-        if name == "copies" and run.config.size < LEAST_SIDE:
+        if name == "copies" and not _aligned(run.config.size):
             continue
         ticket = run.work / f"{name}.ticket"
         ticket.touch()
         # a long pass may outlast the helper's idle timeout, so the first part restarts it
         job = helper.submit(__name__, "find_if_left", run, name, ticket, begin=name == parts[0])
-        begun[name] = _Begun(job, ticket)
+        submitted[name] = _Submitted(job, ticket)
 
 
-def forget(run: Run) -> None:
+def drop(run: Run) -> None:
     """Drop the run's jobs."""
-    for begun in _begun.pop(run.run_id, {}).values():
-        _taken(begun.ticket)
+    for part in _submitted.pop(run.run_id, {}).values():
+        _taken(part.ticket)
 
 
 def _taken(ticket: Path) -> bool:
@@ -95,19 +100,19 @@ def _taken(ticket: Path) -> bool:
     return True
 
 
-def looked(run: Run) -> Looked:
+def collect(run: Run) -> Found:
     """Collect the results; parts that were never submitted or not yet started run here."""
-    begun = _begun.pop(run.run_id, {})
+    submitted = _submitted.pop(run.run_id, {})
     found = {}
     for name in reversed(PARTS):
-        if name not in begun or (name != ITS_OWN and _taken(begun[name].ticket)):
+        if name not in submitted or (name != ITS_OWN and _taken(submitted[name].ticket)):
             found[name] = PARTS[name](run)
     for name in PARTS.keys() - found.keys():
-        answer = begun[name].job.result()
+        answer = submitted[name].job.result()
         # None: the helper took it and died
         found[name] = PARTS[name](run) if answer is None else answer
     told, shortcuts = found["shortcuts"]
-    return Looked(found["copies"], told, shortcuts, found["faults"])
+    return Found(found["copies"], told, shortcuts, found["faults"])
 
 
 def find_if_left(run: Run, name: str, ticket: Path) -> Any:
@@ -150,7 +155,7 @@ def find_shortcuts(run: Run) -> tuple[Sequence[Told] | None, pd.DataFrame]:
 
 
 def find_faults(run: Run) -> Sequence[Fault]:
-    """Find bad pictures, in this process."""
+    """Find image faults, in this process."""
     from dataprops.audit.pictures import Pictures
     from dataprops.findings.quality import faults
     from dataprops.util.threads import one_thread
@@ -161,14 +166,14 @@ def find_faults(run: Run) -> Sequence[Fault]:
 
 # in the helper's order
 PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "faults": find_faults, "copies": find_copies}
-OF_PICTURES, OF_NEIGHBOURS = ("shortcuts", "faults"), ("copies",)
+OF_IMAGES, OF_NEIGHBOURS = ("shortcuts", "faults"), ("copies",)
 ITS_OWN = "shortcuts"  # not taken back: only the helper has loaded its libraries
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:
     """Subsets of the data with a higher error of the witnesses (`findings.slices`), found in the helper, which has the libraries."""
     none = context.images.iloc[:0]
-    kept = context._replace(near=none, sharpest=none, **dict.fromkeys(NOT_ASKED), **NO_PICTURES)
+    kept = context._replace(near=none, sharpest=none, **dict.fromkeys(NOT_ASKED), **NO_PIXELS)
     return helper.submit(__name__, "find_hard_parts", run, kept).result()
 
 
